@@ -1,0 +1,108 @@
+use std::{io, path::PathBuf, time::Duration};
+
+/// What went wrong while building or using a lab.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call was refused.
+    #[error("cannot {action}: {source}{}", hint(source))]
+    Os {
+        /// What was tried.
+        action: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A request to the kernel's routing socket was refused.
+    #[error("cannot {action}: {source}")]
+    Netlink {
+        /// What was tried.
+        action: String,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// An interface address that is not of the form `192.0.2.1/24` or `2001:db8::1/64`.
+    #[error("address {text:?} is not of the form 192.0.2.1/24 or 2001:db8::1/64")]
+    Address {
+        /// The text that was given.
+        text: String,
+        /// Why it could not be read.
+        source: ipnet::AddrParseError,
+    },
+    /// An interface with this name does not exist in the namespace.
+    #[error("there is no interface {interface:?} in this namespace")]
+    NoInterface {
+        /// The name that was asked for.
+        interface: String,
+    },
+    /// This user may not create user namespaces.
+    #[error(
+        "a normal user may not create a user namespace with a network here ({source}{}); \
+         run the program as root instead: sudo {}", list(.settings), .program.display()
+    )]
+    UserNamespacesForbidden {
+        /// The kernel's answer.
+        source: io::Error,
+        /// The sysctls that forbid it, as `name = value`; empty if none explains it (a container's system call filter,
+        /// for instance).
+        settings: Vec<String>,
+        /// This program.
+        program: PathBuf,
+    },
+    /// A program is not installed.
+    #[error("{program} is not installed; on Debian: apt-get install {package}")]
+    MissingProgram {
+        /// The program that was to be run.
+        program: PathBuf,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// A program ended or failed where it should not.
+    #[error("{program} {what}\n{output}")]
+    Program {
+        /// The program.
+        program: String,
+        /// What it did.
+        what: String,
+        /// What it had to say.
+        output: String,
+    },
+    /// Something that was waited for did not happen in time.
+    #[error("{what} did not happen within {limit:?}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        limit: Duration,
+    },
+    /// A capture file could not be written or read.
+    #[error("capture file: {0}")]
+    Pcap(#[from] pcap_file::PcapError),
+    /// tshark printed something else than expected.
+    #[error("tshark printed no valid JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// Wraps an I/O error: `.map_err(Error::os("bring lo up"))`.
+    pub(crate) fn os<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        move |source| Self::Os {
+            action: action.into(),
+            source: source.into(),
+        }
+    }
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: run as root or under `unshare -Urn`)"
+        }
+        _ => "",
+    }
+}
+
+fn list(settings: &[String]) -> String {
+    settings
+        .iter()
+        .fold(String::new(), |text, setting| text + "; " + setting)
+}
