@@ -1,0 +1,156 @@
+//! Authentication of version 2 messages (RFC 2338 section 5.3.6).
+
+use core::fmt;
+
+use subtle::ConstantTimeEq;
+
+use crate::OutOfRange;
+
+/// The authentication type of a message, with the password where the message carries one.
+///
+/// Version 3 has no authentication (RFC 9568 section 9, O-01): there it is [`None`](Self::None). RFC 3768 keeps types 1 and
+/// 2 only for the sake of RFC 2338; keepalived still offers both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Type 0: the eight octets of authentication data are zero, and ignored on reception (P-47).
+    None,
+    /// Type 1: a password in clear text (P-48). It keeps routers apart that were joined by mistake, not attackers.
+    SimpleText(Password),
+    /// Type 2: the message travels inside an IP Authentication Header (P-50, module `ah`).
+    IpAh,
+    /// A type that no RFC defines, such as Cisco's 254 (AMB-33). It comes out of decoding only, and cannot be encoded.
+    Unknown(u8),
+}
+
+impl Authentication {
+    /// Octets of authentication data at the end of a version 2 message, whatever the type.
+    pub(crate) const DATA_LEN: usize = 8;
+
+    pub(crate) fn from_wire(auth_type: u8, data: [u8; Self::DATA_LEN]) -> Self {
+        match auth_type {
+            0 => Self::None,
+            1 => Self::SimpleText(Password(data)),
+            2 => Self::IpAh,
+            other => Self::Unknown(other),
+        }
+    }
+
+    pub(crate) const fn auth_type(&self) -> u8 {
+        match *self {
+            Self::None => 0,
+            Self::SimpleText(_) => 1,
+            Self::IpAh => 2,
+            Self::Unknown(other) => other,
+        }
+    }
+
+    pub(crate) const fn data(&self) -> [u8; Self::DATA_LEN] {
+        match *self {
+            Self::SimpleText(Password(octets)) => octets,
+            Self::None | Self::IpAh | Self::Unknown(_) => [0; Self::DATA_LEN],
+        }
+    }
+
+    /// The method, without its secret.
+    #[must_use]
+    pub const fn method(&self) -> AuthenticationMethod {
+        match *self {
+            Self::None => AuthenticationMethod::None,
+            Self::SimpleText(_) => AuthenticationMethod::SimpleText,
+            Self::IpAh => AuthenticationMethod::IpAh,
+            Self::Unknown(other) => AuthenticationMethod::Unknown(other),
+        }
+    }
+}
+
+/// How a message is, or has to be, authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthenticationMethod {
+    /// Not at all.
+    None,
+    /// Version 2, type 1: password in clear text.
+    SimpleText,
+    /// Version 2, type 2: IP AH with HMAC-MD5-96.
+    IpAh,
+    /// The HMAC-SHA256 trailer of draft-cassen-vrrp-auth-hmac, in either version.
+    Hmac,
+    /// Version 2, a type that no RFC defines.
+    Unknown(u8),
+}
+
+impl fmt::Display for AuthenticationMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::SimpleText => f.write_str("simple text"),
+            Self::IpAh => f.write_str("IP AH"),
+            Self::Hmac => f.write_str("HMAC trailer"),
+            Self::Unknown(other) => write!(f, "unknown type {other}"),
+        }
+    }
+}
+
+/// A password of one to eight octets, as version 2 carries it: filled up with zeros.
+///
+/// Comparison takes the same time wherever the passwords differ. `Debug` does not show it.
+///
+/// ```
+/// use vrrp_proto::Password;
+///
+/// assert_eq!(Password::new(b"s3cret")?, Password::new(b"s3cret\0\0")?);
+/// assert_eq!(Password::new(b"far too long").unwrap_err().to_string(), "password length 12 is not in 1..=8");
+/// assert_eq!(Password::truncating(b"far too long"), Password::new(b"far too ")?);
+/// # Ok::<(), vrrp_proto::OutOfRange>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Password([u8; 8]);
+
+impl Password {
+    /// The password with these octets.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] when there are none, or more than eight.
+    pub const fn new(text: &[u8]) -> Result<Self, OutOfRange> {
+        if text.is_empty() || text.len() > 8 {
+            return Err(OutOfRange {
+                field: "password length",
+                value: text.len() as u64,
+                lowest: 1,
+                highest: 8,
+            });
+        }
+        Ok(Self::truncating(text))
+    }
+
+    /// The password with the first eight of these octets, which is what keepalived makes of a longer one.
+    #[must_use]
+    pub const fn truncating(text: &[u8]) -> Self {
+        let mut octets = [0; 8];
+        let kept = if text.len() < 8 { text.len() } else { 8 };
+        let (target, _) = octets.split_at_mut(kept);
+        let (source, _) = text.split_at(kept);
+        target.copy_from_slice(source);
+        Self(octets)
+    }
+
+    /// The eight octets of the wire, zeros at the end included.
+    #[must_use]
+    pub const fn octets(&self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Password {}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}

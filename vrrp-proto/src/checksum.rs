@@ -1,0 +1,252 @@
+//! The Internet checksum (RFC 1071) of a message, its two forms in version 3 over IPv4, and its update in place (RFC 1624).
+
+use core::fmt;
+
+use crate::{Endpoints, IP_PROTOCOL, LengthFault, Priority};
+
+/// What the checksum of a version 3 message over IPv4 covers.
+///
+/// RFC 9568 section 5.2.8 says the message alone. RFC 5798 was read by many to ask for a pseudo-header as well, and
+/// keepalived, FRR and others send that form by default (AMB-01). The other messages have one form each: version 2 is
+/// always [`MessageOnly`](Self::MessageOnly), version 3 over IPv6 always [`PseudoHeader`](Self::PseudoHeader).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChecksumForm {
+    /// The VRRP message alone: RFC 9568, and Cisco and Juniper routers.
+    #[default]
+    MessageOnly,
+    /// A pseudo-header of source, destination, protocol and length, then the message: the default of keepalived and FRR.
+    PseudoHeader,
+}
+
+/// Which forms the checksum of a received message fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChecksumMatch {
+    /// The message alone.
+    MessageOnly,
+    /// Pseudo-header and message.
+    PseudoHeader,
+    /// Both, because the pseudo-header happens to sum to nothing.
+    Both,
+}
+
+impl ChecksumMatch {
+    /// The form that the sender uses, or `None` where the message does not tell.
+    ///
+    /// A sender that follows its peers (AMB-01) takes over a `Some` and keeps what it has on a `None`.
+    #[must_use]
+    pub const fn form(self) -> Option<ChecksumForm> {
+        match self {
+            Self::MessageOnly => Some(ChecksumForm::MessageOnly),
+            Self::PseudoHeader => Some(ChecksumForm::PseudoHeader),
+            Self::Both => None,
+        }
+    }
+}
+
+/// Which forms a receiver accepts in a version 3 message over IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChecksumAcceptance {
+    /// Only the message alone, as RFC 9568 has it.
+    MessageOnly,
+    /// Only with the pseudo-header.
+    PseudoHeader,
+    /// Either form: interoperates with both camps.
+    #[default]
+    Either,
+}
+
+/// The checksum of a message fits no form that is accepted. It holds the values that would have been right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChecksumFault {
+    /// The checksum in the message.
+    pub found: u16,
+    /// The right checksum of the message alone, where that form is accepted.
+    pub message_only: Option<u16>,
+    /// The right checksum of pseudo-header and message, where that form is accepted.
+    pub pseudo_header: Option<u16>,
+}
+
+impl fmt::Display for ChecksumFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "checksum {:#06x} is not", self.found)?;
+        if let Some(right) = self.message_only {
+            write!(f, " {right:#06x} (message only)")?;
+        }
+        if self.message_only.is_some() && self.pseudo_header.is_some() {
+            f.write_str(" or")?;
+        }
+        if let Some(right) = self.pseudo_header {
+            write!(f, " {right:#06x} (with pseudo-header)")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for ChecksumFault {}
+
+impl ChecksumAcceptance {
+    const fn message_only(self) -> bool {
+        matches!(self, Self::MessageOnly | Self::Either)
+    }
+
+    const fn pseudo_header(self) -> bool {
+        matches!(self, Self::PseudoHeader | Self::Either)
+    }
+
+    /// Judges the checksum of a message, which stands in it as `found`.
+    #[inline]
+    pub(crate) fn verify(
+        self,
+        message: &[u8],
+        endpoints: &Endpoints,
+        found: u16,
+    ) -> Result<ChecksumMatch, ChecksumFault> {
+        let message_sum = Sum::of(message);
+        let full_sum = message_sum.with_pseudo_header(endpoints, message.len());
+        let message_only = self.message_only() && message_sum.is_whole();
+        let pseudo_header = self.pseudo_header() && full_sum.is_whole();
+        match (message_only, pseudo_header) {
+            (true, true) => Ok(ChecksumMatch::Both),
+            (true, false) => Ok(ChecksumMatch::MessageOnly),
+            (false, true) => Ok(ChecksumMatch::PseudoHeader),
+            (false, false) => Err(ChecksumFault {
+                found,
+                message_only: self
+                    .message_only()
+                    .then(|| message_sum.without(found).checksum()),
+                pseudo_header: self
+                    .pseudo_header()
+                    .then(|| full_sum.without(found).checksum()),
+            }),
+        }
+    }
+}
+
+/// Changes the priority of a finished message and brings its checksum up to date (RFC 1624), without reading the rest.
+///
+/// It serves both versions and both checksum forms, because the old checksum already holds everything else. A message that
+/// is protected by AH or by an HMAC trailer must be sealed again afterwards.
+///
+/// # Errors
+///
+/// [`LengthFault::TooShort`] when the message has no whole header.
+pub fn set_priority(message: &mut [u8], priority: Priority) -> Result<(), LengthFault> {
+    let found = message.len();
+    let Some([_, _, old, count, _, _, checksum @ ..]) = message.first_chunk_mut::<8>() else {
+        return Err(LengthFault::TooShort { found });
+    };
+    // Equation 3 of RFC 1624: HC' = ~(~HC + ~m + m').
+    let mut sum = Sum::NOTHING;
+    sum.add_word(!u16::from_be_bytes(*checksum));
+    sum.add_word(!u16::from_be_bytes([*old, *count]));
+    sum.add_word(u16::from_be_bytes([priority.get(), *count]));
+    *old = priority.get();
+    *checksum = sum.checksum().to_be_bytes();
+    Ok(())
+}
+
+/// A one's complement sum on the way to a checksum.
+///
+/// It adds whole 32-bit words as the machine reads them, which is right in either byte order (RFC 1071 section 2 (B)), into 64 bits,
+/// which no packet can overflow.
+#[derive(Clone, Copy)]
+pub(crate) struct Sum(u64);
+
+impl Sum {
+    pub(crate) const NOTHING: Self = Self(0);
+
+    #[inline]
+    pub(crate) fn of(octets: &[u8]) -> Self {
+        let mut sum = Self::NOTHING;
+        sum.add(octets);
+        sum
+    }
+
+    /// Adds octets that stand at an even place; an odd last octet counts as followed by zero.
+    #[inline]
+    pub(crate) fn add(&mut self, octets: &[u8]) {
+        let (words, rest) = octets.as_chunks::<4>();
+        let whole: u64 = words
+            .iter()
+            .map(|word| u64::from(u32::from_ne_bytes(*word)))
+            .sum();
+        let last = match *rest {
+            [] => 0,
+            [a] => u32::from_ne_bytes([a, 0, 0, 0]),
+            [a, b] => u32::from_ne_bytes([a, b, 0, 0]),
+            [a, b, c, ..] => u32::from_ne_bytes([a, b, c, 0]),
+        };
+        self.0 = self.0.wrapping_add(whole).wrapping_add(u64::from(last));
+    }
+
+    #[inline]
+    fn add_word(&mut self, word: u16) {
+        self.0 = self.0.wrapping_add(u64::from(word.to_be()));
+    }
+
+    /// The sum without a word that is part of it.
+    fn without(mut self, word: u16) -> Self {
+        self.add_word(!word);
+        self
+    }
+
+    /// With the pseudo-header of RFC 8200 section 8.1, or that of IPv4, which has the same fields in fewer zeros.
+    #[inline]
+    pub(crate) fn with_pseudo_header(self, endpoints: &Endpoints, message_len: usize) -> Self {
+        self.with_pseudo_header_for(endpoints, IP_PROTOCOL, message_len)
+    }
+
+    #[inline]
+    pub(crate) fn with_pseudo_header_for(
+        mut self,
+        endpoints: &Endpoints,
+        protocol: u8,
+        length: usize,
+    ) -> Self {
+        match endpoints {
+            Endpoints::Ipv4 {
+                source,
+                destination,
+            } => {
+                self.add(&source.octets());
+                self.add(&destination.octets());
+            }
+            Endpoints::Ipv6 {
+                source,
+                destination,
+            } => {
+                self.add(&source.octets());
+                self.add(&destination.octets());
+            }
+        }
+        self.add_word(u16::from(protocol));
+        // A message is at most 65 535 octets long: the upper half of the length is zero.
+        #[allow(clippy::cast_possible_truncation)]
+        self.add_word(length as u16);
+        self
+    }
+
+    #[inline]
+    fn folded(self) -> u16 {
+        let mut sum = self.0;
+        // Four folds take any 64-bit sum to 16 bits.
+        sum = (sum >> 32).wrapping_add(sum & 0xffff_ffff);
+        sum = (sum >> 32).wrapping_add(sum & 0xffff_ffff);
+        sum = (sum >> 16).wrapping_add(sum & 0xffff);
+        sum = (sum >> 16).wrapping_add(sum & 0xffff);
+        sum = (sum >> 16).wrapping_add(sum & 0xffff);
+        #[allow(clippy::cast_possible_truncation)]
+        u16::from_be(sum as u16)
+    }
+
+    /// Whether octets that hold their own checksum are whole.
+    #[inline]
+    pub(crate) fn is_whole(self) -> bool {
+        self.folded() == 0xffff
+    }
+
+    #[inline]
+    pub(crate) fn checksum(self) -> u16 {
+        !self.folded()
+    }
+}

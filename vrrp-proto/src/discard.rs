@@ -1,0 +1,318 @@
+//! Why a packet was discarded, and which counter of the MIB and the YANG model counts it.
+
+use core::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use crate::{AuthenticationMethod, ChecksumFault, Interval, Version, Vrid};
+
+/// Why a packet was discarded.
+///
+/// There is one variant for each counter of RFC 6527 and RFC 8347, with the detail inside, and one for each cause that has
+/// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and [`LocalRouter::check`](crate::LocalRouter::check)
+/// share it; the order of their checks is fixed, so that a packet with several faults is always counted alike (P-57).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Discard {
+    /// The TTL or hop limit shows that the packet was forwarded (P-06, P-07), or is below what a unicast peer is allowed.
+    #[error("TTL {found} is not in {required}..=255")]
+    IpTtl {
+        /// The TTL or hop limit of the packet.
+        found: u8,
+        /// The lowest allowed: 255 for multicast.
+        required: u8,
+    },
+    /// The message has not the length that its header announces (P-36, P-37), or announces no address (P-23).
+    #[error(transparent)]
+    PacketLength(LengthFault),
+    /// The version is unknown, not allowed in this family, or not configured (P-11, P-54, AMB-27).
+    #[error(transparent)]
+    Version(VersionFault),
+    /// The type is not 1, ADVERTISEMENT (P-13).
+    #[error("type {found} is not 1 (ADVERTISEMENT)")]
+    InvalidType {
+        /// The type, 0 to 15.
+        found: u8,
+    },
+    /// The checksum is wrong (P-35).
+    #[error(transparent)]
+    Checksum(ChecksumFault),
+    /// The VRID is 0 or not configured (P-16, P-42).
+    #[error(transparent)]
+    Vrid(VridFault),
+    /// The authentication failed (P-46 to P-50).
+    #[error(transparent)]
+    Authentication(AuthenticationFault),
+    /// The interval is 0 (P-27) or, in version 2, not the local one (P-29).
+    #[error(transparent)]
+    Interval(IntervalFault),
+    /// The address list breaks a rule (P-39), or, in version 2, differs from the local one (P-44).
+    #[error(transparent)]
+    AddressList(AddressListFault),
+    /// The local router owns the addresses and, by its profile, hears nobody (P-43).
+    #[error("the local router owns the addresses and its profile discards every advertisement")]
+    Owner,
+    /// The packet comes from the local primary address: our own came back, or the address exists twice (AMB-14).
+    #[error("source {source_address} is the local primary address")]
+    OwnPacket {
+        /// The source of the packet.
+        source_address: IpAddr,
+    },
+    /// The packet went to another destination than the configured transport uses (P-02, P-03).
+    #[error("destination {found} does not fit the configured transport")]
+    Destination {
+        /// The destination of the packet.
+        found: IpAddr,
+    },
+    /// The packet does not come from a configured unicast peer.
+    #[error("source {found} is not a configured peer")]
+    Peer {
+        /// The source of the packet.
+        found: IpAddr,
+    },
+}
+
+impl Discard {
+    /// The standard counter that counts this, if there is one.
+    #[must_use]
+    pub const fn counter(&self) -> Option<Counter> {
+        match self {
+            Self::IpTtl { .. } => Some(Counter::IpTtl),
+            Self::PacketLength(_) => Some(Counter::PacketLength),
+            Self::Version(_) => Some(Counter::Version),
+            Self::InvalidType { .. } => Some(Counter::InvalidType),
+            Self::Checksum(_) => Some(Counter::Checksum),
+            Self::Vrid(_) => Some(Counter::Vrid),
+            Self::Authentication(_) => Some(Counter::Authentication),
+            Self::Interval(_) => Some(Counter::Interval),
+            Self::AddressList(_) => Some(Counter::AddressList),
+            Self::Owner | Self::OwnPacket { .. } | Self::Destination { .. } | Self::Peer { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// A counter of discarded packets, in the words of RFC 8347 (O-16, O-17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Counter {
+    /// `checksum-errors`, one for all virtual routers.
+    Checksum,
+    /// `version-errors`, one for all virtual routers.
+    Version,
+    /// `vrid-errors`, one for all virtual routers.
+    Vrid,
+    /// `ip-ttl-errors`, one for all virtual routers.
+    IpTtl,
+    /// `interval-errors`, of one virtual router.
+    Interval,
+    /// `invalid-type-pkts-rcvd`, of one virtual router.
+    InvalidType,
+    /// `address-list-errors`, of one virtual router.
+    AddressList,
+    /// `packet-length-errors`, of one virtual router.
+    PacketLength,
+    /// `authentication-errors`: not in RFC 8347, which knows no authentication. RFC 2787 counts it as
+    /// `vrrpStatsAuthFailures`, `vrrpStatsInvalidAuthType` and `vrrpStatsAuthTypeMismatch`.
+    Authentication,
+}
+
+impl Counter {
+    /// Every counter.
+    pub const ALL: [Self; 9] = [
+        Self::Checksum,
+        Self::Version,
+        Self::Vrid,
+        Self::IpTtl,
+        Self::Interval,
+        Self::InvalidType,
+        Self::AddressList,
+        Self::PacketLength,
+        Self::Authentication,
+    ];
+
+    /// The name of the leaf in the YANG model of RFC 8347.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Checksum => "checksum-errors",
+            Self::Version => "version-errors",
+            Self::Vrid => "vrid-errors",
+            Self::IpTtl => "ip-ttl-errors",
+            Self::Interval => "interval-errors",
+            Self::InvalidType => "invalid-type-pkts-rcvd",
+            Self::AddressList => "address-list-errors",
+            Self::PacketLength => "packet-length-errors",
+            Self::Authentication => "authentication-errors",
+        }
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is wrong with the length of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LengthFault {
+    /// There is no whole header.
+    #[error("message length {found} is shorter than the 8 octets of a header")]
+    TooShort {
+        /// Octets in the message.
+        found: usize,
+    },
+    /// The header announces no address (P-23; erratum 8299).
+    #[error("address count 0 is not in 1..=255")]
+    NoAddresses,
+    /// The header announces another length: 16 + 4n in version 2, 8 + 4n and 8 + 16n in version 3 (P-37).
+    #[error("message length {found} is not the {expected} octets that its header announces")]
+    Differs {
+        /// Octets that the header announces.
+        expected: usize,
+        /// Octets in the message.
+        found: usize,
+    },
+}
+
+/// What is wrong with the version of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VersionFault {
+    /// There is no such version.
+    #[error("version {found} is not 2 or 3")]
+    Unknown {
+        /// The version, 0 to 15.
+        found: u8,
+    },
+    /// Version 2 inside IPv6 (P-54).
+    #[error("version 2 does not exist over IPv6")]
+    V2OverIpv6,
+    /// The virtual router does not speak this version (P-11, AMB-27).
+    #[error("{found} is not configured for this virtual router")]
+    NotConfigured {
+        /// The version of the message.
+        found: Version,
+    },
+}
+
+/// What is wrong with the VRID of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VridFault {
+    /// 0 is no virtual router (P-16, AMB-32).
+    #[error("VRID 0 is not in 1..=255")]
+    Zero,
+    /// No such virtual router is configured on the interface in this family (P-42).
+    #[error("VRID {found} is not configured here")]
+    NotConfigured {
+        /// The VRID of the message.
+        found: Vrid,
+    },
+}
+
+/// What is wrong with the interval of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntervalFault {
+    /// 0, with which every Backup would time out at once (P-27, erratum 8301; AMB-09 for version 2).
+    #[error("{version} interval 0 is not in 1..={}", version.highest_interval())]
+    Zero {
+        /// The version of the message, which gives the unit and the range: 1 to 255 seconds, or 1 to 4095 centiseconds.
+        version: Version,
+    },
+    /// A version 2 interval that is not the local one (P-29).
+    #[error("interval {found} is not the configured {configured}")]
+    Differs {
+        /// The interval of the message.
+        found: Interval,
+        /// The local interval, as a version 2 message carries it.
+        configured: Interval,
+    },
+}
+
+/// What is wrong with the address list of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressListFault {
+    /// The first IPv6 address is not link-local (P-39, erratum 8300).
+    #[error("first address {found} is not in fe80::/10")]
+    FirstNotLinkLocal {
+        /// The first address.
+        found: Ipv6Addr,
+    },
+    /// A version 2 list that is not the local one, from a sender that does not own the addresses (P-44).
+    #[error("the {found} addresses are not the {configured} configured ones")]
+    Differs {
+        /// Addresses in the message.
+        found: usize,
+        /// Addresses configured.
+        configured: usize,
+    },
+}
+
+/// What is wrong with the authentication of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticationFault {
+    /// Another method than the configured one (P-46).
+    #[error("authentication is {found}, not the configured {required}")]
+    Method {
+        /// How the message is authenticated.
+        found: AuthenticationMethod,
+        /// How it has to be.
+        required: AuthenticationMethod,
+    },
+    /// The password is wrong (P-48).
+    #[error("the password differs")]
+    Password,
+    /// The method is the configured one, but nobody verified what it proves: the packet did not travel inside AH, or its trailer was
+    /// not looked at.
+    #[error("{method} was not verified")]
+    Unverified {
+        /// The method that the message claims.
+        method: AuthenticationMethod,
+    },
+    /// Two methods in one packet, such as a password inside AH.
+    #[error("the packet combines two methods of authentication")]
+    Combined,
+    /// The AH header or the trailer is not well formed.
+    #[error("{field} {found} is not {required}")]
+    Malformed {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u32,
+        /// The only value allowed.
+        required: u32,
+    },
+    /// The digest does not fit the message and the key.
+    #[error("the digest differs")]
+    Digest,
+    /// The key id of the trailer is not configured.
+    #[error("key id {id} is not configured")]
+    UnknownKey {
+        /// The key id.
+        id: u8,
+    },
+    /// The time in the trailer is outside the window.
+    #[error("time is {seconds_off} s off, more than the window of {window} s")]
+    Stale {
+        /// Distance from the local time, rounded up, in seconds.
+        seconds_off: u32,
+        /// The window, in seconds.
+        window: u16,
+    },
+    /// The packet, or a later one from the same sender, was here before.
+    #[error("sequence number {found} does not come after {last}")]
+    Replay {
+        /// The sequence number of the packet.
+        found: u64,
+        /// The highest that was accepted.
+        last: u64,
+    },
+}

@@ -1,0 +1,98 @@
+//! Frames and packets around VRRP, for hosts that send and receive them whole: Ethernet, IPv4 and IPv6 headers, ARP and
+//! Neighbor Discovery.
+//!
+//! What is built comes out as an array of fixed size. An Ethernet frame is at least 60 octets long without its check sequence:
+//! the 42 octets of an ARP frame are padded by the network card's driver, or have to be padded with zeros by the host where
+//! there is none.
+//!
+//! What is read is never trusted: every length is checked, nothing is read twice, and a packet that breaks a rule comes back
+//! as a [`PacketError`].
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use vrrp_proto::{Family, GROUP_IPV4, Vrid, frame};
+//!
+//! let vrid = Vrid::new(51).ok_or("VRID")?;
+//! let source = frame::virtual_mac(vrid, Family::Ipv4);
+//! assert_eq!(source.to_string(), "00:00:5e:00:01:33");
+//!
+//! // The frame of an advertisement is these two headers and the message.
+//! let message = [0x31, 51, 100, 1, 0x00, 0x64, 0xa8, 0x65, 192, 0, 2, 1];
+//! let ip = frame::ipv4::Header::advertisement(Ipv4Addr::new(192, 0, 2, 11), GROUP_IPV4).encode(12)?;
+//! let ethernet = frame::ethernet::header(frame::multicast_mac(GROUP_IPV4.into()), source, frame::ethernet::IPV4);
+//! let frame = [&ethernet[..], &ip, &message].concat();
+//! assert_eq!(frame.len(), 46);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod arp;
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+mod mac;
+pub mod neighbor;
+
+pub use mac::{MacAddress, multicast_mac, solicited_node_group, virtual_mac};
+
+/// Why a packet or frame was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PacketError {
+    /// It ends before a header does, or before the length that its header gives.
+    #[error("{given} octets are fewer than the {needed} needed")]
+    TooShort {
+        /// Octets needed.
+        needed: usize,
+        /// Octets there.
+        given: usize,
+    },
+    /// A field has a value that is not allowed.
+    #[error("{field} {found} is not in {lowest}..={highest}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u32,
+        /// The lowest value allowed.
+        lowest: u32,
+        /// The highest value allowed.
+        highest: u32,
+    },
+    /// It is a fragment. Nothing around VRRP is ever long enough to be one, so none is put together.
+    #[error("the packet is a fragment")]
+    Fragment,
+    /// A checksum is wrong.
+    #[error("{field} checksum {found:#06x} is wrong")]
+    Checksum {
+        /// Whose checksum it is.
+        field: &'static str,
+        /// The checksum.
+        found: u16,
+    },
+    /// A Neighbor Discovery address is not of the kind that RFC 4861 section 7.1 asks for.
+    #[error("{field} is not allowed here (RFC 4861 section 7.1)")]
+    Address {
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl PacketError {
+    const fn field(field: &'static str, found: u32, lowest: u32, highest: u32) -> Self {
+        Self::Field {
+            field,
+            found,
+            lowest,
+            highest,
+        }
+    }
+}
+
+/// Fills an array with these octets, in order. They are as many as the array is long.
+fn collect<const N: usize>(octets: impl IntoIterator<Item = u8>) -> [u8; N] {
+    let mut array = [0; N];
+    for (target, octet) in array.iter_mut().zip(octets) {
+        *target = octet;
+    }
+    array
+}

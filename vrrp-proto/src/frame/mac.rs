@@ -1,0 +1,82 @@
+//! Link-layer addresses that follow from the protocol.
+
+use core::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use crate::{Family, Vrid};
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// The address of all stations.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// No address.
+    pub const ZERO: Self = Self([0; 6]);
+
+    /// The virtual router whose virtual MAC this is (RFC 9568 section 7.3), if it is one.
+    #[must_use]
+    pub const fn virtual_router(self) -> Option<(Vrid, Family)> {
+        let (vrid, family) = match self.0 {
+            [0x00, 0x00, 0x5e, 0x00, 0x01, vrid] => (vrid, Family::Ipv4),
+            [0x00, 0x00, 0x5e, 0x00, 0x02, vrid] => (vrid, Family::Ipv6),
+            _ => return None,
+        };
+        match Vrid::new(vrid) {
+            Some(vrid) => Some((vrid, family)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl From<[u8; 6]> for MacAddress {
+    fn from(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+}
+
+/// The virtual MAC of a virtual router: 00-00-5E-00-01-VRID for IPv4, 00-00-5E-00-02-VRID for IPv6 (RFC 9568 section 7.3).
+#[must_use]
+pub const fn virtual_mac(vrid: Vrid, family: Family) -> MacAddress {
+    let family = match family {
+        Family::Ipv4 => 1,
+        Family::Ipv6 => 2,
+    };
+    MacAddress([0x00, 0x00, 0x5e, 0x00, family, vrid.get()])
+}
+
+/// The Ethernet address of a multicast group: 01-00-5E and the low 23 bits (RFC 1112 section 6.4), or 33-33 and the low 32 bits
+/// (RFC 2464 section 7).
+#[must_use]
+pub const fn multicast_mac(group: IpAddr) -> MacAddress {
+    match group {
+        IpAddr::V4(group) => {
+            let [_, b, c, d] = group.octets();
+            MacAddress([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            MacAddress([0x33, 0x33, a, b, c, d])
+        }
+    }
+}
+
+/// The solicited-node group of an address: ff02::1:ff00:0/104 and its low 24 bits (RFC 4291 section 2.7.1).
+///
+/// Two addresses with the same low 24 bits share a group: join it once, leave it with the last of them.
+#[must_use]
+pub const fn solicited_node_group(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = address.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0x00ff), low)
+}

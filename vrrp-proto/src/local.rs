@@ -1,0 +1,321 @@
+//! The second step of checking: against the local configuration.
+
+use core::net::IpAddr;
+
+use crate::{
+    AddressListFault, Addresses, Authentication, AuthenticationFault, AuthenticationMethod,
+    Decoded, Discard, Interval, IntervalFault, IpHeader, Password, Version, VersionFault, Vrid,
+    VridFault,
+};
+
+/// What the local router is configured to hear for one virtual router: the context of the checks that
+/// [`Advertisement::decode`](crate::Advertisement::decode) cannot make.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use vrrp_proto::{
+///     Advertisement, DecodeOptions, Endpoints, GROUP_IPV4, Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule,
+///     Protection, TTL, Transport, Versions, Vrid,
+/// };
+///
+/// let local = LocalRouter {
+///     vrid: Vrid::new(51).ok_or("VRID")?,
+///     versions: Versions::V3,
+///     interval: Interval::DEFAULT_V3,
+///     owner: OwnerRule::NotOwner,
+///     primary_address: Ipv4Addr::new(192, 0, 2, 12).into(),
+///     authentication: LocalAuthentication::None,
+///     transport: Transport::Multicast { group: GROUP_IPV4.into() },
+///     addresses: None,
+/// };
+///
+/// let message = [0x31, 51, 100, 1, 0x00, 0xc8, 0xa8, 0x01, 192, 0, 2, 1];
+/// let ip = IpHeader { endpoints: Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into()), ttl: TTL };
+/// let received = Advertisement::decode(&message, &ip, &DecodeOptions::default())?;
+/// let notes = local.check(&received, &ip, Protection::None)?;
+/// assert!(notes.interval_differs, "200 cs there, 100 cs here: kept, because version 3 learns it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LocalRouter<'a> {
+    /// The virtual router.
+    pub vrid: Vrid,
+    /// The versions that are heard.
+    pub versions: Versions,
+    /// The local advertisement interval. With [`Versions::Both`] it is a version 3 interval.
+    pub interval: Interval,
+    /// Whether the local router owns the addresses, and what it makes of somebody who advertises all the same.
+    pub owner: OwnerRule,
+    /// The address from which the local router sends its own advertisements.
+    pub primary_address: IpAddr,
+    /// How a message has to be authenticated.
+    pub authentication: LocalAuthentication,
+    /// How messages travel.
+    pub transport: Transport<'a>,
+    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave that out.
+    pub addresses: Option<Addresses<'a>>,
+}
+
+/// The versions that a virtual router hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Versions {
+    /// Version 2 only.
+    V2,
+    /// Version 3 only.
+    V3,
+    /// Both, to pass from version 2 to version 3 (O-09, RFC 9568 section 8.4.2). IPv4 only.
+    Both,
+}
+
+impl Versions {
+    /// Whether messages of this version are heard.
+    #[must_use]
+    pub const fn include(self, version: Version) -> bool {
+        match (self, version) {
+            (Self::Both, _) | (Self::V2, Version::V2) | (Self::V3, Version::V3) => true,
+            (Self::V2, Version::V3) | (Self::V3, Version::V2) => false,
+        }
+    }
+}
+
+/// What the owner of the virtual addresses makes of the advertisements of others (P-43, AMB-02).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnerRule {
+    /// The local router does not own the addresses.
+    NotOwner,
+    /// It does, and discards the messages of others: RFC 3768, RFC 5798, and RFC 9568 as published.
+    Discard,
+    /// It does, and processes them, with [`Notes::owner_conflict`] set: RFC 9568 with erratum 8298.
+    Process,
+}
+
+/// How a message has to be authenticated to be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalAuthentication {
+    /// Not at all: messages with any authentication are discarded (P-46).
+    None,
+    /// By a password in clear text (P-48). Only version 2 has it: with this setting, version 3 messages are discarded.
+    SimpleText(Password),
+    /// By IP AH (P-50): the packet must have come out of [`ah::open`](crate::ah::open). Only version 2 has it.
+    IpAh,
+    /// By an HMAC trailer, in either version: it must have passed [`hmac::Keys::verify`](crate::hmac::Keys::verify).
+    Hmac,
+    /// By an HMAC trailer where there is one; without a trailer messages are heard as with [`None`](Self::None). It is meant for the
+    /// time in which the routers are changed over one by one (keepalived's modes `permissive` and `receive-only`).
+    HmacIfPresent,
+}
+
+impl LocalAuthentication {
+    /// The method, without its secret.
+    #[must_use]
+    pub const fn method(&self) -> AuthenticationMethod {
+        match self {
+            Self::None => AuthenticationMethod::None,
+            Self::SimpleText(_) => AuthenticationMethod::SimpleText,
+            Self::IpAh => AuthenticationMethod::IpAh,
+            Self::Hmac | Self::HmacIfPresent => AuthenticationMethod::Hmac,
+        }
+    }
+}
+
+/// How the messages of a virtual router travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport<'a> {
+    /// To a group that all routers have joined: what the RFCs know.
+    Multicast {
+        /// [`group`](crate::group) of the family, or another where the routers were so configured.
+        group: IpAddr,
+    },
+    /// To each peer, outside the RFCs (AMB-26). Messages of others are discarded.
+    Unicast {
+        /// The other routers.
+        peers: &'a [Peer],
+    },
+}
+
+/// A router that is spoken to by unicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The lowest TTL or hop limit of its packets: 255 for a peer on the link, less for one behind routers. It has no effect below
+    /// [`DecodeOptions::unicast_ttl_floor`](crate::DecodeOptions::unicast_ttl_floor).
+    pub min_ttl: u8,
+}
+
+/// What was proven about a packet before [`LocalRouter::check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    None,
+    /// The message came out of [`ah::open`](crate::ah::open) and its sequence number is new.
+    Ah,
+    /// The trailer passed [`hmac::Keys::verify`](crate::hmac::Keys::verify) and is new.
+    Hmac,
+    /// One of these was tried and failed.
+    Failed(AuthenticationFault),
+}
+
+/// What is odd about a message that is kept: to be counted, and logged at a limited rate (O-03).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Notes {
+    /// A version 3 interval that is not the local one (P-30). It counts as [`Counter::Interval`](crate::Counter::Interval) and is
+    /// learned.
+    pub interval_differs: bool,
+    /// The address list is not the local one (P-44 from the owner, P-45). It counts as
+    /// [`Counter::AddressList`](crate::Counter::AddressList).
+    pub address_list_differs: bool,
+    /// The local router owns the addresses, and the sender advertises them (P-43, O-05).
+    pub owner_conflict: bool,
+}
+
+impl LocalRouter<'_> {
+    /// Checks a decoded message against the configuration.
+    ///
+    /// The order is: source not our own, destination or peer, peer's TTL, VRID, version, authentication, version 2 interval, owner,
+    /// version 2 address list.
+    ///
+    /// # Errors
+    ///
+    /// The first check that failed.
+    #[inline]
+    pub fn check(
+        &self,
+        received: &Decoded<'_>,
+        ip: &IpHeader,
+        protection: Protection,
+    ) -> Result<Notes, Discard> {
+        let advertisement = &received.advertisement;
+        self.check_path(ip)?;
+        if advertisement.vrid != self.vrid {
+            return Err(Discard::Vrid(VridFault::NotConfigured {
+                found: advertisement.vrid,
+            }));
+        }
+        let version = advertisement.version();
+        if !self.versions.include(version) {
+            return Err(Discard::Version(VersionFault::NotConfigured {
+                found: version,
+            }));
+        }
+        self.check_authentication(received, protection)
+            .map_err(Discard::Authentication)?;
+
+        let mut notes = Notes::default();
+        match version {
+            Version::V2 => {
+                let configured = self.interval.to_seconds_rounded_up();
+                if advertisement.interval != configured {
+                    return Err(Discard::Interval(IntervalFault::Differs {
+                        found: advertisement.interval,
+                        configured,
+                    }));
+                }
+            }
+            Version::V3 => {
+                notes.interval_differs =
+                    advertisement.interval.as_centis() != self.interval.as_centis();
+            }
+        }
+
+        match self.owner {
+            OwnerRule::NotOwner => {}
+            OwnerRule::Discard => return Err(Discard::Owner),
+            OwnerRule::Process => notes.owner_conflict = true,
+        }
+
+        if let Some(configured) = self
+            .addresses
+            .filter(|own| !own.same_set(&advertisement.addresses))
+        {
+            if version == Version::V2 && !advertisement.priority.is_owner() {
+                return Err(Discard::AddressList(AddressListFault::Differs {
+                    found: advertisement.addresses.len(),
+                    configured: configured.len(),
+                }));
+            }
+            notes.address_list_differs = true;
+        }
+        Ok(notes)
+    }
+
+    fn check_path(&self, ip: &IpHeader) -> Result<(), Discard> {
+        let source = ip.endpoints.source();
+        let destination = ip.endpoints.destination();
+        if source == self.primary_address {
+            return Err(Discard::OwnPacket {
+                source_address: source,
+            });
+        }
+        match self.transport {
+            Transport::Multicast { group } if destination == group => Ok(()),
+            Transport::Unicast { peers } if !destination.is_multicast() => {
+                let Some(peer) = peers.iter().find(|peer| peer.address == source) else {
+                    return Err(Discard::Peer { found: source });
+                };
+                if ip.ttl < peer.min_ttl {
+                    return Err(Discard::IpTtl {
+                        found: ip.ttl,
+                        required: peer.min_ttl,
+                    });
+                }
+                Ok(())
+            }
+            Transport::Multicast { .. } | Transport::Unicast { .. } => {
+                Err(Discard::Destination { found: destination })
+            }
+        }
+    }
+
+    fn check_authentication(
+        &self,
+        received: &Decoded<'_>,
+        protection: Protection,
+    ) -> Result<(), AuthenticationFault> {
+        if let Protection::Failed(fault) = protection {
+            return Err(fault);
+        }
+        let in_message = received.advertisement.authentication;
+        let found = if received.trailer.is_some() {
+            AuthenticationMethod::Hmac
+        } else {
+            in_message.method()
+        };
+        let required = self.authentication.method();
+        let migrating = self.authentication == LocalAuthentication::HmacIfPresent
+            && found == AuthenticationMethod::None;
+        if found != required && !migrating {
+            return Err(AuthenticationFault::Method { found, required });
+        }
+        match (self.authentication, in_message, protection) {
+            (
+                LocalAuthentication::SimpleText(own),
+                Authentication::SimpleText(password),
+                Protection::None,
+            ) => {
+                if own == password {
+                    Ok(())
+                } else {
+                    Err(AuthenticationFault::Password)
+                }
+            }
+            (LocalAuthentication::None, Authentication::None, Protection::None)
+            | (LocalAuthentication::IpAh, Authentication::IpAh, Protection::Ah)
+            | (
+                LocalAuthentication::Hmac | LocalAuthentication::HmacIfPresent,
+                Authentication::None,
+                Protection::Hmac,
+            ) => Ok(()),
+            (LocalAuthentication::HmacIfPresent, Authentication::None, Protection::None)
+                if migrating =>
+            {
+                Ok(())
+            }
+            (_, _, Protection::None) if found != AuthenticationMethod::None => {
+                Err(AuthenticationFault::Unverified { method: found })
+            }
+            _ => Err(AuthenticationFault::Combined),
+        }
+    }
+}

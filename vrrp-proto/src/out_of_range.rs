@@ -1,0 +1,21 @@
+//! The error of a number outside its range.
+
+/// A number lies outside the range that the protocol allows for a field.
+///
+/// ```
+/// use vrrp_proto::Vrid;
+///
+/// assert_eq!(Vrid::try_from(0).unwrap_err().to_string(), "VRID 0 is not in 1..=255");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {value} is not in {lowest}..={highest}")]
+pub struct OutOfRange {
+    /// What the number was meant to be.
+    pub field: &'static str,
+    /// The number.
+    pub value: u64,
+    /// The lowest number allowed.
+    pub lowest: u64,
+    /// The highest number allowed.
+    pub highest: u64,
+}
