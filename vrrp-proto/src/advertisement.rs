@@ -136,18 +136,7 @@ impl<'a> Advertisement<'a> {
         ip: &IpHeader,
         options: &DecodeOptions,
     ) -> Result<Decoded<'a>, Discard> {
-        let required = if ip.endpoints.destination().is_multicast() {
-            TTL
-        } else {
-            options.unicast_ttl_floor
-        };
-        if ip.ttl < required {
-            return Err(Discard::IpTtl {
-                found: ip.ttl,
-                required,
-            });
-        }
-
+        check_ttl(ip, *options)?;
         let Some((
             &[
                 version_and_type,
@@ -188,16 +177,14 @@ impl<'a> Advertisement<'a> {
             message,
             trailer,
             surplus,
-        } = Parts::of(payload, expected, options).map_err(Discard::PacketLength)?;
+        } = Parts::of(payload, expected, *options).map_err(Discard::PacketLength)?;
         tolerated.surplus = !surplus.is_empty();
 
+        // Over IPv6 the checksum covers the whole payload, as an upper-layer checksum does: a trailer and surplus too.
         let (acceptance, covered) = match (version, family) {
             (Version::V2, _) => (ChecksumAcceptance::MessageOnly, message),
             (Version::V3, Family::Ipv4) => (options.v3_ipv4_checksum, message),
-            (Version::V3, Family::Ipv6) if tolerated.surplus => {
-                (ChecksumAcceptance::PseudoHeader, payload)
-            }
-            (Version::V3, Family::Ipv6) => (ChecksumAcceptance::PseudoHeader, message),
+            (Version::V3, Family::Ipv6) => (ChecksumAcceptance::PseudoHeader, payload),
         };
         let checksum = acceptance
             .verify(covered, &ip.endpoints, u16::from_be_bytes(checksum))
@@ -216,12 +203,7 @@ impl<'a> Advertisement<'a> {
         };
 
         let (body, authentication) = match version {
-            Version::V2 => {
-                let (body, data) = message
-                    .split_last_chunk()
-                    .unwrap_or((message, &[0; Authentication::DATA_LEN]));
-                (body, Authentication::from_wire(fourth, *data))
-            }
+            Version::V2 => Authentication::split_from(message, fourth),
             Version::V3 => (message, Authentication::None),
         };
         let addresses = Addresses::from_wire(family, body.get(HEADER_LEN..).unwrap_or_default());
@@ -384,6 +366,22 @@ impl<'a> Advertisement<'a> {
     }
 }
 
+/// The TTL of a multicast packet must be 255, that of a unicast packet at least the floor (P-06, P-07, O-02).
+const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard> {
+    let required = if ip.endpoints.destination().is_multicast() {
+        TTL
+    } else {
+        options.unicast_ttl_floor
+    };
+    if ip.ttl < required {
+        return Err(Discard::IpTtl {
+            found: ip.ttl,
+            required,
+        });
+    }
+    Ok(())
+}
+
 /// The version with this number, if it exists over this family (P-11, P-54).
 const fn version_over(number: u8, family: Family) -> Result<Version, VersionFault> {
     match (number, family) {
@@ -403,11 +401,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn of(
-        payload: &'a [u8],
-        expected: usize,
-        options: &DecodeOptions,
-    ) -> Result<Self, LengthFault> {
+    fn of(payload: &'a [u8], expected: usize, options: DecodeOptions) -> Result<Self, LengthFault> {
         let differs = LengthFault::Differs {
             expected,
             found: payload.len(),

@@ -26,13 +26,18 @@ impl Authentication {
     /// Octets of authentication data at the end of a version 2 message, whatever the type.
     pub(crate) const DATA_LEN: usize = 8;
 
-    pub(crate) fn from_wire(auth_type: u8, data: [u8; Self::DATA_LEN]) -> Self {
-        match auth_type {
+    /// Takes the authentication data off the end of a version 2 message.
+    pub(crate) fn split_from(message: &[u8], auth_type: u8) -> (&[u8], Self) {
+        let (body, data) = message
+            .split_last_chunk()
+            .unwrap_or((message, &[0; Self::DATA_LEN]));
+        let authentication = match auth_type {
             0 => Self::None,
-            1 => Self::SimpleText(Password(data)),
+            1 => Self::SimpleText(Password(*data)),
             2 => Self::IpAh,
             other => Self::Unknown(other),
-        }
+        };
+        (body, authentication)
     }
 
     pub(crate) const fn auth_type(&self) -> u8 {

@@ -145,6 +145,19 @@ pub fn set_priority(message: &mut [u8], priority: Priority) -> Result<(), Length
     Ok(())
 }
 
+/// Lets the checksum of a message over IPv6 cover what was appended to it, as that of an upper-layer packet has to.
+#[cfg(feature = "hmac")]
+pub(crate) fn cover_appended(message: &mut [u8], appended: &[u8]) {
+    if let Some([_, _, _, _, _, _, checksum @ ..]) = message.first_chunk_mut::<8>() {
+        let mut sum = Sum::of(appended);
+        sum.add_word(!u16::from_be_bytes(*checksum));
+        // The length in the pseudo-header grows as well.
+        #[allow(clippy::cast_possible_truncation)]
+        sum.add_word(appended.len() as u16);
+        *checksum = sum.checksum().to_be_bytes();
+    }
+}
+
 /// A one's complement sum on the way to a checksum.
 ///
 /// It adds whole 32-bit words as the machine reads them, which is right in either byte order (RFC 1071 section 2 (B)), into 64 bits,

@@ -280,7 +280,15 @@ pub enum AuthenticationFault {
     /// Two methods in one packet, such as a password inside AH.
     #[error("the packet combines two methods of authentication")]
     Combined,
-    /// The AH header or the trailer is not well formed.
+    /// There is no whole AH header.
+    #[error("{found} octets are fewer than the {needed} of an AH header")]
+    TooShort {
+        /// Octets in the packet.
+        found: usize,
+        /// Octets of an AH header.
+        needed: usize,
+    },
+    /// A field of the AH header or of the trailer has not its only allowed value.
     #[error("{field} {found} is not {required}")]
     Malformed {
         /// The field.
@@ -302,7 +310,7 @@ pub enum AuthenticationFault {
     /// The time in the trailer is outside the window.
     #[error("time is {seconds_off} s off, more than the window of {window} s")]
     Stale {
-        /// Distance from the local time, rounded up, in seconds.
+        /// Distance from the local time, in seconds.
         seconds_off: u32,
         /// The window, in seconds.
         window: u16,

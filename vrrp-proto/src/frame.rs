@@ -88,8 +88,8 @@ impl PacketError {
     }
 }
 
-/// Fills an array with these octets, in order. They are as many as the array is long.
-fn collect<const N: usize>(octets: impl IntoIterator<Item = u8>) -> [u8; N] {
+/// An array with these octets, in order, and zeros after them where they are fewer than the array is long.
+pub(crate) fn collect<const N: usize>(octets: impl IntoIterator<Item = u8>) -> [u8; N] {
     let mut array = [0; N];
     for (target, octet) in array.iter_mut().zip(octets) {
         *target = octet;

@@ -14,7 +14,7 @@
 pub struct Leniency {
     /// AMB-06: octets after the message, inside the IP packet. They are ignored and handed out as
     /// [`Decoded::surplus`](crate::Decoded::surplus). The checksum is that of the message alone over IPv4, and that of the
-    /// whole payload over IPv6, where the sender's kernel computes it.
+    /// whole payload over IPv6.
     pub surplus: bool,
     /// AMB-08: a version 2 message with no address, which keepalived sends when it has none to send.
     pub v2_without_addresses: bool,

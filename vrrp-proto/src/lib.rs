@@ -31,10 +31,14 @@
 
 mod addresses;
 mod advertisement;
+#[cfg(feature = "ah")]
+pub mod ah;
 mod authentication;
 mod checksum;
 mod discard;
 pub mod frame;
+#[cfg(feature = "hmac")]
+pub mod hmac;
 mod interval;
 mod ip;
 mod leniency;

@@ -1,0 +1,281 @@
+//! Authentication type 2 of version 2: the message inside an IP Authentication Header with HMAC-MD5-96 (RFC 2338 section
+//! 5.3.6.3, RFC 2402, RFC 2403), as keepalived's `auth_type AH` has it (P-50).
+//!
+//! MD5 is weak and the key has eight octets: this is here to interoperate with what is deployed. New networks are better
+//! served by the [`hmac`](crate::hmac) trailer.
+//!
+//! # On the wire
+//!
+//! An IPv4 packet of protocol [`IP_PROTOCOL`], the 24 octets of the AH header, and the message, which has authentication type
+//! 2 and eight zeros as authentication data. The digest covers the IPv4 header with TOS, fragment field and checksum read as
+//! zero, the AH header with its digest read as zero, and the message. keepalived covers the TTL of multicast packets, against
+//! RFC 2402, and not that of unicast ones; so does this module. The digest covers the identification of the IPv4 header as
+//! well, so the header must go out as it was sealed: through a raw socket with `IP_HDRINCL`, which leaves an identification
+//! alone that is not zero.
+//!
+//! # Sequence numbers
+//!
+//! By RFC 2402 each sender counts by itself. keepalived has one counter for a virtual router, for sending and for
+//! receiving: a packet has to have a higher number than every packet before, from whichever router. To live together with it, a
+//! host keeps one [`SendSequence`] and one [`ReplayWindow`] for each virtual router, and calls [`SendSequence::continue_above`]
+//! with the number of every packet that it accepts. A host among its own kind may keep a window for each source.
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use vrrp_proto::{GROUP_IPV4, Password, ah, frame::ipv4};
+//!
+//! let key = ah::Key::new(Password::new(b"s3cret")?);
+//! let header = ipv4::Header {
+//!     protocol: ah::IP_PROTOCOL,
+//!     identification: 1,
+//!     ..ipv4::Header::advertisement(Ipv4Addr::new(192, 0, 2, 11), GROUP_IPV4)
+//! };
+//! let message = [0x21, 51, 100, 1, 2, 1, 0xb6, 0xc8, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+//!
+//! let mut sequence = ah::SendSequence::default();
+//! let sealed = key.seal(&header, &message, sequence.next().ok_or("used up")?)?;
+//! let packet = [&sealed[..], &message].concat();
+//!
+//! let mut window = ah::ReplayWindow::default();
+//! let opened = key.open(&ipv4::Packet::parse(&packet)?)?;
+//! window.check(opened.sequence)?;
+//! assert_eq!(opened.message, message);
+//! // After the message has passed all other checks too:
+//! window.accept(opened.sequence);
+//! sequence.continue_above(opened.sequence);
+//! assert!(window.check(opened.sequence).is_err(), "the same packet again");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use core::{fmt, net::Ipv4Addr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+
+use crate::{
+    AuthenticationFault, IP_PROTOCOL as VRRP, OutOfRange, Password,
+    frame::{collect, ipv4},
+};
+
+/// IP protocol number of AH.
+pub const IP_PROTOCOL: u8 = 51;
+
+/// Octets of an AH header with a digest of 96 bits.
+pub const HEADER_LEN: usize = 24;
+
+/// Octets before the message: IPv4 header and AH header.
+pub const PREFIX_LEN: usize = ipv4::HEADER_LEN + HEADER_LEN;
+
+/// Octets of the AH header before the digest.
+const FIXED_LEN: usize = 12;
+
+const DIGEST_LEN: usize = 12;
+
+/// Length of the AH header in 32-bit words, less two (RFC 2402 section 2.2).
+const PAYLOAD_LEN: u8 = 4;
+
+/// The highest sequence number that keepalived uses.
+const LAST_SEQUENCE: u32 = 0xffff_fffd;
+
+/// The key that all routers of a virtual router share. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Key(Hmac<Md5>);
+
+/// A packet whose digest fits. Whether it is new is for [`ReplayWindow::check`] to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<'a> {
+    /// The message, to be decoded and then checked with [`Protection::Ah`](crate::Protection::Ah).
+    pub message: &'a [u8],
+    /// The sequence number.
+    pub sequence: u32,
+}
+
+impl Key {
+    /// The key that keepalived makes of a password: its octets, filled up with zeros.
+    #[must_use]
+    pub fn new(password: Password) -> Self {
+        // HMAC fills a key up with zeros to the block of the hash.
+        Self(Hmac::new(&collect::<64>(password.octets()).into()))
+    }
+
+    /// The IPv4 header and the AH header that go before a message, under this sequence number.
+    ///
+    /// `header.protocol` has to be [`IP_PROTOCOL`]; the SPI is the source, as with keepalived.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] when the message is too long for an IPv4 packet.
+    pub fn seal(
+        &self,
+        header: &ipv4::Header,
+        message: &[u8],
+        sequence: u32,
+    ) -> Result<[u8; PREFIX_LEN], OutOfRange> {
+        let ip = header.encode(message.len().saturating_add(HEADER_LEN))?;
+        let ah: [u8; FIXED_LEN] = collect(
+            [VRRP, PAYLOAD_LEN, 0, 0]
+                .into_iter()
+                .chain(header.source.octets())
+                .chain(sequence.to_be_bytes()),
+        );
+        let digest = self.digest(&ip, header.destination, &ah, message);
+        let digest = digest.finalize().into_bytes().into_iter().take(DIGEST_LEN);
+        Ok(collect(ip.into_iter().chain(ah).chain(digest)))
+    }
+
+    /// Takes the message out of a packet of protocol [`IP_PROTOCOL`] whose digest fits.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationFault::Malformed`] for a header that is not as this module writes it, [`AuthenticationFault::Digest`] for
+    /// another key or a changed packet.
+    pub fn open<'a>(&self, packet: &ipv4::Packet<'a>) -> Result<Opened<'a>, AuthenticationFault> {
+        let malformed = |field, found, required| {
+            if found == required {
+                Ok(())
+            } else {
+                Err(AuthenticationFault::Malformed {
+                    field,
+                    found,
+                    required,
+                })
+            }
+        };
+        malformed("IP protocol", packet.protocol.into(), IP_PROTOCOL.into())?;
+        let too_short = AuthenticationFault::TooShort {
+            found: packet.payload.len(),
+            needed: HEADER_LEN,
+        };
+        let (ah, rest) = packet
+            .payload
+            .split_first_chunk::<FIXED_LEN>()
+            .ok_or(too_short)?;
+        let (digest, message) = rest.split_first_chunk::<DIGEST_LEN>().ok_or(too_short)?;
+        let &[
+            next_header,
+            payload_len,
+            _,
+            _,
+            p0,
+            p1,
+            p2,
+            p3,
+            s0,
+            s1,
+            s2,
+            s3,
+        ] = ah;
+        malformed("AH next header", next_header.into(), VRRP.into())?;
+        malformed("AH payload length", payload_len.into(), PAYLOAD_LEN.into())?;
+        self.digest(packet.header, packet.destination, ah, message)
+            .verify_truncated_left(digest)
+            .map_err(|_| AuthenticationFault::Digest)?;
+        malformed(
+            "AH SPI",
+            u32::from_be_bytes([p0, p1, p2, p3]),
+            packet.source.to_bits(),
+        )?;
+        Ok(Opened {
+            message,
+            sequence: u32::from_be_bytes([s0, s1, s2, s3]),
+        })
+    }
+
+    fn digest(
+        &self,
+        ip: &[u8],
+        destination: Ipv4Addr,
+        ah: &[u8; FIXED_LEN],
+        message: &[u8],
+    ) -> Hmac<Md5> {
+        let mut digest = self.0.clone();
+        if let Some((
+            &[
+                first,
+                _tos,
+                l0,
+                l1,
+                i0,
+                i1,
+                _f0,
+                _f1,
+                ttl,
+                protocol,
+                _c0,
+                _c1,
+            ],
+            addresses,
+        )) = ip.split_first_chunk()
+        {
+            let ttl = if destination.is_multicast() { ttl } else { 0 };
+            digest.update(&[first, 0, l0, l1, i0, i1, 0, 0, ttl, protocol, 0, 0]);
+            digest.update(addresses);
+        }
+        digest.update(ah);
+        digest.update(&[0; DIGEST_LEN]);
+        digest.update(message);
+        digest
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// The sequence numbers that were received: each has to be higher than all before.
+///
+/// On one link packets stay in order, so that a window wider than one has no use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayWindow {
+    highest: u32,
+}
+
+impl ReplayWindow {
+    /// Whether a packet with this number is new. Changes nothing, because the packet may still fail another check.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationFault::Replay`].
+    pub const fn check(&self, sequence: u32) -> Result<(), AuthenticationFault> {
+        if sequence > self.highest {
+            return Ok(());
+        }
+        Err(AuthenticationFault::Replay {
+            found: sequence as u64,
+            last: self.highest as u64,
+        })
+    }
+
+    /// Remembers the number of a packet that passed every check.
+    pub const fn accept(&mut self, sequence: u32) {
+        if sequence > self.highest {
+            self.highest = sequence;
+        }
+    }
+}
+
+/// The sequence numbers that are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendSequence {
+    last: u32,
+}
+
+impl SendSequence {
+    /// The number of the next packet, or `None` after 4 294 967 293 of them: then the key is used up.
+    pub const fn next(&mut self) -> Option<u32> {
+        if self.last >= LAST_SEQUENCE {
+            return None;
+        }
+        self.last = self.last.saturating_add(1);
+        Some(self.last)
+    }
+
+    /// Goes on above a number that another router used, as the routers that run keepalived expect.
+    pub const fn continue_above(&mut self, sequence: u32) {
+        if sequence > self.last {
+            self.last = sequence;
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! The HMAC-SHA256 trailer of draft-cassen-vrrp-auth-hmac, in the wire form of keepalived 2.4.2 and later.
+//!
+//! Version 3 has no authentication (O-01) and this is no standard: it is off unless a network turns it on. It serves both
+//! versions and both families.
+//!
+//! # On the wire
+//!
+//! 28 octets follow the message inside the IP packet: scheme 1, key id, 16 zero bits, a 64-bit sequence (32 bits of UTC seconds,
+//! 16 of binary fraction, 16 of counter) and the first 128 bits of an HMAC-SHA256. That covers a pseudo-header (family 4 or 6,
+//! version, VRID, zero, source address in 16 octets), the message with its checksum read as zero, and the trailer with its
+//! digest read as zero. The destination is not covered: one trailer serves all unicast peers. Over IPv4 the VRRP checksum
+//! leaves the trailer out; over IPv6 it covers it, as [`append`](Keys::append) sees to.
+//!
+//! # Sending and receiving
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use vrrp_proto::{
+//!     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader, Priority, TTL, Vrid, hmac,
+//! };
+//!
+//! let keys = [hmac::Key::new(1, b"thirty-two octets are the least.")?];
+//! let keys = hmac::Keys::new(&keys, 1)?;
+//! let anti_replay = hmac::AntiReplay::time(5)?;
+//! let now = hmac::UtcTime::new(1_795_000_000, 250_000_000);
+//!
+//! // The sender.
+//! let endpoints = Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into());
+//! let own = [Ipv4Addr::new(192, 0, 2, 1)];
+//! let advertisement = Advertisement {
+//!     vrid: Vrid::new(51).ok_or("VRID")?,
+//!     priority: Priority::DEFAULT,
+//!     interval: Interval::DEFAULT_V3,
+//!     authentication: Authentication::None,
+//!     addresses: Addresses::from(&own[..]),
+//! };
+//! let mut sequence = hmac::SendSequence::default();
+//! let mut buffer = [0; 64];
+//! let length = advertisement.encode(&mut buffer, &endpoints, ChecksumForm::MessageOnly)?;
+//! let length = keys.append(&mut buffer, length, &endpoints, sequence.next(now, anti_replay))?;
+//!
+//! // The receiver.
+//! let mut marks: hmac::ReplayMarks = hmac::ReplayMarks::new();
+//! let ip = IpHeader { endpoints, ttl: TTL };
+//! let options = DecodeOptions { hmac_trailer: true, ..DecodeOptions::default() };
+//! let decoded = Advertisement::decode(&buffer[..length], &ip, &options)?;
+//! let verified = keys.verify(&decoded, &ip, now, anti_replay)?;
+//! marks.check(&verified, now, anti_replay)?;
+//! // After the message has passed `LocalRouter::check` with `Protection::Hmac`:
+//! marks.accept(&verified);
+//! assert!(marks.check(&verified, now, anti_replay).is_err(), "the same packet again");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use core::{fmt, net::IpAddr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::{
+    AuthenticationFault, AuthenticationMethod, Decoded, EncodeError, Endpoints, Family, IpHeader,
+    OutOfRange, TRAILER_LEN, checksum::cover_appended, frame::collect,
+};
+
+/// The scheme: HMAC-SHA256, cut to 128 bits.
+const SCHEME: u8 = 1;
+
+/// Octets of the trailer before the digest.
+const PREFIX_LEN: usize = 12;
+
+const DIGEST_LEN: usize = 16;
+
+/// A key and its id. `Debug` does not show the key.
+#[derive(Clone)]
+pub struct Key {
+    id: u8,
+    state: Hmac<Sha256>,
+}
+
+impl Key {
+    /// The key with this id, 1 to 255, and these octets, 32 to 64.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`].
+    pub fn new(id: u8, octets: &[u8]) -> Result<Self, OutOfRange> {
+        if id == 0 {
+            return Err(OutOfRange {
+                field: "key id",
+                value: 0,
+                lowest: 1,
+                highest: 255,
+            });
+        }
+        if octets.len() < 32 || octets.len() > 64 {
+            let value = octets.len() as u64;
+            return Err(OutOfRange {
+                field: "key length",
+                value,
+                lowest: 32,
+                highest: 64,
+            });
+        }
+        // HMAC fills a key up with zeros to the block of the hash, 64 octets.
+        let block = collect::<64>(octets.iter().copied());
+        Ok(Self {
+            id,
+            state: Hmac::new(&block.into()),
+        })
+    }
+
+    /// The id that the trailer names.
+    #[must_use]
+    pub const fn id(&self) -> u8 {
+        self.id
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a set of keys is not usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// Two keys have the same id.
+    #[error("key id {id} is there twice")]
+    Twice {
+        /// The id.
+        id: u8,
+    },
+    /// The key to sign with is not among the keys.
+    #[error("active key id {id} is not among the keys")]
+    NoActive {
+        /// The id.
+        id: u8,
+    },
+}
+
+/// The keys of a virtual router: all verify, the active one signs. To change keys, give every router the new one, then make it the
+/// active one everywhere, then take the old one away.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    keys: &'a [Key],
+    active: &'a Key,
+}
+
+impl<'a> Keys<'a> {
+    /// These keys, of which the one with the id `active` signs.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError`] when two have the same id, or none has the active one.
+    pub fn new(keys: &'a [Key], active: u8) -> Result<Self, KeysError> {
+        let mut rest = keys;
+        while let [first, others @ ..] = rest {
+            if others.iter().any(|key| key.id == first.id) {
+                return Err(KeysError::Twice { id: first.id });
+            }
+            rest = others;
+        }
+        let active = keys
+            .iter()
+            .find(|key| key.id == active)
+            .ok_or(KeysError::NoActive { id: active })?;
+        Ok(Self { keys, active })
+    }
+
+    /// The trailer of a message that goes out from this source. The message has to be whole; its checksum does not count.
+    #[must_use]
+    pub fn sign(&self, message: &[u8], source: IpAddr, sequence: Sequence) -> [u8; TRAILER_LEN] {
+        let prefix: [u8; PREFIX_LEN] = collect(
+            [SCHEME, self.active.id, 0, 0]
+                .into_iter()
+                .chain(sequence.0.to_be_bytes()),
+        );
+        let digest = digest(self.active, message, source, &prefix)
+            .finalize()
+            .into_bytes();
+        collect(
+            prefix
+                .into_iter()
+                .chain(digest.into_iter().take(DIGEST_LEN)),
+        )
+    }
+
+    /// Signs the message in the first `message_len` octets of a buffer, puts the trailer behind it, and returns the new length. Over IPv6
+    /// the checksum of the message comes to cover the trailer.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::BufferTooSmall`] when there is no room for the trailer.
+    pub fn append(
+        &self,
+        buffer: &mut [u8],
+        message_len: usize,
+        endpoints: &Endpoints,
+        sequence: Sequence,
+    ) -> Result<usize, EncodeError> {
+        let given = buffer.len();
+        let needed = message_len.saturating_add(TRAILER_LEN);
+        let too_small = EncodeError::BufferTooSmall { needed, given };
+        let (message, rest) = buffer.split_at_mut_checked(message_len).ok_or(too_small)?;
+        let room = rest.first_chunk_mut().ok_or(too_small)?;
+        *room = self.sign(message, endpoints.source(), sequence);
+        if endpoints.family() == Family::Ipv6 {
+            cover_appended(message, room);
+        }
+        Ok(needed)
+    }
+
+    /// Verifies the trailer of a message: shape, then time, then key, then digest. Whether the message is new is for
+    /// [`ReplayMarks::check`] to say.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationFault`], with [`Method`](AuthenticationFault::Method) when there is no trailer.
+    pub fn verify(
+        &self,
+        received: &Decoded<'_>,
+        ip: &IpHeader,
+        now: UtcTime,
+        anti_replay: AntiReplay,
+    ) -> Result<Verified, AuthenticationFault> {
+        let Some((prefix, tag)) = received
+            .trailer
+            .and_then(|trailer| trailer.split_first_chunk::<PREFIX_LEN>())
+        else {
+            let found = received.advertisement.authentication.method();
+            return Err(AuthenticationFault::Method {
+                found,
+                required: AuthenticationMethod::Hmac,
+            });
+        };
+        let &[scheme, id, reserved_high, reserved_low, ref sequence @ ..] = prefix;
+        if scheme != SCHEME {
+            return Err(AuthenticationFault::Malformed {
+                field: "trailer scheme",
+                found: scheme.into(),
+                required: SCHEME.into(),
+            });
+        }
+        let reserved = u16::from_be_bytes([reserved_high, reserved_low]);
+        if reserved != 0 {
+            return Err(AuthenticationFault::Malformed {
+                field: "reserved field of the trailer",
+                found: reserved.into(),
+                required: 0,
+            });
+        }
+        let sequence = Sequence(u64::from_be_bytes(*sequence));
+        anti_replay.check_fresh(sequence, now)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == id)
+            .ok_or(AuthenticationFault::UnknownKey { id })?;
+        let source = ip.endpoints.source();
+        digest(key, received.message, source, prefix)
+            .verify_truncated_left(tag)
+            .map_err(|_| AuthenticationFault::Digest)?;
+        Ok(Verified { source, sequence })
+    }
+}
+
+/// The digest over pseudo-header, message without its checksum, and trailer without its digest.
+fn digest(key: &Key, message: &[u8], source: IpAddr, prefix: &[u8; PREFIX_LEN]) -> Hmac<Sha256> {
+    let mut digest = key.state.clone();
+    if let Some((&[version_and_type, vrid, priority, count, fourth, fifth, _, _], addresses)) =
+        message.split_first_chunk()
+    {
+        let version = version_and_type >> 4;
+        match source {
+            IpAddr::V4(source) => {
+                digest.update(&[4, version, vrid, 0]);
+                digest.update(&source.octets());
+                digest.update(&[0; 12]);
+            }
+            IpAddr::V6(source) => {
+                digest.update(&[6, version, vrid, 0]);
+                digest.update(&source.octets());
+            }
+        }
+        digest.update(&[version_and_type, vrid, priority, count, fourth, fifth, 0, 0]);
+        digest.update(addresses);
+    }
+    digest.update(prefix);
+    digest.update(&[0; DIGEST_LEN]);
+    digest
+}
+
+/// UTC, in the resolution of the trailer. This and the [`SendSequence`] it feeds are the only things in VRRP that need the time of
+/// day rather than a monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UtcTime {
+    seconds: u32,
+    fraction: u16,
+}
+
+impl UtcTime {
+    /// This many seconds and nanoseconds after the Unix epoch. Seconds count modulo 2^32, as on the wire.
+    #[must_use]
+    pub const fn new(seconds: u64, nanoseconds: u32) -> Self {
+        // 999 999 999 x 2^16 / 10^9 is below 2^16; a leap second's nanoseconds are cut there.
+        let nanoseconds = if nanoseconds > 999_999_999 {
+            999_999_999
+        } else {
+            nanoseconds
+        };
+        #[allow(clippy::cast_possible_truncation)]
+        Self {
+            seconds: seconds as u32,
+            fraction: (((nanoseconds as u64) << 16) / 1_000_000_000) as u16,
+        }
+    }
+
+    const fn sequence(self) -> Sequence {
+        Sequence((self.seconds as u64) << 32 | (self.fraction as u64) << 16)
+    }
+}
+
+/// The number of a signed message: the time it was signed, and a counter for those of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(u64);
+
+impl Sequence {
+    /// The 64 bits of the wire.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether this comes after another, on the circle of 64 bits (RFC 1982).
+    const fn is_after(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0).cast_signed() > 0
+    }
+
+    /// Seconds from `now` to this, negative when this is older.
+    const fn seconds_from(self, now: UtcTime) -> i32 {
+        ((self.0 >> 32) as u32)
+            .wrapping_sub(now.seconds)
+            .cast_signed()
+    }
+}
+
+/// What a message needs to be taken for new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AntiReplay {
+    /// A higher sequence than the sender's last, and a time within the window: clocks have to agree. Made by [`AntiReplay::time`].
+    Time(Window),
+    /// A higher sequence than the sender's last, nothing more. It needs no agreement of clocks, but whoever starts anew takes the first
+    /// message that comes for new.
+    Monotonic,
+}
+
+impl AntiReplay {
+    /// [`Time`](Self::Time) with a window of 1 to 300 seconds to either side. keepalived takes three advertisement intervals, and
+    /// 5 seconds at least.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`].
+    pub const fn time(seconds: u16) -> Result<Self, OutOfRange> {
+        if seconds < 1 || seconds > 300 {
+            let value = seconds as u64;
+            return Err(OutOfRange {
+                field: "time window in seconds",
+                value,
+                lowest: 1,
+                highest: 300,
+            });
+        }
+        Ok(Self::Time(Window(seconds)))
+    }
+
+    const fn check_fresh(
+        self,
+        sequence: Sequence,
+        now: UtcTime,
+    ) -> Result<(), AuthenticationFault> {
+        if let Self::Time(Window(window)) = self {
+            let seconds_off = sequence.seconds_from(now).unsigned_abs();
+            if seconds_off > window as u32 {
+                return Err(AuthenticationFault::Stale {
+                    seconds_off,
+                    window,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// 1 to 300 seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window(u16);
+
+impl Window {
+    /// In seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u16 {
+        self.0
+    }
+}
+
+/// The sequence of what is sent for one virtual router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendSequence {
+    last: Option<Sequence>,
+}
+
+impl SendSequence {
+    /// The number of the next message: the time, or one more than the last where the clock has not moved on.
+    ///
+    /// Where the clock went back by more than the window, the numbers follow it back, because receivers would take higher ones
+    /// for stale. With [`AntiReplay::Monotonic`] they never go back.
+    pub fn next(&mut self, now: UtcTime, anti_replay: AntiReplay) -> Sequence {
+        let clock = now.sequence();
+        let next = match (self.last, anti_replay) {
+            (Some(last), AntiReplay::Time(Window(window)))
+                if !clock.is_after(last) && last.seconds_from(now) > i32::from(window) =>
+            {
+                clock
+            }
+            (Some(last), _) if !clock.is_after(last) => Sequence(last.0.wrapping_add(1)),
+            _ => clock,
+        };
+        self.last = Some(next);
+        next
+    }
+}
+
+/// A message whose trailer was made with one of our keys, for [`ReplayMarks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    source: IpAddr,
+    sequence: Sequence,
+}
+
+impl Verified {
+    /// Its sequence.
+    #[must_use]
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+}
+
+/// The last sequence of each sender, of at most `SENDERS`. A further sender takes the place of the one not heard for the longest time.
+///
+/// Two routers are Active at once only while they settle who stays, so that four places are enough for a multicast virtual
+/// router; for unicast take as many as there are peers. Only messages with a right digest get in.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayMarks<const SENDERS: usize = 4> {
+    /// Most recently heard first.
+    marks: [Option<Verified>; SENDERS],
+}
+
+impl<const SENDERS: usize> ReplayMarks<SENDERS> {
+    /// No sender yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            marks: [None; SENDERS],
+        }
+    }
+
+    /// Whether a message is new. Changes nothing, because the message may still fail another check.
+    ///
+    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: whatever it would keep out, the window does.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthenticationFault::Replay`].
+    pub fn check(
+        &self,
+        verified: &Verified,
+        now: UtcTime,
+        anti_replay: AntiReplay,
+    ) -> Result<(), AuthenticationFault> {
+        let mark = self
+            .marks
+            .iter()
+            .flatten()
+            .find(|mark| mark.source == verified.source);
+        match mark {
+            Some(mark)
+                if !verified.sequence.is_after(mark.sequence)
+                    && anti_replay.check_fresh(mark.sequence, now).is_ok() =>
+            {
+                Err(AuthenticationFault::Replay {
+                    found: verified.sequence.get(),
+                    last: mark.sequence.get(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a message that passed every check.
+    pub fn accept(&mut self, verified: &Verified) {
+        // Moves each mark one place back, up to the sender's old one or the last.
+        let mut moving = Some(*verified);
+        for place in &mut self.marks {
+            core::mem::swap(place, &mut moving);
+            if moving.is_none_or(|mark| mark.source == verified.source) {
+                return;
+            }
+        }
+    }
+}
+
+impl<const SENDERS: usize> Default for ReplayMarks<SENDERS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
