@@ -1,0 +1,335 @@
+//! What keepalived and FRR sent, see `tests/vectors/README.md`.
+
+use std::{collections::BTreeMap, fs::File, path::Path};
+
+use pcap_file::pcap::PcapReader;
+use vrrp_proto::{
+    AddressListFault, Advertisement, Authentication, ChecksumMatch, DecodeOptions, Decoded,
+    Discard, Family, IpHeader, Leniency, Password, Protection, Version,
+    ah::{self, ReplayWindow},
+    frame::{
+        arp,
+        ethernet::{self, Frame},
+        ipv4, ipv6, neighbor,
+    },
+    hmac,
+};
+
+fn frames(name: &str) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(name);
+    let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        frames.push(packet.unwrap().data.into_owned());
+    }
+    frames
+}
+
+/// What a frame carries.
+enum Carried<'a> {
+    Vrrp(IpHeader, &'a [u8]),
+    Ah(ipv4::Packet<'a>),
+    Arp(arp::Packet),
+    Neighbor(neighbor::Advertisement),
+}
+
+fn carried(frame: &[u8]) -> Carried<'_> {
+    let frame = Frame::parse(frame).unwrap();
+    match frame.ethertype {
+        ethernet::ARP => Carried::Arp(arp::Packet::parse(frame.payload).unwrap()),
+        ethernet::IPV4 => {
+            let packet = ipv4::Packet::parse(frame.payload).unwrap();
+            match packet.protocol {
+                ah::IP_PROTOCOL => Carried::Ah(packet),
+                112 => Carried::Vrrp(packet.ip_header(), packet.payload),
+                other => panic!("protocol {other}"),
+            }
+        }
+        ethernet::IPV6 => {
+            let packet = ipv6::Packet::parse(frame.payload).unwrap();
+            match neighbor::Advertisement::parse(&packet).unwrap() {
+                Some(advertisement) => Carried::Neighbor(advertisement),
+                None => Carried::Vrrp(packet.ip_header(), packet.payload),
+            }
+        }
+        other => panic!("EtherType {other:#06x}"),
+    }
+}
+
+fn strict<'a>(ip: &IpHeader, payload: &'a [u8]) -> Result<Decoded<'a>, Discard> {
+    Advertisement::decode(payload, ip, &DecodeOptions::default())
+}
+
+/// VRID and family, with each priority heard and how often.
+type Heard = BTreeMap<(u8, &'static str), BTreeMap<u8, usize>>;
+
+fn note(heard: &mut Heard, ip: &IpHeader, decoded: &Decoded<'_>) {
+    let family = match ip.endpoints.family() {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    };
+    let advertisement = &decoded.advertisement;
+    *heard
+        .entry((advertisement.vrid.get(), family))
+        .or_default()
+        .entry(advertisement.priority.get())
+        .or_default() += 1;
+}
+
+fn texts(decoded: &Decoded<'_>) -> Vec<String> {
+    decoded
+        .advertisement
+        .addresses
+        .iter()
+        .map(|address| address.to_string())
+        .collect()
+}
+
+#[test]
+fn keepalived_is_understood() {
+    let key = ah::Key::new(Password::new(b"s3cret").unwrap());
+    let mut windows = BTreeMap::<u8, ReplayWindow>::new();
+    let (mut heard, mut announced) = (Heard::new(), Vec::new());
+    for frame in frames("keepalived-2.2.7.pcap") {
+        let (ip, message, inside_ah) = match carried(&frame) {
+            Carried::Arp(arp) => {
+                assert!(arp.is_gratuitous());
+                announced.push(arp.sender_address.to_string());
+                continue;
+            }
+            Carried::Neighbor(advertisement) => {
+                assert!(advertisement.overrides && !advertisement.solicited);
+                assert!(advertisement.target_mac.is_some());
+                announced.push(advertisement.target.to_string());
+                continue;
+            }
+            Carried::Ah(packet) => {
+                let opened = key.open(&packet).unwrap();
+                let window = windows.entry(opened.message[1]).or_default();
+                assert_eq!(window.check(opened.sequence), Ok(()));
+                window.accept(opened.sequence);
+                assert!(window.check(opened.sequence).is_err());
+                (packet.ip_header(), opened.message, true)
+            }
+            Carried::Vrrp(ip, payload) => (ip, payload, false),
+        };
+        let vrid = message[1];
+        if vrid == 47 {
+            let Err(Discard::AddressList(AddressListFault::FirstNotLinkLocal { found })) =
+                strict(&ip, message)
+            else {
+                panic!("a first address that is not link-local was accepted")
+            };
+            assert_eq!(found.to_string(), "2001:db8:47::1");
+            let options = DecodeOptions {
+                leniency: Leniency::ALL,
+                ..DecodeOptions::default()
+            };
+            let decoded = Advertisement::decode(message, &ip, &options).unwrap();
+            note(&mut heard, &ip, &decoded);
+            continue;
+        }
+        let decoded = strict(&ip, message).unwrap();
+        note(&mut heard, &ip, &decoded);
+        let password = Authentication::SimpleText(Password::new(b"s3cret").unwrap());
+        let (version, centis, checksum, authentication, addresses) = match vrid {
+            41 => (
+                Version::V2,
+                100,
+                ChecksumMatch::MessageOnly,
+                Authentication::None,
+                vec!["10.99.41.1", "10.99.41.2"],
+            ),
+            42 => (
+                Version::V2,
+                100,
+                ChecksumMatch::MessageOnly,
+                password,
+                vec!["10.99.42.1"],
+            ),
+            43 => (
+                Version::V2,
+                100,
+                ChecksumMatch::MessageOnly,
+                Authentication::IpAh,
+                vec!["10.99.43.1"],
+            ),
+            53 => (
+                Version::V2,
+                100,
+                ChecksumMatch::MessageOnly,
+                Authentication::IpAh,
+                vec!["10.99.53.1"],
+            ),
+            44 => (
+                Version::V3,
+                50,
+                ChecksumMatch::PseudoHeader,
+                Authentication::None,
+                vec!["10.99.44.1", "10.99.44.2", "10.99.44.3"],
+            ),
+            46 => (
+                Version::V3,
+                50,
+                ChecksumMatch::PseudoHeader,
+                Authentication::None,
+                vec!["fe80::46", "2001:db8:46::1"],
+            ),
+            other => panic!("VRID {other}"),
+        };
+        assert_eq!(inside_ah, authentication == Authentication::IpAh);
+        let advertisement = &decoded.advertisement;
+        assert_eq!(advertisement.version(), version);
+        assert_eq!(advertisement.interval.as_centis(), centis);
+        assert_eq!(decoded.checksum, checksum);
+        assert_eq!(advertisement.authentication, authentication);
+        assert_eq!(texts(&decoded), addresses);
+    }
+    let all = [
+        ((41, "IPv4"), 1),
+        ((42, "IPv4"), 1),
+        ((43, "IPv4"), 2),
+        ((44, "IPv4"), 1),
+        ((46, "IPv6"), 1),
+        ((47, "IPv6"), 1),
+        ((53, "IPv4"), 2),
+    ];
+    let expected: Heard = all
+        .into_iter()
+        .map(|(key, count)| (key, [(0, 1), (150, count)].into()))
+        .collect();
+    assert_eq!(heard, expected);
+    assert_eq!(announced, ["10.99.44.1", "fe80::46", "2001:db8:46::1"]);
+}
+
+#[test]
+fn the_hmac_trailers_of_a_newer_keepalived_verify() {
+    let keys = [
+        hmac::Key::new(1, b"0123456789abcdef0123456789abcdef").unwrap(),
+        hmac::Key::new(7, b"another-key-of-more-than-32-octets").unwrap(),
+    ];
+    let keys = hmac::Keys::new(&keys, 1).unwrap();
+    let options = DecodeOptions {
+        hmac_trailer: true,
+        ..DecodeOptions::default()
+    };
+    let now = hmac::UtcTime::new(0, 0);
+    let anti_replay = hmac::AntiReplay::Monotonic;
+    let mut marks = BTreeMap::<u8, hmac::ReplayMarks>::new();
+    let mut heard = Heard::new();
+    for frame in frames("keepalived-2.4.3.pcap") {
+        let Carried::Vrrp(ip, payload) = carried(&frame) else {
+            panic!("no advertisement")
+        };
+        if payload[1] == 45 {
+            let decoded = strict(&ip, payload).unwrap();
+            assert_eq!(decoded.checksum, ChecksumMatch::MessageOnly);
+            note(&mut heard, &ip, &decoded);
+            continue;
+        }
+        assert!(matches!(
+            strict(&ip, payload),
+            Err(Discard::PacketLength(_))
+        ));
+        let decoded = Advertisement::decode(payload, &ip, &options).unwrap();
+        let verified = keys.verify(&decoded, &ip, now, anti_replay).unwrap();
+        let marks = marks.entry(decoded.advertisement.vrid.get()).or_default();
+        assert_eq!(marks.check(&verified, now, anti_replay), Ok(()));
+        marks.accept(&verified);
+        note(&mut heard, &ip, &decoded);
+        let used = decoded.trailer.unwrap()[1];
+        assert_eq!(
+            used,
+            if decoded.advertisement.vrid.get() == 62 {
+                7
+            } else {
+                1
+            }
+        );
+    }
+    let expected: Heard = [(61, "IPv4"), (62, "IPv4"), (63, "IPv6"), (64, "IPv4")]
+        .into_iter()
+        .map(|key| (key, [(0, 1), (150, 2)].into()))
+        .chain([((45, "IPv4"), [(0, 1), (150, 1)].into())])
+        .collect();
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn frr_is_understood() {
+    let (mut heard, mut announced) = (Heard::new(), Vec::new());
+    for frame in frames("frr-8.4.4.pcap") {
+        let source = Frame::parse(&frame).unwrap().source;
+        match carried(&frame) {
+            Carried::Arp(arp) => announced.push(arp.sender_address.to_string()),
+            Carried::Neighbor(advertisement) => {
+                assert_eq!(advertisement.target_mac, Some(source));
+                announced.push(advertisement.target.to_string());
+            }
+            Carried::Ah(_) => panic!("FRR has no AH"),
+            Carried::Vrrp(ip, payload) => {
+                // FRR sends no link-local address before the virtual one.
+                let options = DecodeOptions {
+                    leniency: Leniency::ALL,
+                    ..DecodeOptions::default()
+                };
+                let decoded = Advertisement::decode(payload, &ip, &options).unwrap();
+                let family = ip.endpoints.family();
+                let not_link_local = family == Family::Ipv6;
+                assert_eq!(
+                    decoded.tolerated.first_address_not_link_local,
+                    not_link_local
+                );
+                assert_eq!(strict(&ip, payload).is_err(), not_link_local);
+                let advertisement = &decoded.advertisement;
+                assert_eq!(source.virtual_router(), Some((advertisement.vrid, family)));
+                let expected = if advertisement.version() == Version::V2 {
+                    ChecksumMatch::MessageOnly
+                } else {
+                    ChecksumMatch::PseudoHeader
+                };
+                assert_eq!(decoded.checksum, expected);
+                note(&mut heard, &ip, &decoded);
+            }
+        }
+    }
+    let expected: Heard = [
+        ((71, "IPv4"), [(0, 1), (150, 2)].into()),
+        ((71, "IPv6"), [(0, 1), (150, 1)].into()),
+        ((72, "IPv4"), [(0, 1), (120, 2)].into()),
+    ]
+    .into();
+    assert_eq!(heard, expected);
+    assert_eq!(announced, ["10.99.71.1", "2001:db8:71::1", "10.99.72.1"]);
+}
+
+/// The path of a protected packet from the wire to a verdict, with the program's own checks in the middle.
+#[test]
+fn keepalived_ah_passes_the_whole_check() {
+    use vrrp_proto::{LocalAuthentication, LocalRouter, Transport, Versions, Vrid, group};
+    let key = ah::Key::new(Password::new(b"s3cret").unwrap());
+    let local = LocalRouter {
+        vrid: Vrid::new(43).unwrap(),
+        authentication: LocalAuthentication::IpAh,
+        transport: Transport::Multicast {
+            group: group(Family::Ipv4),
+        },
+        ..crate::support::local(Versions::V2, crate::support::RECEIVER_V4.into())
+    };
+    let mut passed = 0;
+    for frame in frames("keepalived-2.2.7.pcap") {
+        let Carried::Ah(packet) = carried(&frame) else {
+            continue;
+        };
+        let opened = key.open(&packet).unwrap();
+        let decoded = strict(&packet.ip_header(), opened.message).unwrap();
+        let verdict = local.check(&decoded, &packet.ip_header(), Protection::Ah);
+        if decoded.advertisement.vrid == local.vrid {
+            assert!(verdict.is_ok());
+            passed += 1;
+        }
+    }
+    assert_eq!(passed, 3);
+}

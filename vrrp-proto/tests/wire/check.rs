@@ -1,0 +1,692 @@
+//! What [`LocalRouter::check`] refuses, and what it notes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_proto::{
+    AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod, Counter,
+    DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval, IntervalFault, IpHeader,
+    LocalAuthentication, LocalRouter, Notes, OwnerRule, Password, Peer, Protection, TTL, Transport,
+    Version, VersionFault, Versions, VridFault,
+};
+
+use crate::support::{
+    RECEIVER_V4, RECEIVER_V6, SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, decode_ipv4,
+    decode_ipv6, fix_message_checksum, ipv4, ipv6, local, unicast_ipv4, unicast_ipv6, v2, v2_with,
+    v3, v3_ipv6, vrid,
+};
+
+const QUIET: Notes = Notes {
+    interval_differs: false,
+    address_list_differs: false,
+    owner_conflict: false,
+};
+
+fn v2_router() -> LocalRouter<'static> {
+    local(Versions::V2, RECEIVER_V4.into())
+}
+
+fn v3_router() -> LocalRouter<'static> {
+    local(Versions::V3, RECEIVER_V4.into())
+}
+
+fn ipv6_router() -> LocalRouter<'static> {
+    local(Versions::V3, RECEIVER_V6.into())
+}
+
+/// Decodes and checks an IPv4 message that came by multicast, with nothing proven.
+fn hear(local: &LocalRouter<'_>, message: &[u8]) -> Result<Notes, Discard> {
+    hear_as(local, message, Protection::None)
+}
+
+fn hear_as(
+    local: &LocalRouter<'_>,
+    message: &[u8],
+    protection: Protection,
+) -> Result<Notes, Discard> {
+    local.check(&decode_ipv4(message).unwrap(), &ipv4(), protection)
+}
+
+fn edited(mut message: Vec<u8>, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    edit(&mut message);
+    fix_message_checksum(&mut message);
+    message
+}
+
+#[test]
+fn a_message_without_fault_passes_without_notes() {
+    assert_eq!(hear(&v2_router(), &v2(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(hear(&v3_router(), &v3(&[VIRTUAL_V4])), Ok(QUIET));
+    let message = v3_ipv6(&[VIRTUAL_V6]);
+    let decoded = decode_ipv6(&message).unwrap();
+    assert_eq!(
+        ipv6_router().check(&decoded, &ipv6(), Protection::None),
+        Ok(QUIET)
+    );
+}
+
+#[test]
+fn p_01_only_protocol_112_is_vrrp() {
+    assert_eq!(vrrp_proto::IP_PROTOCOL, 112);
+}
+
+#[test]
+fn p_02_ipv4_messages_to_another_destination_are_discarded() {
+    let message = v3(&[VIRTUAL_V4]);
+    let decoded = decode_ipv4(&message).unwrap();
+    for other in [
+        Ipv4Addr::new(224, 0, 0, 5),
+        RECEIVER_V4,
+        Ipv4Addr::BROADCAST,
+    ] {
+        let endpoints = Endpoints::Ipv4 {
+            source: SENDER_V4,
+            destination: other,
+        };
+        assert_eq!(
+            v3_router().check(
+                &decoded,
+                &IpHeader {
+                    endpoints,
+                    ttl: TTL
+                },
+                Protection::None
+            ),
+            Err(Discard::Destination {
+                found: other.into()
+            })
+        );
+    }
+    assert_eq!(GROUP_IPV4, Ipv4Addr::new(224, 0, 0, 18));
+}
+
+#[test]
+fn p_03_ipv6_messages_to_another_destination_are_discarded() {
+    let message = v3_ipv6(&[VIRTUAL_V6]);
+    let decoded = decode_ipv6(&message).unwrap();
+    for other in [Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 5), RECEIVER_V6] {
+        let endpoints = Endpoints::Ipv6 {
+            source: SENDER_V6,
+            destination: other,
+        };
+        assert_eq!(
+            ipv6_router().check(
+                &decoded,
+                &IpHeader {
+                    endpoints,
+                    ttl: TTL
+                },
+                Protection::None
+            ),
+            Err(Discard::Destination {
+                found: other.into()
+            })
+        );
+    }
+    assert_eq!(GROUP_IPV6.to_string(), "ff02::12");
+}
+
+#[test]
+fn p_03_a_message_of_the_other_family_is_not_for_this_router() {
+    let message = v3_ipv6(&[VIRTUAL_V6]);
+    let decoded = decode_ipv6(&message).unwrap();
+    assert_eq!(
+        v3_router().check(&decoded, &ipv6(), Protection::None),
+        Err(Discard::Destination {
+            found: GROUP_IPV6.into()
+        })
+    );
+}
+
+#[test]
+fn amb_14_our_own_packet_is_discarded_first() {
+    let own = LocalRouter {
+        primary_address: SENDER_V4.into(),
+        vrid: vrid(1),
+        ..v3_router()
+    };
+    assert_eq!(
+        hear(&own, &v2(&[VIRTUAL_V4])),
+        Err(Discard::OwnPacket {
+            source_address: SENDER_V4.into()
+        })
+    );
+}
+
+#[test]
+fn amb_26_a_unicast_router_hears_its_peers_only() {
+    let stranger = Ipv4Addr::new(192, 0, 2, 13);
+    let message = v3(&[VIRTUAL_V4]);
+    let open = DecodeOptions {
+        unicast_ttl_floor: 0,
+        ..DecodeOptions::default()
+    };
+    let check = |peers: &[Peer], ip: &IpHeader| {
+        let decoded = Advertisement::decode(&message, ip, &open).unwrap();
+        let local = LocalRouter {
+            transport: Transport::Unicast { peers },
+            ..v3_router()
+        };
+        local.check(&decoded, ip, Protection::None)
+    };
+    let peers = [
+        Peer {
+            address: stranger.into(),
+            min_ttl: 255,
+        },
+        Peer {
+            address: SENDER_V4.into(),
+            min_ttl: 253,
+        },
+    ];
+    assert_eq!(check(&peers, &unicast_ipv4(253)), Ok(QUIET));
+    assert_eq!(
+        check(&peers, &unicast_ipv4(252)),
+        Err(Discard::IpTtl {
+            found: 252,
+            required: 253
+        })
+    );
+    assert_eq!(
+        check(&peers[..1], &unicast_ipv4(255)),
+        Err(Discard::Peer {
+            found: SENDER_V4.into()
+        })
+    );
+    assert_eq!(
+        check(&[], &unicast_ipv4(255)),
+        Err(Discard::Peer {
+            found: SENDER_V4.into()
+        })
+    );
+    assert_eq!(
+        check(&peers, &ipv4()),
+        Err(Discard::Destination {
+            found: GROUP_IPV4.into()
+        })
+    );
+}
+
+#[test]
+fn amb_26_unicast_works_over_ipv6() {
+    let ip = unicast_ipv6(255);
+    let mut message = v3_ipv6(&[VIRTUAL_V6]);
+    crate::support::fix_pseudo_checksum(&mut message, &ip.endpoints);
+    let decoded = Advertisement::decode(&message, &ip, &DecodeOptions::default()).unwrap();
+    let peers = [Peer {
+        address: SENDER_V6.into(),
+        min_ttl: 255,
+    }];
+    let local = LocalRouter {
+        transport: Transport::Unicast { peers: &peers },
+        ..ipv6_router()
+    };
+    assert_eq!(local.check(&decoded, &ip, Protection::None), Ok(QUIET));
+}
+
+#[test]
+fn p_42_a_vrid_that_is_not_configured_is_discarded() {
+    let local = LocalRouter {
+        vrid: vrid(52),
+        ..v3_router()
+    };
+    assert_eq!(
+        hear(&local, &v3(&[VIRTUAL_V4])),
+        Err(Discard::Vrid(VridFault::NotConfigured { found: vrid(51) }))
+    );
+}
+
+#[test]
+fn p_11_the_other_version_is_discarded() {
+    for (local, message, found) in [
+        (v2_router(), v3(&[VIRTUAL_V4]), Version::V3),
+        (v3_router(), v2(&[VIRTUAL_V4]), Version::V2),
+    ] {
+        let discard = hear(&local, &message).unwrap_err();
+        assert_eq!(
+            discard,
+            Discard::Version(VersionFault::NotConfigured { found })
+        );
+        assert_eq!(discard.counter(), Some(Counter::Version));
+    }
+}
+
+#[test]
+fn o_09_a_router_of_both_versions_hears_both() {
+    let both = local(Versions::Both, RECEIVER_V4.into());
+    assert_eq!(hear(&both, &v2(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(hear(&both, &v3(&[VIRTUAL_V4])), Ok(QUIET));
+}
+
+#[test]
+fn t_14_a_router_of_both_versions_compares_version_2_intervals_in_whole_seconds() {
+    // 50 cs are sent as 1 s, 150 cs as 2 s, 200 cs as 2 s (AMB-28).
+    for (centis, seconds) in [
+        (1, 1),
+        (50, 1),
+        (100, 1),
+        (101, 2),
+        (150, 2),
+        (200, 2),
+        (4095, 41),
+    ] {
+        let interval = Interval::centis(centis).unwrap();
+        let both = LocalRouter {
+            interval,
+            ..local(Versions::Both, RECEIVER_V4.into())
+        };
+        for other in [seconds - 1, seconds, seconds + 1]
+            .into_iter()
+            .filter(|other| *other > 0)
+        {
+            let message = edited(v2(&[VIRTUAL_V4]), |message| message[5] = other);
+            let heard = hear(&both, &message);
+            if other == seconds {
+                assert_eq!(heard, Ok(QUIET));
+            } else {
+                let found = Interval::seconds(other).unwrap();
+                let configured = Interval::seconds(seconds).unwrap();
+                assert_eq!(
+                    heard,
+                    Err(Discard::Interval(IntervalFault::Differs {
+                        found,
+                        configured
+                    }))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn p_29_another_version_2_interval_is_discarded() {
+    let message = edited(v2(&[VIRTUAL_V4]), |message| message[5] = 2);
+    let discard = hear(&v2_router(), &message).unwrap_err();
+    assert_eq!(
+        discard.to_string(),
+        "interval 2 s is not the configured 1 s"
+    );
+    assert_eq!(discard.counter(), Some(Counter::Interval));
+}
+
+#[test]
+fn p_30_another_version_3_interval_is_noted_and_kept() {
+    let message = edited(v3(&[VIRTUAL_V4]), |message| message[5] = 99);
+    assert_eq!(
+        hear(&v3_router(), &message),
+        Ok(Notes {
+            interval_differs: true,
+            ..QUIET
+        })
+    );
+}
+
+#[test]
+fn p_43_an_owner_discards_or_notes_by_its_profile() {
+    for message in [v2(&[VIRTUAL_V4]), v3(&[VIRTUAL_V4])] {
+        let both = local(Versions::Both, RECEIVER_V4.into());
+        let published = LocalRouter {
+            owner: OwnerRule::Discard,
+            ..both
+        };
+        let discard = hear(&published, &message).unwrap_err();
+        assert_eq!((discard, discard.counter()), (Discard::Owner, None));
+        let with_erratum = LocalRouter {
+            owner: OwnerRule::Process,
+            ..both
+        };
+        assert_eq!(
+            hear(&with_erratum, &message),
+            Ok(Notes {
+                owner_conflict: true,
+                ..QUIET
+            })
+        );
+    }
+}
+
+#[test]
+fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sent_it() {
+    let own = [VIRTUAL_V4];
+    let comparing = LocalRouter {
+        addresses: Some(Addresses::from(&own[..])),
+        ..v2_router()
+    };
+    let other = Ipv4Addr::new(192, 0, 2, 2);
+    assert_eq!(hear(&comparing, &v2(&own)), Ok(QUIET));
+    for list in [
+        vec![other],
+        vec![VIRTUAL_V4, other],
+        vec![VIRTUAL_V4, VIRTUAL_V4],
+    ] {
+        let message = v2(&list);
+        let fault = AddressListFault::Differs {
+            found: list.len(),
+            configured: 1,
+        };
+        assert_eq!(hear(&comparing, &message), Err(Discard::AddressList(fault)));
+        let of_owner = edited(message.clone(), |message| message[2] = 255);
+        assert_eq!(
+            hear(&comparing, &of_owner),
+            Ok(Notes {
+                address_list_differs: true,
+                ..QUIET
+            })
+        );
+        // It is optional.
+        assert_eq!(hear(&v2_router(), &message), Ok(QUIET));
+    }
+}
+
+#[test]
+fn p_45_another_version_3_address_list_is_noted_and_kept() {
+    let own = [VIRTUAL_V4, Ipv4Addr::new(192, 0, 2, 2)];
+    let comparing = LocalRouter {
+        addresses: Some(Addresses::from(&own[..])),
+        ..v3_router()
+    };
+    assert_eq!(hear(&comparing, &v3(&own)), Ok(QUIET));
+    // The order does not matter, as P-41 only recommends one.
+    assert_eq!(hear(&comparing, &v3(&[own[1], own[0]])), Ok(QUIET));
+    for list in [
+        vec![own[0]],
+        vec![own[0], own[0]],
+        vec![own[0], Ipv4Addr::new(192, 0, 2, 3)],
+    ] {
+        assert_eq!(
+            hear(&comparing, &v3(&list)),
+            Ok(Notes {
+                address_list_differs: true,
+                ..QUIET
+            })
+        );
+    }
+}
+
+#[test]
+fn p_46_another_authentication_type_is_discarded() {
+    let required = AuthenticationMethod::None;
+    for (auth_type, found) in [
+        (1, AuthenticationMethod::SimpleText),
+        (2, AuthenticationMethod::IpAh),
+        (3, AuthenticationMethod::Unknown(3)),
+        (254, AuthenticationMethod::Unknown(254)),
+    ] {
+        let message = v2_with(&[VIRTUAL_V4], auth_type, *b"password");
+        let discard = hear(&v2_router(), &message).unwrap_err();
+        assert_eq!(
+            discard,
+            Discard::Authentication(AuthenticationFault::Method { found, required })
+        );
+        assert_eq!(discard.counter(), Some(Counter::Authentication));
+    }
+    let password = Password::new(b"password").unwrap();
+    let with_password = LocalRouter {
+        authentication: LocalAuthentication::SimpleText(password),
+        ..v2_router()
+    };
+    // Type 0 with the right octets is still type 0.
+    assert_eq!(
+        hear(&with_password, &v2_with(&[VIRTUAL_V4], 0, *b"password")),
+        Err(Discard::Authentication(AuthenticationFault::Method {
+            found: AuthenticationMethod::None,
+            required: AuthenticationMethod::SimpleText
+        }))
+    );
+}
+
+#[test]
+fn p_48_a_wrong_password_is_discarded() {
+    let local = |text: &[u8]| LocalRouter {
+        authentication: LocalAuthentication::SimpleText(Password::new(text).unwrap()),
+        ..v2_router()
+    };
+    let message = v2_with(&[VIRTUAL_V4], 1, *b"s3cret\0\0");
+    assert_eq!(hear(&local(b"s3cret"), &message), Ok(QUIET));
+    for wrong in [&b"s3cre"[..], b"s3cret!", b"S3cret", b"xxxxxxxx"] {
+        assert_eq!(
+            hear(&local(wrong), &message),
+            Err(Discard::Authentication(AuthenticationFault::Password))
+        );
+    }
+}
+
+#[test]
+fn p_49_a_router_of_rfc_3768_knows_type_0_only() {
+    for auth_type in 1..=255 {
+        let message = v2_with(&[VIRTUAL_V4], auth_type, [0; 8]);
+        assert!(matches!(
+            hear(&v2_router(), &message),
+            Err(Discard::Authentication(AuthenticationFault::Method { .. }))
+        ));
+    }
+}
+
+#[test]
+fn p_50_type_2_needs_a_digest_that_was_verified() {
+    let ah = LocalRouter {
+        authentication: LocalAuthentication::IpAh,
+        ..v2_router()
+    };
+    let type_2 = v2_with(&[VIRTUAL_V4], 2, [0; 8]);
+    assert_eq!(hear_as(&ah, &type_2, Protection::Ah), Ok(QUIET));
+    assert_eq!(
+        hear(&ah, &type_2),
+        Err(Discard::Authentication(AuthenticationFault::Unverified {
+            method: AuthenticationMethod::IpAh
+        }))
+    );
+    assert_eq!(
+        hear_as(
+            &ah,
+            &type_2,
+            Protection::Failed(AuthenticationFault::Digest)
+        ),
+        Err(Discard::Authentication(AuthenticationFault::Digest))
+    );
+    // Another type inside AH.
+    for auth_type in [0, 1, 3] {
+        let message = v2_with(&[VIRTUAL_V4], auth_type, [0; 8]);
+        assert!(hear_as(&ah, &message, Protection::Ah).is_err());
+    }
+    // AH where none is configured.
+    assert_eq!(
+        hear_as(&v2_router(), &v2(&[VIRTUAL_V4]), Protection::Ah),
+        Err(Discard::Authentication(AuthenticationFault::Combined))
+    );
+    let password = Password::new(b"password").unwrap();
+    let simple = LocalRouter {
+        authentication: LocalAuthentication::SimpleText(password),
+        ..v2_router()
+    };
+    assert_eq!(
+        hear_as(
+            &simple,
+            &v2_with(&[VIRTUAL_V4], 1, *b"password"),
+            Protection::Ah
+        ),
+        Err(Discard::Authentication(AuthenticationFault::Combined))
+    );
+}
+
+#[test]
+fn o_01_authentication_of_version_2_is_not_circumvented_by_version_3() {
+    let password = Password::new(b"password").unwrap();
+    for authentication in [
+        LocalAuthentication::SimpleText(password),
+        LocalAuthentication::IpAh,
+    ] {
+        let both = LocalRouter {
+            authentication,
+            ..local(Versions::Both, RECEIVER_V4.into())
+        };
+        assert_eq!(
+            hear(&both, &v3(&[VIRTUAL_V4])),
+            Err(Discard::Authentication(AuthenticationFault::Method {
+                found: AuthenticationMethod::None,
+                required: authentication.method()
+            }))
+        );
+    }
+}
+
+#[test]
+fn a_trailer_needs_to_be_asked_for_and_verified() {
+    let payload = [v3(&[VIRTUAL_V4]), vec![0; 28]].concat();
+    let options = DecodeOptions {
+        hmac_trailer: true,
+        ..DecodeOptions::default()
+    };
+    let decoded = Advertisement::decode(&payload, &ipv4(), &options).unwrap();
+    let plain_message = v3(&[VIRTUAL_V4]);
+    let plain = decode_ipv4(&plain_message).unwrap();
+    let with = |authentication| LocalRouter {
+        authentication,
+        ..v3_router()
+    };
+    let check = |authentication, decoded, protection| {
+        with(authentication).check(decoded, &ipv4(), protection)
+    };
+    let hmac = AuthenticationMethod::Hmac;
+    let unverified = Err(Discard::Authentication(AuthenticationFault::Unverified {
+        method: hmac,
+    }));
+    let missing = Err(Discard::Authentication(AuthenticationFault::Method {
+        found: AuthenticationMethod::None,
+        required: hmac,
+    }));
+
+    let enforcing = LocalAuthentication::Hmac;
+    assert_eq!(check(enforcing, &decoded, Protection::Hmac), Ok(QUIET));
+    assert_eq!(check(enforcing, &decoded, Protection::None), unverified);
+    assert_eq!(check(enforcing, &plain, Protection::None), missing);
+    assert!(check(enforcing, &plain, Protection::Hmac).is_err());
+
+    let migrating = LocalAuthentication::HmacIfPresent;
+    assert_eq!(check(migrating, &decoded, Protection::Hmac), Ok(QUIET));
+    assert_eq!(check(migrating, &decoded, Protection::None), unverified);
+    assert_eq!(check(migrating, &plain, Protection::None), Ok(QUIET));
+    let failed = AuthenticationFault::Digest;
+    assert_eq!(
+        check(migrating, &decoded, Protection::Failed(failed)),
+        Err(Discard::Authentication(failed))
+    );
+
+    assert_eq!(
+        check(LocalAuthentication::None, &decoded, Protection::None),
+        Err(Discard::Authentication(AuthenticationFault::Method {
+            found: hmac,
+            required: AuthenticationMethod::None
+        }))
+    );
+}
+
+#[test]
+fn a_trailer_and_a_password_do_not_go_together() {
+    let payload = [v2_with(&[VIRTUAL_V4], 1, *b"password"), vec![0; 28]].concat();
+    let options = DecodeOptions {
+        hmac_trailer: true,
+        ..DecodeOptions::default()
+    };
+    let decoded = Advertisement::decode(&payload, &ipv4(), &options).unwrap();
+    for authentication in [
+        LocalAuthentication::Hmac,
+        LocalAuthentication::HmacIfPresent,
+        LocalAuthentication::SimpleText(Password::new(b"password").unwrap()),
+    ] {
+        let local = LocalRouter {
+            authentication,
+            ..v2_router()
+        };
+        for protection in [Protection::None, Protection::Hmac, Protection::Ah] {
+            assert!(local.check(&decoded, &ipv4(), protection).is_err());
+        }
+    }
+}
+
+#[test]
+fn p_51_every_failed_check_discards() {
+    // One message with every fault of the second step; each repair shows the next, as section 7 of the list has them.
+    let own = [VIRTUAL_V4];
+    let wrong = Ipv4Addr::new(192, 0, 2, 2);
+    let message = edited(v2_with(&[wrong], 1, *b"password"), |message| message[5] = 9);
+    let mut local = LocalRouter {
+        vrid: vrid(1),
+        versions: Versions::V3,
+        interval: Interval::DEFAULT_V2,
+        owner: OwnerRule::Discard,
+        primary_address: IpAddr::from(SENDER_V4),
+        authentication: LocalAuthentication::None,
+        transport: Transport::Unicast { peers: &[] },
+        addresses: Some(Addresses::from(&own[..])),
+    };
+    assert!(matches!(
+        hear(&local, &message),
+        Err(Discard::OwnPacket { .. })
+    ));
+    local.primary_address = RECEIVER_V4.into();
+    assert!(matches!(
+        hear(&local, &message),
+        Err(Discard::Destination { .. })
+    ));
+    local.transport = Transport::Multicast {
+        group: GROUP_IPV4.into(),
+    };
+    assert!(matches!(hear(&local, &message), Err(Discard::Vrid(_))));
+    local.vrid = vrid(51);
+    assert!(matches!(hear(&local, &message), Err(Discard::Version(_))));
+    local.versions = Versions::V2;
+    assert!(matches!(
+        hear(&local, &message),
+        Err(Discard::Authentication(_))
+    ));
+    local.authentication = LocalAuthentication::SimpleText(Password::new(b"password").unwrap());
+    assert!(matches!(hear(&local, &message), Err(Discard::Interval(_))));
+    local.interval = Interval::seconds(9).unwrap();
+    assert_eq!(hear(&local, &message), Err(Discard::Owner));
+    local.owner = OwnerRule::NotOwner;
+    assert!(matches!(
+        hear(&local, &message),
+        Err(Discard::AddressList(_))
+    ));
+    local.addresses = None;
+    assert_eq!(hear(&local, &message), Ok(QUIET));
+}
+
+#[test]
+fn o_16_each_discard_counts_once() {
+    use Discard as D;
+    let discards = [
+        (
+            D::IpTtl {
+                found: 1,
+                required: 255,
+            },
+            Some(Counter::IpTtl),
+        ),
+        (D::InvalidType { found: 2 }, Some(Counter::InvalidType)),
+        (D::Vrid(VridFault::Zero), Some(Counter::Vrid)),
+        (D::Version(VersionFault::V2OverIpv6), Some(Counter::Version)),
+        (D::Owner, None),
+        (
+            D::Peer {
+                found: SENDER_V4.into(),
+            },
+            None,
+        ),
+        (
+            D::Destination {
+                found: SENDER_V4.into(),
+            },
+            None,
+        ),
+        (
+            D::OwnPacket {
+                source_address: SENDER_V4.into(),
+            },
+            None,
+        ),
+    ];
+    for (discard, counter) in discards {
+        assert_eq!(discard.counter(), counter, "{discard}");
+    }
+}

@@ -1,0 +1,462 @@
+//! The HMAC trailer. That keepalived's own packets verify is shown in `captures`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, AuthenticationFault, AuthenticationMethod,
+    ChecksumForm, DecodeOptions, EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority,
+    TTL,
+    hmac::{AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, UtcTime, Verified},
+};
+
+use crate::support::{SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, fix_message_checksum, vrid};
+
+const OPTIONS: DecodeOptions = DecodeOptions {
+    v3_ipv4_checksum: vrrp_proto::ChecksumAcceptance::Either,
+    unicast_ttl_floor: TTL,
+    hmac_trailer: true,
+    leniency: Leniency::NONE,
+};
+
+/// The moment of the vectors in the appendix of the draft: sequence 0x6800000080000000.
+const APPENDIX_TIME: UtcTime = UtcTime::new(0x6800_0000, 500_000_000);
+
+fn appendix_key() -> Key {
+    Key::new(1, &std::array::from_fn::<u8, 32, _>(|index| index as u8)).unwrap()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn window(seconds: u16) -> AntiReplay {
+    AntiReplay::time(seconds).unwrap()
+}
+
+fn verify_at(
+    payload: &[u8],
+    ip: &IpHeader,
+    keys: &[Key],
+    now: UtcTime,
+    anti_replay: AntiReplay,
+) -> Result<Verified, AuthenticationFault> {
+    let keys = Keys::new(keys, keys[0].id()).unwrap();
+    let decoded = Advertisement::decode(payload, ip, &OPTIONS).unwrap();
+    keys.verify(&decoded, ip, now, anti_replay)
+}
+
+/// The message, the header it came under, and its trailer behind it.
+fn appendix_ipv4() -> (Vec<u8>, IpHeader) {
+    let payload = hex("3133c80100644402c0000264010100006800000080000000\
+         1b84bc4e8e43892dc6d98448f8ee2265");
+    let source = Ipv4Addr::new(198, 51, 100, 10);
+    (
+        payload,
+        IpHeader {
+            endpoints: Endpoints::multicast(source.into()),
+            ttl: TTL,
+        },
+    )
+}
+
+fn appendix_ipv6() -> (Vec<u8>, IpHeader) {
+    let payload = hex(
+        "3133c8010064a2e9fe800000000000000000000000000100010100006800000080000000\
+         c8c56146ebfd66ee10ec4d8186461b78",
+    );
+    let endpoints = Endpoints::Ipv6 {
+        source: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10),
+        destination: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x20),
+    };
+    (
+        payload,
+        IpHeader {
+            endpoints,
+            ttl: TTL,
+        },
+    )
+}
+
+#[test]
+fn the_vectors_of_the_draft_verify() {
+    for (payload, ip) in [appendix_ipv4(), appendix_ipv6()] {
+        for anti_replay in [AntiReplay::Monotonic, window(1)] {
+            let verified =
+                verify_at(&payload, &ip, &[appendix_key()], APPENDIX_TIME, anti_replay).unwrap();
+            assert_eq!(verified.sequence().get(), 0x6800_0000_8000_0000);
+        }
+    }
+}
+
+#[test]
+fn the_vectors_of_the_draft_are_what_we_send() {
+    let v4 = [Ipv4Addr::new(192, 0, 2, 100)];
+    let v6 = [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100)];
+    for ((expected, ip), addresses) in [
+        (appendix_ipv4(), Addresses::from(&v4[..])),
+        (appendix_ipv6(), Addresses::from(&v6[..])),
+    ] {
+        let advertisement = Advertisement {
+            vrid: vrid(51),
+            priority: Priority::new(200),
+            interval: Interval::centis(100).unwrap(),
+            authentication: Authentication::None,
+            addresses,
+        };
+        let keys = [appendix_key()];
+        let keys = Keys::new(&keys, 1).unwrap();
+        let sequence = SendSequence::default().next(APPENDIX_TIME, AntiReplay::Monotonic);
+        let mut buffer = [0; 64];
+        let length = advertisement
+            .encode(&mut buffer, &ip.endpoints, ChecksumForm::MessageOnly)
+            .unwrap();
+        let length = keys
+            .append(&mut buffer, length, &ip.endpoints, sequence)
+            .unwrap();
+        assert_eq!(buffer[..length], expected);
+    }
+}
+
+#[test]
+fn every_bit_of_an_ipv4_message_but_the_checksum_is_covered() {
+    let (payload, ip) = appendix_ipv4();
+    let length = payload.len() - 28;
+    let verify = |payload: &[u8]| {
+        let decoded = Advertisement::decode(payload, &ip, &OPTIONS);
+        let keys = [appendix_key()];
+        decoded.ok().map(|decoded| {
+            Keys::new(&keys, 1)
+                .unwrap()
+                .verify(&decoded, &ip, APPENDIX_TIME, AntiReplay::Monotonic)
+        })
+    };
+    for bit in 0..payload.len() * 8 {
+        let mut changed = payload.clone();
+        changed[bit / 8] ^= 0x80 >> (bit % 8);
+        // A liar mends the checksum.
+        fix_message_checksum(&mut changed[..length]);
+        match verify(&changed) {
+            None => assert!(
+                bit / 8 < length,
+                "bit {bit} of the trailer is not looked at by decoding"
+            ),
+            Some(Ok(_)) => assert!([6, 7].contains(&(bit / 8)), "bit {bit} is not covered"),
+            Some(Err(fault)) => match bit / 8 - length.min(bit / 8) {
+                0 if bit / 8 < length => assert_eq!(fault, AuthenticationFault::Digest),
+                0 => assert!(matches!(
+                    fault,
+                    AuthenticationFault::Malformed {
+                        field: "trailer scheme",
+                        ..
+                    }
+                )),
+                1 => assert!(matches!(fault, AuthenticationFault::UnknownKey { .. })),
+                2 | 3 => assert!(matches!(
+                    fault,
+                    AuthenticationFault::Malformed { required: 0, .. }
+                )),
+                _ => assert_eq!(fault, AuthenticationFault::Digest),
+            },
+        }
+    }
+}
+
+#[test]
+fn the_source_is_covered_and_the_destination_is_not() {
+    let (payload, _) = appendix_ipv4();
+    let verify = |source, destination| {
+        let endpoints = Endpoints::Ipv4 {
+            source,
+            destination,
+        };
+        let ip = IpHeader {
+            endpoints,
+            ttl: TTL,
+        };
+        let keys = [appendix_key()];
+        verify_at(&payload, &ip, &keys, APPENDIX_TIME, AntiReplay::Monotonic).map(|_| ())
+    };
+    let signer = Ipv4Addr::new(198, 51, 100, 10);
+    let peer = Ipv4Addr::new(192, 0, 2, 8);
+    assert_eq!(verify(signer, peer), Ok(()));
+    assert_eq!(verify(peer, peer), Err(AuthenticationFault::Digest));
+}
+
+#[test]
+fn the_right_key_is_found_by_its_id() {
+    let (payload, ip) = appendix_ipv4();
+    let other = |id| Key::new(id, &[0x55; 64]).unwrap();
+    let verify = |keys: &[Key]| {
+        verify_at(&payload, &ip, keys, APPENDIX_TIME, AntiReplay::Monotonic).map(|_| ())
+    };
+    assert_eq!(verify(&[other(9), appendix_key()]), Ok(()));
+    assert_eq!(
+        verify(&[other(9)]),
+        Err(AuthenticationFault::UnknownKey { id: 1 })
+    );
+    assert_eq!(verify(&[other(1)]), Err(AuthenticationFault::Digest));
+}
+
+#[test]
+fn a_time_outside_the_window_is_stale_before_any_digest_is_computed() {
+    let (mut payload, ip) = appendix_ipv4();
+    // A wrong digest and an unknown key would be found later.
+    payload[39] ^= 1;
+    payload[13] = 77;
+    let at = |seconds: i64, anti_replay| {
+        let now = UtcTime::new((0x6800_0000_i64 + seconds).cast_unsigned(), 0);
+        verify_at(&payload, &ip, &[appendix_key()], now, anti_replay).unwrap_err()
+    };
+    for off in [-6_i64, 6, 100_000] {
+        let seconds_off = u32::try_from(off.abs()).unwrap();
+        assert_eq!(
+            at(off, window(5)),
+            AuthenticationFault::Stale {
+                seconds_off,
+                window: 5
+            }
+        );
+    }
+    for near in [-5, 0, 5] {
+        assert_eq!(
+            at(near, window(5)),
+            AuthenticationFault::UnknownKey { id: 77 }
+        );
+    }
+    assert_eq!(
+        at(100_000, AntiReplay::Monotonic),
+        AuthenticationFault::UnknownKey { id: 77 }
+    );
+}
+
+#[test]
+fn a_message_without_trailer_is_not_verified() {
+    let (payload, ip) = appendix_ipv4();
+    assert_eq!(
+        verify_at(
+            &payload[..12],
+            &ip,
+            &[appendix_key()],
+            APPENDIX_TIME,
+            window(5)
+        ),
+        Err(AuthenticationFault::Method {
+            found: AuthenticationMethod::None,
+            required: AuthenticationMethod::Hmac
+        })
+    );
+}
+
+/// A verified message from this source with this time.
+fn verified(source: IpAddr, seconds: u64, nanoseconds: u32) -> Verified {
+    let keys = [appendix_key()];
+    let keys = Keys::new(&keys, 1).unwrap();
+    let time = UtcTime::new(seconds, nanoseconds);
+    let endpoints = Endpoints::multicast(source);
+    let ip = IpHeader {
+        endpoints,
+        ttl: TTL,
+    };
+    let (v4, v6) = ([VIRTUAL_V4], [VIRTUAL_V6]);
+    let advertisement = Advertisement {
+        vrid: vrid(51),
+        priority: Priority::DEFAULT,
+        interval: Interval::DEFAULT_V3,
+        authentication: Authentication::None,
+        addresses: if source.is_ipv4() {
+            v4[..].into()
+        } else {
+            v6[..].into()
+        },
+    };
+    let sequence = SendSequence::default().next(time, AntiReplay::Monotonic);
+    let mut buffer = [0; 64];
+    let length = advertisement
+        .encode(&mut buffer, &endpoints, ChecksumForm::PseudoHeader)
+        .unwrap();
+    let length = keys
+        .append(&mut buffer, length, &endpoints, sequence)
+        .unwrap();
+    let decoded = Advertisement::decode(&buffer[..length], &ip, &OPTIONS).unwrap();
+    keys.verify(&decoded, &ip, time, AntiReplay::Monotonic)
+        .unwrap()
+}
+
+#[test]
+fn a_message_is_accepted_once_and_only_when_told_so() {
+    for source in [SENDER_V4.into(), IpAddr::from(SENDER_V6)] {
+        for anti_replay in [window(5), AntiReplay::Monotonic] {
+            let now = UtcTime::new(1000, 0);
+            let mut marks: ReplayMarks = ReplayMarks::new();
+            let first = verified(source, 1000, 0);
+            assert_eq!(marks.check(&first, now, anti_replay), Ok(()));
+            assert_eq!(
+                marks.check(&first, now, anti_replay),
+                Ok(()),
+                "looking changes nothing"
+            );
+            marks.accept(&first);
+            assert!(matches!(
+                marks.check(&first, now, anti_replay),
+                Err(AuthenticationFault::Replay { .. })
+            ));
+            let earlier = verified(source, 999, 999_999_999);
+            assert!(marks.check(&earlier, now, anti_replay).is_err());
+            let later = verified(source, 1000, 20_000);
+            assert_eq!(marks.check(&later, now, anti_replay), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn each_sender_has_its_own_mark() {
+    let now = UtcTime::new(1000, 0);
+    let mut marks: ReplayMarks = ReplayMarks::new();
+    marks.accept(&verified(SENDER_V4.into(), 1002, 0));
+    let other = verified(Ipv4Addr::new(192, 0, 2, 13).into(), 1001, 0);
+    assert_eq!(marks.check(&other, now, window(5)), Ok(()));
+}
+
+#[test]
+fn a_mark_outside_the_window_no_longer_counts() {
+    let mut marks: ReplayMarks = ReplayMarks::new();
+    marks.accept(&verified(SENDER_V4.into(), 1000, 0));
+    // The sender's clock was put back, and so was ours.
+    let after_the_step = verified(SENDER_V4.into(), 900, 0);
+    let now = UtcTime::new(900, 0);
+    assert_eq!(marks.check(&after_the_step, now, window(5)), Ok(()));
+    assert!(
+        marks
+            .check(&after_the_step, now, AntiReplay::Monotonic)
+            .is_err()
+    );
+}
+
+#[test]
+fn the_sender_not_heard_for_the_longest_time_makes_room() {
+    let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
+    let now = UtcTime::new(1000, 0);
+    let mut marks: ReplayMarks<3> = ReplayMarks::new();
+    for number in [1, 2, 3] {
+        marks.accept(&verified(sender(number), 1000, 0));
+    }
+    marks.accept(&verified(sender(1), 1001, 0));
+    marks.accept(&verified(sender(4), 1000, 0));
+    let is_known = |number| {
+        marks
+            .check(
+                &verified(sender(number), 1000, 0),
+                now,
+                AntiReplay::Monotonic,
+            )
+            .is_err()
+    };
+    assert_eq!([1, 2, 3, 4].map(is_known), [true, false, true, true]);
+    // Hearing the last in the row again drops nobody.
+    marks.accept(&verified(sender(3), 1001, 0));
+    let is_known = |number| {
+        marks
+            .check(
+                &verified(sender(number), 1000, 0),
+                now,
+                AntiReplay::Monotonic,
+            )
+            .is_err()
+    };
+    assert_eq!([1, 2, 3, 4].map(is_known), [true, false, true, true]);
+}
+
+#[test]
+fn sequences_rise_even_where_the_clock_does_not() {
+    let mut sequence = SendSequence::default();
+    let now = UtcTime::new(1000, 0);
+    let first = sequence.next(now, window(5)).get();
+    assert_eq!(first, 1000 << 32);
+    assert_eq!(sequence.next(now, window(5)).get(), first + 1);
+    assert_eq!(
+        sequence.next(UtcTime::new(999, 0), window(5)).get(),
+        first + 2
+    );
+    let half = UtcTime::new(1000, 500_000_000);
+    assert_eq!(sequence.next(half, window(5)).get(), first + (0x8000 << 16));
+}
+
+#[test]
+fn sequences_follow_a_clock_put_back_past_the_window() {
+    for (anti_replay, follows) in [(window(5), true), (AntiReplay::Monotonic, false)] {
+        let mut sequence = SendSequence::default();
+        let first = sequence.next(UtcTime::new(1000, 0), anti_replay).get();
+        assert_eq!(
+            sequence.next(UtcTime::new(995, 0), anti_replay).get(),
+            first + 1
+        );
+        let after = sequence.next(UtcTime::new(994, 0), anti_replay).get();
+        assert_eq!(after, if follows { 994 << 32 } else { first + 2 });
+    }
+}
+
+#[test]
+fn sequences_go_on_where_32_bits_of_seconds_end() {
+    let mut sequence = SendSequence::default();
+    let last = sequence.next(UtcTime::new(u64::from(u32::MAX), 999_999_999), window(5));
+    let next = sequence.next(UtcTime::new(1 << 32, 0), window(5));
+    assert_eq!((last.get() >> 32, next.get()), (u64::from(u32::MAX), 0));
+    let mut marks: ReplayMarks = ReplayMarks::new();
+    marks.accept(&verified(
+        SENDER_V4.into(),
+        u64::from(u32::MAX),
+        999_999_999,
+    ));
+    let now = UtcTime::new(1 << 32, 0);
+    assert_eq!(
+        marks.check(&verified(SENDER_V4.into(), 1 << 32, 0), now, window(5)),
+        Ok(())
+    );
+}
+
+#[test]
+fn keys_are_checked_when_they_are_made() {
+    let error = |id, length| Key::new(id, &vec![1; length]).unwrap_err().to_string();
+    assert_eq!(error(0, 32), "key id 0 is not in 1..=255");
+    assert_eq!(error(1, 31), "key length 31 is not in 32..=64");
+    assert_eq!(error(1, 65), "key length 65 is not in 32..=64");
+    assert!(Key::new(255, &[1; 64]).is_ok());
+    let key = |id| Key::new(id, &[1; 32]).unwrap();
+    assert_eq!(
+        Keys::new(&[key(1), key(2), key(1)], 1).unwrap_err(),
+        KeysError::Twice { id: 1 }
+    );
+    assert_eq!(
+        Keys::new(&[key(1), key(2)], 3).unwrap_err(),
+        KeysError::NoActive { id: 3 }
+    );
+    assert_eq!(
+        Keys::new(&[], 1).unwrap_err(),
+        KeysError::NoActive { id: 1 }
+    );
+    assert_eq!(format!("{:?}", key(1)), "Key { id: 1, .. }");
+    for seconds in [0, 301] {
+        assert!(AntiReplay::time(seconds).is_err());
+    }
+    assert!(AntiReplay::time(1).is_ok() && AntiReplay::time(300).is_ok());
+}
+
+#[test]
+fn a_buffer_without_room_for_the_trailer_is_left_alone() {
+    let keys = [appendix_key()];
+    let keys = Keys::new(&keys, 1).unwrap();
+    let (payload, ip) = appendix_ipv6();
+    let sequence = SendSequence::default().next(APPENDIX_TIME, AntiReplay::Monotonic);
+    for given in 0..24 + 28 {
+        let before = payload[..given].to_vec();
+        let mut buffer = before.clone();
+        assert_eq!(
+            keys.append(&mut buffer, 24, &ip.endpoints, sequence),
+            Err(EncodeError::BufferTooSmall { needed: 52, given })
+        );
+        assert_eq!(buffer, before);
+    }
+}
