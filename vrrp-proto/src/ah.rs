@@ -2,7 +2,7 @@
 //! 5.3.6.3, RFC 2402, RFC 2403), as keepalived's `auth_type AH` has it (P-50).
 //!
 //! MD5 is weak and the key has eight octets: this is here to interoperate with what is deployed. New networks are better
-//! served by the [`hmac`](crate::hmac) trailer.
+//! served by the trailer of the module `hmac`.
 //!
 //! # On the wire
 //!

@@ -11,7 +11,7 @@
 //! | know why it was refused | [`Discard`], one variant for each [`Counter`] of RFC 6527 and RFC 8347 |
 //! | write a message | [`Advertisement::encode`] into a buffer, under [`Endpoints`], with a [`ChecksumForm`] |
 //! | send it again with another priority | [`set_priority`] on the octets (RFC 1624), as a resigning Active does |
-//! | authenticate | [`Password`]; the modules [`ah`] and [`hmac`] (features of the same names) |
+//! | authenticate | [`Password`]; the modules `ah` and `hmac` (features of the same names) |
 //! | build or read frames | [`frame`]: Ethernet and IP headers for an advertisement, gratuitous ARP, ARP reply, neighbor advertisements, virtual MACs and groups |
 //!
 //! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and [`Authentication`]. Each can

@@ -96,9 +96,9 @@ pub enum LocalAuthentication {
     None,
     /// By a password in clear text (P-48). Only version 2 has it: with this setting, version 3 messages are discarded.
     SimpleText(Password),
-    /// By IP AH (P-50): the packet must have come out of [`ah::open`](crate::ah::open). Only version 2 has it.
+    /// By IP AH (P-50): the packet must have come out of `ah::Key::open`. Only version 2 has it.
     IpAh,
-    /// By an HMAC trailer, in either version: it must have passed [`hmac::Keys::verify`](crate::hmac::Keys::verify).
+    /// By an HMAC trailer, in either version: it must have passed `hmac::Keys::verify`.
     Hmac,
     /// By an HMAC trailer where there is one; without a trailer messages are heard as with [`None`](Self::None). It is meant for the
     /// time in which the routers are changed over one by one (keepalived's modes `permissive` and `receive-only`).
@@ -148,9 +148,9 @@ pub struct Peer {
 pub enum Protection {
     /// Nothing.
     None,
-    /// The message came out of [`ah::open`](crate::ah::open) and its sequence number is new.
+    /// The message came out of `ah::Key::open` and its sequence number is new.
     Ah,
-    /// The trailer passed [`hmac::Keys::verify`](crate::hmac::Keys::verify) and is new.
+    /// The trailer passed `hmac::Keys::verify` and is new.
     Hmac,
     /// One of these was tried and failed.
     Failed(AuthenticationFault),

@@ -20,7 +20,7 @@ pub struct Header {
     pub source: Ipv4Addr,
     /// The receiver, or group of receivers.
     pub destination: Ipv4Addr,
-    /// The protocol of the payload: [`IP_PROTOCOL`], or [`ah::IP_PROTOCOL`](crate::ah::IP_PROTOCOL).
+    /// The protocol of the payload: [`IP_PROTOCOL`], or 51 for AH.
     pub protocol: u8,
     /// Type of service.
     pub tos: u8,

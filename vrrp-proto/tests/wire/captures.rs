@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 
 use pcap_file::pcap::PcapReader;
 use vrrp_proto::{
-    AddressListFault, Advertisement, Authentication, ChecksumMatch, DecodeOptions, Decoded,
-    Discard, Family, IpHeader, Leniency, Password, Protection, Version,
+    AddressListFault, Advertisement, Authentication, AuthenticationMethod, ChecksumAcceptance,
+    ChecksumMatch, DecodeOptions, Decoded, Discard, Family, IpHeader, Leniency, Password,
+    Protection, TTL, Version,
     ah::{self, ReplayWindow},
     frame::{
         arp,
@@ -26,6 +27,13 @@ fn frames(name: &str) -> Vec<Vec<u8>> {
     }
     frames
 }
+
+const LENIENT: DecodeOptions = DecodeOptions {
+    v3_ipv4_checksum: ChecksumAcceptance::Either,
+    unicast_ttl_floor: TTL,
+    hmac_trailer: false,
+    leniency: Leniency::ALL,
+};
 
 /// What a frame carries.
 enum Carried<'a> {
@@ -87,11 +95,63 @@ fn texts(decoded: &Decoded<'_>) -> Vec<String> {
         .collect()
 }
 
+/// How keepalived 2.2.7 was configured: VRID, version, interval in centiseconds, checksum, authentication, addresses, and how many
+/// messages it sent before it resigned.
+type Configured = (
+    u8,
+    Version,
+    u16,
+    ChecksumMatch,
+    AuthenticationMethod,
+    &'static [&'static str],
+    usize,
+);
+
+const CONFIGURED: [Configured; 7] = {
+    use AuthenticationMethod::{IpAh, None, SimpleText};
+    use ChecksumMatch::{MessageOnly, PseudoHeader};
+    use Version::{V2, V3};
+    [
+        (
+            41,
+            V2,
+            100,
+            MessageOnly,
+            None,
+            &["10.99.41.1", "10.99.41.2"],
+            1,
+        ),
+        (42, V2, 100, MessageOnly, SimpleText, &["10.99.42.1"], 1),
+        (43, V2, 100, MessageOnly, IpAh, &["10.99.43.1"], 2),
+        (
+            44,
+            V3,
+            50,
+            PseudoHeader,
+            None,
+            &["10.99.44.1", "10.99.44.2", "10.99.44.3"],
+            1,
+        ),
+        (
+            46,
+            V3,
+            50,
+            PseudoHeader,
+            None,
+            &["fe80::46", "2001:db8:46::1"],
+            1,
+        ),
+        (47, V3, 50, PseudoHeader, None, &["2001:db8:47::1"], 1),
+        (53, V2, 100, MessageOnly, IpAh, &["10.99.53.1"], 2),
+    ]
+};
+
 #[test]
 fn keepalived_is_understood() {
-    let key = ah::Key::new(Password::new(b"s3cret").unwrap());
-    let mut windows = BTreeMap::<u8, ReplayWindow>::new();
-    let (mut heard, mut announced) = (Heard::new(), Vec::new());
+    let password = Password::new(b"s3cret").unwrap();
+    let key = ah::Key::new(password);
+    let mut heard = BTreeMap::<u8, Vec<u8>>::new();
+    let mut announced = Vec::new();
     for frame in frames("keepalived-2.2.7.pcap") {
         let (ip, message, inside_ah) = match carried(&frame) {
             Carried::Arp(arp) => {
@@ -105,103 +165,61 @@ fn keepalived_is_understood() {
                 announced.push(advertisement.target.to_string());
                 continue;
             }
-            Carried::Ah(packet) => {
-                let opened = key.open(&packet).unwrap();
-                let window = windows.entry(opened.message[1]).or_default();
-                assert_eq!(window.check(opened.sequence), Ok(()));
-                window.accept(opened.sequence);
-                assert!(window.check(opened.sequence).is_err());
-                (packet.ip_header(), opened.message, true)
-            }
+            Carried::Ah(packet) => (packet.ip_header(), key.open(&packet).unwrap().message, true),
             Carried::Vrrp(ip, payload) => (ip, payload, false),
         };
-        let vrid = message[1];
-        if vrid == 47 {
-            let Err(Discard::AddressList(AddressListFault::FirstNotLinkLocal { found })) =
-                strict(&ip, message)
-            else {
-                panic!("a first address that is not link-local was accepted")
-            };
-            assert_eq!(found.to_string(), "2001:db8:47::1");
-            let options = DecodeOptions {
-                leniency: Leniency::ALL,
-                ..DecodeOptions::default()
-            };
-            let decoded = Advertisement::decode(message, &ip, &options).unwrap();
-            note(&mut heard, &ip, &decoded);
-            continue;
-        }
-        let decoded = strict(&ip, message).unwrap();
-        note(&mut heard, &ip, &decoded);
-        let password = Authentication::SimpleText(Password::new(b"s3cret").unwrap());
-        let (version, centis, checksum, authentication, addresses) = match vrid {
-            41 => (
-                Version::V2,
-                100,
-                ChecksumMatch::MessageOnly,
-                Authentication::None,
-                vec!["10.99.41.1", "10.99.41.2"],
-            ),
-            42 => (
-                Version::V2,
-                100,
-                ChecksumMatch::MessageOnly,
-                password,
-                vec!["10.99.42.1"],
-            ),
-            43 => (
-                Version::V2,
-                100,
-                ChecksumMatch::MessageOnly,
-                Authentication::IpAh,
-                vec!["10.99.43.1"],
-            ),
-            53 => (
-                Version::V2,
-                100,
-                ChecksumMatch::MessageOnly,
-                Authentication::IpAh,
-                vec!["10.99.53.1"],
-            ),
-            44 => (
-                Version::V3,
-                50,
-                ChecksumMatch::PseudoHeader,
-                Authentication::None,
-                vec!["10.99.44.1", "10.99.44.2", "10.99.44.3"],
-            ),
-            46 => (
-                Version::V3,
-                50,
-                ChecksumMatch::PseudoHeader,
-                Authentication::None,
-                vec!["fe80::46", "2001:db8:46::1"],
-            ),
-            other => panic!("VRID {other}"),
-        };
-        assert_eq!(inside_ah, authentication == Authentication::IpAh);
+        let decoded = Advertisement::decode(message, &ip, &LENIENT).unwrap();
         let advertisement = &decoded.advertisement;
+        let vrid = advertisement.vrid.get();
+        let &(_, version, centis, checksum, method, addresses, _) = CONFIGURED
+            .iter()
+            .find(|configured| configured.0 == vrid)
+            .unwrap();
         assert_eq!(advertisement.version(), version);
         assert_eq!(advertisement.interval.as_centis(), centis);
         assert_eq!(decoded.checksum, checksum);
-        assert_eq!(advertisement.authentication, authentication);
+        assert_eq!(advertisement.authentication.method(), method);
+        assert_eq!(inside_ah, method == AuthenticationMethod::IpAh);
+        if let Authentication::SimpleText(found) = advertisement.authentication {
+            assert_eq!(found, password);
+        }
         assert_eq!(texts(&decoded), addresses);
+        match strict(&ip, message) {
+            Ok(strictly) => assert_eq!(strictly, decoded),
+            Err(discard) => {
+                let found = "2001:db8:47::1".parse().unwrap();
+                let fault = AddressListFault::FirstNotLinkLocal { found };
+                assert_eq!((vrid, discard), (47, Discard::AddressList(fault)));
+            }
+        }
+        heard
+            .entry(vrid)
+            .or_default()
+            .push(advertisement.priority.get());
     }
-    let all = [
-        ((41, "IPv4"), 1),
-        ((42, "IPv4"), 1),
-        ((43, "IPv4"), 2),
-        ((44, "IPv4"), 1),
-        ((46, "IPv6"), 1),
-        ((47, "IPv6"), 1),
-        ((53, "IPv4"), 2),
-    ];
-    let expected: Heard = all
-        .into_iter()
-        .map(|(key, count)| (key, [(0, 1), (150, count)].into()))
-        .collect();
-    assert_eq!(heard, expected);
+    for (vrid, .., count) in CONFIGURED {
+        let mut priorities = vec![150; count];
+        priorities.push(0);
+        assert_eq!(heard[&vrid], priorities, "VRID {vrid}");
+    }
     assert_eq!(announced, ["10.99.44.1", "fe80::46", "2001:db8:46::1"]);
+}
+
+#[test]
+fn p_50_the_sequence_numbers_of_keepalived_rise() {
+    let key = ah::Key::new(Password::new(b"s3cret").unwrap());
+    let mut windows = BTreeMap::<u8, ReplayWindow>::new();
+    for frame in frames("keepalived-2.2.7.pcap") {
+        let Carried::Ah(packet) = carried(&frame) else {
+            continue;
+        };
+        let opened = key.open(&packet).unwrap();
+        let window = windows.entry(opened.message[1]).or_default();
+        assert_eq!(window.check(opened.sequence), Ok(()));
+        window.accept(opened.sequence);
+        assert!(window.check(opened.sequence).is_err());
+    }
+    assert_eq!(windows.len(), 2);
 }
 
 #[test]
@@ -271,11 +289,7 @@ fn frr_is_understood() {
             Carried::Ah(_) => panic!("FRR has no AH"),
             Carried::Vrrp(ip, payload) => {
                 // FRR sends no link-local address before the virtual one.
-                let options = DecodeOptions {
-                    leniency: Leniency::ALL,
-                    ..DecodeOptions::default()
-                };
-                let decoded = Advertisement::decode(payload, &ip, &options).unwrap();
+                let decoded = Advertisement::decode(payload, &ip, &LENIENT).unwrap();
                 let family = ip.endpoints.family();
                 let not_link_local = family == Family::Ipv6;
                 assert_eq!(

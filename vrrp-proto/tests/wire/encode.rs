@@ -335,7 +335,7 @@ fn a_message_that_was_heard_can_be_sent_again() {
 
 #[test]
 fn set_priority_writes_what_encoding_would_have_written() {
-    let v4 = [VIRTUAL_V4, Ipv4Addr::new(255, 255, 255, 255)];
+    let v4 = [VIRTUAL_V4, Ipv4Addr::BROADCAST];
     let v6 = [VIRTUAL_V6];
     let password = Authentication::SimpleText(Password::new(b"abc").unwrap());
     let of_v2 = Advertisement {

@@ -2,6 +2,8 @@
 
 // Helpers outside `#[test]` functions fail a test by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Counts and lengths are cut to the width of their field where they are known to fit.
+#![allow(clippy::cast_possible_truncation)]
 
 mod ah;
 mod captures;

@@ -110,9 +110,9 @@ pub(crate) fn v2(addresses: &[Ipv4Addr]) -> Vec<u8> {
 
 pub(crate) fn v2_with(addresses: &[Ipv4Addr], auth_type: u8, data: [u8; 8]) -> Vec<u8> {
     let mut message = vec![0x21, 51, 100, addresses.len() as u8, auth_type, 1, 0, 0];
-    addresses
-        .iter()
-        .for_each(|address| message.extend(address.octets()));
+    for address in addresses {
+        message.extend(address.octets());
+    }
     message.extend(data);
     fix_message_checksum(&mut message);
     message
@@ -121,9 +121,9 @@ pub(crate) fn v2_with(addresses: &[Ipv4Addr], auth_type: u8, data: [u8; 8]) -> V
 /// A version 3 message over IPv4: VRID 51, priority 100, 100 centiseconds, checksum over the message alone.
 pub(crate) fn v3(addresses: &[Ipv4Addr]) -> Vec<u8> {
     let mut message = vec![0x31, 51, 100, addresses.len() as u8, 0, 100, 0, 0];
-    addresses
-        .iter()
-        .for_each(|address| message.extend(address.octets()));
+    for address in addresses {
+        message.extend(address.octets());
+    }
     fix_message_checksum(&mut message);
     message
 }
@@ -138,9 +138,9 @@ pub(crate) fn v3_pseudo(addresses: &[Ipv4Addr], endpoints: &Endpoints) -> Vec<u8
 /// A version 3 message over IPv6: VRID 51, priority 100, 100 centiseconds.
 pub(crate) fn v3_ipv6(addresses: &[Ipv6Addr]) -> Vec<u8> {
     let mut message = vec![0x31, 51, 100, addresses.len() as u8, 0, 100, 0, 0];
-    addresses
-        .iter()
-        .for_each(|address| message.extend(address.octets()));
+    for address in addresses {
+        message.extend(address.octets());
+    }
     fix_pseudo_checksum(&mut message, &ipv6().endpoints);
     message
 }
