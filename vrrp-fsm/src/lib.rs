@@ -14,3 +14,40 @@
 //! | change while running | [`VirtualRouter::reconfigure`], [`Event::EffectivePriority`], [`Event::PrimaryAddress`], [`Event::AddressesChanged`] |
 //! | look | [`VirtualRouter::state`], [`VirtualRouter::skew_time`], [`VirtualRouter::counters`] and the other getters: what they show is what the timers use |
 //! | hand over to another process | [`VirtualRouter::snapshot`], [`VirtualRouter::restore`] |
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+mod action;
+mod announce;
+mod check;
+mod config;
+mod counters;
+#[cfg(feature = "std")]
+mod epoch;
+mod event;
+mod instant;
+mod preempt;
+mod reason;
+mod router;
+mod settings;
+mod snapshot;
+mod timers;
+
+pub use action::{Action, Actions, Outgoing};
+pub use check::Link;
+pub use config::{
+    AnnouncePolicy, ChecksumSending, Config, ConfigError, Preempt, Profile, StallPolicy,
+};
+pub use counters::Counters;
+#[cfg(feature = "std")]
+pub use epoch::Epoch;
+pub use event::{Event, Heard};
+pub use instant::Instant;
+pub use reason::{NewActiveReason, Reason, ShutdownCause, State, Transition};
+pub use router::{ActiveRouter, Expiry, VirtualRouter};
+pub use snapshot::{Deadline, Phase as SnapshotPhase, Snapshot};

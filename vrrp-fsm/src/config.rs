@@ -1,0 +1,360 @@
+//! What the host decides about a virtual router.
+
+use core::{fmt, time::Duration};
+
+use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Priority, Version, Versions, Vrid};
+
+/// The configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new) and
+/// [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
+///
+/// Make one with [`new`](Self::new) or [`v2`](Self::v2) and set what is to differ:
+///
+/// ```
+/// use core::time::Duration;
+/// use vrrp_fsm::{Config, Preempt, VirtualRouter};
+/// use vrrp_proto::{Family, Interval, Priority, Vrid};
+///
+/// let mut config = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv6);
+/// config.priority = Priority::new(200);
+/// config.interval = Interval::centis(10)?;
+/// config.preempt = Preempt::AfterDelay(Duration::from_secs(30));
+/// let router = VirtualRouter::new(config)?;
+///
+/// config.priority = Priority::RESIGN;
+/// assert_eq!(VirtualRouter::new(config).unwrap_err().to_string(), "priority 0 is not in 1..=255");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The virtual router. It cannot change while the router lives.
+    pub vrid: Vrid,
+    /// The family that it serves. It cannot change while the router lives; the same VRID in the other family is another router (S-01).
+    pub family: Family,
+    /// The versions that it speaks. Version 2 is for IPv4 only.
+    pub versions: Versions,
+    /// Which RFC decides where they differ.
+    pub profile: Profile,
+    /// 1 to 255. 255 says that the router owns the virtual addresses (P-18, AMB-25), and no preemption policy then holds it back.
+    pub priority: Priority,
+    /// Advertisement_Interval: seconds where `versions` is [`Versions::V2`], else centiseconds. Default 1 s.
+    pub interval: Interval,
+    /// Whether a live Active of lower priority is taken over from. Default [`Preempt::Always`] (S-29).
+    pub preempt: Preempt,
+    /// Accept_Mode: whether an Active that does not own the addresses accepts packets to them (S-30, M-08). It changes nothing in the
+    /// machine but what [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic) says. Default false (AMB-22), and
+    /// false in version 2, which has no such thing.
+    pub accept_mode: bool,
+    /// How many of the Active's advertisements must stay out before a Backup takes over: 1 to 100. The RFCs know 3, the default;
+    /// anything else leaves them (AMB-34).
+    pub missed_advertisements: u8,
+    /// How long after Startup the router may not become Active: time for the link, the switch port and routing to come up. 0 (the
+    /// default) to [`LONGEST_DELAY`](Self::LONGEST_DELAY).
+    ///
+    /// Until then it listens as a Backup, the address owner too; then Skew_Time follows in any case, so that routers that were
+    /// started together still take over in the order of their priorities. No RFC has this.
+    pub startup_hold: Duration,
+    /// When an Active announces its addresses, and how often.
+    pub announce: AnnouncePolicy,
+    /// Which checksum version 3 over IPv4 gets. Default [`ChecksumSending::Adaptive`], starting with the message alone.
+    pub checksum: ChecksumSending,
+    /// What to do when the host was late. Default [`StallPolicy::Resume`].
+    pub stall: StallPolicy,
+}
+
+impl Config {
+    /// The longest of all delays that can be configured: 365 days.
+    pub const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    /// The shortest time between two bursts of announcements: 10 ms.
+    pub const SHORTEST_ANNOUNCEMENT_GAP: Duration = Duration::from_millis(10);
+
+    /// Version 3 with the defaults of RFC 9568.
+    #[must_use]
+    pub const fn new(vrid: Vrid, family: Family) -> Self {
+        Self {
+            vrid,
+            family,
+            versions: Versions::V3,
+            profile: Profile::Rfc9568,
+            priority: Priority::DEFAULT,
+            interval: Interval::DEFAULT_V3,
+            preempt: Preempt::Always,
+            accept_mode: false,
+            missed_advertisements: 3,
+            startup_hold: Duration::ZERO,
+            announce: AnnouncePolicy::DEFAULT,
+            checksum: ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
+            stall: StallPolicy::Resume,
+        }
+    }
+
+    /// Version 2, over IPv4, with the defaults of RFC 3768.
+    #[must_use]
+    pub const fn v2(vrid: Vrid) -> Self {
+        let mut config = Self::new(vrid, Family::Ipv4);
+        config.versions = Versions::V2;
+        config.profile = Profile::Rfc3768;
+        config.interval = Interval::DEFAULT_V2;
+        config
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    ///
+    /// The first field that does not fit, in the order in which they are declared.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let speaks_v2 = self.versions.include(Version::V2);
+        if speaks_v2 && self.family == Family::Ipv6 {
+            return Err(ConfigError::V2OverIpv6);
+        }
+        if self.profile == Profile::Rfc3768 && self.versions != Versions::V2 {
+            return Err(ConfigError::ProfileWithoutV3);
+        }
+        within("priority", self.priority.get(), 1, 255)?;
+        let unit = if self.versions == Versions::V2 {
+            Version::V2
+        } else {
+            Version::V3
+        };
+        if self.interval.version() != unit {
+            return Err(ConfigError::IntervalUnit {
+                interval: self.interval,
+                unit,
+            });
+        }
+        if let Preempt::AfterDelay(delay) = self.preempt {
+            within_delay("preempt", delay, Duration::ZERO)?;
+        }
+        within("missed_advertisements", self.missed_advertisements, 1, 100)?;
+        within_delay("startup_hold", self.startup_hold, Duration::ZERO)?;
+        self.announce.check()
+    }
+
+    /// Whether the router owns the virtual addresses: its priority is 255 (AMB-25).
+    #[must_use]
+    pub const fn is_owner(&self) -> bool {
+        self.priority.is_owner()
+    }
+}
+
+fn within(field: &'static str, value: u8, lowest: u8, highest: u8) -> Result<(), ConfigError> {
+    if (lowest..=highest).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange(OutOfRange {
+        field,
+        value: value.into(),
+        lowest: lowest.into(),
+        highest: highest.into(),
+    }))
+}
+
+fn within_delay(field: &'static str, value: Duration, lowest: Duration) -> Result<(), ConfigError> {
+    let highest = Config::LONGEST_DELAY;
+    if (lowest..=highest).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Delay {
+        field,
+        value,
+        lowest,
+        highest,
+    })
+}
+
+/// Which RFC decides where they differ (`docs/conformance.md` section 4). The timers depend on the version only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// RFC 3768, for version 2: an Active does not answer a rival of lower priority (S-21), and the address owner discards the
+    /// advertisements of others (P-43).
+    Rfc3768,
+    /// RFC 5798, for version 3: as above, and another interval than the own is learned without a note (P-30). Many of its routers
+    /// expect [`ChecksumForm::PseudoHeader`], which adaptive sending finds out (P-34, AMB-01).
+    Rfc5798,
+    /// RFC 9568 with its verified errata: an Active answers a rival of lower priority at once (S-20), and the address owner hears
+    /// others, yields to another owner with a greater address (S-26, erratum 8298), and notes it. In version 2 messages the owner
+    /// keeps to RFC 3768 and discards (AMB-02).
+    Rfc9568,
+}
+
+/// Whether a Backup takes over from a live Active of lower priority. The address owner always does (S-25).
+///
+/// There is one policy, applied alike whatever led to Backup. It plays no part in Active: two Actives always resolve by priority and
+/// address (S-22).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Preempt {
+    /// Preempt_Mode True: its advertisements are ignored, and the router takes over when the running Active_Down_Interval is over
+    /// (S-14).
+    #[default]
+    Always,
+    /// Preempt_Mode False: it is left in peace for as long as it advertises (S-12).
+    Never,
+    /// As [`Never`](Self::Never) while the delay runs, then as [`Always`](Self::Always) (O-20, AMB-20). At most
+    /// [`Config::LONGEST_DELAY`].
+    ///
+    /// The delay starts at Startup, and when an Active of lower priority is heard while none runs. An advertisement of equal or higher
+    /// priority stops it; the next one of lower priority then starts it anew.
+    AfterDelay(Duration),
+}
+
+/// Which checksum form a version 3 message over IPv4 is sent with (AMB-01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChecksumSending {
+    /// Always this form.
+    Fixed(ChecksumForm),
+    /// This form, until a version 3 advertisement of the virtual router was heard; then the form of the last one. It interoperates
+    /// with both camps.
+    Adaptive(ChecksumForm),
+}
+
+impl ChecksumSending {
+    /// The form, or the one to start with.
+    #[must_use]
+    pub const fn form(self) -> ChecksumForm {
+        match self {
+            Self::Fixed(form) | Self::Adaptive(form) => form,
+        }
+    }
+}
+
+/// What to do when [`VirtualRouter::handle_timeout`](crate::VirtualRouter::handle_timeout) comes so late that others must have acted
+/// meanwhile: the process was stopped, the machine paused, the processor taken away.
+///
+/// Either way the host first drains its sockets, so that what was sent meanwhile is heard before anything is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StallPolicy {
+    /// Carry on. An Active advertises and announces anew, a Backup takes over: shortest outage when nobody else is there.
+    #[default]
+    Resume,
+    /// Stand back. An Active that is late by more than Active_Down_Interval becomes a Backup; a Backup that is late by more than
+    /// one interval of the Active cannot have been listening, and waits once more for Active_Down_Interval: no dual Active when
+    /// somebody else is there.
+    Yield,
+}
+
+/// When an Active announces its virtual addresses. The defaults are those of keepalived.
+///
+/// A *burst* is one [`Action::Announce`](crate::Action::Announce). Delays are from
+/// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to [`Config::LONGEST_DELAY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AnnouncePolicy {
+    /// Messages per address in a burst: on becoming Active, after a stall, and when the host asks. 1 to 255, default 5.
+    pub repeat: u8,
+    /// When such a burst is repeated. Default after 5 s.
+    pub second_burst_after: Option<Duration>,
+    /// How often the addresses are announced without any cause. Default never.
+    pub refresh: Option<Duration>,
+    /// Messages per address then. 1 to 255, default 1.
+    pub refresh_repeat: u8,
+    /// Messages per address after a rival was heard: another router that advertised while this one is Active, and may have drawn the
+    /// traffic to itself. 0 to 255, default 5; with 0 nothing is announced.
+    pub rival_repeat: u8,
+    /// When that burst is repeated. Default after 5 s.
+    ///
+    /// It also limits them: a rival that goes on advertising causes a burst at once and one after this time (5 s where it is
+    /// `None`), and not before then another two. After its last advertisement there is always one.
+    pub rival_second_burst_after: Option<Duration>,
+}
+
+impl AnnouncePolicy {
+    const DEFAULT: Self = Self {
+        repeat: 5,
+        second_burst_after: Some(Duration::from_secs(5)),
+        refresh: None,
+        refresh_repeat: 1,
+        rival_repeat: 5,
+        rival_second_burst_after: Some(Duration::from_secs(5)),
+    };
+
+    fn check(&self) -> Result<(), ConfigError> {
+        within("announce.repeat", self.repeat, 1, 255)?;
+        within("announce.refresh_repeat", self.refresh_repeat, 1, 255)?;
+        let delays = [
+            ("announce.second_burst_after", self.second_burst_after),
+            ("announce.refresh", self.refresh),
+            (
+                "announce.rival_second_burst_after",
+                self.rival_second_burst_after,
+            ),
+        ];
+        for (field, delay) in delays {
+            if let Some(delay) = delay {
+                within_delay(field, delay, Config::SHORTEST_ANNOUNCEMENT_GAP)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for AnnouncePolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rfc3768 => "RFC 3768",
+            Self::Rfc5798 => "RFC 5798",
+            Self::Rfc9568 => "RFC 9568",
+        })
+    }
+}
+
+/// Why a [`Config`] was refused: the field, its value, and what it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `versions` includes version 2, and `family` is IPv6 (P-54).
+    #[error("versions include version 2, which exists over IPv4 only, but family is IPv6")]
+    V2OverIpv6,
+    /// `profile` is RFC 3768, and `versions` includes version 3.
+    #[error("profile RFC 3768 knows version 2 only, but versions include version 3")]
+    ProfileWithoutV3,
+    /// A number is outside its range.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// `interval` is not in the unit that `versions` asks for.
+    #[error("interval {interval} is not in the unit of {unit}: {}", match unit { Version::V2 => "1 to 255 s", Version::V3 => "1 to 4095 cs" })]
+    IntervalUnit {
+        /// The interval.
+        interval: Interval,
+        /// The version in whose unit it has to be.
+        unit: Version,
+    },
+    /// A delay is outside its range.
+    #[error("{field} {value:?} is not in {lowest:?}..={highest:?}")]
+    Delay {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: Duration,
+        /// The shortest allowed.
+        lowest: Duration,
+        /// The longest allowed.
+        highest: Duration,
+    },
+    /// Only another virtual router has another VRID.
+    #[error(
+        "vrid {requested} is not {configured}: it cannot change while the virtual router lives"
+    )]
+    VridChanged {
+        /// The VRID of the router.
+        configured: Vrid,
+        /// The one in the new configuration.
+        requested: Vrid,
+    },
+    /// Only another virtual router has another family.
+    #[error(
+        "family {requested} is not {configured}: it cannot change while the virtual router lives"
+    )]
+    FamilyChanged {
+        /// The family of the router.
+        configured: Family,
+        /// The one in the new configuration.
+        requested: Family,
+    },
+}

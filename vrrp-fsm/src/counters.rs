@@ -1,0 +1,66 @@
+//! What a virtual router counts.
+
+use vrrp_proto::{Counter, Discard};
+
+/// Counters of one virtual router, in the words of RFC 8347 (O-17); RFC 6527 has the same under other names.
+///
+/// They go on across Shutdown and Startup, and stop at their highest value. `checksum-errors`, `version-errors` and `vrid-errors` count
+/// for all virtual routers together (O-16) and are the host's; here they are among [`other_discards`](Self::other_discards).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Counters {
+    /// `master-transitions`: how often the router became Active.
+    #[doc(alias = "master_transitions")]
+    pub active_transitions: u32,
+    /// Discarded packets without a counter of their own: checksum, version, VRID, destination, or source not a configured peer.
+    pub other_discards: u32,
+    /// `advertisement-rcvd`: advertisements that passed every check.
+    pub advertisements_received: u64,
+    /// `advertisement-sent`: messages that the host was asked to send. With both versions each counts; copies to peers do not.
+    pub advertisements_sent: u64,
+    /// `priority-zero-pkts-rcvd`.
+    pub priority_zero_received: u64,
+    /// `priority-zero-pkts-sent`.
+    pub priority_zero_sent: u64,
+    /// `interval-errors`: another interval than the local one. In version 3 the advertisement is kept and counted all the same.
+    pub interval_errors: u64,
+    /// `ip-ttl-errors`.
+    pub ip_ttl_errors: u64,
+    /// `invalid-type-pkts-rcvd`.
+    pub invalid_type_received: u64,
+    /// `address-list-errors`: also those of advertisements that are kept.
+    pub address_list_errors: u64,
+    /// `packet-length-errors`.
+    pub packet_length_errors: u64,
+    /// Failed authentication, which RFC 2787 counts.
+    pub authentication_errors: u64,
+    /// Packets from the own primary address: our own came back, or the address exists twice (AMB-14). Not in the models.
+    pub own_packets: u64,
+    /// Advertisements heard while the router owns the addresses, discarded or not (P-43, O-05). Not in the models.
+    pub owner_conflicts: u64,
+}
+
+impl Counters {
+    pub(crate) fn count_discard(&mut self, discard: &Discard) {
+        let counter = match (discard.counter(), discard) {
+            (Some(Counter::Interval), _) => &mut self.interval_errors,
+            (Some(Counter::IpTtl), _) => &mut self.ip_ttl_errors,
+            (Some(Counter::InvalidType), _) => &mut self.invalid_type_received,
+            (Some(Counter::AddressList), _) => &mut self.address_list_errors,
+            (Some(Counter::PacketLength), _) => &mut self.packet_length_errors,
+            (Some(Counter::Authentication), _) => &mut self.authentication_errors,
+            (None, Discard::OwnPacket { .. }) => &mut self.own_packets,
+            (None, Discard::Owner) => &mut self.owner_conflicts,
+            _ => {
+                self.other_discards = self.other_discards.saturating_add(1);
+                return;
+            }
+        };
+        count(counter);
+    }
+}
+
+/// One more, as long as there is room.
+pub(crate) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

@@ -1,0 +1,108 @@
+//! The configuration as a router keeps it: checked, and in few octets.
+
+use core::time::Duration;
+
+use vrrp_proto::{Family, Interval, OwnerRule, Priority, Version, Versions, Vrid};
+
+use crate::{
+    ChecksumSending, Config, ConfigError, Profile, StallPolicy, announce::Announcements,
+    preempt::PreemptPolicy, timers,
+};
+
+/// A [`Config`] that passed its check, with its delays in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) preempt: PreemptPolicy,
+    pub(crate) startup_hold: u64,
+    pub(crate) announcements: Announcements,
+    pub(crate) interval: Interval,
+    pub(crate) checksum: ChecksumSending,
+    pub(crate) vrid: Vrid,
+    pub(crate) family: Family,
+    pub(crate) versions: Versions,
+    pub(crate) profile: Profile,
+    pub(crate) priority: Priority,
+    pub(crate) accept_mode: bool,
+    pub(crate) missed_advertisements: u8,
+    pub(crate) stall: StallPolicy,
+}
+
+impl Settings {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            preempt: PreemptPolicy::new(config.preempt),
+            startup_hold: nanos(config.startup_hold),
+            announcements: Announcements::new(&config.announce),
+            interval: config.interval,
+            checksum: config.checksum,
+            vrid: config.vrid,
+            family: config.family,
+            versions: config.versions,
+            profile: config.profile,
+            priority: config.priority,
+            accept_mode: config.accept_mode,
+            missed_advertisements: config.missed_advertisements,
+            stall: config.stall,
+        })
+    }
+
+    pub(crate) const fn config(&self) -> Config {
+        Config {
+            vrid: self.vrid,
+            family: self.family,
+            versions: self.versions,
+            profile: self.profile,
+            priority: self.priority,
+            interval: self.interval,
+            preempt: self.preempt.public(),
+            accept_mode: self.accept_mode,
+            missed_advertisements: self.missed_advertisements,
+            startup_hold: Duration::from_nanos(self.startup_hold),
+            announce: self.announcements.public(),
+            checksum: self.checksum,
+            stall: self.stall,
+        }
+    }
+
+    /// The priority that tracking may set: the owner's is fixed (AMB-25), the others stay apart from it and from 0 (AMB-21).
+    pub(crate) fn effective_priority(&self, wanted: Priority) -> Priority {
+        if self.priority.is_owner() {
+            Priority::OWNER
+        } else {
+            Priority::new(wanted.get().clamp(1, 254))
+        }
+    }
+
+    /// What the address owner makes of a message of this version (P-43, AMB-02).
+    pub(crate) fn owner_rule(&self, version: Version) -> OwnerRule {
+        if !self.priority.is_owner() {
+            OwnerRule::NotOwner
+        } else if self.profile == Profile::Rfc9568 && version == Version::V3 {
+            OwnerRule::Process
+        } else {
+            OwnerRule::Discard
+        }
+    }
+
+    pub(crate) const fn skew_time(&self, priority: Priority, active_interval: Interval) -> u64 {
+        timers::skew_time(self.versions, priority, active_interval)
+    }
+
+    pub(crate) const fn active_down_interval(
+        &self,
+        priority: Priority,
+        active_interval: Interval,
+    ) -> u64 {
+        timers::active_down_interval(
+            self.missed_advertisements,
+            active_interval,
+            self.skew_time(priority, active_interval),
+        )
+    }
+}
+
+/// Nanoseconds of a duration that was checked to be at most [`Config::LONGEST_DELAY`].
+pub(crate) fn nanos(delay: Duration) -> u64 {
+    u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,218 @@
+//! The run-time state as a plain value, to hand a router over to another process without its addresses moving.
+
+use core::{net::IpAddr, time::Duration};
+
+use vrrp_proto::{ChecksumForm, Interval, Priority, Versions};
+
+use crate::{
+    ActiveRouter, ChecksumSending, Config, ConfigError, Counters, Expiry, Instant, NewActiveReason,
+    Reason, ShutdownCause, VirtualRouter,
+    announce::Schedule,
+    preempt::PreemptHold,
+    router::{self, Active, Backup},
+};
+
+/// Everything that a [`VirtualRouter`] knows apart from its [`Config`], with deadlines relative to the moment of the snapshot, so
+/// that it means the same to a process with another epoch.
+///
+/// ```
+/// use vrrp_fsm::{Config, Event, Instant, VirtualRouter};
+/// use vrrp_proto::{Family, Vrid};
+///
+/// let config = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4);
+/// let now = Instant::from_nanos(1_000_000);
+/// let mut router = VirtualRouter::new(config)?;
+/// let _ = router.handle_event(now, Event::Startup { primary_address: [192, 0, 2, 11].into() });
+///
+/// let snapshot = router.snapshot(now);
+/// assert_eq!(VirtualRouter::restore(config, snapshot, now)?, router);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The state, with what exists in it only.
+    pub phase: Phase,
+    /// [`VirtualRouter::primary_address`].
+    pub primary_address: IpAddr,
+    /// [`VirtualRouter::effective_priority`].
+    pub effective_priority: Priority,
+    /// [`VirtualRouter::active_interval`].
+    pub active_interval: Interval,
+    /// The checksum form in use for version 3 over IPv4.
+    pub checksum_form: ChecksumForm,
+    /// [`VirtualRouter::last_reason`].
+    pub last_reason: Option<Reason>,
+    /// [`VirtualRouter::new_active_reason`].
+    pub new_active_reason: NewActiveReason,
+    /// [`VirtualRouter::counters`].
+    pub counters: Counters,
+}
+
+/// The state in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// [`State::Initialize`](crate::State::Initialize).
+    Initialize {
+        /// [`VirtualRouter::shutdown_cause`].
+        cause: Option<ShutdownCause>,
+    },
+    /// [`State::Backup`](crate::State::Backup).
+    Backup {
+        /// Active_Down_Timer.
+        down: Deadline,
+        /// The end of [`Config::startup_hold`].
+        not_before: Deadline,
+        /// The end of the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay); never, while none was started.
+        preempt_hold: Deadline,
+        /// [`VirtualRouter::active`].
+        active: Option<ActiveRouter>,
+        /// What it means when the timer fires.
+        expiry: Expiry,
+        /// Whether the timer was set anew after a stall, and nobody was heard since.
+        stalled: bool,
+    },
+    /// [`State::Active`](crate::State::Active).
+    Active {
+        /// Adver_Timer.
+        adver: Deadline,
+        /// The pending burst of announcements.
+        burst: Deadline,
+        /// Messages per address in it.
+        burst_repeat: u8,
+        /// The next refresh.
+        refresh: Deadline,
+        /// Until then a rival causes no burst at once.
+        rival_quiet: Deadline,
+        /// Until then no rival of lower priority is answered (AMB-13).
+        answer: Deadline,
+    },
+}
+
+/// A deadline, seen from the moment of a [`Snapshot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// There is none.
+    Never,
+    /// It comes after this time.
+    In(Duration),
+    /// It was this long ago.
+    Overdue(Duration),
+}
+
+impl Deadline {
+    fn of(deadline: Instant, now: Instant) -> Self {
+        if deadline == Instant::MAX {
+            Self::Never
+        } else if deadline >= now {
+            Self::In(deadline - now)
+        } else {
+            Self::Overdue(now - deadline)
+        }
+    }
+
+    fn at(self, now: Instant) -> Instant {
+        match self {
+            Self::Never => Instant::MAX,
+            Self::In(after) => now + after,
+            Self::Overdue(before) => now - before,
+        }
+    }
+}
+
+impl VirtualRouter {
+    /// The run-time state, to be continued by [`restore`](Self::restore).
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let of = |deadline| Deadline::of(deadline, now);
+        Snapshot {
+            phase: match self.phase {
+                router::Phase::Initialize(cause) => Phase::Initialize { cause },
+                router::Phase::Backup(backup) => Phase::Backup {
+                    down: of(backup.down),
+                    not_before: of(backup.not_before),
+                    preempt_hold: of(backup.preempt_hold.0),
+                    active: backup.active,
+                    expiry: backup.expiry,
+                    stalled: backup.stalled,
+                },
+                router::Phase::Active(active) => Phase::Active {
+                    adver: of(active.adver),
+                    burst: of(active.schedule.burst_at),
+                    burst_repeat: active.schedule.burst_repeat,
+                    refresh: of(active.schedule.refresh_at),
+                    rival_quiet: of(active.schedule.rival_quiet_until),
+                    answer: of(active.answer_after),
+                },
+            },
+            primary_address: self.primary_address,
+            effective_priority: self.effective_priority,
+            active_interval: self.active_interval,
+            checksum_form: self.checksum_form,
+            last_reason: self.last_reason,
+            new_active_reason: self.new_active_reason,
+            counters: self.counters,
+        }
+    }
+
+    /// The router of a snapshot. With the same configuration it goes on as the old one would have; nothing is sent, installed or
+    /// announced for the change. What the host holds for its state, such as the addresses of an Active, the host hands over.
+    ///
+    /// Another configuration counts as in [`reconfigure`](Self::reconfigure), except that nothing is advertised at once. What is
+    /// overdue by more than the new epoch's age counts as due since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn restore(config: Config, snapshot: Snapshot, now: Instant) -> Result<Self, ConfigError> {
+        let mut router = Self::new(config)?;
+        router.phase = match snapshot.phase {
+            Phase::Initialize { cause } => router::Phase::Initialize(cause),
+            Phase::Backup {
+                down,
+                not_before,
+                preempt_hold,
+                active,
+                expiry,
+                stalled,
+            } => router::Phase::Backup(Backup {
+                down: down.at(now),
+                not_before: not_before.at(now),
+                preempt_hold: PreemptHold(preempt_hold.at(now)),
+                active,
+                expiry,
+                stalled,
+            }),
+            Phase::Active {
+                adver,
+                burst,
+                burst_repeat,
+                refresh,
+                rival_quiet,
+                answer,
+            } => router::Phase::Active(Active {
+                adver: adver.at(now),
+                schedule: Schedule {
+                    burst_at: burst.at(now),
+                    burst_repeat,
+                    refresh_at: refresh.at(now),
+                    rival_quiet_until: rival_quiet.at(now),
+                },
+                answer_after: answer.at(now),
+            }),
+        };
+        router.primary_address = snapshot.primary_address;
+        router.effective_priority = router
+            .settings
+            .effective_priority(snapshot.effective_priority);
+        if config.versions != Versions::V2 {
+            router.active_interval = snapshot.active_interval;
+        }
+        if let ChecksumSending::Adaptive(_) = config.checksum {
+            router.checksum_form = snapshot.checksum_form;
+        }
+        router.last_reason = snapshot.last_reason;
+        router.new_active_reason = snapshot.new_active_reason;
+        router.counters = snapshot.counters;
+        Ok(router)
+    }
+}
