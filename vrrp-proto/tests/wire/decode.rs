@@ -11,7 +11,7 @@ use vrrp_proto::{
 use crate::support::{
     VIRTUAL_V4, VIRTUAL_V6, addresses_v4, addresses_v6, decode_ipv4, decode_ipv6,
     fix_message_checksum, fix_pseudo_checksum, ipv4, ipv6, unicast_ipv4, unicast_ipv6, v2, v2_with,
-    v3, v3_ipv6, v3_pseudo, vrid,
+    v3, v3_ipv6, v3_pseudo, vrid, with_ip_options,
 };
 
 const STRICT: DecodeOptions = DecodeOptions {
@@ -665,19 +665,10 @@ fn p_54_version_2_over_ipv6_is_discarded() {
 #[test]
 fn p_55_ip_options_and_ethernet_padding_are_no_payload() {
     let message = v3(&[VIRTUAL_V4]);
-    let plain = frame::ipv4::Header::advertisement([192, 0, 2, 11].into(), [224, 0, 0, 18].into())
-        .encode(message.len())
-        .unwrap();
-    for words in 0..=10_u8 {
-        let mut header = plain.to_vec();
-        header[0] = 0x45 + words;
-        header[3] += words * 4;
-        header.extend(vec![0x01; usize::from(words) * 4]);
-        header[10..12].fill(0);
-        let checksum = crate::support::internet_checksum(&header);
-        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    for words in 0..=10 {
+        let packet = with_ip_options(&vec![0x01; words * 4], &message);
         for padding in [0, 1, 6, 14] {
-            let packet = [header.clone(), message.clone(), vec![0xee; padding]].concat();
+            let packet = [packet.clone(), vec![0xee; padding]].concat();
             let packet = frame::ipv4::Packet::parse(&packet).unwrap();
             assert_eq!(packet.payload, message);
             assert!(Advertisement::decode(packet.payload, &packet.ip_header(), &STRICT).is_ok());

@@ -20,7 +20,7 @@ use vrrp_proto::{
 };
 
 use crate::support::{
-    SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, internet_checksum, pseudo_header, vrid,
+    SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, framed, internet_checksum, pseudo_header, vrid,
 };
 
 const HOST_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x77]);
@@ -178,30 +178,7 @@ pub(crate) fn advertisement_frame(family: Family) -> Vec<u8> {
     let length = advertisement
         .encode(&mut message, &endpoints, ChecksumForm::MessageOnly)
         .unwrap();
-    let destination = multicast_mac(endpoints.destination());
-    let (ip, ethertype) = match endpoints {
-        Endpoints::Ipv4 {
-            source,
-            destination,
-        } => {
-            let header = ipv4::Header::advertisement(source, destination);
-            (header.encode(length).unwrap().to_vec(), ethernet::IPV4)
-        }
-        Endpoints::Ipv6 {
-            source,
-            destination,
-        } => {
-            let header = ipv6::Header::advertisement(source, destination);
-            (header.encode(length as u16).to_vec(), ethernet::IPV6)
-        }
-    };
-    let mac = virtual_mac(vrid(51), family);
-    [
-        &ethernet::header(destination, mac, ethertype)[..],
-        &ip,
-        &message[..length],
-    ]
-    .concat()
+    framed(endpoints, &message[..length])
 }
 
 #[test]

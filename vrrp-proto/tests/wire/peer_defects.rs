@@ -9,7 +9,7 @@ use vrrp_proto::{
 
 use crate::support::{
     SENDER_V4, VIRTUAL_V4, addresses_v4, decode_ipv4, fix_message_checksum, internet_checksum,
-    ipv4, v2, v2_with, v3, v3_pseudo, vrid,
+    ipv4, v2, v2_with, v3, v3_pseudo, vrid, with_ip_options,
 };
 
 /// One had 100 cs for 100 s.
@@ -59,17 +59,7 @@ fn peer_defect_04_ttl_type_and_authentication_are_looked_at() {
 #[test]
 fn peer_defect_05_ip_options_are_skipped_and_nothing_is_copied() {
     let message = v3(&[VIRTUAL_V4]);
-    let mut header = frame::ipv4::Header::advertisement(SENDER_V4, GROUP_IPV4)
-        .encode(message.len())
-        .unwrap()
-        .to_vec();
-    header.extend([0x94, 0x04, 0x00, 0x00]);
-    header[0] = 0x46;
-    header[3] += 4;
-    header[10..12].fill(0);
-    let checksum = internet_checksum(&header);
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    let packet = [header, message].concat();
+    let packet = with_ip_options(&[0x94, 0x04, 0x00, 0x00], &message);
     let parsed = frame::ipv4::Packet::parse(&packet).unwrap();
     let decoded = Advertisement::decode(
         parsed.payload,

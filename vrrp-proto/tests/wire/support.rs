@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Advertisement, DecodeOptions, Decoded, Discard, Endpoints, IpHeader, LocalAuthentication,
-    LocalRouter, OwnerRule, TTL, Transport, Versions, Vrid, group,
+    Advertisement, DecodeOptions, Decoded, Discard, Endpoints, Family, IpHeader,
+    LocalAuthentication, LocalRouter, OwnerRule, TTL, Transport, Versions, Vrid, frame, group,
 };
 
 pub(crate) const SENDER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
@@ -183,8 +183,54 @@ pub(crate) fn local(versions: Versions, primary_address: IpAddr) -> LocalRouter<
         primary_address,
         authentication: LocalAuthentication::None,
         transport: Transport::Multicast {
-            group: group(vrrp_proto::Family::of(primary_address)),
+            group: group(Family::of(primary_address)),
         },
         addresses: None,
     }
+}
+
+/// The Ethernet frame of a multicast message of VRID 51.
+pub(crate) fn framed(endpoints: Endpoints, message: &[u8]) -> Vec<u8> {
+    match endpoints {
+        Endpoints::Ipv4 {
+            source,
+            destination,
+        } => {
+            let header = frame::ipv4::Header::advertisement(source, destination);
+            framed_behind(&header.encode(message.len()).unwrap(), endpoints, message)
+        }
+        Endpoints::Ipv6 {
+            source,
+            destination,
+        } => {
+            let header = frame::ipv6::Header::advertisement(source, destination);
+            framed_behind(&header.encode(message.len() as u16), endpoints, message)
+        }
+    }
+}
+
+/// The same with these headers between Ethernet and the message.
+pub(crate) fn framed_behind(headers: &[u8], endpoints: Endpoints, message: &[u8]) -> Vec<u8> {
+    let family = endpoints.family();
+    let ethertype = match family {
+        Family::Ipv4 => frame::ethernet::IPV4,
+        Family::Ipv6 => frame::ethernet::IPV6,
+    };
+    let destination = frame::multicast_mac(endpoints.destination());
+    let source = frame::virtual_mac(vrid(51), family);
+    let ethernet = frame::ethernet::header(destination, source, ethertype);
+    [&ethernet[..], headers, message].concat()
+}
+
+/// The IPv4 packet of a message whose header has these options, a multiple of four octets.
+pub(crate) fn with_ip_options(options: &[u8], message: &[u8]) -> Vec<u8> {
+    let header = frame::ipv4::Header::advertisement(SENDER_V4, vrrp_proto::GROUP_IPV4);
+    let mut header = header.encode(message.len()).unwrap().to_vec();
+    header.extend(options);
+    header[0] = 0x40 + header.len() as u8 / 4;
+    header[3] += options.len() as u8;
+    header[10..12].fill(0);
+    let checksum = internet_checksum(&header);
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    [&header, message].concat()
 }

@@ -9,13 +9,16 @@ use vrrp_proto::{
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget, Operation},
-        ethernet, ipv4, ipv6, multicast_mac, neighbor, virtual_mac,
+        ipv4, neighbor, virtual_mac,
     },
 };
 
 use crate::{
     frames::advertisement_frame,
-    support::{SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, addresses_v4, addresses_v6, vrid},
+    support::{
+        SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, addresses_v4, addresses_v6, framed,
+        framed_behind, vrid,
+    },
 };
 
 /// The values of these fields for each frame; a field that occurs more than once has its values joined by commas.
@@ -50,34 +53,6 @@ fn tshark(frames: &[Vec<u8>], fields: &[&str]) -> Vec<Vec<String>> {
         .collect();
     assert_eq!(lines.len(), frames.len());
     lines
-}
-
-fn framed(endpoints: Endpoints, protocol_prefix: Option<Vec<u8>>, message: &[u8]) -> Vec<u8> {
-    let source = virtual_mac(vrid(51), endpoints.family());
-    let destination = multicast_mac(endpoints.destination());
-    let (ip, ethertype) = match endpoints {
-        Endpoints::Ipv4 {
-            source,
-            destination,
-        } => {
-            let header = ipv4::Header::advertisement(source, destination);
-            let plain = || header.encode(message.len()).unwrap().to_vec();
-            (protocol_prefix.unwrap_or_else(plain), ethernet::IPV4)
-        }
-        Endpoints::Ipv6 {
-            source,
-            destination,
-        } => {
-            let header = ipv6::Header::advertisement(source, destination);
-            (header.encode(message.len() as u16).to_vec(), ethernet::IPV6)
-        }
-    };
-    [
-        &ethernet::header(destination, source, ethertype)[..],
-        &ip,
-        message,
-    ]
-    .concat()
 }
 
 fn encoded(advertisement: &Advertisement<'_>, endpoints: Endpoints) -> Vec<u8> {
@@ -143,11 +118,11 @@ fn tshark_finds_no_fault_in_what_is_built() {
         target: VIRTUAL_V6,
     };
     let frames = [
-        framed(to_v4, None, &encoded(&of_v2, to_v4)),
-        framed(to_v4, None, &encoded(&with_password, to_v4)),
-        framed(to_v4, None, &encoded(&of_v3, to_v4)),
-        framed(to_v6, None, &encoded(&of_ipv6, to_v6)),
-        framed(to_v4, Some(sealed.to_vec()), &inside_ah),
+        framed(to_v4, &encoded(&of_v2, to_v4)),
+        framed(to_v4, &encoded(&with_password, to_v4)),
+        framed(to_v4, &encoded(&of_v3, to_v4)),
+        framed(to_v6, &encoded(&of_ipv6, to_v6)),
+        framed_behind(&sealed, to_v4, &inside_ah),
         advertisement_frame(Family::Ipv6),
         arp::gratuitous(mac_v4, VIRTUAL_V4, GratuitousTarget::VirtualMac).to_vec(),
         arp::gratuitous(mac_v4, VIRTUAL_V4, GratuitousTarget::Broadcast).to_vec(),
