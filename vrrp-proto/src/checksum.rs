@@ -241,15 +241,13 @@ impl Sum {
 
     #[inline]
     fn folded(self) -> u16 {
-        let mut sum = self.0;
-        // Four folds take any 64-bit sum to 16 bits.
-        sum = (sum >> 32).wrapping_add(sum & 0xffff_ffff);
-        sum = (sum >> 32).wrapping_add(sum & 0xffff_ffff);
-        sum = (sum >> 16).wrapping_add(sum & 0xffff);
-        sum = (sum >> 16).wrapping_add(sum & 0xffff);
-        sum = (sum >> 16).wrapping_add(sum & 0xffff);
         #[allow(clippy::cast_possible_truncation)]
-        u16::from_be(sum as u16)
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum.wrapping_add(u32::from(carry));
+        // Added to itself with its halves exchanged, it has their one's complement sum in the upper half.
+        let folded = sum.wrapping_add(sum.rotate_left(16)) >> 16;
+        #[allow(clippy::cast_possible_truncation)]
+        u16::from_be(folded as u16)
     }
 
     /// Whether octets that hold their own checksum are whole.
