@@ -21,6 +21,11 @@ const STRICT: DecodeOptions = DecodeOptions {
     leniency: Leniency::NONE,
 };
 
+const PSEUDO_ONLY: DecodeOptions = DecodeOptions {
+    v3_ipv4_checksum: ChecksumAcceptance::PseudoHeader,
+    ..STRICT
+};
+
 const LENIENT: DecodeOptions = DecodeOptions {
     leniency: Leniency::ALL,
     ..STRICT
@@ -894,4 +899,17 @@ fn every_discard_names_field_value_and_range() {
         decode_ipv4(&message).unwrap_err().to_string(),
         "checksum 0x1234 is not 0xa865 (message only) or 0x05cb (with pseudo-header)"
     );
+    message[0] = 0x21;
+    message[3] = 0;
+    message.truncate(8);
+    message.extend([0; 8]);
+    let text = Advertisement::decode(&message, &ipv4(), &LENIENT)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text, "checksum 0x1234 is not 0x7a68 (message only)");
+    let message = v3(&[VIRTUAL_V4]);
+    let text = Advertisement::decode(&message, &ipv4(), &PSEUDO_ONLY)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text, "checksum 0xa865 is not 0x05cb (with pseudo-header)");
 }

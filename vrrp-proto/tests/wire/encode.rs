@@ -289,10 +289,17 @@ fn a_buffer_that_is_too_small_is_left_alone() {
     let addresses = addresses_v4(3);
     for (interval, needed) in [(Interval::DEFAULT_V2, 28), (Interval::DEFAULT_V3, 20)] {
         let advertisement = advertisement(interval, addresses[..].into());
+        let mut exact = vec![0; needed];
+        let form = ChecksumForm::MessageOnly;
+        let written = advertisement.put(&mut &mut exact[..], &to_group_v4(), form);
+        assert_eq!(written, Ok(needed));
+        assert_eq!(
+            advertisement.encode(&mut exact, &to_group_v4(), form),
+            Ok(needed)
+        );
         for given in 0..needed {
             let too_small = Err(EncodeError::BufferTooSmall { needed, given });
             let mut buffer = vec![0xee; given];
-            let form = ChecksumForm::MessageOnly;
             assert_eq!(
                 advertisement.encode(&mut buffer, &to_group_v4(), form),
                 too_small

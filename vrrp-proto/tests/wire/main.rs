@@ -16,3 +16,4 @@ mod peer_defects;
 mod properties;
 mod support;
 mod tshark;
+mod values;
