@@ -56,6 +56,13 @@ pub struct Config {
     pub startup_hold: Duration,
     /// When an Active announces its addresses, and how often.
     pub announce: AnnouncePolicy,
+    /// Whether an Active that yields to another router advertises once more before it lets go. Default true.
+    ///
+    /// The RFCs do not ask for it. But the winner may have been Active all the time, on the other side of a network that was cut, and
+    /// its own advertisement may be the first that crosses: without this last word it does not learn that the neighbours may hold the
+    /// loser's entry, and announces nothing.
+    #[doc(alias = "higher_prio_send_advert")]
+    pub advertise_on_yield: bool,
     /// Which checksum version 3 over IPv4 gets. Default [`ChecksumSending::Adaptive`], starting with the message alone.
     pub checksum: ChecksumSending,
     /// What to do when the host was late. Default [`StallPolicy::Resume`].
@@ -84,6 +91,7 @@ impl Config {
             missed_advertisements: 3,
             startup_hold: Duration::ZERO,
             announce: AnnouncePolicy::DEFAULT,
+            advertise_on_yield: true,
             checksum: ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
             stall: StallPolicy::Resume,
         }

@@ -20,7 +20,8 @@ pub enum Event {
     Shutdown(ShutdownCause),
     /// An advertisement that passed [`VirtualRouter::check`](crate::VirtualRouter::check).
     Advertisement(Heard),
-    /// The primary address has changed. No timer moves; an Active advertises from the new address at once (AMB-15).
+    /// The primary address has changed. No timer moves; an Active advertises from the new address at once (AMB-15). Ignored in
+    /// Initialize, because Startup brings the address.
     PrimaryAddress(IpAddr),
     /// What was tracked asks for another priority (O-21).
     ///

@@ -226,7 +226,7 @@ impl VirtualRouter {
 
     fn hear_as_backup(&mut self, now: Instant, mut backup: Backup, heard: &Heard) {
         self.count_heard(heard);
-        if backup.ignores(heard) {
+        if self.settings.versions == Versions::Both && backup.ignores(heard) {
             self.phase = Phase::Backup(backup);
             return;
         }
@@ -341,10 +341,10 @@ impl VirtualRouter {
 
     /// S-17, S-18
     fn yield_to(&mut self, now: Instant, heard: &Heard, reason: Reason) -> Actions {
+        let last_word = self.settings.advertise_on_yield.then(|| self.advertise());
         let mut backup = Backup::new(now);
         self.accept(now, &mut backup, heard);
-        self.phase = Phase::Backup(backup);
-        self.stepped_down(reason)
+        self.step_down(backup, last_word, reason)
     }
 
     /// S-24, S-31
@@ -364,8 +364,7 @@ impl VirtualRouter {
             self.active_interval = self.settings.interval;
             let mut backup = Backup::new(now);
             self.set_down_timer(now, &mut backup, self.active_down_nanos());
-            self.phase = Phase::Backup(backup);
-            return self.stepped_down(Reason::Stall);
+            return self.step_down(backup, None, Reason::Stall);
         }
         let advertise = active.adver.is_due(now);
         if advertise {
@@ -383,8 +382,10 @@ impl VirtualRouter {
     }
 
     /// S-31: what the Active does is undone before the change is told.
-    fn stepped_down(&mut self, reason: Reason) -> Actions {
+    fn step_down(&mut self, backup: Backup, last_word: Option<Action>, reason: Reason) -> Actions {
+        self.phase = Phase::Backup(backup);
         Actions::of([
+            last_word,
             Some(Action::RemoveAddresses),
             Some(self.changed(State::Active, State::Backup, reason)),
         ])

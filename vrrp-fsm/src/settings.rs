@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) profile: Profile,
     pub(crate) priority: Priority,
     pub(crate) accept_mode: bool,
+    pub(crate) advertise_on_yield: bool,
     pub(crate) missed_advertisements: u8,
     pub(crate) stall: StallPolicy,
 }
@@ -42,6 +43,7 @@ impl Settings {
             profile: config.profile,
             priority: config.priority,
             accept_mode: config.accept_mode,
+            advertise_on_yield: config.advertise_on_yield,
             missed_advertisements: config.missed_advertisements,
             stall: config.stall,
         })
@@ -57,6 +59,7 @@ impl Settings {
             interval: self.interval,
             preempt: self.preempt.public(),
             accept_mode: self.accept_mode,
+            advertise_on_yield: self.advertise_on_yield,
             missed_advertisements: self.missed_advertisements,
             startup_hold: Duration::from_nanos(self.startup_hold),
             announce: self.announcements.public(),
