@@ -74,6 +74,12 @@ pub enum Error {
         /// For how long.
         limit: Duration,
     },
+    /// A capture is incomplete.
+    #[error("the kernel dropped {count} frames of a capture")]
+    FramesLost {
+        /// How many frames are missing.
+        count: u32,
+    },
     /// A capture file could not be written or read.
     #[error("capture file: {0}")]
     Pcap(#[from] pcap_file::PcapError),

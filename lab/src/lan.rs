@@ -2,7 +2,7 @@ use std::{cell::Cell, net::Ipv6Addr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::{Error, Namespace, netlink, wait_for};
+use crate::{Capture, Error, Namespace, netlink, wait_for};
 
 /// The bridge's name in the namespace of its switch.
 const BRIDGE: &str = "br0";
@@ -43,6 +43,9 @@ impl Lan {
     /// [`Error::Os`] or [`Error::Netlink`] if the process lacks the privileges.
     pub fn new() -> Result<Self, Error> {
         let switch = Namespace::new()?;
+        // The switch itself stays silent.
+        switch.set_sysctl("ipv6.conf.all.disable_ipv6", "1")?;
+        switch.set_sysctl("ipv6.conf.default.disable_ipv6", "1")?;
         netlink::add_bridge(&switch, BRIDGE)?;
         let bridge = netlink::link(&switch, BRIDGE)?.index;
         Ok(Self {
@@ -74,6 +77,15 @@ impl Lan {
     /// As [`Lan::host`]; also if the host has an interface of that name.
     pub fn attach(&self, host: &Host, interface: &str, addresses: &[&str]) -> Result<Host, Error> {
         self.plug(&host.name, host.namespace.clone(), interface, addresses)
+    }
+
+    /// Starts to record every frame that crosses the network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] without `CAP_NET_RAW`.
+    pub fn capture(&self) -> Result<Capture, Error> {
+        Capture::start(&self.switch, BRIDGE)
     }
 
     /// The namespace of the bridge `br0`. A port has the name of its host.

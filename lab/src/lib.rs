@@ -1,28 +1,58 @@
 //! Networks of namespaces, real peers and captures for tests, benches and example programs.
 //!
-//! A [`Lan`] is a bridge with [`Host`]s plugged into it, each in a network [`Namespace`] of its own.
+//! A [`Lan`] is a bridge with [`Host`]s plugged into it, each in a network [`Namespace`] of its own. Programs, sockets
+//! and foreign routers ([`Keepalived`], [`Frr`]) run inside the hosts; a [`Capture`] on the bridge sees every frame; a
+//! [`Probe`] on one host measures for how long an address did not answer; [`tshark`] gives Wireshark's opinion.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use vrrp_lab::{Keepalived, KeepalivedInstance, Lan};
+//!
+//! # fn main() -> Result<(), vrrp_lab::Error> {
+//! let lan = Lan::new()?;
+//! let r1 = lan.host("r1", &["192.0.2.1/24"])?;
+//! let capture = lan.capture()?;
+//! let instance = KeepalivedInstance::new(51, 100, &["192.0.2.254/24"]);
+//! let keepalived = Keepalived::start(r1.namespace(), &instance.to_string())?;
+//! capture.wait_for("an advertisement", Duration::from_secs(5), |frame| frame.bytes.get(23) == Some(&112))?;
+//! keepalived.stop()?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Privileges
 //!
 //! `CAP_SYS_ADMIN`, `CAP_NET_ADMIN` and `CAP_NET_RAW` in the current user namespace are enough: root has them, so has
-//! a normal user under `unshare -Urn` or after [`become_root_in_user_namespace`].
+//! a normal user under `unshare -Urn` or after [`become_root_in_user_namespace`]. The exception is [`Frr`], whose
+//! daemons change to the user `frr` and therefore need real root.
 //!
 //! # Nothing is left behind
 //!
 //! A namespace lives as long as the file descriptors and processes that hold it; it has no name in the file system.
-//! Programs are killed and temporary files removed on drop, and the kernel kills the programs when the process that
-//! started them dies without a chance to clean up.
+//! Programs are killed and temporary files removed on drop; a watchdog kills the programs when the process that started
+//! them dies without a chance to clean up.
 
+mod capture;
+mod daemon;
 mod error;
+mod frr;
+mod keepalived;
 mod lan;
 mod namespace;
 mod netlink;
+mod probe;
 mod sys;
+mod tshark;
 mod user_namespace;
 mod wait;
 
+pub use capture::{Capture, Frame, write_pcap};
 pub use error::Error;
+pub use frr::{Frr, FrrInstance};
+pub use keepalived::{Keepalived, KeepalivedAuthentication, KeepalivedInstance};
 pub use lan::{Host, Lan};
 pub use namespace::Namespace;
+pub use probe::{Answer, Outage, Ping, Pings, Probe};
+pub use tshark::{Packet, V3Checksum, tshark};
 pub use user_namespace::become_root_in_user_namespace;
 pub use wait::wait_for;

@@ -1,0 +1,253 @@
+use std::{
+    fs::File,
+    io::{self, BufWriter, IoSliceMut, Write},
+    os::fd::AsRawFd,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::{
+        socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt},
+        time::TimeSpec,
+    },
+};
+use pcap_file::{
+    DataLink, TsResolution,
+    pcap::{PcapHeader, PcapPacket, PcapWriter},
+};
+use socket2::Socket;
+
+use crate::{Error, Namespace, netlink, sys};
+
+/// How long the capturing thread waits for a frame before it looks whether it should stop.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Octets of socket buffer: half a minute of a thousand small frames a second, should the thread not get to run.
+const BUFFER: usize = 32 << 20;
+
+/// An Ethernet frame and when the kernel saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The kernel's time stamp.
+    pub at: Instant,
+    /// The frame from its destination address on, without check sequence.
+    pub bytes: Vec<u8>,
+}
+
+/// Records every frame on an interface, sent or received, from [`start`](Self::start) to [`stop`](Self::stop).
+///
+/// On a [`Lan`](crate::Lan) use [`Lan::capture`](crate::Lan::capture), which sees the traffic of all hosts once.
+#[derive(Debug)]
+pub struct Capture {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    frames: Mutex<Vec<Frame>>,
+    more: Condvar,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    /// A panic elsewhere does not spoil a list that is only ever appended to.
+    fn frames(&self) -> MutexGuard<'_, Vec<Frame>> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Capture {
+    /// Starts to record; frames that pass after this call are seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoInterface`]; [`Error::Os`] without `CAP_NET_RAW`.
+    pub fn start(namespace: &Namespace, interface: &str) -> Result<Self, Error> {
+        let index = netlink::link(namespace, interface)?.index;
+        let socket = namespace
+            .run(|| open(index))
+            .map_err(Error::os(format!("capture on {interface}")))?;
+
+        let shared = Arc::new(Shared::default());
+        let thread = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || record(&socket, &shared)
+        });
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// A copy of what was recorded so far.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Frame> {
+        self.shared.frames().clone()
+    }
+
+    /// Waits for a frame that `predicate` accepts, at most for `limit`, and returns it. The frames recorded already are
+    /// looked at first, each frame once; compare [`Frame::at`] to have a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] naming `what`.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut predicate: impl FnMut(&Frame) -> bool,
+    ) -> Result<Frame, Error> {
+        let deadline = Instant::now() + limit;
+        let mut seen = 0;
+        let mut frames = self.shared.frames();
+        loop {
+            if let Some(frame) = frames[seen..].iter().find(|frame| predicate(frame)) {
+                return Ok(frame.clone());
+            }
+            seen = frames.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Timeout {
+                    what: what.into(),
+                    limit,
+                });
+            }
+            (frames, _) = self
+                .shared
+                .more
+                .wait_timeout(frames, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends the recording and returns it. Every frame that passed before this call is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FramesLost`] if the kernel had to drop frames, so that a test which counts frames cannot be fooled;
+    /// [`Error::Os`] if the interface went away.
+    pub fn stop(mut self) -> Result<Vec<Frame>, Error> {
+        self.join()?;
+        Ok(std::mem::take(&mut *self.shared.frames()))
+    }
+
+    fn join(&mut self) -> Result<(), Error> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            Some(Ok(result)) => result,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            // Nobody asked for the frames, so nobody was misled by their loss.
+            eprintln!("capture: {error}");
+        }
+    }
+}
+
+fn open(index: u32) -> io::Result<Socket> {
+    let socket = sys::packet_socket(index)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    // Only privileged users may exceed the system's limit; below it the buffer is as large as it may be.
+    if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+        socket.set_recv_buffer_size(BUFFER)?;
+    }
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn record(socket: &Socket, shared: &Shared) -> Result<(), Error> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut stop_at = None;
+    loop {
+        if stop_at.is_none() && shared.stop.load(Ordering::Relaxed) {
+            stop_at = Some(Instant::now());
+        }
+        match receive(socket, &mut buffer) {
+            Ok(frame) if stop_at.is_some_and(|stop_at| frame.at > stop_at) => break,
+            Ok(frame) => {
+                shared.frames().push(frame);
+                shared.more.notify_all();
+            }
+            Err(Errno::EAGAIN) if stop_at.is_some() => break,
+            // ENETDOWN: the interface was set down; the socket stays good.
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => {}
+            Err(error) => return Err(Error::os("receive a frame")(error)),
+        }
+    }
+    match sys::frames_lost(socket).map_err(Error::os("read the statistics of a capture"))? {
+        0 => Ok(()),
+        count => Err(Error::FramesLost { count }),
+    }
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Frame, Errno> {
+    let mut control = cmsg_space!(TimeSpec);
+    let mut buffers = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut buffers,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let stamp = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+        _ => None,
+    });
+    // The kernel stamps in wall-clock time; its distance to now is the same on the monotonic clock.
+    let age = stamp
+        .and_then(|stamp| {
+            SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH + stamp)
+                .ok()
+        })
+        .unwrap_or_default();
+    let now = Instant::now();
+    let length = message.bytes;
+    Ok(Frame {
+        at: now.checked_sub(age).unwrap_or(now),
+        bytes: buffer[..length].to_vec(),
+    })
+}
+
+/// Writes frames as a pcap file with nanosecond time stamps, which Wireshark opens.
+///
+/// # Errors
+///
+/// [`Error::Os`] or [`Error::Pcap`] if the file cannot be written.
+pub fn write_pcap(path: impl AsRef<Path>, frames: &[Frame]) -> Result<(), Error> {
+    let path = path.as_ref();
+    let action = || Error::os(format!("write {}", path.display()));
+    let mut file = BufWriter::new(File::create(path).map_err(action())?);
+    let header = PcapHeader {
+        ts_resolution: TsResolution::NanoSecond,
+        datalink: DataLink::ETHERNET,
+        ..PcapHeader::default()
+    };
+    let mut writer = PcapWriter::with_header(&mut file, header)?;
+    let (now, wall_clock) = (Instant::now(), SystemTime::now());
+    for frame in frames {
+        let at = wall_clock - now.saturating_duration_since(frame.at);
+        let at = at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        // Frames are at most 64 KiB long: the receive buffer is.
+        let length = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
+        writer.write_packet(&PcapPacket::new(at, length, &frame.bytes))?;
+    }
+    file.flush().map_err(action())
+}

@@ -1,0 +1,228 @@
+//! Foreign programs in the background: their output, their end, and the certainty that they do end.
+
+use std::{
+    io::{self, BufRead, BufReader, PipeWriter},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+
+use crate::{Error, wait_for};
+
+/// How long a program may take to end when asked to.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// Programs that share a process group and a log, and do not outlive this value, nor this process.
+#[derive(Debug)]
+pub(crate) struct Daemons {
+    /// Leads the group. It kills the group, itself included, when its standard input ends, which is when this process
+    /// does, whatever the reason. (PR_SET_PDEATHSIG would not do: it is bound to the thread that spawned, and forgotten
+    /// when a program changes its user.)
+    watchdog: Child,
+    log: Arc<Mutex<String>>,
+    log_writer: PipeWriter,
+    running: Vec<(String, Child)>,
+}
+
+impl Daemons {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let watchdog = Command::new("/bin/sh")
+            .args(["-c", "read -r _; kill -KILL 0"])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(Error::os("start /bin/sh"))?;
+        let (reader, log_writer) = io::pipe().map_err(Error::os("make a pipe"))?;
+        let log = Arc::new(Mutex::new(String::new()));
+        // Ends when the last writer does.
+        thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                let mut reader = BufReader::new(reader);
+                let mut line = Vec::new();
+                while reader
+                    .read_until(b'\n', &mut line)
+                    .is_ok_and(|length| length > 0)
+                {
+                    let text = String::from_utf8_lossy(&line);
+                    log.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push_str(&text);
+                    line.clear();
+                }
+            }
+        });
+        Ok(Self {
+            watchdog,
+            log,
+            log_writer,
+            running: Vec::new(),
+        })
+    }
+
+    /// Starts `command`, which is in the Debian package `package`.
+    pub(crate) fn start(
+        &mut self,
+        mut command: Command,
+        package: &'static str,
+    ) -> Result<(), Error> {
+        let program = command.get_program().to_owned();
+        let writer = || {
+            self.log_writer
+                .try_clone()
+                .map_err(Error::os("duplicate a pipe"))
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(writer()?)
+            .stderr(writer()?)
+            .process_group(self.group().as_raw())
+            .spawn()
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => Error::MissingProgram {
+                    program: (&program).into(),
+                    package,
+                },
+                _ => Error::Os {
+                    action: format!("start {}", program.display()),
+                    source,
+                },
+            })?;
+        let name = Path::new(&program).file_name().unwrap_or(&program);
+        self.running
+            .push((name.to_string_lossy().into_owned(), child));
+        Ok(())
+    }
+
+    /// What the programs printed so far.
+    pub(crate) fn log(&self) -> String {
+        text(&self.log)
+    }
+
+    /// Waits until `ready` holds; fails at once when a program ends.
+    pub(crate) fn wait_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut(&str) -> bool,
+    ) -> Result<(), Error> {
+        let result = wait_for(what, limit, || match self.ended() {
+            Some(error) => Some(Err(error)),
+            None => ready(&self.log()).then_some(Ok(())),
+        });
+        match result {
+            Ok(result) => result,
+            Err(Error::Timeout { what, limit }) => Err(Error::Timeout {
+                what: format!("{what}: {}", self.log()),
+                limit,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if a program printed a line with `complaint`, which is what it says of a configuration that it goes on
+    /// without.
+    pub(crate) fn refuse(&self, complaint: &str) -> Result<(), Error> {
+        let output = self.log();
+        let line = output
+            .lines()
+            .find(|line| line.contains(complaint))
+            .map(String::from);
+        match (line, self.running.last()) {
+            (Some(line), Some((program, _))) => Err(Error::Program {
+                program: program.clone(),
+                what: format!("does not like its configuration: {line}"),
+                output,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for a program that should be running and is not.
+    fn ended(&mut self) -> Option<Error> {
+        self.running
+            .iter_mut()
+            .find_map(|(name, child)| match child.try_wait() {
+                Ok(None) => None,
+                Ok(Some(status)) => Some((name.clone(), status.to_string())),
+                Err(error) => Some((name.clone(), error.to_string())),
+            })
+            .map(|(program, status)| Error::Program {
+                program,
+                what: format!("ended: {status}"),
+                output: self.log(),
+            })
+    }
+
+    /// Asks the programs to end, last started first, and waits for each.
+    pub(crate) fn stop(&mut self) -> Result<(), Error> {
+        let log = Arc::clone(&self.log);
+        for (name, child) in self.running.iter_mut().rev() {
+            // Its id is still its own, for it has not been waited for; if it has ended already, nothing is lost.
+            let _ = kill(pid(child), Signal::SIGTERM);
+            let status = wait_for(&format!("the end of {name}"), ENDING, || {
+                child.try_wait().transpose()
+            })?
+            .map_err(Error::os("wait for a program"))?;
+            if !ended_on_request(status) {
+                return Err(Error::Program {
+                    program: name.clone(),
+                    what: format!("ended: {status}"),
+                    output: text(&log),
+                });
+            }
+        }
+        self.running.clear();
+        Ok(())
+    }
+
+    /// Kills every process of the group at one blow and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        // Until the watchdog has been waited for, nobody else can have its group's id. Errors mean that there is nobody
+        // left to kill or to wait for.
+        if matches!(self.watchdog.try_wait(), Ok(None)) {
+            let _ = killpg(self.group(), Signal::SIGKILL);
+            let _ = self.watchdog.wait();
+        }
+        for (_, mut child) in self.running.drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// The process ids of the programs, in the order in which they were started.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.running.iter().map(|(_, child)| child.id()).collect()
+    }
+
+    fn group(&self) -> Pid {
+        pid(&self.watchdog)
+    }
+}
+
+impl Drop for Daemons {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn text(log: &Mutex<String>) -> String {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn ended_on_request(status: ExitStatus) -> bool {
+    status.success() || status.signal() == Some(libc::SIGTERM)
+}
+
+fn pid(child: &Child) -> Pid {
+    // Linux process ids are below 2^22.
+    Pid::from_raw(child.id().cast_signed())
+}

@@ -1,0 +1,259 @@
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::unistd::User;
+use tempfile::TempDir;
+
+use crate::{Error, Host, daemon::Daemons};
+
+const ZEBRA: &str = "/usr/lib/frr/zebra";
+const VRRPD: &str = "/usr/lib/frr/vrrpd";
+
+/// The user that the daemons change to, and the package that it and they come with.
+const USER: &str = "frr";
+
+/// How long each daemon may take to come up.
+const STARTING: Duration = Duration::from_secs(10);
+
+/// A running FRR: its daemons `zebra` and `vrrpd`. Dropping it kills them, as [`kill`](Self::kill) does.
+///
+/// They change to the user `frr`, for which this process must be root outside any user namespace, and reach their
+/// configuration in the temporary folder, which all users must be able to enter.
+#[derive(Debug)]
+pub struct Frr {
+    daemons: Daemons,
+    /// Where the daemons keep a crash log while they run.
+    crash_logs: Vec<PathBuf>,
+    folder: TempDir,
+}
+
+impl Frr {
+    /// Starts FRR on a host's interface with one virtual router. FRR wants a macvlan with the virtual MAC and the virtual
+    /// addresses for each family, which is made here: `vrrp4-VRID` and `vrrp6-VRID`. Returns when the virtual router is
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingProgram`]; [`Error::Os`] if this process is not root; [`Error::Netlink`] if the macvlan exists;
+    /// [`Error::Program`] with FRR's output if a daemon ends or refuses its configuration.
+    pub fn start(host: &Host, instance: &FrrInstance) -> Result<Self, Error> {
+        let user = User::from_name(USER)
+            .map_err(Error::os(format!("look the user {USER} up")))?
+            .ok_or_else(|| Error::MissingProgram {
+                program: ZEBRA.into(),
+                package: USER,
+            })?;
+        instance.add_macvlans(host)?;
+
+        let folder = tempfile::tempdir().map_err(Error::os("make a temporary folder"))?;
+        let zserv = folder.path().join("zserv.api");
+        let config = |name: &str, text: String| -> Result<PathBuf, Error> {
+            let path = folder.path().join(name);
+            fs::write(&path, text).map_err(Error::os("write FRR's configuration"))?;
+            Ok(path)
+        };
+        let zebra = config("zebra.conf", String::new())?;
+        let vrrpd = config("vrrpd.conf", instance.config(host.interface()))?;
+        for path in [folder.path(), &zebra, &vrrpd] {
+            let ids = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+            chown(path, ids.0, ids.1).map_err(Error::os(format!(
+                "give {} to the user {USER}",
+                path.display()
+            )))?;
+        }
+
+        let command = |program: &str, config: &Path| {
+            let mut command = host.namespace().command(program);
+            command.arg("--config_file").arg(config);
+            command.arg("--pid_file").arg(config.with_extension("pid"));
+            command.arg("--vty_socket").arg(folder.path());
+            command.arg("--socket").arg(&zserv);
+            // Port 0: no listener for terminals.
+            command.args(["--vty_port", "0", "--log", "stdout", "--log-level", "debug"]);
+            command
+        };
+        let mut daemons = Daemons::new()?;
+        daemons.start(command(ZEBRA, &zebra), USER)?;
+        daemons.wait_until("zebra's socket", STARTING, |_| zserv.exists())?;
+        daemons.start(command(VRRPD, &vrrpd), USER)?;
+        let mut frr = Self {
+            daemons,
+            crash_logs: Vec::new(),
+            folder,
+        };
+        for (name, pid) in ["zebra", "vrrpd"].into_iter().zip(frr.daemons.pids()) {
+            frr.crash_logs
+                .push(format!("/var/tmp/frr/{name}.{pid}").into());
+        }
+        for family in instance.families() {
+            let started = format!("[VRID {}] [{family}] Initialize -> ", instance.vrid);
+            frr.wait_for_log(&started, STARTING)?;
+        }
+        frr.daemons.refuse("No such command on config line")?;
+        Ok(frr)
+    }
+
+    /// What the daemons printed so far, with vrrpd's debugging on.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemons.log()
+    }
+
+    /// Waits until the log contains `text`, for instance `[IPv4] Backup -> Master`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] with the log; [`Error::Program`] if a daemon ends meanwhile.
+    pub fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<(), Error> {
+        self.daemons
+            .wait_until(&format!("FRR's line {text:?}"), limit, |log| {
+                log.contains(text)
+            })
+    }
+
+    /// The temporary folder with its configuration and process id files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops vrrpd with SIGTERM, upon which an Active sends priority zero and sets its macvlan down, and then zebra.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] or [`Error::Program`] if a daemon does not end, or not well.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.daemons.stop()
+    }
+
+    /// Kills both daemons at once without warning. The macvlans stay as they are, an Active's with its addresses.
+    pub fn kill(mut self) {
+        self.daemons.kill();
+    }
+}
+
+impl Drop for Frr {
+    fn drop(&mut self) {
+        self.daemons.kill();
+        for folder in &self.crash_logs {
+            // A daemon that ended well has removed its own.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// A virtual router of FRR. FRR 8.4 has no setting for the checksum of version 3 over IPv4: it always covers a
+/// pseudo-header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrrInstance {
+    /// `vrrp VRID`.
+    pub vrid: u8,
+    /// `priority`, 1 to 254.
+    pub priority: u8,
+    /// `advertisement-interval`, in multiples of 10 ms; 1 s by default.
+    pub advertisement_interval: Duration,
+    /// `version`, 2 or 3; 3 by default.
+    pub version: u8,
+    /// `preempt`; on by default.
+    pub preempt: bool,
+    /// `ip`: the virtual IPv4 addresses; there is no IPv4 virtual router without.
+    pub ipv4: Vec<Ipv4Addr>,
+    /// `ipv6`: the virtual IPv6 addresses; there is no IPv6 virtual router without.
+    pub ipv6: Vec<Ipv6Addr>,
+}
+
+impl FrrInstance {
+    /// A virtual router with FRR's defaults and no addresses yet.
+    #[must_use]
+    pub fn new(vrid: u8, priority: u8) -> Self {
+        Self {
+            vrid,
+            priority,
+            advertisement_interval: Duration::from_secs(1),
+            version: 3,
+            preempt: true,
+            ipv4: Vec::new(),
+            ipv6: Vec::new(),
+        }
+    }
+
+    /// The names that FRR's log uses for the families in use.
+    fn families(&self) -> impl Iterator<Item = &'static str> {
+        let ipv4 = (!self.ipv4.is_empty()).then_some("IPv4");
+        let ipv6 = (!self.ipv6.is_empty()).then_some("IPv6");
+        ipv4.into_iter().chain(ipv6)
+    }
+
+    fn add_macvlans(&self, host: &Host) -> Result<(), Error> {
+        if !self.ipv4.is_empty() {
+            let addresses: Vec<String> = self
+                .ipv4
+                .iter()
+                .map(|address| format!("{address}/32"))
+                .collect();
+            add_macvlan(
+                host,
+                &format!("vrrp4-{}", self.vrid),
+                [0, 0, 0x5e, 0, 1, self.vrid],
+                &addresses,
+            )?;
+        }
+        if !self.ipv6.is_empty() {
+            let addresses: Vec<String> = self
+                .ipv6
+                .iter()
+                .map(|address| format!("{address}/128"))
+                .collect();
+            add_macvlan(
+                host,
+                &format!("vrrp6-{}", self.vrid),
+                [0, 0, 0x5e, 0, 2, self.vrid],
+                &addresses,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn config(&self, interface: &str) -> String {
+        let Self {
+            vrid,
+            priority,
+            version,
+            preempt,
+            ..
+        } = self;
+        let mut lines = vec![
+            "log stdout debugging".to_string(),
+            "debug vrrp".to_string(),
+            format!("interface {interface}"),
+            format!(" vrrp {vrid} version {version}"),
+            format!(" vrrp {vrid} priority {priority}"),
+            format!(
+                " vrrp {vrid} advertisement-interval {}",
+                self.advertisement_interval.as_millis()
+            ),
+            format!(" {}vrrp {vrid} preempt", if *preempt { "" } else { "no " }),
+        ];
+        lines.extend(
+            self.ipv4
+                .iter()
+                .map(|address| format!(" vrrp {vrid} ip {address}")),
+        );
+        lines.extend(
+            self.ipv6
+                .iter()
+                .map(|address| format!(" vrrp {vrid} ipv6 {address}")),
+        );
+        lines.join("\n") + "\n"
+    }
+}
+
+fn add_macvlan(host: &Host, name: &str, mac: [u8; 6], addresses: &[String]) -> Result<(), Error> {
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    host.add_macvlan(name, mac, &addresses)
+}
