@@ -312,9 +312,7 @@ impl LocalRouter<'_> {
             {
                 Ok(())
             }
-            (_, _, Protection::None) if found != AuthenticationMethod::None => {
-                Err(AuthenticationFault::Unverified { method: found })
-            }
+            (_, _, Protection::None) => Err(AuthenticationFault::Unverified { method: found }),
             _ => Err(AuthenticationFault::Combined),
         }
     }

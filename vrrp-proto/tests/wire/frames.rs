@@ -320,6 +320,7 @@ fn a_11_a_gratuitous_arp_has_the_virtual_address_twice_and_the_virtual_mac() {
         );
         let parsed = ethernet::Frame::parse(&frame).unwrap();
         assert!(arp::Packet::parse(parsed.payload).unwrap().is_gratuitous());
+        assert_eq!(frame.len(), 42);
     }
 }
 
@@ -344,6 +345,7 @@ fn a_13_an_unsolicited_na_has_r_and_o_and_the_virtual_mac() {
     assert_eq!((seen.target, seen.mac), (VIRTUAL_V6, Some(mac_v6())));
     assert_eq!(frame[58], 0xa0);
     assert_eq!(frame[78..80], [2, 1]);
+    assert_eq!(frame.len(), 86);
 }
 
 #[test]

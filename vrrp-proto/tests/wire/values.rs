@@ -114,6 +114,7 @@ fn defaults_are_those_of_the_rfcs() {
     assert_eq!(Interval::DEFAULT_V2, Interval::seconds(1).unwrap());
     assert_eq!(Interval::DEFAULT_V3, Interval::centis(100).unwrap());
     assert_eq!(Priority::default().get(), 100);
+    assert_eq!(Priority::from(7), Priority::new(7));
     assert!(Priority::OWNER.is_owner() && !Priority::new(254).is_owner());
     assert!(Priority::RESIGN.is_resign() && !Priority::new(1).is_resign());
     assert_eq!(MAX_MESSAGE_LEN, 4088);
