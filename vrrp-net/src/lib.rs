@@ -15,3 +15,31 @@
 //! resigns and withdraws when told to stop.
 //!
 //! Sockets are created in the network namespace of the calling thread. `CAP_NET_RAW` and `CAP_NET_ADMIN` suffice.
+
+#![cfg(target_os = "linux")]
+#![deny(missing_docs, unsafe_code)]
+
+mod address;
+mod driver;
+mod error;
+mod frame_socket;
+mod interface;
+mod monitor;
+mod netlink;
+mod rtnetlink;
+mod socket;
+mod sys;
+
+pub use address::{ParseAddressError, Scope, VirtualAddress};
+#[cfg(feature = "hmac")]
+pub use driver::HmacKeys;
+pub use driver::{
+    Authentication, Driver, DriverCounters, DriverEvent, Fault, Notification, RouterConfig,
+    RouterId, RouterView, StopHandle, Transport,
+};
+pub use error::{Capability, Error};
+pub use frame_socket::FrameSocket;
+pub use interface::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link};
+pub use monitor::{Monitor, MonitorEvent};
+pub use netlink::{AddressChange, Netlink, Outcome};
+pub use socket::{Datagram, ReceiveBatch, Received, VrrpSocket};

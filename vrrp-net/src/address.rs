@@ -1,0 +1,179 @@
+//! Virtual addresses as they stand on an interface.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use vrrp_proto::{Family, OutOfRange};
+
+/// How far an IPv4 address is valid, as `ip address` has it. It plays no part for IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Everywhere.
+    #[default]
+    Global,
+    /// On the link.
+    Link,
+    /// On this host.
+    Host,
+}
+
+/// A virtual address with the way in which it is put on an interface.
+///
+/// The prefix length is 32 or 128 unless another is given: then the address brings no route of its own, and is never the primary
+/// address of a subnet, whose removal would take other addresses of that subnet along.
+///
+/// ```
+/// use vrrp_net::VirtualAddress;
+///
+/// let address: VirtualAddress = "192.0.2.1".parse()?;
+/// assert_eq!(address.to_string(), "192.0.2.1/32");
+/// let address: VirtualAddress = "2001:db8::1/64".parse()?;
+/// assert_eq!(address.prefix_len(), 64);
+/// assert_eq!("192.0.2.1/33".parse::<VirtualAddress>().unwrap_err().to_string(), "prefix length 33 is not in 1..=32");
+/// # Ok::<(), vrrp_net::ParseAddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualAddress {
+    address: IpAddr,
+    prefix_len: u8,
+    scope: Scope,
+    label: Option<String>,
+}
+
+impl VirtualAddress {
+    /// An address with a prefix length of 32 or 128.
+    #[must_use]
+    pub const fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            prefix_len: if address.is_ipv4() { 32 } else { 128 },
+            scope: Scope::Global,
+            label: None,
+        }
+    }
+
+    /// With another prefix length.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] for 0, for more than 32 with IPv4, and for more than 128 with IPv6.
+    pub fn with_prefix_len(mut self, prefix_len: u8) -> Result<Self, OutOfRange> {
+        let highest = if self.address.is_ipv4() { 32 } else { 128 };
+        if prefix_len == 0 || prefix_len > highest {
+            return Err(OutOfRange {
+                field: "prefix length",
+                value: prefix_len.into(),
+                lowest: 1,
+                highest: highest.into(),
+            });
+        }
+        self.prefix_len = prefix_len;
+        Ok(self)
+    }
+
+    /// With a scope.
+    #[must_use]
+    pub const fn with_scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// With a label (IPv4), which `ip address` and old tools show, such as `eth0:vip`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] when it is empty or longer than 15 octets.
+    pub fn with_label(mut self, label: &str) -> Result<Self, OutOfRange> {
+        if label.is_empty() || label.len() > 15 {
+            return Err(OutOfRange {
+                field: "label length",
+                value: label.len() as u64,
+                lowest: 1,
+                highest: 15,
+            });
+        }
+        self.label = Some(label.into());
+        Ok(self)
+    }
+
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The prefix length.
+    #[must_use]
+    pub const fn prefix_len(&self) -> u8 {
+        self.prefix_len
+    }
+
+    /// The scope.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// The family.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        family(self.address)
+    }
+}
+
+/// The family of an address.
+pub(crate) const fn family(address: IpAddr) -> Family {
+    match address {
+        IpAddr::V4(_) => Family::Ipv4,
+        IpAddr::V6(_) => Family::Ipv6,
+    }
+}
+
+impl From<IpAddr> for VirtualAddress {
+    fn from(address: IpAddr) -> Self {
+        Self::new(address)
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Why a text is not a virtual address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseAddressError {
+    /// It is neither of the form `ADDRESS` nor of the form `ADDRESS/LENGTH`.
+    #[error("{text:?} is not of the form ADDRESS or ADDRESS/LENGTH")]
+    Form {
+        /// The text.
+        text: String,
+    },
+    /// The length is not one of the family.
+    #[error(transparent)]
+    PrefixLen(#[from] OutOfRange),
+}
+
+impl FromStr for VirtualAddress {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || ParseAddressError::Form { text: text.into() };
+        let (address, prefix_len) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse().map_err(|_| form())?)),
+            None => (text, None),
+        };
+        let address = Self::new(address.parse().map_err(|_| form())?);
+        match prefix_len {
+            Some(prefix_len) => Ok(address.with_prefix_len(prefix_len)?),
+            None => Ok(address),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The state that authentication needs between packets.
+
+use vrrp_proto::{AuthenticationFault, Decoded, LocalAuthentication, Password, Protection};
+
+use super::{config::Authentication, messages::Message};
+use crate::Received;
+
+#[cfg(feature = "hmac")]
+use super::config::HmacKeys;
+#[cfg(feature = "ah")]
+use vrrp_proto::ah;
+#[cfg(feature = "hmac")]
+use vrrp_proto::hmac;
+
+/// Protects what is sent, and verifies what is received.
+#[derive(Debug)]
+pub(super) enum Authenticator {
+    None,
+    SimpleText(Password),
+    #[cfg(feature = "ah")]
+    Ah {
+        key: ah::Key,
+        sequence: ah::SendSequence,
+        window: ah::ReplayWindow,
+        /// Of the last IPv4 header; the kernel would replace a zero.
+        identification: u16,
+    },
+    #[cfg(feature = "hmac")]
+    Hmac {
+        keys: HmacKeys,
+        sequence: hmac::SendSequence,
+        marks: hmac::ReplayMarks,
+    },
+}
+
+/// What has to be remembered of a packet once it has passed every check.
+#[derive(Clone, Copy)]
+pub(super) enum Proof {
+    Nothing,
+    #[cfg(feature = "ah")]
+    Ah {
+        sequence: u32,
+    },
+    #[cfg(feature = "hmac")]
+    Hmac(hmac::Verified),
+}
+
+impl Authenticator {
+    pub(super) fn new(authentication: &Authentication) -> Self {
+        match authentication {
+            Authentication::None => Self::None,
+            Authentication::SimpleText(password) => Self::SimpleText(*password),
+            #[cfg(feature = "ah")]
+            Authentication::Ah(password) => Self::Ah {
+                key: ah::Key::new(*password),
+                sequence: ah::SendSequence::default(),
+                window: ah::ReplayWindow::default(),
+                identification: 0,
+            },
+            #[cfg(feature = "hmac")]
+            Authentication::Hmac(keys) => Self::Hmac {
+                keys: keys.clone(),
+                sequence: hmac::SendSequence::default(),
+                marks: hmac::ReplayMarks::new(),
+            },
+        }
+    }
+
+    /// What is asked of received messages.
+    pub(super) fn local(&self) -> LocalAuthentication {
+        match self {
+            Self::None => LocalAuthentication::None,
+            Self::SimpleText(password) => LocalAuthentication::SimpleText(*password),
+            #[cfg(feature = "ah")]
+            Self::Ah { .. } => LocalAuthentication::IpAh,
+            #[cfg(feature = "hmac")]
+            Self::Hmac { keys, .. } if keys.required => LocalAuthentication::Hmac,
+            #[cfg(feature = "hmac")]
+            Self::Hmac { .. } => LocalAuthentication::HmacIfPresent,
+        }
+    }
+
+    /// What a version 2 message says of it.
+    pub(super) fn in_message(&self) -> vrrp_proto::Authentication {
+        match self {
+            Self::SimpleText(password) => vrrp_proto::Authentication::SimpleText(*password),
+            #[cfg(feature = "ah")]
+            Self::Ah { .. } => vrrp_proto::Authentication::IpAh,
+            _ => vrrp_proto::Authentication::None,
+        }
+    }
+
+    /// Makes the packet of a message that is about to be sent. `false` when the key is used up.
+    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
+    pub(super) fn protect(&mut self, message: &mut Message) -> bool {
+        match self {
+            Self::None | Self::SimpleText(_) => true,
+            #[cfg(feature = "ah")]
+            Self::Ah {
+                key,
+                sequence,
+                identification,
+                ..
+            } => {
+                *identification = identification.wrapping_add(1).max(1);
+                sequence
+                    .next()
+                    .and_then(|next| message.seal(key, next, *identification))
+                    .is_some()
+            }
+            #[cfg(feature = "hmac")]
+            Self::Hmac { keys, sequence, .. } => {
+                let sequence = sequence.next(utc_now(), keys.anti_replay);
+                keys.keys()
+                    .is_ok_and(|signer| message.sign(&signer, sequence).is_some())
+            }
+        }
+    }
+
+    /// What is proven about a received message.
+    pub(super) fn verify(
+        &self,
+        received: &Received<'_>,
+        decoded: &Decoded<'_>,
+    ) -> (Protection, Proof) {
+        match self.proof(received, decoded) {
+            Ok(proof) => {
+                let protection = match proof {
+                    Proof::Nothing => Protection::None,
+                    #[cfg(feature = "ah")]
+                    Proof::Ah { .. } => Protection::Ah,
+                    #[cfg(feature = "hmac")]
+                    Proof::Hmac(_) => Protection::Hmac,
+                };
+                (protection, proof)
+            }
+            Err(fault) => (Protection::Failed(fault), Proof::Nothing),
+        }
+    }
+
+    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
+    fn proof(
+        &self,
+        received: &Received<'_>,
+        decoded: &Decoded<'_>,
+    ) -> Result<Proof, AuthenticationFault> {
+        match self {
+            #[cfg(feature = "ah")]
+            Self::Ah { key, window, .. } => {
+                // A message that came without AH is for the check to refuse.
+                let Some(packet) = received
+                    .ipv4
+                    .filter(|packet| packet.protocol == ah::IP_PROTOCOL)
+                else {
+                    return Ok(Proof::Nothing);
+                };
+                let sequence = key.open(&packet)?.sequence;
+                window.check(sequence)?;
+                Ok(Proof::Ah { sequence })
+            }
+            #[cfg(feature = "hmac")]
+            Self::Hmac { keys, marks, .. } if decoded.trailer.is_some() => {
+                let now = utc_now();
+                let Ok(usable) = keys.keys() else {
+                    return Ok(Proof::Nothing);
+                };
+                let verified = usable.verify(decoded, &received.ip, now, keys.anti_replay)?;
+                marks.check(&verified, now, keys.anti_replay)?;
+                Ok(Proof::Hmac(verified))
+            }
+            _ => Ok(Proof::Nothing),
+        }
+    }
+
+    /// Remembers a packet that passed every check.
+    pub(super) fn accept(&mut self, proof: Proof) {
+        match (self, proof) {
+            #[cfg(feature = "ah")]
+            (
+                Self::Ah {
+                    sequence, window, ..
+                },
+                Proof::Ah { sequence: heard },
+            ) => {
+                window.accept(heard);
+                sequence.continue_above(heard);
+            }
+            #[cfg(feature = "hmac")]
+            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => marks.accept(&verified),
+            _ => {}
+        }
+    }
+}
+
+/// The message in a received packet, as far as it can be told before it is authenticated.
+pub(super) fn message_of<'a>(received: &Received<'a>) -> &'a [u8] {
+    #[cfg(feature = "ah")]
+    if received
+        .ipv4
+        .is_some_and(|packet| packet.protocol == ah::IP_PROTOCOL)
+    {
+        return received.payload.get(ah::HEADER_LEN..).unwrap_or_default();
+    }
+    received.payload
+}
+
+#[cfg(feature = "hmac")]
+fn utc_now() -> hmac::UtcTime {
+    // A clock before 1970 is as wrong as one that shows it.
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    hmac::UtcTime::new(now.as_secs(), now.subsec_nanos())
+}

@@ -1,0 +1,222 @@
+//! What a router of the driver is configured with.
+
+use std::net::IpAddr;
+
+use vrrp_fsm::Config;
+use vrrp_proto::{
+    ChecksumAcceptance, DecodeOptions, Family, Leniency, Password, Peer, TTL,
+    frame::arp::GratuitousTarget,
+};
+
+use crate::{Error, VirtualAddress, address::family};
+
+/// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
+///
+/// ```
+/// use vrrp_fsm::Config;
+/// use vrrp_net::RouterConfig;
+/// use vrrp_proto::{Family, Vrid};
+///
+/// let fsm = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4);
+/// let mut config = RouterConfig::new("eth0", fsm, vec!["192.0.2.254/32".parse()?]);
+/// config.check_addresses = true;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RouterConfig {
+    /// The name of the interface. It need not exist yet: the router starts when it comes, and starts anew when it comes back.
+    pub interface: String,
+    /// The configuration of the state machine: VRID, family, versions, priority, interval and so on.
+    pub fsm: Config,
+    /// The virtual addresses, 1 to 255, all of the router's family. Over IPv6 the first is link-local (P-38).
+    pub addresses: Vec<VirtualAddress>,
+    /// Addresses that come and go with the others and are announced, but not listed in advertisements: of either family, and as
+    /// many as there are.
+    pub excluded: Vec<VirtualAddress>,
+    /// How advertisements travel. Default [`Transport::Multicast`].
+    pub transport: Transport,
+    /// The address to advertise from, in place of the interface's primary address; it has to be on the interface. Over IPv6 with
+    /// multicast it has to be link-local (P-09).
+    pub source: Option<IpAddr>,
+    /// How advertisements are authenticated. Default not at all.
+    pub authentication: Authentication,
+    /// Whether the address lists of others are compared with `addresses` (P-44, P-45). Default false (AMB-03).
+    pub check_addresses: bool,
+    /// Which checksums of a version 3 message over IPv4 are accepted. Default either (AMB-01).
+    pub checksum: ChecksumAcceptance,
+    /// Which deviations are forgiven. Default none.
+    pub leniency: Leniency,
+    /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
+    pub gratuitous_arp: GratuitousTarget,
+}
+
+impl RouterConfig {
+    /// A router with the defaults of each field.
+    #[must_use]
+    pub fn new(interface: impl Into<String>, fsm: Config, addresses: Vec<VirtualAddress>) -> Self {
+        Self {
+            interface: interface.into(),
+            fsm,
+            addresses,
+            excluded: Vec::new(),
+            transport: Transport::Multicast,
+            source: None,
+            authentication: Authentication::None,
+            check_addresses: false,
+            checksum: ChecksumAcceptance::default(),
+            leniency: Leniency::NONE,
+            gratuitous_arp: GratuitousTarget::default(),
+        }
+    }
+
+    /// Checks what neither the types nor the state machine check.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let invalid = |field, problem: String| Err(Error::Invalid { field, problem });
+        let family = self.fsm.family;
+        if self.interface.is_empty() {
+            return invalid("interface", "has no name".into());
+        }
+        for address in &self.addresses {
+            check_address(address, family)?;
+        }
+        if let Some(source) = self.source {
+            check_family("source", source, family)?;
+            if matches!(source, IpAddr::V6(source)
+                if !source.is_unicast_link_local() && self.transport == Transport::Multicast)
+            {
+                return invalid("source", format!("{source} is not in fe80::/10"));
+            }
+        }
+        if let Transport::Unicast { peers } = &self.transport {
+            check_peers(peers, family)?;
+        }
+        match &self.authentication {
+            Authentication::SimpleText(_)
+                if !self.fsm.versions.include(vrrp_proto::Version::V2) =>
+            {
+                invalid(
+                    "authentication",
+                    "a password in clear text exists in version 2 only".into(),
+                )
+            }
+            #[cfg(feature = "ah")]
+            Authentication::Ah(_) if self.fsm.versions != vrrp_proto::Versions::V2 => invalid(
+                "authentication",
+                "IP AH exists in version 2 only, so that versions has to be V2".into(),
+            ),
+            #[cfg(feature = "hmac")]
+            Authentication::Hmac(hmac) => match hmac.keys() {
+                Ok(_) => Ok(()),
+                Err(error) => invalid("authentication", error.to_string()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// What the decoder is to accept.
+    pub(super) fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            v3_ipv4_checksum: self.checksum,
+            unicast_ttl_floor: match &self.transport {
+                Transport::Multicast => TTL,
+                Transport::Unicast { peers } => {
+                    peers.iter().map(|peer| peer.min_ttl).min().unwrap_or(TTL)
+                }
+            },
+            #[cfg(feature = "hmac")]
+            hmac_trailer: matches!(self.authentication, Authentication::Hmac(_)),
+            #[cfg(not(feature = "hmac"))]
+            hmac_trailer: false,
+            leniency: self.leniency,
+        }
+    }
+}
+
+/// Whether an address can be advertised by a router of this family.
+pub(super) fn check_address(address: &VirtualAddress, wanted: Family) -> Result<(), Error> {
+    check_family("addresses", address.address(), wanted)
+}
+
+/// Whether these can be the peers of a router of this family.
+pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
+    if peers.is_empty() {
+        return Err(Error::Invalid {
+            field: "peers",
+            problem: "there are none: a router without others advertises by multicast".into(),
+        });
+    }
+    for peer in peers {
+        check_family("peers", peer.address, wanted)?;
+        if peer.address.is_multicast() {
+            return Err(Error::Invalid {
+                field: "peers",
+                problem: format!("{} is a group", peer.address),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_family(field: &'static str, address: IpAddr, wanted: Family) -> Result<(), Error> {
+    if family(address) == wanted {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        field,
+        problem: format!("{address} is not of the router's family, {wanted}"),
+    })
+}
+
+/// How the advertisements of a router travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// To the VRRP group of the family, on the interface.
+    #[default]
+    Multicast,
+    /// To each peer, outside the RFCs (AMB-26). Only peers are heard, and only with the TTL that each is given.
+    ///
+    /// Over IPv6 the router advertises from its link-local address where all peers have one, else from its first other address.
+    Unicast {
+        /// The other routers, at least one.
+        peers: Vec<Peer>,
+    },
+}
+
+/// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Not at all.
+    #[default]
+    None,
+    /// Version 2: a password in clear text (P-48).
+    SimpleText(Password),
+    /// Version 2: inside IP AH (P-50). As with keepalived, all routers count with one another.
+    #[cfg(feature = "ah")]
+    Ah(Password),
+    /// An HMAC trailer, in either version.
+    #[cfg(feature = "hmac")]
+    Hmac(HmacKeys),
+}
+
+/// The keys of [`Authentication::Hmac`], and what is asked of others.
+#[cfg(feature = "hmac")]
+#[derive(Clone, Debug)]
+pub struct HmacKeys {
+    /// The keys, of which each verifies.
+    pub keys: Vec<vrrp_proto::hmac::Key>,
+    /// The id of the key that signs.
+    pub active: u8,
+    /// What a message needs to be taken for new.
+    pub anti_replay: vrrp_proto::hmac::AntiReplay,
+    /// Whether messages without a trailer are discarded. Without, they are heard: for the time in which the routers are changed over.
+    pub required: bool,
+}
+
+#[cfg(feature = "hmac")]
+impl HmacKeys {
+    pub(super) fn keys(&self) -> Result<vrrp_proto::hmac::Keys<'_>, vrrp_proto::hmac::KeysError> {
+        vrrp_proto::hmac::Keys::new(&self.keys, self.active)
+    }
+}

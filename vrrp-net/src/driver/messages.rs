@@ -1,0 +1,250 @@
+//! The octets of a router's advertisements.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_fsm::{Outgoing, VirtualRouter};
+use vrrp_proto::{
+    Addresses, EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority, group, set_priority,
+};
+
+use super::{Transport, authentication::Authenticator};
+use crate::{Datagram, VirtualAddress};
+
+/// The addresses that a router lists in its advertisements.
+#[derive(Debug)]
+pub(super) enum AddressList {
+    Ipv4(Vec<Ipv4Addr>),
+    Ipv6(Vec<Ipv6Addr>),
+}
+
+impl AddressList {
+    /// Those of the router's family.
+    pub(super) fn new<'a>(
+        wanted: Family,
+        addresses: impl Iterator<Item = &'a VirtualAddress>,
+    ) -> Self {
+        let addresses = addresses.map(VirtualAddress::address);
+        match wanted {
+            Family::Ipv4 => Self::Ipv4(
+                addresses
+                    .filter_map(|address| match address {
+                        IpAddr::V4(address) => Some(address),
+                        IpAddr::V6(_) => None,
+                    })
+                    .collect(),
+            ),
+            Family::Ipv6 => Self::Ipv6(
+                addresses
+                    .filter_map(|address| match address {
+                        IpAddr::V6(address) => Some(address),
+                        IpAddr::V4(_) => None,
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    pub(super) fn as_addresses(&self) -> Addresses<'_> {
+        match self {
+            Self::Ipv4(list) => Addresses::from(&list[..]),
+            Self::Ipv6(list) => Addresses::from(&list[..]),
+        }
+    }
+}
+
+/// The advertisements of a router, one for each destination and version, ready to be sent.
+///
+/// They are built once, and built anew when something other than the priority changes. Only the checksum depends on the
+/// destination; with IP AH and HMAC each is protected anew whenever it is sent.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    /// What `list` was built for; the priority is the one that is in it.
+    built: Option<Outgoing>,
+    list: Vec<Message>,
+}
+
+/// An advertisement for one destination.
+#[derive(Debug)]
+pub(super) struct Message {
+    endpoints: Endpoints,
+    octets: Vec<u8>,
+    /// What goes out in their place, where they are protected.
+    packet: Option<Vec<u8>>,
+}
+
+impl Messages {
+    /// Has everything built anew the next time.
+    pub(super) fn forget(&mut self) {
+        self.built = None;
+    }
+
+    /// Brings the messages up to date for sending.
+    pub(super) fn prepare(
+        &mut self,
+        outgoing: Outgoing,
+        machine: &VirtualRouter,
+        addresses: &AddressList,
+        transport: &Transport,
+        authenticator: &mut Authenticator,
+    ) -> Result<(), EncodeError> {
+        let fits = self.built.is_some_and(|built| {
+            built.versions == outgoing.versions && built.checksum == outgoing.checksum
+        });
+        if !fits {
+            self.list.clear();
+            self.built = None;
+            for destination in destinations(machine, transport) {
+                let Some(endpoints) = Endpoints::new(machine.primary_address(), destination) else {
+                    continue;
+                };
+                let advertisements = machine.advertisements(
+                    outgoing,
+                    authenticator.in_message(),
+                    addresses.as_addresses(),
+                );
+                for advertisement in advertisements {
+                    let mut octets = vec![0; advertisement.encoded_len()];
+                    advertisement.encode(&mut octets, &endpoints, outgoing.checksum)?;
+                    self.list.push(Message {
+                        endpoints,
+                        octets,
+                        packet: None,
+                    });
+                }
+            }
+        } else if self
+            .built
+            .is_some_and(|built| built.priority != outgoing.priority)
+        {
+            self.set_priority(outgoing.priority);
+        }
+        self.built = Some(outgoing);
+        // What cannot be protected must not go out.
+        self.list
+            .retain_mut(|message| authenticator.protect(message));
+        Ok(())
+    }
+
+    fn set_priority(&mut self, priority: Priority) {
+        for message in &mut self.list {
+            // It cannot fail: what `encode` wrote has a header.
+            let changed = set_priority(&mut message.octets, priority);
+            debug_assert_eq!(changed, Ok(()));
+        }
+    }
+
+    /// What is to be sent.
+    pub(super) fn datagrams(&self, interface: u32) -> impl Iterator<Item = Datagram<'_>> {
+        self.list.iter().map(move |message| Datagram {
+            interface,
+            endpoints: message.endpoints,
+            octets: message.packet.as_deref().unwrap_or(&message.octets),
+        })
+    }
+}
+
+/// Where the advertisements of a router go.
+fn destinations(machine: &VirtualRouter, transport: &Transport) -> impl Iterator<Item = IpAddr> {
+    let (group, peers) = match transport {
+        Transport::Multicast => (Some(group(machine.config().family)), &[][..]),
+        Transport::Unicast { peers } => (None, &peers[..]),
+    };
+    group
+        .into_iter()
+        .chain(peers.iter().map(|peer| peer.address))
+}
+
+/// Whether a router's advertisements can be encoded, from whatever address it will send them.
+pub(super) fn check(
+    machine: &VirtualRouter,
+    addresses: &AddressList,
+    authenticator: &Authenticator,
+) -> Result<(), EncodeError> {
+    let config = machine.config();
+    let outgoing = Outgoing {
+        priority: config.priority,
+        versions: config.versions,
+        checksum: config.checksum.form(),
+    };
+    let endpoints = Endpoints::multicast(match config.family {
+        Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+    });
+    let mut buffer = vec![0; MAX_MESSAGE_LEN];
+    machine
+        .advertisements(
+            outgoing,
+            authenticator.in_message(),
+            addresses.as_addresses(),
+        )
+        .try_for_each(|advertisement| {
+            advertisement
+                .encode(&mut buffer, &endpoints, outgoing.checksum)
+                .map(drop)
+        })
+}
+
+#[cfg(feature = "ah")]
+mod ah {
+    use vrrp_proto::{
+        Endpoints,
+        ah::{IP_PROTOCOL, Key, PREFIX_LEN},
+        frame::ipv4,
+    };
+
+    use super::Message;
+
+    impl Message {
+        /// Makes the IPv4 packet that holds the message inside AH. `None` for a message over IPv6, which AH does not serve.
+        pub(in super::super) fn seal(
+            &mut self,
+            key: &Key,
+            sequence: u32,
+            identification: u16,
+        ) -> Option<()> {
+            let Endpoints::Ipv4 {
+                source,
+                destination,
+            } = self.endpoints
+            else {
+                return None;
+            };
+            let header = ipv4::Header {
+                protocol: IP_PROTOCOL,
+                identification,
+                ..ipv4::Header::advertisement(source, destination)
+            };
+            let prefix = key.seal(&header, &self.octets, sequence).ok()?;
+            let packet = self
+                .packet
+                .get_or_insert_with(|| Vec::with_capacity(PREFIX_LEN + self.octets.len()));
+            packet.clear();
+            packet.extend_from_slice(&prefix);
+            packet.extend_from_slice(&self.octets);
+            Some(())
+        }
+    }
+}
+
+#[cfg(feature = "hmac")]
+mod hmac {
+    use vrrp_proto::{
+        TRAILER_LEN,
+        hmac::{Keys, Sequence},
+    };
+
+    use super::Message;
+
+    impl Message {
+        /// Makes the message with its trailer.
+        pub(in super::super) fn sign(&mut self, keys: &Keys<'_>, sequence: Sequence) -> Option<()> {
+            let len = self.octets.len();
+            let packet = self
+                .packet
+                .get_or_insert_with(|| vec![0; len + TRAILER_LEN]);
+            packet.get_mut(..len)?.copy_from_slice(&self.octets);
+            keys.append(packet, len, &self.endpoints, sequence).ok()?;
+            Some(())
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What changes around the routers: interfaces come and go, and so do addresses.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use vrrp_fsm::{Event, Instant, ShutdownCause, State};
+
+use super::{
+    Driver, DriverEvent, RouterId,
+    router::{Binding, Router},
+    work::Work,
+};
+use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, MonitorEvent};
+
+impl Driver {
+    /// Takes in all news of links and addresses, and draws the conclusions.
+    pub(super) fn receive_news(&mut self) -> Result<(), Error> {
+        let mut news = Vec::new();
+        self.monitor.receive(|event| news.push(event))?;
+        if news.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let mut affected = BTreeSet::new();
+        let mut lost = BTreeSet::new();
+        for event in &news {
+            match event {
+                MonitorEvent::Link(link) => {
+                    let known = self.interfaces.get(link.index);
+                    if known.is_none_or(|known| known.link != *link) {
+                        affected.extend(self.routers_where(|router| {
+                            router.config.interface == link.name
+                                || router.interface() == Some(link.index)
+                        }));
+                    }
+                }
+                MonitorEvent::LinkGone { interface } => {
+                    let bound = self.routers_where(|router| router.interface() == Some(*interface));
+                    // At once: a link that follows it may have the same index.
+                    for id in &bound {
+                        self.unbind(*id);
+                    }
+                    affected.extend(bound);
+                }
+                MonitorEvent::AddressAdded { interface, address } => {
+                    if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
+                        affected.extend(
+                            self.routers_where(|router| router.interface() == Some(*interface)),
+                        );
+                    }
+                }
+                MonitorEvent::AddressRemoved { interface, address } => {
+                    if self.is_virtual(address.address) {
+                        self.note_removal(*interface, address, &mut lost);
+                    } else {
+                        affected.extend(
+                            self.routers_where(|router| router.interface() == Some(*interface)),
+                        );
+                    }
+                }
+                MonitorEvent::Overrun => {}
+            }
+            self.interfaces.apply(event);
+        }
+        if news.contains(&MonitorEvent::Overrun) {
+            tracing::debug!("news of links and addresses were lost: reading everything anew");
+            self.interfaces = self.netlink.interfaces()?;
+            self.notify(None, DriverEvent::Overrun);
+            affected.extend(self.routers.keys());
+            self.note_missing(&mut lost);
+        }
+        for id in affected {
+            self.reconcile(now, id);
+        }
+        for (id, address) in lost {
+            self.tell_lost(now, id, address);
+        }
+        Ok(())
+    }
+
+    fn routers_where(&self, is_meant: impl Fn(&Router) -> bool) -> Vec<RouterId> {
+        self.routers
+            .iter()
+            .filter(|(_, router)| is_meant(router))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Whether a router holds this as a virtual address.
+    pub(super) fn is_virtual(&self, address: IpAddr) -> bool {
+        self.holders.get(&address).is_some_and(|ids| {
+            ids.iter()
+                .filter_map(|id| self.routers.get(id))
+                .flat_map(|router| &router.held)
+                .any(|held| held.address.address() == address && !held.is_native)
+        })
+    }
+
+    /// Finds out whether somebody else removed a virtual address.
+    fn note_removal(
+        &mut self,
+        interface: u32,
+        removed: &InterfaceAddress,
+        lost: &mut BTreeSet<(RouterId, IpAddr)>,
+    ) {
+        let Some(holders) = self.holders.get(&removed.address) else {
+            return;
+        };
+        for id in holders {
+            let Some(router) = self
+                .routers
+                .get_mut(id)
+                .filter(|router| router.interface() == Some(interface))
+            else {
+                continue;
+            };
+            for held in &mut router.held {
+                if held.address.address() != removed.address
+                    || held.address.prefix_len() != removed.prefix_len
+                {
+                    continue;
+                }
+                if held.removals_under_way > 0 {
+                    held.removals_under_way -= 1;
+                } else {
+                    lost.insert((*id, removed.address));
+                }
+            }
+        }
+    }
+
+    /// After an overrun: finds the virtual addresses that are not where they should be.
+    fn note_missing(&mut self, lost: &mut BTreeSet<(RouterId, IpAddr)>) {
+        for (id, router) in &mut self.routers {
+            let interface = router
+                .binding
+                .and_then(|binding| self.interfaces.get(binding.interface));
+            for held in &mut router.held {
+                held.removals_under_way = 0;
+                let is_there = interface.is_some_and(|interface| {
+                    interface.addresses.iter().any(|own| {
+                        own.address == held.address.address()
+                            && own.prefix_len == held.address.prefix_len()
+                    })
+                });
+                if held.installed && !is_there {
+                    lost.insert((*id, held.address.address()));
+                }
+            }
+        }
+    }
+
+    /// Has a virtual address put back that an Active has lost.
+    fn tell_lost(&mut self, now: Instant, id: RouterId, address: IpAddr) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let is_active = router.is_active();
+        let Some(held) = router
+            .held
+            .iter_mut()
+            .find(|held| held.address.address() == address && held.installed && !held.is_native)
+        else {
+            return;
+        };
+        if !is_active {
+            held.installed = false;
+            return;
+        }
+        held.lose(now);
+        let address = held.address.clone();
+        self.timers.set(id, router.deadline());
+        self.notify(Some(id), DriverEvent::AddressLost(address));
+    }
+
+    /// Brings a router in line with its interface: starts it, faults it, or tells it of another primary address.
+    pub(super) fn reconcile(&mut self, now: Instant, id: RouterId) {
+        self.rebind(id);
+        let Some(router) = self.routers.get(&id) else {
+            return;
+        };
+        let interface = self.interfaces.named(&router.config.interface);
+        let primary = interface.and_then(|interface| {
+            router.primary_address(interface, |address| self.is_virtual(address))
+        });
+        let faults = router.current_faults(interface, primary);
+        let machine = &router.machine;
+        let event = match (machine.state(), primary) {
+            _ if router.is_shut_down => None,
+            (State::Initialize, Some(primary_address)) if faults.is_empty() => {
+                Some(Event::Startup { primary_address })
+            }
+            (State::Backup | State::Active, _) if !faults.is_empty() => {
+                Some(Event::Shutdown(ShutdownCause::Fault))
+            }
+            (State::Backup | State::Active, Some(primary))
+                if primary != machine.primary_address() =>
+            {
+                Some(Event::PrimaryAddress(primary))
+            }
+            _ => None,
+        };
+        let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
+        let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
+        if let Some(router) = self.routers.get_mut(&id) {
+            router.faults = faults;
+            if matches!(
+                event,
+                Some(Event::Startup { .. } | Event::PrimaryAddress(_))
+            ) {
+                router.forget_messages();
+            }
+        }
+        for fault in come {
+            self.notify(Some(id), DriverEvent::Fault(fault));
+        }
+        for fault in gone {
+            self.notify(Some(id), DriverEvent::Recovered(fault));
+        }
+        if let Some(event) = event {
+            if let Event::PrimaryAddress(address) = event {
+                self.notify(Some(id), DriverEvent::PrimaryAddress(address));
+            }
+            self.handle_event(now, id, event);
+        }
+    }
+
+    /// Ties a router to the interface that has its name now.
+    fn rebind(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get(&id) else {
+            return;
+        };
+        let interface = self.interfaces.named(&router.config.interface);
+        let index = interface.map(|interface| interface.link.index);
+        match router.binding {
+            Some(binding) if Some(binding.interface) == index => {
+                if !binding.joined {
+                    self.join(id);
+                }
+                return;
+            }
+            Some(_) => self.unbind(id),
+            None => {}
+        }
+        let Some(interface) = index.and_then(|index| self.interfaces.get(index)) else {
+            return;
+        };
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let index = interface.link.index;
+        router.binding = Some(Binding {
+            interface: index,
+            joined: false,
+        });
+        router.look_for_addresses(interface);
+        if router
+            .held
+            .iter()
+            .any(|held| held.installed && !held.is_native)
+        {
+            self.work.push(id, Work::Remove { left_over: true });
+        }
+        let key = (index, router.family(), router.config.fsm.vrid);
+        self.by_key.insert(key, id);
+        self.join(id);
+    }
+
+    /// Joins the group on a router's interface, where it uses one.
+    fn join(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let is_multicast = router.is_multicast();
+        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
+        if let (Some(binding), Some(socket)) = (&mut router.binding, socket) {
+            let result = if is_multicast {
+                socket.join(binding.interface)
+            } else {
+                Ok(())
+            };
+            binding.joined = result.is_ok();
+            if let Err(error) = result {
+                tracing::debug!(%id, %error, "a router stays in fault");
+            }
+        }
+    }
+
+    /// Unties a router from its interface.
+    pub(super) fn unbind(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let Some(binding) = router.binding.take() else {
+            return;
+        };
+        for held in &mut router.held {
+            held.installed = false;
+            held.is_native = false;
+            held.removals_under_way = 0;
+            held.give_up_repair();
+        }
+        let key = (binding.interface, router.family(), router.config.fsm.vrid);
+        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
+        if let Some(socket) = socket
+            && binding.joined
+            && router.is_multicast()
+        {
+            socket.leave(binding.interface);
+        }
+        self.by_key.remove(&key);
+    }
+}

@@ -1,0 +1,481 @@
+//! One virtual router of the driver: the state machine, and what the host knows around it.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use vrrp_fsm::{Heard, Instant, Link, Outgoing, State, VirtualRouter};
+use vrrp_proto::{
+    Advertisement, DecodeOptions, Discard, EncodeError, Family, IP_PROTOCOL, Peer, Protection,
+    group,
+};
+
+use super::{
+    Fault, RouterConfig, RouterId, Transport,
+    authentication::{Authenticator, message_of},
+    config::{check_address, check_peers},
+    messages::{self, AddressList, Messages},
+    notification::Limiter,
+};
+use crate::{
+    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Received, VirtualAddress, VrrpSocket,
+};
+
+/// A virtual router with its host's side.
+#[derive(Debug)]
+pub(super) struct Router {
+    pub(super) machine: VirtualRouter,
+    pub(super) config: RouterConfig,
+    pub(super) decode_options: DecodeOptions,
+    pub(super) authenticator: Authenticator,
+    /// The interface, while there is one of that name.
+    pub(super) binding: Option<Binding>,
+    /// What is missing.
+    pub(super) faults: BTreeSet<Fault>,
+    /// What the host said is missing.
+    pub(super) host_faults: BTreeSet<String>,
+    /// It was shut down for good.
+    pub(super) is_shut_down: bool,
+    /// The virtual addresses on the interface: those that are listed in advertisements, then the others.
+    pub(super) held: Vec<Held>,
+    /// Those that are listed.
+    advertised: AddressList,
+    messages: Messages,
+    /// Whether an advertisement waits to be sent.
+    pub(super) is_outgoing: bool,
+    pub(super) limiters: Limiters,
+}
+
+/// What a router has on an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Binding {
+    pub(super) interface: u32,
+    /// Whether the group is joined there, where the transport asks for it.
+    pub(super) joined: bool,
+}
+
+/// Limiters of the notifications that packets can cause.
+#[derive(Debug, Default)]
+pub(super) struct Limiters {
+    pub(super) discarded: Limiter,
+    pub(super) interval_differs: Limiter,
+    pub(super) address_list_differs: Limiter,
+    pub(super) owner_conflict: Limiter,
+    pub(super) send_failed: Limiter,
+    pub(super) announce_failed: Limiter,
+}
+
+/// A virtual address on the interface.
+#[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; all combinations occur"
+)]
+pub(super) struct Held {
+    pub(super) address: VirtualAddress,
+    pub(super) advertised: bool,
+    /// The owner's own: it was on the interface before, stays there, and is no virtual address to whoever looks for a primary one.
+    pub(super) is_native: bool,
+    /// Whether the kernel has it, as far as is known.
+    pub(super) installed: bool,
+    /// Removals of ours of which the monitor has not told yet.
+    pub(super) removals_under_way: u32,
+    /// Whether it waits in the work queue to be put back.
+    pub(super) is_under_repair: bool,
+    repair: Repair,
+}
+
+impl Held {
+    pub(super) fn new(address: VirtualAddress, advertised: bool) -> Self {
+        Self {
+            address,
+            advertised,
+            is_native: false,
+            installed: false,
+            removals_under_way: 0,
+            is_under_repair: false,
+            repair: Repair::default(),
+        }
+    }
+
+    /// Somebody took the address away, or the kernel would not have it: it is to be put back as soon as that is allowed.
+    pub(super) fn lose(&mut self, now: Instant) {
+        self.installed = false;
+        self.repair.due = Some(self.repair.not_before.max(now));
+    }
+
+    /// Whether the address is to be put back now. Once this was said, the next time may be later.
+    pub(super) fn start_repair(&mut self, now: Instant) -> bool {
+        let is_due = self.repair.due.is_some_and(|due| due <= now);
+        if is_due {
+            self.repair.attempt(now);
+            self.is_under_repair = true;
+        }
+        is_due
+    }
+
+    /// It is no longer wanted.
+    pub(super) fn give_up_repair(&mut self) {
+        self.repair.due = None;
+        self.is_under_repair = false;
+    }
+}
+
+/// When a virtual address may be put back.
+///
+/// The first time at once; then a second after the last attempt, two seconds, four, and so on to a minute. After a minute without
+/// an attempt it starts over. So whoever removes the address as a rule wins, and whoever did it by mistake does not.
+#[derive(Debug)]
+struct Repair {
+    due: Option<Instant>,
+    not_before: Instant,
+    pause: Duration,
+}
+
+impl Repair {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    fn attempt(&mut self, now: Instant) {
+        self.due = None;
+        if now >= self.not_before + Self::LONGEST {
+            self.pause = Self::SHORTEST;
+        }
+        self.not_before = now + self.pause;
+        self.pause = (self.pause * 2).min(Self::LONGEST);
+    }
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            due: None,
+            not_before: Instant::ZERO,
+            pause: Self::SHORTEST,
+        }
+    }
+}
+
+impl Router {
+    pub(super) fn new(config: RouterConfig) -> Result<Self, Error> {
+        config.check()?;
+        let machine = VirtualRouter::new(config.fsm)?;
+        let held: Vec<Held> = config
+            .addresses
+            .iter()
+            .map(|address| Held::new(address.clone(), true))
+            .chain(
+                config
+                    .excluded
+                    .iter()
+                    .map(|address| Held::new(address.clone(), false)),
+            )
+            .collect();
+        let router = Self {
+            machine,
+            decode_options: config.decode_options(),
+            authenticator: Authenticator::new(&config.authentication),
+            advertised: AddressList::new(config.fsm.family, config.addresses.iter()),
+            config,
+            binding: None,
+            faults: BTreeSet::new(),
+            host_faults: BTreeSet::new(),
+            is_shut_down: false,
+            held,
+            messages: Messages::default(),
+            is_outgoing: false,
+            limiters: Limiters::default(),
+        };
+        router.check_message()?;
+        Ok(router)
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.config.fsm.family
+    }
+
+    pub(super) fn interface(&self) -> Option<u32> {
+        self.binding.map(|binding| binding.interface)
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.machine.state() == State::Active
+    }
+
+    pub(super) fn is_multicast(&self) -> bool {
+        self.config.transport == Transport::Multicast
+    }
+
+    /// The IP protocol of its packets.
+    pub(super) fn protocol(&self) -> u8 {
+        match self.authenticator {
+            #[cfg(feature = "ah")]
+            Authenticator::Ah { .. } => vrrp_proto::ah::IP_PROTOCOL,
+            _ => IP_PROTOCOL,
+        }
+    }
+
+    /// Whether its packets travel by this socket.
+    pub(super) fn uses(&self, socket: &VrrpSocket) -> bool {
+        socket.family() == self.family() && socket.protocol() == self.protocol()
+    }
+
+    /// Judges a received packet. One that fails changes nothing but its counter.
+    pub(super) fn hear(&mut self, received: &Received<'_>) -> Result<Heard, Discard> {
+        let result = self.judge(received);
+        if let Err(discard) = &result {
+            self.machine.count_discard(discard);
+        }
+        result
+    }
+
+    fn judge(&mut self, received: &Received<'_>) -> Result<Heard, Discard> {
+        let message = message_of(received);
+        let decoded = Advertisement::decode(message, &received.ip, &self.decode_options)?;
+        let (protection, proof) = self.authenticator.verify(received, &decoded);
+        let heard = self
+            .machine
+            .check(&decoded, &received.ip, &self.link(protection))?;
+        self.authenticator.accept(proof);
+        Ok(heard)
+    }
+
+    /// Whether the advertisements can be encoded.
+    fn check_message(&self) -> Result<(), EncodeError> {
+        messages::check(&self.machine, &self.advertised, &self.authenticator)
+    }
+
+    /// When the router has to be looked at next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let repairs = self.held.iter().filter_map(|held| held.repair.due);
+        self.machine.poll_timeout().into_iter().chain(repairs).min()
+    }
+
+    /// What the state machine has to know of a received message to judge it.
+    fn link(&self, protection: Protection) -> Link<'_> {
+        Link {
+            transport: match &self.config.transport {
+                Transport::Multicast => vrrp_proto::Transport::Multicast {
+                    group: group(self.family()),
+                },
+                Transport::Unicast { peers } => vrrp_proto::Transport::Unicast { peers },
+            },
+            authentication: self.authenticator.local(),
+            protection,
+            addresses: self
+                .config
+                .check_addresses
+                .then(|| self.advertised.as_addresses()),
+        }
+    }
+
+    /// Brings the advertisements up to date for sending.
+    pub(super) fn prepare(&mut self, outgoing: Outgoing) -> Result<(), EncodeError> {
+        self.messages.prepare(
+            outgoing,
+            &self.machine,
+            &self.advertised,
+            &self.config.transport,
+            &mut self.authenticator,
+        )
+    }
+
+    /// What was prepared.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.interface()
+            .into_iter()
+            .flat_map(|interface| self.messages.datagrams(interface))
+    }
+
+    /// Has the advertisements built anew before the next is sent.
+    pub(super) fn forget_messages(&mut self) {
+        self.messages.forget();
+    }
+
+    /// Replaces the state machine, whose configuration was changed, or leaves everything as it was.
+    pub(super) fn replace_machine(&mut self, machine: VirtualRouter) -> Result<(), Error> {
+        let mut config = self.config.clone();
+        config.fsm = machine.config();
+        config.check()?;
+        messages::check(&machine, &self.advertised, &self.authenticator)?;
+        self.machine = machine;
+        self.config = config;
+        self.forget_messages();
+        Ok(())
+    }
+
+    /// Replaces the peers of a unicast router.
+    pub(super) fn set_peers(&mut self, peers: Vec<Peer>) -> Result<(), Error> {
+        check_peers(&peers, self.family())?;
+        if self.is_multicast() {
+            return Err(Error::Invalid {
+                field: "peers",
+                problem: "the router advertises by multicast".into(),
+            });
+        }
+        self.config.transport = Transport::Unicast { peers };
+        self.decode_options = self.config.decode_options();
+        self.forget_messages();
+        Ok(())
+    }
+
+    /// Replaces the addresses that are listed, or leaves everything as it was.
+    pub(super) fn advertise(&mut self, addresses: Vec<VirtualAddress>) -> Result<(), Error> {
+        for address in &addresses {
+            check_address(address, self.family())?;
+        }
+        let list = AddressList::new(self.family(), addresses.iter());
+        messages::check(&self.machine, &list, &self.authenticator)?;
+        self.advertised = list;
+        self.config.addresses = addresses;
+        self.forget_messages();
+        Ok(())
+    }
+
+    /// The address to advertise from, on this interface.
+    pub(super) fn primary_address(
+        &self,
+        interface: &Interface,
+        is_virtual: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        if let Some(source) = self.config.source {
+            return interface.has(source).then_some(source);
+        }
+        let routable = match (&self.config.transport, self.family()) {
+            (Transport::Unicast { peers }, Family::Ipv6) => peers.iter().any(|peer| {
+                matches!(peer.address, IpAddr::V6(address) if !address.is_unicast_link_local())
+            }),
+            _ => false,
+        };
+        if routable {
+            interface.routable_address(is_virtual)
+        } else {
+            interface.primary_address(self.family(), is_virtual)
+        }
+    }
+
+    /// What is missing, as things are.
+    pub(super) fn current_faults(
+        &self,
+        interface: Option<&Interface>,
+        primary: Option<IpAddr>,
+    ) -> BTreeSet<Fault> {
+        let mut faults: BTreeSet<Fault> =
+            self.host_faults.iter().cloned().map(Fault::Host).collect();
+        match interface {
+            None => {
+                faults.insert(Fault::NoInterface);
+            }
+            Some(interface) => {
+                if !interface.link.up {
+                    faults.insert(Fault::InterfaceDown);
+                }
+                if primary.is_none() {
+                    faults.insert(Fault::NoPrimaryAddress);
+                }
+                if self.is_multicast() && self.binding.is_some_and(|binding| !binding.joined) {
+                    faults.insert(Fault::NoMulticast);
+                }
+            }
+        }
+        faults
+    }
+
+    /// Looks which of the addresses are on an interface that the router has just been bound to, and whose they are.
+    pub(super) fn look_for_addresses(&mut self, interface: &Interface) {
+        let is_owner = self.config.fsm.is_owner();
+        for held in &mut self.held {
+            let found = interface.addresses.iter().find(|own| {
+                own.address == held.address.address() && own.prefix_len == held.address.prefix_len()
+            });
+            // The owner's address may have another prefix length than the virtual one that it was given here.
+            held.is_native = is_owner
+                && interface.addresses.iter().any(|own| {
+                    own.address == held.address.address() && own.protocol != ADDRESS_PROTOCOL
+                });
+            held.installed = found.is_some() || held.is_native;
+            held.removals_under_way = 0;
+            held.give_up_repair();
+        }
+    }
+}
+
+/// What can be seen of a router.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterView<'a> {
+    pub(super) id: RouterId,
+    pub(super) router: &'a Router,
+    pub(super) interfaces: &'a Interfaces,
+}
+
+impl<'a> RouterView<'a> {
+    /// Which router it is.
+    #[must_use]
+    pub const fn id(&self) -> RouterId {
+        self.id
+    }
+
+    /// The configuration, with what was changed since.
+    #[must_use]
+    pub const fn config(&self) -> &'a RouterConfig {
+        &self.router.config
+    }
+
+    /// The state machine, which has getters for all that it knows: state, priority, timers, the Active, counters.
+    pub const fn machine(&self) -> &'a VirtualRouter {
+        &self.router.machine
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.router.machine.state()
+    }
+
+    /// The interface with its addresses, while there is one.
+    #[must_use]
+    pub fn interface(&self) -> Option<&'a Interface> {
+        self.interfaces.get(self.router.interface()?)
+    }
+
+    /// What the router needs and is missing.
+    pub fn faults(&self) -> impl Iterator<Item = &'a Fault> {
+        self.router.faults.iter()
+    }
+
+    /// The virtual addresses, listed ones first, each with whether it is in place.
+    pub fn addresses(&self) -> impl Iterator<Item = (&'a VirtualAddress, bool)> {
+        self.router
+            .held
+            .iter()
+            .map(|held| (&held.address, held.installed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_removed_again_and_again_is_put_back_ever_less_often() {
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let mut held = Held::new(VirtualAddress::new([192, 0, 2, 1].into()), true);
+        assert!(!held.start_repair(at(100)), "nothing is lost yet");
+
+        held.lose(at(100));
+        assert!(held.start_repair(at(100)), "the first time at once");
+        assert!(!held.start_repair(at(1000)), "it is under way");
+
+        let mut last = 100;
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            held.lose(at(last));
+            last += pause;
+            assert!(!held.start_repair(at(last - 1)), "{pause}");
+            assert!(held.start_repair(at(last)), "{pause}");
+        }
+
+        last += 180;
+        held.lose(at(last));
+        assert!(held.start_repair(at(last)));
+        held.lose(at(last));
+        assert!(held.start_repair(at(last + 1)), "it has started over");
+    }
+}

@@ -1,0 +1,182 @@
+//! What is known of the host's interfaces, and which of their addresses is the primary one.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use vrrp_proto::{Family, frame::MacAddress};
+
+use crate::MonitorEvent;
+
+/// The mark that virtual addresses bear in the kernel (`IFA_PROTO`): the number that keepalived uses as well, so that tools show it by
+/// the same name. Kernels before Linux 5.18 do not keep it.
+pub const ADDRESS_PROTOCOL: u8 = 18;
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Its index, which no other link of the namespace has while it exists.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, if it is of six octets.
+    pub mac: Option<MacAddress>,
+    /// Whether it is up and has a carrier (`IFF_UP` and `IFF_RUNNING`).
+    pub up: bool,
+}
+
+/// An address of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix_len: u8,
+    /// Who added it (`IFA_PROTO`): [`ADDRESS_PROTOCOL`] for virtual addresses, 0 where nobody said.
+    pub protocol: u8,
+    /// Whether it can be used: neither still being checked for duplicates nor found to be one (IPv6).
+    pub usable: bool,
+}
+
+impl InterfaceAddress {
+    fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.prefix_len == other.prefix_len
+    }
+
+    fn is_link_local_ipv6(&self) -> bool {
+        matches!(self.address, IpAddr::V6(address) if address.is_unicast_link_local())
+    }
+}
+
+/// A link with its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The link.
+    pub link: Link,
+    /// Its addresses of both families, in the kernel's order.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+impl Interface {
+    /// The primary address: what advertisements are sent from, and what decides ties.
+    ///
+    /// For IPv4 it is the first address of the interface (P-08), for IPv6 its link-local address (P-09). Virtual addresses never are:
+    /// neither those that `is_virtual` knows nor those that bear the mark [`ADDRESS_PROTOCOL`].
+    ///
+    /// ```
+    /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link};
+    /// use vrrp_proto::Family;
+    ///
+    /// let address = |address: &str, protocol| {
+    ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, usable: true })
+    /// };
+    /// let interface = Interface {
+    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true },
+    ///     addresses: vec![address("192.0.2.254", ADDRESS_PROTOCOL)?, address("192.0.2.1", 0)?, address("192.0.2.2", 0)?],
+    /// };
+    /// assert_eq!(interface.primary_address(Family::Ipv4, |_| false), Some("192.0.2.1".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn primary_address(
+        &self,
+        family: Family,
+        is_virtual: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        self.first(is_virtual, |address| match family {
+            Family::Ipv4 => address.address.is_ipv4(),
+            Family::Ipv6 => address.is_link_local_ipv6(),
+        })
+    }
+
+    /// The first IPv6 address that is not link-local, for unicast to peers elsewhere. As for
+    /// [`primary_address`](Self::primary_address), it is never a virtual one.
+    #[must_use]
+    pub fn routable_address(&self, is_virtual: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+        self.first(is_virtual, |address| {
+            address.address.is_ipv6() && !address.is_link_local_ipv6()
+        })
+    }
+
+    /// Whether it has this address, ready for use.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|own| own.address == address && own.usable)
+    }
+
+    fn first(
+        &self,
+        is_virtual: impl Fn(IpAddr) -> bool,
+        fits: impl Fn(&InterfaceAddress) -> bool,
+    ) -> Option<IpAddr> {
+        self.addresses
+            .iter()
+            .filter(|own| own.usable && own.protocol != ADDRESS_PROTOCOL && fits(own))
+            .map(|own| own.address)
+            .find(|address| !is_virtual(*address))
+    }
+}
+
+/// The interfaces of a network namespace: read by [`Netlink::interfaces`](crate::Netlink::interfaces), and kept up to date by
+/// the events of a [`Monitor`](crate::Monitor).
+///
+/// To miss nothing, open the monitor first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    by_index: BTreeMap<u32, Interface>,
+}
+
+impl Interfaces {
+    /// Takes an event in. It holds the new state of its subject, so that it does no harm to take it in twice.
+    pub fn apply(&mut self, event: &MonitorEvent) {
+        match event {
+            MonitorEvent::Link(link) => {
+                self.by_index
+                    .entry(link.index)
+                    .and_modify(|interface| interface.link.clone_from(link))
+                    .or_insert_with(|| Interface {
+                        link: link.clone(),
+                        addresses: Vec::new(),
+                    });
+            }
+            MonitorEvent::LinkGone { interface } => {
+                self.by_index.remove(interface);
+            }
+            MonitorEvent::AddressAdded { interface, address } => {
+                if let Some(interface) = self.by_index.get_mut(interface) {
+                    let known = interface
+                        .addresses
+                        .iter_mut()
+                        .find(|own| own.is_same(address));
+                    match known {
+                        Some(own) => own.clone_from(address),
+                        None => interface.addresses.push(address.clone()),
+                    }
+                }
+            }
+            MonitorEvent::AddressRemoved { interface, address } => {
+                if let Some(interface) = self.by_index.get_mut(interface) {
+                    interface.addresses.retain(|own| !own.is_same(address));
+                }
+            }
+            MonitorEvent::Overrun => {}
+        }
+    }
+
+    /// The interface with this index.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&Interface> {
+        self.by_index.get(&index)
+    }
+
+    /// The interface with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Interface> {
+        self.iter().find(|interface| interface.link.name == name)
+    }
+
+    /// All interfaces, by index.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.by_index.values()
+    }
+}

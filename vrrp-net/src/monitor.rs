@@ -1,0 +1,128 @@
+//! News of links and addresses.
+
+use std::{
+    io::{self, Read},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
+
+use socket2::Socket;
+
+use crate::{
+    Error, InterfaceAddress, Link, netlink,
+    rtnetlink::{self, Reply},
+    socket::set_buffer,
+};
+
+/// Octets of waiting news that the kernel keeps: thousands of changes.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Datagrams that are read before the caller gets a chance to do something else. The rest stays readable.
+const DATAGRAMS: usize = 4096;
+
+#[allow(clippy::cast_sign_loss)]
+const GROUPS: u32 =
+    (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
+
+/// Something about a link or an address: the state that its subject has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MonitorEvent {
+    /// A link came, or changed: [`Link::up`] says whether it is up and has a carrier.
+    Link(Link),
+    /// A link is gone, and its addresses with it.
+    LinkGone {
+        /// Its index.
+        interface: u32,
+    },
+    /// An address came, or changed.
+    AddressAdded {
+        /// The index of its interface.
+        interface: u32,
+        /// The address.
+        address: InterfaceAddress,
+    },
+    /// An address is gone.
+    AddressRemoved {
+        /// The index of its interface.
+        interface: u32,
+        /// The address.
+        address: InterfaceAddress,
+    },
+    /// There was more than the kernel kept, and some of it is lost. Read everything anew with
+    /// [`Netlink::interfaces`](crate::Netlink::interfaces).
+    Overrun,
+}
+
+/// Tells of links and addresses that change.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: Socket,
+    buffer: Box<[u8]>,
+}
+
+impl Monitor {
+    /// Subscribes, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`, which a large receive buffer needs.
+    pub fn open() -> Result<Self, Error> {
+        let socket = netlink::open(GROUPS)?;
+        set_buffer(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
+        Ok(Self {
+            socket,
+            buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
+        })
+    }
+
+    /// Hands out what is waiting, in order. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the socket is broken.
+    pub fn receive(&mut self, mut on: impl FnMut(MonitorEvent)) -> Result<(), Error> {
+        for _ in 0..DATAGRAMS {
+            let length = match (&self.socket).read(&mut self.buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    on(MonitorEvent::Overrun);
+                    continue;
+                }
+                Err(error) => return Err(Error::os("receive news of links and addresses")(error)),
+            };
+            for message in rtnetlink::messages(self.buffer.get(..length).unwrap_or_default()) {
+                match message.map(|message| message.reply) {
+                    Ok(Reply::Event(event)) => on(event),
+                    Ok(Reply::Done { .. } | Reply::Other) => {}
+                    // What cannot be read is as good as lost.
+                    Err(rtnetlink::Malformed) => on(MonitorEvent::Overrun),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for room for this many octets of waiting news. A host with many thousands of addresses may want more than the 4 MiB
+    /// that it starts with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`.
+    pub fn set_receive_buffer(&self, octets: usize) -> Result<(), Error> {
+        set_buffer(&self.socket, libc::SO_RCVBUFFORCE, octets)
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

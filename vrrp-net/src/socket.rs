@@ -1,0 +1,479 @@
+//! The socket that advertisements come and go by.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::Ipv6Addr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
+
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use vrrp_proto::{
+    Endpoints, Family, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, frame::ipv4,
+};
+
+use crate::{
+    Capability, Error,
+    sys::{self, BATCH, Control, Departure, Slot, Target},
+};
+
+/// TOS and traffic class of advertisements: precedence internetwork control, DSCP CS6.
+const TRAFFIC_CLASS: u32 = 0xc0;
+
+/// Queueing priority inside the host: `TC_PRIO_CONTROL` of pkt_sched.h, served before everything else (O-04).
+const PRIORITY: i32 = 7;
+
+/// Octets of waiting packets that the kernel keeps: seconds of advertisements of a thousand virtual routers. The kernel doubles it,
+/// and counts at least 640 octets a packet.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual routers at once.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// `IPV6_CHECKSUM` off, as it is by default but for ICMPv6: the codec's checksum goes out, and comes in, untouched.
+const NO_CHECKSUM: i32 = -1;
+
+/// A raw socket for the advertisements of one family, shared by all virtual routers of that family on all interfaces.
+///
+/// What it sends has TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the interface that each
+/// [`Datagram`] names. What it sends to a group does not come back to this host, on whatever interface. What it receives
+/// is known by interface, destination and TTL.
+///
+/// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at it.
+///
+/// ```no_run
+/// use vrrp_net::{ReceiveBatch, VrrpSocket};
+/// use vrrp_proto::{Advertisement, DecodeOptions, Family};
+///
+/// let mut socket = VrrpSocket::open(Family::Ipv4)?;
+/// socket.join(2)?;
+/// let mut batch = ReceiveBatch::new();
+/// // When the socket is readable:
+/// while socket.receive(&mut batch)? > 0 {
+///     for received in batch.iter() {
+///         let decoded = Advertisement::decode(received.payload, &received.ip, &DecodeOptions::default());
+///         println!("interface {}: {decoded:?}", received.interface);
+///     }
+/// }
+/// # Ok::<(), vrrp_net::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct VrrpSocket {
+    socket: Socket,
+    family: Family,
+    protocol: u8,
+    /// The interfaces on which the group is joined.
+    members: BTreeMap<u32, Membership>,
+    /// Sockets that hold the memberships for which `socket` had no room.
+    holders: Vec<Socket>,
+}
+
+/// A membership of the group on one interface.
+#[derive(Debug)]
+struct Membership {
+    /// How many virtual routers need it.
+    users: usize,
+    /// The place in `holders` of the socket that holds it, or `None` for the socket itself.
+    holder: Option<usize>,
+}
+
+impl VrrpSocket {
+    /// Opens a socket for protocol 112 in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Capability`] without `CAP_NET_RAW`; [`Error::Os`] where the kernel has no IPv6.
+    pub fn open(family: Family) -> Result<Self, Error> {
+        Self::with_protocol(family, IP_PROTOCOL)
+    }
+
+    /// Opens a socket for advertisements inside IP AH (P-50): it sends and receives whole IPv4 packets of protocol 51, as
+    /// [`vrrp_proto::ah`] seals and opens them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Capability`] without `CAP_NET_RAW`.
+    #[cfg(feature = "ah")]
+    pub fn open_ah() -> Result<Self, Error> {
+        let socket = Self::with_protocol(Family::Ipv4, vrrp_proto::ah::IP_PROTOCOL)?;
+        // The digest covers the IPv4 header.
+        socket
+            .socket
+            .set_header_included_v4(true)
+            .map_err(Error::os("have IPv4 headers sent as they are sealed"))?;
+        Ok(socket)
+    }
+
+    fn with_protocol(family: Family, protocol: u8) -> Result<Self, Error> {
+        let action = format!("open a raw socket for {family}, protocol {protocol}");
+        let domain = domain(family);
+        let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(protocol))))
+            .map_err(Error::privileged(action, Capability::NetRaw))?;
+        set_up(&socket, family).map_err(Error::os(format!("set up a raw socket for {family}")))?;
+        sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY).map_err(
+            Error::privileged(
+                "give advertisements priority in queues",
+                Capability::NetAdmin,
+            ),
+        )?;
+        set_buffer(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
+        set_buffer(&socket, libc::SO_SNDBUFFORCE, SEND_BUFFER)?;
+        Ok(Self {
+            socket,
+            family,
+            protocol,
+            members: BTreeMap::new(),
+            holders: Vec::new(),
+        })
+    }
+
+    /// The family of its packets.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The IP protocol of its packets: 112, or 51 for AH.
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Joins the VRRP group of the family on an interface, for one more user.
+    ///
+    /// A socket can be a member on few interfaces (`net.ipv4.igmp_max_memberships`, 20 by default). Further memberships are held by
+    /// sockets of their own; from then on this one also receives what comes in where other programs are members.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: no such interface, or one without multicast.
+    pub fn join(&mut self, interface: u32) -> Result<(), Error> {
+        if let Some(membership) = self.members.get_mut(&interface) {
+            membership.users += 1;
+            return Ok(());
+        }
+        let holder = self.join_anew(interface).map_err(|source| Error::Os {
+            action: format!(
+                "join group {} on {}",
+                vrrp_proto::group(self.family),
+                describe_interface(interface)
+            ),
+            source,
+        })?;
+        self.members
+            .insert(interface, Membership { users: 1, holder });
+        Ok(())
+    }
+
+    /// Finds a socket that has room for a membership.
+    fn join_anew(&mut self, interface: u32) -> io::Result<Option<usize>> {
+        match membership(&self.socket, self.family, interface, true) {
+            Err(error) if is_full(&error) => {}
+            result => return result.map(|()| None),
+        }
+        if let Some(last) = self.holders.len().checked_sub(1)
+            && let Some(holder) = self.holders.get(last)
+        {
+            match membership(holder, self.family, interface, true) {
+                Err(error) if is_full(&error) => {}
+                result => return result.map(|()| Some(last)),
+            }
+        }
+        let holder = Socket::new(domain(self.family), Type::DGRAM, Some(Protocol::UDP))?;
+        membership(&holder, self.family, interface, true)?;
+        set_multicast_all(&self.socket, self.family, true)?;
+        self.holders.push(holder);
+        Ok(Some(self.holders.len() - 1))
+    }
+
+    /// Leaves the group on an interface, for one user. With the last of them the membership ends, also where the interface is gone.
+    pub fn leave(&mut self, interface: u32) {
+        let Some(member) = self.members.get_mut(&interface) else {
+            return;
+        };
+        member.users -= 1;
+        if member.users > 0 {
+            return;
+        }
+        let socket = member
+            .holder
+            .and_then(|holder| self.holders.get(holder))
+            .unwrap_or(&self.socket);
+        // The kernel has ended the membership of an interface that is gone, and says so. There is nothing else to do.
+        if let Err(error) = membership(socket, self.family, interface, false) {
+            tracing::debug!(interface, %error, "left a group that was gone");
+        }
+        self.members.remove(&interface);
+    }
+
+    /// Receives what is waiting, at most what the batch has room for, with one system call. It does not wait.
+    ///
+    /// Returns how many packets there were, counting those that [`ReceiveBatch::iter`] leaves out; 0 when none is waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the socket is broken.
+    pub fn receive(&self, batch: &mut ReceiveBatch) -> Result<usize, Error> {
+        batch.family = self.family;
+        batch.len = 0;
+        batch.len = loop {
+            match sys::receive(self.socket.as_fd(), &mut batch.slots) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) => return Err(Error::os("receive advertisements")(error)),
+            }
+        };
+        Ok(batch.len)
+    }
+
+    /// Sends packets, with one system call for up to 64 of them. It does not wait: what the kernel refuses is handed to `refused`
+    /// with its place in the order, counted from 0, and left out.
+    pub fn send<'a>(
+        &self,
+        datagrams: impl IntoIterator<Item = Datagram<'a>>,
+        refused: impl FnMut(usize, io::Error),
+    ) {
+        let departures = datagrams.into_iter().map(Datagram::departure);
+        sys::send_all(self.socket.as_fd(), departures, refused);
+    }
+
+    /// Asks for room for this many octets of waiting packets, for tests of what happens when there is too little.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the kernel refuses.
+    pub fn set_receive_buffer(&self, octets: usize) -> Result<(), Error> {
+        self.socket
+            .set_recv_buffer_size(octets)
+            .map_err(Error::os("set the size of a receive buffer"))
+    }
+}
+
+impl AsFd for VrrpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for VrrpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+const fn domain(family: Family) -> Domain {
+    match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+    }
+}
+
+fn set_up(socket: &Socket, family: Family) -> io::Result<()> {
+    let ttl = u32::from(TTL);
+    set_multicast_all(socket, family, false)?;
+    match family {
+        Family::Ipv4 => {
+            socket.set_ttl_v4(ttl)?;
+            socket.set_multicast_ttl_v4(ttl)?;
+            socket.set_multicast_loop_v4(false)?;
+            socket.set_tos_v4(TRAFFIC_CLASS)?;
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+        }
+        Family::Ipv6 => {
+            socket.set_unicast_hops_v6(ttl)?;
+            socket.set_multicast_hops_v6(ttl)?;
+            socket.set_multicast_loop_v6(false)?;
+            socket.set_tclass_v6(TRAFFIC_CLASS)?;
+            socket.set_recv_hoplimit_v6(true)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_CHECKSUM, NO_CHECKSUM)
+        }
+    }
+}
+
+fn set_multicast_all(socket: &Socket, family: Family, all: bool) -> io::Result<()> {
+    match family {
+        Family::Ipv4 => socket.set_multicast_all_v4(all),
+        Family::Ipv6 => socket.set_multicast_all_v6(all),
+    }
+}
+
+/// Sets a buffer beyond the system's limit (`net.core.rmem_max`, `wmem_max`).
+pub(crate) fn set_buffer(socket: &Socket, option: i32, octets: usize) -> Result<(), Error> {
+    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
+    sys::set_option(socket, libc::SOL_SOCKET, option, octets).map_err(Error::privileged(
+        "set the size of a socket's buffer",
+        Capability::NetAdmin,
+    ))
+}
+
+fn membership(socket: &Socket, family: Family, interface: u32, member: bool) -> io::Result<()> {
+    let index = InterfaceIndexOrAddress::Index(interface);
+    match (family, member) {
+        (Family::Ipv4, true) => socket.join_multicast_v4_n(&GROUP_IPV4, &index),
+        (Family::Ipv4, false) => socket.leave_multicast_v4_n(&GROUP_IPV4, &index),
+        (Family::Ipv6, true) => socket.join_multicast_v6(&GROUP_IPV6, interface),
+        (Family::Ipv6, false) => socket.leave_multicast_v6(&GROUP_IPV6, interface),
+    }
+}
+
+/// Whether a socket has no room for another membership.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// The name of an interface for an error message.
+pub(crate) fn describe_interface(index: u32) -> String {
+    sys::interface_name(index).unwrap_or_else(|| format!("interface {index}, which is gone"))
+}
+
+/// A packet to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The index of the interface by which it leaves.
+    pub interface: u32,
+    /// Source, which has to be an address of this host, and destination.
+    pub endpoints: Endpoints,
+    /// The message with its trailer, if it has one; for a socket from [`VrrpSocket::open_ah`] the whole IPv4 packet.
+    pub octets: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    fn departure(self) -> Departure<'a> {
+        let interface = self.interface.to_ne_bytes();
+        let (target, control) = match self.endpoints {
+            Endpoints::Ipv4 {
+                source,
+                destination,
+            } => {
+                // struct in_pktinfo: interface, source, and an address that counts on reception only.
+                let info = [interface, source.octets(), [0; 4]];
+                (
+                    Target::v4(destination.octets()),
+                    Control::of(libc::IPPROTO_IP, libc::IP_PKTINFO, info.as_flattened()),
+                )
+            }
+            Endpoints::Ipv6 {
+                source,
+                destination,
+            } => {
+                // struct in6_pktinfo: source, interface.
+                let mut info = [0; 20];
+                for (target, octet) in info
+                    .iter_mut()
+                    .zip(source.octets().into_iter().chain(interface))
+                {
+                    *target = octet;
+                }
+                // A scope does no harm where the destination is not link-local: it is that of the interface anyway.
+                (
+                    Target::v6(destination.octets(), self.interface),
+                    Control::of(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info),
+                )
+            }
+        };
+        Departure {
+            target,
+            control,
+            octets: self.octets,
+        }
+    }
+}
+
+/// A packet that was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The index of the interface by which it came.
+    pub interface: u32,
+    /// Source, destination and TTL or hop limit.
+    pub ip: IpHeader,
+    /// What follows the IP header: the message, or the AH header.
+    pub payload: &'a [u8],
+    /// The IPv4 packet, which AH needs; `None` for IPv6.
+    pub ipv4: Option<ipv4::Packet<'a>>,
+}
+
+/// Room for 64 packets: the whole memory that receiving takes, however much arrives.
+pub struct ReceiveBatch {
+    slots: Box<[Slot]>,
+    len: usize,
+    family: Family,
+}
+
+impl ReceiveBatch {
+    /// An empty batch. One is enough for all sockets of a thread.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            slots: (0..BATCH).map(|_| Slot::EMPTY).collect(),
+            len: 0,
+            family: Family::Ipv4,
+        }
+    }
+
+    /// The packets that the last [`VrrpSocket::receive`] brought, in order.
+    ///
+    /// Left out is what is no packet to speak of: longer than any advertisement can be, or with a broken IPv4 header.
+    pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
+        self.slots
+            .iter()
+            .take(self.len)
+            .filter_map(|slot| match self.family {
+                Family::Ipv4 => received_ipv4(slot),
+                Family::Ipv6 => received_ipv6(slot),
+            })
+    }
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ReceiveBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+fn received_ipv4(slot: &Slot) -> Option<Received<'_>> {
+    let packet = ipv4::Packet::parse(slot.packet()?).ok()?;
+    let info = slot.control().find(libc::IPPROTO_IP, libc::IP_PKTINFO)?;
+    Some(Received {
+        interface: u32::from_ne_bytes(*info.first_chunk()?),
+        ip: IpHeader {
+            endpoints: Endpoints::Ipv4 {
+                source: packet.source,
+                destination: packet.destination,
+            },
+            ttl: packet.ttl,
+        },
+        payload: packet.payload,
+        ipv4: Some(packet),
+    })
+}
+
+fn received_ipv6(slot: &Slot) -> Option<Received<'_>> {
+    let payload = slot.packet()?;
+    let info = slot
+        .control()
+        .find(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)?;
+    let hop_limit = slot
+        .control()
+        .find(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)?;
+    let (destination, interface) = info.split_first_chunk::<16>()?;
+    Some(Received {
+        interface: u32::from_ne_bytes(*interface.first_chunk()?),
+        ip: IpHeader {
+            endpoints: Endpoints::Ipv6 {
+                source: Ipv6Addr::from(slot.source()),
+                destination: Ipv6Addr::from(*destination),
+            },
+            ttl: u8::try_from(i32::from_ne_bytes(*hop_limit.first_chunk()?)).ok()?,
+        },
+        payload,
+        ipv4: None,
+    })
+}

@@ -1,0 +1,444 @@
+//! The crate's only unsafe code: system calls that the standard library and socket2 do not wrap.
+#![allow(
+    unsafe_code,
+    reason = "the one place for it; each block says why it is sound"
+)]
+
+use std::{
+    ffi::{CStr, c_int, c_uint},
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
+    time::Duration,
+};
+
+use socket2::{SockAddr, SockAddrStorage, Socket};
+
+/// Address families as socket addresses have them. They are small numbers.
+#[allow(clippy::cast_possible_truncation)]
+mod address_family {
+    pub(super) const IPV4: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+    pub(super) const IPV6: libc::sa_family_t = libc::AF_INET6 as libc::sa_family_t;
+    pub(super) const PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+    pub(super) const NETLINK: libc::sa_family_t = libc::AF_NETLINK as libc::sa_family_t;
+}
+
+/// Messages in one system call.
+pub(crate) const BATCH: usize = 64;
+
+/// Room for the longest packet: IPv4 header with options, AH header, longest message and HMAC trailer.
+const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TRAILER_LEN;
+
+/// Room for the control messages of one packet: packet information and hop limit.
+const CONTROL_LEN: usize = 128;
+
+/// The kernel's control messages of one packet, back to back, each a header and its data.
+#[repr(align(8))]
+#[derive(Clone, Copy)]
+pub(crate) struct Control {
+    octets: [u8; CONTROL_LEN],
+    len: usize,
+}
+
+impl Control {
+    pub(crate) const EMPTY: Self = Self {
+        octets: [0; CONTROL_LEN],
+        len: 0,
+    };
+
+    const WORD: usize = size_of::<usize>();
+    const HEADER_LEN: usize = Self::WORD + 2 * size_of::<c_int>();
+
+    /// A single control message. The kernel's layout: length of all, level, type, data, filled up to a whole word.
+    pub(crate) fn of(level: c_int, kind: c_int, data: &[u8]) -> Self {
+        let mut control = Self::EMPTY;
+        let len = Self::HEADER_LEN + data.len();
+        let octets = len
+            .to_ne_bytes()
+            .into_iter()
+            .chain(level.to_ne_bytes())
+            .chain(kind.to_ne_bytes())
+            .chain(data.iter().copied());
+        for (target, octet) in control.octets.iter_mut().zip(octets) {
+            *target = octet;
+        }
+        control.len = len.next_multiple_of(Self::WORD).min(CONTROL_LEN);
+        control
+    }
+
+    /// The data of the first message of this level and type.
+    pub(crate) fn find(&self, level: c_int, kind: c_int) -> Option<&[u8]> {
+        let mut rest = self.octets.get(..self.len)?;
+        loop {
+            let (len, after) = rest.split_first_chunk()?;
+            let (its_level, after) = after.split_first_chunk()?;
+            let (its_kind, _) = after.split_first_chunk()?;
+            let len = usize::from_ne_bytes(*len);
+            let data = rest.get(Self::HEADER_LEN..len)?;
+            if (
+                c_int::from_ne_bytes(*its_level),
+                c_int::from_ne_bytes(*its_kind),
+            ) == (level, kind)
+            {
+                return Some(data);
+            }
+            rest = rest.get(len.next_multiple_of(Self::WORD)..)?;
+        }
+    }
+}
+
+/// A received packet with what the kernel says about it.
+pub(crate) struct Slot {
+    octets: [u8; PACKET_LEN],
+    len: usize,
+    truncated: bool,
+    source: libc::sockaddr_in6,
+    control: Control,
+}
+
+impl Slot {
+    pub(crate) const EMPTY: Self = Self {
+        octets: [0; PACKET_LEN],
+        len: 0,
+        truncated: false,
+        source: sockaddr_in6([0; 16], 0),
+        control: Control::EMPTY,
+    };
+
+    /// The packet, if all of it found room.
+    pub(crate) fn packet(&self) -> Option<&[u8]> {
+        (!self.truncated).then(|| self.octets.get(..self.len))?
+    }
+
+    /// The sender's address: of a socket for IPv6 only.
+    pub(crate) const fn source(&self) -> [u8; 16] {
+        self.source.sin6_addr.s6_addr
+    }
+
+    pub(crate) const fn control(&self) -> &Control {
+        &self.control
+    }
+}
+
+/// Receives as many packets as are waiting and have a slot, and returns their number. Does not wait.
+pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usize> {
+    let mut parts = [const {
+        libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        }
+    }; BATCH];
+    // SAFETY: a message header of zeros is a valid one: all its pointers are null and all its lengths zero.
+    let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let mut count: c_uint = 0;
+    for ((message, part), slot) in messages.iter_mut().zip(&mut parts).zip(slots.iter_mut()) {
+        part.iov_base = slot.octets.as_mut_ptr().cast();
+        part.iov_len = slot.octets.len();
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        message.msg_hdr.msg_name = (&raw mut slot.source).cast();
+        message.msg_hdr.msg_namelen = len_of::<libc::sockaddr_in6>();
+        message.msg_hdr.msg_control = slot.control.octets.as_mut_ptr().cast();
+        message.msg_hdr.msg_controllen = CONTROL_LEN;
+        count += 1;
+    }
+    // SAFETY: `count` headers are filled in. Their pointers are to slots, which this function holds exclusively until the call
+    // returns, and every length is that of the array beside it.
+    let received = unsafe {
+        libc::recvmmsg(
+            fd.as_raw_fd(),
+            messages.as_mut_ptr(),
+            count,
+            libc::MSG_DONTWAIT,
+            ptr::null_mut(),
+        )
+    };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    for (message, slot) in messages.iter().zip(slots).take(received) {
+        slot.len = message.msg_len as usize;
+        slot.truncated = message.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+        slot.control.len = message.msg_hdr.msg_controllen;
+    }
+    Ok(received)
+}
+
+/// Where a packet or frame goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    V4(libc::sockaddr_in),
+    V6(libc::sockaddr_in6),
+    Link(libc::sockaddr_ll),
+}
+
+impl Target {
+    /// An IPv4 address, in network order.
+    pub(crate) const fn v4(address: [u8; 4]) -> Self {
+        Self::V4(libc::sockaddr_in {
+            sin_family: address_family::IPV4,
+            sin_port: 0,
+            sin_addr: libc::in_addr {
+                s_addr: u32::from_ne_bytes(address),
+            },
+            sin_zero: [0; 8],
+        })
+    }
+
+    /// An IPv6 address; the scope is that of a link-local one.
+    pub(crate) const fn v6(address: [u8; 16], scope: u32) -> Self {
+        Self::V6(sockaddr_in6(address, scope))
+    }
+
+    /// A link, for a frame that has its own header.
+    pub(crate) const fn link(interface: u32, ethertype: [u8; 2]) -> Self {
+        Self::Link(libc::sockaddr_ll {
+            sll_family: address_family::PACKET,
+            sll_protocol: u16::from_ne_bytes(ethertype),
+            sll_ifindex: interface.cast_signed(),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: [0; 8],
+        })
+    }
+
+    fn as_raw(&mut self) -> (*mut libc::c_void, libc::socklen_t) {
+        match self {
+            Self::V4(address) => (ptr::from_mut(address).cast(), len_of::<libc::sockaddr_in>()),
+            Self::V6(address) => (
+                ptr::from_mut(address).cast(),
+                len_of::<libc::sockaddr_in6>(),
+            ),
+            Self::Link(address) => (ptr::from_mut(address).cast(), len_of::<libc::sockaddr_ll>()),
+        }
+    }
+}
+
+const fn sockaddr_in6(address: [u8; 16], scope: u32) -> libc::sockaddr_in6 {
+    libc::sockaddr_in6 {
+        sin6_family: address_family::IPV6,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: address },
+        sin6_scope_id: scope,
+    }
+}
+
+/// A packet or frame to be sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Departure<'a> {
+    pub(crate) target: Target,
+    pub(crate) control: Control,
+    pub(crate) octets: &'a [u8],
+}
+
+impl Departure<'_> {
+    const NONE: Self = Self {
+        target: Target::v4([0; 4]),
+        control: Control::EMPTY,
+        octets: &[],
+    };
+}
+
+/// Sends everything, [`BATCH`] to a system call. What the kernel refuses is reported by its place in the order and left out.
+pub(crate) fn send_all<'a>(
+    fd: BorrowedFd<'_>,
+    departures: impl IntoIterator<Item = Departure<'a>>,
+    mut refused: impl FnMut(usize, io::Error),
+) {
+    let mut departures = departures.into_iter();
+    let mut batch = [Departure::NONE; BATCH];
+    let mut sent = 0;
+    loop {
+        let mut len = 0;
+        for (slot, departure) in batch.iter_mut().zip(departures.by_ref()) {
+            *slot = departure;
+            len += 1;
+        }
+        let mut rest = batch.get_mut(..len).unwrap_or_default();
+        if rest.is_empty() {
+            return;
+        }
+        while !rest.is_empty() {
+            let done = match send(fd, rest) {
+                Ok(done) => done,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) => {
+                    refused(sent, error);
+                    1
+                }
+            };
+            sent += done;
+            rest = rest.get_mut(done..).unwrap_or_default();
+        }
+    }
+}
+
+/// Sends as many as the kernel takes at once, and returns their number; the error is that of the first.
+fn send(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usize> {
+    let mut parts = [const {
+        libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        }
+    }; BATCH];
+    // SAFETY: a message header of zeros is a valid one: all its pointers are null and all its lengths zero.
+    let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let mut count: c_uint = 0;
+    for ((message, part), departure) in messages.iter_mut().zip(&mut parts).zip(departures) {
+        part.iov_base = departure.octets.as_ptr().cast_mut().cast();
+        part.iov_len = departure.octets.len();
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        (message.msg_hdr.msg_name, message.msg_hdr.msg_namelen) = departure.target.as_raw();
+        if departure.control.len > 0 {
+            message.msg_hdr.msg_control = departure.control.octets.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = departure.control.len;
+        }
+        count += 1;
+    }
+    // SAFETY: `count` headers are filled in. Their pointers are to the departures, which outlive the call, and every length is
+    // that of what the pointer beside it points to. The kernel only reads through them.
+    let sent = unsafe {
+        libc::sendmmsg(
+            fd.as_raw_fd(),
+            messages.as_mut_ptr(),
+            count,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sets an option whose value is an integer.
+pub(crate) fn set_option(
+    socket: &Socket,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which the kernel only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            len_of::<c_int>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Binds a netlink socket, subscribed to these groups (a mask of `RTMGRP_*`).
+pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_nl, for which zeros are valid, is
+    // one; its length is given.
+    let address = unsafe {
+        let address = storage.view_as::<libc::sockaddr_nl>();
+        address.nl_family = address_family::NETLINK;
+        address.nl_groups = groups;
+        SockAddr::new(storage, len_of::<libc::sockaddr_nl>())
+    };
+    socket.bind(&address)
+}
+
+/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends it early.
+pub(crate) fn wait_readable<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    limit: Option<Duration>,
+) -> io::Result<()> {
+    let mut polls = fds.map(|fd| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    let limit = limit.map(|limit| libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    // SAFETY: pointer and length are those of the array; the limit is null or points to a local; the signal mask is null, which
+    // stands for no change.
+    let result = unsafe {
+        libc::ppoll(
+            polls.as_mut_ptr(),
+            N as libc::nfds_t,
+            limit.as_ref().map_or(ptr::null(), ptr::from_ref),
+            ptr::null(),
+        )
+    };
+    match check(result) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// An eventfd(2): it can be read once somebody has written to it.
+pub(crate) fn event_fd() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointer.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: the descriptor is fresh and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The name of an interface in the namespace of the calling thread, if it has one.
+pub(crate) fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the array has the length that the call asks for.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: on success the call wrote a name with its final zero into the array.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+    Some(name.to_string_lossy().into_owned())
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Sizes of the structures here, all of a few octets.
+#[allow(clippy::cast_possible_truncation)]
+const fn len_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_messages_are_found_by_level_and_type() {
+        let one = Control::of(1, 2, b"abc");
+        assert_eq!(one.find(1, 2), Some(&b"abc"[..]));
+        assert_eq!(one.find(1, 3), None);
+        assert_eq!(one.find(2, 2), None);
+
+        let other = Control::of(3, 4, b"defghijk");
+        let mut both = one;
+        both.octets[one.len..one.len + other.len].copy_from_slice(&other.octets[..other.len]);
+        both.len += other.len;
+        assert_eq!(both.find(1, 2), Some(&b"abc"[..]));
+        assert_eq!(both.find(3, 4), Some(&b"defghijk"[..]));
+    }
+
+    #[test]
+    fn broken_control_messages_end_the_search() {
+        let good = Control::of(1, 2, b"abc");
+        for len in 0..good.len {
+            let cut = Control { len, ..good };
+            let found = cut.find(1, 2);
+            assert!(found.is_none() || len >= Control::HEADER_LEN + 3, "{len}");
+        }
+        // A length of zero would make no progress; one beyond the end would read what is not there.
+        for wrong in [0, 1, usize::MAX, CONTROL_LEN + 1] {
+            let mut broken = good;
+            broken.octets[..Control::WORD].copy_from_slice(&wrong.to_ne_bytes());
+            assert_eq!(broken.find(9, 9), None);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The crate on real interfaces: each test makes its own network of namespaces.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+mod rig;
+
+mod election;

@@ -1,0 +1,244 @@
+//! What the tests are made of: hosts with routers on them.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender, TryRecvError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use vrrp_fsm::{Config, State};
+use vrrp_lab::{Frame, Host, Namespace, wait_for};
+use vrrp_net::{Driver, DriverEvent, Notification, RouterConfig, RouterId};
+use vrrp_proto::{Family, Interval, Priority, Vrid};
+
+/// How long a test waits for what has to happen. Reached only where something is broken.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) const VIP4: &str = "192.0.2.254/32";
+pub(crate) const VIP6_LINK_LOCAL: &str = "fe80::254/128";
+pub(crate) const VIP6: &str = "2001:db8::254/128";
+
+pub(crate) fn vrid(number: u8) -> Vrid {
+    Vrid::new(number).unwrap()
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Version 3 with an interval of 10 cs, VRID 51.
+pub(crate) fn fsm(family: Family, priority: u8) -> Config {
+    let mut config = Config::new(vrid(51), family);
+    config.interval = Interval::centis(10).unwrap();
+    config.priority = Priority::new(priority);
+    config
+}
+
+/// A router on eth0, version 3, with an interval of 10 cs and VRID 51.
+pub(crate) fn router(family: Family, priority: u8) -> RouterConfig {
+    let addresses: &[&str] = match family {
+        Family::Ipv4 => &[VIP4],
+        Family::Ipv6 => &[VIP6_LINK_LOCAL, VIP6],
+    };
+    RouterConfig::new(
+        "eth0",
+        fsm(family, priority),
+        addresses.iter().map(|text| text.parse().unwrap()).collect(),
+    )
+}
+
+type Command = Box<dyn FnOnce(&mut Driver) + Send>;
+
+/// A driver on a thread of its own, in a host's namespace.
+pub(crate) struct Running {
+    commands: Option<Sender<Command>>,
+    log: Arc<Mutex<Vec<Notification>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let (commands, inbox) = mpsc::channel::<Command>();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let thread = thread::spawn({
+            let (namespace, log) = (namespace.clone(), Arc::clone(&log));
+            move || {
+                namespace.enter().unwrap();
+                let mut driver = Driver::new().unwrap();
+                drive(&mut driver, &inbox, &log);
+            }
+        });
+        Self {
+            commands: Some(commands),
+            log,
+            thread: Some(thread),
+        }
+    }
+
+    /// A driver with one router, on its way.
+    pub(crate) fn with_router(namespace: &Namespace, config: RouterConfig) -> (Self, RouterId) {
+        let running = Self::start(namespace);
+        let id = running.with(move |driver| driver.add(config).unwrap());
+        (running, id)
+    }
+
+    /// Does something with the driver, on its thread.
+    pub(crate) fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    ) -> T {
+        let (answer, answered) = mpsc::channel();
+        let command: Command = Box::new(move |driver| {
+            let _ = answer.send(work(driver));
+        });
+        self.commands.as_ref().unwrap().send(command).unwrap();
+        answered
+            .recv_timeout(LIMIT)
+            .expect("the driver's thread has ended")
+    }
+
+    pub(crate) fn state(&self, id: RouterId) -> State {
+        self.with(move |driver| driver.get(id).unwrap().state())
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Vec<Notification>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a notification, also one that came before, and returns what `pick` makes of it.
+    pub(crate) fn wait_for_event<T>(
+        &self,
+        what: &str,
+        mut pick: impl FnMut(&DriverEvent) -> Option<T>,
+    ) -> T {
+        wait_for(what, LIMIT, || {
+            self.log()
+                .iter()
+                .find_map(|notification| pick(&notification.event))
+        })
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.log()))
+    }
+
+    pub(crate) fn wait_for_state(&self, id: RouterId, state: State) {
+        wait_for(&format!("state {state}"), LIMIT, || {
+            (self.state(id) == state).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.log()));
+    }
+
+    /// How often a router's state has changed to this.
+    pub(crate) fn count_transitions(&self, state: State) -> usize {
+        self.log()
+            .iter()
+            .filter(|notification| {
+                matches!(&notification.event, DriverEvent::StateChanged(change) if change.to == state)
+            })
+            .count()
+    }
+
+    /// Resigns and cleans up.
+    pub(crate) fn stop(self) -> Vec<Notification> {
+        let log = Arc::clone(&self.log);
+        self.with(move |driver| {
+            driver
+                .shutdown(|notification| log.lock().unwrap().push(notification))
+                .unwrap();
+        });
+        std::mem::take(&mut self.log())
+    }
+
+    /// Falls silent, as after a crash: the addresses stay.
+    pub(crate) fn kill(self) -> Instant {
+        drop(self);
+        Instant::now()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.commands = None;
+        let result = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(panic)) = result
+            && !thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn drive(driver: &mut Driver, inbox: &Receiver<Command>, log: &Mutex<Vec<Notification>>) {
+    loop {
+        match inbox.try_recv() {
+            Ok(command) => command(driver),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
+        }
+        driver
+            .turn(|notification| log.lock().unwrap().push(notification))
+            .unwrap();
+        driver.wait(Some(Duration::from_millis(2))).unwrap();
+    }
+}
+
+/// Whether a host has an address.
+pub(crate) fn has(host: &Host, address: &str) -> bool {
+    let address = address.parse().unwrap();
+    host.addresses().unwrap().contains(&address)
+}
+
+/// Waits until a host has an address, or has it no longer.
+pub(crate) fn wait_for_address(host: &Host, address: &str, present: bool) {
+    let what = format!(
+        "{address} {} {}",
+        if present { "on" } else { "gone from" },
+        host.name()
+    );
+    wait_for(&what, LIMIT, || {
+        (has(host, address) == present).then_some(())
+    })
+    .unwrap();
+}
+
+/// A frame's VRRP message over IPv4 or IPv6: source MAC, hop limit, source and destination address, and the message.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) traffic_class: u8,
+    pub(crate) ttl: u8,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) message: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn in_frame(frame: &Frame) -> Option<Self> {
+        let bytes = &frame.bytes;
+        match bytes.get(12..14)? {
+            [0x08, 0x00] if bytes.get(23) == Some(&112) => {
+                let total = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+                Some(Self {
+                    traffic_class: bytes[15],
+                    ttl: bytes[22],
+                    source: <[u8; 4]>::try_from(&bytes[26..30]).unwrap().into(),
+                    destination: <[u8; 4]>::try_from(&bytes[30..34]).unwrap().into(),
+                    message: bytes[34..14 + total].to_vec(),
+                })
+            }
+            [0x86, 0xdd] if bytes.get(20) == Some(&112) => Some(Self {
+                traffic_class: bytes[14] << 4 | bytes[15] >> 4,
+                ttl: bytes[21],
+                source: <[u8; 16]>::try_from(&bytes[22..38]).unwrap().into(),
+                destination: <[u8; 16]>::try_from(&bytes[38..54]).unwrap().into(),
+                message: bytes[54..].to_vec(),
+            }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        self.message[2]
+    }
+}
