@@ -9,7 +9,7 @@ use crate::{Instant, Preempt, settings::nanos};
 pub(crate) struct PreemptPolicy(u64);
 
 impl PreemptPolicy {
-    const ALWAYS: Self = Self(u64::MAX);
+    pub(crate) const ALWAYS: Self = Self(u64::MAX);
     const NEVER: Self = Self(u64::MAX - 1);
 
     pub(crate) fn new(preempt: Preempt) -> Self {

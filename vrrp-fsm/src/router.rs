@@ -1,9 +1,6 @@
 //! The state machine: RFC 9568 section 6.4, to be read beside `docs/conformance.md` section 5.
 
-use core::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, Family, Interval, Priority, Version,
@@ -11,12 +8,14 @@ use vrrp_proto::{
 };
 
 use crate::{
-    Action, Actions, ChecksumSending, Config, ConfigError, Counters, Event, Heard, Instant,
+    Action, Actions, ChecksumSending, Config, ConfigError, Counters, Event, Expiry, Heard, Instant,
     NewActiveReason, Outgoing, Profile, Reason, ShutdownCause, StallPolicy, State, Transition,
     announce::{Schedule, next_in_rhythm},
+    backup::Backup,
     counters::count,
     preempt::PreemptHold,
     settings::Settings,
+    timers::Timers,
 };
 
 /// The least time between two answers to rivals of lower priority (AMB-13): 10 ms, the shortest interval that the protocol has.
@@ -54,51 +53,12 @@ pub(crate) enum Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Backup {
-    /// Active_Down_Timer.
-    pub(crate) down: Instant,
-    /// The end of the start-up hold.
-    pub(crate) not_before: Instant,
-    pub(crate) preempt_hold: PreemptHold,
-    /// The Active last accepted.
-    pub(crate) active: Option<ActiveRouter>,
-    /// What it means when the timer fires.
-    pub(crate) expiry: Expiry,
-    /// The timer was set anew after a stall, and nobody was heard since.
-    pub(crate) stalled: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Active {
     /// Adver_Timer.
     pub(crate) adver: Instant,
     pub(crate) schedule: Schedule,
     /// Until then no rival of lower priority is answered.
     pub(crate) answer_after: Instant,
-}
-
-/// What was heard since the Active_Down_Timer was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Expiry {
-    /// Nothing: when the timer fires, the Active is silent.
-    Silence,
-    /// The Active's resignation.
-    Resignation,
-    /// An Active of lower priority that is to be preempted.
-    LowerPriority,
-}
-
-/// Who is Active, as far as this router knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ActiveRouter {
-    /// Its primary address.
-    pub address: IpAddr,
-    /// The priority that it advertised.
-    pub priority: Priority,
-    /// The version of its last advertisement that was accepted.
-    pub version: Version,
-    /// How many version 3 advertisements came from it since the last one of version 2. Counted with [`Versions::Both`] only.
-    pub v3_without_v2: u8,
 }
 
 impl VirtualRouter {
@@ -147,8 +107,8 @@ impl VirtualRouter {
                     Reason::Shutdown(cause),
                 ))])
             }
-            (Phase::Backup(backup), Event::Advertisement(heard)) => {
-                self.hear_as_backup(now, backup, &heard);
+            (Phase::Backup(_), Event::Advertisement(heard)) => {
+                self.hear_as_backup(now, &heard);
                 Actions::NONE
             }
 
@@ -205,15 +165,13 @@ impl VirtualRouter {
         if self.settings.priority.is_owner() && !held {
             return self.become_active(now, State::Initialize, Reason::OwnerStartup);
         }
-        let not_before = now.after(self.settings.startup_hold);
-        let mut backup = Backup::new(not_before);
+        let mut backup = Backup::new(now.after(self.settings.startup_hold));
         backup.preempt_hold = PreemptHold::started(now, self.settings.preempt);
-        let wait = if self.settings.priority.is_owner() {
-            0
+        if self.settings.priority.is_owner() {
+            backup.wait_for_hold(now, &self.timers());
         } else {
-            self.active_down_nanos()
-        };
-        self.set_down_timer(now, &mut backup, wait);
+            backup.wait_for_silence(now, &self.timers());
+        }
         self.phase = Phase::Backup(backup);
         Actions::of([Some(self.changed(
             State::Initialize,
@@ -224,58 +182,42 @@ impl VirtualRouter {
 
     // Backup.
 
-    fn hear_as_backup(&mut self, now: Instant, mut backup: Backup, heard: &Heard) {
+    #[inline]
+    fn hear_as_backup(&mut self, now: Instant, heard: &Heard) {
         self.count_heard(heard);
-        if self.settings.versions == Versions::Both && backup.ignores(heard) {
-            self.phase = Phase::Backup(backup);
+        // In place: of all steps this is the most frequent.
+        let Phase::Backup(backup) = &mut self.phase else {
+            return;
+        };
+        let settings = &self.settings;
+        if settings.versions == Versions::Both && backup.ignores(heard) {
             return;
         }
-        self.follow_checksum(heard);
-        let at_least_equal = heard.priority >= self.effective_priority;
+        let priority = self.effective_priority;
+        let at_least_equal = heard.priority >= priority;
         if heard.priority.is_resign() {
             // S-11: nothing else of this message counts.
-            backup.expiry = Expiry::Resignation;
-            self.set_down_timer(now, &mut backup, self.skew_nanos());
-        } else if at_least_equal || !self.preempts(now, &mut backup) {
+            let timers = settings.timers(priority, self.active_interval);
+            backup.wait_for_successor(now, &timers);
+        } else if at_least_equal || !backup.preempt_hold.preempts(now, settings.preempt_policy()) {
             // S-12, S-13, S-15
             if at_least_equal {
                 backup.preempt_hold = PreemptHold::STOPPED;
             }
-            self.accept(now, &mut backup, heard);
+            self.active_interval = heard.interval;
+            backup.follow(heard, settings.versions);
+            backup.wait_for_silence(now, &settings.timers(priority, heard.interval));
         } else {
             // S-14: the timer runs on.
             backup.expiry = Expiry::LowerPriority;
         }
-        self.phase = Phase::Backup(backup);
-    }
-
-    /// Whether the Active of lower priority that was just heard is to be preempted. The owner always does so (S-25).
-    fn preempts(&self, now: Instant, backup: &mut Backup) -> bool {
-        self.settings.priority.is_owner()
-            || backup.preempt_hold.preempts(now, self.settings.preempt)
-    }
-
-    /// Follows an Active: learns its interval and waits for its next advertisement (S-12, S-17).
-    fn accept(&mut self, now: Instant, backup: &mut Backup, heard: &Heard) {
-        self.active_interval = heard.interval;
-        backup.expiry = Expiry::Silence;
-        backup.stalled = false;
-        backup.remember(heard, self.settings.versions);
-        self.set_down_timer(now, backup, self.active_down_nanos());
-    }
-
-    /// Sets the Active_Down_Timer from now (T-15), but not before the end of the start-up hold and Skew_Time after it.
-    fn set_down_timer(&self, now: Instant, backup: &mut Backup, wait: u64) {
-        backup.down = now
-            .after(wait)
-            .max(backup.not_before.after(self.skew_nanos()));
+        self.follow_checksum(heard);
     }
 
     fn down_timer_fired(&mut self, now: Instant, mut backup: Backup) -> Actions {
         if self.settings.stall == StallPolicy::Yield && self.is_stalled(now) && !backup.stalled {
             backup.stalled = true;
-            backup.expiry = Expiry::Silence;
-            self.set_down_timer(now, &mut backup, self.active_down_nanos());
+            backup.wait_for_silence(now, &self.timers());
             self.phase = Phase::Backup(backup);
             return Actions::NONE;
         }
@@ -342,8 +284,10 @@ impl VirtualRouter {
     /// S-17, S-18
     fn yield_to(&mut self, now: Instant, heard: &Heard, reason: Reason) -> Actions {
         let last_word = self.settings.advertise_on_yield.then(|| self.advertise());
+        self.active_interval = heard.interval;
         let mut backup = Backup::new(now);
-        self.accept(now, &mut backup, heard);
+        backup.follow(heard, self.settings.versions);
+        backup.wait_for_silence(now, &self.timers());
         self.step_down(backup, last_word, reason)
     }
 
@@ -363,7 +307,7 @@ impl VirtualRouter {
         if stalled && self.settings.stall == StallPolicy::Yield {
             self.active_interval = self.settings.interval;
             let mut backup = Backup::new(now);
-            self.set_down_timer(now, &mut backup, self.active_down_nanos());
+            backup.wait_for_silence(now, &self.timers());
             return self.step_down(backup, None, Reason::Stall);
         }
         let advertise = active.adver.is_due(now);
@@ -405,7 +349,7 @@ impl VirtualRouter {
         announcement
     }
 
-    fn advertise(&mut self) -> Action {
+    pub(crate) fn advertise(&mut self) -> Action {
         self.send(self.effective_priority)
     }
 
@@ -428,6 +372,11 @@ impl VirtualRouter {
     }
 
     // In every state.
+
+    pub(crate) const fn timers(&self) -> Timers {
+        self.settings
+            .timers(self.effective_priority, self.active_interval)
+    }
 
     fn count_heard(&mut self, heard: &Heard) {
         let counters = &mut self.counters;
@@ -478,78 +427,6 @@ impl VirtualRouter {
         Actions::of([active.then(|| self.advertise())])
     }
 
-    /// Replaces the configuration of a running router, without a re-election (AMB-21).
-    ///
-    /// * Another priority becomes the effective one, and whoever tracks then sends [`Event::EffectivePriority`]; while `priority` stays
-    ///   what it was, so does the effective one.
-    /// * An Active advertises at once what others must know: another priority, interval, version, or checksum form. With another
-    ///   interval the Adver_Timer starts from now. Another refresh starts from now as well.
-    /// * A Backup's running timer stays as it is. The new values count from the next time that it is set. A hold that runs ends when
-    ///   it was to end; another `startup_hold` counts from the next Startup.
-    ///
-    /// The addresses are the host's: [`Event::AddressesChanged`].
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] as for [`new`](Self::new), and for another VRID or family. Nothing has changed then.
-    pub fn reconfigure(&mut self, now: Instant, config: Config) -> Result<Actions, ConfigError> {
-        let old = self.settings;
-        if config.vrid != old.vrid {
-            return Err(ConfigError::VridChanged {
-                configured: old.vrid,
-                requested: config.vrid,
-            });
-        }
-        if config.family != old.family {
-            return Err(ConfigError::FamilyChanged {
-                configured: old.family,
-                requested: config.family,
-            });
-        }
-        let new = Settings::new(&config)?;
-        let said_before = self.said();
-        self.settings = new;
-        if new.priority != old.priority {
-            self.effective_priority = new.priority;
-        }
-        if new.checksum != old.checksum {
-            self.checksum_form = new.checksum.form();
-        }
-        let follows_nobody = !matches!(
-            self.phase,
-            Phase::Backup(Backup {
-                active: Some(_),
-                ..
-            })
-        );
-        if new.versions == Versions::V2 || (follows_nobody && new.interval != old.interval) {
-            self.active_interval = new.interval;
-        }
-        let said_now = self.said();
-        if let Phase::Active(active) = &mut self.phase {
-            if new.interval.as_nanos() != old.interval.as_nanos() {
-                active.adver = now.after(new.interval.as_nanos());
-            }
-            if new.announcements != old.announcements {
-                active.schedule.reconfigure(now, &new.announcements);
-            }
-            if said_before != said_now {
-                return Ok(Actions::of([Some(self.advertise())]));
-            }
-        }
-        Ok(Actions::NONE)
-    }
-
-    /// What an advertisement of this router says, but for the addresses.
-    fn said(&self) -> (Priority, Interval, Versions, ChecksumForm) {
-        (
-            self.effective_priority,
-            self.settings.interval,
-            self.settings.versions,
-            self.checksum_form(),
-        )
-    }
-
     /// The messages that [`Action::SendAdvertisement`] asks for, ready to be encoded: one, or with [`Versions::Both`] one of version 3
     /// and one of version 2, whose interval is rounded up to whole seconds (AMB-28).
     ///
@@ -577,210 +454,5 @@ impl VirtualRouter {
                     addresses,
                 }
             })
-    }
-
-    /// How late [`handle_timeout`](Self::handle_timeout) would be now: the time since [`poll_timeout`](Self::poll_timeout), or zero.
-    #[must_use]
-    pub fn lateness(&self, now: Instant) -> Duration {
-        self.poll_timeout()
-            .map_or(Duration::ZERO, |deadline| now - deadline)
-    }
-
-    /// Whether [`handle_timeout`](Self::handle_timeout) would be so late now that others must have acted, so that the
-    /// [`StallPolicy`] decides: in Active, when the Adver_Timer is overdue by more than the Active_Down_Interval that others have of
-    /// us; in Backup, when the Active_Down_Timer is overdue by more than one interval of the Active.
-    #[must_use]
-    pub fn is_stalled(&self, now: Instant) -> bool {
-        let (deadline, allowed) = match &self.phase {
-            Phase::Initialize(_) => return false,
-            Phase::Backup(backup) => (backup.down, self.active_interval.as_nanos()),
-            Phase::Active(active) => (
-                active.adver,
-                self.settings
-                    .active_down_interval(self.effective_priority, self.settings.interval),
-            ),
-        };
-        deadline.is_due(now) && now.as_nanos() - deadline.as_nanos() > allowed
-    }
-
-    fn skew_nanos(&self) -> u64 {
-        self.settings
-            .skew_time(self.effective_priority, self.active_interval)
-    }
-
-    fn active_down_nanos(&self) -> u64 {
-        self.settings
-            .active_down_interval(self.effective_priority, self.active_interval)
-    }
-
-    /// The state.
-    #[must_use]
-    pub const fn state(&self) -> State {
-        match self.phase {
-            Phase::Initialize(_) => State::Initialize,
-            Phase::Backup(_) => State::Backup,
-            Phase::Active(_) => State::Active,
-        }
-    }
-
-    /// Why the router was shut down, while it is; `None` before the first Startup and while it runs.
-    #[must_use]
-    pub const fn shutdown_cause(&self) -> Option<ShutdownCause> {
-        match self.phase {
-            Phase::Initialize(cause) => cause,
-            Phase::Backup(_) | Phase::Active(_) => None,
-        }
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub const fn config(&self) -> Config {
-        self.settings.config()
-    }
-
-    /// The priority that counts now: in advertisements, in comparisons and in Skew_Time (T-10).
-    #[must_use]
-    pub const fn effective_priority(&self) -> Priority {
-        self.effective_priority
-    }
-
-    /// The address from which the host advertises, as it last said; unspecified before the first Startup.
-    #[must_use]
-    pub const fn primary_address(&self) -> IpAddr {
-        self.primary_address
-    }
-
-    /// Who is Active: in Active this router, in Backup the Active last accepted, if any was.
-    #[must_use]
-    pub fn active(&self) -> Option<ActiveRouter> {
-        match &self.phase {
-            Phase::Initialize(_) => None,
-            Phase::Backup(backup) => backup.active,
-            Phase::Active(_) => Some(ActiveRouter {
-                address: self.primary_address,
-                priority: self.effective_priority,
-                version: match self.settings.versions {
-                    Versions::V2 => Version::V2,
-                    Versions::V3 | Versions::Both => Version::V3,
-                },
-                v3_without_v2: 0,
-            }),
-        }
-    }
-
-    /// Whether the Active leaves the version 2 routers alone (O-13): with [`Versions::Both`], as many version 3 advertisements in a row
-    /// came from it without one of version 2 as may be missed.
-    #[must_use]
-    pub fn active_sends_no_v2(&self) -> bool {
-        matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
-            if active.v3_without_v2 >= self.settings.missed_advertisements)
-    }
-
-    /// Whether the Active was heard with the priority of this Backup (O-06): the address then decides between them, which somebody may
-    /// not have meant.
-    #[must_use]
-    pub fn active_has_equal_priority(&self) -> bool {
-        matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
-            if active.priority == self.effective_priority)
-    }
-
-    /// The reason of the last change of state, `None` before the first; `last-event` of RFC 8347 is
-    /// [`Reason::last_event`] of it, or `vrrp-event-none`.
-    #[must_use]
-    pub const fn last_reason(&self) -> Option<Reason> {
-        self.last_reason
-    }
-
-    /// Why this router last became Active: `new-master-reason` of RFC 8347 (O-22).
-    #[must_use]
-    pub const fn new_active_reason(&self) -> NewActiveReason {
-        self.new_active_reason
-    }
-
-    /// Active_Adver_Interval: the interval of the Active last accepted, or the own (S-12, T-07).
-    #[must_use]
-    pub const fn active_interval(&self) -> Interval {
-        self.active_interval
-    }
-
-    /// Skew_Time (T-03, T-04).
-    #[must_use]
-    pub fn skew_time(&self) -> Duration {
-        Duration::from_nanos(self.skew_nanos())
-    }
-
-    /// Active_Down_Interval (T-05, T-06).
-    #[doc(alias = "master_down_interval")]
-    #[must_use]
-    pub fn active_down_interval(&self) -> Duration {
-        Duration::from_nanos(self.active_down_nanos())
-    }
-
-    /// Whether packets to the virtual addresses are to be accepted by this host now: in Active, by the owner and with Accept_Mode
-    /// (M-07, M-08). Version 2 has no Accept_Mode. IPv6 neighbor solicitations and advertisements are accepted in any case.
-    #[must_use]
-    pub fn accepts_traffic(&self) -> bool {
-        self.state() == State::Active
-            && (self.settings.priority.is_owner()
-                || (self.settings.accept_mode && self.settings.versions != Versions::V2))
-    }
-
-    /// The checksum form in use for version 3 (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`].
-    #[must_use]
-    pub const fn checksum_form(&self) -> ChecksumForm {
-        match self.settings.family {
-            Family::Ipv4 => self.checksum_form,
-            Family::Ipv6 => ChecksumForm::PseudoHeader,
-        }
-    }
-
-    /// What was counted so far.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
-    }
-}
-
-impl Backup {
-    const fn new(not_before: Instant) -> Self {
-        Self {
-            down: Instant::MAX,
-            not_before,
-            preempt_hold: PreemptHold::STOPPED,
-            active: None,
-            expiry: Expiry::Silence,
-            stalled: false,
-        }
-    }
-
-    /// O-12: the version 2 advertisements of an Active that also sends version 3 are ignored, but noted (O-13).
-    fn ignores(&mut self, heard: &Heard) -> bool {
-        match &mut self.active {
-            Some(active)
-                if active.address == heard.source
-                    && active.version == Version::V3
-                    && heard.version() == Version::V2 =>
-            {
-                active.v3_without_v2 = 0;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn remember(&mut self, heard: &Heard, versions: Versions) {
-        let before = match self.active {
-            Some(active) if active.address == heard.source => active.v3_without_v2,
-            _ => 0,
-        };
-        self.active = Some(ActiveRouter {
-            address: heard.source,
-            priority: heard.priority,
-            version: heard.version(),
-            v3_without_v2: match (versions, heard.version()) {
-                (Versions::Both, Version::V3) => before.saturating_add(1),
-                _ => 0,
-            },
-        });
     }
 }

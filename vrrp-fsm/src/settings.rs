@@ -6,7 +6,7 @@ use vrrp_proto::{Family, Interval, OwnerRule, Priority, Version, Versions, Vrid}
 
 use crate::{
     ChecksumSending, Config, ConfigError, Profile, StallPolicy, announce::Announcements,
-    preempt::PreemptPolicy, timers,
+    preempt::PreemptPolicy, timers::Timers,
 };
 
 /// A [`Config`] that passed its check, with its delays in nanoseconds.
@@ -88,19 +88,21 @@ impl Settings {
         }
     }
 
-    pub(crate) const fn skew_time(&self, priority: Priority, active_interval: Interval) -> u64 {
-        timers::skew_time(self.versions, priority, active_interval)
+    /// The owner always preempts (S-25).
+    pub(crate) const fn preempt_policy(&self) -> PreemptPolicy {
+        if self.priority.is_owner() {
+            PreemptPolicy::ALWAYS
+        } else {
+            self.preempt
+        }
     }
 
-    pub(crate) const fn active_down_interval(
-        &self,
-        priority: Priority,
-        active_interval: Interval,
-    ) -> u64 {
-        timers::active_down_interval(
+    pub(crate) const fn timers(&self, priority: Priority, active_interval: Interval) -> Timers {
+        Timers::new(
+            self.versions,
             self.missed_advertisements,
+            priority,
             active_interval,
-            self.skew_time(priority, active_interval),
         )
     }
 }

@@ -8,8 +8,9 @@ use crate::{
     ActiveRouter, ChecksumSending, Config, ConfigError, Counters, Expiry, Instant, NewActiveReason,
     Reason, ShutdownCause, VirtualRouter,
     announce::Schedule,
+    backup::Backup,
     preempt::PreemptHold,
-    router::{self, Active, Backup},
+    router::{self, Active},
 };
 
 /// Everything that a [`VirtualRouter`] knows apart from its [`Config`], with deadlines relative to the moment of the snapshot, so

@@ -1,0 +1,116 @@
+//! What a Backup knows: when to take over, and from whom.
+
+use core::net::IpAddr;
+
+use vrrp_proto::{Priority, Version, Versions};
+
+use crate::{Heard, Instant, preempt::PreemptHold, timers::Timers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backup {
+    /// Active_Down_Timer.
+    pub(crate) down: Instant,
+    /// The end of the start-up hold.
+    pub(crate) not_before: Instant,
+    pub(crate) preempt_hold: PreemptHold,
+    /// The Active last accepted.
+    pub(crate) active: Option<ActiveRouter>,
+    /// What it means when the timer fires.
+    pub(crate) expiry: Expiry,
+    /// The timer was set anew after a stall, and nobody was heard since.
+    pub(crate) stalled: bool,
+}
+
+/// What was heard since the Active_Down_Timer was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Expiry {
+    /// Nothing: when the timer fires, the Active is silent.
+    Silence,
+    /// The Active's resignation.
+    Resignation,
+    /// An Active of lower priority that is to be preempted.
+    LowerPriority,
+}
+
+/// Who is Active, as far as this router knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActiveRouter {
+    /// Its primary address.
+    pub address: IpAddr,
+    /// The priority that it advertised.
+    pub priority: Priority,
+    /// The version of its last advertisement that was accepted.
+    pub version: Version,
+    /// How many version 3 advertisements came from it since the last one of version 2. Counted with [`Versions::Both`] only.
+    pub v3_without_v2: u8,
+}
+
+impl Backup {
+    /// A Backup whose timer is still to be set.
+    pub(crate) const fn new(not_before: Instant) -> Self {
+        Self {
+            down: Instant::MAX,
+            not_before,
+            preempt_hold: PreemptHold::STOPPED,
+            active: None,
+            expiry: Expiry::Silence,
+            stalled: false,
+        }
+    }
+
+    /// Waits for a sign of the Active from now (S-07, S-12, T-15).
+    pub(crate) fn wait_for_silence(&mut self, now: Instant, timers: &Timers) {
+        self.expiry = Expiry::Silence;
+        self.set_timer(now, timers.active_down_interval, timers);
+    }
+
+    /// The Active has resigned (S-11).
+    pub(crate) fn wait_for_successor(&mut self, now: Instant, timers: &Timers) {
+        self.expiry = Expiry::Resignation;
+        self.set_timer(now, timers.skew_time, timers);
+    }
+
+    /// The owner waits for nothing but the end of the start-up hold.
+    pub(crate) fn wait_for_hold(&mut self, now: Instant, timers: &Timers) {
+        self.set_timer(now, 0, timers);
+    }
+
+    /// In any case not before the end of the start-up hold and Skew_Time after it.
+    fn set_timer(&mut self, now: Instant, wait: u64, timers: &Timers) {
+        let earliest = self.not_before.after(timers.skew_time);
+        self.down = now.after(wait).max(earliest);
+    }
+
+    /// O-12: the version 2 advertisements of an Active that also sends version 3 are ignored, but noted (O-13).
+    pub(crate) fn ignores(&mut self, heard: &Heard) -> bool {
+        match &mut self.active {
+            Some(active)
+                if active.address == heard.source
+                    && active.version == Version::V3
+                    && heard.version() == Version::V2 =>
+            {
+                active.v3_without_v2 = 0;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Follows the Active that was heard.
+    pub(crate) fn follow(&mut self, heard: &Heard, versions: Versions) {
+        let v3_without_v2 = match (versions, heard.version(), &self.active) {
+            (Versions::Both, Version::V3, Some(active)) if active.address == heard.source => {
+                active.v3_without_v2.saturating_add(1)
+            }
+            (Versions::Both, Version::V3, _) => 1,
+            _ => 0,
+        };
+        self.stalled = false;
+        self.active = Some(ActiveRouter {
+            address: heard.source,
+            priority: heard.priority,
+            version: heard.version(),
+            v3_without_v2,
+        });
+    }
+}

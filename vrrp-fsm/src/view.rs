@@ -1,0 +1,164 @@
+//! What can be seen of a router: the values that its decisions use.
+
+use core::{net::IpAddr, time::Duration};
+
+use vrrp_proto::{ChecksumForm, Family, Interval, Priority, Version, Versions};
+
+use crate::{
+    ActiveRouter, Config, Counters, Instant, NewActiveReason, Reason, ShutdownCause, State,
+    VirtualRouter, backup::Backup, router::Phase,
+};
+
+impl VirtualRouter {
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.phase {
+            Phase::Initialize(_) => State::Initialize,
+            Phase::Backup(_) => State::Backup,
+            Phase::Active(_) => State::Active,
+        }
+    }
+
+    /// Why the router was shut down, while it is; `None` before the first Startup and while it runs.
+    #[must_use]
+    pub const fn shutdown_cause(&self) -> Option<ShutdownCause> {
+        match self.phase {
+            Phase::Initialize(cause) => cause,
+            Phase::Backup(_) | Phase::Active(_) => None,
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> Config {
+        self.settings.config()
+    }
+
+    /// The priority that counts now: in advertisements, in comparisons and in Skew_Time (T-10).
+    #[must_use]
+    pub const fn effective_priority(&self) -> Priority {
+        self.effective_priority
+    }
+
+    /// The address from which the host advertises, as it last said; unspecified before the first Startup.
+    #[must_use]
+    pub const fn primary_address(&self) -> IpAddr {
+        self.primary_address
+    }
+
+    /// Who is Active: in Active this router, in Backup the Active last accepted, if any was.
+    #[must_use]
+    pub fn active(&self) -> Option<ActiveRouter> {
+        match &self.phase {
+            Phase::Initialize(_) => None,
+            Phase::Backup(backup) => backup.active,
+            Phase::Active(_) => Some(ActiveRouter {
+                address: self.primary_address,
+                priority: self.effective_priority,
+                version: match self.settings.versions {
+                    Versions::V2 => Version::V2,
+                    Versions::V3 | Versions::Both => Version::V3,
+                },
+                v3_without_v2: 0,
+            }),
+        }
+    }
+
+    /// Whether the Active leaves the version 2 routers alone (O-13): with [`Versions::Both`], as many version 3 advertisements in a row
+    /// came from it without one of version 2 as may be missed.
+    #[must_use]
+    pub fn active_sends_no_v2(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
+            if active.v3_without_v2 >= self.settings.missed_advertisements)
+    }
+
+    /// Whether the Active was heard with the priority of this Backup (O-06): the address then decides between them, which somebody may
+    /// not have meant.
+    #[must_use]
+    pub fn active_has_equal_priority(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
+            if active.priority == self.effective_priority)
+    }
+
+    /// The reason of the last change of state, `None` before the first; `last-event` of RFC 8347 is
+    /// [`Reason::last_event`] of it, or `vrrp-event-none`.
+    #[must_use]
+    pub const fn last_reason(&self) -> Option<Reason> {
+        self.last_reason
+    }
+
+    /// Why this router last became Active: `new-master-reason` of RFC 8347 (O-22).
+    #[must_use]
+    pub const fn new_active_reason(&self) -> NewActiveReason {
+        self.new_active_reason
+    }
+
+    /// Active_Adver_Interval: the interval of the Active last accepted, or the own (S-12, T-07).
+    #[must_use]
+    pub const fn active_interval(&self) -> Interval {
+        self.active_interval
+    }
+
+    /// Skew_Time (T-03, T-04).
+    #[must_use]
+    pub fn skew_time(&self) -> Duration {
+        Duration::from_nanos(self.timers().skew_time)
+    }
+
+    /// Active_Down_Interval (T-05, T-06).
+    #[doc(alias = "master_down_interval")]
+    #[must_use]
+    pub fn active_down_interval(&self) -> Duration {
+        Duration::from_nanos(self.timers().active_down_interval)
+    }
+
+    /// Whether packets to the virtual addresses are to be accepted by this host now: in Active, by the owner and with Accept_Mode
+    /// (M-07, M-08). Version 2 has no Accept_Mode. IPv6 neighbor solicitations and advertisements are accepted in any case.
+    #[must_use]
+    pub fn accepts_traffic(&self) -> bool {
+        self.state() == State::Active
+            && (self.settings.priority.is_owner()
+                || (self.settings.accept_mode && self.settings.versions != Versions::V2))
+    }
+
+    /// The checksum form in use for version 3 (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`].
+    #[must_use]
+    pub const fn checksum_form(&self) -> ChecksumForm {
+        match self.settings.family {
+            Family::Ipv4 => self.checksum_form,
+            Family::Ipv6 => ChecksumForm::PseudoHeader,
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How late [`handle_timeout`](Self::handle_timeout) would be now: the time since [`poll_timeout`](Self::poll_timeout), or zero.
+    #[must_use]
+    pub fn lateness(&self, now: Instant) -> Duration {
+        self.poll_timeout()
+            .map_or(Duration::ZERO, |deadline| now - deadline)
+    }
+
+    /// Whether [`handle_timeout`](Self::handle_timeout) would be so late now that others must have acted, so that the
+    /// [`StallPolicy`](crate::StallPolicy) decides: in Active, when the Adver_Timer is overdue by more than the Active_Down_Interval that others have of
+    /// us; in Backup, when the Active_Down_Timer is overdue by more than one interval of the Active.
+    #[must_use]
+    pub fn is_stalled(&self, now: Instant) -> bool {
+        let (deadline, allowed) = match &self.phase {
+            Phase::Initialize(_) => return false,
+            Phase::Backup(backup) => (backup.down, self.active_interval.as_nanos()),
+            Phase::Active(active) => (
+                active.adver,
+                self.settings
+                    .timers(self.effective_priority, self.settings.interval)
+                    .active_down_interval,
+            ),
+        };
+        deadline.is_due(now) && now.as_nanos() - deadline.as_nanos() > allowed
+    }
+}
