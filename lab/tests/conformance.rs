@@ -1,0 +1,222 @@
+//! Holds the conformance list against the tests: a row that can be tested must have a test named after it, and the table in
+//! the README must say what is so.
+//!
+//! `UPDATE_README=1 cargo test -p vrrp-lab --test conformance` writes the table anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+const BEGIN: &str = "<!-- coverage: written by lab/tests/conformance.rs -->\n";
+const END: &str = "<!-- end of coverage -->";
+
+/// One requirement: a row of section 3 of the list.
+struct Row {
+    id: String,
+    /// The letters of the test column: C, CV, F, B, N, D.
+    layers: BTreeSet<String>,
+}
+
+impl Row {
+    fn group(&self) -> &str {
+        self.id.split('-').next().unwrap()
+    }
+
+    /// Whether the crates that exist promise a test for this row.
+    fn needs_test(&self) -> bool {
+        let any = |wanted: &[&str]| wanted.iter().any(|layer| self.layers.contains(*layer));
+        match self.group() {
+            "P" | "S" | "T" => any(&["C", "CV", "F", "B"]),
+            "A" | "M" => any(&["C", "CV", "B"]),
+            "O" => any(&["F"]),
+            group => panic!("unknown group {group}"),
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn rows() -> Vec<Row> {
+    let list = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let section = list
+        .split("\n## ")
+        .find(|section| section.starts_with("3 ") || section.starts_with("3. "))
+        .unwrap();
+    section
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line
+                .trim()
+                .trim_matches('|')
+                .split('|')
+                .map(str::trim)
+                .collect();
+            let (id, test) = (*cells.first()?, *cells.last()?);
+            let (group, number) = id.split_once('-')?;
+            let is_row = group.len() == 1
+                && number.len() == 2
+                && number.bytes().all(|digit| digit.is_ascii_digit());
+            is_row.then(|| Row {
+                id: id.to_owned(),
+                layers: test
+                    .split(|c: char| !c.is_ascii_uppercase())
+                    .map(str::to_owned)
+                    .collect(),
+            })
+        })
+        .collect()
+}
+
+/// Every `fn x_01_…` that stands under a `#[test]`, by its ID.
+fn tests() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut folders: Vec<PathBuf> = ["vrrp-proto", "vrrp-fsm", "vrrp-net", "lab", "examples"]
+        .map(|name| root().join(name))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                collect(&fs::read_to_string(path).unwrap(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn collect(source: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
+    let mut is_test = false;
+    for line in source.lines().map(str::trim) {
+        if line == "#[test]" {
+            is_test = true;
+        } else if let Some(name) = line.strip_prefix("fn ") {
+            let name = name.split('(').next().unwrap();
+            let mut parts = name.splitn(3, '_');
+            if let (true, Some(group), Some(number), Some(_)) =
+                (is_test, parts.next(), parts.next(), parts.next())
+                && group.len() == 1
+                && number.len() == 2
+            {
+                let id = format!("{}-{number}", group.to_uppercase());
+                found.entry(id).or_default().insert(name.to_owned());
+            }
+            is_test = false;
+        }
+    }
+}
+
+#[test]
+fn the_list_has_the_rows_that_it_counts() {
+    let mut count = BTreeMap::<String, usize>::new();
+    for row in rows() {
+        *count.entry(row.group().to_owned()).or_default() += 1;
+    }
+    let expected = [
+        ("A", 32),
+        ("M", 13),
+        ("O", 27),
+        ("P", 57),
+        ("S", 34),
+        ("T", 16),
+    ];
+    assert_eq!(
+        count,
+        expected
+            .map(|(group, rows)| (group.to_owned(), rows))
+            .into()
+    );
+}
+
+#[test]
+fn every_testable_row_has_a_test_named_after_it() {
+    let tests = tests();
+    let missing: Vec<String> = rows()
+        .into_iter()
+        .filter(|row| row.needs_test() && !tests.contains_key(&row.id))
+        .map(|row| row.id)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "rows of docs/conformance.md without a test: {}",
+        missing.join(", ")
+    );
+}
+
+#[test]
+fn no_test_is_named_after_a_row_that_does_not_exist() {
+    let rows: BTreeSet<String> = rows().into_iter().map(|row| row.id).collect();
+    let groups = ["A", "M", "O", "P", "S", "T"];
+    let strays: Vec<String> = tests()
+        .into_iter()
+        .filter(|(id, _)| groups.contains(&&id[..1]) && !rows.contains(id))
+        .flat_map(|(_, names)| names)
+        .collect();
+    assert!(
+        strays.is_empty(),
+        "tests named after no row: {}",
+        strays.join(", ")
+    );
+}
+
+#[test]
+fn the_readme_shows_the_coverage_that_there_is() {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme
+        .split_once(BEGIN)
+        .expect("README.md has the first coverage mark");
+    let (shown, after) = rest
+        .split_once(END)
+        .expect("README.md has the last coverage mark");
+    let table = table();
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(
+            shown, table,
+            "run UPDATE_README=1 cargo test -p vrrp-lab --test conformance"
+        );
+    }
+}
+
+fn table() -> String {
+    let (rows, tests) = (rows(), tests());
+    let mut table = String::from(
+        "| group | subject | requirements | testable here | with a test | tests |\n|---|---|---|---|---|---|\n",
+    );
+    let subjects = [
+        ("P", "packet format and validation"),
+        ("S", "state machine"),
+        ("T", "timers"),
+        ("A", "ARP and neighbor discovery"),
+        ("M", "virtual MAC, forwarding, accepting"),
+        ("O", "operation, security, management"),
+    ];
+    for (group, subject) in subjects {
+        let group_rows: Vec<&Row> = rows.iter().filter(|row| row.group() == group).collect();
+        let needed = group_rows.iter().filter(|row| row.needs_test()).count();
+        let covered = group_rows
+            .iter()
+            .filter(|row| tests.contains_key(&row.id))
+            .count();
+        let names: usize = group_rows
+            .iter()
+            .filter_map(|row| tests.get(&row.id))
+            .map(BTreeSet::len)
+            .sum();
+        table += &format!(
+            "| {group} | {subject} | {} | {needed} | {covered} | {names} |\n",
+            group_rows.len()
+        );
+    }
+    table
+}
