@@ -174,6 +174,7 @@ fn within_delay(field: &'static str, value: Duration, lowest: Duration) -> Resul
 
 /// Which RFC decides where they differ (`docs/conformance.md` section 4). The timers depend on the version only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Profile {
     /// RFC 3768, for version 2: an Active does not answer a rival of lower priority (S-21), and the address owner discards the
     /// advertisements of others (P-43).

@@ -10,14 +10,14 @@ use crate::{
 impl VirtualRouter {
     /// Replaces the configuration of a running router, without a re-election (AMB-21).
     ///
-    /// * Another priority becomes the effective one, and whoever tracks then sends [`Event::EffectivePriority`]; while `priority` stays
+    /// * Another priority becomes the effective one, and whoever tracks then sends [`Event::EffectivePriority`](crate::Event::EffectivePriority); while `priority` stays
     ///   what it was, so does the effective one.
     /// * An Active advertises at once what others must know: another priority, interval, version, or checksum form. With another
     ///   interval the Adver_Timer starts from now. Another refresh starts from now as well.
     /// * A Backup's running timer stays as it is. The new values count from the next time that it is set. A hold that runs ends when
     ///   it was to end; another `startup_hold` counts from the next Startup.
     ///
-    /// The addresses are the host's: [`Event::AddressesChanged`].
+    /// The addresses are the host's: [`Event::AddressesChanged`](crate::Event::AddressesChanged).
     ///
     /// # Errors
     ///

@@ -2,7 +2,8 @@
 
 use vrrp_fsm::{Action, ChecksumSending, Config, Outgoing, State};
 use vrrp_proto::{
-    Authentication, ChecksumForm, ChecksumMatch, Discard, Family, Priority, Version, Versions,
+    Advertisement, Authentication, ChecksumForm, ChecksumMatch, Discard, Family, Password,
+    Priority, Version, Versions,
 };
 
 use crate::host::{Advert, Host, address, centis, config, ms, seconds, virtual_addresses, vrid};
@@ -15,6 +16,18 @@ fn both(priority: u8) -> Config {
 
 fn v2(priority: u8) -> Advert {
     Advert::priority(priority).every(seconds(1))
+}
+
+/// What the host is to send.
+fn messages(
+    host: &Host,
+    outgoing: Outgoing,
+    authentication: Authentication,
+) -> Vec<Advertisement<'static>> {
+    let addresses = virtual_addresses(Family::Ipv4);
+    host.router
+        .advertisements(outgoing, authentication, addresses)
+        .collect()
 }
 
 #[test]
@@ -41,22 +54,13 @@ fn o_10_an_active_sends_both_versions_at_the_configured_rate() {
     assert_eq!(host.remaining(), ms(250));
     assert_eq!(host.router.counters().advertisements_sent, 4);
 
-    let messages: Vec<_> = host
-        .router
-        .advertisements(
-            outgoing,
-            Authentication::None,
-            virtual_addresses(Family::Ipv4),
-        )
-        .map(|message| (message.version(), message.priority.get(), message.interval))
-        .collect();
-    assert_eq!(
-        messages,
-        [
-            (Version::V3, 100, centis(25)),
-            (Version::V2, 100, seconds(1)), // AMB-28: rounded up
-        ]
-    );
+    let messages = messages(&host, outgoing, Authentication::None);
+    let [v3, v2] = messages[..] else {
+        panic!("{messages:?}");
+    };
+    assert_eq!((v3.priority.get(), v3.interval), (100, centis(25)));
+    // AMB-28: rounded up.
+    assert_eq!((v2.priority.get(), v2.interval), (100, seconds(1)));
     assert!(matches!(
         host.shutdown()[0],
         Action::SendAdvertisement(Outgoing {
@@ -172,8 +176,12 @@ fn amb_01_the_form_can_be_fixed() {
 
 #[test]
 fn amb_01_ipv6_and_version_2_have_one_form() {
-    let six = Host::started(Config::new(vrid(), Family::Ipv6));
+    let mut six = Host::started(Config::new(vrid(), Family::Ipv6));
     assert_eq!(six.router.checksum_form(), ChecksumForm::PseudoHeader);
+    let Action::SendAdvertisement(outgoing) = six.fire()[0] else {
+        panic!("takeover");
+    };
+    assert_eq!(outgoing.checksum, ChecksumForm::PseudoHeader);
 
     let mut host = Host::started(both(100));
     let _ = host.hear(Advert::priority(200).with_checksum(ChecksumMatch::PseudoHeader));
@@ -197,17 +205,29 @@ fn the_messages_of_one_version_have_its_unit() {
             versions: own.versions,
             checksum: ChecksumForm::MessageOnly,
         };
-        let messages: Vec<_> = host
-            .router
-            .advertisements(
-                outgoing,
-                Authentication::None,
-                virtual_addresses(Family::Ipv4),
-            )
-            .collect();
+        let messages = messages(&host, outgoing, Authentication::None);
         assert_eq!(messages.len(), 1);
         assert_eq!(messages[0].version(), version);
         assert_eq!(messages[0].interval, own.interval);
         assert!(messages[0].priority.is_resign());
     }
+}
+
+#[test]
+fn o_01_version_3_gets_no_authentication() {
+    let host = Host::active(both(100));
+    let outgoing = Outgoing {
+        priority: Priority::DEFAULT,
+        versions: Versions::Both,
+        checksum: ChecksumForm::MessageOnly,
+    };
+    let password = Authentication::SimpleText(Password::new(b"s3cret").unwrap());
+    let authentications: Vec<_> = messages(&host, outgoing, password)
+        .iter()
+        .map(|message| (message.version(), message.authentication))
+        .collect();
+    assert_eq!(
+        authentications,
+        [(Version::V3, Authentication::None), (Version::V2, password)]
+    );
 }

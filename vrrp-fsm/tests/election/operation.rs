@@ -248,15 +248,26 @@ fn o_22_reasons_have_the_words_of_the_models() {
         "vrrp-event-interface-down",
         NewActiveReason::Preempted,
     );
+}
 
-    let host = Host::active(config(255));
-    expect(
-        &host,
-        Reason::OwnerStartup,
-        "vrrp-event-startup",
-        NewActiveReason::Priority,
-    );
+#[test]
+fn o_22_a_reason_is_that_of_the_last_timer() {
+    // What was heard before the last Active was accepted does not count any more.
+    let mut host = Host::backup(config(100));
+    let _ = host.hear(Advert::priority(50));
+    let _ = host.hear(Advert::priority(100));
+    let _ = host.fire();
+    assert_eq!(host.router.last_reason(), Some(Reason::ActiveDown));
+}
+
+#[test]
+fn o_22_reasons_that_are_rare_have_the_words_of_the_models() {
     for (reason, event, why) in [
+        (
+            Reason::OwnerStartup,
+            "vrrp-event-startup",
+            Some(NewActiveReason::Priority),
+        ),
         (
             Reason::PreemptHoldTimeout,
             "vrrp-event-preempt-hold-timeout",

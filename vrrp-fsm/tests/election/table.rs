@@ -51,6 +51,12 @@ impl Situation {
         self.own_priority == 255
     }
 
+    /// The sender keeps a Backup quiet.
+    fn defers(&self) -> bool {
+        self.p >= self.own_priority || !(self.preempt || self.owner())
+    }
+
+    /// The sender takes over from an Active.
     fn wins(&self) -> bool {
         self.p > self.own_priority || (self.p == self.own_priority && self.a > self.own_address)
     }
@@ -96,158 +102,40 @@ use State::{Active, Backup, Initialize};
 const TAKE_OVER: &[Done] = &[SendAdvert, Activate, Announce];
 
 /// The first row whose guard holds counts.
+#[rustfmt::skip]
 const TABLE: &[Row] = &[
-    row(
-        Initialize,
-        Input::Startup,
-        Situation::owner,
-        TAKE_OVER,
-        Timer::AdvertisementInterval,
-        Active,
-    ),
-    row(
-        Initialize,
-        Input::Startup,
-        |_| true,
-        &[],
-        Timer::ActiveDownInterval,
-        Backup,
-    ),
-    row(
-        Initialize,
-        Input::Shutdown,
-        |_| true,
-        &[],
-        Timer::Off,
-        Initialize,
-    ),
-    row(
-        Initialize,
-        Input::TimerFires,
-        |_| true,
-        &[],
-        Timer::Off,
-        Initialize,
-    ),
-    row(
-        Initialize,
-        Input::Advertisement,
-        |_| true,
-        &[],
-        Timer::Off,
-        Initialize,
-    ),
-    row(
-        Backup,
-        Input::Startup,
-        |_| true,
-        &[],
-        Timer::Unchanged,
-        Backup,
-    ),
-    row(
-        Backup,
-        Input::Shutdown,
-        |_| true,
-        &[],
-        Timer::Off,
-        Initialize,
-    ),
-    row(
-        Backup,
-        Input::TimerFires,
-        |_| true,
-        TAKE_OVER,
-        Timer::AdvertisementInterval,
-        Active,
-    ),
-    row(
-        Backup,
-        Input::Advertisement,
-        |s| s.p == 0,
-        &[],
-        Timer::SkewTime,
-        Backup,
-    ),
-    learning(row(
-        Backup,
-        Input::Advertisement,
-        |s| !(s.preempt || s.owner()) || s.p >= s.own_priority,
-        &[],
-        Timer::ActiveDownInterval,
-        Backup,
-    )),
-    row(
-        Backup,
-        Input::Advertisement,
-        |_| true,
-        &[],
-        Timer::Unchanged,
-        Backup,
-    ),
-    row(
-        Active,
-        Input::Startup,
-        |_| true,
-        &[],
-        Timer::Unchanged,
-        Active,
-    ),
-    row(
-        Active,
-        Input::Shutdown,
-        |_| true,
-        &[SendAdvertZero, Deactivate],
-        Timer::Off,
-        Initialize,
-    ),
-    row(
-        Active,
-        Input::TimerFires,
-        |_| true,
-        &[SendAdvert],
-        Timer::AdvertisementInterval,
-        Active,
-    ),
-    row(
-        Active,
-        Input::Advertisement,
-        |s| s.p == 0,
-        &[SendAdvert],
-        Timer::AdvertisementInterval,
-        Active,
-    ),
-    learning(row(
-        Active,
-        Input::Advertisement,
-        Situation::wins,
-        &[Deactivate],
-        Timer::ActiveDownInterval,
-        Backup,
-    )),
-    row(
-        Active,
-        Input::Advertisement,
-        |s| s.profile == Profile::Rfc9568,
-        &[SendAdvert],
-        Timer::Unchanged,
-        Active,
-    ),
-    row(
-        Active,
-        Input::Advertisement,
-        |_| true,
-        &[],
-        Timer::Unchanged,
-        Active,
-    ),
+    row(Initialize, Input::Startup, Situation::owner, TAKE_OVER, Timer::AdvertisementInterval, Active),
+    row(Initialize, Input::Startup, always, &[], Timer::ActiveDownInterval, Backup),
+    row(Initialize, Input::Shutdown, always, &[], Timer::Off, Initialize),
+    row(Initialize, Input::TimerFires, always, &[], Timer::Off, Initialize),
+    row(Initialize, Input::Advertisement, always, &[], Timer::Off, Initialize),
+
+    row(Backup, Input::Startup, always, &[], Timer::Unchanged, Backup),
+    row(Backup, Input::Shutdown, always, &[], Timer::Off, Initialize),
+    row(Backup, Input::TimerFires, always, TAKE_OVER, Timer::AdvertisementInterval, Active),
+    row(Backup, Input::Advertisement, |s| s.p == 0, &[], Timer::SkewTime, Backup),
+    learning(row(Backup, Input::Advertisement, Situation::defers, &[], Timer::ActiveDownInterval, Backup)),
+    row(Backup, Input::Advertisement, always, &[], Timer::Unchanged, Backup),
+
+    row(Active, Input::Startup, always, &[], Timer::Unchanged, Active),
+    row(Active, Input::Shutdown, always, &[SendAdvertZero, Deactivate], Timer::Off, Initialize),
+    row(Active, Input::TimerFires, always, &[SendAdvert], Timer::AdvertisementInterval, Active),
+    row(Active, Input::Advertisement, |s| s.p == 0, &[SendAdvert], Timer::AdvertisementInterval, Active),
+    learning(row(Active, Input::Advertisement, Situation::wins, &[Deactivate], Timer::ActiveDownInterval, Backup)),
+    row(Active, Input::Advertisement, |s| s.profile == Profile::Rfc9568, &[SendAdvert], Timer::Unchanged, Active),
+    row(Active, Input::Advertisement, always, &[], Timer::Unchanged, Active),
 ];
+
+const fn always(_: &Situation) -> bool {
+    true
+}
 
 /// A router of this situation in this state, half a second after it got there, or `None` where it cannot get there.
 fn host_in(state: State, situation: &Situation) -> Option<Host> {
-    let mut own = match situation.profile {
-        Profile::Rfc3768 => config_v2(situation.own_priority),
-        Profile::Rfc5798 | Profile::Rfc9568 => config(situation.own_priority),
+    let mut own = if situation.profile == Profile::Rfc3768 {
+        config_v2(situation.own_priority)
+    } else {
+        config(situation.own_priority)
     };
     own.profile = situation.profile;
     own.preempt = if situation.preempt {
@@ -279,9 +167,10 @@ fn host_in(state: State, situation: &Situation) -> Option<Host> {
 }
 
 fn advert_of(situation: &Situation) -> Advert {
-    let interval = match situation.profile {
-        Profile::Rfc3768 => seconds(1),
-        Profile::Rfc5798 | Profile::Rfc9568 => centis(50),
+    let interval = if situation.profile == Profile::Rfc3768 {
+        seconds(1)
+    } else {
+        centis(50)
     };
     Advert::priority(situation.p)
         .from(situation.a)
