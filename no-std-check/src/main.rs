@@ -7,6 +7,7 @@ mod memory;
 
 use core::{arch::asm, net::Ipv4Addr, panic::PanicInfo};
 
+use vrrp_fsm::{Action, Config, Event, Instant, Link, ShutdownCause, State, VirtualRouter};
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
     Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule, Password, Priority,
@@ -55,7 +56,7 @@ extern "C" fn main() -> ! {
     })
 }
 
-/// Uses every part of the crate once; the number of the step that failed.
+/// Uses every part of the crates once; the number of the step that failed.
 fn steps() -> Result<(), i32> {
     let source = Ipv4Addr::new(192, 0, 2, 11);
     let endpoints = Endpoints::multicast(source.into());
@@ -141,6 +142,40 @@ fn steps() -> Result<(), i32> {
     let frame = arp::gratuitous(mac, own[0], arp::GratuitousTarget::VirtualMac);
     if frame[6..12] != mac.0 {
         return Err(19);
+    }
+
+    // A router that takes over when nobody is there, lets the sender of the message above resign, and resigns itself.
+    let mut router = VirtualRouter::new(Config::new(vrid, Family::Ipv4)).map_err(|_| 20)?;
+    let primary_address = Ipv4Addr::new(192, 0, 2, 12).into();
+    for action in router.handle_event(Instant::ZERO, Event::Startup { primary_address }) {
+        if !matches!(action, Action::StateChanged(_)) {
+            return Err(21);
+        }
+    }
+    let now = router.poll_timeout().ok_or(22)?;
+    let takeover = router.handle_timeout(now);
+    if takeover.into_iter().count() != 4 || router.state() != State::Active {
+        return Err(23);
+    }
+    let link = Link {
+        transport: local.transport,
+        authentication: LocalAuthentication::HmacIfPresent,
+        protection: Protection::Hmac,
+        addresses: local.addresses,
+    };
+    let heard = router.check(&decoded, &ip, &link).map_err(|_| 24)?;
+    let answer = router.handle_event(now, Event::Advertisement(heard));
+    if !answer
+        .into_iter()
+        .any(|action| matches!(action, Action::SendAdvertisement(_)))
+    {
+        return Err(25);
+    }
+    let snapshot = router.snapshot(now);
+    let mut router = VirtualRouter::restore(router.config(), snapshot, now).map_err(|_| 26)?;
+    let end = router.handle_event(now, Event::Shutdown(ShutdownCause::Administrative));
+    if end.into_iter().count() != 3 || router.state() != State::Initialize {
+        return Err(27);
     }
     Ok(())
 }
