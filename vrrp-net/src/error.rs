@@ -107,7 +107,8 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             let action = action.into();
-            if source.kind() == io::ErrorKind::PermissionDenied {
+            // EACCES is the same error kind, but says something else: IPv6 is disabled, or a security module forbids it.
+            if source.raw_os_error() == Some(libc::EPERM) {
                 Self::Capability {
                     action,
                     capability,

@@ -323,8 +323,14 @@ fn outcome(change: AddressChange<'_>, errno: i32) -> Result<Outcome, Error> {
         (AddressChange::Add { interface, address }, _) => ("add", interface, "to", address),
         (AddressChange::Remove { interface, address }, _) => ("remove", interface, "from", address),
     };
+    let hint = match errno {
+        libc::EACCES if address.address().is_ipv6() => {
+            " (IPv6 is disabled there: net.ipv6.conf.*.disable_ipv6)"
+        }
+        _ => "",
+    };
     let action = format!(
-        "{action} {address} {preposition} {}",
+        "{action} {address} {preposition} {}{hint}",
         describe_interface(interface)
     );
     Err(Error::privileged(action, Capability::NetAdmin)(

@@ -9,4 +9,11 @@
 
 mod rig;
 
+mod addresses;
+mod authentication;
+mod changes;
 mod election;
+mod faults;
+mod parts;
+mod privileges;
+mod wire;

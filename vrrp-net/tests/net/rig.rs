@@ -11,9 +11,9 @@ use std::{
 };
 
 use vrrp_fsm::{Config, State};
-use vrrp_lab::{Frame, Host, Namespace, wait_for};
-use vrrp_net::{Driver, DriverEvent, Notification, RouterConfig, RouterId};
-use vrrp_proto::{Family, Interval, Priority, Vrid};
+use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, wait_for};
+use vrrp_net::{Driver, DriverEvent, Notification, RouterConfig, RouterId, Transport};
+use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// How long a test waits for what has to happen. Reached only where something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -49,6 +49,43 @@ pub(crate) fn router(family: Family, priority: u8) -> RouterConfig {
         fsm(family, priority),
         addresses.iter().map(|text| text.parse().unwrap()).collect(),
     )
+}
+
+/// Version 2, with an interval of 1 s, its shortest, and VRID 51.
+pub(crate) fn router_v2(priority: u8) -> RouterConfig {
+    let mut fsm = Config::v2(vrid(51));
+    fsm.priority = Priority::new(priority);
+    RouterConfig::new("eth0", fsm, vec![VIP4.parse().unwrap()])
+}
+
+/// The same by unicast.
+pub(crate) fn unicast(mut config: RouterConfig, peers: &[&str]) -> RouterConfig {
+    let peers = peers.iter().map(|address| Peer {
+        address: ip(address),
+        min_ttl: 255,
+    });
+    config.transport = Transport::Unicast {
+        peers: peers.collect(),
+    };
+    config
+}
+
+/// A network with routers r1, r2 and so on, at 192.0.2.1 and 2001:db8::1 and so on.
+pub(crate) fn lan_of<const N: usize>() -> (Lan, [Host; N]) {
+    let lan = Lan::new().unwrap();
+    let hosts = std::array::from_fn(|place| {
+        let number = place + 1;
+        let addresses = [
+            format!("192.0.2.{number}/24"),
+            format!("2001:db8::{number}/64"),
+        ];
+        lan.host(
+            &format!("r{number}"),
+            &addresses.each_ref().map(String::as_str),
+        )
+        .unwrap()
+    });
+    (lan, hosts)
 }
 
 type Command = Box<dyn FnOnce(&mut Driver) + Send>;
@@ -184,6 +221,18 @@ fn drive(driver: &mut Driver, inbox: &Receiver<Command>, log: &Mutex<Vec<Notific
     }
 }
 
+/// Runs ip(8) of the Debian package iproute2 in a host, for what the lab has no call for, and returns what it says.
+pub(crate) fn iproute2(host: &Host, arguments: &[&str]) -> String {
+    let output = host
+        .namespace()
+        .command("ip")
+        .args(arguments)
+        .output()
+        .expect("ip of the Debian package iproute2");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Whether a host has an address.
 pub(crate) fn has(host: &Host, address: &str) -> bool {
     let address = address.parse().unwrap();
@@ -238,7 +287,35 @@ impl Seen {
         }
     }
 
+    pub(crate) fn vrid(&self) -> u8 {
+        self.message[1]
+    }
+
     pub(crate) fn priority(&self) -> u8 {
         self.message[2]
     }
+}
+
+/// The advertisements in a capture, with the times at which they passed.
+pub(crate) fn advertisements(capture: &Capture) -> Vec<(Instant, Seen)> {
+    capture
+        .frames()
+        .iter()
+        .filter_map(|frame| Some((frame.at, Seen::in_frame(frame)?)))
+        .collect()
+}
+
+/// Waits for an advertisement that passes after `since`.
+pub(crate) fn wait_for_advertisement(
+    capture: &Capture,
+    what: &str,
+    since: Instant,
+    is_meant: impl Fn(&Seen) -> bool,
+) -> (Instant, Seen) {
+    let frame = capture
+        .wait_for(what, LIMIT, |frame| {
+            frame.at >= since && Seen::in_frame(frame).is_some_and(|seen| is_meant(&seen))
+        })
+        .unwrap();
+    (frame.at, Seen::in_frame(&frame).unwrap())
 }

@@ -1,0 +1,186 @@
+//! Who is not one of us is not heard.
+
+use std::time::{Duration, Instant};
+
+use vrrp_fsm::State;
+use vrrp_lab::Host;
+use vrrp_net::{Authentication, DriverEvent, HmacKeys, RouterConfig};
+use vrrp_proto::{
+    AuthenticationFault, Discard, Family, Password,
+    hmac::{AntiReplay, Key},
+};
+
+use crate::rig::{LIMIT, Running, lan_of, router, router_v2};
+
+fn password(text: &str) -> Password {
+    Password::new(text.as_bytes()).unwrap()
+}
+
+fn with(mut config: RouterConfig, authentication: Authentication) -> RouterConfig {
+    config.authentication = authentication;
+    config
+}
+
+/// Of two routers with these, the second becomes Active and the first Backup; when it stops, the first takes over.
+fn they_hear_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
+    high.wait_for_state(high_id, State::Active);
+    low.wait_for_state(low_id, State::Backup);
+    let received = low.with(move |driver| {
+        driver
+            .get(low_id)
+            .unwrap()
+            .machine()
+            .counters()
+            .authentication_errors
+    });
+    assert_eq!(received, 0);
+    let stopped = Instant::now();
+    let down = low.with(move |driver| driver.get(low_id).unwrap().machine().active_down_interval());
+    high.stop();
+    low.wait_for_state(low_id, State::Active);
+    // The resignation was heard too: after Skew_Time, not after the whole interval.
+    let took = stopped.elapsed();
+    assert!(took < down * 2 / 3, "{took:?} of {down:?}");
+    let active = low.count_transitions(State::Active);
+    assert_eq!(active, 1);
+}
+
+/// Two routers with these both become Active, and the first says that it is for this.
+fn they_do_not_hear_each_other(
+    low: RouterConfig,
+    high: RouterConfig,
+    is_expected: impl Fn(AuthenticationFault) -> bool,
+) {
+    let (_lan, hosts) = lan_of::<2>();
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
+    high.wait_for_state(high_id, State::Active);
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
+    low.wait_for_state(low_id, State::Active);
+    let fault = low.wait_for_event("a discarded packet", |event| match event {
+        DriverEvent::Discarded {
+            discard: Discard::Authentication(fault),
+            ..
+        } => Some(*fault),
+        _ => None,
+    });
+    assert!(is_expected(fault), "{fault}");
+    assert_eq!(high.state(high_id), State::Active);
+    assert_eq!(low.state(low_id), State::Active);
+}
+
+#[test]
+fn p_48_routers_with_the_same_password_hear_each_other() {
+    let (_lan, hosts) = lan_of::<2>();
+    let secret = || Authentication::SimpleText(password("secret"));
+    they_hear_each_other(
+        &hosts,
+        with(router_v2(100), secret()),
+        with(router_v2(200), secret()),
+    );
+}
+
+#[test]
+fn p_48_a_wrong_password_is_ignored() {
+    they_do_not_hear_each_other(
+        with(
+            router_v2(100),
+            Authentication::SimpleText(password("secret")),
+        ),
+        with(
+            router_v2(200),
+            Authentication::SimpleText(password("wrong")),
+        ),
+        |fault| fault == AuthenticationFault::Password,
+    );
+}
+
+#[test]
+fn p_50_routers_with_the_same_ah_key_hear_each_other() {
+    let (lan, hosts) = lan_of::<2>();
+    let capture = lan.capture().unwrap();
+    let started = Instant::now();
+    let secret = || Authentication::Ah(password("secret"));
+    they_hear_each_other(
+        &hosts,
+        with(router_v2(100), secret()),
+        with(router_v2(200), secret()),
+    );
+    let frame = capture
+        .wait_for("a packet", LIMIT, |frame| {
+            frame.at >= started
+                && frame.bytes.get(12..14) == Some(&[0x08, 0x00])
+                && frame.bytes.get(30..34) == Some(&[224, 0, 0, 18])
+        })
+        .unwrap();
+    assert_eq!(frame.bytes[23], 51, "inside AH");
+    assert_eq!((frame.bytes[22], frame.bytes[15]), (255, 0xc0));
+}
+
+#[test]
+fn p_50_another_ah_key_is_ignored() {
+    they_do_not_hear_each_other(
+        with(router_v2(100), Authentication::Ah(password("secret"))),
+        with(router_v2(200), Authentication::Ah(password("wrong"))),
+        |fault| fault == AuthenticationFault::Digest,
+    );
+}
+
+#[test]
+fn p_50_a_router_with_ah_ignores_those_without() {
+    let (_lan, hosts) = lan_of::<2>();
+    let (plain, plain_id) = Running::with_router(hosts[1].namespace(), router_v2(200));
+    let config = with(router_v2(100), Authentication::Ah(password("secret")));
+    let (ah, ah_id) = Running::with_router(hosts[0].namespace(), config);
+    plain.wait_for_state(plain_id, State::Active);
+    ah.wait_for_state(ah_id, State::Active);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(plain.state(plain_id), State::Active);
+    assert_eq!(ah.state(ah_id), State::Active);
+}
+
+fn hmac(secret: &[u8; 32], required: bool) -> Authentication {
+    Authentication::Hmac(HmacKeys {
+        keys: vec![Key::new(7, secret).unwrap()],
+        active: 7,
+        anti_replay: AntiReplay::time(5).unwrap(),
+        required,
+    })
+}
+
+#[test]
+fn routers_with_the_same_hmac_key_hear_each_other_over_either_family() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (_lan, hosts) = lan_of::<2>();
+        they_hear_each_other(
+            &hosts,
+            with(router(family, 100), hmac(&[1; 32], true)),
+            with(router(family, 200), hmac(&[1; 32], true)),
+        );
+    }
+}
+
+#[test]
+fn another_hmac_key_is_ignored() {
+    they_do_not_hear_each_other(
+        with(router(Family::Ipv4, 100), hmac(&[1; 32], true)),
+        with(router(Family::Ipv4, 200), hmac(&[2; 32], true)),
+        |fault| fault == AuthenticationFault::Digest,
+    );
+}
+
+#[test]
+fn messages_without_an_hmac_trailer_are_heard_where_it_is_not_required() {
+    they_do_not_hear_each_other(
+        with(router(Family::Ipv4, 100), hmac(&[1; 32], true)),
+        router(Family::Ipv4, 200),
+        |fault| matches!(fault, AuthenticationFault::Method { .. }),
+    );
+    let (_lan, hosts) = lan_of::<2>();
+    they_hear_each_other(
+        &hosts,
+        with(router(Family::Ipv4, 100), hmac(&[1; 32], false)),
+        router(Family::Ipv4, 200),
+    );
+}

@@ -1,0 +1,267 @@
+//! What is changed while the routers run, without another election.
+
+use std::time::Instant;
+
+use vrrp_fsm::State;
+use vrrp_lab::wait_for;
+use vrrp_net::{Driver, DriverEvent, Error, Fault, RouterConfig, RouterId};
+use vrrp_proto::{Family, Interval, Peer, Priority};
+
+use crate::rig::{
+    LIMIT, Running, VIP4, fsm, has, ip, lan_of, router, unicast, vrid, wait_for_address,
+    wait_for_advertisement,
+};
+
+const SECOND: &str = "192.0.2.253/32";
+
+fn pair(
+    hosts: &[vrrp_lab::Host; 2],
+    low: RouterConfig,
+    high: RouterConfig,
+) -> ((Running, RouterId), (Running, RouterId)) {
+    let low = Running::with_router(hosts[0].namespace(), low);
+    let high = Running::with_router(hosts[1].namespace(), high);
+    high.0.wait_for_state(high.1, State::Active);
+    low.0.wait_for_state(low.1, State::Backup);
+    (low, high)
+}
+
+/// Nobody has changed sides.
+fn nothing_moved(low: &Running, high: &Running) {
+    assert_eq!(low.count_transitions(State::Active), 0);
+    assert_eq!(high.count_transitions(State::Active), 1);
+    assert_eq!(high.count_transitions(State::Backup), 1, "at the start");
+}
+
+#[test]
+fn amb_21_addresses_change_without_an_election() {
+    let (lan, hosts) = lan_of::<2>();
+    let ((low, low_id), (high, high_id)) =
+        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+    let capture = lan.capture().unwrap();
+    let added = Instant::now();
+    for (running, id) in [(&low, low_id), (&high, high_id)] {
+        running.with(move |driver| driver.add_address(id, SECOND.parse().unwrap()).unwrap());
+    }
+    wait_for_address(&hosts[1], SECOND, true);
+    wait_for_advertisement(&capture, "both addresses", added, |seen| {
+        seen.priority() == 200 && seen.message[3] == 2
+    });
+    assert!(!has(&hosts[0], SECOND), "not on the Backup");
+
+    let removed = Instant::now();
+    high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.254")).unwrap());
+    wait_for_address(&hosts[1], VIP4, false);
+    wait_for_advertisement(&capture, "the other address", removed, |seen| {
+        seen.priority() == 200 && seen.message[3] == 1 && seen.message.ends_with(&[192, 0, 2, 253])
+    });
+    assert!(has(&hosts[1], SECOND));
+    let last = high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.253")));
+    assert!(matches!(last, Err(Error::Advertisement(_))), "{last:?}");
+    nothing_moved(&low, &high);
+    assert!(has(&hosts[1], SECOND));
+}
+
+#[test]
+fn amb_21_the_interval_changes_without_an_election() {
+    let (lan, hosts) = lan_of::<2>();
+    let ((low, low_id), (high, high_id)) =
+        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+    let capture = lan.capture().unwrap();
+    let mut config = fsm(Family::Ipv4, 200);
+    config.interval = Interval::centis(20).unwrap();
+    let changed = Instant::now();
+    high.with(move |driver| driver.reconfigure(high_id, config).unwrap());
+    wait_for_advertisement(&capture, "the new interval", changed, |seen| {
+        seen.message[4..6] == [0, 20]
+    });
+    wait_for("the Backup learning it", LIMIT, || {
+        low.with(move |driver| driver.get(low_id).unwrap().machine().active_interval())
+            .eq(&Interval::centis(20).unwrap())
+            .then_some(())
+    })
+    .unwrap();
+    let interval = low.wait_for_event("the note of it", |event| match event {
+        DriverEvent::IntervalDiffers { interval, .. } => Some(*interval),
+        _ => None,
+    });
+    assert_eq!(interval.as_centis(), 20);
+    nothing_moved(&low, &high);
+}
+
+#[test]
+fn the_effective_priority_decides_who_is_active() {
+    let (_lan, hosts) = lan_of::<2>();
+    let ((low, low_id), (high, high_id)) =
+        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+    high.with(move |driver| driver.set_priority(high_id, Priority::new(50)).unwrap());
+    low.wait_for_state(low_id, State::Active);
+    high.wait_for_state(high_id, State::Backup);
+    wait_for_address(&hosts[0], VIP4, true);
+    high.with(move |driver| driver.set_priority(high_id, Priority::new(200)).unwrap());
+    high.wait_for_state(high_id, State::Active);
+    low.wait_for_state(low_id, State::Backup);
+}
+
+#[test]
+fn peers_change_without_an_election() {
+    let (_lan, hosts) = lan_of::<3>();
+    let [r1, r2, r3] = &hosts;
+    let (one, one_id) = Running::with_router(
+        r1.namespace(),
+        unicast(router(Family::Ipv4, 200), &["192.0.2.2"]),
+    );
+    let (two, two_id) = Running::with_router(
+        r2.namespace(),
+        unicast(router(Family::Ipv4, 100), &["192.0.2.1"]),
+    );
+    one.wait_for_state(one_id, State::Active);
+    two.wait_for_state(two_id, State::Backup);
+    one.with(move |driver| {
+        let peers = ["192.0.2.2", "192.0.2.3"].map(|address| Peer {
+            address: ip(address),
+            min_ttl: 255,
+        });
+        driver.set_peers(one_id, peers.to_vec()).unwrap();
+    });
+    let (three, three_id) = Running::with_router(
+        r3.namespace(),
+        unicast(router(Family::Ipv4, 50), &["192.0.2.1"]),
+    );
+    wait_for("the third router hearing the Active", LIMIT, || {
+        three.with(move |driver| {
+            let view = driver.get(three_id).unwrap();
+            (view.machine().counters().advertisements_received > 0).then_some(())
+        })
+    })
+    .unwrap();
+    assert_eq!(three.state(three_id), State::Backup);
+    assert_eq!(one.count_transitions(State::Active), 1);
+    assert_eq!(two.count_transitions(State::Active), 0);
+    let refused = one.with(move |driver| driver.set_peers(one_id, Vec::new()));
+    assert!(
+        matches!(refused, Err(Error::Invalid { field: "peers", .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_host_s_fault_ends_a_router_s_part_until_all_causes_are_gone() {
+    let (_lan, hosts) = lan_of::<2>();
+    let ((low, low_id), (high, high_id)) =
+        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+    let set = |cause: &'static str, missing| {
+        high.with(move |driver| driver.set_fault(high_id, cause, missing).unwrap());
+    };
+    set("no upstream", true);
+    // Said twice, and another one: causes are a set.
+    set("no upstream", true);
+    set("disk full", true);
+    high.wait_for_state(high_id, State::Initialize);
+    low.wait_for_state(low_id, State::Active);
+    wait_for_address(&hosts[1], VIP4, false);
+    let faults = high.with(move |driver| {
+        let view = driver.get(high_id).unwrap();
+        view.faults().cloned().collect::<Vec<_>>()
+    });
+    assert_eq!(
+        faults,
+        ["disk full", "no upstream"].map(|cause| Fault::Host(cause.into()))
+    );
+
+    set("no upstream", false);
+    assert_eq!(high.state(high_id), State::Initialize);
+    set("disk full", false);
+    high.wait_for_state(high_id, State::Active);
+    low.wait_for_state(low_id, State::Backup);
+}
+
+#[test]
+fn a_router_that_is_removed_resigns_and_can_be_added_again() {
+    let (lan, hosts) = lan_of::<2>();
+    let ((low, low_id), (high, high_id)) =
+        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+    let capture = lan.capture().unwrap();
+    let removed = Instant::now();
+    high.with(move |driver| driver.remove(high_id).unwrap());
+    assert!(!has(&hosts[1], VIP4), "gone when it returns");
+    wait_for_advertisement(&capture, "the resignation", removed, |seen| {
+        seen.priority() == 0
+    });
+    low.wait_for_state(low_id, State::Active);
+    let again = high.with(move |driver| {
+        assert!(driver.get(high_id).is_none());
+        assert!(matches!(
+            driver.remove(high_id),
+            Err(Error::NoRouter { .. })
+        ));
+        driver.add(router(Family::Ipv4, 200)).unwrap()
+    });
+    assert_ne!(again, high_id);
+    high.wait_for_state(again, State::Active);
+    let log = high.stop();
+    let sequences: Vec<u64> = log
+        .iter()
+        .map(|notification| notification.sequence)
+        .collect();
+    let expected: Vec<u64> = (1..).take(sequences.len()).collect();
+    assert_eq!(sequences, expected, "in order, and none is lost");
+}
+
+#[test]
+fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        let mut refuse = |config: RouterConfig, text: &str| {
+            assert_eq!(driver.add(config).unwrap_err().to_string(), text);
+        };
+        let with = |change: &dyn Fn(&mut RouterConfig)| {
+            let mut config = router(Family::Ipv4, 100);
+            change(&mut config);
+            config
+        };
+        refuse(
+            with(&|config| config.interface.clear()),
+            "interface: has no name",
+        );
+        refuse(
+            with(&|config| config.fsm.priority = Priority::RESIGN),
+            "priority 0 is not in 1..=255",
+        );
+        refuse(
+            with(&|config| config.addresses.push("2001:db8::1".parse().unwrap())),
+            "addresses: 2001:db8::1 is not of the router's family, IPv4",
+        );
+        refuse(
+            with(&|config| config.source = Some(ip("2001:db8::1"))),
+            "source: 2001:db8::1 is not of the router's family, IPv4",
+        );
+        refuse(
+            unicast(router(Family::Ipv4, 100), &["224.0.0.18"]),
+            "peers: 224.0.0.18 is a group",
+        );
+        refuse(
+            unicast(router(Family::Ipv4, 100), &[]),
+            "peers: there are none: a router without others advertises by multicast",
+        );
+        let mut no_link_local = router(Family::Ipv6, 100);
+        no_link_local.addresses.reverse();
+        assert!(matches!(
+            driver.add(no_link_local),
+            Err(Error::Advertisement(_))
+        ));
+
+        driver.add(router(Family::Ipv4, 100)).unwrap();
+        let twice = driver.add(router(Family::Ipv4, 200)).unwrap_err();
+        assert_eq!(
+            twice.to_string(),
+            "virtual router 51 over IPv4 is on interface eth0 already"
+        );
+        let mut other = router(Family::Ipv4, 200);
+        other.fsm.vrid = vrid(52);
+        driver.add(other).unwrap();
+        driver.add(router(Family::Ipv6, 200)).unwrap();
+        assert_eq!(driver.routers().count(), 3);
+    });
+}

@@ -1,0 +1,180 @@
+//! Interfaces go down, lose their addresses, vanish and come back.
+
+use std::{collections::BTreeSet, net::IpAddr, thread};
+
+use vrrp_fsm::State;
+use vrrp_lab::wait_for;
+use vrrp_net::{DriverEvent, Fault, RouterId};
+use vrrp_proto::Family;
+
+use crate::rig::{LIMIT, Running, VIP4, VIP6, ip, iproute2, lan_of, router, wait_for_address};
+
+fn faults(running: &Running, id: RouterId) -> Vec<Fault> {
+    running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
+}
+
+fn wait_for_faults(running: &Running, id: RouterId, expected: &[Fault]) {
+    wait_for("faults", LIMIT, || {
+        (faults(running, id) == expected).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", faults(running, id)));
+}
+
+#[test]
+fn a_router_whose_interface_goes_down_is_in_fault_until_it_is_up() {
+    let (_lan, [r1]) = lan_of::<1>();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
+        running.wait_for_state(id, State::Active);
+        let address = if family == Family::Ipv4 { VIP4 } else { VIP6 };
+        wait_for_address(&r1, address, true);
+        r1.shut().unwrap();
+        running.wait_for_state(id, State::Initialize);
+        assert!(faults(&running, id).contains(&Fault::InterfaceDown));
+        wait_for_address(&r1, address, false);
+        r1.mend().unwrap();
+        running.wait_for_state(id, State::Active);
+        wait_for_address(&r1, address, true);
+        running.wait_for_event("the recovery", |event| {
+            matches!(event, DriverEvent::Recovered(Fault::InterfaceDown)).then_some(())
+        });
+        running.stop();
+    }
+}
+
+#[test]
+fn a_router_that_loses_the_carrier_hands_over() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 200));
+    one.wait_for_state(one_id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    two.wait_for_state(two_id, State::Backup);
+    r1.unplug().unwrap();
+    two.wait_for_state(two_id, State::Active);
+    one.wait_for_state(one_id, State::Initialize);
+    r1.mend().unwrap();
+    one.wait_for_state(one_id, State::Active);
+    two.wait_for_state(two_id, State::Backup);
+}
+
+#[test]
+fn a_router_without_a_primary_address_is_in_fault_until_there_is_one() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    // The virtual address stays the only one, and is none to advertise from.
+    r1.remove_address("192.0.2.1/24").unwrap();
+    running.wait_for_state(id, State::Initialize);
+    wait_for_faults(&running, id, &[Fault::NoPrimaryAddress]);
+    r1.add_address("192.0.2.9/24").unwrap();
+    running.wait_for_state(id, State::Active);
+    let primary = running.with(move |driver| driver.get(id).unwrap().machine().primary_address());
+    assert_eq!(primary, ip("192.0.2.9"));
+}
+
+#[test]
+fn amb_15_another_primary_address_is_advertised_from_without_an_election() {
+    let (lan, _) = lan_of::<0>();
+    let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.2/24"]).unwrap();
+    // The second address is to survive the first.
+    host.namespace()
+        .set_sysctl("ipv4.conf.eth0.promote_secondaries", "1")
+        .unwrap();
+    let capture = lan.capture().unwrap();
+    let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    let removed = std::time::Instant::now();
+    host.remove_address("192.0.2.1/24").unwrap();
+    let address: IpAddr = running.wait_for_event("the other address", |event| match event {
+        DriverEvent::PrimaryAddress(address) => Some(*address),
+        _ => None,
+    });
+    assert_eq!(address, ip("192.0.2.2"));
+    crate::rig::wait_for_advertisement(&capture, "an advertisement from it", removed, |seen| {
+        seen.source == ip("192.0.2.2")
+    });
+    assert_eq!(running.count_transitions(State::Active), 1);
+    assert_eq!(running.count_transitions(State::Initialize), 0);
+}
+
+#[test]
+fn a_router_waits_for_its_interface_and_follows_it() {
+    let (lan, [r1, r2]) = lan_of::<2>();
+    iproute2(&r1, &["link", "delete", "eth0"]);
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    wait_for_faults(&running, id, &[Fault::NoInterface]);
+    assert_eq!(running.state(id), State::Initialize);
+
+    let mut indexes = BTreeSet::new();
+    for _ in 0..2 {
+        let r1 = lan.attach(&r1, "eth0", &["192.0.2.1/24"]).unwrap();
+        running.wait_for_state(id, State::Active);
+        wait_for_address(&r1, VIP4, true);
+        indexes.insert(r1.index());
+
+        // It hears the group on the new interface as well: another router makes it a Backup.
+        let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        other.wait_for_state(other_id, State::Active);
+        running.wait_for_state(id, State::Backup);
+        other.stop();
+        running.wait_for_state(id, State::Active);
+
+        iproute2(&r1, &["link", "delete", "eth0"]);
+        running.wait_for_state(id, State::Initialize);
+        wait_for_faults(&running, id, &[Fault::NoInterface]);
+    }
+    assert_eq!(indexes.len(), 2, "another interface each time");
+}
+
+#[test]
+fn a_router_follows_the_name_of_its_interface() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    iproute2(&r1, &["link", "set", "eth0", "name", "wan"]);
+    wait_for_faults(&running, id, &[Fault::NoInterface]);
+    wait_for("the address leaving with its router", LIMIT, || {
+        let shown = iproute2(&r1, &["-o", "address", "show", "dev", "wan"]);
+        (!shown.contains("192.0.2.254/32")).then_some(())
+    })
+    .unwrap();
+    iproute2(&r1, &["link", "set", "wan", "name", "eth0"]);
+    running.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+}
+
+#[test]
+fn after_lost_news_everything_is_read_anew() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+    running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
+    let (asleep, is_asleep) = std::sync::mpsc::channel();
+    let (wake, may_wake) = std::sync::mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            running.with(move |_| {
+                asleep.send(()).unwrap();
+                may_wake.recv_timeout(LIMIT).unwrap();
+            });
+        });
+        is_asleep.recv_timeout(LIMIT).unwrap();
+        // More than the buffer holds, and after that what matters: the virtual address, and the primary one.
+        for number in 1..=100 {
+            r1.add_address(&format!("198.51.100.{number}/32")).unwrap();
+        }
+        r1.remove_address(VIP4).unwrap();
+        wake.send(()).unwrap();
+    });
+    running.wait_for_event("the overrun", |event| {
+        matches!(event, DriverEvent::Overrun).then_some(())
+    });
+    running.wait_for_event("the loss", |event| {
+        matches!(event, DriverEvent::AddressLost(_)).then_some(())
+    });
+    wait_for_address(&r1, VIP4, true);
+    let known = running.with(|driver| driver.interfaces().clone());
+    assert!(known.named("eth0").unwrap().has(ip("198.51.100.100")));
+    assert_eq!(running.state(id), State::Active);
+}

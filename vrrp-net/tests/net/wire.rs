@@ -1,0 +1,340 @@
+//! What crosses the network.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use vrrp_fsm::State;
+use vrrp_lab::{Capture, Frame, Host};
+use vrrp_net::DriverEvent;
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, ChecksumForm, Discard, Endpoints, Family, Interval,
+    Priority,
+    frame::{MacAddress, arp, ipv6, neighbor},
+    group,
+};
+
+use crate::rig::{
+    LIMIT, Running, Seen, VIP4, advertisements, has, ip, lan_of, router, unicast, vrid,
+    wait_for_address, wait_for_advertisement,
+};
+
+/// The first advertisement of a router that stands alone on r1.
+fn first_advertisement(family: Family) -> (Host, Seen) {
+    let (lan, [host]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let started = Instant::now();
+    let (running, id) = Running::with_router(host.namespace(), router(family, 100));
+    running.wait_for_state(id, State::Active);
+    let (_, seen) = wait_for_advertisement(&capture, "an advertisement", started, |_| true);
+    assert_eq!((seen.vrid(), seen.priority()), (51, 100));
+    (host, seen)
+}
+
+#[test]
+fn p_04_ipv4_advertisements_leave_with_ttl_255_and_tos_c0() {
+    let (_, seen) = first_advertisement(Family::Ipv4);
+    assert_eq!((seen.ttl, seen.traffic_class), (255, 0xc0));
+    assert_eq!(seen.destination, group(Family::Ipv4));
+}
+
+#[test]
+fn p_05_ipv6_advertisements_leave_with_hop_limit_255_and_traffic_class_c0() {
+    let (_, seen) = first_advertisement(Family::Ipv6);
+    assert_eq!((seen.ttl, seen.traffic_class), (255, 0xc0));
+    assert_eq!(seen.destination, group(Family::Ipv6));
+}
+
+#[test]
+fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
+    let (lan, [_]) = lan_of::<1>();
+    // The virtual address stands first, left over from another run.
+    let host = lan
+        .host("r2", &["192.0.2.254/32", "192.0.2.7/24", "192.0.2.8/24"])
+        .unwrap();
+    let capture = lan.capture().unwrap();
+    let started = Instant::now();
+    let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    let (_, seen) = wait_for_advertisement(&capture, "an advertisement", started, |_| true);
+    assert_eq!(seen.source, ip("192.0.2.7"));
+    // Nor later, when it is there again.
+    wait_for_address(&host, VIP4, true);
+    wait_for_advertisement(&capture, "another advertisement", Instant::now(), |_| true);
+    for (_, seen) in advertisements(&capture) {
+        assert_eq!(seen.source, ip("192.0.2.7"));
+    }
+}
+
+#[test]
+fn p_08_a_configured_source_is_used() {
+    let (lan, [_]) = lan_of::<1>();
+    let host = lan.host("r2", &["192.0.2.7/24", "192.0.2.8/24"]).unwrap();
+    let capture = lan.capture().unwrap();
+    let mut config = router(Family::Ipv4, 100);
+    config.source = Some(ip("192.0.2.8"));
+    let (_running, _) = Running::with_router(host.namespace(), config);
+    let (_, seen) = wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
+    assert_eq!(seen.source, ip("192.0.2.8"));
+}
+
+#[test]
+fn p_09_the_source_is_the_link_local_address_of_the_interface() {
+    let (host, seen) = first_advertisement(Family::Ipv6);
+    assert_eq!(seen.source, host.link_local());
+}
+
+/// What an ARP or Neighbor Discovery frame announces, and from which station it comes.
+fn announcement(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
+    let (header, payload) = frame.bytes.split_at_checked(14)?;
+    let station = MacAddress(header[6..12].try_into().ok()?);
+    match header[12..14] {
+        [0x08, 0x06] => {
+            let packet = arp::Packet::parse(payload).ok()?;
+            assert!(!packet.is_gratuitous() || packet.sender_mac == station);
+            packet
+                .is_gratuitous()
+                .then_some((packet.sender_address.into(), station))
+        }
+        [0x86, 0xdd] => {
+            let packet = ipv6::Packet::parse(payload).ok()?;
+            let advertisement = neighbor::Advertisement::parse(&packet).ok()??;
+            assert_eq!(advertisement.target_mac, Some(station));
+            assert!(advertisement.router && advertisement.overrides && !advertisement.solicited);
+            Some((advertisement.target.into(), station))
+        }
+        _ => None,
+    }
+}
+
+fn wait_for_announcements(
+    capture: &Capture,
+    since: Instant,
+    address: &str,
+    host: &Host,
+    count: usize,
+) -> Vec<Instant> {
+    let wanted = (ip(address), MacAddress(host.mac()));
+    let mut found = Vec::new();
+    capture
+        .wait_for("announcements", LIMIT, |frame| {
+            if frame.at >= since && announcement(frame) == Some(wanted) {
+                found.push(frame.at);
+            }
+            found.len() == count
+        })
+        .unwrap();
+    found
+}
+
+/// Kills an Active and watches the other announce each address, after its first advertisement.
+fn a_takeover_announces(family: Family, addresses: &[&str]) {
+    let (lan, hosts) = lan_of::<2>();
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), router(family, 200));
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), router(family, 100));
+    high.wait_for_state(high_id, State::Active);
+    low.wait_for_state(low_id, State::Backup);
+    let capture = lan.capture().unwrap();
+    let killed = high.kill();
+    let (advertised, _) = wait_for_advertisement(&capture, "the takeover", killed, |seen| {
+        seen.priority() == 100
+    });
+    for address in addresses {
+        let times = wait_for_announcements(&capture, killed, address, &hosts[0], 5);
+        assert!(
+            times.iter().all(|at| *at >= advertised),
+            "the advertisement comes first"
+        );
+    }
+    low.wait_for_state(low_id, State::Active);
+}
+
+#[test]
+fn a_takeover_over_ipv4_announces_by_gratuitous_arp() {
+    a_takeover_announces(Family::Ipv4, &["192.0.2.254"]);
+}
+
+#[test]
+fn a_takeover_over_ipv6_announces_by_unsolicited_neighbor_advertisements() {
+    a_takeover_announces(Family::Ipv6, &["fe80::254", "2001:db8::254"]);
+}
+
+#[test]
+fn what_a_host_sends_does_not_come_back_to_it() {
+    let (lan, [host]) = lan_of::<1>();
+    // A second interface on another network, where the host is a member of the groups as well.
+    let other_lan = vrrp_lab::Lan::new().unwrap();
+    other_lan
+        .attach(&host, "eth1", &["198.51.100.1/24"])
+        .unwrap();
+    let capture = lan.capture().unwrap();
+    let other_capture = other_lan.capture().unwrap();
+    let running = Running::start(host.namespace());
+    let ids = running.with(|driver| {
+        ["eth0", "eth1"].map(|interface| {
+            [Family::Ipv4, Family::Ipv6].map(|family| {
+                let mut config = router(family, 100);
+                config.interface = interface.into();
+                driver.add(config).unwrap()
+            })
+        })
+    });
+    let ids = ids.concat();
+    for id in &ids {
+        running.wait_for_state(*id, State::Active);
+    }
+    let started = Instant::now();
+    for capture in [&capture, &other_capture] {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let is_meant = |seen: &Seen| seen.destination == group(family);
+            let (first, _) = wait_for_advertisement(capture, "an advertisement", started, is_meant);
+            wait_for_advertisement(capture, "the next one", first, is_meant);
+        }
+    }
+    for id in ids {
+        let counters = running.with(move |driver| *driver.get(id).unwrap().machine().counters());
+        assert_eq!(counters.own_packets + counters.advertisements_received, 0);
+        assert_eq!(counters.other_discards, 0);
+    }
+    assert_eq!(running.with(|driver| *driver.counters()).vrid_errors, 0);
+}
+
+/// Sends an advertisement of priority 250 for VRID 51 with this TTL.
+fn forge(host: &Host, source: IpAddr, destination: IpAddr, ttl: u32) {
+    let addresses = [Ipv4Addr::new(192, 0, 2, 254)];
+    let addresses6: [Ipv6Addr; 1] = ["fe80::254".parse().unwrap()];
+    let advertisement = Advertisement {
+        vrid: vrid(51),
+        priority: Priority::new(250),
+        interval: Interval::centis(10).unwrap(),
+        authentication: Authentication::None,
+        addresses: if source.is_ipv4() {
+            Addresses::from(&addresses[..])
+        } else {
+            Addresses::from(&addresses6[..])
+        },
+    };
+    let endpoints = Endpoints::new(source, destination).unwrap();
+    let mut buffer = [0; 64];
+    let length = advertisement
+        .encode(&mut buffer, &endpoints, ChecksumForm::MessageOnly)
+        .unwrap();
+    let index = host.index();
+    host.namespace().run(|| {
+        let domain = if source.is_ipv4() {
+            Domain::IPV4
+        } else {
+            Domain::IPV6
+        };
+        let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(112))).unwrap();
+        if source.is_ipv4() {
+            socket.set_ttl_v4(ttl).unwrap();
+            socket.set_multicast_ttl_v4(ttl).unwrap();
+        } else {
+            socket.set_unicast_hops_v6(ttl).unwrap();
+            socket.set_multicast_hops_v6(ttl).unwrap();
+            socket.set_multicast_if_v6(index).unwrap();
+        }
+        socket
+            .bind(&SockAddr::from(match source {
+                IpAddr::V6(source) => std::net::SocketAddrV6::new(source, 0, 0, index).into(),
+                IpAddr::V4(_) => std::net::SocketAddr::new(source, 0),
+            }))
+            .unwrap();
+        let target = SockAddr::from(std::net::SocketAddr::new(destination, 0));
+        socket.send_to(&buffer[..length], &target).unwrap();
+    });
+}
+
+fn wait_for_discard(running: &Running) -> (Discard, IpAddr) {
+    running.wait_for_event("a discarded packet", |event| match event {
+        DriverEvent::Discarded {
+            discard, source, ..
+        } => Some((*discard, *source)),
+        _ => None,
+    })
+}
+
+#[test]
+fn p_06_an_ipv4_packet_that_was_forwarded_is_discarded() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 254);
+    let expected = Discard::IpTtl {
+        found: 254,
+        required: 255,
+    };
+    assert_eq!(wait_for_discard(&running), (expected, ip("192.0.2.2")));
+    assert_eq!(running.state(id), State::Active);
+    assert_eq!(running.with(|driver| *driver.counters()).ip_ttl_errors, 1);
+    // The same with TTL 255 is heard: the packet itself was good.
+    forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
+    running.wait_for_state(id, State::Backup);
+}
+
+#[test]
+fn p_07_an_ipv6_packet_that_was_forwarded_is_discarded() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    running.wait_for_state(id, State::Active);
+    let source = IpAddr::from(r2.link_local());
+    forge(&r2, source, group(Family::Ipv6), 64);
+    let expected = Discard::IpTtl {
+        found: 64,
+        required: 255,
+    };
+    assert_eq!(wait_for_discard(&running), (expected, source));
+    assert_eq!(running.state(id), State::Active);
+    forge(&r2, source, group(Family::Ipv6), 255);
+    running.wait_for_state(id, State::Backup);
+}
+
+#[test]
+fn unicast_is_heard_from_peers_only_and_with_their_ttl() {
+    let (_lan, [r1, r2, r3]) = lan_of::<3>();
+    let config = unicast(router(Family::Ipv4, 100), &["192.0.2.2"]);
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+
+    let stranger = ip("192.0.2.3");
+    forge(&r3, stranger, ip("192.0.2.1"), 255);
+    let expected = Discard::Peer { found: stranger };
+    assert_eq!(wait_for_discard(&running), (expected, stranger));
+
+    forge(&r2, ip("192.0.2.2"), ip("192.0.2.1"), 64);
+    forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
+    vrrp_lab::wait_for("the TTL error", LIMIT, || {
+        (running.with(|driver| *driver.counters()).ip_ttl_errors == 1).then_some(())
+    })
+    .unwrap();
+    assert_eq!(running.state(id), State::Active);
+
+    // From the peer with TTL 255 it is heard.
+    forge(&r2, ip("192.0.2.2"), ip("192.0.2.1"), 255);
+    running.wait_for_state(id, State::Backup);
+    wait_for_address(&r1, VIP4, false);
+    assert!(!has(&r1, VIP4));
+}
+
+#[test]
+fn amb_30_advertisements_of_other_virtual_routers_are_counted_and_no_more() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.vrid = vrid(7);
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
+    vrrp_lab::wait_for("the VRID error", LIMIT, || {
+        (running.with(|driver| *driver.counters()).vrid_errors == 1).then_some(())
+    })
+    .unwrap();
+    assert_eq!(running.state(id), State::Active);
+    let told = running
+        .log()
+        .iter()
+        .any(|notification| matches!(notification.event, DriverEvent::Discarded { .. }));
+    assert!(!told);
+}
