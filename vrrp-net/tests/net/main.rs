@@ -16,4 +16,5 @@ mod election;
 mod faults;
 mod parts;
 mod privileges;
+mod resolution;
 mod wire;
