@@ -191,7 +191,7 @@ fn the_readme_shows_the_coverage_that_there_is() {
 fn table() -> String {
     let (rows, tests) = (rows(), tests());
     let mut table = String::from(
-        "| group | subject | requirements | testable here | with a test | tests |\n|---|---|---|---|---|---|\n",
+        "| group | subject | requirements | must be tested | are tested | tests |\n|---|---|---|---|---|---|\n",
     );
     let subjects = [
         ("P", "packet format and validation"),
