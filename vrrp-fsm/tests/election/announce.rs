@@ -27,6 +27,7 @@ fn announcements(host: &mut Host, time: Duration) -> Vec<(u64, u8)> {
             if let Action::Announce { repeat } = action {
                 let since = (due - start).as_millis();
                 all.push((u64::try_from(since).unwrap(), repeat));
+                assert!(all.len() < 10_000, "no end of announcements");
             }
         }
     }
@@ -118,6 +119,17 @@ fn a_rival_right_after_the_takeover_is_not_left_to_the_second_burst() {
     host.pass(ms(1000));
     assert_eq!(host.hear(Advert::priority(99))[1], announce(5));
     assert_eq!(announcements(&mut host, ms(50_000)), [(4000, 5)]);
+}
+
+#[test]
+fn a_rival_does_not_make_a_pending_burst_smaller() {
+    let mut own = quiet(100);
+    own.announce.repeat = 9;
+    own.announce.rival_repeat = 2;
+    let mut host = Host::active(own);
+    host.pass(ms(1000));
+    assert_eq!(host.hear(Advert::priority(99))[1], announce(2));
+    assert_eq!(announcements(&mut host, ms(20_000)), [(4000, 9)]);
 }
 
 #[test]
