@@ -37,6 +37,8 @@ impl Daemons {
         let watchdog = Command::new("/bin/sh")
             .args(["-c", "read -r _; kill -KILL 0"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(Error::os("start /bin/sh"))?;

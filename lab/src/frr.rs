@@ -62,7 +62,7 @@ impl Frr {
         for path in [folder.path(), &zebra, &vrrpd] {
             let ids = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
             chown(path, ids.0, ids.1).map_err(Error::os(format!(
-                "give {} to the user {USER}",
+                "give {} to the user {USER}, which only root outside user namespaces can",
                 path.display()
             )))?;
         }
@@ -104,7 +104,8 @@ impl Frr {
         self.daemons.log()
     }
 
-    /// Waits until the log contains `text`, for instance `[IPv4] Backup -> Master`.
+    /// Waits until the log contains `text`, for instance `[IPv4] Backup -> Master`. A new Active enables its macvlan then
+    /// and fails to send until the kernel has brought it up, which may take a second.
     ///
     /// # Errors
     ///

@@ -278,14 +278,21 @@ impl Host {
         )?
     }
 
-    /// `Some` once the link is up with its link-local address.
+    /// `Some` once the link is up, with its link-local address, and with no address that is not usable yet.
     fn is_ready(&self) -> Result<Option<()>, Error> {
-        let ready = netlink::link(&self.namespace, &self.interface)?.up
-            && netlink::link(&self.switch, &self.name)?.up
-            && self
-                .addresses()?
-                .iter()
-                .any(|address| address.addr() == self.link_local());
+        for (namespace, interface) in [
+            (&self.switch, &self.name),
+            (&self.namespace, &self.interface),
+        ] {
+            if !netlink::link(namespace, interface)?.up {
+                return Ok(None);
+            }
+        }
+        let addresses = netlink::addresses(&self.namespace, &self.interface)?;
+        let ready = addresses
+            .iter()
+            .any(|address| address.prefix.addr() == self.link_local())
+            && !addresses.iter().any(|address| address.tentative);
         Ok(ready.then_some(()))
     }
 }

@@ -132,7 +132,11 @@ impl Namespace {
     ///
     /// [`Error::NoInterface`], or [`Error::Netlink`] if the kernel refuses.
     pub fn addresses(&self, interface: &str) -> Result<Vec<IpNet>, Error> {
-        netlink::addresses(self, interface)
+        let addresses = netlink::addresses(self, interface)?;
+        Ok(addresses
+            .into_iter()
+            .map(|address| address.prefix)
+            .collect())
     }
 }
 

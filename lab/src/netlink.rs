@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rtnetlink::{
     Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::{
-        address::{AddressAttribute, AddressMessage},
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
         link::{
             BridgeStpState, InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkMessage,
             MacVlanMode, State,
@@ -175,11 +175,14 @@ pub(crate) fn add_address(
         namespace,
         &format!("add {address} to {interface}"),
         async |handle| {
-            handle
+            let mut request = handle
                 .address()
-                .add(index, address.addr(), address.prefix_len())
-                .execute()
-                .await
+                .add(index, address.addr(), address.prefix_len());
+            if address.addr().is_ipv6() {
+                // Even where duplicate address detection is off, an address without this flag is tentative for a moment.
+                request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            }
+            request.execute().await
         },
     )
 }
@@ -203,36 +206,43 @@ pub(crate) fn remove_address(
     )
 }
 
-pub(crate) fn addresses(namespace: &Namespace, interface: &str) -> Result<Vec<IpNet>, Error> {
-    let index = link(namespace, interface)?.index;
-    let messages: Vec<AddressMessage> = request(
-        namespace,
-        &format!("list the addresses of {interface}"),
-        async |handle| {
-            handle
-                .address()
-                .get()
-                .set_link_index_filter(index)
-                .execute()
-                .try_collect()
-                .await
-        },
-    )?;
-    Ok(messages.iter().filter_map(prefix).collect())
+/// An address of an interface.
+pub(crate) struct Address {
+    pub(crate) prefix: IpNet,
+    /// Not usable yet (RFC 4862 section 2).
+    pub(crate) tentative: bool,
 }
 
-fn prefix(message: &AddressMessage) -> Option<IpNet> {
-    let address = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
+pub(crate) fn addresses(namespace: &Namespace, interface: &str) -> Result<Vec<Address>, Error> {
+    let index = link(namespace, interface)?.index;
+    let action = format!("list the addresses of {interface}");
+    let messages: Vec<AddressMessage> = request(namespace, &action, async |handle| {
+        handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute()
+            .try_collect()
+            .await
+    })?;
+    Ok(messages.iter().filter_map(address).collect())
+}
+
+fn address(message: &AddressMessage) -> Option<Address> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
         message.attributes.iter().find_map(wanted)
     };
     // Where both are there, Address is the other end of a point-to-point link. IPv6 has Address alone.
-    let local = address(|attribute| match attribute {
+    let local = find(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
     });
-    let other = address(|attribute| match attribute {
+    let other = find(|attribute| match attribute {
         AddressAttribute::Address(address) => Some(*address),
         _ => None,
     });
-    IpNet::new(local.or(other)?, message.header.prefix_len).ok()
+    Some(Address {
+        prefix: IpNet::new(local.or(other)?, message.header.prefix_len).ok()?,
+        tentative: message.header.flags.contains(AddressHeaderFlags::Tentative),
+    })
 }

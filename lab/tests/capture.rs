@@ -254,3 +254,28 @@ fn tshark_says_why_it_cannot_read_a_file() {
     assert!(matches!(error, Error::Program { .. }));
     assert!(error.to_string().contains("/nonexistent.pcap"), "{error}");
 }
+
+#[test]
+fn tshark_passes_expert_warnings_on() {
+    // Two stations announce one address: RFC 826 request from and for 192.0.2.254.
+    let announcement = |station: u8| {
+        let mut bytes = vec![0xff; 6];
+        bytes.extend([2, 0, 0, 0, 0, station, 0x08, 0x06]);
+        bytes.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+        bytes.extend([2, 0, 0, 0, 0, station, 192, 0, 2, 254]);
+        bytes.extend([0, 0, 0, 0, 0, 0, 192, 0, 2, 254]);
+        Frame {
+            at: Instant::now(),
+            bytes,
+        }
+    };
+    let packets = dissect(&[announcement(1), announcement(2)], V3Checksum::MessageOnly);
+    assert_eq!(packets[0].complaints(), [""; 0]);
+    let complaints = packets[1].complaints();
+    assert!(
+        complaints
+            .iter()
+            .any(|c| c.contains("Duplicate IP address")),
+        "{complaints:?}"
+    );
+}

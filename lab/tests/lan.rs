@@ -225,6 +225,11 @@ fn addresses_are_added_listed_and_removed() {
             .unwrap()
             .contains(&virtual_address.parse().unwrap())
     );
+    // Without duplicate address detection an IPv6 address can be bound at once.
+    r1.add_address("2001:db8::254/128").unwrap();
+    r1.namespace()
+        .run(|| UdpSocket::bind("[2001:db8::254]:0"))
+        .unwrap();
     let malformed = r1.add_address("192.0.2.300/24").unwrap_err().to_string();
     assert!(malformed.contains("192.0.2.300/24"), "{malformed}");
 }

@@ -20,23 +20,24 @@ fn two_frr_elect_and_fail_over_when_one_is_killed() {
     let capture = lan.capture().unwrap();
     let mut first = Frr::start(&r1, &frr_instance(200)).unwrap();
     first.wait_for_log("[IPv4] Backup -> Master", LONG).unwrap();
+    // An Active fails to send its first ones, until the macvlan that it has just enabled is up.
+    let sent_by = |priority| move |frame: &Frame| advertisement(frame) == Some((3, priority));
+    capture
+        .wait_for("an advertisement", LONG, sent_by(200))
+        .unwrap();
     let mut second = Frr::start(&r2, &frr_instance(100)).unwrap();
     assert!(!second.log().contains("-> Master"));
     first.kill();
     second
         .wait_for_log("[IPv4] Backup -> Master", LONG)
         .unwrap();
-    assert!(
-        !capture
-            .frames()
-            .iter()
-            .any(|frame| advertisement(frame) == Some((3, 0)))
-    );
+    capture
+        .wait_for("an advertisement", LONG, sent_by(100))
+        .unwrap();
+    assert!(!capture.frames().iter().any(sent_by(0)));
     second.stop().unwrap();
     capture
-        .wait_for("the resignation", LONG, |frame| {
-            advertisement(frame) == Some((3, 0))
-        })
+        .wait_for("the resignation", LONG, sent_by(0))
         .unwrap();
     for packet in advertisements(capture, V3Checksum::PseudoHeader) {
         assert_eq!(packet.complaints(), [""; 0]);
@@ -60,7 +61,6 @@ fn frr_runs_ipv6_and_version_2() {
     router
         .wait_for_log("[IPv6] Backup -> Master", LONG)
         .unwrap();
-    // It fails to send its first ones, until the macvlan that it has just enabled is up.
     let ipv6 = |frame: &Frame| {
         let bytes = &frame.bytes;
         bytes.get(12..14) == Some(&[0x86, 0xdd]) && bytes.get(20) == Some(&112)

@@ -1,5 +1,8 @@
 use std::{
+    env, fs,
+    io::{self, BufRead, BufReader},
     net::IpAddr,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -228,4 +231,43 @@ fn without_preemption_the_higher_priority_waits() {
     impatient
         .wait_for_log("Entering MASTER STATE", LONG)
         .unwrap();
+}
+
+/// Starts this test again in a process that is killed while keepalived runs.
+#[test]
+fn keepalived_does_not_outlive_a_killed_process() {
+    const VICTIM: &str = "VRRP_LAB_TEST_VICTIM";
+    if env::var_os(VICTIM).is_some() {
+        let lan = Lan::new().unwrap();
+        let r1 = lan.host("r1", &["192.0.2.1/24"]).unwrap();
+        let router = keepalived(&r1, &KeepalivedInstance::new(51, 200, &["192.0.2.254/24"]));
+        println!("folder={}", router.folder().display());
+        // Ends when it is killed, or with the test that started it.
+        io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let mut victim = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "keepalived::keepalived_does_not_outlive_a_killed_process",
+            "--nocapture",
+        ])
+        .env(VICTIM, "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let folder = lines
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once("folder=")?.1.to_owned()));
+    let folder = folder.unwrap();
+    assert_eq!(processes(&folder).len(), 2);
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    wait_for("the end of keepalived", LONG, || {
+        processes(&folder).is_empty().then_some(())
+    })
+    .unwrap();
+    fs::remove_dir_all(folder).unwrap();
 }
