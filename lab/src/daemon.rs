@@ -228,3 +228,50 @@ fn pid(child: &Child) -> Pid {
     // Linux process ids are below 2^22.
     Pid::from_raw(child.id().cast_signed())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        let mut daemons = Daemons::new().unwrap();
+        let error = daemons
+            .start(Command::new("/nonexistent/routerd"), "router")
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("/nonexistent/routerd is not installed"),
+            "{text}"
+        );
+        assert!(text.contains("apt-get install router"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_ends_early_is_an_error_with_its_output() {
+        let mut daemons = Daemons::new().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo cannot work like this; exit 3"]);
+        daemons.start(command, "dash").unwrap();
+        let error = daemons
+            .wait_until("the end", ENDING, |_| false)
+            .unwrap_err();
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        assert!(matches!(error, Error::Program { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_program_that_ignores_sigterm_is_killed_on_drop() {
+        let mut daemons = Daemons::new().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]);
+        daemons.start(command, "dash").unwrap();
+        daemons
+            .wait_until("readiness", ENDING, |log| log.contains("ready"))
+            .unwrap();
+        let pid = pid(&daemons.running[0].1);
+        kill(pid, Signal::SIGTERM).unwrap();
+        drop(daemons);
+        assert!(kill(pid, None).is_err());
+    }
+}

@@ -191,31 +191,23 @@ impl FrrInstance {
     }
 
     fn add_macvlans(&self, host: &Host) -> Result<(), Error> {
-        if !self.ipv4.is_empty() {
-            let addresses: Vec<String> = self
-                .ipv4
-                .iter()
-                .map(|address| format!("{address}/32"))
-                .collect();
-            add_macvlan(
-                host,
-                &format!("vrrp4-{}", self.vrid),
-                [0, 0, 0x5e, 0, 1, self.vrid],
-                &addresses,
-            )?;
-        }
-        if !self.ipv6.is_empty() {
-            let addresses: Vec<String> = self
-                .ipv6
-                .iter()
-                .map(|address| format!("{address}/128"))
-                .collect();
-            add_macvlan(
-                host,
-                &format!("vrrp6-{}", self.vrid),
-                [0, 0, 0x5e, 0, 2, self.vrid],
-                &addresses,
-            )?;
+        let ipv4: Vec<_> = self
+            .ipv4
+            .iter()
+            .map(|address| format!("{address}/32"))
+            .collect();
+        let ipv6: Vec<_> = self
+            .ipv6
+            .iter()
+            .map(|address| format!("{address}/128"))
+            .collect();
+        // The virtual MAC: RFC 9568 section 7.3.
+        for (name, octet, addresses) in [("vrrp4", 1, ipv4), ("vrrp6", 2, ipv6)] {
+            if !addresses.is_empty() {
+                let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+                let mac = [0, 0, 0x5e, 0, octet, self.vrid];
+                host.add_macvlan(&format!("{name}-{}", self.vrid), mac, &addresses)?;
+            }
         }
         Ok(())
     }
@@ -252,9 +244,4 @@ impl FrrInstance {
         );
         lines.join("\n") + "\n"
     }
-}
-
-fn add_macvlan(host: &Host, name: &str, mac: [u8; 6], addresses: &[String]) -> Result<(), Error> {
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    host.add_macvlan(name, mac, &addresses)
 }

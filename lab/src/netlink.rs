@@ -8,7 +8,7 @@ use std::{
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    AddressAddRequest, Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::{
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
         link::{
@@ -174,16 +174,7 @@ pub(crate) fn add_address(
     request(
         namespace,
         &format!("add {address} to {interface}"),
-        async |handle| {
-            let mut request = handle
-                .address()
-                .add(index, address.addr(), address.prefix_len());
-            if address.addr().is_ipv6() {
-                // Even where duplicate address detection is off, an address without this flag is tentative for a moment.
-                request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-            }
-            request.execute().await
-        },
+        async |handle| add_address_request(&handle, index, address).execute().await,
     )
 }
 
@@ -197,13 +188,23 @@ pub(crate) fn remove_address(
         namespace,
         &format!("remove {address} from {interface}"),
         async |handle| {
-            let mut request = handle
-                .address()
-                .add(index, address.addr(), address.prefix_len());
-            let message = request.message_mut().clone();
+            let message = add_address_request(&handle, index, address)
+                .message_mut()
+                .clone();
             handle.address().del(message).execute().await
         },
     )
+}
+
+fn add_address_request(handle: &Handle, index: u32, address: IpNet) -> AddressAddRequest {
+    let mut request = handle
+        .address()
+        .add(index, address.addr(), address.prefix_len());
+    if address.addr().is_ipv6() {
+        // Even where duplicate address detection is off, an address without this flag is tentative for a moment.
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    }
+    request
 }
 
 /// An address of an interface.

@@ -31,12 +31,14 @@ pub fn become_root_in_user_namespace() -> Result<(), Error> {
         return Ok(());
     }
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
+    unshare(CloneFlags::CLONE_NEWUSER)
         .map_err(io::Error::from)
         // An unprivileged process must give up setgroups before it may map its group.
         .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
         .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {uid} 1")))
         .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {gid} 1")))
+        // A step of its own: AppArmor may allow the user namespace and withhold its privileges.
+        .and_then(|()| unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
         .map_err(|source| match source.kind() {
             io::ErrorKind::InvalidInput => Error::Os {
                 action: "make a user namespace in a process with several threads".into(),
