@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_early_is_an_error_with_its_output() {
+    fn a_program_that_ends_early_is_an_error() {
         let mut daemons = Daemons::new().unwrap();
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo cannot work like this; exit 3"]);
