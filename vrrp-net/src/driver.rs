@@ -340,8 +340,10 @@ impl Driver {
         addresses.retain(|own| own.address() != address);
         router.advertise(addresses)?;
         let held = router.held.remove(place);
-        if held.installed && !held.is_native {
-            self.work.push(id, Work::Withdraw(held.address));
+        let interface = router.interface();
+        if let Some(interface) = interface.filter(|_| held.installed && !held.is_native) {
+            let address = held.address;
+            self.work.push(id, Work::Withdraw { interface, address });
         }
         self.release(id, address);
         let now = self.now();

@@ -1,6 +1,9 @@
 //! What is known of the host's interfaces, and which of their addresses is the primary one.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use vrrp_proto::{Family, frame::MacAddress};
 
@@ -32,6 +35,8 @@ pub struct InterfaceAddress {
     pub prefix_len: u8,
     /// Who added it (`IFA_PROTO`): [`ADDRESS_PROTOCOL`] for virtual addresses, 0 where nobody said.
     pub protocol: u8,
+    /// Whether it is one of several addresses of a subnet and not the first (IPv4), or a temporary one (IPv6): `IFA_F_SECONDARY`.
+    pub secondary: bool,
     /// Whether it can be used: neither still being checked for duplicates nor found to be one (IPv6).
     pub usable: bool,
 }
@@ -39,6 +44,15 @@ pub struct InterfaceAddress {
 impl InterfaceAddress {
     fn is_same(&self, other: &Self) -> bool {
         self.address == other.address && self.prefix_len == other.prefix_len
+    }
+
+    /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in which they came, secondary ones behind
+    /// the others. Its order of IPv6 addresses depends on when it is asked, so that they are sorted here.
+    const fn rank(&self) -> (bool, Option<Ipv6Addr>) {
+        match self.address {
+            IpAddr::V4(_) => (self.secondary, None),
+            IpAddr::V6(address) => (true, Some(address)),
+        }
     }
 
     fn is_link_local_ipv6(&self) -> bool {
@@ -51,7 +65,7 @@ impl InterfaceAddress {
 pub struct Interface {
     /// The link.
     pub link: Link,
-    /// Its addresses of both families, in the kernel's order.
+    /// Its addresses: IPv4 in the kernel's order, then IPv6 in that of the numbers.
     pub addresses: Vec<InterfaceAddress>,
 }
 
@@ -66,7 +80,7 @@ impl Interface {
     /// use vrrp_proto::Family;
     ///
     /// let address = |address: &str, protocol| {
-    ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, usable: true })
+    ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, secondary: false, usable: true })
     /// };
     /// let interface = Interface {
     ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true },
@@ -144,13 +158,16 @@ impl Interfaces {
             }
             MonitorEvent::AddressAdded { interface, address } => {
                 if let Some(interface) = self.by_index.get_mut(interface) {
-                    let known = interface
-                        .addresses
+                    let list = &mut interface.addresses;
+                    let known = list
                         .iter_mut()
-                        .find(|own| own.is_same(address));
-                    match known {
-                        Some(own) => own.clone_from(address),
-                        None => interface.addresses.push(address.clone()),
+                        .find(|own| own.is_same(address) && own.rank() == address.rank());
+                    if let Some(own) = known {
+                        own.clone_from(address);
+                    } else {
+                        list.retain(|own| !own.is_same(address));
+                        let place = list.partition_point(|own| own.rank() <= address.rank());
+                        list.insert(place, address.clone());
                     }
                 }
             }

@@ -247,6 +247,7 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
         address: local.or(peer)?,
         prefix_len: message.header.prefix_len,
         protocol,
+        secondary: flags.contains(AddressFlags::Secondary),
         usable: !flags.contains(AddressFlags::Dadfailed)
             && (!flags.contains(AddressFlags::Tentative)
                 || flags.contains(AddressFlags::Optimistic)),

@@ -142,7 +142,8 @@ impl VrrpSocket {
     /// Joins the VRRP group of the family on an interface, for one more user.
     ///
     /// A socket can be a member on few interfaces (`net.ipv4.igmp_max_memberships`, 20 by default). Further memberships are held by
-    /// sockets of their own; from then on this one also receives what comes in where other programs are members.
+    /// sockets of their own; from then on this one also receives what comes in where other programs are members. Call it in the
+    /// network namespace in which the socket was opened: the others are opened in that of the calling thread.
     ///
     /// # Errors
     ///

@@ -174,7 +174,7 @@ impl Driver {
 
     /// Brings a router in line with its interface: starts it, faults it, or tells it of another primary address.
     pub(super) fn reconcile(&mut self, now: Instant, id: RouterId) {
-        self.rebind(id);
+        self.rebind(now, id);
         let Some(router) = self.routers.get(&id) else {
             return;
         };
@@ -225,7 +225,7 @@ impl Driver {
     }
 
     /// Ties a router to the interface that has its name now.
-    fn rebind(&mut self, id: RouterId) {
+    fn rebind(&mut self, now: Instant, id: RouterId) {
         let Some(router) = self.routers.get(&id) else {
             return;
         };
@@ -238,7 +238,7 @@ impl Driver {
                 }
                 return;
             }
-            Some(_) => self.unbind(id),
+            Some(binding) => self.let_go(now, id, binding.interface),
             None => {}
         }
         let Some(interface) = index.and_then(|index| self.interfaces.get(index)) else {
@@ -263,6 +263,22 @@ impl Driver {
         let key = (index, router.family(), router.config.fsm.vrid);
         self.by_key.insert(key, id);
         self.join(id);
+    }
+
+    /// Ends a router's part on an interface that was given another name: it resigns there, and takes its addresses away.
+    fn let_go(&mut self, now: Instant, id: RouterId, interface: u32) {
+        if self.interfaces.get(interface).is_some() {
+            self.handle_event(now, id, Event::Shutdown(ShutdownCause::Fault));
+            self.flush(now);
+            let held = self.routers.get(&id).map(|router| &router.held);
+            for held in held.into_iter().flatten() {
+                if held.installed && !held.is_native {
+                    let address = held.address.clone();
+                    self.work.push(id, Work::Withdraw { interface, address });
+                }
+            }
+        }
+        self.unbind(id);
     }
 
     /// Joins the group on a router's interface, where it uses one.

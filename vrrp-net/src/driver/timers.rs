@@ -17,21 +17,23 @@ use super::RouterId;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BinaryHeap<Reverse<(Instant, RouterId)>>,
-    armed: BTreeMap<RouterId, Instant>,
+    /// `None` where no entry counts: taking the router out, and in again, would allocate.
+    armed: BTreeMap<RouterId, Option<Instant>>,
 }
 
 impl Timers {
     /// Notes that a router's deadline is now this.
     pub(super) fn set(&mut self, id: RouterId, deadline: Option<Instant>) {
+        let armed = self.armed.entry(id).or_default();
         if let Some(deadline) = deadline
-            && self.armed.get(&id).is_none_or(|armed| deadline < *armed)
+            && armed.is_none_or(|armed| deadline < armed)
         {
-            self.armed.insert(id, deadline);
+            *armed = Some(deadline);
             self.entries.push(Reverse((deadline, id)));
         }
     }
 
-    /// Forgets a router.
+    /// Forgets a router that is removed.
     pub(super) fn remove(&mut self, id: RouterId) {
         self.armed.remove(&id);
     }
@@ -43,16 +45,21 @@ impl Timers {
     ) -> Option<(Instant, RouterId)> {
         loop {
             let &Reverse((time, id)) = self.entries.peek()?;
-            let counts = self.armed.get(&id) == Some(&time);
-            let deadline = if counts { deadline_of(id) } else { None };
+            let Some(armed) = self
+                .armed
+                .get_mut(&id)
+                .filter(|armed| **armed == Some(time))
+            else {
+                self.entries.pop();
+                continue;
+            };
+            let deadline = deadline_of(id);
             if deadline.is_some_and(|deadline| deadline <= time) {
                 return Some((time, id));
             }
+            *armed = None;
             self.entries.pop();
-            if counts {
-                self.armed.remove(&id);
-                self.set(id, deadline);
-            }
+            self.set(id, deadline);
         }
     }
 }

@@ -23,8 +23,11 @@ pub(super) enum Work {
         /// They were there before the router was.
         left_over: bool,
     },
-    /// Take one away that is no longer the router's.
-    Withdraw(VirtualAddress),
+    /// Take one away that is no longer the router's, from an interface that may no longer be the router's.
+    Withdraw {
+        interface: u32,
+        address: VirtualAddress,
+    },
     /// Announce its addresses, each so often.
     Announce { repeat: u8 },
     /// Tell that its state has changed.
@@ -74,6 +77,9 @@ impl Frame {
 impl Driver {
     /// Does a portion of the work: first all changes of addresses, many to a system call, then what had to wait for them.
     pub(super) fn do_some_work(&mut self, now: Instant) -> Result<(), Error> {
+        if self.work.is_empty() {
+            return Ok(());
+        }
         let mut portion = Vec::new();
         let mut changes: Vec<Change> = Vec::new();
         let mut cost = 0;
@@ -117,7 +123,7 @@ impl Driver {
                     self.send_announcements(&mut frames, now);
                     self.notify(Some(id), DriverEvent::StateChanged(transition));
                 }
-                Work::Install | Work::Repair | Work::Remove { .. } | Work::Withdraw(_) => {}
+                Work::Install | Work::Repair | Work::Remove { .. } | Work::Withdraw { .. } => {}
             }
         }
         self.send_announcements(&mut frames, now);
@@ -201,6 +207,13 @@ impl Driver {
 
 /// What a piece of work changes. What the state has overtaken in the meantime is left out: the state is what has to be.
 fn plan(router: &mut Router, work: &Work, changes: &mut Vec<Change>) {
+    if let Work::Withdraw { interface, address } = work {
+        changes.push(Change {
+            interface: *interface,
+            address: address.clone(),
+            add: false,
+        });
+    }
     let Some(interface) = router.interface() else {
         return;
     };
@@ -233,10 +246,10 @@ fn plan(router: &mut Router, work: &Work, changes: &mut Vec<Change>) {
                 }
             }
         }
-        Work::Withdraw(address) => change(address, false),
         Work::Install
         | Work::Repair
         | Work::Remove { .. }
+        | Work::Withdraw { .. }
         | Work::Announce { .. }
         | Work::Tell(_) => {}
     }

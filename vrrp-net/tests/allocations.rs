@@ -1,0 +1,120 @@
+//! No allocation per packet: neither while advertisements are sent nor while they are received.
+
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    reason = "an allocator that counts; helpers of tests are tests"
+)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use vrrp_fsm::{Config, State};
+use vrrp_lab::Lan;
+use vrrp_net::{Driver, RouterConfig, RouterId};
+use vrrp_proto::{Family, Interval, Priority, Vrid};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is handed on as it is to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUTERS: u8 = 100;
+
+fn add_routers(driver: &mut Driver, priority: u8) -> Vec<RouterId> {
+    (1..=ROUTERS)
+        .map(|number| {
+            let mut fsm = Config::new(Vrid::new(number).unwrap(), Family::Ipv4);
+            fsm.interval = Interval::centis(2).unwrap();
+            fsm.priority = Priority::new(priority);
+            let address = format!("198.51.100.{number}").parse().unwrap();
+            driver
+                .add(RouterConfig::new("eth0", fsm, vec![address]))
+                .unwrap()
+        })
+        .collect()
+}
+
+/// Turns both drivers for so long, and returns the allocations that each made.
+fn run(drivers: &mut [Driver; 2], time: Duration) -> [u64; 2] {
+    let start = Instant::now();
+    let mut allocations = [0; 2];
+    while start.elapsed() < time {
+        for (driver, allocations) in drivers.iter_mut().zip(&mut allocations) {
+            let before = ALLOCATIONS.get();
+            driver.turn(|_| {}).unwrap();
+            driver.wait(Some(Duration::from_millis(1))).unwrap();
+            *allocations += ALLOCATIONS.get() - before;
+        }
+    }
+    allocations
+}
+
+fn messages(driver: &Driver) -> u64 {
+    driver
+        .routers()
+        .map(|view| {
+            let counters = view.machine().counters();
+            counters.advertisements_sent + counters.advertisements_received
+        })
+        .sum()
+}
+
+#[test]
+fn a_driver_allocates_nothing_per_packet() {
+    let lan = Lan::new().unwrap();
+    let hosts = [
+        lan.host("r1", &["192.0.2.1/24"]).unwrap(),
+        lan.host("r2", &["192.0.2.2/24"]).unwrap(),
+    ];
+    // Sockets stay in the namespace in which they were made; all are used from this thread.
+    let mut drivers = hosts.each_ref().map(|host| {
+        host.namespace().enter().unwrap();
+        Driver::new().unwrap()
+    });
+    for ((host, driver), priority) in hosts.iter().zip(&mut drivers).zip([200, 100]) {
+        host.namespace().enter().unwrap();
+        add_routers(driver, priority);
+    }
+    let settled = |drivers: &[Driver; 2]| {
+        let all_are = |driver: &Driver, state| driver.routers().all(|view| view.state() == state);
+        all_are(&drivers[0], State::Active) && all_are(&drivers[1], State::Backup)
+    };
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !settled(&drivers) {
+        assert!(Instant::now() < limit, "no election");
+        run(&mut drivers, Duration::from_millis(50));
+    }
+    // Announcements come again after five seconds, later than this test ends; buffers have their size after a while.
+    run(&mut drivers, Duration::from_millis(200));
+
+    let before = drivers.each_ref().map(messages);
+    let allocations = run(&mut drivers, Duration::from_millis(500));
+    let after = drivers.each_ref().map(messages);
+    assert!(settled(&drivers));
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after - before > 1000, "{}", after - before);
+    }
+    assert_eq!(allocations, [0, 0]);
+}
