@@ -95,53 +95,37 @@ impl Driver {
         })
     }
 
-    /// Finds out whether somebody else removed a virtual address.
+    /// Notes who holds an address that was removed. What a router removed itself it no longer takes for installed by now: news are
+    /// read before anything is installed anew.
     fn note_removal(
-        &mut self,
+        &self,
         interface: u32,
         removed: &InterfaceAddress,
         lost: &mut BTreeSet<(RouterId, IpAddr)>,
     ) {
-        let Some(holders) = self.holders.get(&removed.address) else {
-            return;
-        };
+        let holders = self.holders.get(&removed.address).into_iter().flatten();
         for id in holders {
-            let Some(router) = self
+            let is_held = self
                 .routers
-                .get_mut(id)
+                .get(id)
                 .filter(|router| router.interface() == Some(interface))
-            else {
-                continue;
-            };
-            for held in &mut router.held {
-                if held.address.address() != removed.address
-                    || held.address.prefix_len() != removed.prefix_len
-                {
-                    continue;
-                }
-                if held.removals_under_way > 0 {
-                    held.removals_under_way -= 1;
-                } else {
-                    lost.insert((*id, removed.address));
-                }
+                .into_iter()
+                .flat_map(|router| &router.held)
+                .any(|held| held.address.is_at(removed));
+            if is_held {
+                lost.insert((*id, removed.address));
             }
         }
     }
 
     /// After an overrun: finds the virtual addresses that are not where they should be.
-    fn note_missing(&mut self, lost: &mut BTreeSet<(RouterId, IpAddr)>) {
-        for (id, router) in &mut self.routers {
+    fn note_missing(&self, lost: &mut BTreeSet<(RouterId, IpAddr)>) {
+        for (id, router) in &self.routers {
             let interface = router
-                .binding
-                .and_then(|binding| self.interfaces.get(binding.interface));
-            for held in &mut router.held {
-                held.removals_under_way = 0;
-                let is_there = interface.is_some_and(|interface| {
-                    interface.addresses.iter().any(|own| {
-                        own.address == held.address.address()
-                            && own.prefix_len == held.address.prefix_len()
-                    })
-                });
+                .interface()
+                .and_then(|index| self.interfaces.get(index));
+            for held in &router.held {
+                let is_there = interface.is_some_and(|interface| held.address.is_on(interface));
                 if held.installed && !is_there {
                     lost.insert((*id, held.address.address()));
                 }
@@ -312,7 +296,6 @@ impl Driver {
         for held in &mut router.held {
             held.installed = false;
             held.is_native = false;
-            held.removals_under_way = 0;
             held.give_up_repair();
         }
         let key = (binding.interface, router.family(), router.config.fsm.vrid);

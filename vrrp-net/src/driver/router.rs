@@ -76,8 +76,6 @@ pub(super) struct Held {
     pub(super) is_native: bool,
     /// Whether the kernel has it, as far as is known.
     pub(super) installed: bool,
-    /// Removals of ours of which the monitor has not told yet.
-    pub(super) removals_under_way: u32,
     /// Whether it waits in the work queue to be put back.
     pub(super) is_under_repair: bool,
     repair: Repair,
@@ -90,7 +88,6 @@ impl Held {
             advertised,
             is_native: false,
             installed: false,
-            removals_under_way: 0,
             is_under_repair: false,
             repair: Repair::default(),
         }
@@ -383,16 +380,12 @@ impl Router {
     pub(super) fn look_for_addresses(&mut self, interface: &Interface) {
         let is_owner = self.config.fsm.is_owner();
         for held in &mut self.held {
-            let found = interface.addresses.iter().find(|own| {
-                own.address == held.address.address() && own.prefix_len == held.address.prefix_len()
-            });
             // The owner's address may have another prefix length than the virtual one that it was given here.
             held.is_native = is_owner
                 && interface.addresses.iter().any(|own| {
                     own.address == held.address.address() && own.protocol != ADDRESS_PROTOCOL
                 });
-            held.installed = found.is_some() || held.is_native;
-            held.removals_under_way = 0;
+            held.installed = held.is_native || held.address.is_on(interface);
             held.give_up_repair();
         }
     }

@@ -146,14 +146,9 @@ impl Driver {
             .held
             .iter_mut()
             .find(|held| held.address == change.address);
-        let changed = matches!(result, Ok(Outcome::Changed));
         if let Some(held) = held {
             match (&result, change.add) {
-                (Ok(_), true) => held.installed = true,
-                (Ok(_), false) => {
-                    held.installed = false;
-                    held.removals_under_way += u32::from(changed);
-                }
+                (Ok(_), added) => held.installed = added,
                 (Err(_), true) => held.lose(now),
                 (Err(_), false) => {}
             }

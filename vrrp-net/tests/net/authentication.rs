@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use vrrp_fsm::State;
-use vrrp_lab::Host;
-use vrrp_net::{Authentication, DriverEvent, HmacKeys, RouterConfig};
+use vrrp_lab::{Host, wait_for};
+use vrrp_net::{Authentication, DriverEvent, FrameSocket, HmacKeys, RouterConfig};
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Password,
     hmac::{AntiReplay, Key},
@@ -138,6 +138,44 @@ fn p_50_a_router_with_ah_ignores_those_without() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(plain.state(plain_id), State::Active);
     assert_eq!(ah.state(ah_id), State::Active);
+}
+
+#[test]
+fn p_50_a_packet_that_is_sent_again_is_discarded() {
+    let (lan, hosts) = lan_of::<3>();
+    let capture = lan.capture().unwrap();
+    let config = |priority| with(router_v2(priority), Authentication::Ah(password("secret")));
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), config(200));
+    high.wait_for_state(high_id, State::Active);
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
+    let heard = || {
+        low.with(move |driver| {
+            let machine = driver.get(low_id).unwrap().machine();
+            machine.counters().advertisements_received
+        })
+    };
+    wait_for("an advertisement", LIMIT, || (heard() > 0).then_some(())).unwrap();
+    let frames = capture.frames();
+    let old = frames
+        .iter()
+        .find(|frame| frame.bytes.get(23) == Some(&51))
+        .unwrap();
+    // The Active is gone. Somebody who recorded it tries to keep the Backup quiet.
+    high.kill();
+    let socket = hosts[2].namespace().run(|| FrameSocket::open().unwrap());
+    let index = hosts[2].index();
+    socket.send([(index, &old.bytes[..])], |_, error| panic!("{error}"));
+    low.wait_for_event("the discarded packet", |event| {
+        let is_meant = matches!(
+            event,
+            DriverEvent::Discarded {
+                discard: Discard::Authentication(AuthenticationFault::Replay { .. }),
+                ..
+            }
+        );
+        is_meant.then_some(())
+    });
+    low.wait_for_state(low_id, State::Active);
 }
 
 fn hmac(secret: &[u8; 32], required: bool) -> Authentication {

@@ -56,7 +56,12 @@ fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
         .unwrap();
     let capture = lan.capture().unwrap();
     let started = Instant::now();
-    let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+    let running = Running::start(host.namespace());
+    let (id, primary) = running.with(|driver| {
+        let id = driver.add(router(Family::Ipv4, 100)).unwrap();
+        (id, driver.get(id).unwrap().machine().primary_address())
+    });
+    assert_eq!(primary, ip("192.0.2.7"), "from the start");
     running.wait_for_state(id, State::Active);
     let (_, seen) = wait_for_advertisement(&capture, "an advertisement", started, |_| true);
     assert_eq!(seen.source, ip("192.0.2.7"));
@@ -159,6 +164,27 @@ fn a_takeover_over_ipv4_announces_by_gratuitous_arp() {
 #[test]
 fn a_takeover_over_ipv6_announces_by_unsolicited_neighbor_advertisements() {
     a_takeover_announces(Family::Ipv6, &["fe80::254", "2001:db8::254"]);
+}
+
+#[test]
+fn an_announcement_that_a_fault_has_overtaken_is_dropped() {
+    let (lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+    let capture = lan.capture().unwrap();
+    // Both before the driver's next turn.
+    running.with(move |driver| {
+        let another = "192.0.2.253".parse().unwrap();
+        driver.add_address(id, another).unwrap();
+        driver.set_fault(id, "overtaken", true).unwrap();
+    });
+    running.wait_for_state(id, State::Initialize);
+    wait_for_address(&r1, VIP4, false);
+    let frames = capture.stop().unwrap();
+    let announced: Vec<_> = frames.iter().filter_map(announcement).collect();
+    assert!(announced.is_empty(), "{announced:?}");
+    assert!(!has(&r1, "192.0.2.253/32"));
 }
 
 #[test]
