@@ -93,6 +93,25 @@ impl ChecksumAcceptance {
         matches!(self, Self::PseudoHeader | Self::Either)
     }
 
+    /// Which accepted forms the checksum fits that stands in these octets, or `None`: for programs that show messages which
+    /// [`Advertisement::decode`](crate::Advertisement::decode) refuses before it comes to the checksum.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use vrrp_proto::{ChecksumAcceptance, ChecksumMatch, Endpoints};
+    ///
+    /// // Version 2, without the eight octets at its end.
+    /// let message = [0x21, 1, 100, 1, 0, 1, 0xb8, 0xfa, 192, 0, 2, 1];
+    /// let endpoints = Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into());
+    /// let fits = ChecksumAcceptance::MessageOnly.fits(&message, &endpoints);
+    /// assert_eq!(fits, Some(ChecksumMatch::MessageOnly));
+    /// ```
+    #[must_use]
+    pub fn fits(self, message: &[u8], endpoints: &Endpoints) -> Option<ChecksumMatch> {
+        // What the fault would say is found does not matter here.
+        self.verify(message, endpoints, 0).ok()
+    }
+
     /// Judges the checksum of a message, which stands in it as `found`.
     #[inline]
     pub(crate) fn verify(
