@@ -332,7 +332,8 @@ pub(crate) fn describe_interface(index: u32) -> String {
 /// A packet to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// The index of the interface by which it leaves.
+    /// The index of the interface by which it leaves, or 0 for that which the routing table names. A group or a link-local address needs
+    /// one.
     pub interface: u32,
     /// Source, which has to be an address of this host, and destination.
     pub endpoints: Endpoints,

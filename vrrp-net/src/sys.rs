@@ -343,11 +343,12 @@ pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
     socket.bind(&address)
 }
 
-/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends it early.
+/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends it early. Says which can be read, or
+/// have an error to tell of.
 pub(crate) fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     limit: Option<Duration>,
-) -> io::Result<()> {
+) -> io::Result<[bool; N]> {
     let mut polls = fds.map(|fd| libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLIN,
@@ -369,7 +370,7 @@ pub(crate) fn wait_readable<const N: usize>(
     };
     match check(result) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-        _ => Ok(()),
+        _ => Ok(polls.map(|poll| poll.revents != 0)),
     }
 }
 

@@ -133,14 +133,23 @@ impl Messages {
         }
     }
 
-    /// What is to be sent.
+    /// What is to be sent. What has to stay on the link leaves by this interface; for the rest, the routing table knows the way.
     pub(super) fn datagrams(&self, interface: u32) -> impl Iterator<Item = Datagram<'_>> {
         self.list.iter().map(move |message| Datagram {
-            interface,
+            interface: if is_on_link(message.endpoints.destination()) {
+                interface
+            } else {
+                0
+            },
             endpoints: message.endpoints,
             octets: message.packet.as_deref().unwrap_or(&message.octets),
         })
     }
+}
+
+fn is_on_link(destination: IpAddr) -> bool {
+    destination.is_multicast()
+        || matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Where the advertisements of a router go.

@@ -152,7 +152,7 @@ impl Driver {
         }
         held.lose(now);
         let address = held.address.clone();
-        self.timers.set(id, router.deadline());
+        self.set_timer(id);
         self.notify(Some(id), DriverEvent::AddressLost(address));
     }
 

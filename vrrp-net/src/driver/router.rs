@@ -240,10 +240,23 @@ impl Router {
         messages::check(&self.machine, &self.advertised, &self.authenticator)
     }
 
-    /// When the router has to be looked at next.
+    /// When something is to be done.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let repairs = self.held.iter().filter_map(|held| held.repair.due);
         self.machine.poll_timeout().into_iter().chain(repairs).min()
+    }
+
+    /// When the router has to be looked at: with its deadline, or, for an Active among many, so much later that others have theirs as
+    /// well.
+    pub(super) fn alarm(&self, many: bool) -> Option<Instant> {
+        const LONGEST: Duration = Duration::from_millis(10);
+        let patience = if many && self.is_active() {
+            let interval = self.machine.config().interval.as_duration();
+            (interval / 16).min(LONGEST)
+        } else {
+            Duration::ZERO
+        };
+        Some(self.deadline()? + patience)
     }
 
     /// What the state machine has to know of a received message to judge it.

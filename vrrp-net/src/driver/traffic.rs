@@ -6,7 +6,7 @@ use vrrp_fsm::{Event, Heard, Instant, Outgoing, State};
 use vrrp_proto::{Advertisement, Counter, DecodeOptions, Discard, Vrid};
 
 use super::{Driver, DriverEvent, RouterId, Transport, authentication::message_of, router::Router};
-use crate::{Datagram, Error, ReceiveBatch, Received, sys::BATCH};
+use crate::{Datagram, Error, ReceiveBatch, Received, socket::describe_interface, sys::BATCH};
 
 /// Packets that are read from one socket before anything is decided: more than its buffer can hold, so that whatever was waiting is
 /// among them, and not without end where somebody sends without end.
@@ -41,18 +41,15 @@ impl DriverCounters {
 }
 
 impl Driver {
-    /// Reads all advertisements that are waiting.
-    pub(super) fn receive_advertisements(&mut self) -> Result<(), Error> {
+    /// Reads all advertisements that are waiting at the socket in this place.
+    pub(super) fn drain(&mut self, place: usize) -> Result<(), Error> {
         let mut batch = self.batch.take().unwrap_or_default();
-        let mut result = Ok(());
-        for place in 0..self.sockets.len() {
-            result = result.and_then(|()| self.drain(place, &mut batch));
-        }
+        let result = self.drain_into(place, &mut batch);
         self.batch = Some(batch);
         result
     }
 
-    fn drain(&mut self, place: usize, batch: &mut ReceiveBatch) -> Result<(), Error> {
+    fn drain_into(&mut self, place: usize, batch: &mut ReceiveBatch) -> Result<(), Error> {
         for _ in 0..PACKETS / BATCH {
             let Some(socket) = self.sockets.get(place) else {
                 break;
@@ -235,13 +232,15 @@ impl Driver {
 
 fn describe(datagram: &Datagram<'_>, error: io::Error) -> DriverEvent {
     let destination = datagram.endpoints.destination();
-    let interface = crate::socket::describe_interface(datagram.interface);
     let source = datagram.endpoints.source();
+    let mut action = format!("send an advertisement from {source} to {destination}");
+    if datagram.interface != 0 {
+        action += " on ";
+        action += &describe_interface(datagram.interface);
+    }
     DriverEvent::SendFailed {
         destination,
-        error: Error::os(format!(
-            "send an advertisement from {source} to {destination} on {interface}"
-        ))(error),
+        error: Error::os(action)(error),
         suppressed: 0,
     }
 }

@@ -6,7 +6,9 @@ use vrrp_fsm::{Instant, Transition};
 use vrrp_proto::frame::{arp, neighbor};
 
 use super::{Driver, DriverEvent, RouterId, router::Router};
-use crate::{AddressChange, Error, Interfaces, Outcome, VirtualAddress};
+use crate::{
+    AddressChange, Error, Interfaces, Outcome, VirtualAddress, socket::describe_interface,
+};
 
 /// Addresses that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
 const PORTION: usize = 64;
@@ -153,7 +155,7 @@ impl Driver {
                 (Err(_), false) => {}
             }
         }
-        self.timers.set(id, router.deadline());
+        self.set_timer(id);
         let address = change.address;
         match (result, work) {
             (Ok(Outcome::Changed), Work::Repair) => {
@@ -191,7 +193,7 @@ impl Driver {
             };
             let action = format!(
                 "announce a virtual address on {}",
-                crate::socket::describe_interface(interface)
+                describe_interface(interface)
             );
             let error = Error::os(action)(error);
             self.notify(Some(id), DriverEvent::AnnounceFailed { error, suppressed });

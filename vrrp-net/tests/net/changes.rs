@@ -209,6 +209,34 @@ fn a_router_that_is_removed_resigns_and_can_be_added_again() {
 }
 
 #[test]
+fn a_stop_from_another_thread_ends_the_loop() {
+    let (_lan, [host]) = lan_of::<1>();
+    let (handle, handles) = std::sync::mpsc::channel();
+    let log = std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            host.namespace().run(|| {
+                let mut driver = Driver::new().unwrap();
+                driver.add(router(Family::Ipv4, 255)).unwrap();
+                handle.send(driver.stop_handle()).unwrap();
+                let mut log = Vec::new();
+                driver.run(|notification| log.push(notification)).unwrap();
+                log
+            })
+        });
+        let stop = handles.recv_timeout(LIMIT).unwrap();
+        wait_for_address(&host, VIP4, true);
+        stop.stop();
+        running.join().unwrap()
+    });
+    assert!(!has(&host, VIP4));
+    let last = log.last().map(|notification| &notification.event);
+    assert!(
+        matches!(last, Some(DriverEvent::StateChanged(change)) if change.to == State::Initialize),
+        "{last:?}"
+    );
+}
+
+#[test]
 fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
     let (_lan, [host]) = lan_of::<1>();
     host.namespace().run(|| {

@@ -2,13 +2,13 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_fsm::State;
-use vrrp_lab::{Capture, Frame, Host};
-use vrrp_net::DriverEvent;
+use vrrp_lab::{Capture, Frame, Host, Lan};
+use vrrp_net::{Driver, DriverEvent};
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, Discard, Endpoints, Family, Interval,
     Priority,
@@ -17,7 +17,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, advertisements, has, ip, lan_of, router, unicast, vrid,
+    LIMIT, Running, Seen, VIP4, advertisements, has, ip, iproute2, lan_of, router, unicast, vrid,
     wait_for_address, wait_for_advertisement,
 };
 
@@ -191,7 +191,7 @@ fn an_announcement_that_a_fault_has_overtaken_is_dropped() {
 fn what_a_host_sends_does_not_come_back_to_it() {
     let (lan, [host]) = lan_of::<1>();
     // A second interface on another network, where the host is a member of the groups as well.
-    let other_lan = vrrp_lab::Lan::new().unwrap();
+    let other_lan = Lan::new().unwrap();
     other_lan
         .attach(&host, "eth1", &["198.51.100.1/24"])
         .unwrap();
@@ -343,6 +343,108 @@ fn unicast_is_heard_from_peers_only_and_with_their_ttl() {
     running.wait_for_state(id, State::Backup);
     wait_for_address(&r1, VIP4, false);
     assert!(!has(&r1, VIP4));
+}
+
+#[test]
+fn unicast_takes_the_way_that_the_routing_table_knows() {
+    // The peer is behind another interface than the virtual address.
+    let (_lan, [r1]) = lan_of::<1>();
+    let other_lan = Lan::new().unwrap();
+    other_lan.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let r2 = other_lan.host("r2", &["198.51.100.2/24"]).unwrap();
+    iproute2(
+        &r2,
+        &["route", "add", "192.0.2.0/24", "via", "198.51.100.1"],
+    );
+    let config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
+    let (low, low_id) = Running::with_router(r1.namespace(), config);
+    let config = unicast(router(Family::Ipv4, 200), &["192.0.2.1"]);
+    let (high, high_id) = Running::with_router(r2.namespace(), config);
+    high.wait_for_state(high_id, State::Active);
+    vrrp_lab::wait_for("the Active being heard", LIMIT, || {
+        low.with(move |driver| {
+            let machine = driver.get(low_id).unwrap().machine();
+            machine
+                .active()
+                .filter(|_| machine.state() == State::Backup)
+        })
+        .filter(|active| active.address == ip("198.51.100.2"))
+        .map(drop)
+    })
+    .unwrap();
+    high.stop();
+    low.wait_for_state(low_id, State::Active);
+}
+
+#[test]
+fn what_cannot_be_sent_is_told() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let config = unicast(router(Family::Ipv4, 100), &["203.0.113.9"]);
+    let (running, _) = Running::with_router(r1.namespace(), config);
+    let text = running.wait_for_event("the failure", |event| match event {
+        DriverEvent::SendFailed { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    let expected = "send an advertisement from 192.0.2.1 to 203.0.113.9: Network is unreachable";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn advertisements_of_many_routers_share_their_system_calls() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other_lans: Vec<Lan> = (1..=4).map(|_| Lan::new().unwrap()).collect();
+    for (number, lan) in (1..).zip(&other_lans) {
+        let address = format!("198.51.{number}.1/24");
+        lan.attach(&r1, &format!("eth{number}"), &[&address])
+            .unwrap();
+    }
+    let (sent, turns) = r1.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        for number in 1..=250 {
+            for interface in 1..=4_u8 {
+                let mut config = router(Family::Ipv4, 100);
+                config.interface = format!("eth{interface}");
+                config.fsm.vrid = vrid(number);
+                config.fsm.interval = Interval::centis(1).unwrap();
+                let address = IpAddr::from([10, 0, interface, number]);
+                config.addresses = vec![address.into()];
+                driver.add(config).unwrap();
+            }
+        }
+        let limit = Instant::now() + LIMIT;
+        let mut told = 0;
+        while told < 1000 {
+            assert!(
+                Instant::now() < limit,
+                "{told} of 1000 have said that they are Active"
+            );
+            driver
+                .turn(|notification| {
+                    told += u32::from(matches!(
+                        notification.event,
+                        DriverEvent::StateChanged(change) if change.to == State::Active
+                    ));
+                })
+                .unwrap();
+            driver.wait(None).unwrap();
+        }
+        let sent = |driver: &Driver| -> u64 {
+            driver
+                .routers()
+                .map(|view| view.machine().counters().advertisements_sent)
+                .sum()
+        };
+        let (before, start, mut turns) = (sent(&driver), Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(1) {
+            driver.turn(|_| {}).unwrap();
+            driver.wait(None).unwrap();
+            turns += 1;
+        }
+        (sent(&driver) - before, turns)
+    });
+    assert!(sent > 50_000, "{sent} in a second, of 100 000");
+    // A turn takes five system calls at most, and one more for each 64 advertisements.
+    assert!(sent / turns >= 50, "{sent} in {turns} turns");
 }
 
 #[test]
