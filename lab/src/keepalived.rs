@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     fmt::{self, Display, Formatter},
     fs,
     net::IpAddr,
@@ -12,6 +13,9 @@ use crate::{Error, Namespace, daemon::Daemons};
 
 /// Debian installs it outside a normal user's PATH.
 const PROGRAM: &str = "/usr/sbin/keepalived";
+
+/// Names a keepalived of version 2.3.3 or later where the installed one is older.
+const RECENT: &str = "RECENT_KEEPALIVED";
 
 /// How long keepalived may take to read its configuration.
 const STARTING: Duration = Duration::from_secs(10);
@@ -32,11 +36,26 @@ impl Keepalived {
     /// [`Error::MissingProgram`]; [`Error::Program`] with keepalived's output if it ends or finds fault with the
     /// configuration.
     pub fn start(namespace: &Namespace, config: &str) -> Result<Self, Error> {
+        Self::start_program(OsStr::new(PROGRAM), namespace, config)
+    }
+
+    /// The same with a keepalived of version 2.3.3 or later, which knows `v3_checksum_as_v2`: the program that the environment
+    /// variable `RECENT_KEEPALIVED` names (the test command sets it on Debian 12), else the installed one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start); an older keepalived finds fault with the words that it does not know.
+    pub fn start_recent(namespace: &Namespace, config: &str) -> Result<Self, Error> {
+        let program = std::env::var_os(RECENT).unwrap_or_else(|| PROGRAM.into());
+        Self::start_program(&program, namespace, config)
+    }
+
+    fn start_program(program: &OsStr, namespace: &Namespace, config: &str) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::os("make a temporary folder"))?;
         let file = |name: &str| folder.path().join(name);
         fs::write(file("conf"), config).map_err(Error::os("write keepalived's configuration"))?;
 
-        let mut command = namespace.command(PROGRAM);
+        let mut command = namespace.command(program);
         command.args([
             "--dont-fork",
             "--log-console",
@@ -114,7 +133,7 @@ pub enum KeepalivedAuthentication {
 /// A `vrrp_instance` block of keepalived.conf: [`Display`] writes it.
 ///
 /// Debian 12's keepalived 2.2.7 computes the checksum of version 3 over IPv4 with a pseudo-header, and has no setting for
-/// it; a later version takes `v3_checksum_as_v2` in [`further`](Self::further).
+/// it; a later version ([`Keepalived::start_recent`]) takes `v3_checksum_as_v2` in [`further`](Self::further).
 ///
 /// ```
 /// use std::time::Duration;

@@ -271,3 +271,28 @@ fn keepalived_does_not_outlive_a_killed_process() {
     .unwrap();
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_recent_keepalived_leaves_the_pseudo_header_out() {
+    let lan = Lan::new().unwrap();
+    let host = lan.host("r1", &["192.0.2.1/24"]).unwrap();
+    let capture = lan.capture().unwrap();
+    let instance = KeepalivedInstance {
+        advert_interval: Duration::from_millis(100),
+        further: "v3_checksum_as_v2".into(),
+        ..KeepalivedInstance::new(51, 100, &["192.0.2.254/24"])
+    };
+    let keepalived = Keepalived::start_recent(host.namespace(), &instance.to_string()).unwrap();
+    let frame = capture
+        .wait_for("an advertisement", Duration::from_secs(20), |frame| {
+            frame.bytes.get(23) == Some(&112)
+        })
+        .unwrap();
+    // The words of the message alone add up to all ones.
+    let sum = frame.bytes[34..46]
+        .chunks(2)
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum::<u32>();
+    assert_eq!((sum >> 16) + (sum & 0xffff), 0xffff);
+    keepalived.stop().unwrap();
+}
