@@ -1,0 +1,110 @@
+//! Steps of the state machine.
+
+use std::{net::IpAddr, time::Duration};
+
+use vrrp_fsm::{Config, Event, Heard, Instant, Link, VirtualRouter};
+use vrrp_proto::{
+    Advertisement, DecodeOptions, Decoded, LocalAuthentication, Protection, Transport, Version,
+    group,
+};
+
+use crate::{Error, Repeat, codec::Message, repeat};
+
+/// A router that has heard a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    router: VirtualRouter,
+    message: Message,
+    received: Decoded<'static>,
+    link: Link<'static>,
+    heard: Heard,
+    interval: Duration,
+}
+
+impl Step {
+    /// A Backup that hears its Active send this message: all that a step needs.
+    ///
+    /// # Errors
+    ///
+    /// When the router does not accept the message.
+    pub fn new(message: Message) -> Result<Self, Error> {
+        let advertisement = message.advertisement;
+        let family = advertisement.addresses.family();
+        let mut config = match advertisement.version() {
+            Version::V2 => Config::v2(advertisement.vrid),
+            Version::V3 => Config::new(advertisement.vrid, family),
+        };
+        config.interval = advertisement.interval;
+        let mut router = VirtualRouter::new(config)?;
+        let primary_address = match message.ip.endpoints.source() {
+            IpAddr::V4(source) => IpAddr::V4((source.to_bits() + 1).into()),
+            IpAddr::V6(source) => IpAddr::V6((source.to_bits() + 1).into()),
+        };
+        let _started = router.handle_event(Instant::ZERO, Event::Startup { primary_address });
+        let link = Link {
+            transport: Transport::Multicast {
+                group: group(family),
+            },
+            authentication: LocalAuthentication::None,
+            protection: Protection::None,
+            addresses: None,
+        };
+        let received =
+            Advertisement::decode(message.octets, &message.ip, &DecodeOptions::default())?;
+        let heard = router.check(&received, &message.ip, &link)?;
+        Ok(Self {
+            router,
+            message,
+            received,
+            link,
+            heard,
+            interval: advertisement.interval.as_duration(),
+        })
+    }
+
+    /// [`VirtualRouter::handle_event`]: a Backup hears its Active.
+    #[must_use]
+    pub fn backup_hears_active(self) -> Repeat {
+        repeat((self, Instant::ZERO), |(step, now)| {
+            *now = *now + step.interval;
+            step.router
+                .handle_event(*now, Event::Advertisement(step.heard))
+        })
+    }
+
+    /// [`VirtualRouter::handle_timeout`]: an Active's Adver_Timer fires.
+    #[must_use]
+    pub fn active_advertises(mut self) -> Repeat {
+        let taken_over = self.router.poll_timeout().unwrap_or(Instant::MAX);
+        let _actions = self.router.handle_timeout(taken_over);
+        repeat((self, taken_over), |(step, now)| {
+            *now = *now + step.interval;
+            step.router.handle_timeout(*now)
+        })
+    }
+
+    /// [`VirtualRouter::check`]: a decoded message against the configuration.
+    #[must_use]
+    pub fn check(self) -> Repeat {
+        repeat(self, |step| {
+            step.router
+                .check(&step.received, &step.message.ip, &step.link)
+        })
+    }
+
+    /// All that a Backup does with a message: decode, check, step, and say when it wants to be called again.
+    #[must_use]
+    pub fn whole_path(self) -> Repeat {
+        repeat(
+            (self, DecodeOptions::default(), Instant::ZERO),
+            |(step, options, now)| {
+                *now = *now + step.interval;
+                let ip = &step.message.ip;
+                let heard = Advertisement::decode(step.message.octets, ip, options)
+                    .and_then(|received| step.router.check(&received, ip, &step.link))?;
+                let _nothing = step.router.handle_event(*now, Event::Advertisement(heard));
+                Ok::<_, vrrp_proto::Discard>(step.router.poll_timeout())
+            },
+        )
+    }
+}

@@ -1,0 +1,24 @@
+//! What the benches measure, and how.
+//!
+//! `cargo bench -p vrrp-benches` runs all four; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
+//!
+//! | bench | shows |
+//! |---|---|
+//! | `codec` | time to decode and to encode a message, beside a [floor](codec::Floor) over the same octets |
+//! | `fsm` | time of a step of the state machine, octets per router, allocations per packet |
+//! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
+//! | `takeover` | time until a Backup has taken over, beside keepalived |
+//!
+//! Budgets are ratios where they can be, because times differ from machine to machine and from minute to minute. A budget that is
+//! missed is shown and fails nothing; what fails is a bench that cannot run.
+
+pub mod codec;
+pub mod fsm;
+mod measure;
+mod table;
+
+pub use measure::{Repeat, Samples, interleave, is_quick, median, repeat, verdict};
+pub use table::Table;
+
+/// What can go wrong in a bench.
+pub type Error = Box<dyn std::error::Error>;
