@@ -337,7 +337,7 @@ pub struct Datagram<'a> {
     pub interface: u32,
     /// Source, which has to be an address of this host, and destination.
     pub endpoints: Endpoints,
-    /// The message with its trailer, if it has one; for a socket from [`VrrpSocket::open_ah`] the whole IPv4 packet.
+    /// The message with its trailer, if it has one; for a socket for AH the whole IPv4 packet.
     pub octets: &'a [u8],
 }
 

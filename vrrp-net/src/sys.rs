@@ -120,16 +120,15 @@ impl Slot {
     }
 }
 
+/// Message headers, and the one part that each is to have, to be filled in.
+fn empty_messages() -> ([libc::mmsghdr; BATCH], [libc::iovec; BATCH]) {
+    // SAFETY: for both, zeros are valid: all pointers are null and all lengths zero.
+    unsafe { (mem::zeroed(), mem::zeroed()) }
+}
+
 /// Receives as many packets as are waiting and have a slot, and returns their number. Does not wait.
 pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usize> {
-    let mut parts = [const {
-        libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        }
-    }; BATCH];
-    // SAFETY: a message header of zeros is a valid one: all its pointers are null and all its lengths zero.
-    let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let (mut messages, mut parts) = empty_messages();
     let mut count: c_uint = 0;
     for ((message, part), slot) in messages.iter_mut().zip(&mut parts).zip(slots.iter_mut()) {
         part.iov_base = slot.octets.as_mut_ptr().cast();
@@ -275,14 +274,7 @@ pub(crate) fn send_all<'a>(
 
 /// Sends as many as the kernel takes at once, and returns their number; the error is that of the first.
 fn send(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usize> {
-    let mut parts = [const {
-        libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        }
-    }; BATCH];
-    // SAFETY: a message header of zeros is a valid one: all its pointers are null and all its lengths zero.
-    let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    let (mut messages, mut parts) = empty_messages();
     let mut count: c_uint = 0;
     for ((message, part), departure) in messages.iter_mut().zip(&mut parts).zip(departures) {
         part.iov_base = departure.octets.as_ptr().cast_mut().cast();

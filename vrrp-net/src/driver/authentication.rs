@@ -138,7 +138,10 @@ impl Authenticator {
         }
     }
 
-    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
+    #[cfg_attr(
+        not(all(feature = "ah", feature = "hmac")),
+        allow(unused_variables, clippy::unnecessary_wraps)
+    )]
     fn proof(
         &self,
         received: &Received<'_>,

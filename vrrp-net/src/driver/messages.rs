@@ -23,25 +23,18 @@ impl AddressList {
         wanted: Family,
         addresses: impl Iterator<Item = &'a VirtualAddress>,
     ) -> Self {
-        let addresses = addresses.map(VirtualAddress::address);
-        match wanted {
-            Family::Ipv4 => Self::Ipv4(
-                addresses
-                    .filter_map(|address| match address {
-                        IpAddr::V4(address) => Some(address),
-                        IpAddr::V6(_) => None,
-                    })
-                    .collect(),
-            ),
-            Family::Ipv6 => Self::Ipv6(
-                addresses
-                    .filter_map(|address| match address {
-                        IpAddr::V6(address) => Some(address),
-                        IpAddr::V4(_) => None,
-                    })
-                    .collect(),
-            ),
+        let mut list = match wanted {
+            Family::Ipv4 => Self::Ipv4(Vec::new()),
+            Family::Ipv6 => Self::Ipv6(Vec::new()),
+        };
+        for address in addresses {
+            match (&mut list, address.address()) {
+                (Self::Ipv4(list), IpAddr::V4(address)) => list.push(address),
+                (Self::Ipv6(list), IpAddr::V6(address)) => list.push(address),
+                _ => {}
+            }
         }
+        list
     }
 
     pub(super) fn as_addresses(&self) -> Addresses<'_> {

@@ -73,7 +73,7 @@ fn only_the_active_answers(family: Family, address: &str, prefixed: &str) {
     low.with(move |driver| {
         driver
             .set_priority(low_id, vrrp_proto::Priority::new(250))
-            .unwrap()
+            .unwrap();
     });
     low.wait_for_state(low_id, State::Active);
     high.wait_for_state(high_id, State::Backup);
