@@ -12,6 +12,7 @@ mod rig;
 mod addresses;
 mod authentication;
 mod changes;
+mod checksum;
 mod election;
 mod faults;
 mod parts;
