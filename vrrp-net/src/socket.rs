@@ -238,17 +238,6 @@ impl VrrpSocket {
         let departures = datagrams.into_iter().map(Datagram::departure);
         sys::send_all(self.socket.as_fd(), departures, refused);
     }
-
-    /// Asks for room for this many octets of waiting packets, for tests of what happens when there is too little.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] when the kernel refuses.
-    pub fn set_receive_buffer(&self, octets: usize) -> Result<(), Error> {
-        self.socket
-            .set_recv_buffer_size(octets)
-            .map_err(Error::os("set the size of a receive buffer"))
-    }
 }
 
 impl AsFd for VrrpSocket {

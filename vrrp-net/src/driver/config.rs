@@ -1,6 +1,6 @@
 //! What a router of the driver is configured with.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::Config;
 use vrrp_proto::{
@@ -79,6 +79,12 @@ impl RouterConfig {
         }
         for address in &self.addresses {
             check_address(address, family)?;
+        }
+        let mut seen = BTreeSet::new();
+        for address in self.addresses.iter().chain(&self.excluded) {
+            if !seen.insert(address.address()) {
+                return invalid("addresses", format!("{} is there twice", address.address()));
+            }
         }
         if let Some(source) = self.source {
             check_family("source", source, family)?;

@@ -262,6 +262,10 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
             "addresses: 2001:db8::1 is not of the router's family, IPv4",
         );
         refuse(
+            with(&|config| config.excluded.push(VIP4.parse().unwrap())),
+            "addresses: 192.0.2.254 is there twice",
+        );
+        refuse(
             with(&|config| config.source = Some(ip("2001:db8::1"))),
             "source: 2001:db8::1 is not of the router's family, IPv4",
         );
