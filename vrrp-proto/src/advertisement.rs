@@ -202,11 +202,12 @@ impl<'a> Advertisement<'a> {
             return Err(Discard::Interval(IntervalFault::Zero { version }));
         };
 
-        let (body, authentication) = match version {
-            Version::V2 => Authentication::split_from(message, fourth),
-            Version::V3 => (message, Authentication::None),
+        let body = message.get(HEADER_LEN..).unwrap_or_default();
+        let (addresses, authentication) = match version {
+            Version::V2 => Authentication::split_from(body, fourth),
+            Version::V3 => (body, Authentication::None),
         };
-        let addresses = Addresses::from_wire(family, body.get(HEADER_LEN..).unwrap_or_default());
+        let addresses = Addresses::from_wire(family, addresses);
         if let Some(found) = addresses
             .first_ipv6()
             .filter(|first| !first.is_unicast_link_local())
@@ -368,6 +369,10 @@ impl<'a> Advertisement<'a> {
 
 /// The TTL of a multicast packet must be 255, that of a unicast packet at least the floor (P-06, P-07, O-02).
 const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard> {
+    if ip.ttl == TTL {
+        // The highest there is, and what nearly every packet has.
+        return Ok(());
+    }
     let required = if ip.endpoints.destination().is_multicast() {
         TTL
     } else {
@@ -407,6 +412,13 @@ impl<'a> Parts<'a> {
             found: payload.len(),
         };
         let (message, rest) = payload.split_at_checked(expected).ok_or(differs)?;
+        if rest.is_empty() {
+            return Ok(Self {
+                message,
+                trailer: None,
+                surplus: rest,
+            });
+        }
         if options.hmac_trailer
             && let Ok(trailer) = rest.try_into()
         {
@@ -416,7 +428,7 @@ impl<'a> Parts<'a> {
                 surplus: &[],
             });
         }
-        if !rest.is_empty() && !options.leniency.surplus {
+        if !options.leniency.surplus {
             return Err(differs);
         }
         Ok(Self {

@@ -27,13 +27,14 @@ impl Authentication {
     pub(crate) const DATA_LEN: usize = 8;
 
     /// Takes the authentication data off the end of a version 2 message.
+    #[inline]
     pub(crate) fn split_from(message: &[u8], auth_type: u8) -> (&[u8], Self) {
         let (body, data) = message
             .split_last_chunk()
             .unwrap_or((message, &[0; Self::DATA_LEN]));
         let authentication = match auth_type {
             0 => Self::None,
-            1 => Self::SimpleText(Password(*data)),
+            1 => Self::SimpleText(Password::from_octets(*data)),
             2 => Self::IpAh,
             other => Self::Unknown(other),
         };
@@ -51,7 +52,7 @@ impl Authentication {
 
     pub(crate) const fn data(&self) -> [u8; Self::DATA_LEN] {
         match *self {
-            Self::SimpleText(Password(octets)) => octets,
+            Self::SimpleText(password) => password.octets(),
             Self::None | Self::IpAh | Self::Unknown(_) => [0; Self::DATA_LEN],
         }
     }
@@ -108,7 +109,8 @@ impl fmt::Display for AuthenticationMethod {
 /// # Ok::<(), vrrp_proto::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy)]
-pub struct Password([u8; 8]);
+// The octets as one word, which is copied at once: decoding a message copies it several times.
+pub struct Password(u64);
 
 impl Password {
     /// The password with these octets.
@@ -136,13 +138,17 @@ impl Password {
         let (target, _) = octets.split_at_mut(kept);
         let (source, _) = text.split_at(kept);
         target.copy_from_slice(source);
-        Self(octets)
+        Self::from_octets(octets)
     }
 
     /// The eight octets of the wire, zeros at the end included.
     #[must_use]
     pub const fn octets(&self) -> [u8; 8] {
-        self.0
+        self.0.to_ne_bytes()
+    }
+
+    const fn from_octets(octets: [u8; 8]) -> Self {
+        Self(u64::from_ne_bytes(octets))
     }
 }
 

@@ -128,15 +128,21 @@ impl ChecksumAcceptance {
             (true, true) => Ok(ChecksumMatch::Both),
             (true, false) => Ok(ChecksumMatch::MessageOnly),
             (false, true) => Ok(ChecksumMatch::PseudoHeader),
-            (false, false) => Err(ChecksumFault {
-                found,
-                message_only: self
-                    .message_only()
-                    .then(|| message_sum.without(found).checksum()),
-                pseudo_header: self
-                    .pseudo_header()
-                    .then(|| full_sum.without(found).checksum()),
-            }),
+            (false, false) => Err(self.fault(message_sum, full_sum, found)),
+        }
+    }
+
+    /// Says what would have been right in the place of a checksum that fits no accepted form.
+    #[cold]
+    fn fault(self, message_sum: Sum, full_sum: Sum, found: u16) -> ChecksumFault {
+        ChecksumFault {
+            found,
+            message_only: self
+                .message_only()
+                .then(|| message_sum.without(found).checksum()),
+            pseudo_header: self
+                .pseudo_header()
+                .then(|| full_sum.without(found).checksum()),
         }
     }
 }
@@ -202,13 +208,21 @@ impl Sum {
             .iter()
             .map(|word| u64::from(u32::from_ne_bytes(*word)))
             .sum();
-        let last = match *rest {
-            [] => 0,
-            [a] => u32::from_ne_bytes([a, 0, 0, 0]),
-            [a, b] => u32::from_ne_bytes([a, b, 0, 0]),
-            [a, b, c, ..] => u32::from_ne_bytes([a, b, c, 0]),
-        };
-        self.0 = self.0.wrapping_add(whole).wrapping_add(u64::from(last));
+        self.0 = self.0.wrapping_add(whole);
+        // Every message fills whole words; what follows one need not.
+        if !rest.is_empty() {
+            self.add_rest(rest);
+        }
+    }
+
+    /// Adds the fewer than four octets after the last whole word.
+    #[cold]
+    fn add_rest(&mut self, rest: &[u8]) {
+        let mut word = [0; 4];
+        for (octet, last) in word.iter_mut().zip(rest) {
+            *octet = *last;
+        }
+        self.0 = self.0.wrapping_add(u64::from(u32::from_ne_bytes(word)));
     }
 
     #[inline]
