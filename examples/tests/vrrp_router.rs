@@ -1,0 +1,642 @@
+//! The program `vrrp_router`, in namespaces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/running.rs"]
+mod running;
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use nix::sys::signal::Signal;
+use running::{LIMIT, Running};
+use serde_json::{Value, json};
+use vrrp_lab::{Capture, Host, Lan, wait_for};
+use vrrp_proto::{
+    Advertisement, Authentication, ChecksumMatch, DecodeOptions, Password, Version, ah,
+    frame::{ethernet::Frame, ipv4, ipv6},
+};
+
+const VIP: &str = "192.0.2.254/32";
+
+/// A network with routers r1, r2 and so on, at 192.0.2.1 and so on.
+fn lan_of<const N: usize>() -> (Lan, [Host; N]) {
+    let lan = Lan::new().unwrap();
+    let hosts = std::array::from_fn(|place| {
+        let number = place + 1;
+        let address = format!("192.0.2.{number}/24");
+        lan.host(&format!("r{number}"), &[&address]).unwrap()
+    });
+    (lan, hosts)
+}
+
+/// A router on eth0 with VRID 51 and an interval of 10 cs, unless the options say something else.
+fn router(host: &Host, options: &[&str]) -> Running {
+    let mut arguments = vec!["--interface", "eth0"];
+    for default in [["--vrid", "51"], ["--interval", "10"], ["--address", VIP]] {
+        if !options.contains(&default[0]) {
+            arguments.extend(default);
+        }
+    }
+    arguments.extend(options);
+    Running::start(host, "vrrp_router", &arguments)
+}
+
+fn events(router: &Running) -> Vec<Value> {
+    let parse = |line: &String| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    };
+    router.lines().iter().map(parse).collect()
+}
+
+fn wait_for_event(router: &Running, name: &str) -> Value {
+    router.wait_for(name, |line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        (event["event"] == name).then_some(event)
+    })
+}
+
+/// Waits for the last change of state to be this.
+fn wait_for_state(router: &Running, state: &str) -> Value {
+    let last = || {
+        let mut changes = events(router);
+        changes.retain(|event| event["event"] == "state-changed");
+        changes.pop().filter(|change| change["to"] == state)
+    };
+    wait_for(&format!("state {state}"), LIMIT, last)
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()))
+}
+
+/// What the router tells of itself when it is asked now.
+fn ask_for_state(router: &Running) -> Value {
+    let states = || {
+        let mut events = events(router);
+        events.retain(|event| event["event"] == "state");
+        events
+    };
+    let before = states().len();
+    router.signal(Signal::SIGUSR1);
+    wait_for("the state", LIMIT, || states().get(before).cloned()).unwrap()
+}
+
+fn time_of(event: &Value) -> SystemTime {
+    humantime::parse_rfc3339(event["time"].as_str().unwrap()).unwrap()
+}
+
+fn has(host: &Host, address: &str) -> bool {
+    let address = address.parse().unwrap();
+    host.addresses().unwrap().contains(&address)
+}
+
+#[test]
+fn two_routers_elect_one_and_the_other_takes_over_when_it_is_killed() {
+    let (_lan, [h1, h2]) = lan_of();
+    let r2 = router(&h2, &["--priority", "100"]);
+    wait_for_state(&r2, "Active");
+    let r1 = router(&h1, &["--priority", "200"]);
+    wait_for_state(&r1, "Active");
+    let yielded = wait_for_state(&r2, "Backup");
+    assert_eq!(yielded["from"], "Active");
+    assert_eq!(yielded["reason"], "another router has a higher priority");
+    assert_eq!(yielded["last_event"], "vrrp-event-higher-priority-backup");
+    assert!(has(&h1, VIP) && !has(&h2, VIP));
+
+    // The kernel of a dead machine does not answer either.
+    h1.partition().unwrap();
+    r1.kill();
+    let killed = SystemTime::now();
+    let taken_over = wait_for_state(&r2, "Active");
+    assert_eq!(taken_over["reason"], "the Active fell silent");
+    let outage = time_of(&taken_over).duration_since(killed).unwrap();
+    // Active_Down_Interval is 3 x 100 ms and a skew of 61 ms.
+    assert!(outage < Duration::from_millis(361 + 250), "{outage:?}");
+    assert!(has(&h2, VIP));
+    assert!(has(&h1, VIP), "nobody was left to remove it");
+
+    h1.mend().unwrap();
+    let r1 = router(&h1, &["--priority", "200"]);
+    assert_eq!(wait_for_event(&r1, "left-over-removed")["address"], VIP);
+    wait_for_state(&r1, "Active");
+    wait_for_state(&r2, "Backup");
+    assert!(has(&h1, VIP) && !has(&h2, VIP));
+}
+
+#[test]
+fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (lan, [h1, h2]) = lan_of();
+        let capture = lan.capture().unwrap();
+        let mut r1 = router(&h1, &["--priority", "200"]);
+        wait_for_state(&r1, "Active");
+        let r2 = router(&h2, &[]);
+        wait_for_state(&r2, "Backup");
+        // So that it knows whose resignation it is.
+        wait_for("an advertisement heard", LIMIT, || {
+            let state = ask_for_state(&r2);
+            (state["active"]["address"] == "192.0.2.1").then_some(())
+        })
+        .unwrap();
+
+        r1.signal(signal);
+        assert_eq!(r1.wait().code(), Some(0), "{signal}");
+        assert!(!has(&h1, VIP));
+        capture
+            .wait_for("priority 0", LIMIT, |frame| {
+                frame.bytes.get(23) == Some(&112) && frame.bytes.get(36) == Some(&0)
+            })
+            .unwrap();
+        let taken_over = wait_for_state(&r2, "Active");
+        assert_eq!(taken_over["reason"], "the Active resigned");
+
+        let ended = wait_for_state(&r1, "Initialize");
+        assert_eq!(
+            (&ended["from"], &ended["reason"]),
+            (&json!("Active"), &json!("shutdown"))
+        );
+        assert_eq!(events(&r1).pop().unwrap()["event"], "stopped");
+    }
+}
+
+#[test]
+fn every_line_is_an_object_with_time_event_and_router() {
+    let (_lan, [host]) = lan_of();
+    let before = SystemTime::now();
+    let mut r1 = router(&host, &[]);
+    wait_for_state(&r1, "Active");
+    r1.signal(Signal::SIGTERM);
+    r1.wait();
+    wait_for_event(&r1, "stopped");
+    let events = events(&r1);
+    let names: Vec<&Value> = events.iter().map(|event| &event["event"]).collect();
+    assert_eq!(
+        names,
+        [
+            "started",
+            "state-changed",
+            "state-changed",
+            "state-changed",
+            "stopped"
+        ]
+    );
+    let mut last = before;
+    for event in &events {
+        let time = time_of(event);
+        assert!(event["time"].as_str().unwrap().ends_with('Z'));
+        assert!(last <= time + Duration::from_micros(1), "{events:#?}");
+        last = time;
+        assert_eq!(event["interface"], "eth0");
+        assert_eq!(
+            (&event["family"], &event["vrid"]),
+            (&json!("IPv4"), &json!(51))
+        );
+    }
+    let changes: Vec<(&str, &str, u64)> = events[1..4]
+        .iter()
+        .map(|event| {
+            let text = |name: &str| event[name].as_str().unwrap();
+            (
+                text("from"),
+                text("to"),
+                event["sequence"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            ("Initialize", "Backup", 1),
+            ("Backup", "Active", 2),
+            ("Active", "Initialize", 3)
+        ]
+    );
+}
+
+#[test]
+fn sigusr1_tells_the_full_state() {
+    let (_lan, [h1, h2]) = lan_of();
+    let r1 = router(&h1, &["--priority", "150", "--accept"]);
+    wait_for_state(&r1, "Active");
+    let state = ask_for_state(&r1);
+    for (name, value) in [
+        ("state", json!("Active")),
+        ("priority", json!(150)),
+        ("effective_priority", json!(150)),
+        ("primary_address", json!("192.0.2.1")),
+        (
+            "active",
+            json!({"address": "192.0.2.1", "priority": 150, "version": 3}),
+        ),
+        ("faults", json!([])),
+        ("addresses", json!([{"address": VIP, "installed": true}])),
+        ("interval_cs", json!(10)),
+        ("active_down_interval_ms", json!(341.40625)),
+        ("skew_time_ms", json!(41.40625)),
+        ("accept_mode", json!(true)),
+        ("accepts_traffic", json!(true)),
+        ("new_active_reason", json!("no-response")),
+    ] {
+        assert_eq!(state[name], value, "{name}");
+    }
+    assert_eq!(state["counters"]["active_transitions"], 1);
+    assert!(state["counters"]["advertisements_sent"].as_u64().unwrap() >= 1);
+
+    // Packets of a virtual router in which this one has no part are counted for the whole program.
+    let _stranger = router(&h2, &["--vrid", "52", "--address", "192.0.2.253"]);
+    wait_for("a VRID error", LIMIT, || {
+        let errors = ask_for_state(&r1)["all_routers"]["vrid_errors"].as_u64();
+        errors.filter(|count| *count > 0)
+    })
+    .unwrap();
+}
+
+/// A command that appends lines to a file.
+fn log_command(folder: &Path, script: &str) -> (String, std::path::PathBuf) {
+    let file = folder.join("log");
+    let path = folder.join("notify");
+    fs::write(
+        &path,
+        format!("#!/bin/sh\nlog={}\n{script}\n", file.display()),
+    )
+    .unwrap();
+    (format!("sh {}", path.display()), file)
+}
+
+fn read(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(Into::into).collect()
+}
+
+#[test]
+fn the_command_runs_for_every_change_in_order_and_never_twice_at_once() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let (command, log) = log_command(
+        folder.path(),
+        "echo \"begin $*\" >>$log\nsleep 0.5\necho \"end $VRRP_PREVIOUS_STATE $VRRP_STATE $VRRP_VRID $VRRP_FAMILY $VRRP_PRIORITY \
+         $VRRP_ADDRESSES $VRRP_SEQUENCE: $VRRP_REASON\" >>$log",
+    );
+    let mut r1 = router(&host, &["--notify", &command]);
+    let active = wait_for_state(&r1, "Active");
+    let started = time_of(&wait_for_event(&r1, "started"));
+    let elapsed = time_of(&active).duration_since(started).unwrap();
+    assert!(
+        elapsed < Duration::from_millis(500),
+        "the router waited for its command: {elapsed:?}"
+    );
+    assert_eq!(read(&log), ["begin Backup eth0 51"], "the first still runs");
+    r1.signal(Signal::SIGTERM);
+    assert_eq!(r1.wait().code(), Some(0));
+    assert_eq!(
+        read(&log),
+        [
+            "begin Backup eth0 51",
+            "end Initialize Backup 51 IPv4 100 192.0.2.254/32 1: startup",
+            "begin Active eth0 51",
+            "end Backup Active 51 IPv4 100 192.0.2.254/32 2: the Active fell silent",
+            "begin Initialize eth0 51",
+            "end Active Initialize 51 IPv4 100 192.0.2.254/32 3: shutdown",
+        ]
+    );
+}
+
+#[test]
+fn the_address_is_gone_before_the_last_command_has_run() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let (command, log) = log_command(
+        folder.path(),
+        "echo $1 >>$log; [ $1 = Initialize ] && sleep 2",
+    );
+    let mut r1 = router(&host, &["--notify", &command]);
+    wait_for_state(&r1, "Active");
+    wait_for("the command for Active", LIMIT, || {
+        (read(&log).len() == 2).then_some(())
+    })
+    .unwrap();
+    r1.signal(Signal::SIGTERM);
+    wait_for_state(&r1, "Initialize");
+    assert!(!has(&host, VIP));
+    assert!(!events(&r1).iter().any(|event| event["event"] == "stopped"));
+    assert_eq!(r1.wait().code(), Some(0));
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_killed_with_its_children() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let (command, log) = log_command(
+        folder.path(),
+        "sleep 60 & echo $! >>$log\n[ $1 = Backup ] && wait\nexit 3",
+    );
+    let r1 = router(&host, &["--notify", &command, "--notify-timeout", "0.3"]);
+    let killed = wait_for_event(&r1, "notify-failed");
+    assert_eq!(
+        (&killed["to"], &killed["reason"]),
+        (&json!("Backup"), &json!("killed after 300ms"))
+    );
+    let child = read(&log)[0].clone();
+    wait_for("the end of the command's child", LIMIT, || {
+        let status = fs::read_to_string(format!("/proc/{child}/stat"));
+        // A zombie is one that nobody has waited for yet.
+        status.map_or(Some(()), |status| status.contains(") Z ").then_some(()))
+    })
+    .unwrap();
+
+    let failed = wait_for("the second failure", LIMIT, || {
+        events(&r1)
+            .into_iter()
+            .filter(|event| event["event"] == "notify-failed")
+            .nth(1)
+    })
+    .unwrap();
+    assert_eq!(
+        (&failed["to"], &failed["reason"]),
+        (&json!("Active"), &json!("exit status: 3"))
+    );
+    // The second one's child was left alone: its parent ended in time. It is this test's to end.
+    let child = nix::unistd::Pid::from_raw(read(&log)[1].parse().unwrap());
+    nix::sys::signal::kill(child, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_told_and_stops_nothing() {
+    let (_lan, [host]) = lan_of();
+    let r1 = router(&host, &["--notify", "/nonexistent/command"]);
+    assert_eq!(
+        wait_for_event(&r1, "notify-failed")["reason"],
+        "exit status: 127"
+    );
+    wait_for_state(&r1, "Active");
+}
+
+#[test]
+fn a_router_goes_on_when_nobody_reads_what_it_tells() {
+    let (lan, [host]) = lan_of();
+    let capture = lan.capture().unwrap();
+    let mut command = host.namespace().command(program::path("vrrp_router"));
+    command.args([
+        "--interface",
+        "eth0",
+        "--vrid",
+        "51",
+        "--address",
+        VIP,
+        "--interval",
+        "10",
+    ]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    capture
+        .wait_for("an advertisement", LIMIT, |frame| {
+            frame.bytes.get(23) == Some(&112)
+        })
+        .unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!has(&host, VIP));
+}
+
+#[test]
+fn a_link_that_goes_is_a_fault_and_the_router_recovers() {
+    let (_lan, [host]) = lan_of();
+    let r1 = router(&host, &[]);
+    wait_for_state(&r1, "Active");
+    host.shut().unwrap();
+    let fault = wait_for_event(&r1, "fault");
+    assert_eq!(fault["reason"], "the interface is down or has no carrier");
+    assert_eq!(wait_for_state(&r1, "Initialize")["reason"], "fault");
+    let state = ask_for_state(&r1);
+    assert_eq!(
+        state["faults"],
+        json!(["the interface is down or has no carrier"])
+    );
+    host.mend().unwrap();
+    wait_for_event(&r1, "recovered");
+    wait_for_state(&r1, "Active");
+}
+
+#[test]
+fn preemption_is_as_the_options_say() {
+    let (_lan, [h1, h2, h3]) = lan_of();
+    let low = router(&h1, &["--priority", "100"]);
+    wait_for_state(&low, "Active");
+
+    let started = SystemTime::now();
+    let delayed = router(&h2, &["--priority", "150", "--preempt-delay", "1.5"]);
+    let patient = router(&h3, &["--priority", "250", "--no-preempt"]);
+    let preempted = wait_for_state(&delayed, "Active");
+    assert_eq!(
+        preempted["reason"],
+        "the Active has a lower priority and the delay is over"
+    );
+    let waited = time_of(&preempted).duration_since(started).unwrap();
+    assert!(waited >= Duration::from_millis(1500), "{waited:?}");
+    assert_eq!(wait_for_state(&patient, "Backup")["from"], "Initialize");
+    wait_for_state(&low, "Backup");
+}
+
+/// The first advertisement that a router with these options sends: its packet, without the Ethernet header.
+fn advertised(options: &[&str]) -> Vec<u8> {
+    let lan = Lan::new().unwrap();
+    let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.7/24"]).unwrap();
+    let _peer = lan.host("r2", &["192.0.2.2/24"]).unwrap();
+    let capture = lan.capture().unwrap();
+    let _router = router(&host, options);
+    packet_in(&capture)
+}
+
+fn packet_in(capture: &Capture) -> Vec<u8> {
+    let is_ours = |bytes: &[u8]| match bytes.get(12..14) {
+        Some([0x08, 0x00]) => matches!(bytes.get(23), Some(112 | 51)),
+        Some([0x86, 0xdd]) => bytes.get(20) == Some(&112),
+        _ => false,
+    };
+    let frame = capture
+        .wait_for("an advertisement", LIMIT, |frame| is_ours(&frame.bytes))
+        .unwrap();
+    Frame::parse(&frame.bytes).unwrap().payload.to_vec()
+}
+
+#[test]
+fn every_option_reaches_the_wire() {
+    let strict = DecodeOptions::default();
+
+    let octets = advertised(&[
+        "--priority",
+        "77",
+        "--address",
+        VIP,
+        "--address",
+        "192.0.2.253/24",
+    ]);
+    let packet = ipv4::Packet::parse(&octets).unwrap();
+    let decoded = Advertisement::decode(packet.payload, &packet.ip_header(), &strict).unwrap();
+    let message = decoded.advertisement;
+    assert_eq!((message.vrid.get(), message.priority.get()), (51, 77));
+    assert_eq!(
+        (message.version(), message.interval.as_centis()),
+        (Version::V3, 10)
+    );
+    let addresses: Vec<String> = message
+        .addresses
+        .iter()
+        .map(|own| own.to_string())
+        .collect();
+    assert_eq!(addresses, ["192.0.2.254", "192.0.2.253"]);
+    assert_eq!(
+        decoded.checksum,
+        ChecksumMatch::MessageOnly,
+        "what adaptive starts with"
+    );
+    assert_eq!(packet.destination.to_string(), "224.0.0.18");
+    assert_eq!(packet.source.to_string(), "192.0.2.1");
+
+    let octets = advertised(&["--checksum", "pseudo", "--source", "192.0.2.7"]);
+    let packet = ipv4::Packet::parse(&octets).unwrap();
+    let decoded = Advertisement::decode(packet.payload, &packet.ip_header(), &strict).unwrap();
+    assert_eq!(decoded.checksum, ChecksumMatch::PseudoHeader);
+    assert_eq!(packet.source.to_string(), "192.0.2.7");
+
+    let octets = advertised(&["--checksum", "rfc9568", "--unicast-peer", "192.0.2.2"]);
+    let packet = ipv4::Packet::parse(&octets).unwrap();
+    let decoded = Advertisement::decode(packet.payload, &packet.ip_header(), &strict).unwrap();
+    assert_eq!(decoded.checksum, ChecksumMatch::MessageOnly);
+    assert_eq!(packet.destination.to_string(), "192.0.2.2");
+
+    let octets = advertised(&["--address", "fe80::254/64", "--address", "2001:db8::254/64"]);
+    let packet = ipv6::Packet::parse(&octets).unwrap();
+    let decoded = Advertisement::decode(packet.payload, &packet.ip_header(), &strict).unwrap();
+    assert_eq!(decoded.advertisement.addresses.len(), 2);
+
+    let v2 = ["--version", "2", "--interval", "100", "--priority", "255"];
+    let octets = advertised(&[&v2[..], &["--password", "s3cret"]].concat());
+    let packet = ipv4::Packet::parse(&octets).unwrap();
+    let decoded = Advertisement::decode(packet.payload, &packet.ip_header(), &strict).unwrap();
+    let message = decoded.advertisement;
+    assert_eq!(
+        (message.version(), message.interval.as_centis()),
+        (Version::V2, 100)
+    );
+    let password = Password::new(b"s3cret").unwrap();
+    assert_eq!(message.authentication, Authentication::SimpleText(password));
+
+    let octets = advertised(&[&v2[..], &["--ah", "s3cret"]].concat());
+    let packet = ipv4::Packet::parse(&octets).unwrap();
+    let opened = ah::Key::new(password).open(&packet).unwrap();
+    let decoded = Advertisement::decode(opened.message, &packet.ip_header(), &strict).unwrap();
+    assert_eq!(decoded.advertisement.authentication, Authentication::IpAh);
+}
+
+#[test]
+fn a_router_with_another_password_is_not_heard_and_that_is_told() {
+    let (_lan, [h1, h2]) = lan_of();
+    let v2 = ["--version", "2", "--interval", "100", "--password"];
+    // The owner is Active at once.
+    let r1 = router(&h1, &[&v2[..], &["right", "--priority", "255"]].concat());
+    wait_for_state(&r1, "Active");
+    let r2 = router(&h2, &[&v2[..], &["wrong"]].concat());
+    let discarded = wait_for_event(&r2, "discarded");
+    assert_eq!(discarded["reason"], "the password differs");
+    assert_eq!(discarded["counter"], "authentication-errors");
+    assert_eq!(discarded["source"], "192.0.2.1");
+}
+
+#[test]
+fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
+    let base = "--interface eth0 --vrid 51 --address 192.0.2.254/32";
+    for (arguments, expected) in [
+        (
+            "--interface eth0 --vrid 0 --address 192.0.2.254",
+            "invalid value '0' for '--vrid <VRID>': 0 is not in 1..=255",
+        ),
+        (
+            &format!("{base} --priority 256"),
+            "invalid value '256' for '--priority <PRIORITY>': 256 is not in 1..=255",
+        ),
+        (
+            &format!("{base} --interval 4096"),
+            "invalid value '4096' for '--interval <CS>': version 3 takes 1..=4095",
+        ),
+        (
+            &format!("{base} --interval 0"),
+            "invalid value '0' for '--interval <CS>': 0 is not in 1..=25500",
+        ),
+        (
+            &format!("{base} --version 2 --interval 150"),
+            "invalid value '150' for '--interval <CS>': version 2 takes whole seconds: 100..=25500 in steps of 100",
+        ),
+        (
+            &format!("{base} --version 4"),
+            "invalid value '4' for '--version <VERSION>': 4 is not in 2..=3",
+        ),
+        (
+            "--interface eth0 --vrid 51 --address 192.0.2.254/33",
+            "invalid value '192.0.2.254/33' for '--address <ADDRESS/LENGTH>': prefix length 33 is not in 1..=32",
+        ),
+        (
+            "--interface eth0 --vrid 51 --address 2001:db8::1",
+            "invalid value '2001:db8::1' for '--address <ADDRESS/LENGTH>': the first IPv6 address has to be link-local, in fe80::/10",
+        ),
+        (
+            "--interface eth0 --vrid 51 --address fe80::1 --version 2",
+            "invalid value '2' for '--version <VERSION>': version 2 exists over IPv4 only",
+        ),
+        (
+            &format!("{base} --source fe80::1"),
+            "invalid value 'fe80::1' for '--source <IP>': the first --address is IPv4",
+        ),
+        (
+            &format!("{base} --unicast-peer fe80::1"),
+            "invalid value 'fe80::1' for '--unicast-peer <IP>': the first --address is IPv4",
+        ),
+        (
+            &format!("{base} --no-preempt --preempt-delay 3"),
+            "the argument '--no-preempt' cannot be used with '--preempt-delay <S>'",
+        ),
+        (
+            &format!("{base} --preempt-delay -1"),
+            "unexpected argument '-1' found",
+        ),
+        (
+            &format!("{base} --preempt-delay 31536001"),
+            "invalid value '31536001' for '--preempt-delay <S>': 31536001 is not in 0..=31536000 seconds",
+        ),
+        (
+            &format!("{base} --version 2 --password a --ah b"),
+            "the argument '--password <TEXT>' cannot be used with '--ah <TEXT>'",
+        ),
+        (
+            &format!("{base} --ah b"),
+            "invalid value '3' for '--version <VERSION>': --password and --ah exist in version 2 only",
+        ),
+        (
+            &format!("{base} --version 2 --password ninechars"),
+            "invalid value 'ninechars' for '--password <TEXT>': password length 9 is not in 1..=8",
+        ),
+        (
+            &format!("{base} --checksum crc"),
+            "invalid value 'crc' for '--checksum <FORM>'",
+        ),
+    ] {
+        let output = Command::new(program::path("vrrp_router"))
+            .args(arguments.split(' '))
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
+        assert!(
+            error.starts_with(&format!("error: {expected}")),
+            "{arguments}: {error}"
+        );
+    }
+}
