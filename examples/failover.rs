@@ -1,0 +1,109 @@
+//! A small network in which a virtual address moves: three routers with real sockets, a client that asks the address every
+//! millisecond, and an Active that dies, comes back, stops and loses its cable.
+//!
+//! `cargo run --release --example failover` needs no root: the network is made of namespaces that belong to the program.
+
+#[path = "failover/report.rs"]
+mod report;
+#[path = "failover/scenario.rs"]
+mod scenario;
+#[path = "failover/svg.rs"]
+mod svg;
+#[path = "failover/timeline.rs"]
+mod timeline;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{report::Report, scenario::Setting};
+
+/// What can go wrong in the program, in plain words.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Watch a virtual address move: kills, restarts, stops and unplugs the Active of a small network, and measures for how long the
+/// address did not answer, beside the time that the protocol allows.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Time between advertisements in centiseconds. Version 2 knows whole seconds and rounds up.
+    #[arg(long, value_name = "CS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=4095))]
+    interval: u16,
+
+    /// How many routers there are.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    routers: u8,
+
+    /// Over IPv6 instead of IPv4.
+    #[arg(long)]
+    ipv6: bool,
+
+    /// The version of VRRP. Version 2 is for IPv4.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=3))]
+    version: u8,
+
+    /// Draw the timeline into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Write what crossed the network into this file, for Wireshark.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("failover: {failure}");
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every takeover was in time.
+fn run(options: &Options) -> Result<bool, Failure> {
+    let setting = Setting::new(
+        options.version,
+        options.ipv6,
+        options.interval,
+        options.routers,
+    )?;
+    // Before any thread is started.
+    vrrp_lab::become_root_in_user_namespace()?;
+    if !options.json {
+        setting.introduce(options.interval);
+    }
+    let recording = scenario::play(&setting, |line| {
+        if !options.json {
+            println!("  {line}");
+        }
+    })?;
+    let report = Report::new(&setting, &recording);
+    if let Some(path) = &options.pcap {
+        vrrp_lab::write_pcap(path, &recording.frames)?;
+    }
+    if let Some(path) = &options.svg {
+        let picture = svg::draw(&setting, &recording, &report);
+        std::fs::write(path, picture)
+            .map_err(|error| format!("write {}: {error}", path.display()))?;
+    }
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        timeline::print(&setting, &recording, &report);
+        report.print();
+    }
+    Ok(report.ok)
+}

@@ -1,0 +1,166 @@
+//! What the recording says, in numbers.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use vrrp_lab::Outage;
+
+use crate::scenario::{Phase, Recording, Setting, What};
+
+/// How much later than the protocol says a takeover may come: what threads and the kernel take.
+const ALLOWANCE: Duration = Duration::from_millis(50);
+
+#[derive(Serialize)]
+pub(crate) struct Report {
+    version: u8,
+    family: &'static str,
+    interval_cs: u16,
+    /// Their priorities, the first router's first.
+    routers: Vec<u8>,
+    address: String,
+    /// The client's longest pause between two requests: the precision of the outages.
+    precision_ms: f64,
+    pub(crate) events: Vec<Event>,
+    /// Whether each takeover came within its bound and 50 ms.
+    pub(crate) ok: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Event {
+    #[serde(rename = "event")]
+    pub(crate) name: &'static str,
+    /// Since the beginning of the recording.
+    pub(crate) at_ms: f64,
+    /// The router that is Active afterwards.
+    pub(crate) active: String,
+    /// The longest time that the protocol allows from the event to the new Active's first advertisement.
+    pub(crate) bound_ms: f64,
+    /// The time that it took.
+    pub(crate) takeover_ms: f64,
+    /// The longest time in which the address did not answer; none for the start, before which there was no address.
+    pub(crate) outage_ms: Option<f64>,
+    #[serde(skip)]
+    what: What,
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+impl Report {
+    pub(crate) fn new(setting: &Setting, recording: &Recording) -> Self {
+        // An outage belongs to the last event before its end: its beginning is that of the last request that was answered, and may lie
+        // a little before the event.
+        let outages = recording.pings.outages();
+        let cause_of = |outage: &Outage| {
+            let end = outage.start + outage.length;
+            recording
+                .happenings
+                .iter()
+                .rposition(|happening| happening.at < end)
+        };
+        let events: Vec<Event> = recording
+            .happenings
+            .iter()
+            .enumerate()
+            .map(|(place, happening)| {
+                let caused = outages
+                    .iter()
+                    .filter(|outage| cause_of(outage) == Some(place));
+                let longest = caused.map(|outage| outage.length).max().unwrap_or_default();
+                Event {
+                    name: happening.what.name(),
+                    at_ms: millis(happening.at - recording.from),
+                    active: format!("r{}", happening.active + 1),
+                    bound_ms: millis(happening.bound),
+                    takeover_ms: millis(happening.advertised - happening.at),
+                    outage_ms: (happening.what != What::Start).then(|| millis(longest)),
+                    what: happening.what,
+                }
+            })
+            .collect();
+        let in_time = |event: &Event| event.takeover_ms <= event.bound_ms + millis(ALLOWANCE);
+        Self {
+            version: setting.interval.version().number(),
+            family: match setting.family {
+                vrrp_proto::Family::Ipv4 => "ipv4",
+                vrrp_proto::Family::Ipv6 => "ipv6",
+            },
+            interval_cs: setting.interval.as_centis(),
+            routers: setting.priorities.clone(),
+            address: setting.address().to_string(),
+            precision_ms: millis(recording.pings.longest_pause()),
+            ok: events.iter().all(in_time),
+            events,
+        }
+    }
+
+    pub(crate) fn print(&self) {
+        println!(
+            "  {:<34} {:>9} {:>9} {:>9}  {:>6}",
+            "in milliseconds", "no answer", "takeover", "bound", "Active"
+        );
+        for event in &self.events {
+            let outage = event
+                .outage_ms
+                .map_or_else(|| "-".to_owned(), |outage| format!("{outage:.1}"));
+            println!(
+                "  {:<34} {outage:>9} {:>9.1} {:>9.1}  {:>6}",
+                event.what.describe(),
+                event.takeover_ms,
+                event.bound_ms,
+                event.active,
+            );
+        }
+        println!();
+        println!(
+            "  no answer   the longest time without an answer to a request each millisecond (to {:.1} ms)",
+            self.precision_ms
+        );
+        println!(
+            "  takeover    from the event to the new Active's first advertisement on the wire"
+        );
+        println!(
+            "  bound       Active_Down_Interval of the router that takes over; Skew_Time after a resignation"
+        );
+        println!();
+        if self.ok {
+            println!("  Every takeover came within its bound.");
+        } else {
+            println!("  A takeover came more than 50 ms after its bound.");
+        }
+    }
+}
+
+/// The parts of a router's lane in which it was in one phase, from the beginning of the recording to its end.
+pub(crate) fn parts(
+    lane: &[(Instant, Phase)],
+    recording: &Recording,
+) -> Vec<(Instant, Instant, Phase)> {
+    let mut parts = Vec::new();
+    let mut last = (recording.from, Phase::Down);
+    for &(at, phase) in lane.iter().chain([&(recording.to, Phase::Down)]) {
+        let at = at.clamp(recording.from, recording.to);
+        let joined = parts.last_mut().filter(|(_, _, before)| *before == last.1);
+        if let Some((_, end, _)) = joined {
+            *end = at;
+        } else if at > last.0 {
+            parts.push((last.0, at, last.1));
+        }
+        last = (at, phase);
+    }
+    parts
+}
+
+/// The times in which the address answered.
+pub(crate) fn answered(recording: &Recording) -> Vec<(Instant, Instant)> {
+    let mut begin = recording.from;
+    let mut answered = Vec::new();
+    for outage in recording.pings.outages() {
+        answered.push((begin, outage.start));
+        begin = outage.start + outage.length;
+    }
+    answered.push((begin, recording.to));
+    answered.retain(|(begin, end)| begin < end);
+    answered
+}
