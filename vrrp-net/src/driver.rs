@@ -144,6 +144,7 @@ impl Driver {
         // First the news, then the state: what changes in between is told.
         let monitor = Monitor::open()?;
         let mut netlink = Netlink::open()?;
+        netlink.check_privilege()?;
         let interfaces = netlink.interfaces()?;
         Ok(Self {
             epoch: Epoch::new(std::time::Instant::now()),

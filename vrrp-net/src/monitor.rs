@@ -10,7 +10,7 @@ use socket2::Socket;
 use crate::{
     Error, InterfaceAddress, Link, netlink,
     rtnetlink::{self, Reply},
-    socket::set_buffer,
+    socket::{Buffer, set_buffer},
 };
 
 /// Octets of waiting news that the kernel keeps: thousands of changes.
@@ -65,10 +65,10 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`, which a large receive buffer needs.
+    /// [`Error::Os`] where the system has no more sockets.
     pub fn open() -> Result<Self, Error> {
         let socket = netlink::open(GROUPS)?;
-        set_buffer(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
+        set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
         Ok(Self {
             socket,
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
@@ -105,13 +105,13 @@ impl Monitor {
     }
 
     /// Asks for room for this many octets of waiting news. A host with many thousands of addresses may want more than the 4 MiB
-    /// that it starts with.
+    /// that it starts with. Without `CAP_NET_ADMIN` in the initial user namespace `net.core.rmem_max` is the limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`.
+    /// [`Error::Os`].
     pub fn set_receive_buffer(&self, octets: usize) -> Result<(), Error> {
-        set_buffer(&self.socket, libc::SO_RCVBUFFORCE, octets)
+        set_buffer(&self.socket, Buffer::Receive, octets)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read},
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
 };
@@ -114,6 +115,22 @@ impl Netlink {
             );
         }
         Ok(results)
+    }
+
+    /// Finds out before it matters whether addresses may be changed: the kernel looks at the privilege before it sees that there is
+    /// no interface 0.
+    pub(crate) fn check_privilege(&mut self) -> Result<(), Error> {
+        let address = &VirtualAddress::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let change = AddressChange::Remove {
+            interface: 0,
+            address,
+        };
+        let errno = self.exchange(&[change])?.first().copied().unwrap_or(0);
+        let refusal = Error::privileged("change addresses", Capability::NetAdmin);
+        match refusal(io::Error::from_raw_os_error(errno)) {
+            refused @ Error::Capability { .. } => Err(refused),
+            _ => Ok(()),
+        }
     }
 
     /// Sends changes as one datagram and gathers the errno of each.

@@ -116,8 +116,8 @@ impl VrrpSocket {
                 Capability::NetAdmin,
             ),
         )?;
-        set_buffer(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
-        set_buffer(&socket, libc::SO_SNDBUFFORCE, SEND_BUFFER)?;
+        set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
+        set_buffer(&socket, Buffer::Send, SEND_BUFFER)?;
         Ok(Self {
             socket,
             family,
@@ -289,13 +289,24 @@ fn set_multicast_all(socket: &Socket, family: Family, all: bool) -> io::Result<(
     }
 }
 
-/// Sets a buffer beyond the system's limit (`net.core.rmem_max`, `wmem_max`).
-pub(crate) fn set_buffer(socket: &Socket, option: i32, octets: usize) -> Result<(), Error> {
+/// A buffer of a socket.
+#[derive(Clone, Copy)]
+pub(crate) enum Buffer {
+    Receive,
+    Send,
+}
+
+/// Sets a buffer, beyond the system's limit (`net.core.rmem_max`, `wmem_max`) where the kernel allows it. It does not allow it to who is
+/// root in a user namespace only, whatever capabilities there are: there the limit holds.
+pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, octets: usize) -> Result<(), Error> {
     let octets = i32::try_from(octets).unwrap_or(i32::MAX);
-    sys::set_option(socket, libc::SOL_SOCKET, option, octets).map_err(Error::privileged(
-        "set the size of a socket's buffer",
-        Capability::NetAdmin,
-    ))
+    let (forced, limited) = match buffer {
+        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    };
+    sys::set_option(socket, libc::SOL_SOCKET, forced, octets)
+        .or_else(|_| sys::set_option(socket, libc::SOL_SOCKET, limited, octets))
+        .map_err(Error::os("set the size of a socket's buffer"))
 }
 
 fn membership(socket: &Socket, family: Family, interface: u32, member: bool) -> io::Result<()> {

@@ -55,7 +55,7 @@ fn an_error_names_the_missing_capability_and_what_helps() {
 
     let text = without("net_admin");
     assert!(
-        text.contains("<CAP_NET_ADMIN: set the size of a socket's buffer: "),
+        text.contains("<CAP_NET_ADMIN: change addresses: "),
         "{text}"
     );
     assert!(
