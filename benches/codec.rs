@@ -12,11 +12,13 @@ fn main() -> Result<(), Error> {
         "octets",
         "best ns",
         "median ns",
-        "floor ns",
+        "copy ns",
+        "sum ns",
         "x floor",
         "budget",
         "",
-        "x floor + pseudo-header",
+        "x with pseudo-header",
+        "x in one loop",
     ]);
     let messages = codec::messages()?;
     for message in &messages {
@@ -52,25 +54,28 @@ fn compare(
     budget: Option<f64>,
 ) {
     let mut floor = message.floor();
-    let mut floor_with_pseudo_header = message.floor_with_pseudo_header();
-    let works = [&mut work, &mut floor]
-        .into_iter()
-        .chain(&mut floor_with_pseudo_header);
-    let [work, floor, rest @ ..] = &interleave(works)[..] else {
+    let samples = interleave([
+        &mut work,
+        &mut floor.copy,
+        &mut floor.sum,
+        &mut floor.sum_with_pseudo_header,
+        &mut floor.at_once,
+    ]);
+    let [work, copy, sum, sum_with_pseudo_header, at_once] = &samples[..] else {
         return;
     };
-    let ratio = work.ratio(floor);
+    let ratio = work.ratio(&[copy, sum]);
     table.row([
         format!("{what} {}", message.name),
         message.octets.len().to_string(),
         format!("{:.1}", work.best()),
         format!("{:.1}", work.median()),
-        format!("{:.1}", floor.best()),
+        format!("{:.1}", copy.best()),
+        format!("{:.1}", sum.best()),
         format!("{ratio:.2}"),
         budget.map(|budget| format!("{budget}")).unwrap_or_default(),
         verdict(ratio, budget).into(),
-        rest.first()
-            .map(|floor| format!("{:.2}", work.ratio(floor)))
-            .unwrap_or_default(),
+        format!("{:.2}", work.ratio(&[copy, sum_with_pseudo_header])),
+        format!("{:.2}", work.ratio(&[at_once])),
     ]);
 }

@@ -40,7 +40,7 @@ fn cases() -> Result<Vec<Case>, Error> {
             cases.push(Case {
                 name: format!("{what} {}", message.name),
                 work,
-                floor: Some(message.floor()),
+                floor: Some(message.floor().at_once),
             });
         }
     }
@@ -128,7 +128,7 @@ fn total(file: &Path) -> Result<Option<f64>, Error> {
 }
 
 fn print(cases: &[Case], counts: &[f64]) {
-    let mut table = Table::new(&["work", "instructions", "floor", "x floor"]);
+    let mut table = Table::new(&["work", "instructions", "copy and sum", "ratio"]);
     let mut counts = counts.iter();
     for case in cases {
         let own = counts.next().copied();

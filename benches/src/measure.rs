@@ -44,17 +44,14 @@ impl Samples {
         median(self.0.clone())
     }
 
-    /// How often the time of `floor` this took: the median over pairs of samples that were taken one after the other, so that a change
-    /// of the clock's speed changes both.
+    /// How often the time of all the `others` together this took: the median over samples that were taken one after the other, so that
+    /// a change of the clock's speed changes both.
     #[must_use]
-    pub fn ratio(&self, floor: &Self) -> f64 {
-        median(
-            self.0
-                .iter()
-                .zip(&floor.0)
-                .map(|(own, floor)| own / floor)
-                .collect(),
-        )
+    pub fn ratio(&self, others: &[&Self]) -> f64 {
+        let ratio = |(round, own): (usize, &f64)| {
+            own / others.iter().map(|other| other.0[round]).sum::<f64>()
+        };
+        median(self.0.iter().enumerate().map(ratio).collect())
     }
 }
 
