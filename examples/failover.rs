@@ -24,7 +24,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Watch a virtual address move: kills, restarts, stops and unplugs the Active of a small network, and measures for how long the
 /// address did not answer, beside the time that the protocol allows.
 #[derive(Parser)]
-#[command(version)]
 struct Options {
     /// Time between advertisements in centiseconds. Version 2 knows whole seconds and rounds up.
     #[arg(long, value_name = "CS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=4095))]
