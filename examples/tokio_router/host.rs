@@ -1,0 +1,176 @@
+//! What the state machine asks for, done with the parts of vrrp-net. None of them waits.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_fsm::{Action, Actions, Heard, Link, Outgoing, VirtualRouter};
+use vrrp_net::{
+    AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
+};
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, DecodeOptions, Endpoints, Family,
+    LocalAuthentication, MAX_MESSAGE_LEN, Protection, Transport,
+    frame::{
+        MacAddress,
+        arp::{self, GratuitousTarget},
+        neighbor,
+    },
+    group,
+};
+
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// An interface and the virtual addresses that come and go on it.
+pub(crate) struct Host {
+    frames: FrameSocket,
+    netlink: Netlink,
+    interface: u32,
+    mac: MacAddress,
+    primary_address: IpAddr,
+    addresses: Vec<VirtualAddress>,
+}
+
+impl Host {
+    /// Looks at the interface, and removes what an earlier run may have left there.
+    pub(crate) fn new(name: &str, family: Family, addresses: Vec<VirtualAddress>) -> Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let interfaces = netlink.interfaces()?;
+        let interface = interfaces
+            .named(name)
+            .ok_or_else(|| format!("there is no interface {name}"))?;
+        let is_virtual = |address| addresses.iter().any(|own| own.address() == address);
+        let primary_address = interface
+            .primary_address(family, is_virtual)
+            .ok_or_else(|| format!("{name} has no {family} address to advertise from"))?;
+        let mut host = Self {
+            frames: FrameSocket::open()?,
+            netlink,
+            interface: interface.link.index,
+            mac: interface
+                .link
+                .mac
+                .ok_or_else(|| format!("{name} has no Ethernet address"))?,
+            primary_address,
+            addresses,
+        };
+        host.set_installed(false)?;
+        Ok(host)
+    }
+
+    /// The index of the interface.
+    pub(crate) fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// Where advertisements come from.
+    pub(crate) fn primary_address(&self) -> IpAddr {
+        self.primary_address
+    }
+
+    /// What a packet has to say to the machine, if it passes every check; if not, nothing changes but a counter.
+    pub(crate) fn check(
+        &self,
+        machine: &mut VirtualRouter,
+        received: &Received<'_>,
+    ) -> Option<Heard> {
+        if received.interface != self.interface {
+            return None;
+        }
+        let link = Link {
+            transport: Transport::Multicast {
+                group: group(machine.config().family),
+            },
+            authentication: LocalAuthentication::None,
+            protection: Protection::None,
+            addresses: None,
+        };
+        Advertisement::decode(received.payload, &received.ip, &DecodeOptions::default())
+            .and_then(|decoded| machine.check(&decoded, &received.ip, &link))
+            .inspect_err(|discard| machine.count_discard(discard))
+            .ok()
+    }
+
+    /// Does what the machine asks for, in order.
+    pub(crate) fn perform(
+        &mut self,
+        machine: &VirtualRouter,
+        socket: &VrrpSocket,
+        actions: Actions,
+    ) -> Result {
+        for action in actions {
+            match action {
+                Action::SendAdvertisement(outgoing) => self.advertise(machine, socket, outgoing)?,
+                Action::InstallAddresses => self.set_installed(true)?,
+                Action::Announce { repeat } => (0..repeat).for_each(|_| self.announce()),
+                Action::RemoveAddresses => self.set_installed(false)?,
+                Action::StateChanged(change) => {
+                    println!("{} -> {}: {}", change.from, change.to, change.reason);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn advertise(
+        &self,
+        machine: &VirtualRouter,
+        socket: &VrrpSocket,
+        outgoing: Outgoing,
+    ) -> Result {
+        let (mut ipv4, mut ipv6) = (Vec::<Ipv4Addr>::new(), Vec::<Ipv6Addr>::new());
+        for own in &self.addresses {
+            match own.address() {
+                IpAddr::V4(own) => ipv4.push(own),
+                IpAddr::V6(own) => ipv6.push(own),
+            }
+        }
+        let list = match machine.config().family {
+            Family::Ipv4 => Addresses::from(&ipv4[..]),
+            Family::Ipv6 => Addresses::from(&ipv6[..]),
+        };
+        let endpoints = Endpoints::multicast(self.primary_address);
+        let mut buffer = [0; MAX_MESSAGE_LEN];
+        for message in machine.advertisements(outgoing, Authentication::None, list) {
+            let length = message.encode(&mut buffer, &endpoints, outgoing.checksum)?;
+            let datagram = Datagram {
+                interface: self.interface,
+                endpoints,
+                octets: &buffer[..length],
+            };
+            socket.send([datagram], |_, error| eprintln!("advertisement: {error}"));
+        }
+        Ok(())
+    }
+
+    fn announce(&self) {
+        for own in &self.addresses {
+            let refused = |_, error| eprintln!("announcement of {own}: {error}");
+            match own.address() {
+                IpAddr::V4(own) => {
+                    let frame = arp::gratuitous(self.mac, own, GratuitousTarget::default());
+                    self.frames.send([(self.interface, &frame[..])], refused);
+                }
+                IpAddr::V6(own) => {
+                    let frame = neighbor::unsolicited(self.mac, own, own);
+                    self.frames.send([(self.interface, &frame[..])], refused);
+                }
+            }
+        }
+    }
+
+    fn set_installed(&mut self, installed: bool) -> Result {
+        let interface = self.interface;
+        let change = |address| {
+            if installed {
+                AddressChange::Add { interface, address }
+            } else {
+                AddressChange::Remove { interface, address }
+            }
+        };
+        let changes: Vec<AddressChange<'_>> = self.addresses.iter().map(change).collect();
+        for result in self.netlink.apply(&changes)? {
+            result?;
+        }
+        Ok(())
+    }
+}
