@@ -97,7 +97,7 @@ fn three_routers_over_ipv4_and_what_is_left_in_files() {
     assert!(packets.len() > 100);
     for packet in packets {
         // That the address has another MAC address than before is what this is about.
-        let mut complaints = packet.complaints();
+        let mut complaints = packet.complaints().to_vec();
         complaints.retain(|complaint| !complaint.starts_with("Duplicate IP address configured"));
         assert!(complaints.is_empty(), "{complaints:?}");
     }
