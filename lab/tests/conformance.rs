@@ -3,8 +3,11 @@
 //!
 //! `UPDATE_README=1 cargo test -p vrrp-lab --test conformance` writes the table anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -213,10 +216,12 @@ fn table() -> String {
             .filter_map(|row| tests.get(&row.id))
             .map(BTreeSet::len)
             .sum();
-        table += &format!(
-            "| {group} | {subject} | {} | {needed} | {covered} | {names} |\n",
+        writeln!(
+            table,
+            "| {group} | {subject} | {} | {needed} | {covered} | {names} |",
             group_rows.len()
-        );
+        )
+        .unwrap();
     }
     table
 }
