@@ -148,6 +148,11 @@ impl What {
         }
     }
 
+    /// Whether there is an Active meanwhile, which answers until it is preempted.
+    pub(crate) const fn is_preemption(self) -> bool {
+        matches!(self, Self::Return | Self::Mend)
+    }
+
     pub(crate) const fn describe(self) -> &'static str {
         match self {
             Self::Start => "the routers are started",
@@ -168,7 +173,7 @@ pub(crate) struct Happening {
     pub(crate) active: usize,
     /// When that router's first advertisement as Active crossed the network.
     pub(crate) advertised: Instant,
-    /// How long it may take by the protocol.
+    /// How long it may take by the protocol, from `at` to `advertised`.
     pub(crate) bound: Duration,
 }
 
@@ -273,6 +278,8 @@ impl Router {
     /// The machine dies: nothing of it reaches the network any more.
     fn crash(&mut self) -> Result<(), Failure> {
         self.host.partition()?;
+        // It is dead from now on, though it takes a while to end its thread.
+        note(&self.lane, Phase::Down);
         self.end(true)
     }
 
@@ -445,7 +452,7 @@ impl Stage<'_> {
             What::Start | What::Return | What::Mend => self.backup_since(active, before),
         };
         let source = self.router(active)?.source;
-        let waiting_for = format!("r{} as Active", active + 1);
+        let waiting_for = format!("r{} becoming Active", active + 1);
         let frame = self
             .capture
             .wait_for(&waiting_for, bound + PATIENCE, |frame| {
@@ -454,13 +461,10 @@ impl Stage<'_> {
                         .is_some_and(|(from, priority)| from == source && !priority.is_resign())
             })?;
         let answered = self.probe.wait_for_answer(frame.at, PATIENCE)?;
-        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
         (self.tell)(&format!(
-            "{:<34} r{} is Active after {:6.1} ms, of {:6.1}",
+            "{:<34} r{} is Active",
             what.describe(),
             active + 1,
-            millis(frame.at - at),
-            millis(bound),
         ));
         self.happenings.push(Happening {
             what,

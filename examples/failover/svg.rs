@@ -33,11 +33,7 @@ pub(crate) fn draw(setting: &Setting, recording: &Recording, report: &Report) ->
     for (happening, event) in recording.happenings.iter().zip(&report.events) {
         let at = x(happening.at);
         line(&mut body, "event", at, 48.0, at, bottom);
-        let outage = match event.outage_ms {
-            Some(outage) if outage >= 10.0 => format!("{outage:.0} ms"),
-            Some(outage) => format!("{outage:.1} ms"),
-            None => String::new(),
-        };
+        let outage = format!("{:.0} / {:.0} ms", event.outage_ms, event.outage_bound_ms);
         text(&mut body, at + 4.0, 56.0, "name", "start", event.name);
         text(&mut body, at + 4.0, 70.0, "note", "start", &outage);
     }
@@ -69,7 +65,17 @@ pub(crate) fn draw(setting: &Setting, recording: &Recording, report: &Report) ->
     }
     let y = bottom - LANE;
     text(&mut body, LEFT - 10.0, y + 15.0, "name", "end", "answers");
+    let mut silent_from = recording.from;
     for (from, to) in answered(recording) {
+        bar(
+            &mut body,
+            "silent",
+            x(silent_from),
+            y + 7.0,
+            x(from) - x(silent_from),
+            BAR - 14.0,
+        );
+        silent_from = to;
         bar(&mut body, "answers", x(from), y, x(to) - x(from), BAR);
     }
 
@@ -102,6 +108,7 @@ text {{ font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }}
 .active {{ fill: #2563c9 }}
 .backup {{ fill: #a9c4ee }}
 .answers {{ fill: #2f9e5b }}
+.silent {{ fill: #efb8a5 }}
 .event {{ stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }}
 .axis {{ stroke: #9aa3af; stroke-width: 1 }}
 </style>
@@ -117,11 +124,12 @@ fn legend(body: &mut String, y: f64) {
     for (class, what) in [
         ("active", "Active"),
         ("backup", "Backup"),
-        ("answers", "the address answers"),
+        ("answers", "answers"),
+        ("silent", "no answer"),
     ] {
         bar(body, class, at, y, 22.0, 10.0);
         text(body, at + 28.0, y + 9.0, "note", "start", what);
-        at += 110.0;
+        at += 96.0;
     }
     text(
         body,
@@ -129,7 +137,7 @@ fn legend(body: &mut String, y: f64) {
         y + 9.0,
         "note",
         "end",
-        "under each event: the longest time without an answer",
+        "under each event: the time without an answer / what the protocol allows",
     );
 }
 
