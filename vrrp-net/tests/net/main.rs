@@ -16,6 +16,7 @@ mod checksum;
 mod election;
 mod faults;
 mod parts;
+mod peers;
 mod privileges;
 mod resolution;
 mod wire;
