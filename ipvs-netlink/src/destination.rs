@@ -1,0 +1,242 @@
+//! Destinations: the real servers of a service.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+};
+
+use crate::Family;
+
+/// What makes a destination itself among those of its service. How traffic is forwarded to it is not part of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationKey {
+    /// The address of the server. It may be of the other family than the service only behind a tunnel.
+    pub address: IpAddr,
+    /// The port of the server. Only masquerading can change the port; 0 keeps it.
+    pub port: u16,
+}
+
+impl DestinationKey {
+    /// A destination by address and port.
+    #[must_use]
+    pub fn new(address: impl Into<SocketAddr>) -> Self {
+        let address = address.into();
+        Self {
+            address: address.ip(),
+            port: address.port(),
+        }
+    }
+
+    /// The family of its address.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+}
+
+impl fmt::Display for DestinationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+/// How packets reach a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ForwardingMethod {
+    /// Network address translation (NAT); answers come back through this host.
+    Masquerade,
+    /// This host itself. The kernel puts it in place of the others where the address is its own; when read, only some say so.
+    Local,
+    /// Encapsulation (TUN); the server answers the client itself.
+    Tunnel(Tunnel),
+    /// Direct routing (DR), to the server's hardware address: the default of ipvsadm. The server answers the client itself.
+    #[default]
+    DirectRoute,
+    /// Past the load balancer, to the original address: what the kernel uses for its transparent cache cluster.
+    Bypass,
+}
+
+impl fmt::Display for ForwardingMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Masquerade => f.write_str("masquerade"),
+            Self::Local => f.write_str("local"),
+            Self::Tunnel(tunnel) => write!(f, "tunnel {tunnel}"),
+            Self::DirectRoute => f.write_str("direct route"),
+            Self::Bypass => f.write_str("bypass"),
+        }
+    }
+}
+
+/// An encapsulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tunnel {
+    /// IP in IP.
+    #[default]
+    IpIp,
+    /// Generic UDP Encapsulation (Linux 5.3).
+    Gue {
+        /// The UDP port on which the server decapsulates.
+        port: NonZeroU16,
+        /// The checksum of the outer header.
+        checksum: GueChecksum,
+    },
+    /// GRE (Linux 5.4).
+    Gre {
+        /// Whether the GRE header has a checksum.
+        checksum: bool,
+    },
+}
+
+/// The checksum of a GUE tunnel's UDP header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GueChecksum {
+    /// None.
+    #[default]
+    None,
+    /// A full checksum.
+    Full,
+    /// Remote checksum offload: the inner checksum is left to the server.
+    Remote,
+}
+
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IpIp => f.write_str("ipip"),
+            Self::Gue { port, checksum } => {
+                write!(f, "gue port {port}")?;
+                f.write_str(match checksum {
+                    GueChecksum::None => "",
+                    GueChecksum::Full => " checksum",
+                    GueChecksum::Remote => " remote checksum",
+                })
+            }
+            Self::Gre { checksum } => f.write_str(if *checksum { "gre checksum" } else { "gre" }),
+        }
+    }
+}
+
+/// A destination's share of the traffic, 0 to 2³¹ − 1. With 0 it gets no new connections and keeps those it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u32);
+
+impl Weight {
+    /// No new connections.
+    pub const ZERO: Self = Self(0);
+    /// The heaviest weight.
+    pub const MAX: Self = Self(i32::MAX.cast_unsigned());
+
+    /// A weight; `None` above 2³¹ − 1.
+    #[must_use]
+    pub const fn new(weight: u32) -> Option<Self> {
+        if weight <= Self::MAX.0 {
+            Some(Self(weight))
+        } else {
+            None
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    /// 1, as ipvsadm has it.
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl From<u16> for Weight {
+    fn from(weight: u16) -> Self {
+        Self(weight.into())
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Limits on the connections of a destination.
+///
+/// At the upper one it gets no more; it gets some again when there are fewer than the lower one, or, where that is 0, than three
+/// quarters of the upper one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Thresholds {
+    upper: u32,
+    lower: u32,
+}
+
+impl Thresholds {
+    /// No limits.
+    pub const NONE: Self = Self { upper: 0, lower: 0 };
+
+    /// Limits; 0 means none. `None` if the lower one is greater than the upper one, or the upper one greater than 2³¹ − 1, which some
+    /// kernels take and others do not.
+    #[must_use]
+    pub const fn new(upper: u32, lower: u32) -> Option<Self> {
+        if lower <= upper && upper <= i32::MAX.cast_unsigned() {
+            Some(Self { upper, lower })
+        } else {
+            None
+        }
+    }
+
+    /// The number of connections at which it gets no more; 0 for no limit.
+    #[must_use]
+    pub const fn upper(self) -> u32 {
+        self.upper
+    }
+
+    /// The number of connections below which it gets some again; 0 for the kernel's choice.
+    #[must_use]
+    pub const fn lower(self) -> u32 {
+        self.lower
+    }
+
+    /// Limits as a kernel has them.
+    pub(crate) const fn from_kernel(upper: u32, lower: u32) -> Self {
+        Self { upper, lower }
+    }
+}
+
+/// A destination: a real server of a service.
+///
+/// ```
+/// use ipvs_netlink::{Destination, DestinationKey, ForwardingMethod};
+///
+/// let key = DestinationKey::new(([10, 0, 0, 1], 8080));
+/// let server = Destination { weight: 3.into(), ..Destination::new(key, ForwardingMethod::Masquerade) };
+/// assert_eq!(server.weight.get(), 3);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// What makes it itself.
+    pub key: DestinationKey,
+    /// How packets reach it.
+    pub forwarding: ForwardingMethod,
+    /// Its share of the traffic.
+    pub weight: Weight,
+    /// Limits on its connections.
+    pub thresholds: Thresholds,
+}
+
+impl Destination {
+    /// A destination of weight 1 without limits.
+    #[must_use]
+    pub fn new(key: DestinationKey, forwarding: ForwardingMethod) -> Self {
+        Self {
+            key,
+            forwarding,
+            weight: Weight::default(),
+            thresholds: Thresholds::NONE,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! IPVS, the load balancer of the Linux kernel, over generic netlink.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`message`] | the IPVS family as plain types and a codec, with the traits of the rust-netlink crates; no I/O, any platform |
+//! | [`client`] | a blocking socket (feature `client`, on by default), and the same for tokio (feature `tokio`) |
+//! | [`plan`] | wanted table against the kernel's table: the least changes, in a safe order, with draining; no I/O |
+//! | [`rules`] | the text that ipvsadm saves and restores; no I/O |
+//! | [`connections`] | reads `/proc/net/ip_vs_conn` |
+//!
+//! The vocabulary is the kernel's: a [`Service`] is what clients connect to, known by its [`ServiceKey`]; its [`Destination`]s are the real
+//! servers; a [`ForwardingMethod`] says how packets reach them; a [`Scheduler`] chooses one for each new connection.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod destination;
+pub mod message;
+mod name;
+mod service;
+mod settings;
+mod stats;
+mod table;
+
+pub use destination::{
+    Destination, DestinationKey, ForwardingMethod, GueChecksum, Thresholds, Tunnel, Weight,
+};
+pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
+pub use service::{
+    Family, Netmask, Persistence, PersistenceError, PrefixLength, Protocol, SchedulerFlags,
+    Service, ServiceKey,
+};
+pub use settings::{DaemonState, Info, MulticastGroup, SyncDaemon, Timeouts, Version};
+pub use stats::{Rates, Stats};
+pub use table::{
+    ListedDestination, ListedService, Table, TableEntry, UnknownAttribute, VirtualServer,
+};

@@ -1,0 +1,616 @@
+//! Octets as replies and requests. Everything is checked; a message is read whole or not at all.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use super::{
+    Change, Command, Query, Reply, Request,
+    attribute::{
+        Attribute, BACKUP, MASTER, ONE_PACKET, PERSISTENT, SCHEDULER_FLAGS_SHIFT, attributes,
+        number::{command, daemon, dest, info, service, stats},
+    },
+};
+use crate::{
+    DaemonState, Destination, DestinationKey, Family, ForwardingMethod, GueChecksum, Info,
+    InterfaceName, ListedDestination, ListedService, MulticastGroup, Netmask, Persistence,
+    PersistenceEngine, PrefixLength, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey,
+    Stats, SyncDaemon, Thresholds, Timeouts, Tunnel, UnknownAttribute, Version, Weight,
+};
+
+/// Why octets are not a message of the family.
+///
+/// Attributes are named by their number in `include/uapi/linux/ip_vs.h`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// There is no such command, or it does not go in this direction.
+    #[error("command {0}: not one of the family in this direction")]
+    Command(u8),
+    /// The octets end within an attribute.
+    #[error("{object}: cut short")]
+    Truncated {
+        /// What was being read.
+        object: &'static str,
+    },
+    /// An attribute that must be there is not.
+    #[error("{object}: attribute {attribute} is missing")]
+    Missing {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+    },
+    /// An attribute has a wrong length.
+    #[error("{object}: attribute {attribute} has {length} octets, expected {expected}")]
+    Length {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+        /// Its length in octets.
+        length: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// An attribute has a value for which this crate has no words.
+    #[error("{object}: attribute {attribute} is {value:?}: {problem}")]
+    Value {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+        /// Its octets, at most 16 of them.
+        value: Vec<u8>,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+impl Reply {
+    /// Reads an answer of the kernel: the attributes that follow the header of generic netlink with this command.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] says what is wrong. Unknown attributes are not: they are kept apart.
+    pub fn decode(command: u8, octets: &[u8]) -> Result<Self, DecodeError> {
+        match Command::from_u8(command) {
+            Some(Command::NewService) => {
+                let top = TopLevel::read(octets)?;
+                ServiceAttributes::read(top.service()?)?
+                    .listed()
+                    .map(Self::Service)
+            }
+            Some(Command::NewDest) => {
+                let top = TopLevel::read(octets)?;
+                DestinationAttributes::read(top.destination()?)?
+                    .listed(None)
+                    .map(Self::Destination)
+            }
+            Some(Command::NewDaemon) => {
+                read_daemon(TopLevel::read(octets)?.daemon()?).map(Self::Daemon)
+            }
+            Some(Command::SetConfig) => TopLevel::read(octets)?.timeouts().map(Self::Timeouts),
+            Some(Command::SetInfo) => read_info(octets).map(Self::Info),
+            _ => Err(DecodeError::Command(command)),
+        }
+    }
+}
+
+impl Request {
+    /// Reads what a client sent: the attributes that follow the header of generic netlink with this command. For tests that
+    /// play the kernel, and to look into recorded messages.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] says what is wrong.
+    pub fn decode(command: u8, octets: &[u8]) -> Result<Self, DecodeError> {
+        let refused = DecodeError::Command(command);
+        let command = Command::from_u8(command).ok_or_else(|| refused.clone())?;
+        let top = TopLevel::read(octets)?;
+        let service = || ServiceAttributes::read(top.service()?);
+        let key = || service()?.key();
+        let destination = || DestinationAttributes::read(top.destination()?);
+        Ok(match command {
+            Command::NewService => Change::AddService(service()?.service()?).into(),
+            Command::SetService => Change::UpdateService(service()?.service()?).into(),
+            Command::DelService => Change::DeleteService(key()?).into(),
+            Command::GetService if top.service.is_some() => Query::Service(key()?).into(),
+            Command::GetService => Query::Services.into(),
+            Command::NewDest | Command::SetDest => {
+                let service = key()?;
+                let destination = destination()?.destination(Some(service.family()))?;
+                if command == Command::NewDest {
+                    Change::AddDestination {
+                        service,
+                        destination,
+                    }
+                    .into()
+                } else {
+                    Change::UpdateDestination {
+                        service,
+                        destination,
+                    }
+                    .into()
+                }
+            }
+            Command::DelDest => {
+                let service = key()?;
+                let destination = destination()?.key(Some(service.family()))?;
+                Change::DeleteDestination {
+                    service,
+                    destination,
+                }
+                .into()
+            }
+            Command::GetDest => Query::Destinations(key()?).into(),
+            Command::NewDaemon => Change::StartDaemon(read_daemon(top.daemon()?)?).into(),
+            Command::DelDaemon => Change::StopDaemon(read_daemon_state(top.daemon()?)?).into(),
+            Command::GetDaemon => Query::Daemons.into(),
+            Command::SetConfig => Change::SetTimeouts(top.timeouts()?).into(),
+            Command::GetConfig => Query::Timeouts.into(),
+            Command::GetInfo => Query::Info.into(),
+            Command::Zero if top.service.is_some() => Change::ZeroService(key()?).into(),
+            Command::Zero => Change::ZeroAll.into(),
+            Command::Flush => Change::Flush.into(),
+            Command::SetInfo => return Err(refused),
+        })
+    }
+}
+
+/// The attributes of the top level, but for those of an info reply, whose numbers mean something else.
+#[derive(Default)]
+struct TopLevel<'a> {
+    service: Option<&'a [u8]>,
+    destination: Option<&'a [u8]>,
+    daemon: Option<&'a [u8]>,
+    tcp: Option<u32>,
+    tcp_fin: Option<u32>,
+    udp: Option<u32>,
+}
+
+impl<'a> TopLevel<'a> {
+    const OBJECT: &'static str = "message";
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut found = Self::default();
+        for attribute in attributes(Self::OBJECT, octets) {
+            let attribute = attribute?;
+            match attribute.kind {
+                command::SERVICE => found.service = Some(attribute.value),
+                command::DEST => found.destination = Some(attribute.value),
+                command::DAEMON => found.daemon = Some(attribute.value),
+                command::TIMEOUT_TCP => found.tcp = Some(attribute.u32()?),
+                command::TIMEOUT_TCP_FIN => found.tcp_fin = Some(attribute.u32()?),
+                command::TIMEOUT_UDP => found.udp = Some(attribute.u32()?),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn service(&self) -> Result<&'a [u8], DecodeError> {
+        self.service
+            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::SERVICE))
+    }
+
+    fn destination(&self) -> Result<&'a [u8], DecodeError> {
+        self.destination
+            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::DEST))
+    }
+
+    fn daemon(&self) -> Result<&'a [u8], DecodeError> {
+        self.daemon
+            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::DAEMON))
+    }
+
+    fn timeouts(&self) -> Result<Timeouts, DecodeError> {
+        let there = |value: Option<u32>, number| {
+            value.ok_or_else(|| Attribute::missing(Self::OBJECT, number))
+        };
+        Ok(Timeouts {
+            tcp: there(self.tcp, command::TIMEOUT_TCP)?,
+            tcp_fin: there(self.tcp_fin, command::TIMEOUT_TCP_FIN)?,
+            udp: there(self.udp, command::TIMEOUT_UDP)?,
+        })
+    }
+}
+
+/// What is said of a service, before it is known to be one.
+#[derive(Default)]
+struct ServiceAttributes<'a> {
+    family: Option<Family>,
+    protocol: Option<Protocol>,
+    address: Option<Attribute<'a>>,
+    port: Option<u16>,
+    mark: Option<Attribute<'a>>,
+    scheduler: Option<Scheduler>,
+    flags: Option<u32>,
+    timeout: Option<u32>,
+    netmask: Option<Attribute<'a>>,
+    engine: Option<PersistenceEngine>,
+    stats: Option<Stats>,
+    stats64: Option<Stats>,
+    unknown: Vec<UnknownAttribute>,
+}
+
+impl<'a> ServiceAttributes<'a> {
+    const OBJECT: &'static str = "service";
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut found = Self::default();
+        for attribute in attributes(Self::OBJECT, octets) {
+            let attribute = attribute?;
+            match attribute.kind {
+                service::AF => found.family = Some(attribute.family()?),
+                service::PROTOCOL => {
+                    let protocol = Protocol::from_number(attribute.u16()?);
+                    found.protocol = Some(
+                        protocol.ok_or_else(|| attribute.refuse("neither TCP, UDP nor SCTP"))?,
+                    );
+                }
+                service::ADDR => found.address = Some(attribute),
+                service::PORT => found.port = Some(attribute.u16_be()?),
+                service::FWMARK => found.mark = Some(attribute),
+                service::SCHED_NAME => {
+                    let name = Scheduler::new(attribute.text()?);
+                    found.scheduler =
+                        Some(name.map_err(|_| attribute.refuse("not a name of a scheduler"))?);
+                }
+                service::FLAGS => found.flags = Some(read_flags(attribute)?),
+                service::TIMEOUT => found.timeout = Some(attribute.u32()?),
+                service::NETMASK => found.netmask = Some(attribute),
+                service::STATS => found.stats = Some(read_stats(attribute.value)?),
+                service::STATS64 => found.stats64 = Some(read_stats(attribute.value)?),
+                service::PE_NAME => {
+                    found.engine =
+                        match attribute.text()? {
+                            "" => None,
+                            name => Some(PersistenceEngine::new(name).map_err(|_| {
+                                attribute.refuse("not a name of a persistence engine")
+                            })?),
+                        };
+                }
+                kind => found.unknown.push(UnknownAttribute {
+                    kind,
+                    value: attribute.value.to_vec(),
+                }),
+            }
+        }
+        Ok(found)
+    }
+
+    fn missing(number: u16) -> DecodeError {
+        Attribute::missing(Self::OBJECT, number)
+    }
+
+    fn key(&self) -> Result<ServiceKey, DecodeError> {
+        let family = self.family.ok_or_else(|| Self::missing(service::AF))?;
+        if let Some(mark) = self.mark {
+            let number =
+                NonZeroU32::new(mark.u32()?).ok_or_else(|| mark.refuse("no mark at all"))?;
+            return Ok(ServiceKey::FirewallMark {
+                mark: number,
+                family,
+            });
+        }
+        let address = self.address.ok_or_else(|| Self::missing(service::ADDR))?;
+        Ok(ServiceKey::Address {
+            protocol: self
+                .protocol
+                .ok_or_else(|| Self::missing(service::PROTOCOL))?,
+            address: address.address(family)?,
+            port: self.port.ok_or_else(|| Self::missing(service::PORT))?,
+        })
+    }
+
+    fn netmask(&self, family: Family) -> Result<Netmask, DecodeError> {
+        let netmask = self
+            .netmask
+            .ok_or_else(|| Self::missing(service::NETMASK))?;
+        match family {
+            Family::V4 => netmask.ipv4().map(Netmask::V4),
+            Family::V6 => u8::try_from(netmask.u32()?)
+                .ok()
+                .and_then(PrefixLength::new)
+                .map(Netmask::V6)
+                .ok_or_else(|| netmask.refuse("not the length of a prefix, 1 to 128")),
+        }
+    }
+
+    fn service(&self) -> Result<Service, DecodeError> {
+        let key = self.key()?;
+        let flags = self.flags.ok_or_else(|| Self::missing(service::FLAGS))?;
+        let timeout = self
+            .timeout
+            .ok_or_else(|| Self::missing(service::TIMEOUT))?;
+        let persistence = if flags & PERSISTENT == 0 {
+            None
+        } else {
+            Some(Persistence {
+                timeout,
+                netmask: self.netmask(key.family())?,
+            })
+        };
+        let scheduler = self
+            .scheduler
+            .ok_or_else(|| Self::missing(service::SCHED_NAME))?;
+        let mut found = Service::new(key, scheduler).with_kernel_persistence(persistence);
+        found.one_packet = flags & ONE_PACKET != 0;
+        found.scheduler_flags =
+            SchedulerFlags::from_bits((flags >> SCHEDULER_FLAGS_SHIFT & 7) as u8);
+        found.persistence_engine = self.engine;
+        Ok(found)
+    }
+
+    fn listed(self) -> Result<ListedService, DecodeError> {
+        Ok(ListedService {
+            service: self.service()?,
+            stats: self.stats64.or(self.stats).unwrap_or_default(),
+            unknown: self.unknown,
+        })
+    }
+}
+
+/// The flags that are meant: first the flags, then a mask of those that count.
+fn read_flags(attribute: Attribute<'_>) -> Result<u32, DecodeError> {
+    let (flags, mask) = attribute.u32_pair()?;
+    Ok(flags & mask)
+}
+
+/// What is said of a destination, before it is known to be one.
+#[derive(Default)]
+struct DestinationAttributes<'a> {
+    address: Option<Attribute<'a>>,
+    port: Option<u16>,
+    family: Option<Family>,
+    method: Option<Attribute<'a>>,
+    weight: Option<Attribute<'a>>,
+    upper: Option<u32>,
+    lower: Option<u32>,
+    tunnel: Option<Attribute<'a>>,
+    tunnel_port: Option<Attribute<'a>>,
+    tunnel_flags: Option<Attribute<'a>>,
+    active: Option<u32>,
+    inactive: Option<u32>,
+    persistent: Option<u32>,
+    stats: Option<Stats>,
+    stats64: Option<Stats>,
+    unknown: Vec<UnknownAttribute>,
+}
+
+impl<'a> DestinationAttributes<'a> {
+    const OBJECT: &'static str = "destination";
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut found = Self::default();
+        for attribute in attributes(Self::OBJECT, octets) {
+            let attribute = attribute?;
+            match attribute.kind {
+                dest::ADDR => found.address = Some(attribute),
+                dest::PORT => found.port = Some(attribute.u16_be()?),
+                // Zero stands for the family of the service.
+                dest::ADDR_FAMILY if attribute.u16()? == 0 => {}
+                dest::ADDR_FAMILY => found.family = Some(attribute.family()?),
+                dest::FWD_METHOD => found.method = Some(attribute),
+                dest::WEIGHT => found.weight = Some(attribute),
+                dest::U_THRESH => found.upper = Some(attribute.u32()?),
+                dest::L_THRESH => found.lower = Some(attribute.u32()?),
+                dest::TUN_TYPE => found.tunnel = Some(attribute),
+                dest::TUN_PORT => found.tunnel_port = Some(attribute),
+                dest::TUN_FLAGS => found.tunnel_flags = Some(attribute),
+                dest::ACTIVE_CONNS => found.active = Some(attribute.u32()?),
+                dest::INACT_CONNS => found.inactive = Some(attribute.u32()?),
+                dest::PERSIST_CONNS => found.persistent = Some(attribute.u32()?),
+                dest::STATS => found.stats = Some(read_stats(attribute.value)?),
+                dest::STATS64 => found.stats64 = Some(read_stats(attribute.value)?),
+                kind => found.unknown.push(UnknownAttribute {
+                    kind,
+                    value: attribute.value.to_vec(),
+                }),
+            }
+        }
+        Ok(found)
+    }
+
+    fn missing(number: u16) -> DecodeError {
+        Attribute::missing(Self::OBJECT, number)
+    }
+
+    /// The key. The family is said by every kernel from Linux 3.18 on; a request may leave it to the service.
+    fn key(&self, of_the_service: Option<Family>) -> Result<DestinationKey, DecodeError> {
+        let family = self
+            .family
+            .or(of_the_service)
+            .ok_or_else(|| Self::missing(dest::ADDR_FAMILY))?;
+        let address = self.address.ok_or_else(|| Self::missing(dest::ADDR))?;
+        Ok(DestinationKey {
+            address: address.address(family)?,
+            port: self.port.ok_or_else(|| Self::missing(dest::PORT))?,
+        })
+    }
+
+    fn forwarding(&self) -> Result<ForwardingMethod, DecodeError> {
+        let method = self.method.ok_or_else(|| Self::missing(dest::FWD_METHOD))?;
+        // The field holds other flags of a connection too: the method is in the last three bits.
+        Ok(match method.u32()? & 7 {
+            0 => ForwardingMethod::Masquerade,
+            1 => ForwardingMethod::Local,
+            2 => ForwardingMethod::Tunnel(self.tunnel()?),
+            3 => ForwardingMethod::DirectRoute,
+            4 => ForwardingMethod::Bypass,
+            _ => return Err(method.refuse("not a forwarding method")),
+        })
+    }
+
+    fn tunnel(&self) -> Result<Tunnel, DecodeError> {
+        let Some(kind) = self.tunnel else {
+            return Ok(Tunnel::IpIp);
+        };
+        let flags = self.tunnel_flags.map_or(Ok(0), |flags| flags.u16())?;
+        let refuse_flags = || match self.tunnel_flags {
+            Some(attribute) => attribute.refuse("not a checksum of this tunnel"),
+            None => Self::missing(dest::TUN_FLAGS),
+        };
+        Ok(match kind.u8()? {
+            0 => Tunnel::IpIp,
+            1 => {
+                let port = self
+                    .tunnel_port
+                    .ok_or_else(|| Self::missing(dest::TUN_PORT))?;
+                Tunnel::Gue {
+                    port: NonZeroU16::new(port.u16_be()?)
+                        .ok_or_else(|| port.refuse("a GUE tunnel needs a port"))?,
+                    checksum: match flags {
+                        0 => GueChecksum::None,
+                        1 => GueChecksum::Full,
+                        2 => GueChecksum::Remote,
+                        _ => return Err(refuse_flags()),
+                    },
+                }
+            }
+            2 => match flags {
+                0 => Tunnel::Gre { checksum: false },
+                1 => Tunnel::Gre { checksum: true },
+                _ => return Err(refuse_flags()),
+            },
+            _ => return Err(kind.refuse("not a kind of tunnel")),
+        })
+    }
+
+    fn destination(&self, of_the_service: Option<Family>) -> Result<Destination, DecodeError> {
+        let weight = self.weight.ok_or_else(|| Self::missing(dest::WEIGHT))?;
+        let upper = self.upper.ok_or_else(|| Self::missing(dest::U_THRESH))?;
+        let lower = self.lower.ok_or_else(|| Self::missing(dest::L_THRESH))?;
+        Ok(Destination {
+            key: self.key(of_the_service)?,
+            forwarding: self.forwarding()?,
+            weight: Weight::new(weight.u32()?)
+                .ok_or_else(|| weight.refuse("not a weight, 0 to 2147483647"))?,
+            thresholds: Thresholds::from_kernel(upper, lower),
+        })
+    }
+
+    fn listed(self, of_the_service: Option<Family>) -> Result<ListedDestination, DecodeError> {
+        Ok(ListedDestination {
+            destination: self.destination(of_the_service)?,
+            active_connections: self
+                .active
+                .ok_or_else(|| Self::missing(dest::ACTIVE_CONNS))?,
+            inactive_connections: self
+                .inactive
+                .ok_or_else(|| Self::missing(dest::INACT_CONNS))?,
+            persistent_connections: self
+                .persistent
+                .ok_or_else(|| Self::missing(dest::PERSIST_CONNS))?,
+            stats: self.stats64.or(self.stats).unwrap_or_default(),
+            unknown: self.unknown,
+        })
+    }
+}
+
+const DAEMON: &str = "sync daemon";
+
+fn read_daemon_state(octets: &[u8]) -> Result<DaemonState, DecodeError> {
+    for attribute in attributes(DAEMON, octets) {
+        let attribute = attribute?;
+        if attribute.kind == daemon::STATE {
+            return daemon_state(attribute);
+        }
+    }
+    Err(Attribute::missing(DAEMON, daemon::STATE))
+}
+
+fn daemon_state(attribute: Attribute<'_>) -> Result<DaemonState, DecodeError> {
+    match attribute.u32()? {
+        MASTER => Ok(DaemonState::Master),
+        BACKUP => Ok(DaemonState::Backup),
+        _ => Err(attribute.refuse("neither master nor backup")),
+    }
+}
+
+fn read_daemon(octets: &[u8]) -> Result<SyncDaemon, DecodeError> {
+    let (mut state, mut interface, mut sync_id) = (None, None, None);
+    let (mut max_length, mut group, mut port, mut ttl) = (None, None, None, None);
+    for attribute in attributes(DAEMON, octets) {
+        let attribute = attribute?;
+        let not_multicast = || attribute.refuse("not a multicast group");
+        match attribute.kind {
+            daemon::STATE => state = Some(daemon_state(attribute)?),
+            daemon::MCAST_IFN => {
+                let name = InterfaceName::new(attribute.text()?);
+                interface = Some(name.map_err(|_| attribute.refuse("not a name of an interface"))?);
+            }
+            daemon::SYNC_ID => {
+                let id = u8::try_from(attribute.u32()?);
+                sync_id = Some(id.map_err(|_| attribute.refuse("not a sync id, 0 to 255"))?);
+            }
+            daemon::SYNC_MAXLEN => max_length = Some(attribute.u16()?),
+            daemon::MCAST_GROUP => {
+                group = Some(MulticastGroup::new(attribute.ipv4()?).ok_or_else(not_multicast)?);
+            }
+            daemon::MCAST_GROUP6 => {
+                group = Some(MulticastGroup::new(attribute.ipv6()?).ok_or_else(not_multicast)?);
+            }
+            daemon::MCAST_PORT => port = Some(attribute.u16()?),
+            daemon::MCAST_TTL => ttl = Some(attribute.u8()?),
+            _ => {}
+        }
+    }
+    Ok(SyncDaemon {
+        state: state.ok_or_else(|| Attribute::missing(DAEMON, daemon::STATE))?,
+        interface: interface.ok_or_else(|| Attribute::missing(DAEMON, daemon::MCAST_IFN))?,
+        sync_id: sync_id.ok_or_else(|| Attribute::missing(DAEMON, daemon::SYNC_ID))?,
+        max_length,
+        group,
+        port,
+        ttl,
+    })
+}
+
+fn read_info(octets: &[u8]) -> Result<Info, DecodeError> {
+    const OBJECT: &str = "info";
+    let (mut version, mut size) = (None, None);
+    for attribute in attributes(OBJECT, octets) {
+        let attribute = attribute?;
+        match attribute.kind {
+            info::VERSION => {
+                let [_, major, minor, patch] = attribute.u32()?.to_be_bytes();
+                version = Some(Version {
+                    major,
+                    minor,
+                    patch,
+                });
+            }
+            info::CONN_TAB_SIZE => size = Some(attribute.u32()?),
+            _ => {}
+        }
+    }
+    Ok(Info {
+        version: version.ok_or_else(|| Attribute::missing(OBJECT, info::VERSION))?,
+        connection_table_size: size
+            .ok_or_else(|| Attribute::missing(OBJECT, info::CONN_TAB_SIZE))?,
+    })
+}
+
+/// Statistics in 32 or in 64 bit: numbers and meanings are the same. A kernel says all of them; what it leaves out is 0.
+fn read_stats(octets: &[u8]) -> Result<Stats, DecodeError> {
+    let mut found = Stats::default();
+    for attribute in attributes("statistics", octets) {
+        let attribute = attribute?;
+        let field = match attribute.kind {
+            stats::CONNS => &mut found.connections,
+            stats::INPKTS => &mut found.incoming_packets,
+            stats::OUTPKTS => &mut found.outgoing_packets,
+            stats::INBYTES => &mut found.incoming_bytes,
+            stats::OUTBYTES => &mut found.outgoing_bytes,
+            stats::CPS => &mut found.rates.connections,
+            stats::INPPS => &mut found.rates.incoming_packets,
+            stats::OUTPPS => &mut found.rates.outgoing_packets,
+            stats::INBPS => &mut found.rates.incoming_bytes,
+            stats::OUTBPS => &mut found.rates.outgoing_bytes,
+            // Padding, which some kernels put in front of 64-bit numbers, and what newer kernels count.
+            _ => continue,
+        };
+        *field = attribute.counter()?;
+    }
+    Ok(found)
+}
