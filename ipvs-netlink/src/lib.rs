@@ -11,10 +11,14 @@
 //! The vocabulary is the kernel's: a [`Service`] is what clients connect to, known by its [`ServiceKey`]; its [`Destination`]s are the real
 //! servers; a [`ForwardingMethod`] says how packets reach them; a [`Scheduler`] chooses one for each new connection.
 
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
+// The one exception: tokio wants to be promised that a descriptor stays open.
+#![cfg_attr(not(feature = "tokio"), forbid(unsafe_code))]
+#![deny(missing_docs, unsafe_code)]
 
+#[cfg(all(feature = "client", target_os = "linux"))]
+pub mod client;
 mod destination;
+mod error;
 pub mod message;
 mod name;
 mod service;
@@ -22,9 +26,14 @@ mod settings;
 mod stats;
 mod table;
 
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+pub use client::AsyncClient;
+#[cfg(all(feature = "client", target_os = "linux"))]
+pub use client::Client;
 pub use destination::{
     Destination, DestinationKey, ForwardingMethod, GueChecksum, Thresholds, Tunnel, Weight,
 };
+pub use error::{Errno, Error, NoAnswer, Reason, Refusal};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use service::{
     Family, Netmask, Persistence, PersistenceError, PrefixLength, Protocol, SchedulerFlags,

@@ -15,7 +15,7 @@
 //!
 //! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, and of how `net/netfilter/ipvs/ip_vs_ctl.c` reads them.
 
-mod attribute;
+pub(crate) mod attribute;
 mod decode;
 mod encode;
 mod reply;

@@ -8,7 +8,7 @@ use super::DecodeError;
 use crate::Family;
 
 /// Numbers of attributes, from `include/uapi/linux/ip_vs.h`.
-pub(super) mod number {
+pub(crate) mod number {
     /// Of the top level.
     pub(crate) mod command {
         pub(crate) const SERVICE: u16 = 1;

@@ -1,0 +1,94 @@
+//! What both clients do beside reading lists.
+
+use super::{exchange::Exchange, socket::Transport};
+use crate::{
+    Destination, DestinationKey, Error, Info, Service, ServiceKey, SyncDaemon, Timeouts,
+    message::{Change, Command, DecodeError, Query, Reply},
+};
+
+impl<T: Transport> Exchange<T> {
+    pub(super) async fn change(&mut self, change: Change) -> Result<(), Error> {
+        self.apply(&[change]).await.pop().unwrap_or(Ok(()))
+    }
+
+    pub(super) async fn update_service(
+        &mut self,
+        key: ServiceKey,
+        edit: impl FnOnce(&mut Service),
+    ) -> Result<(), Error> {
+        let before = self.service(key).await?.service;
+        let mut after = before;
+        edit(&mut after);
+        after.key = key;
+        if after == before {
+            return Ok(());
+        }
+        self.change(Change::UpdateService(after)).await
+    }
+
+    pub(super) async fn update_destination(
+        &mut self,
+        service: ServiceKey,
+        key: DestinationKey,
+        edit: impl FnOnce(&mut Destination),
+    ) -> Result<(), Error> {
+        let listed = self.destinations(service).await?;
+        let before = listed
+            .iter()
+            .map(|listed| listed.destination)
+            .find(|destination| destination.key == key)
+            .ok_or(Error::NoSuchDestination {
+                service,
+                destination: key,
+            })?;
+        let mut after = before;
+        edit(&mut after);
+        after.key = key;
+        if after == before {
+            return Ok(());
+        }
+        self.change(Change::UpdateDestination {
+            service,
+            destination: after,
+        })
+        .await
+    }
+
+    pub(super) async fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
+        let mut daemons = Vec::new();
+        self.query(Query::Daemons, |reply| daemons.push(reply))
+            .await?;
+        daemons
+            .into_iter()
+            .map(|reply| match reply {
+                Ok(Reply::Daemon(daemon)) => Ok(daemon),
+                Ok(other) => Err(unexpected(Query::Daemons, other.command())),
+                Err(error) => Err(Error::Decode {
+                    query: Query::Daemons,
+                    error,
+                }),
+            })
+            .collect()
+    }
+
+    pub(super) async fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        match self.one(Query::Timeouts).await? {
+            Reply::Timeouts(timeouts) => Ok(timeouts),
+            other => Err(unexpected(Query::Timeouts, other.command())),
+        }
+    }
+
+    pub(super) async fn info(&mut self) -> Result<Info, Error> {
+        match self.one(Query::Info).await? {
+            Reply::Info(info) => Ok(info),
+            other => Err(unexpected(Query::Info, other.command())),
+        }
+    }
+}
+
+pub(super) fn unexpected(query: Query, command: Command) -> Error {
+    Error::Decode {
+        query,
+        error: DecodeError::Command(command as u8),
+    }
+}

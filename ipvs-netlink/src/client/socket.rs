@@ -1,0 +1,192 @@
+//! Sockets of generic netlink, and how octets pass through a blocking one.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno as Os,
+    sched::{CloneFlags, setns},
+    sys::{
+        socket::{
+            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv,
+            send, setsockopt, socket, sockopt::ReceiveTimeout,
+        },
+        time::TimeVal,
+    },
+};
+
+use crate::{Errno, Error, NoAnswer};
+
+pub(super) fn system(doing: &'static str) -> impl Fn(Os) -> Error {
+    move |error| Error::System {
+        doing,
+        errno: Errno(error as i32),
+    }
+}
+
+/// Opens a socket in the network namespace of the calling thread. It hears nobody but the kernel.
+pub(super) fn open() -> Result<OwnedFd, Error> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkGeneric,
+    )
+    .map_err(system("open a netlink socket"))?;
+    connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))
+        .map_err(system("connect to the kernel"))?;
+    Ok(socket)
+}
+
+/// Opens a socket in another network namespace, by way of a thread that ends at once: a thread that changed its namespace is of
+/// no more use to a program.
+pub(super) fn open_in(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    thread::scope(|scope| {
+        let opened = thread::Builder::new().spawn_scoped(scope, || {
+            setns(namespace, CloneFlags::CLONE_NEWNET)
+                .map_err(system("enter the network namespace"))?;
+            open()
+        });
+        match opened.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(system("enter the network namespace")(Os::UnknownErrno)),
+            Err(error) => Err(from_io("start a thread", &error)),
+        }
+    })
+}
+
+/// Opens what names a network namespace, such as `/run/netns/NAME` or `/proc/PID/ns/net`.
+pub(super) fn namespace(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|error| from_io("open the network namespace", &error))
+}
+
+pub(super) fn from_io(doing: &'static str, error: &io::Error) -> Error {
+    Error::System {
+        doing,
+        errno: Errno(error.raw_os_error().unwrap_or_default()),
+    }
+}
+
+/// What passes octets to the kernel and back.
+pub(super) trait Transport: AsFd {
+    /// Sends a datagram. The kernel does the work before this returns, unless it starts a dump.
+    async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer>;
+
+    /// Sends a datagram that may keep the kernel busy for long, giving up at a time.
+    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer>;
+
+    /// Waits for a datagram until a time, and returns its length, which can be more than there is room for.
+    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer>;
+}
+
+/// Takes a datagram that is there already; `None` if there is none.
+pub(super) fn receive_now(socket: impl AsFd, room: &mut [u8]) -> Result<Option<usize>, NoAnswer> {
+    receive(socket, room, MsgFlags::MSG_DONTWAIT)
+}
+
+/// `None` stands for no datagram in time.
+fn receive(socket: impl AsFd, room: &mut [u8], flags: MsgFlags) -> Result<Option<usize>, NoAnswer> {
+    loop {
+        // With MSG_TRUNC the length is that of the datagram, whatever there is room for.
+        match recv(
+            socket.as_fd().as_raw_fd(),
+            room,
+            flags | MsgFlags::MSG_TRUNC,
+        ) {
+            Ok(length) => return Ok(Some(length)),
+            Err(Os::EINTR) => {}
+            Err(Os::EAGAIN) => return Ok(None),
+            Err(Os::ENOBUFS) => return Err(NoAnswer::Overrun),
+            Err(error) => return Err(NoAnswer::Socket(Errno(error as i32))),
+        }
+    }
+}
+
+pub(super) fn send_now(socket: impl AsFd, octets: &[u8]) -> Result<(), NoAnswer> {
+    loop {
+        match send(socket.as_fd().as_raw_fd(), octets, MsgFlags::empty()) {
+            Ok(_) => return Ok(()),
+            Err(Os::EINTR) => {}
+            Err(error) => return Err(NoAnswer::Socket(Errno(error as i32))),
+        }
+    }
+}
+
+/// A blocking socket. Its calls are ready when they return.
+#[derive(Debug)]
+pub(super) struct Blocking {
+    socket: OwnedFd,
+    /// The time limit that the socket has.
+    limit: Duration,
+}
+
+impl Blocking {
+    pub(super) fn new(socket: OwnedFd, limit: Duration) -> Result<Self, Error> {
+        let mut new = Self {
+            socket,
+            limit: Duration::ZERO,
+        };
+        new.set_limit(limit)?;
+        Ok(new)
+    }
+
+    /// Sets the longest time that one receive may take.
+    pub(super) fn set_limit(&mut self, limit: Duration) -> Result<(), Error> {
+        // Zero would mean no limit.
+        let limit = limit.max(Duration::from_millis(1));
+        if limit != self.limit {
+            let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+            let value = TimeVal::new(seconds, limit.subsec_micros().into());
+            setsockopt(&self.socket, ReceiveTimeout, &value)
+                .map_err(system("set the time limit of the socket"))?;
+            self.limit = limit;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Blocking {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Blocking {
+    async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer> {
+        send_now(&self.socket, octets)
+    }
+
+    /// The kernel works inside the system call, and a system call has no time limit: so another thread makes it. When the kernel never
+    /// comes back, neither does that thread.
+    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer> {
+        let failed =
+            |error: io::Error| NoAnswer::Socket(Errno(error.raw_os_error().unwrap_or_default()));
+        let socket = self.socket.try_clone().map_err(failed)?;
+        let octets = octets.to_vec();
+        let (done, wait) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .spawn(move || {
+                // Nobody waits any more where this fails.
+                let _ = done.send(send_now(socket, &octets));
+            })
+            .map_err(failed)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        wait.recv_timeout(left).unwrap_or(Err(NoAnswer::TimedOut))
+    }
+
+    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer> {
+        // The socket's own limit saves a system call for each datagram. It starts anew with each, so that a call as a whole may take up to twice
+        // its limit.
+        if Instant::now() >= deadline {
+            return Err(NoAnswer::TimedOut);
+        }
+        receive(&self.socket, room, MsgFlags::empty())?.ok_or(NoAnswer::TimedOut)
+    }
+}

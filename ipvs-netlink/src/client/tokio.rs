@@ -1,0 +1,149 @@
+//! The client for tokio.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::spawn_blocking,
+    time::timeout_at,
+};
+
+use super::{
+    DEFAULT_TIMEOUT,
+    exchange::Exchange,
+    socket::{self, Transport, from_io, receive_now, send_now},
+};
+use crate::{Errno, Error, NoAnswer};
+
+/// A client that waits in tokio.
+///
+/// It has the methods of [`Client`](super::Client). A future may be dropped before it is done: whether its change was made is then unknown, and the
+/// client can be used on.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), ipvs_netlink::Error> {
+/// use ipvs_netlink::AsyncClient;
+///
+/// let mut client = AsyncClient::open().await?;
+/// println!("IPVS {}", client.info().await?.version);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct AsyncClient {
+    pub(super) exchange: Exchange<Waiting>,
+}
+
+impl AsyncClient {
+    /// Opens a client for the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket to be had.
+    ///
+    /// # Panics
+    ///
+    /// Tokio panics outside a runtime, and in one without I/O or time. The same holds for the other ways to open.
+    pub async fn open() -> Result<Self, Error> {
+        Self::with(socket::open()?).await
+    }
+
+    /// Opens a client for a network namespace by a file descriptor of it, such as an open `/proc/PID/ns/net`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::System`] if the namespace cannot be entered.
+    pub async fn open_in(namespace: impl AsFd) -> Result<Self, Error> {
+        let socket = socket::open_in(namespace.as_fd())?;
+        drop(namespace);
+        Self::with(socket).await
+    }
+
+    /// Opens a client for a network namespace by its path, such as `/run/netns/NAME`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_in`](Self::open_in), and [`Error::System`] if there is no such file.
+    pub async fn open_path(namespace: impl AsRef<Path>) -> Result<Self, Error> {
+        let namespace = socket::namespace(namespace.as_ref())?;
+        Self::open_in(namespace).await
+    }
+
+    async fn with(socket: OwnedFd) -> Result<Self, Error> {
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after it has deregistered it.
+        #[allow(unsafe_code)]
+        let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
+            .map_err(|error| from_io("watch the socket", &error.into()))?;
+        let exchange = Exchange::open(Waiting { socket: watched }, DEFAULT_TIMEOUT).await?;
+        Ok(Self { exchange })
+    }
+
+    /// Sets the time limit of every following call.
+    pub fn set_timeout(&mut self, limit: Duration) {
+        self.exchange.limit = limit;
+    }
+}
+
+impl AsFd for AsyncClient {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.exchange.as_fd()
+    }
+}
+
+/// A socket for which tokio waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    socket: AsyncFd<OwnedFd>,
+}
+
+impl AsFd for Waiting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Waiting {
+    async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer> {
+        // Sending never waits for room: the kernel has taken a datagram in when the call returns.
+        send_now(&self.socket, octets)
+    }
+
+    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer> {
+        let socket = self
+            .socket
+            .get_ref()
+            .try_clone()
+            .map_err(|error| failed(&error))?;
+        let octets = octets.to_vec();
+        let sending = spawn_blocking(move || send_now(socket, &octets));
+        match timeout_at(deadline.into(), sending).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(_)) | Err(_) => Err(NoAnswer::TimedOut),
+        }
+    }
+
+    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer> {
+        loop {
+            if let Some(length) = receive_now(&self.socket, room)? {
+                return Ok(length);
+            }
+            let mut ready = match timeout_at(deadline.into(), self.socket.readable()).await {
+                Ok(Ok(ready)) => ready,
+                Ok(Err(error)) => return Err(failed(&error)),
+                Err(_) => return Err(NoAnswer::TimedOut),
+            };
+            match receive_now(&self.socket, room)? {
+                Some(length) => return Ok(length),
+                None => ready.clear_ready(),
+            }
+        }
+    }
+}
+
+fn failed(error: &std::io::Error) -> NoAnswer {
+    NoAnswer::Socket(Errno(error.raw_os_error().unwrap_or_default()))
+}

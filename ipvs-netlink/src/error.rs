@@ -1,0 +1,373 @@
+//! What can go wrong, and what it means.
+
+use std::{fmt, io};
+
+use crate::{
+    ServiceKey,
+    message::{Change, Command, DecodeError, Query, Request},
+};
+
+/// An error number of the operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    pub(crate) const PERMITTED: Self = Self(1);
+    pub(crate) const NO_ENTRY: Self = Self(2);
+    pub(crate) const NO_SUCH: Self = Self(3);
+    pub(crate) const MEMORY: Self = Self(12);
+    #[cfg(all(feature = "client", target_os = "linux"))]
+    pub(crate) const BUSY: Self = Self(16);
+    pub(crate) const EXISTS: Self = Self(17);
+    pub(crate) const NO_DEVICE: Self = Self(19);
+    pub(crate) const INVALID: Self = Self(22);
+    pub(crate) const RANGE: Self = Self(34);
+    pub(crate) const UNSUPPORTED: Self = Self(numbers::EOPNOTSUPP);
+    pub(crate) const FAMILY: Self = Self(numbers::EAFNOSUPPORT);
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        io::Error::from_raw_os_error(self.0).fmt(f)
+    }
+}
+
+/// The numbers that differ between architectures; the others are the same everywhere.
+mod numbers {
+    #[cfg(target_os = "linux")]
+    pub(super) use libc::{EAFNOSUPPORT, EOPNOTSUPP};
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const EOPNOTSUPP: i32 = 95;
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const EAFNOSUPPORT: i32 = 97;
+}
+
+/// Why the client could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel has no IPVS: it was built without, or its module `ip_vs` cannot be loaded here, for example from a container.
+    #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
+    Unavailable,
+    /// The kernel refused a request. Nothing was changed.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// No answer, or not all of it, was received: what was to be changed may or may not have been.
+    #[error("{request}: {cause}")]
+    Unanswered {
+        /// What was asked.
+        request: Box<Request>,
+        /// Why there is no answer.
+        cause: NoAnswer,
+    },
+    /// A change of a batch was not sent, because an earlier one was not answered.
+    #[error("{0}: not sent, because an earlier change was not answered")]
+    NotSent(Box<Change>),
+    /// The kernel answered with something this crate has no words for.
+    #[error("{query}: the kernel's answer: {error}")]
+    Decode {
+        /// What was asked.
+        query: Query,
+        /// What is wrong with the answer.
+        error: DecodeError,
+    },
+    /// A destination to be updated is not in the kernel's list.
+    #[error("no such destination {destination} of {service}")]
+    NoSuchDestination {
+        /// The service.
+        service: ServiceKey,
+        /// The destination.
+        destination: crate::DestinationKey,
+    },
+    /// The system refused something other than a request.
+    #[error("{doing}: {errno}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The error of the system.
+        errno: Errno,
+    },
+}
+
+/// Why an answer did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// The time limit passed.
+    #[error("no answer within the time limit")]
+    TimedOut,
+    /// Answers were lost, because the socket's buffer was full.
+    #[error("answers were lost: the socket's buffer was full")]
+    Overrun,
+    /// An answer was longer than the buffer for it.
+    #[error("the answer was cut short")]
+    Truncated,
+    /// The socket failed.
+    #[error("the socket failed: {0}")]
+    Socket(Errno),
+}
+
+/// A request that the kernel refused.
+///
+/// The same error number means different things for different commands; [`reason`](Self::reason) says which. The text names the object and the
+/// meaning:
+///
+/// ```
+/// use ipvs_netlink::{Errno, Refusal, Scheduler, Service, ServiceKey, message::Change};
+///
+/// let change = Change::AddService(Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80)), Scheduler::MH));
+/// let refusal = Refusal { request: change.into(), errno: Errno(2) };
+/// assert_eq!(
+///     refusal.to_string(),
+///     "add service tcp 192.0.2.1:80 scheduler mh: scheduler 'mh' is not available: module ip_vs_mh not loaded"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked.
+    pub request: Request,
+    /// The kernel's error number.
+    pub errno: Errno,
+}
+
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// There is no such service.
+    NoSuchService,
+    /// There is such a service already.
+    ServiceExists,
+    /// There is no such destination.
+    NoSuchDestination,
+    /// There is such a destination already.
+    DestinationExists,
+    /// The scheduler's module is not loaded and could not be loaded.
+    SchedulerUnavailable,
+    /// The module of the scheduler or that of the persistence engine is not loaded and could not be loaded; the kernel does not say which.
+    SchedulerOrEngineUnavailable,
+    /// No such sync daemon runs.
+    NoSuchDaemon,
+    /// Such a sync daemon runs already.
+    DaemonRuns,
+    /// There is no such network interface.
+    NoSuchInterface,
+    /// The kernel has no support for the address family.
+    FamilyUnsupported,
+    /// The caller lacks `CAP_NET_ADMIN` in the initial user namespace: root in another user namespace is not enough.
+    NotPermitted,
+    /// A number is outside the range that the kernel takes.
+    OutOfRange,
+    /// The kernel takes no such combination.
+    Invalid,
+    /// The kernel does not know the command.
+    Unsupported,
+    /// The kernel has no memory left.
+    OutOfMemory,
+    /// Something that the kernel's IPVS does not say by itself, such as an error of a sync daemon's socket.
+    Other,
+}
+
+impl Refusal {
+    /// What the error number means for this request. See the kernel's `ip_vs_ctl.c`.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        let command = self.request.command();
+        let of_destination = matches!(
+            command,
+            Command::NewDest | Command::SetDest | Command::DelDest
+        );
+        let of_daemon = matches!(command, Command::NewDaemon | Command::DelDaemon);
+        match self.errno {
+            Errno::PERMITTED => Reason::NotPermitted,
+            Errno::NO_ENTRY if of_destination => Reason::NoSuchDestination,
+            Errno::NO_ENTRY => match self.request {
+                Request::Change(Change::AddService(service) | Change::UpdateService(service)) => {
+                    if service.persistence_engine.is_some() {
+                        Reason::SchedulerOrEngineUnavailable
+                    } else {
+                        Reason::SchedulerUnavailable
+                    }
+                }
+                _ => Reason::Other,
+            },
+            Errno::NO_SUCH if of_daemon => Reason::NoSuchDaemon,
+            Errno::NO_SUCH => Reason::NoSuchService,
+            Errno::EXISTS if of_destination => Reason::DestinationExists,
+            Errno::EXISTS if of_daemon => Reason::DaemonRuns,
+            Errno::EXISTS => Reason::ServiceExists,
+            Errno::NO_DEVICE => Reason::NoSuchInterface,
+            Errno::INVALID => Reason::Invalid,
+            Errno::RANGE => Reason::OutOfRange,
+            Errno::FAMILY => Reason::FamilyUnsupported,
+            Errno::UNSUPPORTED => Reason::Unsupported,
+            Errno::MEMORY => Reason::OutOfMemory,
+            _ => Reason::Other,
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.request)?;
+        let wanted = match self.request {
+            Request::Change(Change::AddService(service) | Change::UpdateService(service)) => {
+                Some(service)
+            }
+            _ => None,
+        };
+        match (self.reason(), wanted) {
+            (Reason::NoSuchService, _) => match self.request.service() {
+                Some(key) => write!(f, "no such service {key}"),
+                None => f.write_str("no such service"),
+            },
+            (Reason::ServiceExists, _) => f.write_str("service exists"),
+            (Reason::NoSuchDestination, _) => f.write_str("no such destination"),
+            (Reason::DestinationExists, _) => f.write_str("destination exists"),
+            (Reason::SchedulerUnavailable, Some(service)) => write!(
+                f,
+                "scheduler '{0}' is not available: module ip_vs_{0} not loaded",
+                service.scheduler
+            ),
+            (Reason::SchedulerOrEngineUnavailable, Some(service)) => {
+                write!(
+                    f,
+                    "scheduler '{0}' or persistence engine '{1}' is not available: \
+                     module ip_vs_{0} or ip_vs_pe_{1} not loaded",
+                    service.scheduler,
+                    service
+                        .persistence_engine
+                        .as_ref()
+                        .map_or("", |engine| engine.as_str())
+                )
+            }
+            (Reason::SchedulerUnavailable | Reason::SchedulerOrEngineUnavailable, None) => {
+                f.write_str("scheduler is not available")
+            }
+            (Reason::NoSuchDaemon, _) => f.write_str("no such sync daemon runs"),
+            (Reason::DaemonRuns, _) => f.write_str("such a sync daemon runs already"),
+            (Reason::NoSuchInterface, _) => f.write_str("no such network interface"),
+            (Reason::FamilyUnsupported, _) => {
+                f.write_str("the kernel does not support the address family")
+            }
+            (Reason::NotPermitted, _) => {
+                f.write_str("needs CAP_NET_ADMIN in the initial user namespace")
+            }
+            (Reason::OutOfRange, _) => {
+                f.write_str("a number is outside the range the kernel takes")
+            }
+            (Reason::Invalid, _) => f.write_str(invalid(&self.request)),
+            (Reason::Unsupported, _) => f.write_str("the kernel does not know the command"),
+            (Reason::OutOfMemory, _) => f.write_str("the kernel has no memory left"),
+            (Reason::Other, _) => self.errno.fmt(f),
+        }
+    }
+}
+
+/// What the kernel checks before it says "invalid".
+fn invalid(request: &Request) -> &'static str {
+    match request {
+        Request::Change(Change::AddDestination { .. } | Change::UpdateDestination { .. }) => {
+            "not taken: a destination has a unicast address that is not link-local, \
+             and one of the other family than its service is reached by a tunnel, \
+             with no sync daemon running"
+        }
+        Request::Change(Change::StartDaemon(_)) => {
+            "not taken: the group has to be multicast, \
+             and no destination may be of the other family than its service"
+        }
+        Request::Change(Change::SetTimeouts(_)) => {
+            "not taken: a timeout is longer than the kernel's clock counts"
+        }
+        Request::Change(_) | Request::Query(Query::Service(_)) => {
+            "the kernel takes no such settings"
+        }
+        Request::Query(_) => "the kernel takes no such question",
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl Error {
+    /// The kernel's or the system's error number, if there is one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.errno),
+            Self::System { errno, .. }
+            | Self::Unanswered {
+                cause: NoAnswer::Socket(errno),
+                ..
+            } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// What a refusal means; `None` for other errors.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.reason()),
+            _ => None,
+        }
+    }
+
+    /// Whether the service, destination or daemon that was to be got, changed or deleted is not there, or the service to which a destination
+    /// was to be added.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::NoSuchDestination { .. })
+            || matches!(
+                self.reason(),
+                Some(Reason::NoSuchService | Reason::NoSuchDestination | Reason::NoSuchDaemon)
+            )
+    }
+
+    /// Whether what was to be added is there already.
+    #[must_use]
+    pub fn already_exists(&self) -> bool {
+        matches!(
+            self.reason(),
+            Some(Reason::ServiceExists | Reason::DestinationExists | Reason::DaemonRuns)
+        )
+    }
+
+    /// Whether the caller lacks the privilege.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.errno() == Some(Errno::PERMITTED)
+    }
+
+    /// Whether this kernel has no IPVS.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        *self == Self::Unavailable
+    }
+
+    /// Whether it is unknown what came of it: the table has to be read again.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Unanswered { .. })
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.reason() {
+            _ if error.is_permission_denied() => io::ErrorKind::PermissionDenied,
+            _ if error.is_missing() => io::ErrorKind::NotFound,
+            _ if error.already_exists() => io::ErrorKind::AlreadyExists,
+            _ if error.is_unavailable() => io::ErrorKind::Unsupported,
+            Some(Reason::Invalid | Reason::OutOfRange) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
