@@ -25,6 +25,8 @@ mod service;
 mod settings;
 mod stats;
 mod table;
+#[cfg(test)]
+mod testing;
 
 #[cfg(all(feature = "tokio", target_os = "linux"))]
 pub use client::AsyncClient;

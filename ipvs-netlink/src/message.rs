@@ -20,6 +20,8 @@ mod decode;
 mod encode;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use decode::DecodeError;
 use netlink_packet_core::{Emitable, ParseableParametrized};

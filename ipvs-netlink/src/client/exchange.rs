@@ -47,13 +47,20 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Whether the whole list was made at one moment.
     ///
-    /// A list in one piece was, if there was room left in the piece. The kernel makes room for 32 KiB, or where memory is short for little less
-    /// than a page of 4 or 8 KiB; an object takes less than 1 KiB.
+    /// A list in one piece was, if there was room left in the piece for one object more, which takes less than 450 octets. The kernel
+    /// makes room for 32 KiB less some 320 octets, or where memory is short for as much less than [`SMALL_PIECE`].
     pub(super) fn is_whole(self) -> bool {
-        let left = matches!(self.longest, 0..=2_700 | 8_192..=31_000);
-        self.pieces <= 1 && left && !self.interrupted
+        let room_left = self.longest <= 3_300 || (SMALL_PIECE..=31_900).contains(&self.longest);
+        self.pieces <= 1 && room_left && !self.interrupted
     }
 }
+
+/// A page, but at most 8 KiB.
+const SMALL_PIECE: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+    4_096
+} else {
+    8_192
+};
 
 /// A conversation with the kernel.
 #[derive(Debug)]
