@@ -17,6 +17,7 @@
 
 #[cfg(all(feature = "client", target_os = "linux"))]
 pub mod client;
+pub mod connections;
 mod destination;
 mod error;
 pub mod message;

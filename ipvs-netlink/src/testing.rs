@@ -156,7 +156,7 @@ pub(crate) fn table(
 
 pub(crate) fn stats() -> impl Strategy<Value = Stats> {
     let five = any::<[u64; 5]>();
-    (five.clone(), five).prop_map(|(counters, rates)| Stats {
+    (five, five).prop_map(|(counters, rates)| Stats {
         connections: counters[0],
         incoming_packets: counters[1],
         outgoing_packets: counters[2],

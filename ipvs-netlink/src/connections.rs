@@ -1,0 +1,325 @@
+//! The connections that the kernel balances, from `/proc/net/ip_vs_conn`: the only place where it tells of them.
+//!
+//! ```no_run
+//! use ipvs_netlink::connections::Connections;
+//!
+//! let server = "10.0.0.1:80".parse()?;
+//! let mut left = 0;
+//! for connection in Connections::open()? {
+//!     left += u32::from(connection?.destination == server);
+//! }
+//! println!("{left} connections of {server} are left");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{
+    fmt, io,
+    io::BufRead,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use crate::{PersistenceEngine, Protocol, name::Name};
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The transport protocol; `None` for the template of a firewall mark and for anything that is not TCP, UDP or SCTP.
+    pub protocol: Option<Protocol>,
+    /// The client. Port 0 stands for a template of persistence.
+    pub client: SocketAddr,
+    /// What the client connected to; for a template of a firewall mark, the mark as an address.
+    pub service: SocketAddr,
+    /// The destination that was chosen.
+    pub destination: SocketAddr,
+    /// Its state.
+    pub state: ConnectionState,
+    /// In what time it is forgotten, in whole seconds, if nothing happens.
+    pub expires: Duration,
+    /// The persistence engine with its data, for example a Call-ID.
+    pub engine: Option<(PersistenceEngine, String)>,
+}
+
+impl Connection {
+    /// Whether it stands for the memory that a client has a destination, and not for traffic.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.client.port() == 0
+    }
+}
+
+/// The state of a connection, by the kernel's name: `ESTABLISHED`, `FIN_WAIT`, `UDP`, `ASSURED` …
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionState(Name<15>);
+
+impl ConnectionState {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionState({self})")
+    }
+}
+
+/// Why connections could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionsError {
+    /// The file could not be opened or read. Where the kernel has no IPVS there is none.
+    #[error("read the connections: {0}")]
+    Read(#[from] io::Error),
+    /// A line is not a connection. Those that follow it can still be read.
+    #[error("line {line} of the connections: {field} {text:?} cannot be read")]
+    Line {
+        /// The number of the line, from 1.
+        line: usize,
+        /// What was expected there.
+        field: &'static str,
+        /// What was found there.
+        text: String,
+    },
+}
+
+/// The connections, one after the other, with room for one line.
+///
+/// The kernel walks its table while it is read: connections that come and go meanwhile may be there or not.
+#[derive(Debug)]
+pub struct Connections<R> {
+    reader: R,
+    line: Vec<u8>,
+    number: usize,
+}
+
+#[cfg(all(feature = "client", target_os = "linux"))]
+impl Connections<io::BufReader<std::fs::File>> {
+    /// The connections of the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionsError::Read`]; with [`NotFound`](io::ErrorKind::NotFound) where the kernel has no IPVS.
+    pub fn open() -> Result<Self, ConnectionsError> {
+        let file = std::fs::File::open("/proc/thread-self/net/ip_vs_conn")?;
+        Ok(Self::new(io::BufReader::with_capacity(1 << 16, file)))
+    }
+}
+
+impl<R: BufRead> Connections<R> {
+    /// The connections in a text like that of the kernel.
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            line: Vec::new(),
+            number: 0,
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Connections<R> {
+    type Item = Result<Connection, ConnectionsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            match self.reader.read_until(b'\n', &mut self.line) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(error.into())),
+            }
+            let line = String::from_utf8_lossy(&self.line);
+            // The first line names the columns.
+            if line.trim().is_empty() || (self.number == 1 && line.starts_with("Pro")) {
+                continue;
+            }
+            return Some(
+                connection(line.trim_end_matches('\n')).map_err(|(field, text)| {
+                    ConnectionsError::Line {
+                        line: self.number,
+                        field,
+                        text: text.chars().take(64).collect(),
+                    }
+                }),
+            );
+        }
+    }
+}
+
+/// A line, or what of it cannot be read.
+fn connection(line: &str) -> Result<Connection, (&'static str, &str)> {
+    let mut fields = Fields(line);
+    let protocol = match fields.next("protocol")? {
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
+        "SCTP" => Some(Protocol::Sctp),
+        _ => None,
+    };
+    let client = fields.socket_address("client address", "client port")?;
+    let service = fields.socket_address("service address", "service port")?;
+    let destination = fields.socket_address("destination address", "destination port")?;
+    let state = fields.next("state")?;
+    let state = Name::new("state", state)
+        .map_err(|_| ("state", state))
+        .map(ConnectionState)?;
+    let expires = fields.next("time")?;
+    let expires = expires
+        .parse()
+        .map_err(|_| ("time", expires))
+        .map(Duration::from_secs)?;
+    let engine = match fields.next("persistence engine") {
+        Err(_) => None,
+        Ok(name) => {
+            let engine = PersistenceEngine::new(name).map_err(|_| ("persistence engine", name))?;
+            Some((engine, fields.0.trim_start().to_owned()))
+        }
+    };
+    Ok(Connection {
+        protocol,
+        client,
+        service,
+        destination,
+        state,
+        expires,
+        engine,
+    })
+}
+
+/// What is left of a line.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self, what: &'static str) -> Result<&'a str, (&'static str, &'a str)> {
+        let rest = self.0.trim_start_matches(' ');
+        let end = rest.find(' ').unwrap_or(rest.len());
+        let (field, rest) = rest.split_at(end);
+        self.0 = rest;
+        if field.is_empty() {
+            Err((what, ""))
+        } else {
+            Ok(field)
+        }
+    }
+
+    fn socket_address(
+        &mut self,
+        address_field: &'static str,
+        port_field: &'static str,
+    ) -> Result<SocketAddr, (&'static str, &'a str)> {
+        let text = self.next(address_field)?;
+        let address = address(text).ok_or((address_field, text))?;
+        let text = self.next(port_field)?;
+        let port = u16::from_str_radix(text, 16).map_err(|_| (port_field, text))?;
+        Ok(SocketAddr::new(address, port))
+    }
+}
+
+/// An address as the kernel writes it: eight hexadecimal digits, or eight groups of four.
+fn address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        text.trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(IpAddr::V6)
+    } else {
+        let number = u32::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| text.len() == 8)?;
+        Some(Ipv4Addr::from_bits(number).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+TCP fd00:0009:0000:0000:0000:0000:0000:0100 8286 fd00:0009:0000:0000:0000:0000:0000:0100 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 ESTABLISHED       9
+TCP 0A090001 86F8 0A090001 0050 0A093201 1F90 FIN_WAIT         19
+IP  0A090001 0000 00000007 0000 0A093201 0000 NONE            299
+UDP 0A090001 13C4 0A090002 13C4 0A093201 13C4 UDP             299 sip a84b4c76e66710@pc33.example.com
+TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN_RECV         59
+";
+
+    fn read(text: &str) -> Vec<Result<Connection, String>> {
+        Connections::new(text.as_bytes())
+            .map(|found| found.map_err(|error| error.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn both_families_and_a_destination_of_the_other_are_read() {
+        let found: Vec<_> = read(TEXT).into_iter().map(Result::unwrap).collect();
+        assert_eq!(found.len(), 5);
+        assert_eq!(found[0].client, "[fd00:9::100]:33414".parse().unwrap());
+        assert_eq!(found[0].destination, "[fd00:9::1]:8080".parse().unwrap());
+        assert_eq!(found[1].service, "10.9.0.1:80".parse().unwrap());
+        assert_eq!(found[1].state.as_str(), "FIN_WAIT");
+        assert_eq!(found[1].expires, Duration::from_secs(19));
+        assert_eq!(found[4].destination, "[fd00:9::1]:8080".parse().unwrap());
+    }
+
+    #[test]
+    fn a_template_is_told_from_a_connection() {
+        let found: Vec<_> = read(TEXT)
+            .into_iter()
+            .map(|found| found.unwrap().is_template())
+            .collect();
+        assert_eq!(found, [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn the_column_of_the_persistence_engine_is_read() {
+        let engine = (
+            PersistenceEngine::SIP,
+            "a84b4c76e66710@pc33.example.com".to_owned(),
+        );
+        assert_eq!(read(TEXT)[3].as_ref().unwrap().engine, Some(engine));
+        assert_eq!(read(TEXT)[1].as_ref().unwrap().engine, None);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_and_those_after_it_are_read() {
+        let text = TEXT.replace("0A093201 1F90 FIN_WAIT", "0A09320 1F90 FIN_WAIT");
+        let found = read(&text);
+        assert_eq!(
+            found[1],
+            Err(
+                "line 3 of the connections: destination address \"0A09320\" cannot be read"
+                    .to_owned()
+            )
+        );
+        assert!(found[2].is_ok());
+    }
+
+    #[test]
+    fn a_line_that_ends_early_says_what_is_missing() {
+        let found = read("TCP 0A090001 86F8 0A090001 0050\n");
+        assert_eq!(
+            found,
+            [Err(
+                "line 1 of the connections: destination address \"\" cannot be read".to_owned()
+            )]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[ -~\n]{0,200}") {
+            for _ in Connections::new(text.as_bytes()) {}
+        }
+    }
+}
