@@ -85,6 +85,8 @@
 #![deny(missing_docs)]
 #![warn(clippy::indexing_slicing)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
@@ -94,6 +96,8 @@ mod backup;
 mod check;
 mod config;
 mod counters;
+#[cfg(feature = "alloc")]
+mod deadlines;
 #[cfg(feature = "std")]
 mod epoch;
 mod event;
@@ -105,6 +109,8 @@ mod router;
 mod settings;
 mod snapshot;
 mod timers;
+#[cfg(feature = "alloc")]
+pub mod track;
 mod view;
 
 pub use action::{Action, Actions, Outgoing};
@@ -114,6 +120,8 @@ pub use config::{
     AnnouncePolicy, ChecksumSending, Config, ConfigError, Preempt, Profile, StallPolicy,
 };
 pub use counters::Counters;
+#[cfg(feature = "alloc")]
+pub use deadlines::Deadlines;
 #[cfg(feature = "std")]
 pub use epoch::Epoch;
 pub use event::{Event, Heard};

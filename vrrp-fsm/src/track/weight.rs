@@ -1,0 +1,90 @@
+//! How much an object counts.
+
+use super::{Level, TrackError};
+
+/// What an object does to the routers that track it: it is a condition of theirs, or it moves their priority.
+///
+/// ```
+/// use vrrp_fsm::track::Weight;
+///
+/// let weight = Weight::points(-50)?;
+/// assert_eq!(weight.get(), Some(-50));
+/// assert_eq!(Weight::FAULT.get(), None);
+/// assert_eq!(Weight::points(254).unwrap_err().to_string(), "weight 254 is not in -253..=253 without 0");
+/// # Ok::<(), vrrp_fsm::track::TrackError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Weight(i16);
+
+impl Weight {
+    /// While the object is down, the router is in Initialize with [`ShutdownCause::Fault`](crate::ShutdownCause::Fault), and as long as the object
+    /// has not reported, the router does not leave Initialize. keepalived writes it as weight 0.
+    pub const FAULT: Self = Self(0);
+
+    /// The greatest weight, and the most that one object can add to a priority or take from it.
+    pub const GREATEST: i16 = 253;
+
+    /// Points of priority: a positive number is added while the object is up, a negative one taken away while it is down. Of a
+    /// [`Kind::Number`](super::Kind::Number), the factor.
+    ///
+    /// # Errors
+    ///
+    /// [`TrackError::Weight`] for 0 and outside -253..=253.
+    pub const fn points(points: i16) -> Result<Self, TrackError> {
+        if points == 0 || points.unsigned_abs() > Self::GREATEST.unsigned_abs() {
+            return Err(TrackError::Weight { value: points });
+        }
+        Ok(Self(points))
+    }
+
+    /// The points, or `None` for [`FAULT`](Self::FAULT).
+    #[must_use]
+    pub const fn get(self) -> Option<i16> {
+        match self.0 {
+            0 => None,
+            points => Some(points),
+        }
+    }
+}
+
+/// What an object contributes to one router that tracks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Contribution {
+    /// So many points of priority, -253 to 253.
+    Points(i16),
+    /// A fault: the router is to be in Initialize.
+    Fault,
+    /// The object decides about a fault and has not reported: a router in Initialize stays there.
+    Unreported,
+}
+
+impl Contribution {
+    /// The rules of one object. `reverse` turns good into bad for a fault, and the sign of the points.
+    pub(super) fn new(level: Option<Level>, weight: Weight, reverse: bool) -> Self {
+        let Some(level) = level else {
+            return match weight.get() {
+                None => Self::Unreported,
+                Some(_) => Self::Points(0),
+            };
+        };
+        let Some(points) = weight.get() else {
+            return if level.is_up() == reverse {
+                Self::Fault
+            } else {
+                Self::Points(0)
+            };
+        };
+        let sign = if reverse { -1 } else { 1 };
+        let points = sign
+            * match level {
+                Level::Number(number) => i64::from(number) * i64::from(points),
+                Level::Up => i64::from(points.max(0)),
+                Level::Down => i64::from(points.min(0)),
+            };
+        let greatest = i64::from(Weight::GREATEST);
+        match i16::try_from(points.min(greatest)) {
+            Ok(points) if points >= -Weight::GREATEST => Self::Points(points),
+            _ => Self::Fault,
+        }
+    }
+}
