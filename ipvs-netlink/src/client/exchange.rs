@@ -1,15 +1,12 @@
 //! Requests and their answers over a transport: sequence numbers, batches, lists, time limits.
 
-use std::{
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::{os::fd::AsFd, time::Duration};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
 };
 
-use super::socket::{Transport, receive_now};
+use super::socket::{Deadline, Room, Transport};
 use crate::{
     Errno, Error, NoAnswer, Refusal,
     message::{
@@ -17,10 +14,6 @@ use crate::{
         attribute::{Writer, attributes, number::controller},
     },
 };
-
-/// Room for an answer. It is always the same and more than the kernel puts into one datagram (32 KiB): the kernel sizes the pieces of a
-/// list by the longest read so far.
-const ROOM: usize = 64 * 1024;
 
 /// Changes in one datagram. More bring nothing, and this many answers always find room in the socket's buffer, which holds more than 200
 /// of them: the kernel answers all before the call that sends them returns.
@@ -45,6 +38,18 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Counts what was received last. The end of a list, in a datagram of its own of 20 octets, is no piece of it.
+    fn count(&mut self, room: &Room) {
+        for datagram in room
+            .datagrams()
+            .flatten()
+            .filter(|datagram| datagram.len() > 24)
+        {
+            self.pieces += 1;
+            self.longest = self.longest.max(datagram.len());
+        }
+    }
+
     /// Whether the whole list was made at one moment.
     ///
     /// A list in one piece was, if there was room left in the piece for one object more, which takes less than 450 octets. The kernel
@@ -72,7 +77,7 @@ pub(super) struct Exchange<T> {
     /// Whether answers may still be under way that nobody waits for.
     unsettled: bool,
     requests: Vec<u8>,
-    room: Box<[u8]>,
+    room: Room,
 }
 
 impl<T: Transport> Exchange<T> {
@@ -85,7 +90,7 @@ impl<T: Transport> Exchange<T> {
             sequence: 0,
             unsettled: false,
             requests: Vec::new(),
-            room: vec![0; ROOM].into(),
+            room: Room::new(),
         };
         new.family = new.resolve().await?;
         Ok(new)
@@ -116,7 +121,7 @@ impl<T: Transport> Exchange<T> {
             request: Box::new(request),
             cause,
         };
-        let deadline = self.begin().map_err(unanswered)?;
+        let mut deadline = self.begin().map_err(unanswered)?;
         let flags = if request.is_dump() {
             NLM_F_REQUEST | NLM_F_DUMP
         } else {
@@ -130,11 +135,11 @@ impl<T: Transport> Exchange<T> {
 
         let mut arrival = Arrival::default();
         loop {
-            let length = receive(&mut self.transport, &mut self.room, deadline)
+            self.transport
+                .receive(&mut self.room, &mut deadline)
                 .await
                 .map_err(unanswered)?;
-            let mut answers = 0;
-            for message in messages(&self.room[..length]) {
+            for message in messages(&self.room) {
                 let message = message.map_err(unanswered)?;
                 if message.sequence_number() != sequence {
                     continue;
@@ -148,23 +153,20 @@ impl<T: Transport> Exchange<T> {
                     }
                     Answer::Done => {
                         self.unsettled = false;
+                        arrival.count(&self.room);
                         return Ok(arrival);
                     }
                     Answer::Overrun => return Err(unanswered(NoAnswer::Overrun)),
                     Answer::Family => {
-                        answers += 1;
                         each(decode(message.payload()));
+                        if !request.is_dump() {
+                            self.unsettled = false;
+                            return Ok(arrival);
+                        }
                     }
                 }
             }
-            if answers > 0 {
-                arrival.pieces += 1;
-                arrival.longest = arrival.longest.max(length);
-                if !request.is_dump() {
-                    self.unsettled = false;
-                    return Ok(arrival);
-                }
-            }
+            arrival.count(&self.room);
         }
     }
 
@@ -236,7 +238,7 @@ impl<T: Transport> Exchange<T> {
         chunk: &[Change],
         results: &mut [Result<(), Error>],
     ) -> Result<(), NoAnswer> {
-        let deadline = self.begin()?;
+        let mut deadline = self.begin()?;
         let first = self.sequence.wrapping_add(1);
         let mut last = first;
         for (number, change) in (1..).zip(chunk) {
@@ -248,13 +250,17 @@ impl<T: Transport> Exchange<T> {
             .iter()
             .any(|change| matches!(change, Change::StopDaemon(_)))
         {
-            self.transport.send_slow(&self.requests, deadline).await?;
+            self.transport
+                .send_slow(&self.requests, &mut deadline)
+                .await?;
         } else {
             self.transport.send(&self.requests).await?;
         }
         loop {
-            let length = receive(&mut self.transport, &mut self.room, deadline).await?;
-            for message in messages(&self.room[..length]) {
+            self.transport
+                .receive(&mut self.room, &mut deadline)
+                .await?;
+            for message in messages(&self.room) {
                 let message = message?;
                 let place = message.sequence_number().wrapping_sub(first) as usize;
                 let Some((change, result)) = chunk.get(place).zip(results.get_mut(place)) else {
@@ -302,7 +308,7 @@ impl<T: Transport> Exchange<T> {
                 errno: Errno(0),
             },
         };
-        let deadline = self.begin().map_err(failed)?;
+        let mut deadline = self.begin().map_err(failed)?;
         let mut name = Writer::counting();
         name.text(controller::FAMILY_NAME, FAMILY_NAME);
         let sequence = self.push_raw(
@@ -316,10 +322,11 @@ impl<T: Transport> Exchange<T> {
         );
         self.transport.send(&self.requests).await.map_err(failed)?;
         loop {
-            let length = receive(&mut self.transport, &mut self.room, deadline)
+            self.transport
+                .receive(&mut self.room, &mut deadline)
                 .await
                 .map_err(failed)?;
-            for message in messages(&self.room[..length]) {
+            for message in messages(&self.room) {
                 let message = message.map_err(failed)?;
                 if message.sequence_number() != sequence {
                     continue;
@@ -345,18 +352,16 @@ impl<T: Transport> Exchange<T> {
     }
 
     /// Clears the way for a new request: reads what is left of an earlier one, which also ends a list that was not read to its end.
-    fn begin(&mut self) -> Result<Instant, NoAnswer> {
-        let deadline = Instant::now() + self.limit;
+    fn begin(&mut self) -> Result<Deadline, NoAnswer> {
+        let mut deadline = Deadline::new(self.limit);
         if self.unsettled {
             for _ in 0..LEFTOVERS {
-                match receive_now(&self.transport, &mut self.room) {
-                    Ok(None) => break,
-                    Ok(Some(_)) | Err(NoAnswer::Overrun) => {}
+                match self.room.receive_now(&self.transport) {
+                    Ok(false) => break,
+                    Ok(true) | Err(NoAnswer::Overrun) => {}
                     Err(cause) => return Err(cause),
                 }
-                if Instant::now() >= deadline {
-                    return Err(NoAnswer::TimedOut);
-                }
+                deadline.check()?;
             }
         }
         self.unsettled = true;
@@ -408,19 +413,6 @@ impl<T: AsFd> AsFd for Exchange<T> {
 /// Set by the kernel in a list that changed while it was handed out. IPVS does not, up to Linux 7.3.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-async fn receive<T: Transport>(
-    transport: &mut T,
-    room: &mut [u8],
-    deadline: Instant,
-) -> Result<usize, NoAnswer> {
-    let length = transport.receive(room, deadline).await?;
-    if length > room.len() {
-        Err(NoAnswer::Truncated)
-    } else {
-        Ok(length)
-    }
-}
-
 /// What a message of the kernel is.
 enum Answer {
     /// An error, or with 0 an acknowledgement.
@@ -453,19 +445,26 @@ impl Answer {
     }
 }
 
-/// The messages of a datagram.
-fn messages(mut octets: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>, NoAnswer>> {
-    std::iter::from_fn(move || {
-        if octets.is_empty() {
-            return None;
-        }
-        let Ok(message) = NetlinkBuffer::new_checked(octets) else {
-            octets = &[];
-            return Some(Err(NoAnswer::Truncated));
-        };
-        let length = message.length() as usize;
-        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Ok(message))
+/// The messages that were received last.
+fn messages(room: &Room) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>, NoAnswer>> {
+    room.datagrams().flat_map(|datagram| {
+        let mut rest = datagram;
+        std::iter::from_fn(move || match rest {
+            Err(cause) => {
+                rest = Ok(&[]);
+                Some(Err(cause))
+            }
+            Ok([]) => None,
+            Ok(octets) => {
+                let Ok(message) = NetlinkBuffer::new_checked(octets) else {
+                    rest = Ok(&[]);
+                    return Some(Err(NoAnswer::Truncated));
+                };
+                let length = (message.length() as usize).next_multiple_of(4);
+                rest = Ok(octets.get(length..).unwrap_or_default());
+                Some(Ok(message))
+            }
+        })
     })
 }
 

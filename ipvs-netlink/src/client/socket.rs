@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::mpsc,
@@ -15,8 +15,8 @@ use nix::{
     sched::{CloneFlags, setns},
     sys::{
         socket::{
-            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv,
-            send, setsockopt, socket, sockopt::ReceiveTimeout,
+            AddressFamily, MsgFlags, MultiHeaders, NetlinkAddr, SockFlag, SockProtocol, SockType,
+            connect, recvmmsg, send, setsockopt, socket, sockopt::ReceiveTimeout,
         },
         time::TimeVal,
     },
@@ -74,37 +74,114 @@ pub(super) fn from_io(doing: &'static str, error: &io::Error) -> Error {
     }
 }
 
+/// When to give up. The clock is read for the first time when there is need, and then now and then: most answers are there at once,
+/// and reading it can cost as much as receiving.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    limit: Duration,
+    end: Option<Instant>,
+    checks: u8,
+}
+
+impl Deadline {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            end: None,
+            checks: 0,
+        }
+    }
+
+    /// When the time is up.
+    pub(super) fn end(&mut self) -> Instant {
+        *self.end.get_or_insert_with(|| Instant::now() + self.limit)
+    }
+
+    /// Whether there is time left, as of late.
+    pub(super) fn check(&mut self) -> Result<(), NoAnswer> {
+        self.checks = (self.checks + 1) % 16;
+        if self.checks == 0 && Instant::now() >= self.end() {
+            return Err(NoAnswer::TimedOut);
+        }
+        Ok(())
+    }
+}
+
 /// What passes octets to the kernel and back.
 pub(super) trait Transport: AsFd {
     /// Sends a datagram. The kernel does the work before this returns, unless it starts a dump.
     async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer>;
 
     /// Sends a datagram that may keep the kernel busy for long, giving up at a time.
-    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer>;
+    async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer>;
 
-    /// Waits for a datagram until a time, and returns its length, which can be more than there is room for.
-    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer>;
+    /// Waits for a datagram until a time, and takes a second one if it is there too: a list ends with a datagram of its own.
+    async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer>;
 }
 
-/// Takes a datagram that is there already; `None` if there is none.
-pub(super) fn receive_now(socket: impl AsFd, room: &mut [u8]) -> Result<Option<usize>, NoAnswer> {
-    receive(socket, room, MsgFlags::MSG_DONTWAIT)
+/// Room for two datagrams, and how much of it is used.
+#[derive(Debug)]
+pub(super) struct Room {
+    octets: Box<[u8]>,
+    lengths: [usize; 2],
 }
 
-/// `None` stands for no datagram in time.
-fn receive(socket: impl AsFd, room: &mut [u8], flags: MsgFlags) -> Result<Option<usize>, NoAnswer> {
-    loop {
+/// Room for one datagram. It is always the same and more than the kernel puts into one (32 KiB): the kernel sizes the pieces of a
+/// list by the longest read so far.
+const DATAGRAM: usize = 64 * 1024;
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self {
+            octets: vec![0; 2 * DATAGRAM].into(),
+            lengths: [0; 2],
+        }
+    }
+
+    /// The datagrams that were received last.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = Result<&[u8], NoAnswer>> {
+        self.octets
+            .chunks(DATAGRAM)
+            .zip(self.lengths)
+            .filter(|(_, length)| *length > 0)
+            .map(|(octets, length)| octets.get(..length).ok_or(NoAnswer::Truncated))
+    }
+
+    /// Takes datagrams that are there already, and says whether there were any.
+    pub(super) fn receive_now(&mut self, socket: impl AsFd) -> Result<bool, NoAnswer> {
+        self.receive(socket, MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive(&mut self, socket: impl AsFd, flags: MsgFlags) -> Result<bool, NoAnswer> {
         // With MSG_TRUNC the length is that of the datagram, whatever there is room for.
-        match recv(
-            socket.as_fd().as_raw_fd(),
-            room,
-            flags | MsgFlags::MSG_TRUNC,
-        ) {
-            Ok(length) => return Ok(Some(length)),
-            Err(Os::EINTR) => {}
-            Err(Os::EAGAIN) => return Ok(None),
-            Err(Os::ENOBUFS) => return Err(NoAnswer::Overrun),
-            Err(error) => return Err(NoAnswer::Socket(Errno(error as i32))),
+        let flags = flags | MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
+        self.lengths = [0; 2];
+        loop {
+            let mut headers = MultiHeaders::<()>::preallocate(self.lengths.len(), None);
+            let mut rooms: Vec<_> = self
+                .octets
+                .chunks_mut(DATAGRAM)
+                .map(|room| [IoSliceMut::new(room)])
+                .collect();
+            let received = recvmmsg(
+                socket.as_fd().as_raw_fd(),
+                &mut headers,
+                rooms.iter_mut(),
+                flags,
+                None,
+            );
+            match received {
+                Ok(datagrams) => {
+                    for (length, datagram) in self.lengths.iter_mut().zip(datagrams) {
+                        *length = datagram.bytes;
+                    }
+                    return Ok(true);
+                }
+                Err(Os::EINTR) => {}
+                Err(Os::EAGAIN) => return Ok(false),
+                Err(Os::ENOBUFS) => return Err(NoAnswer::Overrun),
+                Err(error) => return Err(NoAnswer::Socket(Errno(error as i32))),
+            }
         }
     }
 }
@@ -165,7 +242,7 @@ impl Transport for Blocking {
 
     /// The kernel works inside the system call, and a system call has no time limit: so another thread makes it. When the kernel never
     /// comes back, neither does that thread.
-    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer> {
+    async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer> {
         let failed =
             |error: io::Error| NoAnswer::Socket(Errno(error.raw_os_error().unwrap_or_default()));
         let socket = self.socket.try_clone().map_err(failed)?;
@@ -177,16 +254,17 @@ impl Transport for Blocking {
                 let _ = done.send(send_now(socket, &octets));
             })
             .map_err(failed)?;
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.end().saturating_duration_since(Instant::now());
         wait.recv_timeout(left).unwrap_or(Err(NoAnswer::TimedOut))
     }
 
-    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer> {
-        // The socket's own limit saves a system call for each datagram. It starts anew with each, so that a call as a whole may take up to twice
-        // its limit.
-        if Instant::now() >= deadline {
-            return Err(NoAnswer::TimedOut);
+    async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {
+        // The socket's own limit holds for each datagram anew; the deadline is for those that keep coming.
+        deadline.check()?;
+        if room.receive(&self.socket, MsgFlags::empty())? {
+            Ok(())
+        } else {
+            Err(NoAnswer::TimedOut)
         }
-        receive(&self.socket, room, MsgFlags::empty())?.ok_or(NoAnswer::TimedOut)
     }
 }

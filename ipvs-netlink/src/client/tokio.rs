@@ -3,7 +3,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     DEFAULT_TIMEOUT,
     exchange::Exchange,
-    socket::{self, Transport, from_io, receive_now, send_now},
+    socket::{self, Deadline, Room, Transport, from_io, send_now},
 };
 use crate::{Errno, Error, NoAnswer};
 
@@ -112,7 +112,7 @@ impl Transport for Waiting {
         send_now(&self.socket, octets)
     }
 
-    async fn send_slow(&mut self, octets: &[u8], deadline: Instant) -> Result<(), NoAnswer> {
+    async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer> {
         let socket = self
             .socket
             .get_ref()
@@ -120,27 +120,26 @@ impl Transport for Waiting {
             .map_err(|error| failed(&error))?;
         let octets = octets.to_vec();
         let sending = spawn_blocking(move || send_now(socket, &octets));
-        match timeout_at(deadline.into(), sending).await {
+        match timeout_at(deadline.end().into(), sending).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(_)) | Err(_) => Err(NoAnswer::TimedOut),
         }
     }
 
-    async fn receive(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, NoAnswer> {
-        loop {
-            if let Some(length) = receive_now(&self.socket, room)? {
-                return Ok(length);
-            }
-            let mut ready = match timeout_at(deadline.into(), self.socket.readable()).await {
+    async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {
+        deadline.check()?;
+        while !room.receive_now(&self.socket)? {
+            let mut ready = match timeout_at(deadline.end().into(), self.socket.readable()).await {
                 Ok(Ok(ready)) => ready,
                 Ok(Err(error)) => return Err(failed(&error)),
                 Err(_) => return Err(NoAnswer::TimedOut),
             };
-            match receive_now(&self.socket, room)? {
-                Some(length) => return Ok(length),
-                None => ready.clear_ready(),
+            if room.receive_now(&self.socket)? {
+                break;
             }
+            ready.clear_ready();
         }
+        Ok(())
     }
 }
 
