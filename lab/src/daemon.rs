@@ -2,20 +2,20 @@
 
 use std::{
     io::{self, BufRead, BufReader, PipeWriter},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use crate::{Error, wait_for};
+use crate::{Error, group::Group, wait_for};
 
 /// How long a program may take to end when asked to.
 const ENDING: Duration = Duration::from_secs(10);
@@ -23,10 +23,7 @@ const ENDING: Duration = Duration::from_secs(10);
 /// Programs that share a process group and a log, and do not outlive this value, nor this process.
 #[derive(Debug)]
 pub(crate) struct Daemons {
-    /// Leads the group. It kills the group, itself included, when its standard input ends, which is when this process
-    /// does, whatever the reason. (PR_SET_PDEATHSIG would not do: it is bound to the thread that spawned, and forgotten
-    /// when a program changes its user.)
-    watchdog: Child,
+    group: Group,
     log: Arc<Mutex<String>>,
     log_writer: PipeWriter,
     running: Vec<(String, Child)>,
@@ -34,14 +31,6 @@ pub(crate) struct Daemons {
 
 impl Daemons {
     pub(crate) fn new() -> Result<Self, Error> {
-        let watchdog = Command::new("/bin/sh")
-            .args(["-c", "read -r _; kill -KILL 0"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(Error::os("start /bin/sh"))?;
         let (reader, log_writer) = io::pipe().map_err(Error::os("make a pipe"))?;
         let log = Arc::new(Mutex::new(String::new()));
         // Ends when the last writer does.
@@ -63,7 +52,7 @@ impl Daemons {
             }
         });
         Ok(Self {
-            watchdog,
+            group: Group::new(None)?,
             log,
             log_writer,
             running: Vec::new(),
@@ -82,22 +71,8 @@ impl Daemons {
                 .try_clone()
                 .map_err(Error::os("duplicate a pipe"))
         };
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(writer()?)
-            .stderr(writer()?)
-            .process_group(self.group().as_raw())
-            .spawn()
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::MissingProgram {
-                    program: (&program).into(),
-                    package,
-                },
-                _ => Error::Os {
-                    action: format!("start {}", program.display()),
-                    source,
-                },
-            })?;
+        command.stdout(writer()?).stderr(writer()?);
+        let child = self.group.start(&mut command, package)?;
         let name = Path::new(&program).file_name().unwrap_or(&program);
         self.running
             .push((name.to_string_lossy().into_owned(), child));
@@ -188,12 +163,7 @@ impl Daemons {
 
     /// Kills every process of the group at one blow and waits for its end.
     pub(crate) fn kill(&mut self) {
-        // Until the watchdog has been waited for, nobody else can have its group's id. Errors mean that there is nobody
-        // left to kill or to wait for.
-        if matches!(self.watchdog.try_wait(), Ok(None)) {
-            let _ = killpg(self.group(), Signal::SIGKILL);
-            let _ = self.watchdog.wait();
-        }
+        self.group.kill();
         for (_, mut child) in self.running.drain(..) {
             let _ = child.kill();
             let _ = child.wait();
@@ -203,10 +173,6 @@ impl Daemons {
     /// The process ids of the programs, in the order in which they were started.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.running.iter().map(|(_, child)| child.id()).collect()
-    }
-
-    fn group(&self) -> Pid {
-        pid(&self.watchdog)
     }
 }
 

@@ -20,6 +20,8 @@
 //! # }
 //! ```
 //!
+//! A [`Kernel`] other than the machine's runs a program as a guest, and a [`Suite`] of tests in several kernels.
+//!
 //! # Privileges
 //!
 //! `CAP_SYS_ADMIN`, `CAP_NET_ADMIN` and `CAP_NET_RAW` in the current user namespace are enough: root has them, so has
@@ -36,7 +38,9 @@ mod capture;
 mod daemon;
 mod error;
 mod frr;
+mod group;
 mod keepalived;
+mod kernel;
 mod lan;
 mod namespace;
 mod netlink;
@@ -50,6 +54,10 @@ pub use capture::{Capture, Frame, write_pcap};
 pub use error::Error;
 pub use frr::{Frr, FrrInstance};
 pub use keepalived::{Keepalived, KeepalivedAuthentication, KeepalivedInstance};
+pub use kernel::{
+    Guest, Kernel,
+    suite::{GuestTest, Suite},
+};
 pub use lan::{Host, Lan};
 pub use namespace::Namespace;
 pub use probe::{Answer, Outage, Ping, Pings, Probe};

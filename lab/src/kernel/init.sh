@@ -1,0 +1,26 @@
+# The first process of a guest: makes the surroundings that a program expects, runs it, and says on the console how it ended.
+# Before this come a line with the shell, $mark (starts the lines that the host understands), $modules (a folder with one folder for each kernel
+# version) and the function `guest`, which runs the program.
+
+# By its whole path: busybox starts its other commands through /proc.
+/bin/busybox mount -t proc proc /proc
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp
+mount -t sysfs sys /sys
+[ -c /dev/null ] || mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mkdir /run/tmp
+stty -opost
+
+# The kernel asks this program for the modules that it needs.
+mkdir -p /run/modules/lib
+ln -s "$modules" /run/modules/lib/modules
+printf '#!/bin/busybox sh\nexec /usr/sbin/modprobe -d /run/modules "$@"\n' >/run/modprobe
+chmod +x /run/modprobe
+echo /run/modprobe >/proc/sys/kernel/modprobe
+# IPv6 is nothing that it would ask for.
+/run/modprobe ipv6
+
+echo "$mark begins"
+guest </dev/null 2>&1
+echo "$mark ended $?"
+poweroff -f
