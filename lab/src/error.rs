@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, io, path::PathBuf, time::Duration};
 
 /// What went wrong while building or using a lab.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,15 @@ pub enum Error {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// Nobody said where Debian's kernels are.
+    #[error(
+        "{variable} does not name the folder with Debian's kernels; `lab/fetch-kernels FOLDER` makes one, \
+         and `./test` does both"
+    )]
+    NoKernels {
+        /// The environment variable.
+        variable: &'static str,
+    },
     /// A program ended or failed where it should not.
     #[error("{program} {what}\n{output}")]
     Program {
@@ -94,6 +103,25 @@ impl Error {
         move |source| Self::Os {
             action: action.into(),
             source: source.into(),
+        }
+    }
+
+    /// The program, which is in the Debian package `package`, could not be started.
+    pub(crate) fn starting(
+        program: impl AsRef<OsStr>,
+        package: &'static str,
+        source: io::Error,
+    ) -> Self {
+        let program = program.as_ref();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::MissingProgram {
+                program: program.into(),
+                package,
+            },
+            _ => Self::Os {
+                action: format!("start {}", program.display()),
+                source,
+            },
         }
     }
 }

@@ -1,5 +1,4 @@
 use std::{
-    io,
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -49,16 +48,7 @@ impl Group {
             .stdin(Stdio::null())
             .process_group(self.id().as_raw())
             .spawn()
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::MissingProgram {
-                    program: command.get_program().into(),
-                    package,
-                },
-                _ => Error::Os {
-                    action: format!("start {}", command.get_program().display()),
-                    source,
-                },
-            })
+            .map_err(|source| Error::starting(command.get_program(), package, source))
     }
 
     /// Kills every process of the group at one blow and waits for the end of its leader.

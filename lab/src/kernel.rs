@@ -1,7 +1,9 @@
 //! Linux kernels other than the machine's own, booted as a guest to run one program.
 
 mod console;
+mod emulated;
 mod init;
+mod initramfs;
 pub(crate) mod suite;
 mod user_mode;
 
@@ -31,11 +33,16 @@ use crate::Error;
 pub enum Kernel {
     /// User-mode Linux 6.1, Debian 12's package `user-mode-linux`. The host's files are the guest's, read-only.
     Uml6_1,
+    /// Debian 12's Linux 6.1 for cloud machines, in a machine that qemu emulates. The guest's files are in its memory:
+    /// its program and files, busybox, ipvsadm, iptables, iproute2, and the modules for networks.
+    Debian6_1,
+    /// The same with Debian 12's Linux 6.12.
+    Debian6_12,
 }
 
 impl Kernel {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Uml6_1];
+    pub const ALL: &[Self] = &[Self::Uml6_1, Self::Debian6_1, Self::Debian6_12];
 
     /// The variable of a guest's environment with the name of its kernel.
     const VARIABLE: &str = "VRRP_LAB_KERNEL";
@@ -55,6 +62,8 @@ impl Kernel {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uml6_1 => "uml_6_1",
+            Self::Debian6_1 => "debian_6_1",
+            Self::Debian6_12 => "debian_6_12",
         }
     }
 
@@ -62,6 +71,7 @@ impl Kernel {
     const fn package(self) -> &'static str {
         match self {
             Self::Uml6_1 => "user-mode-linux",
+            Self::Debian6_1 | Self::Debian6_12 => "qemu-system-x86",
         }
     }
 
@@ -74,7 +84,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingProgram`] if the kernel is not installed, [`Error::Timeout`] if the program did not end within
+    /// [`Error::MissingProgram`] or [`Error::NoKernels`] if the kernel is not installed, [`Error::Timeout`] if the program did not end within
     /// the guest's limit, [`Error::Program`] if the kernel did before it. The latter two show the end of the console.
     pub fn run(self, guest: &Guest, mut on_line: impl FnMut(&str)) -> Result<i32, Error> {
         let deadline = Instant::now() + guest.limit;
@@ -86,11 +96,11 @@ impl Kernel {
     }
 
     fn boot(self, guest: &Guest) -> Result<Console, Error> {
-        match self {
-            Self::Uml6_1 => Console::open(self, |folder, mark| {
-                user_mode::command(self, guest, folder, mark)
-            }),
-        }
+        Console::open(self, |folder, mark| match self {
+            Self::Uml6_1 => user_mode::command(self, guest, folder, mark),
+            Self::Debian6_1 => emulated::command(self, "6.1", guest, folder, mark),
+            Self::Debian6_12 => emulated::command(self, "6.12", guest, folder, mark),
+        })
     }
 }
 

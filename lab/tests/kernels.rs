@@ -44,7 +44,8 @@ fn ipvsadm(arguments: &str) -> String {
 fn the_kernel_has_its_version() {
     let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let expected = match Kernel::current().unwrap() {
-        Kernel::Uml6_1 => "6.1.",
+        Kernel::Uml6_1 | Kernel::Debian6_1 => "6.1.",
+        Kernel::Debian6_12 => "6.12.",
     };
     assert!(version.starts_with(expected), "{version}");
 }
