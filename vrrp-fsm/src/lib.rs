@@ -101,6 +101,10 @@ mod deadlines;
 #[cfg(feature = "std")]
 mod epoch;
 mod event;
+#[cfg(feature = "alloc")]
+pub mod fleet;
+#[cfg(feature = "alloc")]
+mod group;
 mod instant;
 mod preempt;
 mod reason;

@@ -74,6 +74,8 @@ pub enum Reason {
     /// Active to Backup: the host was late by more than Active_Down_Interval, and
     /// [`StallPolicy::Yield`](crate::StallPolicy::Yield) is set.
     Stall,
+    /// Active to Backup: another member of the sync group has yielded.
+    Group,
     /// To Initialize (S-08, S-24).
     Shutdown(ShutdownCause),
 }
@@ -94,6 +96,7 @@ impl Reason {
             | Self::HigherPriority
             | Self::GreaterAddress
             | Self::Stall
+            | Self::Group
             | Self::Shutdown(_) => None,
         }
     }
@@ -101,7 +104,7 @@ impl Reason {
     /// The identity that the leaf `last-event` of RFC 8347 shows.
     ///
     /// That model has no event for a stall or a resigning Active; they come out as `vrrp-event-none` and
-    /// `vrrp-event-master-timeout`. A fault comes out as `vrrp-event-interface-down`, the nearest there is.
+    /// `vrrp-event-master-timeout`. A sync group that yields comes out as what its member has heard. A fault comes out as `vrrp-event-interface-down`, the nearest there is.
     #[must_use]
     pub const fn last_event(self) -> &'static str {
         match self {
@@ -110,7 +113,9 @@ impl Reason {
             Self::LowerPriorityActive => "vrrp-event-lower-priority-master",
             Self::PreemptHoldTimeout => "vrrp-event-preempt-hold-timeout",
             Self::OwnerPreempt => "vrrp-event-owner-preempt",
-            Self::HigherPriority | Self::GreaterAddress => "vrrp-event-higher-priority-backup",
+            Self::HigherPriority | Self::GreaterAddress | Self::Group => {
+                "vrrp-event-higher-priority-backup"
+            }
             Self::Stall => "vrrp-event-none",
             Self::Shutdown(ShutdownCause::Fault) => "vrrp-event-interface-down",
             Self::Shutdown(ShutdownCause::Administrative | ShutdownCause::Group) => {
@@ -133,6 +138,7 @@ impl fmt::Display for Reason {
             Self::HigherPriority => "another router has a higher priority",
             Self::GreaterAddress => "another router of equal priority has a greater address",
             Self::Stall => "the host was late",
+            Self::Group => "another member of the group has yielded",
             Self::Shutdown(ShutdownCause::Administrative) => "shutdown",
             Self::Shutdown(ShutdownCause::Fault) => "fault",
             Self::Shutdown(ShutdownCause::Group) => "another member of the group is down",

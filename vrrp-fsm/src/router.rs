@@ -214,14 +214,28 @@ impl VirtualRouter {
         self.follow_checksum(heard);
     }
 
-    fn down_timer_fired(&mut self, now: Instant, mut backup: Backup) -> Actions {
-        if self.settings.stall == StallPolicy::Yield && self.is_stalled(now) && !backup.stalled {
+    fn down_timer_fired(&mut self, now: Instant, backup: Backup) -> Actions {
+        if self.waits_after_stall(now, backup) {
+            return Actions::NONE;
+        }
+        self.take_over(now, backup.expiry)
+    }
+
+    /// Whether a Backup whose timer fires late waits once more, because it cannot have been listening.
+    pub(crate) fn waits_after_stall(&mut self, now: Instant, mut backup: Backup) -> bool {
+        let waits =
+            self.settings.stall == StallPolicy::Yield && self.is_stalled(now) && !backup.stalled;
+        if waits {
             backup.stalled = true;
             backup.wait_for_silence(now, &self.timers());
             self.phase = Phase::Backup(backup);
-            return Actions::NONE;
         }
-        let reason = match backup.expiry {
+        waits
+    }
+
+    /// From Backup, after a timer that meant this.
+    pub(crate) fn take_over(&mut self, now: Instant, expiry: Expiry) -> Actions {
+        let reason = match expiry {
             Expiry::Silence => Reason::ActiveDown,
             Expiry::Resignation => Reason::ActiveResigned,
             Expiry::LowerPriority if self.settings.priority.is_owner() => Reason::OwnerPreempt,
@@ -305,10 +319,7 @@ impl VirtualRouter {
     fn serve_as_active(&mut self, now: Instant, mut active: Active) -> Actions {
         let stalled = self.is_stalled(now);
         if stalled && self.settings.stall == StallPolicy::Yield {
-            self.active_interval = self.settings.interval;
-            let mut backup = Backup::new(now);
-            backup.wait_for_silence(now, &self.timers());
-            return self.step_down(backup, None, Reason::Stall);
+            return self.stand_back(now, Reason::Stall);
         }
         let advertise = active.adver.is_due(now);
         if advertise {
@@ -323,6 +334,14 @@ impl VirtualRouter {
         }
         self.phase = Phase::Active(active);
         Actions::of([advertise.then(|| self.advertise()), announcement])
+    }
+
+    /// To Backup, though nobody was heard.
+    pub(crate) fn stand_back(&mut self, now: Instant, reason: Reason) -> Actions {
+        self.active_interval = self.settings.interval;
+        let mut backup = Backup::new(now);
+        backup.wait_for_silence(now, &self.timers());
+        self.step_down(backup, None, reason)
     }
 
     /// S-31: what the Active does is undone before the change is told.

@@ -101,7 +101,7 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    fn of(deadline: Instant, now: Instant) -> Self {
+    pub(crate) fn of(deadline: Instant, now: Instant) -> Self {
         if deadline == Instant::MAX {
             Self::Never
         } else if deadline >= now {
@@ -111,7 +111,7 @@ impl Deadline {
         }
     }
 
-    fn at(self, now: Instant) -> Instant {
+    pub(crate) fn at(self, now: Instant) -> Instant {
         match self {
             Self::Never => Instant::MAX,
             Self::In(after) => now + after,

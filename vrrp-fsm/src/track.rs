@@ -47,7 +47,7 @@ use crate::{Deadlines, Instant};
 
 pub use explain::{Explanation, Influence};
 use object::Known;
-pub use object::{Check, Debounce, Kind, Level, Object, Quorum, Report, Require};
+pub use object::{Check, Debounce, Kind, Level, Object, ObjectSnapshot, Quorum, Report, Require};
 pub use weight::{Contribution, Weight};
 
 /// An object of a [`Tracker`]. The number of an object that was removed is not given to another one.
@@ -193,14 +193,6 @@ struct Entry {
     is_changed: bool,
 }
 
-/// A tracker as a plain value, for [`Tracker::restore`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackerSnapshot {
-    taken: Instant,
-    /// In the order of their ids, members of sets by their place here.
-    objects: Vec<(Object, Known)>,
-}
-
 impl Tracker {
     /// No object.
     #[must_use]
@@ -316,7 +308,7 @@ impl Tracker {
     /// Whether an object counts as failed because its reports stay out.
     #[must_use]
     pub fn is_stale(&self, id: ObjectId) -> bool {
-        self.entry(id).is_some_and(|entry| entry.known.stale)
+        self.entry(id).is_some_and(|entry| entry.known.is_stale)
     }
 
     /// Something is reported about an object: its state, whether it has changed or not. Of a [`Kind::Check`] every report is one result.
@@ -392,7 +384,7 @@ impl Tracker {
                 object: one.object,
                 name: &entry.object.name,
                 level: entry.known.level,
-                is_stale: entry.known.stale,
+                is_stale: entry.known.is_stale,
                 contribution: self.contribution(one)?,
             })
         })
@@ -407,41 +399,41 @@ impl Tracker {
         self.check_distinct(uses.iter().map(|one| one.object))
     }
 
-    /// Everything that is known, to be continued by [`restore`](Self::restore).
+    /// Everything that is known, to be continued by [`restore`](Self::restore), in the order of [`iter`](Self::iter).
     #[must_use]
-    pub fn snapshot(&self, now: Instant) -> TrackerSnapshot {
-        let place = |id: ObjectId| self.objects.iter().position(|(_, entry)| entry.id == id);
+    pub fn snapshot(&self, now: Instant) -> Vec<ObjectSnapshot> {
+        let ids: Vec<ObjectId> = self.iter().map(|(id, _)| id).collect();
         let objects = self.objects.iter().map(|(_, entry)| {
             let mut object = entry.object.clone();
             if let Kind::Set { members, .. } = &mut object.kind {
                 for member in members {
-                    *member = ObjectId::numbered(place(*member));
+                    *member = ObjectId::placed(&ids, *member);
                 }
             }
-            (object, entry.known)
+            entry.known.snapshot(now, object)
         });
-        TrackerSnapshot {
-            taken: now,
-            objects: objects.collect(),
-        }
+        objects.collect()
     }
 
-    /// The tracker of a snapshot, in a process whose clock says `now`. Objects have new ids; [`find`](Self::find) gives them by name.
-    #[must_use]
-    pub fn restore(snapshot: &TrackerSnapshot, now: Instant) -> Self {
+    /// The tracker of a snapshot, in a process whose clock says `now`. Objects have new ids: [`ObjectId::nth`] of their places.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add`](Self::add), for a snapshot that no tracker has given.
+    pub fn restore(objects: &[ObjectSnapshot], now: Instant) -> Result<Self, TrackError> {
         let mut tracker = Self::new();
-        let ids: Vec<ObjectId> = snapshot
-            .objects
+        let ids: Vec<ObjectId> = objects
             .iter()
-            .map(|(object, known)| {
-                tracker.insert(object.clone(), known.carried(snapshot.taken, now))
-            })
+            .map(|saved| tracker.insert(saved.object.clone(), Known::restore(saved, now)))
             .collect();
         // Members may come after their sets.
         for id in ids {
+            if let Some(object) = tracker.get(id) {
+                tracker.check(object, Some(id))?;
+            }
             tracker.enter_sets(id);
         }
-        tracker
+        Ok(tracker)
     }
 
     fn entry(&self, id: ObjectId) -> Option<&Entry> {
@@ -464,9 +456,9 @@ impl Tracker {
         change: impl FnOnce(&mut Known, &Object) -> Result<(), TrackError>,
     ) -> Result<(), TrackError> {
         let entry = self.entry_mut(id)?;
-        let before = (entry.known.level, entry.known.stale);
+        let before = (entry.known.level, entry.known.is_stale);
         change(&mut entry.known, &entry.object)?;
-        let after = (entry.known.level, entry.known.stale);
+        let after = (entry.known.level, entry.known.is_stale);
         let deadline = entry.known.deadline();
         self.deadlines.set(id.index, deadline);
         if before != after {
@@ -609,12 +601,19 @@ impl Object {
 }
 
 impl ObjectId {
-    /// The id that the object at this place of a snapshot has after it was restored.
-    pub(crate) fn numbered(place: Option<usize>) -> Self {
-        let number = place.and_then(|place| u32::try_from(place).ok());
+    /// The id that the object at this place of a snapshot has in the tracker that is restored from it.
+    #[must_use]
+    pub const fn nth(place: u32) -> Self {
         Self {
-            index: number.unwrap_or(u32::MAX),
-            serial: number.unwrap_or(u32::MAX),
+            index: place,
+            serial: place,
         }
+    }
+
+    /// For a snapshot: the place of this id in a list that is in order; one that no object has where it is not there.
+    pub(crate) fn placed(ids: &[Self], id: Self) -> Self {
+        let place = ids.binary_search(&id).ok();
+        let place = place.and_then(|place| u32::try_from(place).ok());
+        Self::nth(place.unwrap_or(u32::MAX))
     }
 }

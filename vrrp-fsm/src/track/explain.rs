@@ -35,6 +35,16 @@ pub struct Influence<'a> {
     pub contribution: Contribution,
 }
 
+impl Influence<'_> {
+    /// Where only faults count.
+    pub(crate) fn without_points(mut self) -> Self {
+        if let Contribution::Points(points) = &mut self.contribution {
+            *points = 0;
+        }
+        self
+    }
+}
+
 impl<'a> Explanation<'a> {
     pub(crate) fn new(configured: Priority, influences: Vec<Influence<'a>>) -> Self {
         let standing = influences

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::{num::NonZeroU8, time::Duration};
 
 use super::{ObjectId, TrackError, Weight};
-use crate::Instant;
+use crate::{Deadline, Instant};
 
 /// A tracked object as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ pub(super) struct Known {
     /// When a check counts as failed.
     pub(super) stale_at: Instant,
     /// It does, for that reason.
-    pub(super) stale: bool,
+    pub(super) is_stale: bool,
 }
 
 impl Known {
@@ -211,7 +211,7 @@ impl Known {
             verdict: None,
             against: 0,
             stale_at: stale_at(now, kind),
-            stale: false,
+            is_stale: false,
         }
     }
 
@@ -230,7 +230,7 @@ impl Known {
         let level = match (&object.kind, report) {
             (Kind::Check(check), Report::Up | Report::Down) => {
                 self.stale_at = stale_at(now, &object.kind);
-                self.stale = false;
+                self.is_stale = false;
                 Level::of(self.judge(*check, report == Report::Up))
             }
             (Kind::Number, Report::Number(number)) => Level::Number(number),
@@ -304,7 +304,7 @@ impl Known {
         }
         if self.stale_at.is_due(now) {
             self.stale_at = Instant::MAX;
-            self.stale = true;
+            self.is_stale = true;
             self.verdict = Some(false);
             self.against = 0;
             self.level = Some(Level::Down);
@@ -316,7 +316,7 @@ impl Known {
     pub(super) fn reconfigure(&mut self, now: Instant, old: &Object, new: &Object) {
         match (&old.kind, &new.kind) {
             (Kind::Check(old), Kind::Check(check))
-                if old.stale_after != check.stale_after && !self.stale =>
+                if old.stale_after != check.stale_after && !self.is_stale =>
             {
                 self.stale_at = stale_at(now, &new.kind);
             }
@@ -329,17 +329,53 @@ impl Known {
         }
     }
 
-    /// The same, seen by a process whose clock says `now` where ours said `then`.
-    pub(super) fn carried(mut self, then: Instant, now: Instant) -> Self {
-        let carry = |at: Instant| match at {
-            Instant::MAX => at,
-            at if at >= then => now + (at - then),
-            at => now - (then - at),
-        };
-        self.pending = self.pending.map(|(level, at)| (level, carry(at)));
-        self.stale_at = carry(self.stale_at);
-        self
+    pub(super) fn snapshot(&self, now: Instant, object: Object) -> ObjectSnapshot {
+        ObjectSnapshot {
+            object,
+            level: self.level,
+            pending: self
+                .pending
+                .map(|(level, at)| (level, Deadline::of(at, now))),
+            count: self.count,
+            verdict: self.verdict,
+            against: self.against,
+            stale: Deadline::of(self.stale_at, now),
+            is_stale: self.is_stale,
+        }
     }
+
+    pub(super) fn restore(saved: &ObjectSnapshot, now: Instant) -> Self {
+        Self {
+            level: saved.level,
+            pending: saved.pending.map(|(level, at)| (level, at.at(now))),
+            count: saved.count,
+            verdict: saved.verdict,
+            against: saved.against,
+            stale_at: saved.stale.at(now),
+            is_stale: saved.is_stale,
+        }
+    }
+}
+
+/// An object as a plain value: its configuration and what is known about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectSnapshot {
+    /// The configuration. The members of a set are [`ObjectId::nth`] of their places in the list of all objects.
+    pub object: Object,
+    /// What counts of it.
+    pub level: Option<Level>,
+    /// What counts when a debounce is over.
+    pub pending: Option<(Level, Deadline)>,
+    /// The last [`Report::Count`].
+    pub count: Option<u32>,
+    /// What a check amounts to, before it is debounced.
+    pub verdict: Option<bool>,
+    /// How many results in a row have been against that.
+    pub against: u8,
+    /// When a check becomes stale.
+    pub stale: Deadline,
+    /// Whether it is.
+    pub is_stale: bool,
 }
 
 fn stale_at(now: Instant, kind: &Kind) -> Instant {

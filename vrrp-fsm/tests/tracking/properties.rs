@@ -112,7 +112,7 @@ proptest! {
             old.report(ids[object], report(object, value));
         }
         let now = Instant::from_nanos(epoch.into());
-        let restored = Tracker::restore(&old.tracker.snapshot(old.now), now);
+        let restored = Tracker::restore(&old.tracker.snapshot(old.now), now).unwrap();
         let of = |id: ObjectId| restored.find(&old.tracker.get(id).unwrap().name).unwrap();
         let uses: Vec<_> = old.uses.iter().map(|one| Use::of(of(one.object))).collect();
         let new_ids: Vec<_> = ids.iter().map(|id| of(*id)).collect();

@@ -1,0 +1,711 @@
+//! Many virtual routers in one: the *VRRP router* of RFC 9568 section 1.7.
+//!
+//! A [`VrrpRouter`] owns virtual routers, the [objects](crate::track) that they track and their [sync groups](SyncGroup). It finds the router of a packet,
+//! keeps all timers, and gathers what has to be done.
+//!
+//! | to do this | use |
+//! |---|---|
+//! | add, change, remove | [`add`](VrrpRouter::add), [`reconfigure`](VrrpRouter::reconfigure), [`remove`](VrrpRouter::remove); the same for [groups](VrrpRouter::add_group) and [objects](VrrpRouter::add_object) |
+//! | run it | [`startup`](VrrpRouter::startup), [`shutdown`](VrrpRouter::shutdown), [`set_primary_address`](VrrpRouter::set_primary_address) |
+//! | feed | [`handle_packet`](VrrpRouter::handle_packet), [`report`](VrrpRouter::report), then [`handle_timeout`](VrrpRouter::handle_timeout) |
+//! | sleep | until [`poll_timeout`](VrrpRouter::poll_timeout) |
+//! | act | on what [`poll_action`](VrrpRouter::poll_action) gives, until it gives no more |
+//! | watch | [`read`](VrrpRouter::read), [`explain`](VrrpRouter::explain), [`get`](VrrpRouter::get) |
+//! | hand over to another process | [`snapshot`](VrrpRouter::snapshot), [`restore`](VrrpRouter::restore) |
+//!
+//! A virtual router runs while it was started, has a primary address, no object that it or its group tracks is a fault, and, in a group, all other
+//! members can run. Each of these is a cause of its own, so that it does not matter in which order they come and go.
+//!
+//! Of the actions that wait, advertisements come first, of whichever router: no advertisement waits for an address to be installed. Of a router's
+//! advertisements that wait at the same time, the last one stands for all.
+//!
+//! ```
+//! use vrrp_fsm::{Action, Config, Instant, fleet::{Member, VrrpRouter}};
+//! use vrrp_proto::{Endpoints, Family, IpHeader, Protection, TTL, Vrid};
+//!
+//! let mut fleet = VrrpRouter::new();
+//! let config = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4);
+//! let id = fleet.add(Instant::ZERO, Member::new(2, config))?;
+//! fleet.startup(Instant::ZERO, id, [192, 0, 2, 11].into())?;
+//!
+//! // Drain, then decide: first what has arrived, then what is due.
+//! let message = [0x31, 51, 200, 1, 0x00, 0x64, 0x44, 0x65, 192, 0, 2, 1];
+//! let ip = IpHeader { endpoints: Endpoints::multicast([192, 0, 2, 12].into()), ttl: TTL };
+//! let now = Instant::from_nanos(1_000_000_000);
+//! let (heard_by, _heard) = fleet.handle_packet(now, 2, &ip, &message, Protection::None)?;
+//! assert_eq!(heard_by, id);
+//!
+//! let wake_at = fleet.poll_timeout().ok_or("a Backup has a deadline")?;
+//! fleet.handle_timeout(wake_at);
+//! assert!(matches!(fleet.poll_action(), Some((_, Action::SendAdvertisement(_)))));
+//! while let Some((router, action)) = fleet.poll_action() {
+//!     println!("{router:?}: {action:?}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod groups;
+mod index;
+mod log;
+mod member;
+mod queue;
+mod snapshot;
+mod tracking;
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use core::net::IpAddr;
+
+use slab::Slab;
+use vrrp_proto::{
+    Advertisement, Counter, DecodeOptions, Discard, Family, IpHeader, Protection, Vrid, VridFault,
+};
+
+use crate::{
+    Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, ShutdownCause, State,
+    VirtualRouter,
+    counters::count,
+    track::{ObjectId, Standing, TrackError, Tracker},
+};
+
+pub use crate::group::SyncGroup;
+pub use groups::GroupId;
+use groups::{Group, User};
+use index::Index;
+use log::Log;
+pub use log::{Change, Lost, Reader, Record};
+use member::Entry;
+pub use member::{AddressList, Key, Member, MessageTransport, RouterId};
+use queue::{Queue, Task};
+pub use snapshot::{FleetSnapshot, MemberSnapshot};
+
+/// A host that takes part in many virtual routers: RFC 9568 calls it a VRRP router. The [module](self) says how to drive it.
+///
+/// Nothing is allocated while it runs: memory grows when something is added, or when a host leaves more actions waiting than ever before.
+#[derive(Clone, Debug)]
+pub struct VrrpRouter {
+    routers: Slab<Entry>,
+    index: Index,
+    deadlines: Deadlines,
+    queue: Queue,
+    log: Log,
+    tracker: Tracker,
+    /// Who uses an object.
+    users: BTreeMap<ObjectId, Vec<User>>,
+    groups: Slab<Group>,
+    /// The groups that have to be looked at after what is going on.
+    unsettled: Vec<u32>,
+    errors: PacketErrors,
+    next_serial: u32,
+}
+
+/// Discarded packets, in the words of RFC 8347, of all virtual routers together (O-16). They stop at their highest value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PacketErrors {
+    /// `checksum-errors`.
+    pub checksum: u64,
+    /// `version-errors`.
+    pub version: u64,
+    /// `vrid-errors`: packets for a virtual router that is not here.
+    pub vrid: u64,
+}
+
+/// A packet was discarded. No state, timer or learned value has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{discard}")]
+pub struct Rejected {
+    /// The virtual router that it was for, whose counters have it; `None` if there is none.
+    pub router: Option<RouterId>,
+    /// Why.
+    pub discard: Discard,
+}
+
+/// Why a change of a fleet was refused. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// The configuration of a virtual router.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A tracked object, or a list of them.
+    #[error(transparent)]
+    Track(#[from] TrackError),
+    /// There is no such router, or no longer.
+    #[error("router {0:?} does not exist")]
+    UnknownRouter(RouterId),
+    /// There is no such group, or no longer.
+    #[error("group {0:?} does not exist")]
+    UnknownGroup(GroupId),
+    /// The interface has this virtual router already (S-01).
+    #[error("interface {} has VRID {} in {} already", .0.interface, .0.vrid, .0.family)]
+    KeyTaken(Key),
+    /// Only another virtual router is on another interface.
+    #[error(
+        "interface {requested} is not {configured}: it cannot change while the virtual router lives"
+    )]
+    InterfaceChanged {
+        /// The interface of the router.
+        configured: u32,
+        /// The one in the new configuration.
+        requested: u32,
+    },
+    /// The virtual addresses are of another family than the router.
+    #[error("addresses are {found}, but family is {family}")]
+    AddressFamily {
+        /// The family of the addresses.
+        found: Family,
+        /// The family of the router.
+        family: Family,
+    },
+    /// There are as many virtual routers as can be numbered.
+    #[error("2^32 - 1 virtual routers is the most there can be")]
+    Full,
+    /// Another group has this name.
+    #[error("name {0:?} belongs to another sync group")]
+    GroupNameTaken(String),
+    /// A router is in another group, or twice in this one.
+    #[error("router {0:?} is already a member of a sync group")]
+    AlreadyMember(RouterId),
+    /// Address owners start as Active and others as Backup: they cannot be together.
+    #[error(
+        "router {0:?} owns its addresses and other members of the sync group do not, or the other way round"
+    )]
+    MixedOwners(RouterId),
+}
+
+impl Default for VrrpRouter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl VrrpRouter {
+    /// How many [`Record`]s are kept unless somebody asks for another number.
+    pub const RECORDS: usize = 1024;
+
+    /// No virtual router.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(0, Self::RECORDS)
+    }
+
+    /// Room for so many virtual routers, exactly, and for so many records.
+    #[must_use]
+    pub fn with_capacity(routers: usize, records: usize) -> Self {
+        let mut fleet = Self {
+            routers: Slab::with_capacity(routers),
+            index: Index::default(),
+            deadlines: Deadlines::new(),
+            queue: Queue::default(),
+            log: Log::new(records, 0),
+            tracker: Tracker::new(),
+            users: BTreeMap::new(),
+            groups: Slab::new(),
+            unsettled: Vec::new(),
+            errors: PacketErrors::default(),
+            next_serial: 0,
+        };
+        fleet.reserve(routers);
+        fleet
+    }
+
+    fn reserve(&mut self, routers: usize) {
+        let Self {
+            index,
+            routers: entries,
+            ..
+        } = self;
+        index.reserve(routers.saturating_sub(entries.len()), |slot| {
+            entries.get(slot as usize).map(Entry::key)
+        });
+        self.deadlines.reserve(routers);
+        self.queue.reserve(routers);
+    }
+
+    // Virtual routers.
+
+    /// Adds a virtual router, in Initialize: [`startup`](Self::startup) lets it run.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration breaks a rule, the key is taken, or a tracked object does not exist.
+    pub fn add(&mut self, now: Instant, member: Member) -> Result<RouterId, FleetError> {
+        let router = VirtualRouter::new(member.config)?;
+        let id = self.insert(router, member)?;
+        self.log.push(now, Change::Added(id));
+        self.retrack(now, id.slot);
+        Ok(id)
+    }
+
+    fn insert(&mut self, router: VirtualRouter, member: Member) -> Result<RouterId, FleetError> {
+        self.check_member(&member)?;
+        let key = member.key();
+        if self.find(&key).is_some() {
+            return Err(FleetError::KeyTaken(key));
+        }
+        let vacant = self.routers.vacant_entry();
+        let slot = u32::try_from(vacant.key()).map_err(|_| FleetError::Full)?;
+        let id = RouterId {
+            slot,
+            serial: self.next_serial,
+        };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        vacant.insert(Entry {
+            router,
+            id,
+            interface: member.interface,
+            advertisement: None,
+            decode: member.decode,
+            authentication: member.authentication,
+            transport: member.transport,
+            addresses: member.addresses,
+            tracking: Vec::new(),
+            standing: Standing::default(),
+            group: None,
+            wish: None,
+            is_joining: false,
+            is_enabled: false,
+            is_leaving: false,
+            primary_address: None,
+        });
+        let routers = &self.routers;
+        self.index
+            .insert(key, slot, |slot| routers.get(slot as usize).map(Entry::key));
+        self.reserve(self.routers.len());
+        self.set_uses(User::Router(slot), member.tracking);
+        Ok(id)
+    }
+
+    /// Replaces the configuration of a virtual router, without a re-election: [`VirtualRouter::reconfigure`] says how each field counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add`](Self::add), and for another interface, VRID or family.
+    pub fn reconfigure(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        member: Member,
+    ) -> Result<(), FleetError> {
+        self.check_member(&member)?;
+        let entry = self.entry(id)?;
+        if entry.interface != member.interface {
+            return Err(FleetError::InterfaceChanged {
+                configured: entry.interface,
+                requested: member.interface,
+            });
+        }
+        if member.config.is_owner() != entry.router.config().is_owner() && self.has_company(id.slot)
+        {
+            return Err(FleetError::MixedOwners(id));
+        }
+        let entry = self.entry_mut(id)?;
+        let readdressed =
+            entry.addresses != member.addresses || entry.transport != member.transport;
+        let actions = entry.router.reconfigure(now, member.config)?;
+        entry.decode = member.decode;
+        entry.authentication = member.authentication;
+        entry.transport = member.transport;
+        entry.addresses = member.addresses;
+        self.perform(now, id.slot, actions);
+        self.set_uses(User::Router(id.slot), member.tracking);
+        self.retrack(now, id.slot);
+        if readdressed {
+            self.step(now, id.slot, Event::AddressesChanged);
+        }
+        Ok(())
+    }
+
+    /// Removes a virtual router. An Active resigns: what it still has to do waits for [`poll_action`](Self::poll_action), and until the last of it was
+    /// polled [`get`](Self::get) has it. The key is free at once.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn remove(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
+        // Before it leaves its group, so that it is not started for that.
+        self.entry_mut(id)?.is_enabled = false;
+        self.leave_group(now, id.slot);
+        self.settle(now, id.slot);
+        self.set_uses(User::Router(id.slot), Vec::new());
+        if let Ok(entry) = self.entry_mut(id) {
+            let key = entry.key();
+            entry.is_leaving = true;
+            self.index.remove(key, id.slot);
+        }
+        self.deadlines.set(id.slot, None);
+        self.queue.push(id.slot, Task::Free);
+        self.log.push(now, Change::Removed(id));
+        self.settle_groups(now);
+        Ok(())
+    }
+
+    /// The machine of a virtual router.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: RouterId) -> Option<&VirtualRouter> {
+        let entry = self.routers.get(id.slot as usize)?;
+        (entry.id == id).then_some(&entry.router)
+    }
+
+    /// Where the packets of a virtual router arrive and leave; like [`get`](Self::get) also of one that was removed and has actions left.
+    #[inline]
+    #[must_use]
+    pub fn key(&self, id: RouterId) -> Option<Key> {
+        let entry = self.routers.get(id.slot as usize)?;
+        (entry.id == id).then(|| entry.key())
+    }
+
+    /// The configuration of a virtual router.
+    #[must_use]
+    pub fn member(&self, id: RouterId) -> Option<Member> {
+        self.entry(id).ok().map(Entry::member)
+    }
+
+    /// The virtual router that packets with this key are for.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<RouterId> {
+        let slot = self
+            .index
+            .find(*key, |slot| self.routers.get(slot as usize).map(Entry::key))?;
+        self.routers.get(slot as usize).map(|entry| entry.id)
+    }
+
+    /// All virtual routers, in an order that does not depend on chance.
+    pub fn iter(&self) -> impl Iterator<Item = (RouterId, &VirtualRouter)> {
+        self.routers
+            .iter()
+            .filter(|(_, entry)| !entry.is_leaving)
+            .map(|(_, entry)| (entry.id, &entry.router))
+    }
+
+    // What happens.
+
+    /// Lets a virtual router run, as soon as nothing else keeps it down.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn startup(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        primary_address: IpAddr,
+    ) -> Result<(), FleetError> {
+        self.entry_mut(id)?.is_enabled = true;
+        self.set_primary_address(now, id, Some(primary_address))
+    }
+
+    /// Lets a virtual router run no more. An Active resigns, and so does its group.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn shutdown(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
+        self.entry_mut(id)?.is_enabled = false;
+        self.settle(now, id.slot);
+        self.settle_groups(now);
+        Ok(())
+    }
+
+    /// The address from which a virtual router advertises has changed (AMB-15), or with `None` is gone, which is a fault.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn set_primary_address(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        address: Option<IpAddr>,
+    ) -> Result<(), FleetError> {
+        self.entry_mut(id)?.primary_address = address;
+        if let Some(address) = address {
+            self.step(now, id.slot, Event::PrimaryAddress(address));
+        }
+        self.settle(now, id.slot);
+        self.settle_groups(now);
+        Ok(())
+    }
+
+    /// [`Event::AddressesChanged`], for addresses or peers that the fleet does not know.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn addresses_changed(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
+        self.entry(id)?;
+        self.step(now, id.slot, Event::AddressesChanged);
+        Ok(())
+    }
+
+    /// [`Event::Reannounce`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn reannounce(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
+        self.entry(id)?;
+        self.step(now, id.slot, Event::Reannounce);
+        Ok(())
+    }
+
+    /// A packet of protocol 112 has arrived: finds its virtual router, decodes, checks, and steps it.
+    ///
+    /// `payload` is what follows the IP header, and where the router uses IP AH, what came out of it. `protection` is what was proven about it.
+    ///
+    /// # Errors
+    ///
+    /// The first check that failed. It is counted, and nothing else has changed.
+    #[inline]
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        interface: u32,
+        ip: &IpHeader,
+        payload: &[u8],
+        protection: Protection,
+    ) -> Result<(RouterId, Heard), Rejected> {
+        let found = payload
+            .get(1)
+            .and_then(|vrid| Vrid::new(*vrid))
+            .and_then(|vrid| {
+                self.find(&Key {
+                    interface,
+                    family: ip.endpoints.family(),
+                    vrid,
+                })
+            });
+        let Some(id) = found else {
+            return Err(self.reject_stray(ip, payload));
+        };
+        let Some(entry) = self.routers.get_mut(id.slot as usize) else {
+            return Err(self.reject_stray(ip, payload));
+        };
+        let checked = Advertisement::decode(payload, ip, &entry.decode)
+            .and_then(|received| entry.router.check(&received, ip, &entry.link(protection)));
+        let heard = match checked {
+            Ok(heard) => heard,
+            Err(discard) => {
+                entry.router.count_discard(&discard);
+                self.errors.count(&discard);
+                return Err(Rejected {
+                    router: Some(id),
+                    discard,
+                });
+            }
+        };
+        let grouped = entry.group;
+        let before = entry.router.state();
+        let actions = entry.router.handle_event(now, Event::Advertisement(heard));
+        let deadline = entry.router.poll_timeout();
+        if actions.is_empty() {
+            self.deadlines.set(id.slot, deadline);
+        } else {
+            self.perform(now, id.slot, actions);
+        }
+        if let Some(group) = grouped {
+            self.heard_in_group(now, group, id.slot, before, &actions);
+        }
+        Ok((id, heard))
+    }
+
+    /// A packet for no virtual router here: what is wrong with it at least.
+    #[cold]
+    fn reject_stray(&mut self, ip: &IpHeader, payload: &[u8]) -> Rejected {
+        let discard = match Advertisement::decode(payload, ip, &DecodeOptions::default()) {
+            Ok(received) => Discard::Vrid(VridFault::NotConfigured {
+                found: received.advertisement.vrid,
+            }),
+            Err(discard) => discard,
+        };
+        self.errors.count(&discard);
+        Rejected {
+            router: None,
+            discard,
+        }
+    }
+
+    /// Time has passed. Before [`poll_timeout`](Self::poll_timeout) this does nothing.
+    ///
+    /// The host first hands over what its sockets hold: what was sent while it slept comes before what it slept through.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tracker.handle_timeout(now);
+        self.follow_objects(now);
+        // Each pass moves a deadline behind now.
+        while let Some(slot) = self.deadlines.due(now) {
+            let Some(entry) = self.routers.get_mut(slot as usize) else {
+                self.deadlines.set(slot, None);
+                continue;
+            };
+            match entry.group {
+                Some(group) if entry.router.state() == State::Backup => {
+                    self.backup_in_group_timed_out(now, group, slot);
+                }
+                grouped => {
+                    let actions = entry.router.handle_timeout(now);
+                    self.perform(now, slot, actions);
+                    if let Some(group) = grouped
+                        && actions.transition().is_some()
+                    {
+                        self.yield_group(now, group);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. It is exact, and may lie in the past where the host is late.
+    #[inline]
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let routers = self.deadlines.first().map(|(at, _)| at);
+        match (routers, self.tracker.poll_timeout()) {
+            (Some(routers), Some(objects)) => Some(routers.min(objects)),
+            (routers, objects) => routers.or(objects),
+        }
+    }
+
+    /// The next thing to do: first all advertisements, then the rest in the order in which it came up. To be polled until there is nothing more, before
+    /// the host waits again.
+    ///
+    /// The octets of an advertisement: [`VirtualRouter::advertisements`] of [`get`](Self::get).
+    pub fn poll_action(&mut self) -> Option<(RouterId, Action)> {
+        while let Some(slot) = self.queue.next_advertiser() {
+            let entry = self.routers.get_mut(slot as usize);
+            if let Some(entry) = entry
+                && let Some(outgoing) = entry.advertisement.take()
+            {
+                return Some((entry.id, Action::SendAdvertisement(outgoing)));
+            }
+        }
+        while let Some((slot, task)) = self.queue.next() {
+            match task {
+                Task::Do(action) => {
+                    if let Some(entry) = self.routers.get(slot as usize) {
+                        return Some((entry.id, action));
+                    }
+                }
+                Task::Free => {
+                    let _freed = self.routers.try_remove(slot as usize);
+                }
+            }
+        }
+        None
+    }
+
+    /// The next record that this reader has not seen; `None` when it has seen all.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`], once, when records were dropped that it has not seen. The next call goes on with the first that is left.
+    pub fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
+        self.log.read(reader)
+    }
+
+    /// What was discarded, of all virtual routers together.
+    #[must_use]
+    pub const fn packet_errors(&self) -> &PacketErrors {
+        &self.errors
+    }
+
+    // Within.
+
+    fn entry(&self, id: RouterId) -> Result<&Entry, FleetError> {
+        self.routers
+            .get(id.slot as usize)
+            .filter(|entry| entry.id == id && !entry.is_leaving)
+            .ok_or(FleetError::UnknownRouter(id))
+    }
+
+    fn entry_mut(&mut self, id: RouterId) -> Result<&mut Entry, FleetError> {
+        self.routers
+            .get_mut(id.slot as usize)
+            .filter(|entry| entry.id == id && !entry.is_leaving)
+            .ok_or(FleetError::UnknownRouter(id))
+    }
+
+    fn check_member(&self, member: &Member) -> Result<(), FleetError> {
+        let Config { family, .. } = member.config;
+        let found = member
+            .addresses
+            .as_ref()
+            .map(|addresses| addresses.as_addresses().family());
+        if let Some(found) = found.filter(|found| *found != family) {
+            return Err(FleetError::AddressFamily { found, family });
+        }
+        Ok(self.tracker.check_uses(&member.tracking)?)
+    }
+
+    /// Hands an event to a machine, with all that follows for it alone.
+    fn step(&mut self, now: Instant, slot: u32, event: Event) {
+        if let Some(entry) = self.routers.get_mut(slot as usize) {
+            let actions = entry.router.handle_event(now, event);
+            self.perform(now, slot, actions);
+        }
+    }
+
+    /// Queues what a machine asks for, and notes its deadline.
+    fn perform(&mut self, now: Instant, slot: u32, actions: Actions) {
+        let Some(entry) = self.routers.get_mut(slot as usize) else {
+            return;
+        };
+        self.deadlines.set(slot, entry.router.poll_timeout());
+        for action in actions {
+            match action {
+                Action::SendAdvertisement(outgoing) => {
+                    if entry.advertisement.replace(outgoing).is_none() {
+                        self.queue.advertise(slot);
+                    }
+                }
+                Action::StateChanged(transition) => {
+                    entry.wish = None;
+                    self.queue.push(slot, Task::Do(action));
+                    self.log.push(now, Change::State(entry.id, transition));
+                }
+                _ => self.queue.push(slot, Task::Do(action)),
+            }
+        }
+    }
+
+    /// Starts or stops a router by what is so now. One in a group waits for [`settle_groups`](Self::settle_groups).
+    fn settle(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.routers.get(slot as usize) else {
+            return;
+        };
+        if let Some(group) = entry.group {
+            self.unsettle(group);
+            return;
+        }
+        match (entry.runs(), entry.obstacle()) {
+            (true, Some(cause)) => self.step(now, slot, Event::Shutdown(cause)),
+            (false, None) if !entry.waits() => self.start(now, slot),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, now: Instant, slot: u32) {
+        let address = self
+            .routers
+            .get(slot as usize)
+            .and_then(|entry| entry.primary_address);
+        if let Some(primary_address) = address {
+            self.step(now, slot, Event::Startup { primary_address });
+        }
+    }
+
+    fn stop(&mut self, now: Instant, slot: u32, cause: ShutdownCause) {
+        self.step(now, slot, Event::Shutdown(cause));
+    }
+}
+
+impl PacketErrors {
+    fn count(&mut self, discard: &Discard) {
+        match discard.counter() {
+            Some(Counter::Checksum) => count(&mut self.checksum),
+            Some(Counter::Version) => count(&mut self.version),
+            Some(Counter::Vrid) => count(&mut self.vrid),
+            _ => {}
+        }
+    }
+}

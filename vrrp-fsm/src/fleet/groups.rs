@@ -1,0 +1,456 @@
+//! What members of a sync group do together: the rules of [`SyncGroup`](crate::fleet::SyncGroup).
+
+use alloc::vec::Vec;
+
+use super::{Change, Entry, FleetError, RouterId, SyncGroup, VrrpRouter};
+use crate::{Action, Actions, Instant, ShutdownCause, State, track::Standing};
+
+/// A sync group of a [`VrrpRouter`]. The number of one that was removed is not given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId {
+    pub(super) slot: u32,
+    pub(super) serial: u32,
+}
+
+/// Who uses an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Router(u32),
+    Group(u32),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) config: SyncGroup,
+    /// What the objects of the group come to.
+    pub(super) standing: Standing,
+    /// Whether a member is Active. Computed from the members whenever one of them has changed.
+    has_active: bool,
+    /// The place of a member that did not want to be Active when it was last asked: the first to be asked next time, so that a large group
+    /// whose timers fire one by one is not searched from the start each time.
+    blocker: usize,
+    /// It waits in `VrrpRouter::unsettled`.
+    is_unsettled: bool,
+}
+
+impl VrrpRouter {
+    /// Makes a sync group of virtual routers. They join one after the other, as by rule G-8.
+    ///
+    /// # Errors
+    ///
+    /// When a router does not exist or is in a group, owners and others are mixed, the name is taken, or a tracked object does not exist.
+    pub fn add_group(&mut self, now: Instant, group: SyncGroup) -> Result<GroupId, FleetError> {
+        self.check_group(&group, None)?;
+        let id = self.insert_group(group.name.clone());
+        self.apply_group(now, id.slot, group);
+        Ok(id)
+    }
+
+    pub(super) fn insert_group(&mut self, name: alloc::string::String) -> GroupId {
+        let vacant = self.groups.vacant_entry();
+        let id = GroupId {
+            slot: u32::try_from(vacant.key()).unwrap_or(u32::MAX),
+            serial: self.next_serial,
+        };
+        self.next_serial = self.next_serial.wrapping_add(1);
+        vacant.insert(Group {
+            id,
+            config: SyncGroup::new(name, Vec::new()),
+            standing: Standing::default(),
+            has_active: false,
+            blocker: 0,
+            is_unsettled: false,
+        });
+        // So that a mass event allocates nothing.
+        let missing = self.groups.len().saturating_sub(self.unsettled.len());
+        self.unsettled.reserve(missing);
+        id
+    }
+
+    /// Replaces the configuration of a sync group. Routers that are no longer members keep their state and go on alone; those that are new join
+    /// as by rule G-8; the others are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_group`](Self::add_group).
+    pub fn reconfigure_group(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        group: SyncGroup,
+    ) -> Result<(), FleetError> {
+        self.group(id).ok_or(FleetError::UnknownGroup(id))?;
+        self.check_group(&group, Some(id))?;
+        self.apply_group(now, id.slot, group);
+        Ok(())
+    }
+
+    /// Dissolves a sync group. Its members keep their states and go on alone.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such group.
+    pub fn remove_group(&mut self, now: Instant, id: GroupId) -> Result<SyncGroup, FleetError> {
+        let config = self.group(id).ok_or(FleetError::UnknownGroup(id))?.clone();
+        self.set_uses(User::Group(id.slot), Vec::new());
+        for member in &config.members {
+            self.leave_group(now, member.slot);
+        }
+        self.settle_groups(now);
+        let _removed = self.groups.try_remove(id.slot as usize);
+        Ok(config)
+    }
+
+    /// The configuration of a sync group.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&SyncGroup> {
+        let group = self.groups.get(id.slot as usize)?;
+        (group.id == id).then_some(&group.config)
+    }
+
+    /// All sync groups, in an order that does not depend on chance.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &SyncGroup)> {
+        self.groups
+            .iter()
+            .map(|(_, group)| (group.id, &group.config))
+    }
+
+    pub(super) fn group_of(&self, entry: &Entry) -> Option<&Group> {
+        self.groups.get(entry.group?.slot as usize)
+    }
+
+    /// Whether a router has other members beside it.
+    pub(super) fn has_company(&self, slot: u32) -> bool {
+        let entry = self.routers.get(slot as usize);
+        let group = entry.and_then(|entry| self.group_of(entry));
+        group.is_some_and(|group| group.config.members.len() > 1)
+    }
+
+    pub(super) fn check_group(
+        &self,
+        group: &SyncGroup,
+        old: Option<GroupId>,
+    ) -> Result<(), FleetError> {
+        let namesake = self.groups().find(|(_, other)| other.name == group.name);
+        if namesake.is_some_and(|(id, _)| Some(id) != old) {
+            return Err(FleetError::GroupNameTaken(group.name.clone()));
+        }
+        let mut seen: Vec<RouterId> = Vec::new();
+        let mut owners = None;
+        for id in &group.members {
+            let entry = self.entry(*id)?;
+            if entry.group.is_some_and(|group| Some(group) != old) {
+                return Err(FleetError::AlreadyMember(*id));
+            }
+            let is_owner = entry.router.settings.priority.is_owner();
+            if *owners.get_or_insert(is_owner) != is_owner {
+                return Err(FleetError::MixedOwners(*id));
+            }
+            seen.push(*id);
+        }
+        seen.sort_unstable();
+        if let Some(pair) = seen.windows(2).find(|pair| pair.first() == pair.last()) {
+            return Err(pair
+                .first()
+                .map_or(FleetError::Full, |id| FleetError::AlreadyMember(*id)));
+        }
+        Ok(self.tracker.check_uses(&group.tracking)?)
+    }
+
+    /// Gives a group a configuration that was checked.
+    fn apply_group(&mut self, now: Instant, slot: u32, config: SyncGroup) {
+        let Some(group) = self.groups.get_mut(slot as usize) else {
+            return;
+        };
+        let old = core::mem::take(&mut group.config.members);
+        group.config.name = config.name;
+        group.config.member_weights = config.member_weights;
+        group.config.members.clone_from(&old);
+        for member in old {
+            if !config.members.contains(&member) {
+                self.leave_group(now, member.slot);
+            }
+        }
+        self.set_uses(User::Group(slot), config.tracking);
+        self.judge_group(now, slot);
+        // Those that run first: they do not go down for one that cannot.
+        for state in [State::Active, State::Backup, State::Initialize] {
+            for member in &config.members {
+                if self.get(*member).is_some_and(|it| it.state() == state) {
+                    self.join_group(now, slot, *member);
+                }
+            }
+        }
+        if let Some(group) = self.groups.get_mut(slot as usize) {
+            group.config.members = config.members;
+            group.blocker = 0;
+        }
+        self.settle_groups(now);
+    }
+
+    /// G-8, for a router that is in no group.
+    fn join_group(&mut self, now: Instant, slot: u32, member: RouterId) {
+        let Some(group) = self.groups.get(slot as usize) else {
+            return;
+        };
+        let id = group.id;
+        let alone = group.config.members.is_empty();
+        let state = self.state_of(slot);
+        let Ok(entry) = self.entry_mut(member) else {
+            return;
+        };
+        if entry.group == Some(id) {
+            return;
+        }
+        entry.group = Some(id);
+        let pulled = match state {
+            State::Initialize => !alone && entry.runs(),
+            State::Backup | State::Active => {
+                entry.is_joining = !entry.can_run();
+                false
+            }
+        };
+        let yields = state == State::Backup;
+        let actions = if yields {
+            entry.router.yield_with_group(now)
+        } else {
+            Actions::default()
+        };
+        self.perform(now, member.slot, actions);
+        if pulled {
+            self.stop(now, member.slot, ShutdownCause::Group);
+        }
+        if let Some(group) = self.groups.get_mut(slot as usize) {
+            group.config.members.push(member);
+        }
+        self.prioritize(now, member.slot);
+        self.refresh(slot);
+        self.unsettle(id);
+    }
+
+    /// A router goes on alone, in the state that it has.
+    pub(super) fn leave_group(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.routers.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(id) = entry.group.take() else { return };
+        entry.wish = None;
+        entry.is_joining = false;
+        let member = entry.id;
+        if let Some(group) = self.groups.get_mut(id.slot as usize) {
+            group.config.members.retain(|it| *it != member);
+            group.blocker = 0;
+        }
+        self.refresh(id.slot);
+        self.unsettle(id);
+        self.prioritize(now, slot);
+        self.settle(now, slot);
+    }
+
+    /// What the members are at, as far as they count: Active when one is, Initialize when none runs.
+    fn state_of(&self, slot: u32) -> State {
+        self.members(slot)
+            .filter(|entry| !entry.is_joining)
+            .map(|entry| entry.router.state())
+            .max()
+            .unwrap_or(State::Initialize)
+    }
+
+    fn members(&self, slot: u32) -> impl Iterator<Item = &Entry> {
+        self.groups
+            .get(slot as usize)
+            .map_or(&[][..], |group| &group.config.members)
+            .iter()
+            .filter_map(|id| self.routers.get(id.slot as usize))
+    }
+
+    /// Does something with each member, one after the other.
+    fn each_member(&mut self, slot: u32, mut work: impl FnMut(&mut Self, u32)) {
+        let mut number = 0;
+        while let Some(member) = self
+            .groups
+            .get(slot as usize)
+            .and_then(|group| group.config.members.get(number))
+        {
+            let member = member.slot;
+            work(self, member);
+            number += 1;
+        }
+    }
+
+    /// Steps each member's machine in a way of its own.
+    fn step_members(&mut self, now: Instant, slot: u32, step: impl Fn(&mut Entry) -> Actions) {
+        self.each_member(slot, |fleet, member| {
+            if let Some(entry) = fleet.routers.get_mut(member as usize) {
+                let actions = step(entry);
+                fleet.perform(now, member, actions);
+            }
+        });
+        self.refresh(slot);
+    }
+
+    pub(super) fn refresh(&mut self, slot: u32) {
+        let has_active = self.state_of(slot) == State::Active;
+        if let Some(group) = self.groups.get_mut(slot as usize) {
+            group.has_active = has_active;
+        }
+    }
+
+    /// What the objects of a group come to, and what follows for its members.
+    pub(super) fn judge_group(&mut self, now: Instant, slot: u32) {
+        let Some(group) = self.groups.get_mut(slot as usize) else {
+            return;
+        };
+        group.standing = self.tracker.standing(&group.config.tracking);
+        let id = group.id;
+        self.each_member(slot, |fleet, member| fleet.prioritize(now, member));
+        self.unsettle(id);
+    }
+
+    /// Notes that a group has to be looked at.
+    pub(super) fn unsettle(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(id.slot as usize)
+            && !core::mem::replace(&mut group.is_unsettled, true)
+        {
+            self.unsettled.push(id.slot);
+        }
+    }
+
+    /// Looks at the groups that have to be.
+    pub(super) fn settle_groups(&mut self, now: Instant) {
+        while let Some(slot) = self.unsettled.pop() {
+            if let Some(group) = self.groups.get_mut(slot as usize) {
+                group.is_unsettled = false;
+                self.settle_group(now, slot);
+            }
+        }
+    }
+
+    /// G-1, G-2
+    fn settle_group(&mut self, now: Instant, slot: u32) {
+        self.each_member(slot, |fleet, member| {
+            if let Some(entry) = fleet.routers.get_mut(member as usize) {
+                entry.is_joining &= !entry.can_run();
+            }
+        });
+        let Some(group) = self.groups.get(slot as usize) else {
+            return;
+        };
+        let runs = self.members(slot).any(Entry::runs);
+        let fault = group.standing.faults != 0;
+        let waits = !runs && group.standing.unreported != 0;
+        let all_can = self
+            .members(slot)
+            .all(|entry| entry.is_joining || entry.can_run());
+        self.each_member(slot, |fleet, member| {
+            let Some(entry) = fleet.routers.get(member as usize) else {
+                return;
+            };
+            if !all_can || fault {
+                let cause = entry.obstacle().unwrap_or(if fault {
+                    ShutdownCause::Fault
+                } else {
+                    ShutdownCause::Group
+                });
+                fleet.stop(now, member, cause);
+            } else if !waits && !entry.is_joining && !entry.runs() {
+                fleet.start(now, member);
+            }
+        });
+        self.refresh(slot);
+        self.take_over_together(now, slot);
+    }
+
+    /// G-3: the timer of a Backup has fired.
+    pub(super) fn backup_in_group_timed_out(&mut self, now: Instant, id: GroupId, slot: u32) {
+        let Some(entry) = self.routers.get_mut(slot as usize) else {
+            return;
+        };
+        let wish = entry.router.want_active(now);
+        let router = entry.id;
+        let is_new = wish.is_some() && entry.wish.is_none();
+        if wish.is_some() {
+            entry.wish = wish;
+        }
+        self.deadlines.set(slot, entry.router.poll_timeout());
+        if is_new {
+            self.log.push(now, Change::WantsActive(router, id));
+        }
+        self.take_over_together(now, id.slot);
+    }
+
+    /// G-3: when all want to, all take over.
+    fn take_over_together(&mut self, now: Instant, slot: u32) {
+        let Some(group) = self.groups.get(slot as usize) else {
+            return;
+        };
+        let members = &group.config.members;
+        let wants = |member: &RouterId| {
+            self.routers.get(member.slot as usize).is_none_or(|entry| {
+                entry.is_joining || entry.wish.is_some() || entry.router.state() == State::Active
+            })
+        };
+        let (asked, rest) = members.split_at(group.blocker.min(members.len()));
+        let blocker = rest.iter().chain(asked).position(|member| !wants(member));
+        if let Some(blocker) = blocker {
+            let blocker = (asked.len() + blocker) % members.len();
+            if let Some(group) = self.groups.get_mut(slot as usize) {
+                group.blocker = blocker;
+            }
+            return;
+        }
+        self.step_members(now, slot, |entry| match entry.wish.take() {
+            Some(wish) => entry.router.take_over(now, wish),
+            None => Actions::default(),
+        });
+    }
+
+    /// A member has heard an advertisement, in which state and with which actions.
+    pub(super) fn heard_in_group(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        slot: u32,
+        before: State,
+        actions: &Actions,
+    ) {
+        let Some(entry) = self.routers.get_mut(slot as usize) else {
+            return;
+        };
+        match (before, entry.router.state()) {
+            (State::Active, State::Backup) => self.yield_group(now, id),
+            (State::Active, State::Active) => {
+                let announces = |action: &Action| matches!(action, Action::Announce { .. });
+                if actions.as_slice().iter().any(announces) {
+                    self.announce_together(now, id, slot);
+                }
+            }
+            (State::Backup, State::Backup) if entry.router.accepts_another() => {
+                entry.wish = None;
+                let group = self.groups.get(id.slot as usize);
+                if group.is_some_and(|group| group.has_active) {
+                    self.yield_group(now, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// G-5
+    pub(super) fn yield_group(&mut self, now: Instant, id: GroupId) {
+        self.step_members(now, id.slot, |entry| entry.router.yield_with_group(now));
+    }
+
+    /// G-6
+    fn announce_together(&mut self, now: Instant, id: GroupId, heard_by: u32) {
+        self.each_member(id.slot, |fleet, member| {
+            if let Some(entry) = fleet.routers.get_mut(member as usize)
+                && member != heard_by
+            {
+                let actions = entry.router.announce_with_group(now);
+                fleet.perform(now, member, actions);
+            }
+        });
+    }
+}

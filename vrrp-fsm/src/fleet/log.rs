@@ -1,0 +1,126 @@
+//! What has changed, in order.
+
+use alloc::collections::VecDeque;
+
+use vrrp_proto::Priority;
+
+use super::{GroupId, RouterId};
+use crate::{
+    Instant, Transition,
+    track::{Level, ObjectId},
+};
+
+/// Something that has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A virtual router was added, in Initialize.
+    Added(RouterId),
+    /// A virtual router was removed; its last actions may still wait.
+    Removed(RouterId),
+    /// A virtual router has changed its state.
+    State(RouterId, Transition),
+    /// A virtual router has another effective priority.
+    EffectivePriority {
+        /// The router.
+        router: RouterId,
+        /// Before.
+        from: Priority,
+        /// Now.
+        to: Priority,
+    },
+    /// A member of a sync group wants to be Active and waits for the others.
+    WantsActive(RouterId, GroupId),
+    /// A tracked object has another level, or counts in another way.
+    Object(ObjectId, Option<Level>),
+}
+
+/// A [`Change`], numbered without a gap from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub sequence: u64,
+    /// When it was.
+    pub at: Instant,
+    /// What it was.
+    pub change: Change,
+}
+
+/// Records were dropped before the reader came for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{count} records were dropped before they were read, from number {first}")]
+pub struct Lost {
+    /// The number of the first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// How far somebody has read. There may be many, each at its own pace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reader {
+    next: u64,
+}
+
+impl Reader {
+    /// Reads from this number on; 0 is the first record of all.
+    #[must_use]
+    pub const fn from(sequence: u64) -> Self {
+        Self { next: sequence }
+    }
+}
+
+/// The last records.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    /// Its capacity does not change.
+    records: VecDeque<Record>,
+    capacity: usize,
+    pub(super) next: u64,
+}
+
+impl Log {
+    /// The first record gets the number `next`.
+    pub(super) fn new(capacity: usize, next: u64) -> Self {
+        Self {
+            records: VecDeque::with_capacity(capacity),
+            capacity,
+            next,
+        }
+    }
+
+    pub(super) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn push(&mut self, at: Instant, change: Change) {
+        let sequence = self.next;
+        self.next += 1;
+        if self.records.len() >= self.capacity {
+            self.records.pop_front();
+        }
+        if self.capacity != 0 {
+            self.records.push_back(Record {
+                sequence,
+                at,
+                change,
+            });
+        }
+    }
+
+    pub(super) fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
+        let first = self.records.front().map_or(self.next, |it| it.sequence);
+        if reader.next < first {
+            let lost = Lost {
+                first: reader.next,
+                count: first - reader.next,
+            };
+            reader.next = first;
+            return Some(Err(lost));
+        }
+        let place = usize::try_from(reader.next - first).ok()?;
+        let record = self.records.get(place)?;
+        reader.next += 1;
+        Some(Ok(*record))
+    }
+}

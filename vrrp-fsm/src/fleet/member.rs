@@ -1,0 +1,201 @@
+//! One virtual router of a fleet: how it is configured, and what is kept beside the machine.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_proto::{
+    Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
+};
+
+use super::GroupId;
+use crate::{
+    Config, Expiry, Link, Outgoing, ShutdownCause, State, VirtualRouter,
+    track::{Standing, Use},
+};
+
+/// A virtual router of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId {
+    pub(super) slot: u32,
+    pub(super) serial: u32,
+}
+
+/// By what a packet finds its virtual router (S-01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The interface: its index, or any other number that the host gives it.
+    pub interface: u32,
+    /// The family.
+    pub family: Family,
+    /// The VRID.
+    pub vrid: Vrid,
+}
+
+/// A virtual router with all that it takes to judge its packets and to know when it may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The interface, as in [`Key::interface`]. It cannot change while the router lives.
+    pub interface: u32,
+    /// The election.
+    pub config: Config,
+    /// How messages travel. Default [`Multicast`](MessageTransport::Multicast) to the group of the family.
+    pub transport: MessageTransport,
+    /// How a message has to be authenticated. Default not at all.
+    pub authentication: LocalAuthentication,
+    /// What is accepted in a message.
+    pub decode: DecodeOptions,
+    /// The virtual addresses, to have the lists of others compared (P-44, P-45); of the family of `config`. Default `None`: they are not.
+    pub addresses: Option<AddressList>,
+    /// The objects that count for it.
+    pub tracking: Vec<Use>,
+}
+
+impl Member {
+    /// A router that is heard by multicast, without authentication, and tracks nothing.
+    #[must_use]
+    pub fn new(interface: u32, config: Config) -> Self {
+        Self {
+            interface,
+            config,
+            transport: MessageTransport::Multicast {
+                group: group(config.family),
+            },
+            authentication: LocalAuthentication::None,
+            decode: DecodeOptions::default(),
+            addresses: None,
+            tracking: Vec::new(),
+        }
+    }
+
+    /// Where its packets arrive.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        Key {
+            interface: self.interface,
+            family: self.config.family,
+            vrid: self.config.vrid,
+        }
+    }
+}
+
+/// [`Transport`], with a list of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageTransport {
+    /// [`Transport::Multicast`].
+    Multicast {
+        /// The group that all routers have joined.
+        group: IpAddr,
+    },
+    /// [`Transport::Unicast`].
+    Unicast {
+        /// The other routers.
+        peers: Vec<Peer>,
+    },
+}
+
+/// [`Addresses`], with a list of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressList {
+    /// IPv4 addresses.
+    Ipv4(Vec<Ipv4Addr>),
+    /// IPv6 addresses.
+    Ipv6(Vec<Ipv6Addr>),
+}
+
+impl AddressList {
+    /// The list as it is compared and encoded.
+    #[must_use]
+    pub fn as_addresses(&self) -> Addresses<'_> {
+        match self {
+            Self::Ipv4(list) => Addresses::from(list.as_slice()),
+            Self::Ipv6(list) => Addresses::from(list.as_slice()),
+        }
+    }
+}
+
+/// A router with what the fleet knows about it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) router: VirtualRouter,
+    pub(super) id: RouterId,
+    pub(super) interface: u32,
+    /// The advertisement that waits to be sent.
+    pub(super) advertisement: Option<Outgoing>,
+    pub(super) decode: DecodeOptions,
+    pub(super) authentication: LocalAuthentication,
+    pub(super) transport: MessageTransport,
+    pub(super) addresses: Option<AddressList>,
+    pub(super) tracking: Vec<Use>,
+    /// What its own objects come to.
+    pub(super) standing: Standing,
+    pub(super) group: Option<GroupId>,
+    /// G-3: it wants to be Active, because its timer meant this.
+    pub(super) wish: Option<Expiry>,
+    /// G-8: it could not run when it joined a group that runs, and does not count there before it can.
+    pub(super) is_joining: bool,
+    /// Somebody wants it to run.
+    pub(super) is_enabled: bool,
+    /// It is removed, and only its last actions are left.
+    pub(super) is_leaving: bool,
+    /// `None` where the host has none: it then cannot run.
+    pub(super) primary_address: Option<IpAddr>,
+}
+
+impl Entry {
+    pub(super) fn key(&self) -> Key {
+        Key {
+            interface: self.interface,
+            family: self.router.settings.family,
+            vrid: self.router.settings.vrid,
+        }
+    }
+
+    pub(super) fn member(&self) -> Member {
+        Member {
+            interface: self.interface,
+            config: self.router.config(),
+            transport: self.transport.clone(),
+            authentication: self.authentication,
+            decode: self.decode,
+            addresses: self.addresses.clone(),
+            tracking: self.tracking.clone(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn link(&self, protection: Protection) -> Link<'_> {
+        Link {
+            transport: match &self.transport {
+                MessageTransport::Multicast { group } => Transport::Multicast { group: *group },
+                MessageTransport::Unicast { peers } => Transport::Unicast { peers },
+            },
+            authentication: self.authentication,
+            protection,
+            addresses: self.addresses.as_ref().map(AddressList::as_addresses),
+        }
+    }
+
+    /// What keeps it down: a set of causes, of which the first that somebody would want to hear.
+    pub(super) fn obstacle(&self) -> Option<ShutdownCause> {
+        if !self.is_enabled {
+            Some(ShutdownCause::Administrative)
+        } else if self.primary_address.is_none() || self.standing.faults != 0 {
+            Some(ShutdownCause::Fault)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it waits for objects that have not reported. Once it runs, it does not.
+    pub(super) fn waits(&self) -> bool {
+        !self.runs() && self.standing.unreported != 0
+    }
+
+    pub(super) fn can_run(&self) -> bool {
+        self.obstacle().is_none() && !self.waits()
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.router.state() != State::Initialize
+    }
+}

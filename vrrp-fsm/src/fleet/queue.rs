@@ -1,0 +1,51 @@
+//! What the host has to do, advertisements first.
+
+use alloc::collections::VecDeque;
+
+use crate::Action;
+
+/// The most actions of one router that a takeover leaves here: addresses, announcement, change of state.
+const ACTIONS: usize = 3;
+
+/// The actions of all routers, but for the contents of the advertisements: those stay with their router, so that there is at most one of each
+/// and it is the latest.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    advertisers: VecDeque<u32>,
+    tasks: VecDeque<(u32, Task)>,
+}
+
+/// What comes after the advertisements.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Task {
+    Do(Action),
+    /// The router was removed, and this was the last of it.
+    Free,
+}
+
+impl Queue {
+    /// Makes room for so many routers that all take over at once.
+    pub(super) fn reserve(&mut self, routers: usize) {
+        let missing = |length: usize, wanted: usize| wanted.saturating_sub(length);
+        let advertisers = missing(self.advertisers.len(), routers);
+        let tasks = missing(self.tasks.len(), routers * ACTIONS);
+        self.advertisers.reserve(advertisers);
+        self.tasks.reserve(tasks);
+    }
+
+    pub(super) fn advertise(&mut self, slot: u32) {
+        self.advertisers.push_back(slot);
+    }
+
+    pub(super) fn next_advertiser(&mut self) -> Option<u32> {
+        self.advertisers.pop_front()
+    }
+
+    pub(super) fn push(&mut self, slot: u32, task: Task) {
+        self.tasks.push_back((slot, task));
+    }
+
+    pub(super) fn next(&mut self) -> Option<(u32, Task)> {
+        self.tasks.pop_front()
+    }
+}

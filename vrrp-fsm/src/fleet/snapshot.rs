@@ -1,0 +1,157 @@
+//! A fleet as a plain value, to hand it over to another process without an address moving.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{FleetError, Log, Member, PacketErrors, RouterId, SyncGroup, VrrpRouter, groups::User};
+use crate::{
+    Expiry, Instant, Snapshot, VirtualRouter,
+    track::{ObjectId, ObjectSnapshot, Tracker, Use},
+};
+
+/// Everything that a [`VrrpRouter`] knows but the actions that wait and the records. It is plain, so that a host can carry it in whatever form it
+/// likes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetSnapshot {
+    /// The virtual routers.
+    pub members: Vec<MemberSnapshot>,
+    /// The sync groups. Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these lists.
+    pub groups: Vec<SyncGroup>,
+    /// The tracked objects.
+    pub objects: Vec<ObjectSnapshot>,
+    /// [`VrrpRouter::packet_errors`].
+    pub packet_errors: PacketErrors,
+    /// How many records are kept.
+    pub records: usize,
+    /// The number of the next record.
+    pub next_record: u64,
+}
+
+/// A virtual router in a [`FleetSnapshot`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberSnapshot {
+    /// The configuration, with objects as [`ObjectId::nth`].
+    pub member: Member,
+    /// The machine.
+    pub router: Snapshot,
+    /// What its timer meant, where it wants to be Active and waits for its group.
+    pub wish: Option<Expiry>,
+    /// Whether it joined a sync group that runs and could not run since.
+    pub is_joining: bool,
+    /// Whether it was started.
+    pub is_enabled: bool,
+    /// Its primary address, where it has one.
+    pub primary_address: Option<IpAddr>,
+}
+
+impl VrrpRouter {
+    /// The run-time state with all configurations, to be continued by [`restore`](Self::restore). The host first does what
+    /// [`poll_action`](Self::poll_action) still has, because that is not part of it.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> FleetSnapshot {
+        let objects: Vec<ObjectId> = self.tracker.iter().map(|(id, _)| id).collect();
+        let routers: Vec<RouterId> = self.iter().map(|(id, _)| id).collect();
+        let number = |uses: &mut Vec<Use>| {
+            for one in uses {
+                one.object = ObjectId::placed(&objects, one.object);
+            }
+        };
+        let members = self.routers.iter().filter(|(_, entry)| !entry.is_leaving);
+        let members = members.map(|(_, entry)| {
+            let mut member = entry.member();
+            number(&mut member.tracking);
+            MemberSnapshot {
+                member,
+                router: entry.router.snapshot(now),
+                wish: entry.wish,
+                is_joining: entry.is_joining,
+                is_enabled: entry.is_enabled,
+                primary_address: entry.primary_address,
+            }
+        });
+        let groups = self.groups().map(|(_, group)| {
+            let mut group = group.clone();
+            number(&mut group.tracking);
+            for member in &mut group.members {
+                *member = RouterId::placed(&routers, *member);
+            }
+            group
+        });
+        FleetSnapshot {
+            members: members.collect(),
+            groups: groups.collect(),
+            objects: self.tracker.snapshot(now),
+            packet_errors: self.errors,
+            records: self.log.capacity(),
+            next_record: self.log.next,
+        }
+    }
+
+    /// The fleet of a snapshot, in a process whose clock says `now`. It goes on as the old one would have; nothing is sent, installed or announced for
+    /// the change. Records go on with the next number.
+    ///
+    /// Routers, groups and objects have new ids: [`find`](Self::find) gives them by key, [`groups`](Self::groups) and [`Tracker::find`] by name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add`](Self::add), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
+    pub fn restore(snapshot: &FleetSnapshot, now: Instant) -> Result<Self, FleetError> {
+        let mut fleet = Self::with_capacity(snapshot.members.len(), snapshot.records);
+        fleet.log = Log::new(snapshot.records, snapshot.next_record);
+        fleet.tracker = Tracker::restore(&snapshot.objects, now)?;
+        fleet.errors = snapshot.packet_errors;
+        for saved in &snapshot.members {
+            let router = VirtualRouter::restore(saved.member.config, saved.router, now)?;
+            let deadline = router.poll_timeout();
+            let id = fleet.insert(router, saved.member.clone())?;
+            let standing = fleet.tracker.standing(&saved.member.tracking);
+            let entry = fleet.entry_mut(id)?;
+            entry.standing = standing;
+            entry.wish = saved.wish;
+            entry.is_joining = saved.is_joining;
+            entry.is_enabled = saved.is_enabled;
+            entry.primary_address = saved.primary_address;
+            fleet.deadlines.set(id.slot, deadline);
+        }
+        for saved in &snapshot.groups {
+            fleet.restore_group(saved)?;
+        }
+        Ok(fleet)
+    }
+
+    fn restore_group(&mut self, saved: &SyncGroup) -> Result<(), FleetError> {
+        self.check_group(saved, None)?;
+        let id = self.insert_group(saved.name.clone());
+        for member in &saved.members {
+            self.entry_mut(*member)?.group = Some(id);
+        }
+        if let Some(group) = self.groups.get_mut(id.slot as usize) {
+            group.config = SyncGroup {
+                tracking: Vec::new(),
+                ..saved.clone()
+            };
+            group.standing = self.tracker.standing(&saved.tracking);
+        }
+        self.set_uses(User::Group(id.slot), saved.tracking.clone());
+        self.refresh(id.slot);
+        Ok(())
+    }
+}
+
+impl RouterId {
+    /// The id that the router at this place of a snapshot has in the fleet that is restored from it.
+    #[must_use]
+    pub const fn nth(place: u32) -> Self {
+        Self {
+            slot: place,
+            serial: place,
+        }
+    }
+
+    /// For a snapshot: the place of this id in a list that is in order; one that no router has where it is not there.
+    fn placed(ids: &[Self], id: Self) -> Self {
+        let place = ids.binary_search(&id).ok();
+        let place = place.and_then(|place| u32::try_from(place).ok());
+        Self::nth(place.unwrap_or(u32::MAX))
+    }
+}

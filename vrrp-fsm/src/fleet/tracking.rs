@@ -1,0 +1,176 @@
+//! Objects, and what they do to the routers and groups that use them.
+
+use alloc::vec::Vec;
+
+use vrrp_proto::Priority;
+
+use super::{Change, FleetError, RouterId, VrrpRouter, groups::User};
+use crate::{
+    Event, Instant,
+    track::{Explanation, Object, ObjectId, Report, Standing, TrackError, Tracker, Use},
+};
+
+impl VrrpRouter {
+    /// Adds an object: [`Tracker::add`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn add_object(&mut self, now: Instant, object: Object) -> Result<ObjectId, FleetError> {
+        let id = self.tracker.add(now, object)?;
+        self.follow_objects(now);
+        Ok(id)
+    }
+
+    /// Replaces the configuration of an object, for all who use it: [`Tracker::reconfigure`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reconfigure_object(
+        &mut self,
+        now: Instant,
+        id: ObjectId,
+        object: Object,
+    ) -> Result<(), FleetError> {
+        self.tracker.reconfigure(now, id, object)?;
+        self.follow_objects(now);
+        Ok(())
+    }
+
+    /// Removes an object: [`Tracker::remove`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`TrackError::InUse`] while a virtual router or a sync group uses it.
+    pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, FleetError> {
+        if let Some(object) = self.tracker.get(id)
+            && self.users.contains_key(&id)
+        {
+            return Err(TrackError::InUse(object.name.clone()).into());
+        }
+        Ok(self.tracker.remove(id)?)
+    }
+
+    /// Something is reported about an object: [`Tracker::report`]. Those who use it act at once.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn report(&mut self, now: Instant, id: ObjectId, report: Report) -> Result<(), FleetError> {
+        self.tracker.report(now, id, report)?;
+        self.follow_objects(now);
+        Ok(())
+    }
+
+    /// The objects, to be looked at.
+    #[must_use]
+    pub const fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Why a virtual router has its effective priority, and which faults hold: its own objects, then those of its sync group.
+    #[must_use]
+    pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {
+        let entry = self.entry(id).ok()?;
+        let group = self.group_of(entry);
+        let weighs = group.is_none_or(|group| group.config.member_weights);
+        let own = self.tracker.influences(&entry.tracking).map(|influence| {
+            if weighs {
+                influence
+            } else {
+                influence.without_points()
+            }
+        });
+        let of_group = group.map_or(&[][..], |group| &group.config.tracking);
+        let influences = own.chain(self.tracker.influences(of_group)).collect();
+        Some(Explanation::new(entry.router.config().priority, influences))
+    }
+
+    /// Lets a router or a group have these uses, which were checked.
+    pub(super) fn set_uses(&mut self, user: User, wanted: Vec<Use>) {
+        let list = match user {
+            User::Router(slot) => self
+                .routers
+                .get_mut(slot as usize)
+                .map(|it| &mut it.tracking),
+            User::Group(slot) => {
+                let group = self.groups.get_mut(slot as usize);
+                group.map(|it| &mut it.config.tracking)
+            }
+        };
+        let Some(list) = list else { return };
+        let old = core::mem::replace(list, wanted);
+        let new: Vec<ObjectId> = list.iter().map(|one| one.object).collect();
+        for one in old {
+            if let Some(users) = self.users.get_mut(&one.object) {
+                users.retain(|it| *it != user);
+                if users.is_empty() {
+                    self.users.remove(&one.object);
+                }
+            }
+        }
+        for object in new {
+            self.users.entry(object).or_default().push(user);
+        }
+    }
+
+    /// Brings the users of all objects that have changed up to date.
+    pub(super) fn follow_objects(&mut self, now: Instant) {
+        while let Some(id) = self.tracker.poll_changed() {
+            let level = self.tracker.level(id);
+            self.log.push(now, Change::Object(id, level));
+            let mut number = 0;
+            while let Some(user) = self.users.get(&id).and_then(|users| users.get(number)) {
+                match *user {
+                    User::Router(slot) => self.judge(now, slot),
+                    User::Group(slot) => self.judge_group(now, slot),
+                }
+                number += 1;
+            }
+        }
+        self.settle_groups(now);
+    }
+
+    /// The uses of a router have changed.
+    pub(super) fn retrack(&mut self, now: Instant, slot: u32) {
+        self.judge(now, slot);
+        self.settle_groups(now);
+    }
+
+    /// What the objects of a router come to, and what follows for it.
+    pub(super) fn judge(&mut self, now: Instant, slot: u32) {
+        if let Some(entry) = self.routers.get_mut(slot as usize) {
+            entry.standing = self.tracker.standing(&entry.tracking);
+        }
+        self.prioritize(now, slot);
+        self.settle(now, slot);
+    }
+
+    /// Lets a router have the priority that its objects and those of its group make of the configured one.
+    pub(super) fn prioritize(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.routers.get(slot as usize) else {
+            return;
+        };
+        let group = self.group_of(entry);
+        let own = match group {
+            Some(group) if !group.config.member_weights => 0,
+            _ => entry.standing.points,
+        };
+        let points = own.saturating_add(group.map_or(0, |group| group.standing.points));
+        let configured = entry.router.settings.priority;
+        let from = entry.router.effective_priority();
+        let to: Priority = Standing {
+            points,
+            ..Standing::default()
+        }
+        .effective_priority(configured);
+        if from == to {
+            return;
+        }
+        let router = entry.id;
+        self.step(now, slot, Event::EffectivePriority(to));
+        self.log
+            .push(now, Change::EffectivePriority { router, from, to });
+    }
+}

@@ -1,0 +1,109 @@
+//! A fleet that runs allocates nothing.
+
+use vrrp_fsm::{
+    Instant, State,
+    fleet::{Reader, SyncGroup, VrrpRouter},
+    track::{Kind, Object, Report, Use},
+};
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Interval, IpHeader,
+    Priority, Protection, TTL, Vrid,
+};
+
+use crate::lan::{member, ms};
+
+const ROUTERS: u32 = 300;
+
+/// Interfaces 1 to 300, of which the first hundred are one group, and all track one object.
+fn fleet() -> VrrpRouter {
+    let now = Instant::ZERO;
+    let mut fleet = VrrpRouter::with_capacity(ROUTERS as usize, 100);
+    let uplink = fleet
+        .add_object(now, Object::new("uplink", Kind::Interface))
+        .unwrap();
+    fleet.report(now, uplink, Report::Up).unwrap();
+    let mut ids = Vec::new();
+    for interface in 1..=ROUTERS {
+        let mut tracks = member(interface, 100);
+        tracks.tracking = vec![Use::of(uplink)];
+        ids.push(fleet.add(now, tracks).unwrap());
+    }
+    let group = SyncGroup::new("group", ids[..100].to_vec());
+    let _group = fleet.add_group(now, group).unwrap();
+    for id in ids {
+        fleet.startup(now, id, [192, 0, 2, 11].into()).unwrap();
+    }
+    while fleet.poll_action().is_some() {}
+    fleet
+}
+
+#[test]
+fn the_count_counts() {
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(counted.count_total, 1);
+}
+
+#[test]
+fn a_life_of_a_fleet_without_an_allocation() {
+    let endpoints = Endpoints::multicast([192, 0, 2, 20].into());
+    let ip = IpHeader {
+        endpoints,
+        ttl: TTL,
+    };
+    let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
+    let message = |priority| {
+        let message = Advertisement {
+            vrid: Vrid::new(51).unwrap(),
+            priority: Priority::new(priority),
+            interval: Interval::DEFAULT_V3,
+            authentication: Authentication::None,
+            addresses: Addresses::from(&addresses[..]),
+        };
+        let mut octets = vec![0; message.encoded_len()];
+        message
+            .encode(&mut octets, &endpoints, ChecksumForm::MessageOnly)
+            .unwrap();
+        octets
+    };
+    let messages = [200, 50, 0].map(message);
+    let mut fleet = fleet();
+    let uplink = fleet.tracker().find("uplink").unwrap();
+    let mut actions = 0;
+    let mut takeovers = 0;
+    let counted = allocation_counter::measure(|| {
+        let mut now = Instant::ZERO;
+        let mut reader = Reader::default();
+        for round in 0..20 {
+            for message in &messages {
+                for interface in 1..=ROUTERS {
+                    let _heard =
+                        fleet.handle_packet(now, interface, &ip, message, Protection::None);
+                }
+                while fleet.poll_action().is_some() {
+                    actions += 1;
+                }
+            }
+            now = now + ms(4_000);
+            fleet.handle_timeout(now);
+            while fleet.poll_action().is_some() {
+                actions += 1;
+            }
+            takeovers += fleet
+                .iter()
+                .filter(|(_, router)| router.state() == State::Active)
+                .count();
+            if round % 5 == 4 {
+                for report in [Report::Down, Report::Up] {
+                    fleet.report(now, uplink, report).unwrap();
+                    while fleet.poll_action().is_some() {
+                        actions += 1;
+                    }
+                }
+            }
+            while fleet.read(&mut reader).is_some() {}
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+    assert!(actions > 10_000, "{actions}");
+    assert!(takeovers >= 19 * ROUTERS as usize, "{takeovers}");
+}

@@ -1,0 +1,206 @@
+//! From a packet to its router.
+
+use vrrp_fsm::{
+    Instant,
+    fleet::{AddressList, FleetError, Key, Member, MessageTransport, VrrpRouter},
+};
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, ChecksumForm, Discard, Endpoints, Family, Interval,
+    IpHeader, LocalAuthentication, Password, Peer, Priority, Protection, TTL, Vrid, VridFault,
+};
+
+use crate::lan::{config, member, member_ipv6};
+
+const T0: Instant = Instant::ZERO;
+
+/// A version 3 message over IPv4.
+fn message(vrid: u8, endpoints: &Endpoints) -> Vec<u8> {
+    let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
+    let message = Advertisement {
+        vrid: Vrid::new(vrid).unwrap(),
+        priority: Priority::new(200),
+        interval: Interval::DEFAULT_V3,
+        authentication: Authentication::None,
+        addresses: Addresses::from(&addresses[..]),
+    };
+    let mut octets = vec![0; message.encoded_len()];
+    message
+        .encode(&mut octets, endpoints, ChecksumForm::MessageOnly)
+        .unwrap();
+    octets
+}
+
+fn multicast() -> IpHeader {
+    IpHeader {
+        endpoints: Endpoints::multicast([192, 0, 2, 20].into()),
+        ttl: TTL,
+    }
+}
+
+#[test]
+fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
+    let mut fleet = VrrpRouter::new();
+    let mut ids = Vec::new();
+    for interface in 1..=20 {
+        for vrid in (1..=255).step_by(7) {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let mut config = config(vrid, 100);
+                config.family = family;
+                let id = fleet.add(T0, Member::new(interface, config)).unwrap();
+                let address = match family {
+                    Family::Ipv4 => [192, 0, 2, 11].into(),
+                    Family::Ipv6 => [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(),
+                };
+                fleet.startup(T0, id, address).unwrap();
+                ids.push((
+                    Key {
+                        interface,
+                        family,
+                        vrid: config.vrid,
+                    },
+                    id,
+                ));
+            }
+        }
+    }
+    for (key, id) in &ids {
+        assert_eq!(fleet.find(key), Some(*id));
+        assert_eq!(fleet.key(*id), Some(*key));
+        if key.family == Family::Ipv6 {
+            continue;
+        }
+        let ip = multicast();
+        let octets = message(key.vrid.get(), &ip.endpoints);
+        let (heard_by, heard) = fleet
+            .handle_packet(T0, key.interface, &ip, &octets, Protection::None)
+            .unwrap();
+        assert_eq!((heard_by, heard.priority().get()), (*id, 200));
+    }
+    for (key, id) in ids {
+        let expected = u64::from(key.family == Family::Ipv4);
+        let counters = fleet.get(id).unwrap().counters();
+        assert_eq!(counters.advertisements_received, expected, "{key:?}");
+    }
+    let taken = fleet.add(T0, Member::new(1, config(8, 100)));
+    assert!(matches!(taken, Err(FleetError::KeyTaken(_))));
+}
+
+#[test]
+fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
+    let mut fleet = VrrpRouter::new();
+    let id = fleet.add(T0, member(1, 100)).unwrap();
+    fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+    let before = *fleet.get(id).unwrap();
+    let ip = multicast();
+    for (interface, vrid) in [(2, 51), (1, 52)] {
+        let octets = message(vrid, &ip.endpoints);
+        let rejected = fleet
+            .handle_packet(T0, interface, &ip, &octets, Protection::None)
+            .unwrap_err();
+        assert_eq!(rejected.router, None);
+        let found = Vrid::new(vrid).unwrap();
+        let expected = Discard::Vrid(VridFault::NotConfigured { found });
+        assert_eq!(rejected.discard, expected);
+    }
+    assert_eq!(fleet.packet_errors().vrid, 2);
+    for octets in [&[][..], &[0x31], &[0x31, 0, 100, 1, 0, 0, 0, 0]] {
+        let rejected = fleet.handle_packet(T0, 1, &ip, octets, Protection::None);
+        assert_eq!(rejected.unwrap_err().router, None);
+    }
+    assert_eq!(*fleet.get(id).unwrap(), before);
+}
+
+#[test]
+fn o_16_errors_of_all_routers_are_counted_together_and_the_rest_with_the_router() {
+    let mut fleet = VrrpRouter::new();
+    let id = fleet.add(T0, member(1, 100)).unwrap();
+    fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+    let before = fleet.poll_timeout();
+    let ip = multicast();
+    let good = message(51, &ip.endpoints);
+    let mut checksum = good.clone();
+    checksum[7] ^= 1;
+    let mut version = good.clone();
+    version[0] = 0x71;
+    let mut ttl = ip;
+    ttl.ttl = 64;
+    for (ip, octets) in [(ip, &checksum), (ip, &version), (ttl, &good)] {
+        let rejected = fleet
+            .handle_packet(
+                Instant::from_nanos(1_000_000),
+                1,
+                &ip,
+                octets,
+                Protection::None,
+            )
+            .unwrap_err();
+        assert_eq!(rejected.router, Some(id), "{rejected}");
+    }
+    let errors = fleet.packet_errors();
+    assert_eq!((errors.checksum, errors.version, errors.vrid), (1, 1, 0));
+    let counters = fleet.get(id).unwrap().counters();
+    assert_eq!((counters.ip_ttl_errors, counters.other_discards), (1, 2));
+    assert_eq!(fleet.poll_timeout(), before, "no timer has moved");
+    assert_eq!(
+        fleet
+            .poll_action()
+            .map(|(_, action)| action)
+            .into_iter()
+            .count(),
+        1,
+        "Startup"
+    );
+    assert_eq!(fleet.poll_action(), None);
+}
+
+#[test]
+fn a_router_judges_by_its_own_peers_password_and_addresses() {
+    let mut fleet = VrrpRouter::new();
+    let peer = [192, 0, 2, 20];
+    let mut unicast = member(1, 100);
+    unicast.transport = MessageTransport::Unicast {
+        peers: vec![Peer {
+            address: peer.into(),
+            min_ttl: TTL,
+        }],
+    };
+    unicast.addresses = Some(AddressList::Ipv4(vec![[192, 0, 2, 9].into()]));
+    let id = fleet.add(T0, unicast.clone()).unwrap();
+    fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+    let hear = |fleet: &mut VrrpRouter, source: [u8; 4]| {
+        let endpoints = Endpoints::new(source.into(), [192, 0, 2, 11].into()).unwrap();
+        let ip = IpHeader {
+            endpoints,
+            ttl: TTL,
+        };
+        fleet.handle_packet(T0, 1, &ip, &message(51, &endpoints), Protection::None)
+    };
+    let (_, heard) = hear(&mut fleet, peer).unwrap();
+    assert!(heard.notes().address_list_differs);
+    let rejected = hear(&mut fleet, [192, 0, 2, 21]).unwrap_err();
+    assert!(
+        matches!(rejected.discard, Discard::Peer { .. }),
+        "{rejected}"
+    );
+
+    unicast.authentication = LocalAuthentication::SimpleText(Password::new(b"secret").unwrap());
+    fleet.reconfigure(T0, id, unicast).unwrap();
+    let rejected = hear(&mut fleet, peer).unwrap_err();
+    assert!(
+        matches!(rejected.discard, Discard::Authentication(_)),
+        "{rejected}"
+    );
+}
+
+#[test]
+fn addresses_of_another_family_are_refused() {
+    let mut fleet = VrrpRouter::new();
+    let mut wrong = member_ipv6(1, 100);
+    wrong.addresses = Some(AddressList::Ipv4(vec![[192, 0, 2, 9].into()]));
+    let refused = fleet.add(T0, wrong);
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "addresses are IPv4, but family is IPv6"
+    );
+    assert_eq!(fleet.iter().count(), 0);
+}

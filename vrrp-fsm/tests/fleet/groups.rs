@@ -1,0 +1,483 @@
+//! Sync groups: the rules of `docs/sync-groups.md`.
+
+use vrrp_fsm::{
+    Reason, ShutdownCause, State,
+    fleet::{FleetError, SyncGroup},
+    track::{Kind, Object, Report, Use, Weight},
+};
+
+use crate::lan::{Lan, config, member, member_ipv6, ms};
+
+use State::{Active, Backup, Initialize};
+
+/// Two fleets with a group on two interfaces and in both families, the first of higher priority; and after a while.
+fn two_nodes() -> (
+    Lan,
+    [vrrp_fsm::fleet::RouterId; 2],
+    [vrrp_fsm::fleet::RouterId; 2],
+) {
+    let mut lan = Lan::new(2);
+    let one = lan.add_group(0, [member(1, 200), member_ipv6(2, 200)]);
+    let two = lan.add_group(1, [member(1, 100), member_ipv6(2, 100)]);
+    lan.run(ms(10_000));
+    (lan, one, two)
+}
+
+/// The priorities that a fleet has advertised since it was last asked.
+fn advertised(lan: &mut Lan, node: usize) -> Vec<u8> {
+    let list = core::mem::take(&mut lan.nodes[node].advertised);
+    list.into_iter().map(|(_, priority)| priority).collect()
+}
+
+#[test]
+fn g_1_a_fault_of_one_member_stops_all_and_the_actives_resign() {
+    let (mut lan, one, two) = two_nodes();
+    assert_eq!(lan.states(0, one), [Active; 2]);
+    assert_eq!(lan.states(1, two), [Backup; 2]);
+    let _before = advertised(&mut lan, 0);
+    let now = lan.now;
+    lan.fleet(0).set_primary_address(now, one[1], None).unwrap();
+    lan.settle();
+    assert_eq!(lan.states(0, one), [Initialize; 2]);
+    assert_eq!(advertised(&mut lan, 0), [0, 0], "both resign, once");
+    let cause = |id| lan.nodes[0].fleet.get(id).unwrap().shutdown_cause();
+    assert_eq!(cause(one[0]), Some(ShutdownCause::Group));
+    assert_eq!(cause(one[1]), Some(ShutdownCause::Fault));
+    assert!(lan.nodes[0].installed.is_empty());
+    lan.run(ms(700));
+    assert_eq!(lan.states(1, two), [Active; 2], "within Skew_Time");
+}
+
+#[test]
+fn g_1_a_member_that_is_stopped_stops_all() {
+    let (mut lan, one, _) = two_nodes();
+    let now = lan.now;
+    lan.fleet(0).shutdown(now, one[0]).unwrap();
+    lan.settle();
+    assert_eq!(lan.states(0, one), [Initialize; 2]);
+}
+
+#[test]
+fn g_2_all_start_when_the_last_member_can() {
+    let mut lan = Lan::new(1);
+    let ids = [member(1, 100), member(2, 100)].map(|member| lan.add_stopped(0, member));
+    let now = lan.now;
+    let group = SyncGroup::new("group", ids.to_vec());
+    lan.fleet(0).add_group(now, group).unwrap();
+    lan.start(0, ids[0]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Initialize; 2]);
+    lan.start(0, ids[1]);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+}
+
+#[test]
+fn g_2_two_members_at_fault_and_one_back_is_still_at_fault() {
+    let (mut lan, one, _) = two_nodes();
+    let now = lan.now;
+    let addresses = one.map(|id| lan.address(0, id));
+    for id in one {
+        lan.fleet(0).set_primary_address(now, id, None).unwrap();
+    }
+    let back = |lan: &mut Lan, number: usize| {
+        let fleet = lan.fleet(0);
+        let address = Some(addresses[number]);
+        fleet
+            .set_primary_address(now, one[number], address)
+            .unwrap();
+    };
+    back(&mut lan, 1);
+    assert_eq!(lan.states(0, one), [Initialize; 2]);
+    back(&mut lan, 0);
+    assert_eq!(lan.states(0, one), [Backup; 2]);
+}
+
+#[test]
+fn g_2_owners_start_as_active_together() {
+    let mut lan = Lan::new(1);
+    let ids = lan.add_group(0, [member(1, 255), member(2, 255)]);
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+}
+
+#[test]
+fn g_3_the_group_takes_over_when_its_slowest_member_wants_to() {
+    let mut lan = Lan::new(1);
+    let mut slow = member(2, 100);
+    slow.config.interval = vrrp_proto::Interval::centis(300).unwrap();
+    let ids = lan.add_group(0, [member(1, 100), slow]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Backup; 2], "3.6 s and 10.8 s");
+    lan.run(ms(1_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    let reasons: Vec<_> = lan.nodes[0]
+        .transitions
+        .iter()
+        .filter(|(_, transition)| transition.to == Active)
+        .map(|(_, transition)| transition.reason)
+        .collect();
+    assert_eq!(reasons, [Reason::ActiveDown; 2]);
+}
+
+#[test]
+fn g_3_a_member_that_hears_its_active_holds_the_others() {
+    let mut lan = Lan::new(2);
+    let other = lan.add(1, member(1, 254));
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(60_000));
+    assert_eq!(lan.state(1, other), Active);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    lan.kill(1);
+    lan.run(ms(3_700));
+    assert_eq!(
+        lan.states(0, ids),
+        [Active; 2],
+        "the other has wanted to all along"
+    );
+}
+
+#[test]
+fn g_3_a_takeover_advertises_for_all_before_anything_else() {
+    let mut lan = Lan::new(1);
+    let _ids = lan.add_group(0, [member(1, 100), member(2, 100), member(3, 100)]);
+    let at = lan.nodes[0].fleet.poll_timeout().unwrap();
+    lan.fleet(0).handle_timeout(at);
+    let actions: Vec<_> = core::iter::from_fn(|| lan.fleet(0).poll_action()).collect();
+    let adverts = |(_, action): &&_| matches!(action, vrrp_fsm::Action::SendAdvertisement(_));
+    assert_eq!(actions[..3].iter().filter(adverts).count(), 3);
+    assert_eq!(actions.iter().filter(adverts).count(), 3);
+}
+
+#[test]
+fn g_4_a_wish_ends_with_an_active_that_is_accepted() {
+    let mut lan = Lan::new(3);
+    // The one holds the second member; the other appears on the network of the first, after that one's timer has fired.
+    let _holds = lan.add(1, member(2, 254));
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(10_000));
+    let late = lan.add(2, member(1, 254));
+    lan.run(ms(10_000));
+    assert_eq!(lan.state(2, late), Active);
+    lan.kill(1);
+    lan.run(ms(10_000));
+    let took_over = |(_, it): &(_, vrrp_fsm::Transition)| it.to == Active;
+    assert!(!lan.nodes[0].transitions.iter().any(took_over));
+    assert_eq!(
+        lan.states(0, ids),
+        [Backup; 2],
+        "the first does not want to any more"
+    );
+    lan.kill(2);
+    lan.run(ms(4_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+}
+
+#[test]
+fn g_4_an_active_of_lower_priority_does_not_end_a_wish() {
+    let mut lan = Lan::new(3);
+    let _holds = lan.add(1, member(2, 254));
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(10_000));
+    let low = lan.add(2, member(1, 50));
+    lan.run(ms(10_000));
+    assert_eq!(lan.state(2, low), Active);
+    lan.kill(1);
+    lan.run(ms(3_700));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    assert_eq!(lan.state(2, low), Backup);
+}
+
+#[test]
+fn g_5_a_member_that_yields_pulls_the_others_without_priority_0() {
+    let mut lan = Lan::new(2);
+    let ids = lan.add_group(0, [member(1, 100), member_ipv6(2, 100), member(3, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Active; 3]);
+    let _before = advertised(&mut lan, 0);
+    let higher = lan.add(1, member(1, 250));
+    lan.run(ms(4_000));
+    assert_eq!(lan.state(1, higher), Active);
+    assert_eq!(lan.states(0, ids), [Backup; 3]);
+    assert!(!advertised(&mut lan, 0).contains(&0));
+    assert!(lan.nodes[0].installed.is_empty());
+    let last = &lan.nodes[0].transitions[6..];
+    let reasons: Vec<_> = last.iter().map(|(_, it)| (it.to, it.reason)).collect();
+    let (yielded, pulled) = ((Backup, Reason::HigherPriority), (Backup, Reason::Group));
+    assert_eq!(reasons, [yielded, pulled, pulled]);
+    lan.run(ms(20_000));
+    assert_eq!(
+        lan.states(0, ids),
+        [Backup; 3],
+        "one that hears its Active holds all"
+    );
+}
+
+#[test]
+fn g_5_a_stall_of_one_member_pulls_the_others() {
+    let mut lan = Lan::new(1);
+    let yields = |interface| {
+        let mut member = member(interface, 100);
+        member.config.stall = vrrp_fsm::StallPolicy::Yield;
+        member
+    };
+    let ids = lan.add_group(0, [yields(1), member(2, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    let late = lan.now + ms(60_000);
+    lan.fleet(0).handle_timeout(late);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+}
+
+#[test]
+fn g_6_all_members_announce_when_one_has_heard_a_rival() {
+    let mut lan = Lan::new(2);
+    let one = lan.add_group(0, [member(1, 200), member_ipv6(2, 200)]);
+    let rival = lan.add(1, member(1, 50));
+    lan.nodes[1].cut.insert(1);
+    lan.run(ms(20_000));
+    assert_eq!(lan.states(0, one), [Active; 2]);
+    assert_eq!(lan.state(1, rival), Active, "behind a cable that is out");
+    lan.nodes[0].announced.clear();
+    lan.nodes[1].cut.clear();
+    lan.run(ms(1_100));
+    assert_eq!(lan.state(1, rival), Backup);
+    let announced: Vec<_> = lan.nodes[0].announced.keys().copied().collect();
+    let keys = one.map(|id| lan.nodes[0].fleet.key(id).unwrap());
+    assert_eq!(announced, keys);
+}
+
+#[test]
+fn g_7_the_objects_of_a_group_count_for_all_members() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let fault = lan
+        .fleet(0)
+        .add_object(now, Object::new("power", Kind::Interface))
+        .unwrap();
+    let weight = Object {
+        weight: Weight::points(-20).unwrap(),
+        ..Object::new("load", Kind::Interface)
+    };
+    let weight = lan.fleet(0).add_object(now, weight).unwrap();
+    let ids = [member(1, 100), member(2, 150)].map(|member| lan.add_stopped(0, member));
+    let group = SyncGroup {
+        tracking: vec![Use::of(fault), Use::of(weight)],
+        ..SyncGroup::new("group", ids.to_vec())
+    };
+    lan.fleet(0).add_group(now, group).unwrap();
+    for id in ids {
+        lan.start(0, id);
+    }
+    assert_eq!(
+        lan.states(0, ids),
+        [Initialize; 2],
+        "power has not reported"
+    );
+    lan.fleet(0).report(now, fault, Report::Up).unwrap();
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    let now = lan.now;
+    lan.fleet(0).report(now, weight, Report::Down).unwrap();
+    let priorities = ids.map(|id| {
+        lan.nodes[0]
+            .fleet
+            .get(id)
+            .unwrap()
+            .effective_priority()
+            .get()
+    });
+    assert_eq!(priorities, [80, 130]);
+    lan.fleet(0).report(now, fault, Report::Down).unwrap();
+    assert_eq!(lan.states(0, ids), [Initialize; 2]);
+    let explanation = lan.nodes[0].fleet.explain(ids[0]).unwrap().to_string();
+    assert_eq!(
+        explanation,
+        "priority 80: 100 configured, power down (fault), load down -20"
+    );
+}
+
+#[test]
+fn g_7_a_member_has_its_faults_but_its_weights_only_where_the_group_says_so() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let weight = Object {
+        weight: Weight::points(-20).unwrap(),
+        ..Object::new("load", Kind::Interface)
+    };
+    let object = lan.fleet(0).add_object(now, weight).unwrap();
+    lan.fleet(0).report(now, object, Report::Down).unwrap();
+    let mut tracks = member(1, 100);
+    tracks.tracking = vec![Use::of(object)];
+    let ids = lan.add_group(0, [tracks, member(2, 100)]);
+    let priority = |lan: &Lan| {
+        lan.nodes[0]
+            .fleet
+            .get(ids[0])
+            .unwrap()
+            .effective_priority()
+            .get()
+    };
+    assert_eq!(priority(&lan), 100);
+    let explained = lan.nodes[0].fleet.explain(ids[0]).unwrap();
+    assert_eq!(
+        explained.to_string(),
+        "priority 100: 100 configured, load down"
+    );
+    let (group, config) = lan.nodes[0].fleet.groups().next().unwrap();
+    let counting = SyncGroup {
+        member_weights: true,
+        ..config.clone()
+    };
+    lan.fleet(0)
+        .reconfigure_group(now, group, counting)
+        .unwrap();
+    assert_eq!(priority(&lan), 80);
+    lan.fleet(0).remove_group(now, group).unwrap();
+    assert_eq!(priority(&lan), 80, "alone it counts too");
+}
+
+#[test]
+fn g_8_a_router_that_joins_does_not_move_the_others() {
+    let mut lan = Lan::new(1);
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    let transitions = lan.nodes[0].transitions.len();
+    let new = lan.add_stopped(0, member(3, 100));
+    let all = [ids[0], ids[1], new];
+    let now = lan.now;
+    let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
+    let larger = SyncGroup::new("group", all.to_vec());
+    lan.fleet(0).reconfigure_group(now, group, larger).unwrap();
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, all), [Active, Active, Initialize]);
+    assert_eq!(lan.nodes[0].transitions.len(), transitions);
+    lan.start(0, new);
+    lan.run(ms(3_700));
+    assert_eq!(lan.states(0, all), [Active; 3]);
+    assert_eq!(lan.nodes[0].transitions.len(), transitions + 2);
+    let now = lan.now;
+    lan.fleet(0).set_primary_address(now, new, None).unwrap();
+    assert_eq!(lan.states(0, all), [Initialize; 3], "now it counts");
+}
+
+#[test]
+fn g_8_a_new_member_whose_active_is_elsewhere_pulls_the_group() {
+    let mut lan = Lan::new(2);
+    let other = lan.add(1, member(2, 254));
+    let [first] = lan.add_group(0, [member(1, 100)]);
+    let second = lan.add(0, member(2, 100));
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, [first, second]), [Active, Backup]);
+    let now = lan.now;
+    let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
+    let both = SyncGroup::new("group", vec![first, second]);
+    lan.fleet(0).reconfigure_group(now, group, both).unwrap();
+    assert_eq!(lan.state(0, first), Active, "not before it is heard");
+    lan.run(ms(1_100));
+    assert_eq!(lan.states(0, [first, second]), [Backup; 2]);
+    assert_eq!(lan.state(1, other), Active);
+}
+
+#[test]
+fn g_8_an_active_that_joins_backups_becomes_one() {
+    let mut lan = Lan::new(2);
+    let _holds = lan.add(1, member(1, 254));
+    let alone = lan.add(0, member(2, 100));
+    let [first] = lan.add_group(0, [member(1, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, [first, alone]), [Backup, Active]);
+    let now = lan.now;
+    let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
+    let both = SyncGroup::new("group", vec![first, alone]);
+    lan.fleet(0).reconfigure_group(now, group, both).unwrap();
+    assert_eq!(lan.states(0, [first, alone]), [Backup; 2]);
+}
+
+#[test]
+fn g_8_a_router_that_runs_waits_with_a_group_that_waits() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let power = Object::new("power", Kind::Interface);
+    let power = lan.fleet(0).add_object(now, power).unwrap();
+    let first = lan.add_stopped(0, member(1, 100));
+    let group = |members| SyncGroup {
+        tracking: vec![Use::of(power)],
+        ..SyncGroup::new("group", members)
+    };
+    let id = lan.fleet(0).add_group(now, group(vec![first])).unwrap();
+    lan.start(0, first);
+    let second = lan.add(0, member(2, 100));
+    assert_eq!(lan.states(0, [first, second]), [Initialize, Backup]);
+    let both = group(vec![first, second]);
+    lan.fleet(0).reconfigure_group(now, id, both).unwrap();
+    assert_eq!(lan.states(0, [first, second]), [Initialize; 2]);
+    lan.fleet(0).report(now, power, Report::Up).unwrap();
+    assert_eq!(lan.states(0, [first, second]), [Backup; 2]);
+}
+
+#[test]
+fn g_8_a_member_that_leaves_keeps_its_state_and_frees_the_others() {
+    let mut lan = Lan::new(2);
+    let _holds = lan.add(1, member(1, 254));
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    let now = lan.now;
+    let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
+    let smaller = SyncGroup::new("group", vec![ids[1]]);
+    lan.fleet(0).reconfigure_group(now, group, smaller).unwrap();
+    assert_eq!(
+        lan.states(0, ids),
+        [Backup, Active],
+        "nobody holds the second"
+    );
+}
+
+#[test]
+fn g_8_removing_the_member_that_cannot_run_starts_the_others() {
+    let mut lan = Lan::new(1);
+    let ids = lan.add_group(0, [member(1, 255), member(2, 255)]);
+    let now = lan.now;
+    lan.fleet(0).shutdown(now, ids[0]).unwrap();
+    assert_eq!(lan.states(0, ids), [Initialize; 2]);
+    lan.settle();
+    lan.nodes[0].transitions.clear();
+    lan.fleet(0).remove(now, ids[0]).unwrap();
+    lan.settle();
+    assert_eq!(lan.state(0, ids[1]), Active);
+    assert_eq!(
+        lan.nodes[0].transitions.len(),
+        1,
+        "the removed one did not start"
+    );
+}
+
+#[test]
+fn what_cannot_be_a_group_is_refused() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let [a, b] = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    let owner = lan.add(0, member(3, 255));
+    let free = lan.add(0, member(4, 100));
+    let gone = lan.add(0, member(5, 100));
+    lan.fleet(0).remove(now, gone).unwrap();
+    let fleet = lan.fleet(0);
+    for (name, members, expected) in [
+        (
+            "group",
+            vec![free],
+            FleetError::GroupNameTaken("group".into()),
+        ),
+        ("other", vec![a, free], FleetError::AlreadyMember(a)),
+        ("other", vec![free, free], FleetError::AlreadyMember(free)),
+        ("other", vec![free, owner], FleetError::MixedOwners(owner)),
+        ("other", vec![gone], FleetError::UnknownRouter(gone)),
+    ] {
+        let refused = fleet.add_group(now, SyncGroup::new(name, members));
+        assert_eq!(refused, Err(expected));
+    }
+    let mut own = member(2, 255);
+    own.config = config(51, 255);
+    let refused = fleet.reconfigure(now, b, own);
+    assert_eq!(refused, Err(FleetError::MixedOwners(b)));
+}

@@ -1,0 +1,246 @@
+//! Fleets on simulated LANs, one a network interface: virtual time, real messages.
+
+use core::{net::IpAddr, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
+
+use vrrp_fsm::{
+    Action, Config, Instant, State, Transition,
+    fleet::{Key, Member, RouterId, SyncGroup, VrrpRouter},
+};
+use vrrp_proto::{
+    Addresses, Authentication, Endpoints, Family, IpHeader, Priority, Protection, TTL, Vrid,
+};
+
+/// Where and with which priority: IPv4, VRID 51, every second.
+pub(crate) fn member(interface: u32, priority: u8) -> Member {
+    Member::new(interface, config(51, priority))
+}
+
+pub(crate) fn config(vrid: u8, priority: u8) -> Config {
+    let mut config = Config::new(Vrid::new(vrid).unwrap(), Family::Ipv4);
+    config.priority = Priority::new(priority);
+    config
+}
+
+pub(crate) fn member_ipv6(interface: u32, priority: u8) -> Member {
+    let mut config = Config::new(Vrid::new(51).unwrap(), Family::Ipv6);
+    config.priority = Priority::new(priority);
+    Member::new(interface, config)
+}
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A fleet and what its host did for it.
+pub(crate) struct Node {
+    pub(crate) fleet: VrrpRouter,
+    number: u8,
+    /// Where virtual addresses are installed.
+    pub(crate) installed: BTreeSet<Key>,
+    /// Interfaces whose cable is out.
+    pub(crate) cut: BTreeSet<u32>,
+    /// Killed: it neither sends nor hears.
+    pub(crate) dead: bool,
+    /// What it announced, and how often.
+    pub(crate) announced: BTreeMap<Key, u32>,
+    /// Priorities that it advertised, in order.
+    pub(crate) advertised: Vec<(Key, u8)>,
+    pub(crate) transitions: Vec<(Key, Transition)>,
+}
+
+pub(crate) struct Lan {
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    under_way: Vec<Packet>,
+}
+
+struct Packet {
+    from: usize,
+    interface: u32,
+    ip: IpHeader,
+    octets: Vec<u8>,
+}
+
+impl Lan {
+    pub(crate) fn new(nodes: u8) -> Self {
+        let node = |number| Node {
+            fleet: VrrpRouter::new(),
+            number,
+            installed: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            dead: false,
+            announced: BTreeMap::new(),
+            advertised: Vec::new(),
+            transitions: Vec::new(),
+        };
+        Self {
+            now: Instant::ZERO,
+            nodes: (1..=nodes).map(node).collect(),
+            under_way: Vec::new(),
+        }
+    }
+
+    pub(crate) fn fleet(&mut self, node: usize) -> &mut VrrpRouter {
+        &mut self.nodes[node].fleet
+    }
+
+    /// Adds a router and starts it.
+    pub(crate) fn add(&mut self, node: usize, member: Member) -> RouterId {
+        let id = self.add_stopped(node, member);
+        self.start(node, id);
+        id
+    }
+
+    pub(crate) fn add_stopped(&mut self, node: usize, member: Member) -> RouterId {
+        let now = self.now;
+        self.fleet(node).add(now, member).unwrap()
+    }
+
+    pub(crate) fn start(&mut self, node: usize, id: RouterId) {
+        let (now, address) = (self.now, self.address(node, id));
+        self.fleet(node).startup(now, id, address).unwrap();
+    }
+
+    pub(crate) fn address(&self, node: usize, id: RouterId) -> IpAddr {
+        let Node { fleet, number, .. } = &self.nodes[node];
+        match fleet.get(id).unwrap().config().family {
+            Family::Ipv4 => [192, 0, 2, 10 + number].into(),
+            Family::Ipv6 => [0xfe80, 0, 0, 0, 0, 0, 0, u16::from(*number)].into(),
+        }
+    }
+
+    /// Adds the members as one group, before any of them is started; then starts them.
+    pub(crate) fn add_group<const N: usize>(
+        &mut self,
+        node: usize,
+        members: [Member; N],
+    ) -> [RouterId; N] {
+        let ids = members.map(|member| self.add_stopped(node, member));
+        let now = self.now;
+        let group = SyncGroup::new("group", ids.to_vec());
+        self.fleet(node).add_group(now, group).unwrap();
+        for id in ids {
+            self.start(node, id);
+        }
+        ids
+    }
+
+    pub(crate) fn state(&self, node: usize, id: RouterId) -> State {
+        self.nodes[node].fleet.get(id).unwrap().state()
+    }
+
+    pub(crate) fn states<const N: usize>(&self, node: usize, ids: [RouterId; N]) -> [State; N] {
+        ids.map(|id| self.state(node, id))
+    }
+
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].dead = true;
+    }
+
+    /// Does what the fleets ask for. A message arrives when all have nothing more to do.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            for node in 0..self.nodes.len() {
+                self.perform(node);
+            }
+            if self.under_way.is_empty() {
+                break;
+            }
+            for packet in core::mem::take(&mut self.under_way) {
+                self.deliver(&packet);
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        loop {
+            let live = self.nodes.iter().filter(|node| !node.dead);
+            let next = live.filter_map(|node| node.fleet.poll_timeout()).min();
+            let Some(next) = next.filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            for node in self.nodes.iter_mut().filter(|node| !node.dead) {
+                node.fleet.handle_timeout(next);
+                assert!(node.fleet.poll_timeout().is_none_or(|at| at > next));
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn perform(&mut self, from: usize) {
+        let mut advertising = true;
+        while let Some((id, action)) = self.nodes[from].fleet.poll_action() {
+            let address = self.address(from, id);
+            let node = &mut self.nodes[from];
+            let router = node.fleet.get(id).unwrap();
+            let key = node.fleet.key(id).unwrap();
+            assert!(advertising || !matches!(action, Action::SendAdvertisement(_)));
+            advertising = matches!(action, Action::SendAdvertisement(_));
+            match action {
+                Action::SendAdvertisement(outgoing) => {
+                    node.advertised.push((key, outgoing.priority.get()));
+                    let endpoints = Endpoints::multicast(address);
+                    let addresses: Addresses<'_> = match key.family {
+                        Family::Ipv4 => Addresses::from(&VIRTUAL_IPV4[..]),
+                        Family::Ipv6 => Addresses::from(&VIRTUAL_IPV6[..]),
+                    };
+                    let messages = router.advertisements(outgoing, Authentication::None, addresses);
+                    for message in messages {
+                        let mut octets = vec![0; message.encoded_len()];
+                        let form = outgoing.checksum;
+                        message.encode(&mut octets, &endpoints, form).unwrap();
+                        self.under_way.push(Packet {
+                            from,
+                            interface: key.interface,
+                            ip: IpHeader {
+                                endpoints,
+                                ttl: TTL,
+                            },
+                            octets,
+                        });
+                    }
+                }
+                Action::InstallAddresses => drop(node.installed.insert(key)),
+                Action::RemoveAddresses => drop(node.installed.remove(&key)),
+                Action::Announce { .. } => {
+                    assert!(node.installed.contains(&key), "announced before installed");
+                    *node.announced.entry(key).or_default() += 1;
+                }
+                Action::StateChanged(transition) => node.transitions.push((key, transition)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn deliver(&mut self, packet: &Packet) {
+        let interface = packet.interface;
+        if self.nodes[packet.from].dead || self.nodes[packet.from].cut.contains(&interface) {
+            return;
+        }
+        let now = self.now;
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            if number == packet.from || node.dead || node.cut.contains(&interface) {
+                continue;
+            }
+            let heard = node.fleet.handle_packet(
+                now,
+                interface,
+                &packet.ip,
+                &packet.octets,
+                Protection::None,
+            );
+            if let Err(rejected) = heard {
+                assert_eq!(rejected.router, None, "{rejected}");
+            }
+        }
+    }
+}
+
+const VIRTUAL_IPV4: [core::net::Ipv4Addr; 1] = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
+const VIRTUAL_IPV6: [core::net::Ipv6Addr; 1] =
+    [core::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100)];

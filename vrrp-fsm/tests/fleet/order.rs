@@ -1,0 +1,90 @@
+//! The order of actions, and the timers.
+
+use vrrp_fsm::{Action, Instant, State, fleet::VrrpRouter};
+
+use crate::lan::{Lan, member, ms};
+
+fn drain(fleet: &mut VrrpRouter) -> Vec<Action> {
+    core::iter::from_fn(|| fleet.poll_action())
+        .map(|(_, action)| action)
+        .collect()
+}
+
+#[test]
+fn advertisements_of_all_due_routers_come_before_any_other_action() {
+    let mut lan = Lan::new(1);
+    let ids: Vec<_> = (1..=50)
+        .map(|interface| lan.add(0, member(interface, 100)))
+        .collect();
+    let fleet = lan.fleet(0);
+    let _startups = drain(fleet);
+    fleet.handle_timeout(Instant::from_nanos(4_000_000_000));
+    let actions = drain(fleet);
+    assert_eq!(actions.len(), 200);
+    let is_advertisement = |action: &Action| matches!(action, Action::SendAdvertisement(_));
+    assert!(actions[..50].iter().all(is_advertisement));
+    assert!(!actions[50..].iter().any(is_advertisement));
+    for takeover in actions[50..].chunks(3) {
+        assert!(matches!(
+            takeover,
+            [
+                Action::InstallAddresses,
+                Action::Announce { .. },
+                Action::StateChanged(_)
+            ]
+        ));
+    }
+    assert!(ids.iter().all(|id| lan.state(0, *id) == State::Active));
+}
+
+#[test]
+fn the_first_deadline_is_that_of_the_first_router_whatever_moves() {
+    let mut lan = Lan::new(1);
+    let mut ids = Vec::new();
+    for number in 1..=40_u8 {
+        ids.push(lan.add(0, member(number.into(), 40 + 5 * number)));
+        lan.run(ms(37));
+    }
+    for _ in 0..2000 {
+        let fleet = &lan.nodes[0].fleet;
+        let list = fleet
+            .iter()
+            .filter_map(|(_, router)| router.poll_timeout())
+            .min();
+        assert_eq!(fleet.poll_timeout(), list);
+        let at = list.unwrap();
+        lan.fleet(0).handle_timeout(at);
+        let _actions = drain(lan.fleet(0));
+        assert!(lan.nodes[0].fleet.poll_timeout().unwrap() > at);
+    }
+}
+
+#[test]
+fn before_its_time_a_timeout_does_nothing() {
+    let mut lan = Lan::new(1);
+    let _id = lan.add(0, member(1, 100));
+    lan.settle();
+    let fleet = lan.fleet(0);
+    let at = fleet.poll_timeout().unwrap();
+    fleet.handle_timeout(at - ms(1));
+    assert_eq!(fleet.poll_timeout(), Some(at));
+    assert_eq!(fleet.poll_action(), None);
+}
+
+#[test]
+fn of_a_routers_advertisements_that_wait_the_last_stands_for_all() {
+    let mut lan = Lan::new(1);
+    let id = lan.add(0, member(1, 100));
+    lan.run(ms(4_000));
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    let mut other = member(1, 150);
+    fleet.reconfigure(now, id, other.clone()).unwrap();
+    other.config.priority = vrrp_proto::Priority::new(160);
+    fleet.reconfigure(now, id, other).unwrap();
+    let actions = drain(fleet);
+    let [Action::SendAdvertisement(outgoing)] = actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(outgoing.priority.get(), 160);
+}

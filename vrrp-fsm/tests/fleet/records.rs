@@ -1,0 +1,99 @@
+//! The stream of records.
+
+use vrrp_fsm::{
+    Instant, State,
+    fleet::{Change, Lost, Reader, Record, VrrpRouter},
+    track::{Kind, Level, Object, Report, Use, Weight},
+};
+
+use crate::lan::{member, ms};
+
+fn read(fleet: &VrrpRouter, reader: &mut Reader) -> Vec<Result<Record, Lost>> {
+    core::iter::from_fn(|| fleet.read(reader)).collect()
+}
+
+#[test]
+fn records_are_numbered_without_a_gap_and_in_order() {
+    let mut fleet = VrrpRouter::new();
+    let t = |millis| Instant::ZERO + ms(millis);
+    let weight = Object {
+        weight: Weight::points(-20).unwrap(),
+        ..Object::new("load", Kind::Interface)
+    };
+    let object = fleet.add_object(t(0), weight).unwrap();
+    let mut tracks = member(1, 100);
+    tracks.tracking = vec![Use::of(object)];
+    let id = fleet.add(t(1), tracks).unwrap();
+    fleet.startup(t(2), id, [192, 0, 2, 11].into()).unwrap();
+    fleet.report(t(3), object, Report::Down).unwrap();
+    fleet.handle_timeout(t(5_000));
+    fleet.remove(t(6_000), id).unwrap();
+    let records: Vec<_> = read(&fleet, &mut Reader::default())
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    for (number, record) in (0..).zip(&records) {
+        assert_eq!(record.sequence, number);
+    }
+    let said: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let what = match record.change {
+                Change::Added(it) if it == id => "added".into(),
+                Change::Removed(it) if it == id => "removed".into(),
+                Change::State(it, transition) if it == id => transition.to.to_string(),
+                Change::Object(it, Some(Level::Down)) if it == object => "down".into(),
+                Change::EffectivePriority { from, to, .. } => {
+                    format!("{} to {}", from.get(), to.get())
+                }
+                other => panic!("{other:?}"),
+            };
+            ((record.at - Instant::ZERO).as_millis(), what)
+        })
+        .collect();
+    let expected = [
+        (1, "added"),
+        (2, "Backup"),
+        (3, "down"),
+        (3, "100 to 80"),
+        (5_000, "Active"),
+        (6_000, "Initialize"),
+        (6_000, "removed"),
+    ];
+    assert_eq!(said, expected.map(|(at, what)| (at, what.to_owned())));
+}
+
+#[test]
+fn a_slow_reader_is_told_how_many_it_lost_and_a_fast_one_loses_none() {
+    let mut fleet = VrrpRouter::with_capacity(1, 4);
+    let id = fleet.add(Instant::ZERO, member(1, 255)).unwrap();
+    let (mut fast, mut slow) = (Reader::default(), Reader::default());
+    let mut seen = 0;
+    for _ in 0..5 {
+        fleet
+            .startup(Instant::ZERO, id, [192, 0, 2, 11].into())
+            .unwrap();
+        fleet.shutdown(Instant::ZERO, id).unwrap();
+        let records = read(&fleet, &mut fast);
+        assert!(records.iter().all(Result::is_ok));
+        seen += records.len();
+    }
+    assert_eq!(seen, 11);
+    let records = read(&fleet, &mut slow);
+    assert_eq!(records[0], Err(Lost { first: 0, count: 7 }));
+    let numbers: Vec<_> = records[1..].iter().map(|it| it.unwrap().sequence).collect();
+    assert_eq!(numbers, [7, 8, 9, 10]);
+    assert!(read(&fleet, &mut slow).is_empty());
+    assert!(read(&fleet, &mut Reader::from(11)).is_empty());
+}
+
+#[test]
+fn without_room_for_records_their_loss_is_told_all_the_same() {
+    let mut fleet = VrrpRouter::with_capacity(0, 0);
+    let id = fleet.add(Instant::ZERO, member(1, 100)).unwrap();
+    assert_eq!(fleet.get(id).unwrap().state(), State::Initialize);
+    let mut reader = Reader::default();
+    let lost = fleet.read(&mut reader);
+    assert_eq!(lost, Some(Err(Lost { first: 0, count: 1 })));
+    assert_eq!(fleet.read(&mut reader), None);
+}
