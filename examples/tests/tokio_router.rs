@@ -24,7 +24,7 @@ fn start(program: &str, host: &Host, priority: &str, addresses: &[&str]) -> Runn
     for address in addresses {
         arguments.extend(["--address", address]);
     }
-    Running::start(host, program, &arguments)
+    Running::start(host.namespace(), program, &arguments)
 }
 
 fn hosts(lan: &Lan) -> (Host, Host) {
@@ -180,7 +180,7 @@ fn what_an_earlier_run_left_is_removed() {
         "--address",
         IPV4[0],
     ];
-    let r1 = Running::start(&h1, "tokio_router", &arguments);
+    let r1 = Running::start(h1.namespace(), "tokio_router", &arguments);
     wait_for_line(&r1, "Initialize -> Backup: startup");
     assert!(has_none(&h1, IPV4));
 }

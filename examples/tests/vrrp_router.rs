@@ -45,7 +45,7 @@ fn router(host: &Host, options: &[&str]) -> Running {
         }
     }
     arguments.extend(options);
-    Running::start(host, "vrrp_router", &arguments)
+    Running::start(host.namespace(), "vrrp_router", &arguments)
 }
 
 fn events(router: &Running) -> Vec<Value> {

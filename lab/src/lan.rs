@@ -79,6 +79,20 @@ impl Lan {
         self.plug(&host.name, host.namespace.clone(), interface, addresses)
     }
 
+    /// Makes an interface of the [switch](Self::switch)'s namespace a port of the bridge, up, as soon as it exists: the TAP device of
+    /// a program that runs there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if there is none, [`Error::Netlink`] if the kernel refuses.
+    pub fn add_port(&self, interface: &str) -> Result<(), Error> {
+        wait_for(&format!("the interface {interface}"), LINK_UP, || {
+            netlink::link(&self.switch, interface).ok()
+        })?;
+        netlink::set_bridge(&self.switch, interface, self.bridge)?;
+        netlink::set_up(&self.switch, interface)
+    }
+
     /// Starts to record every frame that crosses the network.
     ///
     /// # Errors

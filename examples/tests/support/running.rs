@@ -1,4 +1,4 @@
-//! Programs that run in a host of the lab.
+//! Programs that run in a namespace of the lab.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,14 +12,14 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use vrrp_lab::{Host, wait_for};
+use vrrp_lab::{Namespace, wait_for};
 
 use crate::program;
 
 /// How long a test waits for what has to happen. Reached only where something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// A program in a host, and what it prints. It is killed when this is dropped.
+/// A program in a namespace, and what it prints. It is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -27,8 +27,8 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts an example program.
-    pub(crate) fn start(host: &Host, name: &str, arguments: &[&str]) -> Self {
-        let mut command = host.namespace().command(program::path(name));
+    pub(crate) fn start(namespace: &Namespace, name: &str, arguments: &[&str]) -> Self {
+        let mut command = namespace.command(program::path(name));
         command.args(arguments);
         Self::spawn(command)
     }

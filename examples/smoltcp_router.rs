@@ -1,0 +1,234 @@
+//! One virtual router without the kernel's IP stack: its addresses are on smoltcp, behind a TAP device.
+//!
+//! Here is what has to do with the operating system: the device, the clock, the signals. The router itself, in `router`, turns frames and
+//! time into frames and could run on a microcontroller. Link faults, version 2, unicast and authentication are left out.
+
+#[path = "smoltcp_router/router.rs"]
+mod router;
+#[path = "smoltcp_router/station.rs"]
+mod station;
+#[path = "smoltcp_router/tap.rs"]
+mod tap;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    os::{fd::AsFd, unix::net::UnixStream},
+    time::Instant,
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind, value_parser};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    low_level::pipe,
+};
+use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
+use vrrp_fsm::{Config, Epoch, Transition, VirtualRouter};
+use vrrp_proto::{Addresses, Family, Interval, Priority, Vrid};
+
+use crate::{
+    router::Router,
+    station::{MAX_FRAME_LEN, Station},
+    tap::Tap,
+};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Runs one virtual router, version 3 by multicast, on smoltcp. While it is Active it answers ARP, neighbor discovery and pings for the
+/// virtual addresses, with the virtual MAC; the kernel has no address. SIGTERM and SIGINT have it resign.
+///
+/// It needs CAP_NET_ADMIN, or a TAP device that belongs to the user. To plug one into a bridge:
+///
+///   ip tuntap add dev tap0 mode tap
+///   ip link set tap0 master br0 up
+#[derive(Parser)]
+#[command(name = "smoltcp_router", verbatim_doc_comment)]
+struct Arguments {
+    /// The TAP device. Where there is none of this name, it is made, and removed at the end.
+    #[arg(long, value_name = "NAME")]
+    tap: String,
+    /// The router's own Ethernet address.
+    #[arg(long, value_name = "MAC", value_parser = parse_mac)]
+    mac: EthernetAddress,
+    /// The router's own address, from which it advertises, with its prefix length. For IPv6 it is link-local.
+    #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = parse_address)]
+    source: IpCidr,
+    /// The virtual router identifier, 1 to 255.
+    #[arg(long, value_parser = value_parser!(u8).range(1..))]
+    vrid: u8,
+    /// 1 to 254, or 255 for the owner of the addresses.
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u8).range(1..))]
+    priority: u8,
+    /// The time between advertisements in centiseconds, 1 to 4095.
+    #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=4095))]
+    interval: u16,
+    /// A virtual address with the prefix length of its network. Can be repeated, up to 8 times; all are of one family, and the first IPv6
+    /// address is link-local.
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH", value_parser = parse_address, required = true)]
+    addresses: Vec<IpCidr>,
+}
+
+/// How many frames are read before the timers have their turn: a flood must not hold them up.
+const FRAMES: usize = 1024;
+
+fn main() -> Result {
+    let arguments = Arguments::parse();
+    let list = VirtualAddresses::new(&arguments).unwrap_or_else(|problem| {
+        Arguments::command()
+            .error(ErrorKind::ValueValidation, problem)
+            .exit()
+    });
+    let mut config = Config::new(Vrid::try_from(arguments.vrid)?, list.family());
+    config.priority = Priority::new(arguments.priority);
+    config.interval = Interval::centis(arguments.interval)?;
+    // What smoltcp answers for, it accepts.
+    config.accept_mode = true;
+
+    let (signals, ring) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        pipe::register(signal, ring.try_clone()?)?;
+    }
+    let tap = Tap::open(&arguments.tap)?;
+    let mut send = |frame: &[u8]| {
+        if let Err(error) = tap.send(frame) {
+            eprintln!("{}: {error}", arguments.tap);
+        }
+    };
+    // A monotonic clock; the epoch turns it into the machine's.
+    let epoch = Epoch::new(Instant::now());
+    let now = || epoch.instant(Instant::now());
+    let mut router = Router::new(
+        now(),
+        VirtualRouter::new(config)?,
+        arguments.mac.0.into(),
+        arguments.source,
+        &arguments.addresses,
+        list.as_addresses(),
+    )?;
+
+    tell(router.startup(now(), &mut send)?);
+    let mut frame = [0; MAX_FRAME_LEN + 1];
+    loop {
+        let timeout = router
+            .poll_timeout()
+            .map(|deadline| TimeSpec::from_duration(deadline - now()));
+        let mut sources = [
+            PollFd::new(tap.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match ppoll(&mut sources, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if sources[1].any() == Some(true) {
+            break;
+        }
+        // Drain, then decide: what was sent while we slept comes before what we slept through.
+        for _ in 0..FRAMES {
+            let Some(frame) = tap.receive(&mut frame)? else {
+                break;
+            };
+            tell(router.receive(now(), frame, &mut send)?);
+        }
+        tell(router.handle_timeout(now(), &mut send)?);
+    }
+    tell(router.shutdown(now(), &mut send)?);
+    Ok(())
+}
+
+fn tell(change: Option<Transition>) {
+    if let Some(change) = change {
+        println!("{} -> {}: {}", change.from, change.to, change.reason);
+    }
+}
+
+/// The virtual addresses as an advertisement lists them.
+enum VirtualAddresses {
+    Ipv4(Vec<Ipv4Addr>),
+    Ipv6(Vec<Ipv6Addr>),
+}
+
+impl VirtualAddresses {
+    /// What clap cannot check is checked here; the errors read like clap's.
+    fn new(arguments: &Arguments) -> std::result::Result<Self, String> {
+        let addresses = &arguments.addresses;
+        if addresses.len() > Station::MAX_ADDRESSES {
+            return Err(format!(
+                "{} times '--address <ADDRESS/LENGTH>' is not in 1..={}",
+                addresses.len(),
+                Station::MAX_ADDRESSES
+            ));
+        }
+        let source = arguments.source.address();
+        if let IpAddress::Ipv6(source) = source
+            && !source.is_unicast_link_local()
+        {
+            return Err(format!(
+                "invalid value '{source}' for '--source <ADDRESS/LENGTH>': it has to be link-local, in fe80::/10"
+            ));
+        }
+        let family = match source {
+            IpAddress::Ipv4(_) => Family::Ipv4,
+            IpAddress::Ipv6(_) => Family::Ipv6,
+        };
+        let mut list = match family {
+            Family::Ipv4 => Self::Ipv4(Vec::new()),
+            Family::Ipv6 => Self::Ipv6(Vec::new()),
+        };
+        for cidr in addresses {
+            match (&mut list, cidr.address()) {
+                (Self::Ipv4(list), IpAddress::Ipv4(address)) => list.push(address),
+                (Self::Ipv6(list), IpAddress::Ipv6(address)) => {
+                    if list.is_empty() && !address.is_unicast_link_local() {
+                        return Err(format!(
+                            "invalid value '{cidr}' for '--address <ADDRESS/LENGTH>': the first IPv6 address has to be link-local, in fe80::/10"
+                        ));
+                    }
+                    list.push(address);
+                }
+                _ => {
+                    return Err(format!(
+                        "invalid value '{cidr}' for '--address <ADDRESS/LENGTH>': '--source' is {family}"
+                    ));
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    const fn family(&self) -> Family {
+        match self {
+            Self::Ipv4(_) => Family::Ipv4,
+            Self::Ipv6(_) => Family::Ipv6,
+        }
+    }
+
+    fn as_addresses(&self) -> Addresses<'_> {
+        match self {
+            Self::Ipv4(list) => Addresses::from(&list[..]),
+            Self::Ipv6(list) => Addresses::from(&list[..]),
+        }
+    }
+}
+
+fn parse_address(text: &str) -> std::result::Result<IpCidr, &'static str> {
+    let cidr: IpCidr = text
+        .parse()
+        .map_err(|()| "not an address with a prefix length, such as 192.0.2.254/24")?;
+    if cidr.address().is_unicast() {
+        Ok(cidr)
+    } else {
+        Err("not a unicast address")
+    }
+}
+
+fn parse_mac(text: &str) -> std::result::Result<EthernetAddress, &'static str> {
+    text.parse()
+        .ok()
+        .filter(EthernetAddress::is_unicast)
+        .ok_or("not a unicast Ethernet address, such as 02-00-00-00-00-01")
+}
