@@ -1,0 +1,117 @@
+//! Addresses and ports as ipvsadm writes them: by number, or by the names that the system has for them.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int},
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    ptr,
+};
+
+use ipvs_netlink::Protocol;
+
+/// How many characters of an address with its port are written anywhere.
+const LONGEST: usize = 59;
+
+/// Whether names are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// The system is asked for each address and port; what it does not know stays a number.
+    LookedUp,
+    /// Everything is a number (`-n`).
+    Numeric,
+}
+
+impl Names {
+    /// An address with its port, as `10.0.0.1:80` or `[fd00::1]:http`. Without a protocol a port has no name.
+    pub(crate) fn endpoint(self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
+        let (host, service) = match self {
+            Self::Numeric => (None, None),
+            Self::LookedUp => (
+                host_name(address),
+                protocol.and_then(|protocol| service_name(port, protocol)),
+            ),
+        };
+        let host = host.unwrap_or_else(|| number(address));
+        let service = service.unwrap_or_else(|| port.to_string());
+        let whole = match address {
+            IpAddr::V4(_) => format!("{host}:{service}"),
+            IpAddr::V6(_) => format!("[{host}]:{service}"),
+        };
+        whole.chars().take(LONGEST).collect()
+    }
+}
+
+/// An address in figures. The C library, unlike Rust's, writes the last 32 bits of an address in `::/96` as an IPv4 address, unless the
+/// first 16 of them are 0.
+pub(crate) fn number(address: IpAddr) -> String {
+    if let IpAddr::V6(v6) = address
+        && let [0, 0, 0, 0, 0, 0, high, low] = v6.segments()
+        && high != 0
+    {
+        let v4 = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+        return format!("::{v4}");
+    }
+    address.to_string()
+}
+
+/// The address of a host by its name, an IPv4 one if it has any.
+pub(crate) fn host_address(name: &str) -> Option<IpAddr> {
+    let found: Vec<_> = (name, 0)
+        .to_socket_addrs()
+        .ok()?
+        .map(|at| at.ip())
+        .collect();
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    v4.or(found.first()).copied()
+}
+
+/// The port of a service by its name.
+pub(crate) fn service_port(name: &str, protocol: Protocol) -> Option<u16> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: both arguments are strings that end with a zero and outlive the call.
+    let entry = unsafe { libc::getservbyname(name.as_ptr(), protocol_name(protocol).as_ptr()) };
+    // SAFETY: what was returned is null or an entry that stays what it is until the next such call, and this program has one thread.
+    let port = unsafe { entry.as_ref() }?.s_port;
+    u16::try_from(port).ok().map(u16::from_be)
+}
+
+/// The name of a service by its port.
+fn service_name(port: u16, protocol: Protocol) -> Option<String> {
+    let port = c_int::from(port.to_be());
+    // SAFETY: the name of the protocol is a string that ends with a zero.
+    let entry = unsafe { libc::getservbyport(port, protocol_name(protocol).as_ptr()) };
+    // SAFETY: as in `service_port`; the name in an entry is a string that ends with a zero.
+    let name = unsafe { CStr::from_ptr(entry.as_ref()?.s_name) };
+    name.to_str().ok().map(str::to_owned)
+}
+
+fn protocol_name(protocol: Protocol) -> &'static CStr {
+    match protocol {
+        Protocol::Tcp => c"tcp",
+        Protocol::Udp => c"udp",
+        Protocol::Sctp => c"sctp",
+    }
+}
+
+/// The name of a host by its address.
+fn host_name(address: IpAddr) -> Option<String> {
+    let mut name = [0 as c_char; 1025];
+    let socket = socket2::SockAddr::from(SocketAddr::new(address, 0));
+    // SAFETY: the address is as long as it says, and so is the room for the name; no service is asked for.
+    let status = unsafe {
+        libc::getnameinfo(
+            socket.as_ptr().cast(),
+            socket.len(),
+            name.as_mut_ptr(),
+            u32::try_from(name.len()).ok()?,
+            ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        )
+    };
+    if status != 0 {
+        return None;
+    }
+    // SAFETY: after success the room holds a string that ends with a zero.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+    name.to_str().ok().map(str::to_owned)
+}
