@@ -52,7 +52,7 @@ impl Daemons {
             }
         });
         Ok(Self {
-            group: Group::new(None)?,
+            group: Group::new()?,
             log,
             log_writer,
             running: Vec::new(),

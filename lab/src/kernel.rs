@@ -80,7 +80,7 @@ impl Kernel {
     /// Then the kernel is gone, with every process and file that it had.
     ///
     /// The program runs as root in the initial namespaces. `/proc`, `/sys`, `/dev` and `/run` are mounted, `TMPDIR` can
-    /// be written, modules load when they are needed. Standard input is empty.
+    /// be written, modules load when the kernel asks for them or by `modprobe`. Standard input is empty.
     ///
     /// # Errors
     ///

@@ -14,14 +14,16 @@ use std::{
 use vrrp_lab::{Kernel, Lan, Suite, guest_tests};
 
 fn main() -> ExitCode {
-    let tests = guest_tests![
+    let mut tests = Vec::from(guest_tests![
         the_kernel_has_its_version,
         ipvs_tables_are_empty,
         ipvs_tables_are_empty_again,
         schedulers_load_when_they_are_used,
         hosts_of_a_lan_reach_each_other,
         firewall_marks_can_be_set,
-    ];
+        tunnels_and_delays_can_be_set_up,
+    ]);
+    tests.extend(guest_tests![the_scheduler_twos_loads].map(|test| test.on(&[Kernel::Debian6_12])));
     Suite::new(Kernel::ALL, &tests).run()
 }
 
@@ -70,6 +72,11 @@ fn schedulers_load_when_they_are_used() {
     }
 }
 
+/// It is younger than 6.1 in Debian's configuration.
+fn the_scheduler_twos_loads() {
+    ipvsadm("-A -t 192.0.2.1:80 -s twos");
+}
+
 fn hosts_of_a_lan_reach_each_other() {
     let lan = Lan::new().unwrap();
     let r1 = lan.host("r1", &["192.0.2.1/24", "2001:db8::1/64"]).unwrap();
@@ -89,5 +96,22 @@ fn firewall_marks_can_be_set() {
     for program in ["iptables-legacy", "ip6tables-legacy"] {
         let rule = "-t mangle -A PREROUTING -p tcp --dport 80 -j MARK --set-mark 1";
         run(program, &rule.split(' ').collect::<Vec<_>>());
+    }
+}
+
+fn tunnels_and_delays_can_be_set_up() {
+    for command in [
+        "ip link add d0 type dummy",
+        "ip link add t0 type ipip local 192.0.2.1 remote 192.0.2.2",
+        "ip link add t1 type gre local 192.0.2.1 remote 192.0.2.2",
+        "ip link add t2 type ip6tnl local 2001:db8::1 remote 2001:db8::2",
+        "ip link add m0 link d0 type macvlan mode bridge",
+        // Nothing in the kernel asks for this one.
+        "modprobe fou",
+        "ip fou add port 5555 ipproto 4",
+        "tc qdisc add dev d0 root netem delay 1ms",
+    ] {
+        let mut words = command.split(' ');
+        run(words.next().unwrap(), &words.collect::<Vec<_>>());
     }
 }

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::Kernel;
 use crate::{Error, group::Group};
 
-/// How many of the last lines an error shows.
-const SHOWN: usize = 40;
+/// How many of the last lines an error shows. The last words of a kernel alone may be 60.
+const SHOWN: usize = 100;
 
 /// Octets after which a line is taken as ended.
 const LONGEST_LINE: u64 = 1 << 16;
@@ -27,7 +27,6 @@ pub(crate) struct Console {
     last: VecDeque<String>,
     progress: Progress,
     opened: Instant,
-    // In this order: the processes end before their folder does.
     group: Group,
     child: Child,
     _folder: TempDir,
@@ -66,8 +65,8 @@ impl Console {
         let (reader, writer) = io::pipe().map_err(Error::os("make a pipe"))?;
         let duplicate = writer.try_clone().map_err(Error::os("duplicate a pipe"))?;
         command.stdout(writer).stderr(duplicate);
-        let group = Group::new(Some(folder.path()))?;
-        let child = group.start(&mut command, kernel.package())?;
+        // As the leader, because user-mode Linux makes a session of its own if it can.
+        let (group, child) = Group::led_by(&mut command, kernel.package(), folder.path())?;
         // With the command goes this process's end of the pipe: the guest's is the only one.
         drop(command);
         let (sender, lines) = sync_channel(1024);
@@ -159,8 +158,8 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
+        // Before the folder goes, its users do. An error means that there is nobody to wait for.
         self.group.kill();
-        // It was in the group. An error means that it has been waited for.
         let _ = self.child.wait();
     }
 }

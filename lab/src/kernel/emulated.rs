@@ -57,8 +57,7 @@ pub(crate) fn command(
     command
         // Whether there is hardware support, and of what quality, must make no difference.
         .args(["-accel", "tcg"])
-        // Boots later than a microvm by half a second, but has a clock by which the kernel finds the speed of the others
-        // also on a busy host.
+        // It has a clock by which the kernel finds the speed of the others also on a busy host; a microvm does not.
         .args(["-machine", "q35"])
         .args(["-no-user-config", "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio"])

@@ -4,7 +4,7 @@
 
 # By its whole path: busybox starts its other commands through /proc.
 /bin/busybox mount -t proc proc /proc
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp
+export PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run/tmp
 mount -t sysfs sys /sys
 [ -c /dev/null ] || mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
@@ -13,14 +13,14 @@ stty -opost
 # A guest with files of its own has few programs. What is there stays.
 [ -e /bin/sh ] || busybox --install -s /bin 2>/dev/null
 
-# The kernel asks this program for the modules that it needs.
-mkdir -p /run/modules/lib
+# The program `modprobe` of guests, with which the kernel loads what it needs by itself.
+mkdir -p /run/bin /run/modules/lib
 ln -s "$modules" /run/modules/lib/modules
-printf '#!/bin/busybox sh\nexec /usr/sbin/modprobe -d /run/modules "$@"\n' >/run/modprobe
-chmod +x /run/modprobe
-echo /run/modprobe >/proc/sys/kernel/modprobe
-# IPv6 is nothing that it would ask for.
-/run/modprobe ipv6
+printf '#!/bin/busybox sh\nexec /usr/sbin/modprobe -d /run/modules "$@"\n' >/run/bin/modprobe
+chmod +x /run/bin/modprobe
+echo /run/bin/modprobe >/proc/sys/kernel/modprobe
+# IPv6 is nothing that it would ask for. (By the whole path: busybox has a modprobe too, which it would prefer.)
+/run/bin/modprobe ipv6
 
 echo "$mark begins"
 guest </dev/null 2>&1

@@ -171,7 +171,9 @@ impl Suite {
     fn outcomes(&self, kernel: Kernel, show: bool) -> Outcomes {
         let mut outcomes = Outcomes::default();
         let end = match self.follow(kernel, show, &mut outcomes) {
-            Ok(status) => format!("the guest ended before this test, with status {status}"),
+            Ok(status) => {
+                format!("the guest's program ended with status {status} before this test did")
+            }
             Err(error) => error.to_string(),
         };
         if let Some((name, output)) = outcomes.current.take() {
