@@ -122,7 +122,7 @@ pub struct Guest {
     /// Other files that the program needs, absolute paths on the host. They have the same paths in the guest. A
     /// program's shared libraries come with it.
     pub files: Vec<PathBuf>,
-    /// The guest's memory in MiB, at least 96.
+    /// The guest's memory in MiB. The least with which an emulated machine boots and runs a small program is 160.
     pub memory: u32,
     /// How long booting and running may take.
     pub limit: Duration,

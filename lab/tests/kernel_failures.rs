@@ -28,11 +28,12 @@ fn main() -> ExitCode {
     if let Ok(role) = env::var(ROLE) {
         return suite(&role);
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("failing_test", a_failing_test_comes_with_its_output),
         ("hanging_test", a_hanging_test_ends_and_the_next_one_runs),
         ("dead_kernel", tests_without_outcome_fail_with_the_kernel),
         ("dead_program", tests_without_outcome_fail_with_the_program),
+        ("missing_kernel", tests_fail_where_there_is_no_kernel),
         ("selection", only_selected_tests_run),
         ("killed_suite", nothing_is_left_of_a_suite_that_is_killed),
     ];
@@ -175,6 +176,24 @@ fn tests_without_outcome_fail_with_the_program() {
     assert!(output.contains("leaving"), "{output}");
     let reason = "the guest's program ended with status 5 before this test did";
     assert_eq!(output.matches(reason).count(), 2, "{output}");
+}
+
+fn tests_fail_where_there_is_no_kernel() {
+    let fails = |variable: &str, value: &str| {
+        let output = command("tests", &["debian_6_12::one_kernel"])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let output = fails("DEBIAN_KERNELS", "/nonexistent");
+    assert!(output.contains("/nonexistent/6.12"), "{output}");
+    let output = fails("PATH", "/nonexistent");
+    assert!(
+        output.contains("is not installed; on Debian: apt-get install "),
+        "{output}"
+    );
 }
 
 fn only_selected_tests_run() {
