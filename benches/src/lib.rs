@@ -1,10 +1,11 @@
 //! What the benches measure, and how.
 //!
-//! `cargo bench -p vrrp-benches` runs all four; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
+//! `cargo bench -p vrrp-benches` runs all five; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
 //!
 //! | bench | shows |
 //! |---|---|
 //! | `codec` | time to decode and to encode a message, beside a [floor](codec::Floor) over the same octets |
+//! | `fleet` | time of a packet among many routers, octets per router, ways to keep deadlines in order |
 //! | `fsm` | time of a step of the state machine, octets per router, allocations per packet |
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
@@ -13,6 +14,8 @@
 //! missed is shown and fails nothing; what fails is a bench that cannot run.
 
 pub mod codec;
+pub mod deadlines;
+pub mod fleet;
 pub mod fsm;
 mod measure;
 mod table;

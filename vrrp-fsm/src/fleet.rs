@@ -365,10 +365,14 @@ impl VrrpRouter {
     #[inline]
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<RouterId> {
-        let slot = self
-            .index
-            .find(*key, |slot| self.routers.get(slot as usize).map(Entry::key))?;
+        let slot = self.slot(*key)?;
         self.routers.get(slot as usize).map(|entry| entry.id)
+    }
+
+    #[inline]
+    fn slot(&self, key: Key) -> Option<u32> {
+        self.index
+            .find(key, |slot| self.routers.get(slot as usize).map(Entry::key))
     }
 
     /// All virtual routers, in an order that does not depend on chance.
@@ -466,22 +470,23 @@ impl VrrpRouter {
         payload: &[u8],
         protection: Protection,
     ) -> Result<(RouterId, Heard), Rejected> {
-        let found = payload
+        let slot = payload
             .get(1)
             .and_then(|vrid| Vrid::new(*vrid))
             .and_then(|vrid| {
-                self.find(&Key {
+                self.slot(Key {
                     interface,
                     family: ip.endpoints.family(),
                     vrid,
                 })
             });
-        let Some(id) = found else {
+        let Some(slot) = slot else {
             return Err(self.reject_stray(ip, payload));
         };
-        let Some(entry) = self.routers.get_mut(id.slot as usize) else {
+        let Some(entry) = self.routers.get_mut(slot as usize) else {
             return Err(self.reject_stray(ip, payload));
         };
+        let id = entry.id;
         let checked = Advertisement::decode(payload, ip, &entry.decode)
             .and_then(|received| entry.router.check(&received, ip, &entry.link(protection)));
         let heard = match checked {
@@ -498,14 +503,13 @@ impl VrrpRouter {
         let grouped = entry.group;
         let before = entry.router.state();
         let actions = entry.router.handle_event(now, Event::Advertisement(heard));
-        let deadline = entry.router.poll_timeout();
         if actions.is_empty() {
-            self.deadlines.set(id.slot, deadline);
+            self.deadlines.set(slot, entry.router.poll_timeout());
         } else {
-            self.perform(now, id.slot, actions);
+            self.perform(now, slot, actions);
         }
         if let Some(group) = grouped {
-            self.heard_in_group(now, group, id.slot, before, &actions);
+            self.heard_in_group(now, group, slot, before, &actions);
         }
         Ok((id, heard))
     }

@@ -142,6 +142,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    #[inline]
     pub(super) fn key(&self) -> Key {
         Key {
             interface: self.interface,

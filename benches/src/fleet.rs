@@ -1,0 +1,116 @@
+//! Many virtual routers in one.
+
+use std::{net::IpAddr, time::Duration};
+
+use vrrp_fsm::{
+    Config, Instant,
+    fleet::{Member, VrrpRouter},
+};
+use vrrp_proto::{IpHeader, Protection, Vrid};
+
+use crate::{Error, Repeat, codec::Message, deadlines::shuffled, repeat};
+
+/// Virtual routers on an interface.
+const PER_INTERFACE: u32 = 250;
+
+/// A fleet whose routers were started one after the other, in an order that looks like none, within one interval.
+///
+/// # Errors
+///
+/// When a router cannot be added.
+pub fn fleet(message: &Message, routers: u32, exact: bool) -> Result<VrrpRouter, Error> {
+    let mut fleet = if exact {
+        VrrpRouter::with_capacity(routers as usize, 0)
+    } else {
+        VrrpRouter::new()
+    };
+    let primary_address = match message.ip.endpoints.source() {
+        IpAddr::V4(source) => IpAddr::V4((source.to_bits() + 1).into()),
+        IpAddr::V6(source) => IpAddr::V6((source.to_bits() + 1).into()),
+    };
+    let family = message.advertisement.addresses.family();
+    let mut ids = Vec::new();
+    for number in 0..routers {
+        let vrid = u8::try_from(number % PER_INTERFACE + 1)?;
+        let mut config = Config::new(Vrid::new(vrid).ok_or("VRID")?, family);
+        config.interval = message.advertisement.interval;
+        let member = Member::new(number / PER_INTERFACE, config);
+        ids.push(fleet.add(Instant::ZERO, member)?);
+    }
+    let pause = message.advertisement.interval.as_duration() / routers;
+    let mut now = Instant::ZERO;
+    for number in shuffled(routers) {
+        now = now + pause;
+        fleet.startup(now, ids[number as usize], primary_address)?;
+    }
+    while fleet.poll_action().is_some() {}
+    Ok(fleet)
+}
+
+/// All that a fleet of Backups does with a message: find the router, decode, check, step, and say when it wants to be called again. Each router
+/// hears its Active once in an interval, in a phase of its own.
+///
+/// # Errors
+///
+/// When a router cannot be added, or does not hear its message.
+pub fn hears(message: &Message, routers: u32) -> Result<Repeat, Error> {
+    let mut fleet = fleet(message, routers, true)?;
+    let ip = message.ip;
+    let packets = (1..=PER_INTERFACE)
+        .map(|vrid| packet(message, u8::try_from(vrid)?))
+        .collect::<Result<Vec<_>, Error>>()?;
+    // As from one receive buffer: what is far away is the router, not the packet.
+    let arrivals: Vec<(u32, u32)> = shuffled(routers)
+        .into_iter()
+        .map(|number| (number / PER_INTERFACE, number % PER_INTERFACE))
+        .collect();
+    let interval = message.advertisement.interval.as_duration();
+    let start = Instant::ZERO + interval;
+    for (interface, packet) in &arrivals {
+        let octets = &packets[*packet as usize];
+        fleet.handle_packet(start, *interface, &ip, octets, Protection::None)?;
+    }
+    let pause = interval / routers;
+    let state = (fleet, start, 0);
+    Ok(repeat(state, move |(fleet, now, turn)| {
+        *now = *now + pause;
+        let (interface, packet) = &arrivals[*turn];
+        let octets = &packets[*packet as usize];
+        *turn = (*turn + 1) % arrivals.len();
+        let heard = fleet.handle_packet(*now, *interface, &ip, octets, Protection::None);
+        (heard.is_ok(), fleet.poll_timeout())
+    }))
+}
+
+/// All that a fleet of Actives does for an advertisement: serve the timer, and give the action.
+///
+/// # Errors
+///
+/// When a router cannot be added.
+pub fn advertises(message: &Message, routers: u32) -> Result<Repeat, Error> {
+    let mut fleet = fleet(message, routers, true)?;
+    // Until all have taken over and have no announcements left.
+    let quiet = fleet.poll_timeout().unwrap_or(Instant::MAX) + Duration::from_secs(10);
+    while let Some(at) = fleet.poll_timeout().filter(|at| *at < quiet) {
+        fleet.handle_timeout(at);
+        while fleet.poll_action().is_some() {}
+    }
+    Ok(repeat(fleet, |fleet| {
+        if let Some(at) = fleet.poll_timeout() {
+            fleet.handle_timeout(at);
+        }
+        fleet.poll_action()
+    }))
+}
+
+/// The message, for another virtual router.
+fn packet(message: &Message, vrid: u8) -> Result<Vec<u8>, Error> {
+    let mut advertisement = message.advertisement;
+    advertisement.vrid = Vrid::new(vrid).ok_or("VRID")?;
+    let mut octets = vec![0; advertisement.encoded_len()];
+    let form = vrrp_proto::ChecksumForm::MessageOnly;
+    let IpHeader { endpoints, .. } = message.ip;
+    let length = advertisement.encode(&mut octets, &endpoints, form)?;
+    octets.truncate(length);
+    Ok(octets)
+}
