@@ -17,6 +17,7 @@
 //! | look | [`VirtualRouter::state`], [`VirtualRouter::skew_time`], [`VirtualRouter::counters`] and the other getters: what they show is what the timers use |
 //! | notice that the host was late | [`VirtualRouter::lateness`], [`VirtualRouter::is_stalled`], [`StallPolicy`] |
 //! | hand over to another process | [`VirtualRouter::snapshot`], [`VirtualRouter::restore`] |
+//! | run many, track objects, have sync groups | `fleet::VrrpRouter`, `track`, with the feature `alloc` |
 //! | keep time with `std` | `Epoch`, with the feature `std` |
 //!
 //! # The loop
