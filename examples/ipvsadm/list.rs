@@ -10,7 +10,7 @@ use ipvs_netlink::{
     SchedulerFlags, Service, ServiceKey, Stats, TableEntry, Tunnel,
 };
 
-use crate::names::Names;
+use crate::{names::Names, save::protocol};
 
 /// What a list says of each destination, and of each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +137,7 @@ impl List {
         entry: &TableEntry,
         listed: &ListedDestination,
     ) -> io::Result<()> {
-        let protocol = match entry.service.service.key {
-            ServiceKey::Address { protocol, .. } => Some(protocol),
-            ServiceKey::FirewallMark { .. } => None,
-        };
+        let protocol = protocol(entry.service.service.key);
         let destination = &listed.destination;
         let key = destination.key;
         let endpoint = self.names.endpoint(key.address, key.port, protocol);
@@ -277,9 +274,10 @@ impl fmt::Display for Settings<'_> {
             if persistence.netmask != Netmask::host(service.key.family()) {
                 write!(f, " mask {}", persistence.netmask)?;
             }
-        }
-        if let Some(engine) = service.persistence_engine {
-            write!(f, " pe {engine}")?;
+            // Without persistence an engine is not shown.
+            if let Some(engine) = service.persistence_engine {
+                write!(f, " pe {engine}")?;
+            }
         }
         if service.one_packet {
             f.write_str(" ops")?;
@@ -289,7 +287,7 @@ impl fmt::Display for Settings<'_> {
 }
 
 /// The flags under the names they have with the scheduler.
-fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
+pub(crate) fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
     let names: &[_] = match scheduler {
         Scheduler::SH => &["sh-fallback", "sh-port"],
         Scheduler::MH => &["mh-fallback", "mh-port"],

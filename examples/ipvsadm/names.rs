@@ -53,15 +53,19 @@ pub(crate) fn number(address: IpAddr) -> String {
     address.to_string()
 }
 
-/// The address of a host by its name, an IPv4 one if it has any.
-pub(crate) fn host_address(name: &str) -> Option<IpAddr> {
-    let found: Vec<_> = (name, 0)
-        .to_socket_addrs()
-        .ok()?
-        .map(|at| at.ip())
-        .collect();
-    let v4 = found.iter().find(|address| address.is_ipv4());
-    v4.or(found.first()).copied()
+/// The IPv4 address of a host by its name.
+pub(crate) fn ipv4_of(host: &str) -> Option<IpAddr> {
+    addresses(host).find(IpAddr::is_ipv4)
+}
+
+/// An address of a host by its name, an IPv4 one if it has any.
+pub(crate) fn address_of(host: &str) -> Option<IpAddr> {
+    ipv4_of(host).or_else(|| addresses(host).next())
+}
+
+fn addresses(host: &str) -> impl Iterator<Item = IpAddr> {
+    let found = (host, 0).to_socket_addrs().ok();
+    found.into_iter().flatten().map(|at| at.ip())
 }
 
 /// The port of a service by its name.

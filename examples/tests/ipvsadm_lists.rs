@@ -9,6 +9,8 @@ mod connections;
 mod list;
 #[path = "../ipvsadm/names.rs"]
 mod names;
+#[path = "../ipvsadm/save.rs"]
+mod save;
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -851,6 +853,31 @@ TCP  10.9.0.1:80 sh () persistent 0 mask 1.0.0.128
 }
 
 #[test]
+fn a_persistence_engine_is_shown_after_the_mask_and_only_with_persistence() {
+    let engine = |edit: fn(&mut Service)| {
+        service(udp("10.9.0.1:5060"), Scheduler::WLC, |service| {
+            service.persistence_engine = Some(PersistenceEngine::SIP);
+            edit(service);
+        })
+    };
+    let entries = [
+        engine(|_| {}),
+        engine(|service| persist(service, 60, Some(Netmask::V4([255, 0, 0, 0].into())))),
+    ];
+    prints(
+        Columns::Forwarding,
+        false,
+        &entries,
+        "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+UDP  10.9.0.1:5060 wlc
+UDP  10.9.0.1:5060 wlc persistent 60 mask 255.0.0.0 pe sip
+",
+    );
+}
+
+#[test]
 fn the_widest_numbers_push_the_columns() {
     let mut entries = busy(Stats::default());
     for destination in entries.iter_mut().flat_map(|entry| &mut entry.destinations) {
@@ -910,6 +937,6 @@ fn names_of_services_are_found_both_ways() {
     assert_eq!(names::service_port("http", Protocol::Tcp), Some(80));
     assert_eq!(names::service_port("domain", Protocol::Udp), Some(53));
     assert_eq!(names::service_port("no-such-service", Protocol::Tcp), None);
-    assert_eq!(names::host_address("127.0.0.1"), "127.0.0.1".parse().ok());
-    assert_eq!(names::host_address("localhost"), "127.0.0.1".parse().ok());
+    assert_eq!(names::ipv4_of("127.0.0.1"), "127.0.0.1".parse().ok());
+    assert_eq!(names::address_of("localhost"), "127.0.0.1".parse().ok());
 }

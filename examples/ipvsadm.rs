@@ -1,0 +1,63 @@
+//! ipvsadm's command line on `ipvs-netlink`: lists, saves and changes the services of the kernel's IPVS, and reconciles them with a file.
+
+#[path = "ipvsadm/connections.rs"]
+mod connections;
+#[path = "ipvsadm/failure.rs"]
+mod failure;
+#[path = "ipvsadm/grammar.rs"]
+mod grammar;
+#[path = "ipvsadm/list.rs"]
+mod list;
+#[path = "ipvsadm/names.rs"]
+mod names;
+#[path = "ipvsadm/order.rs"]
+mod order;
+#[path = "ipvsadm/restore.rs"]
+mod restore;
+#[path = "ipvsadm/save.rs"]
+mod save;
+#[path = "ipvsadm/session.rs"]
+mod session;
+#[path = "ipvsadm/watch.rs"]
+mod watch;
+
+use std::{
+    env,
+    io::{self, BufWriter},
+    process::ExitCode,
+};
+
+use failure::Failure;
+use grammar::Command;
+use session::Session;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(status) => status,
+        // Whoever reads our output has seen enough.
+        Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ipvsadm: {failure}");
+            failure.status()
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let words = env::args_os().skip(1).map(|word| {
+        word.into_string()
+            .map_err(|word| Failure::NotText(word.to_string_lossy().into_owned()))
+    });
+    let words = words.collect::<Result<Vec<_>, _>>()?;
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["--watch", options @ ..] => watch::run(options),
+        words => {
+            let mut session = Session::new(BufWriter::new(io::stdout().lock()));
+            match grammar::command(words)? {
+                Command::Restore => restore::restore(&mut session),
+                command => session.obey(&command).map(|()| ExitCode::SUCCESS),
+            }
+        }
+    }
+}

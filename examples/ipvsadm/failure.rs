@@ -1,0 +1,69 @@
+//! Why the program could not do what it was told, and its exit status for it.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use ipvs_netlink::{Error, connections::ConnectionsError};
+
+use crate::grammar::UsageError;
+
+/// Why the program could not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A word of the command line is not text.
+    #[error("{0:?}: not UTF-8")]
+    NotText(String),
+    /// The command line is none.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The kernel refused something, or could not be asked.
+    #[error(transparent)]
+    Kernel(#[from] Error),
+    /// The service that was to be listed is not there.
+    #[error("{0}")]
+    NotListed(Error),
+    /// The connections could not be read.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsError),
+    /// A file could not be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A line of a text is no command, or does not go together with those before it.
+    #[error("{name}: line {line}: {problem}")]
+    Line {
+        /// What is read.
+        name: String,
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+        /// The exit status.
+        status: u8,
+    },
+    /// What was done could not be said, or signals cannot be had.
+    #[error("standard input or output: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// Whether nobody reads what is written any more.
+    pub(crate) fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit status: that of ipvsadm where it has one.
+    pub(crate) fn status(&self) -> ExitCode {
+        match self {
+            Self::Usage(error) => error.status,
+            Self::Line { status, .. } => *status,
+            Self::Kernel(error) if !error.is_unavailable() && !error.is_permission_denied() => 255,
+            Self::Kernel(_) | Self::NotListed(_) | Self::Connections(_) | Self::Io(_) => 1,
+            Self::NotText(_) | Self::File { .. } => 2,
+        }
+        .into()
+    }
+}
