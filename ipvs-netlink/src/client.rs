@@ -171,8 +171,8 @@ macro_rules! methods {
                 $finish!(self.exchange.table())
             }
 
-            /// All services with their destinations, with lists that may be incomplete read again until they come out the same twice. It may
-            /// still be incomplete, and says so, where another program keeps changing the table all the time.
+            /// All services with their destinations, with lists that may be incomplete read again until they come out the same several
+            /// times. It may still be incomplete, and says so, where another program keeps changing the table all the time.
             ///
             /// # Errors
             ///

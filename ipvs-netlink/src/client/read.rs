@@ -1,6 +1,9 @@
 //! Whole lists, and lists that can be trusted.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    time::Duration,
+};
 
 use super::{
     exchange::{Arrival, Exchange},
@@ -13,8 +16,17 @@ use crate::{
     message::{DecodeError, Query, Reply},
 };
 
-/// How often a list is read again that was torn or that does not come out the same twice.
-const ATTEMPTS: usize = 8;
+/// How often a list is read again that was torn, or that brings something new.
+const ATTEMPTS: usize = 16;
+
+/// How many lists in a row have to bring nothing new before they are trusted. Two are not enough: what another program does in a rhythm
+/// tears two lists at the same place.
+const ENOUGH: usize = 3;
+
+/// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
+fn pause(attempt: usize) -> Duration {
+    Duration::from_micros(100 << attempt.min(6))
+}
 
 /// A list as it came: each object once.
 struct List<T> {
@@ -110,24 +122,25 @@ impl<T: Transport> Exchange<T> {
         Ok(table)
     }
 
-    /// Services until nothing can be missing, or the list is the same twice. What was seen once and then no more is asked for by name.
+    /// Services until nothing can be missing, or until list after list has nothing that was not seen before. What was seen and is not in the
+    /// last one is asked for by name.
     async fn confirmed_services(&mut self) -> Result<List<ListedService>, Error> {
         let mut last = self.list_services().await?;
-        if last.whole {
-            return Ok(last);
-        }
         let mut seen = keys(&last);
-        let mut stable = false;
-        for _ in 0..ATTEMPTS {
-            let next = self.list_services().await?;
-            let (before, now) = (keys(&last), keys(&next));
-            stable = before == now;
-            seen.extend(now);
-            last = next;
-            if stable || last.whole {
-                stable = true;
+        let mut without_news = 1;
+        for attempt in 0..ATTEMPTS {
+            if last.whole || without_news == ENOUGH {
                 break;
             }
+            self.transport.pause(pause(attempt)).await;
+            last = self.list_services().await?;
+            let before = seen.len();
+            seen.extend(keys(&last));
+            without_news = if seen.len() == before {
+                without_news + 1
+            } else {
+                1
+            };
         }
         let listed = keys(&last);
         let mut vanished: Vec<_> = seen.difference(&listed).copied().collect();
@@ -139,23 +152,31 @@ impl<T: Transport> Exchange<T> {
                 Err(error) => return Err(error),
             }
         }
-        last.whole = stable;
+        last.whole |= without_news == ENOUGH;
         Ok(last)
     }
 
+    /// Destinations until nothing can be missing, or until the list comes out the same: there is no way to ask for one.
     async fn confirmed_destinations(
         &mut self,
         service: ServiceKey,
     ) -> Result<List<ListedDestination>, Error> {
         let mut last = self.list_destinations(service).await?;
-        for _ in 0..ATTEMPTS {
-            if last.whole {
+        let mut same = 1;
+        for attempt in 0..ATTEMPTS {
+            if last.whole || same == ENOUGH {
                 break;
             }
-            let mut next = self.list_destinations(service).await?;
-            next.whole |= destination_keys(&next) == destination_keys(&last);
+            self.transport.pause(pause(attempt)).await;
+            let next = self.list_destinations(service).await?;
+            same = if destination_keys(&next) == destination_keys(&last) {
+                same + 1
+            } else {
+                1
+            };
             last = next;
         }
+        last.whole |= same == ENOUGH;
         Ok(last)
     }
 

@@ -115,6 +115,9 @@ pub(super) trait Transport: AsFd {
     /// Sends a datagram that may keep the kernel busy for long, giving up at a time.
     async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer>;
 
+    /// Does nothing for a time.
+    async fn pause(&mut self, time: Duration);
+
     /// Waits for a datagram until a time, and takes a second one if it is there too: a list ends with a datagram of its own.
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer>;
 }
@@ -256,6 +259,10 @@ impl Transport for Blocking {
             .map_err(failed)?;
         let left = deadline.end().saturating_duration_since(Instant::now());
         wait.recv_timeout(left).unwrap_or(Err(NoAnswer::TimedOut))
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        thread::sleep(time);
     }
 
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     task::spawn_blocking,
-    time::timeout_at,
+    time::{sleep, timeout_at},
 };
 
 use super::{
@@ -124,6 +124,10 @@ impl Transport for Waiting {
             Ok(Ok(sent)) => sent,
             Ok(Err(_)) | Err(_) => Err(NoAnswer::TimedOut),
         }
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        sleep(time).await;
     }
 
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {

@@ -1,0 +1,251 @@
+//! Lists that change while the kernel hands them out: it skips objects then, and does not say so.
+
+use std::{
+    collections::HashSet,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipvs_netlink::{
+    Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey,
+    message::Change,
+};
+use vrrp_lab::{GuestTest, Namespace, guest_tests};
+
+pub(crate) fn tests() -> Vec<GuestTest> {
+    let limit = Duration::from_secs(60);
+    guest_tests![
+        nothing_is_lost_while_other_services_are_deleted,
+        nothing_is_doubled_while_other_services_are_added,
+        nothing_is_lost_while_another_namespace_is_flushed,
+        nothing_is_lost_while_other_destinations_come_and_go,
+    ]
+    .map(|test| test.within(limit))
+    .into_iter()
+    .chain(guest_tests![
+        a_short_list_is_whole,
+        a_long_list_says_that_it_may_be_incomplete_and_is_confirmed_when_nothing_changes,
+    ])
+    .collect()
+}
+
+/// Services that nobody touches, enough for many pieces.
+const KEPT: u16 = 1_000;
+
+fn kept(number: u16) -> ServiceKey {
+    let [high, low] = number.to_be_bytes();
+    ServiceKey::tcp((Ipv4Addr::new(10, 1, high, low), 80))
+}
+
+fn fleeting(number: u16) -> ServiceKey {
+    let [high, low] = number.to_be_bytes();
+    ServiceKey::tcp((Ipv4Addr::new(10, 2, high, low), 80))
+}
+
+fn add(key: ServiceKey) -> Change {
+    Change::AddService(Service::new(key, Scheduler::RR))
+}
+
+fn done(client: &mut Client, changes: &[Change]) {
+    for result in client.apply(changes) {
+        result.unwrap();
+    }
+}
+
+/// Ends the work of another thread, also when a check fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads confirmed tables while `disturb` is called all the time, until plain ones were seen to be torn, and checks that no confirmed one is.
+fn nothing_is_lost(client: &mut Client, mut disturb: impl FnMut() + Send) {
+    let stop = AtomicBool::new(false);
+    let (torn, confirmed) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                disturb();
+            }
+        });
+        let _stop = StopOnDrop(&stop);
+        let end = Instant::now() + Duration::from_secs(15);
+        let (mut torn, mut confirmed) = (0, 0);
+        while Instant::now() < end && (torn < 3 || confirmed < 10) {
+            let plain = client.services().unwrap();
+            let keys: HashSet<_> = plain.iter().map(|listed| listed.service.key).collect();
+            assert_eq!(keys.len(), plain.len(), "listed twice");
+            torn += u32::from(!(0..KEPT).all(|number| keys.contains(&kept(number))));
+
+            let table = client.confirmed_table().unwrap();
+            let keys: HashSet<_> = table
+                .entries
+                .iter()
+                .map(|entry| entry.service.service.key)
+                .collect();
+            assert_eq!(keys.len(), table.entries.len(), "listed twice");
+            if table.may_be_incomplete {
+                // It says that it could not be confirmed.
+                continue;
+            }
+            let lost = (0..KEPT)
+                .filter(|number| !keys.contains(&kept(*number)))
+                .count();
+            assert_eq!(lost, 0, "lost from a confirmed table");
+            confirmed += 1;
+        }
+        (torn, confirmed)
+    });
+    println!("{torn} torn lists, {confirmed} confirmed tables with all services");
+    assert!(confirmed >= 3, "{confirmed}");
+}
+
+fn full_client() -> Client {
+    let mut client = Client::open().unwrap();
+    done(
+        &mut client,
+        &(0..KEPT)
+            .map(|number| add(kept(number)))
+            .collect::<Vec<_>>(),
+    );
+    client
+}
+
+fn nothing_is_lost_while_other_services_are_deleted() {
+    let mut client = full_client();
+    let mut other = Client::open().unwrap();
+    nothing_is_lost(&mut client, || {
+        done(
+            &mut other,
+            &(0..50)
+                .map(|number| add(fleeting(number)))
+                .collect::<Vec<_>>(),
+        );
+        let gone: Vec<_> = (0..50)
+            .map(|number| Change::DeleteService(fleeting(number)))
+            .collect();
+        for change in gone {
+            other.change(change).unwrap();
+        }
+    });
+}
+
+fn nothing_is_doubled_while_other_services_are_added() {
+    let mut client = full_client();
+    let mut other = Client::open().unwrap();
+    let mut next = 0;
+    nothing_is_lost(&mut client, || {
+        if next == 2_000 {
+            let all = (0..next).map(|number| Change::DeleteService(fleeting(number)));
+            done(&mut other, &all.collect::<Vec<_>>());
+            next = 0;
+        }
+        done(
+            &mut other,
+            &(next..next + 100)
+                .map(|number| add(fleeting(number)))
+                .collect::<Vec<_>>(),
+        );
+        next += 100;
+        thread::sleep(Duration::from_millis(1));
+    });
+}
+
+fn nothing_is_lost_while_another_namespace_is_flushed() {
+    let mut client = full_client();
+    let there = Namespace::new().unwrap();
+    let mut other = Client::open_in(&there).unwrap();
+    nothing_is_lost(&mut client, || {
+        done(
+            &mut other,
+            &(0..300)
+                .map(|number| add(fleeting(number)))
+                .collect::<Vec<_>>(),
+        );
+        other.flush().unwrap();
+    });
+}
+
+fn nothing_is_lost_while_other_destinations_come_and_go() {
+    let mut client = Client::open().unwrap();
+    let service = kept(0);
+    client.change(add(service)).unwrap();
+    let destination = |net: u8, number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let key = DestinationKey::new(([10, net, high, low], 80));
+        Destination::new(key, ForwardingMethod::Masquerade)
+    };
+    let add = |destination| Change::AddDestination {
+        service,
+        destination,
+    };
+    done(
+        &mut client,
+        &(0..KEPT)
+            .map(|number| add(destination(3, number)))
+            .collect::<Vec<_>>(),
+    );
+    let mut other = Client::open().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let fleeting = (0..20).map(|number| destination(4, number));
+                done(&mut other, &fleeting.clone().map(add).collect::<Vec<_>>());
+                for destination in fleeting {
+                    other.delete_destination(service, destination.key).unwrap();
+                }
+            }
+        });
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..20 {
+            let table = client.confirmed_table().unwrap();
+            let [entry] = table.entries.as_slice() else {
+                panic!("one service")
+            };
+            let keys: HashSet<_> = entry
+                .destinations
+                .iter()
+                .map(|listed| listed.destination.key)
+                .collect();
+            assert_eq!(keys.len(), entry.destinations.len(), "listed twice");
+            let lost = (0..KEPT)
+                .filter(|number| !keys.contains(&destination(3, *number).key))
+                .count();
+            // There is no way to ask for one destination: where the list never comes out the same twice, the table says so.
+            assert!(
+                lost == 0 || table.may_be_incomplete,
+                "{lost} destinations lost"
+            );
+        }
+    });
+}
+
+fn a_short_list_is_whole() {
+    let mut client = Client::open().unwrap();
+    assert!(!client.table().unwrap().may_be_incomplete);
+    for number in 0..5 {
+        client.change(add(kept(number))).unwrap();
+        let key = DestinationKey::new(([10, 0, 0, 1], 80));
+        let destination = Destination::new(key, ForwardingMethod::DirectRoute);
+        client.add_destination(kept(number), destination).unwrap();
+    }
+    let table = client.table().unwrap();
+    assert_eq!(table.entries.len(), 5);
+    assert!(!table.may_be_incomplete);
+    assert_eq!(client.confirmed_table().unwrap(), table);
+}
+
+fn a_long_list_says_that_it_may_be_incomplete_and_is_confirmed_when_nothing_changes() {
+    let mut client = full_client();
+    let table = client.table().unwrap();
+    assert_eq!(table.entries.len(), usize::from(KEPT));
+    assert!(table.may_be_incomplete);
+    let confirmed = client.confirmed_table().unwrap();
+    assert_eq!(confirmed.entries, table.entries);
+    assert!(!confirmed.may_be_incomplete);
+}

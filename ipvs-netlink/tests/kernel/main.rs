@@ -1,0 +1,38 @@
+//! Tests on real kernels. Each test starts with an empty table in a network namespace of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod calls;
+mod dumps;
+mod errors;
+mod matrix;
+
+use std::process::ExitCode;
+
+use ipvs_netlink::Service;
+use vrrp_lab::{Kernel, Suite};
+
+/// A service with some fields changed.
+fn with(mut service: Service, edit: impl FnOnce(&mut Service)) -> Service {
+    edit(&mut service);
+    service
+}
+
+fn main() -> ExitCode {
+    if let Some(role) = errors::role() {
+        return role();
+    }
+    let tests = [
+        matrix::tests(),
+        errors::tests(),
+        calls::tests(),
+        dumps::tests(),
+    ]
+    .concat();
+    Suite::new(Kernel::ALL, &tests).run()
+}
