@@ -2,6 +2,8 @@
 
 #[path = "ipvsadm/connections.rs"]
 mod connections;
+#[path = "ipvsadm/difference.rs"]
+mod difference;
 #[path = "ipvsadm/failure.rs"]
 mod failure;
 #[path = "ipvsadm/grammar.rs"]
@@ -18,6 +20,10 @@ mod restore;
 mod save;
 #[path = "ipvsadm/session.rs"]
 mod session;
+#[path = "ipvsadm/table_file.rs"]
+mod table_file;
+#[path = "ipvsadm/wanted.rs"]
+mod wanted;
 #[path = "ipvsadm/watch.rs"]
 mod watch;
 
@@ -51,6 +57,8 @@ fn run() -> Result<ExitCode, Failure> {
     let words = words.collect::<Result<Vec<_>, _>>()?;
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["--diff", options @ ..] => wanted::diff(options),
+        ["--apply", options @ ..] => wanted::apply(options),
         ["--watch", options @ ..] => watch::run(options),
         words => {
             let mut session = Session::new(BufWriter::new(io::stdout().lock()));

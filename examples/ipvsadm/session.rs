@@ -84,7 +84,7 @@ impl<W: Write> Session<W> {
     }
 
     /// All services with their destinations. What can only be told of in words goes to standard error.
-    fn table(&mut self) -> Result<Vec<TableEntry>, Failure> {
+    pub(crate) fn table(&mut self) -> Result<Vec<TableEntry>, Failure> {
         let table = self.client()?.confirmed_table()?;
         for object in &table.unreadable {
             eprintln!("ipvsadm: not shown: {object}");
