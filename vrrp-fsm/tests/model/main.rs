@@ -1,0 +1,199 @@
+//! Model checking: every situation that some routers on a bad network can get into. `docs/model-checking.md` says what is in the
+//! model, what it leaves out, and how many situations there are.
+
+#![allow(missing_docs)]
+// The settings in clippy.toml do not reach the helpers of tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod network;
+mod node;
+
+use std::fs;
+
+use network::{AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART, AT_MOST_ONE_ACTIVE, Faults, Flaw, Network};
+use node::Node;
+use stateright::{Checker, HasDiscoveries, Model};
+use vrrp_fsm::{Preempt, StallPolicy};
+
+/// Any two.
+const TWO_OF_ALL: Faults = Faults {
+    limit: 2,
+    without_limit: false,
+    loss: true,
+    duplication: true,
+    reordering: Some(6),
+    crashes: true,
+    stops: true,
+    priority: Some(64),
+    // Longer than any Active_Down_Interval.
+    stall: Some(18),
+};
+
+/// The longest delay goes by so often from the last fault until there is one Active, beside Active_Down_Interval.
+/// `it_does_not_settle_a_tick_earlier` shows that it is not less.
+const DELAYS: u8 = 4;
+
+/// Routers of these priorities, and messages that take up to so many ticks.
+fn network(priorities: &[u8], delay: u8, faults: Faults) -> Network {
+    let lowest = priorities.iter().copied().chain(faults.priority).min();
+    Network {
+        routers: priorities.iter().copied().map(Node::config).collect(),
+        delay,
+        // All that happens at the last moment may still happen.
+        settled_after: Node::active_down_ticks(lowest.unwrap()) + DELAYS * delay + 1,
+        faults,
+        flaw: None,
+    }
+}
+
+/// Whatever happens, all is well in the end; and the documentation has it.
+fn check(name: &str, network: Network) {
+    let priorities: Vec<String> = network
+        .routers
+        .iter()
+        .map(|config| config.priority.get().to_string())
+        .collect();
+    let row = format!(
+        "| `{name}` | {} | {} | {} | {} |",
+        priorities.join(", "),
+        network.delay,
+        network.faults,
+        network.settled_after,
+    );
+    let checker = network.checker().spawn_bfs().join();
+    checker.assert_properties();
+    let row = format!("{row} {} |", checker.unique_state_count());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/model-checking.md");
+    let documentation = fs::read_to_string(path).unwrap();
+    assert!(
+        documentation.lines().any(|line| line == row),
+        "docs/model-checking.md lacks the line {row}"
+    );
+}
+
+/// Something goes wrong, and that is found.
+fn assert_found(property: &'static str, network: Network) {
+    let found = HasDiscoveries::AnyOf([property].into());
+    let checker = network.checker().finish_when(found).spawn_bfs().join();
+    checker.assert_any_discovery(property);
+}
+
+#[test]
+fn two_routers() {
+    check("two_routers", network(&[192, 128], 1, TWO_OF_ALL));
+}
+
+#[test]
+fn two_routers_that_lose_any_number_of_messages() {
+    let faults = Faults {
+        limit: 1,
+        without_limit: true,
+        stall: None,
+        ..TWO_OF_ALL
+    };
+    check(
+        "two_routers_that_lose_any_number_of_messages",
+        network(&[192, 128], 1, faults),
+    );
+}
+
+#[test]
+fn two_routers_of_equal_priority() {
+    let faults = Faults {
+        priority: None,
+        stall: None,
+        ..TWO_OF_ALL
+    };
+    check(
+        "two_routers_of_equal_priority",
+        network(&[128, 128], 1, faults),
+    );
+}
+
+#[test]
+fn two_routers_that_yield_after_a_stall() {
+    let faults = Faults {
+        stops: false,
+        priority: None,
+        ..TWO_OF_ALL
+    };
+    let mut network = network(&[192, 128], 1, faults);
+    for config in &mut network.routers {
+        config.stall = StallPolicy::Yield;
+    }
+    check("two_routers_that_yield_after_a_stall", network);
+}
+
+#[test]
+fn two_routers_that_do_not_preempt() {
+    let faults = Faults {
+        priority: None,
+        stall: None,
+        ..TWO_OF_ALL
+    };
+    let mut network = network(&[192, 128], 1, faults);
+    for config in &mut network.routers {
+        config.preempt = Preempt::Never;
+    }
+    check("two_routers_that_do_not_preempt", network);
+}
+
+#[test]
+fn two_routers_on_a_slow_network() {
+    let faults = Faults {
+        limit: 1,
+        stall: None,
+        ..TWO_OF_ALL
+    };
+    check(
+        "two_routers_on_a_slow_network",
+        network(&[192, 128], 2, faults),
+    );
+}
+
+#[test]
+fn three_routers() {
+    let faults = Faults {
+        limit: 1,
+        priority: None,
+        stall: None,
+        ..TWO_OF_ALL
+    };
+    check("three_routers", network(&[192, 128, 64], 1, faults));
+}
+
+#[test]
+fn three_routers_without_delay() {
+    check(
+        "three_routers_without_delay",
+        network(&[192, 128, 64], 0, TWO_OF_ALL),
+    );
+}
+
+#[test]
+fn it_does_not_settle_a_tick_earlier() {
+    let mut network = network(&[192, 128], 1, TWO_OF_ALL);
+    network.settled_after -= 1;
+    assert_found(AT_MOST_ONE_ACTIVE, network);
+}
+
+#[test]
+fn an_active_that_does_not_listen_is_found() {
+    let mut network = network(&[192, 128], 1, TWO_OF_ALL);
+    network.flaw = Some(Flaw::DeafActive);
+    assert_found(AT_MOST_ONE_ACTIVE, network);
+}
+
+#[test]
+fn an_active_that_does_not_listen_to_its_equals_is_found() {
+    let mut network = network(&[128, 128], 1, TWO_OF_ALL);
+    network.flaw = Some(Flaw::NoTieBreak);
+    assert_found(AT_MOST_ONE_ACTIVE, network);
+}
+
+#[test]
+fn a_backup_that_never_takes_over_is_found() {
+    let mut network = network(&[192, 128], 1, TWO_OF_ALL);
+    network.flaw = Some(Flaw::PatientBackup);
+    assert_found(AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART, network);
+}

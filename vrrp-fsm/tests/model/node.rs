@@ -1,0 +1,224 @@
+//! One router of the model: the real machine, with its state in a form in which equal states are equal.
+
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use vrrp_fsm::{
+    Action, Actions, AnnouncePolicy, Config, Counters, Deadline, Event, Instant, Link,
+    NewActiveReason, ShutdownCause, SnapshotPhase, State, VirtualRouter,
+};
+use vrrp_proto::{
+    Addresses, Advertisement, Authentication, DecodeOptions, Endpoints, Family, Interval, IpHeader,
+    LocalAuthentication, MAX_MESSAGE_LEN, Protection, TTL, Transport, Vrid, group,
+};
+
+/// It is always this time. What happens is that the deadlines come closer.
+const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+
+/// The step of time: a quarter of the interval, and the least time between two answers to a rival (AMB-13).
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+const INTERVAL_CENTIS: u16 = 4;
+
+/// The octets of an advertisement.
+pub(crate) type Octets = Vec<u8>;
+
+/// A router that takes part, or one that was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node(VirtualRouter);
+
+impl Node {
+    /// The configuration with which a router is in the model. Announcements have no part in the election, and are left out as far as
+    /// possible, because what is left of them would tell states apart.
+    pub(crate) fn config(priority: u8) -> Config {
+        let mut config = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
+        config.priority = priority.into();
+        config.interval = Interval::centis(INTERVAL_CENTIS).unwrap();
+        config.announce = AnnouncePolicy {
+            second_burst_after: None,
+            refresh: None,
+            rival_repeat: 0,
+            ..AnnouncePolicy::default()
+        };
+        config
+    }
+
+    /// Active_Down_Interval of a router of this priority.
+    pub(crate) fn active_down_ticks(priority: u8) -> u8 {
+        let interval = VirtualRouter::new(Self::config(priority))
+            .unwrap()
+            .active_down_interval();
+        assert_eq!(
+            interval.as_nanos() % TICK.as_nanos(),
+            0,
+            "priority {priority} has a Skew_Time between two ticks"
+        );
+        u8::try_from(interval.as_nanos() / TICK.as_nanos()).unwrap()
+    }
+
+    /// A router that has just started.
+    pub(crate) fn started(config: Config, number: usize) -> (Self, Vec<Octets>) {
+        let mut node = Self(VirtualRouter::new(config).unwrap());
+        let sent = node.start(number);
+        (node, sent)
+    }
+
+    /// Starts a router that was stopped.
+    pub(crate) fn start(&mut self, number: usize) -> Vec<Octets> {
+        self.handle_event(Event::Startup {
+            primary_address: address(number),
+        })
+    }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(&mut self) -> Vec<Octets> {
+        self.handle_event(Event::Shutdown(ShutdownCause::Administrative))
+    }
+
+    /// Something that was tracked wants another priority.
+    pub(crate) fn set_priority(&mut self, priority: u8) -> Vec<Octets> {
+        self.handle_event(Event::EffectivePriority(priority.into()))
+    }
+
+    /// Hears an advertisement from the router of this number. All go through every check.
+    pub(crate) fn hear(&mut self, from: usize, octets: &[u8]) -> Vec<Octets> {
+        let ip = IpHeader {
+            endpoints: Endpoints::multicast(address(from)),
+            ttl: TTL,
+        };
+        let link = Link {
+            transport: Transport::Multicast {
+                group: group(Family::Ipv4),
+            },
+            authentication: LocalAuthentication::None,
+            protection: Protection::None,
+            addresses: Some(Addresses::from(&VIRTUAL_ADDRESSES[..])),
+        };
+        let decoded = Advertisement::decode(octets, &ip, &DecodeOptions::default()).unwrap();
+        let heard = self.0.check(&decoded, &ip, &link).unwrap();
+        self.handle_event(Event::Advertisement(heard))
+    }
+
+    /// Whether its timer is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.0
+            .poll_timeout()
+            .is_some_and(|deadline| deadline <= NOW)
+    }
+
+    /// Serves its timer.
+    pub(crate) fn handle_timeout(&mut self) -> Vec<Octets> {
+        let actions = self.0.handle_timeout(NOW);
+        self.sent_by(actions)
+    }
+
+    /// A tick passes.
+    pub(crate) fn pass_tick(&mut self) {
+        self.normalise(NOW + TICK);
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.0.state()
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        self.0.effective_priority().get()
+    }
+
+    pub(crate) fn configured_priority(&self) -> u8 {
+        self.0.config().priority.get()
+    }
+
+    fn handle_event(&mut self, event: Event) -> Vec<Octets> {
+        let actions = self.0.handle_event(NOW, event);
+        self.sent_by(actions)
+    }
+
+    fn sent_by(&mut self, actions: Actions) -> Vec<Octets> {
+        let mut sent = Vec::new();
+        for action in actions {
+            if let Action::SendAdvertisement(outgoing) = action {
+                let addresses = Addresses::from(&VIRTUAL_ADDRESSES[..]);
+                let endpoints = Endpoints::multicast(self.0.primary_address());
+                for message in self
+                    .0
+                    .advertisements(outgoing, Authentication::None, addresses)
+                {
+                    let mut octets = vec![0; MAX_MESSAGE_LEN];
+                    let length = message
+                        .encode(&mut octets, &endpoints, outgoing.checksum)
+                        .unwrap();
+                    octets.truncate(length);
+                    sent.push(octets);
+                }
+            }
+        }
+        self.normalise(NOW);
+        sent
+    }
+
+    /// Moves the time from `then` back to [`NOW`], and leaves out what no later step depends on: the counters, the reasons, who the last
+    /// Active was (version 2 beside version 3 alone asks for that), and for how long what only lasts until a certain time has been over.
+    fn normalise(&mut self, then: Instant) {
+        let mut snapshot = self.0.snapshot(then);
+        snapshot.counters = Counters::default();
+        snapshot.last_reason = None;
+        snapshot.new_active_reason = NewActiveReason::NotActive;
+        match &mut snapshot.phase {
+            SnapshotPhase::Initialize { cause } => *cause = None,
+            SnapshotPhase::Backup {
+                not_before,
+                preempt_hold,
+                active,
+                ..
+            } => {
+                *active = None;
+                forget_age([not_before, preempt_hold]);
+            }
+            SnapshotPhase::Active {
+                rival_quiet,
+                answer,
+                ..
+            } => forget_age([rival_quiet, answer]),
+        }
+        self.0 = VirtualRouter::restore(self.0.config(), snapshot, NOW).unwrap();
+    }
+}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let snapshot = self.0.snapshot(NOW);
+        snapshot.effective_priority.hash(state);
+        snapshot.active_interval.hash(state);
+        match snapshot.phase {
+            SnapshotPhase::Initialize { .. } => 0.hash(state),
+            SnapshotPhase::Backup {
+                down,
+                not_before,
+                preempt_hold,
+                expiry,
+                stalled,
+                ..
+            } => (1, down, not_before, preempt_hold, expiry, stalled).hash(state),
+            SnapshotPhase::Active { adver, answer, .. } => (2, adver, answer).hash(state),
+        }
+    }
+}
+
+const VIRTUAL_ADDRESSES: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 254)];
+
+/// The primary address of the router of this number.
+fn address(number: usize) -> IpAddr {
+    [192, 0, 2, u8::try_from(number + 1).unwrap()].into()
+}
+
+fn forget_age(deadlines: [&mut Deadline; 2]) {
+    for deadline in deadlines {
+        if let Deadline::Overdue(_) = deadline {
+            *deadline = Deadline::In(Duration::ZERO);
+        }
+    }
+}
