@@ -51,7 +51,9 @@ use socket::Blocking;
 pub use self::tokio::AsyncClient;
 use crate::{
     DaemonState, Destination, DestinationKey, Error, Info, ListedDestination, ListedService,
-    Service, ServiceKey, SyncDaemon, Table, Timeouts, message::Change,
+    Service, ServiceKey, SyncDaemon, Table, Timeouts,
+    message::Change,
+    plan::{Reconciler, Report},
 };
 
 /// How long a call may take unless [`Client::set_timeout`] says otherwise.
@@ -194,6 +196,16 @@ macro_rules! methods {
             /// stop those that follow. If an answer does not come, the rest is not sent.
             pub $($keyword)? fn apply(&mut self, changes: &[Change]) -> Vec<Result<(), Error>> {
                 $finish!(self.exchange.apply(changes))
+            }
+
+            /// Brings the table to what is wanted: reads it, plans, makes the changes, and starts over where another program was faster. What it
+            /// did, what was refused and what is still being drained is in the [`Report`].
+            ///
+            /// # Errors
+            ///
+            /// An [`Error`] if the table cannot be read.
+            pub $($keyword)? fn reconcile(&mut self, work: Reconciler<'_>) -> Result<Report, Error> {
+                $finish!(self.exchange.reconcile(work))
             }
 
             /// Adds a service.

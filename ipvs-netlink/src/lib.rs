@@ -22,6 +22,8 @@ mod destination;
 mod error;
 pub mod message;
 mod name;
+pub mod plan;
+pub mod rules;
 mod service;
 mod settings;
 mod stats;

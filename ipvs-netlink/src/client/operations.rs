@@ -4,6 +4,7 @@ use super::{exchange::Exchange, socket::Transport};
 use crate::{
     Destination, DestinationKey, Error, Info, Service, ServiceKey, SyncDaemon, Timeouts,
     message::{Change, Command, DecodeError, Query, Reply},
+    plan::{Next, Reconciler, Report},
 };
 
 impl<T: Transport> Exchange<T> {
@@ -52,6 +53,16 @@ impl<T: Transport> Exchange<T> {
             destination: after,
         })
         .await
+    }
+
+    pub(super) async fn reconcile(&mut self, mut work: Reconciler<'_>) -> Result<Report, Error> {
+        loop {
+            match work.next() {
+                Next::Read => work.handle_table(&self.confirmed_table().await?),
+                Next::Apply(changes) => work.handle_results(self.apply(&changes).await),
+                Next::Done(report) => return Ok(report),
+            }
+        }
     }
 
     pub(super) async fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
