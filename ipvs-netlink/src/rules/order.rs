@@ -53,25 +53,28 @@ fn mark(key: ServiceKey) -> u32 {
     }
 }
 
-/// By the first 32 bits that differ, an IPv4 address being as long as it is.
+/// By the first 32 bits that differ. The family of the first address says how many there are; an IPv4 address is followed by zeros.
 fn compare_addresses(a: IpAddr, b: IpAddr) -> Ordering {
-    let (a_words, a_length) = words(a);
-    let (b_words, b_length) = words(b);
-    let length = a_length.min(b_length);
-    a_words[..length]
-        .iter()
-        .zip(&b_words[..length])
-        .map(|(a, b)| compare(*a, *b))
+    let length = if a.is_ipv4() { 1 } else { 4 };
+    words(a)
+        .into_iter()
+        .zip(words(b))
+        .take(length)
+        .map(|(a, b)| compare(a, b))
         .find(|ordering| ordering.is_ne())
         .unwrap_or(Ordering::Equal)
 }
 
-fn words(address: IpAddr) -> ([u32; 4], usize) {
+fn words(address: IpAddr) -> [u32; 4] {
     match address {
-        IpAddr::V4(address) => ([address.to_bits(), 0, 0, 0], 1),
+        IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
         IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h] = address.segments().map(u32::from);
-            ([a << 16 | b, c << 16 | d, e << 16 | f, g << 16 | h], 4)
+            let octets = address.octets();
+            let word = |at| {
+                let octets = [octets[at], octets[at + 1], octets[at + 2], octets[at + 3]];
+                u32::from_be_bytes(octets)
+            };
+            [word(0), word(4), word(8), word(12)]
         }
     }
 }

@@ -623,7 +623,7 @@ fn lines_are_divided_as_ipvsadm_divides_them_and_comments_are_skipped() {
         error.place,
         Place::Text {
             line: 5,
-            column: 33
+            column: 31
         }
     );
     let shown = ipvsadm()
@@ -807,6 +807,28 @@ fn the_order_is_that_of_ipvsadm_where_its_comparison_runs_in_a_circle() {
         words,
         ["[fd00::2]:9", "[fd00::1:0]:9", "[fd00:8000::]:1", "[::1]:1"]
     );
+}
+
+/// What the kernel listed, newest first, and what ipvsadm 1.31 made of it.
+#[test]
+fn addresses_of_two_families_are_compared_as_the_first_of_them() {
+    let v4 = "253.0.0.0:80";
+    let listed = [
+        ("[fd00::1]:70", [false, true]),
+        ("[fd00::1]:90", [false, false]),
+        ("[fd00:0:8000::1]:90", [true, false]),
+        ("[fd00:0:8000::1]:70", [true, true]),
+        ("[fd00::]:70", [true, true]),
+        ("[fd00::]:90", [false, false]),
+    ];
+    let key = |text: &&str| DestinationKey::new(text.parse::<std::net::SocketAddr>().unwrap());
+    for (v6, v6_is_first) in listed {
+        for (mut pair, v6_is_first) in [vec![v6, v4], vec![v4, v6]].into_iter().zip(v6_is_first) {
+            let before = pair.clone();
+            sort_destinations(&mut pair, key);
+            assert_eq!(pair[0] == v6, v6_is_first, "{before:?}");
+        }
+    }
 }
 
 #[test]

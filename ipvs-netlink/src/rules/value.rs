@@ -99,22 +99,26 @@ fn port(
     protocol: Protocol,
 ) -> Result<u16, ParseError> {
     let field = "port";
-    let looks_like_a_number =
-        service.starts_with(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
-    let by_number = decimal(service).and_then(|port| u16::try_from(port).ok());
-    match (by_number, grammar.names) {
-        (Some(port), _) => Ok(port),
-        (None, Some(names)) if !service.is_empty() => (names.port)(service, protocol)
-            .ok_or_else(|| word.refused(Problem::UnknownName { field })),
-        (None, None) if !looks_like_a_number && !service.is_empty() => {
-            Err(word.refused(Problem::NamesAreOff { field }))
-        }
-        _ => Err(word.refused(Problem::Number {
-            field,
-            minimum: 0,
-            maximum: u16::MAX.into(),
-        })),
+    if let Some(port) = decimal(service).and_then(|port| u16::try_from(port).ok()) {
+        return Ok(port);
     }
+    let found = grammar
+        .names
+        .filter(|_| !service.is_empty())
+        .and_then(|names| (names.port)(service, protocol));
+    found.ok_or_else(|| {
+        // Names of services may start with a digit: only what was not found is a wrong number.
+        let is_name = service.starts_with(|first: char| first.is_alphabetic());
+        word.refused(match (is_name, grammar.names) {
+            (true, None) => Problem::NamesAreOff { field },
+            (true, Some(_)) => Problem::UnknownName { field },
+            (false, _) => Problem::Number {
+                field,
+                minimum: 0,
+                maximum: u16::MAX.into(),
+            },
+        })
+    })
 }
 
 /// An IPv4 address as C's `inet_aton` takes it: one to four numbers, of which the last fills what is left, each decimal, octal after `0` or
