@@ -2,22 +2,14 @@
 
 #[path = "ipvsadm/connections.rs"]
 mod connections;
-#[path = "ipvsadm/difference.rs"]
-mod difference;
 #[path = "ipvsadm/failure.rs"]
 mod failure;
-#[path = "ipvsadm/grammar.rs"]
-mod grammar;
 #[path = "ipvsadm/list.rs"]
 mod list;
 #[path = "ipvsadm/names.rs"]
 mod names;
-#[path = "ipvsadm/order.rs"]
-mod order;
 #[path = "ipvsadm/restore.rs"]
 mod restore;
-#[path = "ipvsadm/save.rs"]
-mod save;
 #[path = "ipvsadm/session.rs"]
 mod session;
 #[path = "ipvsadm/table_file.rs"]
@@ -34,7 +26,7 @@ use std::{
 };
 
 use failure::Failure;
-use grammar::Command;
+use ipvs_netlink::rules::{Command, Form};
 use session::Session;
 
 fn main() -> ExitCode {
@@ -62,7 +54,7 @@ fn run() -> Result<ExitCode, Failure> {
         ["--watch", options @ ..] => watch::run(options),
         words => {
             let mut session = Session::new(BufWriter::new(io::stdout().lock()));
-            match grammar::command(words)? {
+            match names::grammar(Form::Ipvsadm).command(words)? {
                 Command::Restore => restore::restore(&mut session),
                 command => session.obey(&command).map(|()| ExitCode::SUCCESS),
             }

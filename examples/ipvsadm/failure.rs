@@ -2,9 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use ipvs_netlink::{Error, connections::ConnectionsError};
-
-use crate::grammar::UsageError;
+use ipvs_netlink::{Error, connections::ConnectionsError, plan::PlanError, rules::ParseError};
 
 /// Why the program could not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +10,12 @@ pub(crate) enum Failure {
     /// A word of the command line is not text.
     #[error("{0:?}: not UTF-8")]
     NotText(String),
-    /// The command line is none.
-    #[error(transparent)]
-    Usage(#[from] UsageError),
+    /// The command line, or a line of a text to be restored, is none.
+    #[error("{0}")]
+    Usage(#[from] ParseError),
+    /// An option that ipvsadm does not have is wrong.
+    #[error("{0}")]
+    Option(&'static str),
     /// The kernel refused something, or could not be asked.
     #[error(transparent)]
     Kernel(#[from] Error),
@@ -32,18 +33,17 @@ pub(crate) enum Failure {
         /// Why not.
         error: io::Error,
     },
-    /// A line of a text is no command, or does not go together with those before it.
-    #[error("{name}: line {line}: {problem}")]
-    Line {
-        /// What is read.
+    /// A line of a file is no command, or does not go together with those before it.
+    #[error("{name}: {error}")]
+    Text {
+        /// The file.
         name: String,
-        /// Its number, from 1.
-        line: usize,
         /// What is wrong.
-        problem: String,
-        /// The exit status.
-        status: u8,
+        error: ParseError,
     },
+    /// A file contradicts itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// What was done could not be said, or signals cannot be had.
     #[error("standard input or output: {0}")]
     Io(#[from] io::Error),
@@ -58,11 +58,15 @@ impl Failure {
     /// The exit status: that of ipvsadm where it has one.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
-            Self::Usage(error) => error.status,
-            Self::Line { status, .. } => *status,
+            Self::Usage(error) if error.problem.is_malformed() => 255,
+            Self::Usage(_) => 2,
             Self::Kernel(error) if !error.is_unavailable() && !error.is_permission_denied() => 255,
             Self::Kernel(_) | Self::NotListed(_) | Self::Connections(_) | Self::Io(_) => 1,
-            Self::NotText(_) | Self::File { .. } => 2,
+            Self::NotText(_)
+            | Self::Plan(_)
+            | Self::Option(_)
+            | Self::File { .. }
+            | Self::Text { .. } => 2,
         }
         .into()
     }

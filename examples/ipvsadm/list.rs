@@ -10,7 +10,7 @@ use ipvs_netlink::{
     SchedulerFlags, Service, ServiceKey, Stats, TableEntry, Tunnel,
 };
 
-use crate::{names::Names, save::protocol};
+use crate::names::Names;
 
 /// What a list says of each destination, and of each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,10 @@ impl List {
         entry: &TableEntry,
         listed: &ListedDestination,
     ) -> io::Result<()> {
-        let protocol = protocol(entry.service.service.key);
+        let protocol = match entry.service.service.key {
+            ServiceKey::Address { protocol, .. } => Some(protocol),
+            ServiceKey::FirewallMark { .. } => None,
+        };
         let destination = &listed.destination;
         let key = destination.key;
         let endpoint = self.names.endpoint(key.address, key.port, protocol);
@@ -287,7 +290,7 @@ impl fmt::Display for Settings<'_> {
 }
 
 /// The flags under the names they have with the scheduler.
-pub(crate) fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
+fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
     let names: &[_] = match scheduler {
         Scheduler::SH => &["sh-fallback", "sh-port"],
         Scheduler::MH => &["mh-fallback", "mh-port"],

@@ -2,11 +2,14 @@
 
 use std::{
     ffi::{CStr, CString, c_char, c_int},
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     ptr,
 };
 
-use ipvs_netlink::Protocol;
+use ipvs_netlink::{
+    Protocol,
+    rules::{self, Form, Grammar},
+};
 
 /// How many characters of an address with its port are written anywhere.
 const LONGEST: usize = 59;
@@ -23,49 +26,37 @@ pub(crate) enum Names {
 impl Names {
     /// An address with its port, as `10.0.0.1:80` or `[fd00::1]:http`. Without a protocol a port has no name.
     pub(crate) fn endpoint(self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
-        let (host, service) = match self {
-            Self::Numeric => (None, None),
-            Self::LookedUp => (
-                host_name(address),
-                protocol.and_then(|protocol| service_name(port, protocol)),
-            ),
+        let number = rules::endpoint(address, port, protocol);
+        let Self::LookedUp = self else {
+            return number;
         };
-        let host = host.unwrap_or_else(|| number(address));
-        let service = service.unwrap_or_else(|| port.to_string());
-        let whole = match address {
-            IpAddr::V4(_) => format!("{host}:{service}"),
-            IpAddr::V6(_) => format!("[{host}]:{service}"),
+        let (host, figures) = number.rsplit_once(':').unwrap_or((&number, ""));
+        let host = match (host_name(address), address) {
+            (Some(name), IpAddr::V4(_)) => name,
+            (Some(name), IpAddr::V6(_)) => format!("[{name}]"),
+            (None, _) => host.to_owned(),
         };
+        let service = protocol.and_then(|protocol| service_name(port, protocol));
+        let whole = format!("{host}:{}", service.as_deref().unwrap_or(figures));
         whole.chars().take(LONGEST).collect()
     }
 }
 
-/// An address in figures. The C library, unlike Rust's, writes the last 32 bits of an address in `::/96` as an IPv4 address, unless the
-/// first 16 of them are 0.
-pub(crate) fn number(address: IpAddr) -> String {
-    if let IpAddr::V6(v6) = address
-        && let [0, 0, 0, 0, 0, 0, high, low] = v6.segments()
-        && high != 0
-    {
-        let v4 = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-        return format!("::{v4}");
+/// The grammar of command lines and texts, with the system's names.
+pub(crate) fn grammar(form: Form) -> Grammar<'static> {
+    Grammar {
+        form,
+        names: Some(rules::Names {
+            host: &host_address,
+            port: &service_port,
+        }),
     }
-    address.to_string()
 }
 
-/// The IPv4 address of a host by its name.
-pub(crate) fn ipv4_of(host: &str) -> Option<IpAddr> {
-    addresses(host).find(IpAddr::is_ipv4)
-}
-
-/// An address of a host by its name, an IPv4 one if it has any.
-pub(crate) fn address_of(host: &str) -> Option<IpAddr> {
-    ipv4_of(host).or_else(|| addresses(host).next())
-}
-
-fn addresses(host: &str) -> impl Iterator<Item = IpAddr> {
-    let found = (host, 0).to_socket_addrs().ok();
-    found.into_iter().flatten().map(|at| at.ip())
+/// The IPv4 address of a host by its name. As in ipvsadm an IPv6 address is not to be had by name.
+pub(crate) fn host_address(host: &str) -> Option<IpAddr> {
+    let found = (host, 0).to_socket_addrs().ok()?;
+    found.map(|at| at.ip()).find(IpAddr::is_ipv4)
 }
 
 /// The port of a service by its name.

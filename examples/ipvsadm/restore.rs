@@ -5,71 +5,21 @@ use std::{
     process::ExitCode,
 };
 
-use ipvs_netlink::message::Change;
-
-use crate::{
-    failure::Failure,
-    grammar::{self, Command},
-    session::Session,
+use ipvs_netlink::{
+    message::Change,
+    rules::{Command, Form, Line},
 };
 
-/// A line that is a command, with its number from 1.
-pub(crate) struct Line {
-    pub(crate) number: usize,
-    pub(crate) command: Command,
-}
+use crate::{failure::Failure, names, session::Session};
 
-/// The commands of a text. It ends with the first line that is none.
-pub(crate) fn commands<'a>(
-    name: &'a str,
-    text: &'a str,
-) -> impl Iterator<Item = Result<Line, Failure>> + 'a {
-    let lines = text.lines().enumerate().filter_map(move |(index, line)| {
-        let mut words = words(line);
-        if words.first() == Some(&"ipvsadm") {
-            words.remove(0);
-        }
-        if words.is_empty() {
-            return None;
-        }
-        let number = index + 1;
-        Some(match grammar::command(&words) {
-            Ok(Command::Restore) => Err(Failure::Line {
-                name: name.to_owned(),
-                line: number,
-                problem: "a text that is restored does not restore another".to_owned(),
-                status: 255,
-            }),
-            Ok(command) => Ok(Line { number, command }),
-            Err(error) => Err(Failure::Line {
-                name: name.to_owned(),
-                line: number,
-                problem: error.to_string(),
-                status: error.status,
-            }),
-        })
-    });
-    let mut ended = false;
-    lines.take_while(move |line| !std::mem::replace(&mut ended, line.is_err()))
-}
-
-/// The words of a line up to a comment.
-fn words(line: &str) -> Vec<&str> {
-    let words = line.split([' ', '\t', '\r']);
-    words
-        .filter(|word| !word.is_empty())
-        .take_while(|word| !word.starts_with('#'))
-        .collect()
-}
-
-/// Obeys the commands of the standard input. What the kernel refuses is told with its line, and the rest is done all the same.
+/// Obeys the commands of the standard input up to a line that is none. What the kernel refuses is told with its line, and the rest is done all
+/// the same.
 pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Failure> {
-    const NAME: &str = "standard input";
     let mut text = String::new();
     io::stdin().lock().read_to_string(&mut text)?;
     let mut batch = Batch::default();
     let mut status = ExitCode::SUCCESS;
-    for line in commands(NAME, &text) {
+    for line in names::grammar(Form::Ipvsadm).lines(&text) {
         match line {
             Ok(Line {
                 number,
@@ -87,9 +37,9 @@ pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Fai
                     Err(failure) => return Err(failure),
                 }
             }
-            Err(failure) => {
+            Err(error) => {
                 batch.apply(session, status)?;
-                return Err(failure);
+                return Err(Failure::Usage(error));
             }
         }
     }

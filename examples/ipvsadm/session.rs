@@ -3,17 +3,17 @@
 use std::io::Write;
 
 use ipvs_netlink::{
-    Client, Error, Info, ServiceKey, SyncDaemon, TableEntry, connections::Connections,
+    Client, Error, ServiceKey, SyncDaemon, Table, TableEntry,
+    connections::Connections,
     message::Change,
+    rules::{self, Command, Form, Listing},
 };
 
 use crate::{
     connections,
     failure::Failure,
-    grammar::{Command, Order},
-    list::List,
-    names::{self, Names},
-    order, save,
+    list::{Columns, List},
+    names::Names,
 };
 
 const HELP: &str = include_str!("help.txt");
@@ -33,25 +33,14 @@ impl<W: Write> Session<W> {
     pub(crate) fn obey(&mut self, command: &Command) -> Result<(), Failure> {
         match *command {
             Command::Change(change) => self.client()?.change(change)?,
-            Command::Services(key, list, order) => self.services(key, list, order)?,
-            Command::Connections(names, with_engine) => self.connections(names, with_engine)?,
-            Command::Timeouts => {
-                let timeouts = self.client()?.timeouts()?;
-                writeln!(
-                    self.out,
-                    "Timeout (tcp tcpfin udp): {} {} {}",
-                    timeouts.tcp, timeouts.tcp_fin, timeouts.udp
-                )?;
-            }
-            Command::Daemons => {
-                for daemon in self.client()?.daemons()? {
-                    self.daemon(&daemon)?;
-                }
-            }
-            Command::Save(names) => {
-                let mut entries = self.table()?;
-                order::sort(&mut entries);
-                save::write(&mut self.out, &entries, names)?;
+            Command::List(list) => self.list(list)?,
+            Command::Save { numeric } => {
+                let servers = self.table()?.servers();
+                let text =
+                    rules::print_named(&servers, Form::Ipvsadm, |address, port, protocol| {
+                        names(numeric).endpoint(address, port, protocol)
+                    });
+                self.out.write_all(text.as_bytes())?;
             }
             Command::Help => self.out.write_all(HELP.as_bytes())?,
             Command::Version => writeln!(
@@ -59,7 +48,8 @@ impl<W: Write> Session<W> {
                 "ipvsadm of ipvs-netlink {}, with the command line and the output of ipvsadm 1.31",
                 env!("CARGO_PKG_VERSION")
             )?,
-            Command::Restore => {}
+            // What this command reads is no matter of the session; others this version of the grammar does not have.
+            _ => {}
         }
         self.out.flush()?;
         Ok(())
@@ -84,7 +74,7 @@ impl<W: Write> Session<W> {
     }
 
     /// All services with their destinations. What can only be told of in words goes to standard error.
-    pub(crate) fn table(&mut self) -> Result<Vec<TableEntry>, Failure> {
+    pub(crate) fn table(&mut self) -> Result<Table, Failure> {
         let table = self.client()?.confirmed_table()?;
         for object in &table.unreadable {
             eprintln!("ipvsadm: not shown: {object}");
@@ -92,53 +82,61 @@ impl<W: Write> Session<W> {
         if table.may_be_incomplete {
             eprintln!("ipvsadm: the table changes all the time: something may be missing");
         }
-        Ok(table.entries)
+        Ok(table)
     }
 
-    fn services(
-        &mut self,
-        key: Option<ServiceKey>,
-        list: List,
-        order: Order,
-    ) -> Result<(), Failure> {
-        let (info, entries) = self.read(key, order)?;
-        if let Some(info) = info {
-            List::version(&mut self.out, info)?;
+    fn list(&mut self, list: rules::List) -> Result<(), Failure> {
+        let columns = match list.listing {
+            Listing::Connections { engine_data } => {
+                return self.connections(names(list.numeric), engine_data);
+            }
+            Listing::Timeouts => return self.timeouts(),
+            Listing::Daemons => return self.daemons(),
+            Listing::Tunnels => Columns::Tunnels,
+            Listing::Thresholds => Columns::Thresholds,
+            Listing::Persistence => Columns::Persistence,
+            Listing::Stats => Columns::Counters,
+            Listing::Rates => Columns::Rates,
+            _ => Columns::Forwarding,
+        };
+        let mut entries = match list.service {
+            None => {
+                let info = self.client()?.info()?;
+                let entries = self.table()?.entries;
+                List::version(&mut self.out, info)?;
+                entries
+            }
+            Some(key) => vec![self.entry(key)?],
+        };
+        if list.sorted {
+            rules::sort_services(&mut entries, |entry| entry.service.service.key);
+            for entry in &mut entries {
+                rules::sort_destinations(&mut entry.destinations, |listed| listed.destination.key);
+            }
         }
+        let list = List {
+            columns,
+            exact: list.exact,
+            names: names(list.numeric),
+        };
         list.write(&mut self.out, &entries)?;
         Ok(())
     }
 
-    /// Reads one service, or all with what the kernel says of itself.
-    fn read(
-        &mut self,
-        key: Option<ServiceKey>,
-        order: Order,
-    ) -> Result<(Option<Info>, Vec<TableEntry>), Failure> {
-        let (info, mut entries) = match key {
-            None => (Some(self.client()?.info()?), self.table()?),
-            Some(key) => {
-                let client = self.client()?;
-                let missing = |error: Error| {
-                    if error.is_missing() {
-                        Failure::NotListed(error)
-                    } else {
-                        Failure::Kernel(error)
-                    }
-                };
-                let service = client.service(key).map_err(missing)?;
-                let destinations = client.destinations(key).map_err(missing)?;
-                let entry = TableEntry {
-                    service,
-                    destinations,
-                };
-                (None, vec![entry])
+    /// One service.
+    fn entry(&mut self, key: ServiceKey) -> Result<TableEntry, Failure> {
+        let missing = |error: Error| {
+            if error.is_missing() {
+                Failure::NotListed(error)
+            } else {
+                Failure::Kernel(error)
             }
         };
-        if order == Order::Sorted {
-            order::sort(&mut entries);
-        }
-        Ok((info, entries))
+        let client = self.client()?;
+        Ok(TableEntry {
+            service: client.service(key).map_err(missing)?,
+            destinations: client.destinations(key).map_err(missing)?,
+        })
     }
 
     fn connections(&mut self, names: Names, with_engine: bool) -> Result<(), Failure> {
@@ -146,6 +144,23 @@ impl<W: Write> Session<W> {
         self.client()?;
         let connections = Connections::open()?;
         connections::write(&mut self.out, connections, names, with_engine)??;
+        Ok(())
+    }
+
+    fn timeouts(&mut self) -> Result<(), Failure> {
+        let timeouts = self.client()?.timeouts()?;
+        writeln!(
+            self.out,
+            "Timeout (tcp tcpfin udp): {} {} {}",
+            timeouts.tcp, timeouts.tcp_fin, timeouts.udp
+        )?;
+        Ok(())
+    }
+
+    fn daemons(&mut self) -> Result<(), Failure> {
+        for daemon in self.client()?.daemons()? {
+            self.daemon(&daemon)?;
+        }
         Ok(())
     }
 
@@ -168,7 +183,7 @@ impl<W: Write> Session<W> {
             write!(self.out, ", maxlen={max_length}")?;
         }
         if let Some(group) = group {
-            write!(self.out, ", group={}", names::number(group.address()))?;
+            write!(self.out, ", group={}", group.address())?;
         }
         if let Some(port) = port {
             write!(self.out, ", port={port}")?;
@@ -178,5 +193,13 @@ impl<W: Write> Session<W> {
         }
         writeln!(self.out, ")")?;
         Ok(())
+    }
+}
+
+fn names(numeric: bool) -> Names {
+    if numeric {
+        Names::Numeric
+    } else {
+        Names::LookedUp
     }
 }

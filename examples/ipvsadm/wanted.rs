@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipvs_netlink::{ListedDestination, VirtualServer, message::Change};
+use ipvs_netlink::{
+    VirtualServer,
+    plan::{Drain, Draining, Next, Policy, Reconciler, Report, Scope, plan},
+};
 
-use crate::{difference::Difference, failure::Failure, grammar, session::Session, table_file};
+use crate::{failure::Failure, session::Session, table_file};
 
 /// How long servers that go may keep connections, unless `--drain` says otherwise.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -17,21 +20,31 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// The time from one look at the connections of servers that go to the next.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How often another program may get in the way before it is a failure.
-const ROUNDS: usize = 10;
-
 /// Prints what would have to change, one change a line. The exit status is 1 if anything would.
 pub(crate) fn diff(words: &[&str]) -> Result<ExitCode, Failure> {
     let [path] = words else {
-        return Err(grammar::wrong("--diff: one FILE is needed").into());
+        return Err(Failure::Option("--diff: one FILE is needed"));
     };
     let wanted = table_file::read(path)?;
     let mut session = Session::new(io::stdout().lock());
-    let difference = Difference::of(&session.table()?, &wanted, |_| true);
-    for change in &difference.changes {
-        writeln!(session.out(), "{change}")?;
+    let at_once = Policy {
+        drain: None,
+        ..Policy::default()
+    };
+    let table = session.table()?;
+    let nothing = Draining::default();
+    let plan = plan(
+        &table,
+        &wanted,
+        &Scope::All,
+        &at_once,
+        &nothing,
+        Duration::ZERO,
+    )?;
+    for step in &plan.steps {
+        writeln!(session.out(), "{}", step.change)?;
     }
-    Ok(u8::from(!difference.changes.is_empty()).into())
+    Ok(u8::from(!plan.steps.is_empty()).into())
 }
 
 /// Makes the kernel's table the wanted one, and prints each change.
@@ -40,75 +53,71 @@ pub(crate) fn apply(words: &[&str]) -> Result<ExitCode, Failure> {
         [path] => (path, DRAIN),
         [path, "--drain", seconds] | ["--drain", seconds, path] => {
             let seconds = seconds.parse::<u32>().ok();
-            let seconds = seconds.ok_or_else(|| grammar::wrong("--drain: a number of seconds"))?;
+            let seconds = seconds.ok_or(Failure::Option("--drain: a number of seconds"))?;
             (path, Duration::from_secs(seconds.into()))
         }
         _ => {
-            return Err(
-                grammar::wrong("--apply: one FILE is needed, and perhaps --drain SECONDS").into(),
-            );
+            return Err(Failure::Option(
+                "--apply: one FILE is needed, and perhaps --drain SECONDS",
+            ));
         }
     };
     let wanted = table_file::read(path)?;
     reconcile(&mut Session::new(io::stdout().lock()), &wanted, drain)
 }
 
-/// Reads the table, changes what differs, and does so again while servers that go have connections, or another program got in the way.
+/// Changes what differs, and looks again and again at servers that go until they have no connections, or have had their time.
 fn reconcile(
     session: &mut Session<impl Write>,
     wanted: &[VirtualServer],
     drain: Duration,
 ) -> Result<ExitCode, Failure> {
-    let deadline = Instant::now() + drain;
-    let mut contested = 0;
+    let policy = Policy {
+        drain: Some(Drain {
+            at_most: drain,
+            at_most_udp: drain,
+            ..Drain::default()
+        }),
+        ..Policy::default()
+    };
+    let begun = Instant::now();
+    let mut draining = Draining::default();
     loop {
-        let in_time = Instant::now() < deadline;
-        let may_go = |listed: &ListedDestination| {
-            !in_time || listed.active_connections + listed.inactive_connections == 0
-        };
-        let difference = Difference::of(&session.table()?, wanted, may_go);
-        match change(session, &difference.changes)? {
-            Outcome::Done if !difference.is_waiting => return Ok(ExitCode::SUCCESS),
-            Outcome::Done => thread::sleep(PATIENCE),
-            Outcome::Contested if contested < ROUNDS => contested += 1,
-            Outcome::Contested | Outcome::Refused => return Ok(ExitCode::from(255)),
+        let report = round(session, wanted, policy, draining, begun.elapsed())?;
+        for step in &report.applied {
+            writeln!(session.out(), "{step}")?;
         }
+        session.out().flush()?;
+        for failure in &report.failed {
+            eprintln!("ipvsadm: {}", failure.error);
+        }
+        if report.contended {
+            eprintln!("ipvsadm: another program changes the table all the time");
+        }
+        if !report.failed.is_empty() || report.contended {
+            return Ok(ExitCode::from(255));
+        }
+        if report.draining.destinations.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        draining = report.draining;
+        thread::sleep(PATIENCE);
     }
 }
 
-/// What came of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// All were made.
-    Done,
-    /// Some were not made, because the table is no longer the one that was read.
-    Contested,
-    /// The kernel does not take some.
-    Refused,
-}
-
-/// Makes changes and prints those that were made.
-fn change(session: &mut Session<impl Write>, changes: &[Change]) -> Result<Outcome, Failure> {
-    if changes.is_empty() {
-        return Ok(Outcome::Done);
-    }
-    let mut outcome = Outcome::Done;
-    let results = session.apply(changes)?;
-    for (change, result) in changes.iter().zip(results) {
-        match result {
-            Ok(()) => writeln!(session.out(), "{change}")?,
-            Err(error) if error.is_permission_denied() => return Err(error.into()),
-            Err(error) => {
-                eprintln!("ipvsadm: {error}");
-                let contested = error.is_missing() || error.already_exists();
-                if !contested {
-                    outcome = Outcome::Refused;
-                } else if outcome == Outcome::Done {
-                    outcome = Outcome::Contested;
-                }
-            }
+fn round(
+    session: &mut Session<impl Write>,
+    wanted: &[VirtualServer],
+    policy: Policy,
+    draining: Draining,
+    now: Duration,
+) -> Result<Report, Failure> {
+    let mut work = Reconciler::new(wanted, Scope::All, policy, draining, now)?;
+    loop {
+        match work.next() {
+            Next::Read => work.handle_table(&session.table()?),
+            Next::Apply(changes) => work.handle_results(session.apply(&changes)?),
+            Next::Done(report) => return Ok(report),
         }
     }
-    session.out().flush()?;
-    Ok(outcome)
 }

@@ -13,12 +13,9 @@ use signal_hook::{
     low_level::pipe,
 };
 
-use crate::{
-    failure::Failure,
-    grammar::{self, Command},
-    list::Columns,
-    session::Session,
-};
+use ipvs_netlink::rules::{Command, Form, Listing};
+
+use crate::{failure::Failure, names, session::Session};
 
 /// The time from one list to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -32,18 +29,22 @@ pub(crate) fn run(options: &[&str]) -> Result<ExitCode, Failure> {
         if option == "--count" {
             let number = options.next().and_then(|text| text.parse().ok());
             let number = number.filter(|number| *number > 0);
-            count = Some(number.ok_or_else(|| grammar::wrong("--count: a number from 1 on"))?);
+            count = Some(number.ok_or(Failure::Option("--count: a number from 1 on"))?);
         } else {
             words.push(option);
         }
     }
-    let Command::Services(key, mut list, order) = grammar::command(&words)? else {
-        return Err(grammar::wrong("--watch: services only").into());
+    let Command::List(mut list) = names::grammar(Form::Ipvsadm).command(&words)? else {
+        return Err(Failure::Option("--watch: a list only"));
     };
-    if list.columns == Columns::Forwarding {
-        list.columns = Columns::Rates;
+    match list.listing {
+        Listing::Table => list.listing = Listing::Rates,
+        Listing::Connections { .. } | Listing::Timeouts | Listing::Daemons => {
+            return Err(Failure::Option("--watch: services only"));
+        }
+        _ => {}
     }
-    let command = Command::Services(key, list, order);
+    let command = Command::List(list);
     let mut session = Session::new(Vec::new());
     watch(count, || {
         session.obey(&command)?;

@@ -9,8 +9,6 @@ mod connections;
 mod list;
 #[path = "../ipvsadm/names.rs"]
 mod names;
-#[path = "../ipvsadm/save.rs"]
-mod save;
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -18,7 +16,10 @@ use ipvs_netlink::{
     Destination, DestinationKey, Family, ForwardingMethod, GueChecksum, Info, ListedDestination,
     ListedService, Netmask, Persistence, PersistenceEngine, PrefixLength, Protocol, Rates,
     Scheduler, SchedulerFlags, Service, ServiceKey, Stats, TableEntry, Thresholds, Tunnel, Version,
-    Weight, connections::Connections,
+    Weight,
+    connections::Connections,
+    message::Change,
+    rules::{Command, Form},
 };
 use list::{Columns, List};
 use names::Names;
@@ -915,19 +916,10 @@ TCP  [fd00:1234:5678:9abc:def0:1234:5678:9abc]:12345 rr
 }
 
 #[test]
-fn addresses_are_written_as_by_the_c_library() {
-    for (address, expected) in [
-        ("::", "::"),
-        ("::1", "::1"),
-        ("::ffff", "::ffff"),
-        ("::1:0", "::0.1.0.0"),
-        ("::1.2.3.4", "::1.2.3.4"),
-        ("::ffff:1.2.3.4", "::ffff:1.2.3.4"),
-        ("1:0:0:2:0:0:0:3", "1:0:0:2::3"),
-        ("1:0:2:3:4:5:6:7", "1:0:2:3:4:5:6:7"),
-    ] {
-        assert_eq!(names::number(address.parse().unwrap()), expected);
-    }
+fn the_grammar_reads_names_of_the_system() {
+    let command = names::grammar(Form::Ipvsadm).command(&["-A", "-t", "localhost:http"]);
+    let service = Service::new(tcp("127.0.0.1:80"), Scheduler::WLC);
+    assert_eq!(command, Ok(Command::Change(Change::AddService(service))));
 }
 
 #[test]
@@ -937,6 +929,6 @@ fn names_of_services_are_found_both_ways() {
     assert_eq!(names::service_port("http", Protocol::Tcp), Some(80));
     assert_eq!(names::service_port("domain", Protocol::Udp), Some(53));
     assert_eq!(names::service_port("no-such-service", Protocol::Tcp), None);
-    assert_eq!(names::ipv4_of("127.0.0.1"), "127.0.0.1".parse().ok());
-    assert_eq!(names::address_of("localhost"), "127.0.0.1".parse().ok());
+    assert_eq!(names::host_address("127.0.0.1"), "127.0.0.1".parse().ok());
+    assert_eq!(names::host_address("localhost"), "127.0.0.1".parse().ok());
 }

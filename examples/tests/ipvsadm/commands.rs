@@ -35,13 +35,10 @@ fn what_one_saves_the_other_restores() {
         let thresholds = program.prints("-Ln --thresholds");
         assert_eq!(program.other().prints("-Sn"), saved);
         assert_eq!(program.other().prints("-Ln --thresholds"), thresholds);
-        // ipvsadm does not read what it writes of a mark from 2^31 on.
-        let readable = match program.other() {
-            Program::Ours => saved.clone(),
-            Program::Ipvsadm => saved
-                .replace("-f -1 ", "-f 4294967295 ")
-                .replace("-f -2147483648 ", "-f 2147483648 "),
-        };
+        // What ipvsadm writes of a mark from 2^31 on it does not read.
+        let readable = saved
+            .replace("-f -1 ", "-f 4294967295 ")
+            .replace("-f -2147483648 ", "-f 2147483648 ");
         program.other().restore(&readable);
         assert_eq!(program.prints("-Sn"), saved);
         assert_eq!(program.other().prints("-Sn"), saved);
@@ -134,7 +131,6 @@ const COMMANDS: &[(&str, &str)] = &[
     // What the kernel does not take.
     ("", "-A -t 10.9.0.1:80 -s nope"),
     (WEB, "-a -t 10.9.0.1:80 -r 224.0.0.1:80 -m"),
-    (WEB, "-a -t 10.9.0.1:80 -r 10.9.50.2 -x 5 -y 6"),
     // What ipvsadm does not take.
     ("", "-A"),
     ("", "-A -t 10.9.0.1"),
@@ -150,7 +146,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("", "-A -E -t 10.9.0.1:80"),
     ("", "-A -t 10.9.0.1:80 -w 3"),
     ("", "-A -t 10.9.0.1:80 extra"),
-    ("", "-A -t no-such-host.invalid:80"),
     (WEB, "-a -t 10.9.0.1:80"),
     (WEB, "-a -t 10.9.0.1:80 -r 10.9.50.2 -w 65536"),
     (WEB, "-a -t 10.9.0.1:80 -r 10.9.50.2 -g -m"),

@@ -316,8 +316,10 @@ fn names_are_the_same() {
     let saved = Program::Ours.prints("-S");
     assert!(saved.contains("-A -u vip.example.com:domain "), "{saved}");
 
-    // What was saved by name is restored by name, which ipvsadm itself does not do with names of IPv6.
-    let saved = saved.lines().filter(|line| !line.contains("long"));
+    // What was saved by name is restored by name, unless the name is cut or one of IPv6.
+    let saved = saved
+        .lines()
+        .filter(|line| !line.contains("long") && !line.contains('['));
     let saved: String = saved.flat_map(|line| [line, "\n"]).collect();
     Program::Ours.restore(&saved);
     assert_eq!(Program::Ours.prints("-S"), saved);
