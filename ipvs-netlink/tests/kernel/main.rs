@@ -11,6 +11,9 @@ mod calls;
 mod dumps;
 mod errors;
 mod matrix;
+mod reconcile;
+mod rules;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,9 @@ fn main() -> ExitCode {
         errors::tests(),
         calls::tests(),
         dumps::tests(),
+        reconcile::tests(),
+        rules::tests(),
+        traffic::tests(),
     ]
     .concat();
     Suite::new(Kernel::ALL, &tests).run()
