@@ -11,6 +11,7 @@ mod calls;
 mod dumps;
 mod errors;
 mod matrix;
+mod rules;
 mod reconcile;
 mod rules;
 mod traffic;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         errors::tests(),
         calls::tests(),
         dumps::tests(),
+        rules::tests(),
         reconcile::tests(),
         rules::tests(),
         traffic::tests(),
