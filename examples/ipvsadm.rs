@@ -54,7 +54,10 @@ fn run() -> Result<ExitCode, Failure> {
         ["--watch", options @ ..] => watch::run(options),
         words => {
             let mut session = Session::new(BufWriter::new(io::stdout().lock()));
-            match names::grammar(Form::Ipvsadm).command(words)? {
+            match names::grammar(Form::Ipvsadm)
+                .command(words)
+                .map_err(Box::new)?
+            {
                 Command::Restore => restore::restore(&mut session),
                 command => session.obey(&command).map(|()| ExitCode::SUCCESS),
             }

@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     NotText(String),
     /// The command line, or a line of a text to be restored, is none.
     #[error("{0}")]
-    Usage(#[from] ParseError),
+    Usage(#[from] Box<ParseError>),
     /// An option that ipvsadm does not have is wrong.
     #[error("{0}")]
     Option(&'static str),
@@ -39,7 +39,7 @@ pub(crate) enum Failure {
         /// The file.
         name: String,
         /// What is wrong.
-        error: ParseError,
+        error: Box<ParseError>,
     },
     /// A file contradicts itself.
     #[error(transparent)]
@@ -59,10 +59,10 @@ impl Failure {
     pub(crate) fn status(&self) -> ExitCode {
         match self {
             Self::Usage(error) if error.problem.is_malformed() => 255,
-            Self::Usage(_) => 2,
             Self::Kernel(error) if !error.is_unavailable() && !error.is_permission_denied() => 255,
             Self::Kernel(_) | Self::NotListed(_) | Self::Connections(_) | Self::Io(_) => 1,
-            Self::NotText(_)
+            Self::Usage(_)
+            | Self::NotText(_)
             | Self::Plan(_)
             | Self::Option(_)
             | Self::File { .. }

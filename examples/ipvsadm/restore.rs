@@ -39,7 +39,7 @@ pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Fai
             }
             Err(error) => {
                 batch.apply(session, status)?;
-                return Err(Failure::Usage(error));
+                return Err(Failure::Usage(Box::new(error)));
             }
         }
     }

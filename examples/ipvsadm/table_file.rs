@@ -26,6 +26,6 @@ pub(crate) fn read(path: &str) -> Result<Vec<VirtualServer>, Failure> {
         .servers(&text)
         .map_err(|error| Failure::Text {
             name: name.to_owned(),
-            error,
+            error: Box::new(error),
         })
 }

@@ -34,7 +34,10 @@ pub(crate) fn run(options: &[&str]) -> Result<ExitCode, Failure> {
             words.push(option);
         }
     }
-    let Command::List(mut list) = names::grammar(Form::Ipvsadm).command(&words)? else {
+    let Command::List(mut list) = names::grammar(Form::Ipvsadm)
+        .command(&words)
+        .map_err(Box::new)?
+    else {
         return Err(Failure::Option("--watch: a list only"));
     };
     match list.listing {
