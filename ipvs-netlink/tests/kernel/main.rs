@@ -11,7 +11,6 @@ mod calls;
 mod dumps;
 mod errors;
 mod matrix;
-mod rules;
 mod reconcile;
 mod rules;
 mod traffic;
@@ -36,7 +35,6 @@ fn main() -> ExitCode {
         errors::tests(),
         calls::tests(),
         dumps::tests(),
-        rules::tests(),
         reconcile::tests(),
         rules::tests(),
         traffic::tests(),
