@@ -207,14 +207,14 @@ pub struct Floor {
 struct Room([u8; 384]);
 
 /// Octets, and where they are copied to.
-struct Place {
+pub(crate) struct Place {
     from: Room,
     length: usize,
     to: Room,
 }
 
 impl Place {
-    fn of(octets: &[u8]) -> Self {
+    pub(crate) fn of(octets: &[u8]) -> Self {
         let mut place = Self {
             from: Room([0; 384]),
             length: octets.len(),
@@ -225,12 +225,12 @@ impl Place {
     }
 
     #[inline]
-    fn octets(&self) -> Option<&[u8]> {
+    pub(crate) fn octets(&self) -> Option<&[u8]> {
         self.from.0.get(..self.length)
     }
 
     #[inline]
-    fn copy(&mut self) -> Option<()> {
+    pub(crate) fn copy(&mut self) -> Option<()> {
         let (from, to) = (
             self.from.0.get(..self.length)?,
             self.to.0.get_mut(..self.length)?,

@@ -1,6 +1,6 @@
 //! What the benches measure, and how.
 //!
-//! `cargo bench -p vrrp-benches` runs all five; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
+//! `cargo bench -p vrrp-benches` runs all of them; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
 //!
 //! | bench | shows |
 //! |---|---|
@@ -8,6 +8,8 @@
 //! | `fleet` | time of a packet among many routers, octets per router, ways to keep deadlines in order |
 //! | `fsm` | time of a step of the state machine, octets per router, allocations per packet |
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
+//! | `ipvs` | time to fill, read and change the kernel's IPVS table in a guest kernel, beside a sender of prepared octets and ipvsadm |
+//! | `ipvs_codec` | time to decode and to encode a message of IPVS, beside floors over the same octets; allocations |
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
 //!
 //! Budgets are ratios where they can be, because times differ from machine to machine and from minute to minute. A budget that is
@@ -17,6 +19,7 @@ pub mod codec;
 pub mod deadlines;
 pub mod fleet;
 pub mod fsm;
+pub mod ipvs;
 mod measure;
 mod table;
 

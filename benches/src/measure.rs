@@ -31,6 +31,13 @@ pub fn is_quick() -> bool {
 #[derive(Clone, Debug)]
 pub struct Samples(Vec<f64>);
 
+impl FromIterator<Duration> for Samples {
+    fn from_iter<I: IntoIterator<Item = Duration>>(samples: I) -> Self {
+        let nanoseconds = |sample: Duration| sample.as_secs_f64() * 1e9;
+        Self(samples.into_iter().map(nanoseconds).collect())
+    }
+}
+
 impl Samples {
     /// The fastest sample: what the work takes when nothing is in its way.
     #[must_use]
