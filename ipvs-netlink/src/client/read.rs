@@ -16,11 +16,11 @@ use crate::{
     message::{DecodeError, Query, Reply},
 };
 
-/// How often a list is read again that was torn, or that brings something new.
+/// How often a list is read again that was torn, or that does not come out the same.
 const ATTEMPTS: usize = 16;
 
-/// How many lists in a row have to bring nothing new before they are trusted. Two are not enough: what another program does in a rhythm
-/// tears two lists at the same place.
+/// How often in a row a list has to come out the same before it is trusted. Twice is not enough: what another program does in a rhythm tears
+/// two lists at the same place.
 const ENOUGH: usize = 3;
 
 /// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
@@ -122,25 +122,21 @@ impl<T: Transport> Exchange<T> {
         Ok(table)
     }
 
-    /// Services until nothing can be missing, or until list after list has nothing that was not seen before. What was seen and is not in the
-    /// last one is asked for by name.
+    /// Services until nothing can be missing, or until the list comes out the same. What was seen once and then no more is asked for by name.
     async fn confirmed_services(&mut self) -> Result<List<ListedService>, Error> {
         let mut last = self.list_services().await?;
         let mut seen = keys(&last);
-        let mut without_news = 1;
+        let mut same = 1;
         for attempt in 0..ATTEMPTS {
-            if last.whole || without_news == ENOUGH {
+            if last.whole || same == ENOUGH {
                 break;
             }
             self.transport.pause(pause(attempt)).await;
-            last = self.list_services().await?;
-            let before = seen.len();
-            seen.extend(keys(&last));
-            without_news = if seen.len() == before {
-                without_news + 1
-            } else {
-                1
-            };
+            let next = self.list_services().await?;
+            let (before, now) = (keys(&last), keys(&next));
+            same = if before == now { same + 1 } else { 1 };
+            seen.extend(now);
+            last = next;
         }
         let listed = keys(&last);
         let mut vanished: Vec<_> = seen.difference(&listed).copied().collect();
@@ -152,7 +148,7 @@ impl<T: Transport> Exchange<T> {
                 Err(error) => return Err(error),
             }
         }
-        last.whole |= without_news == ENOUGH;
+        last.whole |= same == ENOUGH;
         Ok(last)
     }
 
