@@ -7,13 +7,22 @@ use super::{
     network::{FAMILIES, Network, ReturnPath, SERVERS, run, server_address, virtual_socket},
 };
 use ipvs_netlink::{
-    Client, Destination, DestinationKey, Family, ForwardingMethod, GueChecksum, Protocol,
-    Scheduler, Service, ServiceKey, Tunnel,
+    Client, Destination, DestinationKey, Family, ForwardingMethod, GueChecksum, Scheduler, Service,
+    ServiceKey, Tunnel,
 };
 use vrrp_lab::{Frame, GuestTest, Host, guest_tests};
 
 /// The port at which the servers end GUE tunnels.
 const GUE_PORT: u16 = 6080;
+
+/// Protocols by their numbers.
+const ICMP: u8 = 1;
+const IPV4: u8 = 4;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const IPV6: u8 = 41;
+const GRE: u8 = 47;
+const ICMPV6: u8 = 58;
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
@@ -132,44 +141,41 @@ fn carries_both_families(network: &Network, method: ForwardingMethod) {
 fn carries(network: &Network, method: ForwardingMethod, family: Family, servers: Family) {
     let mut ipvs = network.controller();
     let service = virtual_socket(family, 80);
+    for (key, transport) in [
+        (ServiceKey::tcp(service), TCP),
+        (ServiceKey::udp(service), UDP),
+    ] {
+        let capture = network.inside.capture().unwrap();
+        balance(&mut ipvs, key, method, servers);
+        let mut numbers = SERVERS.map(|_| {
+            if transport == TCP {
+                let mut conversation = Conversation::begin(service).unwrap();
+                conversation.exchange(&octets(100_000)).unwrap();
+                conversation.server
+            } else {
+                ask(&datagrams_to(service), &octets(1_000))
+            }
+        });
+        numbers.sort_unstable();
+        assert_eq!(numbers, SERVERS, "{method} for {key}");
+        ipvs.delete_service(key).unwrap();
 
-    let capture = network.inside.capture().unwrap();
-    let key = ServiceKey::tcp(service);
-    balance(&mut ipvs, key, method, servers);
-    let mut numbers = SERVERS.map(|_| {
-        let mut conversation = Conversation::begin(service).unwrap();
-        conversation.exchange(&octets(100_000)).unwrap();
-        conversation.server
-    });
-    numbers.sort_unstable();
-    assert_eq!(numbers, SERVERS, "{method} for {key}");
-    ipvs.delete_service(key).unwrap();
-    let frames = capture.stop().unwrap();
-    saw(
-        &frames,
-        network,
-        method,
-        servers,
-        service.ip(),
-        Protocol::Tcp,
-    );
-
-    let capture = network.inside.capture().unwrap();
-    let key = ServiceKey::udp(service);
-    balance(&mut ipvs, key, method, servers);
-    let mut numbers = SERVERS.map(|_| ask(&datagrams_to(service), &octets(1_000)));
-    numbers.sort_unstable();
-    assert_eq!(numbers, SERVERS, "{method} for {key}");
-    ipvs.delete_service(key).unwrap();
-    let frames = capture.stop().unwrap();
-    saw(
-        &frames,
-        network,
-        method,
-        servers,
-        service.ip(),
-        Protocol::Udp,
-    );
+        let frames = capture.stop().unwrap();
+        for number in SERVERS {
+            let own = server_address(servers, number);
+            let expected = packed(method, service.ip(), own, transport);
+            let server = network.server(number);
+            let sent: Vec<_> = frames
+                .iter()
+                .filter_map(|frame| outer(frame, &network.director, server))
+                .collect();
+            assert!(!sent.is_empty(), "nothing went to server {number}");
+            assert!(
+                sent.iter().all(|found| *found == expected),
+                "{method} to server {number}: {sent:?} instead of {expected:?}"
+            );
+        }
+    }
 }
 
 /// The port of the servers: another than that of the service where the method can change it.
@@ -189,54 +195,29 @@ fn balance(ipvs: &mut Client, key: ServiceKey, method: ForwardingMethod, servers
     }
 }
 
-/// What a router on the way knows of a packet.
+/// The header that brings a packet to a server.
 #[derive(Debug, PartialEq, Eq)]
 struct Outer {
     destination: IpAddr,
-    /// The protocol, by its number.
     protocol: u8,
-    /// The port of TCP or UDP.
+    /// The destination port of TCP or UDP.
     port: Option<u16>,
 }
 
-/// Shows that everything that the director sent to a server was packed as `method` does.
-fn saw(
-    frames: &[Frame],
-    network: &Network,
-    method: ForwardingMethod,
-    servers: Family,
-    service: IpAddr,
-    protocol: Protocol,
-) {
-    let transport = match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Sctp => 132,
+/// The header that `method` makes of a packet for the port 80 of `service`.
+fn packed(method: ForwardingMethod, service: IpAddr, server: IpAddr, transport: u8) -> Outer {
+    let inner = if service.is_ipv4() { IPV4 } else { IPV6 };
+    let (destination, protocol, port) = match method {
+        ForwardingMethod::Tunnel(Tunnel::IpIp) => (server, inner, None),
+        ForwardingMethod::Tunnel(Tunnel::Gre { .. }) => (server, GRE, None),
+        ForwardingMethod::Tunnel(Tunnel::Gue { port, .. }) => (server, UDP, Some(port.get())),
+        ForwardingMethod::Masquerade => (server, transport, Some(port(method))),
+        _ => (service, transport, Some(port(method))),
     };
-    let inner = if service.is_ipv4() { 4 } else { 41 };
-    for number in SERVERS {
-        let own = server_address(servers, number);
-        let (destination, protocol, port) = match method {
-            ForwardingMethod::Masquerade => (own, transport, Some(port(method))),
-            ForwardingMethod::Tunnel(Tunnel::IpIp) => (own, inner, None),
-            ForwardingMethod::Tunnel(Tunnel::Gue { port, .. }) => (own, 17, Some(port.get())),
-            ForwardingMethod::Tunnel(Tunnel::Gre { .. }) => (own, 47, None),
-            _ => (service, transport, Some(port(method))),
-        };
-        let expected = Outer {
-            destination,
-            protocol,
-            port,
-        };
-        let sent: Vec<_> = frames
-            .iter()
-            .filter_map(|frame| outer(frame, &network.director, network.server(number)))
-            .collect();
-        assert!(!sent.is_empty(), "nothing went to server {number}");
-        assert!(
-            sent.iter().all(|found| *found == expected),
-            "{method} to server {number}: {sent:?} instead of {expected:?}"
-        );
+    Outer {
+        destination,
+        protocol,
+        port,
     }
 }
 
@@ -259,17 +240,13 @@ fn outer(frame: &Frame, from: &Host, to: &Host) -> Option<Outer> {
         }
         _ => return None,
     };
-    match protocol {
-        1 | 58 => None,
-        6 | 17 => Some(Outer {
-            destination,
-            protocol,
-            port: Some(u16::from_be_bytes([payload[2], payload[3]])),
-        }),
-        _ => Some(Outer {
-            destination,
-            protocol,
-            port: None,
-        }),
+    if [ICMP, ICMPV6].contains(&protocol) {
+        return None;
     }
+    let has_ports = [TCP, UDP].contains(&protocol);
+    Some(Outer {
+        destination,
+        protocol,
+        port: has_ports.then(|| u16::from_be_bytes([payload[2], payload[3]])),
+    })
 }

@@ -15,6 +15,16 @@ pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The numbers of the servers.
 pub(crate) const SERVERS: [u8; 3] = [1, 2, 3];
 
+/// The router's addresses, as a gateway of the network inside.
+const ROUTER: [&str; 2] = ["10.0.0.254", "fd00::254"];
+const ROUTER_INSIDE: [&str; 2] = ["10.0.0.254/24", "fd00::254/64"];
+const ROUTER_OUTSIDE: [&str; 4] = [
+    "192.0.2.1/24",
+    "2001:db8::1/64",
+    "198.51.100.1/24",
+    "2001:db8:1::1/64",
+];
+
 /// By what way the servers answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReturnPath {
@@ -37,7 +47,7 @@ pub(crate) enum ReturnPath {
 /// ```
 #[derive(Debug)]
 pub(crate) struct Network {
-    pub(crate) outside: Lan,
+    outside: Lan,
     pub(crate) inside: Lan,
     pub(crate) director: Host,
     servers: [Host; 3],
@@ -52,30 +62,24 @@ impl Network {
     pub(crate) fn new(answers: ReturnPath) -> Self {
         let outside = Lan::new().unwrap();
         let inside = Lan::new().unwrap();
-        let client = outside
-            .host("client", &["192.0.2.10/24", "2001:db8::10/64"])
-            .unwrap();
-        route(client.namespace(), "192.0.2.1", "2001:db8::1");
-        let router = inside
-            .host("router", &["10.0.0.254/24", "fd00::254/64"])
-            .unwrap();
-        outside
-            .attach(&router, "eth1", &["192.0.2.1/24", "2001:db8::1/64"])
-            .unwrap();
-        let director = inside
-            .host("director", &["10.0.0.1/24", "10.0.0.100/24", "fd00::1/64"])
-            .unwrap();
-        // Not one for its own packets, which outside a tunnel would come to a server as if from itself.
+        let router = inside.host("router", &ROUTER_INSIDE).unwrap();
+        outside.attach(&router, "eth1", &ROUTER_OUTSIDE).unwrap();
+        let client = host(
+            &outside,
+            "client",
+            ["192.0.2.10/24", "2001:db8::10/64"],
+            ["192.0.2.1", "2001:db8::1"],
+        );
+        let director = host(&inside, "director", ["10.0.0.1/24", "fd00::1/64"], ROUTER);
+        director.add_address("10.0.0.100/24").unwrap();
+        // Not for packets of the director's own: tunnels would come to the servers as if from themselves.
         run(
             director.namespace(),
             "ip address add fd00::100/64 dev eth0 nodad preferred_lft 0",
         );
-        route(director.namespace(), "10.0.0.254", "fd00::254");
         for forwarding in [router.namespace(), director.namespace()] {
-            forwarding.set_sysctl("ipv4.ip_forward", "1").unwrap();
-            forwarding
-                .set_sysctl("ipv6.conf.all.forwarding", "1")
-                .unwrap();
+            set(forwarding, "ipv4.ip_forward", "1");
+            set(forwarding, "ipv6.conf.all.forwarding", "1");
         }
 
         let echo = EchoServers::new();
@@ -110,58 +114,79 @@ impl Network {
     }
 
     /// Adds a host beside the client.
-    pub(crate) fn neighbour(&self, name: &str, addresses: &[&str]) -> Host {
-        let host = self.outside.host(name, addresses).unwrap();
-        route(host.namespace(), "192.0.2.1", "2001:db8::1");
-        host
+    pub(crate) fn neighbour(&self) -> Host {
+        host(
+            &self.outside,
+            "neighbour",
+            ["192.0.2.11/24", "2001:db8::11/64"],
+            ["192.0.2.1", "2001:db8::1"],
+        )
+    }
+
+    /// Adds a host of another subnet than the client's.
+    pub(crate) fn stranger(&self) -> Host {
+        host(
+            &self.outside,
+            "stranger",
+            ["198.51.100.10/24", "2001:db8:1::10/64"],
+            ["198.51.100.1", "2001:db8:1::1"],
+        )
     }
 }
 
 fn server(inside: &Lan, echo: &EchoServers, number: u8, answers: ReturnPath) -> Host {
     let own = FAMILIES.map(|family| server_address(family, number));
     let [v4, v6] = own;
-    let host = inside
-        .host(
-            &format!("server{number}"),
-            &[&format!("{v4}/24"), &format!("{v6}/64")],
-        )
-        .unwrap();
+    let gateways = match answers {
+        ReturnPath::Director => ["10.0.0.1", "fd00::1"],
+        ReturnPath::Direct => ROUTER,
+    };
+    let host = host(
+        inside,
+        &format!("server{number}"),
+        [&format!("{v4}/24"), &format!("{v6}/64")],
+        gateways,
+    );
     let namespace = host.namespace();
-    // The director would have them answer by the shorter way, which is the router, past itself.
-    for redirects in [
-        "ipv4.conf.all.accept_redirects",
-        "ipv4.conf.eth0.accept_redirects",
-        "ipv6.conf.eth0.accept_redirects",
-    ] {
-        namespace.set_sysctl(redirects, "0").unwrap();
-    }
-    match answers {
+    let served = match answers {
         ReturnPath::Director => {
-            route(namespace, "10.0.0.1", "fd00::1");
-            echo.start(namespace, number, &own);
+            // The director tells them of the shorter way, by the router. On that, nobody would undo the translation.
+            for redirects in [
+                "ipv4.conf.all.accept_redirects",
+                "ipv4.conf.eth0.accept_redirects",
+                "ipv6.conf.eth0.accept_redirects",
+            ] {
+                set(namespace, redirects, "0");
+            }
+            own
         }
         ReturnPath::Direct => {
-            // The address is the director's, as far as the network is to know.
-            namespace
-                .set_sysctl("ipv4.conf.all.arp_ignore", "1")
-                .unwrap();
-            namespace
-                .set_sysctl("ipv4.conf.all.arp_announce", "2")
-                .unwrap();
+            // The router is to find the address at the director only.
+            set(namespace, "ipv4.conf.all.arp_ignore", "1");
+            set(namespace, "ipv4.conf.all.arp_announce", "2");
             let shared = FAMILIES.map(virtual_address);
             for address in shared {
                 run(namespace, &format!("ip address add {address} dev lo"));
             }
-            route(namespace, "10.0.0.254", "fd00::254");
-            echo.start(namespace, number, &shared);
+            shared
         }
+    };
+    echo.start(namespace, number, &served);
+    host
+}
+
+/// Adds a host with an address and a gateway of each family.
+fn host(lan: &Lan, name: &str, addresses: [&str; 2], gateways: [&str; 2]) -> Host {
+    let host = lan.host(name, &addresses).unwrap();
+    for gateway in gateways {
+        let command = format!("ip route add default via {gateway}");
+        run(host.namespace(), &command);
     }
     host
 }
 
-fn route(namespace: &Namespace, v4: &str, v6: &str) {
-    run(namespace, &format!("ip route add default via {v4}"));
-    run(namespace, &format!("ip -6 route add default via {v6}"));
+fn set(namespace: &Namespace, sysctl: &str, value: &str) {
+    namespace.set_sysctl(sysctl, value).unwrap();
 }
 
 /// Runs a command inside `namespace`, which has to succeed.

@@ -2,15 +2,19 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     net::{IpAddr, SocketAddr},
 };
 
 use super::{
     echo::{Conversation, connect},
-    network::{FAMILIES, Network, ReturnPath, run, serve, virtual_socket},
+    network::{FAMILIES, Network, ReturnPath, run, serve, server_address, virtual_socket},
 };
 use crate::with;
-use ipvs_netlink::{Family, Netmask, Persistence, PrefixLength, Scheduler, Service, ServiceKey};
+use ipvs_netlink::{
+    Family, Netmask, Persistence, PrefixLength, Scheduler, Service, ServiceKey,
+    connections::Connection,
+};
 use vrrp_lab::{GuestTest, Host, guest_tests};
 
 /// For how long clients are remembered, in seconds: longer than any test.
@@ -50,19 +54,20 @@ fn connect_from(host: &Host, service: SocketAddr) -> u8 {
     host.namespace().run(|| connect(service))
 }
 
-/// Clients, services and destinations of the templates of persistence.
-fn templates(network: &Network) -> Vec<[SocketAddr; 3]> {
+/// Client, service and destination of each template of persistence.
+fn templates(network: &Network, family: Family) -> Vec<[SocketAddr; 3]> {
     network
         .connections()
         .into_iter()
-        .filter(ipvs_netlink::connections::Connection::is_template)
+        .filter(Connection::is_template)
         .map(|template| [template.client, template.service, template.destination])
+        .filter(|[client, ..]| Family::of(client.ip()) == family)
         .collect()
 }
 
 fn persistence_keeps_a_client_on_one_server() {
     let network = Network::new(ReturnPath::Direct);
-    let neighbour = network.neighbour("neighbour", &["192.0.2.11/24", "2001:db8::11/64"]);
+    let neighbour = network.neighbour();
     let mut ipvs = network.controller();
     for family in FAMILIES {
         let service = virtual_socket(family, 80);
@@ -84,8 +89,8 @@ fn persistence_keeps_a_client_on_one_server() {
 
 fn a_netmask_keeps_the_neighbours_of_a_client_on_its_server() {
     let network = Network::new(ReturnPath::Direct);
-    let neighbour = network.neighbour("neighbour", &["192.0.2.11/24", "2001:db8::11/64"]);
-    // The router reaches it as a host of another network behind the neighbour's address.
+    let neighbour = network.neighbour();
+    let stranger = network.stranger();
     let mut ipvs = network.controller();
     for (family, network_address) in FAMILIES.into_iter().zip(["192.0.2.0", "2001:db8::"]) {
         let service = virtual_socket(family, 80);
@@ -97,22 +102,21 @@ fn a_netmask_keeps_the_neighbours_of_a_client_on_its_server() {
         for _ in 0..3 {
             assert_eq!(connect_from(&neighbour, service), server);
         }
+        let found = templates(&network, family);
         let network_address: IpAddr = network_address.parse().unwrap();
-        let found: Vec<_> = templates(&network)
-            .into_iter()
-            .filter(|[client, ..]| client.is_ipv4() == service.is_ipv4())
-            .collect();
-        let destination = SocketAddr::new(super::network::server_address(family, server), 80);
+        let destination = SocketAddr::new(server_address(family, server), 80);
         assert_eq!(
             found,
             [[SocketAddr::new(network_address, 0), service, destination]]
         );
+        assert_ne!(connect_from(&stranger, service), server);
+        assert_eq!(templates(&network, family).len(), 2);
     }
 }
 
 fn a_firewall_mark_joins_ports_and_persistence_keeps_them_together() {
     let network = Network::new(ReturnPath::Direct);
-    let neighbour = network.neighbour("neighbour", &["192.0.2.11/24", "2001:db8::11/64"]);
+    let neighbour = network.neighbour();
     let mut ipvs = network.controller();
     for (family, iptables, template) in [
         (Family::V4, "iptables-legacy", "0.0.0.7"),
@@ -121,7 +125,8 @@ fn a_firewall_mark_joins_ports_and_persistence_keeps_them_together() {
         let key = ServiceKey::mark(7.try_into().unwrap(), family);
         serve(&mut ipvs, persistent(key, Netmask::host(family)));
         let [http, https] = [80, 443].map(|port| virtual_socket(family, port));
-        assert!(Conversation::begin(http).is_err());
+        let error = Conversation::begin(http).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
         run(
             network.director.namespace(),
             &format!(
@@ -134,12 +139,9 @@ fn a_firewall_mark_joins_ports_and_persistence_keeps_them_together() {
         let other = connect_from(&neighbour, https);
         assert!(!servers.contains(&other));
         assert_eq!(connect_from(&neighbour, http), other);
-        let services: Vec<_> = templates(&network)
-            .into_iter()
-            .map(|[_, service, _]| service)
-            .filter(|service| service.is_ipv4() == http.is_ipv4())
-            .collect();
         let template = SocketAddr::new(template.parse().unwrap(), 0);
+        let services = templates(&network, family).into_iter();
+        let services: Vec<_> = services.map(|[_, service, _]| service).collect();
         assert_eq!(services, [template; 2]);
     }
 }

@@ -1,40 +1,42 @@
 //! Taking a destination away while traffic flows.
 
 use std::{
-    io,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
-    thread,
-    time::Duration,
+    io::{self, Read, Write},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
     echo::{Conversation, PATIENCE, connect, octets},
     network::{Network, ReturnPath, listed, serve_web, virtual_socket, web, web_server},
 };
-use ipvs_netlink::{Client, Family, Timeouts, Weight};
+use ipvs_netlink::{
+    Family, Timeouts, Weight,
+    message::Change,
+    plan::{Draining, Policy, Reconciler, Scope},
+};
 use vrrp_lab::{GuestTest, guest_tests, wait_for};
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
-        a_drained_destination_is_removed_without_a_broken_connection,
+        a_destination_is_drained_without_a_broken_connection,
         a_dead_destination_is_removed_while_traffic_flows,
         a_destination_that_comes_back_has_its_connections_again,
     ]
     .to_vec()
 }
 
-/// Two conversations with each server.
-fn conversations() -> Vec<Conversation> {
-    (0..6)
+/// Opens two conversations with each server: those with server 2, and the others.
+fn conversations() -> [Vec<Conversation>; 2] {
+    let (second, others): (Vec<_>, _) = (0..6)
         .map(|_| Conversation::begin(virtual_socket(Family::V4, 80)).unwrap())
-        .collect()
-}
-
-/// The conversations with server 2, and the others.
-fn with_the_second(conversations: Vec<Conversation>) -> [Vec<Conversation>; 2] {
-    let (second, others) = conversations
-        .into_iter()
         .partition(|conversation| conversation.server == 2);
+    assert_eq!(second.len(), 2);
     [second, others]
 }
 
@@ -47,143 +49,174 @@ fn servers_of_new_connections() -> Vec<u8> {
     servers
 }
 
-/// Whether nothing of a destination is left, by its counts and by the list of connections.
-fn is_idle(network: &Network, ipvs: &mut Client) -> bool {
-    let listed = listed(ipvs, web_server(2));
-    let address = listed.destination.key.address;
-    listed.active_connections + listed.inactive_connections == 0
-        && network
-            .connections()
-            .iter()
-            .all(|connection| connection.destination.ip() != address)
+/// How many connections of server 2 the director knows.
+fn connections_of_the_second(network: &Network) -> usize {
+    let address = web_server(2).address;
+    network
+        .connections()
+        .iter()
+        .filter(|connection| connection.destination.ip() == address)
+        .count()
 }
 
-fn a_drained_destination_is_removed_without_a_broken_connection() {
+fn a_destination_is_drained_without_a_broken_connection() {
     let network = Network::new(ReturnPath::Direct);
     let mut ipvs = network.controller();
     serve_web(&mut ipvs);
-    // Otherwise a connection is remembered for two minutes after its end.
+    // A connection whose client has closed it is otherwise remembered for two minutes.
     ipvs.set_timeouts(Timeouts {
         tcp_fin: 1,
         ..Timeouts::default()
     })
     .unwrap();
-    let [mut drained, mut others] = with_the_second(conversations());
-    assert_eq!(drained.len(), 2);
+    let [mut second, mut others] = conversations();
 
-    ipvs.update_destination(web(), web_server(2), |server| server.weight = Weight::ZERO)
-        .unwrap();
+    let mut drained = listed(&mut ipvs, web_server(2)).destination;
+    drained.weight = Weight::ZERO;
+    let mut wanted = ipvs.table().unwrap().servers();
+    wanted[0]
+        .destinations
+        .retain(|destination| destination.key != drained.key);
+    let started = Instant::now();
+    let mut draining = Draining::default();
+    let mut controller = network.controller();
+    let mut reconcile = || {
+        let now = started.elapsed();
+        let draining_before = mem::take(&mut draining);
+        let policy = Policy::default();
+        let work = Reconciler::new(&wanted, Scope::All, policy, draining_before, now).unwrap();
+        let report = controller.reconcile(work).unwrap();
+        assert!(report.is_settled(), "{report:?}");
+        draining = report.draining;
+        let changes = report.applied.into_iter().map(|step| step.change);
+        changes.collect::<Vec<_>>()
+    };
+
+    let weight = Change::UpdateDestination {
+        service: web(),
+        destination: drained,
+    };
+    assert_eq!(reconcile(), [weight]);
     assert_eq!(servers_of_new_connections(), [1, 1, 1, 3, 3, 3]);
-    for conversation in drained.iter_mut().chain(&mut others) {
+    for conversation in second.iter_mut().chain(&mut others) {
         conversation.exchange(&octets(10_000)).unwrap();
     }
-    assert_eq!(listed(&mut ipvs, web_server(2)).active_connections, 2);
-    assert!(!is_idle(&network, &mut ipvs));
+    assert_eq!(reconcile(), []);
+    assert_eq!(listed(&mut ipvs, drained.key).active_connections, 2);
+    assert_eq!(connections_of_the_second(&network), 2);
 
-    drop(drained);
-    wait_for("the end of the connections", 2 * PATIENCE, || {
-        is_idle(&network, &mut ipvs).then_some(())
-    })
-    .unwrap();
-    ipvs.delete_destination(web(), web_server(2)).unwrap();
+    drop(second);
+    let changes = wait_for("the last change", 2 * PATIENCE, || {
+        Some(reconcile()).filter(|changes| !changes.is_empty())
+    });
+    let deletion = Change::DeleteDestination {
+        service: web(),
+        destination: drained.key,
+    };
+    assert_eq!(changes.unwrap(), [deletion]);
+    assert_eq!(connections_of_the_second(&network), 0);
     for mut conversation in others {
         conversation.exchange(&octets(10_000)).unwrap();
     }
     assert_eq!(servers_of_new_connections(), [1, 1, 1, 3, 3, 3]);
 }
 
-/// Talks until it is told to stop, and counts how often it was answered.
-fn talk(
-    mut conversation: Conversation,
-    exchanges: &AtomicU32,
-    stop: &AtomicBool,
-) -> io::Result<()> {
-    while !stop.load(Ordering::Relaxed) {
-        conversation.exchange(&octets(1_000))?;
-        exchanges.fetch_add(1, Ordering::Relaxed);
+/// A conversation that goes on without a pause, on a thread of its own.
+struct Talk {
+    exchanges: Arc<AtomicU32>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Talk {
+    fn start(mut conversation: Conversation) -> Self {
+        let exchanges = Arc::new(AtomicU32::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let exchanges = Arc::clone(&exchanges);
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    conversation.exchange(&octets(1_000))?;
+                    exchanges.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        });
+        Self {
+            exchanges,
+            stop,
+            thread,
+        }
     }
-    Ok(())
+
+    /// Waits until it has gone on.
+    fn goes_on(&self) {
+        let before = self.exchanges.load(Ordering::Relaxed);
+        wait_for("ten more exchanges", PATIENCE, || {
+            (self.exchanges.load(Ordering::Relaxed) >= before + 10).then_some(())
+        })
+        .unwrap();
+    }
+
+    /// Ends it; whether it went well until then.
+    fn end(self) -> io::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
 }
 
 fn a_dead_destination_is_removed_while_traffic_flows() {
     let network = Network::new(ReturnPath::Direct);
     let mut ipvs = network.controller();
     serve_web(&mut ipvs);
-    // Packets for a destination that is gone are answered with a reset.
+    // A packet of a connection whose destination is gone ends the connection: its client is told by a reset.
     network
         .director
         .namespace()
         .set_sysctl("ipv4.vs.expire_nodest_conn", "1")
         .unwrap();
-    let [dead, others] = with_the_second(conversations());
-    let [dead_exchanges, other_exchanges]: [Vec<_>; 2] =
-        [&dead, &others].map(|talks| talks.iter().map(|_| AtomicU32::new(0)).collect());
-    let stop = AtomicBool::new(false);
-    let ten_more = |exchanges: &[AtomicU32]| {
-        let load = || exchanges.iter().map(|count| count.load(Ordering::Relaxed));
-        let before: Vec<_> = load().collect();
-        wait_for("ten more exchanges in each conversation", PATIENCE, || {
-            load()
-                .zip(&before)
-                .all(|(now, before)| now >= before + 10)
-                .then_some(())
-        })
-        .unwrap();
-    };
+    let [dead, others] =
+        conversations().map(|list| list.into_iter().map(Talk::start).collect::<Vec<_>>());
+    dead.iter().chain(&others).for_each(Talk::goes_on);
 
-    thread::scope(|scope| {
-        let stop = &stop;
-        let talk =
-            |(conversation, exchanges)| scope.spawn(move || talk(conversation, exchanges, stop));
-        let dead: Vec<_> = dead.into_iter().zip(&dead_exchanges).map(talk).collect();
-        let others: Vec<_> = others.into_iter().zip(&other_exchanges).map(talk).collect();
-        ten_more(&dead_exchanges);
-        ten_more(&other_exchanges);
-
-        network.server(2).unplug().unwrap();
-        ten_more(&other_exchanges);
-        ipvs.delete_destination(web(), web_server(2)).unwrap();
-        for talk in dead {
-            let error = talk.join().unwrap().unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
-        }
-        assert_eq!(servers_of_new_connections(), [1, 1, 1, 3, 3, 3]);
-        ten_more(&other_exchanges);
-        stop.store(true, Ordering::Relaxed);
-        for talk in others {
-            talk.join().unwrap().unwrap();
-        }
-    });
+    network.server(2).unplug().unwrap();
+    others.iter().for_each(Talk::goes_on);
+    ipvs.delete_destination(web(), web_server(2)).unwrap();
+    for talk in dead {
+        let error = talk.thread.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    }
+    assert_eq!(servers_of_new_connections(), [1, 1, 1, 3, 3, 3]);
+    others.iter().for_each(Talk::goes_on);
+    for talk in others {
+        talk.end().unwrap();
+    }
 }
 
 fn a_destination_that_comes_back_has_its_connections_again() {
     let network = Network::new(ReturnPath::Direct);
     let mut ipvs = network.controller();
     serve_web(&mut ipvs);
-    let [mut second, _others] = with_the_second(conversations());
+    let [mut second, _others] = conversations();
     let destination = listed(&mut ipvs, web_server(2)).destination;
 
-    ipvs.delete_destination(web(), web_server(2)).unwrap();
-    let conversation = &mut second[0];
-    conversation
-        .stream
+    ipvs.delete_destination(web(), destination.key).unwrap();
+    let stream = &mut second[0].stream;
+    stream.write_all(b"hello").unwrap();
+    stream
         .set_read_timeout(Some(Duration::from_millis(300)))
         .unwrap();
-    let error = conversation.exchange(b"lost").unwrap_err();
+    let mut heard = [0; 5];
+    let error = stream.read_exact(&mut heard).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
 
     ipvs.add_destination(web(), destination).unwrap();
-    assert_eq!(listed(&mut ipvs, web_server(2)).active_connections, 2);
-    for conversation in &mut second {
-        conversation
-            .stream
-            .set_read_timeout(Some(PATIENCE))
-            .unwrap();
-    }
-    // What was sent meanwhile is sent again.
-    let mut heard = [0; 4];
-    io::Read::read_exact(&mut second[0].stream, &mut heard).unwrap();
-    assert_eq!(&heard, b"lost");
+    assert_eq!(listed(&mut ipvs, destination.key).active_connections, 2);
+    // What got lost meanwhile is sent again.
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
     for conversation in &mut second {
         conversation.exchange(&octets(10_000)).unwrap();
     }

@@ -7,8 +7,8 @@ use super::{
     network::{FAMILIES, Network, ReturnPath, SERVERS, server_address, virtual_socket},
 };
 use ipvs_netlink::{
-    Client, Destination, DestinationKey, Family, ForwardingMethod, Scheduler, Service, ServiceKey,
-    Stats,
+    Client, Destination, DestinationKey, Family, ForwardingMethod, Rates, Scheduler, Service,
+    ServiceKey, Stats,
 };
 use vrrp_lab::{GuestTest, guest_tests, wait_for};
 
@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
 /// The counters of a service, and those of its destinations summed up, without rates.
 fn counters(ipvs: &mut Client, key: ServiceKey) -> [Stats; 2] {
     let counters = |stats: Stats| Stats {
-        rates: Default::default(),
+        rates: Rates::default(),
         ..stats
     };
     let service = counters(ipvs.service(key).unwrap().stats);
@@ -83,7 +83,7 @@ fn counters_add_up_and_are_cleared() {
     let [v4, v6] = keys;
     let mut wait_for_traffic = |key: ServiceKey| {
         let expected = expected(key.family());
-        let mut last = Default::default();
+        let mut last = [Stats::default(); 2];
         wait_for("the estimator", ESTIMATOR, || {
             last = counters(&mut ipvs, key);
             (last == [expected; 2]).then_some(())
