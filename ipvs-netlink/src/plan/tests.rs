@@ -9,6 +9,10 @@ use crate::{
     VirtualServer,
 };
 
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
+
 /// A kernel in so far as it has a table: it refuses what the real one refuses, by the same error numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Kernel {
@@ -41,9 +45,6 @@ impl Kernel {
                 errno: Errno(errno),
             })
         };
-        const ENOENT: i32 = 2;
-        const ESRCH: i32 = 3;
-        const EEXIST: i32 = 17;
         let is_there = |key| self.services.contains_key(key);
         match change {
             Change::AddService(service) | Change::UpdateService(service)
@@ -235,7 +236,7 @@ fn every_field_of_a_service_is_compared() {
         |service| {
             service
                 .set_persistence(Persistence::new(60, Family::V4))
-                .unwrap()
+                .unwrap();
         },
     ];
     for edit in edits {

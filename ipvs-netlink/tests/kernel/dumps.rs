@@ -254,10 +254,9 @@ fn a_short_list_is_whole() {
 
 fn a_long_list_says_that_it_may_be_incomplete_and_is_confirmed_when_nothing_changes() {
     let mut client = full_client();
-    let table = client.table().unwrap();
-    assert_eq!(table.entries.len(), usize::from(KEPT));
-    assert!(table.may_be_incomplete);
+    // It may even be so: before Linux 7 the end of another namespace, that of the test before this one for example, is enough.
+    assert!(client.table().unwrap().may_be_incomplete);
     let confirmed = client.confirmed_table().unwrap();
-    assert_eq!(confirmed.entries, table.entries);
+    assert_eq!(confirmed.entries.len(), usize::from(KEPT));
     assert!(!confirmed.may_be_incomplete);
 }

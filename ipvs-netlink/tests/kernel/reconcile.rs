@@ -125,7 +125,7 @@ impl Numbers {
 
     fn table(&mut self) -> Vec<VirtualServer> {
         (0..40)
-            .filter(|_| self.0 % 3 != 0 || self.below(2) == 0)
+            .filter(|_| self.below(4) > 0)
             .collect::<Vec<u16>>()
             .into_iter()
             .map(|number| {
