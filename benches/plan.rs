@@ -111,7 +111,7 @@ fn main() {
             let mut steps = 0;
             for _ in 0..rounds {
                 plans.push(milliseconds(|| {
-                    steps = black_box(planned(&table, &desired)).steps.len()
+                    steps = black_box(planned(&table, &desired)).steps.len();
                 }));
                 floors.push(milliseconds(|| {
                     black_box(floor(&table, &desired));
