@@ -58,7 +58,7 @@ fn main() -> Result<(), Error> {
 
 fn measure() -> Result<(), Error> {
     Namespace::new()?.enter()?;
-    let (services, rounds) = if is_quick() { (300, 3) } else { (2000, 7) };
+    let (services, rounds) = if is_quick() { (200, 3) } else { (2000, 7) };
     println!(
         "Linux {}, {services} services x {DESTINATIONS} destinations, medians of {rounds} rounds\n",
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()

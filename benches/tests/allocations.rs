@@ -1,6 +1,6 @@
 //! No allocation per packet, whatever becomes of it.
 
-use vrrp_benches::{Repeat, codec, fsm::Step};
+use vrrp_benches::{Repeat, codec, fsm::Step, ipvs};
 
 #[track_caller]
 fn assert_allocates_nothing(name: &str, mut work: Repeat) {
@@ -20,6 +20,14 @@ fn reading_and_writing_a_message_allocates_nothing() {
         assert_allocates_nothing(message.name, message.decode());
         assert_allocates_nothing(message.name, message.encode());
         assert_allocates_nothing(message.name, message.set_priority());
+    }
+}
+
+#[test]
+fn reading_and_writing_a_message_of_ipvs_allocates_nothing() {
+    for sample in ipvs::codec::samples().unwrap() {
+        assert_allocates_nothing(sample.name, sample.decode());
+        assert_allocates_nothing(sample.name, sample.encode());
     }
 }
 
