@@ -150,7 +150,7 @@ fn carries(network: &Network, method: ForwardingMethod, family: Family, servers:
         let mut numbers = SERVERS.map(|_| {
             if transport == TCP {
                 let mut conversation = Conversation::begin(service).unwrap();
-                conversation.exchange(&octets(100_000)).unwrap();
+                conversation.exchange(&octets(30_000)).unwrap();
                 conversation.server
             } else {
                 ask(&datagrams_to(service), &octets(1_000))
