@@ -32,8 +32,8 @@ impl EchoServers {
         Self(runtime.unwrap())
     }
 
-    /// Starts a server inside `namespace`. Over TCP it says its number and then repeats what it hears; over UDP it answers with its number and
-    /// what it heard.
+    /// Starts a server inside `namespace`. Over TCP it says its number and then repeats what it hears; over UDP it answers
+    /// with its number and what it heard.
     pub(crate) fn start(&self, namespace: &Namespace, number: u8, addresses: &[IpAddr]) {
         let _inside = self.0.enter();
         for &address in addresses {
