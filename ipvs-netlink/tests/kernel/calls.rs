@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd},
     path::PathBuf,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use ipvs_netlink::{
     Scheduler, Service, ServiceKey, SyncDaemon, Timeouts, Tunnel, message::Change,
 };
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
-use vrrp_lab::{GuestTest, Lan, Namespace, guest_tests};
+use vrrp_lab::{GuestTest, Lan, Namespace, guest_tests, wait_for};
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
@@ -36,6 +37,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         the_async_client_does_what_the_blocking_one_does,
         an_async_call_that_is_dropped_leaves_the_client_usable,
         a_batch_of_deletions_of_things_that_are_gone_says_so_for_each,
+        the_family_is_found_again_when_the_module_was_loaded_anew,
     ]
     .to_vec()
 }
@@ -537,4 +539,45 @@ fn an_async_call_that_is_dropped_leaves_the_client_usable() {
         }
     });
     assert!(fs::exists("/proc/net/ip_vs").unwrap());
+}
+
+/// Unloads IPVS with its schedulers, once the namespaces of earlier tests are gone.
+fn unload() {
+    let unloaded = || {
+        let modules = fs::read_to_string("/proc/modules").unwrap();
+        let names = modules.lines().filter_map(|line| line.split(' ').next());
+        let mut loaded: Vec<_> = names.filter(|name| name.starts_with("ip_vs")).collect();
+        // The others need it.
+        loaded.sort_unstable_by_key(|name| *name == "ip_vs");
+        for name in &loaded {
+            // In use for the moment, perhaps: it is tried again.
+            let _ = Command::new("modprobe")
+                .args(["-r", name])
+                .stderr(Stdio::null())
+                .status();
+        }
+        loaded.is_empty().then_some(())
+    };
+    wait_for(
+        "the end of the module ip_vs",
+        Duration::from_secs(20),
+        unloaded,
+    )
+    .unwrap();
+}
+
+fn the_family_is_found_again_when_the_module_was_loaded_anew() {
+    let mut client = Client::open().unwrap();
+    client.info().unwrap();
+    unload();
+    assert_eq!(client.services().unwrap(), []);
+    unload();
+    let batch = [web(1), web(2)].map(|key| Change::AddService(Service::new(key, Scheduler::RR)));
+    assert_eq!(client.apply(&batch), [Ok(()), Ok(())]);
+    assert_eq!(client.services().unwrap().len(), 2);
+    client.flush().unwrap();
+    // What is missing is not taken for a family that has moved.
+    let nope = Service::new(web(1), Scheduler::new("nope").unwrap());
+    let error = client.add_service(nope).unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::SchedulerUnavailable));
 }

@@ -10,6 +10,7 @@
 mod calls;
 mod dumps;
 mod errors;
+mod foreign_transport;
 mod matrix;
 mod reconcile;
 mod rules;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let tests = [
         matrix::tests(),
         errors::tests(),
+        foreign_transport::tests(),
         calls::tests(),
         dumps::tests(),
         reconcile::tests(),
