@@ -39,7 +39,12 @@ const BARE_BUDGET: f64 = 1.15;
 const IPVSADM_BUDGET: f64 = 10.0;
 
 /// How long the kernel is left alone before each measurement, to free what was deleted.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a way is tried in each round, if it takes no longer than [`SHORT`].
+const TRIES: u32 = 3;
+
+const SHORT: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Error> {
     if Kernel::current().is_some() {
@@ -58,9 +63,9 @@ fn main() -> Result<(), Error> {
 
 fn measure() -> Result<(), Error> {
     Namespace::new()?.enter()?;
-    let (services, rounds) = if is_quick() { (200, 3) } else { (2000, 7) };
+    let (services, rounds) = if is_quick() { (200, 2) } else { (2000, 7) };
     println!(
-        "Linux {}, {services} services x {DESTINATIONS} destinations, medians of {rounds} rounds\n",
+        "Linux {}, {services} services x {DESTINATIONS} destinations, medians of {rounds} rounds of up to {TRIES} tries\n",
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()
     );
     let folder = tempfile::tempdir()?;
@@ -112,11 +117,8 @@ impl Contest<'_> {
             for turn in 0..self.ways.len() {
                 let place = (round + turn) % self.ways.len();
                 let (name, way) = &mut self.ways[place];
-                (self.prepare)()?;
-                thread::sleep(PAUSE);
-                let start = Instant::now();
-                way().map_err(|error| format!("{}, {name}: {error}", self.work))?;
-                let time = start.elapsed();
+                let time = fastest(&mut self.prepare, way)
+                    .map_err(|error| format!("{}, {name}: {error}", self.work))?;
                 let mut found = judge.confirmed_table()?.servers();
                 sort(&mut found);
                 if found != outcome {
@@ -160,6 +162,22 @@ impl Contest<'_> {
         }
         Ok(())
     }
+}
+
+/// The time that a way takes. Of several tries the fastest counts: on a busy machine the others tell of the machine.
+fn fastest(prepare: &mut Step<'_>, way: &mut Step<'_>) -> Result<Duration, Error> {
+    let mut fastest = Duration::MAX;
+    for _ in 0..TRIES {
+        prepare()?;
+        thread::sleep(PAUSE);
+        let start = Instant::now();
+        way()?;
+        fastest = fastest.min(start.elapsed());
+        if fastest > SHORT {
+            break;
+        }
+    }
+    Ok(fastest)
 }
 
 fn sort(servers: &mut [VirtualServer]) {
