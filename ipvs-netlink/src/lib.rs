@@ -49,3 +49,8 @@ pub use stats::{Rates, Stats};
 pub use table::{
     ListedDestination, ListedService, Table, TableEntry, UnknownAttribute, VirtualServer,
 };
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
