@@ -172,26 +172,31 @@ fn open(index: u32) -> io::Result<Socket> {
 
 fn record(socket: &Socket, shared: &Shared) -> Result<(), Error> {
     let mut buffer = vec![0; 1 << 16];
-    let mut stop_at = None;
+    let mut recorded = 0_u32;
+    // How many frames the socket had taken in when it was to stop. By their time stamps it does not show: the kernel makes
+    // up for a missing one when the frame is read.
+    let mut wanted = None;
     loop {
-        if stop_at.is_none() && shared.stop.load(Ordering::Relaxed) {
-            stop_at = Some(Instant::now());
+        if wanted.is_none() && shared.stop.load(Ordering::Relaxed) {
+            match sys::frames_taken_and_lost(socket) {
+                Ok((taken, 0)) => wanted = Some(taken),
+                Ok((_, count)) => return Err(Error::FramesLost { count }),
+                Err(error) => return Err(Error::os("read the statistics of a capture")(error)),
+            }
+        }
+        if wanted.is_some_and(|wanted| recorded == wanted) {
+            return Ok(());
         }
         match receive(socket, &mut buffer) {
-            Ok(frame) if stop_at.is_some_and(|stop_at| frame.at > stop_at) => break,
             Ok(frame) => {
+                recorded = recorded.wrapping_add(1);
                 shared.frames().push(frame);
                 shared.more.notify_all();
             }
-            Err(Errno::EAGAIN) if stop_at.is_some() => break,
             // ENETDOWN: the interface was set down; the socket stays good.
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => {}
             Err(error) => return Err(Error::os("receive a frame")(error)),
         }
-    }
-    match sys::frames_lost(socket).map_err(Error::os("read the statistics of a capture"))? {
-        0 => Ok(()),
-        count => Err(Error::FramesLost { count }),
     }
 }
 

@@ -77,8 +77,8 @@ pub(crate) fn packet_socket(index: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The number of frames that a packet socket lost for want of buffer space since the last call.
-pub(crate) fn frames_lost(socket: &Socket) -> io::Result<u32> {
+/// The numbers of frames since the last call that a packet socket took in, and that it lost for want of buffer space.
+pub(crate) fn frames_taken_and_lost(socket: &Socket) -> io::Result<(u32, u32)> {
     let mut statistics = libc::tpacket_stats {
         tp_packets: 0,
         tp_drops: 0,
@@ -95,7 +95,8 @@ pub(crate) fn frames_lost(socket: &Socket) -> io::Result<u32> {
         )
     };
     if result == 0 {
-        Ok(statistics.tp_drops)
+        let (seen, lost) = (statistics.tp_packets, statistics.tp_drops);
+        Ok((seen.wrapping_sub(lost), lost))
     } else {
         Err(io::Error::last_os_error())
     }
