@@ -269,7 +269,8 @@ macro_rules! methods {
                 $finish!(self.exchange.update_destination(service, destination, edit))
             }
 
-            /// Deletes a destination. A connection that it has is cut or forgotten; to let connections end, set its weight to 0 first.
+            /// Deletes a destination. Its connections stall until it is added again, or with `net.ipv4.vs.expire_nodest_conn` at 1 are cut; to let
+            /// them end, set its weight to 0 first.
             ///
             /// # Errors
             ///

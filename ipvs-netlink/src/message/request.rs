@@ -28,7 +28,7 @@ pub enum Change {
         /// The destination.
         destination: Destination,
     },
-    /// Delete a destination. Its connections are forgotten, or cut, as `net.ipv4.vs.expire_nodest_conn` says.
+    /// Delete a destination. Its connections stall until it is added again, or with `net.ipv4.vs.expire_nodest_conn` at 1 are cut.
     DeleteDestination {
         /// The service it belongs to.
         service: ServiceKey,
