@@ -201,9 +201,9 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
             ForwardingMethod::Tunnel(_) => "-i",
             ForwardingMethod::Local if self.lossless() => "--local",
             ForwardingMethod::Bypass if self.lossless() => "--bypass",
-            ForwardingMethod::DirectRoute | ForwardingMethod::Local | ForwardingMethod::Bypass => {
-                "-g"
-            }
+            ForwardingMethod::DirectRoute | ForwardingMethod::Local => "-g",
+            // What ipvsadm says of it, and does not read.
+            ForwardingMethod::Bypass => "(null)",
         }
     }
 }
