@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use crate::{
-    ServiceKey,
+    DestinationKey, ServiceKey,
     message::{Change, Command, DecodeError, Query, Request},
 };
 
@@ -68,17 +68,17 @@ pub enum Error {
     #[error("{query}: the kernel's answer: {error}")]
     Decode {
         /// What was asked.
-        query: Query,
+        query: Box<Query>,
         /// What is wrong with the answer.
-        error: DecodeError,
+        error: Box<DecodeError>,
     },
     /// A destination to be updated is not in the kernel's list.
     #[error("no such destination {destination} of {service}")]
     NoSuchDestination {
         /// The service.
-        service: ServiceKey,
+        service: Box<ServiceKey>,
         /// The destination.
-        destination: crate::DestinationKey,
+        destination: Box<DestinationKey>,
     },
     /// The system refused something other than a request.
     #[error("{doing}: {errno}")]
@@ -295,7 +295,17 @@ impl From<Refusal> for Error {
     }
 }
 
+/// A batch has a result for each of its changes, so that its size counts.
+const _: () = assert!(size_of::<Result<(), Error>>() <= 24);
+
 impl Error {
+    pub(crate) fn decode(query: Query, error: DecodeError) -> Self {
+        Self::Decode {
+            query: Box::new(query),
+            error: Box::new(error),
+        }
+    }
+
     /// The kernel's or the system's error number, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {

@@ -38,9 +38,9 @@ impl<T: Transport> Exchange<T> {
             .iter()
             .map(|listed| listed.destination)
             .find(|destination| destination.key == key)
-            .ok_or(Error::NoSuchDestination {
-                service,
-                destination: key,
+            .ok_or_else(|| Error::NoSuchDestination {
+                service: Box::new(service),
+                destination: Box::new(key),
             })?;
         let mut after = before;
         edit(&mut after);
@@ -74,10 +74,7 @@ impl<T: Transport> Exchange<T> {
             .map(|reply| match reply {
                 Ok(Reply::Daemon(daemon)) => Ok(daemon),
                 Ok(other) => Err(unexpected(Query::Daemons, other.command())),
-                Err(error) => Err(Error::Decode {
-                    query: Query::Daemons,
-                    error,
-                }),
+                Err(error) => Err(Error::decode(Query::Daemons, error)),
             })
             .collect()
     }
@@ -98,8 +95,5 @@ impl<T: Transport> Exchange<T> {
 }
 
 pub(super) fn unexpected(query: Query, command: Command) -> Error {
-    Error::Decode {
-        query,
-        error: DecodeError::Command(command as u8),
-    }
+    Error::decode(query, DecodeError::Command(command as u8))
 }

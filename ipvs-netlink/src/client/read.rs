@@ -40,10 +40,7 @@ impl<T: Transport> Exchange<T> {
     pub(super) async fn services(&mut self) -> Result<Vec<ListedService>, Error> {
         let list = self.list_services().await?;
         match list.unreadable.into_iter().next() {
-            Some(error) => Err(Error::Decode {
-                query: Query::Services,
-                error,
-            }),
+            Some(error) => Err(Error::decode(Query::Services, error)),
             None => Ok(list.objects),
         }
     }
@@ -54,10 +51,7 @@ impl<T: Transport> Exchange<T> {
     ) -> Result<Vec<ListedDestination>, Error> {
         let list = self.list_destinations(service).await?;
         if let Some(error) = list.unreadable.into_iter().next() {
-            return Err(Error::Decode {
-                query: Query::Destinations(service),
-                error,
-            });
+            return Err(Error::decode(Query::Destinations(service), error));
         }
         if list.objects.is_empty() {
             // A service that is not there is answered like one without destinations.
@@ -84,7 +78,7 @@ impl<T: Transport> Exchange<T> {
         };
         answer
             .unwrap_or(Err(missing))
-            .map_err(|error| Error::Decode { query, error })
+            .map_err(|error| Error::decode(query, error))
     }
 
     pub(super) async fn table(&mut self) -> Result<Table, Error> {
