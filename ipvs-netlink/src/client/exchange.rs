@@ -309,15 +309,14 @@ impl<T: Transport> Exchange<T> {
             },
         };
         let mut deadline = self.begin().map_err(failed)?;
-        let mut name = Writer::counting();
-        name.text(controller::FAMILY_NAME, FAMILY_NAME);
+        let name = |out: &mut Writer<'_>| out.text(controller::FAMILY_NAME, FAMILY_NAME);
         let sequence = self.push_raw(
             CONTROLLER,
             NLM_F_REQUEST,
             (GET_FAMILY, 1),
-            name.len(),
+            Writer::measure(name),
             |room| {
-                Writer::new(room).text(controller::FAMILY_NAME, FAMILY_NAME);
+                Writer::fill(room, name);
             },
         );
         self.transport.send(&self.requests).await.map_err(failed)?;

@@ -111,22 +111,24 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(buffer: &'a mut [u8]) -> Self {
-        Self {
+    /// Writes to a buffer, and returns the number of octets that there are.
+    pub(crate) fn fill(buffer: &'a mut [u8], write: impl FnOnce(&mut Self)) -> usize {
+        let mut writer = Self {
             buffer: Some(buffer),
             at: 0,
-        }
+        };
+        write(&mut writer);
+        writer.at
     }
 
-    pub(crate) fn counting() -> Self {
-        Self {
+    /// The number of octets that are written.
+    pub(crate) fn measure(write: impl FnOnce(&mut Self)) -> usize {
+        let mut counting = Self {
             buffer: None,
             at: 0,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.at
+        };
+        write(&mut counting);
+        counting.at
     }
 
     fn put(&mut self, octets: &[u8]) {
@@ -321,5 +323,14 @@ impl Attribute<'_> {
 
     pub(super) fn missing(object: &'static str, attribute: u16) -> DecodeError {
         DecodeError::Missing { object, attribute }
+    }
+
+    /// A value that has to be there.
+    pub(super) fn required<T>(
+        object: &'static str,
+        value: Option<T>,
+        attribute: u16,
+    ) -> Result<T, DecodeError> {
+        value.ok_or_else(|| Self::missing(object, attribute))
     }
 }

@@ -187,29 +187,27 @@ impl<'a> TopLevel<'a> {
         Ok(found)
     }
 
+    fn required<T>(value: Option<T>, number: u16) -> Result<T, DecodeError> {
+        Attribute::required(Self::OBJECT, value, number)
+    }
+
     fn service(&self) -> Result<&'a [u8], DecodeError> {
-        self.service
-            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::SERVICE))
+        Self::required(self.service, command::SERVICE)
     }
 
     fn destination(&self) -> Result<&'a [u8], DecodeError> {
-        self.destination
-            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::DEST))
+        Self::required(self.destination, command::DEST)
     }
 
     fn daemon(&self) -> Result<&'a [u8], DecodeError> {
-        self.daemon
-            .ok_or_else(|| Attribute::missing(Self::OBJECT, command::DAEMON))
+        Self::required(self.daemon, command::DAEMON)
     }
 
     fn timeouts(&self) -> Result<Timeouts, DecodeError> {
-        let there = |value: Option<u32>, number| {
-            value.ok_or_else(|| Attribute::missing(Self::OBJECT, number))
-        };
         Ok(Timeouts {
-            tcp: there(self.tcp, command::TIMEOUT_TCP)?,
-            tcp_fin: there(self.tcp_fin, command::TIMEOUT_TCP_FIN)?,
-            udp: there(self.udp, command::TIMEOUT_UDP)?,
+            tcp: Self::required(self.tcp, command::TIMEOUT_TCP)?,
+            tcp_fin: Self::required(self.tcp_fin, command::TIMEOUT_TCP_FIN)?,
+            udp: Self::required(self.udp, command::TIMEOUT_UDP)?,
         })
     }
 }
@@ -278,12 +276,12 @@ impl<'a> ServiceAttributes<'a> {
         Ok(found)
     }
 
-    fn missing(number: u16) -> DecodeError {
-        Attribute::missing(Self::OBJECT, number)
+    fn required<T>(value: Option<T>, number: u16) -> Result<T, DecodeError> {
+        Attribute::required(Self::OBJECT, value, number)
     }
 
     fn key(&self) -> Result<ServiceKey, DecodeError> {
-        let family = self.family.ok_or_else(|| Self::missing(service::AF))?;
+        let family = Self::required(self.family, service::AF)?;
         if let Some(mark) = self.mark {
             let number =
                 NonZeroU32::new(mark.u32()?).ok_or_else(|| mark.refuse("no mark at all"))?;
@@ -292,20 +290,16 @@ impl<'a> ServiceAttributes<'a> {
                 family,
             });
         }
-        let address = self.address.ok_or_else(|| Self::missing(service::ADDR))?;
+        let address = Self::required(self.address, service::ADDR)?;
         Ok(ServiceKey::Address {
-            protocol: self
-                .protocol
-                .ok_or_else(|| Self::missing(service::PROTOCOL))?,
+            protocol: Self::required(self.protocol, service::PROTOCOL)?,
             address: address.address(family)?,
-            port: self.port.ok_or_else(|| Self::missing(service::PORT))?,
+            port: Self::required(self.port, service::PORT)?,
         })
     }
 
     fn netmask(&self, family: Family) -> Result<Netmask, DecodeError> {
-        let netmask = self
-            .netmask
-            .ok_or_else(|| Self::missing(service::NETMASK))?;
+        let netmask = Self::required(self.netmask, service::NETMASK)?;
         match family {
             Family::V4 => netmask.ipv4().map(Netmask::V4),
             Family::V6 => u8::try_from(netmask.u32()?)
@@ -318,10 +312,8 @@ impl<'a> ServiceAttributes<'a> {
 
     fn service(&self) -> Result<Service, DecodeError> {
         let key = self.key()?;
-        let flags = self.flags.ok_or_else(|| Self::missing(service::FLAGS))?;
-        let timeout = self
-            .timeout
-            .ok_or_else(|| Self::missing(service::TIMEOUT))?;
+        let flags = Self::required(self.flags, service::FLAGS)?;
+        let timeout = Self::required(self.timeout, service::TIMEOUT)?;
         let persistence = if flags & PERSISTENT == 0 {
             None
         } else {
@@ -330,9 +322,7 @@ impl<'a> ServiceAttributes<'a> {
                 netmask: self.netmask(key.family())?,
             })
         };
-        let scheduler = self
-            .scheduler
-            .ok_or_else(|| Self::missing(service::SCHED_NAME))?;
+        let scheduler = Self::required(self.scheduler, service::SCHED_NAME)?;
         let mut found = Service::new(key, scheduler).with_kernel_persistence(persistence);
         found.one_packet = flags & ONE_PACKET != 0;
         found.scheduler_flags =
@@ -411,25 +401,22 @@ impl<'a> DestinationAttributes<'a> {
         Ok(found)
     }
 
-    fn missing(number: u16) -> DecodeError {
-        Attribute::missing(Self::OBJECT, number)
+    fn required<T>(value: Option<T>, number: u16) -> Result<T, DecodeError> {
+        Attribute::required(Self::OBJECT, value, number)
     }
 
     /// The key. The family is said by every kernel from Linux 3.18 on; a request may leave it to the service.
     fn key(&self, of_the_service: Option<Family>) -> Result<DestinationKey, DecodeError> {
-        let family = self
-            .family
-            .or(of_the_service)
-            .ok_or_else(|| Self::missing(dest::ADDR_FAMILY))?;
-        let address = self.address.ok_or_else(|| Self::missing(dest::ADDR))?;
+        let family = Self::required(self.family.or(of_the_service), dest::ADDR_FAMILY)?;
+        let address = Self::required(self.address, dest::ADDR)?;
         Ok(DestinationKey {
             address: address.address(family)?,
-            port: self.port.ok_or_else(|| Self::missing(dest::PORT))?,
+            port: Self::required(self.port, dest::PORT)?,
         })
     }
 
     fn forwarding(&self) -> Result<ForwardingMethod, DecodeError> {
-        let method = self.method.ok_or_else(|| Self::missing(dest::FWD_METHOD))?;
+        let method = Self::required(self.method, dest::FWD_METHOD)?;
         // The field holds other flags of a connection too: the method is in the last three bits.
         Ok(match method.u32()? & 7 {
             0 => ForwardingMethod::Masquerade,
@@ -448,14 +435,12 @@ impl<'a> DestinationAttributes<'a> {
         let flags = self.tunnel_flags.map_or(Ok(0), |flags| flags.u16())?;
         let refuse_flags = || match self.tunnel_flags {
             Some(attribute) => attribute.refuse("not a checksum of this tunnel"),
-            None => Self::missing(dest::TUN_FLAGS),
+            None => Attribute::missing(Self::OBJECT, dest::TUN_FLAGS),
         };
         Ok(match kind.u8()? {
             0 => Tunnel::IpIp,
             1 => {
-                let port = self
-                    .tunnel_port
-                    .ok_or_else(|| Self::missing(dest::TUN_PORT))?;
+                let port = Self::required(self.tunnel_port, dest::TUN_PORT)?;
                 Tunnel::Gue {
                     port: NonZeroU16::new(port.u16_be()?)
                         .ok_or_else(|| port.refuse("a GUE tunnel needs a port"))?,
@@ -477,9 +462,9 @@ impl<'a> DestinationAttributes<'a> {
     }
 
     fn destination(&self, of_the_service: Option<Family>) -> Result<Destination, DecodeError> {
-        let weight = self.weight.ok_or_else(|| Self::missing(dest::WEIGHT))?;
-        let upper = self.upper.ok_or_else(|| Self::missing(dest::U_THRESH))?;
-        let lower = self.lower.ok_or_else(|| Self::missing(dest::L_THRESH))?;
+        let weight = Self::required(self.weight, dest::WEIGHT)?;
+        let upper = Self::required(self.upper, dest::U_THRESH)?;
+        let lower = Self::required(self.lower, dest::L_THRESH)?;
         Ok(Destination {
             key: self.key(of_the_service)?,
             forwarding: self.forwarding()?,
@@ -492,15 +477,9 @@ impl<'a> DestinationAttributes<'a> {
     fn listed(self, of_the_service: Option<Family>) -> Result<ListedDestination, DecodeError> {
         Ok(ListedDestination {
             destination: self.destination(of_the_service)?,
-            active_connections: self
-                .active
-                .ok_or_else(|| Self::missing(dest::ACTIVE_CONNS))?,
-            inactive_connections: self
-                .inactive
-                .ok_or_else(|| Self::missing(dest::INACT_CONNS))?,
-            persistent_connections: self
-                .persistent
-                .ok_or_else(|| Self::missing(dest::PERSIST_CONNS))?,
+            active_connections: Self::required(self.active, dest::ACTIVE_CONNS)?,
+            inactive_connections: Self::required(self.inactive, dest::INACT_CONNS)?,
+            persistent_connections: Self::required(self.persistent, dest::PERSIST_CONNS)?,
             stats: self.stats64.or(self.stats).unwrap_or_default(),
             unknown: self.unknown,
         })
@@ -556,9 +535,9 @@ fn read_daemon(octets: &[u8]) -> Result<SyncDaemon, DecodeError> {
         }
     }
     Ok(SyncDaemon {
-        state: state.ok_or_else(|| Attribute::missing(DAEMON, daemon::STATE))?,
-        interface: interface.ok_or_else(|| Attribute::missing(DAEMON, daemon::MCAST_IFN))?,
-        sync_id: sync_id.ok_or_else(|| Attribute::missing(DAEMON, daemon::SYNC_ID))?,
+        state: Attribute::required(DAEMON, state, daemon::STATE)?,
+        interface: Attribute::required(DAEMON, interface, daemon::MCAST_IFN)?,
+        sync_id: Attribute::required(DAEMON, sync_id, daemon::SYNC_ID)?,
         max_length,
         group,
         port,
@@ -585,9 +564,8 @@ fn read_info(octets: &[u8]) -> Result<Info, DecodeError> {
         }
     }
     Ok(Info {
-        version: version.ok_or_else(|| Attribute::missing(OBJECT, info::VERSION))?,
-        connection_table_size: size
-            .ok_or_else(|| Attribute::missing(OBJECT, info::CONN_TAB_SIZE))?,
+        version: Attribute::required(OBJECT, version, info::VERSION)?,
+        connection_table_size: Attribute::required(OBJECT, size, info::CONN_TAB_SIZE)?,
     })
 }
 

@@ -19,17 +19,13 @@ impl Request {
     /// The number of octets that [`encode`](Self::encode) writes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let mut counting = Writer::counting();
-        self.write(&mut counting);
-        counting.len()
+        Writer::measure(|out| self.write(out))
     }
 
     /// Writes the attributes, which follow the header of generic netlink, and returns the number of octets that they have. A
     /// buffer shorter than [`encoded_len`](Self::encoded_len) ends up with part of them.
     pub fn encode(&self, buffer: &mut [u8]) -> usize {
-        let mut writer = Writer::new(buffer);
-        self.write(&mut writer);
-        writer.len()
+        Writer::fill(buffer, |out| self.write(out))
     }
 
     fn write(&self, out: &mut Writer<'_>) {
@@ -84,17 +80,13 @@ impl Reply {
     /// The number of octets that [`encode`](Self::encode) writes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let mut counting = Writer::counting();
-        self.write(&mut counting);
-        counting.len()
+        Writer::measure(|out| self.write(out))
     }
 
     /// Writes the attributes as the kernel does, with statistics in 64 bit, and returns the number of octets that they have: for
     /// tests that play the kernel. A buffer shorter than [`encoded_len`](Self::encoded_len) ends up with part of them.
     pub fn encode(&self, buffer: &mut [u8]) -> usize {
-        let mut writer = Writer::new(buffer);
-        self.write(&mut writer);
-        writer.len()
+        Writer::fill(buffer, |out| self.write(out))
     }
 
     fn write(&self, out: &mut Writer<'_>) {
