@@ -31,15 +31,20 @@
 //!
 //! # The order
 //!
-//! Per service, additions and changes come before removals, and more weight before less: a service that has servers before and after is at no moment
-//! without. A new scheduler is a step of its own, because the kernel waits for all its processors then and has the service without one meanwhile.
-//! Services are deleted last.
+//! What gives comes before what takes away: first new services, new destinations and changes, then weights that become 0 and destinations that go,
+//! and last of all services that go. So a service that has servers before and after is at no moment without. If the kernel refuses all its new ones, a
+//! [`Reconciler`] keeps the old. A new scheduler is a step of its own, because the kernel waits for all its processors then and has the
+//! service without one meanwhile.
 //!
 //! # Draining
 //!
 //! A destination that is no longer wanted gets weight 0, and is deleted when the [`Policy`] says that it is done. If it comes back meanwhile,
 //! it gets its wanted weight and has kept its connections. What is being drained since when is a plain value, [`Draining`], that the caller keeps. A
 //! destination of weight 0 that nobody wants and that is not in it, because the program was started anew, counts from the moment it was first seen.
+//! One that another program gave weight meanwhile begins anew.
+//!
+//! The time may be read from any clock that does not go back. Whoever keeps [`Draining`] across restarts of the program takes one that
+//! goes on meanwhile, such as `CLOCK_BOOTTIME`.
 //!
 //! Clients that are remembered for persistence keep coming to a drained destination, unless `net.ipv4.vs.expire_quiescent_template` is 1.
 //! UDP has no end of a connection: entries linger for their whole timeout, so that it has a time of its own. One-packet services have nothing to
@@ -174,6 +179,17 @@ pub enum Why {
     Unwanted,
     /// It is not wanted, and has been drained.
     Drained,
+}
+
+impl Step {
+    /// Whether a service may have fewer servers after it.
+    fn takes_away(&self) -> bool {
+        match self.change {
+            Change::DeleteService(_) | Change::DeleteDestination { .. } => true,
+            Change::UpdateDestination { destination, .. } => destination.weight == Weight::ZERO,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Step {

@@ -11,8 +11,8 @@ use crate::{
     TableEntry, VirtualServer, Weight, message::Change,
 };
 
-/// Plans how to get from the kernel's table to the wanted one. `now` is the time by any clock that does not go back; `draining` is what
-/// the last plan said of it.
+/// Plans how to get from the kernel's table to the wanted one. `draining` is what the last plan said of it, `now` the time by the clock of
+/// that plan.
 ///
 /// The time it takes is linear in the size of both tables.
 ///
@@ -27,97 +27,134 @@ pub fn plan(
     draining: &Draining,
     now: Duration,
 ) -> Result<Plan, PlanError> {
-    let scope = Selection::new(scope);
-    let wanted = wanted(desired, &scope)?;
-    let there: HashMap<ServiceKey, &TableEntry> = actual
-        .entries
-        .iter()
-        .map(|entry| (entry.service.service.key, entry))
-        .collect();
-    let mut work = Work {
-        policy,
-        before: draining,
-        now,
-        plan: Plan::default(),
-        removals: Vec::new(),
-        deleted_services: Vec::new(),
-    };
-    for server in desired {
-        match there.get(&server.service.key) {
-            None => work.add(server),
-            Some(entry) => work.change(entry, server),
-        }
-    }
-    for entry in &actual.entries {
-        let key = entry.service.service.key;
-        if scope.contains(&key) && !wanted.contains(&key) {
-            work.remove(entry);
-        }
-    }
-    Ok(work.finish())
+    Ok(Target::new(desired, *scope)?.plan(actual, policy, draining, now))
 }
 
-/// A scope that can be asked quickly.
-enum Selection<'a> {
-    All,
-    Services(HashSet<ServiceKey>),
-    Matching(&'a (dyn Fn(&ServiceKey) -> bool + Send + Sync)),
+/// What is wanted, without contradictions.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) desired: &'a [VirtualServer],
+    scope: Scope<'a>,
+    /// The services of a [`Scope::Services`].
+    ours: HashSet<ServiceKey>,
+    wanted: HashSet<ServiceKey>,
 }
 
-impl<'a> Selection<'a> {
-    fn new(scope: &Scope<'a>) -> Self {
-        match scope {
-            Scope::All => Self::All,
-            Scope::Services(keys) => Self::Services(keys.iter().copied().collect()),
-            Scope::Matching(matching) => Self::Matching(*matching),
-        }
-    }
-
-    fn contains(&self, key: &ServiceKey) -> bool {
-        match self {
-            Self::All => true,
-            Self::Services(keys) => keys.contains(key),
-            Self::Matching(matching) => matching(key),
-        }
-    }
-}
-
-fn wanted(
-    desired: &[VirtualServer],
-    scope: &Selection<'_>,
-) -> Result<HashSet<ServiceKey>, PlanError> {
-    let mut wanted = HashSet::with_capacity(desired.len());
-    let mut destinations = HashSet::new();
-    for server in desired {
-        let service = server.service.key;
-        if !scope.contains(&service) {
-            return Err(PlanError::OutsideScope(service));
-        }
-        if !wanted.insert(service) {
-            return Err(PlanError::ServiceTwice(service));
-        }
-        destinations.clear();
-        for Destination {
-            key: destination, ..
-        } in &server.destinations
-        {
-            if !destinations.insert(*destination) {
-                return Err(PlanError::DestinationTwice {
-                    service,
-                    destination: *destination,
-                });
+impl<'a> Target<'a> {
+    pub(super) fn new(desired: &'a [VirtualServer], scope: Scope<'a>) -> Result<Self, PlanError> {
+        let ours = match scope {
+            Scope::Services(keys) => keys.iter().copied().collect(),
+            Scope::All | Scope::Matching(_) => HashSet::new(),
+        };
+        let mut target = Self {
+            desired,
+            scope,
+            ours,
+            wanted: HashSet::with_capacity(desired.len()),
+        };
+        let mut destinations = HashSet::new();
+        for server in desired {
+            let service = server.service.key;
+            if !target.may_touch(&service) {
+                return Err(PlanError::OutsideScope(service));
+            }
+            if !target.wanted.insert(service) {
+                return Err(PlanError::ServiceTwice(service));
+            }
+            destinations.clear();
+            for destination in server.destinations.iter().map(|wanted| wanted.key) {
+                if !destinations.insert(destination) {
+                    return Err(PlanError::DestinationTwice {
+                        service,
+                        destination,
+                    });
+                }
             }
         }
+        Ok(target)
     }
-    Ok(wanted)
+
+    fn may_touch(&self, service: &ServiceKey) -> bool {
+        match self.scope {
+            Scope::All => true,
+            Scope::Services(_) => self.ours.contains(service),
+            Scope::Matching(matching) => matching(service),
+        }
+    }
+
+    pub(super) fn plan(
+        &self,
+        actual: &Table,
+        policy: &Policy,
+        draining: &Draining,
+        now: Duration,
+    ) -> Plan {
+        let there: HashMap<ServiceKey, &TableEntry> = actual
+            .entries
+            .iter()
+            .map(|entry| (entry.service.service.key, entry))
+            .collect();
+        let mut work = Work {
+            policy,
+            before: draining,
+            now,
+            may_be_incomplete: actual.may_be_incomplete,
+            plan: Plan::default(),
+            removals: Vec::new(),
+            deleted_services: Vec::new(),
+        };
+        for server in self.desired {
+            match there.get(&server.service.key) {
+                None => work.add(server),
+                Some(entry) => work.change(entry, server),
+            }
+        }
+        for entry in &actual.entries {
+            let key = entry.service.service.key;
+            if !self.wanted.contains(&key) && self.may_touch(&key) {
+                work.remove(entry);
+            }
+        }
+        if actual.may_be_incomplete {
+            for (place, draining) in self.left_out(actual, draining) {
+                work.wait_for(place, draining);
+            }
+        }
+        work.finish()
+    }
+
+    /// What was being drained and is not in a list that may leave something out.
+    fn left_out(
+        &self,
+        actual: &Table,
+        before: &Draining,
+    ) -> Vec<((ServiceKey, DestinationKey), DrainingDestination)> {
+        let listed = actual.entries.iter().flat_map(|entry| {
+            let service = entry.service.service.key;
+            let keys = entry.destinations.iter();
+            keys.map(move |listed| (service, listed.destination.key))
+        });
+        let wanted = self.desired.iter().flat_map(|server| {
+            let keys = server.destinations.iter();
+            keys.map(|wanted| (server.service.key, wanted.key))
+        });
+        let known: HashSet<_> = listed.chain(wanted).collect();
+        before
+            .destinations
+            .iter()
+            .filter(|(place, _)| !known.contains(place) && self.may_touch(&place.0))
+            .map(|(place, draining)| (*place, *draining))
+            .collect()
+    }
 }
 
 struct Work<'a> {
     policy: &'a Policy,
     before: &'a Draining,
     now: Duration,
+    may_be_incomplete: bool,
     plan: Plan,
-    /// Destinations that go, after everything that comes.
+    /// What takes from a service, after everything that gives.
     removals: Vec<Step>,
     /// Services that go, last of all.
     deleted_services: Vec<Step>,
@@ -128,64 +165,51 @@ impl Work<'_> {
         self.plan.steps.push(Step { change, why });
     }
 
+    fn remove_with(&mut self, change: Change, why: Why) {
+        self.removals.push(Step { change, why });
+    }
+
     fn add(&mut self, server: &VirtualServer) {
-        let service = server.service.key;
         self.step(Change::AddService(server.service), Why::Missing);
         for destination in &server.destinations {
-            let destination = *destination;
-            self.step(
-                Change::AddDestination {
-                    service,
-                    destination,
-                },
-                Why::Missing,
-            );
+            self.add_destination(server.service.key, *destination);
         }
+    }
+
+    fn add_destination(&mut self, service: ServiceKey, destination: Destination) {
+        let change = Change::AddDestination {
+            service,
+            destination,
+        };
+        self.step(change, Why::Missing);
     }
 
     fn change(&mut self, entry: &TableEntry, server: &VirtualServer) {
         self.change_service(entry.service.service, server.service);
         let service = server.service.key;
-        let wanted: HashSet<DestinationKey> = server
+        let mut unwanted: HashMap<DestinationKey, Destination> = entry
             .destinations
             .iter()
-            .map(|destination| destination.key)
+            .map(|listed| (listed.destination.key, listed.destination))
             .collect();
-        let there: HashMap<DestinationKey, &ListedDestination> = entry
-            .destinations
-            .iter()
-            .map(|listed| (listed.destination.key, listed))
-            .collect();
-        let mut lighter = Vec::new();
         for destination in &server.destinations {
             let destination = *destination;
-            match there.get(&destination.key).map(|listed| listed.destination) {
-                None => self.step(
-                    Change::AddDestination {
-                        service,
-                        destination,
-                    },
-                    Why::Missing,
-                ),
+            let update = Step {
+                change: Change::UpdateDestination {
+                    service,
+                    destination,
+                },
+                why: Why::Different,
+            };
+            match unwanted.remove(&destination.key) {
+                None => self.add_destination(service, destination),
                 Some(before) if before == destination => {}
-                Some(before) => {
-                    let change = Change::UpdateDestination {
-                        service,
-                        destination,
-                    };
-                    if destination.weight < before.weight {
-                        lighter.push(change);
-                    } else {
-                        self.step(change, Why::Different);
-                    }
-                }
+                Some(_) if update.takes_away() => self.removals.push(update),
+                Some(_) => self.plan.steps.push(update),
             }
         }
-        for change in lighter {
-            self.step(change, Why::Different);
-        }
         for listed in &entry.destinations {
-            if !wanted.contains(&listed.destination.key) {
+            if unwanted.contains_key(&listed.destination.key) {
                 self.remove_destination(&entry.service.service, listed);
             }
         }
@@ -211,53 +235,42 @@ impl Work<'_> {
         }
     }
 
-    /// A service that is not wanted: its destinations are drained first, all of them.
+    /// A service that is not wanted: its destinations are drained first, all of them. With it would go those that a list left out.
     fn remove(&mut self, entry: &TableEntry) {
         let service = entry.service.service;
-        let mut left = false;
-        for listed in &entry.destinations {
-            left |= self.is_to_wait_for(&service, listed);
-        }
-        if !left {
-            let change = Change::DeleteService(service.key);
-            let why = if self.policy.drain.is_some() {
-                Why::Drained
-            } else {
-                Why::Unwanted
-            };
-            self.deleted_services.push(Step { change, why });
+        let drains = self.policy.drain.is_some();
+        let mut listed = entry.destinations.iter();
+        if (drains && self.may_be_incomplete)
+            || listed.any(|listed| self.to_drain(&service, listed).is_some())
+        {
+            for listed in &entry.destinations {
+                self.remove_destination(&service, listed);
+            }
             return;
         }
-        for listed in &entry.destinations {
-            self.remove_destination(&service, listed);
-        }
+        let change = Change::DeleteService(service.key);
+        let why = if drains { Why::Drained } else { Why::Unwanted };
+        self.deleted_services.push(Step { change, why });
     }
 
     fn remove_destination(&mut self, service: &Service, listed: &ListedDestination) {
         let destination = listed.destination;
-        if !self.is_to_wait_for(service, listed) {
+        let has_weight = destination.weight != Weight::ZERO;
+        let Some(draining) = self.to_drain(service, listed) else {
             let change = Change::DeleteDestination {
                 service: service.key,
                 destination: destination.key,
             };
-            let drained = destination.weight == Weight::ZERO && self.policy.drain.is_some();
-            let why = if drained { Why::Drained } else { Why::Unwanted };
-            self.removals.push(Step { change, why });
+            let is_drained = !has_weight && self.policy.drain.is_some();
+            let why = if is_drained {
+                Why::Drained
+            } else {
+                Why::Unwanted
+            };
+            self.remove_with(change, why);
             return;
-        }
-        let place = (service.key, destination.key);
-        let remembered = self.before.destinations.get(&place).copied();
-        let draining = remembered.unwrap_or(DrainingDestination {
-            since: self.now,
-            weight: destination.weight,
-        });
-        self.plan.draining.destinations.insert(place, draining);
-        if let Some(limit) = self.limit(service) {
-            let end = draining.since.saturating_add(limit);
-            let next = self.plan.next_deadline.map_or(end, |next| next.min(end));
-            self.plan.next_deadline = Some(next);
-        }
-        if destination.weight != Weight::ZERO {
+        };
+        if has_weight {
             let destination = Destination {
                 weight: Weight::ZERO,
                 ..destination
@@ -266,56 +279,68 @@ impl Work<'_> {
                 service: service.key,
                 destination,
             };
-            self.removals.push(Step {
-                change,
-                why: Why::Unwanted,
-            });
+            self.remove_with(change, Why::Unwanted);
         }
+        self.wait_for((service.key, destination.key), draining);
     }
 
-    fn limit(&self, service: &Service) -> Option<Duration> {
-        let is_udp = matches!(
-            service.key,
-            ServiceKey::Address {
-                protocol: Protocol::Udp,
-                ..
-            }
-        );
+    /// How a destination that is not wanted is to be drained; `None` if it can go at once.
+    fn to_drain(
+        &self,
+        service: &Service,
+        listed: &ListedDestination,
+    ) -> Option<DrainingDestination> {
         let drain = self.policy.drain?;
-        Some(if is_udp {
-            drain.at_most_udp
-        } else {
-            drain.at_most
-        })
+        let limit = drain.limit(&service.key);
+        if service.one_packet || limit.is_zero() {
+            return None;
+        }
+        let Destination { key, weight, .. } = listed.destination;
+        let from_now = DrainingDestination {
+            since: self.now,
+            weight,
+        };
+        // What has weight is given its time from when it has none.
+        if weight != Weight::ZERO {
+            return Some(from_now);
+        }
+        let remembered = self.before.destinations.get(&(service.key, key));
+        let draining = remembered.map_or(from_now, |before| DrainingDestination {
+            // A clock that begins anew does not make the time longer.
+            since: before.since.min(self.now),
+            ..*before
+        });
+        let is_over = self.now >= draining.since.saturating_add(limit)
+            || connections(&drain, listed) <= u64::from(drain.connections);
+        (!is_over).then_some(draining)
     }
 
-    /// Whether a destination that is not wanted has to stay for a while.
-    fn is_to_wait_for(&self, service: &Service, listed: &ListedDestination) -> bool {
-        let (Some(drain), Some(limit)) = (self.policy.drain, self.limit(service)) else {
-            return false;
+    fn wait_for(&mut self, place: (ServiceKey, DestinationKey), draining: DrainingDestination) {
+        let Some(drain) = self.policy.drain else {
+            return;
         };
-        if service.one_packet || limit.is_zero() {
-            return false;
-        }
-        if connections(&drain, listed) <= u64::from(drain.connections)
-            && listed.destination.weight == Weight::ZERO
-        {
-            return false;
-        }
-        let place = (service.key, listed.destination.key);
-        let since = self
-            .before
-            .destinations
-            .get(&place)
-            .map_or(self.now, |draining| draining.since);
-        // What still has weight is given its time, from when it has none.
-        listed.destination.weight != Weight::ZERO || self.now < since.saturating_add(limit)
+        let end = draining.since.saturating_add(drain.limit(&place.0));
+        let next = &mut self.plan.next_deadline;
+        *next = Some(next.map_or(end, |next| next.min(end)));
+        self.plan.draining.destinations.insert(place, draining);
     }
 
     fn finish(mut self) -> Plan {
         self.plan.steps.append(&mut self.removals);
         self.plan.steps.append(&mut self.deleted_services);
         self.plan
+    }
+}
+
+impl Drain {
+    fn limit(&self, service: &ServiceKey) -> Duration {
+        match service {
+            ServiceKey::Address {
+                protocol: Protocol::Udp,
+                ..
+            } => self.at_most_udp,
+            _ => self.at_most,
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 //! From a wanted table to the kernel's, whatever other programs do meanwhile.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use super::{Draining, Plan, PlanError, Policy, Scope, Step, plan};
-use crate::{Error, ServiceKey, Table, VirtualServer, message::Change};
+use super::{Draining, Plan, PlanError, Policy, Scope, Step, compare::Target};
+use crate::{
+    Destination, DestinationKey, Error, ServiceKey, Table, VirtualServer, Weight, message::Change,
+};
 
 /// How often the table is read. With one program at the table it is once, or twice if something was refused; others can make it more.
 const ROUNDS: usize = 8;
@@ -29,14 +34,21 @@ const ROUNDS: usize = 8;
 /// ```
 #[derive(Debug)]
 pub struct Reconciler<'a> {
-    desired: &'a [VirtualServer],
-    scope: Scope<'a>,
+    target: Target<'a>,
     policy: Policy,
     now: Duration,
     state: State,
-    /// Services with a change that was refused for good: what follows from it is not tried again.
-    given_up: HashSet<ServiceKey>,
     rounds: usize,
+    /// Whether this round met something that only the table can tell.
+    look_again: bool,
+    /// What this round did not make of what gives.
+    unmade: HashSet<Object>,
+    /// What was refused for good, and is not tried again.
+    given_up: HashSet<Object>,
+    /// Services that could not be added: nothing of them is tried again.
+    never_added: HashSet<ServiceKey>,
+    /// What the kernel has by its own word.
+    known: HashMap<Object, Known>,
     report: Report,
 }
 
@@ -44,10 +56,26 @@ pub struct Reconciler<'a> {
 enum State {
     /// The table is to be read.
     Read,
-    /// These steps are to be made.
-    Apply(Vec<Step>),
+    /// These steps are to be made, and when they are, those that take away.
+    Apply { steps: Vec<Step>, later: Vec<Step> },
     /// Nothing is left to do.
     Done,
+}
+
+/// What a change is about: a service, or a destination of it.
+type Object = (Option<ServiceKey>, Option<DestinationKey>);
+
+fn object(change: &Change) -> Object {
+    (change.service(), change.destination())
+}
+
+/// How an object that a list left out is known to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It could not be added, because it exists.
+    Exists,
+    /// It was written since.
+    Written,
 }
 
 /// What a [`Reconciler`] wants done.
@@ -68,6 +96,8 @@ pub struct Report {
     pub applied: Vec<Step>,
     /// The steps that were refused for good.
     pub failed: Vec<Failure>,
+    /// The steps that were not made, because all that was to serve in place of what they take away was refused.
+    pub held_back: Vec<Step>,
     /// What is being drained, for the next time.
     pub draining: Draining,
     /// When a destination has been drained long enough.
@@ -76,7 +106,7 @@ pub struct Report {
     pub schedulers_kept: Vec<ServiceKey>,
     /// Whether the table that was read last may have been incomplete, so that something unwanted may still be there.
     pub may_be_incomplete: bool,
-    /// Whether it gave up because another program changed the table again and again.
+    /// Whether it gave up because another program changed the table again and again, or the kernel did not answer.
     pub contended: bool,
 }
 
@@ -99,7 +129,7 @@ pub struct Failure {
 
 impl<'a> Reconciler<'a> {
     /// Prepares to bring the services of a scope to what is wanted. `draining` is what the last [`Report`] said of it, `now` the time by
-    /// any clock that does not go back.
+    /// the clock of that time.
     ///
     /// # Errors
     ///
@@ -111,16 +141,17 @@ impl<'a> Reconciler<'a> {
         draining: Draining,
         now: Duration,
     ) -> Result<Self, PlanError> {
-        // Contradictions show against any table.
-        plan(&Table::default(), desired, &scope, &policy, &draining, now)?;
         Ok(Self {
-            desired,
-            scope,
+            target: Target::new(desired, scope)?,
             policy,
             now,
             state: State::Read,
-            given_up: HashSet::new(),
             rounds: 0,
+            look_again: false,
+            unmade: HashSet::new(),
+            given_up: HashSet::new(),
+            never_added: HashSet::new(),
+            known: HashMap::new(),
             report: Report {
                 draining,
                 ..Report::default()
@@ -133,77 +164,171 @@ impl<'a> Reconciler<'a> {
     pub fn next(&self) -> Next {
         match &self.state {
             State::Read => Next::Read,
-            State::Apply(steps) => Next::Apply(steps.iter().map(|step| step.change).collect()),
+            State::Apply { steps, .. } => {
+                Next::Apply(steps.iter().map(|step| step.change).collect())
+            }
             State::Done => Next::Done(self.report.clone()),
         }
     }
 
-    /// Takes a table that was read.
+    /// Takes the table that [`Next::Read`] asked for; at any other time it is ignored.
     pub fn handle_table(&mut self, table: &Table) {
+        if !matches!(self.state, State::Read) {
+            return;
+        }
         self.rounds += 1;
-        let found = plan(
-            table,
-            self.desired,
-            &self.scope,
-            &self.policy,
-            &self.report.draining,
-            self.now,
-        );
-        // It was made sure at the beginning that there is a plan.
+        self.look_again = false;
+        self.unmade.clone_from(&self.given_up);
+        let before = &self.report.draining;
         let Plan {
-            steps,
+            mut steps,
             draining,
             next_deadline,
             schedulers_kept,
-        } = found.unwrap_or_default();
+        } = self.target.plan(table, &self.policy, before, self.now);
         self.report.draining = draining;
         self.report.next_deadline = next_deadline;
         self.report.schedulers_kept = schedulers_kept;
         self.report.may_be_incomplete = table.may_be_incomplete;
-        let is_open = |step: &Step| {
-            !step
-                .change
-                .service()
-                .is_some_and(|service| self.given_up.contains(&service))
-        };
-        let steps: Vec<_> = steps.into_iter().filter(is_open).collect();
-        self.state = if steps.is_empty() {
-            State::Done
-        } else {
-            State::Apply(steps)
-        };
+        self.report.held_back.clear();
+        if !table.may_be_incomplete && table.unreadable.is_empty() {
+            // What is not listed is not there, whatever was said before.
+            self.known.clear();
+        }
+        steps.retain_mut(|step| self.is_to_be_made(step));
+        let takes = steps.iter().position(Step::takes_away);
+        let later = steps.split_off(takes.unwrap_or(steps.len()));
+        self.proceed(steps, later);
     }
 
-    /// Takes what became of the changes, in their order.
+    /// Whether a step of a plan is to be made. One that adds what exists, although no list shows it, becomes an update.
+    fn is_to_be_made(&self, step: &mut Step) -> bool {
+        let object = object(&step.change);
+        if self.given_up.contains(&object) || self.is_of_a_service_never_added(step) {
+            return false;
+        }
+        let update = match step.change {
+            Change::AddService(service) => Change::UpdateService(service),
+            Change::AddDestination {
+                service,
+                destination,
+            } => Change::UpdateDestination {
+                service,
+                destination,
+            },
+            _ => return true,
+        };
+        match self.known.get(&object) {
+            None => true,
+            Some(Known::Written) => false,
+            Some(Known::Exists) => {
+                step.change = update;
+                true
+            }
+        }
+    }
+
+    fn is_of_a_service_never_added(&self, step: &Step) -> bool {
+        let service = step.change.service();
+        service.is_some_and(|service| self.never_added.contains(&service))
+    }
+
+    /// Takes what became of the changes of [`Next::Apply`], in their order; at any other time it is ignored.
     pub fn handle_results(&mut self, results: Vec<Result<(), Error>>) {
-        let State::Apply(steps) = std::mem::replace(&mut self.state, State::Done) else {
+        let State::Apply { steps, later } = &mut self.state else {
             return;
         };
-        let mut lost_a_race = false;
-        for (step, result) in steps.into_iter().zip(results) {
-            match result {
-                Ok(()) => self.report.applied.push(step),
-                // Somebody was faster, or it is not known what came of it: the table has to tell.
-                Err(error) if is_race(&error) => lost_a_race = true,
-                Err(error) => {
-                    self.given_up.extend(step.change.service());
-                    self.report.failed.push(Failure { step, error });
+        let (steps, mut later) = (std::mem::take(steps), std::mem::take(later));
+        let mut results = results.into_iter();
+        for step in steps {
+            match results.next() {
+                Some(Ok(())) => self.made(step),
+                Some(Err(error)) if !is_unknown(&error) => self.refused(step, error),
+                // First it has to be seen what came of it.
+                Some(Err(_)) | None => {
+                    self.look_again = true;
+                    later.clear();
                 }
             }
         }
-        if lost_a_race {
-            if self.rounds < ROUNDS {
-                self.state = State::Read;
-            } else {
-                self.report.contended = true;
-            }
+        self.proceed(Vec::new(), later);
+    }
+
+    fn made(&mut self, step: Step) {
+        if let Some(known) = self.known.get_mut(&object(&step.change)) {
+            *known = Known::Written;
+            // If lists show it now, it can be compared.
+            self.look_again = true;
         }
+        self.report.applied.push(step);
+    }
+
+    fn refused(&mut self, step: Step, error: Error) {
+        let object = object(&step.change);
+        self.unmade.insert(object);
+        if error.already_exists() {
+            self.known.insert(object, Known::Exists);
+            self.look_again = true;
+        } else if error.is_missing() {
+            self.known.remove(&object);
+            // Without its service it is no wonder; otherwise somebody was faster.
+            self.look_again |= !self.is_of_a_service_never_added(&step);
+        } else {
+            self.given_up.insert(object);
+            if let Change::AddService(service) = step.change {
+                self.never_added.insert(service.key);
+            }
+            self.report.failed.push(Failure { step, error });
+        }
+    }
+
+    /// Goes on with these steps, or with the later ones, or with the next round.
+    fn proceed(&mut self, mut steps: Vec<Step>, mut later: Vec<Step>) {
+        if steps.is_empty() {
+            steps = self.hold_back(std::mem::take(&mut later));
+        }
+        self.state = if !steps.is_empty() {
+            State::Apply { steps, later }
+        } else if self.look_again && self.rounds < ROUNDS {
+            State::Read
+        } else {
+            self.report.contended = self.look_again;
+            State::Done
+        };
+    }
+
+    /// Leaves out what takes from a service while none of the destinations that are to serve could be made.
+    fn hold_back(&mut self, steps: Vec<Step>) -> Vec<Step> {
+        if steps.is_empty() || self.unmade.is_empty() {
+            return steps;
+        }
+        let is_bare = |server: &&VirtualServer| {
+            let serving = |wanted: &&Destination| wanted.weight != Weight::ZERO;
+            let is_unmade = |wanted: &Destination| {
+                let object = (Some(server.service.key), Some(wanted.key));
+                self.unmade.contains(&object)
+            };
+            let mut serving = server.destinations.iter().filter(serving).peekable();
+            serving.peek().is_some() && serving.all(is_unmade)
+        };
+        let bare: HashSet<ServiceKey> = self
+            .target
+            .desired
+            .iter()
+            .filter(is_bare)
+            .map(|server| server.service.key)
+            .collect();
+        let is_held = |step: &Step| {
+            let service = step.change.service();
+            service.is_some_and(|service| bare.contains(&service))
+        };
+        let (held_back, steps) = steps.into_iter().partition(is_held);
+        self.report.held_back = held_back;
+        steps
     }
 }
 
-fn is_race(error: &Error) -> bool {
-    error.is_missing()
-        || error.already_exists()
-        || error.is_unanswered()
-        || matches!(error, Error::NotSent(_))
+/// Whether it is unknown what came of a change.
+fn is_unknown(error: &Error) -> bool {
+    error.is_unanswered() || matches!(error, Error::NotSent(_))
 }

@@ -1,0 +1,194 @@
+use super::*;
+use crate::NoAnswer;
+
+#[test]
+fn what_is_refused_for_good_is_reported_and_the_rest_is_done() {
+    let mut kernel = Kernel::default();
+    let mut desired = [of(web(1), &[1]), of(web(2), &[1])];
+    desired[0].service.scheduler = Scheduler::new("nope").unwrap();
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
+    assert_eq!(kernel.servers(), desired[1..]);
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(
+        report.failed[0].step.change,
+        Change::AddService(desired[0].service)
+    );
+    assert!(!report.is_settled() && !report.contended);
+}
+
+#[test]
+fn a_table_that_may_be_incomplete_is_reported() {
+    let mut work = begin(&[], AT_ONCE);
+    work.handle_table(&Table {
+        may_be_incomplete: true,
+        ..Table::default()
+    });
+    let Next::Done(report) = work.next() else {
+        panic!("nothing to do")
+    };
+    assert!(report.may_be_incomplete && !report.is_settled());
+}
+
+#[test]
+fn absence_from_a_list_is_a_suspicion_and_no_more() {
+    // The service was left out of the list: adding it fails, and the next list has it.
+    let desired = [of(web(1), &[1])];
+    let kernel = Kernel::of(&desired);
+    let mut work = begin(&desired, AT_ONCE);
+    work.handle_table(&Table {
+        may_be_incomplete: true,
+        ..Table::default()
+    });
+    let Next::Apply(changes) = work.next() else {
+        panic!("something to do")
+    };
+    let mut copy = kernel.clone();
+    work.handle_results(
+        changes
+            .into_iter()
+            .map(|change| copy.apply(change))
+            .collect(),
+    );
+    assert_eq!(work.next(), Next::Read);
+    work.handle_table(&copy.table());
+    let Next::Done(report) = work.next() else {
+        panic!("nothing to do")
+    };
+    assert!(report.is_settled());
+    assert_eq!(copy, kernel);
+}
+
+#[test]
+fn a_program_that_undoes_everything_ends_the_work_with_a_word() {
+    let mut kernel = Kernel::default();
+    let desired = [of(web(1), &[1])];
+    let work = begin(&desired, AT_ONCE);
+    let report = reconcile(&mut kernel, work, |kernel| kernel.services.clear(), |_| {});
+    assert!(report.contended);
+}
+
+#[test]
+fn the_old_servers_stay_while_all_the_new_ones_are_refused() {
+    let before = [of(web(1), &[1, 2]), of(web(2), &[1, 2])];
+    let mut kernel = Kernel::of(&before);
+    kernel.refused.extend([server(3).key, server(4).key]);
+    let desired = [of(web(1), &[3, 4]), of(web(2), &[3, 5])];
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
+    assert_eq!(kernel.servers(), [of(web(1), &[1, 2]), of(web(2), &[5])]);
+    assert_eq!(report.failed.len(), 3);
+    let held_back: Vec<_> = report.held_back.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        held_back,
+        [
+            "delete destination 10.0.0.1:80 of tcp 192.0.2.1:80 (no longer wanted)",
+            "delete destination 10.0.0.2:80 of tcp 192.0.2.1:80 (no longer wanted)",
+        ]
+    );
+    kernel.refused.clear();
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
+    assert!(report.is_settled() && report.held_back.is_empty());
+    assert_eq!(kernel.servers(), desired);
+}
+
+#[test]
+fn what_is_refused_does_not_stop_the_other_destinations_of_its_service() {
+    let mut kernel = Kernel::of(&[of(web(1), &[])]);
+    kernel.refused.insert(server(1).key);
+    let desired = [of(web(1), &[1, 2])];
+    let work = begin(&desired, AT_ONCE);
+    // Another program adds the second with another weight at the last moment.
+    let mut theirs = Some(Destination {
+        weight: 7.into(),
+        ..server(2)
+    });
+    let foreign = |kernel: &mut Kernel| {
+        if let Some(destination) = theirs.take() {
+            let change = Change::AddDestination {
+                service: web(1),
+                destination,
+            };
+            kernel.apply(change).unwrap();
+        }
+    };
+    let report = reconcile(&mut kernel, work, foreign, |_| {});
+    assert_eq!(kernel.servers(), [of(web(1), &[2])]);
+    assert_eq!(report.failed.len(), 1);
+    assert!(!report.contended);
+}
+
+#[test]
+fn what_exists_in_words_unknown_is_given_those_that_are_wanted() {
+    let wanted = [of(web(1), &[1, 2]), of(web(2), &[1])];
+    let mut kernel = Kernel::of(&[of(web(1), &[1, 3]), of(web(2), &[1, 2])]);
+    kernel.unreadable.insert((web(1), Some(server(1).key)));
+    kernel.unreadable.insert((web(2), None));
+    let report = quietly(&mut kernel, &wanted, AT_ONCE);
+    assert!(report.is_settled(), "{report:?}");
+    assert_eq!(kernel.servers(), wanted);
+}
+
+#[test]
+fn what_every_list_leaves_out_is_written_once() {
+    let wanted = [of(web(1), &[1, 2])];
+    let mut kernel = Kernel::of(&wanted);
+    kernel
+        .apply(Change::UpdateDestination {
+            service: web(1),
+            destination: Destination {
+                weight: 9.into(),
+                ..server(1)
+            },
+        })
+        .unwrap();
+    kernel.left_out.insert((web(1), Some(server(1).key)));
+    let report = quietly(&mut kernel, &wanted, AT_ONCE);
+    assert!(report.may_be_incomplete && !report.contended);
+    assert_eq!(report.applied.len(), 1);
+    kernel.left_out.clear();
+    assert_eq!(kernel.servers(), wanted);
+}
+
+#[test]
+fn where_answers_fail_to_come_the_table_is_read_before_anything_is_taken_away() {
+    let desired = [of(web(1), &[2])];
+    let kernel = Kernel::of(&[of(web(1), &[1])]);
+    let added = Change::AddDestination {
+        service: web(1),
+        destination: server(2),
+    };
+    let silence = Error::Unanswered {
+        request: Box::new(added.into()),
+        cause: NoAnswer::TimedOut,
+    };
+    for results in [vec![Err(silence)], vec![]] {
+        let mut work = begin(&desired, AT_ONCE);
+        work.handle_table(&kernel.table());
+        assert_eq!(work.next(), Next::Apply(vec![added]));
+        work.handle_results(results);
+        assert_eq!(work.next(), Next::Read);
+        let mut kernel = kernel.clone();
+        let report = reconcile(&mut kernel, work, |_| {}, |_| {});
+        assert!(report.is_settled());
+        assert_eq!(kernel.servers(), desired);
+    }
+}
+
+#[test]
+fn a_service_that_cannot_be_added_is_no_reason_to_read_again() {
+    let mut desired = of(web(1), &[1, 2]);
+    desired.service.scheduler = Scheduler::new("nope").unwrap();
+    let desired = [desired];
+    let mut kernel = Kernel::default();
+    let mut work = begin(&desired, AT_ONCE);
+    work.handle_table(&kernel.table());
+    let Next::Apply(changes) = work.next() else {
+        panic!("something to do")
+    };
+    work.handle_results(
+        changes
+            .into_iter()
+            .map(|change| kernel.apply(change))
+            .collect(),
+    );
+    assert!(matches!(work.next(), Next::Done(_)));
+}
