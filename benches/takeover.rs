@@ -4,15 +4,13 @@
 //! that is Active_Down_Interval after a crash, and Skew_Time after a resignation (RFC 9568 section 6.1).
 
 use std::{
-    env, io,
-    io::{Read, Write},
+    env,
     net::Ipv4Addr,
-    process::{Child, ChildStdin, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use vrrp_benches::{Error, Table, is_quick, median};
+use vrrp_benches::{Error, Helper, Table, is_quick, median, ready};
 use vrrp_fsm::Config;
 use vrrp_lab::{Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan};
 use vrrp_net::{Driver, RouterConfig};
@@ -242,7 +240,7 @@ impl Sent {
 
 /// A running router.
 enum Router {
-    Ours(OurRouter),
+    Ours(Helper),
     Keepalived(Keepalived),
 }
 
@@ -251,7 +249,7 @@ impl Router {
     fn start(program: Program, host: &Host, priority: u8, interval: u16) -> Result<Self, Error> {
         let vrid = program.vrid();
         Ok(match program {
-            Program::Ours => Self::Ours(OurRouter::start(host, vrid, priority, interval)?),
+            Program::Ours => Self::Ours(start_ours(host, vrid, priority, interval)?),
             Program::Keepalived => {
                 let instance = KeepalivedInstance {
                     advert_interval: Duration::from_millis(10) * interval.into(),
@@ -264,7 +262,7 @@ impl Router {
 
     fn kill(self) -> Result<(), Error> {
         match self {
-            Self::Ours(mut router) => router.child.kill()?,
+            Self::Ours(router) => router.kill()?,
             Self::Keepalived(keepalived) => keepalived.kill(),
         }
         Ok(())
@@ -283,46 +281,12 @@ fn address(vrid: u8) -> String {
     format!("192.0.2.{}/32", 200 + vrid)
 }
 
-/// This program once more, as a router. It is killed on drop.
-struct OurRouter {
-    child: Child,
-    input: Option<ChildStdin>,
-}
-
-impl OurRouter {
-    fn start(host: &Host, vrid: u8, priority: u8, interval: u16) -> Result<Self, Error> {
-        let mut command: Command = host.namespace().command(env::current_exe()?);
-        let mut child = command
-            .arg(ROUTER)
-            .args([u16::from(vrid), priority.into(), interval].map(|number| number.to_string()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = child.stdin.take();
-        let output = child.stdout.take();
-        let router = Self { child, input };
-        // It writes an octet once it is there; where it ends without, it has said why on its standard error.
-        output.ok_or("no standard output")?.read_exact(&mut [0])?;
-        Ok(router)
-    }
-
-    fn stop(mut self) -> Result<(), Error> {
-        drop(self.input.take());
-        let status = self.child.wait()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("router: {status}").into())
-        }
-    }
-}
-
-impl Drop for OurRouter {
-    fn drop(&mut self) {
-        // Both fail only where it has ended already.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
+fn start_ours(host: &Host, vrid: u8, priority: u8, interval: u16) -> Result<Helper, Error> {
+    let mut command = host.namespace().command(env::current_exe()?);
+    command
+        .arg(ROUTER)
+        .args([u16::from(vrid), priority.into(), interval].map(|number| number.to_string()));
+    Helper::start(command)
 }
 
 fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
@@ -335,14 +299,9 @@ fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
         config,
         vec![address(vrid).parse()?],
     ))?;
-    // Now it hears what is sent.
-    io::stdout().write_all(&[0])?;
-    io::stdout().flush()?;
     let stop = driver.stop_handle();
-    thread::spawn(move || {
-        let _octets = io::copy(&mut io::stdin(), &mut io::sink());
-        stop.stop();
-    });
+    // Now it hears what is sent.
+    ready(move || stop.stop())?;
     driver.run(|_| {})?;
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
 //! | `ipvs` | time to fill, read and change the kernel's IPVS table in a guest kernel, beside a sender of prepared octets and ipvsadm |
 //! | `ipvs_codec` | time to decode and to encode a message of IPVS, beside floors over the same octets; allocations |
+//! | `side_by_side` | up to 5,000 routers under the driver and under keepalived: CPU time, system calls, lateness, memory, mass takeovers |
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
 //!
 //! Budgets are ratios where they can be, because times differ from machine to machine and from minute to minute. A budget that is
@@ -19,10 +20,12 @@ pub mod codec;
 pub mod deadlines;
 pub mod fleet;
 pub mod fsm;
+mod helper;
 pub mod ipvs;
 mod measure;
 mod table;
 
+pub use helper::{Helper, ready};
 pub use measure::{Repeat, Samples, interleave, is_quick, median, repeat, verdict};
 pub use table::Table;
 

@@ -8,7 +8,7 @@ use crate::{Capture, Error, Namespace, netlink, wait_for};
 const BRIDGE: &str = "br0";
 
 /// How long the kernel may take to bring a link up.
-const LINK_UP: Duration = Duration::from_secs(5);
+pub(crate) const LINK_UP: Duration = Duration::from_secs(5);
 
 /// A local area network: a bridge in a namespace of its own, and [`Host`]s plugged into it.
 ///
@@ -311,7 +311,7 @@ impl Host {
     }
 }
 
-fn parse(text: &str) -> Result<IpNet, Error> {
+pub(crate) fn parse(text: &str) -> Result<IpNet, Error> {
     text.parse().map_err(|source| Error::Address {
         text: text.into(),
         source,

@@ -11,7 +11,11 @@ use std::{
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::{Error, netlink, sys};
+use crate::{
+    Error,
+    lan::{LINK_UP, parse},
+    netlink, sys, wait_for,
+};
 
 /// A network namespace of its own, held by a file descriptor.
 ///
@@ -60,6 +64,38 @@ impl Namespace {
         }
         netlink::set_up(&namespace, "lo")?;
         Ok(namespace)
+    }
+
+    /// Joins two namespaces by a cable: a veth pair, with an interface of the same name in each, and its address there, of the form
+    /// `192.0.2.1/24` or `2001:db8::1/64`. Returns when it carries frames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] if one of them has such an interface, [`Error::Timeout`] if
+    /// the link does not come up.
+    pub fn connect(
+        &self,
+        other: &Self,
+        interface: &str,
+        addresses: [&str; 2],
+    ) -> Result<(), Error> {
+        netlink::add_veth(self, interface, [2, 0, 0, 0, 0, 1], other, interface)?;
+        let ends = [self, other];
+        for (end, address) in ends.into_iter().zip(addresses) {
+            netlink::add_address(end, interface, parse(address)?)?;
+            netlink::set_up(end, interface)?;
+        }
+        for end in ends {
+            wait_for(
+                &format!("the link of {interface} coming up"),
+                LINK_UP,
+                || match netlink::link(end, interface) {
+                    Ok(link) => link.up.then_some(Ok(())),
+                    Err(error) => Some(Err(error)),
+                },
+            )??;
+        }
+        Ok(())
     }
 
     /// Runs `work` on a thread inside the namespace and returns its result. Sockets that it opens belong to the

@@ -1,0 +1,303 @@
+//! The driver and keepalived side by side: the same routers, on as many veth pairs as their VRIDs need, between two namespaces.
+//!
+//! For each case and program: a calm time, in which CPU time and lateness are measured; a second one, in which system calls are counted; the
+//! end of the Active by SIGKILL; and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
+//! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says.
+
+mod bare;
+mod case;
+mod node;
+mod process;
+mod wire;
+
+use std::{
+    env, thread,
+    time::{Duration, SystemTime},
+};
+
+use vrrp_benches::{Error, Table, is_quick, verdict};
+use vrrp_lab::Namespace;
+
+use case::{Case, Side};
+use node::{Node, Program};
+use wire::{Calm, Wire, takeovers};
+
+/// Longer than anything here takes. Reached only where something is broken.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Half a million adverts a second are beyond one thread of either: the kernel takes more than 2 us for each.
+const LEFT_OUT: Case = Case {
+    routers: 5000,
+    interval: 1,
+};
+
+fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = env::args().collect();
+    if node::run(&arguments)? {
+        return Ok(());
+    }
+    // Before there is a second thread.
+    vrrp_lab::become_root_in_user_namespace()?;
+
+    let case = |routers, interval| Case { routers, interval };
+    let (cases, calm) = if is_quick() {
+        (vec![case(1, 10), case(100, 1)], Duration::from_millis(500))
+    } else {
+        let sizes = [1, 100, 1000, 5000];
+        let cases = [100, 10, 1]
+            .into_iter()
+            .flat_map(|interval| sizes.map(|routers| case(routers, interval)))
+            .filter(|case| *case != LEFT_OUT);
+        (cases.collect(), Duration::from_secs(5))
+    };
+
+    let mut table = Table::new(&[
+        "routers x interval",
+        "program",
+        "sent of owed",
+        "late",
+        "false takeovers",
+        "us/advert: Active",
+        "Backup",
+        "calls/advert: Active",
+        "Backup",
+        "memory",
+        "last takeover: kill -9",
+        "stop",
+    ]);
+    let mut budgets = Table::new(&["budget", "measured", "limit", ""]);
+    let mut not_counted = None;
+    for case in cases {
+        let ours = measure(Program::Driver, case, calm)?;
+        let keepalived = measure(Program::Keepalived, case, calm)?;
+        table.row(ours.row(case, Program::Driver));
+        table.row(keepalived.row(case, Program::Keepalived));
+        table.row(ours.ratios(&keepalived));
+        not_counted = not_counted.or_else(|| ours.calls.clone().err());
+        for (what, value, limit) in ours.budgets(case, &keepalived, calm)? {
+            budgets.row([
+                format!("{case}: {what}"),
+                format!("{value:.2}"),
+                format!("{limit:.2}"),
+                verdict(value, Some(limit)).into(),
+            ]);
+        }
+    }
+    println!("{table}\n{budgets}");
+    if let Some(reason) = not_counted {
+        println!("System calls were not counted: {reason}");
+    }
+    println!("{LEFT_OUT} is left out: more adverts than one thread of either can send.");
+    Ok(())
+}
+
+/// The routers of both sides, up and settled.
+struct Pair {
+    active: Node,
+    backup: Node,
+    wire: Wire,
+    case: Case,
+    /// Without them the cables would go with the Active.
+    _namespaces: [Namespace; 2],
+}
+
+impl Pair {
+    /// Starts both, in namespaces of their own. The Backup is always `backup`.
+    fn start(program: Program, backup: Program, case: Case) -> Result<Self, Error> {
+        let namespaces = case.network()?;
+        let [here, there] = &namespaces;
+        let wire = Wire::record(there)?;
+        let started = SystemTime::now();
+        let active = Node::start(program, here, case, Side::Active)?;
+        wire.wait_for_all(case, Side::Active, started, LIMIT)?;
+        let backup = Node::start(backup, there, case, Side::Backup)?;
+        thread::sleep(3 * case.interval() + Duration::from_millis(500));
+        Ok(Self {
+            active,
+            backup,
+            wire,
+            case,
+            _namespaces: namespaces,
+        })
+    }
+
+    /// Lets them do their work for so long.
+    fn calm(&self, time: Duration) -> Result<(Calm, [f64; 2]), Error> {
+        let ids = [self.active.id(), self.backup.id()];
+        let [active, backup] = ids.map(process::cpu_time);
+        let before = [active?, backup?];
+        let start = SystemTime::now();
+        thread::sleep(time);
+        let [active, backup] = ids.map(process::cpu_time);
+        let after = [active?, backup?];
+        let end = SystemTime::now();
+        let calm = Calm::of(self.case, &self.wire.during(start..end)?);
+        #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
+        let adverts = calm.adverts as f64;
+        let cpu = [0, 1].map(|side| (after[side] - before[side]).as_secs_f64() * 1e6 / adverts);
+        Ok((calm, cpu))
+    }
+
+    /// Ends the Active, and returns how long it took until the last router of the Backup advertised: from the last advert of the same
+    /// router after SIGKILL, less Active_Down_Interval; from the order to end, less Skew_Time. In milliseconds.
+    fn end(self, end: End) -> Result<f64, Error> {
+        let Self {
+            active,
+            backup,
+            wire,
+            case,
+            _namespaces,
+        } = self;
+        let ended = SystemTime::now();
+        // Whoever ends in order takes its time, while the others take over.
+        thread::scope(|scope| {
+            let active = scope.spawn(|| match end {
+                End::Kill => active.kill().map_err(|error| error.to_string()),
+                End::Stop => active.stop().map_err(|error| error.to_string()),
+            });
+            wire.wait_for_all(case, Side::Backup, ended, LIMIT)?;
+            match active.join() {
+                Ok(result) => Ok::<(), Error>(result?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })?;
+        backup.kill()?;
+        let adverts = wire.during(ended - LIMIT..SystemTime::now())?;
+        let mut longest = f64::NEG_INFINITY;
+        for takeover in takeovers(case, &adverts) {
+            let (Some(last), Some(first)) = (takeover.last, takeover.first) else {
+                return Err("a router was not taken over".into());
+            };
+            let (since, protocol) = match end {
+                End::Kill => (last, case.active_down_interval()),
+                End::Stop => (ended, case.skew_time()),
+            };
+            let late = first.duration_since(since)?.as_secs_f64() - protocol.as_secs_f64();
+            longest = longest.max(late * 1e3);
+        }
+        Ok(longest)
+    }
+}
+
+/// How the Active ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// By SIGKILL.
+    Kill,
+    /// In order: it resigns.
+    Stop,
+}
+
+/// What was measured of one program.
+struct Measured {
+    calm: Calm,
+    owed: f64,
+    /// Microseconds of CPU time per advert, of the Active and of the Backup.
+    cpu: [f64; 2],
+    /// System calls per advert, likewise; or why they could not be counted.
+    calls: Result<[f64; 2], String>,
+    /// KiB that the Active had at the most.
+    memory: u32,
+    /// Milliseconds that the last takeover was later than the protocol has it.
+    after_kill: f64,
+    after_stop: f64,
+}
+
+fn measure(program: Program, case: Case, time: Duration) -> Result<Measured, Error> {
+    let pair = Pair::start(program, program, case)?;
+    let (calm, cpu) = pair.calm(time)?;
+    let calls = process::system_calls([pair.active.id(), pair.backup.id()], time)
+        .map_err(|error| error.to_string());
+    #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
+    let calls = calls.map(|calls| calls.map(|calls| calls as f64 / calm.adverts as f64));
+    let memory = process::peak_memory(pair.active.id())?;
+    Ok(Measured {
+        calm,
+        owed: case.adverts_in(time),
+        cpu,
+        calls,
+        memory,
+        after_kill: pair.end(End::Kill)?,
+        after_stop: Pair::start(program, program, case)?.end(End::Stop)?,
+    })
+}
+
+impl Measured {
+    fn row(&self, case: Case, program: Program) -> Vec<String> {
+        #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
+        let [adverts, late] = [self.calm.adverts, self.calm.late].map(|count| count as f64);
+        let calls = |side: usize| match &self.calls {
+            Ok(calls) => format!("{:.3}", calls[side]),
+            Err(_) => "not counted".into(),
+        };
+        vec![
+            case.to_string(),
+            program.name().into(),
+            format!("{:.1} %", adverts * 100.0 / self.owed),
+            format!("{:.2} %", late * 100.0 / adverts),
+            self.calm.false_takeovers.to_string(),
+            format!("{:.2}", self.cpu[0]),
+            format!("{:.2}", self.cpu[1]),
+            calls(0),
+            calls(1),
+            format!("{:.1} MiB", f64::from(self.memory) / 1024.0),
+            format!("{:+.1} ms", self.after_kill),
+            format!("{:+.1} ms", self.after_stop),
+        ]
+    }
+
+    /// Ours by keepalived's, where that says something.
+    fn ratios(&self, keepalived: &Self) -> Vec<String> {
+        let cell = |ours: f64, theirs: f64| format!("{:.3}", ours / theirs);
+        let calls = |side: usize| match (&self.calls, &keepalived.calls) {
+            (Ok(ours), Ok(theirs)) => cell(ours[side], theirs[side]),
+            _ => String::new(),
+        };
+        vec![
+            String::new(),
+            "ratio".into(),
+            String::new(),
+            String::new(),
+            String::new(),
+            cell(self.cpu[0], keepalived.cpu[0]),
+            cell(self.cpu[1], keepalived.cpu[1]),
+            calls(0),
+            calls(1),
+            cell(self.memory.into(), keepalived.memory.into()),
+        ]
+    }
+
+    /// What the case has to keep to: what it is, what was measured, and the limit.
+    fn budgets(
+        &self,
+        case: Case,
+        keepalived: &Self,
+        time: Duration,
+    ) -> Result<Vec<(&'static str, f64, f64)>, Error> {
+        let mut budgets = Vec::new();
+        if case.interval == 1 && case.routers >= 100 {
+            let (_, bare) = Pair::start(Program::Bare, Program::Driver, case)?.calm(time)?;
+            budgets.push((
+                "CPU time by that of a bare loop",
+                self.cpu[0] / bare[0],
+                1.3,
+            ));
+            budgets.push((
+                "CPU time by keepalived's",
+                self.cpu[0] / keepalived.cpu[0],
+                0.25,
+            ));
+            if let Ok(calls) = &self.calls {
+                budgets.push(("system calls per advert", calls[0], 0.1));
+            }
+        }
+        if case.routers == 5000 && case.interval == 100 {
+            budgets.push((
+                "ms that the last takeover after kill -9 is late",
+                self.after_kill,
+                50.0,
+            ));
+        }
+        Ok(budgets)
+    }
+}

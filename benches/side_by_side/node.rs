@@ -1,0 +1,123 @@
+//! The routers of one side, in one process.
+
+use std::{env, fs};
+
+use vrrp_benches::{Error, Helper, ready};
+use vrrp_lab::{Keepalived, Namespace};
+use vrrp_net::Driver;
+
+use crate::{
+    bare,
+    case::{Case, Side},
+};
+
+/// The arguments with which the program calls itself.
+const DRIVER: &str = "--driver";
+const BARE: &str = "--bare";
+
+/// Who runs the routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Driver,
+    Keepalived,
+    /// No routers, but a loop that sends what those of the Active would.
+    Bare,
+}
+
+impl Program {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Driver => "driver",
+            Self::Keepalived => "keepalived",
+            Self::Bare => "bare loop",
+        }
+    }
+}
+
+/// A running program.
+pub(crate) enum Node {
+    Helper(Helper),
+    Keepalived { program: Keepalived, id: u32 },
+}
+
+impl Node {
+    /// Returns once it has read its configuration and hears what is sent.
+    pub(crate) fn start(
+        program: Program,
+        namespace: &Namespace,
+        case: Case,
+        side: Side,
+    ) -> Result<Self, Error> {
+        let role = match program {
+            Program::Driver => DRIVER,
+            Program::Bare => BARE,
+            Program::Keepalived => {
+                let conf = case.keepalived_conf(side.priority());
+                let program = Keepalived::start(namespace, &conf)?;
+                // The process that has the routers is a child of the one that was started.
+                let id = fs::read_to_string(program.folder().join("vrrp.pid"))?;
+                let id = id.trim().parse()?;
+                return Ok(Self::Keepalived { program, id });
+            }
+        };
+        let mut command = namespace.command(env::current_exe()?);
+        command.arg(role).args(
+            [side.priority().into(), case.routers, case.interval].map(|number| number.to_string()),
+        );
+        Helper::start(command).map(Self::Helper)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        match self {
+            Self::Helper(helper) => helper.id(),
+            Self::Keepalived { id, .. } => *id,
+        }
+    }
+
+    /// By SIGKILL.
+    pub(crate) fn kill(self) -> Result<(), Error> {
+        match self {
+            Self::Helper(helper) => helper.kill(),
+            Self::Keepalived { program, .. } => {
+                program.kill();
+                Ok(())
+            }
+        }
+    }
+
+    /// In order: it resigns.
+    pub(crate) fn stop(self) -> Result<(), Error> {
+        match self {
+            Self::Helper(helper) => helper.stop(),
+            Self::Keepalived { program, .. } => Ok(program.stop()?),
+        }
+    }
+}
+
+/// Whether the program was called to be a node; then it was one when this returns.
+pub(crate) fn run(arguments: &[String]) -> Result<bool, Error> {
+    let [_, role, priority, routers, interval] = arguments else {
+        return Ok(false);
+    };
+    let case = Case {
+        routers: routers.parse()?,
+        interval: interval.parse()?,
+    };
+    match role.as_str() {
+        DRIVER => run_driver(case, priority.parse()?)?,
+        BARE => bare::run(case, priority.parse()?)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn run_driver(case: Case, priority: u8) -> Result<(), Error> {
+    let mut driver = Driver::new()?;
+    for config in case.configs(priority)? {
+        driver.add(config)?;
+    }
+    let stop = driver.stop_handle();
+    ready(move || stop.stop())?;
+    driver.run(|_| {})?;
+    Ok(())
+}

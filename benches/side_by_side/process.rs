@@ -1,0 +1,60 @@
+//! What a process takes.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use vrrp_benches::Error;
+
+/// The time that all threads of a process have run so far, as the scheduler counts it.
+pub(crate) fn cpu_time(id: u32) -> Result<Duration, Error> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+        let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanoseconds = statistics.split(' ').next().unwrap_or_default().parse()?;
+        total += Duration::from_nanos(nanoseconds);
+    }
+    Ok(total)
+}
+
+/// The most memory that a process had so far (VmHWM), in KiB.
+pub(crate) fn peak_memory(id: u32) -> Result<u32, Error> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(number.ok_or("VmHWM is not there")?.parse()?)
+}
+
+/// Counts the system calls of processes by perf(1), for so long. The count is of the kernel's trace point at their entry, so that the
+/// processes run on at almost full speed; with strace(1) they would be late.
+///
+/// It needs the Debian package linux-perf, and root. Without, the error says what perf said.
+pub(crate) fn system_calls(ids: [u32; 2], time: Duration) -> Result<[u64; 2], Error> {
+    let start = |id: u32| {
+        Command::new("perf")
+            .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p"])
+            .arg(id.to_string())
+            .args(["--timeout", &time.as_millis().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("perf: {error}"))
+    };
+    let running = [start(ids[0])?, start(ids[1])?];
+    let mut counts = [0; 2];
+    for (count, perf) in counts.iter_mut().zip(running) {
+        let output = perf.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let number = text.lines().find_map(|line| {
+            let (number, rest) = line.split_once(',')?;
+            rest.contains("sys_enter").then_some(number)
+        });
+        *count = number
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(|| format!("perf: {}", text.trim()))?;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,88 @@
+//! This program once more, in another role.
+
+use std::{
+    io::{self, Read, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+};
+
+use crate::Error;
+
+/// A copy of this program that does something beside it until it is told to end. It is killed on drop.
+#[derive(Debug)]
+pub struct Helper {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Helper {
+    /// Starts it by a command whose arguments name its role, and returns when it is [`ready`].
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it cannot be started, or ends before; it has said why on its standard error.
+    pub fn start(mut command: Command) -> Result<Self, Error> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take();
+        let output = child.stdout.take();
+        let helper = Self { child, input };
+        output.ok_or("no standard output")?.read_exact(&mut [0])?;
+        Ok(helper)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it has ended already.
+    pub fn kill(mut self) -> Result<(), Error> {
+        Ok(self.child.kill()?)
+    }
+
+    /// Tells it to end, and returns once it has.
+    ///
+    /// # Errors
+    ///
+    /// If it ends with an error.
+    pub fn stop(mut self) -> Result<(), Error> {
+        drop(self.input.take());
+        let status = self.child.wait()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("helper: {status}").into())
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// In the helper: says that it is ready, and calls `end` on another thread once it is told to end.
+///
+/// # Errors
+///
+/// That of the system if nobody listens.
+pub fn ready(end: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    io::stdout().write_all(&[0])?;
+    io::stdout().flush()?;
+    thread::spawn(move || {
+        let _octets = io::copy(&mut io::stdin(), &mut io::sink());
+        end();
+    });
+    Ok(())
+}
