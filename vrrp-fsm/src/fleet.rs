@@ -53,17 +53,19 @@ mod snapshot;
 mod tracking;
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::net::IpAddr;
+use core::{net::IpAddr, time::Duration};
 
 use slab::Slab;
 use vrrp_proto::{
-    Advertisement, Counter, DecodeOptions, Discard, Family, IpHeader, Protection, Vrid, VridFault,
+    Advertisement, Counter, DecodeOptions, Decoded, Discard, Family, IpHeader, Protection, Vrid,
+    VridFault,
 };
 
 use crate::{
     Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, ShutdownCause, State,
     VirtualRouter,
     counters::count,
+    settings::nanos,
     track::{ObjectId, Standing, TrackError, Tracker},
 };
 
@@ -85,6 +87,8 @@ pub use snapshot::{FleetSnapshot, MemberSnapshot};
 pub struct VrrpRouter {
     routers: Slab<Entry>,
     index: Index,
+    /// Those that are heard by unicast, whose packets may come in by any interface.
+    by_peers: BTreeMap<(Family, Vrid), Vec<u32>>,
     deadlines: Deadlines,
     queue: Queue,
     log: Log,
@@ -96,17 +100,21 @@ pub struct VrrpRouter {
     unsettled: Vec<u32>,
     errors: PacketErrors,
     next_serial: u32,
+    /// How late the timers of Actives may be served, in nanoseconds.
+    patience: u64,
 }
 
 /// Discarded packets, in the words of RFC 8347, of all virtual routers together (O-16). They stop at their highest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PacketErrors {
     /// `checksum-errors`.
-    pub checksum: u64,
+    pub checksum_errors: u64,
     /// `version-errors`.
-    pub version: u64,
-    /// `vrid-errors`: packets for a virtual router that is not here.
-    pub vrid: u64,
+    pub version_errors: u64,
+    /// `vrid-errors`: packets for a virtual router that is not here (AMB-30).
+    pub vrid_errors: u64,
+    /// `ip-ttl-errors`.
+    pub ip_ttl_errors: u64,
 }
 
 /// A packet was discarded. No state, timer or learned value has changed.
@@ -194,6 +202,7 @@ impl VrrpRouter {
         let mut fleet = Self {
             routers: Slab::with_capacity(routers),
             index: Index::default(),
+            by_peers: BTreeMap::new(),
             deadlines: Deadlines::new(),
             queue: Queue::default(),
             log: Log::new(records, 0),
@@ -203,6 +212,7 @@ impl VrrpRouter {
             unsettled: Vec::new(),
             errors: PacketErrors::default(),
             next_serial: 0,
+            patience: 0,
         };
         fleet.reserve(routers);
         fleet
@@ -242,6 +252,7 @@ impl VrrpRouter {
         if self.find(&key).is_some() {
             return Err(FleetError::KeyTaken(key));
         }
+        let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
         let vacant = self.routers.vacant_entry();
         let slot = u32::try_from(vacant.key()).map_err(|_| FleetError::Full)?;
         let id = RouterId {
@@ -270,6 +281,7 @@ impl VrrpRouter {
         let routers = &self.routers;
         self.index
             .insert(key, slot, |slot| routers.get(slot as usize).map(Entry::key));
+        self.hear_peers(key, slot, is_unicast);
         self.reserve(self.routers.len());
         self.set_uses(User::Router(slot), member.tracking);
         Ok(id)
@@ -301,11 +313,14 @@ impl VrrpRouter {
         let entry = self.entry_mut(id)?;
         let readdressed =
             entry.addresses != member.addresses || entry.transport != member.transport;
+        let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
+        let key = entry.key();
         let actions = entry.router.reconfigure(now, member.config)?;
         entry.decode = member.decode;
         entry.authentication = member.authentication;
         entry.transport = member.transport;
         entry.addresses = member.addresses;
+        self.hear_peers(key, id.slot, is_unicast);
         self.perform(now, id.slot, actions);
         self.set_uses(User::Router(id.slot), member.tracking);
         self.retrack(now, id.slot);
@@ -331,12 +346,29 @@ impl VrrpRouter {
             let key = entry.key();
             entry.is_leaving = true;
             self.index.remove(key, id.slot);
+            self.hear_peers(key, id.slot, false);
         }
         self.deadlines.set(id.slot, None);
         self.queue.push(id.slot, Task::Free);
         self.log.push(now, Change::Removed(id));
         self.settle_groups(now);
         Ok(())
+    }
+
+    /// Notes whether the packets of a virtual router may come in by any interface.
+    fn hear_peers(&mut self, key: Key, slot: u32, is_unicast: bool) {
+        let key = (key.family, key.vrid);
+        if is_unicast {
+            let slots = self.by_peers.entry(key).or_default();
+            if !slots.contains(&slot) {
+                slots.push(slot);
+            }
+        } else if let Some(slots) = self.by_peers.get_mut(&key) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_peers.remove(&key);
+            }
+        }
     }
 
     /// The machine of a virtual router.
@@ -454,7 +486,7 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// A packet of protocol 112 has arrived: finds its virtual router, decodes, checks, and steps it.
+    /// A packet of protocol 112 has arrived: finds its virtual router ([`addressee`](Self::addressee)), decodes, checks, and steps it.
     ///
     /// `payload` is what follows the IP header, and where the router uses IP AH, what came out of it. `protection` is what was proven about it.
     ///
@@ -470,25 +502,83 @@ impl VrrpRouter {
         payload: &[u8],
         protection: Protection,
     ) -> Result<(RouterId, Heard), Rejected> {
-        let slot = payload
-            .get(1)
-            .and_then(|vrid| Vrid::new(*vrid))
-            .and_then(|vrid| {
-                self.slot(Key {
-                    interface,
-                    family: ip.endpoints.family(),
-                    vrid,
-                })
-            });
-        let Some(slot) = slot else {
-            return Err(self.reject_stray(ip, payload));
+        match self.addressee_slot(interface, ip, payload) {
+            Some(slot) => self.hear(now, slot, ip, payload, |_| protection),
+            None => Err(self.reject_stray(ip, payload)),
+        }
+    }
+
+    /// The same for a packet whose virtual router the host has found, because only that router's keys can prove anything: `prove` is asked once the
+    /// message is decoded. With `None` for the router the packet is counted as one for nobody here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle_packet`](Self::handle_packet).
+    #[inline]
+    pub fn handle_packet_for(
+        &mut self,
+        now: Instant,
+        router: Option<RouterId>,
+        ip: &IpHeader,
+        payload: &[u8],
+        prove: impl FnOnce(&Decoded<'_>) -> Protection,
+    ) -> Result<(RouterId, Heard), Rejected> {
+        match router.filter(|id| self.entry(*id).is_ok()) {
+            Some(id) => self.hear(now, id.slot, ip, payload, prove),
+            None => Err(self.reject_stray(ip, payload)),
+        }
+    }
+
+    /// The virtual router that a packet is for, by the VRID at its place in the message, which nobody has verified yet: the one of the interface, or
+    /// else one that has the sender as a unicast peer, because what a peer sends may take another way in (AMB-26).
+    #[inline]
+    #[must_use]
+    pub fn addressee(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<RouterId> {
+        let slot = self.addressee_slot(interface, ip, payload)?;
+        self.routers.get(slot as usize).map(|entry| entry.id)
+    }
+
+    #[inline]
+    fn addressee_slot(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<u32> {
+        let vrid = Vrid::new(*payload.get(1)?)?;
+        let key = Key {
+            interface,
+            family: ip.endpoints.family(),
+            vrid,
         };
+        self.slot(key).or_else(|| self.slot_of_peer(key, ip))
+    }
+
+    #[cold]
+    fn slot_of_peer(&self, key: Key, ip: &IpHeader) -> Option<u32> {
+        let (source, destination) = (ip.endpoints.source(), ip.endpoints.destination());
+        if destination.is_multicast() {
+            return None;
+        }
+        let slots = self.by_peers.get(&(key.family, key.vrid))?;
+        slots.iter().copied().find(|slot| {
+            let entry = self.routers.get(*slot as usize);
+            entry.is_some_and(|entry| entry.has_peer(source))
+        })
+    }
+
+    #[inline]
+    fn hear(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        ip: &IpHeader,
+        payload: &[u8],
+        prove: impl FnOnce(&Decoded<'_>) -> Protection,
+    ) -> Result<(RouterId, Heard), Rejected> {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return Err(self.reject_stray(ip, payload));
         };
         let id = entry.id;
-        let checked = Advertisement::decode(payload, ip, &entry.decode)
-            .and_then(|received| entry.router.check(&received, ip, &entry.link(protection)));
+        let checked = Advertisement::decode(payload, ip, &entry.decode).and_then(|received| {
+            let link = entry.link(prove(&received));
+            entry.router.check(&received, ip, &link)
+        });
         let heard = match checked {
             Ok(heard) => heard,
             Err(discard) => {
@@ -504,7 +594,7 @@ impl VrrpRouter {
         let before = entry.router.state();
         let actions = entry.router.handle_event(now, Event::Advertisement(heard));
         if actions.is_empty() {
-            self.deadlines.set(slot, entry.router.poll_timeout());
+            self.deadlines.set(slot, entry.alarm(self.patience));
         } else {
             self.perform(now, slot, actions);
         }
@@ -537,7 +627,7 @@ impl VrrpRouter {
         self.tracker.handle_timeout(now);
         self.follow_objects(now);
         // Each pass moves a deadline behind now.
-        while let Some(slot) = self.deadlines.due(now) {
+        while let Some(slot) = self.next_due(now) {
             let Some(entry) = self.routers.get_mut(slot as usize) else {
                 self.deadlines.set(slot, None);
                 continue;
@@ -559,7 +649,37 @@ impl VrrpRouter {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. It is exact, and may lie in the past where the host is late.
+    /// Whose turn it is: of those that may wait for company only the first is looked at, and when its own deadline has come, it has company.
+    fn next_due(&self, now: Instant) -> Option<u32> {
+        let (alarm, slot) = self.deadlines.first()?;
+        let is_due = alarm.is_due(now)
+            || self.patience != 0
+                && self
+                    .routers
+                    .get(slot as usize)
+                    .and_then(|entry| entry.router.poll_timeout())
+                    .is_some_and(|deadline| deadline.is_due(now));
+        is_due.then_some(slot)
+    }
+
+    /// Lets the timers of an Active be served up to so much later than they are due, and at most a sixteenth of its interval, so that the
+    /// advertisements of many virtual routers leave together. They do not drift for it, and those of Backups are served on time. Default not at all.
+    pub fn set_patience(&mut self, longest: Duration) {
+        let patience = nanos(longest);
+        if core::mem::replace(&mut self.patience, patience) == patience {
+            return;
+        }
+        for (slot, entry) in &self.routers {
+            if let Ok(slot) = u32::try_from(slot)
+                && !entry.is_leaving
+            {
+                self.deadlines.set(slot, entry.alarm(patience));
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, at the latest that [`set_patience`](Self::set_patience) allows: otherwise
+    /// it is exact. It may lie in the past where the host is late.
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -605,6 +725,11 @@ impl VrrpRouter {
     /// [`Lost`], once, when records were dropped that it has not seen. The next call goes on with the first that is left.
     pub fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
         self.log.read(reader)
+    }
+
+    /// Keeps so many records from now on, but not fewer than before.
+    pub fn keep_records(&mut self, records: usize) {
+        self.log.grow(records);
     }
 
     /// What was discarded, of all virtual routers together.
@@ -654,7 +779,7 @@ impl VrrpRouter {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return;
         };
-        self.deadlines.set(slot, entry.router.poll_timeout());
+        self.deadlines.set(slot, entry.alarm(self.patience));
         for action in actions {
             match action {
                 Action::SendAdvertisement(outgoing) => {
@@ -706,9 +831,10 @@ impl VrrpRouter {
 impl PacketErrors {
     fn count(&mut self, discard: &Discard) {
         match discard.counter() {
-            Some(Counter::Checksum) => count(&mut self.checksum),
-            Some(Counter::Version) => count(&mut self.version),
-            Some(Counter::Vrid) => count(&mut self.vrid),
+            Some(Counter::Checksum) => count(&mut self.checksum_errors),
+            Some(Counter::Version) => count(&mut self.version_errors),
+            Some(Counter::Vrid) => count(&mut self.vrid_errors),
+            Some(Counter::IpTtl) => count(&mut self.ip_ttl_errors),
             _ => {}
         }
     }

@@ -116,6 +116,12 @@ impl VrrpRouter {
             .map(|(_, group)| (group.id, &group.config))
     }
 
+    /// The sync group that a virtual router is a member of.
+    #[must_use]
+    pub fn group_with(&self, router: RouterId) -> Option<GroupId> {
+        self.entry(router).ok()?.group
+    }
+
     pub(super) fn group_of(&self, entry: &Entry) -> Option<&Group> {
         self.groups.get(entry.group?.slot as usize)
     }
@@ -373,7 +379,7 @@ impl VrrpRouter {
         if wish.is_some() {
             entry.wish = wish;
         }
-        self.deadlines.set(slot, entry.router.poll_timeout());
+        self.deadlines.set(slot, entry.alarm(self.patience));
         if is_new {
             self.log.push(now, Change::WantsActive(router, id));
         }

@@ -73,7 +73,7 @@ impl Reader {
 /// The last records.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
-    /// Its capacity does not change.
+    /// It has room for `capacity`.
     records: VecDeque<Record>,
     capacity: usize,
     pub(super) next: u64,
@@ -86,6 +86,15 @@ impl Log {
             records: VecDeque::with_capacity(capacity),
             capacity,
             next,
+        }
+    }
+
+    /// Has room for so many records, or for more.
+    pub(super) fn grow(&mut self, capacity: usize) {
+        if capacity > self.capacity {
+            self.capacity = capacity;
+            self.records
+                .reserve_exact(capacity.saturating_sub(self.records.len()));
         }
     }
 

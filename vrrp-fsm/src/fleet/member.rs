@@ -1,7 +1,10 @@
 //! One virtual router of a fleet: how it is configured, and what is kept beside the machine.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use vrrp_proto::{
     Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
@@ -9,7 +12,7 @@ use vrrp_proto::{
 
 use super::GroupId;
 use crate::{
-    Config, Expiry, Link, Outgoing, ShutdownCause, State, VirtualRouter,
+    Config, Expiry, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
     track::{Standing, Use},
 };
 
@@ -18,6 +21,12 @@ use crate::{
 pub struct RouterId {
     pub(super) slot: u32,
     pub(super) serial: u32,
+}
+
+impl fmt::Display for RouterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "router {}", self.serial)
+    }
 }
 
 /// By what a packet finds its virtual router (S-01).
@@ -148,6 +157,25 @@ impl Entry {
             interface: self.interface,
             family: self.router.settings.family,
             vrid: self.router.settings.vrid,
+        }
+    }
+
+    /// When the router has to be served: an Active may be served so many nanoseconds late.
+    #[inline]
+    pub(super) fn alarm(&self, patience: u64) -> Option<Instant> {
+        let deadline = self.router.poll_timeout()?;
+        if patience == 0 || self.router.state() != State::Active {
+            return Some(deadline);
+        }
+        let share = self.router.settings.interval.as_nanos() / 16;
+        Some(deadline.after(share.min(patience)))
+    }
+
+    /// Whether it hears this address by unicast.
+    pub(super) fn has_peer(&self, address: IpAddr) -> bool {
+        match &self.transport {
+            MessageTransport::Multicast { .. } => false,
+            MessageTransport::Unicast { peers } => peers.iter().any(|peer| peer.address == address),
         }
     }
 

@@ -102,7 +102,7 @@ fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
         let expected = Discard::Vrid(VridFault::NotConfigured { found });
         assert_eq!(rejected.discard, expected);
     }
-    assert_eq!(fleet.packet_errors().vrid, 2);
+    assert_eq!(fleet.packet_errors().vrid_errors, 2);
     for octets in [&[][..], &[0x31], &[0x31, 0, 100, 1, 0, 0, 0, 0]] {
         let rejected = fleet.handle_packet(T0, 1, &ip, octets, Protection::None);
         assert_eq!(rejected.unwrap_err().router, None);
@@ -137,7 +137,15 @@ fn o_16_errors_of_all_routers_are_counted_together_and_the_rest_with_the_router(
         assert_eq!(rejected.router, Some(id), "{rejected}");
     }
     let errors = fleet.packet_errors();
-    assert_eq!((errors.checksum, errors.version, errors.vrid), (1, 1, 0));
+    assert_eq!(
+        (
+            errors.checksum_errors,
+            errors.version_errors,
+            errors.vrid_errors,
+            errors.ip_ttl_errors
+        ),
+        (1, 1, 0, 1)
+    );
     let counters = fleet.get(id).unwrap().counters();
     assert_eq!((counters.ip_ttl_errors, counters.other_discards), (1, 2));
     assert_eq!(fleet.poll_timeout(), before, "no timer has moved");
@@ -203,4 +211,79 @@ fn addresses_of_another_family_are_refused() {
         "addresses are IPv4, but family is IPv6"
     );
     assert_eq!(fleet.iter().count(), 0);
+}
+
+#[test]
+fn amb_26_a_unicast_peer_is_heard_by_whatever_interface() {
+    let mut fleet = VrrpRouter::new();
+    let peer = |last| Peer {
+        address: [192, 0, 2, last].into(),
+        min_ttl: TTL,
+    };
+    let unicast = |peers| Member {
+        transport: MessageTransport::Unicast { peers },
+        ..member(1, 100)
+    };
+    let id = fleet.add(T0, unicast(vec![peer(20)])).unwrap();
+    fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+    let packet = |source: [u8; 4], destination: [u8; 4]| {
+        let endpoints = Endpoints::new(source.into(), destination.into()).unwrap();
+        let ip = IpHeader {
+            endpoints,
+            ttl: TTL,
+        };
+        (ip, message(51, &endpoints))
+    };
+    let heard_by = |fleet: &mut VrrpRouter, (ip, octets): &(IpHeader, Vec<u8>)| {
+        let found = fleet.addressee(7, ip, octets);
+        let heard = fleet.handle_packet(T0, 7, ip, octets, Protection::None);
+        assert_eq!(found, heard.as_ref().ok().map(|(id, _)| *id));
+        heard.map(|(id, _)| id).map_err(|rejected| rejected.router)
+    };
+    let from_peer = packet([192, 0, 2, 20], [192, 0, 2, 11]);
+    let from_other = packet([192, 0, 2, 21], [192, 0, 2, 11]);
+    let to_group = packet([192, 0, 2, 20], [224, 0, 0, 18]);
+    assert_eq!(heard_by(&mut fleet, &from_peer), Ok(id));
+    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
+    assert_eq!(heard_by(&mut fleet, &to_group), Err(None));
+
+    fleet.reconfigure(T0, id, unicast(vec![peer(21)])).unwrap();
+    assert_eq!(heard_by(&mut fleet, &from_peer), Err(None));
+    assert_eq!(heard_by(&mut fleet, &from_other), Ok(id));
+    fleet.reconfigure(T0, id, member(1, 100)).unwrap();
+    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
+    fleet.reconfigure(T0, id, unicast(vec![peer(21)])).unwrap();
+    fleet.remove(T0, id).unwrap();
+    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
+}
+
+#[test]
+fn what_is_proven_about_a_packet_may_depend_on_its_router() {
+    let mut fleet = VrrpRouter::new();
+    let id = fleet.add(T0, member(1, 100)).unwrap();
+    fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+    let ip = multicast();
+    let octets = message(51, &ip.endpoints);
+    let fault = vrrp_proto::AuthenticationFault::Digest;
+    let rejected = fleet
+        .handle_packet_for(T0, Some(id), &ip, &octets, |decoded| {
+            assert_eq!(decoded.advertisement.priority, Priority::new(200));
+            Protection::Failed(fault)
+        })
+        .unwrap_err();
+    assert_eq!(rejected.router, Some(id));
+    assert_eq!(rejected.discard, Discard::Authentication(fault));
+    let (heard_by, heard) = fleet
+        .handle_packet_for(T0, Some(id), &ip, &octets, |_| Protection::None)
+        .unwrap();
+    assert_eq!((heard_by, heard.priority()), (id, Priority::new(200)));
+
+    fleet.remove(T0, id).unwrap();
+    for gone in [Some(id), None] {
+        let rejected = fleet
+            .handle_packet_for(T0, gone, &ip, &octets, |_| Protection::None)
+            .unwrap_err();
+        assert_eq!(rejected.router, None);
+    }
+    assert_eq!(fleet.packet_errors().vrid_errors, 2);
 }

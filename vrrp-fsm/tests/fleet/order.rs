@@ -88,3 +88,48 @@ fn of_a_routers_advertisements_that_wait_the_last_stands_for_all() {
     };
     assert_eq!(outgoing.priority.get(), 160);
 }
+
+#[test]
+fn with_patience_the_advertisements_of_actives_leave_together_and_do_not_drift() {
+    let mut lan = Lan::new(1);
+    for number in 1..=40_u8 {
+        let _id = lan.add(0, member(number.into(), 200));
+        lan.run(core::time::Duration::from_micros(100));
+    }
+    lan.run(ms(5_000));
+    let fleet = lan.fleet(0);
+    let _rest = drain(fleet);
+    let first = fleet.poll_timeout().unwrap();
+    fleet.set_patience(ms(10));
+    assert_eq!(fleet.poll_timeout(), Some(first + ms(10)));
+    fleet.handle_timeout(first - ms(1));
+    assert_eq!(drain(fleet), [], "nobody is due");
+    fleet.handle_timeout(first + ms(10));
+    let actions = drain(fleet);
+    assert_eq!(actions.len(), 40, "{actions:?}");
+    let second = first + ms(1_000);
+    assert_eq!(fleet.poll_timeout(), Some(second + ms(10)));
+    // One of them has to be served, and takes those along that are due.
+    fleet.handle_timeout(second + ms(2));
+    let early = drain(fleet).len();
+    assert!((15..=25).contains(&early), "{early}");
+    fleet.set_patience(ms(0));
+    assert!(fleet.poll_timeout().unwrap() < second + ms(3));
+}
+
+#[test]
+fn with_patience_backups_and_short_intervals_are_served_in_time() {
+    let mut lan = Lan::new(1);
+    let mut quick = member(1, 200);
+    quick.config.interval = vrrp_proto::Interval::centis(4).unwrap();
+    let id = lan.add(0, quick);
+    lan.fleet(0).set_patience(ms(10));
+    let down = lan.fleet(0).get(id).unwrap().poll_timeout();
+    assert_eq!(lan.fleet(0).poll_timeout(), down, "a Backup");
+    lan.run(ms(6_000));
+    assert_eq!(lan.state(0, id), State::Active);
+    let fleet = lan.fleet(0);
+    let adver = fleet.get(id).unwrap().poll_timeout().unwrap();
+    let sixteenth = core::time::Duration::from_micros(2_500);
+    assert_eq!(fleet.poll_timeout(), Some(adver + sixteenth));
+}

@@ -97,3 +97,23 @@ fn without_room_for_records_their_loss_is_told_all_the_same() {
     assert_eq!(lost, Some(Err(Lost { first: 0, count: 1 })));
     assert_eq!(fleet.read(&mut reader), None);
 }
+
+#[test]
+fn room_for_more_records_loses_none() {
+    let mut fleet = VrrpRouter::with_capacity(0, 2);
+    let mut reader = Reader::default();
+    let _ids: Vec<_> = (1..=2)
+        .map(|interface| fleet.add(Instant::ZERO, member(interface, 100)).unwrap())
+        .collect();
+    fleet.keep_records(5);
+    fleet.keep_records(1);
+    for interface in 3..=5 {
+        let _id = fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
+    }
+    let records = read(&fleet, &mut reader);
+    assert!(records.iter().all(Result::is_ok), "{records:?}");
+    assert_eq!(records.len(), 5);
+    let _id = fleet.add(Instant::ZERO, member(6, 100)).unwrap();
+    let lost = Lost { first: 0, count: 1 };
+    assert_eq!(fleet.read(&mut Reader::default()), Some(Err(lost)));
+}
