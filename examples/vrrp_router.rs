@@ -48,6 +48,8 @@ fn run(options: Options) -> Result<(), Error> {
     // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
     let mut signals = Signals::new()?;
     let mut driver = Driver::new()?;
+    // It shows all counters.
+    driver.count_foreign(true)?;
     let router = driver.add(options.config)?;
 
     let view = driver.get(router).ok_or("the router is gone")?;

@@ -122,6 +122,8 @@ pub struct Driver {
     notifications: VecDeque<Notification>,
     last_sequence: u64,
     counters: DriverCounters,
+    /// Whether packets for no router here are received, to be counted.
+    counts_foreign: bool,
 }
 
 /// What can be read.
@@ -166,6 +168,7 @@ impl Driver {
             notifications: VecDeque::new(),
             last_sequence: 0,
             counters: DriverCounters::default(),
+            counts_foreign: false,
         })
     }
 
@@ -195,6 +198,7 @@ impl Driver {
             });
         }
         self.open_socket(&router)?;
+        self.admit(&router)?;
 
         self.last_id += 1;
         let id = RouterId(self.last_id);
@@ -249,7 +253,7 @@ impl Driver {
             }
         }
         self.timers.remove(id);
-        Ok(())
+        self.filter()
     }
 
     fn release(&mut self, id: RouterId, address: IpAddr) {
@@ -428,6 +432,18 @@ impl Driver {
     #[must_use]
     pub const fn counters(&self) -> &DriverCounters {
         &self.counters
+    }
+
+    /// Has advertisements counted that are for no router here, in [`DriverCounters::vrid_errors`] or, if they are malformed, in the others
+    /// (O-16). At the start the kernel drops those whose VRID no router here has, so that others' advertisements do not wake the thread;
+    /// those of a VRID that is in use on another interface are always counted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`VrrpSocket::set_filter`].
+    pub fn count_foreign(&mut self, count: bool) -> Result<(), Error> {
+        self.counts_foreign = count;
+        self.filter()
     }
 
     /// Asks for room for this many octets of news of links and addresses: see [`Monitor::set_receive_buffer`].

@@ -5,7 +5,7 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast; interface, destination and TTL are known for each packet |
+//! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast, of all VRIDs or of a [`VridSet`]; interface, destination and TTL are known for each packet |
 //! | [`FrameSocket`] | sends gratuitous ARP and unsolicited neighbor advertisements as whole frames |
 //! | [`Netlink`] | adds and removes virtual addresses, lists links and addresses, sweeps left-overs; requests are pipelined |
 //! | [`Monitor`] | tells of links and addresses that change; after an overrun it says that everything is to be read anew |
@@ -38,7 +38,8 @@
 //! * The target hardware address of gratuitous ARP is the sender's, as in RFC 9568; [`RouterConfig::gratuitous_arp`] has others (AMB-16).
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
 //! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is given, by whatever interface.
-//! * Advertisements for virtual routers in which this host has no part are counted and no more (AMB-30).
+//! * Advertisements for virtual routers in which this host has no part are counted and no more, where the host wants them counted
+//!   ([`Driver::count_foreign`]); otherwise the kernel drops them (AMB-30).
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
 
 #![cfg(target_os = "linux")]
@@ -47,6 +48,7 @@
 mod address;
 mod driver;
 mod error;
+mod filter;
 mod frame_socket;
 mod interface;
 mod monitor;
@@ -63,6 +65,7 @@ pub use driver::{
     RouterId, RouterView, StopHandle, Transport,
 };
 pub use error::{Capability, Error};
+pub use filter::VridSet;
 pub use frame_socket::FrameSocket;
 pub use interface::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link};
 pub use monitor::{Monitor, MonitorEvent};

@@ -7,13 +7,14 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vrrp_proto::{
     Endpoints, Family, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, frame::ipv4,
 };
 
 use crate::{
-    Capability, Error,
+    Capability, Error, VridSet,
+    filter::{self, Start},
     sys::{self, BATCH, Control, Departure, Slot, Target},
 };
 
@@ -62,6 +63,8 @@ pub struct VrrpSocket {
     socket: Socket,
     family: Family,
     protocol: u8,
+    /// The VRIDs that the kernel lets through, if not all.
+    filter: Option<VridSet>,
     /// The interfaces on which the group is joined.
     members: BTreeMap<u32, Membership>,
     /// Sockets that hold the memberships for which `socket` had no room.
@@ -122,6 +125,7 @@ impl VrrpSocket {
             socket,
             family,
             protocol,
+            filter: None,
             members: BTreeMap::new(),
             holders: Vec::new(),
         })
@@ -137,6 +141,48 @@ impl VrrpSocket {
     #[must_use]
     pub const fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    /// The VRIDs that are received; all of them, as at the start, where this is `None`.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&VridSet> {
+        self.filter.as_ref()
+    }
+
+    /// Has the kernel drop what is for no VRID of the set (or, with `None`, nothing), so that it takes no room in the socket and wakes
+    /// nobody up. What is too short to have a VRID is dropped too, and of AH what is not VRRP.
+    ///
+    /// The kernel goes over from one set to the other between two packets. What it has let through before stays in the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the kernel has no memory for a filter (`net.core.optmem_max`).
+    pub fn set_filter(&mut self, vrids: Option<VridSet>) -> Result<(), Error> {
+        if vrids == self.filter {
+            return Ok(());
+        }
+        let result = match &vrids {
+            Some(vrids) => {
+                let program: Vec<SockFilter> = filter::program(self.start(), vrids)
+                    .into_iter()
+                    .map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k))
+                    .collect();
+                self.socket.attach_filter(&program)
+            }
+            None => self.socket.detach_filter(),
+        };
+        result.map_err(Error::os("filter advertisements by VRID"))?;
+        self.filter = vrids;
+        Ok(())
+    }
+
+    const fn start(&self) -> Start {
+        match (self.family, self.protocol) {
+            (Family::Ipv6, _) => Start::Message,
+            #[cfg(feature = "ah")]
+            (Family::Ipv4, vrrp_proto::ah::IP_PROTOCOL) => Start::Ipv4Ah,
+            (Family::Ipv4, _) => Start::Ipv4,
+        }
     }
 
     /// Joins the VRRP group of the family on an interface, for one more user.

@@ -21,7 +21,8 @@ pub struct DriverCounters {
     pub checksum_errors: u64,
     /// `version-errors`.
     pub version_errors: u64,
-    /// `vrid-errors`: also advertisements of virtual routers in which this host has no part (AMB-30).
+    /// `vrid-errors`: also advertisements of virtual routers in which this host has no part (AMB-30), as far as they are received: see
+    /// [`Driver::count_foreign`].
     pub vrid_errors: u64,
     /// `ip-ttl-errors`.
     pub ip_ttl_errors: u64,
@@ -41,6 +42,28 @@ impl DriverCounters {
 }
 
 impl Driver {
+    /// Has the kernel let through, from now on, what is for a router that is about to be added.
+    pub(super) fn admit(&mut self, router: &Router) -> Result<(), Error> {
+        for socket in &mut self.sockets {
+            if !self.counts_foreign && router.uses(socket) {
+                let mut vrids = socket.filter().copied().unwrap_or_default();
+                vrids.insert(router.config.fsm.vrid);
+                socket.set_filter(Some(vrids))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the kernel let through what is for the routers that there are, or everything if it is to be counted.
+    pub(super) fn filter(&mut self) -> Result<(), Error> {
+        for socket in &mut self.sockets {
+            let routers = self.routers.values().filter(|router| router.uses(socket));
+            let vrids = routers.map(|router| router.config.fsm.vrid).collect();
+            socket.set_filter((!self.counts_foreign).then_some(vrids))?;
+        }
+        Ok(())
+    }
+
     /// Reads all advertisements that are waiting at the socket in this place.
     pub(super) fn drain(&mut self, place: usize) -> Result<(), Error> {
         let mut batch = self.batch.take().unwrap_or_default();
@@ -69,7 +92,7 @@ impl Driver {
     fn handle_packet(&mut self, now: Instant, received: &Received<'_>) {
         let found = self.find(received);
         let Some((id, router)) = found.and_then(|id| Some((id, self.routers.get_mut(&id)?))) else {
-            self.count_foreign(received);
+            self.count_stranger(received);
             return;
         };
         if router.machine.state() == State::Initialize {
@@ -123,7 +146,7 @@ impl Driver {
     }
 
     /// Counts a packet that is for no router here (AMB-30).
-    fn count_foreign(&mut self, received: &Received<'_>) {
+    fn count_stranger(&mut self, received: &Received<'_>) {
         let options = DecodeOptions::default();
         match Advertisement::decode(message_of(received), &received.ip, &options) {
             Ok(_) => self.counters.vrid_errors += 1,

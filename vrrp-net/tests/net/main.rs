@@ -15,6 +15,7 @@ mod changes;
 mod checksum;
 mod election;
 mod faults;
+mod filter;
 mod parts;
 mod peers;
 mod privileges;

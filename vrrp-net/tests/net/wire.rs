@@ -454,6 +454,7 @@ fn amb_30_advertisements_of_other_virtual_routers_are_counted_and_no_more() {
     config.fsm.vrid = vrid(7);
     let (running, id) = Running::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
+    running.with(|driver| driver.count_foreign(true).unwrap());
     forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
     vrrp_lab::wait_for("the VRID error", LIMIT, || {
         (running.with(|driver| *driver.counters()).vrid_errors == 1).then_some(())
