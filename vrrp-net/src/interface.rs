@@ -24,6 +24,12 @@ pub struct Link {
     pub mac: Option<MacAddress>,
     /// Whether it is up and has a carrier (`IFF_UP` and `IFF_RUNNING`).
     pub up: bool,
+    /// What it is, where it is a virtual one: `macvlan`, `vlan`, `veth` and so on. Else empty.
+    pub kind: String,
+    /// The index of the link beneath it, where there is one.
+    pub parent: Option<u32>,
+    /// The text that somebody gave it (`ip link set alias`), or an empty one.
+    pub alias: String,
 }
 
 /// An address of an interface.
@@ -83,7 +89,7 @@ impl Interface {
     ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, secondary: false, usable: true })
     /// };
     /// let interface = Interface {
-    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true },
+    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true, kind: String::new(), parent: None, alias: String::new() },
     ///     addresses: vec![address("192.0.2.254", ADDRESS_PROTOCOL)?, address("192.0.2.1", 0)?, address("192.0.2.2", 0)?],
     /// };
     /// assert_eq!(interface.primary_address(Family::Ipv4, |_| false), Some("192.0.2.1".parse()?));

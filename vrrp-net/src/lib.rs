@@ -51,11 +51,14 @@ mod error;
 mod filter;
 mod frame_socket;
 mod interface;
+mod macvlan;
 mod monitor;
 mod netlink;
+mod route;
 mod rtnetlink;
 mod socket;
 mod sys;
+mod sysctl;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
 #[cfg(feature = "hmac")]
@@ -68,8 +71,10 @@ pub use error::{Capability, Error};
 pub use filter::VridSet;
 pub use frame_socket::FrameSocket;
 pub use interface::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link};
+pub use macvlan::Macvlan;
 pub use monitor::{Monitor, MonitorEvent};
-pub use netlink::{AddressChange, Netlink, Outcome};
+pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange};
+pub use route::{ROUTE_PROTOCOL, VirtualRoute};
 pub use socket::{Datagram, ReceiveBatch, Received, VrrpSocket};
 
 /// The examples of the README are tests.

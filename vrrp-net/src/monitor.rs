@@ -95,7 +95,7 @@ impl Monitor {
             for message in rtnetlink::messages(self.buffer.get(..length).unwrap_or_default()) {
                 match message.map(|message| message.reply) {
                     Ok(Reply::Event(event)) => on(event),
-                    Ok(Reply::Done { .. } | Reply::Other) => {}
+                    Ok(Reply::Route { .. } | Reply::Done { .. } | Reply::Other) => {}
                     // What cannot be read is as good as lost.
                     Err(rtnetlink::Malformed) => on(MonitorEvent::Overrun),
                 }

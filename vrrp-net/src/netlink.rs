@@ -1,6 +1,7 @@
-//! Addresses on interfaces, by way of rtnetlink(7).
+//! Addresses, links and routes, by way of rtnetlink(7).
 
 use std::{
+    fmt,
     io::{self, Read},
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
@@ -9,8 +10,11 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use vrrp_proto::frame::MacAddress;
+
 use crate::{
-    ADDRESS_PROTOCOL, Capability, Error, Interfaces, MonitorEvent, VirtualAddress,
+    ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, VirtualAddress,
+    VirtualRoute,
     rtnetlink::{self, Malformed, Message, Reply, Request},
     socket::describe_interface,
     sys,
@@ -45,17 +49,137 @@ pub enum AddressChange<'a> {
     },
 }
 
-/// What became of an [`AddressChange`] that did not fail.
+/// A change of whether a link is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkChange {
+    /// Set it up.
+    Up {
+        /// Its index.
+        interface: u32,
+    },
+    /// Set it down.
+    Down {
+        /// Its index.
+        interface: u32,
+    },
+}
+
+/// A change of the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteChange<'a> {
+    /// Add a route.
+    Add {
+        /// The index of the interface by which it leads. It may be left out where there is a gateway, or for a route that discards.
+        interface: Option<u32>,
+        /// The route.
+        route: &'a VirtualRoute,
+    },
+    /// Remove it. Only a route with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) is.
+    Remove {
+        /// The index of the interface by which it leads, or any where this is left out.
+        interface: Option<u32>,
+        /// The route.
+        route: &'a VirtualRoute,
+    },
+}
+
+/// A change that [`Netlink::apply`] can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Of the addresses.
+    Address(AddressChange<'a>),
+    /// Of a link.
+    Link(LinkChange),
+    /// Of the routes.
+    Route(RouteChange<'a>),
+}
+
+impl<'a> From<AddressChange<'a>> for Change<'a> {
+    fn from(change: AddressChange<'a>) -> Self {
+        Self::Address(change)
+    }
+}
+
+impl From<LinkChange> for Change<'_> {
+    fn from(change: LinkChange) -> Self {
+        Self::Link(change)
+    }
+}
+
+impl<'a> From<RouteChange<'a>> for Change<'a> {
+    fn from(change: RouteChange<'a>) -> Self {
+        Self::Route(change)
+    }
+}
+
+impl<'a> Change<'a> {
+    const fn request(self) -> Request<'a> {
+        match self {
+            Self::Address(AddressChange::Add { interface, address }) => {
+                Request::Add(interface, address)
+            }
+            Self::Address(AddressChange::Remove { interface, address }) => {
+                Request::Remove(interface, address)
+            }
+            Self::Link(LinkChange::Up { interface }) => Request::SetUp(interface, true),
+            Self::Link(LinkChange::Down { interface }) => Request::SetUp(interface, false),
+            Self::Route(RouteChange::Add { interface, route }) => {
+                Request::AddRoute(interface, route)
+            }
+            Self::Route(RouteChange::Remove { interface, route }) => {
+                Request::RemoveRoute(interface, route)
+            }
+        }
+    }
+
+    /// Whether a refusal with this errno says that things are already as they were to be.
+    const fn is_already_so(self, errno: i32) -> bool {
+        match self {
+            Self::Address(AddressChange::Add { .. }) | Self::Route(RouteChange::Add { .. }) => {
+                errno == libc::EEXIST
+            }
+            Self::Address(AddressChange::Remove { .. }) => {
+                matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV)
+            }
+            Self::Link(LinkChange::Up { .. }) => false,
+            Self::Link(LinkChange::Down { .. }) => errno == libc::ENODEV,
+            // Also after the interface has gone, and the route with it.
+            Self::Route(RouteChange::Remove { .. }) => {
+                matches!(errno, libc::ESRCH | libc::ENODEV | libc::ENETDOWN)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = |interface: u32| describe_interface(interface);
+        match *self {
+            Self::Address(AddressChange::Add { interface, address }) => {
+                write!(f, "add {address} to {}", on(interface))
+            }
+            Self::Address(AddressChange::Remove { interface, address }) => {
+                write!(f, "remove {address} from {}", on(interface))
+            }
+            Self::Link(LinkChange::Up { interface }) => write!(f, "set {} up", on(interface)),
+            Self::Link(LinkChange::Down { interface }) => write!(f, "set {} down", on(interface)),
+            Self::Route(RouteChange::Add { route, .. }) => write!(f, "add route {route}"),
+            Self::Route(RouteChange::Remove { route, .. }) => write!(f, "remove route {route}"),
+        }
+    }
+}
+
+/// What became of a [`Change`] that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It was made.
     Changed,
-    /// There was nothing to change: the address to be added was there, or the one to be removed was not (perhaps with its
-    /// interface).
+    /// There was nothing to change: what was to be added was there, or what was to be removed was not (perhaps with its interface). Of
+    /// routes, one of the same destination, metric and table counts as the same, whoever added it.
     AlreadySo,
 }
 
-/// Adds and removes addresses, and lists what there is.
+/// Adds and removes addresses and routes, sets links up and down, and lists what there is.
 ///
 /// Addresses are added with the mark [`ADDRESS_PROTOCOL`]. IPv6 addresses are added without duplicate address detection, and
 /// deprecated (preferred lifetime 0), so that the host does not choose them as source.
@@ -101,13 +225,14 @@ impl Netlink {
     ///
     /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to. For a single change: [`Error::Capability`]
     /// without `CAP_NET_ADMIN`, [`Error::Os`] for another refusal.
-    pub fn apply(
+    pub fn apply<'a, C: Copy + Into<Change<'a>>>(
         &mut self,
-        changes: &[AddressChange<'_>],
+        changes: &[C],
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
         let mut results = Vec::with_capacity(changes.len());
         for part in changes.chunks(PIPELINE) {
-            let errnos = self.exchange(part)?;
+            let part: Vec<Change<'a>> = part.iter().copied().map(Into::into).collect();
+            let errnos = self.exchange(part.iter().map(|change| change.request()))?;
             results.extend(
                 part.iter()
                     .zip(errnos)
@@ -121,11 +246,7 @@ impl Netlink {
     /// no interface 0.
     pub(crate) fn check_privilege(&mut self) -> Result<(), Error> {
         let address = &VirtualAddress::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let change = AddressChange::Remove {
-            interface: 0,
-            address,
-        };
-        let errno = self.exchange(&[change])?.first().copied().unwrap_or(0);
+        let errno = self.request(Request::Remove(0, address))?;
         let refusal = Error::privileged("change addresses", Capability::NetAdmin);
         match refusal(io::Error::from_raw_os_error(errno)) {
             refused @ Error::Capability { .. } => Err(refused),
@@ -133,24 +254,29 @@ impl Netlink {
         }
     }
 
-    /// Sends changes as one datagram and gathers the errno of each.
-    fn exchange(&mut self, changes: &[AddressChange<'_>]) -> Result<Vec<i32>, Error> {
-        let action = || "change addresses";
+    /// Makes one request, and returns its errno, or 0.
+    fn request(&mut self, request: Request<'_>) -> Result<i32, Error> {
+        let errnos = self.exchange([request].into_iter())?;
+        Ok(errnos.first().copied().unwrap_or(0))
+    }
+
+    /// Sends requests as one datagram and gathers the errno of each.
+    fn exchange<'a>(
+        &mut self,
+        requests: impl Iterator<Item = Request<'a>>,
+    ) -> Result<Vec<i32>, Error> {
+        const ACTION: &str = "change addresses, links and routes";
         let first = self.sequence.wrapping_add(1);
         self.requests.clear();
-        for change in changes {
+        let mut errnos = Vec::new();
+        for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
-            match *change {
-                AddressChange::Add { interface, address } => Request::Add(interface, address),
-                AddressChange::Remove { interface, address } => Request::Remove(interface, address),
-            }
-            .encode(self.sequence, &mut self.requests);
+            request.encode(self.sequence, &mut self.requests);
+            errnos.push(None);
         }
-        self.send(action())?;
-
-        let mut errnos = vec![None; changes.len()];
+        self.send(ACTION)?;
         while errnos.contains(&None) {
-            self.receive(action(), |message| {
+            self.receive(ACTION, |message| {
                 let place = message.sequence.wrapping_sub(first) as usize;
                 if let (Reply::Done { errno }, Some(slot)) = (message.reply, errnos.get_mut(place))
                 {
@@ -161,6 +287,111 @@ impl Netlink {
         Ok(errnos.into_iter().flatten().collect())
     }
 
+    /// The link of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, Error> {
+        const ACTION: &str = "read a link";
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        self.requests.clear();
+        Request::Link(name).encode(sequence, &mut self.requests);
+        self.send(ACTION)?;
+        let (mut found, mut done) = (None, None);
+        while done.is_none() {
+            self.receive(ACTION, |message| match message.reply {
+                _ if message.sequence != sequence => {}
+                Reply::Event(MonitorEvent::Link(link)) => found = Some(link),
+                Reply::Done { errno } => done = Some(errno),
+                _ => {}
+            })?;
+        }
+        match done {
+            Some(0) | None => Ok(found),
+            Some(libc::ENODEV) => Ok(None),
+            Some(errno) => Err(Error::os(ACTION)(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    /// Puts a macvlan in bridge mode on a link, down, and returns whether it is new: `false` says that there is a link of this name.
+    pub(crate) fn add_macvlan(
+        &mut self,
+        parent: u32,
+        name: &str,
+        mac: MacAddress,
+    ) -> Result<bool, Error> {
+        match self.request(Request::AddMacvlan { parent, name, mac })? {
+            0 => Ok(true),
+            libc::EEXIST => Ok(false),
+            errno => {
+                let hint = match errno {
+                    libc::EOPNOTSUPP => " (the kernel has no macvlan)",
+                    _ => "",
+                };
+                let parent = describe_interface(parent);
+                let action = format!("put macvlan {name} on {parent}{hint}");
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// Gives a link a text.
+    pub(crate) fn set_alias(&mut self, interface: u32, alias: &str) -> Result<(), Error> {
+        match self.request(Request::SetAlias(interface, alias))? {
+            0 => Ok(()),
+            errno => {
+                let action = format!("set the alias of {}", describe_interface(interface));
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// Deletes a link, if there is one of this index.
+    pub(crate) fn delete_link(&mut self, interface: u32) -> Result<(), Error> {
+        match self.request(Request::DeleteLink(interface))? {
+            0 | libc::ENODEV => Ok(()),
+            errno => {
+                let action = format!("delete {}", describe_interface(interface));
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// Removes the routes with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) that `keep` does not want kept, and returns them with
+    /// the index of their interface. As [`sweep`](Self::sweep) does with addresses, and with the same warning.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sweep`](Self::sweep).
+    pub fn sweep_routes(
+        &mut self,
+        keep: impl Fn(Option<u32>, &VirtualRoute) -> bool,
+    ) -> Result<Vec<(Option<u32>, VirtualRoute)>, Error> {
+        let mut left_over: Vec<_> = self.dump(&Request::Routes, |reply| match reply {
+            Reply::Route {
+                route, interface, ..
+            } => Some((interface, route)),
+            _ => None,
+        })?;
+        left_over.retain(|(interface, route)| !keep(*interface, route));
+        let changes: Vec<_> = left_over
+            .iter()
+            .map(|(interface, route)| RouteChange::Remove {
+                interface: *interface,
+                route,
+            })
+            .collect();
+        let mut removed = Vec::new();
+        for (result, route) in self.apply(&changes)?.into_iter().zip(&left_over) {
+            if result? == Outcome::Changed {
+                removed.push(route.clone());
+            }
+        }
+        Ok(removed)
+    }
+
     /// Reads all links and addresses of the namespace.
     ///
     /// # Errors
@@ -169,7 +400,11 @@ impl Netlink {
     pub fn interfaces(&mut self) -> Result<Interfaces, Error> {
         let mut interfaces = Interfaces::default();
         for request in [Request::Links, Request::Addresses] {
-            for event in self.dump(&request)? {
+            let events = self.dump(&request, |reply| match reply {
+                Reply::Event(event) => Some(event),
+                _ => None,
+            })?;
+            for event in events {
                 interfaces.apply(&event);
             }
         }
@@ -223,9 +458,15 @@ impl Netlink {
         Ok(removed)
     }
 
-    fn dump(&mut self, request: &Request<'_>) -> Result<Vec<MonitorEvent>, Error> {
+    /// Asks for a list, and gathers what `pick` picks of it.
+    fn dump<T>(
+        &mut self,
+        request: &Request<'_>,
+        pick: impl Fn(Reply) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let action = match request {
             Request::Links => "list links",
+            Request::Routes => "list routes",
             _ => "list addresses",
         };
         for _ in 0..ATTEMPTS {
@@ -235,7 +476,7 @@ impl Netlink {
             request.encode(sequence, &mut self.requests);
             self.send(action)?;
 
-            let mut events = Vec::new();
+            let mut picked = Vec::new();
             let mut consistent = true;
             let mut done = None;
             while done.is_none() {
@@ -245,14 +486,13 @@ impl Netlink {
                     }
                     consistent &= !message.interrupted;
                     match message.reply {
-                        Reply::Event(event) => events.push(event),
                         Reply::Done { errno } => done = Some(errno),
-                        Reply::Other => {}
+                        reply => picked.extend(pick(reply)),
                     }
                 })?;
             }
             match done {
-                Some(0) | None if consistent => return Ok(events),
+                Some(0) | None if consistent => return Ok(picked),
                 Some(0) | None => {}
                 Some(errno) => {
                     return Err(Error::os(action)(io::Error::from_raw_os_error(errno)));
@@ -330,27 +570,27 @@ pub(crate) fn open(groups: u32) -> Result<Socket, Error> {
     open().map_err(Error::os("open an rtnetlink socket"))
 }
 
-fn outcome(change: AddressChange<'_>, errno: i32) -> Result<Outcome, Error> {
-    let (action, interface, preposition, address) = match (change, errno) {
-        (_, 0) => return Ok(Outcome::Changed),
-        (AddressChange::Add { .. }, libc::EEXIST)
-        | (AddressChange::Remove { .. }, libc::EADDRNOTAVAIL | libc::ENODEV) => {
-            return Ok(Outcome::AlreadySo);
-        }
-        (AddressChange::Add { interface, address }, _) => ("add", interface, "to", address),
-        (AddressChange::Remove { interface, address }, _) => ("remove", interface, "from", address),
-    };
-    let hint = match errno {
-        libc::EACCES if address.address().is_ipv6() => {
+fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {
+    if errno == 0 {
+        return Ok(Outcome::Changed);
+    }
+    if change.is_already_so(errno) {
+        return Ok(Outcome::AlreadySo);
+    }
+    let hint = match change {
+        Change::Address(
+            AddressChange::Add { address, .. } | AddressChange::Remove { address, .. },
+        ) if errno == libc::EACCES && address.address().is_ipv6() => {
             " (IPv6 is disabled there: net.ipv6.conf.*.disable_ipv6)"
+        }
+        Change::Link(LinkChange::Up { .. }) if errno == libc::EADDRINUSE => {
+            " (another link on the same interface has its hardware address)"
         }
         _ => "",
     };
-    let action = format!(
-        "{action} {address} {preposition} {}{hint}",
-        describe_interface(interface)
-    );
-    Err(Error::privileged(action, Capability::NetAdmin)(
-        io::Error::from_raw_os_error(errno),
-    ))
+    Err(refused(format!("{change}{hint}"), errno))
+}
+
+fn refused(action: String, errno: i32) -> Error {
+    Error::privileged(action, Capability::NetAdmin)(io::Error::from_raw_os_error(errno))
 }

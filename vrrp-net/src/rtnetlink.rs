@@ -1,4 +1,6 @@
-//! The kernel's messages about links and addresses, and ours. What the codec crate calls things stays in here.
+//! The kernel's messages about links, addresses and routes, and ours. What the codec crate calls things stays in here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
@@ -10,11 +12,18 @@ use netlink_packet_route::{
     address::{
         AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
     },
-    link::{LinkFlags, LinkHeader, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkHeader, LinkInfo,
+        LinkMessage, MacVlanMode,
+    },
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
 };
 use vrrp_proto::frame::MacAddress;
 
-use crate::{ADDRESS_PROTOCOL, InterfaceAddress, Link, MonitorEvent, Scope, VirtualAddress};
+use crate::{
+    ADDRESS_PROTOCOL, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Scope, VirtualAddress,
+    VirtualRoute,
+};
 
 /// Octets of a datagram: the kernel makes none longer.
 pub(crate) const DATAGRAM_LEN: usize = 1 << 16;
@@ -23,10 +32,19 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 
 const LINK_HEADER_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_INFO_KIND: u16 = 1;
+
+/// Where the number of who made a route stands in its message, behind the message's header (`rtm_protocol`).
+pub(crate) const ROUTE_PROTOCOL_AT: u32 = 16 + 5;
 
 /// What a request asks for.
 pub(crate) enum Request<'a> {
@@ -34,10 +52,30 @@ pub(crate) enum Request<'a> {
     Links,
     /// Every address.
     Addresses,
+    /// The link of this name.
+    Link(&'a str),
+    /// Every route of both families.
+    Routes,
     /// Put an address on the interface of this index.
     Add(u32, &'a VirtualAddress),
     /// Take it away.
     Remove(u32, &'a VirtualAddress),
+    /// Put a macvlan on the link of the index `parent`, down.
+    AddMacvlan {
+        parent: u32,
+        name: &'a str,
+        mac: MacAddress,
+    },
+    /// Give the link of this index a text.
+    SetAlias(u32, &'a str),
+    /// Set the link of this index up, or down.
+    SetUp(u32, bool),
+    /// Delete the link of this index.
+    DeleteLink(u32),
+    /// Add a route, by the interface of this index where it needs one.
+    AddRoute(Option<u32>, &'a VirtualRoute),
+    /// Remove it.
+    RemoveRoute(Option<u32>, &'a VirtualRoute),
 }
 
 impl Request<'_> {
@@ -60,6 +98,47 @@ impl Request<'_> {
                 NLM_F_ACK,
                 RouteNetlinkMessage::DelAddress(to_remove(interface, address)),
             ),
+            Self::Link(name) => {
+                let mut message = LinkMessage::default();
+                message.attributes = vec![LinkAttribute::IfName(name.into())];
+                (NLM_F_ACK, RouteNetlinkMessage::GetLink(message))
+            }
+            Self::AddMacvlan { parent, name, mac } => (
+                NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                RouteNetlinkMessage::NewLink(macvlan(parent, name, mac)),
+            ),
+            Self::SetAlias(interface, alias) => {
+                let mut message = LinkMessage::default();
+                message.header.index = interface;
+                message.attributes = vec![LinkAttribute::IfAlias(alias.into())];
+                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
+            }
+            Self::SetUp(interface, up) => {
+                let mut message = LinkMessage::default();
+                message.header.index = interface;
+                message.header.change_mask = LinkFlags::Up;
+                if up {
+                    message.header.flags = LinkFlags::Up;
+                }
+                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
+            }
+            Self::DeleteLink(interface) => {
+                let mut message = LinkMessage::default();
+                message.header.index = interface;
+                (NLM_F_ACK, RouteNetlinkMessage::DelLink(message))
+            }
+            Self::Routes => (
+                NLM_F_DUMP,
+                RouteNetlinkMessage::GetRoute(RouteMessage::default()),
+            ),
+            Self::AddRoute(interface, route) => (
+                NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                RouteNetlinkMessage::NewRoute(route_message(interface, route)),
+            ),
+            Self::RemoveRoute(interface, route) => (
+                NLM_F_ACK,
+                RouteNetlinkMessage::DelRoute(route_message(interface, route)),
+            ),
         };
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -73,6 +152,66 @@ impl Request<'_> {
             message.emit(target);
         }
     }
+}
+
+/// Bridge mode: the link beneath still hears the advertisements of a rival that has the same hardware address, where in private mode
+/// they would go to the macvlan alone.
+fn macvlan(parent: u32, name: &str, mac: MacAddress) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.into()),
+        LinkAttribute::Link(parent),
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::MacVlan),
+            LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(
+                MacVlanMode::Bridge,
+            )])),
+        ]),
+    ];
+    message
+}
+
+fn route_message(interface: Option<u32>, route: &VirtualRoute) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let is_ipv4 = route.destination().is_ipv4();
+    message.header = RouteHeader {
+        address_family: if is_ipv4 {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        },
+        destination_prefix_length: route.prefix_len(),
+        protocol: ROUTE_PROTOCOL.into(),
+        // A neighbour is as far as a route without a gateway leads. IPv6 has no such thing.
+        scope: if is_ipv4 && route.gateway().is_none() && !route.discards() {
+            RouteScope::Link
+        } else {
+            RouteScope::Universe
+        },
+        kind: if route.discards() {
+            RouteType::BlackHole
+        } else {
+            RouteType::Unicast
+        },
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Table(route.table()),
+        RouteAttribute::Destination(route.destination().into()),
+    ];
+    let address = RouteAddress::from;
+    message.attributes.extend(
+        [
+            route.gateway().map(address).map(RouteAttribute::Gateway),
+            route.source().map(address).map(RouteAttribute::PrefSource),
+            route.metric().map(RouteAttribute::Priority),
+            interface.map(RouteAttribute::Oif),
+        ]
+        .into_iter()
+        .flatten(),
+    );
+    message
 }
 
 fn to_remove(interface: u32, address: &VirtualAddress) -> AddressMessage {
@@ -129,6 +268,12 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
 pub(crate) enum Reply {
     /// Something about a link or an address.
     Event(MonitorEvent),
+    /// A route that bears our mark: it is there, or it is gone.
+    Route {
+        route: VirtualRoute,
+        interface: Option<u32>,
+        is_there: bool,
+    },
     /// The request with the reply's sequence number is done: with this errno, or with 0.
     Done { errno: i32 },
     /// Something else.
@@ -181,6 +326,14 @@ fn parse(datagram: &[u8]) -> Option<(Message, usize)> {
             let (interface, address) = address(payload)?;
             Reply::Event(MonitorEvent::AddressRemoved { interface, address })
         }
+        kind @ (RTM_NEWROUTE | RTM_DELROUTE) => match route(payload) {
+            Some((interface, route)) => Reply::Route {
+                route,
+                interface,
+                is_there: kind == RTM_NEWROUTE,
+            },
+            None => Reply::Other,
+        },
         // Both begin with a negative errno, or zero.
         NLMSG_ERROR | NLMSG_DONE => Reply::Done {
             errno: i32::from_ne_bytes(*payload.first_chunk()?).checked_neg()?,
@@ -195,7 +348,7 @@ fn parse(datagram: &[u8]) -> Option<(Message, usize)> {
     Some((message, usize::try_from(buffer.length()).ok()?))
 }
 
-/// Reads the two attributes that matter. The others, of which every kernel brings new ones, are not looked at.
+/// Reads the attributes that matter. The others, of which every kernel brings new ones, are not looked at.
 fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let mut link = Link {
@@ -203,20 +356,91 @@ fn link(payload: &[u8]) -> Option<Link> {
         name: String::new(),
         mac: None,
         up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        kind: String::new(),
+        parent: None,
+        alias: String::new(),
     };
     for attribute in NlasIterator::new(payload.get(LINK_HEADER_LEN..)?) {
         let attribute = attribute.ok()?;
         let value = attribute.value();
         match attribute.kind() {
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress),
-            IFLA_IFNAME => {
-                let name = value.strip_suffix(&[0]).unwrap_or(value);
-                link.name = String::from_utf8_lossy(name).into_owned();
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_LINK => link.parent = value.try_into().ok().map(u32::from_ne_bytes),
+            IFLA_IFALIAS => link.alias = text(value),
+            IFLA_LINKINFO => {
+                let kind = NlasIterator::new(value)
+                    .map_while(Result::ok)
+                    .find(|attribute| attribute.kind() == IFLA_INFO_KIND);
+                link.kind = kind.map(|kind| text(kind.value())).unwrap_or_default();
             }
             _ => {}
         }
     }
     Some(link)
+}
+
+/// A text with or without its final zero.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
+}
+
+/// A route that bears our mark and is one that we could have made, after the index of its interface. Of all others, of which a router may
+/// have a million, no attribute is looked at.
+fn route(payload: &[u8]) -> Option<(Option<u32>, VirtualRoute)> {
+    let header = RouteHeader::parse(payload).ok()?;
+    if u8::from(header.protocol) != ROUTE_PROTOCOL {
+        return None;
+    }
+    let discards = match header.kind {
+        RouteType::Unicast => false,
+        RouteType::BlackHole => true,
+        _ => return None,
+    };
+    let message = RouteMessage::parse(payload).ok()?;
+    let mut table = u32::from(header.table);
+    let mut interface = None;
+    let mut destination: Option<IpAddr> = match header.address_family {
+        AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
+        AddressFamily::Inet6 => Some(Ipv6Addr::UNSPECIFIED.into()),
+        _ => None,
+    };
+    let (mut gateway, mut source, mut metric) = (None, None, None);
+    for attribute in message.attributes {
+        match attribute {
+            RouteAttribute::Table(number) => table = number,
+            RouteAttribute::Oif(index) => interface = Some(index),
+            RouteAttribute::Destination(address) => destination = ip(&address),
+            RouteAttribute::Gateway(address) => gateway = ip(&address),
+            RouteAttribute::PrefSource(address) => source = ip(&address),
+            RouteAttribute::Priority(number) => metric = Some(number),
+            _ => {}
+        }
+    }
+    if discards {
+        return Some((None, VirtualRoute::discard(destination?)));
+    }
+    let mut route = VirtualRoute::new(destination?, header.destination_prefix_length)
+        .and_then(|route| route.with_table(table))
+        .ok()?;
+    if let Some(gateway) = gateway {
+        route = route.with_gateway(gateway).ok()?;
+    }
+    if let Some(source) = source {
+        route = route.with_source(source).ok()?;
+    }
+    if let Some(metric) = metric {
+        route = route.with_metric(metric);
+    }
+    Some((interface, route))
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
 }
 
 /// Whether an address is an IPv4 or IPv6 one. There are others, of which nothing can be said.
