@@ -82,27 +82,46 @@ fn reconcile(
     };
     let begun = Instant::now();
     let mut draining = Draining::default();
+    let mut said = Vec::new();
     loop {
         let report = round(session, wanted, policy, draining, begun.elapsed())?;
         for step in &report.applied {
             writeln!(session.out(), "{step}")?;
         }
         session.out().flush()?;
-        for failure in &report.failed {
-            eprintln!("ipvsadm: {}", failure.error);
+        // What was refused is tried again whenever the servers that go are looked at.
+        let problems = problems(&report);
+        if problems != said {
+            for problem in &problems {
+                eprintln!("ipvsadm: {problem}");
+            }
         }
-        if report.contended {
-            eprintln!("ipvsadm: another program changes the table all the time");
+        if report.contended || report.draining.destinations.is_empty() {
+            return Ok(if problems.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(255)
+            });
         }
-        if !report.failed.is_empty() || report.contended {
-            return Ok(ExitCode::from(255));
-        }
-        if report.draining.destinations.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
+        said = problems;
         draining = report.draining;
         thread::sleep(PATIENCE);
     }
+}
+
+fn problems(report: &Report) -> Vec<String> {
+    let failed = report.failed.iter();
+    let held_back = report.held_back.iter();
+    let contended = report
+        .contended
+        .then(|| "another program changes the table all the time".to_owned());
+    failed
+        .map(|failure| failure.error.to_string())
+        .chain(held_back.map(|step| {
+            format!("not made, because nothing that was to serve instead could be: {step}")
+        }))
+        .chain(contended)
+        .collect()
 }
 
 fn round(

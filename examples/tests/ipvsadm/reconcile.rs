@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_table_is_made_what_a_file_says,
         a_file_may_be_the_standard_input,
         a_removed_server_with_connections_is_drained_first,
+        what_is_refused_is_said_once_and_keeps_what_it_was_to_replace,
         a_file_that_cannot_be_read_changes_nothing,
         watching_ends_after_so_many_lists,
         watching_ends_with_a_signal,
@@ -175,6 +176,30 @@ fn a_removed_server_with_connections_is_drained_first() {
         begun.elapsed()
     );
     assert_eq!(Program::Ipvsadm.prints("-Sn"), service);
+}
+
+fn what_is_refused_is_said_once_and_keeps_what_it_was_to_replace() {
+    let table = |first: &str, second: &str| {
+        format!(
+            "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r {first}:80 -m -w 1\n\
+             -A -t 10.9.0.2:80 -s rr\n-a -t 10.9.0.2:80 -r {second}:80 -m -w 1\n"
+        )
+    };
+    Program::Ipvsadm.restore(&table("10.9.50.1", "10.9.50.1"));
+    let wanted = table("255.255.255.255", "10.9.50.2");
+    let answer = Program::Ours.feed(&["--apply", "-"], &wanted);
+    assert_eq!(answer.status, 255, "{answer:?}");
+    let said: Vec<_> = answer.stderr.lines().collect();
+    assert_eq!(said.len(), 2, "{answer:?}");
+    assert!(said[0].contains("255.255.255.255"), "{answer:?}");
+    assert!(
+        said[1].contains("10.9.50.1") && said[1].contains("not made"),
+        "{answer:?}"
+    );
+    assert_eq!(
+        Program::Ipvsadm.prints("-Sn"),
+        table("10.9.50.1", "10.9.50.2")
+    );
 }
 
 fn a_file_that_cannot_be_read_changes_nothing() {

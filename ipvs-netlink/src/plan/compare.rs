@@ -316,19 +316,26 @@ impl Work<'_> {
     }
 
     fn wait_for(&mut self, place: (ServiceKey, DestinationKey), draining: DrainingDestination) {
-        let Some(drain) = self.policy.drain else {
-            return;
-        };
-        let end = draining.since.saturating_add(drain.limit(&place.0));
-        let next = &mut self.plan.next_deadline;
-        *next = Some(next.map_or(end, |next| next.min(end)));
-        self.plan.draining.destinations.insert(place, draining);
+        if self.policy.drain.is_some() {
+            self.plan.draining.destinations.insert(place, draining);
+        }
     }
 
     fn finish(mut self) -> Plan {
         self.plan.steps.append(&mut self.removals);
         self.plan.steps.append(&mut self.deleted_services);
+        self.plan.next_deadline = self.plan.draining.next_deadline(self.policy);
         self.plan
+    }
+}
+
+impl Draining {
+    /// When the first has been drained long enough.
+    pub(super) fn next_deadline(&self, policy: &Policy) -> Option<Duration> {
+        let drain = policy.drain?;
+        let ends = self.destinations.iter();
+        ends.map(|((service, _), draining)| draining.since.saturating_add(drain.limit(service)))
+            .min()
     }
 }
 

@@ -322,7 +322,15 @@ impl<'a> Reconciler<'a> {
             let service = step.change.service();
             service.is_some_and(|service| bare.contains(&service))
         };
-        let (held_back, steps) = steps.into_iter().partition(is_held);
+        let (held_back, steps): (Vec<Step>, _) = steps.into_iter().partition(is_held);
+        for step in &held_back {
+            // It still serves.
+            if let (Some(service), Some(destination)) = object(&step.change) {
+                let draining = &mut self.report.draining.destinations;
+                draining.remove(&(service, destination));
+            }
+        }
+        self.report.next_deadline = self.report.draining.next_deadline(&self.policy);
         self.report.held_back = held_back;
         steps
     }

@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         one_table_becomes_another,
         another_program_at_the_same_table_does_not_stop_it,
         what_the_kernel_refuses_is_reported_and_the_rest_is_made,
+        the_old_servers_stay_while_the_kernel_refuses_the_new_ones,
         a_server_that_goes_and_comes_back_keeps_its_place,
         the_async_client_reconciles_too,
     ]
@@ -237,6 +238,22 @@ fn what_the_kernel_refuses_is_reported_and_the_rest_is_made() {
     );
     desired[1].destinations.clear();
     assert_table(&mut client, &desired[1..]);
+}
+
+fn the_old_servers_stay_while_the_kernel_refuses_the_new_ones() {
+    let mut client = Client::open().unwrap();
+    let before = [server(1, &[1, 2]), server(2, &[1, 2])];
+    reconcile(&mut client, &before);
+    let mut desired = [server(1, &[3]), server(2, &[3])];
+    desired[0].destinations[0].key.address = Ipv4Addr::BROADCAST.into();
+    let report = reconcile(&mut client, &desired);
+    assert_eq!((report.failed.len(), report.held_back.len()), (1, 2));
+    assert_table(&mut client, &[server(1, &[1, 2]), server(2, &[3])]);
+
+    desired[0] = server(1, &[3]);
+    let report = reconcile(&mut client, &desired);
+    assert!(report.is_settled() && report.held_back.is_empty());
+    assert_table(&mut client, &desired);
 }
 
 fn a_server_that_goes_and_comes_back_keeps_its_place() {

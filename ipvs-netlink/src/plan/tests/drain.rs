@@ -284,3 +284,17 @@ fn a_service_is_not_deleted_with_destinations_that_a_torn_list_leaves_out() {
     assert!(report.may_be_incomplete);
     assert_eq!(weight(&kernel, web(1), 1), Some(1));
 }
+
+#[test]
+fn what_still_serves_because_its_successors_are_refused_is_not_drained() {
+    let mut kernel = Kernel::of(&[of(web(1), &[1])]);
+    kernel.connections.insert((web(1), server(1).key), 3);
+    kernel.refused.insert(server(2).key);
+    let desired = [of(web(1), &[2])];
+    let drain = Drain::default();
+    let report = at(&mut kernel, &desired, drain, Draining::default(), FIRST);
+    assert_eq!(report.held_back.len(), 1);
+    assert_eq!(report.draining, Draining::default());
+    assert_eq!(report.next_deadline, None);
+    assert_eq!(weight(&kernel, web(1), 1), Some(1));
+}
