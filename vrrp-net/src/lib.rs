@@ -54,6 +54,7 @@ mod interface;
 mod macvlan;
 mod monitor;
 mod netlink;
+mod resolution_socket;
 mod route;
 mod rtnetlink;
 mod socket;
@@ -74,6 +75,7 @@ pub use interface::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, L
 pub use macvlan::Macvlan;
 pub use monitor::{Monitor, MonitorEvent};
 pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange};
+pub use resolution_socket::ResolutionSocket;
 pub use route::{ROUTE_PROTOCOL, VirtualRoute};
 pub use socket::{Datagram, ReceiveBatch, Received, VrrpSocket};
 

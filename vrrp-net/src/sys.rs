@@ -161,6 +161,31 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usiz
     Ok(received)
 }
 
+/// Receives a frame, as far as there is room for it, and the index of the interface by which it came. Does not wait.
+pub(crate) fn receive_frame<'a>(
+    fd: BorrowedFd<'_>,
+    buffer: &'a mut [u8],
+) -> io::Result<(&'a [u8], u32)> {
+    // SAFETY: for this structure of numbers, zeros are valid.
+    let mut source: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    let mut source_len = len_of::<libc::sockaddr_ll>();
+    // SAFETY: both pointers are to what this function holds exclusively until the call returns, and the length beside each is that of
+    // what it points to.
+    let received = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT,
+            (&raw mut source).cast(),
+            &raw mut source_len,
+        )
+    };
+    let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let frame = buffer.get(..length).unwrap_or_default();
+    Ok((frame, source.sll_ifindex.cast_unsigned()))
+}
+
 /// Where a packet or frame goes.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
@@ -331,6 +356,20 @@ pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
         address.nl_family = address_family::NETLINK;
         address.nl_groups = groups;
         SockAddr::new(storage, len_of::<libc::sockaddr_nl>())
+    };
+    socket.bind(&address)
+}
+
+/// Binds a packet socket to a type of frames, on all interfaces: from now on it receives them.
+pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_ll, for which zeros are valid, is one; its
+    // length is given.
+    let address = unsafe {
+        let address = storage.view_as::<libc::sockaddr_ll>();
+        address.sll_family = address_family::PACKET;
+        address.sll_protocol = ethertype.to_be();
+        SockAddr::new(storage, len_of::<libc::sockaddr_ll>())
     };
     socket.bind(&address)
 }

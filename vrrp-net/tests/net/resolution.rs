@@ -7,13 +7,16 @@ use std::{
 };
 
 use vrrp_fsm::State;
-use vrrp_lab::{Capture, Frame, Host, Probe};
+use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
+use vrrp_net::{
+    LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, RouteChange, VirtualRoute,
+};
 use vrrp_proto::{
     Family,
-    frame::{MacAddress, arp, ipv6, neighbor},
+    frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
 };
 
-use crate::rig::{LIMIT, Running, ip, iproute2, lan_of, router, wait_for_address};
+use crate::rig::{LIMIT, Running, ip, iproute2, lan_of, router, vrid, wait_for_address};
 
 /// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station that it names.
 fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
@@ -93,4 +96,97 @@ fn a_01_a_backup_does_not_answer_arp_requests_for_the_virtual_address() {
 #[test]
 fn a_02_a_backup_does_not_answer_neighbor_solicitations_for_the_virtual_address() {
     only_the_active_answers(Family::Ipv6, "2001:db8::254", "2001:db8::254/128");
+}
+
+/// A macvlan that is up and has no address, a route that discards, and a socket that answers: for a time, on a thread of its own.
+fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
+    let family = if address.is_ipv4() {
+        Family::Ipv4
+    } else {
+        Family::Ipv6
+    };
+    let mac = virtual_mac(vrid(51), family);
+    let (socket, interface) = host.namespace().run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let mut interfaces = netlink.interfaces().unwrap();
+        let key = (family, vrid(51));
+        let macvlan = Macvlan::add(&mut netlink, &mut interfaces, host.index(), key, None, true);
+        let interface = macvlan.unwrap().interface();
+        let route = VirtualRoute::discard(address);
+        let route = RouteChange::Add {
+            interface: None,
+            route: &route,
+        };
+        let changes = [LinkChange::Up { interface }.into(), route.into()];
+        for result in netlink.apply::<vrrp_net::Change<'_>>(&changes).unwrap() {
+            assert_eq!(result.unwrap(), Outcome::Changed);
+        }
+        let mut socket = ResolutionSocket::open(family).unwrap();
+        socket.join(interface, address).unwrap();
+        socket.join(interface, address).unwrap();
+        socket.leave(interface, address);
+        (socket, interface)
+    });
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        while !worker.is_finished() {
+            socket
+                .answer(|asked, of| (asked == interface && of == address).then_some(mac))
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
+fn a_10_an_address_that_is_not_on_the_host_is_answered_for_and_nothing_sent_to_it_is_accepted() {
+    for (address, prefix) in [
+        ("192.0.2.254", "192.0.2.254/32"),
+        ("2001:db8::254", "2001:db8::254/128"),
+    ] {
+        let (lan, [r1, client]) = lan_of::<2>();
+        let capture = lan.capture().unwrap();
+        let mut pings = None;
+        answer_for(&r1, ip(address), || {
+            let asked = Instant::now();
+            let probe = Probe::start(&client, ip(address), Duration::from_millis(20)).unwrap();
+            let answered = wait_for("an answer", LIMIT, || {
+                let frames = capture.frames();
+                frames
+                    .iter()
+                    .filter_map(answer)
+                    .find(|(of, _)| *of == ip(address))
+            });
+            let mac = answered.unwrap().1;
+            assert_eq!(
+                Some(mac.0[4]),
+                Some(if address.contains(':') { 2 } else { 1 })
+            );
+            // The neighbour is asked for its own address as well, which it has: it is alive.
+            let own = if address.contains(':') {
+                "2001:db8::1"
+            } else {
+                "192.0.2.1"
+            };
+            let other = Probe::start(&client, ip(own), Duration::from_millis(20)).unwrap();
+            other.wait_for_answer(asked, LIMIT).unwrap();
+            pings = Some(probe.stop().unwrap());
+            // A neighbour that it knows already is asked by unicast, also over IPv6.
+            let is_known = iproute2(&client, &["neighbor", "show", address]);
+            assert!(is_known.contains("00:00:5e:00:0"), "{is_known}");
+            let since = Instant::now();
+            iproute2(
+                &client,
+                &["neighbor", "change", address, "dev", "eth0", "nud", "probe"],
+            );
+            capture
+                .wait_for("an answer to a question by unicast", LIMIT, |frame| {
+                    frame.at >= since && answer(frame).is_some_and(|(of, _)| of == ip(address))
+                })
+                .unwrap();
+        });
+        let pings = pings.unwrap();
+        assert!(!pings.0.is_empty());
+        assert!(pings.0.iter().all(|ping| ping.answer.is_none()), "{prefix}");
+    }
 }

@@ -1,0 +1,304 @@
+//! The socket that stands in for the kernel where it must not have a virtual address.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
+
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use vrrp_proto::{
+    Family,
+    frame::{MacAddress, arp, ethernet, ipv6, neighbor, solicited_node_group},
+};
+
+use crate::{
+    Capability, Error,
+    socket::describe_interface,
+    sys::{self, Control, Departure, Target},
+};
+
+/// Requests that are answered before the caller gets a chance to do something else. The rest stays readable.
+const REQUESTS: usize = 256;
+
+/// Room for a request: its headers and a message with a few options. What is longer is cut, and then no request.
+const FRAME_LEN: usize = 256;
+
+/// Answers ARP requests and neighbor solicitations for addresses that the host does not have.
+///
+/// A router that is Active, but neither the owner nor in Accept_Mode, answers for its virtual addresses, forwards what is sent
+/// to its virtual MAC, and accepts nothing that is sent to the addresses themselves (M-08). Linux answers for addresses that it has, and
+/// accepts what is sent to addresses that it has. So the address is not on the host: this socket answers, and
+/// a [route](crate::VirtualRoute::discard) discards what is sent to it. It takes no firewall, and does the same on every kernel.
+///
+/// (What the kernel offers instead: `ip neigh add proxy` needs forwarding, answers late unless told otherwise, and forwards what is sent to
+/// the address back to where it came from; with a route that discards, it no longer answers.)
+///
+/// It hears requests on all interfaces of its network namespace, through a filter in the kernel that passes nothing else.
+#[derive(Debug)]
+pub struct ResolutionSocket {
+    socket: Socket,
+    family: Family,
+    groups: Groups,
+}
+
+impl ResolutionSocket {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Capability`] without `CAP_NET_RAW`.
+    pub fn open(family: Family) -> Result<Self, Error> {
+        let (ethertype, filter) = match family {
+            Family::Ipv4 => (ethernet::ARP, &ARP_REQUESTS[..]),
+            Family::Ipv6 => (ethernet::IPV6, &SOLICITATIONS[..]),
+        };
+        let open = || {
+            // Deaf until the filter is in place.
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+            socket.set_nonblocking(true)?;
+            socket.attach_filter(filter)?;
+            sys::bind_packet(&socket, ethertype)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(Error::privileged(
+            format!("open a packet socket for address resolution over {family}"),
+            Capability::NetRaw,
+        ))?;
+        Ok(Self {
+            socket,
+            family,
+            groups: Groups::default(),
+        })
+    }
+
+    /// The family of its addresses.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Hears what is asked about this address on this interface: for IPv6, joins its solicited-node group. For IPv4 there is
+    /// nothing to do. Call it in the network namespace in which the socket was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`]: no such interface, or one without IPv6.
+    pub fn join(&mut self, interface: u32, address: IpAddr) -> Result<(), Error> {
+        let IpAddr::V6(address) = address else {
+            return Ok(());
+        };
+        let group = solicited_node_group(address);
+        self.groups
+            .join(interface, group)
+            .map_err(|source| Error::Os {
+                action: format!("join group {group} on {}", describe_interface(interface)),
+                source,
+            })
+    }
+
+    /// Ends what [`join`](Self::join) began. With the last address of a group the membership ends.
+    pub fn leave(&mut self, interface: u32, address: IpAddr) {
+        if let IpAddr::V6(address) = address {
+            self.groups.leave(interface, solicited_node_group(address));
+        }
+    }
+
+    /// Answers what is waiting. It does not wait.
+    ///
+    /// `station` says which hardware address has the address that was asked for on an interface, if any: the answer names it, and comes from
+    /// it (AMB-19). Neighbor advertisements have the Router flag.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the socket is broken.
+    pub fn answer(&self, station: impl Fn(u32, IpAddr) -> Option<MacAddress>) -> Result<(), Error> {
+        let mut buffer = [0; FRAME_LEN];
+        for _ in 0..REQUESTS {
+            let received = sys::receive_frame(self.socket.as_fd(), &mut buffer);
+            let (frame, interface) = match received {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // Of an interface that went down: others go on.
+                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
+                Err(error) => {
+                    return Err(Error::os("receive questions for addresses")(error));
+                }
+            };
+            let Some(answer) = answer_to(frame, |address| station(interface, address)) else {
+                continue;
+            };
+            let octets = answer.octets();
+            let departure = Departure {
+                target: Target::link(interface, ethernet_type(self.family).to_be_bytes()),
+                control: Control::EMPTY,
+                octets,
+            };
+            sys::send_all(self.socket.as_fd(), [departure], |_, error| {
+                let interface = describe_interface(interface);
+                tracing::debug!(%interface, %error, "a question for a virtual address was not answered");
+            });
+        }
+        Ok(())
+    }
+}
+
+const fn ethernet_type(family: Family) -> u16 {
+    match family {
+        Family::Ipv4 => ethernet::ARP,
+        Family::Ipv6 => ethernet::IPV6,
+    }
+}
+
+enum Answer {
+    Arp([u8; arp::FRAME_LEN]),
+    Neighbor([u8; neighbor::FRAME_LEN]),
+}
+
+impl Answer {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Self::Arp(octets) => octets,
+            Self::Neighbor(octets) => octets,
+        }
+    }
+}
+
+/// The answer to a question, where it is one for an address of which a station is known.
+fn answer_to(frame: &[u8], station: impl Fn(IpAddr) -> Option<MacAddress>) -> Option<Answer> {
+    let frame = ethernet::Frame::parse(frame).ok()?;
+    match frame.ethertype {
+        ethernet::ARP => {
+            let request = arp::Packet::parse(frame.payload).ok()?;
+            let mac = station(request.asks_for()?.into())?;
+            Some(Answer::Arp(arp::reply(&request, mac, mac)))
+        }
+        ethernet::IPV6 => {
+            let packet = ipv6::Packet::parse(frame.payload).ok()?;
+            let solicitation = neighbor::Solicitation::parse(&packet).ok()??;
+            let mac = station(solicitation.target.into())?;
+            let answer = neighbor::solicited(&solicitation, frame.source, mac, mac);
+            Some(Answer::Neighbor(answer))
+        }
+        _ => None,
+    }
+}
+
+/// Memberships of solicited-node groups, each with the number of its users.
+#[derive(Debug, Default)]
+struct Groups {
+    members: BTreeMap<(u32, Ipv6Addr), Membership>,
+    /// A socket has room for a few hundred memberships (`net.core.optmem_max`).
+    holders: Vec<Socket>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    users: u32,
+    holder: usize,
+}
+
+impl Groups {
+    fn join(&mut self, interface: u32, group: Ipv6Addr) -> io::Result<()> {
+        if let Some(membership) = self.members.get_mut(&(interface, group)) {
+            membership.users += 1;
+            return Ok(());
+        }
+        let last = self.holders.last();
+        let result = last.map(|holder| holder.join_multicast_v6(&group, interface));
+        match result {
+            Some(Err(error))
+                if !matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) =>
+            {
+                return Err(error);
+            }
+            Some(Ok(())) => {}
+            None | Some(Err(_)) => {
+                let holder = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+                holder.join_multicast_v6(&group, interface)?;
+                self.holders.push(holder);
+            }
+        }
+        let holder = self.holders.len() - 1;
+        self.members
+            .insert((interface, group), Membership { users: 1, holder });
+        Ok(())
+    }
+
+    fn leave(&mut self, interface: u32, group: Ipv6Addr) {
+        let Some(membership) = self.members.get_mut(&(interface, group)) else {
+            return;
+        };
+        membership.users -= 1;
+        if membership.users == 0 {
+            if let Some(holder) = self.holders.get(membership.holder) {
+                // Where the interface is gone, the membership is as well.
+                let _ = holder.leave_multicast_v6(&group, interface);
+            }
+            self.members.remove(&(interface, group));
+        }
+    }
+}
+
+// Programs of classic BPF over a frame. What was not for this host, but heard in promiscuous mode, or is our own, is left out.
+
+const LOAD_HALF: u16 = 0x28;
+const LOAD_OCTET: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_GREATER: u16 = 0x25;
+const RETURN: u16 = 0x06;
+
+/// Where the kernel has the packet's type (`SKF_AD_OFF + SKF_AD_PKTTYPE`): up to 2 is for this host, by broadcast, or by multicast.
+const PACKET_TYPE: u32 = 0xffff_f000 + 4;
+
+const fn load(code: u16, at: u32) -> SockFilter {
+    SockFilter::new(code, 0, 0, at)
+}
+
+/// Goes on where the value is this one, and passes over so many instructions where it is not.
+const fn unless_equal(value: u32, skip: u8) -> SockFilter {
+    SockFilter::new(JUMP_IF_EQUAL, 0, skip, value)
+}
+
+const fn if_greater(value: u32, skip: u8) -> SockFilter {
+    SockFilter::new(JUMP_IF_GREATER, skip, 0, value)
+}
+
+const ACCEPT: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
+const DISCARD: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
+
+/// The operation is that of a request.
+const ARP_REQUESTS: [SockFilter; 6] = [
+    load(LOAD_OCTET, PACKET_TYPE),
+    if_greater(2, 3),
+    load(LOAD_HALF, 14 + 6),
+    unless_equal(1, 1),
+    ACCEPT,
+    DISCARD,
+];
+
+/// The next header is that of ICMPv6, and its type that of a solicitation.
+const SOLICITATIONS: [SockFilter; 8] = [
+    load(LOAD_OCTET, PACKET_TYPE),
+    if_greater(2, 5),
+    load(LOAD_OCTET, 14 + 6),
+    unless_equal(58, 3),
+    load(LOAD_OCTET, 14 + 40),
+    unless_equal(135, 1),
+    ACCEPT,
+    DISCARD,
+];
+
+impl AsFd for ResolutionSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for ResolutionSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
