@@ -78,6 +78,11 @@ impl Case {
                 [&address(Side::Active), &address(Side::Backup)],
             )?;
         }
+        for cable in self.cables() {
+            for end in [&active, &backup] {
+                end.wait_for_link(&interface(cable))?;
+            }
+        }
         Ok([active, backup])
     }
 

@@ -85,11 +85,14 @@ impl Node {
         }
     }
 
-    /// In order: it resigns.
+    /// In order: it resigns. keepalived is killed after 10 s, which is not enough for thousands of routers.
     pub(crate) fn stop(self) -> Result<(), Error> {
         match self {
             Self::Helper(helper) => helper.stop(),
-            Self::Keepalived { program, .. } => Ok(program.stop()?),
+            Self::Keepalived { program, .. } => match program.stop() {
+                Ok(()) | Err(vrrp_lab::Error::Timeout { .. }) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 }

@@ -67,12 +67,12 @@ impl Namespace {
     }
 
     /// Joins two namespaces by a cable: a veth pair, with an interface of the same name in each, and its address there, of the form
-    /// `192.0.2.1/24` or `2001:db8::1/64`. Returns when it carries frames.
+    /// `192.0.2.1/24` or `2001:db8::1/64`. It carries frames after [`wait_for_link`](Self::wait_for_link), which takes the kernel up to a
+    /// second, however many there are.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] if one of them has such an interface, [`Error::Timeout`] if
-    /// the link does not come up.
+    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] if one of them has such an interface.
     pub fn connect(
         &self,
         other: &Self,
@@ -80,22 +80,24 @@ impl Namespace {
         addresses: [&str; 2],
     ) -> Result<(), Error> {
         netlink::add_veth(self, interface, [2, 0, 0, 0, 0, 1], other, interface)?;
-        let ends = [self, other];
-        for (end, address) in ends.into_iter().zip(addresses) {
+        for (end, address) in [self, other].into_iter().zip(addresses) {
             netlink::add_address(end, interface, parse(address)?)?;
             netlink::set_up(end, interface)?;
         }
-        for end in ends {
-            wait_for(
-                &format!("the link of {interface} coming up"),
-                LINK_UP,
-                || match netlink::link(end, interface) {
-                    Ok(link) => link.up.then_some(Ok(())),
-                    Err(error) => Some(Err(error)),
-                },
-            )??;
-        }
         Ok(())
+    }
+
+    /// Waits until an interface is up and has a carrier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoInterface`], or [`Error::Timeout`] if it does not come up.
+    pub fn wait_for_link(&self, interface: &str) -> Result<(), Error> {
+        let what = format!("the link of {interface} coming up");
+        wait_for(&what, LINK_UP, || match netlink::link(self, interface) {
+            Ok(link) => link.up.then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        })?
     }
 
     /// Runs `work` on a thread inside the namespace and returns its result. Sockets that it opens belong to the
