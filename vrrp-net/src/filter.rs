@@ -1,11 +1,17 @@
 //! What the kernel lets through to a socket.
 
+use std::io;
+
 use libc::{
-    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD,
-    BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W, BPF_X,
-    sock_filter,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP,
+    BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W,
+    BPF_X, sock_filter,
 };
-use vrrp_proto::{IP_PROTOCOL, Vrid};
+use socket2::{SockFilter, Socket};
+use vrrp_proto::{
+    IP_PROTOCOL, Vrid,
+    frame::{ethernet, ipv6, neighbor},
+};
 
 /// Bits of a word of the set.
 const WORD: u32 = u32::BITS;
@@ -130,6 +136,73 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         statement(BPF_RET | BPF_K, u32::MAX),
     ]);
     program
+}
+
+/// Where the kernel has the type of a frame (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
+const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+
+/// Lets through the frames whose values, each read by an instruction, are the wanted ones. What is not for this host, but heard in
+/// promiscuous mode, or is sent by it, is left out.
+fn frames<const N: usize>(wanted: [(sock_filter, u32); N]) -> Vec<sock_filter> {
+    let drop = statement(BPF_RET | BPF_K, 0);
+    let mut program = vec![
+        statement(BPF_LD | BPF_B | BPF_ABS, PACKET_TYPE),
+        // For this host alone, by broadcast, or by multicast; then those of others.
+        instruction(
+            BPF_JMP | BPF_JGT | BPF_K,
+            libc::PACKET_MULTICAST.into(),
+            [0, 1],
+        ),
+        drop,
+    ];
+    for (load, value) in wanted {
+        program.extend([load, jump_if_equal(value, 1, 0), drop]);
+    }
+    program.push(statement(BPF_RET | BPF_K, u32::MAX));
+    program
+}
+
+/// The classic BPF program that lets through the ARP requests among ARP frames.
+pub(crate) fn arp_requests() -> Vec<sock_filter> {
+    let operation = ethernet::HEADER_LEN as u32 + 6;
+    frames([(statement(BPF_LD | BPF_H | BPF_ABS, operation), 1)])
+}
+
+/// The classic BPF program that lets through the neighbor solicitations among IPv6 frames: without extension headers, which Neighbor
+/// Discovery does not use.
+pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
+    let header = ethernet::HEADER_LEN as u32;
+    let octet = |at| statement(BPF_LD | BPF_B | BPF_ABS, header + at);
+    frames([
+        (octet(6), neighbor::NEXT_HEADER.into()),
+        (octet(ipv6::HEADER_LEN as u32), 135),
+    ])
+}
+
+/// The classic BPF program that lets through what rtnetlink tells of routes with this mark (`rtm_protocol`), and everything of other kinds
+/// than these two of routes: so a host with a million routes does not wake up for those of others.
+pub(crate) fn marked_routes(kinds: [u16; 2], mark: u8) -> [sock_filter; 7] {
+    // A program reads numbers in network order, whatever the order in which they were written.
+    let [added, removed] = kinds.map(|kind| u16::from_be_bytes(kind.to_ne_bytes()).into());
+    [
+        // Length, type, flags, sequence number, sender; then family, three octets, table, protocol.
+        statement(BPF_LD | BPF_H | BPF_ABS, 4),
+        jump_if_equal(added, 1, 0),
+        jump_if_equal(removed, 0, 2),
+        statement(BPF_LD | BPF_B | BPF_ABS, 16 + 5),
+        jump_if_equal(mark.into(), 0, 1),
+        statement(BPF_RET | BPF_K, u32::MAX),
+        statement(BPF_RET | BPF_K, 0),
+    ]
+}
+
+/// Has a socket receive what a program lets through, and nothing else.
+pub(crate) fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
+    let program: Vec<SockFilter> = program
+        .iter()
+        .map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k))
+        .collect();
+    socket.attach_filter(&program)
 }
 
 /// X = the length of the IPv4 header that the packet begins with.

@@ -182,7 +182,7 @@ impl Interfaces {
                     interface.addresses.retain(|own| !own.is_same(address));
                 }
             }
-            MonitorEvent::Overrun => {}
+            MonitorEvent::RouteRemoved { .. } | MonitorEvent::Overrun => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! News of links and addresses.
+//! News of links, addresses and routes.
 
 use std::{
     io::{self, Read},
@@ -8,7 +8,7 @@ use std::{
 use socket2::Socket;
 
 use crate::{
-    Error, InterfaceAddress, Link, netlink,
+    Error, InterfaceAddress, Link, ROUTE_PROTOCOL, VirtualRoute, filter, netlink,
     rtnetlink::{self, Reply},
     socket::{Buffer, set_buffer},
 };
@@ -20,10 +20,13 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const DATAGRAMS: usize = 4096;
 
 #[allow(clippy::cast_sign_loss)]
-const GROUPS: u32 =
-    (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
+const GROUPS: u32 = (libc::RTMGRP_LINK
+    | libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV6_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV6_ROUTE) as u32;
 
-/// Something about a link or an address: the state that its subject has now.
+/// Something about a link, an address or a route: the state that its subject has now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MonitorEvent {
@@ -48,12 +51,20 @@ pub enum MonitorEvent {
         /// The address.
         address: InterfaceAddress,
     },
+    /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`]. The kernel does not tell of all that go with their interface or
+    /// their source address.
+    RouteRemoved {
+        /// The index of its interface, if it had one.
+        interface: Option<u32>,
+        /// The route.
+        route: VirtualRoute,
+    },
     /// There was more than the kernel kept, and some of it is lost. Read everything anew with
     /// [`Netlink::interfaces`](crate::Netlink::interfaces).
     Overrun,
 }
 
-/// Tells of links and addresses that change.
+/// Tells of links, addresses and virtual routes that change.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
@@ -69,6 +80,9 @@ impl Monitor {
     pub fn open() -> Result<Self, Error> {
         let socket = netlink::open(GROUPS)?;
         set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
+        let kinds = [rtnetlink::RTM_NEWROUTE, rtnetlink::RTM_DELROUTE];
+        filter::attach(&socket, &filter::marked_routes(kinds, ROUTE_PROTOCOL))
+            .map_err(Error::os("leave out news of routes of others"))?;
         Ok(Self {
             socket,
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),

@@ -7,14 +7,14 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_proto::{
     Family,
     frame::{MacAddress, arp, ethernet, ipv6, neighbor, solicited_node_group},
 };
 
 use crate::{
-    Capability, Error,
+    Capability, Error, filter,
     socket::describe_interface,
     sys::{self, Control, Departure, Target},
 };
@@ -51,14 +51,14 @@ impl ResolutionSocket {
     /// [`Error::Capability`] without `CAP_NET_RAW`.
     pub fn open(family: Family) -> Result<Self, Error> {
         let (ethertype, filter) = match family {
-            Family::Ipv4 => (ethernet::ARP, &ARP_REQUESTS[..]),
-            Family::Ipv6 => (ethernet::IPV6, &SOLICITATIONS[..]),
+            Family::Ipv4 => (ethernet::ARP, filter::arp_requests()),
+            Family::Ipv6 => (ethernet::IPV6, filter::neighbor_solicitations()),
         };
         let open = || {
             // Deaf until the filter is in place.
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
             socket.set_nonblocking(true)?;
-            socket.attach_filter(filter)?;
+            filter::attach(&socket, &filter)?;
             sys::bind_packet(&socket, ethertype)?;
             Ok(socket)
         };
@@ -241,55 +241,6 @@ impl Groups {
         }
     }
 }
-
-// Programs of classic BPF over a frame. What was not for this host, but heard in promiscuous mode, or is our own, is left out.
-
-const LOAD_HALF: u16 = 0x28;
-const LOAD_OCTET: u16 = 0x30;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_GREATER: u16 = 0x25;
-const RETURN: u16 = 0x06;
-
-/// Where the kernel has the packet's type (`SKF_AD_OFF + SKF_AD_PKTTYPE`): up to 2 is for this host, by broadcast, or by multicast.
-const PACKET_TYPE: u32 = 0xffff_f000 + 4;
-
-const fn load(code: u16, at: u32) -> SockFilter {
-    SockFilter::new(code, 0, 0, at)
-}
-
-/// Goes on where the value is this one, and passes over so many instructions where it is not.
-const fn unless_equal(value: u32, skip: u8) -> SockFilter {
-    SockFilter::new(JUMP_IF_EQUAL, 0, skip, value)
-}
-
-const fn if_greater(value: u32, skip: u8) -> SockFilter {
-    SockFilter::new(JUMP_IF_GREATER, skip, 0, value)
-}
-
-const ACCEPT: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
-const DISCARD: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
-
-/// The operation is that of a request.
-const ARP_REQUESTS: [SockFilter; 6] = [
-    load(LOAD_OCTET, PACKET_TYPE),
-    if_greater(2, 3),
-    load(LOAD_HALF, 14 + 6),
-    unless_equal(1, 1),
-    ACCEPT,
-    DISCARD,
-];
-
-/// The next header is that of ICMPv6, and its type that of a solicitation.
-const SOLICITATIONS: [SockFilter; 8] = [
-    load(LOAD_OCTET, PACKET_TYPE),
-    if_greater(2, 5),
-    load(LOAD_OCTET, 14 + 6),
-    unless_equal(58, 3),
-    load(LOAD_OCTET, 14 + 40),
-    unless_equal(135, 1),
-    ACCEPT,
-    DISCARD,
-];
 
 impl AsFd for ResolutionSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {

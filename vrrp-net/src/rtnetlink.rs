@@ -32,8 +32,8 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
+pub(crate) const RTM_NEWROUTE: u16 = 24;
+pub(crate) const RTM_DELROUTE: u16 = 25;
 
 const LINK_HEADER_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
@@ -42,9 +42,6 @@ const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
-
-/// Where the number of who made a route stands in its message, behind the message's header (`rtm_protocol`).
-pub(crate) const ROUTE_PROTOCOL_AT: u32 = 16 + 5;
 
 /// What a request asks for.
 pub(crate) enum Request<'a> {
@@ -268,11 +265,10 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
 pub(crate) enum Reply {
     /// Something about a link or an address.
     Event(MonitorEvent),
-    /// A route that bears our mark: it is there, or it is gone.
+    /// A route that bears our mark.
     Route {
         route: VirtualRoute,
         interface: Option<u32>,
-        is_there: bool,
     },
     /// The request with the reply's sequence number is done: with this errno, or with 0.
     Done { errno: i32 },
@@ -326,14 +322,13 @@ fn parse(datagram: &[u8]) -> Option<(Message, usize)> {
             let (interface, address) = address(payload)?;
             Reply::Event(MonitorEvent::AddressRemoved { interface, address })
         }
-        kind @ (RTM_NEWROUTE | RTM_DELROUTE) => match route(payload) {
-            Some((interface, route)) => Reply::Route {
-                route,
-                interface,
-                is_there: kind == RTM_NEWROUTE,
-            },
-            None => Reply::Other,
-        },
+        RTM_NEWROUTE => route(payload).map_or(Reply::Other, |(interface, route)| Reply::Route {
+            route,
+            interface,
+        }),
+        RTM_DELROUTE => route(payload).map_or(Reply::Other, |(interface, route)| {
+            Reply::Event(MonitorEvent::RouteRemoved { interface, route })
+        }),
         // Both begin with a negative errno, or zero.
         NLMSG_ERROR | NLMSG_DONE => Reply::Done {
             errno: i32::from_ne_bytes(*payload.first_chunk()?).checked_neg()?,

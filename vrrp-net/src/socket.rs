@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use vrrp_proto::{
     Endpoints, Family, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, frame::ipv4,
 };
@@ -162,13 +162,7 @@ impl VrrpSocket {
             return Ok(());
         }
         let result = match &vrids {
-            Some(vrids) => {
-                let program: Vec<SockFilter> = filter::program(self.start(), vrids)
-                    .into_iter()
-                    .map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k))
-                    .collect();
-                self.socket.attach_filter(&program)
-            }
+            Some(vrids) => filter::attach(&self.socket, &filter::program(self.start(), vrids)),
             None => self.socket.detach_filter(),
         };
         result.map_err(Error::os("filter advertisements by VRID"))?;

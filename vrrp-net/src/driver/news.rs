@@ -57,7 +57,7 @@ impl Driver {
                         );
                     }
                 }
-                MonitorEvent::Overrun => {}
+                MonitorEvent::RouteRemoved { .. } | MonitorEvent::Overrun => {}
             }
             self.interfaces.apply(event);
         }

@@ -1,7 +1,7 @@
 //! Virtual routes.
 
 use vrrp_lab::Host;
-use vrrp_net::{Netlink, Outcome, RouteChange, VirtualRoute};
+use vrrp_net::{Monitor, MonitorEvent, Netlink, Outcome, RouteChange, VirtualRoute};
 
 use crate::rig::{ip, iproute2, lan_of};
 
@@ -66,6 +66,47 @@ fn routes_are_added_as_they_are_written_and_removed() {
     assert_eq!(apply(&remove), [Outcome::Changed; 7]);
     assert_eq!(marked(&r1), "");
     assert_eq!(apply(&remove), [Outcome::AlreadySo; 7]);
+}
+
+#[test]
+fn the_monitor_tells_of_marked_routes_that_are_removed_and_of_no_others() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (mut monitor, mut netlink) = r1
+        .namespace()
+        .run(|| (Monitor::open().unwrap(), Netlink::open().unwrap()));
+    let interface = Some(r1.index());
+    let mut expected = Vec::new();
+    for (text, other) in [
+        ("203.0.113.0/24 via 192.0.2.9", "203.0.114.0/24"),
+        (
+            "2001:db8:1::/48 via 2001:db8::9 metric 1024",
+            "2001:db8:2::/48",
+        ),
+    ] {
+        let route: VirtualRoute = text.parse().unwrap();
+        let change = RouteChange::Add {
+            interface,
+            route: &route,
+        };
+        netlink.apply(&[change]).unwrap().remove(0).unwrap();
+        for action in ["add", "delete"] {
+            iproute2(&r1, &["route", action, other, "dev", "eth0"]);
+        }
+        let destination = route.destination().to_string();
+        iproute2(
+            &r1,
+            &[
+                "route",
+                "delete",
+                &format!("{destination}/{}", route.prefix_len()),
+            ],
+        );
+        expected.push(MonitorEvent::RouteRemoved { interface, route });
+    }
+    let mut events = Vec::new();
+    monitor.receive(|event| events.push(event)).unwrap();
+    events.retain(|event| matches!(event, MonitorEvent::RouteRemoved { .. }));
+    assert_eq!(events, expected);
 }
 
 #[test]
