@@ -154,12 +154,23 @@ fn two_routers_on_a_slow_network() {
 #[test]
 fn three_routers() {
     let faults = Faults {
-        limit: 1,
         priority: None,
         stall: None,
         ..TWO_OF_ALL
     };
     check("three_routers", network(&[192, 128, 64], 1, faults));
+}
+
+#[test]
+fn three_routers_and_any_one_fault() {
+    let faults = Faults {
+        limit: 1,
+        ..TWO_OF_ALL
+    };
+    check(
+        "three_routers_and_any_one_fault",
+        network(&[192, 128, 64], 1, faults),
+    );
 }
 
 #[test]
