@@ -1,0 +1,437 @@
+//! Thousands of routers to which the same happens at once: advertisements first, slow work behind, nothing lost.
+//!
+//! An interface has 255 VRIDs in each family, so that more routers take more interfaces.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{ErrorKind, Read},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use vrrp_fsm::{Config, State};
+use vrrp_lab::{Namespace, wait_for};
+use vrrp_net::{
+    AddressChange, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome, RouterConfig,
+    RouterId, VirtualAddress,
+};
+use vrrp_proto::{Family, Interval, Vrid};
+
+/// Longer than anything here takes. Reached only where something is broken.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Two hosts, and so many cables between them.
+struct Cables {
+    /// Where the routers are.
+    here: Namespace,
+    /// Who hears them.
+    there: Namespace,
+    number: u8,
+}
+
+impl Cables {
+    fn lay(number: u8) -> Self {
+        let [here, there] = [(); 2].map(|()| Namespace::new().unwrap());
+        for cable in 0..number {
+            let addresses = [1, 2].map(|host| format!("198.18.{cable}.{host}/24"));
+            here.connect(
+                &there,
+                &interface(cable),
+                addresses.each_ref().map(|a| &**a),
+            )
+            .unwrap();
+        }
+        for cable in 0..number {
+            here.wait_for_link(&interface(cable)).unwrap();
+            there.wait_for_link(&interface(cable)).unwrap();
+        }
+        Self {
+            here,
+            there,
+            number,
+        }
+    }
+
+    /// Routers of a family with these VRIDs on each cable, each with an address of its own and the shortest interval that leaves time.
+    fn routers(&self, family: Family, vrids: u8) -> impl Iterator<Item = RouterConfig> {
+        (0..self.number).flat_map(move |cable| {
+            (1..=vrids).map(move |number| {
+                let mut fsm = Config::new(Vrid::new(number).unwrap(), family);
+                fsm.interval = Interval::centis(50).unwrap();
+                fsm.announce.repeat = 1;
+                fsm.announce.second_burst_after = None;
+                RouterConfig::new(
+                    interface(cable),
+                    fsm,
+                    vec![virtual_address(family, cable, number).into()],
+                )
+            })
+        })
+    }
+
+    fn driver(&self, routers: impl Iterator<Item = RouterConfig> + Send) -> Driver {
+        self.here.run(|| {
+            let mut driver = Driver::new().unwrap();
+            for router in routers {
+                driver.add(router).unwrap();
+            }
+            driver
+        })
+    }
+
+    /// The virtual addresses that the kernel has on the cables, and those that routers have that are Active.
+    fn addresses(&self, driver: &Driver) -> [BTreeSet<(String, IpAddr)>; 2] {
+        let interfaces = self
+            .here
+            .run(|| Netlink::open().unwrap().interfaces().unwrap());
+        let active = driver
+            .routers()
+            .filter(|view| view.state() == State::Active)
+            .flat_map(|view| {
+                let config = view.config();
+                let name = config.interface.clone();
+                let addresses = config.addresses.iter();
+                addresses.map(move |address| (name.clone(), address.address()))
+            });
+        [virtual_addresses(&interfaces), active.collect()]
+    }
+}
+
+/// Longer than Active_Down_Interval of the routers.
+const PATIENCE: Duration = Duration::from_millis(2100);
+
+fn interface(cable: u8) -> String {
+    format!("eth{cable}")
+}
+
+fn virtual_address(family: Family, cable: u8, vrid: u8) -> IpAddr {
+    match family {
+        Family::Ipv4 => [198, 19, cable, vrid].into(),
+        Family::Ipv6 => [0xfe80, 0, 0, 0, 0, 0x5e, cable.into(), vrid.into()].into(),
+    }
+}
+
+/// Those of [`virtual_address`] that are there.
+fn virtual_addresses(interfaces: &Interfaces) -> BTreeSet<(String, IpAddr)> {
+    interfaces
+        .iter()
+        .flat_map(|interface| {
+            let addresses = interface.addresses.iter().map(|address| address.address);
+            addresses.map(|address| (interface.link.name.clone(), address))
+        })
+        .filter(|(_, address)| match address {
+            IpAddr::V4(address) => address.octets().starts_with(&[198, 19]),
+            IpAddr::V6(address) => address.segments()[5] == 0x5e,
+        })
+        .collect()
+}
+
+/// Runs the driver until all its routers are in this state and it has nothing left to do. Returns how often each told of that state.
+fn run_until(driver: &mut Driver, state: State) -> BTreeMap<RouterId, u32> {
+    let mut told = BTreeMap::new();
+    wait_for(&format!("all routers in {state}"), LIMIT, || {
+        driver
+            .turn(|notification| count(&mut told, state, &notification))
+            .unwrap();
+        let is_done = driver.routers().all(|view| view.state() == state)
+            && driver.timeout() != Some(Duration::ZERO);
+        is_done.then_some(())
+    })
+    .unwrap();
+    told
+}
+
+fn count(told: &mut BTreeMap<RouterId, u32>, state: State, notification: &Notification) {
+    if let (Some(router), DriverEvent::StateChanged(change)) =
+        (notification.router, &notification.event)
+        && change.to == state
+    {
+        *told.entry(router).or_default() += 1;
+    }
+}
+
+/// What a frame says of a router with an IPv4 address: the cable and the VRID that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Advertisement { router: (u8, u8), priority: u8 },
+    Announcement { router: (u8, u8) },
+}
+
+impl Said {
+    fn read(frame: &[u8]) -> Option<Self> {
+        match *frame.get(12..14)? {
+            // IPv4 from 198.18.cable.1, protocol 112.
+            [0x08, 0x00] if frame[23] == 112 => Some(Self::Advertisement {
+                router: (frame[28], frame[35]),
+                priority: frame[36],
+            }),
+            // ARP from 198.19.cable.vrid.
+            [0x08, 0x06] if frame[28..30] == [198, 19] => Some(Self::Announcement {
+                router: (frame[30], frame[31]),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Listens on all cables, in the order in which frames come.
+struct Listener {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Said>>,
+}
+
+impl Listener {
+    fn start(namespace: &Namespace) -> Self {
+        const ALL_PROTOCOLS: u16 = 0x0003;
+        let protocol = Protocol::from(i32::from(ALL_PROTOCOLS.to_be()));
+        let mut socket = namespace
+            .run(|| Socket::new(Domain::PACKET, Type::RAW, Some(protocol)))
+            .unwrap();
+        // Root only: a user namespace has to do with what the system allows.
+        if setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).is_err() {
+            socket.set_recv_buffer_size(64 << 20).unwrap();
+        }
+        socket
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let mut said = Vec::new();
+                let mut frame = [0; 256];
+                loop {
+                    match socket.read(&mut frame) {
+                        Ok(length) => said.extend(Said::read(&frame[..length])),
+                        // Nothing has come for a while.
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            if stop.load(Ordering::Relaxed) {
+                                return said;
+                            }
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Vec<Said> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_together() {
+    const VRIDS: u8 = 250;
+    let cables = Cables::lay(20);
+    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS));
+    let count = driver.routers().count();
+    assert_eq!(count, 5000);
+    // Nobody turns the driver for Active_Down_Interval, so that the time of all of them has come when it turns.
+    thread::sleep(PATIENCE);
+    let listener = Listener::start(&cables.there);
+    let told = run_until(&mut driver, State::Active);
+    assert_eq!(told.len(), count);
+    assert!(told.values().all(|times| *times == 1));
+    let [there, wanted] = cables.addresses(&driver);
+    assert_eq!((there.len(), wanted.len()), (count, count));
+    assert_eq!(there, wanted);
+
+    let mut ended = BTreeMap::new();
+    driver
+        .shutdown(|notification| self::count(&mut ended, State::Initialize, &notification))
+        .unwrap();
+    assert_eq!(ended.len(), count);
+    assert_eq!(cables.addresses(&driver)[0], BTreeSet::new());
+
+    let said = listener.stop();
+    let mut first = BTreeSet::new();
+    for said in &said {
+        match *said {
+            Said::Advertisement { router, .. } => {
+                first.insert(router);
+            }
+            Said::Announcement { router } => {
+                assert_eq!(
+                    first.len(),
+                    count,
+                    "{router:?} announces before all advertise"
+                );
+            }
+        }
+    }
+    let announced: BTreeSet<_> = said
+        .iter()
+        .filter_map(|said| match said {
+            Said::Announcement { router } => Some(*router),
+            Said::Advertisement { .. } => None,
+        })
+        .collect();
+    let resigned: Vec<_> = said
+        .iter()
+        .filter_map(|said| match said {
+            Said::Advertisement {
+                router,
+                priority: 0,
+            } => Some(*router),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(announced, first);
+    assert_eq!(resigned.len(), count, "each once");
+    assert_eq!(resigned.into_iter().collect::<BTreeSet<_>>(), first);
+}
+
+/// Sets an interface up or down.
+fn set_link(namespace: &Namespace, interface: &str, state: &str) {
+    let mut ip = namespace.command("ip");
+    let status = ip.args(["link", "set", interface, state]).status();
+    assert!(status.expect("ip of the Debian package iproute2").success());
+}
+
+#[test]
+fn an_interface_with_five_hundred_routers_may_flap() {
+    const VRIDS: u8 = 255;
+    let cables = Cables::lay(2);
+    let routers = cables
+        .routers(Family::Ipv4, VRIDS)
+        .chain(cables.routers(Family::Ipv6, VRIDS));
+    let mut driver = cables.driver(routers);
+    let count = driver.routers().count();
+    assert_eq!(count, 1020);
+    run_until(&mut driver, State::Active);
+
+    let flapping = interface(0);
+    let mut told = BTreeMap::new();
+    for state in ["down", "up"].into_iter().cycle().take(21) {
+        set_link(&cables.here, &flapping, state);
+        for _ in 0..3 {
+            driver
+                .turn(|notification| self::count(&mut told, State::Initialize, &notification))
+                .unwrap();
+        }
+    }
+    // It is down in the end.
+    wait_for("half of the routers in Initialize", LIMIT, || {
+        driver
+            .turn(|notification| self::count(&mut told, State::Initialize, &notification))
+            .unwrap();
+        let is_done = driver.routers().all(|view| {
+            let is_down = view.config().interface == flapping;
+            view.state()
+                == if is_down {
+                    State::Initialize
+                } else {
+                    State::Active
+                }
+        });
+        (is_done && driver.timeout() != Some(Duration::ZERO)).then_some(())
+    })
+    .unwrap();
+    assert_eq!(told.len(), count / 2, "the other interface has not moved");
+    let [there, wanted] = cables.addresses(&driver);
+    assert_eq!(there.len(), count / 2);
+    assert_eq!(there, wanted);
+
+    set_link(&cables.here, &flapping, "up");
+    let told = run_until(&mut driver, State::Active);
+    assert_eq!(told.len(), count / 2);
+    let [there, wanted] = cables.addresses(&driver);
+    assert_eq!(there.len(), count);
+    assert_eq!(there, wanted);
+}
+
+#[test]
+fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
+    const VRIDS: u8 = 250;
+    let cables = Cables::lay(2);
+    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS));
+    run_until(&mut driver, State::Active);
+    driver.set_monitor_buffer(4096).unwrap();
+
+    // Meanwhile nobody reads the news. First of what is none of the driver's business, then of what it has to repair, and at last of
+    // the address that the routers of the other cable advertise from.
+    let [first, second] = [0, 1].map(|cable| {
+        let interfaces = driver.interfaces();
+        interfaces.named(&interface(cable)).unwrap().link.index
+    });
+    let strangers: Vec<VirtualAddress> = (0..16)
+        .flat_map(|high| (0..=255).map(move |low| IpAddr::from([10, 9, high, low]).into()))
+        .collect();
+    let stolen: Vec<VirtualAddress> = (1..=VRIDS)
+        .map(|vrid| virtual_address(Family::Ipv4, 0, vrid).into())
+        .collect();
+    let primary = "198.18.1.1/24".parse().unwrap();
+    let add = |address| AddressChange::Add {
+        interface: first,
+        address,
+    };
+    let remove = |interface, address| AddressChange::Remove { interface, address };
+    let changes: Vec<AddressChange<'_>> = (strangers.iter().map(add))
+        .chain(stolen.iter().map(|address| remove(first, address)))
+        .chain([remove(second, &primary)])
+        .collect();
+    let results = cables
+        .here
+        .run(|| Netlink::open().unwrap().apply(&changes).unwrap());
+    let changed = |result: &Result<Outcome, _>| matches!(result, Ok(Outcome::Changed));
+    assert!(results.iter().all(changed));
+
+    let (mut overruns, mut restored) = (0, 0);
+    wait_for("all that follows", LIMIT, || {
+        driver
+            .turn(|notification| match notification.event {
+                DriverEvent::Overrun => overruns += 1,
+                DriverEvent::AddressRestored(_) => restored += 1,
+                _ => {}
+            })
+            .unwrap();
+        let is_done = driver.routers().all(|view| {
+            let has_source = view.config().interface == interface(0);
+            view.state()
+                == if has_source {
+                    State::Active
+                } else {
+                    State::Initialize
+                }
+        });
+        (is_done && driver.timeout() != Some(Duration::ZERO)).then_some(())
+    })
+    .unwrap();
+    assert!(overruns > 0);
+    assert_eq!(restored, stolen.len());
+    let [there, wanted] = cables.addresses(&driver);
+    assert_eq!(there.len(), stolen.len());
+    assert_eq!(there, wanted);
+    let known = |interfaces: &Interfaces| {
+        let addresses = &interfaces.named(&interface(0)).unwrap().addresses;
+        let addresses = addresses.iter().map(|address| address.address);
+        addresses.collect::<BTreeSet<_>>()
+    };
+    // What the driver did itself it still has to hear of.
+    wait_for("the driver knowing what is there", LIMIT, || {
+        driver.turn(|_| {}).unwrap();
+        let there = cables
+            .here
+            .run(|| Netlink::open().unwrap().interfaces().unwrap());
+        (known(driver.interfaces()) == known(&there)).then_some(())
+    })
+    .unwrap();
+}
