@@ -1,38 +1,40 @@
 //! A loop that runs virtual routers.
 
 mod authentication;
+mod changes;
 mod config;
 mod messages;
 mod news;
 mod notification;
+mod numbers;
 mod router;
 mod stop;
-mod timers;
 mod traffic;
 mod work;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, SystemTime},
 };
 
-use vrrp_fsm::{Action, Actions, Config, Epoch, Event, Instant, Outgoing, ShutdownCause};
-use vrrp_proto::{Family, Peer, Priority, Vrid};
+use vrrp_fsm::{
+    Action, Epoch, Instant, State,
+    fleet::{PacketErrors, Reader, RouterId, VrrpRouter},
+};
 
 #[cfg(feature = "hmac")]
 pub use self::config::HmacKeys;
 pub use self::{
     config::{Authentication, RouterConfig, Transport},
-    notification::{DriverEvent, Fault, Notification, RouterId},
+    notification::{DriverEvent, Fault, Notification},
     router::RouterView,
     stop::StopHandle,
-    traffic::DriverCounters,
 };
 use self::{
-    router::{Held, Router},
-    timers::Timers,
+    numbers::Numbers,
+    router::Router,
     work::{Work, WorkQueue},
 };
 use crate::{
@@ -44,6 +46,12 @@ const SOCKETS: usize = 3;
 
 /// From so many routers on, advertisements wait a little for others to share a system call with.
 const MANY: usize = 32;
+
+/// How long they wait at most.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The most records that one turn can add for each router, and some for the rest.
+const RECORDS: usize = 8;
 
 /// Runs virtual routers, any number of them, on the thread that calls it.
 ///
@@ -108,20 +116,22 @@ pub struct Driver {
     /// Room for what is received.
     batch: Option<ReceiveBatch>,
     interfaces: Interfaces,
+    /// The state machines with all that they follow: timers, tracked objects, sync groups.
+    fleet: VrrpRouter,
+    /// How far the fleet's records were read.
+    records: Reader,
+    /// The numbers by which the fleet knows interfaces.
+    numbers: Numbers,
+    /// What Linux needs for each router.
     routers: BTreeMap<RouterId, Router>,
-    last_id: u64,
-    /// The routers of an interface.
-    by_key: HashMap<(u32, Family, Vrid), RouterId>,
-    /// The unicast routers, whose packets may come in by any interface.
-    by_vrid: HashMap<(Family, Vrid), Vec<RouterId>>,
     /// The routers that hold an address.
     holders: HashMap<IpAddr, Vec<RouterId>>,
-    timers: Timers,
-    outbox: Vec<(RouterId, Outgoing)>,
+    /// When a router may have an address to put back.
+    repairs: BTreeSet<(Instant, RouterId)>,
+    outbox: Vec<RouterId>,
     work: WorkQueue,
     notifications: VecDeque<Notification>,
     last_sequence: u64,
-    counters: DriverCounters,
     /// Whether packets for no router here are received, to be counted.
     counts_foreign: bool,
 }
@@ -157,17 +167,16 @@ impl Driver {
             sockets: Vec::new(),
             batch: None,
             interfaces,
+            fleet: VrrpRouter::new(),
+            records: Reader::default(),
+            numbers: Numbers::default(),
             routers: BTreeMap::new(),
-            last_id: 0,
-            by_key: HashMap::new(),
-            by_vrid: HashMap::new(),
             holders: HashMap::new(),
-            timers: Timers::default(),
+            repairs: BTreeSet::new(),
             outbox: Vec::new(),
             work: WorkQueue::default(),
             notifications: VecDeque::new(),
             last_sequence: 0,
-            counters: DriverCounters::default(),
             counts_foreign: false,
         })
     }
@@ -184,35 +193,41 @@ impl Driver {
     /// router already; [`Error::Capability`] or [`Error::Os`] when its socket cannot be opened.
     pub fn add(&mut self, config: RouterConfig) -> Result<RouterId, Error> {
         let router = Router::new(config)?;
-        let (family, vrid) = (router.family(), router.config.fsm.vrid);
-        let is_there = self.routers.values().any(|other| {
-            let fsm = &other.config.fsm;
-            other.config.interface == router.config.interface
-                && (fsm.family, fsm.vrid) == (family, vrid)
-        });
-        if is_there {
+        let number = self.numbers.number(&router.config.interface);
+        let member = router.member(number);
+        let key = member.key();
+        if self.fleet.find(&key).is_some() {
             return Err(Error::Duplicate {
                 interface: router.config.interface,
-                family,
-                vrid,
+                family: key.family,
+                vrid: key.vrid,
             });
         }
         self.open_socket(&router)?;
         self.admit(&router)?;
-
-        self.last_id += 1;
-        let id = RouterId(self.last_id);
+        let now = self.now();
+        let id = self.fleet.add(now, member)?;
         for held in &router.held {
             let holders = self.holders.entry(held.address.address()).or_default();
             holders.push(id);
         }
-        if !router.is_multicast() {
-            self.by_vrid.entry((family, vrid)).or_default().push(id);
-        }
         self.routers.insert(id, router);
-        let now = self.now();
+        self.adapt_to_size();
         self.reconcile(now, id);
         Ok(id)
+    }
+
+    /// What depends on how many routers there are.
+    fn adapt_to_size(&mut self) {
+        let routers = self.routers.len();
+        let is_many = routers >= MANY;
+        self.fleet
+            .set_patience(if is_many { PATIENCE } else { Duration::ZERO });
+        // In powers of two, so that not every router has to make room.
+        let records = RECORDS * (routers + self.fleet.tracker().iter().count());
+        if records > VrrpRouter::RECORDS {
+            self.fleet.keep_records(records.next_power_of_two());
+        }
     }
 
     fn open_socket(&mut self, router: &Router) -> Result<(), Error> {
@@ -234,10 +249,10 @@ impl Driver {
     ///
     /// [`Error::NoRouter`]; [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
     pub fn remove(&mut self, id: RouterId) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        router.is_shut_down = true;
+        self.router_mut(id)?.is_shut_down = true;
         let now = self.now();
-        self.handle_event(now, id, Event::Shutdown(ShutdownCause::Administrative));
+        self.fleet.remove(now, id)?;
+        self.collect(now);
         self.flush(now);
         while self.work.concerns(id) {
             self.do_some_work(now)?;
@@ -247,12 +262,8 @@ impl Driver {
             for held in &router.held {
                 self.release(id, held.address.address());
             }
-            let key = (router.family(), router.config.fsm.vrid);
-            if let Some(ids) = self.by_vrid.get_mut(&key) {
-                ids.retain(|other| *other != id);
-            }
         }
-        self.timers.remove(id);
+        self.adapt_to_size();
         self.filter()
     }
 
@@ -265,124 +276,6 @@ impl Driver {
         }
     }
 
-    /// Changes the configuration of a router's state machine, without a new election (AMB-21): see
-    /// [`VirtualRouter::reconfigure`](vrrp_fsm::VirtualRouter::reconfigure).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has changed then.
-    pub fn reconfigure(&mut self, id: RouterId, config: Config) -> Result<(), Error> {
-        let now = self.now();
-        let router = self.router_mut(id)?;
-        let mut machine = router.machine;
-        let actions = machine.reconfigure(now, config)?;
-        router.replace_machine(machine)?;
-        self.perform(id, actions);
-        Ok(())
-    }
-
-    /// Gives a router another effective priority, as tracking asks for it: see
-    /// [`Event::EffectivePriority`](vrrp_fsm::Event::EffectivePriority).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`].
-    pub fn set_priority(&mut self, id: RouterId, priority: Priority) -> Result<(), Error> {
-        self.router_mut(id)?;
-        let now = self.now();
-        self.handle_event(now, id, Event::EffectivePriority(priority));
-        Ok(())
-    }
-
-    /// Says that something is missing that a router needs, or that it is no longer. While there is any such thing, known by its name, the
-    /// router is in Initialize.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`].
-    pub fn set_fault(&mut self, id: RouterId, cause: &str, missing: bool) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        if missing {
-            router.host_faults.insert(cause.into());
-        } else {
-            router.host_faults.remove(cause);
-        }
-        let now = self.now();
-        self.reconcile(now, id);
-        Ok(())
-    }
-
-    /// Adds a virtual address, at the end of the list. An Active advertises, installs and announces it at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are 255 already; [`Error::Invalid`] for an address of another family, or
-    /// one that the router has.
-    pub fn add_address(&mut self, id: RouterId, address: VirtualAddress) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        let own = address.address();
-        if router.held.iter().any(|held| held.address.address() == own) {
-            return Err(Error::Invalid {
-                field: "addresses",
-                problem: format!("{own} is there already"),
-            });
-        }
-        let mut addresses = router.config.addresses.clone();
-        addresses.push(address.clone());
-        router.advertise(addresses)?;
-        router.held.push(Held::new(address, true));
-        self.holders.entry(own).or_default().push(id);
-        let now = self.now();
-        self.handle_event(now, id, Event::AddressesChanged);
-        Ok(())
-    }
-
-    /// Removes a virtual address. An Active advertises the change at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] when the router does not list it; [`Error::Advertisement`] when it is the only one, or when
-    /// the next IPv6 address could not be the first.
-    pub fn remove_address(&mut self, id: RouterId, address: IpAddr) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        let place = router
-            .held
-            .iter()
-            .position(|held| held.advertised && held.address.address() == address);
-        let Some(place) = place else {
-            return Err(Error::Invalid {
-                field: "addresses",
-                problem: format!("{address} is not there"),
-            });
-        };
-        let mut addresses = router.config.addresses.clone();
-        addresses.retain(|own| own.address() != address);
-        router.advertise(addresses)?;
-        let held = router.held.remove(place);
-        let interface = router.interface();
-        if let Some(interface) = interface.filter(|_| held.installed && !held.is_native) {
-            let address = held.address;
-            self.work.push(id, Work::Withdraw { interface, address });
-        }
-        self.release(id, address);
-        let now = self.now();
-        self.handle_event(now, id, Event::AddressesChanged);
-        Ok(())
-    }
-
-    /// Replaces the peers of a unicast router. An Active advertises to them at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] when there are none, one of another family, or the router advertises by multicast.
-    pub fn set_peers(&mut self, id: RouterId, peers: Vec<Peer>) -> Result<(), Error> {
-        self.router_mut(id)?.set_peers(peers)?;
-        let now = self.now();
-        self.reconcile(now, id);
-        self.handle_event(now, id, Event::AddressesChanged);
-        Ok(())
-    }
-
     /// Removes the addresses on this host that bear the mark of virtual addresses and that no Active router of this driver holds: what a
     /// run left behind whose routers are no longer configured. See [`Netlink::sweep`], also for what else it can hit.
     ///
@@ -390,11 +283,11 @@ impl Driver {
     ///
     /// As for [`Netlink::sweep`].
     pub fn sweep(&mut self) -> Result<Vec<(u32, VirtualAddress)>, Error> {
-        let routers = &self.routers;
+        let (routers, fleet) = (&self.routers, &self.fleet);
         self.netlink.sweep(|interface, address| {
-            routers.values().any(|router| {
+            routers.iter().any(|(id, router)| {
                 router.interface() == Some(interface)
-                    && router.is_active()
+                    && is_active(fleet, *id)
                     && router
                         .held
                         .iter()
@@ -406,20 +299,17 @@ impl Driver {
     /// Looks at a router.
     #[must_use]
     pub fn get(&self, id: RouterId) -> Option<RouterView<'_>> {
-        self.routers.get(&id).map(|router| RouterView {
+        Some(RouterView {
             id,
-            router,
+            machine: self.fleet.get(id)?,
+            router: self.routers.get(&id)?,
             interfaces: &self.interfaces,
         })
     }
 
-    /// Looks at all routers, in the order in which they were added.
+    /// Looks at all routers, in an order that does not depend on chance.
     pub fn routers(&self) -> impl Iterator<Item = RouterView<'_>> {
-        self.routers.iter().map(|(id, router)| RouterView {
-            id: *id,
-            router,
-            interfaces: &self.interfaces,
-        })
+        self.routers.keys().filter_map(|id| self.get(*id))
     }
 
     /// The interfaces of the namespace, as far as the driver has heard.
@@ -430,11 +320,11 @@ impl Driver {
 
     /// The counters of all virtual routers together.
     #[must_use]
-    pub const fn counters(&self) -> &DriverCounters {
-        &self.counters
+    pub const fn counters(&self) -> &PacketErrors {
+        self.fleet.packet_errors()
     }
 
-    /// Has advertisements counted that are for no router here, in [`DriverCounters::vrid_errors`] or, if they are malformed, in the others
+    /// Has advertisements counted that are for no router here, in [`PacketErrors::vrid_errors`] or, if they are malformed, in the others
     /// (O-16). At the start the kernel drops those whose VRID no router here has, so that others' advertisements do not wake the thread;
     /// those of a VRID that is in use on another interface are always counted.
     ///
@@ -464,27 +354,14 @@ impl Driver {
     }
 
     /// How long to wait at most; without a limit when this is `None`.
-    pub fn timeout(&mut self) -> Option<Duration> {
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
         if !self.work.is_empty() || !self.outbox.is_empty() || !self.notifications.is_empty() {
             return Some(Duration::ZERO);
         }
-        let (alarm, _) = self.first_alarm()?;
+        let repair = self.repairs.first().map(|(at, _)| *at);
+        let alarm = self.fleet.poll_timeout().into_iter().chain(repair).min()?;
         Some(alarm - self.now())
-    }
-
-    /// The router that has to be looked at first, and when.
-    fn first_alarm(&mut self) -> Option<(Instant, RouterId)> {
-        let routers = &self.routers;
-        let many = routers.len() >= MANY;
-        self.timers
-            .first(|id| routers.get(&id).and_then(|router| router.alarm(many)))
-    }
-
-    fn set_timer(&mut self, id: RouterId) {
-        let many = self.routers.len() >= MANY;
-        if let Some(router) = self.routers.get(&id) {
-            self.timers.set(id, router.alarm(many));
-        }
     }
 
     /// Waits until there is something to do, or for as long as `limit` says.
@@ -573,13 +450,11 @@ impl Driver {
     /// As for [`turn`](Self::turn).
     pub fn shutdown(&mut self, on: impl FnMut(Notification)) -> Result<(), Error> {
         let now = self.now();
-        let ids: Vec<RouterId> = self.routers.keys().copied().collect();
-        for id in ids {
-            if let Some(router) = self.routers.get_mut(&id) {
-                router.is_shut_down = true;
-            }
-            self.handle_event(now, id, Event::Shutdown(ShutdownCause::Administrative));
+        for (id, router) in &mut self.routers {
+            router.is_shut_down = true;
+            self.fleet.shutdown(now, *id)?;
         }
+        self.collect(now);
         self.flush(now);
         let mut result = Ok(());
         while result.is_ok() && !self.work.is_empty() {
@@ -593,45 +468,28 @@ impl Driver {
         self.routers.get_mut(&id).ok_or(Error::NoRouter { id })
     }
 
-    fn handle_event(&mut self, now: Instant, id: RouterId, event: Event) {
-        if let Some(router) = self.routers.get_mut(&id) {
-            let actions = router.machine.handle_event(now, event);
-            self.perform(id, actions);
-        }
-    }
-
     fn serve_timers(&mut self, now: Instant) {
-        // As many as there are routers, so that one whose deadline would not move could not hold the loop.
-        for _ in 0..self.routers.len() {
-            let Some((_, id)) = self.first_alarm() else {
-                return;
-            };
-            let Some(router) = self.routers.get_mut(&id) else {
-                return;
-            };
-            // Others whose alarm comes later may be due as well: it is for them that the first has waited.
-            if router.deadline().is_none_or(|deadline| deadline > now) {
-                return;
-            }
-            let mut repair = false;
-            for held in &mut router.held {
-                repair |= held.start_repair(now);
-            }
-            if repair {
+        self.fleet.handle_timeout(now);
+        self.collect(now);
+        while let Some((at, id)) = self.repairs.first().copied()
+            && at <= now
+        {
+            self.repairs.pop_first();
+            if let Some(router) = self.routers.get_mut(&id)
+                && router.start_repairs(now)
+            {
                 self.work.push(id, Work::Repair);
             }
-            let actions = router.machine.handle_timeout(now);
-            self.perform(id, actions);
         }
     }
 
-    /// Does what the state machine asks for: an advertisement waits for the end of the turn's decisions, the rest for its place in the
+    /// Takes up what the state machines ask for: an advertisement waits for the end of the turn's decisions, the rest for its place in the
     /// queue of work.
-    fn perform(&mut self, id: RouterId, actions: Actions) {
-        for action in actions {
+    fn collect(&mut self, now: Instant) {
+        while let Some((id, action)) = self.fleet.poll_action() {
             let work = match action {
                 Action::SendAdvertisement(outgoing) => {
-                    self.enqueue(id, outgoing);
+                    self.enqueue(now, id, outgoing);
                     continue;
                 }
                 Action::InstallAddresses => Work::Install,
@@ -642,7 +500,7 @@ impl Driver {
             };
             self.work.push(id, work);
         }
-        self.set_timer(id);
+        self.tell_records();
     }
 
     fn notify(&mut self, router: Option<RouterId>, event: DriverEvent) {
@@ -654,4 +512,11 @@ impl Driver {
             event,
         });
     }
+}
+
+/// Whether a router is Active; one that was removed is not.
+fn is_active(fleet: &VrrpRouter, id: RouterId) -> bool {
+    fleet
+        .get(id)
+        .is_some_and(|machine| machine.state() == State::Active)
 }

@@ -2,10 +2,11 @@
 
 use std::{fmt, io};
 
-use vrrp_fsm::ConfigError;
+use vrrp_fsm::{
+    ConfigError,
+    fleet::{FleetError, RouterId},
+};
 use vrrp_proto::{EncodeError, Family, OutOfRange, Vrid};
-
-use crate::RouterId;
 
 /// A privilege of Linux (capabilities(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,9 @@ pub enum Error {
     /// The configuration of the state machine is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A tracked object or a sync group is not usable.
+    #[error(transparent)]
+    Fleet(FleetError),
     /// The advertisement that the configuration asks for is not one that the protocol allows.
     #[error("the advertisement cannot be sent: {0}")]
     Advertisement(#[from] EncodeError),
@@ -89,6 +93,16 @@ pub enum Error {
         /// What is wrong with it, and what it may be.
         problem: String,
     },
+}
+
+impl From<FleetError> for Error {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Config(error) => Self::Config(error),
+            FleetError::UnknownRouter(id) => Self::NoRouter { id },
+            error => Self::Fleet(error),
+        }
+    }
 }
 
 impl Error {

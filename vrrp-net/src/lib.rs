@@ -65,8 +65,8 @@ pub use address::{ParseAddressError, Scope, VirtualAddress};
 #[cfg(feature = "hmac")]
 pub use driver::HmacKeys;
 pub use driver::{
-    Authentication, Driver, DriverCounters, DriverEvent, Fault, Notification, RouterConfig,
-    RouterId, RouterView, StopHandle, Transport,
+    Authentication, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterView, StopHandle,
+    Transport,
 };
 pub use error::{Capability, Error};
 pub use filter::VridSet;
@@ -78,6 +78,7 @@ pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChan
 pub use resolution_socket::ResolutionSocket;
 pub use route::{ROUTE_PROTOCOL, VirtualRoute};
 pub use socket::{Datagram, ReceiveBatch, Received, VrrpSocket};
+pub use vrrp_fsm::fleet::{PacketErrors, RouterId};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

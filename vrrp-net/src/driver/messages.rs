@@ -2,46 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vrrp_fsm::{Outgoing, VirtualRouter};
-use vrrp_proto::{
-    Addresses, EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority, group, set_priority,
-};
+use vrrp_fsm::{Outgoing, VirtualRouter, fleet::AddressList};
+use vrrp_proto::{EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority, group, set_priority};
 
 use super::{Transport, authentication::Authenticator};
 use crate::{Datagram, VirtualAddress};
 
-/// The addresses that a router lists in its advertisements.
-#[derive(Debug)]
-pub(super) enum AddressList {
-    Ipv4(Vec<Ipv4Addr>),
-    Ipv6(Vec<Ipv6Addr>),
-}
-
-impl AddressList {
-    /// Those of the router's family.
-    pub(super) fn new<'a>(
-        wanted: Family,
-        addresses: impl Iterator<Item = &'a VirtualAddress>,
-    ) -> Self {
-        let mut list = match wanted {
-            Family::Ipv4 => Self::Ipv4(Vec::new()),
-            Family::Ipv6 => Self::Ipv6(Vec::new()),
-        };
-        for address in addresses {
-            match (&mut list, address.address()) {
-                (Self::Ipv4(list), IpAddr::V4(address)) => list.push(address),
-                (Self::Ipv6(list), IpAddr::V6(address)) => list.push(address),
-                _ => {}
-            }
-        }
-        list
-    }
-
-    pub(super) fn as_addresses(&self) -> Addresses<'_> {
-        match self {
-            Self::Ipv4(list) => Addresses::from(&list[..]),
-            Self::Ipv6(list) => Addresses::from(&list[..]),
-        }
+/// The addresses that a router of this family lists in its advertisements.
+pub(super) fn address_list(wanted: Family, addresses: &[VirtualAddress]) -> AddressList {
+    let addresses = addresses.iter().map(VirtualAddress::address);
+    match wanted {
+        Family::Ipv4 => AddressList::Ipv4(
+            addresses
+                .filter_map(|address| match address {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect(),
+        ),
+        Family::Ipv6 => AddressList::Ipv6(
+            addresses
+                .filter_map(|address| match address {
+                    IpAddr::V6(address) => Some(address),
+                    IpAddr::V4(_) => None,
+                })
+                .collect(),
+        ),
     }
 }
 
@@ -51,8 +37,8 @@ impl AddressList {
 /// destination; with IP AH and HMAC each is protected anew whenever it is sent.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// What `list` was built for; the priority is the one that is in it.
-    built: Option<Outgoing>,
+    /// What `list` was built for, and from which address; the priority is the one that is in it.
+    built: Option<(Outgoing, IpAddr)>,
     list: Vec<Message>,
 }
 
@@ -80,14 +66,17 @@ impl Messages {
         transport: &Transport,
         authenticator: &mut Authenticator,
     ) -> Result<(), EncodeError> {
-        let fits = self.built.is_some_and(|built| {
-            built.versions == outgoing.versions && built.checksum == outgoing.checksum
+        let source = machine.primary_address();
+        let fits = self.built.is_some_and(|(built, from)| {
+            built.versions == outgoing.versions
+                && built.checksum == outgoing.checksum
+                && from == source
         });
         if !fits {
             self.list.clear();
             self.built = None;
             for destination in destinations(machine, transport) {
-                let Some(endpoints) = Endpoints::new(machine.primary_address(), destination) else {
+                let Some(endpoints) = Endpoints::new(source, destination) else {
                     continue;
                 };
                 let advertisements = machine.advertisements(
@@ -107,11 +96,11 @@ impl Messages {
             }
         } else if self
             .built
-            .is_some_and(|built| built.priority != outgoing.priority)
+            .is_some_and(|(built, _)| built.priority != outgoing.priority)
         {
             self.set_priority(outgoing.priority);
         }
-        self.built = Some(outgoing);
+        self.built = Some((outgoing, source));
         // What cannot be protected must not go out.
         self.list
             .retain_mut(|message| authenticator.protect(message));

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vrrp_fsm::{Event, Instant, ShutdownCause, State};
+use vrrp_fsm::{
+    Instant, State,
+    fleet::{Change, RouterId},
+};
 
 use super::{
-    Driver, DriverEvent, RouterId,
+    Driver, DriverEvent, is_active,
     router::{Binding, Router},
     work::Work,
 };
@@ -40,6 +43,7 @@ impl Driver {
                         self.unbind(*id);
                     }
                     affected.extend(bound);
+                    self.numbers.unbind(*interface);
                 }
                 MonitorEvent::AddressAdded { interface, address } => {
                     if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
@@ -138,7 +142,6 @@ impl Driver {
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
-        let is_active = router.is_active();
         let Some(held) = router
             .held
             .iter_mut()
@@ -146,13 +149,12 @@ impl Driver {
         else {
             return;
         };
-        if !is_active {
+        if !is_active(&self.fleet, id) {
             held.installed = false;
             return;
         }
-        held.lose(now);
+        self.repairs.insert((held.lose(now), id));
         let address = held.address.clone();
-        self.set_timer(id);
         self.notify(Some(id), DriverEvent::AddressLost(address));
     }
 
@@ -167,32 +169,12 @@ impl Driver {
             router.primary_address(interface, |address| self.is_virtual(address))
         });
         let faults = router.current_faults(interface, primary);
-        let machine = &router.machine;
-        let event = match (machine.state(), primary) {
-            _ if router.is_shut_down => None,
-            (State::Initialize, Some(primary_address)) if faults.is_empty() => {
-                Some(Event::Startup { primary_address })
-            }
-            (State::Backup | State::Active, _) if !faults.is_empty() => {
-                Some(Event::Shutdown(ShutdownCause::Fault))
-            }
-            (State::Backup | State::Active, Some(primary))
-                if primary != machine.primary_address() =>
-            {
-                Some(Event::PrimaryAddress(primary))
-            }
-            _ => None,
-        };
+        let primary = primary.filter(|_| faults.is_empty());
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
+        let is_shut_down = router.is_shut_down;
         if let Some(router) = self.routers.get_mut(&id) {
             router.faults = faults;
-            if matches!(
-                event,
-                Some(Event::Startup { .. } | Event::PrimaryAddress(_))
-            ) {
-                router.forget_messages();
-            }
         }
         for fault in come {
             self.notify(Some(id), DriverEvent::Fault(fault));
@@ -200,11 +182,34 @@ impl Driver {
         for fault in gone {
             self.notify(Some(id), DriverEvent::Recovered(fault));
         }
-        if let Some(event) = event {
-            if let Event::PrimaryAddress(address) = event {
-                self.notify(Some(id), DriverEvent::PrimaryAddress(address));
+        if is_shut_down {
+            return;
+        }
+        let moved = self.fleet.get(id).is_some_and(|machine| {
+            machine.state() != State::Initialize && primary != Some(machine.primary_address())
+        });
+        if let Some(address) = primary.filter(|_| moved) {
+            self.notify(Some(id), DriverEvent::PrimaryAddress(address));
+        }
+        // They fail for a router that does not exist.
+        let _known = match primary {
+            Some(address) => self.fleet.startup(now, id, address),
+            None => self.fleet.set_primary_address(now, id, None),
+        };
+        self.collect(now);
+    }
+
+    /// Tells of what the fleet has noted, other than changes of state: those are told once they are carried out.
+    pub(super) fn tell_records(&mut self) {
+        while let Some(record) = self.fleet.read(&mut self.records) {
+            match record.map(|record| record.change) {
+                Ok(Change::EffectivePriority { router, from, to }) => {
+                    self.notify(Some(router), DriverEvent::PriorityChanged { from, to });
+                }
+                Ok(_) => {}
+                // There is room for more records than one call can add.
+                Err(lost) => tracing::error!(%lost, "records were lost"),
             }
-            self.handle_event(now, id, event);
         }
     }
 
@@ -244,15 +249,16 @@ impl Driver {
         {
             self.work.push(id, Work::Remove { left_over: true });
         }
-        let key = (index, router.family(), router.config.fsm.vrid);
-        self.by_key.insert(key, id);
+        self.numbers.bind(index, &router.config.interface);
         self.join(id);
     }
 
     /// Ends a router's part on an interface that was given another name: it resigns there, and takes its addresses away.
     fn let_go(&mut self, now: Instant, id: RouterId, interface: u32) {
         if self.interfaces.get(interface).is_some() {
-            self.handle_event(now, id, Event::Shutdown(ShutdownCause::Fault));
+            // It fails for a router that does not exist.
+            let _known = self.fleet.set_primary_address(now, id, None);
+            self.collect(now);
             self.flush(now);
             let held = self.routers.get(&id).map(|router| &router.held);
             for held in held.into_iter().flatten() {
@@ -298,7 +304,6 @@ impl Driver {
             held.is_native = false;
             held.give_up_repair();
         }
-        let key = (binding.interface, router.family(), router.config.fsm.vrid);
         let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
         if let Some(socket) = socket
             && binding.joined
@@ -306,6 +311,5 @@ impl Driver {
         {
             socket.leave(binding.interface);
         }
-        self.by_key.remove(&key);
     }
 }

@@ -6,21 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use vrrp_fsm::{Instant, Transition};
-use vrrp_proto::{Discard, Interval};
+use vrrp_fsm::{Instant, Transition, fleet::RouterId};
+use vrrp_proto::{Discard, Interval, Priority};
 
 use crate::{Error, VirtualAddress};
-
-/// A router of a [`Driver`](super::Driver), from [`add`](super::Driver::add) to [`remove`](super::Driver::remove). No other router of
-/// that driver ever gets the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouterId(pub(super) u64);
-
-impl fmt::Display for RouterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "router {}", self.0)
-    }
-}
 
 /// Something that has happened. Notifications come in the order in which things happened, and none is lost.
 #[derive(Debug)]
@@ -44,6 +33,13 @@ pub enum DriverEvent {
     /// The state has changed, and what goes with it is done: in Active the addresses are in place and announced, otherwise they are
     /// gone.
     StateChanged(Transition),
+    /// What is tracked, or another configuration, has changed the effective priority.
+    PriorityChanged {
+        /// Before.
+        from: Priority,
+        /// Now.
+        to: Priority,
+    },
     /// Something that the router needs is missing. With the first such thing it goes to Initialize.
     Fault(Fault),
     /// It is there again. With the last such thing the router starts.

@@ -1,30 +1,26 @@
-//! One virtual router of the driver: the state machine, and what the host knows around it.
+//! One virtual router of the driver: what the host keeps beside the state machine.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use vrrp_fsm::{Heard, Instant, Link, Outgoing, State, VirtualRouter};
-use vrrp_proto::{
-    Advertisement, DecodeOptions, Discard, EncodeError, Family, IP_PROTOCOL, Peer, Protection,
-    group,
+use vrrp_fsm::{
+    Instant, Outgoing, State, VirtualRouter,
+    fleet::{AddressList, Member, MessageTransport, RouterId},
 };
+use vrrp_proto::{EncodeError, Family, IP_PROTOCOL, Peer, group};
 
 use super::{
-    Fault, RouterConfig, RouterId, Transport,
-    authentication::{Authenticator, message_of},
+    Fault, RouterConfig, Transport,
+    authentication::Authenticator,
     config::{check_address, check_peers},
-    messages::{self, AddressList, Messages},
+    messages::{self, Messages},
     notification::Limiter,
 };
-use crate::{
-    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Received, VirtualAddress, VrrpSocket,
-};
+use crate::{ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, VirtualAddress, VrrpSocket};
 
-/// A virtual router with its host's side.
+/// The host's side of a virtual router.
 #[derive(Debug)]
 pub(super) struct Router {
-    pub(super) machine: VirtualRouter,
     pub(super) config: RouterConfig,
-    pub(super) decode_options: DecodeOptions,
     pub(super) authenticator: Authenticator,
     /// The interface, while there is one of that name.
     pub(super) binding: Option<Binding>,
@@ -93,10 +89,12 @@ impl Held {
         }
     }
 
-    /// Somebody took the address away, or the kernel would not have it: it is to be put back as soon as that is allowed.
-    pub(super) fn lose(&mut self, now: Instant) {
+    /// Somebody took the address away, or the kernel would not have it. Returns when it is to be put back: as soon as that is allowed.
+    pub(super) fn lose(&mut self, now: Instant) -> Instant {
         self.installed = false;
-        self.repair.due = Some(self.repair.not_before.max(now));
+        let due = self.repair.not_before.max(now);
+        self.repair.due = Some(due);
+        due
     }
 
     /// Whether the address is to be put back now. Once this was said, the next time may be later.
@@ -153,8 +151,6 @@ impl Default for Repair {
 
 impl Router {
     pub(super) fn new(config: RouterConfig) -> Result<Self, Error> {
-        config.check()?;
-        let machine = VirtualRouter::new(config.fsm)?;
         let held: Vec<Held> = config
             .addresses
             .iter()
@@ -167,10 +163,8 @@ impl Router {
             )
             .collect();
         let router = Self {
-            machine,
-            decode_options: config.decode_options(),
             authenticator: Authenticator::new(&config.authentication),
-            advertised: AddressList::new(config.fsm.family, config.addresses.iter()),
+            advertised: messages::address_list(config.fsm.family, &config.addresses),
             config,
             binding: None,
             faults: BTreeSet::new(),
@@ -181,7 +175,7 @@ impl Router {
             is_outgoing: false,
             limiters: Limiters::default(),
         };
-        router.check_message()?;
+        router.check(&router.config)?;
         Ok(router)
     }
 
@@ -191,10 +185,6 @@ impl Router {
 
     pub(super) fn interface(&self) -> Option<u32> {
         self.binding.map(|binding| binding.interface)
-    }
-
-    pub(super) fn is_active(&self) -> bool {
-        self.machine.state() == State::Active
     }
 
     pub(super) fn is_multicast(&self) -> bool {
@@ -215,73 +205,52 @@ impl Router {
         socket.family() == self.family() && socket.protocol() == self.protocol()
     }
 
-    /// Judges a received packet. One that fails changes nothing but its counter.
-    pub(super) fn hear(&mut self, received: &Received<'_>) -> Result<Heard, Discard> {
-        let result = self.judge(received);
-        if let Err(discard) = &result {
-            self.machine.count_discard(discard);
-        }
-        result
+    /// Whether the router could have this configuration, with the addresses and the authentication that it has.
+    pub(super) fn check(&self, config: &RouterConfig) -> Result<(), Error> {
+        config.check()?;
+        let machine = VirtualRouter::new(config.fsm)?;
+        Ok(messages::check(
+            &machine,
+            &self.advertised,
+            &self.authenticator,
+        )?)
     }
 
-    fn judge(&mut self, received: &Received<'_>) -> Result<Heard, Discard> {
-        let message = message_of(received);
-        let decoded = Advertisement::decode(message, &received.ip, &self.decode_options)?;
-        let (protection, proof) = self.authenticator.verify(received, &decoded);
-        let heard = self
-            .machine
-            .check(&decoded, &received.ip, &self.link(protection))?;
-        self.authenticator.accept(proof);
-        Ok(heard)
-    }
-
-    /// Whether the advertisements can be encoded.
-    fn check_message(&self) -> Result<(), EncodeError> {
-        messages::check(&self.machine, &self.advertised, &self.authenticator)
-    }
-
-    /// When something is to be done.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let repairs = self.held.iter().filter_map(|held| held.repair.due);
-        self.machine.poll_timeout().into_iter().chain(repairs).min()
-    }
-
-    /// When the router has to be looked at: with its deadline, or, for an Active among many, so much later that others have theirs as
-    /// well.
-    pub(super) fn alarm(&self, many: bool) -> Option<Instant> {
-        const LONGEST: Duration = Duration::from_millis(10);
-        let patience = if many && self.is_active() {
-            let interval = self.machine.config().interval.as_duration();
-            (interval / 16).min(LONGEST)
-        } else {
-            Duration::ZERO
-        };
-        Some(self.deadline()? + patience)
-    }
-
-    /// What the state machine has to know of a received message to judge it.
-    fn link(&self, protection: Protection) -> Link<'_> {
-        Link {
-            transport: match &self.config.transport {
-                Transport::Multicast => vrrp_proto::Transport::Multicast {
-                    group: group(self.family()),
-                },
-                Transport::Unicast { peers } => vrrp_proto::Transport::Unicast { peers },
+    /// What the fleet knows of it.
+    pub(super) fn member(&self, interface: u32) -> Member {
+        let mut member = Member::new(interface, self.config.fsm);
+        member.transport = match &self.config.transport {
+            Transport::Multicast => MessageTransport::Multicast {
+                group: group(self.family()),
             },
-            authentication: self.authenticator.local(),
-            protection,
-            addresses: self
-                .config
-                .check_addresses
-                .then(|| self.advertised.as_addresses()),
+            Transport::Unicast { peers } => MessageTransport::Unicast {
+                peers: peers.clone(),
+            },
+        };
+        member.authentication = self.authenticator.local();
+        member.decode = self.config.decode_options();
+        member.addresses = self.config.check_addresses.then(|| self.advertised.clone());
+        member
+    }
+
+    /// Whether there are addresses that are to be put back now.
+    pub(super) fn start_repairs(&mut self, now: Instant) -> bool {
+        let mut some = false;
+        for held in &mut self.held {
+            some |= held.start_repair(now);
         }
+        some
     }
 
     /// Brings the advertisements up to date for sending.
-    pub(super) fn prepare(&mut self, outgoing: Outgoing) -> Result<(), EncodeError> {
+    pub(super) fn prepare(
+        &mut self,
+        outgoing: Outgoing,
+        machine: &VirtualRouter,
+    ) -> Result<(), EncodeError> {
         self.messages.prepare(
             outgoing,
-            &self.machine,
+            machine,
             &self.advertised,
             &self.config.transport,
             &mut self.authenticator,
@@ -300,18 +269,6 @@ impl Router {
         self.messages.forget();
     }
 
-    /// Replaces the state machine, whose configuration was changed, or leaves everything as it was.
-    pub(super) fn replace_machine(&mut self, machine: VirtualRouter) -> Result<(), Error> {
-        let mut config = self.config.clone();
-        config.fsm = machine.config();
-        config.check()?;
-        messages::check(&machine, &self.advertised, &self.authenticator)?;
-        self.machine = machine;
-        self.config = config;
-        self.forget_messages();
-        Ok(())
-    }
-
     /// Replaces the peers of a unicast router.
     pub(super) fn set_peers(&mut self, peers: Vec<Peer>) -> Result<(), Error> {
         check_peers(&peers, self.family())?;
@@ -322,7 +279,6 @@ impl Router {
             });
         }
         self.config.transport = Transport::Unicast { peers };
-        self.decode_options = self.config.decode_options();
         self.forget_messages();
         Ok(())
     }
@@ -332,8 +288,9 @@ impl Router {
         for address in &addresses {
             check_address(address, self.family())?;
         }
-        let list = AddressList::new(self.family(), addresses.iter());
-        messages::check(&self.machine, &list, &self.authenticator)?;
+        let list = messages::address_list(self.family(), &addresses);
+        let machine = VirtualRouter::new(self.config.fsm)?;
+        messages::check(&machine, &list, &self.authenticator)?;
         self.advertised = list;
         self.config.addresses = addresses;
         self.forget_messages();
@@ -408,6 +365,7 @@ impl Router {
 #[derive(Clone, Copy, Debug)]
 pub struct RouterView<'a> {
     pub(super) id: RouterId,
+    pub(super) machine: &'a VirtualRouter,
     pub(super) router: &'a Router,
     pub(super) interfaces: &'a Interfaces,
 }
@@ -427,13 +385,13 @@ impl<'a> RouterView<'a> {
 
     /// The state machine, which has getters for all that it knows: state, priority, timers, the Active, counters.
     pub const fn machine(&self) -> &'a VirtualRouter {
-        &self.router.machine
+        self.machine
     }
 
     /// The state.
     #[must_use]
     pub const fn state(&self) -> State {
-        self.router.machine.state()
+        self.machine.state()
     }
 
     /// The interface with its addresses, while there is one.

@@ -2,44 +2,19 @@
 
 use std::io;
 
-use vrrp_fsm::{Event, Heard, Instant, Outgoing, State};
-use vrrp_proto::{Advertisement, Counter, DecodeOptions, Discard, Vrid};
+use vrrp_fsm::{Heard, Instant, Outgoing, State, fleet::RouterId};
+use vrrp_proto::Protection;
 
-use super::{Driver, DriverEvent, RouterId, Transport, authentication::message_of, router::Router};
+use super::{
+    Driver, DriverEvent,
+    authentication::{Proof, message_of},
+    router::Router,
+};
 use crate::{Datagram, Error, ReceiveBatch, Received, socket::describe_interface, sys::BATCH};
 
 /// Packets that are read from one socket before anything is decided: more than its buffer can hold, so that whatever was waiting is
 /// among them, and not without end where somebody sends without end.
 const PACKETS: usize = 8192;
-
-/// Counters of all virtual routers together (O-16), in the words of RFC 8347. The others are in
-/// [`VirtualRouter::counters`](vrrp_fsm::VirtualRouter::counters).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct DriverCounters {
-    /// `checksum-errors`.
-    pub checksum_errors: u64,
-    /// `version-errors`.
-    pub version_errors: u64,
-    /// `vrid-errors`: also advertisements of virtual routers in which this host has no part (AMB-30), as far as they are received: see
-    /// [`Driver::count_foreign`].
-    pub vrid_errors: u64,
-    /// `ip-ttl-errors`.
-    pub ip_ttl_errors: u64,
-}
-
-impl DriverCounters {
-    fn count(&mut self, discard: &Discard) {
-        let counter = match discard.counter() {
-            Some(Counter::Checksum) => &mut self.checksum_errors,
-            Some(Counter::Version) => &mut self.version_errors,
-            Some(Counter::Vrid) => &mut self.vrid_errors,
-            Some(Counter::IpTtl) => &mut self.ip_ttl_errors,
-            _ => return,
-        };
-        *counter += 1;
-    }
-}
 
 impl Driver {
     /// Has the kernel let through, from now on, what is for a router that is about to be added.
@@ -91,67 +66,57 @@ impl Driver {
 
     fn handle_packet(&mut self, now: Instant, received: &Received<'_>) {
         let found = self.find(received);
-        let Some((id, router)) = found.and_then(|id| Some((id, self.routers.get_mut(&id)?))) else {
-            self.count_stranger(received);
-            return;
-        };
-        if router.machine.state() == State::Initialize {
+        let machine = found.and_then(|id| self.fleet.get(id));
+        if machine.is_some_and(|machine| machine.state() == State::Initialize) {
             return;
         }
-        match router.hear(received) {
-            Ok(heard) => {
+        let mut router = found.and_then(|id| self.routers.get_mut(&id));
+        let mut proof = Proof::Nothing;
+        let result = self.fleet.handle_packet_for(
+            now,
+            found,
+            &received.ip,
+            message_of(received),
+            |decoded| {
+                let Some(router) = &router else {
+                    return Protection::None;
+                };
+                let (protection, proven) = router.authenticator.verify(received, decoded);
+                proof = proven;
+                protection
+            },
+        );
+        match result {
+            Ok((id, heard)) => {
+                if let Some(router) = &mut router {
+                    router.authenticator.accept(proof);
+                }
                 self.tell_notes(now, id, &heard);
-                self.handle_event(now, id, Event::Advertisement(heard));
+                self.collect(now);
             }
-            Err(discard) => {
-                let passed = router.limiters.discarded.pass(now);
-                self.counters.count(&discard);
+            Err(rejected) => {
+                let passed = router.and_then(|router| router.limiters.discarded.pass(now));
                 if let Some(suppressed) = passed {
-                    let source = received.ip.endpoints.source();
-                    self.notify(
-                        Some(id),
-                        DriverEvent::Discarded {
-                            discard,
-                            source,
-                            suppressed,
-                        },
-                    );
+                    let event = DriverEvent::Discarded {
+                        discard: rejected.discard,
+                        source: received.ip.endpoints.source(),
+                        suppressed,
+                    };
+                    self.notify(found, event);
                 }
             }
         }
     }
 
-    /// The router that a packet is for, by the VRID at its place in the message, which nobody has verified yet.
+    /// The router that a packet is for. What is sent to a group is for the interface that it comes in by.
     fn find(&self, received: &Received<'_>) -> Option<RouterId> {
-        let vrid = Vrid::new(*message_of(received).get(1)?)?;
-        let endpoints = received.ip.endpoints;
-        let family = endpoints.family();
-        if let Some(id) = self.by_key.get(&(received.interface, family, vrid)) {
-            return Some(*id);
-        }
-        if endpoints.destination().is_multicast() {
-            return None;
-        }
-        // What a peer sends may take another way in.
-        self.by_vrid
-            .get(&(family, vrid))?
-            .iter()
-            .copied()
-            .find(|id| {
-                self.routers.get(id).is_some_and(|router| {
-                    matches!(&router.config.transport, Transport::Unicast { peers }
-                        if peers.iter().any(|peer| peer.address == endpoints.source()))
-                })
-            })
-    }
-
-    /// Counts a packet that is for no router here (AMB-30).
-    fn count_stranger(&mut self, received: &Received<'_>) {
-        let options = DecodeOptions::default();
-        match Advertisement::decode(message_of(received), &received.ip, &options) {
-            Ok(_) => self.counters.vrid_errors += 1,
-            Err(discard) => self.counters.count(&discard),
-        }
+        let number = self.numbers.at(received.interface);
+        let found = self
+            .fleet
+            .addressee(number, &received.ip, message_of(received))?;
+        let router = self.routers.get(&found)?;
+        let is_here = !router.is_multicast() || router.interface() == Some(received.interface);
+        is_here.then_some(found)
     }
 
     /// Tells what is odd about an advertisement.
@@ -190,31 +155,28 @@ impl Driver {
     }
 
     /// Has an advertisement sent with the next [`flush`](Self::flush).
-    pub(super) fn enqueue(&mut self, id: RouterId, outgoing: Outgoing) {
-        let Some(router) = self.routers.get_mut(&id) else {
+    pub(super) fn enqueue(&mut self, now: Instant, id: RouterId, outgoing: Outgoing) {
+        // A router has one set of octets. Two advertisements of one turn go out one after the other.
+        if self.routers.get(&id).is_some_and(|it| it.is_outgoing) {
+            self.flush(now);
+        }
+        let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
             return;
         };
-        // A router has one set of octets. Two advertisements of one turn go out one after the other.
-        if std::mem::replace(&mut router.is_outgoing, true) {
-            let now = self.now();
-            self.flush(now);
-            if let Some(router) = self.routers.get_mut(&id) {
-                router.is_outgoing = true;
-            }
+        if let Err(error) = router.prepare(outgoing, machine) {
+            // It was tried out when the configuration was taken in.
+            tracing::error!(%id, %error, "an advertisement could not be encoded");
         }
-        self.outbox.push((id, outgoing));
+        router.is_outgoing = true;
+        self.outbox.push(id);
     }
 
     /// Sends all advertisements that wait.
     pub(super) fn flush(&mut self, now: Instant) {
         let mut outbox = std::mem::take(&mut self.outbox);
-        for (id, outgoing) in &outbox {
+        for id in &outbox {
             if let Some(router) = self.routers.get_mut(id) {
                 router.is_outgoing = false;
-                if let Err(error) = router.prepare(*outgoing) {
-                    // It was tried out when the configuration was taken in.
-                    tracing::error!(%id, %error, "an advertisement could not be encoded");
-                }
             }
         }
         let mut refused = Vec::new();
@@ -222,7 +184,7 @@ impl Driver {
             let datagrams = || {
                 outbox
                     .iter()
-                    .filter_map(|(id, _)| Some((*id, self.routers.get(id)?)))
+                    .filter_map(|id| Some((*id, self.routers.get(id)?)))
                     .filter(|(_, router)| router.uses(socket))
                     .flat_map(|(id, router)| router.datagrams().map(move |datagram| (id, datagram)))
             };

@@ -2,10 +2,10 @@
 
 use std::{collections::VecDeque, net::IpAddr};
 
-use vrrp_fsm::{Instant, Transition};
+use vrrp_fsm::{Instant, Transition, fleet::RouterId};
 use vrrp_proto::frame::{arp, neighbor};
 
-use super::{Driver, DriverEvent, RouterId, router::Router};
+use super::{Driver, DriverEvent, is_active, router::Router};
 use crate::{
     AddressChange, Error, Interfaces, Outcome, VirtualAddress, socket::describe_interface,
 };
@@ -93,7 +93,7 @@ impl Driver {
             };
             cost += router.held.len().max(1);
             let before = changes.len();
-            plan(router, &work, &mut changes);
+            plan(router, is_active(&self.fleet, id), &work, &mut changes);
             portion.push((id, work, changes.len() - before));
         }
         let requests: Vec<_> = changes
@@ -117,7 +117,9 @@ impl Driver {
             }
             match work {
                 Work::Announce { repeat } => {
-                    if let Some(router) = self.routers.get(&id) {
+                    if let Some(router) = self.routers.get(&id)
+                        && is_active(&self.fleet, id)
+                    {
                         announce(id, router, repeat, &self.interfaces, &mut frames);
                     }
                 }
@@ -151,16 +153,19 @@ impl Driver {
         if let Some(held) = held {
             match (&result, change.add) {
                 (Ok(_), added) => held.installed = added,
-                (Err(_), true) => held.lose(now),
+                (Err(_), true) => {
+                    self.repairs.insert((held.lose(now), id));
+                }
                 (Err(_), false) => {}
             }
         }
-        self.set_timer(id);
         let address = change.address;
         match (result, work) {
             (Ok(Outcome::Changed), Work::Repair) => {
                 self.notify(Some(id), DriverEvent::AddressRestored(address));
-                self.handle_event(now, id, vrrp_fsm::Event::Reannounce);
+                // It fails for a router that was removed meanwhile, which has nothing to announce.
+                let _known = self.fleet.reannounce(now, id);
+                self.collect(now);
             }
             (Ok(Outcome::Changed), Work::Remove { left_over: true }) => {
                 self.notify(Some(id), DriverEvent::LeftOverRemoved(address));
@@ -203,7 +208,7 @@ impl Driver {
 }
 
 /// What a piece of work changes. What the state has overtaken in the meantime is left out: the state is what has to be.
-fn plan(router: &mut Router, work: &Work, changes: &mut Vec<Change>) {
+fn plan(router: &mut Router, is_active: bool, work: &Work, changes: &mut Vec<Change>) {
     if let Work::Withdraw { interface, address } = work {
         changes.push(Change {
             interface: *interface,
@@ -214,7 +219,6 @@ fn plan(router: &mut Router, work: &Work, changes: &mut Vec<Change>) {
     let Some(interface) = router.interface() else {
         return;
     };
-    let is_active = router.is_active();
     let mut change = |address: &VirtualAddress, add| {
         changes.push(Change {
             interface,
@@ -252,7 +256,7 @@ fn plan(router: &mut Router, work: &Work, changes: &mut Vec<Change>) {
     }
 }
 
-/// The frames that announce a router's addresses: those that are in place, each once, and all of that so often.
+/// The frames that announce the addresses of an Active: those that are in place, each once, and all of that so often.
 fn announce(
     id: RouterId,
     router: &Router,
@@ -264,7 +268,7 @@ fn announce(
         return;
     };
     // Without a hardware address there is nobody to tell.
-    let Some(mac) = interface.link.mac.filter(|_| router.is_active()) else {
+    let Some(mac) = interface.link.mac else {
         return;
     };
     for _ in 0..repeat {

@@ -90,15 +90,19 @@ fn amb_21_the_interval_changes_without_an_election() {
 }
 
 #[test]
-fn the_effective_priority_decides_who_is_active() {
+fn another_priority_decides_who_is_active() {
     let (_lan, hosts) = lan_of::<2>();
     let ((low, low_id), (high, high_id)) =
         pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
-    high.with(move |driver| driver.set_priority(high_id, Priority::new(50)).unwrap());
+    high.with(move |driver| {
+        driver.reconfigure(high_id, fsm(Family::Ipv4, 50)).unwrap();
+    });
     low.wait_for_state(low_id, State::Active);
     high.wait_for_state(high_id, State::Backup);
     wait_for_address(&hosts[0], VIP4, true);
-    high.with(move |driver| driver.set_priority(high_id, Priority::new(200)).unwrap());
+    high.with(move |driver| {
+        driver.reconfigure(high_id, fsm(Family::Ipv4, 200)).unwrap();
+    });
     high.wait_for_state(high_id, State::Active);
     low.wait_for_state(low_id, State::Backup);
 }

@@ -16,7 +16,7 @@ use vrrp_proto::{
     frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
 };
 
-use crate::rig::{LIMIT, Running, ip, iproute2, lan_of, router, vrid, wait_for_address};
+use crate::rig::{LIMIT, Running, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address};
 
 /// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station that it names.
 fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
@@ -74,9 +74,7 @@ fn only_the_active_answers(family: Family, address: &str, prefixed: &str) {
 
     // And the one that was Active answers no longer when it is Backup.
     low.with(move |driver| {
-        driver
-            .set_priority(low_id, vrrp_proto::Priority::new(250))
-            .unwrap();
+        driver.reconfigure(low_id, fsm(family, 250)).unwrap();
     });
     low.wait_for_state(low_id, State::Active);
     high.wait_for_state(high_id, State::Backup);

@@ -1,0 +1,143 @@
+//! Changes of a router that runs, without another election.
+
+use std::net::IpAddr;
+
+use vrrp_fsm::{Config, Instant, fleet::RouterId};
+use vrrp_proto::Peer;
+
+use super::{Driver, router::Held, work::Work};
+use crate::{Error, VirtualAddress};
+
+impl Driver {
+    /// Changes the configuration of a router's state machine, without a new election (AMB-21): see
+    /// [`VirtualRouter::reconfigure`](vrrp_fsm::VirtualRouter::reconfigure).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has changed then.
+    pub fn reconfigure(&mut self, id: RouterId, config: Config) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        let mut changed = router.config.clone();
+        changed.fsm = config;
+        router.check(&changed)?;
+        let old = std::mem::replace(&mut router.config, changed);
+        let now = self.now();
+        let result = self.update(now, id);
+        if result.is_err()
+            && let Some(router) = self.routers.get_mut(&id)
+        {
+            router.config = old;
+        }
+        result
+    }
+
+    /// Hands the configuration of a router to its state machine. What its advertisements list, and to whom they go, may be new.
+    fn update(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
+        let router = self.routers.get_mut(&id).ok_or(Error::NoRouter { id })?;
+        router.forget_messages();
+        let number = self.numbers.number(&router.config.interface);
+        let member = router.member(number);
+        let result = self.fleet.reconfigure(now, id, member);
+        self.collect(now);
+        Ok(result?)
+    }
+
+    /// Has a router advertise, install and announce addresses that have changed.
+    fn readdress(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
+        self.update(now, id)?;
+        // The state machine sees for itself that a list is another, where it has one to compare.
+        if self
+            .fleet
+            .member(id)
+            .is_some_and(|member| member.addresses.is_none())
+        {
+            self.fleet.addresses_changed(now, id)?;
+            self.collect(now);
+        }
+        Ok(())
+    }
+
+    /// Says that something is missing that a router needs, or that it is no longer. While there is any such thing, known by its name, the
+    /// router is in Initialize.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`].
+    pub fn set_fault(&mut self, id: RouterId, cause: &str, missing: bool) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        if missing {
+            router.host_faults.insert(cause.into());
+        } else {
+            router.host_faults.remove(cause);
+        }
+        let now = self.now();
+        self.reconcile(now, id);
+        Ok(())
+    }
+
+    /// Adds a virtual address, at the end of the list. An Active advertises, installs and announces it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are 255 already; [`Error::Invalid`] for an address of another family, or
+    /// one that the router has.
+    pub fn add_address(&mut self, id: RouterId, address: VirtualAddress) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        let own = address.address();
+        if router.held.iter().any(|held| held.address.address() == own) {
+            return Err(Error::Invalid {
+                field: "addresses",
+                problem: format!("{own} is there already"),
+            });
+        }
+        let mut addresses = router.config.addresses.clone();
+        addresses.push(address.clone());
+        router.advertise(addresses)?;
+        router.held.push(Held::new(address, true));
+        self.holders.entry(own).or_default().push(id);
+        self.readdress(self.now(), id)
+    }
+
+    /// Removes a virtual address. An Active advertises the change at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Invalid`] when the router does not list it; [`Error::Advertisement`] when it is the only one, or when
+    /// the next IPv6 address could not be the first.
+    pub fn remove_address(&mut self, id: RouterId, address: IpAddr) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        let place = router
+            .held
+            .iter()
+            .position(|held| held.advertised && held.address.address() == address);
+        let Some(place) = place else {
+            return Err(Error::Invalid {
+                field: "addresses",
+                problem: format!("{address} is not there"),
+            });
+        };
+        let mut addresses = router.config.addresses.clone();
+        addresses.retain(|own| own.address() != address);
+        router.advertise(addresses)?;
+        let held = router.held.remove(place);
+        let interface = router.interface();
+        if let Some(interface) = interface.filter(|_| held.installed && !held.is_native) {
+            let address = held.address;
+            self.work.push(id, Work::Withdraw { interface, address });
+        }
+        self.release(id, address);
+        self.readdress(self.now(), id)
+    }
+
+    /// Replaces the peers of a unicast router. An Active advertises to them at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Invalid`] when there are none, one of another family, or the router advertises by multicast.
+    pub fn set_peers(&mut self, id: RouterId, peers: Vec<Peer>) -> Result<(), Error> {
+        self.router_mut(id)?.set_peers(peers)?;
+        let now = self.now();
+        self.reconcile(now, id);
+        self.update(now, id)
+    }
+}
