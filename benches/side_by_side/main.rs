@@ -123,18 +123,20 @@ impl Pair {
 
     /// Lets them do their work for so long.
     fn calm(&self, time: Duration) -> Result<(Calm, [f64; 2]), Error> {
-        let ids = [self.active.id(), self.backup.id()];
-        let [active, backup] = ids.map(process::cpu_time);
-        let before = [active?, backup?];
+        let cpu_times = || -> Result<[f64; 2], Error> {
+            let [active, backup] =
+                [&self.active, &self.backup].map(|node| process::cpu_time(node.id()));
+            Ok([active?.as_secs_f64(), backup?.as_secs_f64()])
+        };
+        let before = cpu_times()?;
         let start = SystemTime::now();
         thread::sleep(time);
-        let [active, backup] = ids.map(process::cpu_time);
-        let after = [active?, backup?];
+        let after = cpu_times()?;
         let end = SystemTime::now();
         let calm = Calm::of(self.case, &self.wire.during(start..end)?);
         #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
         let adverts = calm.adverts as f64;
-        let cpu = [0, 1].map(|side| (after[side] - before[side]).as_secs_f64() * 1e6 / adverts);
+        let cpu = [0, 1].map(|side| (after[side] - before[side]) * 1e6 / adverts);
         Ok((calm, cpu))
     }
 

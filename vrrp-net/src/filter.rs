@@ -103,7 +103,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
             drop,
             statement(
                 BPF_LD | BPF_B | BPF_IND,
-                vrrp_proto::ah::HEADER_LEN as u32 + VRID,
+                offset(vrrp_proto::ah::HEADER_LEN) + VRID,
             ),
         ],
     };
@@ -164,18 +164,18 @@ fn frames<const N: usize>(wanted: [(sock_filter, u32); N]) -> Vec<sock_filter> {
 
 /// The classic BPF program that lets through the ARP requests among ARP frames.
 pub(crate) fn arp_requests() -> Vec<sock_filter> {
-    let operation = ethernet::HEADER_LEN as u32 + 6;
+    let operation = offset(ethernet::HEADER_LEN) + 6;
     frames([(statement(BPF_LD | BPF_H | BPF_ABS, operation), 1)])
 }
 
 /// The classic BPF program that lets through the neighbor solicitations among IPv6 frames: without extension headers, which Neighbor
 /// Discovery does not use.
 pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
-    let header = ethernet::HEADER_LEN as u32;
+    let header = offset(ethernet::HEADER_LEN);
     let octet = |at| statement(BPF_LD | BPF_B | BPF_ABS, header + at);
     frames([
         (octet(6), neighbor::NEXT_HEADER.into()),
-        (octet(ipv6::HEADER_LEN as u32), 135),
+        (octet(offset(ipv6::HEADER_LEN)), 135),
     ])
 }
 
@@ -203,6 +203,14 @@ pub(crate) fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()>
         .map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k))
         .collect();
     socket.attach_filter(&program)
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "headers have less than a hundred octets"
+)]
+const fn offset(header_len: usize) -> u32 {
+    header_len as u32
 }
 
 /// X = the length of the IPv4 header that the packet begins with.

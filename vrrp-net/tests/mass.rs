@@ -66,12 +66,17 @@ impl Cables {
         }
     }
 
-    /// Routers of a family with these VRIDs on each cable, each with an address of its own and the shortest interval that leaves time.
-    fn routers(&self, family: Family, vrids: u8) -> impl Iterator<Item = RouterConfig> {
+    /// Routers of a family on each cable, with so many VRIDs, each with an address of its own and this interval in hundredths of a second.
+    fn routers(
+        &self,
+        family: Family,
+        vrids: u8,
+        interval: u16,
+    ) -> impl Iterator<Item = RouterConfig> {
         (0..self.number).flat_map(move |cable| {
             (1..=vrids).map(move |number| {
                 let mut fsm = Config::new(Vrid::new(number).unwrap(), family);
-                fsm.interval = Interval::centis(50).unwrap();
+                fsm.interval = Interval::centis(interval).unwrap();
                 fsm.announce.repeat = 1;
                 fsm.announce.second_burst_after = None;
                 RouterConfig::new(
@@ -111,8 +116,8 @@ impl Cables {
     }
 }
 
-/// Longer than Active_Down_Interval of the routers.
-const PATIENCE: Duration = Duration::from_millis(2100);
+/// Longer than Active_Down_Interval at an interval of a second.
+const PATIENCE: Duration = Duration::from_millis(3700);
 
 fn interface(cable: u8) -> String {
     format!("eth{cable}")
@@ -241,9 +246,10 @@ impl Listener {
 fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_together() {
     const VRIDS: u8 = 250;
     let cables = Cables::lay(20);
-    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS));
+    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS, 100));
     let count = driver.routers().count();
     assert_eq!(count, 5000);
+    run_until(&mut driver, State::Backup);
     // Nobody turns the driver for Active_Down_Interval, so that the time of all of them has come when it turns.
     thread::sleep(PATIENCE);
     let listener = Listener::start(&cables.there);
@@ -311,8 +317,8 @@ fn an_interface_with_five_hundred_routers_may_flap() {
     const VRIDS: u8 = 255;
     let cables = Cables::lay(2);
     let routers = cables
-        .routers(Family::Ipv4, VRIDS)
-        .chain(cables.routers(Family::Ipv6, VRIDS));
+        .routers(Family::Ipv4, VRIDS, 20)
+        .chain(cables.routers(Family::Ipv6, VRIDS, 20));
     let mut driver = cables.driver(routers);
     let count = driver.routers().count();
     assert_eq!(count, 1020);
@@ -362,7 +368,7 @@ fn an_interface_with_five_hundred_routers_may_flap() {
 fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
     const VRIDS: u8 = 250;
     let cables = Cables::lay(2);
-    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS));
+    let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS, 20));
     run_until(&mut driver, State::Active);
     driver.set_monitor_buffer(4096).unwrap();
 
@@ -391,8 +397,8 @@ fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
     let results = cables
         .here
         .run(|| Netlink::open().unwrap().apply(&changes).unwrap());
-    let changed = |result: &Result<Outcome, _>| matches!(result, Ok(Outcome::Changed));
-    assert!(results.iter().all(changed));
+    let is_made = |result: &Result<Outcome, _>| matches!(result, Ok(Outcome::Changed));
+    assert!(results.iter().all(is_made));
 
     let (mut overruns, mut restored) = (0, 0);
     wait_for("all that follows", LIMIT, || {
