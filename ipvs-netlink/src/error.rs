@@ -299,6 +299,7 @@ impl From<Refusal> for Error {
 const _: () = assert!(size_of::<Result<(), Error>>() <= 24);
 
 impl Error {
+    #[cfg(all(feature = "client", target_os = "linux"))]
     pub(crate) fn decode(query: Query, error: DecodeError) -> Self {
         Self::Decode {
             query: Box::new(query),

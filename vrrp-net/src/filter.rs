@@ -9,7 +9,7 @@ use libc::{
 };
 use socket2::{SockFilter, Socket};
 use vrrp_proto::{
-    IP_PROTOCOL, Vrid,
+    Vrid,
     frame::{ethernet, ipv6, neighbor},
 };
 
@@ -99,7 +99,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
             ipv4_header_len(),
             // AH has other uses on this host: its first octet says what is inside.
             statement(BPF_LD | BPF_B | BPF_IND, 0),
-            jump_if_equal(IP_PROTOCOL.into(), 1, 0),
+            jump_if_equal(vrrp_proto::IP_PROTOCOL.into(), 1, 0),
             drop,
             statement(
                 BPF_LD | BPF_B | BPF_IND,
@@ -301,7 +301,7 @@ mod tests {
         if start == Start::Ipv4Ah {
             let ah = packet.len();
             packet.resize(ah + vrrp_proto::ah::HEADER_LEN, 0xff);
-            packet[ah] = IP_PROTOCOL;
+            packet[ah] = vrrp_proto::IP_PROTOCOL;
         }
         packet.extend([0x31, vrid]);
         packet
