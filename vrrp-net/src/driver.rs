@@ -3,12 +3,14 @@
 mod authentication;
 mod changes;
 mod config;
+mod groups;
 mod messages;
 mod news;
 mod notification;
 mod numbers;
 mod router;
 mod stop;
+mod tracking;
 mod traffic;
 mod work;
 
@@ -21,7 +23,8 @@ use std::{
 
 use vrrp_fsm::{
     Action, Epoch, Instant, State,
-    fleet::{PacketErrors, Reader, RouterId, VrrpRouter},
+    fleet::{GroupId, PacketErrors, Reader, RouterId, VrrpRouter},
+    track::ObjectId,
 };
 
 #[cfg(feature = "hmac")]
@@ -31,6 +34,7 @@ pub use self::{
     notification::{DriverEvent, Fault, Notification},
     router::RouterView,
     stop::StopHandle,
+    tracking::Watch,
 };
 use self::{
     numbers::Numbers,
@@ -100,6 +104,12 @@ const RECORDS: usize = 8;
 /// A router whose interface is missing, down, or without an address to advertise from is in Initialize, and starts again once nothing
 /// is missing; [`RouterView::faults`] says what is.
 ///
+/// # Tracking and sync groups
+///
+/// [Objects](Self::add_object) outside VRRP, such as another interface or the result of a check, lower or raise the priority of routers or
+/// are a fault of theirs; [`explain`](Self::explain) says what they come to. Routers of a [sync group](Self::add_group) change their state
+/// together.
+///
 /// # Dropping it
 ///
 /// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and the addresses stay. Call
@@ -122,6 +132,10 @@ pub struct Driver {
     records: Reader,
     /// The numbers by which the fleet knows interfaces.
     numbers: Numbers,
+    /// The objects that the driver reports about.
+    watches: BTreeMap<ObjectId, Watch>,
+    /// The states of the sync groups, as they were told.
+    group_states: BTreeMap<GroupId, State>,
     /// What Linux needs for each router.
     routers: BTreeMap<RouterId, Router>,
     /// The routers that hold an address.
@@ -170,6 +184,8 @@ impl Driver {
             fleet: VrrpRouter::new(),
             records: Reader::default(),
             numbers: Numbers::default(),
+            watches: BTreeMap::new(),
+            group_states: BTreeMap::new(),
             routers: BTreeMap::new(),
             holders: HashMap::new(),
             repairs: BTreeSet::new(),

@@ -122,6 +122,16 @@ impl VrrpRouter {
         self.entry(router).ok()?.group
     }
 
+    /// The members of a sync group that count: not those that could not run when they joined, and cannot yet (G-8).
+    pub fn counted_members(&self, id: GroupId) -> impl Iterator<Item = RouterId> {
+        let group = self.group(id).map(|_| id.slot);
+        group
+            .into_iter()
+            .flat_map(|slot| self.members(slot))
+            .filter(|entry| !entry.is_joining)
+            .map(|entry| entry.id)
+    }
+
     pub(super) fn group_of(&self, entry: &Entry) -> Option<&Group> {
         self.groups.get(entry.group?.slot as usize)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
-use super::{Driver, router::Held, work::Work};
+use super::{Driver, RouterConfig, router::Held, work::Work};
 use crate::{Error, VirtualAddress};
 
 impl Driver {
@@ -16,9 +16,18 @@ impl Driver {
     ///
     /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has changed then.
     pub fn reconfigure(&mut self, id: RouterId, config: Config) -> Result<(), Error> {
+        self.change(id, |changed| changed.fsm = config)
+    }
+
+    /// Changes the configuration of a router, or leaves everything as it was.
+    pub(super) fn change(
+        &mut self,
+        id: RouterId,
+        change: impl FnOnce(&mut RouterConfig),
+    ) -> Result<(), Error> {
         let router = self.router_mut(id)?;
         let mut changed = router.config.clone();
-        changed.fsm = config;
+        change(&mut changed);
         router.check(&changed)?;
         let old = std::mem::replace(&mut router.config, changed);
         let now = self.now();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vrrp_fsm::Config;
+use vrrp_fsm::{Config, track::Use};
 use vrrp_proto::{
     ChecksumAcceptance, DecodeOptions, Family, Leniency, Password, Peer, TTL,
     frame::arp::GratuitousTarget,
@@ -49,6 +49,8 @@ pub struct RouterConfig {
     pub leniency: Leniency,
     /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
     pub gratuitous_arp: GratuitousTarget,
+    /// The objects that the router depends on: see [`Driver::add_object`](super::Driver::add_object). Default none.
+    pub tracking: Vec<Use>,
 }
 
 impl RouterConfig {
@@ -67,6 +69,7 @@ impl RouterConfig {
             checksum: ChecksumAcceptance::default(),
             leniency: Leniency::NONE,
             gratuitous_arp: GratuitousTarget::default(),
+            tracking: Vec::new(),
         }
     }
 

@@ -75,6 +75,9 @@ impl Driver {
         for id in affected {
             self.reconcile(now, id);
         }
+        for id in self.objects_concerned(&news) {
+            self.look_at(now, id);
+        }
         for (id, address) in lost {
             self.tell_lost(now, id, address);
         }
@@ -205,6 +208,12 @@ impl Driver {
             match record.map(|record| record.change) {
                 Ok(Change::EffectivePriority { router, from, to }) => {
                     self.notify(Some(router), DriverEvent::PriorityChanged { from, to });
+                }
+                Ok(Change::Object(object, level)) => {
+                    self.notify(None, DriverEvent::ObjectChanged { object, level });
+                }
+                Ok(Change::WantsActive(router, group)) => {
+                    self.notify(Some(router), DriverEvent::WantsActive { group });
                 }
                 Ok(_) => {}
                 // There is room for more records than one call can add.

@@ -6,7 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use vrrp_fsm::{Instant, Transition, fleet::RouterId};
+use vrrp_fsm::{
+    Instant, State, Transition,
+    fleet::{GroupId, RouterId},
+    track::{Level, ObjectId},
+};
 use vrrp_proto::{Discard, Interval, Priority};
 
 use crate::{Error, VirtualAddress};
@@ -39,6 +43,25 @@ pub enum DriverEvent {
         from: Priority,
         /// Now.
         to: Priority,
+    },
+    /// A tracked object has another level, or counts in another way. With `None` it has not reported.
+    ObjectChanged {
+        /// The object.
+        object: ObjectId,
+        /// What counts of it now.
+        level: Option<Level>,
+    },
+    /// A member of a sync group wants to be Active and waits for the others (G-3).
+    WantsActive {
+        /// The group.
+        group: GroupId,
+    },
+    /// All members of a sync group have this state now, with what goes with it done for each.
+    GroupChanged {
+        /// The group.
+        group: GroupId,
+        /// The state.
+        state: State,
     },
     /// Something that the router needs is missing. With the first such thing it goes to Initialize.
     Fault(Fault),

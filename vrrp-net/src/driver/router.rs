@@ -28,6 +28,8 @@ pub(super) struct Router {
     pub(super) faults: BTreeSet<Fault>,
     /// What the host said is missing.
     pub(super) host_faults: BTreeSet<String>,
+    /// The state that was told last.
+    pub(super) told: State,
     /// It was shut down for good.
     pub(super) is_shut_down: bool,
     /// The virtual addresses on the interface: those that are listed in advertisements, then the others.
@@ -169,6 +171,7 @@ impl Router {
             binding: None,
             faults: BTreeSet::new(),
             host_faults: BTreeSet::new(),
+            told: State::Initialize,
             is_shut_down: false,
             held,
             messages: Messages::default(),
@@ -230,6 +233,7 @@ impl Router {
         member.authentication = self.authenticator.local();
         member.decode = self.config.decode_options();
         member.addresses = self.config.check_addresses.then(|| self.advertised.clone());
+        member.tracking.clone_from(&self.config.tracking);
         member
     }
 

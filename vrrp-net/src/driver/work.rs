@@ -126,6 +126,12 @@ impl Driver {
                 Work::Tell(transition) => {
                     self.send_announcements(&mut frames, now);
                     self.notify(Some(id), DriverEvent::StateChanged(transition));
+                    if let Some(router) = self.routers.get_mut(&id) {
+                        router.told = transition.to;
+                    }
+                    if let Some(group) = self.fleet.group_with(id) {
+                        self.tell_group(group);
+                    }
                 }
                 Work::Install | Work::Repair | Work::Remove { .. } | Work::Withdraw { .. } => {}
             }

@@ -1,0 +1,94 @@
+//! Sync groups: routers that change their state together.
+
+use vrrp_fsm::{
+    State,
+    fleet::{GroupId, RouterId, SyncGroup},
+};
+
+use super::{Driver, DriverEvent};
+use crate::Error;
+
+impl Driver {
+    /// Makes a sync group of routers, of any interface and family: they are Active, Backup or in Initialize together. `docs/sync-groups.md`
+    /// has the rules. What a member lacks ([`Fault`](super::Fault)) keeps all of them down.
+    ///
+    /// ```no_run
+    /// use vrrp_fsm::fleet::SyncGroup;
+    /// # fn example(driver: &mut vrrp_net::Driver, inside: vrrp_net::RouterConfig, outside: vrrp_net::RouterConfig) -> Result<(), vrrp_net::Error> {
+    /// let members = vec![driver.add(inside)?, driver.add(outside)?];
+    /// let gateway = driver.add_group(SyncGroup::new("gateway", members))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for what [`VrrpRouter::add_group`](vrrp_fsm::fleet::VrrpRouter::add_group) refuses.
+    pub fn add_group(&mut self, group: SyncGroup) -> Result<GroupId, Error> {
+        let now = self.now();
+        let id = self.fleet.add_group(now, group)?;
+        self.collect(now);
+        self.tell_group(id);
+        Ok(id)
+    }
+
+    /// Replaces the configuration of a sync group: its members, its objects, its name. Members that stay are not touched.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_group`](Self::add_group). Nothing has changed then.
+    pub fn reconfigure_group(&mut self, id: GroupId, group: SyncGroup) -> Result<(), Error> {
+        let now = self.now();
+        self.fleet.reconfigure_group(now, id, group)?;
+        self.collect(now);
+        self.tell_group(id);
+        Ok(())
+    }
+
+    /// Dissolves a sync group. Its members keep their states and go on alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`] when there is no such group.
+    pub fn remove_group(&mut self, id: GroupId) -> Result<SyncGroup, Error> {
+        let now = self.now();
+        let group = self.fleet.remove_group(now, id)?;
+        self.collect(now);
+        self.group_states.remove(&id);
+        Ok(group)
+    }
+
+    /// The configuration of a sync group.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&SyncGroup> {
+        self.fleet.group(id)
+    }
+
+    /// All sync groups, in an order that does not depend on chance.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &SyncGroup)> {
+        self.fleet.groups()
+    }
+
+    /// The sync group of a router.
+    #[must_use]
+    pub fn group_with(&self, router: RouterId) -> Option<GroupId> {
+        self.fleet.group_with(router)
+    }
+
+    /// Tells the state of a group when it is that of all its members, as far as that was told of each, and was another one before.
+    pub(super) fn tell_group(&mut self, id: GroupId) {
+        if let Some(state) = self.told_of(id)
+            && self.group_states.insert(id, state) != Some(state)
+        {
+            self.notify(None, DriverEvent::GroupChanged { group: id, state });
+        }
+    }
+
+    /// The state that was told last of each member.
+    fn told_of(&self, id: GroupId) -> Option<State> {
+        let told = |member: RouterId| self.routers.get(&member).map(|router| router.told);
+        let mut members = self.fleet.counted_members(id);
+        let state = members.next().and_then(told)?;
+        members.all(|it| told(it) == Some(state)).then_some(state)
+    }
+}

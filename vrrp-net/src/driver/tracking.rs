@@ -1,0 +1,202 @@
+//! Objects that routers and sync groups depend on.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use vrrp_fsm::{
+    Instant,
+    fleet::RouterId,
+    track::{Explanation, Kind, Object, ObjectId, Report, Tracker, Use},
+};
+
+use super::Driver;
+use crate::{Error, Interfaces, MonitorEvent};
+
+/// Who reports about a tracked object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Watch {
+    /// The host, with [`Driver::report`].
+    #[default]
+    Host,
+    /// The driver, about the interface of this name: it is up while it is there, up, and has a carrier. For [`Kind::Interface`].
+    Interface(String),
+    /// The driver, about an address on any interface of this host, or on the one of this name. It has to be usable: IPv6 addresses that
+    /// duplicate address detection has not passed are not. For [`Kind::Address`].
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// The name of the interface; `None` for any.
+        interface: Option<String>,
+    },
+}
+
+impl Watch {
+    fn check(&self, object: &Object) -> Result<(), Error> {
+        let kind = match (self, &object.kind) {
+            (Self::Host, _)
+            | (Self::Interface(_), Kind::Interface)
+            | (Self::Address { .. }, Kind::Address) => return Ok(()),
+            (Self::Interface(_), _) => "Interface",
+            (Self::Address { .. }, _) => "Address",
+        };
+        Err(Error::Invalid {
+            field: "kind",
+            problem: format!(
+                "object {:?} is {:?}, and the driver watches over it as Kind::{kind}",
+                object.name, object.kind
+            ),
+        })
+    }
+
+    /// Whether it may have to be looked at again after this.
+    fn is_concerned(&self, event: &MonitorEvent) -> bool {
+        match (self, event) {
+            (Self::Host, _) => false,
+            (_, MonitorEvent::Link(_) | MonitorEvent::LinkGone { .. } | MonitorEvent::Overrun) => {
+                true
+            }
+            (
+                Self::Address { address, .. },
+                MonitorEvent::AddressAdded { address: own, .. }
+                | MonitorEvent::AddressRemoved { address: own, .. },
+            ) => own.address == *address,
+            _ => false,
+        }
+    }
+
+    /// What there is to report; `None` where the host does.
+    fn report(&self, interfaces: &Interfaces) -> Option<Report> {
+        let is_up = match self {
+            Self::Host => return None,
+            Self::Interface(name) => interfaces
+                .named(name)
+                .is_some_and(|interface| interface.link.up),
+            Self::Address {
+                address,
+                interface: Some(name),
+            } => interfaces
+                .named(name)
+                .is_some_and(|interface| interface.has(*address)),
+            Self::Address {
+                address,
+                interface: None,
+            } => interfaces.iter().any(|interface| interface.has(*address)),
+        };
+        Some(if is_up { Report::Up } else { Report::Down })
+    }
+}
+
+impl Driver {
+    /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and sync groups can depend on. What the
+    /// driver watches over has reported when this returns.
+    ///
+    /// ```no_run
+    /// use vrrp_fsm::{Config, track::{Kind, Object, Use, Weight}};
+    /// use vrrp_net::{Driver, RouterConfig, Watch};
+    /// use vrrp_proto::{Family, Vrid};
+    ///
+    /// let mut driver = Driver::new()?;
+    /// let mut uplink = Object::new("uplink", Kind::Interface);
+    /// uplink.weight = Weight::points(-60)?;
+    /// let uplink = driver.add_object(uplink, Watch::Interface("eth1".into()))?;
+    ///
+    /// let fsm = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4);
+    /// let mut config = RouterConfig::new("eth0", fsm, vec!["192.0.2.254".parse()?]);
+    /// config.tracking = vec![Use::of(uplink)];
+    /// let id = driver.add(config)?;
+    /// println!("{}", driver.explain(id).ok_or("it is there")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for.
+    pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
+        watch.check(&object)?;
+        let now = self.now();
+        let id = self.fleet.add_object(now, object)?;
+        if watch != Watch::Host {
+            self.watches.insert(id, watch);
+        }
+        self.adapt_to_size();
+        self.look_at(now, id);
+        Ok(id)
+    }
+
+    /// Replaces the configuration of an object, for all who use it. Who reports about it stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`], as for [`Tracker::reconfigure`].
+    pub fn reconfigure_object(&mut self, id: ObjectId, object: Object) -> Result<(), Error> {
+        let now = self.now();
+        let result = self.fleet.reconfigure_object(now, id, object);
+        self.collect(now);
+        Ok(result?)
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`] while a router, a sync group or a set uses it, or when there is none.
+    pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, Error> {
+        let object = self.fleet.remove_object(id)?;
+        self.watches.remove(&id);
+        Ok(object)
+    }
+
+    /// Reports about an object, whether something has changed or not. Of a check, every report is one result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`] when there is no such object, or it does not have such reports.
+    pub fn report(&mut self, id: ObjectId, report: Report) -> Result<(), Error> {
+        let now = self.now();
+        let result = self.fleet.report(now, id, report);
+        self.collect(now);
+        Ok(result?)
+    }
+
+    /// Replaces the objects that a router depends on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is there twice. Nothing has changed then.
+    pub fn set_tracking(&mut self, id: RouterId, tracking: Vec<Use>) -> Result<(), Error> {
+        self.change(id, |config| config.tracking = tracking)
+    }
+
+    /// Why a router has its effective priority, and which of the objects that it or its sync group depends on are a fault. What Linux lacks
+    /// is in [`RouterView::faults`](super::RouterView::faults).
+    #[must_use]
+    pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {
+        self.fleet.explain(id)
+    }
+
+    /// The objects, to be looked at.
+    #[must_use]
+    pub const fn objects(&self) -> &Tracker {
+        self.fleet.tracker()
+    }
+
+    /// The objects that may have to be looked at again after this.
+    pub(super) fn objects_concerned(&self, news: &[MonitorEvent]) -> BTreeSet<ObjectId> {
+        let is_concerned = |watch: &Watch| news.iter().any(|event| watch.is_concerned(event));
+        let concerned = self.watches.iter().filter(|(_, it)| is_concerned(it));
+        concerned.map(|(id, _)| *id).collect()
+    }
+
+    /// Reports about an object what can be seen of it.
+    pub(super) fn look_at(&mut self, now: Instant, id: ObjectId) {
+        let report = self.watches.get(&id);
+        let report = report.and_then(|watch| watch.report(&self.interfaces));
+        if let Some(report) = report
+            && let Err(error) = self.fleet.report(now, id, report)
+        {
+            // Its kind was checked when it came.
+            tracing::error!(%error, "an object could not be reported about");
+        }
+        self.collect(now);
+    }
+}
