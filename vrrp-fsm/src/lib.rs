@@ -112,6 +112,8 @@ mod reason;
 mod reconfigure;
 mod router;
 mod settings;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod snapshot;
 mod timers;
 #[cfg(feature = "alloc")]

@@ -148,6 +148,12 @@ impl RouterId {
         }
     }
 
+    /// The place of which this is the id, if it is one of [`nth`](Self::nth).
+    #[cfg(feature = "sim")]
+    pub(crate) fn place(self) -> Option<u32> {
+        (self == Self::nth(self.slot)).then_some(self.slot)
+    }
+
     /// For a snapshot: the place of this id in a list that is in order; one that no router has where it is not there.
     fn placed(ids: &[Self], id: Self) -> Self {
         let place = ids.binary_search(&id).ok();

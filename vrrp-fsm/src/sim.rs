@@ -1,0 +1,697 @@
+//! Fleets on a network that does its worst, in simulated time: the same seed gives the same run, on every platform.
+//!
+//! The hosts run the real [`VrrpRouter`], what they send are octets, and what they hear has gone through every check. Time is a number. What a run needs is a
+//! [`Scenario`] and a seed:
+//!
+//! ```
+//! use core::time::Duration;
+//! use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Chance, Occurrence, Rate, Scenario, Simulation}};
+//!
+//! let mut scenario = Scenario::uniform(3, 10)?;
+//! scenario.faults.until = Instant::ZERO + Duration::from_secs(60);
+//! scenario.faults.loss = Chance::per_million(20_000)?;
+//! scenario.faults.crash = Some(Rate { every: Duration::from_secs(20), longest: Duration::from_secs(10) });
+//!
+//! let mut simulation = Simulation::<VrrpRouter>::new(&scenario, 7)?;
+//! let mut violations = Vec::new();
+//! simulation.run_until(Instant::ZERO + Duration::from_secs(90), &mut |at, occurrence| {
+//!     if let Occurrence::Violated(violation) = occurrence {
+//!         violations.push(format!("{at}: {violation}"));
+//!     }
+//! });
+//! assert!(violations.is_empty(), "{violations:?}");
+//! # Ok::<(), vrrp_fsm::sim::ScenarioError>(())
+//! ```
+//!
+//! | to do this | use |
+//! |---|---|
+//! | say what is simulated | [`Scenario`]: [`HostPlan`]s, [`Network`], [`FaultRates`] |
+//! | run it | [`Simulation::step`], [`Simulation::run_until`] |
+//! | watch | an [observer](Observer), which is told each [`Occurrence`]; as text, these lines are the trace of the run |
+//! | judge | [`Occurrence::Violated`]: a [`Property`] did not hold |
+//! | do the same again | the seed; or a [`Trace`] with [`Simulation::replay`], which has the faults as a list that can be read and changed |
+//! | see what a violation needs | [`minimise`] leaves out faults for as long as it comes about |
+//! | look at packets | [`Packet::frame`] of each [`Occurrence::Sent`], for a pcap file |
+//! | test a host of your own | implement [`Host`] |
+//!
+//! `docs/simulation.md` says which property holds under which faults.
+
+mod fault;
+mod frame;
+mod host;
+mod monitor;
+mod property;
+mod random;
+mod scenario;
+mod schedule;
+mod trace;
+mod wire;
+
+use alloc::{collections::BinaryHeap, sync::Arc, vec::Vec};
+use core::{cmp::Reverse, fmt, time::Duration};
+
+use vrrp_proto::{Addresses, Authentication, Endpoints, IpHeader, TTL};
+
+pub use fault::{Condition, Delivery, Fault, TraceSyntax};
+pub use host::{Host, Packet};
+use host::{Input, Node, address};
+use monitor::Monitor;
+pub use property::{Property, Violation};
+pub use scenario::{
+    Chance, FaultRates, HostPlan, Network, Rate, Scenario, ScenarioError, TrackedObject,
+};
+use schedule::{Fate, Kind, Source};
+pub use trace::{Trace, minimise};
+use wire::Wire;
+
+use crate::{
+    Action, Deadlines, Instant, Outgoing, Transition,
+    fleet::{Change, FleetSnapshot, Key, RouterId, VrrpRouter},
+};
+
+/// Who is told what happens, and when.
+pub type Observer<'a> = dyn FnMut(Instant, &Occurrence<'_>) + 'a;
+
+/// Something that has happened. As text it is one line, without the time.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Occurrence<'a> {
+    /// Something goes wrong: the text of the fault.
+    Fault(&'a Fault),
+    /// It is over: `over crash 2`.
+    Over(&'a Condition),
+    /// A host has sent a message: `sent 0 17 lan 1 IPv4 vrid 51 priority 100`.
+    Sent(&'a Packet),
+    /// A host has got a message: `heard 0 17>2`.
+    Heard(Delivery),
+    /// The deadline of a host has come: `timeout 2`.
+    Timeout(u32),
+    /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the Active fell silent`.
+    State(u32, Key, Transition),
+    /// A property does not hold: `violated` and the text of the violation.
+    Violated(&'a Violation),
+}
+
+impl fmt::Display for Occurrence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Over(condition) => write!(f, "over {condition}"),
+            Self::Sent(packet) => {
+                let priority = packet.octets.get(2).copied().unwrap_or_default();
+                write!(f, "sent {} {}", packet.from, packet.number)?;
+                if let Some(key) = packet.key() {
+                    write!(f, " {}", OnLan(key))?;
+                }
+                write!(f, " priority {priority}")
+            }
+            Self::Heard(copy) => write!(f, "heard {copy}"),
+            Self::Timeout(host) => write!(f, "timeout {host}"),
+            Self::State(host, key, Transition { from, to, reason }) => {
+                write!(f, "state {host} {} {from} to {to}: {reason}", OnLan(*key))
+            }
+            Self::Violated(violation) => write!(f, "violated {violation}"),
+        }
+    }
+}
+
+/// A virtual router in a line.
+struct OnLan(Key);
+
+impl fmt::Display for OnLan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key {
+            interface,
+            family,
+            vrid,
+        } = self.0;
+        write!(f, "lan {interface} {family} vrid {vrid}")
+    }
+}
+
+/// A network of hosts in simulated time, from [`Instant::ZERO`] on, when all hosts are switched on.
+pub struct Simulation<H = VrrpRouter> {
+    now: Instant,
+    nodes: Vec<Node<H>>,
+    wire: Wire,
+    source: Source,
+    /// What will happen, in order.
+    agenda: BinaryHeap<Reverse<Entry>>,
+    entries: u64,
+    wakes: Deadlines,
+    monitor: Monitor,
+    has_begun: bool,
+}
+
+/// What happens at a time; of two at the same time, what was planned first.
+#[derive(Debug)]
+struct Entry {
+    at: Instant,
+    number: u64,
+    event: Event,
+}
+
+#[derive(Debug)]
+enum Event {
+    Begin(Condition, Duration),
+    End(Condition),
+    Arrive(u32, Arc<Packet>),
+    /// It is time for another fault of this kind.
+    Draw(Kind),
+}
+
+impl<H: Host> Simulation<H> {
+    /// The network of a scenario. The seed says what goes wrong when, and how long each message takes.
+    ///
+    /// # Errors
+    ///
+    /// When a host would refuse its part, or a number is outside its range.
+    pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, ScenarioError> {
+        let mut simulation = Self::with_source(scenario, Source::random(scenario, seed))?;
+        for kind in Kind::ALL {
+            simulation.plan_fault(kind);
+        }
+        Ok(simulation)
+    }
+
+    /// The same network with the faults of a trace, and no others. A trace that has all faults of a seed gives the run of that seed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn replay(scenario: &Scenario, trace: &Trace) -> Result<Self, ScenarioError> {
+        let mut simulation = Self::with_source(scenario, Source::replay(scenario, trace))?;
+        for (at, fault) in &trace.faults {
+            if let Fault::Lasting(condition, lasts) = fault {
+                simulation.plan(*at, Event::Begin(condition.clone(), *lasts));
+            }
+        }
+        Ok(simulation)
+    }
+
+    fn with_source(scenario: &Scenario, source: Source) -> Result<Self, ScenarioError> {
+        scenario.check()?;
+        let mut wire = Wire::default();
+        let mut nodes = Vec::new();
+        for (number, plan) in (0..).zip(&scenario.hosts) {
+            for member in &plan.members {
+                wire.attach(member.interface, number);
+            }
+            nodes.push(Node::new(number, plan.clone())?);
+        }
+        Ok(Self {
+            now: Instant::ZERO,
+            nodes,
+            wire,
+            source,
+            agenda: BinaryHeap::new(),
+            entries: 0,
+            wakes: Deadlines::new(),
+            monitor: Monitor::new(scenario),
+            has_begun: false,
+        })
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A host, unless it is dead.
+    #[must_use]
+    pub fn host(&self, number: u32) -> Option<&H> {
+        self.nodes.get(number as usize)?.host()
+    }
+
+    /// The state of all hosts; `None` for one that is dead.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Option<FleetSnapshot>> {
+        let hosts = self.nodes.iter().map(Node::host);
+        hosts
+            .map(|host| Some(host?.fleet().snapshot(self.now)))
+            .collect()
+    }
+
+    /// Lets the next thing happen, if it is not later than this. Returns whether there was one.
+    ///
+    /// What arrives at a time comes before what is due at that time: drain, then decide.
+    pub fn step(&mut self, end: Instant, observe: &mut Observer<'_>) -> bool {
+        if !self.has_begun {
+            self.has_begun = true;
+            for number in (0..).take(self.nodes.len()) {
+                self.boot(number, observe);
+            }
+            return true;
+        }
+        let planned = self.agenda.peek().map(|Reverse(entry)| entry.at);
+        let woken = self.wakes.first();
+        let judged = self.monitor.poll_timeout();
+        let times = planned
+            .into_iter()
+            .chain(woken.map(|(at, _)| at))
+            .chain(judged);
+        let Some(next) = times
+            .min()
+            .map(|at| at.max(self.now))
+            .filter(|at| *at <= end)
+        else {
+            return false;
+        };
+        self.now = next;
+        let is_due = |at: Instant| at <= next;
+        if planned.is_some_and(is_due) {
+            if let Some(Reverse(entry)) = self.agenda.pop() {
+                self.happen(entry.event, observe);
+            }
+        } else if let Some((_, number)) = woken.filter(|(at, _)| is_due(*at)) {
+            observe(next, &Occurrence::Timeout(number));
+            if let Some(host) = self.nodes.get_mut(number as usize).and_then(Node::host_mut) {
+                host.handle_timeout(next);
+            }
+            self.perform(number, observe);
+        } else {
+            self.monitor.handle_timeout(next, &self.nodes, &self.wire);
+        }
+        for violation in self.monitor.take_found() {
+            observe(next, &Occurrence::Violated(&violation));
+        }
+        true
+    }
+
+    /// Lets everything happen until this time, and stops there.
+    pub fn run_until(&mut self, end: Instant, observe: &mut Observer<'_>) {
+        while self.step(end, observe) {}
+        self.now = self.now.max(end);
+    }
+
+    fn plan(&mut self, at: Instant, event: Event) {
+        let number = self.entries;
+        self.entries += 1;
+        self.agenda.push(Reverse(Entry { at, number, event }));
+    }
+
+    /// Plans the next fault of a kind that comes by chance.
+    fn plan_fault(&mut self, kind: Kind) {
+        if let Some(at) = self.source.next_fault(self.now, kind) {
+            self.plan(at, Event::Draw(kind));
+        }
+    }
+
+    fn happen(&mut self, event: Event, observe: &mut Observer<'_>) {
+        match event {
+            Event::Arrive(to, packet) => {
+                self.input(to, Input::Packet(packet), observe);
+            }
+            Event::Draw(kind) => {
+                let drawn = self.source.draw(self.now, kind, &self.nodes, &self.wire);
+                if let Some((condition, lasts)) = drawn {
+                    self.begin(condition, lasts, observe);
+                }
+                self.plan_fault(kind);
+            }
+            Event::Begin(condition, lasts) => self.begin(condition, lasts, observe),
+            Event::End(condition) => {
+                observe(self.now, &Occurrence::Over(&condition));
+                self.turn(&condition, None, observe);
+            }
+        }
+    }
+
+    fn begin(&mut self, condition: Condition, lasts: Duration, observe: &mut Observer<'_>) {
+        let fault = Fault::Lasting(condition.clone(), lasts);
+        observe(self.now, &Occurrence::Fault(&fault));
+        self.turn(&condition, Some(self.now + lasts), observe);
+        self.plan(self.now + lasts, Event::End(condition));
+    }
+
+    /// A condition begins, and lasts until this time; or it ends.
+    fn turn(&mut self, condition: &Condition, until: Option<Instant>, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let begins = until.is_some();
+        let count = |number: &mut u32| {
+            *number = if begins {
+                number.saturating_add(1)
+            } else {
+                number.saturating_sub(1)
+            };
+        };
+        match *condition {
+            Condition::Crash { host } => {
+                let Some(node) = self.nodes.get_mut(host as usize) else {
+                    return;
+                };
+                count(&mut node.crashes);
+                if begins {
+                    node.die();
+                    self.wakes.set(host, None);
+                }
+                self.monitor.disturb_host(now, host);
+                self.go_on(host, observe);
+            }
+            Condition::Stall { host } => {
+                let Some(node) = self.nodes.get_mut(host as usize) else {
+                    return;
+                };
+                count(&mut node.stalls);
+                if begins {
+                    self.wakes.set(host, None);
+                }
+                self.monitor.stall(now, host, begins);
+                self.go_on(host, observe);
+            }
+            Condition::Stop { host, router } => {
+                let Some(node) = self.nodes.get_mut(host as usize) else {
+                    return;
+                };
+                let Some(wanted) = node.wanted(router) else {
+                    return;
+                };
+                count(&mut wanted.stops);
+                self.monitor.disturb_router(now, host, router);
+                self.input(host, Input::Router(router), observe);
+            }
+            Condition::Priority {
+                host,
+                router,
+                priority,
+            } => {
+                let Some(node) = self.nodes.get_mut(host as usize) else {
+                    return;
+                };
+                self.monitor.disturb_router(now, host, router);
+                for router in node.company(router) {
+                    let Some(node) = self.nodes.get_mut(host as usize) else {
+                        return;
+                    };
+                    let Some(wanted) = node.wanted(router) else {
+                        return;
+                    };
+                    match until {
+                        Some(until) => wanted.priority = Some((priority, until)),
+                        // Another change may have come meanwhile.
+                        None => wanted.priority = wanted.priority.filter(|(_, until)| *until > now),
+                    }
+                    self.input(host, Input::Router(router), observe);
+                }
+            }
+            Condition::Object { host, object } => {
+                let Some(node) = self.nodes.get_mut(host as usize) else {
+                    return;
+                };
+                let Some(bad) = node.bad.get_mut(object as usize) else {
+                    return;
+                };
+                count(bad);
+                self.monitor.disturb_host(now, host);
+                self.input(host, Input::Object(object), observe);
+            }
+            Condition::Partition { interface, .. } => {
+                self.rewire(condition, begins);
+                self.monitor.partition(now, interface, begins);
+            }
+            Condition::OneWay { interface, .. } => {
+                self.rewire(condition, begins);
+                self.monitor.one_way(now, interface, begins);
+            }
+        }
+    }
+
+    fn rewire(&mut self, condition: &Condition, is_cut: bool) {
+        if is_cut {
+            self.wire.cut(condition.clone());
+        } else {
+            self.wire.mend(condition);
+        }
+    }
+
+    /// A host that may run again does so: it starts anew, or reads what waits and then looks at its timers.
+    fn go_on(&mut self, number: u32, observe: &mut Observer<'_>) {
+        let Some(node) = self
+            .nodes
+            .get_mut(number as usize)
+            .filter(|node| node.runs())
+        else {
+            return;
+        };
+        if node.host().is_none() {
+            self.boot(number, observe);
+            return;
+        }
+        while let Some(input) = self
+            .nodes
+            .get_mut(number as usize)
+            .and_then(Node::next_input)
+        {
+            self.take(number, input, observe);
+        }
+        observe(self.now, &Occurrence::Timeout(number));
+        if let Some(host) = self.nodes.get_mut(number as usize).and_then(Node::host_mut) {
+            host.handle_timeout(self.now);
+        }
+        self.perform(number, observe);
+    }
+
+    fn boot(&mut self, number: u32, observe: &mut Observer<'_>) {
+        if let Some(node) = self.nodes.get_mut(number as usize) {
+            node.boot(number, self.now);
+        }
+        self.perform(number, observe);
+    }
+
+    /// Something comes to a host: now, or when it runs again.
+    fn input(&mut self, number: u32, input: Input, observe: &mut Observer<'_>) {
+        let Some(node) = self.nodes.get_mut(number as usize) else {
+            return;
+        };
+        if node.runs() {
+            self.take(number, input, observe);
+            self.perform(number, observe);
+        } else {
+            node.keep(input);
+        }
+    }
+
+    fn take(&mut self, number: u32, input: Input, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(number as usize) else {
+            return;
+        };
+        match input {
+            Input::Packet(packet) => {
+                let copy = Delivery {
+                    from: packet.from,
+                    number: packet.number,
+                    to: number,
+                };
+                observe(now, &Occurrence::Heard(copy));
+                let meeting = self.monitor.before_packet(number, node, &packet);
+                if let Some(host) = node.host_mut() {
+                    host.handle_packet(now, &packet);
+                }
+                if let Some(meeting) = meeting {
+                    self.monitor.after_packet(now, &meeting, &self.nodes);
+                }
+            }
+            Input::Router(router) => node.adjust(number, now, router),
+            Input::Object(object) => node.report(now, object),
+        }
+    }
+
+    /// Does what a fleet asks for.
+    fn perform(&mut self, number: u32, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let mut has_changed = false;
+        while let Some((id, action)) = self
+            .nodes
+            .get_mut(number as usize)
+            .and_then(Node::host_mut)
+            .and_then(H::poll_action)
+        {
+            match action {
+                Action::SendAdvertisement(outgoing) => self.send(number, id, outgoing, observe),
+                Action::StateChanged(transition) => {
+                    has_changed = true;
+                    let key = self.host(number).and_then(|host| host.fleet().key(id));
+                    let Some((key, router)) = key.zip(id.place()) else {
+                        continue;
+                    };
+                    observe(now, &Occurrence::State(number, key, transition));
+                    self.monitor
+                        .changed(now, number, router, transition, &self.nodes, &self.wire);
+                }
+                Action::InstallAddresses | Action::RemoveAddresses | Action::Announce { .. } => {}
+            }
+        }
+        self.follow_records(number);
+        if let Some(node) = self.nodes.get(number as usize) {
+            if has_changed {
+                self.monitor.check_groups(now, number, node);
+            }
+            let deadline = node.running().and_then(H::poll_timeout);
+            self.wakes.set(number, deadline);
+        }
+    }
+
+    /// What the objects of a host come to may change by itself, after a delay: a disturbance that no fault tells of.
+    fn follow_records(&mut self, number: u32) {
+        let Some(node) = self.nodes.get_mut(number as usize) else {
+            return;
+        };
+        let mut reader = node.records;
+        let mut is_disturbed = false;
+        while let Some(record) = node.host().and_then(|host| host.fleet().read(&mut reader)) {
+            is_disturbed |= match record {
+                Ok(record) => matches!(
+                    record.change,
+                    Change::Object(..) | Change::EffectivePriority { .. }
+                ),
+                Err(_) => true,
+            };
+        }
+        node.records = reader;
+        if is_disturbed {
+            self.monitor.disturb_host(self.now, number);
+        }
+    }
+
+    fn send(&mut self, from: u32, id: RouterId, outgoing: Outgoing, observe: &mut Observer<'_>) {
+        for packet in self.packets(from, id, outgoing) {
+            let packet = Arc::new(packet);
+            observe(self.now, &Occurrence::Sent(&packet));
+            let receivers = self.wire.hosts(packet.interface).len();
+            for place in 0..receivers {
+                let to = self.wire.hosts(packet.interface).get(place).copied();
+                if let Some(to) = to.filter(|to| *to != from) {
+                    self.transmit(&packet, to, observe);
+                }
+            }
+        }
+    }
+
+    /// The messages that an action asks for: one, or with both versions two.
+    fn packets(&mut self, from: u32, id: RouterId, outgoing: Outgoing) -> Vec<Packet> {
+        let Some(node) = self.nodes.get_mut(from as usize) else {
+            return Vec::new();
+        };
+        let mut packets = Vec::new();
+        let first = node.sent;
+        if let Some(fleet) = node.host().map(Host::fleet)
+            && let Some((key, router)) = fleet.key(id).zip(fleet.get(id))
+        {
+            let ip = IpHeader {
+                endpoints: Endpoints::multicast(address(from, &key)),
+                ttl: TTL,
+            };
+            let member = fleet.member(id);
+            let configured = member.as_ref().and_then(|member| member.addresses.as_ref());
+            let (ipv4, ipv6) = virtual_addresses(&key);
+            let addresses = match (configured, key.family) {
+                (Some(list), _) => list.as_addresses(),
+                (None, vrrp_proto::Family::Ipv4) => Addresses::from(&ipv4[..]),
+                (None, vrrp_proto::Family::Ipv6) => Addresses::from(&ipv6[..]),
+            };
+            for message in router.advertisements(outgoing, Authentication::None, addresses) {
+                let mut octets = Vec::new();
+                octets.resize(message.encoded_len(), 0);
+                if message
+                    .encode(&mut octets, &ip.endpoints, outgoing.checksum)
+                    .is_ok()
+                {
+                    packets.push(Packet {
+                        from,
+                        number: first + packets.len() as u64,
+                        interface: key.interface,
+                        ip,
+                        octets,
+                    });
+                }
+            }
+        }
+        node.sent += packets.len() as u64;
+        packets
+    }
+
+    /// Sends a message to one of its receivers.
+    fn transmit(&mut self, packet: &Arc<Packet>, to: u32, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let &Packet {
+            from,
+            number,
+            interface,
+            ..
+        } = &**packet;
+        let Some(key) = packet
+            .key()
+            .filter(|_| self.wire.reaches(interface, from, to))
+        else {
+            return;
+        };
+        let copy = Delivery { from, number, to };
+        let (delay, fates) = self.source.fates(now, copy);
+        let mut copies = 1;
+        let mut late = Duration::ZERO;
+        for fate in fates {
+            observe(now, &Occurrence::Fault(&fate.fault(copy)));
+            match fate {
+                Fate::Lost => copies = 0,
+                Fate::Twice => copies = 2,
+                Fate::Late(by) => late = by,
+            }
+        }
+        if copies == 0 {
+            self.monitor.lost(now, key, to);
+            return;
+        }
+        self.monitor.delivered(key, to);
+        for _ in 0..copies {
+            let at = if late == Duration::ZERO {
+                self.wire.in_order(interface, from, to, now + delay)
+            } else {
+                self.monitor.late(now + delay + late, key);
+                now + delay + late
+            };
+            self.plan(at, Event::Arrive(to, Arc::clone(packet)));
+        }
+    }
+}
+
+/// The virtual address of a virtual router that has none configured, in each family.
+fn virtual_addresses(key: &Key) -> ([core::net::Ipv4Addr; 1], [core::net::Ipv6Addr; 1]) {
+    let [.., high, low] = key.interface.to_be_bytes();
+    let vrid = key.vrid.get();
+    (
+        [[10, low, 255, vrid].into()],
+        [[
+            0xfe80,
+            0,
+            0,
+            0,
+            0,
+            1,
+            u16::from_be_bytes([high, low]),
+            vrid.into(),
+        ]
+        .into()],
+    )
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}

@@ -1,0 +1,252 @@
+//! What goes wrong, as values and as lines of text.
+
+use alloc::{string::String, vec::Vec};
+use core::{fmt, str::FromStr, time::Duration};
+
+use vrrp_proto::Priority;
+
+/// Something that happens to the network from outside.
+///
+/// Hosts have the numbers of their places in [`Scenario::hosts`](super::Scenario::hosts), virtual routers and objects those of their places in the
+/// [`HostPlan`](super::HostPlan). The text form is one line without the time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Something is wrong for a while: `crash 2 for 1.500000000`, in seconds. The end belongs to it, so that one fault can be left out and the others
+    /// stay what they are.
+    Lasting(Condition, Duration),
+    /// The message is lost: `lose 0 17>2`.
+    Lose(Delivery),
+    /// The message comes twice: `duplicate 0 17>2`.
+    Duplicate(Delivery),
+    /// The message comes so much later than it would have: `late 0 17>2 by 1.500000000`.
+    Late(Delivery, Duration),
+}
+
+/// What is wrong for a while.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// The host is dead: it went without a word, and starts anew afterwards. `crash 2`.
+    Crash {
+        /// The host.
+        host: u32,
+    },
+    /// The host does not run. `stall 2`.
+    Stall {
+        /// The host.
+        host: u32,
+    },
+    /// The virtual router was shut down in good order. `stop 2 0`.
+    Stop {
+        /// The host.
+        host: u32,
+        /// The virtual router.
+        router: u32,
+    },
+    /// The virtual router, and with it all of its sync group, has another priority configured. `priority 2 0 50`.
+    Priority {
+        /// The host.
+        host: u32,
+        /// The virtual router.
+        router: u32,
+        /// 1 to 254.
+        priority: Priority,
+    },
+    /// The object is reported as bad. `object 2 0`.
+    Object {
+        /// The host.
+        host: u32,
+        /// The object.
+        object: u32,
+    },
+    /// Some hosts of a LAN and all others do not reach each other. `partition 1 0,2`.
+    Partition {
+        /// The LAN.
+        interface: u32,
+        /// The hosts on one side.
+        island: Vec<u32>,
+    },
+    /// A host of a LAN does not reach another one. `oneway 1 0>2`.
+    OneWay {
+        /// The LAN.
+        interface: u32,
+        /// Who is not heard.
+        from: u32,
+        /// By whom.
+        to: u32,
+    },
+}
+
+/// A message under way to one of its receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delivery {
+    /// The host that has sent it.
+    pub from: u32,
+    /// Which of its messages it is, from 0.
+    pub number: u64,
+    /// The host to which it is under way.
+    pub to: u32,
+}
+
+/// A line that is no fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line:?} is not a line of a trace: {reason}")]
+pub struct TraceSyntax {
+    /// The line.
+    pub line: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// Seconds with nine digits.
+pub(super) struct Seconds(pub(super) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0.as_secs(), self.0.subsec_nanos())
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a time is seconds with nine digits";
+        let (seconds, nanos) = text.split_once('.').ok_or(WRONG)?;
+        if nanos.len() != 9 || !nanos.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(WRONG);
+        }
+        let seconds = seconds.parse().map_err(|_| WRONG)?;
+        let nanos = nanos.parse().map_err(|_| WRONG)?;
+        Ok(Self(Duration::new(seconds, nanos)))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lasting(condition, lasts) => write!(f, "{condition} for {}", Seconds(*lasts)),
+            Self::Lose(copy) => write!(f, "lose {copy}"),
+            Self::Duplicate(copy) => write!(f, "duplicate {copy}"),
+            Self::Late(copy, by) => write!(f, "late {copy} by {}", Seconds(*by)),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash { host } => write!(f, "crash {host}"),
+            Self::Stall { host } => write!(f, "stall {host}"),
+            Self::Stop { host, router } => write!(f, "stop {host} {router}"),
+            Self::Priority {
+                host,
+                router,
+                priority,
+            } => write!(f, "priority {host} {router} {}", priority.get()),
+            Self::Object { host, object } => write!(f, "object {host} {object}"),
+            Self::Partition { interface, island } => {
+                write!(f, "partition {interface} ")?;
+                for (place, host) in island.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { "," };
+                    write!(f, "{comma}{host}")?;
+                }
+                Ok(())
+            }
+            Self::OneWay {
+                interface,
+                from,
+                to,
+            } => write!(f, "oneway {interface} {from}>{to}"),
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}>{}", self.from, self.number, self.to)
+    }
+}
+
+impl FromStr for Fault {
+    type Err = TraceSyntax;
+
+    fn from_str(line: &str) -> Result<Self, TraceSyntax> {
+        parse(line).map_err(|reason| TraceSyntax {
+            line: line.into(),
+            reason,
+        })
+    }
+}
+
+fn parse(line: &str) -> Result<Fault, &'static str> {
+    let words: Vec<&str> = line.split(' ').collect();
+    Ok(match *words.as_slice() {
+        ["lose", from, message] => Fault::Lose(copy(from, message)?),
+        ["duplicate", from, message] => Fault::Duplicate(copy(from, message)?),
+        ["late", from, message, "by", time] => {
+            Fault::Late(copy(from, message)?, time.parse::<Seconds>()?.0)
+        }
+        [ref what @ .., "for", time] => {
+            Fault::Lasting(condition(what)?, time.parse::<Seconds>()?.0)
+        }
+        _ => return Err("no such word with so many arguments"),
+    })
+}
+
+fn condition(words: &[&str]) -> Result<Condition, &'static str> {
+    Ok(match *words {
+        ["crash", host] => Condition::Crash {
+            host: number(host)?,
+        },
+        ["stall", host] => Condition::Stall {
+            host: number(host)?,
+        },
+        ["stop", host, router] => Condition::Stop {
+            host: number(host)?,
+            router: number(router)?,
+        },
+        ["priority", host, router, priority] => Condition::Priority {
+            host: number(host)?,
+            router: number(router)?,
+            priority: match number(priority)? {
+                priority @ 1..=254 => Priority::new(priority),
+                _ => return Err("a priority is 1 to 254"),
+            },
+        },
+        ["object", host, object] => Condition::Object {
+            host: number(host)?,
+            object: number(object)?,
+        },
+        ["partition", interface, island] => Condition::Partition {
+            interface: number(interface)?,
+            island: island.split(',').map(number).collect::<Result<_, _>>()?,
+        },
+        ["oneway", interface, hosts] => {
+            let (from, to) = pair(hosts)?;
+            Condition::OneWay {
+                interface: number(interface)?,
+                from,
+                to,
+            }
+        }
+        _ => return Err("no such word with so many arguments"),
+    })
+}
+
+fn copy(from: &str, message: &str) -> Result<Delivery, &'static str> {
+    let (count, to) = pair(message)?;
+    Ok(Delivery {
+        from: number(from)?,
+        number: count,
+        to,
+    })
+}
+
+fn pair<A: FromStr, B: FromStr>(text: &str) -> Result<(A, B), &'static str> {
+    let (left, right) = text.split_once('>').ok_or("a > is missing")?;
+    Ok((number(left)?, number(right)?))
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "not a number, or too great a one")
+}

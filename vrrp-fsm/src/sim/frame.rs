@@ -1,0 +1,56 @@
+//! A message as it is on the cable.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use vrrp_proto::{
+    Vrid,
+    frame::{ethernet, ipv4, ipv6, multicast_mac, virtual_mac},
+};
+
+use super::Packet;
+use crate::fleet::Key;
+
+impl Packet {
+    /// The virtual router that it is for, by the VRID in the message.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        Some(Key {
+            interface: self.interface,
+            family: self.ip.endpoints.family(),
+            vrid: Vrid::new(*self.octets.get(1)?)?,
+        })
+    }
+
+    /// The Ethernet frame in which it is sent: from the virtual MAC (RFC 9568 section 7.3) to that of the group. Empty where the VRID is no VRID, which
+    /// no router sends.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        let Some(key) = self.key() else {
+            return Vec::new();
+        };
+        let (source, destination) = (self.ip.endpoints.source(), self.ip.endpoints.destination());
+        let from = virtual_mac(key.vrid, key.family);
+        let to = multicast_mac(destination);
+        let mut frame = Vec::new();
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let header = ipv4::Header::advertisement(source, destination);
+                if let Ok(header) = header.encode(self.octets.len()) {
+                    frame.extend(ethernet::header(to, from, ethernet::IPV4));
+                    frame.extend(header);
+                }
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let header = ipv6::Header::advertisement(source, destination);
+                if let Ok(length) = u16::try_from(self.octets.len()) {
+                    frame.extend(ethernet::header(to, from, ethernet::IPV6));
+                    frame.extend(header.encode(length));
+                }
+            }
+            _ => return frame,
+        }
+        frame.extend(&self.octets);
+        frame
+    }
+}

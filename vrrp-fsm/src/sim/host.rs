@@ -1,0 +1,377 @@
+//! A simulated host: a fleet, what was configured, and what waits in its socket.
+
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_proto::{Family, IpHeader, Priority, Protection};
+
+use super::{HostPlan, ScenarioError};
+use crate::{
+    Action, Instant, State, VirtualRouter,
+    fleet::{FleetError, Key, Member, Reader, RouterId, VrrpRouter},
+    track::ObjectId,
+};
+
+/// What drives a fleet. A [`VrrpRouter`] is one that makes no mistake; a host of your own, or one with a mistake that has to be found, replaces a
+/// method:
+///
+/// ```
+/// use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Host, Packet}};
+///
+/// /// It does not hear resignations.
+/// struct DeafToZero(VrrpRouter);
+///
+/// impl Host for DeafToZero {
+///     fn boot(fleet: VrrpRouter) -> Self {
+///         Self(fleet)
+///     }
+///     fn fleet(&self) -> &VrrpRouter {
+///         &self.0
+///     }
+///     fn fleet_mut(&mut self) -> &mut VrrpRouter {
+///         &mut self.0
+///     }
+///     fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+///         if packet.octets[2] != 0 {
+///             self.0.handle_packet(now, packet);
+///         }
+///     }
+/// }
+/// # fn use_as(_: impl Host) {}
+/// # fn main() { use_as(DeafToZero::boot(VrrpRouter::new())) }
+/// ```
+pub trait Host: Sized {
+    /// The host starts with what was configured, before anything was started or reported.
+    fn boot(fleet: VrrpRouter) -> Self;
+
+    /// Its fleet, to be looked at.
+    fn fleet(&self) -> &VrrpRouter;
+
+    /// Its fleet, to be started, stopped, configured and reported to.
+    fn fleet_mut(&mut self) -> &mut VrrpRouter;
+
+    /// A packet has arrived.
+    fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+        // What is discarded is counted there.
+        let _judged = self.fleet_mut().handle_packet(
+            now,
+            packet.interface,
+            &packet.ip,
+            &packet.octets,
+            Protection::None,
+        );
+    }
+
+    /// The deadline of [`poll_timeout`](Self::poll_timeout) has come.
+    fn handle_timeout(&mut self, now: Instant) {
+        self.fleet_mut().handle_timeout(now);
+    }
+
+    /// When it wants to be woken up.
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.fleet().poll_timeout()
+    }
+
+    /// The next thing to do.
+    fn poll_action(&mut self) -> Option<(RouterId, Action)> {
+        self.fleet_mut().poll_action()
+    }
+}
+
+impl Host for VrrpRouter {
+    fn boot(fleet: VrrpRouter) -> Self {
+        fleet
+    }
+
+    fn fleet(&self) -> &VrrpRouter {
+        self
+    }
+
+    fn fleet_mut(&mut self) -> &mut VrrpRouter {
+        self
+    }
+}
+
+/// A VRRP message on a LAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The host that has sent it.
+    pub from: u32,
+    /// Which of its messages it is, from 0.
+    pub number: u64,
+    /// The LAN.
+    pub interface: u32,
+    /// The IP header.
+    pub ip: IpHeader,
+    /// What follows it.
+    pub octets: Vec<u8>,
+}
+
+/// Something that a host has to see to. While it does not run, it waits.
+#[derive(Clone, Debug)]
+pub(super) enum Input {
+    Packet(Arc<Packet>),
+    /// A virtual router is to be as [`Node`] says.
+    Router(u32),
+    /// An object is to be reported.
+    Object(u32),
+}
+
+/// A host with its truth: what it is told when it runs.
+pub(super) struct Node<H> {
+    plan: HostPlan,
+    /// `None` while it is dead.
+    host: Option<H>,
+    pub(super) crashes: u32,
+    pub(super) stalls: u32,
+    /// What waits while it does not run.
+    inbox: VecDeque<Input>,
+    /// How many messages it has sent.
+    pub(super) sent: u64,
+    routers: Vec<Wanted>,
+    /// How many faults each object has.
+    pub(super) bad: Vec<u32>,
+    pub(super) records: Reader,
+}
+
+/// What a virtual router should be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) stops: u32,
+    /// The priority instead of the configured one, and until when.
+    pub(super) priority: Option<(Priority, Instant)>,
+}
+
+/// Room in the socket of a host that does not run: what one of Linux holds at least. More is lost.
+const SOCKET: usize = 256;
+
+impl<H: Host> Node<H> {
+    /// A host that is switched off.
+    pub(super) fn new(number: u32, plan: HostPlan) -> Result<Self, ScenarioError> {
+        let node = Self {
+            host: None,
+            crashes: 0,
+            stalls: 0,
+            inbox: VecDeque::new(),
+            sent: 0,
+            routers: plan.members.iter().map(|_| Wanted::default()).collect(),
+            bad: plan.objects.iter().map(|_| 0).collect(),
+            records: Reader::default(),
+            plan,
+        };
+        match node.configured(Instant::ZERO) {
+            Ok(_) => Ok(node),
+            Err(error) => Err(ScenarioError::Fleet {
+                host: number,
+                error,
+            }),
+        }
+    }
+
+    pub(super) const fn plan(&self) -> &HostPlan {
+        &self.plan
+    }
+
+    /// The host, unless it is dead.
+    pub(super) const fn host(&self) -> Option<&H> {
+        self.host.as_ref()
+    }
+
+    pub(super) const fn host_mut(&mut self) -> Option<&mut H> {
+        self.host.as_mut()
+    }
+
+    /// The host, if it runs.
+    pub(super) fn running(&self) -> Option<&H> {
+        self.host.as_ref().filter(|_| self.runs())
+    }
+
+    pub(super) const fn runs(&self) -> bool {
+        self.crashes == 0 && self.stalls == 0
+    }
+
+    pub(super) fn wanted(&mut self, router: u32) -> Option<&mut Wanted> {
+        self.routers.get_mut(router as usize)
+    }
+
+    /// The virtual routers whose priority changes together.
+    pub(super) fn company(&self, router: u32) -> Vec<u32> {
+        let id = RouterId::nth(router);
+        let group = self
+            .plan
+            .groups
+            .iter()
+            .find(|group| group.members.contains(&id));
+        match group {
+            None => Vec::from([router]),
+            Some(group) => (0..)
+                .zip(&self.plan.members)
+                .filter(|(place, _)| group.members.contains(&RouterId::nth(*place)))
+                .map(|(place, _)| place)
+                .collect(),
+        }
+    }
+
+    /// A virtual router as it is now.
+    pub(super) fn router(&self, router: u32) -> Option<&VirtualRouter> {
+        self.host.as_ref()?.fleet().get(RouterId::nth(router))
+    }
+
+    pub(super) fn state(&self, router: u32) -> Option<State> {
+        self.router(router).map(VirtualRouter::state)
+    }
+
+    /// Whether nothing speaks against this virtual router being Backup or Active: the host runs, and it and all of its group were started and have no
+    /// fault.
+    pub(super) fn is_healthy(&self, router: u32) -> bool {
+        let Some(host) = self.running() else {
+            return false;
+        };
+        let tracker = host.fleet().tracker();
+        let id = RouterId::nth(router);
+        let group = self
+            .plan
+            .groups
+            .iter()
+            .find(|group| group.members.contains(&id));
+        let of_group = group.map_or(&[][..], |group| &group.tracking);
+        tracker.standing(of_group).is_ready()
+            && self.company(router).into_iter().all(|router| {
+                let stops = self.routers.get(router as usize).map(|it| it.stops);
+                let member = self.plan.members.get(router as usize);
+                stops == Some(0)
+                    && member.is_some_and(|member| tracker.standing(&member.tracking).is_ready())
+            })
+    }
+
+    fn configured(&self, now: Instant) -> Result<VrrpRouter, FleetError> {
+        let members = self.plan.members.len();
+        let mut fleet = VrrpRouter::with_capacity(members, VrrpRouter::RECORDS + 8 * members);
+        for tracked in &self.plan.objects {
+            fleet.add_object(now, tracked.object.clone())?;
+        }
+        for router in (0..).take(members) {
+            if let Some(member) = self.member(router) {
+                fleet.add(now, member)?;
+            }
+        }
+        for group in &self.plan.groups {
+            fleet.add_group(now, group.clone())?;
+        }
+        Ok(fleet)
+    }
+
+    /// The configuration of a virtual router, with the priority that it should have.
+    fn member(&self, router: u32) -> Option<Member> {
+        let mut member = self.plan.members.get(router as usize)?.clone();
+        let wanted = self.routers.get(router as usize)?;
+        if let Some((priority, _)) = wanted.priority
+            && !member.config.priority.is_owner()
+        {
+            member.config.priority = priority;
+        }
+        Some(member)
+    }
+
+    /// The power comes back.
+    pub(super) fn boot(&mut self, number: u32, now: Instant) {
+        // It was configured once; nothing that may change makes it wrong.
+        let Ok(fleet) = self.configured(now) else {
+            return;
+        };
+        self.host = Some(H::boot(fleet));
+        self.records = Reader::default();
+        for object in (0..).take(self.plan.objects.len()) {
+            self.report(now, object);
+        }
+        for router in (0..).take(self.plan.members.len()) {
+            self.start_or_stop(number, now, router);
+        }
+    }
+
+    /// It goes.
+    pub(super) fn die(&mut self) {
+        self.host = None;
+        self.inbox.clear();
+    }
+
+    /// Puts something into the inbox of a host that does not run.
+    pub(super) fn keep(&mut self, input: Input) {
+        let is_lost =
+            self.crashes != 0 || matches!(input, Input::Packet(_)) && self.inbox.len() >= SOCKET;
+        if !is_lost {
+            self.inbox.push_back(input);
+        }
+    }
+
+    pub(super) fn next_input(&mut self) -> Option<Input> {
+        self.inbox.pop_front()
+    }
+
+    /// Lets a virtual router be what it should be.
+    pub(super) fn adjust(&mut self, number: u32, now: Instant, router: u32) {
+        let id = RouterId::nth(router);
+        if let Some(member) = self.member(router)
+            && let Some(host) = &mut self.host
+            && host.fleet().member(id).is_some_and(|found| found != member)
+        {
+            // The configuration was accepted before, and only a priority of 1 to 254 is another one.
+            let _accepted = host.fleet_mut().reconfigure(now, id, member);
+        }
+        self.start_or_stop(number, now, router);
+    }
+
+    fn start_or_stop(&mut self, number: u32, now: Instant, router: u32) {
+        let Some(wanted) = self.routers.get(router as usize) else {
+            return;
+        };
+        let (Some(host), Some(member)) = (&mut self.host, self.plan.members.get(router as usize))
+        else {
+            return;
+        };
+        let id = RouterId::nth(router);
+        // The id is that of a member.
+        let _known = if wanted.stops == 0 {
+            host.fleet_mut()
+                .startup(now, id, address(number, &member.key()))
+        } else {
+            host.fleet_mut().shutdown(now, id)
+        };
+    }
+
+    /// Reports what is true about an object.
+    pub(super) fn report(&mut self, now: Instant, object: u32) {
+        let Some(tracked) = self.plan.objects.get(object as usize) else {
+            return;
+        };
+        let is_bad = self
+            .bad
+            .get(object as usize)
+            .is_some_and(|count| *count != 0);
+        let report = if is_bad { tracked.bad } else { tracked.good };
+        if let (Some(report), Some(host)) = (report, &mut self.host) {
+            // A report that does not suit the object is a mistake of the scenario, which `Simulation::new` has tried.
+            let _suits = host.fleet_mut().report(now, ObjectId::nth(object), report);
+        }
+    }
+}
+
+/// The primary address of a host on the LAN of a virtual router.
+pub(super) fn address(host: u32, key: &Key) -> IpAddr {
+    let [.., high, low] = (host + 1).to_be_bytes();
+    let [.., segment_high, segment] = key.interface.to_be_bytes();
+    match key.family {
+        Family::Ipv4 => Ipv4Addr::new(10, segment, high, low).into(),
+        Family::Ipv6 => Ipv6Addr::new(
+            0xfe80,
+            0,
+            0,
+            0,
+            0,
+            0,
+            u16::from_be_bytes([segment_high, segment]),
+            u16::from_be_bytes([high, low]),
+        )
+        .into(),
+    }
+}

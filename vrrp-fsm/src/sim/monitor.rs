@@ -1,0 +1,748 @@
+//! Watches the properties: knows since when nothing has disturbed a virtual router, and what has to be so then.
+
+use alloc::{
+    collections::{BTreeMap, BinaryHeap},
+    vec::Vec,
+};
+use core::{cmp::Reverse, time::Duration};
+
+use vrrp_proto::{Priority, Version, Versions};
+
+use super::{
+    Host, Network, Packet, Property, Scenario, Violation,
+    host::{Node, address},
+    wire::Wire,
+};
+use crate::{
+    Deadlines, Instant, Preempt, Profile, Reason, State, Transition,
+    fleet::{Key, RouterId},
+};
+
+/// What comes at a time comes before what is judged at that time.
+const AFTERWARDS: Duration = Duration::from_nanos(1);
+
+/// A virtual router on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    host: u32,
+    /// Which of its members.
+    router: u32,
+}
+
+/// A virtual router of the network: the same key on several hosts.
+struct Virtual {
+    key: Key,
+    places: Vec<Place>,
+    cluster: u32,
+    /// How many messages in a row each place has missed.
+    missed: Vec<u8>,
+    /// How many it may miss in a quiet network.
+    tolerance: u8,
+    /// Whether all its routers preempt.
+    preempts: bool,
+}
+
+/// Virtual routers that depend on each other by sync groups, or one that does not.
+struct Cluster {
+    virtuals: Vec<u32>,
+    hosts: Vec<u32>,
+    is_grouped: bool,
+    /// How long after the last disturbance all has to be well.
+    bound: Duration,
+    disturbed: Instant,
+    /// The last lost message.
+    lost: Option<Instant>,
+    /// Disturbances that last.
+    standing: u32,
+    is_settled: bool,
+    /// When it was settled at last.
+    settled_until: Option<Instant>,
+}
+
+/// Something that has to be so at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Promise {
+    /// Somebody has taken over from this host.
+    HandOver {
+        of: u32,
+        host: u32,
+        successor: (u32, u32),
+    },
+    /// One of these two routers is no longer Active, because the loser was heard by the winner. They have changed so often.
+    End {
+        of: u32,
+        winner: (u32, u32, u64),
+        loser: (u32, u32, u64),
+    },
+}
+
+pub(super) struct Monitor {
+    network: Network,
+    virtuals: Vec<Virtual>,
+    clusters: Vec<Cluster>,
+    by_key: BTreeMap<Key, u32>,
+    /// The virtual router of each member of each host.
+    by_place: Vec<Vec<u32>>,
+    /// How often the state of each member of each host has changed.
+    changes: Vec<Vec<u64>>,
+    /// When a cluster is settled.
+    due: Deadlines,
+    promises: BinaryHeap<Reverse<(Instant, Instant, Promise)>>,
+    found: Vec<Violation>,
+}
+
+impl Monitor {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let mut monitor = Self {
+            network: scenario.network,
+            virtuals: Vec::new(),
+            clusters: Vec::new(),
+            by_key: BTreeMap::new(),
+            by_place: Vec::new(),
+            changes: Vec::new(),
+            due: Deadlines::new(),
+            promises: BinaryHeap::new(),
+            found: Vec::new(),
+        };
+        for (host, plan) in (0..).zip(&scenario.hosts) {
+            let mut of_host = Vec::new();
+            for (router, member) in (0..).zip(&plan.members) {
+                of_host.push(monitor.note_member(member, Place { host, router }));
+            }
+            monitor.changes.push(of_host.iter().map(|_| 0).collect());
+            monitor.by_place.push(of_host);
+        }
+        monitor.make_clusters(scenario);
+        monitor
+    }
+
+    fn note_member(&mut self, member: &crate::fleet::Member, place: Place) -> u32 {
+        let key = member.key();
+        let next = u32::try_from(self.virtuals.len()).unwrap_or(u32::MAX);
+        let number = *self.by_key.entry(key).or_insert(next);
+        if number == next {
+            self.virtuals.push(Virtual {
+                key,
+                places: Vec::new(),
+                cluster: number,
+                missed: Vec::new(),
+                tolerance: u8::MAX,
+                preempts: true,
+            });
+        }
+        let jitter = self.network.longest_delay;
+        if let Some(own) = self.virtuals.get_mut(number as usize) {
+            own.places.push(place);
+            own.missed.push(0);
+            own.preempts &= member.config.preempt != Preempt::Never;
+            // The shortest Skew_Time is that of the owner. Where it does not hide the difference of two delays, one message less may be missed.
+            let hides = member.config.interval.as_duration() / 256 >= jitter;
+            let spare = if hides { 1 } else { 2 };
+            let tolerance = member.config.missed_advertisements.saturating_sub(spare);
+            own.tolerance = own.tolerance.min(tolerance);
+        }
+        number
+    }
+
+    /// Finds which virtual routers depend on each other.
+    fn make_clusters(&mut self, scenario: &Scenario) {
+        let mut is_grouped: Vec<bool> = self.virtuals.iter().map(|_| false).collect();
+        for (plan, of_host) in scenario.hosts.iter().zip(&self.by_place) {
+            for group in &plan.groups {
+                let members: Vec<u32> = (0..)
+                    .zip(of_host)
+                    .filter(|(place, _)| group.members.contains(&RouterId::nth(*place)))
+                    .map(|(_, number)| *number)
+                    .collect();
+                let labels = members
+                    .iter()
+                    .filter_map(|number| Some(self.virtuals.get(*number as usize)?.cluster));
+                let labels: Vec<u32> = labels.collect();
+                let Some(lowest) = labels.iter().min().copied() else {
+                    continue;
+                };
+                for own in &mut self.virtuals {
+                    if labels.contains(&own.cluster) {
+                        own.cluster = lowest;
+                    }
+                }
+                for number in members {
+                    if let Some(flag) = is_grouped.get_mut(number as usize) {
+                        *flag = true;
+                    }
+                }
+            }
+        }
+        let mut numbers: BTreeMap<u32, u32> = BTreeMap::new();
+        for (number, own) in (0..).zip(&mut self.virtuals) {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            own.cluster = *numbers.entry(own.cluster).or_insert(next);
+            if own.cluster == next {
+                self.clusters.push(Cluster {
+                    virtuals: Vec::new(),
+                    hosts: Vec::new(),
+                    is_grouped: false,
+                    bound: Duration::ZERO,
+                    disturbed: Instant::ZERO,
+                    lost: None,
+                    standing: 0,
+                    is_settled: false,
+                    settled_until: None,
+                });
+            }
+            if let Some(cluster) = self.clusters.get_mut(own.cluster as usize) {
+                cluster.virtuals.push(number);
+                cluster.is_grouped |= is_grouped.get(number as usize).copied().unwrap_or(false);
+                for place in &own.places {
+                    if !cluster.hosts.contains(&place.host) {
+                        cluster.hosts.push(place.host);
+                    }
+                }
+                let bound = bound(scenario, own);
+                cluster.bound = cluster.bound.max(bound);
+            }
+        }
+        for number in (0..).take(self.clusters.len()) {
+            self.disturb(number, Instant::ZERO);
+        }
+    }
+
+    // What happens.
+
+    /// From now on, or from a later time on, nothing is sure for the bound.
+    fn disturb(&mut self, number: u32, until: Instant) {
+        let Some(cluster) = self.clusters.get_mut(number as usize) else {
+            return;
+        };
+        if cluster.is_settled {
+            cluster.is_settled = false;
+            cluster.settled_until = Some(until);
+        }
+        cluster.disturbed = cluster.disturbed.max(until);
+        let due = cluster.disturbed + cluster.bound + AFTERWARDS;
+        self.due.set(number, (cluster.standing == 0).then_some(due));
+    }
+
+    fn clusters_of_host(&self, host: u32) -> Vec<u32> {
+        let numbers = (0..).zip(&self.clusters);
+        let concerned = numbers.filter(|(_, cluster)| cluster.hosts.contains(&host));
+        concerned.map(|(number, _)| number).collect()
+    }
+
+    fn clusters_of_lan(&self, interface: u32) -> Vec<u32> {
+        let numbers = (0..).zip(&self.clusters);
+        let concerned = numbers.filter(|(_, cluster)| {
+            let mut keys = cluster
+                .virtuals
+                .iter()
+                .filter_map(|number| self.virtuals.get(*number as usize));
+            keys.any(|own| own.key.interface == interface)
+        });
+        concerned.map(|(number, _)| number).collect()
+    }
+
+    /// Something about a host has changed.
+    pub(super) fn disturb_host(&mut self, now: Instant, host: u32) {
+        for cluster in self.clusters_of_host(host) {
+            self.disturb(cluster, now);
+        }
+    }
+
+    /// Something about a virtual router of a host has changed.
+    pub(super) fn disturb_router(&mut self, now: Instant, host: u32, router: u32) {
+        if let Some(cluster) = self.virtual_at(host, router).map(|own| own.cluster) {
+            self.disturb(cluster, now);
+        }
+    }
+
+    /// A host runs no more, or runs again.
+    pub(super) fn stall(&mut self, now: Instant, host: u32, begins: bool) {
+        for cluster in self.clusters_of_host(host) {
+            self.stand(now, cluster, begins);
+        }
+    }
+
+    /// A LAN is cut in two, or whole again. Without sync groups each part is a network of its own.
+    pub(super) fn partition(&mut self, now: Instant, interface: u32, begins: bool) {
+        for number in self.clusters_of_lan(interface) {
+            if self
+                .clusters
+                .get(number as usize)
+                .is_some_and(|it| it.is_grouped)
+            {
+                self.stand(now, number, begins);
+            } else {
+                self.disturb(number, now);
+            }
+        }
+    }
+
+    /// Somebody on a LAN does not hear somebody else, or does so again.
+    pub(super) fn one_way(&mut self, now: Instant, interface: u32, begins: bool) {
+        for cluster in self.clusters_of_lan(interface) {
+            self.stand(now, cluster, begins);
+        }
+    }
+
+    fn stand(&mut self, now: Instant, number: u32, begins: bool) {
+        if let Some(cluster) = self.clusters.get_mut(number as usize) {
+            cluster.standing = if begins {
+                cluster.standing.saturating_add(1)
+            } else {
+                cluster.standing.saturating_sub(1)
+            };
+        }
+        self.disturb(number, now);
+    }
+
+    /// A message does not reach a host. A few in a row do not disturb a quiet network.
+    pub(super) fn lost(&mut self, now: Instant, key: Key, to: u32) {
+        let Some(own) = self.virtual_mut(key) else {
+            return;
+        };
+        let (number, tolerance) = (own.cluster, own.tolerance);
+        let missed = own.count_missed(to, |missed| missed.saturating_add(1));
+        if let Some(cluster) = self.clusters.get_mut(number as usize) {
+            cluster.lost = Some(now);
+            if !cluster.is_settled || missed > tolerance {
+                self.disturb(number, now);
+            }
+        }
+    }
+
+    /// A message is on its way to a host.
+    pub(super) fn delivered(&mut self, key: Key, to: u32) {
+        if let Some(own) = self.virtual_mut(key) {
+            own.count_missed(to, |_| 0);
+        }
+    }
+
+    /// A message comes out of its order.
+    pub(super) fn late(&mut self, arrival: Instant, key: Key) {
+        if let Some(number) = self.virtual_mut(key).map(|own| own.cluster) {
+            self.disturb(number, arrival);
+        }
+    }
+
+    /// A router has changed its state.
+    pub(super) fn changed<H: Host>(
+        &mut self,
+        now: Instant,
+        host: u32,
+        router: u32,
+        transition: Transition,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) {
+        if let Some(count) = self
+            .changes
+            .get_mut(host as usize)
+            .and_then(|list| list.get_mut(router as usize))
+        {
+            *count += 1;
+        }
+        let Some(number) = self
+            .by_place
+            .get(host as usize)
+            .and_then(|list| list.get(router as usize))
+            .copied()
+        else {
+            return;
+        };
+        let Some(own) = self.virtuals.get(number as usize) else {
+            return;
+        };
+        let Some(cluster) = self.clusters.get(own.cluster as usize) else {
+            return;
+        };
+        if cluster.is_settled {
+            self.found.push(Violation {
+                at: now,
+                property: Property::NoFlapping,
+                key: own.key,
+                hosts: Vec::from([host]),
+            });
+        }
+        let was_settled = cluster.is_settled || cluster.settled_until == Some(now);
+        let resigns =
+            transition.from == State::Active && matches!(transition.reason, Reason::Shutdown(_));
+        if was_settled
+            && resigns
+            && let Some((successor, skew)) = own.successor(host, nodes, wire)
+        {
+            let due = now + self.network.longest_delay + skew + AFTERWARDS;
+            let promise = Promise::HandOver {
+                of: number,
+                host,
+                successor: (successor.host, successor.router),
+            };
+            self.promises.push(Reverse((due, now, promise)));
+        }
+    }
+
+    /// The members of the groups of a host after it has done something.
+    pub(super) fn check_groups<H: Host>(&mut self, now: Instant, host: u32, node: &Node<H>) {
+        for group in &node.plan().groups {
+            let states = group
+                .members
+                .iter()
+                .filter_map(|id| Some((id, node.host()?.fleet().get(*id)?.state())));
+            let mut states = states.peekable();
+            let Some((_, first)) = states.peek().copied() else {
+                continue;
+            };
+            let other = states.find(|(_, state)| *state != first);
+            let key = other.and_then(|(id, _)| node.host()?.fleet().key(*id));
+            if let Some(key) = key {
+                self.found.push(Violation {
+                    at: now,
+                    property: Property::GroupAgrees,
+                    key,
+                    hosts: Vec::from([host]),
+                });
+            }
+        }
+    }
+
+    /// What a packet has to lead to, asked before the host gets it.
+    pub(super) fn before_packet<H: Host>(
+        &self,
+        host: u32,
+        node: &Node<H>,
+        packet: &Packet,
+    ) -> Option<Meeting> {
+        let key = packet.key()?;
+        let number = *self.by_key.get(&key)?;
+        let place = self
+            .virtuals
+            .get(number as usize)?
+            .places
+            .iter()
+            .find(|place| place.host == host)?;
+        let router = node.router(place.router)?;
+        let config = router.config();
+        let [first, _, priority, ..] = *packet.octets.as_slice() else {
+            return None;
+        };
+        let priority = Priority::new(priority);
+        // What is discarded for its version, its interval, or as the owner (AMB-02) is no meeting.
+        let is_heard = config.versions == Versions::V3
+            && first >> 4 == Version::V3 as u8
+            && config.profile == Profile::Rfc9568;
+        if !is_heard || router.state() != State::Active || priority.is_resign() {
+            return None;
+        }
+        let theirs = (priority, packet.ip.endpoints.source());
+        let ours = (router.effective_priority(), address(host, &key));
+        Some(Meeting {
+            number,
+            host,
+            router: place.router,
+            from: packet.from,
+            wins: ours > theirs,
+        })
+    }
+
+    /// What it has led to.
+    pub(super) fn after_packet<H: Host>(
+        &mut self,
+        now: Instant,
+        meeting: &Meeting,
+        nodes: &[Node<H>],
+    ) {
+        let Some(own) = self.virtuals.get(meeting.number as usize) else {
+            return;
+        };
+        let state = nodes
+            .get(meeting.host as usize)
+            .and_then(|node| node.state(meeting.router));
+        if !meeting.wins {
+            if state == Some(State::Active) {
+                self.found.push(Violation {
+                    at: now,
+                    property: Property::DuplicateEnds,
+                    key: own.key,
+                    hosts: Vec::from([meeting.host, meeting.from]),
+                });
+            }
+            return;
+        }
+        let Some(rival) = own.places.iter().find(|place| place.host == meeting.from) else {
+            return;
+        };
+        let rival_state = nodes
+            .get(rival.host as usize)
+            .and_then(|node| node.state(rival.router));
+        if rival_state == Some(State::Active) {
+            let count = |host: u32, router: u32| self.changes_of(host, router);
+            let promise = Promise::End {
+                of: meeting.number,
+                winner: (
+                    meeting.host,
+                    meeting.router,
+                    count(meeting.host, meeting.router),
+                ),
+                loser: (rival.host, rival.router, count(rival.host, rival.router)),
+            };
+            let due = now + self.network.longest_delay + AFTERWARDS;
+            self.promises.push(Reverse((due, now, promise)));
+        }
+    }
+
+    // What is due.
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let settles = self.due.first().map(|(at, _)| at);
+        let promised = self.promises.peek().map(|Reverse((at, ..))| *at);
+        settles.into_iter().chain(promised).min()
+    }
+
+    pub(super) fn handle_timeout<H: Host>(&mut self, now: Instant, nodes: &[Node<H>], wire: &Wire) {
+        while let Some(Reverse((at, since, promise))) = self.promises.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.promises.pop();
+            if let Some(violation) = self.broken(now, since, promise, nodes, wire) {
+                self.found.push(violation);
+            }
+        }
+        while let Some(number) = self.due.due(now) {
+            self.due.set(number, None);
+            self.settle(now, number, nodes, wire);
+        }
+    }
+
+    /// What was found since this was asked last.
+    pub(super) fn take_found(&mut self) -> Vec<Violation> {
+        core::mem::take(&mut self.found)
+    }
+
+    fn broken<H: Host>(
+        &self,
+        now: Instant,
+        since: Instant,
+        promise: Promise,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) -> Option<Violation> {
+        let number = match promise {
+            Promise::HandOver { of, .. } | Promise::End { of, .. } => of,
+        };
+        let own = self.virtuals.get(number as usize)?;
+        let cluster = self.clusters.get(own.cluster as usize)?;
+        // The fault that began it is of that time, and so may be the loss of what was said then.
+        let is_lost = cluster.lost.is_some_and(|at| at >= since);
+        if cluster.standing != 0 || cluster.disturbed > since || is_lost {
+            return None;
+        }
+        let is_active = |host: u32, router: u32| {
+            nodes
+                .get(host as usize)
+                .is_some_and(|node| node.state(router) == Some(State::Active))
+        };
+        let (property, hosts) = match promise {
+            Promise::HandOver {
+                host,
+                successor: (heir, router),
+                ..
+            } => {
+                let is_healthy = nodes
+                    .get(heir as usize)
+                    .is_some_and(|node| node.is_healthy(router));
+                let taken = own.places.iter().any(|place| {
+                    is_active(place.host, place.router)
+                        && wire.reaches(own.key.interface, heir, place.host)
+                });
+                if taken || !is_healthy {
+                    return None;
+                }
+                (Property::HandOverInSkewTime, Vec::from([host, heir]))
+            }
+            Promise::End { winner, loser, .. } => {
+                let persists = |(host, router, changes)| {
+                    is_active(host, router) && self.changes_of(host, router) == changes
+                };
+                if !persists(winner)
+                    || !persists(loser)
+                    || !wire.reaches(own.key.interface, winner.0, loser.0)
+                {
+                    return None;
+                }
+                (Property::DuplicateEnds, Vec::from([winner.0, loser.0]))
+            }
+        };
+        Some(Violation {
+            at: now,
+            property,
+            key: own.key,
+            hosts,
+        })
+    }
+
+    /// The bound is over.
+    fn settle<H: Host>(&mut self, now: Instant, number: u32, nodes: &[Node<H>], wire: &Wire) {
+        let Some(cluster) = self.clusters.get_mut(number as usize) else {
+            return;
+        };
+        cluster.is_settled = true;
+        for number in &cluster.virtuals {
+            if let Some(own) = self.virtuals.get(*number as usize) {
+                own.check_settled(now, nodes, wire, &mut self.found);
+            }
+        }
+    }
+
+    fn virtual_at(&self, host: u32, router: u32) -> Option<&Virtual> {
+        let number = self.by_place.get(host as usize)?.get(router as usize)?;
+        self.virtuals.get(*number as usize)
+    }
+
+    fn virtual_mut(&mut self, key: Key) -> Option<&mut Virtual> {
+        let number = self.by_key.get(&key)?;
+        self.virtuals.get_mut(*number as usize)
+    }
+
+    fn changes_of(&self, host: u32, router: u32) -> u64 {
+        let of_host = self.changes.get(host as usize);
+        of_host
+            .and_then(|list| list.get(router as usize))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// An Active hears another router.
+pub(super) struct Meeting {
+    number: u32,
+    host: u32,
+    router: u32,
+    from: u32,
+    wins: bool,
+}
+
+impl Virtual {
+    fn count_missed(&mut self, host: u32, count: impl FnOnce(u8) -> u8) -> u8 {
+        let places = self.places.iter().zip(&mut self.missed);
+        for (place, missed) in places {
+            if place.host == host {
+                *missed = count(*missed);
+                return *missed;
+            }
+        }
+        0
+    }
+
+    /// Who takes over from this host, and after which time at most: the healthy Backup of the highest priority, with the slowest of what depends on it.
+    fn successor<H: Host>(
+        &self,
+        from: u32,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) -> Option<(Place, Duration)> {
+        let heirs = self.places.iter().filter_map(|place| {
+            let node = nodes.get(place.host as usize)?;
+            let router = node.router(place.router)?;
+            let can = place.host != from
+                && router.state() == State::Backup
+                && node.is_healthy(place.router)
+                && wire.reaches(self.key.interface, from, place.host);
+            can.then_some((router.effective_priority(), *place))
+        });
+        let (_, heir) = heirs.max_by_key(|(priority, _)| *priority)?;
+        let node = nodes.get(heir.host as usize)?;
+        let company = node.company(heir.router);
+        let skews = company
+            .iter()
+            .filter_map(|router| Some(node.router(*router)?.skew_time()));
+        Some((heir, skews.max()?))
+    }
+
+    /// All has to be well, on each side of a partition.
+    fn check_settled<H: Host>(
+        &self,
+        now: Instant,
+        nodes: &[Node<H>],
+        wire: &Wire,
+        found: &mut Vec<Violation>,
+    ) {
+        let mut seen: Vec<u32> = Vec::new();
+        for first in &self.places {
+            if seen.contains(&first.host) {
+                continue;
+            }
+            let island = self
+                .places
+                .iter()
+                .filter(|place| wire.reaches(self.key.interface, first.host, place.host));
+            let island: Vec<Place> = island.copied().collect();
+            seen.extend(island.iter().map(|place| place.host));
+            if let Some((property, hosts)) = self.fault_of(&island, nodes) {
+                found.push(Violation {
+                    at: now,
+                    property,
+                    key: self.key,
+                    hosts,
+                });
+            }
+        }
+    }
+
+    fn fault_of<H: Host>(
+        &self,
+        island: &[Place],
+        nodes: &[Node<H>],
+    ) -> Option<(Property, Vec<u32>)> {
+        let mut actives = Vec::new();
+        let mut healthy = Vec::new();
+        for place in island {
+            let Some(node) = nodes.get(place.host as usize) else {
+                continue;
+            };
+            let Some(router) = node.router(place.router) else {
+                continue;
+            };
+            if router.state() == State::Active {
+                actives.push((router.effective_priority(), place.host));
+            }
+            if node.is_healthy(place.router) {
+                healthy.push((router.effective_priority(), place.host));
+            }
+        }
+        let hosts = |list: &[(Priority, u32)]| list.iter().map(|(_, host)| *host).collect();
+        let highest = healthy.iter().max();
+        match (actives.as_slice(), highest) {
+            ([], Some((_, host))) => Some((Property::ActiveExists, Vec::from([*host]))),
+            ([_, _, ..], _) => Some((Property::AtMostOneActive, hosts(&actives))),
+            ([(priority, active)], Some((highest, host)))
+                if self.preempts && highest > priority =>
+            {
+                Some((Property::HighestPriorityActive, Vec::from([*active, *host])))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How long after the last disturbance all is well: `docs/simulation.md` derives it.
+fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
+    let members = own.places.iter().filter_map(|place| {
+        let plan = scenario.hosts.get(place.host as usize)?;
+        plan.members.get(place.router as usize)
+    });
+    let mut interval = Duration::ZERO;
+    let mut missed = 0;
+    let mut held = Duration::ZERO;
+    for member in members {
+        let config = &member.config;
+        let preempts_late = match config.preempt {
+            Preempt::AfterDelay(delay) => delay + config.interval.as_duration(),
+            Preempt::Always | Preempt::Never => Duration::ZERO,
+        };
+        interval = interval.max(config.interval.as_duration());
+        missed = missed.max(config.missed_advertisements);
+        held = held.max(config.startup_hold + preempts_late);
+    }
+    // Skew_Time is less than an interval, in version 2 less than the second that is the shortest there.
+    interval * (u32::from(missed) + 1) + held + scenario.network.longest_delay * 4
+}

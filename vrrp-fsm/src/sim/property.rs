@@ -1,0 +1,83 @@
+//! What has to hold, and what was found that did not.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::{Instant, fleet::Key};
+
+/// What is checked all along. `docs/simulation.md` says under which faults each holds, and derives the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Property {
+    /// A virtual router has at most one Active among hosts that reach each other, once the network was quiet for the bound.
+    AtMostOneActive,
+    /// It has one then, if one of its routers is healthy.
+    ActiveExists,
+    /// No healthy router then has a higher priority than the Active, if all preempt.
+    HighestPriorityActive,
+    /// From then on nobody changes its state, until the next disturbance.
+    NoFlapping,
+    /// When an Active resigns in a network that was quiet, another one is there within Skew_Time of the best Backup and the longest delay.
+    HandOverInSkewTime,
+    /// Two Actives do not survive one exchange: who hears the better one is Backup at once, and who was heard by the better one is so within the
+    /// longest delay.
+    DuplicateEnds,
+    /// All members of a sync group are in the same state.
+    GroupAgrees,
+}
+
+impl Property {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AtMostOneActive,
+        Self::ActiveExists,
+        Self::HighestPriorityActive,
+        Self::NoFlapping,
+        Self::HandOverInSkewTime,
+        Self::DuplicateEnds,
+        Self::GroupAgrees,
+    ];
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtMostOneActive => "at most one Active",
+            Self::ActiveExists => "an Active exists",
+            Self::HighestPriorityActive => "the highest priority is Active",
+            Self::NoFlapping => "no flapping",
+            Self::HandOverInSkewTime => "hand-over in Skew_Time",
+            Self::DuplicateEnds => "a duplicate ends",
+            Self::GroupAgrees => "the group agrees",
+        })
+    }
+}
+
+/// A property did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When that was seen.
+    pub at: Instant,
+    /// Which.
+    pub property: Property,
+    /// The virtual router; of a sync group, one of its members.
+    pub key: Key,
+    /// The hosts that have to do with it: the Actives, or those that should be.
+    pub hosts: Vec<u32>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            property,
+            key,
+            hosts,
+            ..
+        } = self;
+        write!(
+            f,
+            "{property}: LAN {} {} VRID {}, hosts {hosts:?}",
+            key.interface, key.family, key.vrid
+        )
+    }
+}

@@ -1,0 +1,212 @@
+//! Where faults come from: from chance, or from a trace.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use vrrp_proto::Priority;
+
+use super::{
+    Condition, Delivery, Fault, FaultRates, Host, Network, Rate, Scenario, Trace, host::Node,
+    random::Random, wire::Wire,
+};
+use crate::Instant;
+
+/// The kinds of faults that come by chance, each in a sequence of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Crash,
+    Stall,
+    Stop,
+    Priority,
+    Object,
+    Partition,
+    OneWay,
+}
+
+/// What becomes of a message, if not what should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    Lost,
+    Twice,
+    Late(Duration),
+}
+
+pub(super) struct Source {
+    seed: u64,
+    network: Network,
+    faults: Faults,
+}
+
+enum Faults {
+    Random {
+        rates: FaultRates,
+        sequences: [Random; Kind::ALL.len()],
+    },
+    Replayed(BTreeMap<Delivery, Vec<Fate>>),
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Crash,
+        Self::Stall,
+        Self::Stop,
+        Self::Priority,
+        Self::Object,
+        Self::Partition,
+        Self::OneWay,
+    ];
+
+    const fn rate(self, rates: &FaultRates) -> Option<Rate> {
+        match self {
+            Self::Crash => rates.crash,
+            Self::Stall => rates.stall,
+            Self::Stop => rates.stop,
+            Self::Priority => rates.priority,
+            Self::Object => rates.object,
+            Self::Partition => rates.partition,
+            Self::OneWay => rates.one_way,
+        }
+    }
+}
+
+impl Fate {
+    pub(super) const fn fault(self, copy: Delivery) -> Fault {
+        match self {
+            Self::Lost => Fault::Lose(copy),
+            Self::Twice => Fault::Duplicate(copy),
+            Self::Late(by) => Fault::Late(copy, by),
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn random(scenario: &Scenario, seed: u64) -> Self {
+        Self {
+            seed,
+            network: scenario.network,
+            faults: Faults::Random {
+                rates: scenario.faults,
+                sequences: Kind::ALL.map(|kind| Random::of([seed, kind as u64])),
+            },
+        }
+    }
+
+    pub(super) fn replay(scenario: &Scenario, trace: &Trace) -> Self {
+        let mut fates: BTreeMap<Delivery, Vec<Fate>> = BTreeMap::new();
+        for (_, fault) in &trace.faults {
+            let (copy, fate) = match *fault {
+                Fault::Lasting(..) => continue,
+                Fault::Lose(copy) => (copy, Fate::Lost),
+                Fault::Duplicate(copy) => (copy, Fate::Twice),
+                Fault::Late(copy, by) => (copy, Fate::Late(by)),
+            };
+            fates.entry(copy).or_default().push(fate);
+        }
+        Self {
+            seed: trace.seed,
+            network: scenario.network,
+            faults: Faults::Replayed(fates),
+        }
+    }
+
+    /// When the next fault of a kind comes by chance.
+    pub(super) fn next_fault(&mut self, now: Instant, kind: Kind) -> Option<Instant> {
+        let Faults::Random { rates, sequences } = &mut self.faults else {
+            return None;
+        };
+        let rate = kind.rate(rates)?;
+        let random = sequences.get_mut(kind as usize)?;
+        let at = now + random.between(Duration::ZERO, rate.every * 2);
+        (at < rates.until).then_some(at)
+    }
+
+    /// What that fault is, and how long it lasts.
+    pub(super) fn draw<H: Host>(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) -> Option<(Condition, Duration)> {
+        let Faults::Random { rates, sequences } = &mut self.faults else {
+            return None;
+        };
+        let random = sequences.get_mut(kind as usize)?;
+        let lasts = random
+            .between(Duration::ZERO, kind.rate(rates)?.longest)
+            .min(rates.until - now);
+        let host = u32::try_from(random.below(nodes.len() as u64)).ok()?;
+        let plan = nodes.get(host as usize)?.plan();
+        let router = u32::try_from(random.below(plan.members.len() as u64)).ok()?;
+        let condition = match kind {
+            Kind::Crash => Condition::Crash { host },
+            Kind::Stall => Condition::Stall { host },
+            Kind::Stop if plan.members.is_empty() => return None,
+            Kind::Stop => Condition::Stop { host, router },
+            Kind::Priority if plan.members.is_empty() => return None,
+            Kind::Priority => Condition::Priority {
+                host,
+                router,
+                priority: Priority::new(u8::try_from(1 + random.below(254)).ok()?),
+            },
+            Kind::Object if plan.objects.is_empty() => return None,
+            Kind::Object => Condition::Object {
+                host,
+                object: u32::try_from(random.below(plan.objects.len() as u64)).ok()?,
+            },
+            Kind::Partition => {
+                let interface = *random.pick(&wire.interfaces())?;
+                let chosen = wire
+                    .hosts(interface)
+                    .iter()
+                    .copied()
+                    .filter(|_| random.happens(500_000));
+                let mut island: Vec<u32> = chosen.collect();
+                if island.is_empty() {
+                    island.push(*random.pick(wire.hosts(interface))?);
+                }
+                Condition::Partition { interface, island }
+            }
+            Kind::OneWay => {
+                let interface = *random.pick(&wire.interfaces())?;
+                let from = *random.pick(wire.hosts(interface))?;
+                let to = *random.pick(wire.hosts(interface))?;
+                Condition::OneWay {
+                    interface,
+                    from,
+                    to,
+                }
+            }
+        };
+        Some((condition, lasts))
+    }
+
+    /// How long a message takes, and what becomes of it. That depends on the message and on nothing else, so that it stays when another fault is left out.
+    pub(super) fn fates(&self, now: Instant, copy: Delivery) -> (Duration, Vec<Fate>) {
+        let Network {
+            shortest_delay,
+            longest_delay,
+        } = self.network;
+        let Delivery { from, number, to } = copy;
+        let mut random = Random::of([self.seed, 0xff, from.into(), number, to.into()]);
+        let delay = random.between(shortest_delay, longest_delay);
+        let fates = match &self.faults {
+            Faults::Replayed(fates) => fates.get(&copy).cloned().unwrap_or_default(),
+            Faults::Random { rates, .. } if now < rates.until => {
+                let is_lost = random.happens(rates.loss.get());
+                let is_doubled = random.happens(rates.duplication.get());
+                let is_late = random.happens(rates.late.get());
+                if is_lost {
+                    Vec::from([Fate::Lost])
+                } else {
+                    let by = random.between(Duration::ZERO, rates.latest);
+                    let twice = is_doubled.then_some(Fate::Twice);
+                    let late = (is_late && by != Duration::ZERO).then_some(Fate::Late(by));
+                    twice.into_iter().chain(late).collect()
+                }
+            }
+            Faults::Random { .. } => Vec::new(),
+        };
+        (delay, fates)
+    }
+}

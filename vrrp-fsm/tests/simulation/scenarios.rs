@@ -1,0 +1,102 @@
+//! Networks, and what happened in them.
+
+use std::{fmt::Write, time::Duration};
+
+use vrrp_fsm::{
+    Instant,
+    fleet::{FleetSnapshot, RouterId, SyncGroup},
+    sim::{
+        Chance, FaultRates, Host, Occurrence, Property, Rate, Scenario, Simulation, Trace,
+        TrackedObject,
+    },
+    track::{Kind, Object, ObjectId, Report, Use, Weight},
+};
+
+pub(crate) const fn at(seconds: u64) -> Instant {
+    Instant::from_nanos(seconds * 1_000_000_000)
+}
+
+pub(crate) fn rate(every: u64, longest: u64) -> Option<Rate> {
+    Some(Rate {
+        every: Duration::from_secs(every),
+        longest: Duration::from_secs(longest),
+    })
+}
+
+pub(crate) fn per_cent(count: u32) -> Chance {
+    Chance::per_million(count * 10_000).unwrap()
+}
+
+/// Every kind of fault.
+pub(crate) fn all_faults(until: Instant) -> FaultRates {
+    FaultRates {
+        until,
+        crash: rate(60, 20),
+        stall: rate(60, 10),
+        stop: rate(40, 20),
+        priority: rate(40, 20),
+        object: rate(60, 20),
+        partition: rate(90, 30),
+        one_way: rate(120, 10),
+        loss: per_cent(2),
+        duplication: per_cent(2),
+        late: Chance::per_million(1000).unwrap(),
+        latest: Duration::from_secs(2),
+    }
+}
+
+/// Hosts with virtual routers of both families, two of which are a sync group, and with an object that is a fault for one router and one that weighs
+/// for another.
+pub(crate) fn everything(hosts: u32) -> Scenario {
+    let mut scenario = Scenario::uniform(hosts, 6).unwrap();
+    for (number, plan) in (0..).zip(&mut scenario.hosts) {
+        for (name, weight) in [
+            ("uplink", Weight::FAULT),
+            ("peer", Weight::points(-50).unwrap()),
+        ] {
+            plan.objects.push(TrackedObject {
+                object: Object {
+                    weight,
+                    ..Object::new(name, Kind::Interface)
+                },
+                good: Some(Report::Up),
+                bad: Some(Report::Down),
+            });
+        }
+        plan.members[0].tracking = vec![Use::of(ObjectId::nth(0))];
+        plan.members[1].tracking = vec![Use::of(ObjectId::nth(1))];
+        // The members of a group have the same order on all hosts, and are on two LANs.
+        for member in 4..6 {
+            plan.members[member].config.priority = (150 + number).into();
+        }
+        plan.members[5].interface = 2;
+        let members = vec![RouterId::nth(4), RouterId::nth(5)];
+        plan.groups.push(SyncGroup::new("group", members));
+    }
+    scenario
+}
+
+/// What a run leaves behind.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Run {
+    /// All that happened.
+    pub(crate) lines: String,
+    pub(crate) violations: Vec<(Instant, Property)>,
+    pub(crate) end: Vec<Option<FleetSnapshot>>,
+}
+
+pub(crate) fn run<H: Host>(mut simulation: Simulation<H>, seed: u64, end: Instant) -> Run {
+    let mut lines = format!("seed {seed}\n");
+    let mut violations = Vec::new();
+    simulation.run_until(end, &mut |at, occurrence| {
+        writeln!(lines, "{}", Trace::line(at, occurrence)).unwrap();
+        if let Occurrence::Violated(violation) = occurrence {
+            violations.push((at, violation.property));
+        }
+    });
+    Run {
+        lines,
+        violations,
+        end: simulation.snapshot(),
+    }
+}

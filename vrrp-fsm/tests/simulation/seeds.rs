@@ -1,0 +1,40 @@
+//! Seeds on which nothing may go wrong: some that stay, and some that are new each time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use vrrp_fsm::{fleet::VrrpRouter, sim::Simulation};
+
+use crate::scenarios::{all_faults, at, everything, run};
+
+fn assert_nothing_goes_wrong(seed: u64) {
+    let mut scenario = everything(2 + u32::try_from(seed % 3).unwrap());
+    scenario.faults = all_faults(at(300));
+    let simulation = Simulation::<VrrpRouter>::new(&scenario, seed).unwrap();
+    let run = run(simulation, seed, at(330));
+    assert_eq!(run.violations, [], "seed {seed}:\n{}", tail(&run.lines));
+}
+
+/// What led to it.
+fn tail(lines: &str) -> String {
+    let lines: Vec<&str> = lines.lines().collect();
+    let first = lines.iter().position(|line| line.contains("violated"));
+    let end = first.map_or(lines.len(), |place| place + 1);
+    lines[end.saturating_sub(80)..end].join("\n")
+}
+
+#[test]
+fn nothing_goes_wrong_with_twenty_seeds() {
+    for seed in 0..20 {
+        assert_nothing_goes_wrong(seed);
+    }
+}
+
+#[test]
+fn nothing_goes_wrong_with_new_seeds() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for number in 0..5 {
+        let seed = now.as_secs() * 10 + number;
+        println!("seed {seed}");
+        assert_nothing_goes_wrong(seed);
+    }
+}
