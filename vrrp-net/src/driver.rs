@@ -413,13 +413,22 @@ impl Driver {
     ///
     /// [`Error`] when a socket is broken: the driver can then no longer work. What concerns a single router is told as a notification.
     pub fn turn(&mut self, on: impl FnMut(Notification)) -> Result<(), Error> {
-        let result = self.work_through();
+        self.turn_within(Some(Duration::ZERO), on)
+    }
+
+    /// Waits so long for packets and news, then takes a turn.
+    fn turn_within(
+        &mut self,
+        limit: Option<Duration>,
+        on: impl FnMut(Notification),
+    ) -> Result<(), Error> {
+        let ready = self.poll(limit)?;
+        let result = self.work_through(&ready);
         self.deliver(on);
         result
     }
 
-    fn work_through(&mut self) -> Result<(), Error> {
-        let ready = self.poll(Some(Duration::ZERO))?;
+    fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         for (place, is_ready) in ready.sockets.into_iter().enumerate() {
             if is_ready {
                 self.drain(place)?;
@@ -447,8 +456,8 @@ impl Driver {
     /// As for [`turn`](Self::turn), and for [`shutdown`](Self::shutdown).
     pub fn run(&mut self, mut on: impl FnMut(Notification)) -> Result<(), Error> {
         while !self.stop.is_stopped() {
-            self.turn(&mut on)?;
-            self.wait(None)?;
+            let timeout = self.timeout();
+            self.turn_within(timeout, &mut on)?;
         }
         self.shutdown(on)
     }
