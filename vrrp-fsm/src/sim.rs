@@ -233,6 +233,12 @@ impl<H: Host> Simulation<H> {
             .collect()
     }
 
+    /// How often a property was looked at so far. One that was not says nothing.
+    #[must_use]
+    pub fn checks(&self, property: Property) -> u64 {
+        self.monitor.checks(property)
+    }
+
     /// Lets the next thing happen, if it is not later than this. Returns whether there was one.
     ///
     /// What arrives at a time comes before what is due at that time: drain, then decide.
@@ -487,10 +493,11 @@ impl<H: Host> Simulation<H> {
                 observe(now, &Occurrence::Heard(copy));
                 let meeting = self.monitor.before_packet(number, node, &packet);
                 if let Some(host) = node.host_mut() {
-                    host.handle_packet(now, &packet);
+                    host.receive(now, &packet);
                 }
                 if let Some(meeting) = meeting {
-                    self.monitor.after_packet(now, &meeting, &self.nodes);
+                    self.monitor
+                        .after_packet(now, &meeting, &self.nodes, &self.wire);
                 }
             }
             Input::Router(router) => node.adjust(number, now, router),

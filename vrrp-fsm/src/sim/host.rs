@@ -31,9 +31,9 @@ use crate::{
 ///     fn fleet_mut(&mut self) -> &mut VrrpRouter {
 ///         &mut self.0
 ///     }
-///     fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+///     fn receive(&mut self, now: Instant, packet: &Packet) {
 ///         if packet.octets[2] != 0 {
-///             self.0.handle_packet(now, packet);
+///             self.0.receive(now, packet);
 ///         }
 ///     }
 /// }
@@ -51,7 +51,7 @@ pub trait Host: Sized {
     fn fleet_mut(&mut self) -> &mut VrrpRouter;
 
     /// A packet has arrived.
-    fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+    fn receive(&mut self, now: Instant, packet: &Packet) {
         // What is discarded is counted there.
         let _judged = self.fleet_mut().handle_packet(
             now,

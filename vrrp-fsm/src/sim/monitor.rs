@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::{cmp::Reverse, time::Duration};
 
-use vrrp_proto::{Priority, Version, Versions};
+use vrrp_proto::{Priority, Versions};
 
 use super::{
     Host, Network, Packet, Property, Scenario, Violation,
@@ -20,6 +20,12 @@ use crate::{
 
 /// What comes at a time comes before what is judged at that time.
 const AFTERWARDS: Duration = Duration::from_nanos(1);
+
+/// How long an answer to a rival stands for others (AMB-13).
+const ANSWER_GAP: Duration = Duration::from_millis(10);
+
+/// The first four bits of a message.
+const VERSION_3: u8 = 3;
 
 /// A virtual router on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +69,7 @@ struct Cluster {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Promise {
     /// Somebody has taken over from this host.
-    HandOver {
-        of: u32,
-        host: u32,
-        successor: (u32, u32),
-    },
+    HandOver { of: u32, host: u32, heir: u32 },
     /// One of these two routers is no longer Active, because the loser was heard by the winner. They have changed so often.
     End {
         of: u32,
@@ -89,6 +91,7 @@ pub(super) struct Monitor {
     due: Deadlines,
     promises: BinaryHeap<Reverse<(Instant, Instant, Promise)>>,
     found: Vec<Violation>,
+    checks: [u64; Property::ALL.len()],
 }
 
 impl Monitor {
@@ -103,6 +106,7 @@ impl Monitor {
             due: Deadlines::new(),
             promises: BinaryHeap::new(),
             found: Vec::new(),
+            checks: [0; Property::ALL.len()],
         };
         for (host, plan) in (0..).zip(&scenario.hosts) {
             let mut of_host = Vec::new();
@@ -355,28 +359,24 @@ impl Monitor {
         let Some(cluster) = self.clusters.get(own.cluster as usize) else {
             return;
         };
-        if cluster.is_settled {
-            self.found.push(Violation {
-                at: now,
-                property: Property::NoFlapping,
-                key: own.key,
-                hosts: Vec::from([host]),
-            });
-        }
         let was_settled = cluster.is_settled || cluster.settled_until == Some(now);
         let resigns =
             transition.from == State::Active && matches!(transition.reason, Reason::Shutdown(_));
+        let flaps = cluster.is_settled.then(|| (own.key, Vec::from([host])));
         if was_settled
             && resigns
-            && let Some((successor, skew)) = own.successor(host, nodes, wire)
+            && let Some((heir, skew)) = own.successor(host, nodes, wire)
         {
             let due = now + self.network.longest_delay + skew + AFTERWARDS;
             let promise = Promise::HandOver {
                 of: number,
                 host,
-                successor: (successor.host, successor.router),
+                heir,
             };
             self.promises.push(Reverse((due, now, promise)));
+        }
+        if let Some((key, culprits)) = flaps {
+            self.judge(now, Property::NoFlapping, key, Some(culprits));
         }
     }
 
@@ -388,18 +388,13 @@ impl Monitor {
                 .iter()
                 .filter_map(|id| Some((id, node.host()?.fleet().get(*id)?.state())));
             let mut states = states.peekable();
-            let Some((_, first)) = states.peek().copied() else {
+            let Some((id, first)) = states.peek().copied() else {
                 continue;
             };
-            let other = states.find(|(_, state)| *state != first);
-            let key = other.and_then(|(id, _)| node.host()?.fleet().key(*id));
-            if let Some(key) = key {
-                self.found.push(Violation {
-                    at: now,
-                    property: Property::GroupAgrees,
-                    key,
-                    hosts: Vec::from([host]),
-                });
+            let is_split = states.any(|(_, state)| state != first);
+            if let Some(key) = node.host().and_then(|host| host.fleet().key(*id)) {
+                let culprits = is_split.then(|| Vec::from([host]));
+                self.judge(now, Property::GroupAgrees, key, culprits);
             }
         }
     }
@@ -427,7 +422,7 @@ impl Monitor {
         let priority = Priority::new(priority);
         // What is discarded for its version, its interval, or as the owner (AMB-02) is no meeting.
         let is_heard = config.versions == Versions::V3
-            && first >> 4 == Version::V3 as u8
+            && first >> 4 == VERSION_3
             && config.profile == Profile::Rfc9568;
         if !is_heard || router.state() != State::Active || priority.is_resign() {
             return None;
@@ -449,6 +444,7 @@ impl Monitor {
         now: Instant,
         meeting: &Meeting,
         nodes: &[Node<H>],
+        wire: &Wire,
     ) {
         let Some(own) = self.virtuals.get(meeting.number as usize) else {
             return;
@@ -457,14 +453,10 @@ impl Monitor {
             .get(meeting.host as usize)
             .and_then(|node| node.state(meeting.router));
         if !meeting.wins {
-            if state == Some(State::Active) {
-                self.found.push(Violation {
-                    at: now,
-                    property: Property::DuplicateEnds,
-                    key: own.key,
-                    hosts: Vec::from([meeting.host, meeting.from]),
-                });
-            }
+            let key = own.key;
+            let persists = state == Some(State::Active);
+            let culprits = persists.then(|| Vec::from([meeting.host, meeting.from]));
+            self.judge(now, Property::DuplicateEnds, key, culprits);
             return;
         }
         let Some(rival) = own.places.iter().find(|place| place.host == meeting.from) else {
@@ -473,7 +465,9 @@ impl Monitor {
         let rival_state = nodes
             .get(rival.host as usize)
             .and_then(|node| node.state(rival.router));
-        if rival_state == Some(State::Active) {
+        // What was sent before a cut may come after it, and then the answer does not get through.
+        let is_answered = wire.reaches(own.key.interface, meeting.host, rival.host);
+        if rival_state == Some(State::Active) && is_answered {
             let count = |host: u32, router: u32| self.changes_of(host, router);
             let promise = Promise::End {
                 of: meeting.number,
@@ -487,6 +481,24 @@ impl Monitor {
             let due = now + self.network.longest_delay + AFTERWARDS;
             self.promises.push(Reverse((due, now, promise)));
         }
+    }
+
+    /// How often a property was looked at.
+    pub(super) fn checks(&self, property: Property) -> u64 {
+        self.checks.get(property as usize).copied().unwrap_or(0)
+    }
+
+    /// A property was looked at, and does not hold if there are culprits.
+    fn judge(&mut self, at: Instant, property: Property, key: Key, culprits: Option<Vec<u32>>) {
+        if let Some(count) = self.checks.get_mut(property as usize) {
+            *count += 1;
+        }
+        self.found.extend(culprits.map(|hosts| Violation {
+            at,
+            property,
+            key,
+            hosts,
+        }));
     }
 
     // What is due.
@@ -503,8 +515,9 @@ impl Monitor {
                 break;
             }
             self.promises.pop();
-            if let Some(violation) = self.broken(now, since, promise, nodes, wire) {
-                self.found.push(violation);
+            if let Some((property, key, culprits)) = self.check_promise(since, promise, nodes, wire)
+            {
+                self.judge(now, property, key, culprits);
             }
         }
         while let Some(number) = self.due.due(now) {
@@ -518,22 +531,29 @@ impl Monitor {
         core::mem::take(&mut self.found)
     }
 
-    fn broken<H: Host>(
+    /// Whether a promise was kept, and who has not; `None` if something came between.
+    fn check_promise<H: Host>(
         &self,
-        now: Instant,
         since: Instant,
         promise: Promise,
         nodes: &[Node<H>],
         wire: &Wire,
-    ) -> Option<Violation> {
+    ) -> Option<(Property, Key, Option<Vec<u32>>)> {
         let number = match promise {
             Promise::HandOver { of, .. } | Promise::End { of, .. } => of,
         };
         let own = self.virtuals.get(number as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
-        // The fault that began it is of that time, and so may be the loss of what was said then.
-        let is_lost = cluster.lost.is_some_and(|at| at >= since);
-        if cluster.standing != 0 || cluster.disturbed > since || is_lost {
+        // A resignation is the work of a fault of the same time. An answer to a rival may have gone to another one just before (AMB-13).
+        let is_disturbed = match promise {
+            Promise::HandOver { .. } => {
+                cluster.disturbed > since || cluster.lost.is_some_and(|at| at >= since)
+            }
+            Promise::End { .. } => {
+                cluster.disturbed.max(cluster.lost.unwrap_or_default()) + ANSWER_GAP >= since
+            }
+        };
+        if cluster.standing != 0 || is_disturbed {
             return None;
         }
         let is_active = |host: u32, router: u32| {
@@ -541,43 +561,22 @@ impl Monitor {
                 .get(host as usize)
                 .is_some_and(|node| node.state(router) == Some(State::Active))
         };
-        let (property, hosts) = match promise {
-            Promise::HandOver {
-                host,
-                successor: (heir, router),
-                ..
-            } => {
-                let is_healthy = nodes
-                    .get(heir as usize)
-                    .is_some_and(|node| node.is_healthy(router));
-                let taken = own.places.iter().any(|place| {
-                    is_active(place.host, place.router)
-                        && wire.reaches(own.key.interface, heir, place.host)
-                });
-                if taken || !is_healthy {
-                    return None;
-                }
-                (Property::HandOverInSkewTime, Vec::from([host, heir]))
+        let reaches = |from, to| wire.reaches(own.key.interface, from, to);
+        let (property, is_kept, culprits) = match promise {
+            Promise::HandOver { host, heir, .. } => {
+                let mut others = own.places.iter().filter(|place| reaches(heir, place.host));
+                let is_taken = others.any(|place| is_active(place.host, place.router));
+                (Property::HandOverInSkewTime, is_taken, [host, heir])
             }
             Promise::End { winner, loser, .. } => {
                 let persists = |(host, router, changes)| {
                     is_active(host, router) && self.changes_of(host, router) == changes
                 };
-                if !persists(winner)
-                    || !persists(loser)
-                    || !wire.reaches(own.key.interface, winner.0, loser.0)
-                {
-                    return None;
-                }
-                (Property::DuplicateEnds, Vec::from([winner.0, loser.0]))
+                let is_over = !persists(winner) || !persists(loser);
+                (Property::DuplicateEnds, is_over, [winner.0, loser.0])
             }
         };
-        Some(Violation {
-            at: now,
-            property,
-            key: own.key,
-            hosts,
-        })
+        Some((property, own.key, (!is_kept).then(|| culprits.to_vec())))
     }
 
     /// The bound is over.
@@ -586,10 +585,15 @@ impl Monitor {
             return;
         };
         cluster.is_settled = true;
-        for number in &cluster.virtuals {
-            if let Some(own) = self.virtuals.get(*number as usize) {
-                own.check_settled(now, nodes, wire, &mut self.found);
+        for number in cluster.virtuals.clone() {
+            let Some(own) = self.virtuals.get(number as usize) else {
+                continue;
+            };
+            let key = own.key;
+            for (property, culprits) in own.check_settled(nodes, wire) {
+                self.judge(now, property, key, culprits);
             }
+            self.judge(now, Property::NoFlapping, key, None);
         }
     }
 
@@ -611,6 +615,9 @@ impl Monitor {
             .unwrap_or(0)
     }
 }
+
+/// A property that was looked at, and who does not keep it.
+type Judgement = (Property, Option<Vec<u32>>);
 
 /// An Active hears another router.
 pub(super) struct Meeting {
@@ -639,7 +646,7 @@ impl Virtual {
         from: u32,
         nodes: &[Node<H>],
         wire: &Wire,
-    ) -> Option<(Place, Duration)> {
+    ) -> Option<(u32, Duration)> {
         let heirs = self.places.iter().filter_map(|place| {
             let node = nodes.get(place.host as usize)?;
             let router = node.router(place.router)?;
@@ -655,72 +662,62 @@ impl Virtual {
         let skews = company
             .iter()
             .filter_map(|router| Some(node.router(*router)?.skew_time()));
-        Some((heir, skews.max()?))
+        Some((heir.host, skews.max()?))
     }
 
     /// All has to be well, on each side of a partition.
-    fn check_settled<H: Host>(
-        &self,
-        now: Instant,
-        nodes: &[Node<H>],
-        wire: &Wire,
-        found: &mut Vec<Violation>,
-    ) {
+    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Judgement> {
         let mut seen: Vec<u32> = Vec::new();
+        let mut judgements = Vec::new();
         for first in &self.places {
             if seen.contains(&first.host) {
                 continue;
             }
-            let island = self
-                .places
-                .iter()
-                .filter(|place| wire.reaches(self.key.interface, first.host, place.host));
-            let island: Vec<Place> = island.copied().collect();
+            let reached = |place: &&Place| wire.reaches(self.key.interface, first.host, place.host);
+            let island: Vec<Place> = self.places.iter().filter(reached).copied().collect();
             seen.extend(island.iter().map(|place| place.host));
-            if let Some((property, hosts)) = self.fault_of(&island, nodes) {
-                found.push(Violation {
-                    at: now,
-                    property,
-                    key: self.key,
-                    hosts,
-                });
-            }
+            judgements.extend(self.check_island(&island, nodes));
         }
+        judgements
     }
 
-    fn fault_of<H: Host>(
-        &self,
-        island: &[Place],
-        nodes: &[Node<H>],
-    ) -> Option<(Property, Vec<u32>)> {
+    fn check_island<H: Host>(&self, island: &[Place], nodes: &[Node<H>]) -> [Judgement; 3] {
+        let routers = island.iter().filter_map(|place| {
+            let node = nodes.get(place.host as usize)?;
+            Some((place, node, node.router(place.router)?))
+        });
         let mut actives = Vec::new();
         let mut healthy = Vec::new();
-        for place in island {
-            let Some(node) = nodes.get(place.host as usize) else {
-                continue;
-            };
-            let Some(router) = node.router(place.router) else {
-                continue;
-            };
+        for (place, node, router) in routers {
+            let candidate = (router.effective_priority(), place.host);
             if router.state() == State::Active {
-                actives.push((router.effective_priority(), place.host));
+                actives.push(candidate);
             }
             if node.is_healthy(place.router) {
-                healthy.push((router.effective_priority(), place.host));
+                healthy.push(candidate);
             }
         }
-        let hosts = |list: &[(Priority, u32)]| list.iter().map(|(_, host)| *host).collect();
-        let highest = healthy.iter().max();
-        match (actives.as_slice(), highest) {
-            ([], Some((_, host))) => Some((Property::ActiveExists, Vec::from([*host]))),
-            ([_, _, ..], _) => Some((Property::AtMostOneActive, hosts(&actives))),
-            ([(priority, active)], Some((highest, host)))
-                if self.preempts && highest > priority =>
-            {
-                Some((Property::HighestPriorityActive, Vec::from([*active, *host])))
+        let best = healthy.iter().max();
+        let active = actives.iter().max();
+        let outranked = match (active, best) {
+            (Some((ours, active)), Some((theirs, best))) if self.preempts && theirs > ours => {
+                Some(Vec::from([*active, *best]))
             }
             _ => None,
-        }
+        };
+        let missing = best.filter(|_| active.is_none());
+        let too_many = actives.len() > 1;
+        [
+            (
+                Property::AtMostOneActive,
+                too_many.then(|| actives.iter().map(|(_, host)| *host).collect()),
+            ),
+            (
+                Property::ActiveExists,
+                missing.map(|(_, host)| Vec::from([*host])),
+            ),
+            (Property::HighestPriorityActive, outranked),
+        ]
     }
 }
 

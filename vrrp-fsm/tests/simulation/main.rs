@@ -4,5 +4,7 @@
 // The settings in clippy.toml do not reach the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod mistakes;
 mod scenarios;
 mod seeds;
+mod traces;

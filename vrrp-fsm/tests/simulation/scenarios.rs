@@ -40,7 +40,7 @@ pub(crate) fn all_faults(until: Instant) -> FaultRates {
         one_way: rate(120, 10),
         loss: per_cent(2),
         duplication: per_cent(2),
-        late: Chance::per_million(1000).unwrap(),
+        late: Chance::per_million(5000).unwrap(),
         latest: Duration::from_secs(2),
     }
 }
@@ -82,6 +82,8 @@ pub(crate) struct Run {
     /// All that happened.
     pub(crate) lines: String,
     pub(crate) violations: Vec<(Instant, Property)>,
+    /// How often each property was looked at.
+    pub(crate) checks: [u64; Property::ALL.len()],
     pub(crate) end: Vec<Option<FleetSnapshot>>,
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn run<H: Host>(mut simulation: Simulation<H>, seed: u64, end: Instan
     Run {
         lines,
         violations,
+        checks: Property::ALL.map(|property| simulation.checks(property)),
         end: simulation.snapshot(),
     }
 }

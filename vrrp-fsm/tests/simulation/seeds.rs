@@ -2,16 +2,20 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vrrp_fsm::{fleet::VrrpRouter, sim::Simulation};
+use vrrp_fsm::{
+    fleet::VrrpRouter,
+    sim::{Property, Simulation},
+};
 
 use crate::scenarios::{all_faults, at, everything, run};
 
-fn assert_nothing_goes_wrong(seed: u64) {
+fn assert_nothing_goes_wrong(seed: u64) -> [u64; Property::ALL.len()] {
     let mut scenario = everything(2 + u32::try_from(seed % 3).unwrap());
     scenario.faults = all_faults(at(300));
     let simulation = Simulation::<VrrpRouter>::new(&scenario, seed).unwrap();
     let run = run(simulation, seed, at(330));
     assert_eq!(run.violations, [], "seed {seed}:\n{}", tail(&run.lines));
+    run.checks
 }
 
 /// What led to it.
@@ -24,8 +28,14 @@ fn tail(lines: &str) -> String {
 
 #[test]
 fn nothing_goes_wrong_with_twenty_seeds() {
+    let mut checks = Property::ALL.map(|property| (property, 0));
     for seed in 0..20 {
-        assert_nothing_goes_wrong(seed);
+        for ((_, total), count) in checks.iter_mut().zip(assert_nothing_goes_wrong(seed)) {
+            *total += count;
+        }
+    }
+    for (property, total) in checks {
+        assert!(total >= 20, "{property} was looked at {total} times only");
     }
 }
 

@@ -1,0 +1,228 @@
+//! Hosts with a mistake: each is found, and by the property that it breaks.
+
+use std::time::Duration;
+
+use vrrp_fsm::{
+    Instant, Preempt, State,
+    fleet::{RouterId, VrrpRouter},
+    sim::{Condition, Fault, FaultRates, Host, Packet, Property, Simulation, Trace, minimise},
+};
+
+use crate::scenarios::{at, everything, per_cent, rate, run};
+
+/// A fleet behind something that hinders it.
+macro_rules! mistake {
+    ($(#[$attribute:meta])* $name:ident { $($method:item)* }) => {
+        $(#[$attribute])*
+        struct $name(VrrpRouter);
+
+        impl Host for $name {
+            fn boot(fleet: VrrpRouter) -> Self {
+                Self(fleet).prepared()
+            }
+
+            fn fleet(&self) -> &VrrpRouter {
+                &self.0
+            }
+
+            fn fleet_mut(&mut self) -> &mut VrrpRouter {
+                &mut self.0
+            }
+
+            $($method)*
+        }
+    };
+}
+
+/// What a host does once, when it starts.
+trait Prepared: Sized {
+    fn prepared(self) -> Self {
+        self
+    }
+}
+
+mistake! {
+    /// It does not hear resignations.
+    DeafToZero {
+        fn receive(&mut self, now: Instant, packet: &Packet) {
+            if packet.octets[2] != 0 {
+                self.0.receive(now, packet);
+            }
+        }
+    }
+}
+impl Prepared for DeafToZero {}
+
+mistake! {
+    /// As Active it hears nobody of lower priority, and so answers none.
+    Aloof {
+        fn receive(&mut self, now: Instant, packet: &Packet) {
+            let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
+            let is_lower = packet.octets[2] != 0 && packet.octets[2] < router.effective_priority().get();
+            if router.state() != State::Active || !is_lower {
+                self.0.receive(now, packet);
+            }
+        }
+    }
+}
+impl Prepared for Aloof {}
+
+mistake! {
+    /// As Active it hears nobody.
+    DeafActive {
+        fn receive(&mut self, now: Instant, packet: &Packet) {
+            let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
+            if router.state() != State::Active {
+                self.0.receive(now, packet);
+            }
+        }
+    }
+}
+impl Prepared for DeafActive {}
+
+mistake! {
+    /// It never looks at its timers.
+    Asleep {
+        fn poll_timeout(&self) -> Option<Instant> {
+            None
+        }
+    }
+}
+impl Prepared for Asleep {}
+
+mistake! {
+    /// Its clock is ahead by two intervals when it looks at its timers, and they fire too early.
+    Nervous {
+        fn handle_timeout(&mut self, now: Instant) {
+            self.0.handle_timeout(now + EARLY);
+        }
+        fn poll_timeout(&self) -> Option<Instant> {
+            let deadline = self.0.poll_timeout()?;
+            Some(Instant::ZERO + (deadline - Instant::ZERO).saturating_sub(EARLY))
+        }
+    }
+}
+impl Prepared for Nervous {}
+
+const EARLY: Duration = Duration::from_millis(2500);
+
+mistake! {
+    /// It was told not to preempt, and nobody knows.
+    Modest {}
+}
+impl Prepared for Modest {
+    fn prepared(mut self) -> Self {
+        let ids: Vec<RouterId> = self.0.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let mut member = self.0.member(id).unwrap();
+            member.config.preempt = Preempt::Never;
+            self.0.reconfigure(Instant::ZERO, id, member).unwrap();
+        }
+        self
+    }
+}
+
+mistake! {
+    /// It knows of no groups.
+    Single {}
+}
+impl Prepared for Single {
+    fn prepared(mut self) -> Self {
+        let ids: Vec<_> = self.0.groups().map(|(id, _)| id).collect();
+        for id in ids {
+            self.0.remove_group(Instant::ZERO, id).unwrap();
+        }
+        self
+    }
+}
+
+/// Runs seeds until one breaks the property, and returns the faults that it takes.
+fn faults_that_break<H: Host>(property: Property, faults: FaultRates) -> Vec<Fault> {
+    let mut scenario = everything(3);
+    scenario.faults = FaultRates {
+        until: at(200),
+        ..faults
+    };
+    for seed in 0..20 {
+        let simulation = Simulation::<H>::new(&scenario, seed).unwrap();
+        let run = run(simulation, seed, at(240));
+        let Some((first, _)) = run.violations.iter().find(|(_, found)| *found == property) else {
+            continue;
+        };
+        let trace: Trace = run.lines.parse().unwrap();
+        let least = minimise::<H>(&scenario, &trace, property, *first, 500)
+            .unwrap()
+            .unwrap();
+        return least.faults.into_iter().map(|(_, fault)| fault).collect();
+    }
+    panic!("no seed breaks {property}");
+}
+
+fn stops() -> FaultRates {
+    FaultRates {
+        stop: rate(20, 30),
+        duplication: per_cent(1),
+        ..FaultRates::default()
+    }
+}
+
+fn cuts() -> FaultRates {
+    FaultRates {
+        partition: rate(30, 20),
+        duplication: per_cent(1),
+        ..FaultRates::default()
+    }
+}
+
+#[test]
+fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
+    let least = faults_that_break::<DeafToZero>(Property::HandOverInSkewTime, stops());
+    assert!(
+        matches!(least[..], [Fault::Lasting(Condition::Stop { .. }, _)]),
+        "{least:?}"
+    );
+}
+
+#[test]
+fn a_host_that_answers_no_rival_of_lower_priority_is_found_and_partitions_are_what_it_takes() {
+    // Whether the winner hears the loser first or the other way round is a matter of their rhythms, and those come from partitions, too.
+    let least = faults_that_break::<Aloof>(Property::DuplicateEnds, cuts());
+    assert!(!least.is_empty() && least.len() <= 3, "{least:?}");
+    for fault in &least {
+        let is_partition = matches!(fault, Fault::Lasting(Condition::Partition { .. }, _));
+        assert!(is_partition, "{least:?}");
+    }
+}
+
+#[test]
+fn a_host_that_is_deaf_as_active_is_found() {
+    faults_that_break::<DeafActive>(Property::AtMostOneActive, cuts());
+    faults_that_break::<DeafActive>(Property::DuplicateEnds, cuts());
+}
+
+#[test]
+fn a_host_that_never_takes_over_is_found_without_any_fault() {
+    assert_eq!(
+        faults_that_break::<Asleep>(Property::ActiveExists, stops()),
+        []
+    );
+}
+
+#[test]
+fn a_host_whose_timers_fire_too_early_is_found_without_any_fault() {
+    assert_eq!(
+        faults_that_break::<Nervous>(Property::NoFlapping, stops()),
+        []
+    );
+}
+
+#[test]
+fn a_host_that_does_not_preempt_is_found() {
+    let least = faults_that_break::<Modest>(Property::HighestPriorityActive, stops());
+    assert_eq!(least.len(), 1, "{least:?}");
+}
+
+#[test]
+fn a_host_that_does_not_keep_a_group_together_is_found() {
+    faults_that_break::<Single>(Property::GroupAgrees, stops());
+}
