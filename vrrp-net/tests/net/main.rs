@@ -11,6 +11,7 @@ mod rig;
 
 mod addresses;
 mod authentication;
+mod bystanders;
 mod changes;
 mod checksum;
 mod election;
