@@ -1,5 +1,6 @@
 //! A loop that runs virtual routers.
 
+mod answers;
 mod authentication;
 mod changes;
 mod config;
@@ -29,20 +30,22 @@ use vrrp_fsm::{
 
 #[cfg(feature = "hmac")]
 pub use self::config::HmacKeys;
+use self::{
+    answers::Answers,
+    numbers::Numbers,
+    router::Router,
+    work::{Work, WorkQueue},
+};
 pub use self::{
-    config::{Authentication, RouterConfig, Transport},
+    config::{Authentication, RouterConfig, Transport, VirtualMac},
     notification::{DriverEvent, Fault, Notification},
     router::RouterView,
     stop::StopHandle,
     tracking::Watch,
 };
-use self::{
-    numbers::Numbers,
-    router::Router,
-    work::{Work, WorkQueue},
-};
 use crate::{
-    Error, FrameSocket, Interfaces, Monitor, Netlink, ReceiveBatch, VirtualAddress, VrrpSocket, sys,
+    Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, VirtualAddress,
+    VirtualRoute, VrrpSocket, sys,
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -121,6 +124,7 @@ pub struct Driver {
     monitor: Monitor,
     netlink: Netlink,
     frames: FrameSocket,
+    answers: Answers,
     /// One for each family and protocol that a router uses.
     sockets: Vec<VrrpSocket>,
     /// Room for what is received.
@@ -154,6 +158,8 @@ pub struct Driver {
 struct Ready {
     /// Each socket, in their order.
     sockets: [bool; SOCKETS],
+    /// Questions for addresses that the host does not have.
+    questions: bool,
     /// News of links and addresses.
     news: bool,
 }
@@ -178,6 +184,7 @@ impl Driver {
             monitor,
             netlink,
             frames,
+            answers: Answers::default(),
             sockets: Vec::new(),
             batch: None,
             interfaces,
@@ -221,6 +228,11 @@ impl Driver {
         }
         self.open_socket(&router)?;
         self.admit(&router)?;
+        if router.config.enforce_accept_mode {
+            for held in &router.held {
+                self.answers.open(held.address.family())?;
+            }
+        }
         let now = self.now();
         let id = self.fleet.add(now, member)?;
         for held in &router.held {
@@ -236,6 +248,9 @@ impl Driver {
     /// What depends on how many routers there are.
     fn adapt_to_size(&mut self) {
         let routers = self.routers.len();
+        // All may have to advertise at once.
+        self.outbox
+            .reserve(routers.saturating_sub(self.outbox.len()));
         let is_many = routers >= MANY;
         self.fleet
             .set_patience(if is_many { PATIENCE } else { Duration::ZERO });
@@ -293,23 +308,52 @@ impl Driver {
     }
 
     /// Removes the addresses on this host that bear the mark of virtual addresses and that no Active router of this driver holds: what a
-    /// run left behind whose routers are no longer configured. See [`Netlink::sweep`], also for what else it can hit.
+    /// run left behind whose routers are no longer configured. Routes that bear the mark and macvlans of this crate go as well. See
+    /// [`Netlink::sweep`], also for what else it can hit. Returns the addresses.
     ///
     /// # Errors
     ///
-    /// As for [`Netlink::sweep`].
+    /// As for [`Netlink::sweep`], [`Netlink::sweep_routes`] and [`Macvlan::sweep`].
     pub fn sweep(&mut self) -> Result<Vec<(u32, VirtualAddress)>, Error> {
         let (routers, fleet) = (&self.routers, &self.fleet);
-        self.netlink.sweep(|interface, address| {
-            routers.iter().any(|(id, router)| {
-                router.interface() == Some(interface)
-                    && is_active(fleet, *id)
-                    && router
-                        .held
-                        .iter()
-                        .any(|held| held.address.address() == address.address())
+        let active = || {
+            routers
+                .iter()
+                .filter(|(id, _)| is_active(fleet, **id))
+                .map(|(_, router)| router)
+        };
+        let addresses = self.netlink.sweep(|interface, address| {
+            active().any(|router| {
+                router.station() == Some(interface)
+                    && (address.address() == work::DUMMY
+                        || router
+                            .held
+                            .iter()
+                            .any(|held| held.address.address() == address.address()))
             })
-        })
+        })?;
+        let swept = self.netlink.sweep_routes(|_, route| {
+            active().any(|router| {
+                router.routes.iter().any(|held| held.is(route))
+                    || router.held.iter().any(|held| {
+                        held.is_answered && *route == VirtualRoute::discard(held.address.address())
+                    })
+            })
+        })?;
+        let macvlans = Macvlan::sweep(&mut self.netlink, &mut self.interfaces, |index| {
+            routers.values().any(|router| {
+                router
+                    .macvlan
+                    .as_ref()
+                    .is_ok_and(|it| it.interface() == index)
+            })
+        })?;
+        tracing::debug!(
+            ?swept,
+            ?macvlans,
+            "left-overs beside addresses were removed"
+        );
+        Ok(addresses)
     }
 
     /// Looks at a router.
@@ -366,6 +410,7 @@ impl Driver {
         self.sockets
             .iter()
             .map(AsFd::as_fd)
+            .chain(self.answers.sources())
             .chain([self.monitor.as_fd(), self.stop.as_fd()])
     }
 
@@ -393,16 +438,20 @@ impl Driver {
     /// Waits so long for packets and news, and says what there is.
     fn poll(&self, limit: Option<Duration>) -> Result<Ready, Error> {
         // Where there is no socket, the stop handle stands in: what is said of it there is not looked at.
-        let mut sources = [self.stop.as_fd(); SOCKETS + 2];
-        let [slots @ .., monitor, _] = &mut sources;
+        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 2];
+        let [slots @ .., ask, ask_too, monitor, _] = &mut sources;
         for (slot, socket) in slots.iter_mut().zip(&self.sockets) {
             *slot = socket.as_fd();
         }
+        for (slot, source) in [ask, ask_too].into_iter().zip(self.answers.sources()) {
+            *slot = source;
+        }
         *monitor = self.monitor.as_fd();
-        let [first, second, third, news, _] =
-            sys::wait_readable(sources, limit).map_err(Error::os("wait for packets"))?;
+        let ready = sys::wait_readable(sources, limit).map_err(Error::os("wait for packets"))?;
+        let [first, second, third, asked, asked_too, news, _] = ready;
         Ok(Ready {
             sockets: [first, second, third],
+            questions: asked || asked_too,
             news,
         })
     }
@@ -440,6 +489,9 @@ impl Driver {
         let now = self.now();
         self.serve_timers(now);
         self.flush(now);
+        if ready.questions {
+            self.answers.give()?;
+        }
         self.do_some_work(now)
     }
 
@@ -484,6 +536,10 @@ impl Driver {
         let mut result = Ok(());
         while result.is_ok() && !self.work.is_empty() {
             result = self.do_some_work(now);
+        }
+        let ids: Vec<RouterId> = self.routers.keys().copied().collect();
+        for id in ids {
+            self.give_up_virtual_mac(id);
         }
         self.deliver(on);
         result

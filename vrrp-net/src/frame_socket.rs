@@ -1,4 +1,4 @@
-//! The socket that announcements leave by.
+//! The socket that whole frames leave by.
 
 use std::{
     io,
@@ -9,10 +9,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     Capability, Error,
+    socket::{Buffer, SEND_BUFFER, set_buffer},
     sys::{self, Control, Departure, Target},
 };
 
-/// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor advertisements, and what else
+/// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor advertisements, advertisements from a virtual MAC,
+/// and what else
 /// [`vrrp_proto::frame`] builds. It receives nothing.
 ///
 /// ```no_run
@@ -39,12 +41,11 @@ impl FrameSocket {
     /// [`Error::Capability`] without `CAP_NET_RAW`.
     pub fn open() -> Result<Self, Error> {
         // Protocol 0: nothing is received.
-        Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))
-            .map(|socket| Self { socket })
-            .map_err(Error::privileged(
-                "open a packet socket for announcements",
-                Capability::NetRaw,
-            ))
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).map_err(
+            Error::privileged("open a packet socket for announcements", Capability::NetRaw),
+        )?;
+        set_buffer(&socket, Buffer::Send, SEND_BUFFER)?;
+        Ok(Self { socket })
     }
 
     /// Sends frames, each on the interface of this index, with one system call for up to 64 of them. It does not wait: what the

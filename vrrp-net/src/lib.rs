@@ -66,7 +66,7 @@ pub use address::{ParseAddressError, Scope, VirtualAddress};
 pub use driver::HmacKeys;
 pub use driver::{
     Authentication, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterView, StopHandle,
-    Transport, Watch,
+    Transport, VirtualMac, Watch,
 };
 pub use error::{Capability, Error};
 pub use filter::VridSet;

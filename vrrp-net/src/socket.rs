@@ -29,7 +29,7 @@ const PRIORITY: i32 = 7;
 const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual routers at once.
-const SEND_BUFFER: usize = 1 << 20;
+pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
 /// `IPV6_CHECKSUM` off, as it is by default but for ICMPv6: the codec's checksum goes out, and comes in, untouched.
 const NO_CHECKSUM: i32 = -1;

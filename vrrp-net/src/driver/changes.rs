@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
-use super::{Driver, RouterConfig, router::Held, work::Work};
+use super::{
+    Driver, RouterConfig,
+    router::Held,
+    work::{Step, Work},
+};
 use crate::{Error, VirtualAddress};
 
 impl Driver {
@@ -30,8 +34,13 @@ impl Driver {
         change(&mut changed);
         router.check(&changed)?;
         let old = std::mem::replace(&mut router.config, changed);
+        let enforces = router.config.enforce_accept_mode;
         let now = self.now();
         let result = self.update(now, id);
+        if enforces {
+            // The host may be to have the addresses now that it only answered for, or the other way around.
+            self.work.push(id, Work::Install);
+        }
         if result.is_err()
             && let Some(router) = self.routers.get_mut(&id)
         {
@@ -129,10 +138,9 @@ impl Driver {
         addresses.retain(|own| own.address() != address);
         router.advertise(addresses)?;
         let held = router.held.remove(place);
-        let interface = router.interface();
-        if let Some(interface) = interface.filter(|_| held.installed && !held.is_native) {
-            let address = held.address;
-            self.work.push(id, Work::Withdraw { interface, address });
+        if let Some(station) = router.station().filter(|_| held.is_added()) {
+            let step = Step::take_away(station, &held);
+            self.work.push(id, Work::Withdraw(step));
         }
         self.release(id, address);
         self.readdress(self.now(), id)

@@ -8,7 +8,7 @@ use vrrp_proto::{
     frame::arp::GratuitousTarget,
 };
 
-use crate::{Error, VirtualAddress, address::family};
+use crate::{Error, VirtualAddress, VirtualRoute, address::family};
 
 /// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
 ///
@@ -51,6 +51,18 @@ pub struct RouterConfig {
     pub gratuitous_arp: GratuitousTarget,
     /// The objects that the router depends on: see [`Driver::add_object`](super::Driver::add_object). Default none.
     pub tracking: Vec<Use>,
+    /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks with the interface's own hardware address,
+    /// and neighbours learn another one from the announcements when another router takes over.
+    pub virtual_mac: Option<VirtualMac>,
+    /// Whether [`Config::accept_mode`] decides what the host accepts (M-08). Default false: the host has the addresses of an Active, and
+    /// accepts what is sent to them.
+    ///
+    /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no such address: the driver answers ARP and
+    /// Neighbor Discovery for it, and a [route](VirtualRoute::discard) discards what is sent to it (M-09). Version 2 has no Accept_Mode, so
+    /// that only the owner accepts there.
+    pub enforce_accept_mode: bool,
+    /// Routes that are there while the router is Active: installed after the addresses, and removed before them.
+    pub routes: Vec<VirtualRoute>,
 }
 
 impl RouterConfig {
@@ -70,6 +82,9 @@ impl RouterConfig {
             leniency: Leniency::NONE,
             gratuitous_arp: GratuitousTarget::default(),
             tracking: Vec::new(),
+            virtual_mac: None,
+            enforce_accept_mode: false,
+            routes: Vec::new(),
         }
     }
 
@@ -175,6 +190,21 @@ fn check_family(field: &'static str, address: IpAddr, wanted: Family) -> Result<
         field,
         problem: format!("{address} is not of the router's family, {wanted}"),
     })
+}
+
+/// How a router bears its virtual MAC: by a [`Macvlan`](crate::Macvlan) that has its addresses, and that is up while it is Active.
+///
+/// Advertisements that are multicast, gratuitous ARP, unsolicited neighbor advertisements, and the answers to those who ask for the
+/// addresses come from the virtual MAC (M-03, A-05, A-08, A-12). What the host sends for itself, from whatever address, leaves by the
+/// interface beneath with its own hardware address; so do unicast advertisements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VirtualMac {
+    /// The name of the macvlan, 1 to 15 octets. Without, it is `vrrp4-51-2` or so: family, VRID, and index of the interface in hexadecimal
+    /// digits.
+    pub name: Option<String>,
+    /// Whether advertisements come from the hardware address of the interface all the same, against M-03: for switches that do not bear
+    /// a station that moves. keepalived calls it `vmac_xmit_base`. Default false.
+    pub advertise_from_interface: bool,
 }
 
 /// How the advertisements of a router travel.

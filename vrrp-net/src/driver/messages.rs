@@ -3,7 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_fsm::{Outgoing, VirtualRouter, fleet::AddressList};
-use vrrp_proto::{EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority, group, set_priority};
+use vrrp_proto::{
+    EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority,
+    frame::{MacAddress, ethernet, ipv4, ipv6, multicast_mac},
+    group, set_priority,
+};
 
 use super::{Transport, authentication::Authenticator};
 use crate::{Datagram, VirtualAddress};
@@ -49,6 +53,8 @@ pub(super) struct Message {
     octets: Vec<u8>,
     /// What goes out in their place, where they are protected.
     packet: Option<Vec<u8>>,
+    /// The whole frame, where the hardware address that it comes from is not that of the interface.
+    frame: Vec<u8>,
 }
 
 impl Messages {
@@ -91,6 +97,7 @@ impl Messages {
                         endpoints,
                         octets,
                         packet: None,
+                        frame: Vec::new(),
                     });
                 }
             }
@@ -115,6 +122,18 @@ impl Messages {
         }
     }
 
+    /// Puts what was brought up to date into frames to the group, from this station. What is sealed has its IP header.
+    pub(super) fn put_into_frames(&mut self, source: MacAddress, is_sealed: bool) {
+        for message in &mut self.list {
+            message.put_into_frame(source, is_sealed);
+        }
+    }
+
+    /// The frames, in the order of [`datagrams`](Self::datagrams).
+    pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.list.iter().map(|message| &message.frame[..])
+    }
+
     /// What is to be sent. What has to stay on the link leaves by this interface; for the rest, the routing table knows the way.
     pub(super) fn datagrams(&self, interface: u32) -> impl Iterator<Item = Datagram<'_>> {
         self.list.iter().map(move |message| Datagram {
@@ -126,6 +145,41 @@ impl Messages {
             endpoints: message.endpoints,
             octets: message.packet.as_deref().unwrap_or(&message.octets),
         })
+    }
+}
+
+impl Message {
+    fn put_into_frame(&mut self, source: MacAddress, is_sealed: bool) {
+        let payload = self.packet.as_deref().unwrap_or(&self.octets);
+        let destination = multicast_mac(self.endpoints.destination());
+        let ethertype = match self.endpoints.family() {
+            Family::Ipv4 => ethernet::IPV4,
+            Family::Ipv6 => ethernet::IPV6,
+        };
+        self.frame.clear();
+        let header = ethernet::header(destination, source, ethertype);
+        self.frame.extend_from_slice(&header);
+        match self.endpoints {
+            _ if is_sealed => {}
+            Endpoints::Ipv4 {
+                source,
+                destination,
+            } => {
+                let header = ipv4::Header::advertisement(source, destination);
+                // It is no longer than MAX_MESSAGE_LEN and a trailer.
+                let header = header.encode(payload.len());
+                self.frame.extend(header.into_iter().flatten());
+            }
+            Endpoints::Ipv6 {
+                source,
+                destination,
+            } => {
+                let header = ipv6::Header::advertisement(source, destination);
+                let len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+                self.frame.extend_from_slice(&header.encode(len));
+            }
+        }
+        self.frame.extend_from_slice(payload);
     }
 }
 

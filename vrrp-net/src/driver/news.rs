@@ -9,10 +9,10 @@ use vrrp_fsm::{
 
 use super::{
     Driver, DriverEvent, is_active,
-    router::{Binding, Router},
-    work::Work,
+    router::{Binding, HeldRoute, Router},
+    work::{Step, Work},
 };
-use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, MonitorEvent};
+use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, VirtualRoute};
 
 impl Driver {
     /// Takes in all news of links and addresses, and draws the conclusions.
@@ -25,6 +25,7 @@ impl Driver {
         let now = self.now();
         let mut affected = BTreeSet::new();
         let mut lost = BTreeSet::new();
+        let mut lost_routes = Vec::new();
         for event in &news {
             match event {
                 MonitorEvent::Link(link) => {
@@ -34,15 +35,23 @@ impl Driver {
                             router.config.interface == link.name
                                 || router.interface() == Some(link.index)
                         }));
+                        self.look_after(link);
                     }
                 }
                 MonitorEvent::LinkGone { interface } => {
                     let bound = self.routers_where(|router| router.interface() == Some(*interface));
                     // At once: a link that follows it may have the same index.
                     for id in &bound {
+                        self.forget_virtual_mac(*id);
                         self.unbind(*id);
                     }
                     affected.extend(bound);
+                    // Its own macvlan a router forgets before the news come.
+                    let borne = self.routers_where(|router| router.station() == Some(*interface));
+                    for id in &borne {
+                        self.forget_virtual_mac(*id);
+                    }
+                    affected.extend(borne);
                     self.numbers.unbind(*interface);
                 }
                 MonitorEvent::AddressAdded { interface, address } => {
@@ -61,7 +70,14 @@ impl Driver {
                         );
                     }
                 }
-                MonitorEvent::RouteRemoved { .. } | MonitorEvent::Overrun => {}
+                MonitorEvent::RouteRemoved { route, .. } => {
+                    for (id, router) in &self.routers {
+                        if router.routes.iter().any(|held| held.is(route)) {
+                            lost_routes.push((*id, route.clone()));
+                        }
+                    }
+                }
+                MonitorEvent::Overrun => {}
             }
             self.interfaces.apply(event);
         }
@@ -80,6 +96,9 @@ impl Driver {
         }
         for (id, address) in lost {
             self.tell_lost(now, id, address);
+        }
+        for (id, route) in lost_routes {
+            self.tell_lost_route(now, id, &route);
         }
         Ok(())
     }
@@ -115,7 +134,7 @@ impl Driver {
             let is_held = self
                 .routers
                 .get(id)
-                .filter(|router| router.interface() == Some(interface))
+                .filter(|router| router.station() == Some(interface))
                 .into_iter()
                 .flat_map(|router| &router.held)
                 .any(|held| held.address.is_at(removed));
@@ -129,11 +148,11 @@ impl Driver {
     fn note_missing(&self, lost: &mut BTreeSet<(RouterId, IpAddr)>) {
         for (id, router) in &self.routers {
             let interface = router
-                .interface()
+                .station()
                 .and_then(|index| self.interfaces.get(index));
             for held in &router.held {
                 let is_there = interface.is_some_and(|interface| held.address.is_on(interface));
-                if held.installed && !is_there {
+                if held.standing.installed && !held.is_answered && !is_there {
                     lost.insert((*id, held.address.address()));
                 }
             }
@@ -148,17 +167,46 @@ impl Driver {
         let Some(held) = router
             .held
             .iter_mut()
-            .find(|held| held.address.address() == address && held.installed && !held.is_native)
+            .find(|held| held.address.address() == address && held.is_added() && !held.is_answered)
         else {
             return;
         };
         if !is_active(&self.fleet, id) {
-            held.installed = false;
+            held.standing.installed = false;
             return;
         }
-        self.repairs.insert((held.lose(now), id));
+        self.repairs.insert((held.standing.lose(now), id));
         let address = held.address.clone();
         self.notify(Some(id), DriverEvent::AddressLost(address));
+    }
+
+    /// Has a virtual route put back that an Active has lost. What a router removed itself it no longer takes for installed by now.
+    fn tell_lost_route(&mut self, now: Instant, id: RouterId, route: &VirtualRoute) {
+        let is_active = is_active(&self.fleet, id);
+        let held = self
+            .routers
+            .get_mut(&id)
+            .and_then(|router| router.routes.iter_mut().find(|held| held.is(route)));
+        let Some(held) = held.filter(|held| held.standing.installed && is_active) else {
+            return;
+        };
+        self.repairs.insert((held.standing.lose(now), id));
+        let route = held.route.clone();
+        self.notify(Some(id), DriverEvent::RouteLost(route));
+    }
+
+    /// What the kernel does not tell of: routes go with a link that goes down, and a macvlan that somebody set down is silent.
+    fn look_after(&mut self, link: &Link) {
+        let concerned = self.routers_where(|router| {
+            let is_borne = router.macvlan.is_ok() && router.station() == Some(link.index);
+            let leads = |held: &HeldRoute| held.route.interface() == Some(&link.name);
+            (is_borne && !link.up) || (link.up && router.routes.iter().any(leads))
+        });
+        for id in concerned {
+            if is_active(&self.fleet, id) {
+                self.work.push(id, Work::Install);
+            }
+        }
     }
 
     /// Brings a router in line with its interface: starts it, faults it, or tells it of another primary address.
@@ -234,6 +282,7 @@ impl Driver {
                 if !binding.joined {
                     self.join(id);
                 }
+                self.bear_virtual_mac(now, id);
                 return;
             }
             Some(binding) => self.let_go(now, id, binding.interface),
@@ -250,15 +299,16 @@ impl Driver {
             interface: index,
             joined: false,
         });
-        router.look_for_addresses(interface);
-        if router
-            .held
-            .iter()
-            .any(|held| held.installed && !held.is_native)
-        {
-            self.work.push(id, Work::Remove { left_over: true });
-        }
         self.numbers.bind(index, &router.config.interface);
+        self.bear_virtual_mac(now, id);
+        let (Some(router), Some(interface)) =
+            (self.routers.get_mut(&id), self.interfaces.get(index))
+        else {
+            return;
+        };
+        let station = router.station().and_then(|it| self.interfaces.get(it));
+        router.look_for_addresses(interface, station.unwrap_or(interface));
+        self.work.push(id, Work::Remove { left_over: true });
         self.join(id);
     }
 
@@ -269,11 +319,13 @@ impl Driver {
             let _known = self.fleet.set_primary_address(now, id, None);
             self.collect(now);
             self.flush(now);
-            let held = self.routers.get(&id).map(|router| &router.held);
-            for held in held.into_iter().flatten() {
-                if held.installed && !held.is_native {
-                    let address = held.address.clone();
-                    self.work.push(id, Work::Withdraw { interface, address });
+            let router = self.routers.get(&id);
+            let station = router.and_then(Router::station);
+            let held = router.map(|router| &router.held);
+            for held in held.into_iter().flatten().filter(|held| held.is_added()) {
+                if let Some(station) = station {
+                    let step = Step::take_away(station, held);
+                    self.work.push(id, Work::Withdraw(step));
                 }
             }
         }
@@ -300,18 +352,77 @@ impl Driver {
         }
     }
 
+    /// Makes the macvlan of a router that is to bear its virtual MAC, or finds it again. An Active that has lost it takes up its addresses
+    /// there anew.
+    fn bear_virtual_mac(&mut self, now: Instant, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let (Some(wanted), Some(parent), Err(_), false) = (
+            &router.config.virtual_mac,
+            router.binding.map(|binding| binding.interface),
+            &router.macvlan,
+            router.is_shut_down,
+        ) else {
+            return;
+        };
+        let made = Macvlan::add(
+            &mut self.netlink,
+            &mut self.interfaces,
+            parent,
+            (router.config.fsm.family, router.config.fsm.vrid),
+            wanted.name.as_deref(),
+            router
+                .held
+                .iter()
+                .any(|held| held.address.address().is_ipv4()),
+        );
+        router.macvlan = made.map_err(|error| error.to_string());
+        if router.macvlan.is_ok() && is_active(&self.fleet, id) {
+            self.work.push(id, Work::Install);
+            // It fails for a router that does not exist.
+            let _known = self.fleet.reannounce(now, id);
+            self.collect(now);
+        }
+    }
+
+    /// Deletes the macvlan of a router.
+    pub(super) fn give_up_virtual_mac(&mut self, id: RouterId) {
+        if let Some(macvlan) = self.forget_virtual_mac(id) {
+            let result = macvlan.delete(&mut self.netlink, &mut self.interfaces);
+            if let Err(error) = result {
+                self.notify(Some(id), DriverEvent::VirtualMacFailed(error));
+            }
+        }
+    }
+
+    /// Takes note that the macvlan of a router is no longer there, or will be no more, with all that is on it.
+    fn forget_virtual_mac(&mut self, id: RouterId) -> Option<Macvlan> {
+        let router = self.routers.get_mut(&id)?;
+        let macvlan = std::mem::replace(&mut router.macvlan, Err(String::new())).ok()?;
+        for held in &router.held {
+            self.answers
+                .end(macvlan.interface(), held.address.address());
+        }
+        router.lose_all();
+        Some(macvlan)
+    }
+
     /// Unties a router from its interface.
     pub(super) fn unbind(&mut self, id: RouterId) {
+        self.give_up_virtual_mac(id);
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
         let Some(binding) = router.binding.take() else {
             return;
         };
+        for held in &router.held {
+            self.answers.end(binding.interface, held.address.address());
+        }
+        router.lose_all();
         for held in &mut router.held {
-            held.installed = false;
             held.is_native = false;
-            held.give_up_repair();
         }
         let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
         if let Some(socket) = socket

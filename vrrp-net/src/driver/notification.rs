@@ -13,7 +13,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::{Discard, Interval, Priority};
 
-use crate::{Error, VirtualAddress};
+use crate::{Error, VirtualAddress, VirtualRoute};
 
 /// Something that has happened. Notifications come in the order in which things happened, and none is lost.
 #[derive(Debug)]
@@ -82,6 +82,19 @@ pub enum DriverEvent {
         /// Why.
         error: Error,
     },
+    /// Somebody removed a virtual route while the router was Active. It will be put back.
+    RouteLost(VirtualRoute),
+    /// It was put back.
+    RouteRestored(VirtualRoute),
+    /// The kernel refused to add or remove a virtual route, or its interface does not exist. While the router is Active it is tried again.
+    RouteFailed {
+        /// The route.
+        route: VirtualRoute,
+        /// Why.
+        error: Error,
+    },
+    /// The kernel refused to set the macvlan of the virtual MAC up or down.
+    VirtualMacFailed(Error),
     /// An advertisement was discarded.
     Discarded {
         /// Why.
@@ -147,6 +160,8 @@ pub enum Fault {
     NoPrimaryAddress,
     /// The interface cannot join the VRRP group.
     NoMulticast,
+    /// The macvlan of the virtual MAC cannot be made, for this reason.
+    NoVirtualMac(String),
     /// What the host said with [`Driver::set_fault`](super::Driver::set_fault).
     Host(String),
 }
@@ -154,6 +169,7 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NoVirtualMac(reason) => reason,
             Self::NoInterface => "there is no such interface",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoPrimaryAddress => {

@@ -6,7 +6,11 @@ use vrrp_fsm::{
     Instant, Outgoing, State, VirtualRouter,
     fleet::{AddressList, Member, MessageTransport, RouterId},
 };
-use vrrp_proto::{EncodeError, Family, IP_PROTOCOL, Peer, group};
+use vrrp_proto::{
+    EncodeError, Family, IP_PROTOCOL, Peer,
+    frame::{MacAddress, virtual_mac as virtual_mac_of},
+    group,
+};
 
 use super::{
     Fault, RouterConfig, Transport,
@@ -15,7 +19,10 @@ use super::{
     messages::{self, Messages},
     notification::Limiter,
 };
-use crate::{ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, VirtualAddress, VrrpSocket};
+use crate::{
+    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Macvlan, VirtualAddress,
+    VirtualRoute, VrrpSocket,
+};
 
 /// The host's side of a virtual router.
 #[derive(Debug)]
@@ -32,8 +39,11 @@ pub(super) struct Router {
     pub(super) told: State,
     /// It was shut down for good.
     pub(super) is_shut_down: bool,
+    /// The macvlan that bears the virtual MAC, where there is to be one, or why there is none.
+    pub(super) macvlan: Result<Macvlan, String>,
     /// The virtual addresses on the interface: those that are listed in advertisements, then the others.
     pub(super) held: Vec<Held>,
+    pub(super) routes: Vec<HeldRoute>,
     /// Those that are listed.
     advertised: AddressList,
     messages: Messages,
@@ -63,20 +73,14 @@ pub(super) struct Limiters {
 
 /// A virtual address on the interface.
 #[derive(Debug)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own; all combinations occur"
-)]
 pub(super) struct Held {
     pub(super) address: VirtualAddress,
     pub(super) advertised: bool,
     /// The owner's own: it was on the interface before, stays there, and is no virtual address to whoever looks for a primary one.
     pub(super) is_native: bool,
-    /// Whether the kernel has it, as far as is known.
-    pub(super) installed: bool,
-    /// Whether it waits in the work queue to be put back.
-    pub(super) is_under_repair: bool,
-    repair: Repair,
+    /// Whether it is in place as one that the host does not have but answers for, and not as one that it has.
+    pub(super) is_answered: bool,
+    pub(super) standing: Standing,
 }
 
 impl Held {
@@ -85,13 +89,58 @@ impl Held {
             address,
             advertised,
             is_native: false,
-            installed: false,
-            is_under_repair: false,
-            repair: Repair::default(),
+            is_answered: false,
+            standing: Standing::default(),
         }
     }
 
-    /// Somebody took the address away, or the kernel would not have it. Returns when it is to be put back: as soon as that is allowed.
+    /// Whether it is in place, and not the owner's own.
+    pub(super) fn is_added(&self) -> bool {
+        self.standing.installed && !self.is_native
+    }
+}
+
+/// A virtual route.
+#[derive(Debug)]
+pub(super) struct HeldRoute {
+    pub(super) route: VirtualRoute,
+    pub(super) standing: Standing,
+}
+
+impl HeldRoute {
+    fn of(routes: &[VirtualRoute]) -> Vec<Self> {
+        let held = routes.iter().map(|route| Self {
+            route: route.clone(),
+            standing: Standing::default(),
+        });
+        held.collect()
+    }
+
+    /// Whether the kernel means this one. It tells of a metric where none was asked for, and does not know names of interfaces.
+    pub(super) fn is(&self, told: &VirtualRoute) -> bool {
+        let own = &self.route;
+        own.destination() == told.destination()
+            && own.prefix_len() == told.prefix_len()
+            && own.table() == told.table()
+            && own.gateway() == told.gateway()
+            && own
+                .metric()
+                .is_none_or(|metric| told.metric().unwrap_or(0) == metric)
+    }
+}
+
+/// Whether something that belongs to an Active is in place.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// Whether the kernel has it, as far as is known.
+    pub(super) installed: bool,
+    /// Whether it waits in the work queue to be put back.
+    pub(super) is_under_repair: bool,
+    repair: Repair,
+}
+
+impl Standing {
+    /// Somebody took it away, or the kernel would not have it. Returns when it is to be put back: as soon as that is allowed.
     pub(super) fn lose(&mut self, now: Instant) -> Instant {
         self.installed = false;
         let due = self.repair.not_before.max(now);
@@ -99,7 +148,7 @@ impl Held {
         due
     }
 
-    /// Whether the address is to be put back now. Once this was said, the next time may be later.
+    /// Whether it is to be put back now. Once this was said, the next time may be later.
     pub(super) fn start_repair(&mut self, now: Instant) -> bool {
         let is_due = self.repair.due.is_some_and(|due| due <= now);
         if is_due {
@@ -116,10 +165,10 @@ impl Held {
     }
 }
 
-/// When a virtual address may be put back.
+/// When something may be put back.
 ///
 /// The first time at once; then a second after the last attempt, two seconds, four, and so on to a minute. After a minute without
-/// an attempt it starts over. So whoever removes the address as a rule wins, and whoever did it by mistake does not.
+/// an attempt it starts over. So whoever removes it as a rule wins, and whoever did it by mistake does not.
 #[derive(Debug)]
 struct Repair {
     due: Option<Instant>,
@@ -167,12 +216,14 @@ impl Router {
         let router = Self {
             authenticator: Authenticator::new(&config.authentication),
             advertised: messages::address_list(config.fsm.family, &config.addresses),
+            routes: HeldRoute::of(&config.routes),
             config,
             binding: None,
             faults: BTreeSet::new(),
             host_faults: BTreeSet::new(),
             told: State::Initialize,
             is_shut_down: false,
+            macvlan: Err(String::new()),
             held,
             messages: Messages::default(),
             is_outgoing: false,
@@ -188,6 +239,27 @@ impl Router {
 
     pub(super) fn interface(&self) -> Option<u32> {
         self.binding.map(|binding| binding.interface)
+    }
+
+    /// The index of the interface that has its addresses: the macvlan, where it bears the virtual MAC.
+    pub(super) fn station(&self) -> Option<u32> {
+        match (&self.macvlan, &self.config.virtual_mac) {
+            (Ok(macvlan), _) => Some(macvlan.interface()),
+            (Err(_), Some(_)) => None,
+            (Err(_), None) => self.interface(),
+        }
+    }
+
+    /// The virtual MAC, where advertisements are to come from it (M-03).
+    pub(super) fn frame_source(&self) -> Option<MacAddress> {
+        let virtual_mac = self.config.virtual_mac.as_ref()?;
+        (self.is_multicast() && !virtual_mac.advertise_from_interface)
+            .then(|| virtual_mac_of(self.config.fsm.vrid, self.family()))
+    }
+
+    /// Whether the host is to have the addresses itself.
+    pub(super) fn accepts(&self, machine: Option<&VirtualRouter>) -> bool {
+        !self.config.enforce_accept_mode || machine.is_some_and(VirtualRouter::accepts_traffic)
     }
 
     pub(super) fn is_multicast(&self) -> bool {
@@ -241,7 +313,10 @@ impl Router {
     pub(super) fn start_repairs(&mut self, now: Instant) -> bool {
         let mut some = false;
         for held in &mut self.held {
-            some |= held.start_repair(now);
+            some |= held.standing.start_repair(now);
+        }
+        for held in &mut self.routes {
+            some |= held.standing.start_repair(now);
         }
         some
     }
@@ -258,7 +333,19 @@ impl Router {
             &self.advertised,
             &self.config.transport,
             &mut self.authenticator,
-        )
+        )?;
+        if let Some(source) = self.frame_source() {
+            let is_sealed = self.protocol() != IP_PROTOCOL;
+            self.messages.put_into_frames(source, is_sealed);
+        }
+        Ok(())
+    }
+
+    /// What was prepared, as whole frames.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.interface()
+            .into_iter()
+            .flat_map(|interface| self.messages.frames().map(move |frame| (interface, frame)))
     }
 
     /// What was prepared.
@@ -342,6 +429,11 @@ impl Router {
                 if primary.is_none() {
                     faults.insert(Fault::NoPrimaryAddress);
                 }
+                if let (Some(_), Some(_), Err(reason)) =
+                    (&self.config.virtual_mac, self.binding, &self.macvlan)
+                {
+                    faults.insert(Fault::NoVirtualMac(reason.clone()));
+                }
                 if self.is_multicast() && self.binding.is_some_and(|binding| !binding.joined) {
                     faults.insert(Fault::NoMulticast);
                 }
@@ -350,8 +442,8 @@ impl Router {
         faults
     }
 
-    /// Looks which of the addresses are on an interface that the router has just been bound to, and whose they are.
-    pub(super) fn look_for_addresses(&mut self, interface: &Interface) {
+    /// Looks which of the addresses are on an interface that the router has just been bound to, or on its macvlan, and whose they are.
+    pub(super) fn look_for_addresses(&mut self, interface: &Interface, station: &Interface) {
         let is_owner = self.config.fsm.is_owner();
         for held in &mut self.held {
             // The owner's address may have another prefix length than the virtual one that it was given here.
@@ -359,8 +451,22 @@ impl Router {
                 && interface.addresses.iter().any(|own| {
                     own.address == held.address.address() && own.protocol != ADDRESS_PROTOCOL
                 });
-            held.installed = held.is_native || held.address.is_on(interface);
-            held.give_up_repair();
+            held.is_answered = false;
+            held.standing.installed = held.is_native || held.address.is_on(station);
+            held.standing.give_up_repair();
+        }
+    }
+
+    /// Notes that nothing is in place any more.
+    pub(super) fn lose_all(&mut self) {
+        for held in &mut self.held {
+            held.is_answered = false;
+            held.standing.installed = false;
+            held.standing.give_up_repair();
+        }
+        for held in &mut self.routes {
+            held.standing.installed = false;
+            held.standing.give_up_repair();
         }
     }
 }
@@ -414,7 +520,21 @@ impl<'a> RouterView<'a> {
         self.router
             .held
             .iter()
-            .map(|held| (&held.address, held.installed))
+            .map(|held| (&held.address, held.standing.installed))
+    }
+
+    /// The virtual routes, each with whether it is in place.
+    pub fn routes(&self) -> impl Iterator<Item = (&'a VirtualRoute, bool)> {
+        self.router
+            .routes
+            .iter()
+            .map(|held| (&held.route, held.standing.installed))
+    }
+
+    /// The macvlan that bears the virtual MAC, where there is one.
+    #[must_use]
+    pub fn macvlan(&self) -> Option<&'a Macvlan> {
+        self.router.macvlan.as_ref().ok()
     }
 }
 
@@ -423,9 +543,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_removed_again_and_again_is_put_back_ever_less_often() {
+    fn what_is_removed_again_and_again_is_put_back_ever_less_often() {
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-        let mut held = Held::new(VirtualAddress::new([192, 0, 2, 1].into()), true);
+        let mut held = Standing::default();
         assert!(!held.start_repair(at(100)), "nothing is lost yet");
 
         held.lose(at(100));

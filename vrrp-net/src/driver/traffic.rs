@@ -185,7 +185,7 @@ impl Driver {
                 outbox
                     .iter()
                     .filter_map(|id| Some((*id, self.routers.get(id)?)))
-                    .filter(|(_, router)| router.uses(socket))
+                    .filter(|(_, router)| router.uses(socket) && router.frame_source().is_none())
                     .flat_map(|(id, router)| router.datagrams().map(move |datagram| (id, datagram)))
             };
             socket.send(datagrams().map(|(_, datagram)| datagram), |place, error| {
@@ -194,6 +194,20 @@ impl Driver {
                 }
             });
         }
+        let from_virtual_macs = || {
+            outbox
+                .iter()
+                .filter_map(|id| Some((*id, self.routers.get(id)?)))
+                .filter(|(_, router)| router.frame_source().is_some())
+        };
+        let frames = from_virtual_macs().flat_map(|(_, router)| router.frames());
+        self.frames.send(frames, |place, error| {
+            let mut datagrams = from_virtual_macs()
+                .flat_map(|(id, router)| router.datagrams().map(move |datagram| (id, datagram)));
+            if let Some((id, datagram)) = datagrams.nth(place) {
+                refused.push((id, describe(&datagram, error)));
+            }
+        });
         outbox.clear();
         self.outbox = outbox;
         for (id, event) in refused {

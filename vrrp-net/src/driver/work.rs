@@ -1,35 +1,42 @@
-//! The slow part of what the state machines ask for: addresses on interfaces, and announcements.
+//! The slow part of what the state machines ask for: macvlans, addresses, routes, and announcements.
 
-use std::{collections::VecDeque, net::IpAddr};
-
-use vrrp_fsm::{Instant, Transition, fleet::RouterId};
-use vrrp_proto::frame::{arp, neighbor};
-
-use super::{Driver, DriverEvent, is_active, router::Router};
-use crate::{
-    AddressChange, Error, Interfaces, Outcome, VirtualAddress, socket::describe_interface,
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr},
 };
 
-/// Addresses that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
+use vrrp_fsm::{Instant, State, Transition, VirtualRouter, fleet::RouterId};
+use vrrp_proto::{
+    Family,
+    frame::{arp, neighbor},
+};
+
+use super::{
+    Driver, DriverEvent, is_active,
+    router::{Held, Router},
+};
+use crate::{
+    AddressChange, Change, Error, Interfaces, LinkChange, Outcome, RouteChange, Scope,
+    VirtualAddress, VirtualRoute, socket::describe_interface,
+};
+
+/// Addresses and routes that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
 const PORTION: usize = 64;
 
 /// Something to be done for a router once all advertisements are out.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// Put its addresses on the interface.
+    /// Put its addresses in place, then its routes; what is there already stays.
     Install,
     /// Put back those that are lost and may be put back.
     Repair,
-    /// Take its addresses away.
+    /// Take its routes away, then its addresses.
     Remove {
         /// They were there before the router was.
         left_over: bool,
     },
-    /// Take one away that is no longer the router's, from an interface that may no longer be the router's.
-    Withdraw {
-        interface: u32,
-        address: VirtualAddress,
-    },
+    /// Take something away that is no longer the router's, from an interface that may no longer be the router's.
+    Withdraw(Step),
     /// Announce its addresses, each so often.
     Announce { repeat: u8 },
     /// Tell that its state has changed.
@@ -54,11 +61,97 @@ impl WorkQueue {
     }
 }
 
-/// A change of an address on an interface, on behalf of a router.
-struct Change {
-    interface: u32,
-    address: VirtualAddress,
-    add: bool,
+/// A change on behalf of a router.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// The macvlan goes up or down.
+    Link { interface: u32, up: bool },
+    /// The host gets an address, or has it no longer.
+    Address {
+        interface: u32,
+        address: VirtualAddress,
+        add: bool,
+    },
+    /// The host begins to answer for an address that it does not have, and to discard what is sent to it, or ends it.
+    Answer {
+        interface: u32,
+        address: VirtualAddress,
+        discard: VirtualRoute,
+        add: bool,
+    },
+    /// A route comes or goes.
+    Route {
+        interface: Option<u32>,
+        route: VirtualRoute,
+        add: bool,
+    },
+}
+
+impl Step {
+    /// Puts an address in place on an interface, or takes it away.
+    fn of_address(interface: u32, held: &Held, is_answered: bool, add: bool) -> Self {
+        let address = held.address.clone();
+        if is_answered {
+            Self::Answer {
+                interface,
+                discard: VirtualRoute::discard(address.address()),
+                address,
+                add,
+            }
+        } else {
+            Self::Address {
+                interface,
+                address,
+                add,
+            }
+        }
+    }
+
+    /// Takes an address away in the form in which it is in place.
+    pub(super) fn take_away(interface: u32, held: &Held) -> Self {
+        Self::of_address(interface, held, held.is_answered, false)
+    }
+
+    const fn change(&self) -> Change<'_> {
+        match *self {
+            Self::Link {
+                interface,
+                up: true,
+            } => Change::Link(LinkChange::Up { interface }),
+            Self::Link {
+                interface,
+                up: false,
+            } => Change::Link(LinkChange::Down { interface }),
+            Self::Address {
+                interface,
+                ref address,
+                add: true,
+            } => Change::Address(AddressChange::Add { interface, address }),
+            Self::Address {
+                interface,
+                ref address,
+                add: false,
+            } => Change::Address(AddressChange::Remove { interface, address }),
+            Self::Answer {
+                discard: ref route,
+                add,
+                ..
+            } => route_change(None, route, add),
+            Self::Route {
+                interface,
+                ref route,
+                add,
+            } => route_change(interface, route, add),
+        }
+    }
+}
+
+const fn route_change(interface: Option<u32>, route: &VirtualRoute, add: bool) -> Change<'_> {
+    Change::Route(if add {
+        RouteChange::Add { interface, route }
+    } else {
+        RouteChange::Remove { interface, route }
+    })
 }
 
 /// A frame that announces an address.
@@ -77,13 +170,13 @@ impl Frame {
 }
 
 impl Driver {
-    /// Does a portion of the work: first all changes of addresses, many to a system call, then what had to wait for them.
+    /// Does a portion of the work: first all changes, many to a system call, then what had to wait for them.
     pub(super) fn do_some_work(&mut self, now: Instant) -> Result<(), Error> {
         if self.work.is_empty() {
             return Ok(());
         }
         let mut portion = Vec::new();
-        let mut changes: Vec<Change> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         let mut cost = 0;
         while cost < PORTION
             && let Some((id, work)) = self.work.0.pop_front()
@@ -91,29 +184,20 @@ impl Driver {
             let Some(router) = self.routers.get_mut(&id) else {
                 continue;
             };
-            cost += router.held.len().max(1);
-            let before = changes.len();
-            plan(router, is_active(&self.fleet, id), &work, &mut changes);
-            portion.push((id, work, changes.len() - before));
+            cost += (router.held.len() + router.routes.len()).max(1);
+            let before = steps.len();
+            let machine = self.fleet.get(id);
+            plan(router, machine, &work, &self.interfaces, &mut steps);
+            portion.push((id, work, steps.len() - before));
         }
-        let requests: Vec<_> = changes
-            .iter()
-            .map(|change| {
-                let (interface, address) = (change.interface, &change.address);
-                if change.add {
-                    AddressChange::Add { interface, address }
-                } else {
-                    AddressChange::Remove { interface, address }
-                }
-            })
-            .collect();
-        let results = self.netlink.apply(&requests)?;
-        let mut done = changes.into_iter().zip(results);
+        let changes: Vec<_> = steps.iter().map(Step::change).collect();
+        let results = self.netlink.apply(&changes)?;
+        let mut done = steps.into_iter().zip(results);
 
         let mut frames = Vec::new();
         for (id, work, count) in portion {
-            for (change, result) in done.by_ref().take(count) {
-                self.settle(id, &work, change, result, now);
+            for (step, result) in done.by_ref().take(count) {
+                self.settle(id, &work, step, result, now);
             }
             match work {
                 Work::Announce { repeat } => {
@@ -133,39 +217,90 @@ impl Driver {
                         self.tell_group(group);
                     }
                 }
-                Work::Install | Work::Repair | Work::Remove { .. } | Work::Withdraw { .. } => {}
+                Work::Install | Work::Repair | Work::Remove { .. } | Work::Withdraw(_) => {}
             }
         }
         self.send_announcements(&mut frames, now);
         Ok(())
     }
 
-    /// Takes note of what became of a change.
+    /// Takes note of what became of a step.
     fn settle(
         &mut self,
         id: RouterId,
         work: &Work,
-        change: Change,
+        step: Step,
+        result: Result<Outcome, Error>,
+        now: Instant,
+    ) {
+        match step {
+            Step::Link { .. } => {
+                if let Err(error) = result {
+                    self.notify(Some(id), DriverEvent::VirtualMacFailed(error));
+                }
+            }
+            Step::Route { route, add, .. } => self.settle_route(id, work, route, add, result, now),
+            Step::Address { address, add, .. } => {
+                self.settle_address(id, work, address, (false, add), result, now);
+            }
+            Step::Answer {
+                interface,
+                address,
+                add,
+                ..
+            } => {
+                let result = result.and_then(|outcome| {
+                    self.answer(interface, address.address(), add)?;
+                    Ok(outcome)
+                });
+                self.settle_address(id, work, address, (true, add), result, now);
+            }
+        }
+    }
+
+    /// Begins to answer for an address, in the name of the station that the interface is, or ends it.
+    fn answer(&mut self, interface: u32, address: IpAddr, add: bool) -> Result<(), Error> {
+        if !add {
+            self.answers.end(interface, address);
+            return Ok(());
+        }
+        let interfaces = &self.interfaces;
+        match interfaces.get(interface).and_then(|it| it.link.mac) {
+            Some(mac) => self.answers.begin(interface, address, mac),
+            // There is nobody to ask.
+            None => Ok(()),
+        }
+    }
+
+    fn settle_address(
+        &mut self,
+        id: RouterId,
+        work: &Work,
+        address: VirtualAddress,
+        (is_answered, added): (bool, bool),
         result: Result<Outcome, Error>,
         now: Instant,
     ) {
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
-        let held = router
-            .held
-            .iter_mut()
-            .find(|held| held.address == change.address);
-        if let Some(held) = held {
-            match (&result, change.add) {
-                (Ok(_), added) => held.installed = added,
-                (Err(_), true) => {
-                    self.repairs.insert((held.lose(now), id));
-                }
-                (Err(_), false) => {}
+        let held = router.held.iter_mut().find(|held| held.address == address);
+        match (held, &result) {
+            (Some(held), Ok(_)) if added => {
+                held.standing.installed = true;
+                held.is_answered = is_answered;
             }
+            // What an earlier run left in the other form is not what is in place.
+            (Some(held), Ok(_)) if held.is_answered == is_answered => {
+                held.standing.installed = false;
+                held.is_answered = false;
+            }
+            (Some(held), Err(_)) if added => {
+                self.repairs.insert((held.standing.lose(now), id));
+            }
+            (None, Ok(_)) => return,
+            _ => {}
         }
-        let address = change.address;
         match (result, work) {
             (Ok(Outcome::Changed), Work::Repair) => {
                 self.notify(Some(id), DriverEvent::AddressRestored(address));
@@ -180,6 +315,35 @@ impl Driver {
             (Err(error), _) => {
                 self.notify(Some(id), DriverEvent::AddressFailed { address, error });
             }
+        }
+    }
+
+    fn settle_route(
+        &mut self,
+        id: RouterId,
+        work: &Work,
+        route: VirtualRoute,
+        added: bool,
+        result: Result<Outcome, Error>,
+        now: Instant,
+    ) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let held = router.routes.iter_mut().find(|held| held.route == route);
+        match (held, &result) {
+            (Some(held), Ok(_)) => held.standing.installed = added,
+            (Some(held), Err(_)) if added => {
+                self.repairs.insert((held.standing.lose(now), id));
+            }
+            _ => {}
+        }
+        match (result, work) {
+            (Ok(Outcome::Changed), Work::Repair) => {
+                self.notify(Some(id), DriverEvent::RouteRestored(route));
+            }
+            (Ok(_), _) => {}
+            (Err(error), _) => self.notify(Some(id), DriverEvent::RouteFailed { route, error }),
         }
     }
 
@@ -214,51 +378,109 @@ impl Driver {
 }
 
 /// What a piece of work changes. What the state has overtaken in the meantime is left out: the state is what has to be.
-fn plan(router: &mut Router, is_active: bool, work: &Work, changes: &mut Vec<Change>) {
-    if let Work::Withdraw { interface, address } = work {
-        changes.push(Change {
-            interface: *interface,
-            address: address.clone(),
-            add: false,
-        });
+///
+/// A macvlan goes up before anything is put on it, and down before anything is taken from it: a Backup is silent at once, also with what
+/// the kernel would say about groups that it leaves.
+fn plan(
+    router: &mut Router,
+    machine: Option<&VirtualRouter>,
+    work: &Work,
+    interfaces: &Interfaces,
+    steps: &mut Vec<Step>,
+) {
+    if let Work::Withdraw(step) = work {
+        steps.push(step.clone());
     }
-    let Some(interface) = router.interface() else {
+    let (Some(station), Some(interface)) = (router.station(), router.interface()) else {
         return;
     };
-    let mut change = |address: &VirtualAddress, add| {
-        changes.push(Change {
-            interface,
-            address: address.clone(),
-            add,
-        });
+    let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
+    let is_answered = !router.accepts(machine);
+    let link = |up| Step::Link {
+        interface: station,
+        up,
     };
     match work {
-        Work::Install if is_active => {
-            for held in router.held.iter().filter(|held| !held.is_native) {
-                change(&held.address, true);
+        Work::Install | Work::Repair if is_active => {
+            if router.macvlan.is_ok() {
+                steps.push(link(true));
+                if is_answered && router.family() == Family::Ipv4 {
+                    steps.push(dummy(station, true));
+                }
             }
-        }
-        Work::Repair if is_active => {
-            for held in &mut router.held {
-                if std::mem::take(&mut held.is_under_repair) {
-                    change(&held.address, true);
+            let is_meant = |was_under_repair| matches!(work, Work::Install) || was_under_repair;
+            for held in router.held.iter_mut().filter(|held| !held.is_native) {
+                if is_meant(std::mem::take(&mut held.standing.is_under_repair)) {
+                    if held.standing.installed && held.is_answered != is_answered {
+                        steps.push(Step::take_away(station, held));
+                    }
+                    steps.push(Step::of_address(station, held, is_answered, true));
+                }
+            }
+            for held in &mut router.routes {
+                if is_meant(std::mem::take(&mut held.standing.is_under_repair)) {
+                    steps.push(of_route(interface, &held.route, interfaces, true));
                 }
             }
         }
-        Work::Remove { .. } if !is_active => {
+        Work::Remove { left_over } if !is_active => {
+            for held in &mut router.routes {
+                held.standing.give_up_repair();
+                if held.standing.installed || *left_over {
+                    steps.push(of_route(interface, &held.route, interfaces, false));
+                }
+            }
+            if router.macvlan.is_ok() {
+                steps.extend([link(false), dummy(station, false)]);
+            }
             for held in &mut router.held {
-                held.give_up_repair();
-                if held.installed && !held.is_native {
-                    change(&held.address, false);
+                held.standing.give_up_repair();
+                // A drop route would be in the way of the address.
+                if *left_over && !held.is_native {
+                    steps.push(Step::of_address(station, held, true, false));
+                }
+                if held.is_added() {
+                    steps.push(Step::take_away(station, held));
                 }
             }
         }
         Work::Install
         | Work::Repair
         | Work::Remove { .. }
-        | Work::Withdraw { .. }
+        | Work::Withdraw(_)
         | Work::Announce { .. }
         | Work::Tell(_) => {}
+    }
+}
+
+/// An address that stands for none (RFC 7600): on a macvlan without any, the kernel would drop what comes from elsewhere than the interface
+/// that leads back, however loosely `rp_filter` is set.
+pub(super) const DUMMY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
+
+const fn dummy(interface: u32, add: bool) -> Step {
+    Step::Address {
+        interface,
+        address: VirtualAddress::new(DUMMY).with_scope(Scope::Host),
+        add,
+    }
+}
+
+/// Adds a route, or removes it.
+fn of_route(own: u32, route: &VirtualRoute, interfaces: &Interfaces, add: bool) -> Step {
+    // No interface has this index, so that the kernel says that there is none.
+    const NONE: u32 = i32::MAX.cast_unsigned();
+    let interface = match (route.interface(), route.gateway()) {
+        (Some(name), _) => {
+            let interface = interfaces.named(name);
+            Some(interface.map_or(NONE, |interface| interface.link.index))
+        }
+        (None, Some(_)) => None,
+        (None, None) => Some(own),
+    };
+    Step::Route {
+        interface,
+        route: route.clone(),
+        add,
     }
 }
 
@@ -270,7 +492,7 @@ fn announce(
     interfaces: &Interfaces,
     frames: &mut Vec<(RouterId, u32, Frame)>,
 ) {
-    let Some(interface) = router.interface().and_then(|index| interfaces.get(index)) else {
+    let Some(interface) = router.station().and_then(|index| interfaces.get(index)) else {
         return;
     };
     // Without a hardware address there is nobody to tell.
@@ -278,7 +500,7 @@ fn announce(
         return;
     };
     for _ in 0..repeat {
-        for held in router.held.iter().filter(|held| held.installed) {
+        for held in router.held.iter().filter(|held| held.standing.installed) {
             let frame = match held.address.address() {
                 IpAddr::V4(address) => {
                     Frame::Arp(arp::gratuitous(mac, address, router.config.gratuitous_arp))

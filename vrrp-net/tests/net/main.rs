@@ -25,4 +25,5 @@ mod privileges;
 mod resolution;
 mod routes;
 mod tracking;
+mod virtual_mac;
 mod wire;

@@ -1,9 +1,14 @@
 //! Virtual routes.
 
-use vrrp_lab::Host;
-use vrrp_net::{Monitor, MonitorEvent, Netlink, Outcome, RouteChange, VirtualRoute};
+use vrrp_fsm::State;
+use vrrp_lab::{Host, Lan, wait_for};
+use vrrp_net::{
+    DriverEvent, Monitor, MonitorEvent, Netlink, Outcome, RouteChange, RouterConfig, RouterId,
+    VirtualMac, VirtualRoute,
+};
+use vrrp_proto::{Family, Priority};
 
-use crate::rig::{ip, iproute2, lan_of};
+use crate::rig::{LIMIT, Running, ip, iproute2, lan_of, router, wait_for_address};
 
 /// The routes of a host with our mark, of all tables.
 fn marked(host: &Host) -> String {
@@ -162,4 +167,165 @@ fn a_sweep_removes_marked_routes_and_no_others() {
             .trim_end()
             .ends_with("203.0.114.0/24 via 192.0.2.9 dev eth0")
     );
+}
+
+fn with_routes(priority: u8, routes: &[&str]) -> RouterConfig {
+    let mut config = router(Family::Ipv4, priority);
+    config.routes = routes.iter().map(|route| route.parse().unwrap()).collect();
+    config
+}
+
+fn set_priority(running: &Running, id: RouterId, priority: u8) {
+    running.with(move |driver| {
+        let mut fsm = driver.get(id).unwrap().config().fsm;
+        fsm.priority = Priority::new(priority);
+        driver.reconfigure(id, fsm).unwrap();
+    });
+}
+
+/// Waits until a host's marked routes are so many, and returns them.
+fn wait_for_routes(host: &Host, count: usize) -> String {
+    wait_for(&format!("{count} routes"), LIMIT, || {
+        let shown = marked(host);
+        (shown.lines().count() == count).then_some(shown)
+    })
+    .unwrap_or_else(|error| panic!("{error}; there was {}", marked(host)))
+}
+
+#[test]
+fn routes_follow_the_active_state() {
+    for virtual_mac in [None, Some(VirtualMac::default())] {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let routes = [
+            // From an address that is there before, and goes after.
+            "203.0.113.0/24 via 192.0.2.9 src 192.0.2.254",
+            "203.0.114.0/24 metric 5 table 100",
+            "2001:db8:1::/48 via 2001:db8::9",
+        ];
+        let mut config = with_routes(100, &routes);
+        config.virtual_mac = virtual_mac;
+        let (_other, _) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        let (running, id) = Running::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Backup);
+        assert_eq!(marked(&r1), "");
+        for _ in 0..2 {
+            set_priority(&running, id, 250);
+            running.wait_for_state(id, State::Active);
+            let shown = wait_for_routes(&r1, 3);
+            assert!(shown.contains("203.0.113.0/24 via 192.0.2.9 dev eth0 src 192.0.2.254"));
+            assert!(
+                shown.contains("203.0.114.0/24 dev eth0 table 100"),
+                "{shown}"
+            );
+            assert!(running.with(move |driver| {
+                let view = driver.get(id).unwrap();
+                view.routes().all(|(_, is_there)| is_there)
+            }));
+            set_priority(&running, id, 50);
+            running.wait_for_state(id, State::Backup);
+            wait_for_routes(&r1, 0);
+        }
+        take_over_and_stop(running, id);
+        assert_eq!(marked(&r1), "");
+    }
+}
+
+fn take_over_and_stop(running: Running, id: RouterId) {
+    set_priority(&running, id, 250);
+    running.wait_for_state(id, State::Active);
+    let log = running.stop();
+    let is_odd = |event: &DriverEvent| {
+        matches!(
+            event,
+            DriverEvent::RouteLost(_) | DriverEvent::RouteFailed { .. }
+        )
+    };
+    let odd: Vec<_> = log.iter().filter(|it| is_odd(&it.event)).collect();
+    assert!(odd.is_empty(), "{odd:#?}");
+}
+
+#[test]
+fn a_route_that_somebody_removes_is_put_back() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let route = "203.0.113.0/24 via 192.0.2.9";
+    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &[route]));
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 1);
+    iproute2(&r1, &["route", "delete", "203.0.113.0/24"]);
+    running.wait_for_event("the loss", |event| {
+        matches!(event, DriverEvent::RouteLost(lost) if lost.to_string() == route).then_some(())
+    });
+    running.wait_for_event("the repair", |event| {
+        matches!(event, DriverEvent::RouteRestored(back) if back.to_string() == route).then_some(())
+    });
+    wait_for_routes(&r1, 1);
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn a_route_that_goes_with_its_interface_comes_back_with_it() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other = Lan::new().unwrap();
+    let eth1 = other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let routes = [
+        "203.0.113.0/24 via 198.51.100.9 dev eth1",
+        "203.0.114.0/24 dev eth7",
+    ];
+    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &routes));
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 1);
+    let error = running.wait_for_event("the refusal", |event| match event {
+        DriverEvent::RouteFailed { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    assert!(
+        error.starts_with("add route 203.0.114.0/24 dev eth7: No such device"),
+        "{error}"
+    );
+    // The kernel does not say that the route goes.
+    eth1.shut().unwrap();
+    wait_for_routes(&r1, 0);
+    eth1.mend().unwrap();
+    wait_for_routes(&r1, 1);
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn what_a_crash_leaves_of_routes_and_drop_routes_is_removed() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut config = with_routes(100, &["203.0.113.0/24 via 192.0.2.9"]);
+    config.enforce_accept_mode = true;
+    let (first, id) = Running::with_router(r1.namespace(), config.clone());
+    first.wait_for_state(id, State::Active);
+    let shown = wait_for_routes(&r1, 2);
+    assert!(shown.contains("blackhole 192.0.2.254"), "{shown}");
+    first.kill();
+    assert_eq!(marked(&r1).lines().count(), 2);
+
+    // The next run does not enforce it, and its address has to take the place of the drop route.
+    config.enforce_accept_mode = false;
+    let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    other.wait_for_state(other_id, State::Active);
+    let (second, id) = Running::with_router(r1.namespace(), config);
+    second.wait_for_state(id, State::Backup);
+    wait_for_routes(&r1, 0);
+    second.kill();
+
+    // And what no router has any more goes with a sweep.
+    iproute2(
+        &r1,
+        &[
+            "route",
+            "add",
+            "203.0.115.0/24",
+            "via",
+            "192.0.2.9",
+            "proto",
+            "18",
+        ],
+    );
+    let third = Running::start(r1.namespace());
+    third.with(|driver| driver.sweep().unwrap());
+    assert_eq!(marked(&r1), "");
+    wait_for_address(&r1, "192.0.2.254/32", false);
 }

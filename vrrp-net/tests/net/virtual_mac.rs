@@ -1,0 +1,606 @@
+//! Routers that bear their virtual MAC, and Accept_Mode.
+
+use std::time::{Duration, Instant};
+
+use vrrp_fsm::State;
+use vrrp_lab::{
+    Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Probe, V3Checksum, tshark, wait_for,
+    write_pcap,
+};
+use vrrp_net::{DriverEvent, RouterConfig, VirtualMac};
+use vrrp_proto::{
+    Family, Priority,
+    frame::{MacAddress, virtual_mac},
+};
+
+use crate::rig::{
+    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, router, vrid, wait_for_advertisement,
+};
+
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+/// A router on eth0 with VRID 51 that bears its virtual MAC and accepts.
+fn bearer(family: Family, priority: u8) -> RouterConfig {
+    let mut config = router(family, priority);
+    config.virtual_mac = Some(VirtualMac::default());
+    config
+}
+
+/// An address of its own that a client can ping.
+fn address(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "192.0.2.254",
+        Family::Ipv6 => "2001:db8::254",
+    }
+}
+
+fn prefixed(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => VIP4,
+        Family::Ipv6 => VIP6,
+    }
+}
+
+fn mac(family: Family) -> MacAddress {
+    virtual_mac(vrid(51), family)
+}
+
+fn source(frame: &Frame) -> MacAddress {
+    MacAddress(frame.bytes[6..12].try_into().unwrap())
+}
+
+/// As ip(8) writes it.
+fn text(mac: MacAddress) -> String {
+    mac.to_string().replace('-', ":").to_lowercase()
+}
+
+/// The name of a host's macvlan.
+fn name(host: &Host, family: Family) -> String {
+    let family = match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 6,
+    };
+    format!("vrrp{family}-51-{:x}", host.index())
+}
+
+/// Whether a host's macvlan has the address.
+fn bears(host: &Host, family: Family) -> bool {
+    let address = prefixed(family).parse().unwrap();
+    host.namespace()
+        .addresses(&name(host, family))
+        .is_ok_and(|addresses| addresses.contains(&address))
+}
+
+fn wait_until_bearing(host: &Host, family: Family, bearing: bool) {
+    wait_for(
+        &format!("{family} on the macvlan: {bearing}"),
+        LIMIT,
+        || (bears(host, family) == bearing).then_some(()),
+    )
+    .unwrap();
+}
+
+/// Waits until a client that knows nothing has an answer of the address, and returns the station that it learned.
+fn ping(client: &Host, target: &str) -> String {
+    iproute2(client, &["neighbor", "flush", "all"]);
+    let since = Instant::now();
+    let probe = Probe::start(client, ip(target), Duration::from_millis(10)).unwrap();
+    probe.wait_for_answer(since, LIMIT).unwrap();
+    iproute2(client, &["neighbor", "show", target])
+}
+
+/// Sees that a client has a station for an address that does not answer.
+fn is_resolved_and_silent(client: &Host, target: &str, station: MacAddress) {
+    iproute2(client, &["neighbor", "flush", "all"]);
+    let probe = Probe::start(client, ip(target), Duration::from_millis(10)).unwrap();
+    let station = text(station);
+    wait_for("the station", LIMIT, || {
+        let shown = iproute2(client, &["neighbor", "show", target]);
+        shown.contains(&station).then_some(())
+    })
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let pings = probe.stop().unwrap();
+    assert!(pings.0.len() > 10);
+    assert!(pings.0.iter().all(|ping| ping.answer.is_none()));
+}
+
+#[test]
+fn m_03_advertisements_leave_from_the_virtual_mac() {
+    for family in FAMILIES {
+        let (lan, [r1]) = lan_of::<1>();
+        let capture = lan.capture().unwrap();
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Active);
+        for _ in 0..3 {
+            wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
+        }
+        running.stop();
+        let frames = capture.stop().unwrap();
+        let is_advertisement = |frame: &&Frame| Seen::in_frame(frame).is_some();
+        let advertisements: Vec<Frame> = frames.iter().filter(is_advertisement).cloned().collect();
+        assert!(advertisements.len() >= 4, "with the one that resigns");
+        for frame in &advertisements {
+            assert_eq!(source(frame), mac(family));
+        }
+        // Who is asked for an opinion has the same.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vrrp.pcap");
+        write_pcap(&path, &advertisements).unwrap();
+        let packets = tshark(&path, V3Checksum::MessageOnly).unwrap();
+        assert_eq!(packets.len(), advertisements.len());
+        for packet in packets {
+            assert_eq!(packet.complaints(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn m_03_advertisements_leave_from_the_interface_where_that_is_asked_for() {
+    let (lan, [r1]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let mut config = bearer(Family::Ipv4, 100);
+    config.virtual_mac = Some(VirtualMac {
+        name: Some("vip".into()),
+        advertise_from_interface: true,
+    });
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let frame = capture
+        .wait_for("an advertisement", LIMIT, |frame| {
+            Seen::in_frame(frame).is_some()
+        })
+        .unwrap();
+    assert_eq!(source(&frame).0, r1.mac());
+    wait_for("the address", LIMIT, || {
+        let addresses = r1.namespace().addresses("vip").unwrap();
+        addresses.contains(&VIP4.parse().unwrap()).then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn m_12_a_takeover_is_announced_from_the_virtual_mac() {
+    for family in FAMILIES {
+        let (lan, [r1]) = lan_of::<1>();
+        let capture = lan.capture().unwrap();
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Active);
+        let announcement = capture
+            .wait_for("an announcement", LIMIT, |frame| match family {
+                Family::Ipv4 => {
+                    frame.bytes[12..14] == [8, 6] && frame.bytes[28..32] == [192, 0, 2, 254]
+                }
+                Family::Ipv6 => frame.bytes.get(54) == Some(&136),
+            })
+            .unwrap();
+        assert_eq!(source(&announcement), mac(family));
+    }
+}
+
+#[test]
+fn a_05_a_08_only_the_virtual_mac_is_named_for_the_address_and_the_interfaces_own_for_its_own() {
+    for family in FAMILIES {
+        let (lan, [r1, client]) = lan_of::<2>();
+        let capture = lan.capture().unwrap();
+        let (running, id) = Running::with_router(r1.namespace(), {
+            let mut config = bearer(family, 100);
+            config.fsm.accept_mode = true;
+            config.enforce_accept_mode = true;
+            config
+        });
+        running.wait_for_state(id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        let station = ping(&client, address(family));
+        assert!(station.contains(&text(mac(family))), "{station}");
+        let own = match family {
+            Family::Ipv4 => "192.0.2.1",
+            Family::Ipv6 => "2001:db8::1",
+        };
+        let station = ping(&client, own);
+        assert!(station.contains(&text(MacAddress(r1.mac()))), "{station}");
+        // The host asks for others in its own name only: what it sends from the virtual address leaves by eth0.
+        iproute2(&r1, &["neighbor", "flush", "dev", "eth0"]);
+        ping(&client, address(family));
+        for frame in capture.frames() {
+            if frame.bytes[12..14] == [8, 6] && frame.bytes[28..32] == [192, 0, 2, 254] {
+                assert_eq!(frame.bytes[22..28], mac(family).0, "{frame:02x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_from_the_virtual_mac_in_backup() {
+    for family in FAMILIES {
+        let (lan, [r1, r2]) = lan_of::<2>();
+        let capture = lan.capture().unwrap();
+        // The other bears no virtual MAC, so that all that comes from it is ours.
+        let (_other, _) = Running::with_router(r2.namespace(), router(family, 200));
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Backup);
+        let from_virtual_mac = |since: Instant| {
+            let frames = capture.frames();
+            let ours = frames
+                .iter()
+                .filter(|frame| frame.at >= since && source(frame) == mac(family));
+            ours.count()
+        };
+        let start = Instant::now();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(from_virtual_mac(start), 0);
+
+        let set = move |priority| {
+            running.with(move |driver| {
+                let mut fsm = driver.get(id).unwrap().config().fsm;
+                fsm.priority = Priority::new(priority);
+                driver.reconfigure(id, fsm).unwrap();
+            });
+            running.wait_for_state(
+                id,
+                if priority > 200 {
+                    State::Active
+                } else {
+                    State::Backup
+                },
+            );
+            running
+        };
+        let running = set(250);
+        wait_until_bearing(&r1, family, true);
+        assert!(from_virtual_mac(start) > 0);
+        running.with(move |driver| {
+            let mut fsm = driver.get(id).unwrap().config().fsm;
+            fsm.priority = Priority::new(50);
+            driver.reconfigure(id, fsm).unwrap();
+        });
+        running.wait_for_state(id, State::Backup);
+        wait_until_bearing(&r1, family, false);
+        let since = Instant::now();
+        // As long as a host may take to report that it leaves a group.
+        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(from_virtual_mac(since), 0);
+        let shown = iproute2(&r1, &["link", "show", &name(&r1, family)]);
+        assert!(shown.contains("state DOWN"), "{shown}");
+    }
+}
+
+#[test]
+fn two_actives_with_the_same_mac_hear_each_other() {
+    for family in FAMILIES {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let (low, low_id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        low.wait_for_state(low_id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        r2.partition().unwrap();
+        let (high, high_id) = Running::with_router(r2.namespace(), bearer(family, 200));
+        high.wait_for_state(high_id, State::Active);
+        wait_until_bearing(&r2, family, true);
+        r2.mend().unwrap();
+        low.wait_for_state(low_id, State::Backup);
+        assert_eq!(high.state(high_id), State::Active);
+        wait_until_bearing(&r1, family, false);
+        wait_until_bearing(&r2, family, true);
+    }
+}
+
+#[test]
+fn a_router_takes_over_the_macvlan_of_a_crashed_one_and_leaves_nothing_behind() {
+    for family in FAMILIES {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let (first, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        first.wait_for_state(id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        first.kill();
+        assert!(bears(&r1, family));
+
+        let (other, other_id) = Running::with_router(r2.namespace(), bearer(family, 200));
+        other.wait_for_state(other_id, State::Active);
+        let (second, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        second.wait_for_state(id, State::Backup);
+        wait_until_bearing(&r1, family, false);
+        second.stop();
+        assert!(!iproute2(&r1, &["link"]).contains("vrrp"));
+        for key in ["arp_ignore", "arp_announce"] {
+            let value = r1.namespace().sysctl(&format!("ipv4.conf.eth0.{key}"));
+            assert_eq!(value.unwrap(), "0", "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_macvlan_that_comes_or_goes_does_not_disturb_the_others() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let running = Running::start(r1.namespace());
+    let ids = running.with(|driver| {
+        [(Family::Ipv4, 51), (Family::Ipv4, 52), (Family::Ipv6, 51)].map(|(family, number)| {
+            let mut config = bearer(family, 100);
+            config.fsm.vrid = vrid(number);
+            if number == 52 {
+                config.addresses = vec!["192.0.2.252".parse().unwrap()];
+            }
+            driver.add(config).unwrap()
+        })
+    });
+    for id in ids {
+        running.wait_for_state(id, State::Active);
+    }
+    wait_until_bearing(&r1, Family::Ipv4, true);
+    wait_until_bearing(&r1, Family::Ipv6, true);
+    let [_, removed, _] = ids;
+    running.with(move |driver| driver.remove(removed).unwrap());
+    let mut again = bearer(Family::Ipv4, 100);
+    again.fsm.vrid = vrid(52);
+    again.addresses = vec!["192.0.2.252".parse().unwrap()];
+    let again = running.with(move |driver| driver.add(again).unwrap());
+    running.wait_for_state(again, State::Active);
+    assert_eq!(running.count_transitions(State::Active), 4);
+    assert!(bears(&r1, Family::Ipv4) && bears(&r1, Family::Ipv6));
+    let log = running.stop();
+    let is_odd = |event: &DriverEvent| {
+        matches!(
+            event,
+            DriverEvent::AddressLost(_) | DriverEvent::AddressFailed { .. } | DriverEvent::Fault(_)
+        )
+    };
+    let odd: Vec<_> = log.iter().filter(|it| is_odd(&it.event)).collect();
+    assert!(odd.is_empty(), "{odd:#?}");
+}
+
+#[test]
+fn a_macvlan_that_somebody_deletes_is_made_anew() {
+    for family in FAMILIES {
+        let (_lan, [r1, client]) = lan_of::<2>();
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        iproute2(&r1, &["link", "delete", &name(&r1, family)]);
+        wait_until_bearing(&r1, family, true);
+        ping(&client, address(family));
+        // And one that somebody sets down comes up again.
+        iproute2(&r1, &["link", "set", &name(&r1, family), "down"]);
+        ping(&client, address(family));
+        assert_eq!(running.count_transitions(State::Active), 1);
+    }
+}
+
+#[test]
+fn a_macvlan_that_cannot_be_made_is_a_fault() {
+    let (_lan, [r1]) = lan_of::<1>();
+    iproute2(&r1, &["link", "add", "taken", "type", "bridge"]);
+    let mut config = bearer(Family::Ipv4, 100);
+    config.virtual_mac = Some(VirtualMac {
+        name: Some("taken".into()),
+        ..VirtualMac::default()
+    });
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    let reason = running.wait_for_event("the fault", |event| match event {
+        DriverEvent::Fault(fault) => Some(fault.to_string()),
+        _ => None,
+    });
+    assert!(reason.contains("there is a link taken already"), "{reason}");
+    assert_eq!(running.state(id), State::Initialize);
+    // Once it can be made, the router starts.
+    iproute2(&r1, &["link", "delete", "taken"]);
+    r1.add_address("198.51.100.1/24").unwrap();
+    running.wait_for_state(id, State::Active);
+}
+
+#[test]
+fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
+    for family in FAMILIES {
+        for is_borne in [true, false] {
+            let (_lan, [r1, client]) = lan_of::<2>();
+            let mut config = bearer(family, 100);
+            config.enforce_accept_mode = true;
+            let mut station = mac(family);
+            if !is_borne {
+                config.virtual_mac = None;
+                station = MacAddress(r1.mac());
+            }
+            let (running, id) = Running::with_router(r1.namespace(), config);
+            running.wait_for_state(id, State::Active);
+            is_resolved_and_silent(&client, address(family), station);
+
+            // Both ways while it runs.
+            let accept = |accept_mode| {
+                running.with(move |driver| {
+                    let mut fsm = driver.get(id).unwrap().config().fsm;
+                    fsm.accept_mode = accept_mode;
+                    driver.reconfigure(id, fsm).unwrap();
+                });
+            };
+            accept(true);
+            let learned = ping(&client, address(family));
+            assert!(learned.contains(&text(station)), "{learned}");
+            accept(false);
+            wait_for("the address off the host", LIMIT, || {
+                let shown = iproute2(&r1, &["address"]);
+                (!shown.contains(prefixed(family))).then_some(())
+            })
+            .unwrap();
+            is_resolved_and_silent(&client, address(family), station);
+            assert_eq!(running.count_transitions(State::Active), 1);
+
+            // And nothing is left of it.
+            running.stop();
+            let routes = iproute2(&r1, &["route", "show", "table", "all", "proto", "18"])
+                + &iproute2(&r1, &["-6", "route", "show", "table", "all", "proto", "18"]);
+            assert_eq!(routes, "");
+        }
+    }
+}
+
+/// A router with a network on each side, which forwards, and a server on the far side.
+fn forwarding() -> (Lan, Lan, [Host; 2], Host) {
+    let (near, [r1, client]) = lan_of::<2>();
+    let far = Lan::new().unwrap();
+    far.attach(&r1, "eth1", &["198.51.100.1/24", "2001:db8:1::1/64"])
+        .unwrap();
+    let server = far
+        .host("server", &["198.51.100.9/24", "2001:db8:1::9/64"])
+        .unwrap();
+    for (name, value) in [
+        ("ipv4.ip_forward", "1"),
+        ("ipv6.conf.all.forwarding", "1"),
+        // As strict as a distribution may be.
+        ("ipv4.conf.all.rp_filter", "1"),
+    ] {
+        r1.namespace().set_sysctl(name, value).unwrap();
+    }
+    for arguments in [
+        ["route", "add", "default", "via", "198.51.100.1"],
+        ["route", "add", "default", "via", "2001:db8:1::1"],
+    ] {
+        iproute2(&server, &arguments);
+    }
+    for family in FAMILIES {
+        iproute2(
+            &client,
+            &["route", "add", "default", "via", address(family)],
+        );
+    }
+    (near, far, [r1, client], server)
+}
+
+#[test]
+fn m_06_an_active_forwards_what_is_sent_to_its_virtual_mac() {
+    for family in FAMILIES {
+        for accept_mode in [true, false] {
+            let (_near, _far, [r1, client], _server) = forwarding();
+            let mut config = bearer(family, 100);
+            config.enforce_accept_mode = true;
+            config.fsm.accept_mode = accept_mode;
+            let (running, id) = Running::with_router(r1.namespace(), config);
+            running.wait_for_state(id, State::Active);
+            let since = Instant::now();
+            let server = match family {
+                Family::Ipv4 => "198.51.100.9",
+                Family::Ipv6 => "2001:db8:1::9",
+            };
+            let probe = Probe::start(&client, ip(server), Duration::from_millis(10)).unwrap();
+            probe.wait_for_answer(since, LIMIT).unwrap();
+            let learned = iproute2(&client, &["neighbor", "show", address(family)]);
+            assert!(learned.contains(&text(mac(family))), "{learned}");
+        }
+    }
+}
+
+#[test]
+fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
+    for family in FAMILIES {
+        let (near, _far, [r1, client], server) = forwarding();
+        let mut config = bearer(family, 100);
+        config.enforce_accept_mode = true;
+        let (running, id) = Running::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Active);
+        let capture = near.capture().unwrap();
+        is_resolved_and_silent(&client, address(family), mac(family));
+        // Nor what comes from the other side, in search of the address.
+        let probe = Probe::start(&server, ip(address(family)), Duration::from_millis(10)).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        let pings = probe.stop().unwrap();
+        assert!(pings.0.iter().all(|ping| ping.answer.is_none()));
+        let is_echo = |frame: &&Frame| match frame.bytes[12..14] {
+            [8, 0] => frame.bytes[23] == 1,
+            [0x86, 0xdd] => frame.bytes[20] == 58 && frame.bytes[54] == 128,
+            _ => false,
+        };
+        let frames = capture.frames();
+        let echoes: Vec<_> = frames.iter().filter(is_echo).collect();
+        assert!(!echoes.is_empty());
+        for echo in echoes {
+            assert_eq!(source(echo).0, client.mac());
+        }
+    }
+}
+
+#[test]
+fn m_05_a_backup_discards_what_is_sent_to_the_virtual_mac() {
+    let (near, far, [r1, client], _server) = forwarding();
+    let r3 = near.host("r3", &["192.0.2.3/24"]).unwrap();
+    let (active, active_id) = Running::with_router(r3.namespace(), bearer(Family::Ipv4, 200));
+    active.wait_for_state(active_id, State::Active);
+    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Backup);
+    // The Active falls silent on the wire for what is not an advertisement: the bridge, which no longer knows where the station is,
+    // floods what is sent to it.
+    let flood = far.capture().unwrap();
+    iproute2(
+        &client,
+        &[
+            "neighbor",
+            "replace",
+            "192.0.2.254",
+            "lladdr",
+            "00:00:5e:00:01:33",
+            "dev",
+            "eth0",
+        ],
+    );
+    let own = Capture::start(r1.namespace(), "eth0").unwrap();
+    let bridge = iproute2_in(&near, &["-o", "link", "show", "type", "bridge"]);
+    let bridge = bridge.split(": ").nth(1).unwrap().to_owned();
+    let probe = Probe::start(&client, ip("198.51.100.9"), Duration::from_millis(5)).unwrap();
+    own.wait_for("a flooded frame", LIMIT, |frame| {
+        iproute2_in(
+            &near,
+            &["link", "set", &bridge, "type", "bridge", "fdb_flush"],
+        );
+        frame.bytes[..6] == mac(Family::Ipv4).0
+    })
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    probe.stop().unwrap();
+    let forwarded = flood
+        .frames()
+        .iter()
+        .filter(|frame| frame.bytes[12..14] == [8, 0])
+        .count();
+    assert_eq!(forwarded, 0);
+}
+
+/// Runs ip(8) where the bridge is.
+fn iproute2_in(lan: &Lan, arguments: &[&str]) -> String {
+    let output = lan.switch().command("ip").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn keepalived_with_a_virtual_mac_of_its_own_hands_over_both_ways() {
+    for family in FAMILIES {
+        let (lan, [r1, r2, client]) = lan_of::<3>();
+        let capture = lan.capture().unwrap();
+        let addresses: &[&str] = match family {
+            Family::Ipv4 => &[VIP4],
+            Family::Ipv6 => &["fe80::254/128", VIP6],
+        };
+        let instance = KeepalivedInstance {
+            advert_interval: Duration::from_millis(100),
+            further: "use_vmac\n".into(),
+            ..KeepalivedInstance::new(51, 150, addresses)
+        };
+        let keepalived = Keepalived::start(r2.namespace(), &instance.to_string()).unwrap();
+        wait_for_advertisement(&capture, "keepalived", Instant::now(), |seen| {
+            seen.priority() == 150
+        });
+        let (running, id) = Running::with_router(r1.namespace(), {
+            let mut config = bearer(family, 100);
+            config.fsm.accept_mode = true;
+            config
+        });
+        running.wait_for_state(id, State::Backup);
+        ping(&client, address(family));
+        keepalived.stop().unwrap();
+        running.wait_for_state(id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        let learned = ping(&client, address(family));
+        assert!(learned.contains(&text(mac(family))), "{learned}");
+        let keepalived = Keepalived::start(r2.namespace(), &instance.to_string()).unwrap();
+        running.wait_for_state(id, State::Backup);
+        wait_until_bearing(&r1, family, false);
+        ping(&client, address(family));
+        keepalived.stop().unwrap();
+    }
+}
