@@ -102,6 +102,12 @@ const RECORDS: usize = 8;
 /// router starts. An address that somebody removes is put back and announced: at once the first time, then at growing intervals of up
 /// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone.
 ///
+/// # Virtual MAC and routes
+///
+/// Where a router [bears its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the router, is up while it is Active, and goes with
+/// it. One that an earlier run left is taken over, one that somebody deletes is made anew. [Routes](RouterConfig::routes) come after the
+/// addresses and go before them, and are put back as addresses are.
+///
 /// # Faults
 ///
 /// A router whose interface is missing, down, or without an address to advertise from is in Initialize, and starts again once nothing
@@ -115,7 +121,7 @@ const RECORDS: usize = 8;
 ///
 /// # Dropping it
 ///
-/// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and the addresses stay. Call
+/// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and addresses, routes and macvlans stay. Call
 /// [`shutdown`](Self::shutdown) to resign.
 #[derive(Debug)]
 pub struct Driver {

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast, of all VRIDs or of a [`VridSet`]; interface, destination and TTL are known for each packet |
 //! | [`FrameSocket`] | sends gratuitous ARP and unsolicited neighbor advertisements as whole frames |
-//! | [`Netlink`] | adds and removes virtual addresses, lists links and addresses, sweeps left-overs; requests are pipelined |
-//! | [`Monitor`] | tells of links and addresses that change; after an overrun it says that everything is to be read anew |
+//! | [`ResolutionSocket`] | answers ARP and Neighbor Discovery for addresses that the host does not have |
+//! | [`Netlink`] | adds and removes virtual addresses and routes, lists links and addresses, sweeps left-overs; requests are pipelined |
+//! | [`Macvlan`] | bears the virtual MAC of a virtual router, with the settings of the kernel that this takes |
+//! | [`Monitor`] | tells of links, addresses and virtual routes that change; after an overrun it says that everything is to be read anew |
 //! | [`Interfaces`] | holds what the two tell, and finds the primary address |
 //!
 //! **A driver**, for a program without one: [`Driver`] runs any number of virtual routers on one thread. It drains its sockets before
@@ -22,15 +24,32 @@
 //!
 //! `CAP_NET_RAW` and `CAP_NET_ADMIN`, and no other privilege. Sockets belong to the network namespace of the thread that opens them.
 //! Linux 5.18 or later keeps the mark ([`ADDRESS_PROTOCOL`]) that [`Netlink::sweep`] goes by; on older kernels the rest works. No
-//! sysctl is changed, and no firewall.
+//! firewall is changed, and no sysctl unless a router bears its virtual MAC; those are recorded and put back ([`Macvlan`]).
+//!
+//! # The virtual MAC
+//!
+//! By default a router does as keepalived does: advertisements and announcements bear the interface's own hardware address, and neighbours
+//! learn the new one from the announcements. With [`RouterConfig::virtual_mac`] they bear the virtual MAC (M-03, A-05, A-08, A-12), a
+//! [`Macvlan`] has the addresses, and who sends to the virtual MAC finds the Active.
+//!
+//! * Advertisements leave as whole frames by the interface beneath, so that the first one need not wait for the macvlan to come up, and
+//!   are received there. One that is longer than the link's MTU cannot be sent so.
+//! * While not Active the macvlan is down: nothing leaves from the virtual MAC, and nothing that is sent to it is taken in (M-05).
+//! * The owner has to keep its addresses off the interface beneath, and to have another primary address there: for an address that is there
+//!   before the router starts, the kernel goes on to answer with the interface's own hardware address.
+//! * What the host sends for itself leaves by the interface beneath with its hardware address, neighbor solicitations too.
+//! * The macvlan is not put into the VRF of the interface beneath.
+//!
+//! # Accept_Mode
+//!
+//! By default the host has the addresses of an Active, and accepts what is sent to them, as keepalived does (M-08, AMB-22). With
+//! [`RouterConfig::enforce_accept_mode`] it does so only as the owner or in Accept_Mode. Otherwise the addresses are not on the host: a
+//! [`ResolutionSocket`] answers for them, and a [drop route](VirtualRoute::discard) discards what is sent to them (M-09). Both work with
+//! and without the virtual MAC, on every kernel. A macvlan without an address gets 192.0.0.8 (RFC 7600), because the kernel filters by
+//! reverse path more strictly where there is none.
 //!
 //! # What it leaves to the host
 //!
-//! * Advertisements and announcements bear the interface's own hardware address, not the virtual MAC (M-03, A-05): neighbours learn the
-//!   new one from the announcements.
-//! * The addresses of an Active are on its interface, so that the kernel answers ARP and Neighbor Discovery for them, and accepts what
-//!   is sent to them. Whether it may accept is what [`accepts_traffic`](vrrp_fsm::VirtualRouter::accepts_traffic) says (M-08, AMB-22); a
-//!   host that must not has to filter.
 //! * Forwarding is up to `net.ipv4.ip_forward` and `net.ipv6.conf.*.forwarding`.
 //!
 //! # What was decided where the RFCs are silent
