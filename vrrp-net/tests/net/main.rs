@@ -10,6 +10,7 @@
 mod rig;
 
 mod addresses;
+mod announcements;
 mod authentication;
 mod bystanders;
 mod changes;

@@ -1,0 +1,243 @@
+//! What is said about virtual addresses, by whom, and not before it is so.
+
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use vrrp_fsm::State;
+use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
+use vrrp_net::{RouterConfig, VirtualMac};
+use vrrp_proto::{
+    Family,
+    frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
+};
+
+use crate::rig::{
+    LIMIT, Running, VIP4, VIP6, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address,
+};
+
+/// An address that a frame tells the neighbours where to find, and the station that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    about: IpAddr,
+    /// In the ARP packet or the link-layer address option.
+    station: MacAddress,
+    /// In the Ethernet header.
+    source: MacAddress,
+    /// Nobody asked for it.
+    is_announcement: bool,
+}
+
+impl Told {
+    fn by(frame: &Frame) -> Option<Self> {
+        let (header, payload) = frame.bytes.split_at_checked(14)?;
+        let source = MacAddress(header[6..12].try_into().ok()?);
+        match header[12..14] {
+            [0x08, 0x06] => {
+                let packet = arp::Packet::parse(payload).ok()?;
+                Some(Self {
+                    about: packet.sender_address.into(),
+                    station: packet.sender_mac,
+                    source,
+                    is_announcement: packet.is_gratuitous(),
+                })
+            }
+            [0x86, 0xdd] => {
+                let packet = ipv6::Packet::parse(payload).ok()?;
+                let advertisement = neighbor::Advertisement::parse(&packet).ok()??;
+                Some(Self {
+                    about: advertisement.target.into(),
+                    station: advertisement.target_mac?,
+                    source,
+                    is_announcement: !advertisement.solicited,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn told(capture: &Capture, about: IpAddr) -> Vec<Told> {
+    let frames = capture.frames();
+    let told = frames.iter().filter_map(Told::by);
+    told.filter(|told| told.about == about).collect()
+}
+
+fn wait_for_announcement(capture: &Capture, about: IpAddr) -> Told {
+    let mut found = None;
+    capture
+        .wait_for("an announcement", LIMIT, |frame| {
+            found = Told::by(frame).filter(|told| told.about == about && told.is_announcement);
+            found.is_some()
+        })
+        .unwrap();
+    found.unwrap()
+}
+
+/// Three addresses, on a router that bears its virtual MAC.
+fn addresses(family: Family) -> [&'static str; 3] {
+    match family {
+        Family::Ipv4 => [VIP4, "192.0.2.253/32", "192.0.2.252/32"],
+        Family::Ipv6 => ["fe80::254/128", VIP6, "2001:db8::253/128"],
+    }
+}
+
+fn bearer(family: Family, priority: u8) -> RouterConfig {
+    let list = addresses(family).map(|text| text.parse().unwrap());
+    let mut config = RouterConfig::new("eth0", fsm(family, priority), list.to_vec());
+    config.virtual_mac = Some(VirtualMac::default());
+    config
+}
+
+fn without_prefix(address: &str) -> IpAddr {
+    ip(address.split('/').next().unwrap())
+}
+
+/// Starts a router, alone, and holds what it says against its virtual MAC.
+fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
+    let (lan, [r1, client]) = lan_of::<2>();
+    let capture = lan.capture().unwrap();
+    let (running, id) = Running::with_router(r1.namespace(), bearer(family, priority));
+    running.wait_for_state(id, State::Active);
+    let station = virtual_mac(vrid(51), family);
+    for address in addresses(family) {
+        let about = without_prefix(address);
+        let announced = wait_for_announcement(&capture, about);
+        assert_eq!((announced.station, announced.source), (station, station));
+        // And when somebody asks.
+        if about != ip("fe80::254") {
+            let asked = Instant::now();
+            let probe = Probe::start(&client, about, Duration::from_millis(5)).unwrap();
+            probe.wait_for_answer(asked, LIMIT).unwrap();
+            probe.stop().unwrap();
+        }
+        for told in told(&capture, about) {
+            assert_eq!(told.station, station, "{about}: {told:?}");
+        }
+    }
+    running.stop();
+}
+
+#[test]
+fn a_18_an_owner_that_starts_says_nothing_of_its_ipv4_addresses_with_the_physical_mac() {
+    all_is_said_with_the_virtual_mac(Family::Ipv4, 255);
+}
+
+#[test]
+fn a_22_an_owner_that_starts_says_nothing_of_its_ipv6_addresses_with_the_physical_mac() {
+    all_is_said_with_the_virtual_mac(Family::Ipv6, 255);
+}
+
+#[test]
+fn a_19_each_ipv4_address_that_an_active_configures_is_announced_with_the_virtual_mac() {
+    all_is_said_with_the_virtual_mac(Family::Ipv4, 100);
+}
+
+#[test]
+fn a_23_each_ipv6_address_that_an_active_configures_is_announced_with_the_virtual_mac() {
+    all_is_said_with_the_virtual_mac(Family::Ipv6, 100);
+}
+
+/// Something else has the name of the macvlan when the host starts.
+fn nothing_is_said_before_the_virtual_mac_is_there(family: Family) {
+    let (lan, [r1]) = lan_of::<1>();
+    iproute2(&r1, &["link", "add", "virtual", "type", "bridge"]);
+    let capture = lan.capture().unwrap();
+    let mut config = bearer(family, 255);
+    config.virtual_mac = Some(VirtualMac {
+        name: Some("virtual".into()),
+        ..VirtualMac::default()
+    });
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    // Three intervals.
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(running.state(id), State::Initialize);
+    let all = addresses(family).map(without_prefix);
+    for about in all {
+        assert_eq!(told(&capture, about), []);
+    }
+    iproute2(&r1, &["link", "delete", "virtual"]);
+    r1.add_address("198.51.100.1/24").unwrap();
+    running.wait_for_state(id, State::Active);
+    let station = virtual_mac(vrid(51), family);
+    for about in all {
+        let announced = wait_for_announcement(&capture, about);
+        assert_eq!((announced.station, announced.source), (station, station));
+    }
+}
+
+#[test]
+fn a_20_no_gratuitous_arp_leaves_before_address_and_virtual_mac_are_configured() {
+    nothing_is_said_before_the_virtual_mac_is_there(Family::Ipv4);
+}
+
+#[test]
+fn a_21_no_neighbor_discovery_leaves_before_address_and_virtual_mac_are_configured() {
+    nothing_is_said_before_the_virtual_mac_is_there(Family::Ipv6);
+}
+
+/// The solicited-node multicast group of 2001:db8::254 (RFC 4291 section 2.7.1).
+const GROUP: &str = "ff02::1:ff00:254";
+
+fn is_in_group(host: &Host) -> bool {
+    iproute2(host, &["-6", "maddress", "show"]).contains(GROUP)
+}
+
+#[test]
+fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
+    let plain = router(Family::Ipv6, 100);
+    let mut borne = router(Family::Ipv6, 100);
+    borne.virtual_mac = Some(VirtualMac::default());
+    let mut answered = borne.clone();
+    answered.enforce_accept_mode = true;
+    for config in [plain, borne, answered] {
+        let (_lan, [r1]) = lan_of::<1>();
+        let (running, id) = Running::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Active);
+        wait_for("the group", LIMIT, || is_in_group(&r1).then_some(())).unwrap();
+        running.stop();
+        assert!(!is_in_group(&r1));
+    }
+}
+
+#[test]
+fn a_24_virtual_ipv6_addresses_are_used_without_duplicate_address_detection() {
+    let (lan, [r1]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    running.wait_for_state(id, State::Active);
+    let about = without_prefix(VIP6);
+    wait_for_announcement(&capture, about);
+    wait_for_address(&r1, VIP6, true);
+    let shown = iproute2(&r1, &["-6", "-o", "address", "show", "dev", "eth0"]);
+    let line = shown.lines().find(|line| line.contains(VIP6)).unwrap();
+    assert!(
+        line.contains("nodad") && !line.contains("tentative"),
+        "{line}"
+    );
+}
+
+#[test]
+fn m_10_no_address_is_formed_of_a_virtual_mac() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv6, 100));
+    running.wait_for_state(id, State::Active);
+    wait_for("the addresses", LIMIT, || {
+        let shown = iproute2(&r1, &["-6", "-o", "address", "show"]);
+        let on_the_macvlan = |line: &&str| line.contains(" vrrp6-51-");
+        let found = shown.lines().filter(on_the_macvlan).count();
+        (found == addresses(Family::Ipv6).len()).then_some(())
+    })
+    .unwrap();
+    // 0200:5eff:fe00:0233 is what 00-00-5E-00-02-33 would make.
+    let shown = iproute2(&r1, &["-6", "-o", "address", "show"]);
+    assert!(!shown.contains("5eff:fe00:233"), "{shown}");
+    for line in shown.lines().filter(|line| line.contains(" vrrp6-51-")) {
+        assert!(
+            addresses(Family::Ipv6).iter().any(|own| line.contains(own)),
+            "{line}"
+        );
+    }
+}
