@@ -14,13 +14,15 @@ use crate::rig::{
     wait_for_address,
 };
 
+/// The protocol number, and the type of a Router Advertisement.
+const ICMPV6: u8 = 58;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+
 /// Whether a frame is a Router Advertisement (RFC 4861 section 4.2).
 fn is_router_advertisement(frame: &Frame) -> bool {
     let Some((header, payload)) = frame.bytes.split_at_checked(14) else {
         return false;
     };
-    const ICMPV6: u8 = 58;
-    const ROUTER_ADVERTISEMENT: u8 = 134;
     header[12..] == [0x86, 0xdd]
         && ipv6::Packet::parse(payload).is_ok_and(|packet| {
             packet.next_header == ICMPV6 && packet.payload.first() == Some(&ROUTER_ADVERTISEMENT)
