@@ -730,10 +730,14 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     let mut interval = Duration::ZERO;
     let mut missed = 0;
     let mut held = Duration::ZERO;
+    let mut rounds = 1;
     for member in members {
         let config = &member.config;
         let preempts_late = match config.preempt {
-            Preempt::AfterDelay(delay) => delay + config.interval.as_duration(),
+            Preempt::AfterDelay(delay) => {
+                rounds = 2;
+                delay
+            }
             Preempt::Always | Preempt::Never => Duration::ZERO,
         };
         interval = interval.max(config.interval.as_duration());
@@ -741,5 +745,5 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
         held = held.max(config.startup_hold + preempts_late);
     }
     // Skew_Time is less than an interval, in version 2 less than the second that is the shortest there.
-    interval * (u32::from(missed) + 1) + held + scenario.network.longest_delay * 4
+    interval * (u32::from(missed) + 1) * rounds + held + scenario.network.longest_delay * 4
 }

@@ -1,0 +1,109 @@
+//! Many virtual routers on a network that does its worst, for virtual hours or years, and whether what VRRP promises held all along.
+
+#[path = "simulate/capture.rs"]
+mod capture;
+#[path = "simulate/mistake.rs"]
+mod mistake;
+#[path = "simulate/report.rs"]
+mod report;
+#[path = "simulate/run.rs"]
+mod run;
+#[path = "simulate/setting.rs"]
+mod setting;
+#[path = "simulate/svg.rs"]
+mod svg;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use vrrp_fsm::{fleet::VrrpRouter, sim::Trace};
+
+use crate::{
+    mistake::{AnswersNoRival, IgnoresPriorityZero, Mistake},
+    report::Report,
+    run::run,
+    setting::Setting,
+};
+
+/// What can go wrong in the program, in plain words.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Simulate virtual routers on a network that does its worst.
+///
+/// Each fleet is a host with all the virtual routers. The network loses, doubles and delays messages and is cut; hosts crash, stall and are configured anew; and it is
+/// checked all along that what VRRP promises holds. The same seed gives the same run.
+///
+/// Exit status: 0 if all held; 1 if something did not, with the seed and the fewest faults that lead to it; 2 if the program could not do its work.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    setting: Setting,
+
+    /// What goes wrong when is drawn from this number. Default another one each time.
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+
+    /// Do a trace again that this program has written: the settings and the faults are those of the file.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    replay: Option<PathBuf>,
+
+    /// Write all that happens into this file, line by line.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Write all messages into this file, for Wireshark.
+    ///
+    /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference vrrp.v3_checksum_as_in_v2 is set.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+
+    /// Draw the states of the first virtual routers over time into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match simulate(&Options::parse()) {
+        Ok(report) if report.is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("simulate: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn simulate(options: &Options) -> Result<Report, Failure> {
+    let (setting, replayed) = match &options.replay {
+        None => (options.setting.clone(), None),
+        Some(path) => {
+            let wrong = |failure: Failure| format!("{}: {failure}", path.display());
+            let text = fs::read_to_string(path).map_err(|error| wrong(error.into()))?;
+            let trace: Trace = text.parse().map_err(|error| wrong(Box::new(error)))?;
+            (Setting::of_trace(&text).map_err(wrong)?, Some(trace))
+        }
+    };
+    let seed = match &replayed {
+        Some(trace) => trace.seed,
+        None => options.seed.map_or_else(run::new_seed, Ok)?,
+    };
+    let report = match setting.mistake {
+        None => run::<VrrpRouter>(options, &setting, seed, replayed.as_ref()),
+        Some(Mistake::IgnoresPriorityZero) => {
+            run::<IgnoresPriorityZero>(options, &setting, seed, replayed.as_ref())
+        }
+        Some(Mistake::AnswersNoRival) => {
+            run::<AnswersNoRival>(options, &setting, seed, replayed.as_ref())
+        }
+    }?;
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(report)
+}

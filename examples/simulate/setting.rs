@@ -1,0 +1,200 @@
+//! What is simulated.
+
+use std::{num::NonZeroU64, time::Duration};
+
+use clap::{Args, Parser};
+use vrrp_fsm::{
+    Instant,
+    fleet::{RouterId, SyncGroup},
+    sim::{Chance, FaultRates, Rate, Scenario, TrackedObject},
+    track::{Kind, Object, ObjectId, Report, Use},
+};
+use vrrp_proto::{Interval, Priority};
+
+use crate::{Failure, mistake::Mistake};
+
+#[derive(Args, Clone, Debug, PartialEq)]
+pub(crate) struct Setting {
+    /// How many virtual routers there are, half of them IPv4 and half IPv6.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) routers: u32,
+
+    /// How many hosts take part in all of them.
+    #[arg(long, value_name = "M", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) fleets: u32,
+
+    /// For how many hours something may go wrong. A while without any fault follows.
+    #[arg(long, value_name = "H", default_value_t = 1.0, value_parser = hours)]
+    pub(crate) hours: f64,
+
+    /// The time between advertisements in centiseconds.
+    #[arg(long, value_name = "CS", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=4095))]
+    pub(crate) interval: u16,
+
+    /// The longest time that a message takes, in microseconds.
+    #[arg(long, value_name = "US", default_value_t = NonZeroU64::new(1000).unwrap_or(NonZeroU64::MIN))]
+    pub(crate) delay: NonZeroU64,
+
+    /// How many per cent of the messages are lost.
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = per_cent)]
+    pub(crate) loss: f64,
+
+    /// How many per cent of the messages come twice.
+    #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = per_cent)]
+    pub(crate) duplication: f64,
+
+    /// How many per cent of the messages come up to two intervals late.
+    #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
+    pub(crate) late: f64,
+
+    /// The seconds between two crashes, in the mean; so for stalls, stops, changes of priority, objects that go down, partitions, and one-way cuts. 0 for none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) faults_every: u32,
+
+    /// How many seconds each of these lasts at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) faults_last: u32,
+
+    /// How many sync groups of two virtual routers there are.
+    #[arg(long, value_name = "G", default_value_t = 0)]
+    pub(crate) groups: u32,
+
+    /// Hosts with this mistake, which has to be found.
+    #[arg(long, value_name = "MISTAKE")]
+    pub(crate) mistake: Option<Mistake>,
+}
+
+/// The settings in the first line of a trace.
+const MARK: &str = "# simulate ";
+
+impl Setting {
+    /// The line that lets [`of_trace`](Self::of_trace) find the settings again.
+    pub(crate) fn line(&self) -> String {
+        let Self {
+            routers,
+            fleets,
+            hours,
+            interval,
+            delay,
+            loss,
+            duplication,
+            late,
+            faults_every,
+            faults_last,
+            groups,
+            mistake,
+        } = self;
+        let mistake = mistake.map_or(String::new(), |it| format!(" --mistake {}", it.name()));
+        format!(
+            "{MARK}--routers {routers} --fleets {fleets} --hours {hours} --interval {interval} --delay {delay} --loss {loss} --duplication {duplication} \
+             --late {late} --faults-every {faults_every} --faults-last {faults_last} --groups {groups}{mistake}"
+        )
+    }
+
+    /// The settings of a trace.
+    pub(crate) fn of_trace(text: &str) -> Result<Self, Failure> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Line {
+            #[command(flatten)]
+            setting: Setting,
+        }
+        let line = text.lines().find_map(|line| line.strip_prefix(MARK));
+        let line = line.ok_or_else(|| format!("no line begins with {MARK:?}"))?;
+        Ok(Line::try_parse_from(line.split_whitespace())?.setting)
+    }
+
+    /// When the last fault is over.
+    pub(crate) fn faults_until(&self) -> Instant {
+        Instant::ZERO + Duration::from_secs_f64(self.hours * 3600.0)
+    }
+
+    /// When all is over: whatever was wrong has had the time to become right.
+    pub(crate) fn end(&self) -> Instant {
+        self.faults_until() + self.interval() * 6 + self.delay() * 6
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.interval) * 10)
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay.get())
+    }
+
+    pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
+        let mut scenario = Scenario::uniform(self.fleets, self.routers)?;
+        scenario.network.longest_delay = self.delay();
+        scenario.network.shortest_delay = scenario.network.shortest_delay.min(self.delay());
+        scenario.faults = self.faults()?;
+        let grouped = self.groups.saturating_mul(2).min(self.routers);
+        for (number, plan) in (0..).zip(&mut scenario.hosts) {
+            for member in &mut plan.members {
+                member.config.interval = Interval::centis(self.interval)?;
+            }
+            plan.objects.push(TrackedObject {
+                object: Object::new("uplink", Kind::Interface),
+                good: Some(Report::Up),
+                bad: Some(Report::Down),
+            });
+            if let Some(last) = plan.members.last_mut() {
+                last.tracking.push(Use::of(ObjectId::nth(0)));
+            }
+            // In a group, all members have to have the same order of hosts.
+            for member in plan.members.iter_mut().take(usize::try_from(grouped)?) {
+                member.config.priority = Priority::new(u8::try_from(200 - number)?);
+            }
+            for first in (0..grouped).step_by(2).filter(|first| first + 1 < grouped) {
+                let members = vec![RouterId::nth(first), RouterId::nth(first + 1)];
+                plan.groups
+                    .push(SyncGroup::new(format!("group {first}"), members));
+            }
+        }
+        Ok(scenario)
+    }
+
+    fn faults(&self) -> Result<FaultRates, Failure> {
+        let rate = (self.faults_every != 0).then_some(Rate {
+            every: Duration::from_secs(self.faults_every.into()),
+            longest: Duration::from_secs(self.faults_last.into()),
+        });
+        Ok(FaultRates {
+            until: self.faults_until(),
+            crash: rate,
+            stall: rate,
+            stop: rate,
+            priority: rate,
+            object: rate,
+            partition: rate,
+            one_way: rate,
+            loss: chance(self.loss)?,
+            duplication: chance(self.duplication)?,
+            late: chance(self.late)?,
+            latest: self.interval() * 2,
+        })
+    }
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1_000_000.0)
+}
+
+fn per_cent(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 100.0)
+}
+
+fn number(text: &str, lowest: f64, highest: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number")?;
+    if (lowest..=highest).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("not in {lowest}..={highest}"))
+    }
+}
+
+/// A chance in per cent, which was checked.
+fn chance(per_cent: f64) -> Result<Chance, Failure> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let per_million = (per_cent * 10_000.0).round() as u32;
+    Ok(Chance::per_million(per_million)?)
+}

@@ -1,0 +1,149 @@
+//! The states of virtual routers over time, as a picture.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use vrrp_fsm::{
+    Instant, State,
+    fleet::Key,
+    sim::{Condition, Fault, Occurrence},
+};
+
+use crate::setting::Setting;
+
+/// No more virtual routers than can be told apart.
+const ROUTERS: usize = 24;
+
+const LEFT: f64 = 150.0;
+const WIDTH: f64 = 1100.0;
+const TOP: f64 = 60.0;
+const LANE: f64 = 8.0;
+const GAP: f64 = 6.0;
+
+/// What is to be drawn.
+pub(crate) struct Timeline {
+    hosts: u32,
+    title: String,
+    /// Of each virtual router, what each host was, from when on.
+    lanes: BTreeMap<Key, BTreeMap<u32, Vec<(Instant, Phase)>>>,
+    /// What was wrong, from when to when.
+    faults: Vec<(Instant, Instant, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Dead,
+    Is(State),
+}
+
+impl Timeline {
+    pub(crate) fn new(setting: &Setting) -> Self {
+        Self {
+            hosts: setting.fleets,
+            title: format!(
+                "{} virtual routers on {} hosts, {} h, {} % loss",
+                setting.routers, setting.fleets, setting.hours, setting.loss
+            ),
+            lanes: BTreeMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    pub(crate) fn note(&mut self, at: Instant, occurrence: &Occurrence<'_>) {
+        match occurrence {
+            Occurrence::State(host, key, transition) => {
+                if self.lanes.len() < ROUTERS || self.lanes.contains_key(key) {
+                    let lane = self
+                        .lanes
+                        .entry(*key)
+                        .or_default()
+                        .entry(*host)
+                        .or_default();
+                    lane.push((at, Phase::Is(transition.to)));
+                }
+            }
+            Occurrence::Fault(Fault::Lasting(condition, lasts)) => {
+                self.faults.push((at, at + *lasts, condition.to_string()));
+                if let Condition::Crash { host } = condition {
+                    for lane in self.lanes.values_mut().filter_map(|it| it.get_mut(host)) {
+                        lane.push((at, Phase::Dead));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An SVG document, readable on light and on dark ground.
+    pub(crate) fn draw(&self, end: Instant) -> String {
+        let total = (end - Instant::ZERO).as_secs_f64().max(f64::MIN_POSITIVE);
+        let x = |at: Instant| LEFT + WIDTH * (at - Instant::ZERO).as_secs_f64() / total;
+        let block = LANE * f64::from(self.hosts) + GAP;
+        let lanes = f64::from(u32::try_from(self.lanes.len()).unwrap_or(u32::MAX));
+        let bottom = TOP + lanes * block;
+        let mut body = String::new();
+        text(&mut body, LEFT, 20.0, "start", &self.title);
+        for (from, to, what) in &self.faults {
+            let (from, to) = (x(*from), x((*to).min(end)));
+            bar(&mut body, "fault", from, 32.0, to - from, 12.0, what);
+        }
+        text(&mut body, LEFT - 8.0, 42.0, "end", "faults");
+        let mut y = TOP;
+        for (key, hosts) in &self.lanes {
+            let name = format!("LAN {} {} VRID {}", key.interface, key.family, key.vrid);
+            text(&mut body, LEFT - 8.0, y + 8.0, "end", &name);
+            for (host, phases) in hosts {
+                let y = y + LANE * f64::from(*host);
+                let ends = phases.iter().skip(1).map(|(at, _)| *at).chain([end]);
+                for ((from, phase), to) in phases.iter().zip(ends) {
+                    let class = match phase {
+                        Phase::Is(State::Active) => "active",
+                        Phase::Is(State::Backup) => "backup",
+                        Phase::Is(State::Initialize) | Phase::Dead => continue,
+                    };
+                    let (from, to) = (x(*from), x(to));
+                    bar(
+                        &mut body,
+                        class,
+                        from,
+                        y,
+                        to - from,
+                        LANE - 1.0,
+                        &format!("host {host}"),
+                    );
+                }
+            }
+            y += block;
+        }
+        for (at, anchor) in [(Instant::ZERO, "start"), (end, "end")] {
+            text(
+                &mut body,
+                x(at),
+                bottom + 16.0,
+                anchor,
+                &format!("{:.0} s", (at - Instant::ZERO).as_secs_f64()),
+            );
+        }
+        let (width, height) = (LEFT + WIDTH + 20.0, bottom + 30.0);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"11\">\n<style>\
+             text{{fill:#777}} .active{{fill:#2a78d6}} .backup{{fill:#2a78d6;opacity:.18}} .fault{{fill:#d6452a;opacity:.6}}</style>\n{body}</svg>\n"
+        )
+    }
+}
+
+fn text(body: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        body,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
+        text.replace('&', "&amp;").replace('<', "&lt;")
+    );
+}
+
+fn bar(body: &mut String, class: &str, x: f64, y: f64, width: f64, height: f64, title: &str) {
+    let _ = writeln!(
+        body,
+        "<rect class=\"{class}\" x=\"{x:.2}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\"><title>{}</title></rect>",
+        title.replace('&', "&amp;").replace('<', "&lt;")
+    );
+}

@@ -1,0 +1,209 @@
+//! The program `simulate`, from its arguments to its files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use vrrp_lab::{V3Checksum, tshark};
+
+fn simulate(arguments: &str, files: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(program::path("simulate"));
+    command.args(arguments.split_whitespace());
+    for (option, path) in files {
+        command.arg(option).arg(path);
+    }
+    command.output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_healthy_run_says_that_all_held_and_ends_with_status_0() {
+    let output = simulate("--seed 1 --hours 1 --groups 2", &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = text(&output);
+    assert!(
+        text.starts_with("seed 1: 10 virtual routers on 3 hosts, "),
+        "{text}"
+    );
+    assert!(text.ends_with("all held\n"), "{text}");
+}
+
+#[test]
+fn the_json_object_has_what_was_done_and_what_was_looked_at() {
+    let output = simulate(
+        "--seed 2 --routers 6 --fleets 4 --hours 2 --loss 2 --groups 1 --json",
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["seed"], 2);
+    assert_eq!(report["routers"], 6);
+    assert_eq!(report["fleets"], 4);
+    assert_eq!(report["broken"], Value::Null);
+    assert!(report["simulated_seconds"].as_f64().unwrap() > 7200.0);
+    assert!(report["rate"].as_f64().unwrap() > 0.0);
+    // Six Actives, a message a second.
+    assert!(report["messages_sent"].as_u64().unwrap() > 6 * 7000);
+    assert!(report["transitions"].as_u64().unwrap() > 24);
+    for kind in [
+        "crash",
+        "stall",
+        "stop",
+        "priority",
+        "object",
+        "partition",
+        "one-way cut",
+        "loss",
+        "duplicate",
+        "late message",
+    ] {
+        assert!(report["faults"][kind].as_u64().unwrap() > 0, "{kind}");
+    }
+    let checks = report["checks"].as_object().unwrap();
+    assert_eq!(checks.len(), 7);
+    for (property, count) in checks {
+        assert!(count.as_u64().unwrap() > 0, "{property}");
+    }
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn without_a_seed_another_one_is_drawn_and_told() {
+    let output = simulate("--hours 0.01 --json", &[]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let again = simulate(
+        &format!("--hours 0.01 --json --seed {}", report["seed"]),
+        &[],
+    );
+    let second: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(report["messages_heard"], second["messages_heard"]);
+    assert_eq!(report["faults"], second["faults"]);
+}
+
+#[test]
+fn a_mistake_ends_with_status_1_and_the_fewest_faults_which_replay_to_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let least = folder.path().join("least");
+    for mistake in ["ignores-priority-zero", "answers-no-rival"] {
+        let arguments = format!("--seed 3 --hours 5 --json --mistake {mistake}");
+        let output = simulate(&arguments, &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let broken = &report["broken"];
+        let trace = broken["trace"].as_str().unwrap();
+        assert!(trace.contains("\nseed 3\n"), "{trace}");
+        // The settings, the seed, and a fault or a few.
+        assert!((3..=6).contains(&trace.lines().count()), "{trace}");
+
+        fs::write(&least, trace).unwrap();
+        let replayed = simulate("--json", &[("--replay", &least)]);
+        assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
+        let again: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        assert_eq!(again["broken"]["property"], broken["property"]);
+        assert_eq!(again["broken"]["trace"], broken["trace"]);
+
+        // Without the mistake, the same faults do no harm.
+        let healthy = trace.replace(&format!(" --mistake {mistake}"), "");
+        fs::write(&least, healthy).unwrap();
+        let replayed = simulate("", &[("--replay", &least)]);
+        assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    }
+}
+
+#[test]
+fn a_trace_replays_to_the_same_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let arguments = "--seed 4 --hours 0.3 --loss 5 --late 1 --faults-every 60 --groups 1";
+    let output = simulate(arguments, &[("--trace", &first)]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = simulate("", &[("--replay", &first), ("--trace", &second)]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let first = fs::read(first).unwrap();
+    assert!(first.len() > 100_000);
+    assert!(first == fs::read(second).unwrap());
+}
+
+#[test]
+fn the_capture_has_every_message_and_wireshark_finds_nothing_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("run.pcap");
+    let output = simulate(
+        "--seed 5 --routers 4 --hours 0.05 --json",
+        &[("--pcap", &capture)],
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packets = tshark(&capture, V3Checksum::MessageOnly).unwrap();
+    assert_eq!(report["messages_sent"], packets.len());
+    for packet in &packets {
+        assert_eq!(packet.complaints(), [] as [&str; 0], "{packet:?}");
+        let (protocol, hops) = match packet.field("ip.proto") {
+            Some(protocol) => (protocol, packet.field("ip.ttl")),
+            None => (packet.field("ipv6.nxt").unwrap(), packet.field("ipv6.hlim")),
+        };
+        assert_eq!((protocol, hops), ("112", Some("255")));
+    }
+    let families =
+        ["ip.proto", "ipv6.nxt"].map(|name| packets.iter().any(|it| it.field(name).is_some()));
+    assert_eq!(families, [true, true]);
+}
+
+#[test]
+fn the_picture_shows_each_host_of_each_virtual_router() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("run.svg");
+    let output = simulate("--seed 6 --routers 3 --hours 1", &[("--svg", &picture)]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let svg = fs::read_to_string(picture).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    for wanted in [
+        "LAN 1 IPv4 VRID 1",
+        "LAN 1 IPv6 VRID 1",
+        "LAN 1 IPv4 VRID 2",
+        "class=\"active\"",
+        "class=\"backup\"",
+        "class=\"fault\"",
+        "<title>crash ",
+    ] {
+        assert!(svg.contains(wanted), "no {wanted}");
+    }
+    assert_eq!(svg.matches("<rect").count(), svg.matches("</rect>").count());
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_words_and_ends_with_status_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    for (text, wanted) in [
+        ("seed 1\n", "no line begins with \"# simulate \""),
+        (
+            "# simulate --routers 3\nseed 1\n1 crash 0\n",
+            "a time is seconds with nine digits",
+        ),
+        ("# simulate --routers 0\nseed 1\n", "--routers"),
+    ] {
+        fs::write(&trace, text).unwrap();
+        let output = simulate("", &[("--replay", &trace)]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(wanted) && said.contains("trace"), "{said}");
+    }
+    let nowhere = folder.path().join("no/where");
+    let output = simulate("--hours 0", &[("--pcap", &nowhere)]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    for arguments in ["--hours -1", "--loss 101", "--fleets 101", "--seed x"] {
+        let output = simulate(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
