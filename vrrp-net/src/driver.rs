@@ -5,6 +5,7 @@ mod authentication;
 mod changes;
 mod config;
 mod groups;
+mod hand_over;
 mod messages;
 mod news;
 mod notification;
@@ -37,7 +38,9 @@ use self::{
     work::{Work, WorkQueue},
 };
 pub use self::{
+    authentication::Sequences,
     config::{Authentication, RouterConfig, Transport, VirtualMac},
+    hand_over::{DriverSnapshot, HandOver, RouterSnapshot},
     notification::{DriverEvent, Fault, Notification},
     router::RouterView,
     stop::StopHandle,
@@ -121,8 +124,8 @@ const RECORDS: usize = 8;
 ///
 /// # Dropping it
 ///
-/// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and addresses, routes and macvlans stay. Call
-/// [`shutdown`](Self::shutdown) to resign.
+/// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and addresses, routes and macvlans
+/// stay. Call [`shutdown`](Self::shutdown) to resign, or [`hand_over`](Self::hand_over) to let another driver go on.
 #[derive(Debug)]
 pub struct Driver {
     epoch: Epoch,
@@ -232,23 +235,22 @@ impl Driver {
                 vrid: key.vrid,
             });
         }
-        self.open_socket(&router)?;
+        self.open_sockets(&router)?;
         self.admit(&router)?;
-        if router.config.enforce_accept_mode {
-            for held in &router.held {
-                self.answers.open(held.address.family())?;
-            }
-        }
         let now = self.now();
         let id = self.fleet.add(now, member)?;
+        self.insert(id, router);
+        self.adapt_to_size();
+        self.reconcile(now, id);
+        Ok(id)
+    }
+
+    fn insert(&mut self, id: RouterId, router: Router) {
         for held in &router.held {
             let holders = self.holders.entry(held.address.address()).or_default();
             holders.push(id);
         }
         self.routers.insert(id, router);
-        self.adapt_to_size();
-        self.reconcile(now, id);
-        Ok(id)
     }
 
     /// What depends on how many routers there are.
@@ -267,7 +269,12 @@ impl Driver {
         }
     }
 
-    fn open_socket(&mut self, router: &Router) -> Result<(), Error> {
+    fn open_sockets(&mut self, router: &Router) -> Result<(), Error> {
+        if router.config.enforce_accept_mode {
+            for held in &router.held {
+                self.answers.open(held.address.family())?;
+            }
+        }
         if self.sockets.iter().any(|socket| router.uses(socket)) {
             return Ok(());
         }

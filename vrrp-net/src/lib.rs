@@ -84,8 +84,8 @@ pub use address::{ParseAddressError, Scope, VirtualAddress};
 #[cfg(feature = "hmac")]
 pub use driver::HmacKeys;
 pub use driver::{
-    Authentication, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterView, StopHandle,
-    Transport, VirtualMac, Watch,
+    Authentication, Driver, DriverEvent, DriverSnapshot, Fault, HandOver, Notification,
+    RouterConfig, RouterSnapshot, RouterView, Sequences, StopHandle, Transport, VirtualMac, Watch,
 };
 pub use error::{Capability, Error};
 pub use filter::VridSet;
@@ -96,7 +96,7 @@ pub use monitor::{Monitor, MonitorEvent};
 pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange};
 pub use resolution_socket::ResolutionSocket;
 pub use route::{ROUTE_PROTOCOL, VirtualRoute};
-pub use socket::{Datagram, ReceiveBatch, Received, VrrpSocket};
+pub use socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket};
 pub use vrrp_fsm::fleet::{PacketErrors, RouterId};
 
 /// The examples of the README are tests.

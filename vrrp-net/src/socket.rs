@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::Ipv6Addr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
@@ -71,6 +71,15 @@ pub struct VrrpSocket {
     holders: Vec<Socket>,
 }
 
+/// A [`VrrpSocket`] as descriptors, to be passed to another process.
+#[derive(Debug)]
+pub struct SocketParts {
+    /// The socket itself, then those that hold memberships for which it had no room.
+    pub sockets: Vec<OwnedFd>,
+    /// The interfaces on which the group is joined, each with the place in `sockets` of the one that has the membership.
+    pub memberships: Vec<(u32, usize)>,
+}
+
 /// A membership of the group on one interface.
 #[derive(Debug)]
 struct Membership {
@@ -129,6 +138,77 @@ impl VrrpSocket {
             members: BTreeMap::new(),
             holders: Vec::new(),
         })
+    }
+
+    /// Takes the socket apart, with all that waits in it.
+    #[must_use]
+    pub fn into_parts(self) -> SocketParts {
+        let place = |membership: &Membership| membership.holder.map_or(0, |holder| holder + 1);
+        let memberships = self.members.iter().map(|(index, it)| (*index, place(it)));
+        SocketParts {
+            memberships: memberships.collect(),
+            sockets: [self.socket]
+                .into_iter()
+                .chain(self.holders)
+                .map(OwnedFd::from)
+                .collect(),
+        }
+    }
+
+    /// Puts a socket together again. Its memberships have no user: [`join`](Self::join) gives them one, and
+    /// [`leave_unused`](Self::leave_unused) ends those that got none. A filter works on, and is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for descriptors of another kind.
+    pub fn from_parts(parts: SocketParts) -> Result<Self, Error> {
+        let invalid = |problem: String| Error::Invalid {
+            field: "sockets",
+            problem,
+        };
+        let mut sockets = parts.sockets.into_iter().map(Socket::from);
+        let socket = sockets
+            .next()
+            .ok_or_else(|| invalid("there is none".into()))?;
+        let holders: Vec<Socket> = sockets.collect();
+        let look = || Error::os("look at a socket that was handed over");
+        let protocol = socket.protocol().map_err(look())?.map_or(0, i32::from);
+        let family = match (socket.domain().map_err(look())?, socket.r#type()) {
+            (Domain::IPV4, Ok(Type::RAW)) => Family::Ipv4,
+            (Domain::IPV6, Ok(Type::RAW)) => Family::Ipv6,
+            (domain, kind) => {
+                return Err(invalid(format!("{domain:?}, {kind:?} is no raw socket")));
+            }
+        };
+        let mut members = BTreeMap::new();
+        for (interface, place) in parts.memberships {
+            if place > holders.len() {
+                return Err(invalid(format!("number {place} is not there")));
+            }
+            let membership = Membership {
+                users: 0,
+                holder: place.checked_sub(1),
+            };
+            members.insert(interface, membership);
+        }
+        Ok(Self {
+            protocol: u8::try_from(protocol)
+                .map_err(|_| invalid(format!("protocol {protocol} is not in 1..=255")))?,
+            socket,
+            family,
+            filter: None,
+            members,
+            holders,
+        })
+    }
+
+    /// Ends the memberships that nobody uses.
+    pub fn leave_unused(&mut self) {
+        let unused = self.members.iter().filter(|(_, it)| it.users == 0);
+        let unused: Vec<u32> = unused.map(|(interface, _)| *interface).collect();
+        for interface in unused {
+            self.leave(interface);
+        }
     }
 
     /// The family of its packets.
@@ -232,7 +312,7 @@ impl VrrpSocket {
         let Some(member) = self.members.get_mut(&interface) else {
             return;
         };
-        member.users -= 1;
+        member.users = member.users.saturating_sub(1);
         if member.users > 0 {
             return;
         }

@@ -248,6 +248,12 @@ impl ReplayWindow {
         })
     }
 
+    /// The highest number that was accepted; 0 before the first.
+    #[must_use]
+    pub const fn highest(&self) -> u32 {
+        self.highest
+    }
+
     /// Remembers the number of a packet that passed every check.
     pub const fn accept(&mut self, sequence: u32) {
         if sequence > self.highest {
@@ -270,6 +276,12 @@ impl SendSequence {
         }
         self.last = self.last.saturating_add(1);
         Some(self.last)
+    }
+
+    /// The number of the last packet, or the one that was to go on above; 0 before the first.
+    #[must_use]
+    pub const fn last(&self) -> u32 {
+        self.last
     }
 
     /// Goes on above a number that another router used, as the routers that run keepalived expect.

@@ -33,6 +33,23 @@ pub(super) enum Authenticator {
     },
 }
 
+/// What a router has counted for its authentication: for [`Driver::take_over`](super::Driver::take_over).
+///
+/// Without it (the default) peers discard what a router with IP AH sends, until it has sent more than before or heard one of them; with HMAC
+/// what others sent before can be sent again, as long as it is in the window.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Sequences {
+    /// The number of the last packet that was sent with IP AH; 0 for none.
+    #[cfg(feature = "ah")]
+    pub ah_sent: u32,
+    /// The highest number that was received with IP AH; 0 for none.
+    #[cfg(feature = "ah")]
+    pub ah_heard: u32,
+    #[cfg(feature = "hmac")]
+    hmac: Option<(hmac::SendSequence, hmac::ReplayMarks)>,
+}
+
 /// What has to be remembered of a packet once it has passed every check.
 #[derive(Clone, Copy)]
 pub(super) enum Proof {
@@ -63,6 +80,51 @@ impl Authenticator {
                 sequence: hmac::SendSequence::default(),
                 marks: hmac::ReplayMarks::new(),
             },
+        }
+    }
+
+    /// What it has counted.
+    pub(super) fn sequences(&self) -> Sequences {
+        match self {
+            #[cfg(feature = "ah")]
+            Self::Ah {
+                sequence, window, ..
+            } => Sequences {
+                ah_sent: sequence.last(),
+                ah_heard: window.highest(),
+                ..Sequences::default()
+            },
+            #[cfg(feature = "hmac")]
+            Self::Hmac {
+                sequence, marks, ..
+            } => Sequences {
+                hmac: Some((*sequence, *marks)),
+                ..Sequences::default()
+            },
+            _ => Sequences::default(),
+        }
+    }
+
+    /// Goes on where another has ended.
+    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
+    pub(super) fn go_on(&mut self, sequences: &Sequences) {
+        match self {
+            #[cfg(feature = "ah")]
+            Self::Ah {
+                sequence, window, ..
+            } => {
+                sequence.continue_above(sequences.ah_sent);
+                window.accept(sequences.ah_heard);
+            }
+            #[cfg(feature = "hmac")]
+            Self::Hmac {
+                sequence, marks, ..
+            } => {
+                if let Some(counted) = sequences.hmac {
+                    (*sequence, *marks) = counted;
+                }
+            }
+            _ => {}
         }
     }
 

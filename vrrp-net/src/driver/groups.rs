@@ -85,7 +85,7 @@ impl Driver {
     }
 
     /// The state that was told last of each member.
-    fn told_of(&self, id: GroupId) -> Option<State> {
+    pub(super) fn told_of(&self, id: GroupId) -> Option<State> {
         let told = |member: RouterId| self.routers.get(&member).map(|router| router.told);
         let mut members = self.fleet.counted_members(id);
         let state = members.next().and_then(told)?;

@@ -14,6 +14,22 @@ impl Numbers {
     /// No interface has it.
     const NONE: u32 = u32::MAX;
 
+    /// Those of these names: their places.
+    pub(super) fn of(names: &[String]) -> Self {
+        let mut numbers = Self::default();
+        for name in names {
+            numbers.number(name);
+        }
+        numbers
+    }
+
+    /// All names, each in the place of its number.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.by_name.iter().collect();
+        names.sort_unstable_by_key(|(_, number)| **number);
+        names.into_iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// The number of the interface of this name.
     pub(super) fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.by_name.get(name) {

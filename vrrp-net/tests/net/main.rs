@@ -19,6 +19,7 @@ mod election;
 mod faults;
 mod filter;
 mod groups;
+mod hand_over;
 mod macvlans;
 mod parts;
 mod peers;

@@ -12,7 +12,7 @@ use std::{
 
 use vrrp_fsm::{Config, State};
 use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, wait_for};
-use vrrp_net::{Driver, DriverEvent, Notification, RouterConfig, RouterId, Transport};
+use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// How long a test waits for what has to happen. Reached only where something is broken.
@@ -94,19 +94,38 @@ type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 pub(crate) struct Running {
     commands: Option<Sender<Command>>,
     log: Arc<Mutex<Vec<Notification>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Driver>>,
 }
 
 impl Running {
     pub(crate) fn start(namespace: &Namespace) -> Self {
+        Self::start_as(namespace, || Driver::new().unwrap())
+    }
+
+    /// A driver that goes on where another has ended.
+    pub(crate) fn take_over(namespace: &Namespace, hand_over: HandOver) -> Self {
+        Self::start_as(namespace, || Driver::take_over(hand_over).unwrap())
+    }
+
+    /// Ends the driver for a successor.
+    pub(crate) fn hand_over(mut self) -> HandOver {
+        self.commands = None;
+        let driver = self.thread.take().unwrap().join().unwrap();
+        driver
+            .hand_over(|notification| self.log().push(notification))
+            .unwrap()
+    }
+
+    fn start_as(namespace: &Namespace, make: impl FnOnce() -> Driver + Send + 'static) -> Self {
         let (commands, inbox) = mpsc::channel::<Command>();
         let log = Arc::new(Mutex::new(Vec::new()));
         let thread = thread::spawn({
             let (namespace, log) = (namespace.clone(), Arc::clone(&log));
             move || {
                 namespace.enter().unwrap();
-                let mut driver = Driver::new().unwrap();
+                let mut driver = make();
                 drive(&mut driver, &inbox, &log);
+                driver
             }
         });
         Self {

@@ -23,14 +23,14 @@ use crate::rig::{
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 /// A router on eth0 with VRID 51 that bears its virtual MAC and accepts.
-fn bearer(family: Family, priority: u8) -> RouterConfig {
+pub(crate) fn bearer(family: Family, priority: u8) -> RouterConfig {
     let mut config = router(family, priority);
     config.virtual_mac = Some(VirtualMac::default());
     config
 }
 
 /// An address of its own that a client can ping.
-fn address(family: Family) -> &'static str {
+pub(crate) fn address(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "192.0.2.254",
         Family::Ipv6 => "2001:db8::254",
@@ -44,7 +44,7 @@ fn prefixed(family: Family) -> &'static str {
     }
 }
 
-fn mac(family: Family) -> MacAddress {
+pub(crate) fn mac(family: Family) -> MacAddress {
     virtual_mac(vrid(51), family)
 }
 
@@ -93,7 +93,7 @@ fn ping(client: &Host, target: &str) -> String {
 }
 
 /// Sees that a client has a station for an address that does not answer.
-fn is_resolved_and_silent(client: &Host, target: &str, station: MacAddress) {
+pub(crate) fn is_resolved_and_silent(client: &Host, target: &str, station: MacAddress) {
     iproute2(client, &["neighbor", "flush", "all"]);
     let probe = Probe::start(client, ip(target), Duration::from_millis(10)).unwrap();
     let station = text(station);

@@ -1,0 +1,249 @@
+//! From one driver to the next, without an address moving: for a program that replaces itself.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant as StdInstant},
+};
+
+use vrrp_fsm::{
+    Epoch, Instant, State,
+    fleet::{FleetSnapshot, GroupId, Reader, RouterId, VrrpRouter},
+    track::ObjectId,
+};
+
+use super::{
+    Driver, DriverEvent, Fault, Notification, RouterConfig, Watch, authentication::Sequences,
+    numbers::Numbers, router::Router, work::Work,
+};
+use crate::{Error, SocketParts, VrrpSocket, sys};
+
+/// So long before the hand-over the successor's time begins, so that what was overdue then stays it.
+const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a [`Driver`] leaves to its successor: [`Driver::take_over`].
+///
+/// The addresses of Actives stay on their interfaces, and what arrives meanwhile waits in the sockets: nothing is lost, and nobody else
+/// notices, as long as it takes less than an advertisement interval.
+///
+/// Whoever asks for an address that an Active only answers for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
+///
+/// Both are plain values. Within a process they go to the successor as they are. To another process of the same host the sockets travel as
+/// descriptors, over `exec` or as `SCM_RIGHTS` on a Unix socket, and the rest in whatever form the host likes.
+#[derive(Debug)]
+pub struct HandOver {
+    /// The sockets, with what waits in them.
+    pub sockets: Vec<SocketParts>,
+    /// The rest.
+    pub state: DriverSnapshot,
+}
+
+/// The state of a [`Driver`], with all configurations. There are secrets in it, where routers authenticate.
+#[derive(Clone, Debug)]
+pub struct DriverSnapshot {
+    /// When it was taken, on `CLOCK_MONOTONIC`, which all processes of a host share.
+    pub taken_at: Duration,
+    /// The routers with their timers, sync groups and objects. The numbers of interfaces are places in `interfaces`.
+    pub fleet: FleetSnapshot,
+    /// The names of the interfaces.
+    pub interfaces: Vec<String>,
+    /// What Linux needs for each of `fleet.members`.
+    pub routers: Vec<RouterSnapshot>,
+    /// Who reports about each of `fleet.objects`.
+    pub watches: Vec<Watch>,
+    /// [`Driver::count_foreign`].
+    pub counts_foreign: bool,
+    /// The number of the last notification.
+    pub last_sequence: u64,
+}
+
+/// A router in a [`DriverSnapshot`].
+#[derive(Clone, Debug)]
+pub struct RouterSnapshot {
+    /// The configuration. Its interface, state machine and objects are those of `fleet.members`, whatever stands here.
+    pub config: RouterConfig,
+    /// What was missing.
+    pub faults: BTreeSet<Fault>,
+    /// Whether [`Driver::shutdown`] has ended it.
+    pub is_shut_down: bool,
+    /// What was counted for its authentication.
+    pub sequences: Sequences,
+}
+
+impl Driver {
+    /// Ends the driver for a successor: does what is under way, tells it, and hands over without reading on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`turn`](Self::turn). The routers then fall silent, as if the driver was dropped.
+    pub fn hand_over(mut self, on: impl FnMut(Notification)) -> Result<HandOver, Error> {
+        let now = self.now();
+        self.collect(now);
+        self.flush(now);
+        let mut result = Ok(());
+        while result.is_ok() && !self.work.is_empty() {
+            result = self.do_some_work(now);
+        }
+        self.flush(now);
+        self.deliver(on);
+        result?;
+        Ok(HandOver {
+            state: self.snapshot(),
+            sockets: self
+                .sockets
+                .into_iter()
+                .map(VrrpSocket::into_parts)
+                .collect(),
+        })
+    }
+
+    fn snapshot(&self) -> DriverSnapshot {
+        let (taken_at, now) = (sys::monotonic_clock(), self.now());
+        let routers = self.routers.values().map(|router| RouterSnapshot {
+            config: router.config.clone(),
+            faults: router.faults.clone(),
+            is_shut_down: router.is_shut_down,
+            sequences: router.authenticator.sequences(),
+        });
+        let watch = |(id, _)| self.watches.get(&id).cloned().unwrap_or_default();
+        DriverSnapshot {
+            taken_at,
+            fleet: self.fleet.snapshot(now),
+            interfaces: self.numbers.names(),
+            routers: routers.collect(),
+            watches: self.fleet.tracker().iter().map(watch).collect(),
+            counts_foreign: self.counts_foreign,
+            last_sequence: self.last_sequence,
+        }
+    }
+
+    /// Goes on where another driver has ended, in the network namespace of the calling thread, which has to be the same.
+    ///
+    /// Timers run on as if nothing had happened; the time between the two counts. Routers, groups and objects have new ids:
+    /// [`RouterId::nth`] and so on of their places in the snapshot. What has changed on the host in between is found and acted upon as if it
+    /// had just happened. The [`StopHandle`](super::StopHandle) is a new one, and the host waits for new [`sources`](Self::sources).
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), and for a snapshot that no driver has made. The routers then stay silent, and their addresses stay.
+    pub fn take_over(hand_over: HandOver) -> Result<Self, Error> {
+        let HandOver { sockets, state } = hand_over;
+        let mut driver = Self::new()?;
+        let lasted = sys::monotonic_clock().saturating_sub(state.taken_at);
+        let now = StdInstant::now();
+        let epoch = now.checked_sub(lasted + MARGIN).unwrap_or(now);
+        driver.epoch = Epoch::new(epoch);
+        driver.fleet = VrrpRouter::restore(&state.fleet, Instant::ZERO + MARGIN)?;
+        driver.records = Reader::from(state.fleet.next_record);
+        driver.numbers = Numbers::of(&state.interfaces);
+        driver.counts_foreign = state.counts_foreign;
+        driver.last_sequence = state.last_sequence;
+        driver.sockets = sockets
+            .into_iter()
+            .map(VrrpSocket::from_parts)
+            .collect::<Result<_, _>>()?;
+        driver.settle_in(state)?;
+        Ok(driver)
+    }
+
+    fn settle_in(&mut self, state: DriverSnapshot) -> Result<(), Error> {
+        same_length("routers", state.routers.len(), state.fleet.members.len())?;
+        same_length("watches", state.watches.len(), state.fleet.objects.len())?;
+        let objects: Vec<ObjectId> = self.fleet.tracker().iter().map(|(id, _)| id).collect();
+        let watches = objects.iter().copied().zip(state.watches);
+        self.watches = watches.filter(|(_, it)| *it != Watch::Host).collect();
+
+        let ids: Vec<RouterId> = self.fleet.iter().map(|(id, _)| id).collect();
+        for (id, saved) in ids.iter().zip(state.routers) {
+            let router = self.restored(*id, &state.interfaces, saved)?;
+            self.open_sockets(&router)?;
+            self.insert(*id, router);
+        }
+        let groups: Vec<GroupId> = self.fleet.groups().map(|(id, _)| id).collect();
+        for id in groups {
+            if let Some(told) = self.told_of(id) {
+                self.group_states.insert(id, told);
+            }
+        }
+        self.adapt_to_size();
+
+        let now = self.now();
+        for id in &ids {
+            self.reconcile(now, *id);
+            self.retake(*id);
+        }
+        for id in objects {
+            self.look_at(now, id);
+        }
+        for socket in &mut self.sockets {
+            socket.leave_unused();
+        }
+        self.filter()
+    }
+
+    fn restored(
+        &self,
+        id: RouterId,
+        interfaces: &[String],
+        saved: RouterSnapshot,
+    ) -> Result<Router, Error> {
+        let mut config = saved.config;
+        let member = self.fleet.member(id).ok_or(Error::NoRouter { id })?;
+        let name = interfaces.get(member.interface as usize);
+        config.interface = name.cloned().ok_or_else(|| Error::Invalid {
+            field: "interfaces",
+            problem: format!("number {} is not there", member.interface),
+        })?;
+        config.fsm = member.config;
+        config.tracking = member.tracking;
+        let mut router = Router::new(config)?;
+        router.host_faults = saved
+            .faults
+            .iter()
+            .filter_map(|fault| match fault {
+                Fault::Host(cause) => Some(cause.clone()),
+                _ => None,
+            })
+            .collect();
+        router.faults = saved.faults;
+        router.is_shut_down = saved.is_shut_down;
+        router.authenticator.go_on(&saved.sequences);
+        if let Some(machine) = self.fleet.get(id) {
+            router.told = machine.state();
+        }
+        Ok(router)
+    }
+
+    /// Has an Active see to it that all is in place, and put back what it lost while nobody looked.
+    fn retake(&mut self, id: RouterId) {
+        let machine = self.fleet.get(id);
+        let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
+        let Some(router) = self.routers.get_mut(&id).filter(|_| is_active) else {
+            return;
+        };
+        let accepts = router.accepts(machine);
+        let mut lost = Vec::new();
+        for held in &mut router.held {
+            held.standing.is_under_repair = !held.is_native;
+            if accepts && !held.standing.installed {
+                lost.push(held.address.clone());
+            }
+        }
+        for held in &mut router.routes {
+            held.standing.is_under_repair = true;
+        }
+        self.work.push(id, Work::Repair);
+        for address in lost {
+            self.notify(Some(id), DriverEvent::AddressLost(address));
+        }
+    }
+}
+
+fn same_length(field: &'static str, found: usize, expected: usize) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        field,
+        problem: format!("there are {found}, but {expected} in the fleet"),
+    })
+}

@@ -1,0 +1,471 @@
+//! One driver goes, another goes on, and nobody notices.
+
+use std::{
+    collections::BTreeMap,
+    net::UdpSocket,
+    thread,
+    time::{Duration, Instant},
+};
+
+use vrrp_fsm::{
+    Reason, State,
+    fleet::{RouterId, SyncGroup},
+    track::{Kind, Level, Object, ObjectId, Report, Use, Weight},
+};
+use vrrp_lab::{Host, wait_for};
+use vrrp_net::{
+    Authentication, Driver, DriverEvent, Error, Fault, HandOver, HmacKeys, Monitor, MonitorEvent,
+    Notification, RouterConfig, RouterView, SocketParts, VrrpSocket, Watch,
+};
+use vrrp_proto::{
+    Family, Interval, Password,
+    hmac::{AntiReplay, Key},
+};
+
+use crate::rig::{
+    LIMIT, Running, Seen, VIP4, VIP6, advertisements, has, ip, iproute2, lan_of, router, router_v2,
+    wait_for_address, wait_for_advertisement,
+};
+use crate::virtual_mac::{bearer, is_resolved_and_silent, mac};
+
+/// Does something in a host's namespace, and leaves this thread where it is.
+fn inside<T: Send>(host: &Host, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            host.namespace().enter().unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+fn nth(place: u32) -> RouterId {
+    RouterId::nth(place)
+}
+
+/// The numbers of the notifications, in order and without a gap.
+fn assert_in_order(log: &[Notification]) {
+    for pair in log.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence + 1);
+    }
+}
+
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+fn slow(family: Family, priority: u8) -> RouterConfig {
+    let mut config = router(family, priority);
+    config.fsm.interval = Interval::centis(60).unwrap();
+    config
+}
+
+/// Routers of both families in a group, which tracks two objects: of priority 180 for them.
+fn start_gateway(host: &Host) -> Running {
+    let running = Running::start(host.namespace());
+    running.with(|driver| {
+        let load = Object {
+            weight: Weight::points(-1).unwrap(),
+            ..Object::new("load", Kind::Number)
+        };
+        let load = driver.add_object(load, Watch::Host).unwrap();
+        let link = Object::new("link", Kind::Interface);
+        let link = driver
+            .add_object(link, Watch::Interface("eth0".into()))
+            .unwrap();
+        let [first, second] = FAMILIES.map(|family| driver.add(slow(family, 200)).unwrap());
+        // So that the ids are not those that the successor has.
+        driver.remove(first).unwrap();
+        let first = driver.add(slow(Family::Ipv4, 200)).unwrap();
+        let mut group = SyncGroup::new("gateway", vec![first, second]);
+        group.tracking = vec![Use::of(load), Use::of(link)];
+        driver.add_group(group).unwrap();
+        driver.report(load, Report::Number(20)).unwrap();
+    });
+    wait_for("two Actives", LIMIT, || {
+        let all = |driver: &mut Driver| driver.routers().all(|it| it.state() == State::Active);
+        running.with(all).then_some(())
+    })
+    .unwrap();
+    wait_for_address(host, VIP4, true);
+    wait_for_address(host, VIP6, true);
+    running
+}
+
+/// Whether the gateway is all there, and nothing has happened to it.
+fn assert_goes_on(running: &Running) {
+    running.with(|driver| {
+        let (group, config) = driver.groups().next().unwrap();
+        assert_eq!((config.name.as_str(), config.members.len()), ("gateway", 2));
+        for view in driver.routers() {
+            assert_eq!(view.state(), State::Active);
+            assert_eq!(view.faults().count(), 0);
+            assert!(view.addresses().all(|(_, installed)| installed));
+            assert_eq!(driver.group_with(view.id()), Some(group));
+            let explanation = driver.explain(view.id()).unwrap().to_string();
+            assert_eq!(
+                explanation,
+                "priority 180: 200 configured, load 20 -20, link up"
+            );
+        }
+    });
+    let log = running.log();
+    assert_eq!(log.len(), 0, "{log:?}");
+}
+
+/// How many advertisements each router says that it has sent, and the Active_Down_Interval that others have of it.
+fn sent(running: &Running) -> BTreeMap<Family, (u64, Duration)> {
+    running.with(|driver| {
+        let sent = |it: RouterView<'_>| {
+            let machine = it.machine();
+            let count = machine.counters().advertisements_sent;
+            (
+                machine.config().family,
+                (count, machine.active_down_interval()),
+            )
+        };
+        driver.routers().map(sent).collect()
+    })
+}
+
+#[test]
+fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
+    let (lan, [r1, r2, r3]) = lan_of::<3>();
+    let mut running = start_gateway(&r1);
+    let (two, two_ids) = start_all(&r2, FAMILIES.map(|family| slow(family, 100)));
+    let (three, three_ids) = start_all(&r3, FAMILIES.map(|family| slow(family, 150)));
+    for (other, ids) in [(&two, two_ids), (&three, three_ids)] {
+        for id in ids {
+            other.wait_for_state(id, State::Backup);
+        }
+    }
+    let mut monitor = inside(&r1, || Monitor::open().unwrap());
+    let capture = lan.capture().unwrap();
+    let before = sent(&running);
+
+    for _ in 0..3 {
+        running = Running::take_over(r1.namespace(), running.hand_over());
+        let now = Instant::now();
+        for family in FAMILIES {
+            wait_for_advertisement(&capture, "one of the successor", now, |seen| {
+                seen.priority() == 180 && seen.source.is_ipv4() == (family == Family::Ipv4)
+            });
+        }
+        assert_goes_on(&running);
+    }
+
+    // What was seen is what was sent, and nobody could have missed anything.
+    let seen = advertisements(&capture);
+    for (family, (count, down)) in sent(&running) {
+        let is_meant = |seen: &Seen| seen.source.is_ipv4() == (family == Family::Ipv4);
+        let ours: Vec<_> = seen.iter().filter(|(_, seen)| is_meant(seen)).collect();
+        let foreign = ours.iter().find(|(_, seen)| seen.priority() != 180);
+        assert!(foreign.is_none(), "{foreign:?} of {ours:#?}");
+        for pair in ours.windows(2) {
+            assert!(pair[1].0 - pair[0].0 < down, "{:?}", pair[1].0 - pair[0].0);
+        }
+        // One may have left between the two looks.
+        let counted = count - before[&family].0;
+        assert!(
+            ours.len() >= 3 && counted.abs_diff(ours.len() as u64) <= 1,
+            "{counted} of {ours:?}"
+        );
+    }
+    for other in [&two, &three] {
+        assert_eq!(other.count_transitions(State::Active), 0);
+    }
+    let note = |event| match event {
+        MonitorEvent::AddressRemoved { address, .. } => panic!("{address:?} was removed"),
+        MonitorEvent::Overrun => panic!("news were lost"),
+        _ => {}
+    };
+    monitor.receive(note).unwrap();
+
+    // It can still do everything.
+    running.with(|driver| {
+        let load = driver.objects().find("load").unwrap();
+        driver.report(load, Report::Number(90)).unwrap();
+    });
+    for id in three_ids {
+        three.wait_for_state(id, State::Active);
+    }
+    wait_for_address(&r1, VIP4, false);
+    assert_in_order(&running.log());
+}
+
+fn start_all<const N: usize>(host: &Host, configs: [RouterConfig; N]) -> (Running, [RouterId; N]) {
+    let running = Running::start(host.namespace());
+    let ids = running.with(move |driver| configs.map(|it| driver.add(it).unwrap()));
+    (running, ids)
+}
+
+#[test]
+fn what_arrives_during_a_hand_over_waits_for_the_successor() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (high, high_id) = Running::with_router(r2.namespace(), router(family, 200));
+        high.wait_for_state(high_id, State::Active);
+        let (low, low_id) = Running::with_router(r1.namespace(), router(family, 100));
+        low.wait_for_state(low_id, State::Backup);
+        wait_for("the Active being heard", LIMIT, || {
+            low.with(move |driver| driver.get(low_id).unwrap().machine().active())
+        })
+        .unwrap();
+        let hand_over = low.hand_over();
+        // While nobody reads.
+        high.stop();
+        let low = Running::take_over(r1.namespace(), hand_over);
+        low.wait_for_state(nth(0), State::Active);
+        let reason = low.wait_for_event("the change", |event| match event {
+            DriverEvent::StateChanged(change) => Some(change.reason),
+            _ => None,
+        });
+        assert_eq!(reason, Reason::ActiveResigned);
+        low.stop();
+    }
+}
+
+#[test]
+fn what_changed_during_a_hand_over_is_found() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+    let hand_over = one.hand_over();
+    r1.remove_address(VIP4).unwrap();
+    let two = Running::take_over(r1.namespace(), hand_over);
+    two.wait_for_event("the address being put back", |event| {
+        matches!(event, DriverEvent::AddressRestored(_)).then_some(())
+    });
+    assert!(has(&r1, VIP4));
+    assert_eq!(two.state(nth(0)), State::Active);
+
+    let hand_over = two.hand_over();
+    r1.shut().unwrap();
+    let three = Running::take_over(r1.namespace(), hand_over);
+    three.wait_for_state(nth(0), State::Initialize);
+    three.wait_for_event("the fault", |event| {
+        matches!(event, DriverEvent::Fault(Fault::InterfaceDown)).then_some(())
+    });
+    wait_for_address(&r1, VIP4, false);
+
+    // A fault of the host stays one.
+    three.with(|driver| driver.set_fault(nth(0), "overtaken", true).unwrap());
+    let four = Running::take_over(r1.namespace(), three.hand_over());
+    r1.mend().unwrap();
+    four.wait_for_event("the interface", |event| {
+        matches!(event, DriverEvent::Recovered(Fault::InterfaceDown)).then_some(())
+    });
+    assert_eq!(four.state(nth(0)), State::Initialize);
+    four.with(|driver| driver.set_fault(nth(0), "overtaken", false).unwrap());
+    four.wait_for_state(nth(0), State::Active);
+}
+
+#[test]
+fn a_macvlan_its_answers_and_routes_are_handed_over() {
+    let (_lan, [r1, client]) = lan_of::<2>();
+    let mut config = bearer(Family::Ipv4, 100);
+    config.enforce_accept_mode = true;
+    config.routes = vec!["203.0.113.0/24 via 192.0.2.77".parse().unwrap()];
+    let (one, id) = Running::with_router(r1.namespace(), config);
+    one.wait_for_state(id, State::Active);
+    let macvlan = |running: &Running, id: RouterId| {
+        running.with(move |driver| {
+            let view = driver.get(id).unwrap();
+            let is_all_there = view.addresses().all(|(_, installed)| installed)
+                && view.routes().all(|(_, installed)| installed);
+            is_all_there.then(|| view.macvlan().unwrap().interface())
+        })
+    };
+    let before = wait_for("all in place", LIMIT, || macvlan(&one, id)).unwrap();
+    is_resolved_and_silent(&client, "192.0.2.254", mac(Family::Ipv4));
+    let mut monitor = inside(&r1, || Monitor::open().unwrap());
+
+    let two = Running::take_over(r1.namespace(), one.hand_over());
+    let after = wait_for("all in place", LIMIT, || macvlan(&two, nth(0))).unwrap();
+    assert_eq!(after, before, "the same link");
+    is_resolved_and_silent(&client, "192.0.2.254", mac(Family::Ipv4));
+    let note = |event| match event {
+        MonitorEvent::Link(link) => assert!(link.up, "{link:?}"),
+        MonitorEvent::AddressAdded { .. } => {}
+        event => panic!("{event:?}"),
+    };
+    monitor.receive(note).unwrap();
+    assert_eq!(two.log().len(), 0, "{:?}", two.log());
+
+    // What it took over it also takes away.
+    two.stop();
+    let links = iproute2(&r1, &["-o", "link", "show"]);
+    assert!(!links.contains("vrrp4-51"), "{links}");
+    let routes = iproute2(&r1, &["route", "show", "203.0.113.0/24"]);
+    assert_eq!(routes, "");
+}
+
+#[test]
+fn a_driver_that_was_shut_down_stays_it_and_a_watch_goes_on() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    one.with(|driver| {
+        let watch = Watch::Address {
+            address: ip("198.51.100.1"),
+            interface: None,
+        };
+        driver
+            .add_object(Object::new("service", Kind::Address), watch)
+            .unwrap();
+        driver.shutdown(|_| {}).unwrap();
+    });
+    let hand_over = one.hand_over();
+    r1.add_address("198.51.100.1/32").unwrap();
+    let two = Running::take_over(r1.namespace(), hand_over);
+    let level = |running: &Running| {
+        running.with(|driver| driver.objects().level(ObjectId::nth(0)).map(Level::is_up))
+    };
+    assert_eq!(level(&two), Some(true));
+    r1.remove_address("198.51.100.1/32").unwrap();
+    wait_for("the address", LIMIT, || {
+        (level(&two) == Some(false)).then_some(())
+    })
+    .unwrap();
+    assert_eq!(two.state(nth(0)), State::Initialize);
+}
+
+#[test]
+fn the_time_that_a_hand_over_takes_counts() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.interval = Interval::centis(500).unwrap();
+    let (one, id) = Running::with_router(r1.namespace(), config);
+    one.wait_for_state(id, State::Backup);
+    // Until the Active_Down_Timer fires, in 18 s.
+    let left = |running: &Running| {
+        wait_for("nothing else to do", LIMIT, || {
+            let left = running.with(|driver| driver.timeout());
+            left.filter(|left| !left.is_zero())
+        })
+        .unwrap()
+    };
+    let before = left(&one);
+    let hand_over = one.hand_over();
+    let pause = Duration::from_millis(300);
+    thread::sleep(pause);
+    let two = Running::take_over(r1.namespace(), hand_over);
+    let after = left(&two);
+    assert!(after + pause <= before, "{after:?} of {before:?}");
+    assert_eq!(two.state(nth(0)), State::Backup);
+}
+
+/// A peer goes on hearing a router that was handed over, and the other way round.
+fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (mut high, id) = Running::with_router(r1.namespace(), config(200));
+    high.wait_for_state(id, State::Active);
+    let (mut low, id) = Running::with_router(r2.namespace(), config(100));
+    low.wait_for_state(id, State::Backup);
+    let counters = |running: &Running| {
+        running.with(|driver| *driver.routers().next().unwrap().machine().counters())
+    };
+    let hears = |low: &Running, more: u64| {
+        let before = counters(low).advertisements_received;
+        wait_for("advertisements", LIMIT, || {
+            let counters = counters(low);
+            assert_eq!(counters.authentication_errors, 0);
+            (counters.advertisements_received >= before + more).then_some(())
+        })
+        .unwrap();
+    };
+    hears(&low, 1);
+    high = Running::take_over(r1.namespace(), high.hand_over());
+    hears(&low, 1);
+    low = Running::take_over(r2.namespace(), low.hand_over());
+    hears(&low, 1);
+    assert_eq!(low.count_transitions(State::Active), 0);
+    assert_eq!(high.state(nth(0)), State::Active);
+}
+
+#[test]
+fn the_sequence_numbers_of_ah_go_on() {
+    authentication_goes_on(|priority| {
+        let mut config = router_v2(priority);
+        config.authentication = Authentication::Ah(Password::new(b"secret").unwrap());
+        config
+    });
+}
+
+#[test]
+fn the_sequence_numbers_of_hmac_go_on() {
+    authentication_goes_on(|priority| {
+        let mut config = router(Family::Ipv6, priority);
+        config.authentication = Authentication::Hmac(HmacKeys {
+            keys: vec![Key::new(1, b"0123456789abcdef0123456789abcdef").unwrap()],
+            active: 1,
+            anti_replay: AntiReplay::Monotonic,
+            required: true,
+        });
+        config
+    });
+}
+
+#[test]
+fn what_no_driver_has_left_is_refused() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let refused = |spoil: fn(&mut HandOver)| {
+        let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+        running.wait_for_state(id, State::Active);
+        let mut hand_over = running.hand_over();
+        spoil(&mut hand_over);
+        let error = inside(&r1, || Driver::take_over(hand_over).map(drop).unwrap_err());
+        match error {
+            Error::Invalid { field, .. } => field,
+            error => panic!("{error}"),
+        }
+    };
+    let fields = [
+        refused(|it| it.state.routers.clear()),
+        refused(|it| it.state.watches.push(Watch::Host)),
+        refused(|it| it.state.interfaces.clear()),
+        refused(|it| it.sockets[0].sockets.clear()),
+        refused(|it| it.sockets[0].memberships.push((1, 7))),
+        refused(|it| {
+            let socket = UdpSocket::bind("[::1]:0").unwrap();
+            it.sockets[0].sockets[0] = socket.into();
+        }),
+    ];
+    let expected = [
+        "routers",
+        "watches",
+        "interfaces",
+        "sockets",
+        "sockets",
+        "sockets",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_socket_is_put_together_as_it_was() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (index, other) = (r1.index(), 1);
+    inside(&r1, || {
+        let mut socket = VrrpSocket::open(Family::Ipv6).unwrap();
+        socket.join(index).unwrap();
+        let groups = || std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap();
+        let joined = |text: &str| {
+            let is_meant = |line: &&str| {
+                line.contains("eth0") && line.contains("ff020000000000000000000000000012")
+            };
+            text.lines().filter(is_meant).count()
+        };
+        assert_eq!(joined(&groups()), 1);
+        let parts: SocketParts = socket.into_parts();
+        assert_eq!(parts.memberships, [(index, 0)]);
+        let mut again = VrrpSocket::from_parts(parts).unwrap();
+        assert_eq!((again.family(), again.protocol()), (Family::Ipv6, 112));
+        again.join(index).unwrap();
+        again.leave_unused();
+        assert_eq!(joined(&groups()), 1, "it has a user");
+        let mut again = VrrpSocket::from_parts(again.into_parts()).unwrap();
+        again.join(other).ok();
+        again.leave_unused();
+        assert_eq!(joined(&groups()), 0, "it has none");
+    });
+}
