@@ -173,6 +173,24 @@ fn the_last_advertisement_of_a_rival_is_always_followed_by_an_announcement() {
 }
 
 #[test]
+fn without_a_second_burst_a_rival_causes_one_and_one_more_if_it_is_heard_within_the_gap() {
+    let mut own = quiet(100);
+    own.announce.second_burst_after = None;
+    own.announce.rival_second_burst_after = None;
+    for is_heard_again in [false, true] {
+        let mut host = Host::active(own);
+        let _ = announcements(&mut host, ms(20_000));
+        assert!(host.hear(Advert::priority(99)).contains(&announce(5)));
+        if is_heard_again {
+            host.pass(ms(100));
+            assert!(!host.hear(Advert::priority(99)).contains(&announce(5)));
+        }
+        let later = announcements(&mut host, ms(50_000));
+        assert_eq!(later.len(), usize::from(is_heard_again), "{later:?}");
+    }
+}
+
+#[test]
 fn the_resignation_of_a_rival_is_followed_by_a_burst() {
     let mut host = Host::active(quiet(100));
     let _ = announcements(&mut host, ms(20_000));

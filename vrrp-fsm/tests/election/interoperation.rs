@@ -142,6 +142,34 @@ fn o_13_a_v3_active_that_sends_no_v2_is_reported() {
 }
 
 #[test]
+fn o_13_three_messages_without_v2_are_enough_from_the_first_on() {
+    let mut host = Host::started(both(100));
+    for unpaired in 1..=3 {
+        host.pass(ms(1000));
+        let _ = host.hear(Advert::priority(200));
+        assert_eq!(
+            host.router.active_sends_no_v2(),
+            unpaired == 3,
+            "{unpaired}"
+        );
+    }
+}
+
+#[test]
+fn o_13_each_active_is_counted_by_itself() {
+    let mut host = Host::started(both(100));
+    for _ in 0..5 {
+        for sender in [20, 30] {
+            for _ in 0..2 {
+                host.pass(ms(500));
+                let _ = host.hear(Advert::priority(200).from([192, 0, 2, sender]));
+                assert!(!host.router.active_sends_no_v2());
+            }
+        }
+    }
+}
+
+#[test]
 fn amb_01_sending_follows_the_form_of_the_last_advertisement() {
     let mut host = Host::started(config(100));
     let form = |host: &Host| host.router.checksum_form();
