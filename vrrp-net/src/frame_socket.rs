@@ -6,6 +6,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+use vrrp_proto::frame::{arp, neighbor};
 
 use crate::{
     Capability, Error,
@@ -61,6 +62,21 @@ impl FrameSocket {
             octets,
         });
         sys::send_all(self.socket.as_fd(), departures, refused);
+    }
+}
+
+/// A frame of ARP or Neighbor Discovery.
+pub(crate) enum ResolutionFrame {
+    Arp([u8; arp::FRAME_LEN]),
+    Neighbor([u8; neighbor::FRAME_LEN]),
+}
+
+impl ResolutionFrame {
+    pub(crate) fn octets(&self) -> &[u8] {
+        match self {
+            Self::Arp(octets) => octets,
+            Self::Neighbor(octets) => octets,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use vrrp_proto::{
 
 use crate::{
     Capability, Error, filter,
+    frame_socket::ResolutionFrame,
     socket::describe_interface,
     sys::{self, Control, Departure, Target},
 };
@@ -152,35 +153,24 @@ const fn ethernet_type(family: Family) -> u16 {
     }
 }
 
-enum Answer {
-    Arp([u8; arp::FRAME_LEN]),
-    Neighbor([u8; neighbor::FRAME_LEN]),
-}
-
-impl Answer {
-    fn octets(&self) -> &[u8] {
-        match self {
-            Self::Arp(octets) => octets,
-            Self::Neighbor(octets) => octets,
-        }
-    }
-}
-
 /// The answer to a question, where it is one for an address of which a station is known.
-fn answer_to(frame: &[u8], station: impl Fn(IpAddr) -> Option<MacAddress>) -> Option<Answer> {
+fn answer_to(
+    frame: &[u8],
+    station: impl Fn(IpAddr) -> Option<MacAddress>,
+) -> Option<ResolutionFrame> {
     let frame = ethernet::Frame::parse(frame).ok()?;
     match frame.ethertype {
         ethernet::ARP => {
             let request = arp::Packet::parse(frame.payload).ok()?;
             let mac = station(request.asks_for()?.into())?;
-            Some(Answer::Arp(arp::reply(&request, mac, mac)))
+            Some(ResolutionFrame::Arp(arp::reply(&request, mac, mac)))
         }
         ethernet::IPV6 => {
             let packet = ipv6::Packet::parse(frame.payload).ok()?;
             let solicitation = neighbor::Solicitation::parse(&packet).ok()??;
             let mac = station(solicitation.target.into())?;
             let answer = neighbor::solicited(&solicitation, frame.source, mac, mac);
-            Some(Answer::Neighbor(answer))
+            Some(ResolutionFrame::Neighbor(answer))
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     AddressChange, Change, Error, Interfaces, LinkChange, Outcome, RouteChange, Scope,
-    VirtualAddress, VirtualRoute, socket::describe_interface,
+    VirtualAddress, VirtualRoute, frame_socket::ResolutionFrame, socket::describe_interface,
 };
 
 /// Addresses and routes that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
@@ -152,21 +152,6 @@ const fn route_change(interface: Option<u32>, route: &VirtualRoute, add: bool) -
     } else {
         RouteChange::Remove { interface, route }
     })
-}
-
-/// A frame that announces an address.
-enum Frame {
-    Arp([u8; arp::FRAME_LEN]),
-    Neighbor([u8; neighbor::FRAME_LEN]),
-}
-
-impl Frame {
-    fn octets(&self) -> &[u8] {
-        match self {
-            Self::Arp(octets) => octets,
-            Self::Neighbor(octets) => octets,
-        }
-    }
 }
 
 impl Driver {
@@ -347,7 +332,11 @@ impl Driver {
         }
     }
 
-    fn send_announcements(&mut self, frames: &mut Vec<(RouterId, u32, Frame)>, now: Instant) {
+    fn send_announcements(
+        &mut self,
+        frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
+        now: Instant,
+    ) {
         let mut refused = Vec::new();
         self.frames.send(
             frames
@@ -490,7 +479,7 @@ fn announce(
     router: &Router,
     repeat: u8,
     interfaces: &Interfaces,
-    frames: &mut Vec<(RouterId, u32, Frame)>,
+    frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
 ) {
     let Some(interface) = router.station().and_then(|index| interfaces.get(index)) else {
         return;
@@ -502,12 +491,14 @@ fn announce(
     for _ in 0..repeat {
         for held in router.held.iter().filter(|held| held.standing.installed) {
             let frame = match held.address.address() {
-                IpAddr::V4(address) => {
-                    Frame::Arp(arp::gratuitous(mac, address, router.config.gratuitous_arp))
-                }
+                IpAddr::V4(address) => ResolutionFrame::Arp(arp::gratuitous(
+                    mac,
+                    address,
+                    router.config.gratuitous_arp,
+                )),
                 // From the address itself (AMB-17).
                 IpAddr::V6(address) => {
-                    Frame::Neighbor(neighbor::unsolicited(mac, address, address))
+                    ResolutionFrame::Neighbor(neighbor::unsolicited(mac, address, address))
                 }
             };
             frames.push((id, interface.link.index, frame));

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use vrrp_fsm::State;
 use vrrp_lab::{Host, wait_for};
-use vrrp_net::{Authentication, DriverEvent, FrameSocket, HmacKeys, RouterConfig};
+use vrrp_net::{Authentication, DriverEvent, FrameSocket, HmacKeys, RouterConfig, VirtualMac};
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Password,
+    frame::{multicast_mac, virtual_mac},
+    group,
     hmac::{AntiReplay, Key},
 };
 
-use crate::rig::{LIMIT, Running, lan_of, router, router_v2};
+use crate::rig::{LIMIT, Running, lan_of, router, router_v2, vrid};
 
 fn password(text: &str) -> Password {
     Password::new(text.as_bytes()).unwrap()
@@ -196,6 +198,43 @@ fn routers_with_the_same_hmac_key_hear_each_other_over_either_family() {
             with(router(family, 100), hmac(&[1; 32], true)),
             with(router(family, 200), hmac(&[1; 32], true)),
         );
+    }
+}
+
+#[test]
+fn authenticated_messages_come_from_a_virtual_mac_as_well() {
+    let cases: [(fn(u8) -> RouterConfig, Authentication); 3] = [
+        (router_v2, Authentication::Ah(password("secret"))),
+        (
+            |priority| router(Family::Ipv4, priority),
+            hmac(&[7; 32], true),
+        ),
+        (
+            |priority| router(Family::Ipv6, priority),
+            hmac(&[7; 32], true),
+        ),
+    ];
+    for (config, authentication) in cases {
+        let (lan, hosts) = lan_of::<2>();
+        let capture = lan.capture().unwrap();
+        let bearing = |priority| {
+            let mut config = with(config(priority), authentication.clone());
+            config.virtual_mac = Some(VirtualMac::default());
+            config
+        };
+        they_hear_each_other(&hosts, bearing(100), bearing(200));
+        let family = bearing(100).fsm.family;
+        let station = virtual_mac(vrid(51), family);
+        let group = multicast_mac(group(family));
+        let frames = capture.frames();
+        let advertisements: Vec<_> = frames
+            .iter()
+            .filter(|frame| frame.bytes[..6] == group.0)
+            .collect();
+        assert!(advertisements.len() > 2);
+        for frame in advertisements {
+            assert_eq!(frame.bytes[6..12], station.0);
+        }
     }
 }
 
