@@ -351,7 +351,11 @@ fn g_8_a_router_that_joins_does_not_move_the_others() {
     lan.run(ms(10_000));
     assert_eq!(lan.states(0, all), [Active, Active, Initialize]);
     assert_eq!(lan.nodes[0].transitions.len(), transitions);
+    let fleet = &lan.nodes[0].fleet;
+    assert_eq!(fleet.group_with(new), Some(group), "it is a member");
+    assert!(fleet.counted_members(group).eq(ids));
     lan.start(0, new);
+    assert!(lan.nodes[0].fleet.counted_members(group).eq(all));
     lan.run(ms(3_700));
     assert_eq!(lan.states(0, all), [Active; 3]);
     assert_eq!(lan.nodes[0].transitions.len(), transitions + 2);

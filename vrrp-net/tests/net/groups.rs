@@ -81,7 +81,7 @@ fn resignations(capture: &Capture, vrid: u8) -> usize {
 }
 
 #[test]
-fn g_01_when_one_cable_is_cut_routers_of_both_families_move_together() {
+fn g_1_when_one_cable_is_cut_routers_of_both_families_move_together() {
     let net = Gateways::new();
     let (one, ones, group) = net.start(0, 200);
     wait_for_all(&one, ones, State::Active);
@@ -131,7 +131,7 @@ fn g_01_when_one_cable_is_cut_routers_of_both_families_move_together() {
 }
 
 #[test]
-fn g_03_a_member_waits_for_the_others_before_it_takes_over() {
+fn g_3_a_member_waits_for_the_others_before_it_takes_over() {
     let net = Gateways::new();
     let (one, ones, _) = net.start(0, 200);
     wait_for_all(&one, ones, State::Active);
@@ -149,7 +149,7 @@ fn g_03_a_member_waits_for_the_others_before_it_takes_over() {
 }
 
 #[test]
-fn g_07_what_a_group_tracks_holds_all_of_its_members() {
+fn g_7_what_a_group_tracks_holds_all_of_its_members() {
     let net = Gateways::new();
     let (one, ones, group) = net.start(0, 200);
     wait_for_all(&one, ones, State::Active);

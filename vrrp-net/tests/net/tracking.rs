@@ -1,6 +1,9 @@
 //! What is tracked decides who is Active, and who may run.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use vrrp_fsm::{
     State,
@@ -8,7 +11,7 @@ use vrrp_fsm::{
     track::{Debounce, Kind, Level, Object, ObjectId, Report, TrackError, Use, Weight},
 };
 use vrrp_lab::{Host, Lan, wait_for};
-use vrrp_net::{DriverEvent, Error, RouterId, Watch};
+use vrrp_net::{Driver, DriverEvent, Error, RouterId, Watch};
 use vrrp_proto::{Family, Priority};
 
 use crate::rig::{
@@ -249,4 +252,45 @@ fn what_a_router_depends_on_changes_while_it_runs() {
     });
     assert!(has(&r1, VIP4));
     assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn drivers_of_two_namespaces_run_on_one_thread_and_know_nothing_of_each_other() {
+    let lans = [lan_of::<1>(), lan_of::<1>()];
+    let hosts = lans.each_ref().map(|(_, [host])| host);
+    // The names, the numbers and the addresses are the same in both.
+    let (mut drivers, ids): (Vec<Driver>, Vec<RouterId>) = thread::scope(|scope| {
+        let make = |host: &Host| {
+            host.namespace().enter().unwrap();
+            let mut driver = Driver::new().unwrap();
+            let watch = Watch::Interface("eth0".into());
+            let object = Object::new("link", Kind::Interface);
+            let object = driver.add_object(object, watch).unwrap();
+            let mut config = router(Family::Ipv4, 100);
+            config.tracking = vec![Use::of(object)];
+            let id = driver.add(config).unwrap();
+            (driver, id)
+        };
+        let thread = scope.spawn(move || hosts.into_iter().map(make).unzip());
+        thread.join().unwrap()
+    });
+    let mut wait_for_states = |expected: [State; 2]| {
+        wait_for(&format!("{expected:?}"), LIMIT, || {
+            for driver in &mut drivers {
+                driver.turn(|_| {}).unwrap();
+            }
+            let states = drivers.iter().zip(&ids);
+            let states = states.map(|(driver, id)| driver.get(*id).unwrap().state());
+            states.eq(expected).then_some(())
+        })
+        .unwrap();
+    };
+    wait_for_states([State::Active, State::Active]);
+    hosts[1].unplug().unwrap();
+    wait_for_states([State::Active, State::Initialize]);
+    wait_for_address(hosts[0], VIP4, true);
+    wait_for_address(hosts[1], VIP4, false);
+    hosts[1].mend().unwrap();
+    hosts[0].unplug().unwrap();
+    wait_for_states([State::Initialize, State::Active]);
 }
