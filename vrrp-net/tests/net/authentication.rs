@@ -203,27 +203,23 @@ fn routers_with_the_same_hmac_key_hear_each_other_over_either_family() {
 
 #[test]
 fn authenticated_messages_come_from_a_virtual_mac_as_well() {
-    let cases: [(fn(u8) -> RouterConfig, Authentication); 3] = [
-        (router_v2, Authentication::Ah(password("secret"))),
-        (
-            |priority| router(Family::Ipv4, priority),
-            hmac(&[7; 32], true),
-        ),
-        (
-            |priority| router(Family::Ipv6, priority),
-            hmac(&[7; 32], true),
-        ),
-    ];
-    for (config, authentication) in cases {
+    for (is_v2, family) in [
+        (true, Family::Ipv4),
+        (false, Family::Ipv4),
+        (false, Family::Ipv6),
+    ] {
         let (lan, hosts) = lan_of::<2>();
         let capture = lan.capture().unwrap();
         let bearing = |priority| {
-            let mut config = with(config(priority), authentication.clone());
+            let mut config = if is_v2 {
+                with(router_v2(priority), Authentication::Ah(password("secret")))
+            } else {
+                with(router(family, priority), hmac(&[7; 32], true))
+            };
             config.virtual_mac = Some(VirtualMac::default());
             config
         };
         they_hear_each_other(&hosts, bearing(100), bearing(200));
-        let family = bearing(100).fsm.family;
         let station = virtual_mac(vrid(51), family);
         let group = multicast_mac(group(family));
         let frames = capture.frames();
