@@ -47,7 +47,7 @@ mod schedule;
 mod trace;
 mod wire;
 
-use alloc::{collections::BinaryHeap, sync::Arc, vec::Vec};
+use alloc::{collections::BinaryHeap, sync::Arc, vec, vec::Vec};
 use core::{cmp::Reverse, fmt, time::Duration};
 
 use vrrp_proto::{Addresses, Authentication, Endpoints, IpHeader, TTL};
@@ -105,7 +105,7 @@ impl fmt::Display for Occurrence<'_> {
                 }
                 write!(f, " priority {priority}")
             }
-            Self::Heard(copy) => write!(f, "heard {copy}"),
+            Self::Heard(delivery) => write!(f, "heard {delivery}"),
             Self::Timeout(host) => write!(f, "timeout {host}"),
             Self::State(host, key, Transition { from, to, reason }) => {
                 write!(f, "state {host} {} {from} to {to}: {reason}", OnLan(*key))
@@ -485,12 +485,12 @@ impl<H: Host> Simulation<H> {
         };
         match input {
             Input::Packet(packet) => {
-                let copy = Delivery {
+                let delivery = Delivery {
                     from: packet.from,
                     number: packet.number,
                     to: number,
                 };
-                observe(now, &Occurrence::Heard(copy));
+                observe(now, &Occurrence::Heard(delivery));
                 let meeting = self.monitor.before_packet(number, node, &packet);
                 if let Some(host) = node.host_mut() {
                     host.receive(now, &packet);
@@ -587,20 +587,19 @@ impl<H: Host> Simulation<H> {
             && let Some((key, router)) = fleet.key(id).zip(fleet.get(id))
         {
             let ip = IpHeader {
-                endpoints: Endpoints::multicast(address(from, &key)),
+                endpoints: Endpoints::multicast(address(from, key)),
                 ttl: TTL,
             };
             let member = fleet.member(id);
             let configured = member.as_ref().and_then(|member| member.addresses.as_ref());
-            let (ipv4, ipv6) = virtual_addresses(&key);
+            let (ipv4, ipv6) = virtual_addresses(key);
             let addresses = match (configured, key.family) {
                 (Some(list), _) => list.as_addresses(),
                 (None, vrrp_proto::Family::Ipv4) => Addresses::from(&ipv4[..]),
                 (None, vrrp_proto::Family::Ipv6) => Addresses::from(&ipv6[..]),
             };
             for message in router.advertisements(outgoing, Authentication::None, addresses) {
-                let mut octets = Vec::new();
-                octets.resize(message.encoded_len(), 0);
+                let mut octets = vec![0; message.encoded_len()];
                 if message
                     .encode(&mut octets, &ip.endpoints, outgoing.checksum)
                     .is_ok()
@@ -634,12 +633,12 @@ impl<H: Host> Simulation<H> {
         else {
             return;
         };
-        let copy = Delivery { from, number, to };
-        let (delay, fates) = self.source.fates(now, copy);
+        let delivery = Delivery { from, number, to };
+        let (delay, fates) = self.source.fates(now, delivery);
         let mut copies = 1;
         let mut late = Duration::ZERO;
         for fate in fates {
-            observe(now, &Occurrence::Fault(&fate.fault(copy)));
+            observe(now, &Occurrence::Fault(&fate.fault(delivery)));
             match fate {
                 Fate::Lost => copies = 0,
                 Fate::Twice => copies = 2,
@@ -664,7 +663,7 @@ impl<H: Host> Simulation<H> {
 }
 
 /// The virtual address of a virtual router that has none configured, in each family.
-fn virtual_addresses(key: &Key) -> ([core::net::Ipv4Addr; 1], [core::net::Ipv6Addr; 1]) {
+fn virtual_addresses(key: Key) -> ([core::net::Ipv4Addr; 1], [core::net::Ipv6Addr; 1]) {
     let [.., high, low] = key.interface.to_be_bytes();
     let vrid = key.vrid.get();
     (

@@ -125,9 +125,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lasting(condition, lasts) => write!(f, "{condition} for {}", Seconds(*lasts)),
-            Self::Lose(copy) => write!(f, "lose {copy}"),
-            Self::Duplicate(copy) => write!(f, "duplicate {copy}"),
-            Self::Late(copy, by) => write!(f, "late {copy} by {}", Seconds(*by)),
+            Self::Lose(delivery) => write!(f, "lose {delivery}"),
+            Self::Duplicate(delivery) => write!(f, "duplicate {delivery}"),
+            Self::Late(delivery, by) => write!(f, "late {delivery} by {}", Seconds(*by)),
         }
     }
 }
@@ -181,10 +181,10 @@ impl FromStr for Fault {
 fn parse(line: &str) -> Result<Fault, &'static str> {
     let words: Vec<&str> = line.split(' ').collect();
     Ok(match *words.as_slice() {
-        ["lose", from, message] => Fault::Lose(copy(from, message)?),
-        ["duplicate", from, message] => Fault::Duplicate(copy(from, message)?),
+        ["lose", from, message] => Fault::Lose(delivery(from, message)?),
+        ["duplicate", from, message] => Fault::Duplicate(delivery(from, message)?),
         ["late", from, message, "by", time] => {
-            Fault::Late(copy(from, message)?, time.parse::<Seconds>()?.0)
+            Fault::Late(delivery(from, message)?, time.parse::<Seconds>()?.0)
         }
         [ref what @ .., "for", time] => {
             Fault::Lasting(condition(what)?, time.parse::<Seconds>()?.0)
@@ -233,7 +233,7 @@ fn condition(words: &[&str]) -> Result<Condition, &'static str> {
     })
 }
 
-fn copy(from: &str, message: &str) -> Result<Delivery, &'static str> {
+fn delivery(from: &str, message: &str) -> Result<Delivery, &'static str> {
     let (count, to) = pair(message)?;
     Ok(Delivery {
         from: number(from)?,

@@ -333,7 +333,7 @@ impl<H: Host> Node<H> {
         // The id is that of a member.
         let _known = if wanted.stops == 0 {
             host.fleet_mut()
-                .startup(now, id, address(number, &member.key()))
+                .startup(now, id, address(number, member.key()))
         } else {
             host.fleet_mut().shutdown(now, id)
         };
@@ -357,7 +357,7 @@ impl<H: Host> Node<H> {
 }
 
 /// The primary address of a host on the LAN of a virtual router.
-pub(super) fn address(host: u32, key: &Key) -> IpAddr {
+pub(super) fn address(host: u32, key: Key) -> IpAddr {
     let [.., high, low] = (host + 1).to_be_bytes();
     let [.., segment_high, segment] = key.interface.to_be_bytes();
     match key.family {

@@ -428,7 +428,7 @@ impl Monitor {
             return None;
         }
         let theirs = (priority, packet.ip.endpoints.source());
-        let ours = (router.effective_priority(), address(host, &key));
+        let ours = (router.effective_priority(), address(host, key));
         Some(Meeting {
             number,
             host,

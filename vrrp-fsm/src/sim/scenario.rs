@@ -225,7 +225,7 @@ impl Scenario {
 
 /// The virtual router of this number on the host that stands so many places behind the first one.
 fn config(number: u32, rank: u32) -> Option<Config> {
-    let family = if number % 2 == 0 {
+    let family = if number.is_multiple_of(2) {
         Family::Ipv4
     } else {
         Family::Ipv6

@@ -34,15 +34,11 @@ pub(super) enum Fate {
 pub(super) struct Source {
     seed: u64,
     network: Network,
-    faults: Faults,
-}
-
-enum Faults {
-    Random {
-        rates: FaultRates,
-        sequences: [Random; Kind::ALL.len()],
-    },
-    Replayed(BTreeMap<Delivery, Vec<Fate>>),
+    /// What comes by chance; in a replay nothing.
+    rates: FaultRates,
+    sequences: [Random; Kind::ALL.len()],
+    /// What comes from a trace.
+    replayed: BTreeMap<Delivery, Vec<Fate>>,
 }
 
 impl Kind {
@@ -70,11 +66,11 @@ impl Kind {
 }
 
 impl Fate {
-    pub(super) const fn fault(self, copy: Delivery) -> Fault {
+    pub(super) const fn fault(self, delivery: Delivery) -> Fault {
         match self {
-            Self::Lost => Fault::Lose(copy),
-            Self::Twice => Fault::Duplicate(copy),
-            Self::Late(by) => Fault::Late(copy, by),
+            Self::Lost => Fault::Lose(delivery),
+            Self::Twice => Fault::Duplicate(delivery),
+            Self::Late(by) => Fault::Late(delivery, by),
         }
     }
 }
@@ -84,40 +80,35 @@ impl Source {
         Self {
             seed,
             network: scenario.network,
-            faults: Faults::Random {
-                rates: scenario.faults,
-                sequences: Kind::ALL.map(|kind| Random::of([seed, kind as u64])),
-            },
+            rates: scenario.faults,
+            sequences: Kind::ALL.map(|kind| Random::of([seed, kind as u64])),
+            replayed: BTreeMap::new(),
         }
     }
 
     pub(super) fn replay(scenario: &Scenario, trace: &Trace) -> Self {
-        let mut fates: BTreeMap<Delivery, Vec<Fate>> = BTreeMap::new();
+        let mut source = Self {
+            rates: FaultRates::default(),
+            ..Self::random(scenario, trace.seed)
+        };
         for (_, fault) in &trace.faults {
-            let (copy, fate) = match *fault {
+            let (delivery, fate) = match *fault {
                 Fault::Lasting(..) => continue,
-                Fault::Lose(copy) => (copy, Fate::Lost),
-                Fault::Duplicate(copy) => (copy, Fate::Twice),
-                Fault::Late(copy, by) => (copy, Fate::Late(by)),
+                Fault::Lose(delivery) => (delivery, Fate::Lost),
+                Fault::Duplicate(delivery) => (delivery, Fate::Twice),
+                Fault::Late(delivery, by) => (delivery, Fate::Late(by)),
             };
-            fates.entry(copy).or_default().push(fate);
+            source.replayed.entry(delivery).or_default().push(fate);
         }
-        Self {
-            seed: trace.seed,
-            network: scenario.network,
-            faults: Faults::Replayed(fates),
-        }
+        source
     }
 
     /// When the next fault of a kind comes by chance.
     pub(super) fn next_fault(&mut self, now: Instant, kind: Kind) -> Option<Instant> {
-        let Faults::Random { rates, sequences } = &mut self.faults else {
-            return None;
-        };
-        let rate = kind.rate(rates)?;
-        let random = sequences.get_mut(kind as usize)?;
+        let rate = kind.rate(&self.rates)?;
+        let random = self.sequences.get_mut(kind as usize)?;
         let at = now + random.between(Duration::ZERO, rate.every * 2);
-        (at < rates.until).then_some(at)
+        (at < self.rates.until).then_some(at)
     }
 
     /// What that fault is, and how long it lasts.
@@ -128,9 +119,9 @@ impl Source {
         nodes: &[Node<H>],
         wire: &Wire,
     ) -> Option<(Condition, Duration)> {
-        let Faults::Random { rates, sequences } = &mut self.faults else {
-            return None;
-        };
+        let Self {
+            rates, sequences, ..
+        } = self;
         let random = sequences.get_mut(kind as usize)?;
         let lasts = random
             .between(Duration::ZERO, kind.rate(rates)?.longest)
@@ -139,17 +130,16 @@ impl Source {
         let plan = nodes.get(host as usize)?.plan();
         let router = u32::try_from(random.below(plan.members.len() as u64)).ok()?;
         let condition = match kind {
+            Kind::Stop | Kind::Priority if plan.members.is_empty() => return None,
+            Kind::Object if plan.objects.is_empty() => return None,
             Kind::Crash => Condition::Crash { host },
             Kind::Stall => Condition::Stall { host },
-            Kind::Stop if plan.members.is_empty() => return None,
             Kind::Stop => Condition::Stop { host, router },
-            Kind::Priority if plan.members.is_empty() => return None,
             Kind::Priority => Condition::Priority {
                 host,
                 router,
                 priority: Priority::new(u8::try_from(1 + random.below(254)).ok()?),
             },
-            Kind::Object if plan.objects.is_empty() => return None,
             Kind::Object => Condition::Object {
                 host,
                 object: u32::try_from(random.below(plan.objects.len() as u64)).ok()?,
@@ -182,31 +172,33 @@ impl Source {
     }
 
     /// How long a message takes, and what becomes of it. That depends on the message and on nothing else, so that it stays when another fault is left out.
-    pub(super) fn fates(&self, now: Instant, copy: Delivery) -> (Duration, Vec<Fate>) {
+    pub(super) fn fates(&self, now: Instant, delivery: Delivery) -> (Duration, Vec<Fate>) {
         let Network {
             shortest_delay,
             longest_delay,
         } = self.network;
-        let Delivery { from, number, to } = copy;
+        let Delivery { from, number, to } = delivery;
         let mut random = Random::of([self.seed, 0xff, from.into(), number, to.into()]);
         let delay = random.between(shortest_delay, longest_delay);
-        let fates = match &self.faults {
-            Faults::Replayed(fates) => fates.get(&copy).cloned().unwrap_or_default(),
-            Faults::Random { rates, .. } if now < rates.until => {
-                let is_lost = random.happens(rates.loss.get());
-                let is_doubled = random.happens(rates.duplication.get());
-                let is_late = random.happens(rates.late.get());
-                if is_lost {
-                    Vec::from([Fate::Lost])
-                } else {
-                    let by = random.between(Duration::ZERO, rates.latest);
-                    let twice = is_doubled.then_some(Fate::Twice);
-                    let late = (is_late && by != Duration::ZERO).then_some(Fate::Late(by));
-                    twice.into_iter().chain(late).collect()
-                }
+        let mut fates = self.replayed.get(&delivery).cloned().unwrap_or_default();
+        if now < self.rates.until {
+            let FaultRates {
+                loss,
+                duplication,
+                late,
+                latest,
+                ..
+            } = self.rates;
+            let [is_lost, is_doubled, is_late] =
+                [loss, duplication, late].map(|chance| random.happens(chance.get()));
+            let by = random.between(Duration::ZERO, latest);
+            if is_lost {
+                fates.push(Fate::Lost);
+            } else {
+                fates.extend(is_doubled.then_some(Fate::Twice));
+                fates.extend((is_late && by != Duration::ZERO).then_some(Fate::Late(by)));
             }
-            Faults::Random { .. } => Vec::new(),
-        };
+        }
         (delay, fates)
     }
 }

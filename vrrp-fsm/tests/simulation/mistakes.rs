@@ -137,11 +137,11 @@ impl Prepared for Single {
 }
 
 /// Runs seeds until one breaks the property, and returns the faults that it takes.
-fn faults_that_break<H: Host>(property: Property, faults: FaultRates) -> Vec<Fault> {
+fn faults_that_break<H: Host>(property: Property, faults: &FaultRates) -> Vec<Fault> {
     let mut scenario = everything(3);
     scenario.faults = FaultRates {
         until: at(200),
-        ..faults
+        ..*faults
     };
     for seed in 0..20 {
         let simulation = Simulation::<H>::new(&scenario, seed).unwrap();
@@ -160,7 +160,7 @@ fn faults_that_break<H: Host>(property: Property, faults: FaultRates) -> Vec<Fau
 
 fn stops() -> FaultRates {
     FaultRates {
-        stop: rate(20, 30),
+        stop: Some(rate(20, 30)),
         duplication: per_cent(1),
         ..FaultRates::default()
     }
@@ -168,7 +168,7 @@ fn stops() -> FaultRates {
 
 fn cuts() -> FaultRates {
     FaultRates {
-        partition: rate(30, 20),
+        partition: Some(rate(30, 20)),
         duplication: per_cent(1),
         ..FaultRates::default()
     }
@@ -176,7 +176,7 @@ fn cuts() -> FaultRates {
 
 #[test]
 fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
-    let least = faults_that_break::<DeafToZero>(Property::HandOverInSkewTime, stops());
+    let least = faults_that_break::<DeafToZero>(Property::HandOverInSkewTime, &stops());
     assert!(
         matches!(least[..], [Fault::Lasting(Condition::Stop { .. }, _)]),
         "{least:?}"
@@ -186,7 +186,7 @@ fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
 #[test]
 fn a_host_that_answers_no_rival_of_lower_priority_is_found_and_partitions_are_what_it_takes() {
     // Whether the winner hears the loser first or the other way round is a matter of their rhythms, and those come from partitions, too.
-    let least = faults_that_break::<Aloof>(Property::DuplicateEnds, cuts());
+    let least = faults_that_break::<Aloof>(Property::DuplicateEnds, &cuts());
     assert!(!least.is_empty() && least.len() <= 3, "{least:?}");
     for fault in &least {
         let is_partition = matches!(fault, Fault::Lasting(Condition::Partition { .. }, _));
@@ -196,14 +196,14 @@ fn a_host_that_answers_no_rival_of_lower_priority_is_found_and_partitions_are_wh
 
 #[test]
 fn a_host_that_is_deaf_as_active_is_found() {
-    faults_that_break::<DeafActive>(Property::AtMostOneActive, cuts());
-    faults_that_break::<DeafActive>(Property::DuplicateEnds, cuts());
+    faults_that_break::<DeafActive>(Property::AtMostOneActive, &cuts());
+    faults_that_break::<DeafActive>(Property::DuplicateEnds, &cuts());
 }
 
 #[test]
 fn a_host_that_never_takes_over_is_found_without_any_fault() {
     assert_eq!(
-        faults_that_break::<Asleep>(Property::ActiveExists, stops()),
+        faults_that_break::<Asleep>(Property::ActiveExists, &stops()),
         []
     );
 }
@@ -211,18 +211,18 @@ fn a_host_that_never_takes_over_is_found_without_any_fault() {
 #[test]
 fn a_host_whose_timers_fire_too_early_is_found_without_any_fault() {
     assert_eq!(
-        faults_that_break::<Nervous>(Property::NoFlapping, stops()),
+        faults_that_break::<Nervous>(Property::NoFlapping, &stops()),
         []
     );
 }
 
 #[test]
 fn a_host_that_does_not_preempt_is_found() {
-    let least = faults_that_break::<Modest>(Property::HighestPriorityActive, stops());
+    let least = faults_that_break::<Modest>(Property::HighestPriorityActive, &stops());
     assert_eq!(least.len(), 1, "{least:?}");
 }
 
 #[test]
 fn a_host_that_does_not_keep_a_group_together_is_found() {
-    faults_that_break::<Single>(Property::GroupAgrees, stops());
+    faults_that_break::<Single>(Property::GroupAgrees, &stops());
 }

@@ -16,11 +16,11 @@ pub(crate) const fn at(seconds: u64) -> Instant {
     Instant::from_nanos(seconds * 1_000_000_000)
 }
 
-pub(crate) fn rate(every: u64, longest: u64) -> Option<Rate> {
-    Some(Rate {
+pub(crate) const fn rate(every: u64, longest: u64) -> Rate {
+    Rate {
         every: Duration::from_secs(every),
         longest: Duration::from_secs(longest),
-    })
+    }
 }
 
 pub(crate) fn per_cent(count: u32) -> Chance {
@@ -31,13 +31,13 @@ pub(crate) fn per_cent(count: u32) -> Chance {
 pub(crate) fn all_faults(until: Instant) -> FaultRates {
     FaultRates {
         until,
-        crash: rate(60, 20),
-        stall: rate(60, 10),
-        stop: rate(40, 20),
-        priority: rate(40, 20),
-        object: rate(60, 20),
-        partition: rate(90, 30),
-        one_way: rate(120, 10),
+        crash: Some(rate(60, 20)),
+        stall: Some(rate(60, 10)),
+        stop: Some(rate(40, 20)),
+        priority: Some(rate(40, 20)),
+        object: Some(rate(60, 20)),
+        partition: Some(rate(90, 30)),
+        one_way: Some(rate(120, 10)),
         loss: per_cent(2),
         duplication: per_cent(2),
         late: Chance::per_million(5000).unwrap(),
