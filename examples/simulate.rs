@@ -19,7 +19,7 @@ use clap::Parser;
 use vrrp_fsm::{fleet::VrrpRouter, sim::Trace};
 
 use crate::{
-    mistake::{AnswersNoRival, IgnoresPriorityZero, Mistake},
+    mistake::{Faulty, Mistake},
     report::Report,
     run::run,
     setting::Setting,
@@ -91,13 +91,14 @@ fn simulate(options: &Options) -> Result<Report, Failure> {
         Some(trace) => trace.seed,
         None => options.seed.map_or_else(run::new_seed, Ok)?,
     };
+    let replayed = replayed.as_ref();
     let report = match setting.mistake {
-        None => run::<VrrpRouter>(options, &setting, seed, replayed.as_ref()),
+        None => run::<VrrpRouter>(options, &setting, seed, replayed),
         Some(Mistake::IgnoresPriorityZero) => {
-            run::<IgnoresPriorityZero>(options, &setting, seed, replayed.as_ref())
+            run::<Faulty<{ Mistake::IgnoresPriorityZero as u8 }>>(options, &setting, seed, replayed)
         }
         Some(Mistake::AnswersNoRival) => {
-            run::<AnswersNoRival>(options, &setting, seed, replayed.as_ref())
+            run::<Faulty<{ Mistake::AnswersNoRival as u8 }>>(options, &setting, seed, replayed)
         }
     }?;
     if options.json {

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use vrrp_fsm::{
-    Instant, State, VirtualRouter,
+    Instant, State,
     fleet::VrrpRouter,
     sim::{Host, Packet},
 };
@@ -25,9 +25,10 @@ impl Mistake {
     }
 }
 
-pub(crate) struct IgnoresPriorityZero(VrrpRouter);
+/// A host that does not hear what this mistake keeps from it.
+pub(crate) struct Faulty<const MISTAKE: u8>(VrrpRouter);
 
-impl Host for IgnoresPriorityZero {
+impl<const MISTAKE: u8> Host for Faulty<MISTAKE> {
     fn boot(fleet: VrrpRouter) -> Self {
         Self(fleet)
     }
@@ -41,35 +42,17 @@ impl Host for IgnoresPriorityZero {
     }
 
     fn receive(&mut self, now: Instant, packet: &Packet) {
-        if priority(packet) != 0 {
-            self.0.receive(now, packet);
-        }
-    }
-}
-
-pub(crate) struct AnswersNoRival(VrrpRouter);
-
-impl Host for AnswersNoRival {
-    fn boot(fleet: VrrpRouter) -> Self {
-        Self(fleet)
-    }
-
-    fn fleet(&self) -> &VrrpRouter {
-        &self.0
-    }
-
-    fn fleet_mut(&mut self) -> &mut VrrpRouter {
-        &mut self.0
-    }
-
-    fn receive(&mut self, now: Instant, packet: &Packet) {
-        let id = packet.key().and_then(|key| self.0.find(&key));
-        let router = id.and_then(|id| self.0.get(id));
-        let outranks = |router: &VirtualRouter| {
-            router.state() == State::Active
-                && (1..router.effective_priority().get()).contains(&priority(packet))
+        let priority = priority(packet);
+        let router = packet.key().and_then(|key| self.0.get(self.0.find(&key)?));
+        let is_missed = if MISTAKE == Mistake::IgnoresPriorityZero as u8 {
+            priority == 0
+        } else {
+            router.is_some_and(|router| {
+                let lower = 1..router.effective_priority().get();
+                router.state() == State::Active && lower.contains(&priority)
+            })
         };
-        if !router.is_some_and(outranks) {
+        if !is_missed {
             self.0.receive(now, packet);
         }
     }

@@ -8,7 +8,7 @@ use vrrp_proto::{Family, IpHeader, Priority, Protection};
 use super::{HostPlan, ScenarioError};
 use crate::{
     Action, Instant, State, VirtualRouter,
-    fleet::{FleetError, Key, Member, Reader, RouterId, VrrpRouter},
+    fleet::{FleetError, Key, Member, Reader, RouterId, SyncGroup, VrrpRouter},
     track::ObjectId,
 };
 
@@ -159,13 +159,24 @@ impl<H: Host> Node<H> {
             records: Reader::default(),
             plan,
         };
-        match node.configured(Instant::ZERO) {
-            Ok(_) => Ok(node),
+        match node.try_out() {
+            Ok(()) => Ok(node),
             Err(error) => Err(ScenarioError::Fleet {
                 host: number,
                 error,
             }),
         }
+    }
+
+    /// Whether what was planned can be configured, and suits the objects.
+    fn try_out(&self) -> Result<(), FleetError> {
+        let mut fleet = self.configured(Instant::ZERO)?;
+        for (object, tracked) in (0..).zip(&self.plan.objects) {
+            for report in [tracked.bad, tracked.good].into_iter().flatten() {
+                fleet.report(Instant::ZERO, ObjectId::nth(object), report)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) const fn plan(&self) -> &HostPlan {
@@ -194,22 +205,17 @@ impl<H: Host> Node<H> {
         self.routers.get_mut(router as usize)
     }
 
-    /// The virtual routers whose priority changes together.
-    pub(super) fn company(&self, router: u32) -> Vec<u32> {
+    fn group_of(&self, router: u32) -> Option<&SyncGroup> {
         let id = RouterId::nth(router);
-        let group = self
-            .plan
-            .groups
-            .iter()
-            .find(|group| group.members.contains(&id));
-        match group {
-            None => Vec::from([router]),
-            Some(group) => (0..)
-                .zip(&self.plan.members)
-                .filter(|(place, _)| group.members.contains(&RouterId::nth(*place)))
-                .map(|(place, _)| place)
-                .collect(),
-        }
+        let mut groups = self.plan.groups.iter();
+        groups.find(|group| group.members.contains(&id))
+    }
+
+    /// The virtual router with all that change together with it.
+    pub(super) fn company(&self, router: u32) -> Vec<u32> {
+        let members = self.group_of(router).map(|group| group.members.iter());
+        let members = members.map(|members| members.filter_map(|id| id.place()).collect());
+        members.unwrap_or_else(|| Vec::from([router]))
     }
 
     /// A virtual router as it is now.
@@ -228,12 +234,7 @@ impl<H: Host> Node<H> {
             return false;
         };
         let tracker = host.fleet().tracker();
-        let id = RouterId::nth(router);
-        let group = self
-            .plan
-            .groups
-            .iter()
-            .find(|group| group.members.contains(&id));
+        let group = self.group_of(router);
         let of_group = group.map_or(&[][..], |group| &group.tracking);
         tracker.standing(of_group).is_ready()
             && self.company(router).into_iter().all(|router| {
@@ -350,7 +351,7 @@ impl<H: Host> Node<H> {
             .is_some_and(|count| *count != 0);
         let report = if is_bad { tracked.bad } else { tracked.good };
         if let (Some(report), Some(host)) = (report, &mut self.host) {
-            // A report that does not suit the object is a mistake of the scenario, which `Simulation::new` has tried.
+            // It was tried out.
             let _suits = host.fleet_mut().report(now, ObjectId::nth(object), report);
         }
     }
