@@ -78,7 +78,8 @@ fn memory(message: &codec::Message) -> Result<(), Error> {
             });
             fleet.ok_or("no fleet")??;
             let octets = f64::from(u32::try_from(counted.bytes_current)?) / f64::from(routers);
-            let budget = exact.then_some(512.0);
+            // Where it is few, the room for sixteen more counts.
+            let budget = (exact || routers >= 10_000).then_some(512.0);
             table.row([
                 name.into(),
                 routers.to_string(),

@@ -64,8 +64,8 @@ impl Deadlines {
     /// Makes room for the deadlines of the indices below this one.
     pub fn reserve(&mut self, indices: usize) {
         let missing = |length: usize| indices.saturating_sub(length);
-        self.heap.reserve(missing(self.heap.len()));
-        self.places.reserve(missing(self.places.len()));
+        self.heap.reserve_exact(missing(self.heap.len()));
+        self.places.reserve_exact(missing(self.places.len()));
     }
 
     /// The earliest deadline, and whose it is.

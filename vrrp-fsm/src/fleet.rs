@@ -218,17 +218,24 @@ impl VrrpRouter {
         fleet
     }
 
+    /// Room for so many virtual routers in all, exactly.
     fn reserve(&mut self, routers: usize) {
-        let Self {
-            index,
-            routers: entries,
-            ..
-        } = self;
-        index.reserve(routers.saturating_sub(entries.len()), |slot| {
-            entries.get(slot as usize).map(Entry::key)
-        });
+        let missing = routers.saturating_sub(self.routers.len());
+        self.routers.reserve_exact(missing);
+        let entries = &self.routers;
+        self.index
+            .reserve(missing, |slot| entries.get(slot as usize).map(Entry::key));
         self.deadlines.reserve(routers);
         self.queue.reserve(routers);
+    }
+
+    /// Room for one more. It grows by a sixteenth, so that a fleet that was added one by one takes little more memory than one that was
+    /// announced.
+    fn make_room(&mut self) {
+        let capacity = self.routers.capacity();
+        if self.routers.len() == capacity {
+            self.reserve(capacity + (capacity / 16).max(16));
+        }
     }
 
     // Virtual routers.
@@ -253,6 +260,7 @@ impl VrrpRouter {
             return Err(FleetError::KeyTaken(key));
         }
         let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
+        self.make_room();
         let vacant = self.routers.vacant_entry();
         let slot = u32::try_from(vacant.key()).map_err(|_| FleetError::Full)?;
         let id = RouterId {
@@ -282,7 +290,6 @@ impl VrrpRouter {
         self.index
             .insert(key, slot, |slot| routers.get(slot as usize).map(Entry::key));
         self.hear_peers(key, slot, is_unicast);
-        self.reserve(self.routers.len());
         self.set_uses(User::Router(slot), member.tracking);
         Ok(id)
     }

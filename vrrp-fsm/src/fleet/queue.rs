@@ -29,8 +29,8 @@ impl Queue {
         let missing = |length: usize, wanted: usize| wanted.saturating_sub(length);
         let advertisers = missing(self.advertisers.len(), routers);
         let tasks = missing(self.tasks.len(), routers * ACTIONS);
-        self.advertisers.reserve(advertisers);
-        self.tasks.reserve(tasks);
+        self.advertisers.reserve_exact(advertisers);
+        self.tasks.reserve_exact(tasks);
     }
 
     pub(super) fn advertise(&mut self, slot: u32) {
