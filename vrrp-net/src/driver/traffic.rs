@@ -53,6 +53,7 @@ impl Driver {
                 break;
             };
             let count = socket.receive(batch)?;
+            self.has_heard |= count > 0;
             let now = self.now();
             for received in batch.iter() {
                 self.handle_packet(now, &received);
