@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     io::{ErrorKind, Read},
     net::IpAddr,
     sync::{
@@ -26,10 +27,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_fsm::{Config, State};
 use vrrp_lab::{Namespace, wait_for};
 use vrrp_net::{
-    AddressChange, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome, RouterConfig,
-    RouterId, VirtualAddress,
+    AddressChange, Datagram, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome,
+    RouterConfig, RouterId, VirtualAddress, VrrpSocket,
 };
-use vrrp_proto::{Family, Interval, Vrid};
+use vrrp_proto::{Endpoints, Family, Interval, Vrid};
 
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -440,4 +441,49 @@ fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
         (known(driver.interfaces()) == known(&there)).then_some(())
     })
     .unwrap();
+}
+
+/// How often the calling thread has waited so far.
+fn waits() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
+    const PACKETS: u64 = 2000;
+    let cables = Cables::lay(1);
+    // Backups that have nothing to do for long.
+    let mut driver = cables.driver(cables.routers(Family::Ipv4, 100, 4000));
+    run_until(&mut driver, State::Backup);
+    let stop = driver.stop_handle();
+    let running = thread::spawn(move || {
+        let before = waits();
+        driver.run(|_| {}).unwrap();
+        (waits() - before, driver)
+    });
+    // Each would wake the thread up, for it comes when the one before has been read; its checksum is wrong.
+    let sender = cables.there.run(|| VrrpSocket::open(Family::Ipv4).unwrap());
+    let interfaces = cables
+        .there
+        .run(|| Netlink::open().unwrap().interfaces().unwrap());
+    let datagram = Datagram {
+        interface: interfaces.named(&interface(0)).unwrap().link.index,
+        endpoints: Endpoints::multicast([198, 18, 0, 2].into()),
+        octets: &[0x31, 51, 100, 1, 0, 100, 0xba, 0xad, 198, 19, 0, 51],
+    };
+    for _ in 0..PACKETS {
+        sender.send([datagram], |_, error| panic!("{error}"));
+        thread::sleep(Duration::from_micros(50));
+    }
+    // Time to read the last ones.
+    thread::sleep(Duration::from_millis(20));
+    stop.stop();
+    let (waits, driver) = running.join().unwrap();
+    let read = driver.counters().checksum_errors;
+    assert!(read > PACKETS * 9 / 10, "{read} read");
+    assert!(waits < read / 2, "{waits} waits for {read} packets");
 }
