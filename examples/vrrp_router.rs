@@ -8,6 +8,7 @@ mod notify;
 mod options;
 
 use std::{
+    collections::BTreeMap,
     io::Read,
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
@@ -27,7 +28,8 @@ use signal_hook::{
     flag,
     low_level::pipe,
 };
-use vrrp_net::{Driver, DriverEvent, Notification};
+use vrrp_fsm::track::Use;
+use vrrp_net::{Driver, DriverEvent, Notification, Watch};
 
 use crate::{events::Log, notify::Notifier, options::Options};
 
@@ -50,7 +52,15 @@ fn run(options: Options) -> Result<(), Error> {
     let mut driver = Driver::new()?;
     // It shows all counters.
     driver.count_foreign(true)?;
-    let router = driver.add(options.config)?;
+    let mut config = options.config;
+    let mut names = BTreeMap::new();
+    for object in options.track_interfaces {
+        let name = object.name.clone();
+        let id = driver.add_object(object, Watch::Interface(name.clone()))?;
+        config.tracking.push(Use::of(id));
+        names.insert(id, name);
+    }
+    let router = driver.add(config)?;
 
     let view = driver.get(router).ok_or("the router is gone")?;
     let (log, written) = Log::start(view)?;
@@ -60,7 +70,7 @@ fn run(options: Options) -> Result<(), Error> {
         .map(|hook| Notifier::start(hook, log.clone()))
         .transpose()?;
     let on = |notification: Notification| {
-        log.event(&notification);
+        log.event(&notification, &names);
         if let (DriverEvent::StateChanged(change), Some(notifier)) =
             (&notification.event, &notifier)
         {

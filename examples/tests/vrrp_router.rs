@@ -426,6 +426,42 @@ fn a_link_that_goes_is_a_fault_and_the_router_recovers() {
 }
 
 #[test]
+fn another_interface_counts_as_the_options_say() {
+    let (_lan, [h1, h2]) = lan_of();
+    let outside = Lan::new().unwrap();
+    let uplink = outside.attach(&h1, "eth1", &[]).unwrap();
+    let r1 = router(
+        &h1,
+        &["--priority", "200", "--track-interface", "eth1:-150"],
+    );
+    wait_for_state(&r1, "Active");
+    // It has no such interface.
+    let r2 = router(&h2, &["--priority", "250", "--track-interface", "eth1"]);
+    wait_for_event(&r2, "started");
+    let state = ask_for_state(&r2);
+    assert_eq!(state["state"], "Initialize");
+    assert_eq!(
+        state["explanation"],
+        "priority 250: 250 configured, eth1 down (fault)"
+    );
+    drop(r2);
+
+    let r3 = router(&h2, &["--priority", "100"]);
+    wait_for_state(&r3, "Backup");
+    uplink.unplug().unwrap();
+    wait_for_state(&r3, "Active");
+    wait_for_state(&r1, "Backup");
+    let changed = |name, what| {
+        let all = events(&r1);
+        let named = all.iter().rfind(|event| event["event"] == name);
+        named.map(|event: &Value| event[what].clone())
+    };
+    assert_eq!(changed("object-changed", "object"), Some(json!("eth1")));
+    assert_eq!(changed("object-changed", "up"), Some(json!(false)));
+    assert_eq!(changed("priority-changed", "to"), Some(json!(50)));
+}
+
+#[test]
 fn preemption_is_as_the_options_say() {
     let (_lan, [h1, h2, h3]) = lan_of();
     let low = router(&h1, &["--priority", "100"]);
@@ -598,6 +634,14 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
         (
             &format!("{base} --unicast-peer fe80::1"),
             "invalid value 'fe80::1' for '--unicast-peer <IP>': the first --address is IPv4",
+        ),
+        (
+            &format!("{base} --track-interface eth1:0"),
+            "invalid value 'eth1:0' for '--track-interface <NAME[:WEIGHT]>': weight 0 is not in -253..=253 without 0",
+        ),
+        (
+            &format!("{base} --track-interface eth1:high"),
+            "invalid value 'eth1:high' for '--track-interface <NAME[:WEIGHT]>': weight high is not a number",
         ),
         (
             &format!("{base} --no-preempt --preempt-delay 3"),

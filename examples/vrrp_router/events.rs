@@ -1,6 +1,7 @@
 //! What is told, as one JSON object a line.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     sync::{
         Arc,
@@ -12,7 +13,10 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use vrrp_fsm::{Counters, Transition};
+use vrrp_fsm::{
+    Counters, Transition,
+    track::{Level, ObjectId},
+};
 use vrrp_net::{Driver, DriverEvent, Notification, RouterId, RouterView};
 use vrrp_proto::{ChecksumForm, Counter};
 
@@ -84,8 +88,9 @@ impl Log {
         self.write(SystemTime::now(), "started", detail);
     }
 
-    pub(crate) fn event(&self, notification: &Notification) {
-        let (event, mut detail) = describe(&notification.event);
+    /// `names` are those of the tracked objects.
+    pub(crate) fn event(&self, notification: &Notification, names: &BTreeMap<ObjectId, String>) {
+        let (event, mut detail) = describe(&notification.event, names);
         detail["sequence"] = notification.sequence.into();
         self.write(notification.time, event, detail);
     }
@@ -123,7 +128,7 @@ impl Log {
     }
 }
 
-fn describe(event: &DriverEvent) -> (&'static str, Value) {
+fn describe(event: &DriverEvent, names: &BTreeMap<ObjectId, String>) -> (&'static str, Value) {
     match event {
         DriverEvent::StateChanged(change) => (
             "state-changed",
@@ -133,6 +138,14 @@ fn describe(event: &DriverEvent) -> (&'static str, Value) {
                 "reason": change.reason.to_string(),
                 "last_event": change.reason.last_event(),
             }),
+        ),
+        DriverEvent::PriorityChanged { from, to } => (
+            "priority-changed",
+            json!({"from": from.get(), "to": to.get()}),
+        ),
+        DriverEvent::ObjectChanged { object, level } => (
+            "object-changed",
+            json!({"object": names.get(object), "up": level.map(Level::is_up)}),
         ),
         DriverEvent::Fault(fault) => ("fault", json!({"reason": fault.to_string()})),
         DriverEvent::Recovered(fault) => ("recovered", json!({"reason": fault.to_string()})),
@@ -211,6 +224,7 @@ fn full_state(driver: &Driver, router: RouterView<'_>) -> Value {
             "version": active.version.number(),
         })
     });
+    let tracked = driver.explain(router.id());
     let totals = driver.counters();
     json!({
         "state": router.state().to_string(),
@@ -219,6 +233,7 @@ fn full_state(driver: &Driver, router: RouterView<'_>) -> Value {
         "version": config.interval.version().number(),
         "priority": config.priority.get(),
         "effective_priority": machine.effective_priority().get(),
+        "explanation": tracked.map(|tracked| tracked.to_string()),
         "primary_address": machine.primary_address(),
         "active": active,
         "faults": faults,

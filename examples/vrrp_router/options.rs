@@ -3,7 +3,10 @@
 use std::{fmt::Display, net::IpAddr, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind, value_parser};
-use vrrp_fsm::{ChecksumSending, Config, Preempt};
+use vrrp_fsm::{
+    ChecksumSending, Config, Preempt,
+    track::{Kind, Object, Weight},
+};
 use vrrp_net::{Authentication, RouterConfig, Transport, VirtualAddress};
 use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
 
@@ -75,6 +78,11 @@ struct Arguments {
     #[arg(long)]
     accept: bool,
 
+    /// Another interface that counts, by its name: while it is down, the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts
+    /// for the priority: a negative one is taken away while it is down, a positive one added while it is up. Can be repeated.
+    #[arg(long = "track-interface", value_name = "NAME[:WEIGHT]", value_parser = parse_tracked)]
+    track_interfaces: Vec<Object>,
+
     /// A shell command to run at every change of state, one at a time, in order. It gets the arguments STATE INTERFACE VRID, and in its
     /// environment VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_REASON, VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY,
     /// VRRP_ADDRESSES, VRRP_SEQUENCE and VRRP_TIME. STATE is Initialize, Backup or Active. What it prints goes to standard error.
@@ -99,6 +107,8 @@ enum Checksum {
 /// What the command line asks for.
 pub(crate) struct Options {
     pub(crate) config: RouterConfig,
+    /// The interfaces that count, by their names.
+    pub(crate) track_interfaces: Vec<Object>,
     pub(crate) notify: Option<Hook>,
 }
 
@@ -177,7 +187,11 @@ impl Arguments {
             (Some(password), _) => Authentication::SimpleText(password),
             (None, Some(key)) => Authentication::Ah(key),
         };
-        Ok(Options { config, notify })
+        Ok(Options {
+            config,
+            track_interfaces: self.track_interfaces,
+            notify,
+        })
     }
 
     /// The family of all addresses.
@@ -239,6 +253,23 @@ fn parse_delay(text: &str) -> Result<Duration, String> {
                 Config::LONGEST_DELAY.as_secs()
             )
         })
+}
+
+fn parse_tracked(text: &str) -> Result<Object, String> {
+    // No name of an interface has a colon in it.
+    let (name, weight) = match text.split_once(':') {
+        Some((name, weight)) => {
+            let points: Result<i16, _> = weight.parse();
+            let points = points.map_err(|_| format!("weight {weight} is not a number"))?;
+            let weight = Weight::points(points).map_err(|error| error.to_string())?;
+            (name, weight)
+        }
+        None => (text, Weight::FAULT),
+    };
+    Ok(Object {
+        weight,
+        ..Object::new(name, Kind::Interface)
+    })
 }
 
 fn parse_password(text: &str) -> Result<Password, OutOfRange> {
