@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -546,6 +547,22 @@ fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
         for echo in echoes {
             assert_eq!(source(echo).0, client.mac());
         }
+        // It does not even ask who has the address.
+        let asks = |frame: &&Frame| match ip(address(family)) {
+            IpAddr::V4(address) => {
+                frame.bytes[12..14] == [8, 6] && frame.bytes[38..42] == address.octets()
+            }
+            IpAddr::V6(address) => {
+                frame.bytes.get(54) == Some(&135) && frame.bytes[62..78] == address.octets()
+            }
+        };
+        let asking: BTreeSet<[u8; 6]> = frames
+            .iter()
+            .filter(asks)
+            .map(|frame| source(frame).0)
+            .filter(|station| *station != mac(family).0)
+            .collect();
+        assert_eq!(asking, BTreeSet::from([client.mac()]));
     }
 }
 
