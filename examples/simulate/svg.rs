@@ -50,16 +50,12 @@ impl Timeline {
 
     pub(crate) fn note(&mut self, at: Instant, occurrence: &Occurrence<'_>) {
         match occurrence {
-            Occurrence::State(host, key, transition) => {
-                if self.lanes.len() < ROUTERS || self.lanes.contains_key(key) {
-                    let lane = self
-                        .lanes
-                        .entry(*key)
-                        .or_default()
-                        .entry(*host)
-                        .or_default();
-                    lane.push((at, Phase::Is(transition.to)));
-                }
+            Occurrence::State(host, key, transition)
+                if self.lanes.len() < ROUTERS || self.lanes.contains_key(key) =>
+            {
+                let hosts = self.lanes.entry(*key).or_default();
+                let phase = Phase::Is(transition.to);
+                hosts.entry(*host).or_default().push((at, phase));
             }
             Occurrence::Fault(Fault::Lasting(condition, lasts)) => {
                 self.faults.push((at, at + *lasts, condition.to_string()));

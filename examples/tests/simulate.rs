@@ -96,7 +96,7 @@ fn a_mistake_ends_with_status_1_and_the_fewest_faults_which_replay_to_the_same()
     let folder = tempfile::tempdir().unwrap();
     let least = folder.path().join("least");
     for mistake in ["ignores-priority-zero", "answers-no-rival"] {
-        let arguments = format!("--seed 3 --hours 5 --json --mistake {mistake}");
+        let arguments = format!("--seed 3 --hours 1 --faults-every 60 --json --mistake {mistake}");
         let output = simulate(&arguments, &[]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -18,6 +18,7 @@
 //! | notice that the host was late | [`VirtualRouter::lateness`], [`VirtualRouter::is_stalled`], [`StallPolicy`] |
 //! | hand over to another process | [`VirtualRouter::snapshot`], [`VirtualRouter::restore`] |
 //! | run many, track objects, have sync groups | `fleet::VrrpRouter`, `track`, with the feature `alloc` |
+//! | test a host of your own, or a network of many | `sim`, with the feature `sim` |
 //! | keep time with `std` | `Epoch`, with the feature `std` |
 //!
 //! # The loop

@@ -39,7 +39,7 @@ pub struct HostPlan {
 pub struct TrackedObject {
     /// The object.
     pub object: Object,
-    /// What is reported when the host starts, and when [`Fault::Object`](super::Fault::Object) is over; `None` for a
+    /// What is reported when the host starts, and when [`Condition::Object`](super::Condition::Object) is over; `None` for a
     /// [set](crate::track::Kind::Set), which nobody reports.
     pub good: Option<Report>,
     /// What is reported when that fault begins.
