@@ -159,3 +159,12 @@ fn a_router_fits_in_256_octets() {
         size_of::<VirtualRouter>()
     );
 }
+
+#[test]
+fn a_profile_is_called_by_its_rfc() {
+    let profiles = [Profile::Rfc3768, Profile::Rfc5798, Profile::Rfc9568];
+    assert_eq!(
+        profiles.map(|profile| profile.to_string()),
+        ["RFC 3768", "RFC 5798", "RFC 9568"]
+    );
+}

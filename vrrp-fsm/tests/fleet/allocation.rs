@@ -1,7 +1,7 @@
 //! A fleet that runs allocates nothing.
 
 use vrrp_fsm::{
-    Instant, State,
+    Deadlines, Instant, State,
     fleet::{Reader, SyncGroup, VrrpRouter},
     track::{Kind, Object, Report, Use},
 };
@@ -106,4 +106,34 @@ fn a_life_of_a_fleet_without_an_allocation() {
     assert_eq!(counted.count_total, 0);
     assert!(actions > 10_000, "{actions}");
     assert!(takeovers >= 19 * ROUTERS as usize, "{takeovers}");
+}
+
+#[test]
+fn deadlines_that_there_is_room_for_take_no_more() {
+    let mut deadlines = Deadlines::new();
+    let counted = allocation_counter::measure(|| deadlines.reserve(100));
+    assert!(counted.count_total > 0);
+    let counted = allocation_counter::measure(|| {
+        for index in 0..100 {
+            deadlines.set(index, Some(Instant::ZERO + ms(u64::from(index))));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_fleet_that_was_told_how_many_there_will_be_has_room_for_no_more() {
+    let add_all = |capacity| {
+        let mut fleet = None;
+        let counted = allocation_counter::measure(|| {
+            let fleet = fleet.insert(VrrpRouter::with_capacity(capacity, 100));
+            for interface in 1..=ROUTERS {
+                fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
+            }
+        });
+        counted.bytes_current
+    };
+    let (told, grown) = (add_all(ROUTERS as usize), add_all(0));
+    assert!(told <= grown, "{told} {grown}");
+    assert!(grown < told + told / 8, "{told} {grown}");
 }
