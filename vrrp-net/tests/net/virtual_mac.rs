@@ -300,6 +300,54 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
     }
 }
 
+/// The groups that a frame of IGMPv3 or MLDv2 reports.
+fn reported(frame: &Frame) -> Vec<IpAddr> {
+    // Behind Ethernet and IP headers with an option each, and the first eight octets of the message.
+    let (records, len) = match frame.bytes[12..14] {
+        [8, 0] if frame.bytes[23] == 2 => (14 + 24 + 8, 4),
+        [0x86, 0xdd] if frame.bytes[20] == 0 && frame.bytes[62] == 143 => (14 + 40 + 8 + 8, 16),
+        _ => return Vec::new(),
+    };
+    let records = frame.bytes[records..].chunks_exact(4 + len);
+    records
+        .map(|record| match <[u8; 16]>::try_from(&record[4..]) {
+            Ok(group) => group.into(),
+            Err(_) => <[u8; 4]>::try_from(&record[4..]).unwrap().into(),
+        })
+        .collect()
+}
+
+#[test]
+fn the_groups_of_vrrp_are_reported_from_the_interface_and_not_from_the_virtual_mac() {
+    for family in FAMILIES {
+        let (lan, [r1]) = lan_of::<1>();
+        let capture = lan.capture().unwrap();
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Active);
+        wait_until_bearing(&r1, family, true);
+        // A host repeats a report within a second.
+        let group = vrrp_proto::group(family);
+        capture
+            .wait_for("a report of the interface", LIMIT, |frame| {
+                source(frame).0 == r1.mac() && reported(frame).contains(&group)
+            })
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1200));
+        let frames = capture.frames();
+        let from_virtual_mac: BTreeSet<IpAddr> = frames
+            .iter()
+            .filter(|frame| source(frame) == mac(family))
+            .flat_map(reported)
+            .collect();
+        let expected: BTreeSet<IpAddr> = match family {
+            Family::Ipv4 => BTreeSet::new(),
+            // Who keeps a list of its groups has to send it what is asked about the addresses.
+            Family::Ipv6 => BTreeSet::from([ip("ff02::1:ff00:254")]),
+        };
+        assert_eq!(from_virtual_mac, expected);
+    }
+}
+
 #[test]
 fn two_actives_with_the_same_mac_hear_each_other() {
     for family in FAMILIES {
