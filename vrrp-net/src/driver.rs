@@ -63,7 +63,8 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How long those of others gather, where there are many routers, to be read with one system call: a twentieth of the shortest interval.
 const GATHERING: Duration = Duration::from_micros(500);
 
-/// The most records that one turn can add for each router, and some for the rest.
+/// More records than one call of the fleet adds for each router and object, so that none is lost before it is told: an object changes once, and
+/// a router changes its priority for its own objects and for those of its group, its wish, and its state, down and up again.
 const RECORDS: usize = 8;
 
 /// Runs virtual routers, any number of them, on the thread that calls it.

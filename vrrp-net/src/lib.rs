@@ -15,7 +15,8 @@
 //!
 //! **A driver**, for a program without one: [`Driver`] runs any number of virtual routers on one thread. It drains its sockets before
 //! it serves expired timers, sends all advertisements before any slow work, keeps the addresses in place while Active, and
-//! resigns and withdraws when told to stop. Everything can be changed while it runs, without another election. What happens it tells as
+//! resigns and withdraws when told to stop. Routers depend on [tracked objects](Driver::add_object), change their state together in
+//! [sync groups](Driver::add_group), and go on in [another process](Driver::hand_over). Everything can be changed while it runs, without another election. What happens it tells as
 //! [`Notification`]s, in order.
 //!
 //! Protocol decisions are not made here: `vrrp_fsm` says when, `vrrp_proto` says what octets, this crate does it.
