@@ -87,6 +87,7 @@ impl Driver {
             self.notify(None, DriverEvent::Overrun);
             affected.extend(self.routers.keys());
             self.note_missing(&mut lost);
+            self.look_for_what_is_gone();
         }
         for id in affected {
             self.reconcile(now, id);
@@ -156,6 +157,20 @@ impl Driver {
                     lost.insert((*id, held.address.address()));
                 }
             }
+        }
+    }
+
+    /// After an overrun: forgets the macvlans that are no longer there, and has the routes of Actives put back, wherever they are.
+    fn look_for_what_is_gone(&mut self) {
+        let is_gone = |router: &Router| {
+            let station = router.station().filter(|_| router.macvlan.is_ok());
+            station.is_some_and(|index| self.interfaces.get(index).is_none())
+        };
+        for id in self.routers_where(is_gone) {
+            self.forget_virtual_mac(id);
+        }
+        for id in self.routers_where(|router| !router.routes.is_empty()) {
+            self.work.push(id, Work::Install);
         }
     }
 

@@ -11,7 +11,7 @@ use vrrp_lab::{
     Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Probe, V3Checksum, tshark, wait_for,
     write_pcap,
 };
-use vrrp_net::{DriverEvent, RouterConfig, VirtualMac};
+use vrrp_net::{AddressChange, DriverEvent, Netlink, RouterConfig, VirtualAddress, VirtualMac};
 use vrrp_proto::{
     Family, Priority,
     frame::{MacAddress, virtual_mac},
@@ -445,6 +445,53 @@ fn a_macvlan_that_somebody_deletes_is_made_anew() {
         ping(&client, address(family));
         assert_eq!(running.count_transitions(State::Active), 1);
     }
+}
+
+#[test]
+fn a_macvlan_and_routes_that_go_while_news_are_lost_come_back() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let route = "203.0.113.0/24 via 192.0.2.9 dev eth0";
+    let mut config = bearer(Family::Ipv4, 100);
+    config.routes = vec![route.parse().unwrap()];
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    wait_until_bearing(&r1, Family::Ipv4, true);
+    let there = |host: &Host| {
+        let shown = iproute2(host, &["route", "show", "proto", "18"]);
+        shown.contains(route) && bears(host, Family::Ipv4)
+    };
+    wait_for("the route", LIMIT, || there(&r1).then_some(())).unwrap();
+    let name = name(&r1, Family::Ipv4);
+    running.with(move |driver| {
+        driver.set_monitor_buffer(1).unwrap();
+        // On the driver's thread, so that it reads nothing meanwhile.
+        let mut netlink = Netlink::open().unwrap();
+        let lo = driver.interfaces().named("lo").unwrap().link.index;
+        let addresses: Vec<VirtualAddress> = (0..500_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                VirtualAddress::new([10, 0, high, low].into())
+            })
+            .collect();
+        let change = |address| AddressChange::Add {
+            interface: lo,
+            address,
+        };
+        let changes: Vec<_> = addresses.iter().map(change).collect();
+        netlink.apply(&changes).unwrap();
+        for arguments in [
+            &["route", "delete", "203.0.113.0/24"][..],
+            &["link", "delete", &name],
+        ] {
+            let status = std::process::Command::new("ip").args(arguments).status();
+            assert!(status.unwrap().success());
+        }
+    });
+    running.wait_for_event("lost news", |event| {
+        matches!(event, DriverEvent::Overrun).then_some(())
+    });
+    wait_for("all of it", LIMIT, || there(&r1).then_some(())).unwrap();
+    assert_eq!(running.count_transitions(State::Active), 1);
 }
 
 #[test]
