@@ -1,6 +1,11 @@
 //! All messages of a run as a capture.
 
-use std::{fs::File, io::BufWriter, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    time::Duration,
+};
 
 use pcap_file::{
     DataLink, Endianness, TsResolution,
@@ -8,7 +13,7 @@ use pcap_file::{
 };
 use vrrp_fsm::{Instant, sim::Packet};
 
-use crate::Failure;
+use crate::{Failure, run::create};
 
 pub(crate) struct Capture(PcapWriter<BufWriter<File>>);
 
@@ -20,8 +25,7 @@ impl Capture {
             endianness: Endianness::Little,
             ..PcapHeader::default()
         };
-        let file = BufWriter::new(File::create(path)?);
-        Ok(Self(PcapWriter::with_header(file, header)?))
+        Ok(Self(PcapWriter::with_header(create(path)?, header)?))
     }
 
     pub(crate) fn write(&mut self, at: Instant, packet: &Packet) -> Result<(), Failure> {
@@ -31,5 +35,10 @@ impl Capture {
         self.0
             .write_packet(&PcapPacket::new(since_start, length, &frame))?;
         Ok(())
+    }
+
+    /// Writes what is still held back.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        Ok(self.0.into_writer().flush()?)
     }
 }

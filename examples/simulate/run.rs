@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufWriter, Write},
+    path::Path,
     time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
 };
 
@@ -132,6 +133,12 @@ fn progress(options: &Options, end: Instant) -> ProgressBar {
     }
 }
 
+/// A new file, named where it cannot be made.
+pub(crate) fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(BufWriter::new(file))
+}
+
 /// The files that are written while it runs.
 struct Notes {
     trace: Option<BufWriter<File>>,
@@ -144,7 +151,7 @@ impl Notes {
         let trace = match &options.trace {
             None => None,
             Some(path) => {
-                let mut file = BufWriter::new(File::create(path)?);
+                let mut file = create(path)?;
                 writeln!(file, "{}\nseed {seed}", setting.line())?;
                 Some(file)
             }
@@ -175,8 +182,13 @@ impl Notes {
         if let Some(mut file) = self.trace {
             file.flush()?;
         }
+        if let Some(capture) = self.capture {
+            capture.close()?;
+        }
         if let (Some(timeline), Some(path)) = (self.timeline, &options.svg) {
-            std::fs::write(path, timeline.draw(end))?;
+            let mut file = create(path)?;
+            file.write_all(timeline.draw(end).as_bytes())?;
+            file.flush()?;
         }
         Ok(())
     }

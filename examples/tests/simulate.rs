@@ -200,8 +200,12 @@ fn what_cannot_be_done_is_said_in_words_and_ends_with_status_2() {
         assert!(said.contains(wanted) && said.contains("trace"), "{said}");
     }
     let nowhere = folder.path().join("no/where");
-    let output = simulate("--hours 0", &[("--pcap", &nowhere)]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    for option in ["--pcap", "--trace", "--svg", "--replay"] {
+        let output = simulate("--hours 0", &[(option, &nowhere)]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("no/where: "), "{said}");
+    }
     for arguments in ["--hours -1", "--loss 101", "--fleets 101", "--seed x"] {
         let output = simulate(arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -4,6 +4,7 @@
 // The settings in clippy.toml do not reach the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod configurations;
 mod mistakes;
 mod scenarios;
 mod seeds;
