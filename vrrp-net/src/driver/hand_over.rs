@@ -6,7 +6,7 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Epoch, Instant, State,
+    Epoch, State,
     fleet::{FleetSnapshot, GroupId, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
@@ -118,9 +118,10 @@ impl Driver {
 
     /// Goes on where another driver has ended, in the network namespace of the calling thread, which has to be the same.
     ///
-    /// Timers run on as if nothing had happened; the time between the two counts. Routers, groups and objects have new ids:
-    /// [`RouterId::nth`] and so on of their places in the snapshot. What has changed on the host in between is found and acted upon as if it
-    /// had just happened. The [`StopHandle`](super::StopHandle) is a new one, and the host waits for new [`sources`](Self::sources).
+    /// Timers run on as if nothing had happened; the time between the two counts. Routers and objects have new ids, [`RouterId::nth`] and
+    /// [`ObjectId::nth`] of their places in the snapshot; groups are found by their [names](Self::groups). What has changed on the host in
+    /// between is found and acted upon as if it had just happened. The [`StopHandle`](super::StopHandle) is a new one, and the host waits for
+    /// new [`sources`](Self::sources).
     ///
     /// # Errors
     ///
@@ -132,7 +133,8 @@ impl Driver {
         let now = StdInstant::now();
         let epoch = now.checked_sub(lasted + MARGIN).unwrap_or(now);
         driver.epoch = Epoch::new(epoch);
-        driver.fleet = VrrpRouter::restore(&state.fleet, Instant::ZERO + MARGIN)?;
+        let taken_at = driver.epoch.instant(now) - lasted;
+        driver.fleet = VrrpRouter::restore(&state.fleet, taken_at)?;
         driver.records = Reader::from(state.fleet.next_record);
         driver.numbers = Numbers::of(&state.interfaces);
         driver.counts_foreign = state.counts_foreign;
