@@ -59,6 +59,8 @@ impl Keepalived {
         command.args([
             "--dont-fork",
             "--log-console",
+            // Where no syslog daemon runs, each line would go to the console of the machine, which takes milliseconds.
+            "--no-syslog",
             "--log-detail",
             "--vrrp",
             "--dont-respawn",
