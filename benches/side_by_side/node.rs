@@ -85,7 +85,7 @@ impl Node {
         }
     }
 
-    /// In order: it resigns. keepalived is killed after 10 s, which is not enough for thousands of routers.
+    /// In order: it resigns. keepalived is killed where that takes it more than 10 s.
     pub(crate) fn stop(self) -> Result<(), Error> {
         match self {
             Self::Helper(helper) => helper.stop(),
