@@ -102,6 +102,7 @@ fn kind(fault: &Fault) -> &'static str {
             Condition::Stall { .. } => "stall",
             Condition::Stop { .. } => "stop",
             Condition::Priority { .. } => "priority",
+            Condition::Interval { .. } => "interval",
             Condition::Object { .. } => "object",
             Condition::Partition { .. } => "partition",
             Condition::OneWay { .. } => "one-way cut",

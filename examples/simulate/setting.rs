@@ -47,7 +47,7 @@ pub(crate) struct Setting {
     #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
     pub(crate) late: f64,
 
-    /// The seconds between two crashes, in the mean; so for stalls, stops, changes of priority, objects that go down, partitions, and one-way cuts. 0 for none.
+    /// The seconds between two crashes, in the mean; so for stalls, stops, changes of priority and of interval, objects that go down, partitions, and one-way cuts. 0 for none.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) faults_every: u32,
 
@@ -164,6 +164,7 @@ impl Setting {
             stall: rate,
             stop: rate,
             priority: rate,
+            interval: rate,
             object: rate,
             partition: rate,
             one_way: rate,

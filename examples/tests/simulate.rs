@@ -61,6 +61,7 @@ fn the_json_object_has_what_was_done_and_what_was_looked_at() {
         "stall",
         "stop",
         "priority",
+        "interval",
         "object",
         "partition",
         "one-way cut",
@@ -104,7 +105,7 @@ fn a_mistake_ends_with_status_1_and_the_fewest_faults_which_replay_to_the_same()
         let trace = broken["trace"].as_str().unwrap();
         assert!(trace.contains("\nseed 3\n"), "{trace}");
         // The settings, the seed, and a fault or a few.
-        assert!((3..=6).contains(&trace.lines().count()), "{trace}");
+        assert!((3..=10).contains(&trace.lines().count()), "{trace}");
 
         fs::write(&least, trace).unwrap();
         let replayed = simulate("--json", &[("--replay", &least)]);

@@ -54,7 +54,7 @@ use vrrp_proto::{Addresses, Authentication, Endpoints, IpHeader, TTL};
 
 pub use fault::{Condition, Delivery, Fault, TraceSyntax};
 pub use host::{Host, Packet};
-use host::{Input, Node, address};
+use host::{Input, Node, Wanted, address};
 use monitor::Monitor;
 pub use property::{Property, Violation};
 pub use scenario::{
@@ -381,26 +381,21 @@ impl<H: Host> Simulation<H> {
                 host,
                 router,
                 priority,
-            } => {
-                let Some(node) = self.nodes.get_mut(host as usize) else {
-                    return;
-                };
-                self.monitor.disturb_router(now, host, router);
-                for router in node.company(router) {
-                    let Some(node) = self.nodes.get_mut(host as usize) else {
-                        return;
-                    };
-                    let Some(wanted) = node.wanted(router) else {
-                        return;
-                    };
-                    match until {
-                        Some(until) => wanted.priority = Some((priority, until)),
-                        // Another change may have come meanwhile.
-                        None => wanted.priority = wanted.priority.filter(|(_, until)| *until > now),
-                    }
-                    self.input(host, Input::Router(router), observe);
-                }
-            }
+            } => self.reconfigure(host, router, observe, |wanted| {
+                wanted.priority = until.map(|until| (priority, until)).or_else(|| {
+                    // Another change may have come meanwhile.
+                    wanted.priority.filter(|(_, until)| *until > now)
+                });
+            }),
+            Condition::Interval {
+                host,
+                router,
+                interval,
+            } => self.reconfigure(host, router, observe, |wanted| {
+                wanted.interval = until
+                    .map(|until| (interval, until))
+                    .or_else(|| wanted.interval.filter(|(_, until)| *until > now));
+            }),
             Condition::Object { host, object } => {
                 let Some(node) = self.nodes.get_mut(host as usize) else {
                     return;
@@ -419,6 +414,27 @@ impl<H: Host> Simulation<H> {
             Condition::OneWay { interface, .. } => {
                 self.rewire(condition, begins);
                 self.monitor.one_way(now, interface, begins);
+            }
+        }
+    }
+
+    /// Has a virtual router, with all of its sync group, configured in another way.
+    fn reconfigure(
+        &mut self,
+        host: u32,
+        router: u32,
+        observe: &mut Observer<'_>,
+        change: impl Fn(&mut Wanted),
+    ) {
+        let Some(node) = self.nodes.get(host as usize) else {
+            return;
+        };
+        self.monitor.disturb_router(self.now, host, router);
+        for router in node.company(router) {
+            let node = self.nodes.get_mut(host as usize);
+            if let Some(wanted) = node.and_then(|node| node.wanted(router)) {
+                change(wanted);
+                self.input(host, Input::Router(router), observe);
             }
         }
     }

@@ -3,13 +3,13 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr, time::Duration};
 
-use vrrp_proto::Priority;
+use vrrp_proto::{Interval, Priority};
 
 /// Something that happens to the network from outside.
 ///
 /// Hosts have the numbers of their places in [`Scenario::hosts`](super::Scenario::hosts), virtual routers and objects those of their places in the
 /// [`HostPlan`](super::HostPlan). The text form is one line without the time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Something is wrong for a while: `crash 2 for 1.500000000`, in seconds. The end belongs to it, so that one fault can be left out and the others
     /// stay what they are.
@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 /// What is wrong for a while.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The host is dead: it went without a word, and starts anew afterwards. `crash 2`.
     Crash {
@@ -50,6 +50,16 @@ pub enum Condition {
         router: u32,
         /// 1 to 254.
         priority: Priority,
+    },
+    /// The virtual router, and with it all of its sync group, has a shorter interval configured, in centiseconds; one that has a shorter one already, or
+    /// speaks version 2, where all have to have the same, is left alone. `interval 2 0 50`.
+    Interval {
+        /// The host.
+        host: u32,
+        /// The virtual router.
+        router: u32,
+        /// 1 to 4095 cs.
+        interval: Interval,
     },
     /// The object is reported as bad. `object 2 0`.
     Object {
@@ -143,6 +153,11 @@ impl fmt::Display for Condition {
                 router,
                 priority,
             } => write!(f, "priority {host} {router} {}", priority.get()),
+            Self::Interval {
+                host,
+                router,
+                interval,
+            } => write!(f, "interval {host} {router} {}", interval.as_centis()),
             Self::Object { host, object } => write!(f, "object {host} {object}"),
             Self::Partition { interface, island } => {
                 write!(f, "partition {interface} ")?;
@@ -212,6 +227,12 @@ fn condition(words: &[&str]) -> Result<Condition, &'static str> {
                 priority @ 1..=254 => Priority::new(priority),
                 _ => return Err("a priority is 1 to 254"),
             },
+        },
+        ["interval", host, router, centis] => Condition::Interval {
+            host: number(host)?,
+            router: number(router)?,
+            interval: Interval::centis(number(centis)?)
+                .map_err(|_| "an interval is 1 to 4095 centiseconds")?,
         },
         ["object", host, object] => Condition::Object {
             host: number(host)?,

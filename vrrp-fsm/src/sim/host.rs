@@ -3,7 +3,7 @@
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vrrp_proto::{Family, IpHeader, Priority, Protection};
+use vrrp_proto::{Family, Interval, IpHeader, Priority, Protection, Versions};
 
 use super::{HostPlan, ScenarioError};
 use crate::{
@@ -140,6 +140,8 @@ pub(super) struct Wanted {
     pub(super) stops: u32,
     /// The priority instead of the configured one, and until when.
     pub(super) priority: Option<(Priority, Instant)>,
+    /// The interval instead of the configured one, and until when.
+    pub(super) interval: Option<(Interval, Instant)>,
 }
 
 /// Room in the socket of a host that does not run: what one of Linux holds at least. More is lost.
@@ -262,7 +264,7 @@ impl<H: Host> Node<H> {
         Ok(fleet)
     }
 
-    /// The configuration of a virtual router, with the priority that it should have.
+    /// The configuration of a virtual router, as it should be now.
     fn member(&self, router: u32) -> Option<Member> {
         let mut member = self.plan.members.get(router as usize)?.clone();
         let wanted = self.routers.get(router as usize)?;
@@ -270,6 +272,12 @@ impl<H: Host> Node<H> {
             && !member.config.priority.is_owner()
         {
             member.config.priority = priority;
+        }
+        if let Some((interval, _)) = wanted.interval
+            && member.config.versions == Versions::V3
+            && interval.as_nanos() < member.config.interval.as_nanos()
+        {
+            member.config.interval = interval;
         }
         Some(member)
     }
@@ -316,7 +324,7 @@ impl<H: Host> Node<H> {
             && let Some(host) = &mut self.host
             && host.fleet().member(id).is_some_and(|found| found != member)
         {
-            // The configuration was accepted before, and only a priority of 1 to 254 is another one.
+            // The configuration was accepted before, and only the priority or the interval is another one, within its range.
             let _accepted = host.fleet_mut().reconfigure(now, id, member);
         }
         self.start_or_stop(number, now, router);

@@ -139,8 +139,8 @@ impl Monitor {
             own.places.push(place);
             own.missed.push(0);
             own.preempts &= member.config.preempt != Preempt::Never;
-            // The shortest Skew_Time is that of the owner. Where it does not hide the difference of two delays, one message less may be missed.
-            let hides = member.config.interval.as_duration() / 256 >= jitter;
+            // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
+            let hides = member.config.interval.as_duration() / 512 >= jitter;
             let spare = if hides { 1 } else { 2 };
             let tolerance = member.config.missed_advertisements.saturating_sub(spare);
             own.tolerance = own.tolerance.min(tolerance);

@@ -68,6 +68,8 @@ pub struct FaultRates {
     pub stop: Option<Rate>,
     /// A virtual router is configured with another priority, 1 to 254, and then as before. Owners are left alone.
     pub priority: Option<Rate>,
+    /// A virtual router is configured with half its interval, and then as before. Those that speak version 2 are left alone.
+    pub interval: Option<Rate>,
     /// A tracked object is reported as bad, and then as good.
     pub object: Option<Rate>,
     /// Some hosts of a LAN do not reach the others.
@@ -209,6 +211,7 @@ impl Scenario {
             faults.stall,
             faults.stop,
             faults.priority,
+            faults.interval,
             faults.object,
             faults.partition,
             faults.one_way,

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
-use vrrp_proto::Priority;
+use vrrp_proto::{Interval, Priority};
 
 use super::{
     Condition, Delivery, Fault, FaultRates, Host, Network, Rate, Scenario, Trace, host::Node,
@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Object,
     Partition,
     OneWay,
+    Interval,
 }
 
 /// What becomes of a message, if not what should.
@@ -42,7 +43,7 @@ pub(super) struct Source {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Crash,
         Self::Stall,
         Self::Stop,
@@ -50,6 +51,7 @@ impl Kind {
         Self::Object,
         Self::Partition,
         Self::OneWay,
+        Self::Interval,
     ];
 
     const fn rate(self, rates: &FaultRates) -> Option<Rate> {
@@ -61,6 +63,7 @@ impl Kind {
             Self::Object => rates.object,
             Self::Partition => rates.partition,
             Self::OneWay => rates.one_way,
+            Self::Interval => rates.interval,
         }
     }
 }
@@ -130,7 +133,7 @@ impl Source {
         let plan = nodes.get(host as usize)?.plan();
         let router = u32::try_from(random.below(plan.members.len() as u64)).ok()?;
         let condition = match kind {
-            Kind::Stop | Kind::Priority if plan.members.is_empty() => return None,
+            Kind::Stop | Kind::Priority | Kind::Interval if plan.members.is_empty() => return None,
             Kind::Object if plan.objects.is_empty() => return None,
             Kind::Crash => Condition::Crash { host },
             Kind::Stall => Condition::Stall { host },
@@ -140,6 +143,14 @@ impl Source {
                 router,
                 priority: Priority::new(u8::try_from(1 + random.below(254)).ok()?),
             },
+            Kind::Interval => {
+                let configured = plan.members.get(router as usize)?.config.interval;
+                Condition::Interval {
+                    host,
+                    router,
+                    interval: Interval::centis(configured.as_centis().div_ceil(2)).ok()?,
+                }
+            }
             Kind::Object => Condition::Object {
                 host,
                 object: u32::try_from(random.below(plan.objects.len() as u64)).ok()?,

@@ -35,6 +35,7 @@ pub(crate) fn all_faults(until: Instant) -> FaultRates {
         stall: Some(rate(60, 10)),
         stop: Some(rate(40, 20)),
         priority: Some(rate(40, 20)),
+        interval: Some(rate(60, 20)),
         object: Some(rate(60, 20)),
         partition: Some(rate(90, 30)),
         one_way: Some(rate(120, 10)),
