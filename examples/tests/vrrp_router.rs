@@ -461,6 +461,57 @@ fn another_interface_counts_as_the_options_say() {
     assert_eq!(changed("priority-changed", "to"), Some(json!(50)));
 }
 
+/// What ip(8) shows in a host.
+fn iproute2(host: &Host, arguments: &[&str]) -> String {
+    let mut ip = host.namespace().command("ip");
+    let output = ip.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
+    let (lan, [h1]) = lan_of();
+    let capture = lan.capture().unwrap();
+    let mut r1 = router(
+        &h1,
+        &[
+            "--virtual-mac",
+            "--enforce-accept-mode",
+            "--route",
+            "203.0.113.0/24 via 192.0.2.77 metric 7",
+        ],
+    );
+    wait_for_state(&r1, "Active");
+    let advertisement = capture
+        .wait_for("an advertisement", LIMIT, |frame| {
+            frame.bytes[12..14] == [0x08, 0x00] && frame.bytes.get(23) == Some(&112)
+        })
+        .unwrap();
+    assert_eq!(advertisement.bytes[6..12], [0, 0, 0x5e, 0, 1, 51]);
+    let route = || {
+        let shown = iproute2(&h1, &["route", "show", "203.0.113.0/24"]);
+        shown.contains("via 192.0.2.77") && shown.contains("metric 7")
+    };
+    wait_for("the route", LIMIT, || route().then_some(())).unwrap();
+    // Without --accept the address is answered for, and not on the host.
+    assert!(!iproute2(&h1, &["-o", "address", "show"]).contains("192.0.2.254"));
+
+    r1.signal(Signal::SIGTERM);
+    assert!(r1.wait().success());
+    assert!(!route());
+    assert!(!iproute2(&h1, &["link", "show"]).contains("vrrp4-51"));
+
+    let r1 = router(&h1, &["--virtual-mac", "--enforce-accept-mode", "--accept"]);
+    wait_for_state(&r1, "Active");
+    wait_for("the address", LIMIT, || {
+        iproute2(&h1, &["-o", "address", "show"])
+            .contains("192.0.2.254")
+            .then_some(())
+    })
+    .unwrap();
+}
+
 #[test]
 fn preemption_is_as_the_options_say() {
     let (_lan, [h1, h2, h3]) = lan_of();

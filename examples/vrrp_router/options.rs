@@ -7,7 +7,7 @@ use vrrp_fsm::{
     ChecksumSending, Config, Preempt,
     track::{Kind, Object, Weight},
 };
-use vrrp_net::{Authentication, RouterConfig, Transport, VirtualAddress};
+use vrrp_net::{Authentication, RouterConfig, Transport, VirtualAddress, VirtualMac, VirtualRoute};
 use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
 
 use crate::notify::Hook;
@@ -74,9 +74,23 @@ struct Arguments {
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Checksum::Adaptive)]
     checksum: Checksum,
 
-    /// Accept_Mode: an Active that does not own the addresses accepts packets to them. Only told in the state: no firewall is changed.
+    /// Accept_Mode: an Active that does not own the addresses accepts packets to them. Only told in the state, but with --enforce-accept-mode.
     #[arg(long)]
     accept: bool,
+
+    /// Have Accept_Mode decide: without --accept the host of an Active does not accept packets to the addresses, and answers ARP and
+    /// Neighbor Discovery for them all the same. Without this option it always accepts.
+    #[arg(long)]
+    enforce_accept_mode: bool,
+
+    /// Bear the virtual router MAC address, 00-00-5E-00-01-VRID or 00-00-5E-00-02-VRID, on a macvlan of the interface.
+    #[arg(long)]
+    virtual_mac: bool,
+
+    /// A route that is there while the router is Active: a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER.
+    /// Can be repeated.
+    #[arg(long = "route", value_name = "ROUTE")]
+    routes: Vec<VirtualRoute>,
 
     /// Another interface that counts, by its name: while it is down, the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts
     /// for the priority: a negative one is taken away while it is down, a positive one added while it is up. Can be repeated.
@@ -166,6 +180,9 @@ impl Arguments {
         });
         let mut config = RouterConfig::new(self.interface, fsm, self.addresses);
         config.source = self.source;
+        config.enforce_accept_mode = self.enforce_accept_mode;
+        config.virtual_mac = self.virtual_mac.then(VirtualMac::default);
+        config.routes = self.routes;
         if !self.unicast_peers.is_empty() {
             let peers = self.unicast_peers.into_iter().map(|address| Peer {
                 address,
