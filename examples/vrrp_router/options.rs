@@ -20,6 +20,10 @@ use crate::notify::Hook;
 /// It needs CAP_NET_ADMIN and CAP_NET_RAW.
 #[derive(Parser)]
 #[command(name = "vrrp_router")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "options that are there or not"
+)]
 struct Arguments {
     /// The interface. It need not exist yet.
     #[arg(long, value_name = "NAME")]
