@@ -1,0 +1,205 @@
+//! A process ends while it is Active, another one goes on in its place, and nobody on the network notices.
+//!
+//! It is a program of its own, because a process with one thread is one that can be forked.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::Path,
+    process::{self, Child},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::unistd::{ForkResult, fork};
+use vrrp_fsm::Config;
+use vrrp_lab::{Capture, Host, Lan, wait_for};
+use vrrp_net::{Driver, DriverEvent, Monitor, MonitorEvent, Notification, RouterConfig};
+use vrrp_proto::{Family, Interval, Priority, Vrid};
+
+/// How long is waited for what has to happen.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const INTERVAL: Duration = Duration::from_millis(400);
+
+const ADDRESS: &str = "192.0.2.254/32";
+
+/// What another process is started with that is to be a host.
+const HOST: &str = "--be-a-host";
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if let [_, role, folder, priority] = &arguments[..]
+        && role == HOST
+    {
+        be_a_host(Path::new(folder), priority.parse().unwrap());
+        return;
+    }
+    println!("\nrunning 1 test");
+    a_process_goes_on_where_another_ends();
+    println!("test a_process_goes_on_where_another_ends ... ok");
+    println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n");
+}
+
+/// Runs a router until the file `hand-over` is there. Then this process ends, and another goes on until the file `stop` is there.
+fn be_a_host(folder: &Path, priority: u8) {
+    let mut election = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
+    election.priority = Priority::new(priority);
+    election.interval = Interval::centis(40).unwrap();
+    let mut driver = Driver::new().unwrap();
+    let addresses = vec![ADDRESS.parse().unwrap()];
+    driver
+        .add(RouterConfig::new("eth0", election, addresses))
+        .unwrap();
+    if run_until(&mut driver, folder, &["hand-over", "stop"]) == "hand-over" {
+        let hand_over = driver.hand_over(|notification| note(folder, &notification));
+        let hand_over = hand_over.unwrap();
+        // SAFETY: this process has one thread.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { .. } => process::exit(0),
+            ForkResult::Child => {}
+        }
+        driver = Driver::take_over(hand_over).unwrap();
+        let mut file = File::create(folder.join("taken-over")).unwrap();
+        write!(file, "{}", process::id()).unwrap();
+        run_until(&mut driver, folder, &["stop"]);
+    }
+    driver
+        .shutdown(|notification| note(folder, &notification))
+        .unwrap();
+}
+
+/// Takes turns until one of the files is there, or the test no longer is.
+fn run_until<'a>(driver: &mut Driver, folder: &Path, files: &[&'a str]) -> &'a str {
+    while folder.exists() {
+        if let Some(file) = files.iter().find(|file| folder.join(file).exists()) {
+            return file;
+        }
+        driver
+            .turn(|notification| note(folder, &notification))
+            .unwrap();
+        driver.wait(Some(Duration::from_millis(5))).unwrap();
+    }
+    "stop"
+}
+
+/// Writes down a change of state.
+fn note(folder: &Path, notification: &Notification) {
+    if let DriverEvent::StateChanged(change) = notification.event {
+        let states = folder.join("states");
+        let states = OpenOptions::new().create(true).append(true).open(states);
+        writeln!(states.unwrap(), "{}", change.to).unwrap();
+    }
+}
+
+fn start(host: &Host, folder: &Path, priority: u8) -> Child {
+    fs::create_dir(folder).unwrap();
+    host.namespace()
+        .command(env::current_exe().unwrap())
+        .args([HOST, folder.to_str().unwrap(), &priority.to_string()])
+        .spawn()
+        .unwrap()
+}
+
+fn states(folder: &Path) -> Vec<String> {
+    let states = fs::read_to_string(folder.join("states")).unwrap_or_default();
+    states.lines().map(str::to_owned).collect()
+}
+
+fn wait_for_states(folder: &Path, expected: &[&str]) {
+    wait_for(&format!("the states {expected:?}"), LIMIT, || {
+        (states(folder) == expected).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}; there were {:?}", states(folder)));
+}
+
+/// When advertisements of the host with priority 200 passed.
+fn advertised(capture: &Capture) -> Vec<Instant> {
+    let frames = capture.frames();
+    let ours = frames.iter().filter(|frame| {
+        let octets = &frame.bytes;
+        octets.get(12..14) == Some(&[0x08, 0x00])
+            && octets.get(23) == Some(&112)
+            && octets.get(36) == Some(&200)
+    });
+    ours.map(|frame| frame.at).collect()
+}
+
+fn wait_for_advertisements(capture: &Capture, more: usize) {
+    let before = advertised(capture).len();
+    wait_for("advertisements", LIMIT, || {
+        (advertised(capture).len() >= before + more).then_some(())
+    })
+    .unwrap();
+}
+
+fn a_process_goes_on_where_another_ends() {
+    let lan = Lan::new().unwrap();
+    let one = lan.host("one", &["192.0.2.1/24"]).unwrap();
+    let two = lan.host("two", &["192.0.2.2/24"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+
+    let mut active = start(&one, &first, 200);
+    wait_for_states(&first, &["Backup", "Active"]);
+    let mut backup = start(&two, &second, 100);
+    wait_for_states(&second, &["Backup"]);
+    let address = ADDRESS.parse().unwrap();
+    let has = |host: &Host| host.addresses().unwrap().contains(&address);
+    wait_for("the address", LIMIT, || has(&one).then_some(())).unwrap();
+    let mut monitor = thread::scope(|scope| {
+        let inside = || {
+            one.namespace().enter().unwrap();
+            Monitor::open().unwrap()
+        };
+        scope.spawn(inside).join().unwrap()
+    });
+    let capture = lan.capture().unwrap();
+    wait_for_advertisements(&capture, 2);
+
+    File::create(first.join("hand-over")).unwrap();
+    assert!(active.wait().unwrap().success());
+    let successor = wait_for("the successor", LIMIT, || {
+        let id = fs::read_to_string(first.join("taken-over")).ok()?;
+        id.parse::<u32>().ok()
+    })
+    .unwrap();
+    assert_ne!(successor, active.id());
+    wait_for_advertisements(&capture, 5);
+
+    let times = advertised(&capture);
+    for pair in times.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap < 3 * INTERVAL, "{gap:?} without an advertisement");
+    }
+    monitor
+        .receive(|event| {
+            assert!(
+                !matches!(event, MonitorEvent::AddressRemoved { .. }),
+                "{event:?}"
+            );
+        })
+        .unwrap();
+    assert_eq!(states(&first), ["Backup", "Active"]);
+    assert_eq!(states(&second), ["Backup"]);
+
+    // The successor has it all, to the end.
+    File::create(first.join("stop")).unwrap();
+    wait_for_states(&first, &["Backup", "Active", "Initialize"]);
+    wait_for_states(&second, &["Backup", "Active"]);
+    wait_for("the end of the address", LIMIT, || {
+        (!has(&one)).then_some(())
+    })
+    .unwrap();
+    File::create(second.join("stop")).unwrap();
+    assert!(backup.wait().unwrap().success());
+}
