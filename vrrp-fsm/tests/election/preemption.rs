@@ -193,3 +193,14 @@ fn the_hold_counts_from_every_startup_and_from_nothing_else() {
             .any(|action| matches!(action, Action::Announce { .. }))
     );
 }
+
+#[test]
+fn amb_24_preemption_that_is_turned_off_while_a_hold_runs_stays_off() {
+    let mut host = Host::started(delayed());
+    assert_eq!(listen(&mut host, 100, 5000), None);
+    let mut own = delayed();
+    own.preempt = Preempt::Never;
+    let _ = host.router.reconfigure(host.now, own).unwrap();
+    assert_eq!(listen(&mut host, 100, 2 * DELAY), None);
+    assert_eq!(host.state(), State::Backup);
+}
