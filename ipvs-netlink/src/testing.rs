@@ -132,21 +132,28 @@ pub(crate) fn destination() -> impl Strategy<Value = Destination> {
     )
 }
 
-/// Services with destinations, every key once.
+/// Up to so many services with up to so many destinations, every key once.
 pub(crate) fn table(
     services: usize,
     destinations: usize,
 ) -> impl Strategy<Value = Vec<VirtualServer>> {
-    let server = (service(), vec(destination(), 0..=destinations)).prop_map(
-        |(service, mut destinations)| {
+    table_of((service(), services), (destination(), destinations))
+}
+
+/// The same of services and destinations of one's own.
+pub(crate) fn table_of(
+    (service, services): (impl Strategy<Value = Service>, usize),
+    (destination, destinations): (impl Strategy<Value = Destination>, usize),
+) -> impl Strategy<Value = Vec<VirtualServer>> {
+    let server =
+        (service, vec(destination, 0..=destinations)).prop_map(|(service, mut destinations)| {
             destinations.sort_unstable();
             destinations.dedup_by_key(|destination| destination.key);
             VirtualServer {
                 service,
                 destinations,
             }
-        },
-    );
+        });
     vec(server, 0..=services).prop_map(|mut servers| {
         servers.sort_unstable_by_key(|server| server.service);
         servers.dedup_by_key(|server| server.service.key);

@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
+use crate::testing::table_of;
 
 fn small_service() -> impl Strategy<Value = Service> {
     let scheduler = select(vec![Scheduler::RR, Scheduler::WRR, Scheduler::SH]);
@@ -20,21 +21,7 @@ fn small_destination() -> impl Strategy<Value = Destination> {
 }
 
 fn small_table() -> impl Strategy<Value = Vec<VirtualServer>> {
-    let one = (small_service(), vec(small_destination(), 0..4)).prop_map(
-        |(service, mut destinations)| {
-            destinations.sort_unstable();
-            destinations.dedup_by_key(|destination| destination.key);
-            VirtualServer {
-                service,
-                destinations,
-            }
-        },
-    );
-    vec(one, 0..5).prop_map(|mut servers| {
-        servers.sort_unstable_by_key(|server| server.service.key);
-        servers.dedup_by_key(|server| server.service.key);
-        servers
-    })
+    table_of((small_service(), 4), (small_destination(), 3))
 }
 
 fn foreign_change() -> impl Strategy<Value = Change> {
