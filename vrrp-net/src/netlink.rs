@@ -376,17 +376,24 @@ impl Netlink {
             _ => None,
         })?;
         left_over.retain(|(interface, route)| !keep(*interface, route));
-        let changes: Vec<_> = left_over
-            .iter()
-            .map(|(interface, route)| RouteChange::Remove {
-                interface: *interface,
-                route,
-            })
-            .collect();
+        self.remove_all(left_over, |(interface, route)| {
+            let interface = *interface;
+            RouteChange::Remove { interface, route }.into()
+        })
+    }
+
+    /// Has all of these removed, and returns those that were there.
+    fn remove_all<T>(
+        &mut self,
+        left_over: Vec<T>,
+        removal: impl for<'a> Fn(&'a T) -> Change<'a>,
+    ) -> Result<Vec<T>, Error> {
+        let changes: Vec<Change<'_>> = left_over.iter().map(removal).collect();
+        let results = self.apply(&changes)?;
         let mut removed = Vec::new();
-        for (result, route) in self.apply(&changes)?.into_iter().zip(&left_over) {
+        for (result, left_over) in results.into_iter().zip(left_over) {
             if result? == Outcome::Changed {
-                removed.push(route.clone());
+                removed.push(left_over);
             }
         }
         Ok(removed)
@@ -442,20 +449,10 @@ impl Netlink {
             })
             .filter(|(interface, address)| !keep(*interface, address))
             .collect();
-        let changes: Vec<_> = left_over
-            .iter()
-            .map(|(interface, address)| AddressChange::Remove {
-                interface: *interface,
-                address,
-            })
-            .collect();
-        let mut removed = Vec::new();
-        for (result, address) in self.apply(&changes)?.into_iter().zip(&left_over) {
-            if result? == Outcome::Changed {
-                removed.push(address.clone());
-            }
-        }
-        Ok(removed)
+        self.remove_all(left_over, |(interface, address)| {
+            let interface = *interface;
+            AddressChange::Remove { interface, address }.into()
+        })
     }
 
     /// Asks for a list, and gathers what `pick` picks of it.

@@ -105,25 +105,22 @@ impl Request<'_> {
                 RouteNetlinkMessage::NewLink(macvlan(parent, name, mac)),
             ),
             Self::SetAlias(interface, alias) => {
-                let mut message = LinkMessage::default();
-                message.header.index = interface;
+                let mut message = about_link(interface);
                 message.attributes = vec![LinkAttribute::IfAlias(alias.into())];
                 (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
             }
             Self::SetUp(interface, up) => {
-                let mut message = LinkMessage::default();
-                message.header.index = interface;
+                let mut message = about_link(interface);
                 message.header.change_mask = LinkFlags::Up;
                 if up {
                     message.header.flags = LinkFlags::Up;
                 }
                 (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
             }
-            Self::DeleteLink(interface) => {
-                let mut message = LinkMessage::default();
-                message.header.index = interface;
-                (NLM_F_ACK, RouteNetlinkMessage::DelLink(message))
-            }
+            Self::DeleteLink(interface) => (
+                NLM_F_ACK,
+                RouteNetlinkMessage::DelLink(about_link(interface)),
+            ),
             Self::Routes => (
                 NLM_F_DUMP,
                 RouteNetlinkMessage::GetRoute(RouteMessage::default()),
@@ -149,6 +146,12 @@ impl Request<'_> {
             message.emit(target);
         }
     }
+}
+
+fn about_link(interface: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = interface;
+    message
 }
 
 /// Bridge mode: the link beneath still hears the advertisements of a rival that has the same hardware address, where in private mode
