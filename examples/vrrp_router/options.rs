@@ -7,7 +7,7 @@ use vrrp_fsm::{
     ChecksumSending, Config, Preempt,
     track::{Kind, Object, Weight},
 };
-use vrrp_net::{Authentication, RouterConfig, Transport, VirtualAddress, VirtualMac, VirtualRoute};
+use vrrp_net::{Authentication, Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
 use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
 
 use crate::notify::Hook;
@@ -94,7 +94,7 @@ struct Arguments {
     /// A route that is there while the router is Active: a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER.
     /// Can be repeated.
     #[arg(long = "route", value_name = "ROUTE")]
-    routes: Vec<VirtualRoute>,
+    routes: Vec<Route>,
 
     /// Another interface that counts, by its name: while it is down, the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts
     /// for the priority: a negative one is taken away while it is down, a positive one added while it is up. Can be repeated.

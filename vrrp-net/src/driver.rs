@@ -47,8 +47,8 @@ pub use self::{
     tracking::Watch,
 };
 use crate::{
-    Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, VirtualAddress,
-    VirtualRoute, VrrpSocket, sys,
+    Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, Route, VirtualAddress,
+    VrrpSocket, sys,
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -357,7 +357,7 @@ impl Driver {
             active().any(|router| {
                 router.routes.iter().any(|held| held.is(route))
                     || router.held.iter().any(|held| {
-                        held.is_answered && *route == VirtualRoute::discard(held.address.address())
+                        held.is_answered && *route == Route::discard(held.address.address())
                     })
             })
         })?;

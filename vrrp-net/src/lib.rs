@@ -45,7 +45,7 @@
 //!
 //! By default the host has the addresses of an Active, and accepts what is sent to them, as keepalived does (M-08, AMB-22). With
 //! [`RouterConfig::enforce_accept_mode`] it does so only as the owner or in Accept_Mode. Otherwise the addresses are not on the host: a
-//! [`ResolutionSocket`] answers for them, and a [drop route](VirtualRoute::discard) discards what is sent to them (M-09). Both work with
+//! [`ResolutionSocket`] answers for them, and a [drop route](Route::discard) discards what is sent to them (M-09). Both work with
 //! and without the virtual MAC, on every kernel. A macvlan without an address gets 192.0.0.8 (RFC 7600), because the kernel filters by
 //! reverse path more strictly where there is none.
 //!
@@ -96,7 +96,7 @@ pub use macvlan::Macvlan;
 pub use monitor::{Monitor, MonitorEvent};
 pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange};
 pub use resolution_socket::ResolutionSocket;
-pub use route::{ROUTE_PROTOCOL, VirtualRoute};
+pub use route::{ROUTE_PROTOCOL, Route};
 pub use socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket};
 pub use vrrp_fsm::fleet::{PacketErrors, RouterId};
 

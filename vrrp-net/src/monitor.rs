@@ -8,7 +8,7 @@ use std::{
 use socket2::Socket;
 
 use crate::{
-    Error, InterfaceAddress, Link, ROUTE_PROTOCOL, VirtualRoute, filter, netlink,
+    Error, InterfaceAddress, Link, ROUTE_PROTOCOL, Route, filter, netlink,
     rtnetlink::{self, Reply},
     socket::{Buffer, set_buffer},
 };
@@ -57,7 +57,7 @@ pub enum MonitorEvent {
         /// The index of its interface, if it had one.
         interface: Option<u32>,
         /// The route.
-        route: VirtualRoute,
+        route: Route,
     },
     /// There was more than the kernel kept, and some of it is lost. Read everything anew with
     /// [`Netlink::interfaces`](crate::Netlink::interfaces).

@@ -13,8 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_proto::frame::MacAddress;
 
 use crate::{
-    ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, VirtualAddress,
-    VirtualRoute,
+    ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, Route, VirtualAddress,
     rtnetlink::{self, Malformed, Message, Reply, Request},
     socket::describe_interface,
     sys,
@@ -72,14 +71,14 @@ pub enum RouteChange<'a> {
         /// The index of the interface by which it leads. It may be left out where there is a gateway, or for a route that discards.
         interface: Option<u32>,
         /// The route.
-        route: &'a VirtualRoute,
+        route: &'a Route,
     },
     /// Remove it. Only a route with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) is.
     Remove {
         /// The index of the interface by which it leads, or any where this is left out.
         interface: Option<u32>,
         /// The route.
-        route: &'a VirtualRoute,
+        route: &'a Route,
     },
 }
 
@@ -367,8 +366,8 @@ impl Netlink {
     /// As for [`sweep`](Self::sweep).
     pub fn sweep_routes(
         &mut self,
-        keep: impl Fn(Option<u32>, &VirtualRoute) -> bool,
-    ) -> Result<Vec<(Option<u32>, VirtualRoute)>, Error> {
+        keep: impl Fn(Option<u32>, &Route) -> bool,
+    ) -> Result<Vec<(Option<u32>, Route)>, Error> {
         let mut left_over: Vec<_> = self.dump(&Request::Routes, |reply| match reply {
             Reply::Route {
                 route, interface, ..

@@ -31,7 +31,7 @@ const FRAME_LEN: usize = 256;
 /// A router that is Active, but neither the owner nor in Accept_Mode, answers for its virtual addresses, forwards what is sent
 /// to its virtual MAC, and accepts nothing that is sent to the addresses themselves (M-08). Linux answers for addresses that it has, and
 /// accepts what is sent to addresses that it has. So the address is not on the host: this socket answers, and
-/// a [route](crate::VirtualRoute::discard) discards what is sent to it. It takes no firewall, and does the same on every kernel.
+/// a [route](crate::Route::discard) discards what is sent to it. It takes no firewall, and does the same on every kernel.
 ///
 /// (What the kernel offers instead: `ip neigh add proxy` needs forwarding, answers late unless told otherwise, and forwards what is sent to
 /// the address back to where it came from; with a route that discards, it no longer answers.)

@@ -1,4 +1,4 @@
-//! Routes that stand while a router is Active.
+//! Routes: those that stand while a router is Active, and those that are tracked.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -16,21 +16,22 @@ const MAIN: u32 = 254;
 /// The table that is looked into before all others (`RT_TABLE_LOCAL`).
 const LOCAL: u32 = 255;
 
-/// A route that is there while a router is Active: installed after its addresses, and removed before them.
+/// A route: a virtual one, which is there while a router is Active ([`RouterConfig::routes`](crate::RouterConfig::routes)), or one that is
+/// tracked ([`Watch::Route`](crate::Watch::Route)).
 ///
 /// Its text is that of `ip route`, as far as it goes:
 ///
 /// ```
-/// use vrrp_net::VirtualRoute;
+/// use vrrp_net::Route;
 ///
-/// let route: VirtualRoute = "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100".parse()?;
+/// let route: Route = "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100".parse()?;
 /// assert_eq!(route.to_string(), "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100");
-/// let error = "203.0.113.1/24".parse::<VirtualRoute>().unwrap_err();
+/// let error = "203.0.113.1/24".parse::<Route>().unwrap_err();
 /// assert_eq!(error.to_string(), "destination: 203.0.113.1/24 has bits beyond its prefix; 203.0.113.0/24 has none");
 /// # Ok::<(), vrrp_net::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct VirtualRoute {
+pub struct Route {
     destination: IpAddr,
     prefix_len: u8,
     gateway: Option<IpAddr>,
@@ -41,8 +42,8 @@ pub struct VirtualRoute {
     discards: bool,
 }
 
-impl VirtualRoute {
-    /// A route to a prefix, in the main table, by the interface of the router.
+impl Route {
+    /// A route to a prefix, in the main table.
     ///
     /// # Errors
     ///
@@ -221,7 +222,7 @@ const fn invalid(field: &'static str, problem: String) -> Error {
     Error::Invalid { field, problem }
 }
 
-impl fmt::Display for VirtualRoute {
+impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.discards {
             f.write_str("blackhole ")?;
@@ -246,7 +247,7 @@ impl fmt::Display for VirtualRoute {
     }
 }
 
-impl FromStr for VirtualRoute {
+impl FromStr for Route {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -302,9 +303,9 @@ mod tests {
             "203.0.113.7/32",
             "2001:db8:1::/48 dev eth0 src 2001:db8::254 metric 5 table 4294967295",
         ] {
-            assert_eq!(text.parse::<VirtualRoute>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Route>().unwrap().to_string(), text);
         }
-        let host: VirtualRoute = "2001:db8::1".parse().unwrap();
+        let host: Route = "2001:db8::1".parse().unwrap();
         assert_eq!(host.to_string(), "2001:db8::1/128");
     }
 
@@ -322,7 +323,7 @@ mod tests {
             ("192.0.2.0/24 table 0", "table"),
             ("192.0.2.0/24 onlink", "route"),
         ] {
-            let error = text.parse::<VirtualRoute>().unwrap_err();
+            let error = text.parse::<Route>().unwrap_err();
             assert!(
                 matches!(error, Error::Invalid { field: named, .. } if named == field),
                 "{text}: {error}"

@@ -21,8 +21,8 @@ use netlink_packet_route::{
 use vrrp_proto::frame::MacAddress;
 
 use crate::{
-    ADDRESS_PROTOCOL, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Scope, VirtualAddress,
-    VirtualRoute,
+    ADDRESS_PROTOCOL, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Route, Scope,
+    VirtualAddress,
 };
 
 /// Octets of a datagram: the kernel makes none longer.
@@ -70,9 +70,9 @@ pub(crate) enum Request<'a> {
     /// Delete the link of this index.
     DeleteLink(u32),
     /// Add a route, by the interface of this index where it needs one.
-    AddRoute(Option<u32>, &'a VirtualRoute),
+    AddRoute(Option<u32>, &'a Route),
     /// Remove it.
-    RemoveRoute(Option<u32>, &'a VirtualRoute),
+    RemoveRoute(Option<u32>, &'a Route),
 }
 
 impl Request<'_> {
@@ -172,7 +172,7 @@ fn macvlan(parent: u32, name: &str, mac: MacAddress) -> LinkMessage {
     message
 }
 
-fn route_message(interface: Option<u32>, route: &VirtualRoute) -> RouteMessage {
+fn route_message(interface: Option<u32>, route: &Route) -> RouteMessage {
     let mut message = RouteMessage::default();
     let is_ipv4 = route.destination().is_ipv4();
     message.header = RouteHeader {
@@ -270,7 +270,7 @@ pub(crate) enum Reply {
     Event(MonitorEvent),
     /// A route that bears our mark.
     Route {
-        route: VirtualRoute,
+        route: Route,
         interface: Option<u32>,
     },
     /// The request with the reply's sequence number is done: with this errno, or with 0.
@@ -385,7 +385,7 @@ fn text(value: &[u8]) -> String {
 
 /// A route that bears our mark and is one that we could have made, after the index of its interface. Of all others, of which a router may
 /// have a million, no attribute is looked at.
-fn route(payload: &[u8]) -> Option<(Option<u32>, VirtualRoute)> {
+fn route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
     let header = RouteHeader::parse(payload).ok()?;
     if u8::from(header.protocol) != ROUTE_PROTOCOL {
         return None;
@@ -416,9 +416,9 @@ fn route(payload: &[u8]) -> Option<(Option<u32>, VirtualRoute)> {
         }
     }
     if discards {
-        return Some((None, VirtualRoute::discard(destination?)));
+        return Some((None, Route::discard(destination?)));
     }
-    let mut route = VirtualRoute::new(destination?, header.destination_prefix_length)
+    let mut route = Route::new(destination?, header.destination_prefix_length)
         .and_then(|route| route.with_table(table))
         .ok()?;
     if let Some(gateway) = gateway {

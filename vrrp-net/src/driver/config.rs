@@ -8,7 +8,7 @@ use vrrp_proto::{
     frame::arp::GratuitousTarget,
 };
 
-use crate::{Error, VirtualAddress, VirtualRoute, address::family};
+use crate::{Error, Route, VirtualAddress, address::family};
 
 /// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
 ///
@@ -58,11 +58,11 @@ pub struct RouterConfig {
     /// accepts what is sent to them.
     ///
     /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no such address: the driver answers ARP and
-    /// Neighbor Discovery for it, and a [route](VirtualRoute::discard) discards what is sent to it (M-09). Version 2 has no Accept_Mode, so
+    /// Neighbor Discovery for it, and a [route](Route::discard) discards what is sent to it (M-09). Version 2 has no Accept_Mode, so
     /// that only the owner accepts there.
     pub enforce_accept_mode: bool,
     /// Routes that are there while the router is Active: installed after the addresses, and removed before them.
-    pub routes: Vec<VirtualRoute>,
+    pub routes: Vec<Route>,
 }
 
 impl RouterConfig {

@@ -12,7 +12,7 @@ use super::{
     router::{Binding, HeldRoute, Router},
     work::{Step, Work},
 };
-use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, VirtualRoute};
+use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, Route};
 
 impl Driver {
     /// Takes in all news of links and addresses, and draws the conclusions.
@@ -196,7 +196,7 @@ impl Driver {
     }
 
     /// Has a virtual route put back that an Active has lost. What a router removed itself it no longer takes for installed by now.
-    fn tell_lost_route(&mut self, now: Instant, id: RouterId, route: &VirtualRoute) {
+    fn tell_lost_route(&mut self, now: Instant, id: RouterId, route: &Route) {
         let is_active = is_active(&self.fleet, id);
         let held = self
             .routers

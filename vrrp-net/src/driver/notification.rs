@@ -13,7 +13,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::{Discard, Interval, Priority};
 
-use crate::{Error, VirtualAddress, VirtualRoute};
+use crate::{Error, Route, VirtualAddress};
 
 /// Something that has happened. Notifications come in the order in which things happened, and none is lost.
 #[derive(Debug)]
@@ -83,13 +83,13 @@ pub enum DriverEvent {
         error: Error,
     },
     /// Somebody removed a virtual route while the router was Active. It will be put back.
-    RouteLost(VirtualRoute),
+    RouteLost(Route),
     /// It was put back.
-    RouteRestored(VirtualRoute),
+    RouteRestored(Route),
     /// The kernel refused to add or remove a virtual route, or its interface does not exist. While the router is Active it is tried again.
     RouteFailed {
         /// The route.
-        route: VirtualRoute,
+        route: Route,
         /// Why.
         error: Error,
     },

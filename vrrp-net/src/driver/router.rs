@@ -20,8 +20,8 @@ use super::{
     notification::Limiter,
 };
 use crate::{
-    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Macvlan, VirtualAddress,
-    VirtualRoute, VrrpSocket,
+    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Macvlan, Route, VirtualAddress,
+    VrrpSocket,
 };
 
 /// The host's side of a virtual router.
@@ -103,12 +103,12 @@ impl Held {
 /// A virtual route.
 #[derive(Debug)]
 pub(super) struct HeldRoute {
-    pub(super) route: VirtualRoute,
+    pub(super) route: Route,
     pub(super) standing: Standing,
 }
 
 impl HeldRoute {
-    fn of(routes: &[VirtualRoute]) -> Vec<Self> {
+    fn of(routes: &[Route]) -> Vec<Self> {
         let held = routes.iter().map(|route| Self {
             route: route.clone(),
             standing: Standing::default(),
@@ -117,7 +117,7 @@ impl HeldRoute {
     }
 
     /// Whether the kernel means this one. It tells of a metric where none was asked for, and does not know names of interfaces.
-    pub(super) fn is(&self, told: &VirtualRoute) -> bool {
+    pub(super) fn is(&self, told: &Route) -> bool {
         let own = &self.route;
         own.destination() == told.destination()
             && own.prefix_len() == told.prefix_len()
@@ -524,7 +524,7 @@ impl<'a> RouterView<'a> {
     }
 
     /// The virtual routes, each with whether it is in place.
-    pub fn routes(&self) -> impl Iterator<Item = (&'a VirtualRoute, bool)> {
+    pub fn routes(&self) -> impl Iterator<Item = (&'a Route, bool)> {
         self.router
             .routes
             .iter()

@@ -16,8 +16,8 @@ use super::{
     router::{Held, Router},
 };
 use crate::{
-    AddressChange, Change, Error, Interfaces, LinkChange, Outcome, RouteChange, Scope,
-    VirtualAddress, VirtualRoute, frame_socket::ResolutionFrame, socket::describe_interface,
+    AddressChange, Change, Error, Interfaces, LinkChange, Outcome, Route, RouteChange, Scope,
+    VirtualAddress, frame_socket::ResolutionFrame, socket::describe_interface,
 };
 
 /// Addresses and routes that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
@@ -76,13 +76,13 @@ pub(super) enum Step {
     Answer {
         interface: u32,
         address: VirtualAddress,
-        discard: VirtualRoute,
+        discard: Route,
         add: bool,
     },
     /// A route comes or goes.
     Route {
         interface: Option<u32>,
-        route: VirtualRoute,
+        route: Route,
         add: bool,
     },
 }
@@ -94,7 +94,7 @@ impl Step {
         if is_answered {
             Self::Answer {
                 interface,
-                discard: VirtualRoute::discard(address.address()),
+                discard: Route::discard(address.address()),
                 address,
                 add,
             }
@@ -146,7 +146,7 @@ impl Step {
     }
 }
 
-const fn route_change(interface: Option<u32>, route: &VirtualRoute, add: bool) -> Change<'_> {
+const fn route_change(interface: Option<u32>, route: &Route, add: bool) -> Change<'_> {
     Change::Route(if add {
         RouteChange::Add { interface, route }
     } else {
@@ -307,7 +307,7 @@ impl Driver {
         &mut self,
         id: RouterId,
         work: &Work,
-        route: VirtualRoute,
+        route: Route,
         added: bool,
         result: Result<Outcome, Error>,
         now: Instant,
@@ -455,7 +455,7 @@ const fn dummy(interface: u32, add: bool) -> Step {
 }
 
 /// Adds a route, or removes it.
-fn of_route(own: u32, route: &VirtualRoute, interfaces: &Interfaces, add: bool) -> Step {
+fn of_route(own: u32, route: &Route, interfaces: &Interfaces, add: bool) -> Step {
     // No interface has this index, so that the kernel says that there is none.
     const NONE: u32 = i32::MAX.cast_unsigned();
     let interface = match (route.interface(), route.gateway()) {

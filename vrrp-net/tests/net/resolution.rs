@@ -8,9 +8,7 @@ use std::{
 
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
-use vrrp_net::{
-    LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, RouteChange, VirtualRoute,
-};
+use vrrp_net::{LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, Route, RouteChange};
 use vrrp_proto::{
     Family,
     frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
@@ -110,7 +108,7 @@ fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
         let key = (family, vrid(51));
         let macvlan = Macvlan::add(&mut netlink, &mut interfaces, host.index(), key, None, true);
         let interface = macvlan.unwrap().interface();
-        let route = VirtualRoute::discard(address);
+        let route = Route::discard(address);
         let route = RouteChange::Add {
             interface: None,
             route: &route,

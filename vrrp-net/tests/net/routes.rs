@@ -3,8 +3,8 @@
 use vrrp_fsm::State;
 use vrrp_lab::{Host, Lan, wait_for};
 use vrrp_net::{
-    DriverEvent, Monitor, MonitorEvent, Netlink, Outcome, RouteChange, RouterConfig, RouterId,
-    VirtualMac, VirtualRoute,
+    DriverEvent, Monitor, MonitorEvent, Netlink, Outcome, Route, RouteChange, RouterConfig,
+    RouterId, VirtualMac,
 };
 use vrrp_proto::{Family, Priority};
 
@@ -31,10 +31,10 @@ fn routes_are_added_as_they_are_written_and_removed() {
         "2001:db8:1::/48 via 2001:db8::9",
         "2001:db8:2::/48 via fe80::9 dev eth0 src 2001:db8::1 metric 9 table 4242",
     ];
-    let mut routes: Vec<VirtualRoute> = texts.map(|text| text.parse().unwrap()).into();
-    routes.push(VirtualRoute::discard(ip("192.0.2.254")));
-    routes.push(VirtualRoute::discard(ip("2001:db8::254")));
-    let interface = |route: &VirtualRoute| route.interface().map(|_| r1.index());
+    let mut routes: Vec<Route> = texts.map(|text| text.parse().unwrap()).into();
+    routes.push(Route::discard(ip("192.0.2.254")));
+    routes.push(Route::discard(ip("2001:db8::254")));
+    let interface = |route: &Route| route.interface().map(|_| r1.index());
     let mut netlink = r1.namespace().run(|| Netlink::open().unwrap());
     let add: Vec<_> = routes
         .iter()
@@ -88,7 +88,7 @@ fn the_monitor_tells_of_marked_routes_that_are_removed_and_of_no_others() {
             "2001:db8:2::/48",
         ),
     ] {
-        let route: VirtualRoute = text.parse().unwrap();
+        let route: Route = text.parse().unwrap();
         let change = RouteChange::Add {
             interface,
             route: &route,
@@ -117,7 +117,7 @@ fn the_monitor_tells_of_marked_routes_that_are_removed_and_of_no_others() {
 #[test]
 fn a_route_that_the_kernel_refuses_is_named() {
     let (_lan, [r1]) = lan_of::<1>();
-    let route: VirtualRoute = "203.0.113.0/24 via 10.1.2.3".parse().unwrap();
+    let route: Route = "203.0.113.0/24 via 10.1.2.3".parse().unwrap();
     let change = RouteChange::Add {
         interface: None,
         route: &route,
@@ -139,8 +139,8 @@ fn a_sweep_removes_marked_routes_and_no_others() {
         "2001:db8:1::/48 via 2001:db8::9 metric 3 table 300",
         "203.0.114.0/24 via 192.0.2.9",
     ]
-    .map(|text| text.parse::<VirtualRoute>().unwrap());
-    let drop_route = VirtualRoute::discard(ip("192.0.2.254"));
+    .map(|text| text.parse::<Route>().unwrap());
+    let drop_route = Route::discard(ip("192.0.2.254"));
     iproute2(&r1, &["route", "add", "203.0.115.0/24", "via", "192.0.2.9"]);
     let mut netlink = r1.namespace().run(|| Netlink::open().unwrap());
     let add: Vec<_> = routes
