@@ -104,12 +104,9 @@ fn queues() {
     ]);
     for n in SIZES {
         let mut works: Vec<(&str, Repeat)> = vec![
+            ("Deadlines (tournament)", backups_hear(Deadlines::new(), n)),
             (
-                "Deadlines (indexed heap of 8)",
-                backups_hear(Deadlines::new(), n),
-            ),
-            (
-                "Deadlines (indexed heap of 8)",
+                "Deadlines (tournament)",
                 actives_advertise(Deadlines::new(), n),
             ),
             ("indexed heap of 2", backups_hear(Indexed::<2>::new(n), n)),
@@ -121,6 +118,11 @@ fn queues() {
             (
                 "indexed heap of 4",
                 actives_advertise(Indexed::<4>::new(n), n),
+            ),
+            ("indexed heap of 8", backups_hear(Indexed::<8>::new(n), n)),
+            (
+                "indexed heap of 8",
+                actives_advertise(Indexed::<8>::new(n), n),
             ),
             ("lazy heap of 2", backups_hear(Lazy::new(n), n)),
             ("lazy heap of 2", actives_advertise(Lazy::new(n), n)),

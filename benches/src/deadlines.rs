@@ -14,8 +14,12 @@ use crate::{Repeat, repeat};
 pub trait Queue {
     /// The deadline of an index is now this.
     fn set(&mut self, index: u32, at: Instant);
-    /// The first deadline, exactly.
+    /// The first deadline, exactly, and whose it is.
     fn first(&mut self) -> Option<(Instant, u32)>;
+    /// The first deadline alone.
+    fn earliest(&mut self) -> Option<Instant> {
+        self.first().map(|(at, _)| at)
+    }
 }
 
 impl Queue for Deadlines {
@@ -26,9 +30,13 @@ impl Queue for Deadlines {
     fn first(&mut self) -> Option<(Instant, u32)> {
         Deadlines::first(self)
     }
+
+    fn earliest(&mut self) -> Option<Instant> {
+        Deadlines::earliest(self)
+    }
 }
 
-/// A heap that knows where each index is, with so many children to a node. [`Deadlines`] is one with eight.
+/// A heap that knows where each index is, with so many children to a node.
 #[derive(Debug)]
 pub struct Indexed<const ARITY: usize> {
     heap: Vec<(Instant, u32)>,
@@ -183,7 +191,7 @@ pub fn shuffled(n: u32) -> Vec<u32> {
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Backups that hear their Actives, each once a second in a phase of its own: the deadline moves to Active_Down_Interval from now, which is a
-/// little different for each; then the first deadline.
+/// little different for each; then when the first deadline is.
 #[must_use]
 pub fn backups_hear(mut queue: impl Queue + 'static, n: u32) -> Repeat {
     let order = shuffled(n);
@@ -199,7 +207,7 @@ pub fn backups_hear(mut queue: impl Queue + 'static, n: u32) -> Repeat {
         let index = order[*turn];
         *turn = (*turn + 1) % order.len();
         queue.set(index, *now + down(index));
-        queue.first()
+        queue.earliest()
     })
 }
 

@@ -1,21 +1,20 @@
 //! The deadlines of many things, in order.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use crate::Instant;
 
-/// Children of a node. The more there are, the flatter the tree and the fewer entries move: most steps of a router put its deadline off, which
-/// moves an entry down. The bench `fleet` compares this with other numbers and other structures.
-const ARITY: usize = 8;
+/// Members of a group: as many instants as there is room for in a cache line.
+const WIDTH: usize = 8;
 
-/// Stands for an index that has no deadline.
-const NOWHERE: u32 = u32::MAX;
-
-/// The deadlines of many things, each known by a small index, in order: an indexed heap.
+/// The deadlines of many things, each known by a small index, in order: a tournament.
 ///
-/// Every index has one entry at most, so that a deadline that moves leaves nothing behind, and [`first`](Self::first) is exact at any
-/// time. Deadlines that are equal come in the order of their indices. Memory grows with the greatest index and the number of deadlines
-/// and is kept; what fits [`reserve`](Self::reserve) allocates nothing.
+/// The deadlines lie in groups of eight, in the order of their indices; the earliest of each group is a member of a group of the level above, and
+/// so on up to the earliest of all. To change a deadline is to write it down and to play the matches above it again, up to the first whose outcome
+/// is the same as before; nothing moves. The bench `fleet` compares this with heaps and a balanced tree.
+///
+/// It is exact at any time. Deadlines that are equal come in the order of their indices. Memory grows with the greatest index, by 9.2 octets for
+/// each, and is kept; what fits [`reserve`](Self::reserve) allocates nothing.
 ///
 /// ```
 /// use vrrp_fsm::{Deadlines, Instant};
@@ -28,26 +27,40 @@ const NOWHERE: u32 = u32::MAX;
 /// deadlines.set(3, Some(at(40)));
 /// assert_eq!(deadlines.first(), Some((at(30), 7)));
 /// deadlines.set(7, None);
-/// assert_eq!(deadlines.first(), Some((at(40), 3)));
+/// assert_eq!(deadlines.earliest(), Some(at(40)));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Deadlines {
-    heap: Vec<Entry>,
-    /// Where in the heap an index is, or [`NOWHERE`].
-    places: Vec<u32>,
+    /// First the deadlines, then the winners of the level below. The last level is one group.
+    levels: Vec<Vec<Group>>,
 }
 
+/// Eight deadlines or winners; [`Instant::MAX`] stands for none.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    at: Instant,
-    index: u32,
-}
+#[repr(align(64))]
+struct Group([Instant; WIDTH]);
 
-impl Entry {
-    /// By time, then by index, in one number: comparing it needs no branch.
+impl Group {
+    const EMPTY: Self = Self([Instant::MAX; WIDTH]);
+
+    /// In three rounds, whose matches need not wait for each other as those of a search from one end would.
     #[inline]
-    fn order(self) -> u128 {
-        u128::from(self.at.as_nanos()) << 32 | u128::from(self.index)
+    #[allow(clippy::many_single_char_names)]
+    fn earliest(&self) -> Instant {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        let first_half = a.min(b).min(c.min(d));
+        let second_half = e.min(f).min(g.min(h));
+        first_half.min(second_half)
+    }
+
+    /// The first member that is this one. All are looked at: where to stop would have to be guessed, and each wrong guess takes longer.
+    #[inline]
+    fn position(&self, at: Instant) -> usize {
+        let mut equal = 0_u32;
+        for (number, member) in self.0.iter().enumerate() {
+            equal |= u32::from(*member == at) << number;
+        }
+        equal.trailing_zeros() as usize
     }
 }
 
@@ -55,125 +68,100 @@ impl Deadlines {
     /// No deadline.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            heap: Vec::new(),
-            places: Vec::new(),
-        }
+        Self { levels: Vec::new() }
     }
 
     /// Makes room for the deadlines of the indices below this one.
     pub fn reserve(&mut self, indices: usize) {
-        let missing = |length: usize| indices.saturating_sub(length);
-        self.heap.reserve_exact(missing(self.heap.len()));
-        self.places.reserve_exact(missing(self.places.len()));
+        let groups = indices.div_ceil(WIDTH);
+        let mut wanted = groups;
+        for level in &mut self.levels {
+            level.reserve_exact(wanted.saturating_sub(level.len()));
+            wanted = wanted.div_ceil(WIDTH);
+        }
+        self.grow(groups);
     }
 
     /// The earliest deadline, and whose it is.
     #[inline]
     #[must_use]
     pub fn first(&self) -> Option<(Instant, u32)> {
-        self.heap.first().map(|entry| (entry.at, entry.index))
+        let at = self.earliest()?;
+        Some((at, self.winner(at)))
     }
 
-    /// The earliest deadline if it has come.
+    /// The earliest deadline. This is quicker than [`first`](Self::first).
+    #[inline]
+    #[must_use]
+    pub fn earliest(&self) -> Option<Instant> {
+        let at = self.levels.last()?.first()?.earliest();
+        (at != Instant::MAX).then_some(at)
+    }
+
+    /// Whose the earliest deadline is, if it has come.
     #[inline]
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u32> {
-        let (at, index) = self.first()?;
-        at.is_due(now).then_some(index)
+        let at = self.earliest()?;
+        at.is_due(now).then(|| self.winner(at))
     }
 
     /// Sets the deadline of an index, or with `None` takes it away. [`Instant::MAX`] is never reached and counts as `None`.
     #[inline]
     pub fn set(&mut self, index: u32, deadline: Option<Instant>) {
-        let place = self.place(index);
-        match (place, deadline.filter(|at| *at != Instant::MAX)) {
-            (Some(place), Some(at)) => {
-                let entry = Entry { at, index };
-                match self.heap.get(place) {
-                    Some(old) if old.order() < entry.order() => self.sift_down(place, entry),
-                    _ => self.sift_up(place, entry),
-                }
+        let mut at = deadline.unwrap_or(Instant::MAX);
+        let mut place = index as usize;
+        let groups = self.levels.first().map_or(0, Vec::len);
+        if place / WIDTH >= groups && at != Instant::MAX {
+            self.grow(place / WIDTH + 1);
+        }
+        for level in &mut self.levels {
+            let Some(group) = level.get_mut(place / WIDTH) else {
+                return;
+            };
+            if let Some(member) = group.0.get_mut(place % WIDTH)
+                && core::mem::replace(member, at) == at
+            {
+                return;
             }
-            (None, Some(at)) => {
-                let entry = Entry { at, index };
-                let slot = index as usize;
-                if self.places.len() <= slot {
-                    self.places.resize(slot + 1, NOWHERE);
-                }
-                self.heap.push(entry);
-                self.sift_up(self.heap.len() - 1, entry);
-            }
-            (Some(place), None) => self.take(place, index),
-            (None, None) => {}
+            at = group.earliest();
+            place /= WIDTH;
         }
     }
 
-    fn place(&self, index: u32) -> Option<usize> {
-        let place = *self.places.get(index as usize)?;
-        (place != NOWHERE).then_some(place as usize)
-    }
-
-    /// The last entry fills the gap.
-    fn take(&mut self, place: usize, index: u32) {
-        self.note(index, NOWHERE);
-        let Some(last) = self.heap.pop() else { return };
-        let Some(gap) = self.heap.get(place) else {
-            return;
-        };
-        if last.order() < gap.order() {
-            self.sift_up(place, last);
-        } else {
-            self.sift_down(place, last);
+    /// The index whose deadline won all its matches: the way back from the last one.
+    fn winner(&self, at: Instant) -> u32 {
+        let mut place = 0;
+        for level in self.levels.iter().rev() {
+            let group = level.get(place).unwrap_or(&Group::EMPTY);
+            place = place * WIDTH + group.position(at);
         }
-    }
-
-    fn sift_up(&mut self, mut place: usize, entry: Entry) {
-        while let Some(parent) = place.checked_sub(1).map(|place| place / ARITY) {
-            match self.heap.get(parent) {
-                Some(above) if entry.order() < above.order() => {
-                    let above = *above;
-                    self.put(place, above);
-                }
-                _ => break,
-            }
-            place = parent;
-        }
-        self.put(place, entry);
-    }
-
-    fn sift_down(&mut self, mut place: usize, entry: Entry) {
-        loop {
-            let first = place * ARITY + 1;
-            let children = self.heap.get(first..).unwrap_or_default();
-            let mut least = (entry, place);
-            for (child, below) in children.iter().take(ARITY).zip(first..) {
-                if child.order() < least.0.order() {
-                    least = (*child, below);
-                }
-            }
-            let (child, below) = least;
-            if below == place {
-                break;
-            }
-            self.put(place, child);
-            place = below;
-        }
-        self.put(place, entry);
-    }
-
-    fn put(&mut self, place: usize, entry: Entry) {
-        if let Some(slot) = self.heap.get_mut(place) {
-            *slot = entry;
-        }
-        // A heap of entries with different indices of 32 bits is not longer than that.
+        // It was an index of 32 bits that won.
         #[allow(clippy::cast_possible_truncation)]
-        self.note(entry.index, place as u32);
+        let index = place as u32;
+        index
     }
 
-    fn note(&mut self, index: u32, place: u32) {
-        if let Some(slot) = self.places.get_mut(index as usize) {
-            *slot = place;
+    /// Makes the first level at least so many groups long, and the others what this takes.
+    #[cold]
+    fn grow(&mut self, mut groups: usize) {
+        let mut above = 0;
+        while groups > 0 {
+            if above == self.levels.len() {
+                let mut group = Group::EMPTY;
+                // Until now the level below was the last, and one group.
+                group.0[0] = self.earliest().unwrap_or(Instant::MAX);
+                self.levels.push(vec![group]);
+            }
+            if let Some(level) = self.levels.get_mut(above) {
+                level.resize(groups.max(level.len()), Group::EMPTY);
+            }
+            groups = if groups == 1 {
+                0
+            } else {
+                groups.div_ceil(WIDTH)
+            };
+            above += 1;
         }
     }
 }

@@ -658,15 +658,13 @@ impl VrrpRouter {
 
     /// Whose turn it is: of those that may wait for company only the first is looked at, and when its own deadline has come, it has company.
     fn next_due(&self, now: Instant) -> Option<u32> {
-        let (alarm, slot) = self.deadlines.first()?;
-        let is_due = alarm.is_due(now)
-            || self.patience != 0
-                && self
-                    .routers
-                    .get(slot as usize)
-                    .and_then(|entry| entry.router.poll_timeout())
-                    .is_some_and(|deadline| deadline.is_due(now));
-        is_due.then_some(slot)
+        let due = self.deadlines.due(now);
+        if due.is_some() || self.patience == 0 {
+            return due;
+        }
+        let (_, slot) = self.deadlines.first()?;
+        let deadline = self.routers.get(slot as usize)?.router.poll_timeout()?;
+        deadline.is_due(now).then_some(slot)
     }
 
     /// Lets the timers of an Active be served up to so much later than they are due, and at most a sixteenth of its interval, so that the
@@ -690,7 +688,7 @@ impl VrrpRouter {
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let routers = self.deadlines.first().map(|(at, _)| at);
+        let routers = self.deadlines.earliest();
         match (routers, self.tracker.poll_timeout()) {
             (Some(routers), Some(objects)) => Some(routers.min(objects)),
             (routers, objects) => routers.or(objects),

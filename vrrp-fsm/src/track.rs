@@ -338,7 +338,7 @@ impl Tracker {
     /// When time alone changes something: the end of a debounce, or a check that becomes stale.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| at)
+        self.deadlines.earliest()
     }
 
     /// An object whose level or configuration has changed since it was last polled: [`standing`](Self::standing) of those who use it may have too.

@@ -240,6 +240,7 @@ impl LocalRouter<'_> {
         Ok(notes)
     }
 
+    #[inline]
     fn check_path(&self, ip: &IpHeader) -> Result<(), Discard> {
         let source = ip.endpoints.source();
         let destination = ip.endpoints.destination();
@@ -268,6 +269,7 @@ impl LocalRouter<'_> {
         }
     }
 
+    #[inline]
     fn check_authentication(
         &self,
         received: &Decoded<'_>,

@@ -504,7 +504,7 @@ impl Monitor {
     // What is due.
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let settles = self.due.first().map(|(at, _)| at);
+        let settles = self.due.earliest();
         let promised = self.promises.peek().map(|Reverse((at, ..))| *at);
         settles.into_iter().chain(promised).min()
     }

@@ -131,21 +131,28 @@ proptest! {
         }
     }
 
-    /// Whatever is done with it, the heap says what a list says, to the last deadline.
+    /// Whatever is done with it, it says what a list says, to the last deadline.
     #[test]
     fn the_first_deadline_is_that_of_a_list(
-        changes in vec((0_u32..100, proptest::option::weighted(0.8, 0_u64..1000)), 0..400),
+        indices in prop_oneof![1_u32..20, 1_u32..1000],
+        room in 0_usize..600,
+        changes in vec((any::<u32>(), proptest::option::weighted(0.8, 0_u64..1000)), 0..400),
     ) {
         let mut deadlines = vrrp_fsm::Deadlines::new();
-        let mut list = [None; 100];
+        let mut list = [None; 1000];
         let first = |list: &[Option<Instant>]| {
             (0..).zip(list).filter_map(|(index, at)| Some(((*at)?, index))).min()
         };
-        for (index, at) in changes {
+        for (change, (index, at)) in changes.into_iter().enumerate() {
+            let index = index % indices;
             let at = at.map(Instant::from_nanos);
             deadlines.set(index, at);
             list[index as usize] = at;
+            if change == 200 {
+                deadlines.reserve(room);
+            }
             prop_assert_eq!(deadlines.first(), first(&list));
+            prop_assert_eq!(deadlines.earliest(), first(&list).map(|(at, _)| at));
         }
         while let Some((at, index)) = first(&list) {
             prop_assert_eq!(deadlines.first(), Some((at, index)));
