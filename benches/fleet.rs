@@ -1,9 +1,11 @@
-//! Time of a packet among many routers, octets per router, and ways to keep their deadlines in order.
+//! Time of a packet among many routers, octets per router, and ways to keep their deadlines in order and to find the router of a packet.
 
 use vrrp_benches::{
     Error, Repeat, Table, codec,
     deadlines::{Indexed, Lazy, Tree, actives_advertise, backups_hear},
-    fleet, interleave, verdict,
+    fleet::{self, Shape},
+    index::{self, Index},
+    interleave, verdict,
 };
 use vrrp_fsm::Deadlines;
 
@@ -12,12 +14,32 @@ const CALLS: u32 = 2000;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 
+const SHAPES: [Shape; 4] = [
+    Shape {
+        routers: 1_000,
+        per_interface: 250,
+    },
+    Shape {
+        routers: 10_000,
+        per_interface: 250,
+    },
+    Shape {
+        routers: 10_000,
+        per_interface: 1,
+    },
+    Shape {
+        routers: 100_000,
+        per_interface: 250,
+    },
+];
+
 fn main() -> Result<(), Error> {
     let message = *codec::messages()?.get(1).ok_or("no message")?;
     println!("{}\n", message.name);
     steps(&message)?;
     memory(&message)?;
     queues();
+    indexes()?;
     Ok(())
 }
 
@@ -25,22 +47,27 @@ fn steps(message: &codec::Message) -> Result<(), Error> {
     let mut table = Table::new(&[
         "step",
         "routers",
+        "on an interface",
         "best ns",
         "median ns",
         "budget ns",
         "",
         "allocations per call",
     ]);
-    for routers in SIZES {
+    for shape in SHAPES {
+        let Shape {
+            routers,
+            per_interface,
+        } = shape;
         let mut works = [
             (
                 "advertisement in, step, next deadline",
-                fleet::hears(message, routers)?,
+                fleet::hears(message, shape)?,
                 (routers == 10_000).then_some(70.0),
             ),
             (
                 "timer, advertisement out",
-                fleet::advertises(message, routers)?,
+                fleet::advertises(message, shape)?,
                 None,
             ),
         ];
@@ -50,6 +77,7 @@ fn steps(message: &codec::Message) -> Result<(), Error> {
             table.row([
                 (*name).into(),
                 routers.to_string(),
+                per_interface.to_string(),
                 format!("{:.1}", samples.best()),
                 format!("{:.1}", samples.median()),
                 budget.map(|budget| format!("{budget}")).unwrap_or_default(),
@@ -66,15 +94,26 @@ fn steps(message: &codec::Message) -> Result<(), Error> {
 }
 
 fn memory(message: &codec::Message) -> Result<(), Error> {
-    let mut table = Table::new(&["memory", "routers", "octets per router", "budget", ""]);
-    for routers in SIZES {
+    let mut table = Table::new(&[
+        "memory",
+        "routers",
+        "on an interface",
+        "octets per router",
+        "budget",
+        "",
+    ]);
+    for shape in SHAPES {
+        let Shape {
+            routers,
+            per_interface,
+        } = shape;
         for (name, exact) in [
             ("room asked for at once", true),
             ("grown one by one", false),
         ] {
             let mut fleet = None;
             let counted = allocation_counter::measure(|| {
-                fleet = Some(fleet::fleet(message, routers, exact));
+                fleet = Some(fleet::fleet(message, shape, exact));
             });
             fleet.ok_or("no fleet")??;
             let octets = f64::from(u32::try_from(counted.bytes_current)?) / f64::from(routers);
@@ -83,6 +122,7 @@ fn memory(message: &codec::Message) -> Result<(), Error> {
             table.row([
                 name.into(),
                 routers.to_string(),
+                per_interface.to_string(),
                 format!("{octets:.0}"),
                 budget.map(|budget| format!("{budget}")).unwrap_or_default(),
                 verdict(octets, budget).into(),
@@ -145,4 +185,54 @@ fn queues() {
         }
     }
     println!("{table}");
+}
+
+fn indexes() -> Result<(), Error> {
+    let mut table = Table::new(&[
+        "index",
+        "routers",
+        "on an interface",
+        "best ns",
+        "median",
+        "octets per router",
+    ]);
+    for Shape {
+        routers,
+        per_interface,
+    } in SHAPES
+    {
+        let keys = index::keys(routers, per_interface);
+        let mut rows = [
+            measured::<index::Rows>("rows by interface (the fleet's)", &keys)?,
+            measured::<index::Numbers>("hash table of numbers", &keys)?,
+            measured::<index::Keys>("hash table of keys", &keys)?,
+            measured::<index::Tree>("balanced tree", &keys)?,
+            measured::<index::List>("sorted list", &keys)?,
+        ];
+        let samples = interleave(rows.iter_mut().map(|(_, work, _)| work));
+        for ((name, _, octets), samples) in rows.iter().zip(samples) {
+            table.row([
+                (*name).into(),
+                routers.to_string(),
+                per_interface.to_string(),
+                format!("{:.1}", samples.best()),
+                format!("{:.1}", samples.median()),
+                format!("{octets:.1}"),
+            ]);
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// The work, and octets per router.
+fn measured<I: Index + 'static>(
+    name: &'static str,
+    keys: &[index::Key],
+) -> Result<(&'static str, Repeat, f64), Error> {
+    let mut built = None;
+    let counted = allocation_counter::measure(|| built = Some(I::new(keys)));
+    let octets = f64::from(u32::try_from(counted.bytes_current)?);
+    let routers = f64::from(u32::try_from(keys.len())?);
+    Ok((name, index::finds::<I>(keys), octets / routers))
 }

@@ -10,15 +10,25 @@ use vrrp_proto::{IpHeader, Protection, Vrid};
 
 use crate::{Error, Repeat, codec::Message, deadlines::shuffled, repeat};
 
-/// Virtual routers on an interface.
-const PER_INTERFACE: u32 = 250;
+/// How many virtual routers, and how many of them on an interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// All of them.
+    pub routers: u32,
+    /// 1 to 255.
+    pub per_interface: u32,
+}
 
 /// A fleet whose routers were started one after the other, in an order that looks like none, within one interval.
 ///
 /// # Errors
 ///
 /// When a router cannot be added.
-pub fn fleet(message: &Message, routers: u32, exact: bool) -> Result<VrrpRouter, Error> {
+pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter, Error> {
+    let Shape {
+        routers,
+        per_interface,
+    } = shape;
     let mut fleet = if exact {
         VrrpRouter::with_capacity(routers as usize, 0)
     } else {
@@ -31,10 +41,10 @@ pub fn fleet(message: &Message, routers: u32, exact: bool) -> Result<VrrpRouter,
     let family = message.advertisement.addresses.family();
     let mut ids = Vec::new();
     for number in 0..routers {
-        let vrid = u8::try_from(number % PER_INTERFACE + 1)?;
+        let vrid = u8::try_from(number % per_interface + 1)?;
         let mut config = Config::new(Vrid::new(vrid).ok_or("VRID")?, family);
         config.interval = message.advertisement.interval;
-        let member = Member::new(number / PER_INTERFACE, config);
+        let member = Member::new(number / per_interface, config);
         ids.push(fleet.add(Instant::ZERO, member)?);
     }
     let pause = message.advertisement.interval.as_duration() / routers;
@@ -53,16 +63,20 @@ pub fn fleet(message: &Message, routers: u32, exact: bool) -> Result<VrrpRouter,
 /// # Errors
 ///
 /// When a router cannot be added, or does not hear its message.
-pub fn hears(message: &Message, routers: u32) -> Result<Repeat, Error> {
-    let mut fleet = fleet(message, routers, true)?;
+pub fn hears(message: &Message, shape: Shape) -> Result<Repeat, Error> {
+    let Shape {
+        routers,
+        per_interface,
+    } = shape;
+    let mut fleet = fleet(message, shape, true)?;
     let ip = message.ip;
-    let packets = (1..=PER_INTERFACE)
+    let packets = (1..=per_interface)
         .map(|vrid| packet(message, u8::try_from(vrid)?))
         .collect::<Result<Vec<_>, Error>>()?;
     // As from one receive buffer: what is far away is the router, not the packet.
     let arrivals: Vec<(u32, u32)> = shuffled(routers)
         .into_iter()
-        .map(|number| (number / PER_INTERFACE, number % PER_INTERFACE))
+        .map(|number| (number / per_interface, number % per_interface))
         .collect();
     let interval = message.advertisement.interval.as_duration();
     let start = Instant::ZERO + interval;
@@ -87,8 +101,8 @@ pub fn hears(message: &Message, routers: u32) -> Result<Repeat, Error> {
 /// # Errors
 ///
 /// When a router cannot be added.
-pub fn advertises(message: &Message, routers: u32) -> Result<Repeat, Error> {
-    let mut fleet = fleet(message, routers, true)?;
+pub fn advertises(message: &Message, shape: Shape) -> Result<Repeat, Error> {
+    let mut fleet = fleet(message, shape, true)?;
     // Until all have taken over and have no announcements left.
     let quiet = fleet.poll_timeout().unwrap_or(Instant::MAX) + Duration::from_secs(10);
     while let Some(at) = fleet.poll_timeout().filter(|at| *at < quiet) {

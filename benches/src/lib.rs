@@ -5,7 +5,7 @@
 //! | bench | shows |
 //! |---|---|
 //! | `codec` | time to decode and to encode a message, beside a [floor](codec::Floor) over the same octets |
-//! | `fleet` | time of a packet among many routers, octets per router, ways to keep deadlines in order |
+//! | `fleet` | time of a packet among many routers, octets per router, ways to keep deadlines in order and to find a packet's router |
 //! | `fsm` | time of a step of the state machine, octets per router, allocations per packet |
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
 //! | `ipvs` | time to fill, read and change the kernel's IPVS table in a guest kernel, beside a sender of prepared octets and ipvsadm |
@@ -21,6 +21,7 @@ pub mod deadlines;
 pub mod fleet;
 pub mod fsm;
 mod helper;
+pub mod index;
 pub mod ipvs;
 mod measure;
 mod table;

@@ -222,9 +222,6 @@ impl VrrpRouter {
     fn reserve(&mut self, routers: usize) {
         let missing = routers.saturating_sub(self.routers.len());
         self.routers.reserve_exact(missing);
-        let entries = &self.routers;
-        self.index
-            .reserve(missing, |slot| entries.get(slot as usize).map(Entry::key));
         self.deadlines.reserve(routers);
         self.queue.reserve(routers);
     }
@@ -277,7 +274,7 @@ impl VrrpRouter {
             authentication: member.authentication,
             transport: member.transport,
             addresses: member.addresses,
-            tracking: Vec::new(),
+            tracking: [].into(),
             standing: Standing::default(),
             group: None,
             wish: None,
@@ -286,9 +283,7 @@ impl VrrpRouter {
             is_leaving: false,
             primary_address: None,
         });
-        let routers = &self.routers;
-        self.index
-            .insert(key, slot, |slot| routers.get(slot as usize).map(Entry::key));
+        self.index.insert(key, slot);
         self.hear_peers(key, slot, is_unicast);
         self.set_uses(User::Router(slot), member.tracking);
         Ok(id)
@@ -352,7 +347,7 @@ impl VrrpRouter {
         if let Ok(entry) = self.entry_mut(id) {
             let key = entry.key();
             entry.is_leaving = true;
-            self.index.remove(key, id.slot);
+            self.index.remove(key);
             self.hear_peers(key, id.slot, false);
         }
         self.deadlines.set(id.slot, None);
@@ -404,14 +399,8 @@ impl VrrpRouter {
     #[inline]
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<RouterId> {
-        let slot = self.slot(*key)?;
+        let slot = self.index.find(*key)?;
         self.routers.get(slot as usize).map(|entry| entry.id)
-    }
-
-    #[inline]
-    fn slot(&self, key: Key) -> Option<u32> {
-        self.index
-            .find(key, |slot| self.routers.get(slot as usize).map(Entry::key))
     }
 
     /// All virtual routers, in an order that does not depend on chance.
@@ -553,7 +542,7 @@ impl VrrpRouter {
             family: ip.endpoints.family(),
             vrid,
         };
-        self.slot(key).or_else(|| self.slot_of_peer(key, ip))
+        self.index.find(key).or_else(|| self.slot_of_peer(key, ip))
     }
 
     #[cold]

@@ -1,50 +1,150 @@
 //! From a packet to its router.
 
-use hashbrown::HashTable;
+use alloc::{boxed::Box, vec};
+
+use hashbrown::{HashTable, hash_table};
+use vrrp_proto::Family;
 
 use super::Key;
 
-/// The slots of routers by their keys.
+/// Stands for a VRID that is not here.
+const NOWHERE: u32 = u32::MAX;
+
+/// The slots of routers by their keys: a row for each interface and family, in which the VRID is the place.
 ///
-/// The hash is the same in every run. Keys come from the configuration, not from packets, so that nobody outside can make them collide.
+/// The bench `fleet` compares this with other ways: alone it is as fast as a hash table of all keys, but what follows can start earlier, because
+/// nothing has to be compared in the router; a packet to one of 10,000 takes 60 ns instead of 69. The hash is the same in every run: interfaces come from the configuration, not from packets, so
+/// that nobody outside can make them collide.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index(HashTable<u32>);
+pub(super) struct Index(HashTable<Row>);
 
-impl Index {
-    pub(super) fn reserve(&mut self, routers: usize, key_of: impl Fn(u32) -> Option<Key>) {
-        self.0.reserve(routers, |slot| hash_of(key_of(*slot)));
-    }
+#[derive(Clone, Debug)]
+struct Row {
+    interface: u32,
+    family: Family,
+    /// The VRID of the first slot.
+    lowest: u8,
+    slots: Slots,
+}
 
-    /// `key_of` says the key of the router in a slot.
+/// From the lowest VRID to the highest. Many interfaces have one virtual router only, and it takes no memory elsewhere.
+#[derive(Clone, Debug)]
+enum Slots {
+    One(u32),
+    Many(Box<[u32]>),
+}
+
+impl Slots {
     #[inline]
-    pub(super) fn find(&self, key: Key, key_of: impl Fn(u32) -> Option<Key>) -> Option<u32> {
-        self.0
-            .find(hash(key), |slot| key_of(*slot) == Some(key))
-            .copied()
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(slot) => core::slice::from_ref(slot),
+            Self::Many(slots) => slots,
+        }
     }
 
-    /// The key must not be there yet.
-    pub(super) fn insert(&mut self, key: Key, slot: u32, key_of: impl Fn(u32) -> Option<Key>) {
-        self.0
-            .insert_unique(hash(key), slot, |slot| hash_of(key_of(*slot)));
-    }
-
-    pub(super) fn remove(&mut self, key: Key, slot: u32) {
-        if let Ok(entry) = self.0.find_entry(hash(key), |found| *found == slot) {
-            let _removed = entry.remove();
+    fn as_mut_slice(&mut self) -> &mut [u32] {
+        match self {
+            Self::One(slot) => core::slice::from_mut(slot),
+            Self::Many(slots) => slots,
         }
     }
 }
 
-fn hash_of(key: Option<Key>) -> u64 {
-    key.map_or(0, hash)
+impl Row {
+    #[inline]
+    fn is_for(&self, key: Key) -> bool {
+        self.interface == key.interface && self.family == key.family
+    }
+
+    fn hash(&self) -> u64 {
+        hash(self.interface, self.family)
+    }
+
+    /// The slot of a VRID, where there is a place for it.
+    fn slot_mut(&mut self, vrid: u8) -> Option<&mut u32> {
+        let place = vrid.checked_sub(self.lowest)?;
+        self.slots.as_mut_slice().get_mut(usize::from(place))
+    }
+
+    /// Makes a place for a VRID.
+    fn widen(&mut self, vrid: u8) {
+        let old = self.slots.as_slice();
+        let lowest = self.lowest.min(vrid);
+        let before = usize::from(self.lowest - lowest);
+        let length = (before + old.len()).max(usize::from(vrid - lowest) + 1);
+        let mut slots = vec![NOWHERE; length];
+        for (slot, old) in slots.iter_mut().skip(before).zip(old) {
+            *slot = *old;
+        }
+        self.lowest = lowest;
+        self.slots = Slots::Many(slots.into());
+    }
 }
 
-/// The table takes its position from the low bits and a mark from the high ones, so that both have to depend on the whole key.
+impl Index {
+    #[inline]
+    pub(super) fn find(&self, key: Key) -> Option<u32> {
+        let hash = hash(key.interface, key.family);
+        let row = self.0.find(hash, |row| row.is_for(key))?;
+        let place = key.vrid.get().wrapping_sub(row.lowest);
+        let slot = *row.slots.as_slice().get(usize::from(place))?;
+        (slot != NOWHERE).then_some(slot)
+    }
+
+    /// The key must not be there yet.
+    pub(super) fn insert(&mut self, key: Key, slot: u32) {
+        let Key {
+            interface,
+            family,
+            vrid,
+        } = key;
+        let hash = hash(interface, family);
+        match self.0.entry(hash, |row| row.is_for(key), Row::hash) {
+            hash_table::Entry::Occupied(mut row) => {
+                let row = row.get_mut();
+                if row.slot_mut(vrid.get()).is_none() {
+                    row.widen(vrid.get());
+                }
+                if let Some(place) = row.slot_mut(vrid.get()) {
+                    *place = slot;
+                }
+            }
+            hash_table::Entry::Vacant(row) => {
+                row.insert(Row {
+                    interface,
+                    family,
+                    lowest: vrid.get(),
+                    slots: Slots::One(slot),
+                });
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        let hash = hash(key.interface, key.family);
+        let Ok(mut row) = self.0.find_entry(hash, |row| row.is_for(key)) else {
+            return;
+        };
+        if let Some(place) = row.get_mut().slot_mut(key.vrid.get()) {
+            *place = NOWHERE;
+        }
+        if row
+            .get()
+            .slots
+            .as_slice()
+            .iter()
+            .all(|slot| *slot == NOWHERE)
+        {
+            let _empty = row.remove();
+        }
+    }
+}
+
+/// The table takes its position from the low bits and a mark from the high ones, so that both have to depend on both.
 #[inline]
-fn hash(key: Key) -> u64 {
-    let family = u64::from(key.family == vrrp_proto::Family::Ipv6);
-    let packed = u64::from(key.interface) << 9 | family << 8 | u64::from(key.vrid.get());
+fn hash(interface: u32, family: Family) -> u64 {
+    let packed = u64::from(interface) << 1 | u64::from(family == Family::Ipv6);
     let mixed = packed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
 }

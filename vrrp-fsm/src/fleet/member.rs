@@ -1,6 +1,6 @@
 //! One virtual router of a fleet: how it is configured, and what is kept beside the machine.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -134,7 +134,7 @@ pub(super) struct Entry {
     pub(super) authentication: LocalAuthentication,
     pub(super) transport: MessageTransport,
     pub(super) addresses: Option<AddressList>,
-    pub(super) tracking: Vec<Use>,
+    pub(super) tracking: Box<[Use]>,
     /// What its own objects come to.
     pub(super) standing: Standing,
     pub(super) group: Option<GroupId>,
@@ -187,7 +187,7 @@ impl Entry {
             authentication: self.authentication,
             decode: self.decode,
             addresses: self.addresses.clone(),
-            tracking: self.tracking.clone(),
+            tracking: self.tracking.to_vec(),
         }
     }
 

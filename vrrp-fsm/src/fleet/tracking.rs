@@ -89,19 +89,18 @@ impl VrrpRouter {
 
     /// Lets a router or a group have these uses, which were checked.
     pub(super) fn set_uses(&mut self, user: User, wanted: Vec<Use>) {
-        let list = match user {
-            User::Router(slot) => self
-                .routers
-                .get_mut(slot as usize)
-                .map(|it| &mut it.tracking),
+        let new: Vec<ObjectId> = wanted.iter().map(|one| one.object).collect();
+        let old = match user {
+            User::Router(slot) => {
+                let entry = self.routers.get_mut(slot as usize);
+                entry.map(|it| core::mem::replace(&mut it.tracking, wanted.into()).into_vec())
+            }
             User::Group(slot) => {
                 let group = self.groups.get_mut(slot as usize);
-                group.map(|it| &mut it.config.tracking)
+                group.map(|it| core::mem::replace(&mut it.config.tracking, wanted))
             }
         };
-        let Some(list) = list else { return };
-        let old = core::mem::replace(list, wanted);
-        let new: Vec<ObjectId> = list.iter().map(|one| one.object).collect();
+        let Some(old) = old else { return };
         for one in old {
             if let Some(users) = self.users.get_mut(&one.object) {
                 users.retain(|it| *it != user);

@@ -1,5 +1,8 @@
 //! From a packet to its router.
 
+use std::collections::BTreeMap;
+
+use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Instant,
     fleet::{AddressList, FleetError, Key, Member, MessageTransport, VrrpRouter},
@@ -286,4 +289,42 @@ fn what_is_proven_about_a_packet_may_depend_on_its_router() {
         assert_eq!(rejected.router, None);
     }
     assert_eq!(fleet.packet_errors().vrid_errors, 2);
+}
+
+proptest! {
+    /// Whatever was added and removed in whatever order, a key finds its own router or none.
+    #[test]
+    fn s_01_a_key_finds_its_router_whatever_came_and_went(
+        changes in vec((1_u32..4, 1_u8..=255, any::<bool>(), any::<bool>()), 0..300),
+        few in any::<bool>(),
+    ) {
+        let mut fleet = VrrpRouter::new();
+        let mut known: BTreeMap<Key, _> = BTreeMap::new();
+        for (interface, vrid, is_ipv6, adds) in changes {
+            let vrid = if few { 250 + vrid % 6 } else { vrid };
+            let mut config = config(vrid, 100);
+            config.family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+            let member = Member::new(interface, config);
+            let key = member.key();
+            match known.get(&key) {
+                Some(id) if !adds => {
+                    fleet.remove(T0, *id).unwrap();
+                    known.remove(&key);
+                    while fleet.poll_action().is_some() {}
+                }
+                Some(_) => prop_assert!(matches!(fleet.add(T0, member), Err(FleetError::KeyTaken(_)))),
+                None => {
+                    known.insert(key, fleet.add(T0, member).unwrap());
+                }
+            }
+            for (key, id) in &known {
+                prop_assert_eq!(fleet.find(key), Some(*id));
+            }
+            let neighbours = [vrid.wrapping_sub(1), vrid.wrapping_add(1), 1, 255];
+            for vrid in neighbours.into_iter().filter_map(Vrid::new) {
+                let key = Key { vrid, ..key };
+                prop_assert_eq!(fleet.find(&key), known.get(&key).copied());
+            }
+        }
+    }
 }
