@@ -48,7 +48,7 @@ pub use self::{
 };
 use crate::{
     Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, Route, VirtualAddress,
-    VrrpSocket, sys,
+    VrrpSocket, route_watch::RouteWatch, sys,
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -98,7 +98,8 @@ const RECORDS: usize = 8;
 ///    that nothing was sent.
 /// 3. It sends all advertisements that this has caused, many to a system call.
 /// 4. It does a portion of the slow work, in the order in which it was asked for: addresses, announcements. An address is announced
-///    once the kernel has it. What is left waits for the next turn, behind the advertisements that come up then.
+///    once the kernel has it. What is left waits for the next turn, behind the advertisements that come up then. So do the kernel's lists
+///    of routes, where routes are tracked.
 ///
 /// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of the interval late, and 10 ms at most,
 /// where there are 32 routers or more, so that many of them share a system call. They do not drift. With so many routers
@@ -152,6 +153,8 @@ pub struct Driver {
     numbers: Numbers,
     /// The objects that the driver reports about.
     watches: BTreeMap<ObjectId, Watch>,
+    /// The routes among them.
+    tracked_routes: RouteWatch,
     /// The states of the sync groups, as they were told.
     group_states: BTreeMap<GroupId, State>,
     /// What Linux needs for each router.
@@ -178,6 +181,8 @@ struct Ready {
     questions: bool,
     /// News of links and addresses.
     news: bool,
+    /// News and lists of tracked routes.
+    routes: [bool; 2],
 }
 
 impl Driver {
@@ -208,6 +213,7 @@ impl Driver {
             records: Reader::default(),
             numbers: Numbers::default(),
             watches: BTreeMap::new(),
+            tracked_routes: RouteWatch::default(),
             group_states: BTreeMap::new(),
             routers: BTreeMap::new(),
             holders: HashMap::new(),
@@ -426,19 +432,25 @@ impl Driver {
         self.monitor.set_receive_buffer(octets)
     }
 
-    /// What to wait for: the driver has something to do when one of these can be read. The first router of a family adds one.
+    /// What to wait for: the driver has something to do when one of these can be read. The first router of a family adds one, the first route
+    /// that is tracked two.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets
             .iter()
             .map(AsFd::as_fd)
             .chain(self.answers.sources())
+            .chain(self.tracked_routes.sources())
             .chain([self.monitor.as_fd(), self.stop.as_fd()])
     }
 
     /// How long to wait at most; without a limit when this is `None`.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        if !self.work.is_empty() || !self.outbox.is_empty() || !self.notifications.is_empty() {
+        if !self.work.is_empty()
+            || !self.outbox.is_empty()
+            || !self.notifications.is_empty()
+            || self.tracked_routes.is_eager()
+        {
             return Some(Duration::ZERO);
         }
         let repair = self.repairs.first().map(|(at, _)| *at);
@@ -459,21 +471,38 @@ impl Driver {
     /// Waits so long for packets and news, and says what there is.
     fn poll(&self, limit: Option<Duration>) -> Result<Ready, Error> {
         // Where there is no socket, the stop handle stands in: what is said of it there is not looked at.
-        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 2];
-        let [slots @ .., ask, ask_too, monitor, _] = &mut sources;
+        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 4];
+        let [slots @ .., ask, ask_too, routes, list, monitor, _] = &mut sources;
         for (slot, socket) in slots.iter_mut().zip(&self.sockets) {
             *slot = socket.as_fd();
         }
         for (slot, source) in [ask, ask_too].into_iter().zip(self.answers.sources()) {
             *slot = source;
         }
+        for (slot, source) in [routes, list]
+            .into_iter()
+            .zip(self.tracked_routes.sources())
+        {
+            *slot = source;
+        }
         *monitor = self.monitor.as_fd();
         let ready = sys::wait_readable(sources, limit).map_err(Error::os("wait for packets"))?;
-        let [first, second, third, asked, asked_too, news, _] = ready;
+        let [
+            first,
+            second,
+            third,
+            asked,
+            asked_too,
+            routes,
+            list,
+            news,
+            _,
+        ] = ready;
         Ok(Ready {
             sockets: [first, second, third],
             questions: asked || asked_too,
             news,
+            routes: [routes, list],
         })
     }
 
@@ -514,7 +543,8 @@ impl Driver {
         if ready.questions {
             self.answers.give()?;
         }
-        self.do_some_work(now)
+        self.do_some_work(now)?;
+        self.follow_routes(now, ready.routes)
     }
 
     fn deliver(&mut self, mut on: impl FnMut(Notification)) {

@@ -1,6 +1,6 @@
 //! What the kernel lets through to a socket.
 
-use std::io;
+use std::{collections::BTreeSet, io, net::IpAddr};
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP,
@@ -12,6 +12,8 @@ use vrrp_proto::{
     Vrid,
     frame::{ethernet, ipv6, neighbor},
 };
+
+use crate::rtnetlink::{Prefix, RTA_DST, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWROUTE};
 
 /// Bits of a word of the set.
 const WORD: u32 = u32::BITS;
@@ -138,6 +140,9 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
     program
 }
 
+/// How the kernel looks for the netlink attribute of the type X, from A on (`SKF_AD_OFF + SKF_AD_NLATTR`).
+const ATTRIBUTE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_NLATTR).cast_unsigned();
+
 /// Where the kernel has the type of a frame (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
 const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 
@@ -180,10 +185,9 @@ pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
 }
 
 /// The classic BPF program that lets through what rtnetlink tells of routes with this mark (`rtm_protocol`), and everything of other kinds
-/// than these two of routes: so a host with a million routes does not wake up for those of others.
-pub(crate) fn marked_routes(kinds: [u16; 2], mark: u8) -> [sock_filter; 7] {
-    // A program reads numbers in network order, whatever the order in which they were written.
-    let [added, removed] = kinds.map(|kind| u16::from_be_bytes(kind.to_ne_bytes()).into());
+/// than routes: so a host with a million routes does not wake up for those of others.
+pub(crate) fn marked_routes(mark: u8) -> [sock_filter; 7] {
+    let [added, removed] = [RTM_NEWROUTE, RTM_DELROUTE].map(as_read);
     [
         // Length, type, flags, sequence number, sender; then family, three octets, table, protocol.
         statement(BPF_LD | BPF_H | BPF_ABS, 4),
@@ -194,6 +198,65 @@ pub(crate) fn marked_routes(kinds: [u16; 2], mark: u8) -> [sock_filter; 7] {
         statement(BPF_RET | BPF_K, u32::MAX),
         statement(BPF_RET | BPF_K, 0),
     ]
+}
+
+/// The classic BPF program that lets through what rtnetlink tells of routes to these prefixes, whatever the table, and of next hops that are
+/// gone. Of a longer prefix for IPv6 it knows the first four octets, so that it lets through a few others.
+pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Vec<sock_filter> {
+    // Where the routing message begins, behind length, type, flags, sequence number and sender, and where its attributes do.
+    const MESSAGE: u32 = 16;
+    const ATTRIBUTES: u32 = MESSAGE + 12;
+    const START: u32 = SCRATCH + 1;
+    // AF_INET and AF_INET6.
+    const IPV4: u8 = 2;
+    const IPV6: u8 = 10;
+    let [added, removed, hop_removed] = [RTM_NEWROUTE, RTM_DELROUTE, RTM_DELNEXTHOP].map(as_read);
+    let pass = statement(BPF_RET | BPF_K, u32::MAX);
+    let drop = statement(BPF_RET | BPF_K, 0);
+    let mut program = vec![
+        statement(BPF_LD | BPF_H | BPF_ABS, 4),
+        jump_if_equal(hop_removed, 0, 1),
+        pass,
+        jump_if_equal(added, 2, 0),
+        jump_if_equal(removed, 1, 0),
+        drop,
+        // Family and length of the prefix.
+        statement(BPF_LD | BPF_H | BPF_ABS, MESSAGE),
+        statement(BPF_ST, SCRATCH),
+        // Where the destination is, or 0 where there is none, which is then that of a default route.
+        statement(BPF_LDX | BPF_IMM, RTA_DST.into()),
+        statement(BPF_LD | BPF_IMM, ATTRIBUTES),
+        statement(BPF_LD | BPF_W | BPF_ABS, ATTRIBUTE),
+        jump_if_equal(0, 2, 0),
+        statement(BPF_MISC | BPF_TAX, 0),
+        statement(BPF_LD | BPF_W | BPF_IND, 4),
+        statement(BPF_ST, START),
+    ];
+    let tell_apart = |prefix: &Prefix| match prefix.destination {
+        IpAddr::V4(it) => (u16::from_be_bytes([IPV4, prefix.len]), it.to_bits()),
+        IpAddr::V6(it) => {
+            let [first, second, ..] = it.segments();
+            let start = u32::from(first) << 16 | u32::from(second);
+            (u16::from_be_bytes([IPV6, prefix.len]), start)
+        }
+    };
+    let wanted: BTreeSet<_> = prefixes.into_iter().map(tell_apart).collect();
+    for (kind, start) in wanted {
+        program.extend([
+            statement(BPF_LD | BPF_W | BPF_MEM, SCRATCH),
+            jump_if_equal(kind.into(), 0, 3),
+            statement(BPF_LD | BPF_W | BPF_MEM, START),
+            jump_if_equal(start, 0, 1),
+            pass,
+        ]);
+    }
+    program.push(drop);
+    program
+}
+
+/// A number of the host's order, as a program reads it: in network order, whatever the order in which it was written.
+fn as_read(number: u16) -> u32 {
+    u16::from_be_bytes(number.to_ne_bytes()).into()
 }
 
 /// Has a socket receive what a program lets through, and nothing else.
@@ -263,6 +326,21 @@ mod tests {
             } else if code == BPF_LD | BPF_B | BPF_IND {
                 let Some(octet) = octet(x + k) else { return 0 };
                 a = octet;
+            } else if code == BPF_LD | BPF_H | BPF_ABS {
+                let [Some(high), Some(low)] = [octet(k), octet(k + 1)] else {
+                    return 0;
+                };
+                a = high << 8 | low;
+            } else if code == BPF_LD | BPF_W | BPF_ABS && k == ATTRIBUTE {
+                a = attribute(packet, a, x);
+            } else if code == BPF_LD | BPF_W | BPF_IND {
+                let start = (x + k) as usize;
+                let Some(word) = packet.get(start..).and_then(|it| it.first_chunk()) else {
+                    return 0;
+                };
+                a = u32::from_be_bytes(*word);
+            } else if code == BPF_LDX | BPF_IMM {
+                x = k;
             } else if code == BPF_LDX | BPF_B | BPF_MSH {
                 let Some(octet) = octet(k) else { return 0 };
                 x = (octet & 0xf) * 4;
@@ -288,6 +366,83 @@ mod tests {
                 panic!("instruction {code:#x}");
             }
         }
+    }
+
+    /// Where the attribute of a type is, from an offset on, or 0.
+    fn attribute(packet: &[u8], mut at: u32, kind: u32) -> u32 {
+        while let Some([a, b, c, d]) = packet
+            .get(at as usize..)
+            .and_then(<[u8]>::first_chunk)
+            .copied()
+        {
+            if u32::from(u16::from_ne_bytes([c, d])) == kind {
+                return at;
+            }
+            at += u32::from(u16::from_ne_bytes([a, b])).next_multiple_of(4);
+        }
+        0
+    }
+
+    /// What rtnetlink tells of a route, behind another attribute.
+    fn news(kind: u16, destination: IpAddr, len: u8) -> Vec<u8> {
+        let mut message = vec![0; 28];
+        message[4..6].copy_from_slice(&kind.to_ne_bytes());
+        let (family, octets) = match destination {
+            IpAddr::V4(it) => (libc::AF_INET, it.octets().to_vec()),
+            IpAddr::V6(it) => (libc::AF_INET6, it.octets().to_vec()),
+        };
+        message[16..18].copy_from_slice(&[u8::try_from(family).unwrap(), len]);
+        let mut attribute = |kind: u16, value: &[u8]| {
+            let length = u16::try_from(4 + value.len()).unwrap();
+            message.extend(length.to_ne_bytes());
+            message.extend(kind.to_ne_bytes());
+            message.extend(value);
+        };
+        attribute(15, &254_u32.to_ne_bytes());
+        // The kernel leaves the destination of a default route out.
+        if len > 0 {
+            attribute(RTA_DST, &octets);
+        }
+        message
+    }
+
+    #[test]
+    fn news_of_wanted_prefixes_are_let_through_and_of_no_others() {
+        let prefixes = [
+            ("0.0.0.0", 0),
+            ("203.0.113.0", 24),
+            ("2001:db8::", 32),
+            ("2001:db8:1::", 48),
+        ];
+        let others = [
+            ("::", 0),
+            ("203.0.113.0", 25),
+            ("203.0.112.0", 24),
+            ("2001:db9::", 32),
+            ("2001:db9:1::", 48),
+            // The four octets of another family.
+            ("32.1.13.184", 32),
+        ];
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let wanted = prefixes.map(|(destination, len)| Prefix {
+            table: 254,
+            destination: ip(destination),
+            len,
+        });
+        let program = routes_to(&wanted);
+        for kind in [RTM_NEWROUTE, RTM_DELROUTE] {
+            for (destination, len) in prefixes {
+                let news = news(kind, ip(destination), len);
+                assert_eq!(run(&program, &news), u32::MAX, "{destination}/{len}");
+            }
+            for (destination, len) in others {
+                let news = news(kind, ip(destination), len);
+                assert_eq!(run(&program, &news), 0, "{destination}/{len}");
+            }
+        }
+        let next_hop = |kind| run(&program, &news(kind, ip("0.0.0.0"), 0));
+        assert_eq!(next_hop(RTM_DELNEXTHOP), u32::MAX);
+        assert_eq!(next_hop(RTM_DELNEXTHOP - 1), 0);
     }
 
     /// The packet that has this VRID, with an IPv4 header of so many words if it begins with one.

@@ -76,6 +76,7 @@ mod monitor;
 mod netlink;
 mod resolution_socket;
 mod route;
+mod route_watch;
 mod rtnetlink;
 mod socket;
 mod sys;

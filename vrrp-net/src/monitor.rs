@@ -80,8 +80,7 @@ impl Monitor {
     pub fn open() -> Result<Self, Error> {
         let socket = netlink::open(GROUPS)?;
         set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
-        let kinds = [rtnetlink::RTM_NEWROUTE, rtnetlink::RTM_DELROUTE];
-        filter::attach(&socket, &filter::marked_routes(kinds, ROUTE_PROTOCOL))
+        filter::attach(&socket, &filter::marked_routes(ROUTE_PROTOCOL))
             .map_err(Error::os("leave out news of routes of others"))?;
         Ok(Self {
             socket,
@@ -109,7 +108,7 @@ impl Monitor {
             for message in rtnetlink::messages(self.buffer.get(..length).unwrap_or_default()) {
                 match message.map(|message| message.reply) {
                     Ok(Reply::Event(event)) => on(event),
-                    Ok(Reply::Route { .. } | Reply::Done { .. } | Reply::Other) => {}
+                    Ok(Reply::Route(_) | Reply::Done { .. } | Reply::Other) => {}
                     // What cannot be read is as good as lost.
                     Err(rtnetlink::Malformed) => on(MonitorEvent::Overrun),
                 }

@@ -369,9 +369,7 @@ impl Netlink {
         keep: impl Fn(Option<u32>, &Route) -> bool,
     ) -> Result<Vec<(Option<u32>, Route)>, Error> {
         let mut left_over: Vec<_> = self.dump(&Request::Routes, |reply| match reply {
-            Reply::Route {
-                route, interface, ..
-            } => Some((interface, route)),
+            Reply::Route(payload) => rtnetlink::virtual_route(payload),
             _ => None,
         })?;
         left_over.retain(|(interface, route)| !keep(*interface, route));
@@ -458,7 +456,7 @@ impl Netlink {
     fn dump<T>(
         &mut self,
         request: &Request<'_>,
-        pick: impl Fn(Reply) -> Option<T>,
+        pick: impl Fn(Reply<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
         let action = match request {
             Request::Links => "list links",
@@ -508,7 +506,11 @@ impl Netlink {
     }
 
     /// Receives one datagram.
-    fn receive(&mut self, action: &'static str, mut on: impl FnMut(Message)) -> Result<(), Error> {
+    fn receive(
+        &mut self,
+        action: &'static str,
+        mut on: impl FnMut(Message<'_>),
+    ) -> Result<(), Error> {
         let mut waited = false;
         let length = loop {
             match (&self.socket).read(&mut self.replies) {
@@ -528,15 +530,7 @@ impl Netlink {
             }
         };
         for message in rtnetlink::messages(self.replies.get(..length).unwrap_or_default()) {
-            match message {
-                Ok(message) => on(message),
-                Err(Malformed) => {
-                    return Err(Error::os(action)(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "the kernel's answer is malformed",
-                    )));
-                }
-            }
+            on(message.map_err(|Malformed| Malformed::in_answer(action))?);
         }
         Ok(())
     }

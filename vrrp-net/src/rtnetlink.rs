@@ -1,6 +1,9 @@
 //! The kernel's messages about links, addresses and routes, and ours. What the codec crate calls things stays in here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
@@ -18,11 +21,12 @@ use netlink_packet_route::{
     },
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
 };
-use vrrp_proto::frame::MacAddress;
+use vrrp_proto::{Family, frame::MacAddress};
 
 use crate::{
-    ADDRESS_PROTOCOL, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Route, Scope,
+    ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Route, Scope,
     VirtualAddress,
+    route_watch::{FoundRoute, Hop},
 };
 
 /// Octets of a datagram: the kernel makes none longer.
@@ -34,6 +38,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELROUTE: u16 = 25;
+pub(crate) const RTM_DELNEXTHOP: u16 = 105;
 
 const LINK_HEADER_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
@@ -42,6 +47,17 @@ const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
+
+const ROUTE_HEADER_LEN: usize = 12;
+const NEXT_HOP_HEADER_LEN: usize = 8;
+const ATTRIBUTE_HEADER_LEN: usize = 4;
+pub(crate) const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
 
 /// What a request asks for.
 pub(crate) enum Request<'a> {
@@ -53,6 +69,8 @@ pub(crate) enum Request<'a> {
     Link(&'a str),
     /// Every route of both families.
     Routes,
+    /// Every route of a family, and where the kernel looks at what is asked for, of a table alone.
+    RoutesOf { family: Family, table: Option<u32> },
     /// Put an address on the interface of this index.
     Add(u32, &'a VirtualAddress),
     /// Take it away.
@@ -125,6 +143,15 @@ impl Request<'_> {
                 NLM_F_DUMP,
                 RouteNetlinkMessage::GetRoute(RouteMessage::default()),
             ),
+            Self::RoutesOf { family, table } => {
+                let mut message = RouteMessage::default();
+                message.header.address_family = match family {
+                    Family::Ipv4 => AddressFamily::Inet,
+                    Family::Ipv6 => AddressFamily::Inet6,
+                };
+                message.attributes.extend(table.map(RouteAttribute::Table));
+                (NLM_F_DUMP, RouteNetlinkMessage::GetRoute(message))
+            }
             Self::AddRoute(interface, route) => (
                 NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
                 RouteNetlinkMessage::NewRoute(route_message(interface, route)),
@@ -265,14 +292,11 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
 }
 
 /// What the kernel says.
-pub(crate) enum Reply {
-    /// Something about a link or an address.
+pub(crate) enum Reply<'a> {
+    /// Something about a link or an address, or a virtual route that is gone.
     Event(MonitorEvent),
-    /// A route that bears our mark.
-    Route {
-        route: Route,
-        interface: Option<u32>,
-    },
+    /// A route. As there may be a million, what matters of it is read by those who want it: [`virtual_route`], [`found_route`].
+    Route(&'a [u8]),
     /// The request with the reply's sequence number is done: with this errno, or with 0.
     Done { errno: i32 },
     /// Something else.
@@ -280,19 +304,31 @@ pub(crate) enum Reply {
 }
 
 /// A message of the kernel.
-pub(crate) struct Message {
+pub(crate) struct Message<'a> {
     pub(crate) sequence: u32,
     /// Something changed while the kernel went through its list: what it sent may be inconsistent.
     pub(crate) interrupted: bool,
-    pub(crate) reply: Reply,
+    pub(crate) reply: Reply<'a>,
 }
 
 /// The octets are not the messages that they should be.
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
+impl Malformed {
+    /// As an error of what was asked for.
+    pub(crate) fn in_answer(action: impl Into<String>) -> Error {
+        Error::os(action)(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's answer is malformed",
+        ))
+    }
+}
+
 /// The messages of a datagram, in order. It ends after the first malformed one.
-pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Result<Message, Malformed>> {
+pub(crate) fn messages(
+    mut datagram: &[u8],
+) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
             return None;
@@ -308,7 +344,7 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Result<Messa
     })
 }
 
-fn parse(datagram: &[u8]) -> Option<(Message, usize)> {
+fn parse(datagram: &[u8]) -> Option<(Message<'_>, usize)> {
     let buffer = NetlinkBuffer::new_checked(datagram).ok()?;
     let payload = buffer.payload();
     let reply = match buffer.message_type() {
@@ -325,11 +361,8 @@ fn parse(datagram: &[u8]) -> Option<(Message, usize)> {
             let (interface, address) = address(payload)?;
             Reply::Event(MonitorEvent::AddressRemoved { interface, address })
         }
-        RTM_NEWROUTE => route(payload).map_or(Reply::Other, |(interface, route)| Reply::Route {
-            route,
-            interface,
-        }),
-        RTM_DELROUTE => route(payload).map_or(Reply::Other, |(interface, route)| {
+        RTM_NEWROUTE => Reply::Route(payload),
+        RTM_DELROUTE => virtual_route(payload).map_or(Reply::Other, |(interface, route)| {
             Reply::Event(MonitorEvent::RouteRemoved { interface, route })
         }),
         // Both begin with a negative errno, or zero.
@@ -364,7 +397,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         match attribute.kind() {
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress),
             IFLA_IFNAME => link.name = text(value),
-            IFLA_LINK => link.parent = value.try_into().ok().map(u32::from_ne_bytes),
+            IFLA_LINK => link.parent = number(value),
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_LINKINFO => {
                 let kind = NlasIterator::new(value)
@@ -385,7 +418,7 @@ fn text(value: &[u8]) -> String {
 
 /// A route that bears our mark and is one that we could have made, after the index of its interface. Of all others, of which a router may
 /// have a million, no attribute is looked at.
-fn route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
+pub(crate) fn virtual_route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
     let header = RouteHeader::parse(payload).ok()?;
     if u8::from(header.protocol) != ROUTE_PROTOCOL {
         return None;
@@ -431,6 +464,97 @@ fn route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
         route = route.with_metric(metric);
     }
     Some((interface, route))
+}
+
+/// What routes are told apart by, as far as they are tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Prefix {
+    pub(crate) table: u32,
+    pub(crate) destination: IpAddr,
+    pub(crate) len: u8,
+}
+
+impl Prefix {
+    pub(crate) const fn of(route: &Route) -> Self {
+        Self {
+            table: route.table(),
+            destination: route.destination(),
+            len: route.prefix_len(),
+        }
+    }
+}
+
+/// A route to a prefix that is wanted, if it leads somewhere. Only attributes that matter are looked at.
+pub(crate) fn found_route(
+    payload: &[u8],
+    is_wanted: impl Fn(&Prefix) -> bool,
+) -> Option<FoundRoute> {
+    let header = RouteHeader::parse(payload).ok()?;
+    if let RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw =
+        header.kind
+    {
+        return None;
+    }
+    let mut prefix = Prefix {
+        table: header.table.into(),
+        destination: match header.address_family {
+            AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return None,
+        },
+        len: header.destination_prefix_length,
+    };
+    let (mut source, mut metric, mut hop, mut ways) = (None, 0, Hop::default(), None);
+    for attribute in NlasIterator::new(payload.get(ROUTE_HEADER_LEN..)?) {
+        let attribute = attribute.ok()?;
+        let value = attribute.value();
+        match attribute.kind() {
+            RTA_TABLE => prefix.table = number(value)?,
+            RTA_DST => prefix.destination = ip_of(value)?,
+            RTA_PREFSRC => source = ip_of(value),
+            RTA_PRIORITY => metric = number(value)?,
+            RTA_GATEWAY => hop.gateway = ip_of(value),
+            RTA_OIF => hop.interface = number(value),
+            RTA_MULTIPATH => {
+                let length = usize::from(attribute.length());
+                ways = attribute.into_inner().get(ATTRIBUTE_HEADER_LEN..length);
+            }
+            _ => {}
+        }
+    }
+    is_wanted(&prefix).then(|| FoundRoute {
+        prefix,
+        source,
+        metric,
+        hops: ways.map_or_else(|| vec![hop], |ways| hops(ways).collect()),
+    })
+}
+
+/// The ways of a route that has several: each with its length in all, flags, weight, interface, and attributes of its own.
+fn hops(mut ways: &[u8]) -> impl Iterator<Item = Hop> {
+    std::iter::from_fn(move || {
+        let (length, rest) = ways.split_first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes(*length));
+        let attributes = ways.get(NEXT_HOP_HEADER_LEN..length)?;
+        let interface = number(rest.get(2..6)?);
+        ways = ways.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let gateway = NlasIterator::new(attributes)
+            .map_while(Result::ok)
+            .find(|attribute| attribute.kind() == RTA_GATEWAY)
+            .and_then(|attribute| ip_of(attribute.value()));
+        Some(Hop { gateway, interface })
+    })
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn ip_of(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
+    }
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -26,6 +26,7 @@ impl Driver {
         let mut affected = BTreeSet::new();
         let mut lost = BTreeSet::new();
         let mut lost_routes = Vec::new();
+        let mut may_cost_routes = false;
         for event in &news {
             match event {
                 MonitorEvent::Link(link) => {
@@ -37,6 +38,7 @@ impl Driver {
                         }));
                         self.look_after(link);
                     }
+                    may_cost_routes |= !link.up;
                 }
                 MonitorEvent::LinkGone { interface } => {
                     let bound = self.routers_where(|router| router.interface() == Some(*interface));
@@ -53,6 +55,7 @@ impl Driver {
                     }
                     affected.extend(borne);
                     self.numbers.unbind(*interface);
+                    may_cost_routes = true;
                 }
                 MonitorEvent::AddressAdded { interface, address } => {
                     if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
@@ -62,6 +65,7 @@ impl Driver {
                     }
                 }
                 MonitorEvent::AddressRemoved { interface, address } => {
+                    may_cost_routes = true;
                     if self.is_virtual(address.address) {
                         self.note_removal(*interface, address, &mut lost);
                     } else {
@@ -77,7 +81,7 @@ impl Driver {
                         }
                     }
                 }
-                MonitorEvent::Overrun => {}
+                MonitorEvent::Overrun => may_cost_routes = true,
             }
             self.interfaces.apply(event);
         }
@@ -88,6 +92,9 @@ impl Driver {
             affected.extend(self.routers.keys());
             self.note_missing(&mut lost);
             self.look_for_what_is_gone();
+        }
+        if may_cost_routes {
+            self.tracked_routes.doubt();
         }
         for id in affected {
             self.reconcile(now, id);

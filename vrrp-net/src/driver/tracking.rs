@@ -9,7 +9,7 @@ use vrrp_fsm::{
 };
 
 use super::Driver;
-use crate::{Error, Interfaces, MonitorEvent};
+use crate::{Error, Interfaces, MonitorEvent, Route, route_watch::RouteWatch};
 
 /// Who reports about a tracked object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,16 +28,34 @@ pub enum Watch {
         /// The name of the interface; `None` for any.
         interface: Option<String>,
     },
+    /// The driver, about a route to this prefix in this table, whoever has installed it. For [`Kind::Route`].
+    ///
+    /// Gateway, interface, source and metric have to be the same where they are given; of a route of several ways, one with this gateway
+    /// and interface suffices. Of several routes one suffices.
+    ///
+    /// It has to lead somewhere: a route that discards or refuses (`blackhole`, `unreachable`, `prohibit`, `throw`) is not there, nor is one
+    /// by an interface that is not [up](crate::Link::up), though the kernel keeps it.
+    Route(Route),
 }
 
 impl Watch {
     fn check(&self, object: &Object) -> Result<(), Error> {
+        if let Self::Route(route) = self
+            && route.discards()
+        {
+            return Err(Error::Invalid {
+                field: "route",
+                problem: format!("{route} leads nowhere, and such a route is never there"),
+            });
+        }
         let kind = match (self, &object.kind) {
             (Self::Host, _)
             | (Self::Interface(_), Kind::Interface)
-            | (Self::Address { .. }, Kind::Address) => return Ok(()),
+            | (Self::Address { .. }, Kind::Address)
+            | (Self::Route(_), Kind::Route) => return Ok(()),
             (Self::Interface(_), _) => "Interface",
             (Self::Address { .. }, _) => "Address",
+            (Self::Route(_), _) => "Route",
         };
         Err(Error::Invalid {
             field: "kind",
@@ -46,6 +64,13 @@ impl Watch {
                 object.name, object.kind
             ),
         })
+    }
+
+    const fn route(&self) -> Option<&Route> {
+        match self {
+            Self::Route(route) => Some(route),
+            _ => None,
+        }
     }
 
     /// Whether it may have to be looked at again after this.
@@ -64,8 +89,8 @@ impl Watch {
         }
     }
 
-    /// What there is to report; `None` where the host does.
-    fn report(&self, interfaces: &Interfaces) -> Option<Report> {
+    /// What there is to report; `None` where the host does, and while it is being found out.
+    fn report(&self, interfaces: &Interfaces, routes: &RouteWatch) -> Option<Report> {
         let is_up = match self {
             Self::Host => return None,
             Self::Interface(name) => interfaces
@@ -81,14 +106,16 @@ impl Watch {
                 address,
                 interface: None,
             } => interfaces.iter().any(|interface| interface.has(*address)),
+            Self::Route(route) => routes.has(route, interfaces)?,
         };
         Some(if is_up { Report::Up } else { Report::Down })
     }
 }
 
 impl Driver {
-    /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and sync groups can depend on. What the
-    /// driver watches over has reported when this returns.
+    /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and sync groups can depend on. An interface or
+    /// an address that the driver watches over has reported when this returns; a route does in one of the next turns, when the kernel's list
+    /// is read.
     ///
     /// ```no_run
     /// use vrrp_fsm::{Config, track::{Kind, Object, Use, Weight}};
@@ -110,13 +137,15 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for.
+    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for, and
+    /// for a route that [discards](Route::discards).
     pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
         watch.check(&object)?;
         let now = self.now();
         let id = self.fleet.add_object(now, object)?;
         if watch != Watch::Host {
             self.watches.insert(id, watch);
+            self.choose_routes();
         }
         self.adapt_to_size();
         self.look_at(now, id);
@@ -143,6 +172,7 @@ impl Driver {
     pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, Error> {
         let object = self.fleet.remove_object(id)?;
         self.watches.remove(&id);
+        self.choose_routes();
         Ok(object)
     }
 
@@ -187,10 +217,28 @@ impl Driver {
         concerned.map(|(id, _)| *id).collect()
     }
 
+    /// Has those routes followed that are tracked now.
+    pub(super) fn choose_routes(&mut self) {
+        self.tracked_routes
+            .follow(self.watches.values().filter_map(Watch::route));
+    }
+
+    /// Takes in what has come of the tracked routes, and reports about them.
+    pub(super) fn follow_routes(&mut self, now: Instant, ready: [bool; 2]) -> Result<(), Error> {
+        if self.tracked_routes.turn(ready)? {
+            let routes = self.watches.iter().filter(|(_, it)| it.route().is_some());
+            let routes: Vec<_> = routes.map(|(id, _)| *id).collect();
+            for id in routes {
+                self.look_at(now, id);
+            }
+        }
+        Ok(())
+    }
+
     /// Reports about an object what can be seen of it.
     pub(super) fn look_at(&mut self, now: Instant, id: ObjectId) {
         let report = self.watches.get(&id);
-        let report = report.and_then(|watch| watch.report(&self.interfaces));
+        let report = report.and_then(|watch| watch.report(&self.interfaces, &self.tracked_routes));
         if let Some(report) = report
             && let Err(error) = self.fleet.report(now, id, report)
         {

@@ -26,6 +26,7 @@ mod peers;
 mod privileges;
 mod resolution;
 mod routes;
+mod tracked_routes;
 mod tracking;
 mod virtual_mac;
 mod wire;

@@ -20,7 +20,7 @@ use crate::rig::{
 };
 
 /// A router that depends on an object.
-fn tracking(
+pub(crate) fn tracking(
     host: &Host,
     priority: u8,
     object: Object,
@@ -36,18 +36,18 @@ fn tracking(
     (running, id, object)
 }
 
-fn weighing(kind: Kind, points: i16) -> Object {
+pub(crate) fn weighing(kind: Kind, points: i16) -> Object {
     Object {
         weight: Weight::points(points).unwrap(),
         ..Object::new("uplink", kind)
     }
 }
 
-fn explanation(running: &Running, id: RouterId) -> String {
+pub(crate) fn explanation(running: &Running, id: RouterId) -> String {
     running.with(move |driver| driver.explain(id).unwrap().to_string())
 }
 
-fn wait_for_level(running: &Running, object: ObjectId, level: Level) {
+pub(crate) fn wait_for_level(running: &Running, object: ObjectId, level: Level) {
     wait_for("the level", LIMIT, || {
         (running.with(move |driver| driver.objects().level(object)) == Some(level)).then_some(())
     })

@@ -1,0 +1,332 @@
+//! Which of the routes that are tracked there are.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+use socket2::Socket;
+use vrrp_proto::Family;
+
+use crate::{
+    Error, Interfaces, Route, VirtualAddress,
+    address::family,
+    filter, netlink,
+    rtnetlink::{self, Malformed, Prefix, Reply, Request},
+    sys,
+};
+
+/// News that are taken in before the caller gets a chance to do something else. The rest stays readable.
+const NEWS: usize = 4096;
+
+/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes, less than a millisecond's work.
+const PORTION: usize = 4;
+
+/// How long lists with possible gaps are read again, while routes go on changing, before they are believed.
+const DISBELIEF: Duration = Duration::from_secs(1);
+
+/// Follows the routes to some prefixes.
+///
+/// The kernel's news only say that something may be different: what there is, is read from its lists. It does not tell of every route that
+/// goes (not of those for IPv4 that go with a link, an address or a next hop), it tells of parts of others, and it says what was added
+/// rather than what is left. Of the lists, which may be those of a router of the Internet, a portion is read at a time, and only routes
+/// to the prefixes are kept.
+#[derive(Debug, Default)]
+pub(crate) struct RouteWatch {
+    wanted: BTreeSet<Prefix>,
+    /// While there is something to follow.
+    sockets: Option<Sockets>,
+    /// The routes to the prefixes that lead somewhere; not known before the lists were read.
+    found: Option<Vec<FoundRoute>>,
+    /// Whether they may be out of date.
+    is_doubted: bool,
+    reading: Option<Reading>,
+    sequence: u32,
+}
+
+#[derive(Debug)]
+struct Sockets {
+    /// Something about the prefixes has changed, or a next hop is gone.
+    news: Socket,
+    /// The lists.
+    list: Socket,
+    /// Whether the kernel leaves out of a list what is in other tables.
+    is_by_table: bool,
+    buffer: Box<[u8]>,
+}
+
+/// Lists that are being read, one after the other.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Those that are left after this one: of a family, and of a table where the kernel can.
+    left: Vec<(Family, Option<u32>)>,
+    found: Vec<FoundRoute>,
+    /// Whether this list is one of IPv6 routes, and has begun to come.
+    is_ipv6: bool,
+    has_begun: bool,
+    /// Whether the kernel may have passed over something. Of IPv6 it begins a further part after as many routes as it has sent, and if some
+    /// of those are gone meanwhile, it passes over as many others.
+    may_have_gaps: bool,
+    /// Since when lists are read again for that.
+    in_doubt_since: Option<Instant>,
+}
+
+/// A route that leads somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundRoute {
+    pub(crate) prefix: Prefix,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) metric: u32,
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// Where a route leads, or one of several ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) interface: Option<u32>,
+}
+
+impl FoundRoute {
+    /// Whether it is the route that is meant, with all that is said of that one, and leads by an interface that is up.
+    fn is(&self, meant: &Route, interfaces: &Interfaces) -> bool {
+        let leads = |hop: &Hop| {
+            let by = hop.interface.map(|index| interfaces.get(index));
+            let is_up = by.is_none_or(|by| by.is_some_and(|by| by.link.up));
+            let name = by.flatten().map(|by| by.link.name.as_str());
+            is_up
+                && meant.gateway().is_none_or(|it| hop.gateway == Some(it))
+                && meant.interface().is_none_or(|it| name == Some(it))
+        };
+        self.prefix == Prefix::of(meant)
+            && meant.metric().is_none_or(|it| self.metric == it)
+            && meant.source().is_none_or(|it| self.source == Some(it))
+            && self.hops.iter().any(leads)
+    }
+}
+
+impl RouteWatch {
+    /// Follows these routes and no others.
+    pub(crate) fn follow<'a>(&mut self, routes: impl Iterator<Item = &'a Route>) {
+        let wanted = routes.map(Prefix::of).collect();
+        if self.wanted != wanted {
+            *self = Self {
+                wanted,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Whether a route is there; `None` while that is being found out.
+    pub(crate) fn has(&self, route: &Route, interfaces: &Interfaces) -> Option<bool> {
+        let found = self.found.as_ref()?;
+        Some(found.iter().any(|it| it.is(route, interfaces)))
+    }
+
+    /// Takes note of something by which routes may have gone in silence.
+    pub(crate) fn doubt(&mut self) {
+        self.is_doubted = true;
+    }
+
+    /// What can be read when [`turn`](Self::turn) has something to do: news, and lists.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sockets = self.sockets.iter();
+        sockets.flat_map(|it| [it.news.as_fd(), it.list.as_fd()])
+    }
+
+    /// Whether there is something to do in any case.
+    pub(crate) fn is_eager(&self) -> bool {
+        let is_closed = self.sockets.is_none();
+        !self.wanted.is_empty() && (is_closed || self.is_doubted && self.reading.is_none())
+    }
+
+    /// Takes in what has come, of the sources that can be read, and asks for what is needed. Returns whether it knows more than before.
+    pub(crate) fn turn(&mut self, [has_news, has_list]: [bool; 2]) -> Result<bool, Error> {
+        if self.wanted.is_empty() {
+            return Ok(false);
+        }
+        let sockets = match &mut self.sockets {
+            Some(sockets) => sockets,
+            closed @ None => {
+                self.is_doubted = true;
+                closed.insert(Sockets::open(&self.wanted)?)
+            }
+        };
+        if has_news {
+            self.is_doubted |= sockets.take_in_news()?;
+        }
+        if self.reading.is_some() && has_list {
+            return self.read_on();
+        }
+        if self.is_doubted && self.reading.is_none() {
+            self.begin(None)?;
+        }
+        Ok(false)
+    }
+
+    fn begin(&mut self, in_doubt_since: Option<Instant>) -> Result<(), Error> {
+        let Some(sockets) = &self.sockets else {
+            return Ok(());
+        };
+        let list = |prefix: &Prefix| {
+            let table = sockets.is_by_table.then_some(prefix.table);
+            (family(prefix.destination), table)
+        };
+        let lists: BTreeSet<_> = self.wanted.iter().map(list).collect();
+        self.is_doubted = false;
+        self.reading = Some(Reading {
+            left: lists.into_iter().collect(),
+            in_doubt_since,
+            ..Reading::default()
+        });
+        self.ask().map(drop)
+    }
+
+    /// Asks for the next list. Returns whether there is one.
+    fn ask(&mut self) -> Result<bool, Error> {
+        let (Some(sockets), Some(reading)) = (&self.sockets, &mut self.reading) else {
+            return Ok(false);
+        };
+        let Some((family, table)) = reading.left.pop() else {
+            return Ok(false);
+        };
+        reading.is_ipv6 = family == Family::Ipv6;
+        reading.has_begun = false;
+        let mut requests = Vec::new();
+        // The kernel tells of a link, an address or a next hop before it takes the routes away, and from Linux 6.9 on lists do not wait
+        // for that. A change, even one to an interface that does not exist, waits.
+        let nowhere = VirtualAddress::new(Ipv4Addr::UNSPECIFIED.into());
+        Request::Remove(0, &nowhere).encode(self.sequence.wrapping_add(1), &mut requests);
+        self.sequence = self.sequence.wrapping_add(2);
+        Request::RoutesOf { family, table }.encode(self.sequence, &mut requests);
+        let sent = sockets.list.send(&requests);
+        sent.map_err(Error::os(LIST)).map(|_| true)
+    }
+
+    /// Reads a portion. Returns whether it was the last.
+    fn read_on(&mut self) -> Result<bool, Error> {
+        for _ in 0..PORTION {
+            let (Some(sockets), Some(reading)) = (&mut self.sockets, &mut self.reading) else {
+                return Ok(false);
+            };
+            let length = match (&sockets.list).read(&mut sockets.buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(Error::os(LIST)(error)),
+            };
+            let mut done = None;
+            let mut has_routes = false;
+            for message in rtnetlink::messages(sockets.buffer.get(..length).unwrap_or_default()) {
+                let message = message.map_err(|Malformed| Malformed::in_answer(LIST))?;
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                reading.may_have_gaps |= message.interrupted;
+                match message.reply {
+                    Reply::Route(payload) => {
+                        has_routes = true;
+                        let is_wanted = |prefix: &Prefix| self.wanted.contains(prefix);
+                        reading
+                            .found
+                            .extend(rtnetlink::found_route(payload, is_wanted));
+                    }
+                    Reply::Done { errno } => done = Some(errno),
+                    _ => {}
+                }
+            }
+            reading.may_have_gaps |= reading.has_begun && reading.is_ipv6;
+            reading.has_begun |= has_routes;
+            let Some(errno) = done else { continue };
+            // The latter where there is no such table.
+            if !matches!(errno, 0 | libc::ENOENT) {
+                return Err(Error::os(LIST)(io::Error::from_raw_os_error(errno)));
+            }
+            if !self.ask()? {
+                return self.conclude();
+            }
+        }
+        Ok(false)
+    }
+
+    /// All lists are read. Where something may have been passed over, they are read again, until no route at all changes meanwhile.
+    fn conclude(&mut self) -> Result<bool, Error> {
+        let (Some(sockets), Some(reading)) = (&self.sockets, self.reading.take()) else {
+            return Ok(false);
+        };
+        self.is_doubted |= sockets.take_in_news()?;
+        let is_sure = match reading.in_doubt_since {
+            _ if !reading.may_have_gaps => true,
+            Some(since) => !self.is_doubted || since.elapsed() >= DISBELIEF,
+            None => false,
+        };
+        if !is_sure {
+            sockets.hear_of_all();
+            self.begin(reading.in_doubt_since.or_else(|| Some(Instant::now())))?;
+            return Ok(false);
+        }
+        if reading.in_doubt_since.is_some() {
+            sockets.hear_of(&self.wanted);
+        }
+        self.found = Some(reading.found);
+        Ok(true)
+    }
+}
+
+const LIST: &str = "list routes";
+
+impl Sockets {
+    /// In the network namespace of the calling thread.
+    fn open(wanted: &BTreeSet<Prefix>) -> Result<Self, Error> {
+        let group = |number: libc::c_uint| 1 << (number - 1);
+        let news = netlink::open(
+            group(libc::RTNLGRP_IPV4_ROUTE)
+                | group(libc::RTNLGRP_IPV6_ROUTE)
+                | group(libc::RTNLGRP_NEXTHOP),
+        )?;
+        let list = netlink::open(0)?;
+        // Before Linux 4.20 there is no such thing.
+        let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
+        let sockets = Self {
+            news,
+            list,
+            is_by_table: strict.is_ok(),
+            buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
+        };
+        sockets.hear_of(wanted);
+        Ok(sockets)
+    }
+
+    /// Leaves out the news of other routes. Where that fails, for a great many prefixes, they are taken for news of these.
+    fn hear_of(&self, wanted: &BTreeSet<Prefix>) {
+        if let Err(error) = filter::attach(&self.news, &filter::routes_to(wanted)) {
+            tracing::debug!(%error, prefixes = wanted.len(), "news of other routes are not left out");
+        }
+    }
+
+    fn hear_of_all(&self) {
+        // It fails where nothing is left out.
+        let _nothing = self.news.detach_filter();
+    }
+
+    /// Returns whether there were any, or some were lost.
+    fn take_in_news(&self) -> Result<bool, Error> {
+        let mut were_there = false;
+        // What they say is not looked at: the kernel has left out what does not matter.
+        let mut start = [0; 1];
+        for _ in 0..NEWS {
+            match (&self.news).read(&mut start) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => {
+                    return Err(Error::os("receive news of routes")(error));
+                }
+                _ => were_there = true,
+            }
+        }
+        Ok(were_there)
+    }
+}
