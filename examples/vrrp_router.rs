@@ -1,37 +1,57 @@
-//! One virtual router on a real interface, by hand and in tests.
+//! Virtual routers on real interfaces, by hand and in tests.
 
+#[path = "vrrp_router/command.rs"]
+mod command;
 #[path = "vrrp_router/events.rs"]
 mod events;
+#[path = "vrrp_router/listener.rs"]
+mod listener;
+#[path = "vrrp_router/log.rs"]
+mod log;
 #[path = "vrrp_router/notify.rs"]
 mod notify;
 #[path = "vrrp_router/options.rs"]
 mod options;
+#[path = "vrrp_router/process.rs"]
+mod process;
+#[path = "vrrp_router/seconds.rs"]
+mod seconds;
+#[path = "vrrp_router/signals.rs"]
+mod signals;
+#[path = "vrrp_router/state.rs"]
+mod state;
+#[path = "vrrp_router/sync_group.rs"]
+mod sync_group;
+#[path = "vrrp_router/tracking.rs"]
+mod tracking;
+#[path = "vrrp_router/virtual_router.rs"]
+mod virtual_router;
+#[path = "vrrp_router/watch.rs"]
+mod watch;
 
 use std::{
     collections::BTreeMap,
-    io::Read,
-    os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::mpsc::{self, Receiver, Sender},
 };
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, ppoll},
-    sys::time::TimeSpec,
+use vrrp_fsm::{
+    fleet::SyncGroup,
+    track::{Object, ObjectId, Report, Use},
 };
-use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
-    flag,
-    low_level::pipe,
-};
-use vrrp_fsm::track::Use;
-use vrrp_net::{Driver, DriverEvent, Notification, Watch};
+use vrrp_net::{Driver, RouterId, Watch};
 
-use crate::{events::Log, notify::Notifier, options::Options};
+use crate::{
+    listener::Listener,
+    log::{Log, Subject},
+    notify::{Hook, Notifier},
+    options::Options,
+    signals::Signals,
+    sync_group::SyncGroupOptions,
+    tracking::Tracked,
+    virtual_router::RouterOptions,
+    watch::{Reports, Watcher},
+};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -48,88 +68,170 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Error> {
     // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
-    let mut signals = Signals::new()?;
-    let mut driver = Driver::new()?;
-    // It shows all counters.
-    driver.count_foreign(true)?;
-    let mut config = options.config;
-    let mut names = BTreeMap::new();
-    for object in options.track_interfaces {
-        let name = object.name.clone();
-        let id = driver.add_object(object, Watch::Interface(name.clone()))?;
-        config.tracking.push(Use::of(id));
-        names.insert(id, name);
+    let signals = Signals::new()?;
+    let (log, written) = Log::start()?;
+    let mut program = Program::new(signals, log.clone())?;
+    for router in options.routers {
+        program.add_router(router)?;
     }
-    let router = driver.add(config)?;
-
-    let view = driver.get(router).ok_or("the router is gone")?;
-    let (log, written) = Log::start(view)?;
-    log.started(view);
-    let notifier = options
-        .notify
-        .map(|hook| Notifier::start(hook, log.clone()))
-        .transpose()?;
-    let on = |notification: Notification| {
-        log.event(&notification, &names);
-        if let (DriverEvent::StateChanged(change), Some(notifier)) =
-            (&notification.event, &notifier)
-        {
-            notifier.notify(*change, &notification);
-        }
-    };
-
-    let mut result = Ok(());
-    while result.is_ok() && !signals.stop.load(Ordering::Relaxed) {
-        result = driver.turn(on).map_err(Error::from);
-        if signals.show.swap(false, Ordering::Relaxed) {
-            log.state(&driver, router);
-        }
-        result = result.and_then(|()| signals.wait(&mut driver));
+    for group in options.sync_groups {
+        program.add_sync_group(group)?;
     }
-    // Whatever went wrong: as far as it is still possible, the router resigns and its addresses go.
-    let stopped = driver.shutdown(on).map_err(Error::from);
+    let result = program.run();
 
-    // Those that still wait are delivered first.
-    drop(notifier);
     log.stopped(&written);
-    result.and(stopped)
+    result
 }
 
-/// The signals that came.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    show: Arc<AtomicBool>,
-    /// Readable once one has come.
-    wake: UnixStream,
+/// The driver, and all that speaks to it or hears it.
+struct Program {
+    driver: Driver,
+    signals: Signals,
+    log: Log,
+    /// Ended before the commands of the listener are waited for.
+    watchers: Vec<Watcher>,
+    listener: Listener,
+    queue: Sender<(ObjectId, Report)>,
+    reports: Receiver<(ObjectId, Report)>,
+    /// The members of each sync group.
+    members: BTreeMap<String, Vec<RouterId>>,
 }
 
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let (wake, ring) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        let (stop, show) = (Arc::default(), Arc::default());
-        for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGUSR1, &show)] {
-            // In this order: whoever is woken finds the flag.
-            flag::register(signal, Arc::clone(flag))?;
-            pipe::register(signal, ring.try_clone()?)?;
-        }
-        Ok(Self { stop, show, wake })
+impl Program {
+    fn new(signals: Signals, log: Log) -> Result<Self, Error> {
+        let mut driver = Driver::new()?;
+        // The state shows all counters.
+        driver.count_foreign(true)?;
+        let (queue, reports) = mpsc::channel();
+        Ok(Self {
+            driver,
+            signals,
+            watchers: Vec::new(),
+            listener: Listener::new(log.clone()),
+            log,
+            queue,
+            reports,
+            members: BTreeMap::new(),
+        })
     }
 
-    /// Waits until the driver has something to do, or a signal comes.
-    fn wait(&mut self, driver: &mut Driver) -> Result<(), Error> {
-        let timeout = driver.timeout().map(TimeSpec::from_duration);
-        let mut sources: Vec<PollFd<'_>> = driver
-            .sources()
-            .chain([self.wake.as_fd()])
-            .map(|source| PollFd::new(source, PollFlags::POLLIN))
-            .collect();
-        match ppoll(&mut sources, timeout, None) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+    fn add_router(&mut self, router: RouterOptions) -> Result<(), Error> {
+        let mut config = router.config;
+        config.tracking = self.add_objects(router.tracked)?;
+        let subject = Subject::router(&config);
+        let id = self.driver.add(config)?;
+        if let Some(view) = self.driver.get(id) {
+            let configured = state::configured(view);
+            self.log.tell(Some(&subject), "started", configured);
         }
-        // Rings that were heard; without any, there is nothing to read.
-        let _ = self.wake.read(&mut [0; 64]);
+        let notifier = self.start_notifier(router.notify, &subject)?;
+        self.listener.add_router(id, subject, notifier);
+        if let Some(name) = router.sync_group {
+            self.members.entry(name).or_default().push(id);
+        }
         Ok(())
+    }
+
+    fn add_sync_group(&mut self, options: SyncGroupOptions) -> Result<(), Error> {
+        let members = self.members.remove(&options.name).unwrap_or_default();
+        let subject = Subject::SyncGroup {
+            sync_group: options.name.clone(),
+        };
+        let mut group = SyncGroup::new(options.name, members);
+        group.tracking = self.add_objects(options.tracked)?;
+        group.member_weights = options.member_weights;
+        let id = self.driver.add_group(group)?;
+        let notifier = self.start_notifier(options.notify, &subject)?;
+        self.listener.add_sync_group(id, subject, notifier);
+        Ok(())
+    }
+
+    /// Adds what is not there yet. Whoever uses it says what it counts.
+    fn add_objects(&mut self, all: Vec<Tracked>) -> Result<Vec<Use>, Error> {
+        let mut uses = Vec::new();
+        for tracked in all {
+            let known = self.driver.objects().find(&tracked.name);
+            let id = known.map_or_else(|| self.add_object(&tracked), Ok)?;
+            uses.push(tracked.used_as(id));
+        }
+        Ok(uses)
+    }
+
+    fn add_object(&mut self, tracked: &Tracked) -> Result<ObjectId, Error> {
+        let subject = Subject::Object {
+            object: tracked.name.clone(),
+        };
+        let watch = match tracked.probe {
+            Some(_) => Watch::Host,
+            None => Watch::Interface(tracked.name.clone()),
+        };
+        let mut object = Object::new(&*tracked.name, tracked.kind.clone());
+        object.debounce = tracked.debounce;
+        let id = self.driver.add_object(object, watch)?;
+        if let Some(probe) = tracked.probe.clone() {
+            let reports = Reports {
+                queue: self.queue.clone(),
+                bell: self.signals.bell()?,
+            };
+            let watcher = Watcher::start(probe, id, subject.clone(), reports, self.log.clone())?;
+            self.watchers.push(watcher);
+        }
+        self.listener.add_object(id, subject);
+        Ok(id)
+    }
+
+    fn start_notifier(
+        &self,
+        hook: Option<Hook>,
+        subject: &Subject,
+    ) -> Result<Option<Notifier>, Error> {
+        let start = |hook| Notifier::start(hook, subject.clone(), self.log.clone());
+        Ok(hook.map(start).transpose()?)
+    }
+
+    /// Runs until it is to end.
+    fn run(mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        while result.is_ok() && !self.signals.is_stop() {
+            result = self.turn();
+        }
+        // Whatever went wrong: as far as it is still possible, the routers resign and their addresses go.
+        let listener = &mut self.listener;
+        let stopped = self.driver.shutdown(|event| listener.hear(&event));
+        // With this goes the listener: commands that still wait are run first.
+        result.and(stopped.map_err(Error::from))
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        for (id, report) in self.reports.try_iter() {
+            self.driver.report(id, report)?;
+        }
+        let listener = &mut self.listener;
+        self.driver.turn(|event| listener.hear(&event))?;
+        if self.signals.take_show() {
+            self.show_state();
+        }
+        Ok(self.signals.wait(&self.driver)?)
+    }
+
+    fn show_state(&self) {
+        for router in self.driver.routers() {
+            let subject = Subject::router(router.config());
+            self.log.tell(
+                Some(&subject),
+                "state",
+                state::of_router(&self.driver, router),
+            );
+        }
+        for (_, group) in self.driver.groups() {
+            let subject = Subject::SyncGroup {
+                sync_group: group.name.clone(),
+            };
+            self.log.tell(
+                Some(&subject),
+                "state",
+                state::of_sync_group(&self.driver, group),
+            );
+        }
     }
 }

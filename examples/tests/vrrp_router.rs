@@ -6,6 +6,10 @@
 mod program;
 #[path = "support/running.rs"]
 mod running;
+#[path = "vrrp_router/sync_groups.rs"]
+mod sync_groups;
+#[path = "vrrp_router/tracking.rs"]
+mod tracking;
 
 use std::{
     fs,
@@ -75,14 +79,25 @@ fn wait_for_state(router: &Running, state: &str) -> Value {
 
 /// What the router tells of itself when it is asked now.
 fn ask_for_state(router: &Running) -> Value {
+    ask_for(router, |_| true)
+}
+
+/// What is told when it is asked now of the first that is the one.
+fn ask_for(router: &Running, is_the_one: impl Fn(&Value) -> bool) -> Value {
     let states = || {
         let mut events = events(router);
-        events.retain(|event| event["event"] == "state");
+        events.retain(|event| event["event"] == "state" && is_the_one(event));
         events
     };
     let before = states().len();
     router.signal(Signal::SIGUSR1);
     wait_for("the state", LIMIT, || states().get(before).cloned()).unwrap()
+}
+
+/// Whether a process has ended. A zombie is one that nobody has waited for yet.
+fn has_ended(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat"));
+    status.map_or(true, |status| status.contains(") Z "))
 }
 
 fn time_of(event: &Value) -> SystemTime {
@@ -164,7 +179,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn every_line_is_an_object_with_time_event_and_router() {
+fn every_line_is_an_object_with_time_event_and_what_it_is_about() {
     let (_lan, [host]) = lan_of();
     let before = SystemTime::now();
     let mut r1 = router(&host, &[]);
@@ -190,12 +205,20 @@ fn every_line_is_an_object_with_time_event_and_router() {
         assert!(event["time"].as_str().unwrap().ends_with('Z'));
         assert!(last <= time + Duration::from_micros(1), "{events:#?}");
         last = time;
+    }
+    let (stopped, of_router) = events.split_last().unwrap();
+    for event in of_router {
         assert_eq!(event["interface"], "eth0");
         assert_eq!(
             (&event["family"], &event["vrid"]),
             (&json!("IPv4"), &json!(51))
         );
     }
+    assert_eq!(
+        stopped["vrid"],
+        json!(null),
+        "it is about the whole program"
+    );
     let changes: Vec<(&str, &str, u64)> = events[1..4]
         .iter()
         .map(|event| {
@@ -342,9 +365,7 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
     );
     let child = read(&log)[0].clone();
     wait_for("the end of the command's child", LIMIT, || {
-        let status = fs::read_to_string(format!("/proc/{child}/stat"));
-        // A zombie is one that nobody has waited for yet.
-        status.map_or(Some(()), |status| status.contains(") Z ").then_some(()))
+        has_ended(&child).then_some(())
     })
     .unwrap();
 
@@ -638,10 +659,28 @@ fn a_router_with_another_password_is_not_heard_and_that_is_told() {
     assert_eq!(discarded["source"], "192.0.2.1");
 }
 
+/// The options that a virtual router needs.
+const BASE: &str = "--interface eth0 --vrid 51 --address 192.0.2.254/32";
+
+/// Each of these command lines is refused with an error that begins so. Where a value has words, there are commas between them.
+fn assert_refused(lines: &[(&str, &str)]) {
+    for (line, expected) in lines {
+        let arguments = line.split(' ').map(|argument| argument.replace(',', " "));
+        let mut command = Command::new(program::path("vrrp_router"));
+        let output = command.args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}: {error}");
+        assert!(
+            error.starts_with(&format!("error: {expected}")),
+            "{line}: {error}"
+        );
+    }
+}
+
 #[test]
 fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
-    let base = "--interface eth0 --vrid 51 --address 192.0.2.254/32";
-    for (arguments, expected) in [
+    let base = BASE;
+    assert_refused(&[
         (
             "--interface eth0 --vrid 0 --address 192.0.2.254",
             "invalid value '0' for '--vrid <VRID>': 0 is not in 1..=255",
@@ -719,19 +758,12 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
             "invalid value 'ninechars' for '--password <TEXT>': password length 9 is not in 1..=8",
         ),
         (
+            &format!("{base} --next"),
+            "the following required arguments were not provided:",
+        ),
+        (
             &format!("{base} --checksum crc"),
             "invalid value 'crc' for '--checksum <FORM>'",
         ),
-    ] {
-        let output = Command::new(program::path("vrrp_router"))
-            .args(arguments.split(' '))
-            .output()
-            .unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
-        assert!(
-            error.starts_with(&format!("error: {expected}")),
-            "{arguments}: {error}"
-        );
-    }
+    ]);
 }

@@ -2,68 +2,112 @@
 
 use std::{
     io,
-    os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::Command,
     sync::mpsc::{self, Receiver, Sender},
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-use vrrp_fsm::Transition;
-use vrrp_net::{Notification, VirtualAddress};
-use vrrp_proto::{Family, Priority, Vrid};
+use clap::Args;
+use serde_json::json;
+use vrrp_fsm::State;
+use vrrp_net::RouterConfig;
 
-use crate::events::Log;
+use crate::{
+    command,
+    log::{Log, Subject},
+    seconds::parse_delay,
+};
+
+/// The options for it.
+#[derive(Args)]
+#[command(next_help_heading = "Notification")]
+pub(crate) struct NotifyArguments {
+    /// A shell command to run at every change of state, one at a time, in order. What it prints goes to standard error.
+    ///
+    /// Of a virtual router it gets the arguments STATE INTERFACE VRID, and in its environment VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_REASON,
+    /// VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY, VRRP_ADDRESSES, VRRP_SEQUENCE and VRRP_TIME. Of a sync group it gets STATE NAME,
+    /// and VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_SYNC_GROUP, VRRP_SEQUENCE and VRRP_TIME. STATE is Initialize, Backup or Active.
+    #[arg(long, value_name = "CMD")]
+    notify: Option<String>,
+
+    /// Kill that command, with all processes of its group, after this many seconds, 0 to 31536000.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = parse_delay, requires = "notify")]
+    notify_timeout: Duration,
+}
 
 /// The command, and what it is told besides the change of state.
 pub(crate) struct Hook {
-    pub(crate) command: String,
-    pub(crate) timeout: Duration,
-    pub(crate) interface: String,
-    pub(crate) vrid: Vrid,
-    pub(crate) family: Family,
-    pub(crate) priority: Priority,
-    pub(crate) addresses: Vec<VirtualAddress>,
+    command: String,
+    timeout: Duration,
+    /// The arguments behind the state.
+    name: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
-/// A thread that runs the command for one change of state after the other, so that the router never waits for it. Dropping this waits
-/// until it was run for all.
+impl NotifyArguments {
+    /// The command of a virtual router.
+    pub(crate) fn of_router(self, config: &RouterConfig) -> Option<Hook> {
+        let (interface, vrid) = (config.interface.clone(), config.fsm.vrid.to_string());
+        let addresses: Vec<String> = config.addresses.iter().map(ToString::to_string).collect();
+        let environment = vec![
+            ("VRRP_INTERFACE", interface.clone()),
+            ("VRRP_VRID", vrid.clone()),
+            ("VRRP_FAMILY", config.fsm.family.to_string()),
+            ("VRRP_PRIORITY", config.fsm.priority.to_string()),
+            ("VRRP_ADDRESSES", addresses.join(" ")),
+        ];
+        self.hook(vec![interface, vrid], environment)
+    }
+
+    /// The command of a sync group.
+    pub(crate) fn of_sync_group(self, name: &str) -> Option<Hook> {
+        self.hook(vec![name.into()], vec![("VRRP_SYNC_GROUP", name.into())])
+    }
+
+    fn hook(self, name: Vec<String>, environment: Vec<(&'static str, String)>) -> Option<Hook> {
+        Some(Hook {
+            command: self.notify?,
+            timeout: self.notify_timeout,
+            name,
+            environment,
+        })
+    }
+}
+
+/// A change of state, for the command.
+pub(crate) struct Change {
+    pub(crate) from: State,
+    pub(crate) to: State,
+    /// Why, of a virtual router.
+    pub(crate) reason: Option<String>,
+    pub(crate) sequence: u64,
+    pub(crate) time: SystemTime,
+}
+
+/// A thread that runs the command for one change of state after the other, so that nothing else waits for it. Dropping this waits until it was
+/// run for all.
 pub(crate) struct Notifier {
     changes: Option<Sender<Change>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A change of state, for the command.
-struct Change {
-    transition: Transition,
-    sequence: u64,
-    time: SystemTime,
-}
-
 impl Notifier {
-    pub(crate) fn start(hook: Hook, log: Log) -> io::Result<Self> {
+    pub(crate) fn start(hook: Hook, subject: Subject, log: Log) -> io::Result<Self> {
         let (changes, queue) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("notify".into())
-            .spawn(move || run_for_each(&hook, &queue, &log))?;
+            .spawn(move || hook.run_for_each(&queue, &subject, &log))?;
         Ok(Self {
             changes: Some(changes),
             thread: Some(thread),
         })
     }
 
-    pub(crate) fn notify(&self, transition: Transition, notification: &Notification) {
+    pub(crate) fn notify(&self, change: Change) {
         if let Some(changes) = &self.changes {
             // It fails only when the thread is gone, and with it everything that could be done.
-            let _ = changes.send(Change {
-                transition,
-                sequence: notification.sequence,
-                time: notification.time,
-            });
+            let _ = changes.send(change);
         }
     }
 }
@@ -75,77 +119,37 @@ impl Drop for Notifier {
     }
 }
 
-fn run_for_each(hook: &Hook, queue: &Receiver<Change>, log: &Log) {
-    for change in queue {
-        let failure = match hook.run(&change) {
-            Ok(Some(status)) if status.success() => continue,
-            Ok(Some(status)) => status.to_string(),
-            Ok(None) => format!("killed after {:?}", hook.timeout),
-            Err(error) => error.to_string(),
-        };
-        log.notify_failed(change.transition, &failure);
-    }
-}
-
 impl Hook {
-    /// Runs the command to its end, or kills it and returns `None`.
-    fn run(&self, change: &Change) -> io::Result<Option<ExitStatus>> {
-        let mut child = self.command_for(change).spawn()?;
-        let group = i32::try_from(child.id()).map(Pid::from_raw);
-        let status = wait_for(&mut child, self.timeout);
-        if matches!(status, Ok(Some(_))) {
-            return status;
+    fn run_for_each(&self, queue: &Receiver<Change>, subject: &Subject, log: &Log) {
+        let sleep = |pause| {
+            thread::sleep(pause);
+            true
+        };
+        for change in queue {
+            if let Err(failure) = command::run(&mut self.command_for(&change), self.timeout, sleep)
+            {
+                let detail = json!({"to": change.to.to_string(), "reason": failure.to_string()});
+                log.tell(Some(subject), "notify-failed", detail);
+            }
         }
-        // The child leads the group and was not waited for, so that the number is still its own.
-        if let Ok(group) = group {
-            killpg(group, Signal::SIGKILL)?;
-        }
-        child.wait()?;
-        status
     }
 
     fn command_for(&self, change: &Change) -> Command {
-        let Change {
-            transition,
-            sequence,
-            time,
-        } = change;
-        let state = transition.to.to_string();
-        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let state = change.to.to_string();
+        let time = humantime::format_rfc3339_micros(change.time).to_string();
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", &format!("{} \"$@\"", self.command), "vrrp_router"])
-            .args([&state, &self.interface, &self.vrid.to_string()])
+            .arg(&state)
+            .args(&self.name)
             .env("VRRP_STATE", &state)
-            .env("VRRP_PREVIOUS_STATE", transition.from.to_string())
-            .env("VRRP_REASON", transition.reason.to_string())
-            .env("VRRP_INTERFACE", &self.interface)
-            .env("VRRP_VRID", self.vrid.to_string())
-            .env("VRRP_FAMILY", self.family.to_string())
-            .env("VRRP_PRIORITY", self.priority.to_string())
-            .env("VRRP_ADDRESSES", addresses.join(" "))
-            .env("VRRP_SEQUENCE", sequence.to_string())
-            .env(
-                "VRRP_TIME",
-                humantime::format_rfc3339_micros(*time).to_string(),
-            )
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(io::stderr());
-        command
-    }
-}
-
-/// The status with which a child ends; `None` when it has not ended in time.
-fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    const PAUSE: Duration = Duration::from_millis(5);
-    let start = Instant::now();
-    loop {
-        let left = limit.saturating_sub(start.elapsed());
-        let status = child.try_wait()?;
-        if status.is_some() || left.is_zero() {
-            return Ok(status);
+            .env("VRRP_PREVIOUS_STATE", change.from.to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("VRRP_SEQUENCE", change.sequence.to_string())
+            .env("VRRP_TIME", time);
+        if let Some(reason) = &change.reason {
+            command.env("VRRP_REASON", reason);
         }
-        thread::sleep(left.min(PAUSE));
+        command
     }
 }

@@ -1,298 +1,149 @@
-//! The command line.
+//! The command line: one part for each virtual router, and one for each sync group that has options of its own.
 
-use std::{fmt::Display, net::IpAddr, time::Duration};
-
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind, value_parser};
-use vrrp_fsm::{
-    ChecksumSending, Config, Preempt,
-    track::{Kind, Object, Weight},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsString,
+    fmt::Display,
 };
-use vrrp_net::{Authentication, Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
-use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
 
-use crate::notify::Hook;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
-/// Runs one virtual router (RFC 9568, RFC 3768) on an interface.
-///
-/// While it is Active the virtual addresses are on the interface. Every event is told as one JSON object a line on standard output.
-/// SIGTERM and SIGINT have it resign, take its addresses away and end with status 0; SIGUSR1 has it tell its full state and counters.
-///
-/// It needs CAP_NET_ADMIN and CAP_NET_RAW.
-#[derive(Parser)]
-#[command(name = "vrrp_router")]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "options that are there or not"
-)]
-struct Arguments {
-    /// The interface. It need not exist yet.
-    #[arg(long, value_name = "NAME")]
-    interface: String,
+use crate::{
+    sync_group::{SyncGroupArguments, SyncGroupOptions},
+    tracking::Tracked,
+    virtual_router::{RouterArguments, RouterOptions},
+};
 
-    /// The virtual router identifier, 1 to 255.
-    #[arg(long, value_name = "VRID", value_parser = value_parser!(u8).range(1..))]
-    vrid: u8,
+/// What ends one part and begins the next.
+const NEXT: &str = "--next";
 
-    /// Who has the highest is Active: 1 to 254, or 255 for the owner of the addresses.
-    #[arg(long, value_name = "PRIORITY", default_value_t = 100, value_parser = value_parser!(u8).range(1..))]
-    priority: u8,
-
-    /// The time between advertisements in centiseconds: 1 to 4095, or with --version 2 whole seconds, 100 to 25500.
-    #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=25500))]
-    interval: u16,
-
-    /// A virtual address with its prefix length, 32 or 128 unless given. Can be repeated; all are of one family, and the first IPv6
-    /// address is link-local.
-    #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
-    addresses: Vec<VirtualAddress>,
-
-    /// The version of the protocol: 2, for IPv4 only, or 3.
-    #[arg(long, value_name = "VERSION", default_value_t = 3, value_parser = value_parser!(u8).range(2..=3))]
-    version: u8,
-
-    /// The address to advertise from, in place of the interface's primary address.
-    #[arg(long, value_name = "IP")]
-    source: Option<IpAddr>,
-
-    /// Another router, to advertise to it and hear it by unicast in place of multicast. Can be repeated.
-    #[arg(long = "unicast-peer", value_name = "IP")]
-    unicast_peers: Vec<IpAddr>,
-
-    /// Leave an Active of lower priority in peace.
-    #[arg(long, conflicts_with = "preempt_delay")]
-    no_preempt: bool,
-
-    /// Take over from an Active of lower priority only after this many seconds, 0 to 31536000.
-    #[arg(long, value_name = "S", value_parser = parse_delay)]
-    preempt_delay: Option<Duration>,
-
-    /// Authenticate with a password in clear text, 1 to 8 octets. Version 2 only.
-    #[arg(long, value_name = "TEXT", conflicts_with = "ah", value_parser = parse_password)]
-    password: Option<Password>,
-
-    /// Authenticate inside IP AH with this key, 1 to 8 octets. Version 2 only.
-    #[arg(long, value_name = "TEXT", value_parser = parse_password)]
-    ah: Option<Password>,
-
-    /// What the checksum of version 3 over IPv4 covers in what is sent. Both forms are accepted.
-    #[arg(long, value_enum, value_name = "FORM", default_value_t = Checksum::Adaptive)]
-    checksum: Checksum,
-
-    /// Accept_Mode: an Active that does not own the addresses accepts packets to them. Only told in the state, but with --enforce-accept-mode.
-    #[arg(long)]
-    accept: bool,
-
-    /// Have Accept_Mode decide: without --accept the host of an Active does not accept packets to the addresses, and answers ARP and
-    /// Neighbor Discovery for them all the same. Without this option it always accepts.
-    #[arg(long)]
-    enforce_accept_mode: bool,
-
-    /// Bear the virtual router MAC address, 00-00-5E-00-01-VRID or 00-00-5E-00-02-VRID, on a macvlan of the interface.
-    #[arg(long)]
-    virtual_mac: bool,
-
-    /// A route that is there while the router is Active: a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER.
-    /// Can be repeated.
-    #[arg(long = "route", value_name = "ROUTE")]
-    routes: Vec<Route>,
-
-    /// Another interface that counts, by its name: while it is down, the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts
-    /// for the priority: a negative one is taken away while it is down, a positive one added while it is up. Can be repeated.
-    #[arg(long = "track-interface", value_name = "NAME[:WEIGHT]", value_parser = parse_tracked)]
-    track_interfaces: Vec<Object>,
-
-    /// A shell command to run at every change of state, one at a time, in order. It gets the arguments STATE INTERFACE VRID, and in its
-    /// environment VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_REASON, VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY,
-    /// VRRP_ADDRESSES, VRRP_SEQUENCE and VRRP_TIME. STATE is Initialize, Backup or Active. What it prints goes to standard error.
-    #[arg(long, value_name = "CMD")]
-    notify: Option<String>,
-
-    /// Kill that command, with all processes of its group, after this many seconds, 0 to 31536000.
-    #[arg(long, value_name = "S", default_value = "10", value_parser = parse_delay, requires = "notify")]
-    notify_timeout: Duration,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Checksum {
-    /// The message alone.
-    Rfc9568,
-    /// A pseudo-header as well, as keepalived and FRR send it.
-    Pseudo,
-    /// The message alone, until somebody else is heard; then the form of that router.
-    Adaptive,
-}
+/// What a part begins with that is about a sync group.
+const SYNC_GROUP: &str = "sync-group";
 
 /// What the command line asks for.
+#[derive(Default)]
 pub(crate) struct Options {
-    pub(crate) config: RouterConfig,
-    /// The interfaces that count, by their names.
-    pub(crate) track_interfaces: Vec<Object>,
-    pub(crate) notify: Option<Hook>,
+    pub(crate) routers: Vec<RouterOptions>,
+    /// All that routers are members of.
+    pub(crate) sync_groups: Vec<SyncGroupOptions>,
 }
 
 impl Options {
     /// Ends the program with a message where the command line cannot be followed.
     pub(crate) fn from_command_line() -> Self {
-        Arguments::parse().into_options().unwrap_or_else(|problem| {
-            Arguments::command()
-                .error(ErrorKind::ValueValidation, problem)
-                .exit()
-        })
+        let words: Vec<OsString> = env::args_os().skip(1).collect();
+        Self::read(&words).unwrap_or_else(|error| error.exit())
     }
-}
 
-impl Arguments {
-    /// What clap cannot check is checked here; the errors read like clap's.
-    fn into_options(self) -> Result<Options, String> {
-        let family = self.family()?;
-        let Some(vrid) = Vrid::new(self.vrid) else {
-            return Err(invalid("--vrid <VRID>", self.vrid, "not in 1..=255"));
-        };
-        let mut fsm = match self.version {
-            2 if family == Family::Ipv6 => {
+    fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let refuse =
+            |problem| RouterArguments::command().error(ErrorKind::ValueValidation, problem);
+        let mut options = Self::default();
+        for part in words.split(|word| word == NEXT) {
+            if part.first().is_some_and(|word| word == SYNC_GROUP) {
+                let arguments = SyncGroupArguments::try_parse_from(part)?;
+                options.sync_groups.push(arguments.into_options());
+            } else {
+                let program = OsString::from("vrrp_router");
+                let arguments =
+                    RouterArguments::try_parse_from([&program].into_iter().chain(part))?;
+                let router = arguments.into_options().map_err(refuse)?;
+                options.routers.push(router);
+            }
+        }
+        options.check_sync_groups().map_err(refuse)?;
+        options.check_tracked().map_err(refuse)?;
+        options.add_plain_sync_groups();
+        Ok(options)
+    }
+
+    fn check_sync_groups(&self) -> Result<(), String> {
+        for (place, group) in self.sync_groups.iter().enumerate() {
+            let is_named = |other: &SyncGroupOptions| other.name == group.name;
+            if self.sync_groups.iter().take(place).any(is_named) {
+                return Err(invalid(SYNC_GROUP, &group.name, "it is there twice"));
+            }
+            if self.members(&group.name).next().is_none() {
                 return Err(invalid(
-                    "--version <VERSION>",
-                    2,
-                    "version 2 exists over IPv4 only",
+                    SYNC_GROUP,
+                    &group.name,
+                    "no router has this --sync-group",
                 ));
             }
-            2 => Config::v2(vrid),
-            _ => Config::new(vrid, family),
-        };
-        fsm.interval = self.wire_interval()?;
-        fsm.priority = Priority::new(self.priority);
-        fsm.accept_mode = self.accept;
-        fsm.preempt = match (self.no_preempt, self.preempt_delay) {
-            (true, _) => Preempt::Never,
-            (false, Some(delay)) => Preempt::AfterDelay(delay),
-            (false, None) => Preempt::Always,
-        };
-        fsm.checksum = match self.checksum {
-            Checksum::Rfc9568 => ChecksumSending::Fixed(ChecksumForm::MessageOnly),
-            Checksum::Pseudo => ChecksumSending::Fixed(ChecksumForm::PseudoHeader),
-            Checksum::Adaptive => ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
-        };
-
-        let notify = self.notify.map(|command| Hook {
-            command,
-            timeout: self.notify_timeout,
-            interface: self.interface.clone(),
-            vrid,
-            family,
-            priority: fsm.priority,
-            addresses: self.addresses.clone(),
-        });
-        let mut config = RouterConfig::new(self.interface, fsm, self.addresses);
-        config.source = self.source;
-        config.enforce_accept_mode = self.enforce_accept_mode;
-        config.virtual_mac = self.virtual_mac.then(VirtualMac::default);
-        config.routes = self.routes;
-        if !self.unicast_peers.is_empty() {
-            let peers = self.unicast_peers.into_iter().map(|address| Peer {
-                address,
-                min_ttl: TTL,
-            });
-            config.transport = Transport::Unicast {
-                peers: peers.collect(),
+        }
+        for router in &self.routers {
+            let Some(name) = &router.sync_group else {
+                continue;
             };
-        }
-        config.authentication = match (self.password, self.ah) {
-            (None, None) => Authentication::None,
-            _ if self.version != 2 => {
+            let is_owner = |router: &RouterOptions| router.config.fsm.priority.is_owner();
+            if self
+                .members(name)
+                .any(|other| is_owner(other) != is_owner(router))
+            {
                 return Err(invalid(
-                    "--version <VERSION>",
-                    self.version,
-                    "--password and --ah exist in version 2 only",
+                    "--sync-group <NAME>",
+                    name,
+                    "all or none of its routers have priority 255",
                 ));
             }
-            (Some(password), _) => Authentication::SimpleText(password),
-            (None, Some(key)) => Authentication::Ah(key),
-        };
-        Ok(Options {
-            config,
-            track_interfaces: self.track_interfaces,
-            notify,
-        })
-    }
-
-    /// The family of all addresses.
-    fn family(&self) -> Result<Family, String> {
-        const ADDRESS: &str = "--address <ADDRESS/LENGTH>";
-        let own = self.addresses.iter().map(VirtualAddress::address);
-        let Some(first) = own.clone().next() else {
-            return Err(invalid(ADDRESS, "", "one is needed"));
-        };
-        let family = Family::of(first);
-        if let IpAddr::V6(address) = first
-            && !address.is_unicast_link_local()
-        {
-            let problem = "the first IPv6 address has to be link-local, in fe80::/10 (RFC 9568 section 5.2.9)";
-            return Err(invalid(ADDRESS, address, problem));
-        }
-        let peers = self.unicast_peers.iter().copied();
-        let all = own
-            .map(|address| (ADDRESS, address))
-            .chain(self.source.map(|address| ("--source <IP>", address)))
-            .chain(peers.map(|address| ("--unicast-peer <IP>", address)));
-        for (option, address) in all {
-            if Family::of(address) != family {
-                let problem =
-                    format!("the first --address is {family}, so this has to be {family} too");
-                return Err(invalid(option, address, problem));
+            let group = self.sync_groups.iter().find(|group| group.name == *name);
+            let weighs = group.is_some_and(|group| group.member_weights);
+            if let Some(tracked) = router.tracked.iter().find(|it| it.weight.get().is_some())
+                && !weighs
+            {
+                let problem = format!(
+                    "{} has a weight, which counts in a sync group only when the group tracks it, or with its --member-weights",
+                    tracked.name
+                );
+                return Err(invalid("--sync-group <NAME>", name, problem));
             }
         }
-        Ok(family)
+        Ok(())
     }
 
-    /// The interval in the unit of the version.
-    fn wire_interval(&self) -> Result<Interval, String> {
-        const INTERVAL: &str = "--interval <CS>";
-        let interval = if self.version == 3 {
-            Interval::centis(self.interval).map_err(|_| "version 3 takes 1..=4095")
-        } else if self.interval.is_multiple_of(100) {
-            let seconds = u8::try_from(self.interval / 100).unwrap_or(0);
-            Interval::seconds(seconds).map_err(|_| "version 2 takes 100..=25500")
-        } else {
-            Err("version 2 takes whole seconds: 100..=25500 in steps of 100")
-        };
-        interval.map_err(|problem| invalid(INTERVAL, self.interval, problem))
-    }
-}
-
-fn invalid(option: &str, value: impl Display, problem: impl Display) -> String {
-    format!("invalid value '{value}' for '{option}': {problem}")
-}
-
-fn parse_delay(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|delay| *delay <= Config::LONGEST_DELAY)
-        .ok_or_else(|| {
-            format!(
-                "{text} is not in 0..={} seconds",
-                Config::LONGEST_DELAY.as_secs()
-            )
-        })
-}
-
-fn parse_tracked(text: &str) -> Result<Object, String> {
-    // No name of an interface has a colon in it.
-    let (name, weight) = match text.split_once(':') {
-        Some((name, weight)) => {
-            let points: Result<i16, _> = weight.parse();
-            let points = points.map_err(|_| format!("weight {weight} is not a number"))?;
-            let weight = Weight::points(points).map_err(|error| error.to_string())?;
-            (name, weight)
+    /// Objects are known by their names. Several can use one, each once.
+    fn check_tracked(&self) -> Result<(), String> {
+        const OPTION: &str = "--track-...";
+        let of_routers = self.routers.iter().map(|router| &router.tracked);
+        let of_groups = self.sync_groups.iter().map(|group| &group.tracked);
+        let mut known: BTreeMap<&str, &Tracked> = BTreeMap::new();
+        for list in of_routers.chain(of_groups) {
+            let mut used = BTreeSet::new();
+            for tracked in list {
+                let first = known.entry(&tracked.name).or_insert(tracked);
+                if !first.is_same(tracked) {
+                    let problem = "another object that is tracked has this name";
+                    return Err(invalid(OPTION, &tracked.name, problem));
+                }
+                if !used.insert(&tracked.name) {
+                    return Err(invalid(OPTION, &tracked.name, "it is there twice"));
+                }
+            }
         }
-        None => (text, Weight::FAULT),
-    };
-    Ok(Object {
-        weight,
-        ..Object::new(name, Kind::Interface)
-    })
+        Ok(())
+    }
+
+    /// Those without options of their own.
+    fn add_plain_sync_groups(&mut self) {
+        for name in self
+            .routers
+            .iter()
+            .filter_map(|router| router.sync_group.as_ref())
+        {
+            if !self.sync_groups.iter().any(|group| group.name == *name) {
+                self.sync_groups.push(SyncGroupOptions::new(name));
+            }
+        }
+    }
+
+    fn members(&self, name: &str) -> impl Iterator<Item = &RouterOptions> {
+        let routers = self.routers.iter();
+        routers.filter(move |router| router.sync_group.as_deref() == Some(name))
+    }
 }
 
-fn parse_password(text: &str) -> Result<Password, OutOfRange> {
-    Password::new(text.as_bytes())
+/// What clap would say of it.
+pub(crate) fn invalid(option: &str, value: impl Display, problem: impl Display) -> String {
+    format!("invalid value '{value}' for '{option}': {problem}")
 }

@@ -1,0 +1,111 @@
+//! What is done with that which the driver tells: it is written, and changes of state are given to the commands.
+
+use std::{collections::BTreeMap, mem};
+
+use vrrp_fsm::{State, fleet::GroupId, track::ObjectId};
+use vrrp_net::{DriverEvent, Notification, RouterId};
+
+use crate::{
+    events,
+    log::{Log, Subject},
+    notify::{Change, Notifier},
+};
+
+pub(crate) struct Listener {
+    log: Log,
+    routers: BTreeMap<RouterId, Party>,
+    sync_groups: BTreeMap<GroupId, Party>,
+    objects: BTreeMap<ObjectId, Subject>,
+}
+
+/// A virtual router or a sync group.
+struct Party {
+    subject: Subject,
+    notifier: Option<Notifier>,
+    /// What was told last.
+    state: State,
+}
+
+impl Party {
+    const fn new(subject: Subject, notifier: Option<Notifier>) -> Self {
+        Self {
+            subject,
+            notifier,
+            state: State::Initialize,
+        }
+    }
+}
+
+impl Listener {
+    pub(crate) const fn new(log: Log) -> Self {
+        Self {
+            log,
+            routers: BTreeMap::new(),
+            sync_groups: BTreeMap::new(),
+            objects: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add_router(
+        &mut self,
+        id: RouterId,
+        subject: Subject,
+        notifier: Option<Notifier>,
+    ) {
+        self.routers.insert(id, Party::new(subject, notifier));
+    }
+
+    pub(crate) fn add_sync_group(
+        &mut self,
+        id: GroupId,
+        subject: Subject,
+        notifier: Option<Notifier>,
+    ) {
+        self.sync_groups.insert(id, Party::new(subject, notifier));
+    }
+
+    pub(crate) fn add_object(&mut self, id: ObjectId, subject: Subject) {
+        self.objects.insert(id, subject);
+    }
+
+    pub(crate) fn hear(&mut self, notification: &Notification) {
+        let Notification { sequence, time, .. } = *notification;
+        let (name, mut detail) = events::describe(&notification.event);
+        detail["sequence"] = sequence.into();
+
+        let party = match &notification.event {
+            DriverEvent::ObjectChanged { object, .. } => {
+                self.log
+                    .tell_of(time, self.objects.get(object), name, detail);
+                return;
+            }
+            DriverEvent::GroupChanged { group, .. } => self.sync_groups.get_mut(group),
+            _ => notification.router.and_then(|id| self.routers.get_mut(&id)),
+        };
+        self.log.tell_of(
+            time,
+            party.as_ref().map(|party| &party.subject),
+            name,
+            detail,
+        );
+
+        let (to, reason) = match &notification.event {
+            DriverEvent::StateChanged(change) => (change.to, Some(change.reason.to_string())),
+            DriverEvent::GroupChanged { state, .. } => (*state, None),
+            _ => return,
+        };
+        if let Some(party) = party {
+            let from = mem::replace(&mut party.state, to);
+            // A sync group tells with which state it begins.
+            if let Some(notifier) = party.notifier.as_ref().filter(|_| from != to) {
+                notifier.notify(Change {
+                    from,
+                    to,
+                    reason,
+                    sequence,
+                    time,
+                });
+            }
+        }
+    }
+}

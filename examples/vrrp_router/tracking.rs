@@ -1,0 +1,258 @@
+//! The options that say what counts for a virtual router or a sync group.
+
+use std::{
+    fmt::Display, num::NonZeroU8, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
+    vec::IntoIter,
+};
+
+use clap::Args;
+use vrrp_fsm::track::{Check, Debounce, Kind, ObjectId, Quorum, Use, Weight};
+
+use crate::{
+    seconds,
+    watch::{Probe, Target},
+};
+
+/// From one look to the next, unless told otherwise.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much longer a check may stay out than two runs can take, on a machine that is busy.
+const SLACK: Duration = Duration::from_secs(1);
+
+#[derive(Args)]
+#[command(next_help_heading = "Tracking")]
+pub(crate) struct TrackingArguments {
+    /// Another interface: bad while it is down or has no carrier.
+    ///
+    /// What is bad is a fault: the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts for the priority instead: a negative
+    /// one is taken away while it is bad, a positive one added while it is good. This option and the others here can be repeated. What several
+    /// routers and sync groups give in the same words is one object, and each may give it another WEIGHT.
+    ///
+    /// Behind it stand any of, as behind all that is tracked: `reverse`, which makes good of bad; `up-delay S` and `down-delay S`, how long it has to
+    /// stay up or down before that counts, 0.01 to 3600 seconds.
+    #[arg(long = "track-interface", value_name = "NAME[:WEIGHT]", value_parser = Tracked::interface)]
+    interfaces: Vec<Tracked>,
+
+    /// A command that is run again and again: bad when it ends with another status than 0, or does not end in time.
+    ///
+    /// NAME is for messages. COMMAND is split into words as a shell does it, but run without one; `run sh -c '...'` has one. What it prints goes to
+    /// standard error. Before `run` stand any of:
+    ///
+    /// `interval S` from one run to the next, 0.01 to 3600 seconds; without it 1.
+    ///
+    /// `timeout S`, after which it is killed with all processes of its group; without it the interval.
+    ///
+    /// `rise N`, how often in a row it has to pass to be good again, 1 to 255; without it 1.
+    ///
+    /// `fall N`, how often in a row it has to fail to be bad, 1 to 255; without it 1. The first run decides at once.
+    #[arg(long = "track-script", value_name = "NAME[:WEIGHT] [...] run COMMAND", value_parser = Tracked::script)]
+    scripts: Vec<Tracked>,
+
+    /// The processes of a name, as `ps -o comm` shows it: bad while there are too few or too many.
+    ///
+    /// Behind it stand any of: `at-least N`, without it 1; `at-most N`; `interval S` from one count to the next, 0.01 to 3600 seconds, without it 1.
+    #[arg(long = "track-process", value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::process)]
+    processes: Vec<Tracked>,
+
+    /// A file with a whole number in it: the number times WEIGHT is added to the priority, and -254 or less is a fault. Without a WEIGHT any
+    /// number but 0 is a fault.
+    ///
+    /// While there is no number to be read, the last one holds. Behind it may stand `interval S` from one look to the next, 0.01 to 3600 seconds,
+    /// without it 1.
+    #[arg(long = "track-file", value_name = "PATH[:WEIGHT] [...]", value_parser = Tracked::file)]
+    files: Vec<Tracked>,
+}
+
+impl TrackingArguments {
+    pub(crate) fn into_list(self) -> Vec<Tracked> {
+        [self.interfaces, self.scripts, self.processes, self.files].concat()
+    }
+}
+
+/// Something that counts, as it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracked {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Who reports; `None` where the driver itself looks.
+    pub(crate) probe: Option<Probe>,
+    pub(crate) debounce: Debounce,
+    pub(crate) weight: Weight,
+    pub(crate) reverse: bool,
+}
+
+impl Tracked {
+    /// Whether it is the same object, whatever it counts here.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.kind == other.kind
+            && self.probe == other.probe
+            && self.debounce == other.debounce
+    }
+
+    pub(crate) const fn used_as(&self, object: ObjectId) -> Use {
+        Use {
+            object,
+            weight: Some(self.weight),
+            reverse: Some(self.reverse),
+        }
+    }
+
+    fn interface(text: &str) -> Result<Self, String> {
+        let (mut head, mut words) = Head::read(text)?;
+        while let Some(option) = words.next() {
+            head.take(&option, &mut words, "")?;
+        }
+        Ok(head.into_tracked(Kind::Interface, None))
+    }
+
+    fn script(text: &str) -> Result<Self, String> {
+        const TIMES: RangeInclusive<NonZeroU8> = NonZeroU8::MIN..=NonZeroU8::MAX;
+        let (mut head, mut words) = Head::read(text)?;
+        let (mut interval, mut timeout, mut check) = (INTERVAL, None, Check::EACH);
+        while let Some(option) = words.next() {
+            match option.as_str() {
+                "interval" => interval = span(&option, words.next())?,
+                "timeout" => timeout = Some(span(&option, words.next())?),
+                "rise" => check.rise = number(&option, words.next(), TIMES)?,
+                "fall" => check.fall = number(&option, words.next(), TIMES)?,
+                "run" => {
+                    let timeout = timeout.unwrap_or(interval);
+                    check.stale_after = Some((interval + timeout) * 2 + SLACK);
+                    let target = Target::Script {
+                        program: words.next().ok_or("run has no COMMAND behind it")?,
+                        arguments: words.collect(),
+                        timeout,
+                    };
+                    return Ok(
+                        head.into_tracked(Kind::Check(check), Some(Probe { target, interval }))
+                    );
+                }
+                _ => head.take(&option, &mut words, "interval, timeout, rise, fall, run, ")?,
+            }
+        }
+        Err("run COMMAND is missing at the end".into())
+    }
+
+    fn process(text: &str) -> Result<Self, String> {
+        let (mut head, mut words) = Head::read(text)?;
+        let (mut interval, mut at_least, mut at_most) = (INTERVAL, 1, None);
+        while let Some(option) = words.next() {
+            match option.as_str() {
+                "at-least" => at_least = number(&option, words.next(), 0..=u32::MAX)?,
+                "at-most" => at_most = Some(number(&option, words.next(), 0..=u32::MAX)?),
+                "interval" => interval = span(&option, words.next())?,
+                _ => head.take(&option, &mut words, "at-least, at-most, interval, ")?,
+            }
+        }
+        if let Some(at_most) = at_most
+            && at_most < at_least
+        {
+            return Err(format!(
+                "at-most {at_most} is not in {at_least}.., from at-least"
+            ));
+        }
+        let target = Target::Processes(head.name.clone());
+        let kind = Kind::Processes(Quorum { at_least, at_most });
+        Ok(head.into_tracked(kind, Some(Probe { target, interval })))
+    }
+
+    fn file(text: &str) -> Result<Self, String> {
+        let (mut head, mut words) = Head::read(text)?;
+        let mut interval = INTERVAL;
+        while let Some(option) = words.next() {
+            match option.as_str() {
+                "interval" => interval = span(&option, words.next())?,
+                _ => head.take(&option, &mut words, "interval, ")?,
+            }
+        }
+        let target = Target::File(PathBuf::from(&head.name));
+        Ok(head.into_tracked(Kind::Number, Some(Probe { target, interval })))
+    }
+}
+
+/// What all that is tracked begins with.
+struct Head {
+    name: String,
+    weight: Weight,
+    reverse: bool,
+    debounce: Debounce,
+}
+
+impl Head {
+    /// `NAME[:WEIGHT]`, and the words behind it.
+    fn read(text: &str) -> Result<(Self, IntoIter<String>), String> {
+        let mut words = shlex::split(text)
+            .ok_or("a quote is not closed")?
+            .into_iter();
+        let first = words.next().unwrap_or_default();
+        let (name, weight) = match first.rsplit_once(':') {
+            Some((name, weight)) => {
+                let points = weight.parse();
+                let points = points.map_err(|_| format!("weight {weight} is not a number"))?;
+                let weight = Weight::points(points).map_err(|error| error.to_string())?;
+                (name, weight)
+            }
+            None => (&*first, Weight::FAULT),
+        };
+        if name.is_empty() {
+            return Err("there is no name".into());
+        }
+        let head = Self {
+            name: name.into(),
+            weight,
+            reverse: false,
+            debounce: Debounce::NONE,
+        };
+        Ok((head, words))
+    }
+
+    /// An option that all have. `others` are those that stand before it in the message where it is none.
+    fn take(
+        &mut self,
+        option: &str,
+        words: &mut IntoIter<String>,
+        others: &str,
+    ) -> Result<(), String> {
+        match option {
+            "reverse" => self.reverse = true,
+            "up-delay" => self.debounce.up = span(option, words.next())?,
+            "down-delay" => self.debounce.down = span(option, words.next())?,
+            _ => {
+                return Err(format!(
+                    "{option:?} is not one of {others}reverse, up-delay, down-delay"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn into_tracked(self, kind: Kind, probe: Option<Probe>) -> Tracked {
+        Tracked {
+            name: self.name,
+            kind,
+            probe,
+            debounce: self.debounce,
+            weight: self.weight,
+            reverse: self.reverse,
+        }
+    }
+}
+
+fn span(option: &str, value: Option<String>) -> Result<Duration, String> {
+    let value = value.ok_or_else(|| format!("{option} has no value"))?;
+    seconds::parse(&value, 0.01..=3600.0).map_err(|problem| format!("{option} {problem}"))
+}
+
+fn number<N: FromStr + PartialOrd + Display>(
+    option: &str,
+    value: Option<String>,
+    range: RangeInclusive<N>,
+) -> Result<N, String> {
+    let value = value.ok_or_else(|| format!("{option} has no value"))?;
+    let number = value.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, greatest) = (range.start(), range.end());
+        format!("{option} {value} is not in {least}..={greatest}")
+    })
+}
