@@ -18,7 +18,12 @@
 //! By RFC 2402 each sender counts by itself. keepalived has one counter for a virtual router, for sending and for
 //! receiving: a packet has to have a higher number than every packet before, from whichever router. To live together with it, a
 //! host keeps one [`SendSequence`] and one [`ReplayWindow`] for each virtual router, and calls [`SendSequence::continue_above`]
-//! with the number of every packet that it accepts. A host among its own kind may keep a window for each source.
+//! with the number of every packet that it accepts, or discards only because it owns the addresses
+//! ([`Discard::Owner`](crate::Discard::Owner)): an owner that starts anew has no other way to learn how far the others are. A host
+//! among its own kind may keep a window for each source.
+//!
+//! What it costs: where three routers meet, the number of one may not come after that of another, and is heard only with its next
+//! packet.
 //!
 //! ```
 //! use std::net::Ipv4Addr;

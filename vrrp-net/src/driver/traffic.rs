@@ -3,7 +3,7 @@
 use std::io;
 
 use vrrp_fsm::{Heard, Instant, Outgoing, State, fleet::RouterId};
-use vrrp_proto::Protection;
+use vrrp_proto::{Discard, Protection};
 
 use super::{
     Driver, DriverEvent,
@@ -87,11 +87,16 @@ impl Driver {
                 protection
             },
         );
+        // An owner that hears nobody has verified them all the same, and goes on above their sequence numbers: others would take what it sends for old.
+        let is_verified = match &result {
+            Ok(_) => true,
+            Err(rejected) => rejected.discard == Discard::Owner,
+        };
+        if let Some(router) = router.as_mut().filter(|_| is_verified) {
+            router.authenticator.accept(proof);
+        }
         match result {
             Ok((id, heard)) => {
-                if let Some(router) = &mut router {
-                    router.authenticator.accept(proof);
-                }
                 self.tell_notes(now, id, &heard);
                 self.collect(now);
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use vrrp_fsm::State;
+use vrrp_fsm::{Counters, State};
 use vrrp_lab::{Host, wait_for};
 use vrrp_net::{Authentication, DriverEvent, FrameSocket, HmacKeys, RouterConfig, VirtualMac};
 use vrrp_proto::{
@@ -178,6 +178,31 @@ fn p_50_a_packet_that_is_sent_again_is_discarded() {
         is_meant.then_some(())
     });
     low.wait_for_state(low_id, State::Active);
+}
+
+#[test]
+fn p_50_an_owner_that_starts_anew_is_heard_again() {
+    let (_lan, hosts) = lan_of::<2>();
+    let config = |priority| with(router_v2(priority), Authentication::Ah(password("secret")));
+    let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
+    owner.wait_for_state(owner_id, State::Active);
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
+    let count = |which: fn(&Counters) -> u64| {
+        low.with(move |driver| which(driver.get(low_id).unwrap().machine().counters()))
+    };
+    let heard = || count(|counters| counters.advertisements_received);
+    wait_for("five advertisements", LIMIT, || {
+        (heard() >= 5).then_some(())
+    })
+    .unwrap();
+    owner.kill();
+    low.wait_for_state(low_id, State::Active);
+    // It counts from the beginning, and in version 2 an owner discards the packets that say how far the others are.
+    let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
+    low.wait_for_state(low_id, State::Backup);
+    assert_eq!(owner.state(owner_id), State::Active);
+    let discarded = count(|counters| counters.authentication_errors);
+    assert!((1..4).contains(&discarded), "{discarded}");
 }
 
 fn hmac(secret: &[u8; 32], required: bool) -> Authentication {
