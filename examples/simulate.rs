@@ -51,7 +51,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 
-    /// Write all messages into this file, for Wireshark.
+    /// Write all messages and announcements into this file, for Wireshark.
     ///
     /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference vrrp.v3_checksum_as_in_v2 is set.
     #[arg(long, value_name = "FILE")]
@@ -92,15 +92,17 @@ fn simulate(options: &Options) -> Result<Report, Failure> {
         None => options.seed.map_or_else(run::new_seed, Ok)?,
     };
     let replayed = replayed.as_ref();
-    let report = match setting.mistake {
-        None => run::<VrrpRouter>(options, &setting, seed, replayed),
-        Some(Mistake::IgnoresPriorityZero) => {
-            run::<Faulty<{ Mistake::IgnoresPriorityZero as u8 }>>(options, &setting, seed, replayed)
+    let simulate = match setting.mistake {
+        // The mistake is in the secrets.
+        None | Some(Mistake::WrongSecret) => run::<VrrpRouter>,
+        Some(Mistake::IgnoresPriorityZero) => run::<Faulty<{ Mistake::IgnoresPriorityZero as u8 }>>,
+        Some(Mistake::AnswersNoRival) => run::<Faulty<{ Mistake::AnswersNoRival as u8 }>>,
+        Some(Mistake::AnnouncesNothing) => run::<Faulty<{ Mistake::AnnouncesNothing as u8 }>>,
+        Some(Mistake::ForgetsSequenceNumbers) => {
+            run::<Faulty<{ Mistake::ForgetsSequenceNumbers as u8 }>>
         }
-        Some(Mistake::AnswersNoRival) => {
-            run::<Faulty<{ Mistake::AnswersNoRival as u8 }>>(options, &setting, seed, replayed)
-        }
-    }?;
+    };
+    let report = simulate(options, &setting, seed, replayed)?;
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

@@ -1,4 +1,4 @@
-//! All messages of a run as a capture.
+//! All that is on the LANs in a run, as a capture.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use pcap_file::{
     DataLink, Endianness, TsResolution,
     pcap::{PcapHeader, PcapPacket, PcapWriter},
 };
-use vrrp_fsm::{Instant, sim::Packet};
+use vrrp_fsm::{Instant, sim::Occurrence};
 
 use crate::{Failure, run::create};
 
@@ -28,12 +28,21 @@ impl Capture {
         Ok(Self(PcapWriter::with_header(create(path)?, header)?))
     }
 
-    pub(crate) fn write(&mut self, at: Instant, packet: &Packet) -> Result<(), Failure> {
-        let frame = packet.frame();
+    pub(crate) fn note(&mut self, at: Instant, occurrence: &Occurrence<'_>) -> Result<(), Failure> {
+        match occurrence {
+            Occurrence::Sent(packet) => self.write(at, &packet.frame()),
+            Occurrence::Announced(announcement) => announcement
+                .frames()
+                .try_for_each(|frame| self.write(at, &frame)),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, at: Instant, frame: &[u8]) -> Result<(), Failure> {
         let since_start: Duration = at - Instant::ZERO;
         let length = u32::try_from(frame.len())?;
         self.0
-            .write_packet(&PcapPacket::new(since_start, length, &frame))?;
+            .write_packet(&PcapPacket::new(since_start, length, frame))?;
         Ok(())
     }
 

@@ -2,10 +2,11 @@
 
 use clap::ValueEnum;
 use vrrp_fsm::{
-    Instant, State,
-    fleet::VrrpRouter,
+    Action, Instant, State,
+    fleet::{RouterId, VrrpRouter},
     sim::{Host, Packet},
 };
+use vrrp_proto::{AuthenticationFault, Discard, Protection};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mistake {
@@ -13,20 +14,35 @@ pub(crate) enum Mistake {
     IgnoresPriorityZero,
     /// An Active does not answer another one of lower priority.
     AnswersNoRival,
+    /// An Active announces nothing to its neighbours.
+    AnnouncesNothing,
+    /// A host does not look at sequence numbers. It takes an authentication that has them.
+    ForgetsSequenceNumbers,
+    /// The first host has another secret than the others. It takes an authentication.
+    WrongSecret,
 }
 
-impl Mistake {
-    /// As it is written on the command line.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::IgnoresPriorityZero => "ignores-priority-zero",
-            Self::AnswersNoRival => "answers-no-rival",
-        }
+/// A host with this mistake.
+pub(crate) struct Faulty<const MISTAKE: u8>(VrrpRouter);
+
+impl<const MISTAKE: u8> Faulty<MISTAKE> {
+    const fn has(mistake: Mistake) -> bool {
+        MISTAKE == mistake as u8
+    }
+
+    /// Whether it does not see a packet.
+    fn misses(&self, packet: &Packet) -> bool {
+        // The third octet of the message.
+        let priority = packet.octets.get(2).copied().unwrap_or_default();
+        let router = packet.key().and_then(|key| self.0.get(self.0.find(&key)?));
+        let is_lower = router.is_some_and(|router| {
+            let lower = 1..router.effective_priority().get();
+            router.state() == State::Active && lower.contains(&priority)
+        });
+        Self::has(Mistake::IgnoresPriorityZero) && priority == 0
+            || Self::has(Mistake::AnswersNoRival) && is_lower
     }
 }
-
-/// A host that does not hear what this mistake keeps from it.
-pub(crate) struct Faulty<const MISTAKE: u8>(VrrpRouter);
 
 impl<const MISTAKE: u8> Host for Faulty<MISTAKE> {
     fn boot(fleet: VrrpRouter) -> Self {
@@ -41,24 +57,36 @@ impl<const MISTAKE: u8> Host for Faulty<MISTAKE> {
         &mut self.0
     }
 
-    fn receive(&mut self, now: Instant, packet: &Packet) {
-        let priority = priority(packet);
-        let router = packet.key().and_then(|key| self.0.get(self.0.find(&key)?));
-        let is_missed = if MISTAKE == Mistake::IgnoresPriorityZero as u8 {
-            priority == 0
-        } else {
-            router.is_some_and(|router| {
-                let lower = 1..router.effective_priority().get();
-                router.state() == State::Active && lower.contains(&priority)
-            })
+    fn receive(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        protection: Protection,
+    ) -> Result<(), Discard> {
+        if self.misses(packet) {
+            return Ok(());
+        }
+        let protection = match protection {
+            Protection::Failed(AuthenticationFault::Replay { .. })
+                if Self::has(Mistake::ForgetsSequenceNumbers) =>
+            {
+                match packet.ah {
+                    Some(_) => Protection::Ah,
+                    None => Protection::Hmac,
+                }
+            }
+            other => other,
         };
-        if !is_missed {
-            self.0.receive(now, packet);
+        self.0.receive(now, packet, protection)
+    }
+
+    fn poll_action(&mut self) -> Option<(RouterId, Action)> {
+        loop {
+            let next = self.0.poll_action()?;
+            let is_announcement = matches!(next, (_, Action::Announce { .. }));
+            if !(is_announcement && Self::has(Mistake::AnnouncesNothing)) {
+                return Some(next);
+            }
         }
     }
-}
-
-/// The third octet of the message.
-fn priority(packet: &Packet) -> u8 {
-    packet.octets.get(2).copied().unwrap_or_default()
 }

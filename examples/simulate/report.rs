@@ -18,6 +18,9 @@ pub(crate) struct Report {
     rate: f64,
     messages_sent: u64,
     messages_heard: u64,
+    messages_discarded: u64,
+    /// Bursts of gratuitous ARP or of neighbour advertisements.
+    announcements: u64,
     transitions: u64,
     /// How often each kind of fault happened.
     faults: BTreeMap<&'static str, u64>,
@@ -58,6 +61,8 @@ impl Report {
             rate: 0.0,
             messages_sent: 0,
             messages_heard: 0,
+            messages_discarded: 0,
+            announcements: 0,
             transitions: 0,
             faults: BTreeMap::new(),
             checks: BTreeMap::new(),
@@ -73,6 +78,8 @@ impl Report {
         match occurrence {
             Occurrence::Sent(_) => self.messages_sent += 1,
             Occurrence::Heard(_) => self.messages_heard += 1,
+            Occurrence::Discarded(..) => self.messages_discarded += 1,
+            Occurrence::Announced(_) => self.announcements += 1,
             Occurrence::State(..) => self.transitions += 1,
             Occurrence::Fault(fault) => *self.faults.entry(kind(fault)).or_default() += 1,
             _ => {}
@@ -110,6 +117,7 @@ fn kind(fault: &Fault) -> &'static str {
         Fault::Lose(_) => "loss",
         Fault::Duplicate(_) => "duplicate",
         Fault::Late(..) => "late message",
+        Fault::Replay(..) => "replay",
     }
 }
 
@@ -127,15 +135,19 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} messages sent, {} heard, {} changes of state",
-            self.messages_sent, self.messages_heard, self.transitions
+            "{} messages sent, {} heard, {} of them discarded, {} announcements, {} changes of state",
+            self.messages_sent,
+            self.messages_heard,
+            self.messages_discarded,
+            self.announcements,
+            self.transitions
         )?;
         for (kind, count) in &self.faults {
-            writeln!(f, "  {kind:<32} {count:>12}")?;
+            writeln!(f, "  {kind:<38} {count:>12}")?;
         }
         writeln!(f, "looked at")?;
         for (property, count) in &self.checks {
-            writeln!(f, "  {property:<32} {count:>12}")?;
+            writeln!(f, "  {property:<38} {count:>12}")?;
         }
         match &self.broken {
             None => writeln!(f, "all held"),

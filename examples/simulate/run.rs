@@ -169,8 +169,8 @@ impl Notes {
         if let Some(file) = &mut self.trace {
             writeln!(file, "{}", Trace::line(at, occurrence))?;
         }
-        if let (Some(capture), Occurrence::Sent(packet)) = (&mut self.capture, occurrence) {
-            capture.write(at, packet)?;
+        if let Some(capture) = &mut self.capture {
+            capture.note(at, occurrence)?;
         }
         if let Some(timeline) = &mut self.timeline {
             timeline.note(at, occurrence);

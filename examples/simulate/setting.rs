@@ -2,14 +2,14 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use vrrp_fsm::{
     Instant,
-    fleet::{RouterId, SyncGroup},
+    fleet::{Key, RouterId, SyncGroup},
     sim::{Chance, FaultRates, Rate, Scenario, TrackedObject},
     track::{Kind, Object, ObjectId, Report, Use},
 };
-use vrrp_proto::{Interval, Priority};
+use vrrp_proto::{Interval, LocalAuthentication, Password, Priority, hmac::AntiReplay};
 
 use crate::{Failure, mistake::Mistake};
 
@@ -47,6 +47,18 @@ pub(crate) struct Setting {
     #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
     pub(crate) late: f64,
 
+    /// How many per cent of the messages come once more, up to a minute later.
+    #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
+    pub(crate) resent: f64,
+
+    /// Which virtual routers speak by unicast, with the other hosts as their peers.
+    #[arg(long, value_name = "WHICH", default_value_t, value_enum)]
+    pub(crate) unicast: Unicast,
+
+    /// How messages are authenticated. With a password or IP AH, those of IPv4 speak version 2, with an interval of whole seconds, and those of IPv6 have no authentication.
+    #[arg(long, value_name = "METHOD", default_value_t, value_enum)]
+    pub(crate) authentication: Authentication,
+
     /// The seconds between two crashes, in the mean; so for stalls, stops, changes of priority and of interval, objects that go down, partitions, and one-way cuts. 0 for none.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) faults_every: u32,
@@ -64,6 +76,31 @@ pub(crate) struct Setting {
     pub(crate) mistake: Option<Mistake>,
 }
 
+/// Which virtual routers speak by unicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unicast {
+    #[default]
+    None,
+    /// Those with an even VRID.
+    Half,
+    All,
+}
+
+/// How messages are authenticated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Authentication {
+    #[default]
+    None,
+    /// Version 2 with a password in clear text.
+    Password,
+    /// Version 2 inside IP AH, with HMAC-MD5.
+    Ah,
+    /// A trailer with HMAC-SHA256, with sequence numbers that only have to grow.
+    Hmac,
+    /// The same with sequence numbers that are at most 5 seconds old.
+    HmacTime,
+}
+
 /// The settings in the first line of a trace.
 const MARK: &str = "# simulate ";
 
@@ -79,15 +116,19 @@ impl Setting {
             loss,
             duplication,
             late,
+            resent,
+            unicast,
+            authentication,
             faults_every,
             faults_last,
             groups,
             mistake,
         } = self;
-        let mistake = mistake.map_or(String::new(), |it| format!(" --mistake {}", it.name()));
+        let (unicast, authentication) = (name(unicast), name(authentication));
+        let mistake = mistake.map_or(String::new(), |it| format!(" --mistake {}", name(&it)));
         format!(
             "{MARK}--routers {routers} --fleets {fleets} --hours {hours} --interval {interval} --delay {delay} --loss {loss} --duplication {duplication} \
-             --late {late} --faults-every {faults_every} --faults-last {faults_last} --groups {groups}{mistake}"
+             --late {late} --resent {resent} --unicast {unicast} --authentication {authentication} --faults-every {faults_every} --faults-last {faults_last} --groups {groups}{mistake}"
         )
     }
 
@@ -109,9 +150,11 @@ impl Setting {
         Instant::ZERO + Duration::from_secs_f64(self.hours * 3600.0)
     }
 
-    /// When all is over: whatever was wrong has had the time to become right.
+    /// When all is over: whatever was wrong has had the time to become right, and the neighbours to hear of it.
     pub(crate) fn end(&self) -> Instant {
-        self.faults_until() + self.interval() * 6 + self.delay() * 6
+        // Version 2 may have rounded the interval up to whole seconds.
+        let round = self.interval() + Duration::from_secs(1);
+        self.faults_until() + round * 6 + self.delay() * 6
     }
 
     fn interval(&self) -> Duration {
@@ -150,7 +193,39 @@ impl Setting {
                     .push(SyncGroup::new(format!("group {first}"), members));
             }
         }
+        let is_unicast = |key: Key| match self.unicast {
+            Unicast::None => false,
+            Unicast::Half => key.vrid.get().is_multiple_of(2),
+            Unicast::All => true,
+        };
+        scenario.use_unicast(is_unicast);
+        self.authenticate(&mut scenario)?;
         Ok(scenario)
+    }
+
+    fn authenticate(&self, scenario: &mut Scenario) -> Result<(), Failure> {
+        scenario.use_authentication(match self.authentication {
+            Authentication::None => LocalAuthentication::None,
+            Authentication::Password => LocalAuthentication::SimpleText(Password::new(b"secret")?),
+            Authentication::Ah => LocalAuthentication::IpAh,
+            Authentication::Hmac | Authentication::HmacTime => LocalAuthentication::Hmac,
+        });
+        if self.authentication == Authentication::HmacTime {
+            for plan in &mut scenario.hosts {
+                plan.secrets.anti_replay = AntiReplay::time(5)?;
+            }
+        }
+        if let (Some(Mistake::WrongSecret), Some(plan)) = (self.mistake, scenario.hosts.first_mut())
+        {
+            plan.secrets.ah = Password::new(b"another")?;
+            plan.secrets.hmac = [0; 32];
+            for member in &mut plan.members {
+                if let LocalAuthentication::SimpleText(password) = &mut member.authentication {
+                    *password = Password::new(b"another")?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn faults(&self) -> Result<FaultRates, Failure> {
@@ -172,8 +247,16 @@ impl Setting {
             duplication: chance(self.duplication)?,
             late: chance(self.late)?,
             latest: self.interval() * 2,
+            replay: chance(self.resent)?,
+            oldest: Duration::from_secs(60),
         })
     }
+}
+
+/// As it is written on the command line.
+fn name(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |it| it.get_name().to_owned())
 }
 
 fn hours(text: &str) -> Result<f64, String> {

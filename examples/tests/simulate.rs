@@ -68,13 +68,16 @@ fn the_json_object_has_what_was_done_and_what_was_looked_at() {
         "loss",
         "duplicate",
         "late message",
+        "replay",
     ] {
         assert!(report["faults"][kind].as_u64().unwrap() > 0, "{kind}");
     }
     let checks = report["checks"].as_object().unwrap();
-    assert_eq!(checks.len(), 7);
+    assert_eq!(checks.len(), 9);
     for (property, count) in checks {
-        assert!(count.as_u64().unwrap() > 0, "{property}");
+        // It takes sequence numbers to tell a replay.
+        let is_possible = property != "a replay is discarded";
+        assert_eq!(count.as_u64().unwrap() > 0, is_possible, "{property}");
     }
     assert!(output.stderr.is_empty(), "{output:?}");
 }
@@ -123,6 +126,62 @@ fn a_mistake_ends_with_status_1_and_the_fewest_faults_which_replay_to_the_same()
 }
 
 #[test]
+fn with_unicast_and_each_authentication_all_holds() {
+    for (arguments, has_sequence) in [
+        ("--unicast half", false),
+        ("--unicast all --authentication password", false),
+        ("--authentication ah", true),
+        ("--unicast half --authentication hmac", true),
+        ("--authentication hmac-time", true),
+    ] {
+        let output = simulate(
+            &format!("--seed 7 --hours 1 --resent 1 --json {arguments}"),
+            &[],
+        );
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let replays = report["checks"]["a replay is discarded"].as_u64().unwrap();
+        assert_eq!(replays > 50, has_sequence, "{arguments}: {replays}");
+        let discarded = report["messages_discarded"].as_u64().unwrap();
+        assert!(discarded >= replays, "{arguments}: {discarded}");
+    }
+}
+
+#[test]
+fn each_mistake_of_the_wire_is_found_and_replays_to_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let least = folder.path().join("least");
+    for (arguments, property) in [
+        ("announces-nothing", "the last announcement is the Active's"),
+        (
+            "forgets-sequence-numbers --authentication hmac",
+            "a replay is discarded",
+        ),
+        (
+            "wrong-secret --authentication password",
+            "at most one Active",
+        ),
+        ("wrong-secret --authentication ah", "at most one Active"),
+        (
+            "wrong-secret --authentication hmac --unicast all",
+            "at most one Active",
+        ),
+    ] {
+        let arguments =
+            format!("--seed 3 --hours 0.2 --faults-every 0 --json --mistake {arguments}");
+        let output = simulate(&arguments, &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let broken = &report["broken"];
+        assert_eq!(broken["property"], property);
+        fs::write(&least, broken["trace"].as_str().unwrap()).unwrap();
+        let replayed = simulate("--json", &[("--replay", &least)]);
+        let again: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        assert_eq!(again["broken"]["trace"], broken["trace"]);
+    }
+}
+
+#[test]
 fn a_trace_replays_to_the_same_trace() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
@@ -137,27 +196,77 @@ fn a_trace_replays_to_the_same_trace() {
 }
 
 #[test]
-fn the_capture_has_every_message_and_wireshark_finds_nothing_wrong() {
+fn the_capture_has_every_message_and_announcement_and_wireshark_finds_nothing_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("run.pcap");
+    for (arguments, protocol_v4) in [("", "112"), ("--authentication ah", "51")] {
+        let output = simulate(
+            &format!("--seed 5 --routers 4 --hours 0.05 --json {arguments}"),
+            &[("--pcap", &capture)],
+        );
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let packets = tshark(&capture, V3Checksum::MessageOnly).unwrap();
+        let (mut messages, mut arps, mut neighbors) = (0, 0, 0);
+        for packet in &packets {
+            assert_eq!(packet.complaints(), [] as [&str; 0], "{packet:?}");
+            let is_virtual = |field: &str| {
+                let station = packet.field(field);
+                station.is_some_and(|station| station.starts_with("00:00:5e:00:0"))
+            };
+            assert!(is_virtual("eth.src"), "{packet:?}");
+            if packet.field("arp.opcode").is_some() {
+                arps += 1;
+                let [from, to] = ["arp.src.proto_ipv4", "arp.dst.proto_ipv4"]
+                    .map(|field| packet.field(field).unwrap());
+                assert!(is_virtual("arp.src.hw_mac") && from == to, "{packet:?}");
+            } else if packet.field("icmpv6.type") == Some("136") {
+                neighbors += 1;
+                assert!(is_virtual("icmpv6.opt.linkaddr"), "{packet:?}");
+            } else {
+                messages += 1;
+                let (protocol, wanted, hops) = match packet.field("ip.proto") {
+                    Some(protocol) => (protocol, protocol_v4, packet.field("ip.ttl")),
+                    None => (
+                        packet.field("ipv6.nxt").unwrap(),
+                        "112",
+                        packet.field("ipv6.hlim"),
+                    ),
+                };
+                assert_eq!((protocol, hops), (wanted, Some("255")), "{packet:?}");
+            }
+        }
+        assert_eq!(report["messages_sent"], messages);
+        // Five frames for the one address of a virtual router.
+        assert_eq!(
+            report["announcements"].as_u64().unwrap() * 5,
+            arps + neighbors
+        );
+        assert!(arps > 0 && neighbors > 0);
+    }
+}
+
+#[test]
+fn what_goes_by_unicast_goes_from_host_to_host() {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("run.pcap");
     let output = simulate(
-        "--seed 5 --routers 4 --hours 0.05 --json",
+        "--seed 5 --routers 2 --hours 0.02 --faults-every 0 --unicast all --authentication hmac",
         &[("--pcap", &capture)],
     );
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     let packets = tshark(&capture, V3Checksum::MessageOnly).unwrap();
-    assert_eq!(report["messages_sent"], packets.len());
-    for packet in &packets {
-        assert_eq!(packet.complaints(), [] as [&str; 0], "{packet:?}");
-        let (protocol, hops) = match packet.field("ip.proto") {
-            Some(protocol) => (protocol, packet.field("ip.ttl")),
-            None => (packet.field("ipv6.nxt").unwrap(), packet.field("ipv6.hlim")),
-        };
-        assert_eq!((protocol, hops), ("112", Some("255")));
-    }
-    let families =
-        ["ip.proto", "ipv6.nxt"].map(|name| packets.iter().any(|it| it.field(name).is_some()));
-    assert_eq!(families, [true, true]);
+    let mut receivers: Vec<&str> = packets
+        .iter()
+        .filter(|packet| packet.field("ip.proto") == Some("112"))
+        .map(|packet| {
+            assert_eq!(packet.field("ip.src"), Some("10.1.0.1"));
+            assert_eq!(packet.field("eth.src"), Some("02:00:00:01:00:01"));
+            packet.field("ip.dst").unwrap()
+        })
+        .collect();
+    receivers.sort_unstable();
+    receivers.dedup();
+    assert_eq!(receivers, ["10.1.0.2", "10.1.0.3"]);
 }
 
 #[test]

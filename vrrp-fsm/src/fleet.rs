@@ -571,11 +571,7 @@ impl VrrpRouter {
             return Err(self.reject_stray(ip, payload));
         };
         let id = entry.id;
-        let checked = Advertisement::decode(payload, ip, &entry.decode).and_then(|received| {
-            let link = entry.link(prove(&received));
-            entry.router.check(&received, ip, &link)
-        });
-        let heard = match checked {
+        let heard = match entry.judge(ip, payload, prove) {
             Ok(heard) => heard,
             Err(discard) => {
                 entry.router.count_discard(&discard);
@@ -598,6 +594,19 @@ impl VrrpRouter {
             self.heard_in_group(now, group, slot, before, &actions);
         }
         Ok((id, heard))
+    }
+
+    /// Whether a packet passes every check of this virtual router. Nothing changes, and nothing is counted.
+    #[cfg(feature = "sim")]
+    pub(crate) fn would_hear(
+        &self,
+        id: RouterId,
+        ip: &IpHeader,
+        payload: &[u8],
+        protection: Protection,
+    ) -> bool {
+        self.entry(id)
+            .is_ok_and(|entry| entry.judge(ip, payload, |_| protection).is_ok())
     }
 
     /// A packet for no virtual router here: what is wrong with it at least.

@@ -31,15 +31,20 @@
 //! | judge | [`Occurrence::Violated`]: a [`Property`] did not hold |
 //! | do the same again | the seed; or a [`Trace`] with [`Simulation::replay`], which has the faults as a list that can be read and changed |
 //! | see what a violation needs | [`minimise`] leaves out faults for as long as it comes about |
-//! | look at packets | [`Packet::frame`] of each [`Occurrence::Sent`], for a pcap file |
+//! | speak by unicast, authenticate | [`Scenario::use_unicast`], [`Scenario::use_authentication`], [`Secrets`] |
+//! | look at packets | [`Packet::frame`] of each [`Occurrence::Sent`] and [`Announcement::frames`] of each [`Occurrence::Announced`], for a pcap file |
 //! | test a host of your own | implement [`Host`] |
 //!
 //! `docs/simulation.md` says which property holds under which faults.
 
+mod addresses;
+mod announcement;
+mod authentication;
 mod fault;
 mod frame;
 mod host;
 mod monitor;
+mod neighbors;
 mod property;
 mod random;
 mod scenario;
@@ -50,11 +55,15 @@ mod wire;
 use alloc::{collections::BinaryHeap, sync::Arc, vec, vec::Vec};
 use core::{cmp::Reverse, fmt, time::Duration};
 
-use vrrp_proto::{Addresses, Authentication, Endpoints, IpHeader, TTL};
+use vrrp_proto::{Discard, Endpoints, IpHeader, Protection, TTL};
 
+pub use addresses::primary_address;
+use addresses::virtual_addresses;
+pub use announcement::Announcement;
+pub use authentication::Secrets;
 pub use fault::{Condition, Delivery, Fault, TraceSyntax};
+use host::{Copy, Input, Node, Wanted};
 pub use host::{Host, Packet};
-use host::{Input, Node, Wanted, address};
 use monitor::Monitor;
 pub use property::{Property, Violation};
 pub use scenario::{
@@ -66,7 +75,7 @@ use wire::Wire;
 
 use crate::{
     Action, Deadlines, Instant, Outgoing, Transition,
-    fleet::{Change, FleetSnapshot, Key, RouterId, VrrpRouter},
+    fleet::{Change, FleetSnapshot, Key, MessageTransport, RouterId, VrrpRouter},
 };
 
 /// Who is told what happens, and when.
@@ -80,10 +89,14 @@ pub enum Occurrence<'a> {
     Fault(&'a Fault),
     /// It is over: `over crash 2`.
     Over(&'a Condition),
-    /// A host has sent a message: `sent 0 17 lan 1 IPv4 vrid 51 priority 100`.
+    /// A host has sent a message: `sent 0 17 lan 1 IPv4 vrid 51 priority 100`, and by unicast `… to 10.1.0.2`.
     Sent(&'a Packet),
+    /// A host has announced virtual addresses: `announced 0 18 lan 1 IPv4 vrid 51 repeat 5`.
+    Announced(&'a Announcement),
     /// A host has got a message: `heard 0 17>2`.
     Heard(Delivery),
+    /// It has discarded it: `discarded 0 17>2: the digest differs`.
+    Discarded(Delivery, Discard),
     /// The deadline of a host has come: `timeout 2`.
     Timeout(u32),
     /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the Active fell silent`.
@@ -103,9 +116,16 @@ impl fmt::Display for Occurrence<'_> {
                 if let Some(key) = packet.key() {
                     write!(f, " {}", OnLan(key))?;
                 }
-                write!(f, " priority {priority}")
+                write!(f, " priority {priority}")?;
+                let destination = packet.ip.endpoints.destination();
+                if !destination.is_multicast() {
+                    write!(f, " to {destination}")?;
+                }
+                Ok(())
             }
+            Self::Announced(announcement) => write!(f, "announced {announcement}"),
             Self::Heard(delivery) => write!(f, "heard {delivery}"),
+            Self::Discarded(delivery, discard) => write!(f, "discarded {delivery}: {discard}"),
             Self::Timeout(host) => write!(f, "timeout {host}"),
             Self::State(host, key, Transition { from, to, reason }) => {
                 write!(f, "state {host} {} {from} to {to}: {reason}", OnLan(*key))
@@ -155,7 +175,9 @@ struct Entry {
 enum Event {
     Begin(Condition, Duration),
     End(Condition),
-    Arrive(u32, Arc<Packet>),
+    Arrive(u32, Arc<Packet>, Copy),
+    /// The neighbours beside a host hear this, and perhaps later than they should.
+    Learn(u32, Arc<Announcement>, bool),
     /// It is time for another fault of this kind.
     Draw(Kind),
 }
@@ -306,8 +328,11 @@ impl<H: Host> Simulation<H> {
 
     fn happen(&mut self, event: Event, observe: &mut Observer<'_>) {
         match event {
-            Event::Arrive(to, packet) => {
-                self.input(to, Input::Packet(packet), observe);
+            Event::Arrive(to, packet, copy) => {
+                self.input(to, Input::Packet(packet, copy), observe);
+            }
+            Event::Learn(to, announcement, is_late) => {
+                self.monitor.announced(to, &announcement, is_late);
             }
             Event::Draw(kind) => {
                 let drawn = self.source.draw(self.now, kind, &self.nodes, &self.wire);
@@ -500,24 +525,53 @@ impl<H: Host> Simulation<H> {
             return;
         };
         match input {
-            Input::Packet(packet) => {
-                let delivery = Delivery {
-                    from: packet.from,
-                    number: packet.number,
-                    to: number,
-                };
-                observe(now, &Occurrence::Heard(delivery));
-                let meeting = self.monitor.before_packet(number, node, &packet);
-                if let Some(host) = node.host_mut() {
-                    host.receive(now, &packet);
-                }
-                if let Some(meeting) = meeting {
-                    self.monitor
-                        .after_packet(now, &meeting, &self.nodes, &self.wire);
-                }
-            }
+            Input::Packet(packet, copy) => self.hear(number, &packet, copy, observe),
             Input::Router(router) => node.adjust(number, now, router),
             Input::Object(object) => node.report(now, object),
+        }
+    }
+
+    /// A host hears a message, and does not need to take it for true.
+    fn hear(&mut self, number: u32, packet: &Packet, copy: Copy, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(number as usize) else {
+            return;
+        };
+        let delivery = Delivery {
+            from: packet.from,
+            number: packet.number,
+            to: number,
+        };
+        observe(now, &Occurrence::Heard(delivery));
+        let found = node.prove(now, packet);
+        let protection = match found {
+            Some((_, Ok(proof))) => proof.into(),
+            Some((_, Err(fault))) => Protection::Failed(fault),
+            None => Protection::None,
+        };
+        let meeting = self.monitor.before_packet(number, node, packet, protection);
+        let heard = match node.host_mut() {
+            Some(host) => host.receive(now, packet, protection),
+            None => return,
+        };
+        if copy != Copy::First && node.is_known(packet) {
+            self.monitor.repeated(now, number, packet, heard.is_ok());
+        }
+        // An owner that hears nobody has to go on above the sequence numbers of others all the same.
+        let is_valid = matches!(heard, Ok(()) | Err(Discard::Owner));
+        if let Some((router, Ok(proof))) = found
+            && is_valid
+        {
+            node.accept(router, packet, proof);
+        }
+        match heard {
+            Ok(()) if copy == Copy::Replay => self.monitor.misled(now, packet),
+            Ok(()) => {}
+            Err(discard) => observe(now, &Occurrence::Discarded(delivery, discard)),
+        }
+        if let Some(meeting) = meeting {
+            self.monitor
+                .after_packet(now, &meeting, &self.nodes, &self.wire);
         }
     }
 
@@ -543,7 +597,8 @@ impl<H: Host> Simulation<H> {
                     self.monitor
                         .changed(now, number, router, transition, &self.nodes, &self.wire);
                 }
-                Action::InstallAddresses | Action::RemoveAddresses | Action::Announce { .. } => {}
+                Action::Announce { repeat } => self.announce(number, id, repeat, observe),
+                Action::InstallAddresses | Action::RemoveAddresses => {}
             }
         }
         self.follow_records(number);
@@ -582,120 +637,183 @@ impl<H: Host> Simulation<H> {
         for packet in self.packets(from, id, outgoing) {
             let packet = Arc::new(packet);
             observe(self.now, &Occurrence::Sent(&packet));
-            let receivers = self.wire.hosts(packet.interface).len();
-            for place in 0..receivers {
-                let to = self.wire.hosts(packet.interface).get(place).copied();
-                if let Some(to) = to.filter(|to| *to != from) {
-                    self.transmit(&packet, to, observe);
+            let Some(key) = packet.key() else {
+                continue;
+            };
+            let destination = packet.ip.endpoints.destination();
+            for to in self.others(key.interface, from) {
+                if destination.is_multicast() || destination == primary_address(to, key) {
+                    self.transmit(&packet, key, to, observe);
                 }
             }
         }
     }
 
-    /// The messages that an action asks for: one, or with both versions two.
+    /// The hosts on a LAN beside this one.
+    fn others(&self, interface: u32, host: u32) -> Vec<u32> {
+        let hosts = self.wire.hosts(interface).iter().copied();
+        hosts.filter(|other| *other != host).collect()
+    }
+
+    /// The messages that an action asks for: one for each destination, or with both versions two.
     fn packets(&mut self, from: u32, id: RouterId, outgoing: Outgoing) -> Vec<Packet> {
+        let sent = self.now;
         let Some(node) = self.nodes.get_mut(from as usize) else {
             return Vec::new();
         };
+        let Some(fleet) = node.host().map(Host::fleet) else {
+            return Vec::new();
+        };
+        let (Some(router), Some(member), Some(place)) =
+            (fleet.get(id), fleet.member(id), id.place())
+        else {
+            return Vec::new();
+        };
+        let key = member.key();
+        let source = router.primary_address();
+        let addresses = virtual_addresses(&member);
+        let destinations = match &member.transport {
+            MessageTransport::Multicast { group } => Vec::from([*group]),
+            MessageTransport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
+        };
         let mut packets = Vec::new();
-        let first = node.sent;
-        if let Some(fleet) = node.host().map(Host::fleet)
-            && let Some((key, router)) = fleet.key(id).zip(fleet.get(id))
-        {
-            let ip = IpHeader {
-                endpoints: Endpoints::multicast(address(from, key)),
-                ttl: TTL,
+        for destination in destinations {
+            let Some(endpoints) = Endpoints::new(source, destination) else {
+                continue;
             };
-            let member = fleet.member(id);
-            let configured = member.as_ref().and_then(|member| member.addresses.as_ref());
-            let (ipv4, ipv6) = virtual_addresses(key);
-            let addresses = match (configured, key.family) {
-                (Some(list), _) => list.as_addresses(),
-                (None, vrrp_proto::Family::Ipv4) => Addresses::from(&ipv4[..]),
-                (None, vrrp_proto::Family::Ipv6) => Addresses::from(&ipv6[..]),
-            };
-            for message in router.advertisements(outgoing, Authentication::None, addresses) {
+            let messages =
+                router.advertisements(outgoing, node.in_message(place), addresses.as_addresses());
+            for message in messages {
                 let mut octets = vec![0; message.encoded_len()];
                 if message
-                    .encode(&mut octets, &ip.endpoints, outgoing.checksum)
+                    .encode(&mut octets, &endpoints, outgoing.checksum)
                     .is_ok()
                 {
                     packets.push(Packet {
                         from,
-                        number: first + packets.len() as u64,
+                        number: 0,
+                        sent,
                         interface: key.interface,
-                        ip,
+                        ip: IpHeader {
+                            endpoints,
+                            ttl: TTL,
+                        },
                         octets,
+                        ah: None,
                     });
                 }
             }
         }
-        node.sent += packets.len() as u64;
+        let packets = packets.into_iter();
         packets
+            .filter_map(|packet| node.protect(place, packet))
+            .collect()
     }
 
     /// Sends a message to one of its receivers.
-    fn transmit(&mut self, packet: &Arc<Packet>, to: u32, observe: &mut Observer<'_>) {
+    fn transmit(&mut self, packet: &Arc<Packet>, key: Key, to: u32, observe: &mut Observer<'_>) {
         let now = self.now;
-        let &Packet {
-            from,
-            number,
-            interface,
-            ..
-        } = &**packet;
-        let Some(key) = packet
-            .key()
-            .filter(|_| self.wire.reaches(interface, from, to))
-        else {
+        let &Packet { from, number, .. } = &**packet;
+        let interface = key.interface;
+        if !self.wire.reaches(interface, from, to) {
             return;
-        };
+        }
         let delivery = Delivery { from, number, to };
         let (delay, fates) = self.source.fates(now, delivery);
-        let mut copies = 1;
+        let mut copies = Vec::from([(Copy::First, Duration::ZERO)]);
         let mut late = Duration::ZERO;
+        let mut is_lost = false;
         for fate in fates {
             observe(now, &Occurrence::Fault(&fate.fault(delivery)));
             match fate {
-                Fate::Lost => copies = 0,
-                Fate::Twice => copies = 2,
+                Fate::Lost => is_lost = true,
+                Fate::Twice => copies.push((Copy::Duplicate, Duration::ZERO)),
+                Fate::Again(by) => copies.push((Copy::Replay, by)),
                 Fate::Late(by) => late = by,
             }
         }
-        if copies == 0 {
+        if is_lost {
             self.monitor.lost(now, key, to);
             return;
         }
         self.monitor.delivered(key, to);
-        for _ in 0..copies {
-            let at = if late == Duration::ZERO {
+        if copies.len() > 1
+            && let Some(node) = self.nodes.get_mut(to as usize)
+        {
+            node.expect_copies(packet);
+        }
+        for (copy, later) in copies {
+            let at = if late + later == Duration::ZERO {
                 self.wire.in_order(interface, from, to, now + delay)
             } else {
-                self.monitor.late(now + delay + late, key);
-                now + delay + late
+                now + delay + late + later
             };
-            self.plan(at, Event::Arrive(to, Arc::clone(packet)));
+            if late != Duration::ZERO && copy != Copy::Replay {
+                self.monitor.late(at, key);
+            }
+            self.plan(at, Event::Arrive(to, Arc::clone(packet), copy));
         }
     }
-}
 
-/// The virtual address of a virtual router that has none configured, in each family.
-fn virtual_addresses(key: Key) -> ([core::net::Ipv4Addr; 1], [core::net::Ipv6Addr; 1]) {
-    let [.., high, low] = key.interface.to_be_bytes();
-    let vrid = key.vrid.get();
-    (
-        [[10, low, 255, vrid].into()],
-        [[
-            0xfe80,
-            0,
-            0,
-            0,
-            0,
-            1,
-            u16::from_be_bytes([high, low]),
-            vrid.into(),
-        ]
-        .into()],
-    )
+    /// Tells the neighbours on the LAN: those beside the host itself at once, and those beside others as messages come to these.
+    fn announce(&mut self, from: u32, id: RouterId, repeat: u8, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(from as usize) else {
+            return;
+        };
+        let Some(member) = node.host().and_then(|host| host.fleet().member(id)) else {
+            return;
+        };
+        let announcement = Arc::new(Announcement {
+            from,
+            number: node.count_sent(),
+            sent: now,
+            key: member.key(),
+            addresses: virtual_addresses(&member),
+            repeat,
+        });
+        observe(now, &Occurrence::Announced(&announcement));
+        self.monitor.announces(&announcement);
+        for to in self.others(member.interface, from) {
+            self.carry(&announcement, to, observe);
+        }
+    }
+
+    /// Brings an announcement to the neighbours beside a host. A burst that comes twice is still one.
+    fn carry(&mut self, announcement: &Arc<Announcement>, to: u32, observe: &mut Observer<'_>) {
+        let now = self.now;
+        let &Announcement {
+            from, number, key, ..
+        } = &**announcement;
+        if !self.wire.reaches(key.interface, from, to) {
+            self.monitor.unannounced(to, key);
+            return;
+        }
+        let delivery = Delivery { from, number, to };
+        let (delay, fates) = self.source.fates(now, delivery);
+        let mut late = Duration::ZERO;
+        for fate in fates {
+            match fate {
+                Fate::Lost => {
+                    observe(now, &Occurrence::Fault(&fate.fault(delivery)));
+                    self.monitor.unannounced(to, key);
+                    return;
+                }
+                Fate::Late(by) => {
+                    observe(now, &Occurrence::Fault(&fate.fault(delivery)));
+                    late = by;
+                }
+                Fate::Twice | Fate::Again(_) => {}
+            }
+        }
+        let is_late = late != Duration::ZERO;
+        let at = if is_late {
+            now + delay + late
+        } else {
+            self.wire.in_order(key.interface, from, to, now + delay)
+        };
+        self.plan(at, Event::Learn(to, Arc::clone(announcement), is_late));
+    }
 }
 
 impl PartialEq for Entry {

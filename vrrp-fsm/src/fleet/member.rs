@@ -7,12 +7,13 @@ use core::{
 };
 
 use vrrp_proto::{
-    Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
+    Addresses, Advertisement, DecodeOptions, Decoded, Discard, Family, IpHeader,
+    LocalAuthentication, Peer, Protection, Transport, Vrid, group,
 };
 
 use super::GroupId;
 use crate::{
-    Config, Expiry, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
+    Config, Expiry, Heard, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
     track::{Standing, Use},
 };
 
@@ -191,8 +192,21 @@ impl Entry {
         }
     }
 
+    /// Decodes a packet, and makes every check.
     #[inline]
-    pub(super) fn link(&self, protection: Protection) -> Link<'_> {
+    pub(super) fn judge(
+        &self,
+        ip: &IpHeader,
+        payload: &[u8],
+        prove: impl FnOnce(&Decoded<'_>) -> Protection,
+    ) -> Result<Heard, Discard> {
+        let received = Advertisement::decode(payload, ip, &self.decode)?;
+        let link = self.link(prove(&received));
+        self.router.check(&received, ip, &link)
+    }
+
+    #[inline]
+    fn link(&self, protection: Protection) -> Link<'_> {
         Link {
             transport: match &self.transport {
                 MessageTransport::Multicast { group } => Transport::Multicast { group: *group },

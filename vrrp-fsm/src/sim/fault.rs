@@ -20,6 +20,8 @@ pub enum Fault {
     Duplicate(Delivery),
     /// The message comes so much later than it would have: `late 0 17>2 by 1.500000000`.
     Late(Delivery, Duration),
+    /// The message comes, and so much later once more: `replay 0 17>2 by 1.500000000`.
+    Replay(Delivery, Duration),
 }
 
 /// What is wrong for a while.
@@ -138,6 +140,7 @@ impl fmt::Display for Fault {
             Self::Lose(delivery) => write!(f, "lose {delivery}"),
             Self::Duplicate(delivery) => write!(f, "duplicate {delivery}"),
             Self::Late(delivery, by) => write!(f, "late {delivery} by {}", Seconds(*by)),
+            Self::Replay(delivery, by) => write!(f, "replay {delivery} by {}", Seconds(*by)),
         }
     }
 }
@@ -200,6 +203,9 @@ fn parse(line: &str) -> Result<Fault, &'static str> {
         ["duplicate", from, message] => Fault::Duplicate(delivery(from, message)?),
         ["late", from, message, "by", time] => {
             Fault::Late(delivery(from, message)?, time.parse::<Seconds>()?.0)
+        }
+        ["replay", from, message, "by", time] => {
+            Fault::Replay(delivery(from, message)?, time.parse::<Seconds>()?.0)
         }
         [ref what @ .., "for", time] => {
             Fault::Lasting(condition(what)?, time.parse::<Seconds>()?.0)

@@ -8,7 +8,7 @@ use vrrp_proto::{
     frame::{ethernet, ipv4, ipv6, multicast_mac, virtual_mac},
 };
 
-use super::Packet;
+use super::{Packet, addresses::physical_mac};
 use crate::fleet::Key;
 
 impl Packet {
@@ -22,31 +22,41 @@ impl Packet {
         })
     }
 
-    /// The Ethernet frame in which it is sent: from the virtual MAC (RFC 9568 section 7.3) to that of the group. Empty where the VRID is no VRID, which
-    /// no router sends.
+    /// The Ethernet frame in which it is sent: from the virtual MAC (RFC 9568 section 7.3) to that of the group, or by unicast from host to host. Empty
+    /// where the VRID is no VRID, which no router sends.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         let Some(key) = self.key() else {
             return Vec::new();
         };
         let (source, destination) = (self.ip.endpoints.source(), self.ip.endpoints.destination());
-        let from = virtual_mac(key.vrid, key.family);
-        let to = multicast_mac(destination);
+        let (from, to) = if destination.is_multicast() {
+            (
+                virtual_mac(key.vrid, key.family),
+                multicast_mac(destination),
+            )
+        } else {
+            (physical_mac(source), physical_mac(destination))
+        };
         let mut frame = Vec::new();
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                frame.extend(ethernet::header(to, from, ethernet::IPV4));
                 let header = ipv4::Header::advertisement(source, destination);
-                if let Ok(header) = header.encode(self.octets.len()) {
-                    frame.extend(ethernet::header(to, from, ethernet::IPV4));
-                    frame.extend(header);
+                match (&self.ah, header.encode(self.octets.len())) {
+                    (Some(headers), _) => frame.extend(headers),
+                    (None, Ok(header)) => frame.extend(header),
+                    // No message is so long.
+                    (None, Err(_)) => return Vec::new(),
                 }
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let header = ipv6::Header::advertisement(source, destination);
-                if let Ok(length) = u16::try_from(self.octets.len()) {
-                    frame.extend(ethernet::header(to, from, ethernet::IPV6));
-                    frame.extend(header.encode(length));
-                }
+                let Ok(length) = u16::try_from(self.octets.len()) else {
+                    return Vec::new();
+                };
+                frame.extend(ethernet::header(to, from, ethernet::IPV6));
+                frame.extend(header.encode(length));
             }
             _ => return frame,
         }

@@ -1,14 +1,24 @@
 //! A simulated host: a fleet, what was configured, and what waits in its socket.
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
 
-use vrrp_proto::{Family, Interval, IpHeader, Priority, Protection, Versions};
+use vrrp_proto::{
+    Authentication, AuthenticationFault, Discard, Interval, IpHeader, Priority, Protection,
+    Versions, ah,
+};
 
-use super::{HostPlan, ScenarioError};
+use super::{
+    HostPlan, ScenarioError,
+    addresses::primary_address,
+    authentication::{Authenticator, Keyring, Proof},
+};
 use crate::{
     Action, Instant, State, VirtualRouter,
-    fleet::{FleetError, Key, Member, Reader, RouterId, SyncGroup, VrrpRouter},
+    fleet::{FleetError, Member, Reader, RouterId, SyncGroup, VrrpRouter},
     track::ObjectId,
 };
 
@@ -17,6 +27,7 @@ use crate::{
 ///
 /// ```
 /// use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Host, Packet}};
+/// use vrrp_proto::{Discard, Protection};
 ///
 /// /// It does not hear resignations.
 /// struct DeafToZero(VrrpRouter);
@@ -31,10 +42,11 @@ use crate::{
 ///     fn fleet_mut(&mut self) -> &mut VrrpRouter {
 ///         &mut self.0
 ///     }
-///     fn receive(&mut self, now: Instant, packet: &Packet) {
-///         if packet.octets[2] != 0 {
-///             self.0.receive(now, packet);
+///     fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
+///         if packet.octets[2] == 0 {
+///             return Ok(());
 ///         }
+///         self.0.receive(now, packet, protection)
 ///     }
 /// }
 /// # fn use_as(_: impl Host) {}
@@ -50,16 +62,27 @@ pub trait Host: Sized {
     /// Its fleet, to be started, stopped, configured and reported to.
     fn fleet_mut(&mut self) -> &mut VrrpRouter;
 
-    /// A packet has arrived.
-    fn receive(&mut self, now: Instant, packet: &Packet) {
-        // What is discarded is counted there.
-        let _judged = self.fleet_mut().handle_packet(
-            now,
-            packet.interface,
-            &packet.ip,
-            &packet.octets,
-            Protection::None,
-        );
+    /// A packet has arrived, and this was proven about it with the [`Secrets`](super::Secrets) of the host.
+    ///
+    /// # Errors
+    ///
+    /// Why it was discarded.
+    fn receive(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        protection: Protection,
+    ) -> Result<(), Discard> {
+        let Packet {
+            interface,
+            ip,
+            octets,
+            ..
+        } = packet;
+        let judged = self
+            .fleet_mut()
+            .handle_packet(now, *interface, ip, octets, protection);
+        judged.map(drop).map_err(|rejected| rejected.discard)
     }
 
     /// The deadline of [`poll_timeout`](Self::poll_timeout) has come.
@@ -99,22 +122,36 @@ pub struct Packet {
     pub from: u32,
     /// Which of its messages it is, from 0.
     pub number: u64,
+    /// When it was sent.
+    pub sent: Instant,
     /// The LAN.
     pub interface: u32,
     /// The IP header.
     pub ip: IpHeader,
-    /// What follows it.
+    /// The message, with its HMAC trailer where it has one.
     pub octets: Vec<u8>,
+    /// The IPv4 header and the AH header before it, where it travels inside AH.
+    pub ah: Option<[u8; ah::PREFIX_LEN]>,
 }
 
 /// Something that a host has to see to. While it does not run, it waits.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Packet(Arc<Packet>),
+    Packet(Arc<Packet>, Copy),
     /// A virtual router is to be as [`Node`] says.
     Router(u32),
     /// An object is to be reported.
     Object(u32),
+}
+
+/// Which arrival of a packet it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    First,
+    /// The network has doubled it.
+    Duplicate,
+    /// Somebody has sent it again.
+    Replay,
 }
 
 /// A host with its truth: what it is told when it runs.
@@ -127,11 +164,15 @@ pub(super) struct Node<H> {
     /// What waits while it does not run.
     inbox: VecDeque<Input>,
     /// How many messages it has sent.
-    pub(super) sent: u64,
+    sent: u64,
     routers: Vec<Wanted>,
     /// How many faults each object has.
     pub(super) bad: Vec<u32>,
     pub(super) records: Reader,
+    keyring: Keyring,
+    authenticators: Vec<Authenticator>,
+    /// The packets that come more than once, by sender and number, and whether this host has accepted one since it started.
+    copied: BTreeMap<(u32, u64), bool>,
 }
 
 /// What a virtual router should be.
@@ -159,6 +200,9 @@ impl<H: Host> Node<H> {
             routers: plan.members.iter().map(|_| Wanted::default()).collect(),
             bad: plan.objects.iter().map(|_| 0).collect(),
             records: Reader::default(),
+            keyring: Keyring::new(&plan.secrets)?,
+            authenticators: Vec::new(),
+            copied: BTreeMap::new(),
             plan,
         };
         match node.try_out() {
@@ -290,6 +334,10 @@ impl<H: Host> Node<H> {
         };
         self.host = Some(H::boot(fleet));
         self.records = Reader::default();
+        let members = self.plan.members.iter();
+        self.authenticators = members
+            .map(|member| Authenticator::new(&member.authentication))
+            .collect();
         for object in (0..).take(self.plan.objects.len()) {
             self.report(now, object);
         }
@@ -302,15 +350,89 @@ impl<H: Host> Node<H> {
     pub(super) fn die(&mut self) {
         self.host = None;
         self.inbox.clear();
+        for is_accepted in self.copied.values_mut() {
+            *is_accepted = false;
+        }
     }
 
     /// Puts something into the inbox of a host that does not run.
     pub(super) fn keep(&mut self, input: Input) {
         let is_lost =
-            self.crashes != 0 || matches!(input, Input::Packet(_)) && self.inbox.len() >= SOCKET;
+            self.crashes != 0 || matches!(input, Input::Packet(..)) && self.inbox.len() >= SOCKET;
         if !is_lost {
             self.inbox.push_back(input);
         }
+    }
+
+    /// The number of its next message.
+    pub(super) const fn count_sent(&mut self) -> u64 {
+        let number = self.sent;
+        self.sent += 1;
+        number
+    }
+
+    // Authentication.
+
+    /// What a virtual router of this host says of its authentication in version 2.
+    pub(super) fn in_message(&self, router: u32) -> Authentication {
+        let authenticator = self.authenticators.get(router as usize);
+        authenticator.map_or(Authentication::None, Authenticator::in_message)
+    }
+
+    /// Makes of a message of a virtual router what goes out, with its number, or nothing.
+    pub(super) fn protect(&mut self, router: u32, mut packet: Packet) -> Option<Packet> {
+        let authenticator = self.authenticators.get_mut(router as usize)?;
+        authenticator.protect(&self.keyring, &mut packet)?;
+        packet.number = self.count_sent();
+        Some(packet)
+    }
+
+    /// The virtual router that a packet is for, and what the packet proves to it.
+    pub(super) fn prove(
+        &self,
+        now: Instant,
+        packet: &Packet,
+    ) -> Option<(u32, Result<Proof, AuthenticationFault>)> {
+        let fleet = self.host.as_ref()?.fleet();
+        let router = fleet
+            .addressee(packet.interface, &packet.ip, &packet.octets)?
+            .place()?;
+        let authenticator = self.authenticators.get(router as usize)?;
+        let decode = self.plan.members.get(router as usize)?.decode;
+        let proof = authenticator.prove(&self.keyring, now, packet, decode);
+        Some((router, proof))
+    }
+
+    /// Whether a virtual router has to hear a packet that has proven so much.
+    pub(super) fn would_hear(&self, router: u32, packet: &Packet, protection: Protection) -> bool {
+        let id = RouterId::nth(router);
+        let fleet = self.host.as_ref().map(Host::fleet);
+        fleet.is_some_and(|fleet| fleet.would_hear(id, &packet.ip, &packet.octets, protection))
+    }
+
+    /// A packet has passed every check of a virtual router, which remembers it if it runs.
+    pub(super) fn accept(&mut self, router: u32, packet: &Packet, proof: Proof) {
+        if self.state(router) == Some(State::Initialize) {
+            return;
+        }
+        if let Some(authenticator) = self.authenticators.get_mut(router as usize) {
+            authenticator.accept(proof);
+        }
+        let key = (packet.from, packet.number);
+        if let Some(is_accepted) = self.copied.get_mut(&key).filter(|_| proof.is_unique()) {
+            *is_accepted = true;
+        }
+    }
+
+    /// More than one of this packet will come.
+    pub(super) fn expect_copies(&mut self, packet: &Packet) {
+        self.copied.entry((packet.from, packet.number)).or_default();
+    }
+
+    /// A copy of this packet has come. Whether one was accepted before that is told from its copies.
+    pub(super) fn is_known(&mut self, packet: &Packet) -> bool {
+        let key = (packet.from, packet.number);
+        self.copied.remove(&key) == Some(true)
     }
 
     pub(super) fn next_input(&mut self) -> Option<Input> {
@@ -342,7 +464,7 @@ impl<H: Host> Node<H> {
         // The id is that of a member.
         let _known = if wanted.stops == 0 {
             host.fleet_mut()
-                .startup(now, id, address(number, member.key()))
+                .startup(now, id, primary_address(number, member.key()))
         } else {
             host.fleet_mut().shutdown(now, id)
         };
@@ -362,25 +484,5 @@ impl<H: Host> Node<H> {
             // It was tried out.
             let _suits = host.fleet_mut().report(now, ObjectId::nth(object), report);
         }
-    }
-}
-
-/// The primary address of a host on the LAN of a virtual router.
-pub(super) fn address(host: u32, key: Key) -> IpAddr {
-    let [.., high, low] = (host + 1).to_be_bytes();
-    let [.., segment_high, segment] = key.interface.to_be_bytes();
-    match key.family {
-        Family::Ipv4 => Ipv4Addr::new(10, segment, high, low).into(),
-        Family::Ipv6 => Ipv6Addr::new(
-            0xfe80,
-            0,
-            0,
-            0,
-            0,
-            0,
-            u16::from_be_bytes([segment_high, segment]),
-            u16::from_be_bytes([high, low]),
-        )
-        .into(),
     }
 }

@@ -6,16 +6,15 @@ use alloc::{
 };
 use core::{cmp::Reverse, time::Duration};
 
-use vrrp_proto::{Priority, Versions};
+use vrrp_proto::{LocalAuthentication, Priority, Protection};
 
 use super::{
-    Host, Network, Packet, Property, Scenario, Violation,
-    host::{Node, address},
-    wire::Wire,
+    Announcement, Host, Network, Packet, Property, Scenario, Violation, addresses::primary_address,
+    host::Node, neighbors::Neighbors, wire::Wire,
 };
 use crate::{
-    Deadlines, Instant, Preempt, Profile, Reason, State, Transition,
-    fleet::{Key, RouterId},
+    AnnouncePolicy, Deadlines, Instant, Preempt, Profile, Reason, State, Transition,
+    fleet::{Key, Member, RouterId},
 };
 
 /// What comes at a time comes before what is judged at that time.
@@ -24,8 +23,8 @@ const AFTERWARDS: Duration = Duration::from_nanos(1);
 /// How long an answer to a rival stands for others (AMB-13).
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 
-/// The first four bits of a message.
-const VERSION_3: u8 = 3;
+/// The least time between bursts that rivals cause, where there is no second one that would give it.
+const RIVAL_GAP: Duration = Duration::from_secs(5);
 
 /// A virtual router on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,9 @@ struct Virtual {
     tolerance: u8,
     /// Whether all its routers preempt.
     preempts: bool,
+    /// Whether all its routers announce again what may have crossed with the announcement of another one.
+    announces_again: bool,
+    neighbors: Neighbors,
 }
 
 /// Virtual routers that depend on each other by sync groups, or one that does not.
@@ -55,6 +57,8 @@ struct Cluster {
     is_grouped: bool,
     /// How long after the last disturbance all has to be well.
     bound: Duration,
+    /// How long after that the last bursts have been announced.
+    bursts: Duration,
     disturbed: Instant,
     /// The last lost message.
     lost: Option<Instant>,
@@ -89,6 +93,8 @@ pub(super) struct Monitor {
     changes: Vec<Vec<u64>>,
     /// When a cluster is settled.
     due: Deadlines,
+    /// When its neighbours know.
+    known: Deadlines,
     promises: BinaryHeap<Reverse<(Instant, Instant, Promise)>>,
     found: Vec<Violation>,
     checks: [u64; Property::ALL.len()],
@@ -104,6 +110,7 @@ impl Monitor {
             by_place: Vec::new(),
             changes: Vec::new(),
             due: Deadlines::new(),
+            known: Deadlines::new(),
             promises: BinaryHeap::new(),
             found: Vec::new(),
             checks: [0; Property::ALL.len()],
@@ -120,7 +127,7 @@ impl Monitor {
         monitor
     }
 
-    fn note_member(&mut self, member: &crate::fleet::Member, place: Place) -> u32 {
+    fn note_member(&mut self, member: &Member, place: Place) -> u32 {
         let key = member.key();
         let next = u32::try_from(self.virtuals.len()).unwrap_or(u32::MAX);
         let number = *self.by_key.entry(key).or_insert(next);
@@ -132,6 +139,8 @@ impl Monitor {
                 missed: Vec::new(),
                 tolerance: u8::MAX,
                 preempts: true,
+                announces_again: true,
+                neighbors: Neighbors::default(),
             });
         }
         let jitter = self.network.longest_delay;
@@ -139,6 +148,8 @@ impl Monitor {
             own.places.push(place);
             own.missed.push(0);
             own.preempts &= member.config.preempt != Preempt::Never;
+            let policy = &member.config.announce;
+            own.announces_again &= policy.second_burst_after.is_some() && policy.rival_repeat != 0;
             // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
             let spare = if hides { 1 } else { 2 };
@@ -187,6 +198,7 @@ impl Monitor {
                     hosts: Vec::new(),
                     is_grouped: false,
                     bound: Duration::ZERO,
+                    bursts: Duration::ZERO,
                     disturbed: Instant::ZERO,
                     lost: None,
                     standing: 0,
@@ -202,8 +214,8 @@ impl Monitor {
                         cluster.hosts.push(place.host);
                     }
                 }
-                let bound = bound(scenario, own);
-                cluster.bound = cluster.bound.max(bound);
+                cluster.bound = cluster.bound.max(bound(scenario, own));
+                cluster.bursts = cluster.bursts.max(bursts(scenario, own));
             }
         }
         for number in (0..).take(self.clusters.len()) {
@@ -225,6 +237,7 @@ impl Monitor {
         cluster.disturbed = cluster.disturbed.max(until);
         let due = cluster.disturbed + cluster.bound + AFTERWARDS;
         self.due.set(number, (cluster.standing == 0).then_some(due));
+        self.known.set(number, None);
     }
 
     fn clusters_of_host(&self, host: u32) -> Vec<u32> {
@@ -328,6 +341,44 @@ impl Monitor {
         }
     }
 
+    /// An accepted message was one that somebody has sent again.
+    pub(super) fn misled(&mut self, now: Instant, packet: &Packet) {
+        if let Some(key) = packet.key() {
+            self.late(now, key);
+        }
+    }
+
+    /// A message has come once more that was accepted before, and whose sequence number is authenticated.
+    pub(super) fn repeated(&mut self, now: Instant, to: u32, packet: &Packet, is_heard: bool) {
+        if let Some(key) = packet.key() {
+            let culprits = is_heard.then(|| Vec::from([packet.from, to]));
+            self.judge(now, Property::ReplayIsDiscarded, key, culprits);
+        }
+    }
+
+    /// A host announces, and the neighbours beside it hear it first.
+    pub(super) fn announces(&mut self, announcement: &Announcement) {
+        if let Some(own) = self.virtual_mut(announcement.key) {
+            own.neighbors
+                .announced(announcement.from, announcement.sent);
+        }
+        self.announced(announcement.from, announcement, false);
+    }
+
+    /// An announcement has come to the neighbours beside a host.
+    pub(super) fn announced(&mut self, beside: u32, announcement: &Announcement, is_late: bool) {
+        if let Some(own) = self.virtual_mut(announcement.key) {
+            own.neighbors.hear(beside, announcement, is_late);
+        }
+    }
+
+    /// An announcement does not come to them.
+    pub(super) fn unannounced(&mut self, beside: u32, key: Key) {
+        if let Some(own) = self.virtual_mut(key) {
+            own.neighbors.miss(beside);
+        }
+    }
+
     /// A router has changed its state.
     pub(super) fn changed<H: Host>(
         &mut self,
@@ -353,9 +404,12 @@ impl Monitor {
         else {
             return;
         };
-        let Some(own) = self.virtuals.get(number as usize) else {
+        let Some(own) = self.virtuals.get_mut(number as usize) else {
             return;
         };
+        if transition.to == State::Active {
+            own.neighbors.became_active(host, now);
+        }
         let Some(cluster) = self.clusters.get(own.cluster as usize) else {
             return;
         };
@@ -405,6 +459,7 @@ impl Monitor {
         host: u32,
         node: &Node<H>,
         packet: &Packet,
+        protection: Protection,
     ) -> Option<Meeting> {
         let key = packet.key()?;
         let number = *self.by_key.get(&key)?;
@@ -415,26 +470,25 @@ impl Monitor {
             .iter()
             .find(|place| place.host == host)?;
         let router = node.router(place.router)?;
-        let config = router.config();
-        let [first, _, priority, ..] = *packet.octets.as_slice() else {
+        let [_, _, priority, ..] = *packet.octets.as_slice() else {
             return None;
         };
-        let priority = Priority::new(priority);
-        // What is discarded for its version, its interval, or as the owner (AMB-02) is no meeting.
-        let is_heard = config.versions == Versions::V3
-            && first >> 4 == VERSION_3
-            && config.profile == Profile::Rfc9568;
-        if !is_heard || router.state() != State::Active || priority.is_resign() {
-            return None;
-        }
-        let theirs = (priority, packet.ip.endpoints.source());
-        let ours = (router.effective_priority(), address(host, key));
-        Some(Meeting {
+        // What is discarded is no meeting.
+        let is_meeting =
+            router.state() == State::Active && node.would_hear(place.router, packet, protection);
+        let theirs = (Priority::new(priority), packet.ip.endpoints.source());
+        let ours = (router.effective_priority(), primary_address(host, key));
+        is_meeting.then_some(Meeting {
             number,
             host,
             router: place.router,
             from: packet.from,
+            sent: packet.sent,
             wins: ours > theirs,
+            // The older profiles do not answer, who resigns needs no answer, and with IP AH the number of an answer may not come after that of a third one.
+            is_answered: router.config().profile == Profile::Rfc9568
+                && priority != 0
+                && protection != Protection::Ah,
         })
     }
 
@@ -446,7 +500,7 @@ impl Monitor {
         nodes: &[Node<H>],
         wire: &Wire,
     ) {
-        let Some(own) = self.virtuals.get(meeting.number as usize) else {
+        let Some(own) = self.virtuals.get_mut(meeting.number as usize) else {
             return;
         };
         let state = nodes
@@ -459,6 +513,10 @@ impl Monitor {
             self.judge(now, Property::DuplicateEnds, key, culprits);
             return;
         }
+        own.neighbors.met(meeting.host, meeting.from, meeting.sent);
+        if !meeting.is_answered {
+            return;
+        }
         let Some(rival) = own.places.iter().find(|place| place.host == meeting.from) else {
             return;
         };
@@ -466,8 +524,9 @@ impl Monitor {
             .get(rival.host as usize)
             .and_then(|node| node.state(rival.router));
         // What was sent before a cut may come after it, and then the answer does not get through.
-        let is_answered = wire.reaches(own.key.interface, meeting.host, rival.host);
-        if rival_state == Some(State::Active) && is_answered {
+        let is_reached = wire.reaches(own.key.interface, meeting.host, rival.host);
+        let rival = *rival;
+        if rival_state == Some(State::Active) && is_reached {
             let count = |host: u32, router: u32| self.changes_of(host, router);
             let promise = Promise::End {
                 of: meeting.number,
@@ -506,7 +565,8 @@ impl Monitor {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let settles = self.due.earliest();
         let promised = self.promises.peek().map(|Reverse((at, ..))| *at);
-        settles.into_iter().chain(promised).min()
+        let known = self.known.first().map(|(at, _)| at);
+        settles.into_iter().chain(promised).chain(known).min()
     }
 
     pub(super) fn handle_timeout<H: Host>(&mut self, now: Instant, nodes: &[Node<H>], wire: &Wire) {
@@ -523,6 +583,10 @@ impl Monitor {
         while let Some(number) = self.due.due(now) {
             self.due.set(number, None);
             self.settle(now, number, nodes, wire);
+        }
+        while let Some(number) = self.known.due(now) {
+            self.known.set(number, None);
+            self.ask_neighbors(now, number, nodes, wire);
         }
     }
 
@@ -585,6 +649,7 @@ impl Monitor {
             return;
         };
         cluster.is_settled = true;
+        self.known.set(number, Some(now + cluster.bursts));
         for number in cluster.virtuals.clone() {
             let Some(own) = self.virtuals.get(number as usize) else {
                 continue;
@@ -594,6 +659,29 @@ impl Monitor {
                 self.judge(now, property, key, culprits);
             }
             self.judge(now, Property::NoFlapping, key, None);
+        }
+    }
+
+    /// The last bursts are over, too.
+    fn ask_neighbors<H: Host>(
+        &mut self,
+        now: Instant,
+        number: u32,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) {
+        let Some(cluster) = self.clusters.get(number as usize) else {
+            return;
+        };
+        for number in cluster.virtuals.clone() {
+            let own = self.virtuals.get(number as usize);
+            let Some(own) = own.filter(|own| own.announces_again) else {
+                continue;
+            };
+            let key = own.key;
+            for culprits in own.check_neighbors(nodes, wire, self.network.longest_delay) {
+                self.judge(now, Property::LastAnnouncementIsOfActive, key, culprits);
+            }
         }
     }
 
@@ -625,7 +713,9 @@ pub(super) struct Meeting {
     host: u32,
     router: u32,
     from: u32,
+    sent: Instant,
     wins: bool,
+    is_answered: bool,
 }
 
 impl Virtual {
@@ -665,10 +755,10 @@ impl Virtual {
         Some((heir.host, skews.max()?))
     }
 
-    /// All has to be well, on each side of a partition.
-    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Judgement> {
+    /// The routers on each side of a partition.
+    fn islands(&self, wire: &Wire) -> Vec<Vec<Place>> {
         let mut seen: Vec<u32> = Vec::new();
-        let mut judgements = Vec::new();
+        let mut islands = Vec::new();
         for first in &self.places {
             if seen.contains(&first.host) {
                 continue;
@@ -676,7 +766,41 @@ impl Virtual {
             let reached = |place: &&Place| wire.reaches(self.key.interface, first.host, place.host);
             let island: Vec<Place> = self.places.iter().filter(reached).copied().collect();
             seen.extend(island.iter().map(|place| place.host));
-            judgements.extend(self.check_island(&island, nodes));
+            islands.push(island);
+        }
+        islands
+    }
+
+    /// All has to be well, on each side of a partition.
+    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Judgement> {
+        let islands = self.islands(wire).into_iter();
+        islands
+            .flat_map(|island| self.check_island(&island, nodes))
+            .collect()
+    }
+
+    /// The neighbours on each side of a partition have to know its Active; nothing about those that cannot.
+    fn check_neighbors<H: Host>(
+        &self,
+        nodes: &[Node<H>],
+        wire: &Wire,
+        longest_delay: Duration,
+    ) -> Vec<Option<Vec<u32>>> {
+        let is_active = |place: &&Place| {
+            let node = nodes.get(place.host as usize);
+            node.is_some_and(|node| node.state(place.router) == Some(State::Active))
+        };
+        let mut judgements = Vec::new();
+        for island in self.islands(wire) {
+            let Some(active) = island.iter().find(is_active) else {
+                continue;
+            };
+            let hosts = island.iter().map(|place| place.host);
+            let look = self.neighbors.look(active.host, hosts, longest_delay);
+            if look.is_telling {
+                let culprits = [&[active.host], &look.wrong[..]].concat();
+                judgements.push((!look.wrong.is_empty()).then_some(culprits));
+            }
         }
         judgements
     }
@@ -721,17 +845,36 @@ impl Virtual {
     }
 }
 
-/// How long after the last disturbance all is well: `docs/simulation.md` derives it.
-fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
-    let members = own.places.iter().filter_map(|place| {
+/// The configurations of a virtual router.
+fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item = &'a Member> {
+    own.places.iter().filter_map(|place| {
         let plan = scenario.hosts.get(place.host as usize)?;
         plan.members.get(place.router as usize)
+    })
+}
+
+/// How long it may take from then on until the last burst has come.
+fn bursts(scenario: &Scenario, own: &Virtual) -> Duration {
+    let gaps = members(scenario, own).map(|member| {
+        let AnnouncePolicy {
+            second_burst_after,
+            rival_second_burst_after,
+            ..
+        } = member.config.announce;
+        let rival_gap = rival_second_burst_after.unwrap_or(RIVAL_GAP);
+        rival_gap.max(second_burst_after.unwrap_or_default())
     });
+    gaps.max().unwrap_or_default() + scenario.network.longest_delay
+}
+
+/// How long after the last disturbance all is well: `docs/simulation.md` derives it.
+fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     let mut interval = Duration::ZERO;
     let mut missed = 0;
     let mut held = Duration::ZERO;
     let mut rounds = 1;
-    for member in members {
+    let mut exchanges = 0;
+    for member in members(scenario, own) {
         let config = &member.config;
         let preempts_late = match config.preempt {
             Preempt::AfterDelay(delay) => {
@@ -742,8 +885,13 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
         };
         interval = interval.max(config.interval.as_duration());
         missed = missed.max(config.missed_advertisements);
+        if member.authentication == LocalAuthentication::IpAh {
+            exchanges = 1;
+        }
         held = held.max(config.startup_hold + preempts_late);
     }
     // Skew_Time is less than an interval, in version 2 less than the second that is the shortest there.
-    interval * (u32::from(missed) + 1) * rounds + held + scenario.network.longest_delay * 4
+    interval * ((u32::from(missed) + 1) * rounds + exchanges)
+        + held
+        + scenario.network.longest_delay * 4
 }

@@ -24,11 +24,16 @@ pub enum Property {
     DuplicateEnds,
     /// All members of a sync group are in the same state.
     GroupAgrees,
+    /// The neighbours send to the Active what they have for the virtual addresses, because the last announcement that they have got is its own, once the
+    /// network was quiet for the bound and for the second bursts that may be due.
+    LastAnnouncementIsOfActive,
+    /// A packet that was heard is not heard again, if a sequence number is authenticated: IP AH and the HMAC trailer.
+    ReplayIsDiscarded,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::AtMostOneActive,
         Self::ActiveExists,
         Self::HighestPriorityActive,
@@ -36,6 +41,8 @@ impl Property {
         Self::HandOverInSkewTime,
         Self::DuplicateEnds,
         Self::GroupAgrees,
+        Self::LastAnnouncementIsOfActive,
+        Self::ReplayIsDiscarded,
     ];
 }
 
@@ -49,6 +56,8 @@ impl fmt::Display for Property {
             Self::HandOverInSkewTime => "hand-over in Skew_Time",
             Self::DuplicateEnds => "a duplicate ends",
             Self::GroupAgrees => "the group agrees",
+            Self::LastAnnouncementIsOfActive => "the last announcement is the Active's",
+            Self::ReplayIsDiscarded => "a replay is discarded",
         })
     }
 }

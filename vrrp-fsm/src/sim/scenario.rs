@@ -1,13 +1,17 @@
 //! What is simulated: hosts, a network, and how often what goes wrong.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
-use vrrp_proto::{Family, LocalAuthentication, OutOfRange, Priority, Vrid};
+use vrrp_proto::{
+    AuthenticationMethod, Family, LocalAuthentication, OutOfRange, Peer, Priority, TTL, Versions,
+    Vrid,
+};
 
+use super::{Secrets, addresses::primary_address};
 use crate::{
     Config, Instant,
-    fleet::{FleetError, Member, MessageTransport, SyncGroup},
+    fleet::{FleetError, Key, Member, MessageTransport, SyncGroup},
     track::{Object, Report},
 };
 
@@ -26,12 +30,13 @@ pub struct Scenario {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostPlan {
     /// The virtual routers. Hosts with one on the same [`interface`](Member::interface) number are on the same LAN there. All of them are started.
-    /// Messages go by multicast and without authentication.
     pub members: Vec<Member>,
     /// The tracked objects. Uses name them as [`ObjectId::nth`](crate::track::ObjectId::nth) of the places here.
     pub objects: Vec<TrackedObject>,
     /// The sync groups. Their members are [`RouterId::nth`](crate::fleet::RouterId::nth) of the places in `members`.
     pub groups: Vec<SyncGroup>,
+    /// The keys of IP AH and of the HMAC trailer.
+    pub secrets: Secrets,
 }
 
 /// An object, and what is reported about it.
@@ -84,6 +89,10 @@ pub struct FaultRates {
     pub late: Chance,
     /// By how much at most. Default not at all.
     pub latest: Duration,
+    /// A message that has come comes once more later, to one receiver: somebody has recorded it.
+    pub replay: Chance,
+    /// How much later at most. Default not at all.
+    pub oldest: Duration,
 }
 
 /// How often something happens in the whole network, and for how long.
@@ -111,15 +120,19 @@ pub enum ScenarioError {
         /// What is wrong with its virtual routers, objects or groups.
         error: FleetError,
     },
-    /// A virtual router does not use multicast, or has authentication.
+    /// A virtual router cannot send what it asks others for: passwords and IP AH are of version 2, and a trailer has to be
+    /// [allowed](vrrp_proto::DecodeOptions::hmac_trailer).
     #[error(
-        "host {host}: router {router} has a transport or an authentication, but the simulation knows multicast without authentication"
+        "host {host}: router {router} has the authentication {method}, which takes {}",
+        match method { AuthenticationMethod::Hmac => "decode.hmac_trailer", _ => "version 2" }
     )]
-    Unsupported {
+    Authentication {
         /// The host.
         host: u32,
         /// The place of the router among its members.
         router: u32,
+        /// Its authentication.
+        method: AuthenticationMethod,
     },
     /// A number is outside its range.
     #[error(transparent)]
@@ -195,13 +208,65 @@ impl Scenario {
         })
     }
 
+    /// Has the virtual routers that are chosen speak by unicast: each has those of the other hosts as its peers (AMB-26).
+    pub fn use_unicast(&mut self, chosen: impl Fn(Key) -> bool) {
+        let mut speakers: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
+        for (host, plan) in (0..).zip(&self.hosts) {
+            for member in &plan.members {
+                speakers.entry(member.key()).or_default().push(host);
+            }
+        }
+        for (own, plan) in (0..).zip(&mut self.hosts) {
+            for member in plan.members.iter_mut().filter(|it| chosen(it.key())) {
+                let key = member.key();
+                let hosts = speakers.get(&key).into_iter().flatten();
+                let peers = hosts.filter(|host| **host != own).map(|host| Peer {
+                    address: primary_address(*host, key),
+                    min_ttl: TTL,
+                });
+                member.transport = MessageTransport::Unicast {
+                    peers: peers.collect(),
+                };
+            }
+        }
+    }
+
+    /// Has the virtual routers authenticate their messages. For passwords and IP AH those of IPv4 speak version 2, with an interval of whole seconds, and
+    /// those of IPv6 stay as they are.
+    pub fn use_authentication(&mut self, authentication: LocalAuthentication) {
+        let is_of_v2 = authentication != LocalAuthentication::None
+            && authentication.method() != AuthenticationMethod::Hmac;
+        for member in self.hosts.iter_mut().flat_map(|plan| &mut plan.members) {
+            if is_of_v2 && member.config.family == Family::Ipv6 {
+                continue;
+            }
+            member.authentication = authentication;
+            member.decode.hmac_trailer = authentication.method() == AuthenticationMethod::Hmac;
+            if is_of_v2 {
+                member.config.versions = Versions::V2;
+                member.config.interval = member.config.interval.to_seconds_rounded_up();
+            }
+        }
+    }
+
     /// What can be said before anything runs.
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
         for (host, plan) in (0..).zip(&self.hosts) {
             for (router, member) in (0..).zip(&plan.members) {
-                let is_multicast = matches!(member.transport, MessageTransport::Multicast { .. });
-                if !is_multicast || member.authentication != LocalAuthentication::None {
-                    return Err(ScenarioError::Unsupported { host, router });
+                let method = member.authentication.method();
+                let is_possible = match method {
+                    AuthenticationMethod::SimpleText | AuthenticationMethod::IpAh => {
+                        member.config.versions == Versions::V2
+                    }
+                    AuthenticationMethod::Hmac => member.decode.hmac_trailer,
+                    AuthenticationMethod::None | AuthenticationMethod::Unknown(_) => true,
+                };
+                if !is_possible {
+                    return Err(ScenarioError::Authentication {
+                        host,
+                        router,
+                        method,
+                    });
                 }
             }
         }

@@ -30,6 +30,7 @@ pub(super) enum Fate {
     Lost,
     Twice,
     Late(Duration),
+    Again(Duration),
 }
 
 pub(super) struct Source {
@@ -74,6 +75,7 @@ impl Fate {
             Self::Lost => Fault::Lose(delivery),
             Self::Twice => Fault::Duplicate(delivery),
             Self::Late(by) => Fault::Late(delivery, by),
+            Self::Again(by) => Fault::Replay(delivery, by),
         }
     }
 }
@@ -100,6 +102,7 @@ impl Source {
                 Fault::Lose(delivery) => (delivery, Fate::Lost),
                 Fault::Duplicate(delivery) => (delivery, Fate::Twice),
                 Fault::Late(delivery, by) => (delivery, Fate::Late(by)),
+                Fault::Replay(delivery, by) => (delivery, Fate::Again(by)),
             };
             source.replayed.entry(delivery).or_default().push(fate);
         }
@@ -198,16 +201,21 @@ impl Source {
                 duplication,
                 late,
                 latest,
+                replay,
+                oldest,
                 ..
             } = self.rates;
             let [is_lost, is_doubled, is_late] =
                 [loss, duplication, late].map(|chance| random.happens(chance.get()));
             let by = random.between(Duration::ZERO, latest);
+            let is_replayed = random.happens(replay.get());
+            let later = random.between(Duration::ZERO, oldest);
             if is_lost {
                 fates.push(Fate::Lost);
             } else {
                 fates.extend(is_doubled.then_some(Fate::Twice));
                 fates.extend((is_late && by != Duration::ZERO).then_some(Fate::Late(by)));
+                fates.extend(is_replayed.then_some(Fate::Again(later)));
             }
         }
         (delay, fates)

@@ -31,7 +31,16 @@ pub struct Trace {
 }
 
 /// The first words of lines that are no faults.
-const CONSEQUENCES: [&str; 6] = ["over", "sent", "heard", "timeout", "state", "violated"];
+const CONSEQUENCES: [&str; 8] = [
+    "over",
+    "sent",
+    "announced",
+    "heard",
+    "discarded",
+    "timeout",
+    "state",
+    "violated",
+];
 
 impl Trace {
     /// The line that begins every trace.

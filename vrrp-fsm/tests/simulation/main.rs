@@ -9,3 +9,4 @@ mod mistakes;
 mod scenarios;
 mod seeds;
 mod traces;
+mod wire;

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use vrrp_fsm::{
-    Instant, Preempt, State,
+    Action, Config, Instant, Preempt, State,
     fleet::{RouterId, VrrpRouter},
-    sim::{Condition, Fault, FaultRates, Host, Packet, Property, Simulation, Trace, minimise},
+    sim::{
+        Condition, Fault, FaultRates, Host, Packet, Property, Scenario, Simulation, Trace, minimise,
+    },
 };
+use vrrp_proto::{AuthenticationFault, Discard, LocalAuthentication, Protection};
 
 use crate::scenarios::{at, everything, per_cent, rate, run};
 
@@ -44,10 +47,11 @@ trait Prepared: Sized {
 mistake! {
     /// It does not hear resignations.
     DeafToZero {
-        fn receive(&mut self, now: Instant, packet: &Packet) {
-            if packet.octets[2] != 0 {
-                self.0.receive(now, packet);
+        fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
+            if packet.octets[2] == 0 {
+                return Ok(());
             }
+            self.0.receive(now, packet, protection)
         }
     }
 }
@@ -56,12 +60,13 @@ impl Prepared for DeafToZero {}
 mistake! {
     /// As Active it hears nobody of lower priority, and so answers none.
     Aloof {
-        fn receive(&mut self, now: Instant, packet: &Packet) {
+        fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
             let is_lower = packet.octets[2] != 0 && packet.octets[2] < router.effective_priority().get();
-            if router.state() != State::Active || !is_lower {
-                self.0.receive(now, packet);
+            if router.state() == State::Active && is_lower {
+                return Ok(());
             }
+            self.0.receive(now, packet, protection)
         }
     }
 }
@@ -70,11 +75,12 @@ impl Prepared for Aloof {}
 mistake! {
     /// As Active it hears nobody.
     DeafActive {
-        fn receive(&mut self, now: Instant, packet: &Packet) {
+        fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
-            if router.state() != State::Active {
-                self.0.receive(now, packet);
+            if router.state() == State::Active {
+                return Ok(());
             }
+            self.0.receive(now, packet, protection)
         }
     }
 }
@@ -112,12 +118,7 @@ mistake! {
 }
 impl Prepared for Modest {
     fn prepared(mut self) -> Self {
-        let ids: Vec<RouterId> = self.0.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            let mut member = self.0.member(id).unwrap();
-            member.config.preempt = Preempt::Never;
-            self.0.reconfigure(Instant::ZERO, id, member).unwrap();
-        }
+        reconfigure_all(&mut self.0, |config| config.preempt = Preempt::Never);
         self
     }
 }
@@ -136,9 +137,65 @@ impl Prepared for Single {
     }
 }
 
+mistake! {
+    /// It announces nothing.
+    Mute {
+        fn poll_action(&mut self) -> Option<(RouterId, Action)> {
+            loop {
+                let next = self.0.poll_action()?;
+                if !matches!(next, (_, Action::Announce { .. })) {
+                    return Some(next);
+                }
+            }
+        }
+    }
+}
+impl Prepared for Mute {}
+
+mistake! {
+    /// It announces nothing when it has heard a rival.
+    Unmoved {}
+}
+impl Prepared for Unmoved {
+    fn prepared(mut self) -> Self {
+        reconfigure_all(&mut self.0, |config| config.announce.rival_repeat = 0);
+        self
+    }
+}
+
+mistake! {
+    /// It does not look at sequence numbers.
+    Forgetful {
+        fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
+            let protection = match protection {
+                Protection::Failed(AuthenticationFault::Replay { .. }) => Protection::Ah,
+                other => other,
+            };
+            self.0.receive(now, packet, protection)
+        }
+    }
+}
+impl Prepared for Forgetful {}
+
+fn reconfigure_all(fleet: &mut VrrpRouter, change: impl Fn(&mut Config)) {
+    let ids: Vec<RouterId> = fleet.iter().map(|(id, _)| id).collect();
+    for id in ids {
+        let mut member = fleet.member(id).unwrap();
+        change(&mut member.config);
+        fleet.reconfigure(Instant::ZERO, id, member).unwrap();
+    }
+}
+
 /// Runs seeds until one breaks the property, and returns the faults that it takes.
 fn faults_that_break<H: Host>(property: Property, faults: &FaultRates) -> Vec<Fault> {
-    let mut scenario = everything(3);
+    faults_that_break_in::<H>(everything(3), property, faults)
+}
+
+fn faults_that_break_in<H: Host>(
+    mut scenario: Scenario,
+    property: Property,
+    faults: &FaultRates,
+) -> Vec<Fault> {
     scenario.faults = FaultRates {
         until: at(200),
         ..*faults
@@ -225,4 +282,34 @@ fn a_host_that_does_not_preempt_is_found() {
 #[test]
 fn a_host_that_does_not_keep_a_group_together_is_found() {
     faults_that_break::<Single>(Property::GroupAgrees, &stops());
+}
+
+#[test]
+fn a_host_that_announces_nothing_is_found_without_any_fault() {
+    assert_eq!(
+        faults_that_break::<Mute>(Property::LastAnnouncementIsOfActive, &stops()),
+        []
+    );
+}
+
+#[test]
+fn a_host_that_announces_nothing_after_a_rival_is_found_and_partitions_are_what_it_takes() {
+    let least = faults_that_break::<Unmoved>(Property::LastAnnouncementIsOfActive, &cuts());
+    assert!(!least.is_empty() && least.len() <= 2, "{least:?}");
+    for fault in &least {
+        let is_partition = matches!(fault, Fault::Lasting(Condition::Partition { .. }, _));
+        assert!(is_partition, "{least:?}");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_look_at_sequence_numbers_is_found_and_one_copy_is_what_it_takes() {
+    let mut scenario = everything(3);
+    scenario.use_authentication(LocalAuthentication::IpAh);
+    let faults = FaultRates {
+        duplication: per_cent(1),
+        ..FaultRates::default()
+    };
+    let least = faults_that_break_in::<Forgetful>(scenario, Property::ReplayIsDiscarded, &faults);
+    assert!(matches!(least[..], [Fault::Duplicate(_)]), "{least:?}");
 }

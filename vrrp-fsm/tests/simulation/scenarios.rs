@@ -43,6 +43,8 @@ pub(crate) fn all_faults(until: Instant) -> FaultRates {
         duplication: per_cent(2),
         late: Chance::per_million(5000).unwrap(),
         latest: Duration::from_secs(2),
+        replay: Chance::per_million(5000).unwrap(),
+        oldest: Duration::from_secs(60),
     }
 }
 

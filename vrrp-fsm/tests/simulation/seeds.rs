@@ -35,6 +35,11 @@ fn nothing_goes_wrong_with_twenty_seeds() {
         }
     }
     for (property, total) in checks {
+        // Without authentication there is nothing that tells a copy from its original.
+        if property == Property::ReplayIsDiscarded {
+            assert_eq!(total, 0);
+            continue;
+        }
         assert!(total >= 20, "{property} was looked at {total} times only");
     }
 }

@@ -1,0 +1,235 @@
+//! What a simulated host knows to protect its messages and to verify those of others, and how far it has counted.
+
+use core::time::Duration;
+
+use vrrp_proto::{
+    Advertisement, Authentication, AuthenticationFault, DecodeOptions, Endpoints,
+    LocalAuthentication, OutOfRange, Password, Protection, TRAILER_LEN,
+    ah::{self, IP_PROTOCOL},
+    frame::ipv4,
+    hmac::{self, AntiReplay, UtcTime},
+};
+
+use super::Packet;
+use crate::Instant;
+
+/// What the virtual routers of a host need for [IP AH](LocalAuthentication::IpAh) and for the [HMAC trailer](LocalAuthentication::Hmac). By default
+/// all hosts have the same. A [password in clear text](LocalAuthentication::SimpleText) is in the [`Member`](crate::fleet::Member).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Secrets {
+    /// The key of IP AH.
+    pub ah: Password,
+    /// The only key of the trailer, with the id 1.
+    pub hmac: [u8; 32],
+    /// What a trailer needs to be taken for new. Default [`AntiReplay::Monotonic`].
+    pub anti_replay: AntiReplay,
+    /// By how much the host's clock is ahead of the time of day, which is in the trailer. Default not at all.
+    pub clock_ahead: Duration,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self {
+            ah: Password::truncating(b"simulate"),
+            hmac: *b"a key of a simulated network ...",
+            anti_replay: AntiReplay::Monotonic,
+            clock_ahead: Duration::ZERO,
+        }
+    }
+}
+
+/// The keys that follow from the [`Secrets`] of a host.
+pub(super) struct Keyring {
+    ah: ah::Key,
+    hmac: [hmac::Key; 1],
+    anti_replay: AntiReplay,
+    clock_ahead: Duration,
+}
+
+/// How far a virtual router of a host has counted. A host that starts anew begins anew.
+pub(super) enum Authenticator {
+    /// Nothing is counted.
+    None,
+    SimpleText(Password),
+    Ah {
+        sequence: ah::SendSequence,
+        window: ah::ReplayWindow,
+        /// Of the last IPv4 header.
+        identification: u16,
+    },
+    Hmac {
+        sequence: hmac::SendSequence,
+        marks: hmac::ReplayMarks,
+    },
+}
+
+/// What has to be remembered of a packet once it has passed every check.
+#[derive(Clone, Copy)]
+pub(super) enum Proof {
+    Nothing,
+    Ah { sequence: u32 },
+    Hmac(hmac::Verified),
+}
+
+impl Keyring {
+    const ID: u8 = 1;
+
+    pub(super) fn new(secrets: &Secrets) -> Result<Self, OutOfRange> {
+        Ok(Self {
+            ah: ah::Key::new(secrets.ah),
+            hmac: [hmac::Key::new(Self::ID, &secrets.hmac)?],
+            anti_replay: secrets.anti_replay,
+            clock_ahead: secrets.clock_ahead,
+        })
+    }
+
+    fn hmac(&self) -> Option<hmac::Keys<'_>> {
+        hmac::Keys::new(&self.hmac, Self::ID).ok()
+    }
+
+    /// What the clock of the host shows.
+    fn utc(&self, now: Instant) -> UtcTime {
+        /// The first second of 2026, in which the simulation begins.
+        const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
+        let shown = BEGINNING + (now - Instant::ZERO) + self.clock_ahead;
+        UtcTime::new(shown.as_secs(), shown.subsec_nanos())
+    }
+}
+
+impl Authenticator {
+    pub(super) fn new(authentication: &LocalAuthentication) -> Self {
+        match authentication {
+            LocalAuthentication::None => Self::None,
+            LocalAuthentication::SimpleText(password) => Self::SimpleText(*password),
+            LocalAuthentication::IpAh => Self::Ah {
+                sequence: ah::SendSequence::default(),
+                window: ah::ReplayWindow::default(),
+                identification: 0,
+            },
+            LocalAuthentication::Hmac | LocalAuthentication::HmacIfPresent => Self::Hmac {
+                sequence: hmac::SendSequence::default(),
+                marks: hmac::ReplayMarks::new(),
+            },
+        }
+    }
+
+    /// What a version 2 message says of it.
+    pub(super) const fn in_message(&self) -> Authentication {
+        match self {
+            Self::SimpleText(password) => Authentication::SimpleText(*password),
+            Self::Ah { .. } => Authentication::IpAh,
+            Self::None | Self::Hmac { .. } => Authentication::None,
+        }
+    }
+
+    /// Makes of a message what goes out. `None` where that cannot be: then it does not.
+    pub(super) fn protect(&mut self, keyring: &Keyring, packet: &mut Packet) -> Option<()> {
+        match self {
+            Self::None | Self::SimpleText(_) => {}
+            Self::Ah {
+                sequence,
+                identification,
+                ..
+            } => {
+                let Endpoints::Ipv4 {
+                    source,
+                    destination,
+                } = packet.ip.endpoints
+                else {
+                    return None;
+                };
+                *identification = identification.wrapping_add(1).max(1);
+                let header = ipv4::Header {
+                    protocol: IP_PROTOCOL,
+                    identification: *identification,
+                    ..ipv4::Header::advertisement(source, destination)
+                };
+                let sealed = keyring.ah.seal(&header, &packet.octets, sequence.next()?);
+                packet.ah = Some(sealed.ok()?);
+            }
+            Self::Hmac { sequence, .. } => {
+                let number = sequence.next(keyring.utc(packet.sent), keyring.anti_replay);
+                let length = packet.octets.len();
+                packet.octets.resize(length + TRAILER_LEN, 0);
+                let endpoints = &packet.ip.endpoints;
+                let signed = keyring
+                    .hmac()?
+                    .append(&mut packet.octets, length, endpoints, number);
+                signed.ok()?;
+            }
+        }
+        Some(())
+    }
+
+    /// What a packet proves about itself.
+    pub(super) fn prove(
+        &self,
+        keyring: &Keyring,
+        now: Instant,
+        packet: &Packet,
+        decode: DecodeOptions,
+    ) -> Result<Proof, AuthenticationFault> {
+        match self {
+            Self::Ah { window, .. } => {
+                let Some(header) = &packet.ah else {
+                    return Ok(Proof::Nothing);
+                };
+                let whole = [&header[..], &packet.octets].concat();
+                let Ok(packet) = ipv4::Packet::parse(&whole) else {
+                    return Ok(Proof::Nothing);
+                };
+                let sequence = keyring.ah.open(&packet)?.sequence;
+                window.check(sequence)?;
+                Ok(Proof::Ah { sequence })
+            }
+            Self::Hmac { marks, .. } => {
+                let decoded = Advertisement::decode(&packet.octets, &packet.ip, &decode);
+                let (Ok(decoded), Some(keys)) = (decoded, keyring.hmac()) else {
+                    return Ok(Proof::Nothing);
+                };
+                if decoded.trailer.is_none() {
+                    return Ok(Proof::Nothing);
+                }
+                let clock = keyring.utc(now);
+                let verified = keys.verify(&decoded, &packet.ip, clock, keyring.anti_replay)?;
+                marks.check(&verified, clock, keyring.anti_replay)?;
+                Ok(Proof::Hmac(verified))
+            }
+            Self::None | Self::SimpleText(_) => Ok(Proof::Nothing),
+        }
+    }
+
+    /// Remembers a packet that has passed every check.
+    pub(super) fn accept(&mut self, proof: Proof) {
+        match (self, proof) {
+            (
+                Self::Ah {
+                    sequence, window, ..
+                },
+                Proof::Ah { sequence: heard },
+            ) => {
+                window.accept(heard);
+                sequence.continue_above(heard);
+            }
+            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => marks.accept(&verified),
+            _ => {}
+        }
+    }
+}
+
+impl Proof {
+    /// Whether a copy of the packet is told from it.
+    pub(super) const fn is_unique(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+impl From<Proof> for Protection {
+    fn from(proof: Proof) -> Self {
+        match proof {
+            Proof::Nothing => Self::None,
+            Proof::Ah { .. } => Self::Ah,
+            Proof::Hmac(_) => Self::Hmac,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Unicast, and messages that are authenticated.
+
+use std::time::Duration;
+
+use vrrp_fsm::{
+    fleet::{MessageTransport, VrrpRouter},
+    sim::{FaultRates, Property, Scenario, ScenarioError, Simulation, Trace},
+};
+use vrrp_proto::{
+    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, hmac::AntiReplay,
+};
+
+use crate::scenarios::{Run, all_faults, at, everything, run};
+
+fn password(text: &[u8]) -> LocalAuthentication {
+    LocalAuthentication::SimpleText(Password::new(text).unwrap())
+}
+
+/// Everything, authenticated like this.
+fn authenticated(authentication: LocalAuthentication) -> Scenario {
+    let mut plan = everything(3);
+    plan.use_authentication(authentication);
+    plan
+}
+
+/// Runs a few seeds with every fault, and returns how often each property was looked at.
+fn assert_nothing_goes_wrong(plan: &Scenario) -> [u64; Property::ALL.len()] {
+    let mut plan = plan.clone();
+    plan.faults = all_faults(at(150));
+    let mut checks = [0; Property::ALL.len()];
+    for seed in 0..4 {
+        let simulation = Simulation::<VrrpRouter>::new(&plan, seed).unwrap();
+        let run = run(simulation, seed, at(200));
+        assert_eq!(run.violations, [], "seed {seed}");
+        for (total, count) in checks.iter_mut().zip(run.checks) {
+            *total += count;
+        }
+    }
+    checks
+}
+
+/// A copy of a packet has to be told from it, and that was looked at.
+fn assert_replays_are_discarded(plan: &Scenario) {
+    let checks = assert_nothing_goes_wrong(plan);
+    let count = checks[Property::ReplayIsDiscarded as usize];
+    assert!(count > 20, "{count} replays");
+}
+
+#[test]
+fn unicast() {
+    let mut plan = everything(3);
+    plan.use_unicast(|_| true);
+    assert_nothing_goes_wrong(&plan);
+}
+
+#[test]
+fn unicast_and_multicast_beside_each_other() {
+    let mut plan = everything(3);
+    plan.use_unicast(|key| key.vrid.get() % 2 == 0);
+    let is_unicast = |place: usize| {
+        let transport = &plan.hosts[0].members[place].transport;
+        matches!(transport, MessageTransport::Unicast { peers } if peers.len() == 2)
+    };
+    assert!(!is_unicast(0) && is_unicast(2));
+    assert_nothing_goes_wrong(&plan);
+}
+
+#[test]
+fn passwords() {
+    assert_nothing_goes_wrong(&authenticated(password(b"s3cret")));
+}
+
+#[test]
+fn ip_ah() {
+    assert_replays_are_discarded(&authenticated(LocalAuthentication::IpAh));
+}
+
+#[test]
+fn ip_ah_with_an_owner_that_hears_nobody() {
+    let mut plan = authenticated(LocalAuthentication::IpAh);
+    for (host, priority) in plan.hosts.iter_mut().zip([100, 100, 255]) {
+        for member in host.members.iter_mut().take(4) {
+            member.config.priority = Priority::new(priority);
+        }
+    }
+    assert_replays_are_discarded(&plan);
+}
+
+#[test]
+fn ip_ah_by_unicast() {
+    let mut plan = authenticated(LocalAuthentication::IpAh);
+    plan.use_unicast(|key| key.family == Family::Ipv4);
+    assert_replays_are_discarded(&plan);
+}
+
+#[test]
+fn hmac_trailers() {
+    assert_replays_are_discarded(&authenticated(LocalAuthentication::Hmac));
+}
+
+#[test]
+fn hmac_trailers_by_unicast_with_clocks_that_differ_by_less_than_the_window() {
+    let mut plan = authenticated(LocalAuthentication::Hmac);
+    plan.use_unicast(|_| true);
+    for (host, number) in plan.hosts.iter_mut().zip(0..) {
+        host.secrets.anti_replay = AntiReplay::time(5).unwrap();
+        host.secrets.clock_ahead = Duration::from_secs(2) * number;
+    }
+    assert_replays_are_discarded(&plan);
+}
+
+/// Runs a network in which nothing happens.
+fn run_in_peace(plan: &Scenario) -> Run {
+    let mut plan = plan.clone();
+    plan.faults = FaultRates::default();
+    run(Simulation::<VrrpRouter>::new(&plan, 1).unwrap(), 1, at(30))
+}
+
+/// Hosts that do not hear each other are two Actives, which is found without any fault; so is why.
+fn assert_two_actives(plan: &Scenario, why: &str) {
+    let run = run_in_peace(plan);
+    let found = run.violations.iter().map(|(_, property)| *property);
+    let mut found: Vec<Property> = found.collect();
+    found.sort();
+    found.dedup();
+    assert!(found.contains(&Property::AtMostOneActive), "{found:?}");
+    let reasons = run
+        .lines
+        .lines()
+        .filter(|line| line.contains(" discarded "));
+    assert!(reasons.clone().count() > 10, "{reasons:?}");
+    for reason in reasons {
+        assert!(reason.ends_with(why), "{reason}");
+    }
+}
+
+#[test]
+fn a_host_with_another_password_is_found_without_any_fault() {
+    let mut plan = authenticated(password(b"s3cret"));
+    assert_eq!(run_in_peace(&plan).violations, []);
+    for member in &mut plan.hosts[1].members {
+        if member.authentication != LocalAuthentication::None {
+            member.authentication = password(b"secret");
+        }
+    }
+    assert_two_actives(&plan, ": the password differs");
+}
+
+#[test]
+fn a_host_with_another_key_of_ip_ah_is_found_without_any_fault() {
+    let mut plan = authenticated(LocalAuthentication::IpAh);
+    assert_eq!(run_in_peace(&plan).violations, []);
+    plan.hosts[1].secrets.ah = Password::new(b"another").unwrap();
+    assert_two_actives(&plan, ": the digest differs");
+}
+
+#[test]
+fn a_host_with_another_key_of_the_trailer_is_found_without_any_fault() {
+    let mut plan = authenticated(LocalAuthentication::Hmac);
+    assert_eq!(run_in_peace(&plan).violations, []);
+    plan.hosts[1].secrets.hmac = [7; 32];
+    assert_two_actives(&plan, ": the digest differs");
+}
+
+#[test]
+fn a_host_whose_clock_is_wrong_by_more_than_the_window_is_found_without_any_fault() {
+    let mut plan = authenticated(LocalAuthentication::Hmac);
+    for host in &mut plan.hosts {
+        host.secrets.anti_replay = AntiReplay::time(5).unwrap();
+    }
+    assert_eq!(run_in_peace(&plan).violations, []);
+    plan.hosts[1].secrets.clock_ahead = Duration::from_secs(7);
+    assert_two_actives(&plan, " s off, more than the window of 5 s");
+}
+
+#[test]
+fn a_host_without_authentication_among_others_is_found_without_any_fault() {
+    let mut plan = authenticated(LocalAuthentication::Hmac);
+    for member in &mut plan.hosts[1].members {
+        member.authentication = LocalAuthentication::None;
+    }
+    let run = run_in_peace(&plan);
+    let is_found = |(_, property): &_| *property == Property::AtMostOneActive;
+    assert!(run.violations.iter().any(is_found));
+}
+
+#[test]
+fn a_host_that_is_missing_among_the_peers_of_another_is_found_without_any_fault() {
+    let mut plan = everything(2);
+    plan.use_unicast(|_| true);
+    assert_eq!(run_in_peace(&plan).violations, []);
+    for member in &mut plan.hosts[1].members {
+        member.transport = MessageTransport::Unicast { peers: Vec::new() };
+    }
+    let run = run_in_peace(&plan);
+    let is_found = |(_, property): &_| *property == Property::AtMostOneActive;
+    assert!(run.violations.iter().any(is_found));
+    assert!(run.lines.contains(" is not a configured peer\n"));
+}
+
+/// A host stops a virtual router, starts it again, and its resignation is sent once more by somebody else when it is Active. Returns what happens then.
+fn replayed_resignation(authentication: LocalAuthentication) -> Vec<String> {
+    let mut plan = Scenario::uniform(2, 1).unwrap();
+    plan.use_authentication(authentication);
+    let again = |faults: &str| {
+        let trace: Trace = format!("seed 1\n{faults}").parse().unwrap();
+        let run = run(
+            Simulation::<VrrpRouter>::replay(&plan, &trace).unwrap(),
+            1,
+            at(60),
+        );
+        assert_eq!(run.violations, []);
+        run.lines
+    };
+    let stop = "10.000000000 stop 0 0 for 10.000000000\n";
+    let lines = again(stop);
+    let sent = lines.lines().find(|line| line.ends_with(" priority 0"));
+    let number = sent.unwrap().split(' ').nth(3).unwrap();
+    let lines = again(&format!(
+        "{stop}10.000000000 replay 0 {number}>1 by 30.300000000\n"
+    ));
+    let after = lines.lines().skip_while(|line| !line.starts_with("40."));
+    after.map(String::from).collect()
+}
+
+#[test]
+fn a_replayed_resignation_moves_the_addresses_unless_messages_have_sequence_numbers() {
+    let happens = |lines: &[String], what| lines.iter().any(|line| line.contains(what));
+    for authentication in [LocalAuthentication::None, password(b"s3cret")] {
+        let lines = replayed_resignation(authentication);
+        assert!(happens(&lines, "state 1 "), "{lines:#?}");
+    }
+    for authentication in [LocalAuthentication::IpAh, LocalAuthentication::Hmac] {
+        let lines = replayed_resignation(authentication);
+        assert!(!happens(&lines, "state "), "{lines:#?}");
+        assert!(happens(&lines, "discarded 0 "), "{lines:#?}");
+    }
+}
+
+#[test]
+fn what_a_version_cannot_authenticate_is_refused() {
+    for (authentication, method) in [
+        (password(b"s3cret"), AuthenticationMethod::SimpleText),
+        (LocalAuthentication::IpAh, AuthenticationMethod::IpAh),
+        (LocalAuthentication::Hmac, AuthenticationMethod::Hmac),
+    ] {
+        let mut plan = everything(2);
+        plan.hosts[1].members[3].authentication = authentication;
+        let refused = Simulation::<VrrpRouter>::new(&plan, 1).err();
+        let wanted = ScenarioError::Authentication {
+            host: 1,
+            router: 3,
+            method,
+        };
+        assert_eq!(refused, Some(wanted));
+    }
+}
