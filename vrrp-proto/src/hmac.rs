@@ -329,6 +329,12 @@ impl UtcTime {
 pub struct Sequence(u64);
 
 impl Sequence {
+    /// The number with these 64 bits.
+    #[must_use]
+    pub const fn new(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// The 64 bits of the wire.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -433,6 +439,19 @@ impl SendSequence {
         self.last = Some(next);
         next
     }
+
+    /// The number of the last message, or the one that was to go on above; `None` before the first.
+    #[must_use]
+    pub const fn last(&self) -> Option<Sequence> {
+        self.last
+    }
+
+    /// Goes on above a number that another sent for the same virtual router and from the same address, before this one took its place.
+    pub fn continue_above(&mut self, sequence: Sequence) {
+        if self.last.is_none_or(|last| sequence.is_after(last)) {
+            self.last = Some(sequence);
+        }
+    }
 }
 
 /// A message whose trailer was made with one of our keys, for [`ReplayMarks`].
@@ -511,6 +530,26 @@ impl<const SENDERS: usize> ReplayMarks<SENDERS> {
                 return;
             }
         }
+    }
+}
+
+impl<const SENDERS: usize> ReplayMarks<SENDERS> {
+    /// The senders and their last sequences, the one heard most recently first: what another has to [know](Self::from_iter) that takes the
+    /// place of this one.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Sequence)> {
+        let marks = self.marks.iter().flatten();
+        marks.map(|mark| (mark.source, mark.sequence))
+    }
+}
+
+/// What another has remembered, in its order. If there are more senders than places, the first stay.
+impl<const SENDERS: usize> FromIterator<(IpAddr, Sequence)> for ReplayMarks<SENDERS> {
+    fn from_iter<I: IntoIterator<Item = (IpAddr, Sequence)>>(marks: I) -> Self {
+        let mut these = Self::new();
+        for (place, (source, sequence)) in these.marks.iter_mut().zip(marks) {
+            *place = Some(Verified { source, sequence });
+        }
+        these
     }
 }
 

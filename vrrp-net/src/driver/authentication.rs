@@ -1,5 +1,8 @@
 //! The state that authentication needs between packets.
 
+#[cfg(feature = "hmac")]
+use std::net::IpAddr;
+
 use vrrp_proto::{AuthenticationFault, Decoded, LocalAuthentication, Password, Protection};
 
 use super::{config::Authentication, messages::Message};
@@ -46,8 +49,12 @@ pub struct Sequences {
     /// The highest number that was received with IP AH; 0 for none.
     #[cfg(feature = "ah")]
     pub ah_heard: u32,
+    /// The sequence of the last message that was sent with an HMAC trailer; `None` for none.
     #[cfg(feature = "hmac")]
-    hmac: Option<(hmac::SendSequence, hmac::ReplayMarks)>,
+    pub hmac_sent: Option<hmac::Sequence>,
+    /// The last sequence that was received from each sender with an HMAC trailer, the sender heard most recently first: at most four.
+    #[cfg(feature = "hmac")]
+    pub hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
 }
 
 /// What has to be remembered of a packet once it has passed every check.
@@ -98,7 +105,8 @@ impl Authenticator {
             Self::Hmac {
                 sequence, marks, ..
             } => Sequences {
-                hmac: Some((*sequence, *marks)),
+                hmac_sent: sequence.last(),
+                hmac_heard: marks.iter().collect(),
                 ..Sequences::default()
             },
             _ => Sequences::default(),
@@ -120,9 +128,10 @@ impl Authenticator {
             Self::Hmac {
                 sequence, marks, ..
             } => {
-                if let Some(counted) = sequences.hmac {
-                    (*sequence, *marks) = counted;
+                if let Some(sent) = sequences.hmac_sent {
+                    sequence.continue_above(sent);
                 }
+                *marks = sequences.hmac_heard.iter().copied().collect();
             }
             _ => {}
         }

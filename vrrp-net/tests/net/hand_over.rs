@@ -12,14 +12,17 @@ use vrrp_fsm::{
     fleet::{RouterId, SyncGroup},
     track::{Kind, Level, Object, ObjectId, Report, Use, Weight},
 };
-use vrrp_lab::{Host, wait_for};
+use vrrp_lab::{Frame, Host, wait_for};
 use vrrp_net::{
-    Authentication, Driver, DriverEvent, Error, Fault, HandOver, HmacKeys, Monitor, MonitorEvent,
-    Notification, RouterConfig, RouterView, SocketParts, VrrpSocket, Watch,
+    Authentication, Driver, DriverEvent, Error, Fault, FrameSocket, HandOver, HmacKeys, Monitor,
+    MonitorEvent, Notification, RouterConfig, RouterView, Sequences, SocketParts, VrrpSocket,
+    Watch,
 };
 use vrrp_proto::{
-    Family, Interval, Password,
-    hmac::{AntiReplay, Key},
+    AuthenticationFault, Discard, Family, Interval, Password,
+    frame::multicast_mac,
+    group,
+    hmac::{AntiReplay, Key, Sequence},
 };
 
 use crate::rig::{
@@ -382,27 +385,127 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     assert_eq!(high.state(nth(0)), State::Active);
 }
 
+/// What another process knows of the counted numbers: those that can be written down.
+fn written_down(sequences: &Sequences) -> Sequences {
+    let mut copy = Sequences::default();
+    (copy.ah_sent, copy.ah_heard) = (sequences.ah_sent, sequences.ah_heard);
+    let copy_of = |sequence: Sequence| Sequence::new(sequence.get());
+    copy.hmac_sent = sequences.hmac_sent.map(copy_of);
+    let heard = sequences.hmac_heard.iter();
+    copy.hmac_heard = heard
+        .map(|(it, sequence)| (*it, copy_of(*sequence)))
+        .collect();
+    copy
+}
+
+/// What a router has heard cannot be sent to its successor again, by somebody who wants to keep it quiet.
+fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
+    let (lan, [r1, r2, stranger]) = lan_of::<3>();
+    let capture = lan.capture().unwrap();
+    let (high, id) = Running::with_router(r2.namespace(), config(200));
+    high.wait_for_state(id, State::Active);
+    let (low, id) = Running::with_router(r1.namespace(), config(100));
+    let heard = || {
+        low.with(move |driver| {
+            let machine = driver.get(id).unwrap().machine();
+            machine.counters().advertisements_received
+        })
+    };
+    wait_for("an advertisement", LIMIT, || (heard() > 0).then_some(())).unwrap();
+    let group = multicast_mac(group(config(1).fsm.family));
+    let frames = capture.frames();
+    let is_old = |frame: &&Frame| frame.bytes[..6] == group.0 && frame.bytes[6..12] == r2.mac();
+    let old = frames.iter().find(is_old).unwrap();
+
+    let mut hand_over = low.hand_over();
+    high.kill();
+    let sequences = &mut hand_over.state.routers[0].sequences;
+    *sequences = written_down(sequences);
+    let low = Running::take_over(r1.namespace(), hand_over);
+    let socket = stranger.namespace().run(|| FrameSocket::open().unwrap());
+    socket.send([(stranger.index(), &old.bytes[..])], |_, error| {
+        panic!("{error}")
+    });
+    low.wait_for_event("the discarded replay", |event| {
+        let is_meant = matches!(
+            event,
+            DriverEvent::Discarded {
+                discard: Discard::Authentication(AuthenticationFault::Replay { .. }),
+                ..
+            }
+        );
+        is_meant.then_some(())
+    });
+    low.wait_for_state(nth(0), State::Active);
+}
+
+fn with_ah(priority: u8) -> RouterConfig {
+    let mut config = router_v2(priority);
+    config.authentication = Authentication::Ah(Password::new(b"secret").unwrap());
+    config
+}
+
+fn with_hmac(family: Family, anti_replay: AntiReplay, priority: u8) -> RouterConfig {
+    let mut config = router(family, priority);
+    config.authentication = Authentication::Hmac(HmacKeys {
+        keys: vec![Key::new(1, b"0123456789abcdef0123456789abcdef").unwrap()],
+        active: 1,
+        anti_replay,
+        required: true,
+    });
+    config
+}
+
 #[test]
 fn the_sequence_numbers_of_ah_go_on() {
-    authentication_goes_on(|priority| {
-        let mut config = router_v2(priority);
-        config.authentication = Authentication::Ah(Password::new(b"secret").unwrap());
-        config
-    });
+    authentication_goes_on(with_ah);
 }
 
 #[test]
 fn the_sequence_numbers_of_hmac_go_on() {
-    authentication_goes_on(|priority| {
-        let mut config = router(Family::Ipv6, priority);
-        config.authentication = Authentication::Hmac(HmacKeys {
-            keys: vec![Key::new(1, b"0123456789abcdef0123456789abcdef").unwrap()],
-            active: 1,
-            anti_replay: AntiReplay::Monotonic,
-            required: true,
-        });
-        config
-    });
+    authentication_goes_on(|priority| with_hmac(Family::Ipv6, AntiReplay::Monotonic, priority));
+}
+
+#[test]
+fn p_50_what_was_heard_with_ah_is_a_replay_to_the_successor() {
+    replays_are_discarded(with_ah);
+}
+
+#[test]
+fn what_was_heard_with_hmac_is_a_replay_to_the_successor() {
+    let window = AntiReplay::time(60).unwrap();
+    for (family, anti_replay) in [
+        (Family::Ipv4, AntiReplay::Monotonic),
+        (Family::Ipv6, window),
+    ] {
+        replays_are_discarded(|priority| with_hmac(family, anti_replay, priority));
+    }
+}
+
+#[test]
+fn what_is_sent_with_hmac_is_above_what_the_predecessor_sent_with_a_clock_ahead() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let config = |priority| with_hmac(Family::Ipv4, AntiReplay::Monotonic, priority);
+    let (high, id) = Running::with_router(r1.namespace(), config(200));
+    high.wait_for_state(id, State::Active);
+    let mut hand_over = high.hand_over();
+    let sent = &mut hand_over.state.routers[0].sequences.hmac_sent;
+    let ahead = sent.unwrap().get() + (3600 << 32);
+    *sent = Some(Sequence::new(ahead));
+    let high = Running::take_over(r1.namespace(), hand_over);
+    let (low, id) = Running::with_router(r2.namespace(), config(100));
+    low.wait_for_state(id, State::Backup);
+    let heard = |hand_over: &HandOver| hand_over.state.routers[0].sequences.hmac_heard.clone();
+    wait_for("an advertisement", LIMIT, || {
+        low.with(move |driver| driver.get(id).unwrap().machine().active())
+    })
+    .unwrap();
+    let [(sender, sequence)] = heard(&low.hand_over())[..] else {
+        panic!("it has heard another, or none");
+    };
+    assert_eq!(sender, ip("192.0.2.1"));
+    assert!(sequence.get() > ahead);
+    high.stop();
 }
 
 #[test]

@@ -6,7 +6,9 @@ use vrrp_proto::{
     Addresses, Advertisement, Authentication, AuthenticationFault, AuthenticationMethod,
     ChecksumForm, DecodeOptions, EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority,
     TTL,
-    hmac::{AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, UtcTime, Verified},
+    hmac::{
+        AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, Sequence, UtcTime, Verified,
+    },
 };
 
 use crate::support::{SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, fix_message_checksum, vrid};
@@ -355,6 +357,40 @@ fn the_sender_not_heard_for_the_longest_time_makes_room() {
     // Hearing the last in the row again drops nobody.
     marks.accept(&verified(sender(3), 1001, 0));
     assert_eq!(known(&marks), [true, false, true, true]);
+}
+
+#[test]
+fn marks_are_the_same_again_when_they_are_made_of_what_was_told_of_them() {
+    let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
+    let now = UtcTime::new(1000, 0);
+    let mut marks: ReplayMarks<3> = ReplayMarks::new();
+    for number in [1, 2, 3] {
+        marks.accept(&verified(sender(number), 1000 + u64::from(number), 0));
+    }
+    let told: Vec<(IpAddr, u64)> = marks.iter().map(|(it, mark)| (it, mark.get())).collect();
+    let expected = [3_u8, 2, 1].map(|it| (sender(it), (1000 + u64::from(it)) << 32));
+    assert_eq!(told, expected);
+    let told = told.into_iter().map(|(it, mark)| (it, Sequence::new(mark)));
+    let again: ReplayMarks<2> = told.collect();
+    let is_known = |number: u8| {
+        let replayed = verified(sender(number), 1000 + u64::from(number), 0);
+        again.check(&replayed, now, AntiReplay::Monotonic).is_err()
+    };
+    assert_eq!([1, 2, 3].map(is_known), [false, true, true]);
+}
+
+#[test]
+fn sequences_go_on_above_those_of_a_predecessor() {
+    let now = UtcTime::new(1000, 0);
+    let mut sequence = SendSequence::default();
+    assert_eq!(sequence.last(), None);
+    // Its clock was ahead.
+    sequence.continue_above(Sequence::new(1002 << 32));
+    let next = sequence.next(now, AntiReplay::Monotonic);
+    assert_eq!(next.get(), (1002 << 32) + 1);
+    assert_eq!(sequence.last(), Some(next));
+    sequence.continue_above(Sequence::new(1001 << 32));
+    assert_eq!(sequence.last(), Some(next), "it does not go back");
 }
 
 #[test]
