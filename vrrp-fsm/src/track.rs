@@ -105,7 +105,7 @@ impl Standing {
             return configured;
         }
         let total = self.points.saturating_add(configured.get().into());
-        Priority::new(u8::try_from(total.clamp(1, 254)).unwrap_or(u8::MAX - 1))
+        Priority::new(u8::try_from(total.clamp(1, 254)).unwrap_or(254))
     }
 
     /// With one more object.

@@ -5,12 +5,9 @@ use vrrp_fsm::{
     fleet::{Reader, SyncGroup, VrrpRouter},
     track::{Kind, Object, Report, Use},
 };
-use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Interval, IpHeader,
-    Priority, Protection, TTL, Vrid,
-};
+use vrrp_proto::Protection;
 
-use crate::lan::{member, ms};
+use crate::lan::{member, message, ms, multicast};
 
 const ROUTERS: u32 = 300;
 
@@ -45,27 +42,8 @@ fn the_count_counts() {
 
 #[test]
 fn a_life_of_a_fleet_without_an_allocation() {
-    let endpoints = Endpoints::multicast([192, 0, 2, 20].into());
-    let ip = IpHeader {
-        endpoints,
-        ttl: TTL,
-    };
-    let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
-    let message = |priority| {
-        let message = Advertisement {
-            vrid: Vrid::new(51).unwrap(),
-            priority: Priority::new(priority),
-            interval: Interval::DEFAULT_V3,
-            authentication: Authentication::None,
-            addresses: Addresses::from(&addresses[..]),
-        };
-        let mut octets = vec![0; message.encoded_len()];
-        message
-            .encode(&mut octets, &endpoints, ChecksumForm::MessageOnly)
-            .unwrap();
-        octets
-    };
-    let messages = [200, 50, 0].map(message);
+    let ip = multicast();
+    let messages = [200, 50, 0].map(|priority| message(51, priority, &ip.endpoints));
     let mut fleet = fleet();
     let uplink = fleet.tracker().find("uplink").unwrap();
     let mut actions = 0;
@@ -124,16 +102,33 @@ fn deadlines_that_there_is_room_for_take_no_more() {
 #[test]
 fn a_fleet_that_was_told_how_many_there_will_be_has_room_for_no_more() {
     let add_all = |capacity| {
-        let mut fleet = None;
-        let counted = allocation_counter::measure(|| {
-            let fleet = fleet.insert(VrrpRouter::with_capacity(capacity, 100));
+        let mut fleet = VrrpRouter::with_capacity(0, 0);
+        let room = allocation_counter::measure(|| {
+            fleet = VrrpRouter::with_capacity(capacity, 100);
+        });
+        let added = allocation_counter::measure(|| {
             for interface in 1..=ROUTERS {
                 fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
             }
         });
-        counted.bytes_current
+        (added.count_total, room.bytes_current + added.bytes_current)
     };
-    let (told, grown) = (add_all(ROUTERS as usize), add_all(0));
+    let ((allocations, told), (_, grown)) = (add_all(ROUTERS as usize), add_all(0));
+    assert_eq!(allocations, 0);
     assert!(told <= grown, "{told} {grown}");
     assert!(grown < told + told / 8, "{told} {grown}");
+}
+
+#[test]
+fn a_fleet_that_grows_makes_room_for_a_sixteenth_more() {
+    let routers = 4_000;
+    let mut fleet = VrrpRouter::new();
+    let counted = allocation_counter::measure(|| {
+        for interface in 1..=routers {
+            fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
+        }
+    });
+    // Sixteen times for the first 256, then each time a sixteenth: 45 times to 4,000. More than one list grows then.
+    let growths = counted.count_total;
+    assert!(growths < u64::from(routers) / 8, "{growths} for {routers}");
 }

@@ -8,37 +8,13 @@ use vrrp_fsm::{
     fleet::{AddressList, FleetError, Key, Member, MessageTransport, VrrpRouter},
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Discard, Endpoints, Family, Interval,
-    IpHeader, LocalAuthentication, Password, Peer, Priority, Protection, TTL, Vrid, VridFault,
+    Discard, Endpoints, Family, IpHeader, LocalAuthentication, Password, Peer, Priority,
+    Protection, TTL, Vrid, VridFault,
 };
 
-use crate::lan::{config, member, member_ipv6};
+use crate::lan::{config, member, member_ipv6, message, multicast};
 
 const T0: Instant = Instant::ZERO;
-
-/// A version 3 message over IPv4.
-fn message(vrid: u8, endpoints: &Endpoints) -> Vec<u8> {
-    let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
-    let message = Advertisement {
-        vrid: Vrid::new(vrid).unwrap(),
-        priority: Priority::new(200),
-        interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
-        addresses: Addresses::from(&addresses[..]),
-    };
-    let mut octets = vec![0; message.encoded_len()];
-    message
-        .encode(&mut octets, endpoints, ChecksumForm::MessageOnly)
-        .unwrap();
-    octets
-}
-
-fn multicast() -> IpHeader {
-    IpHeader {
-        endpoints: Endpoints::multicast([192, 0, 2, 20].into()),
-        ttl: TTL,
-    }
-}
 
 #[test]
 fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
@@ -73,7 +49,7 @@ fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
             continue;
         }
         let ip = multicast();
-        let octets = message(key.vrid.get(), &ip.endpoints);
+        let octets = message(key.vrid.get(), 200, &ip.endpoints);
         let (heard_by, heard) = fleet
             .handle_packet(T0, key.interface, &ip, &octets, Protection::None)
             .unwrap();
@@ -96,7 +72,7 @@ fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
     let before = *fleet.get(id).unwrap();
     let ip = multicast();
     for (interface, vrid) in [(2, 51), (1, 52)] {
-        let octets = message(vrid, &ip.endpoints);
+        let octets = message(vrid, 200, &ip.endpoints);
         let rejected = fleet
             .handle_packet(T0, interface, &ip, &octets, Protection::None)
             .unwrap_err();
@@ -120,7 +96,7 @@ fn o_16_errors_of_all_routers_are_counted_together_and_the_rest_with_the_router(
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
     let before = fleet.poll_timeout();
     let ip = multicast();
-    let good = message(51, &ip.endpoints);
+    let good = message(51, 200, &ip.endpoints);
     let mut checksum = good.clone();
     checksum[7] ^= 1;
     let mut version = good.clone();
@@ -184,7 +160,7 @@ fn a_router_judges_by_its_own_peers_password_and_addresses() {
             endpoints,
             ttl: TTL,
         };
-        fleet.handle_packet(T0, 1, &ip, &message(51, &endpoints), Protection::None)
+        fleet.handle_packet(T0, 1, &ip, &message(51, 200, &endpoints), Protection::None)
     };
     let (_, heard) = hear(&mut fleet, peer).unwrap();
     assert!(heard.notes().address_list_differs);
@@ -235,7 +211,7 @@ fn amb_26_a_unicast_peer_is_heard_by_whatever_interface() {
             endpoints,
             ttl: TTL,
         };
-        (ip, message(51, &endpoints))
+        (ip, message(51, 200, &endpoints))
     };
     let heard_by = |fleet: &mut VrrpRouter, (ip, octets): &(IpHeader, Vec<u8>)| {
         let found = fleet.addressee(7, ip, octets);
@@ -266,7 +242,7 @@ fn what_is_proven_about_a_packet_may_depend_on_its_router() {
     let id = fleet.add(T0, member(1, 100)).unwrap();
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
     let ip = multicast();
-    let octets = message(51, &ip.endpoints);
+    let octets = message(51, 200, &ip.endpoints);
     let fault = vrrp_proto::AuthenticationFault::Digest;
     let rejected = fleet
         .handle_packet_for(T0, Some(id), &ip, &octets, |decoded| {

@@ -2,11 +2,11 @@
 
 use vrrp_fsm::{
     Reason, ShutdownCause, State,
-    fleet::{FleetError, SyncGroup},
+    fleet::{Change, FleetError, Reader, Record, SyncGroup},
     track::{Kind, Object, Report, Use, Weight},
 };
 
-use crate::lan::{Lan, config, member, member_ipv6, ms};
+use crate::lan::{Lan, config, member, member_ipv6, message, ms, multicast};
 
 use State::{Active, Backup, Initialize};
 
@@ -27,6 +27,14 @@ fn two_nodes() -> (
 fn advertised(lan: &mut Lan, node: usize) -> Vec<u8> {
     let list = core::mem::take(&mut lan.nodes[node].advertised);
     list.into_iter().map(|(_, priority)| priority).collect()
+}
+
+/// All that has changed in the first fleet.
+fn changes(lan: &Lan) -> Vec<Record> {
+    let mut reader = Reader::default();
+    core::iter::from_fn(|| lan.nodes[0].fleet.read(&mut reader))
+        .map(Result::unwrap)
+        .collect()
 }
 
 #[test]
@@ -148,6 +156,39 @@ fn g_3_a_takeover_advertises_for_all_before_anything_else() {
 }
 
 #[test]
+fn g_3_a_member_that_waits_says_once_that_it_wants_to() {
+    let mut lan = Lan::new(2);
+    let _holds = lan.add(1, member(2, 254));
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(60_000));
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
+    let wishes: Vec<_> = changes(&lan)
+        .into_iter()
+        .map(|record| record.change)
+        .filter(|change| matches!(change, Change::WantsActive(..)))
+        .collect();
+    assert_eq!(wishes, [Change::WantsActive(ids[0], group)]);
+}
+
+#[test]
+fn g_3_a_member_that_cannot_have_been_listening_listens_once_more_before_it_wants_to() {
+    let mut lan = Lan::new(1);
+    let yields = |interface| {
+        let mut member = member(interface, 100);
+        member.config.stall = vrrp_fsm::StallPolicy::Yield;
+        member
+    };
+    let ids = lan.add_group(0, [yields(1), member(2, 100)]);
+    lan.now = lan.now + ms(60_000);
+    let now = lan.now;
+    lan.fleet(0).handle_timeout(now);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    lan.run(ms(4_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+}
+
+#[test]
 fn g_4_a_wish_ends_with_an_active_that_is_accepted() {
     let mut lan = Lan::new(3);
     // The one holds the second member; the other appears on the network of the first, after that one's timer has fired.
@@ -209,6 +250,21 @@ fn g_5_a_member_that_yields_pulls_the_others_without_priority_0() {
         [Backup; 3],
         "one that hears its Active holds all"
     );
+}
+
+#[test]
+fn g_5_the_first_advertisement_that_one_member_yields_to_pulls_the_others() {
+    let mut lan = Lan::new(1);
+    let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    lan.run(ms(10_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    let (now, ip) = (lan.now, multicast());
+    let higher = message(51, 200, &ip.endpoints);
+    let heard = lan
+        .fleet(0)
+        .handle_packet(now, 1, &ip, &higher, vrrp_proto::Protection::None);
+    assert_eq!(heard.unwrap().0, ids[0]);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
 }
 
 #[test]
@@ -365,6 +421,25 @@ fn g_8_a_router_that_joins_does_not_move_the_others() {
 }
 
 #[test]
+fn g_8_a_group_made_of_routers_that_run_takes_in_the_actives_first() {
+    let mut lan = Lan::new(2);
+    let _holds = lan.add(1, member(2, 254));
+    let stopped = lan.add_stopped(0, member(1, 100));
+    let backup = lan.add(0, member(2, 100));
+    let active = lan.add(0, member(3, 100));
+    lan.run(ms(10_000));
+    let ids = [stopped, backup, active];
+    let before = [Initialize, Backup, Active];
+    assert_eq!(lan.states(0, ids), before);
+    let now = lan.now;
+    let group = SyncGroup::new("group", ids.to_vec());
+    lan.fleet(0).add_group(now, group).unwrap();
+    assert_eq!(lan.states(0, ids), before, "nobody is moved for another");
+    lan.settle();
+    assert_eq!(lan.nodes[0].transitions.len(), 3);
+}
+
+#[test]
 fn g_8_a_new_member_whose_active_is_elsewhere_pulls_the_group() {
     let mut lan = Lan::new(2);
     let other = lan.add(1, member(2, 254));
@@ -484,4 +559,17 @@ fn what_cannot_be_a_group_is_refused() {
     own.config = config(51, 255);
     let refused = fleet.reconfigure(now, b, own);
     assert_eq!(refused, Err(FleetError::MixedOwners(b)));
+}
+
+#[test]
+fn whether_it_owns_its_addresses_a_member_may_change_when_it_has_no_company() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let [first, second] = lan.add_group(0, [member(1, 100), member(2, 100)]);
+    let free = lan.add(0, member(3, 100));
+    let fleet = lan.fleet(0);
+    fleet.reconfigure(now, first, member(1, 120)).unwrap();
+    fleet.reconfigure(now, free, member(3, 255)).unwrap();
+    fleet.remove(now, first).unwrap();
+    fleet.reconfigure(now, second, member(2, 255)).unwrap();
 }

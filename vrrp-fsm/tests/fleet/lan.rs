@@ -8,7 +8,8 @@ use vrrp_fsm::{
     fleet::{Key, Member, RouterId, SyncGroup, VrrpRouter},
 };
 use vrrp_proto::{
-    Addresses, Authentication, Endpoints, Family, IpHeader, Priority, Protection, TTL, Vrid,
+    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, IpHeader,
+    Priority, Protection, TTL, Vrid,
 };
 
 /// Where and with which priority: IPv4, VRID 51, every second.
@@ -30,6 +31,31 @@ pub(crate) fn member_ipv6(interface: u32, priority: u8) -> Member {
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// A version 3 message over IPv4, from a router that is not here.
+pub(crate) fn message(vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
+    let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
+    let message = Advertisement {
+        vrid: Vrid::new(vrid).unwrap(),
+        priority: Priority::new(priority),
+        interval: Interval::DEFAULT_V3,
+        authentication: Authentication::None,
+        addresses: Addresses::from(&addresses[..]),
+    };
+    let mut octets = vec![0; message.encoded_len()];
+    message
+        .encode(&mut octets, endpoints, ChecksumForm::MessageOnly)
+        .unwrap();
+    octets
+}
+
+/// From a router that is not here.
+pub(crate) fn multicast() -> IpHeader {
+    IpHeader {
+        endpoints: Endpoints::multicast([192, 0, 2, 20].into()),
+        ttl: TTL,
+    }
 }
 
 /// A fleet and what its host did for it.

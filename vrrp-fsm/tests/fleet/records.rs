@@ -85,6 +85,8 @@ fn a_slow_reader_is_told_how_many_it_lost_and_a_fast_one_loses_none() {
     assert_eq!(numbers, [7, 8, 9, 10]);
     assert!(read(&fleet, &mut slow).is_empty());
     assert!(read(&fleet, &mut Reader::from(11)).is_empty());
+    let records = read(&fleet, &mut Reader::from(5));
+    assert_eq!(records[0], Err(Lost { first: 5, count: 2 }), "5 and 6");
 }
 
 #[test]

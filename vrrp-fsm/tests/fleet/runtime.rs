@@ -1,7 +1,7 @@
 //! Adding, changing and removing while others run.
 
 use vrrp_fsm::{
-    ConfigError, Instant, State,
+    Action, ConfigError, Instant, State,
     fleet::{FleetError, MessageTransport},
 };
 use vrrp_proto::Vrid;
@@ -60,6 +60,39 @@ fn other_peers_are_advertised_to_at_once() {
 }
 
 #[test]
+fn an_active_makes_known_what_its_host_says_and_a_backup_does_nothing_for_it() {
+    let mut lan = Lan::new(1);
+    let active = lan.add(0, member(1, 255));
+    let backup = lan.add(0, member(2, 100));
+    let gone = lan.add(0, member(3, 100));
+    lan.settle();
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    fleet.remove(now, gone).unwrap();
+    while fleet.poll_action().is_some() {}
+    for id in [active, backup] {
+        fleet.addresses_changed(now, id).unwrap();
+        fleet.reannounce(now, id).unwrap();
+    }
+    let actions: Vec<_> = core::iter::from_fn(|| fleet.poll_action()).collect();
+    assert!(
+        matches!(
+            actions[..],
+            [
+                (a, Action::SendAdvertisement(_)),
+                (b, Action::InstallAddresses),
+                (c, Action::Announce { .. }),
+                (d, Action::Announce { .. }),
+            ] if [a, b, c, d] == [active; 4]
+        ),
+        "{actions:?}"
+    );
+    let unknown = Err(FleetError::UnknownRouter(gone));
+    assert_eq!(fleet.addresses_changed(now, gone), unknown);
+    assert_eq!(fleet.reannounce(now, gone), unknown);
+}
+
+#[test]
 fn what_makes_another_router_of_it_cannot_change() {
     let mut lan = Lan::new(1);
     let id = lan.add(0, member(1, 100));
@@ -113,6 +146,7 @@ fn slots_are_used_again_under_other_ids() {
     for round in 0..10 {
         let id = lan.add(0, member(1, 255));
         assert!(!seen.contains(&id), "{round}");
+        assert_eq!(id.to_string(), format!("router {round}"));
         seen.push(id);
         lan.settle();
         let now = lan.now;

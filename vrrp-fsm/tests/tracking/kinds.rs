@@ -67,6 +67,39 @@ fn a_check_that_never_reports_counts_as_failed_when_its_time_is_over() {
 }
 
 #[test]
+fn another_time_in_which_a_check_has_to_report_counts_from_the_change() {
+    let with = |stale_after| Object::new("check", check(1, 1, stale_after));
+    let reconfigured = |stale_after| {
+        let mut bench = Bench::default();
+        let id = bench.add(with(Some(ms(500))));
+        bench.reports(id, [true]);
+        bench.pass(ms(400));
+        let now = bench.now;
+        bench
+            .tracker
+            .reconfigure(now, id, with(stale_after))
+            .unwrap();
+        let remaining = bench.tracker.poll_timeout().map(|at| at - now);
+        (bench, id, remaining)
+    };
+    let (mut bench, id, remaining) = reconfigured(Some(ms(1000)));
+    assert_eq!(remaining, Some(ms(1000)));
+    bench.pass(ms(1000));
+    assert!(bench.tracker.is_stale(id));
+    // A stale check stays so until it reports, however long the time is then.
+    let now = bench.now;
+    let longer = with(Some(ms(5000)));
+    bench.tracker.reconfigure(now, id, longer).unwrap();
+    assert!(bench.tracker.is_stale(id));
+    assert_eq!(bench.tracker.poll_timeout(), None);
+
+    let (_, _, remaining) = reconfigured(Some(ms(500)));
+    assert_eq!(remaining, Some(ms(100)), "the same time goes on");
+    let (_, _, remaining) = reconfigured(None);
+    assert_eq!(remaining, None);
+}
+
+#[test]
 fn a_debounce_does_not_keep_a_stale_check_up() {
     let mut bench = Bench::default();
     let id = bench.add(Object {
@@ -94,6 +127,9 @@ fn processes_have_to_be_enough_and_not_too_many() {
     let wider = Object::new("daemon", quorum(2, None));
     bench.tracker.reconfigure(now, id, wider).unwrap();
     assert_eq!(bench.is_up(id), Some(true), "5 are enough now");
+    let exact = bench.add(Object::new("exact", quorum(2, Some(2))));
+    bench.report(exact, Report::Count(2));
+    assert_eq!(bench.is_up(exact), Some(true));
     let refused = bench
         .tracker
         .add(now, Object::new("other", quorum(2, Some(1))));

@@ -133,6 +133,19 @@ fn the_owner_stays_255_but_has_faults() {
 }
 
 #[test]
+fn a_router_may_start_when_nothing_is_a_fault_and_all_that_may_be_one_have_reported() {
+    let mut bench = Bench::default();
+    let fault = bench.add(Object::new("a", Kind::Interface));
+    let _weight = bench.add(weighted("b", Kind::Interface, -90));
+    let is_ready = |bench: &Bench| bench.tracker.standing(&bench.uses).is_ready();
+    assert!(!is_ready(&bench));
+    bench.report(fault, Report::Down);
+    assert!(!is_ready(&bench));
+    bench.report(fault, Report::Up);
+    assert!(is_ready(&bench), "the weight need not have reported");
+}
+
+#[test]
 fn a_use_overrides_what_the_object_says() {
     let mut bench = Bench::default();
     let id = bench.add(weighted("a", Kind::Interface, -90));
