@@ -237,7 +237,8 @@ impl Tracker {
         id
     }
 
-    /// Replaces the configuration of an object. What was reported stays; a debounce that runs ends when it was to end.
+    /// Replaces the configuration of an object. What was reported stays; a debounce that runs ends when it was to end. Another
+    /// [`stale_after`](Check::stale_after) counts from now, and a check that is stale stays so until it reports.
     ///
     /// # Errors
     ///

@@ -289,7 +289,8 @@ impl Known {
         }
     }
 
-    /// Nothing is known any more. Only a set can come to this, when members are added that have not reported.
+    /// Nothing is known any more. Only a set can come to this: some of its members went down, or others were added, and those that have not reported
+    /// decide.
     pub(super) fn forget(&mut self) {
         self.level = None;
         self.pending = None;

@@ -55,6 +55,23 @@ fn a_set_has_reported_once_the_missing_members_cannot_change_it() {
 }
 
 #[test]
+fn a_set_has_not_reported_any_more_when_missing_members_decide_again() {
+    let (mut bench, [a, b, c], set) = three(Require::AtLeast(2));
+    bench.reports(a, [true]);
+    bench.reports(b, [true]);
+    assert_eq!(bench.is_up(set), Some(true));
+    bench.reports(b, [false]);
+    assert_eq!(bench.is_up(set), None, "the third decides");
+    assert_eq!(bench.faults(), (0, 1));
+    bench.reports(c, [true]);
+    assert_eq!(bench.is_up(set), Some(true));
+    let new = bench.add(Object::new("d", Kind::Interface));
+    let larger = Object::new("set", set_of(Require::AtLeast(3), &[a, b, c, new]));
+    bench.tracker.reconfigure(bench.now, set, larger).unwrap();
+    assert_eq!(bench.is_up(set), None, "the new one decides");
+}
+
+#[test]
 fn a_reverse_member_counts_while_it_is_down() {
     let mut bench = Bench::default();
     let member = bench.add(Object {
