@@ -808,6 +808,7 @@ impl<H: Host> Simulation<H> {
         }
         let is_late = late != Duration::ZERO;
         let at = if is_late {
+            self.monitor.unannounced(to, key);
             now + delay + late
         } else {
             self.wire.in_order(key.interface, from, to, now + delay)

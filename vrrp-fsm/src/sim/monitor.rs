@@ -372,7 +372,7 @@ impl Monitor {
         }
     }
 
-    /// An announcement does not come to them.
+    /// An announcement does not come to them, or not yet when it should.
     pub(super) fn unannounced(&mut self, beside: u32, key: Key) {
         if let Some(own) = self.virtual_mut(key) {
             own.neighbors.miss(beside);

@@ -61,7 +61,7 @@ impl Neighbors {
         self.beside.insert(beside, memory);
     }
 
-    /// An announcement does not come to those beside this host.
+    /// An announcement does not come to those beside this host, or not yet when it should.
     pub(super) fn miss(&mut self, beside: u32) {
         self.beside.entry(beside).or_default().is_in_doubt = true;
     }
