@@ -73,7 +73,7 @@ fn the_json_object_has_what_was_done_and_what_was_looked_at() {
         assert!(report["faults"][kind].as_u64().unwrap() > 0, "{kind}");
     }
     let checks = report["checks"].as_object().unwrap();
-    assert_eq!(checks.len(), 9);
+    assert_eq!(checks.len(), 10);
     for (property, count) in checks {
         // It takes sequence numbers to tell a replay.
         let is_possible = property != "a replay is discarded";
@@ -152,7 +152,7 @@ fn each_mistake_of_the_wire_is_found_and_replays_to_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let least = folder.path().join("least");
     for (arguments, property) in [
-        ("announces-nothing", "the last announcement is the Active's"),
+        ("announces-nothing", "the Active announces"),
         (
             "forgets-sequence-numbers --authentication hmac",
             "a replay is discarded",

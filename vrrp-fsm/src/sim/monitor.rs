@@ -47,6 +47,8 @@ struct Virtual {
     preempts: bool,
     /// Whether all its routers announce again what may have crossed with the announcement of another one.
     announces_again: bool,
+    /// How long a burst after a rival stands for others.
+    rival_gap: Duration,
     neighbors: Neighbors,
 }
 
@@ -80,6 +82,8 @@ enum Promise {
         winner: (u32, u32, u64),
         loser: (u32, u32, u64),
     },
+    /// This Active has announced, because it has heard a rival.
+    Announce { of: u32, host: u32, router: u32 },
 }
 
 pub(super) struct Monitor {
@@ -140,6 +144,7 @@ impl Monitor {
                 tolerance: u8::MAX,
                 preempts: true,
                 announces_again: true,
+                rival_gap: Duration::ZERO,
                 neighbors: Neighbors::default(),
             });
         }
@@ -150,6 +155,7 @@ impl Monitor {
             own.preempts &= member.config.preempt != Preempt::Never;
             let policy = &member.config.announce;
             own.announces_again &= policy.second_burst_after.is_some() && policy.rival_repeat != 0;
+            own.rival_gap = own.rival_gap.max(rival_gap(policy));
             // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
             let spare = if hides { 1 } else { 2 };
@@ -407,16 +413,22 @@ impl Monitor {
         let Some(own) = self.virtuals.get_mut(number as usize) else {
             return;
         };
+        let key = own.key;
         if transition.to == State::Active {
             own.neighbors.became_active(host, now);
+            let culprits = (!own.neighbors.has_announced(host, now)).then(|| Vec::from([host]));
+            self.judge(now, Property::ActiveAnnounces, key, culprits);
         }
+        let Some(own) = self.virtuals.get(number as usize) else {
+            return;
+        };
         let Some(cluster) = self.clusters.get(own.cluster as usize) else {
             return;
         };
         let was_settled = cluster.is_settled || cluster.settled_until == Some(now);
         let resigns =
             transition.from == State::Active && matches!(transition.reason, Reason::Shutdown(_));
-        let flaps = cluster.is_settled.then(|| (own.key, Vec::from([host])));
+        let flaps = cluster.is_settled.then(|| Vec::from([host]));
         if was_settled
             && resigns
             && let Some((heir, skew)) = own.successor(host, nodes, wire)
@@ -429,8 +441,8 @@ impl Monitor {
             };
             self.promises.push(Reverse((due, now, promise)));
         }
-        if let Some((key, culprits)) = flaps {
-            self.judge(now, Property::NoFlapping, key, Some(culprits));
+        if flaps.is_some() {
+            self.judge(now, Property::NoFlapping, key, flaps);
         }
     }
 
@@ -514,6 +526,15 @@ impl Monitor {
             return;
         }
         own.neighbors.met(meeting.host, meeting.from, meeting.sent);
+        if own.announces_again {
+            let promise = Promise::Announce {
+                of: meeting.number,
+                host: meeting.host,
+                router: meeting.router,
+            };
+            self.promises
+                .push(Reverse((now + AFTERWARDS, now, promise)));
+        }
         if !meeting.is_answered {
             return;
         }
@@ -604,20 +625,26 @@ impl Monitor {
         wire: &Wire,
     ) -> Option<(Property, Key, Option<Vec<u32>>)> {
         let number = match promise {
-            Promise::HandOver { of, .. } | Promise::End { of, .. } => of,
+            Promise::HandOver { of, .. }
+            | Promise::End { of, .. }
+            | Promise::Announce { of, .. } => of,
         };
         let own = self.virtuals.get(number as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
         // A resignation is the work of a fault of the same time. An answer to a rival may have gone to another one just before (AMB-13).
         let is_disturbed = match promise {
+            Promise::Announce { .. } => false,
             Promise::HandOver { .. } => {
-                cluster.disturbed > since || cluster.lost.is_some_and(|at| at >= since)
+                cluster.standing != 0
+                    || cluster.disturbed > since
+                    || cluster.lost.is_some_and(|at| at >= since)
             }
             Promise::End { .. } => {
-                cluster.disturbed.max(cluster.lost.unwrap_or_default()) + ANSWER_GAP >= since
+                let last = cluster.disturbed.max(cluster.lost.unwrap_or_default());
+                cluster.standing != 0 || last + ANSWER_GAP >= since
             }
         };
-        if cluster.standing != 0 || is_disturbed {
+        if is_disturbed {
             return None;
         }
         let is_active = |host: u32, router: u32| {
@@ -627,20 +654,35 @@ impl Monitor {
         };
         let reaches = |from, to| wire.reaches(own.key.interface, from, to);
         let (property, is_kept, culprits) = match promise {
+            Promise::Announce { host, router, .. } => {
+                let earliest =
+                    Instant::ZERO + (since - Instant::ZERO).saturating_sub(own.rival_gap);
+                let is_kept =
+                    !is_active(host, router) || own.neighbors.has_announced(host, earliest);
+                (Property::ActiveAnnounces, is_kept, Vec::from([host]))
+            }
             Promise::HandOver { host, heir, .. } => {
                 let mut others = own.places.iter().filter(|place| reaches(heir, place.host));
                 let is_taken = others.any(|place| is_active(place.host, place.router));
-                (Property::HandOverInSkewTime, is_taken, [host, heir])
+                (
+                    Property::HandOverInSkewTime,
+                    is_taken,
+                    Vec::from([host, heir]),
+                )
             }
             Promise::End { winner, loser, .. } => {
                 let persists = |(host, router, changes)| {
                     is_active(host, router) && self.changes_of(host, router) == changes
                 };
                 let is_over = !persists(winner) || !persists(loser);
-                (Property::DuplicateEnds, is_over, [winner.0, loser.0])
+                (
+                    Property::DuplicateEnds,
+                    is_over,
+                    Vec::from([winner.0, loser.0]),
+                )
             }
         };
-        Some((property, own.key, (!is_kept).then(|| culprits.to_vec())))
+        Some((property, own.key, (!is_kept).then_some(culprits)))
     }
 
     /// The bound is over.
@@ -853,18 +895,16 @@ fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item =
     })
 }
 
+/// The least time between two bursts that rivals cause.
+fn rival_gap(policy: &AnnouncePolicy) -> Duration {
+    policy.rival_second_burst_after.unwrap_or(RIVAL_GAP)
+}
+
 /// How long it may take from then on until the last burst has come.
 fn bursts(scenario: &Scenario, own: &Virtual) -> Duration {
-    let gaps = members(scenario, own).map(|member| {
-        let AnnouncePolicy {
-            second_burst_after,
-            rival_second_burst_after,
-            ..
-        } = member.config.announce;
-        let rival_gap = rival_second_burst_after.unwrap_or(RIVAL_GAP);
-        rival_gap.max(second_burst_after.unwrap_or_default())
-    });
-    gaps.max().unwrap_or_default() + scenario.network.longest_delay
+    let gaps = members(scenario, own).filter_map(|it| it.config.announce.second_burst_after);
+    let longest = gaps.max().unwrap_or_default();
+    longest.max(own.rival_gap) + scenario.network.longest_delay
 }
 
 /// How long after the last disturbance all is well: `docs/simulation.md` derives it.

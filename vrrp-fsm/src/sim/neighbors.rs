@@ -53,6 +53,11 @@ impl Neighbors {
         self.announced.insert(host, now);
     }
 
+    /// Whether a host has announced at this time or after it.
+    pub(super) fn has_announced(&self, host: u32, at: Instant) -> bool {
+        self.announced.get(&host).is_some_and(|last| *last >= at)
+    }
+
     pub(super) fn hear(&mut self, beside: u32, announcement: &Announcement, is_late: bool) {
         let memory = Memory {
             last: Some((announcement.from, announcement.sent)),

@@ -24,6 +24,8 @@ pub enum Property {
     DuplicateEnds,
     /// All members of a sync group are in the same state.
     GroupAgrees,
+    /// Who becomes Active announces its addresses at once; so does an Active that hears a rival, unless it has just done so.
+    ActiveAnnounces,
     /// The neighbours send to the Active what they have for the virtual addresses, because the last announcement that they have got is its own, once the
     /// network was quiet for the bound and for the second bursts that may be due.
     LastAnnouncementIsOfActive,
@@ -33,7 +35,7 @@ pub enum Property {
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AtMostOneActive,
         Self::ActiveExists,
         Self::HighestPriorityActive,
@@ -41,6 +43,7 @@ impl Property {
         Self::HandOverInSkewTime,
         Self::DuplicateEnds,
         Self::GroupAgrees,
+        Self::ActiveAnnounces,
         Self::LastAnnouncementIsOfActive,
         Self::ReplayIsDiscarded,
     ];
@@ -56,6 +59,7 @@ impl fmt::Display for Property {
             Self::HandOverInSkewTime => "hand-over in Skew_Time",
             Self::DuplicateEnds => "a duplicate ends",
             Self::GroupAgrees => "the group agrees",
+            Self::ActiveAnnounces => "the Active announces",
             Self::LastAnnouncementIsOfActive => "the last announcement is the Active's",
             Self::ReplayIsDiscarded => "a replay is discarded",
         })
