@@ -55,7 +55,6 @@ impl Driver {
                     }
                     affected.extend(borne);
                     self.numbers.unbind(*interface);
-                    may_cost_routes = true;
                 }
                 MonitorEvent::AddressAdded { interface, address } => {
                     if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
