@@ -22,7 +22,7 @@ use crate::{
 /// News that are taken in before the caller gets a chance to do something else. The rest stays readable.
 const NEWS: usize = 4096;
 
-/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes, less than a millisecond's work.
+/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes, about a millisecond's work.
 const PORTION: usize = 4;
 
 /// How long lists with possible gaps are read again, while routes go on changing, before they are believed.
