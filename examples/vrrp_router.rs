@@ -48,7 +48,7 @@ use crate::{
     options::Options,
     signals::Signals,
     sync_group::SyncGroupOptions,
-    tracking::Tracked,
+    tracking::{Reporter, Tracked},
     virtual_router::RouterOptions,
     watch::{Reports, Watcher},
 };
@@ -161,21 +161,22 @@ impl Program {
         let subject = Subject::Object {
             object: tracked.name.clone(),
         };
-        let watch = match tracked.probe {
-            Some(_) => Watch::Host,
-            None => Watch::Interface(tracked.name.clone()),
-        };
         let mut object = Object::new(&*tracked.name, tracked.kind.clone());
         object.debounce = tracked.debounce;
-        let id = self.driver.add_object(object, watch)?;
-        if let Some(probe) = tracked.probe.clone() {
-            let reports = Reports {
-                queue: self.queue.clone(),
-                bell: self.signals.bell()?,
-            };
-            let watcher = Watcher::start(probe, id, subject.clone(), reports, self.log.clone())?;
-            self.watchers.push(watcher);
-        }
+        let id = match &tracked.reporter {
+            Reporter::Driver(watch) => self.driver.add_object(object, watch.clone())?,
+            Reporter::Thread(probe) => {
+                let id = self.driver.add_object(object, Watch::Host)?;
+                let reports = Reports {
+                    queue: self.queue.clone(),
+                    bell: self.signals.bell()?,
+                };
+                let (probe, subject, log) = (probe.clone(), subject.clone(), self.log.clone());
+                let watcher = Watcher::start(probe, id, subject, reports, log)?;
+                self.watchers.push(watcher);
+                id
+            }
+        };
         self.listener.add_object(id, subject);
         Ok(id)
     }

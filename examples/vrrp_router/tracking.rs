@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use vrrp_fsm::track::{Check, Debounce, Kind, ObjectId, Quorum, Use, Weight};
+use vrrp_net::{Route, Watch};
 
 use crate::{
     seconds,
@@ -21,6 +22,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 #[command(next_help_heading = "Tracking")]
+#[allow(clippy::struct_field_names, reason = "they are those of the options")]
 pub(crate) struct TrackingArguments {
     /// Another interface: bad while it is down or has no carrier.
     ///
@@ -30,8 +32,15 @@ pub(crate) struct TrackingArguments {
     ///
     /// Behind it stand any of, as behind all that is tracked: `reverse`, which makes good of bad; `up-delay S` and `down-delay S`, how long it has to
     /// stay up or down before that counts, 0.01 to 3600 seconds.
-    #[arg(long = "track-interface", value_name = "NAME[:WEIGHT]", value_parser = Tracked::interface)]
-    interfaces: Vec<Tracked>,
+    #[arg(long, value_name = "NAME[:WEIGHT]", value_parser = Tracked::interface)]
+    track_interface: Vec<Tracked>,
+
+    /// A route, whoever has installed it: bad while there is none that leads somewhere.
+    ///
+    /// NAME is for messages. ROUTE is a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER, of which those that are
+    /// given have to be the same.
+    #[arg(long, value_name = "NAME[:WEIGHT] [...] to ROUTE", value_parser = Tracked::route)]
+    track_route: Vec<Tracked>,
 
     /// A command that is run again and again: bad when it ends with another status than 0, or does not end in time.
     ///
@@ -45,28 +54,44 @@ pub(crate) struct TrackingArguments {
     /// `rise N`, how often in a row it has to pass to be good again, 1 to 255; without it 1.
     ///
     /// `fall N`, how often in a row it has to fail to be bad, 1 to 255; without it 1. The first run decides at once.
-    #[arg(long = "track-script", value_name = "NAME[:WEIGHT] [...] run COMMAND", value_parser = Tracked::script)]
-    scripts: Vec<Tracked>,
+    #[arg(long, value_name = "NAME[:WEIGHT] [...] run COMMAND", value_parser = Tracked::script)]
+    track_script: Vec<Tracked>,
 
     /// The processes of a name, as `ps -o comm` shows it: bad while there are too few or too many.
     ///
     /// Behind it stand any of: `at-least N`, without it 1; `at-most N`; `interval S` from one count to the next, 0.01 to 3600 seconds, without it 1.
-    #[arg(long = "track-process", value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::process)]
-    processes: Vec<Tracked>,
+    #[arg(long, value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::process)]
+    track_process: Vec<Tracked>,
 
     /// A file with a whole number in it: the number times WEIGHT is added to the priority, and -254 or less is a fault. Without a WEIGHT any
     /// number but 0 is a fault.
     ///
     /// While there is no number to be read, the last one holds. Behind it may stand `interval S` from one look to the next, 0.01 to 3600 seconds,
     /// without it 1.
-    #[arg(long = "track-file", value_name = "PATH[:WEIGHT] [...]", value_parser = Tracked::file)]
-    files: Vec<Tracked>,
+    #[arg(long, value_name = "PATH[:WEIGHT] [...]", value_parser = Tracked::file)]
+    track_file: Vec<Tracked>,
 }
 
 impl TrackingArguments {
     pub(crate) fn into_list(self) -> Vec<Tracked> {
-        [self.interfaces, self.scripts, self.processes, self.files].concat()
+        [
+            self.track_interface,
+            self.track_route,
+            self.track_script,
+            self.track_process,
+            self.track_file,
+        ]
+        .concat()
     }
+}
+
+/// Who looks at something, and reports.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reporter {
+    /// The driver itself.
+    Driver(Watch),
+    /// A thread of this program.
+    Thread(Probe),
 }
 
 /// Something that counts, as it was asked for.
@@ -74,8 +99,7 @@ impl TrackingArguments {
 pub(crate) struct Tracked {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// Who reports; `None` where the driver itself looks.
-    pub(crate) probe: Option<Probe>,
+    pub(crate) reporter: Reporter,
     pub(crate) debounce: Debounce,
     pub(crate) weight: Weight,
     pub(crate) reverse: bool,
@@ -86,7 +110,7 @@ impl Tracked {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
-            && self.probe == other.probe
+            && self.reporter == other.reporter
             && self.debounce == other.debounce
     }
 
@@ -103,7 +127,22 @@ impl Tracked {
         while let Some(option) = words.next() {
             head.take(&option, &mut words, "")?;
         }
-        Ok(head.into_tracked(Kind::Interface, None))
+        let watch = Watch::Interface(head.name.clone());
+        Ok(head.into_tracked(Kind::Interface, Reporter::Driver(watch)))
+    }
+
+    fn route(text: &str) -> Result<Self, String> {
+        let (mut head, mut words) = Head::read(text)?;
+        while let Some(option) = words.next() {
+            if option == "to" {
+                let route: Vec<String> = words.collect();
+                let route: Result<Route, _> = route.join(" ").parse();
+                let watch = Watch::Route(route.map_err(|error| error.to_string())?);
+                return Ok(head.into_tracked(Kind::Route, Reporter::Driver(watch)));
+            }
+            head.take(&option, &mut words, "to, ")?;
+        }
+        Err("to ROUTE is missing at the end".into())
     }
 
     fn script(text: &str) -> Result<Self, String> {
@@ -124,9 +163,10 @@ impl Tracked {
                         arguments: words.collect(),
                         timeout,
                     };
-                    return Ok(
-                        head.into_tracked(Kind::Check(check), Some(Probe { target, interval }))
-                    );
+                    return Ok(head.into_tracked(
+                        Kind::Check(check),
+                        Reporter::Thread(Probe { target, interval }),
+                    ));
                 }
                 _ => head.take(&option, &mut words, "interval, timeout, rise, fall, run, ")?,
             }
@@ -154,7 +194,7 @@ impl Tracked {
         }
         let target = Target::Processes(head.name.clone());
         let kind = Kind::Processes(Quorum { at_least, at_most });
-        Ok(head.into_tracked(kind, Some(Probe { target, interval })))
+        Ok(head.into_tracked(kind, Reporter::Thread(Probe { target, interval })))
     }
 
     fn file(text: &str) -> Result<Self, String> {
@@ -167,7 +207,7 @@ impl Tracked {
             }
         }
         let target = Target::File(PathBuf::from(&head.name));
-        Ok(head.into_tracked(Kind::Number, Some(Probe { target, interval })))
+        Ok(head.into_tracked(Kind::Number, Reporter::Thread(Probe { target, interval })))
     }
 }
 
@@ -227,11 +267,11 @@ impl Head {
         Ok(())
     }
 
-    fn into_tracked(self, kind: Kind, probe: Option<Probe>) -> Tracked {
+    fn into_tracked(self, kind: Kind, reporter: Reporter) -> Tracked {
         Tracked {
             name: self.name,
             kind,
-            probe,
+            reporter,
             debounce: self.debounce,
             weight: self.weight,
             reverse: self.reverse,

@@ -2,17 +2,18 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use vrrp_lab::wait_for;
 
 use crate::{
-    BASE, LIMIT, Running, ask_for, ask_for_state, assert_refused, events, has_ended, lan_of, read,
-    router, wait_for_event, wait_for_state,
+    BASE, LIMIT, Running, ask_for, ask_for_state, assert_refused, events, has_ended, iproute2,
+    lan_of, read, router, wait_for_event, wait_for_state,
 };
 
 /// Waits until the router explains its priority so.
@@ -25,6 +26,22 @@ fn wait_for_explanation(router: &Running, explanation: &str) {
         (last == explanation).then_some(())
     })
     .unwrap_or_else(|error| panic!("{error}; the last was {last}"));
+}
+
+/// What was told of an object, from the first.
+fn levels(router: &Running) -> Vec<Value> {
+    let mut told = events(router);
+    told.retain(|event| event["event"] == "object-changed");
+    told.into_iter()
+        .map(|mut event| event["up"].take())
+        .collect()
+}
+
+/// A script that hangs, and the file to which it appends the number of the process that it waits for.
+fn hanging(folder: &TempDir) -> (String, PathBuf) {
+    let children = folder.path().join("children");
+    let wait = format!("sleep 60 & echo $! >>{}; wait", children.display());
+    (format!("run sh -c '{wait}'"), children)
 }
 
 #[test]
@@ -54,13 +71,8 @@ fn a_script_with_a_weight_moves_the_active_and_moves_it_back() {
     wait_for_state(&r1, "Active");
     wait_for_state(&r2, "Backup");
     wait_for_explanation(&r1, "priority 200: 200 configured, web up");
+    assert_eq!(levels(&r1), [true, false, true]);
     let told = events(&r1);
-    let levels: Vec<&Value> = told
-        .iter()
-        .filter(|event| event["event"] == "object-changed")
-        .map(|event| &event["up"])
-        .collect();
-    assert_eq!(levels, [true, false, true]);
     let failures = told.iter().filter(|event| event["event"] == "check-failed");
     assert_eq!(failures.count(), 1, "the same again is not told again");
 }
@@ -83,24 +95,15 @@ fn rise_and_fall_are_how_often_in_a_row() {
     })
     .unwrap();
     wait_for_state(&r1, "Active");
-    let told = events(&r1);
-    let levels: Vec<&Value> = told
-        .iter()
-        .filter(|event| event["event"] == "object-changed")
-        .map(|event| &event["up"])
-        .collect();
-    assert_eq!(levels, [true, false, true]);
+    assert_eq!(levels(&r1), [true, false, true]);
 }
 
 #[test]
 fn a_script_that_hangs_is_killed_with_its_children_and_has_failed() {
     let (_lan, [host]) = lan_of();
     let folder = tempfile::tempdir().unwrap();
-    let children = folder.path().join("children");
-    let track = format!(
-        "web interval 0.1 timeout 0.3 run sh -c 'sleep 60 & echo $! >>{}; wait'",
-        children.display()
-    );
+    let (script, children) = hanging(&folder);
+    let track = format!("web interval 0.1 timeout 0.3 {script}");
     let r1 = router(&host, &["--track-script", &track]);
     let failed = wait_for_event(&r1, "check-failed");
     assert_eq!(
@@ -124,11 +127,8 @@ fn a_script_that_hangs_is_killed_with_its_children_and_has_failed() {
 fn a_script_that_runs_when_the_program_ends_is_killed() {
     let (_lan, [host]) = lan_of();
     let folder = tempfile::tempdir().unwrap();
-    let children = folder.path().join("children");
-    let track = format!(
-        "web:1 timeout 60 run sh -c 'sleep 60 & echo $! >>{}; wait'",
-        children.display()
-    );
+    let (script, children) = hanging(&folder);
+    let track = format!("web:1 timeout 60 {script}");
     let mut r1 = router(&host, &["--track-script", &track]);
     // A weight holds nobody up.
     wait_for_state(&r1, "Active");
@@ -274,6 +274,22 @@ fn the_number_in_a_file_counts_times_its_weight() {
 }
 
 #[test]
+fn a_route_counts_while_it_is_there() {
+    let (_lan, [host]) = lan_of();
+    let route = ["203.0.113.0/24", "via", "192.0.2.77", "metric", "7"];
+    let track = format!("uplink to {}", route.join(" "));
+    let r1 = router(&host, &["--track-route", &track]);
+    let explained = "priority 100: 100 configured, uplink";
+    wait_for_explanation(&r1, &format!("{explained} down (fault)"));
+    iproute2(&host, &[&["route", "add"], &route[..]].concat());
+    wait_for_explanation(&r1, &format!("{explained} up"));
+    wait_for_state(&r1, "Active");
+    iproute2(&host, &[&["route", "delete"], &route[..]].concat());
+    wait_for_explanation(&r1, &format!("{explained} down (fault)"));
+    wait_for_state(&r1, "Initialize");
+}
+
+#[test]
 fn a_delay_holds_back_what_is_seen() {
     let (_lan, [host]) = lan_of();
     let folder = tempfile::tempdir().unwrap();
@@ -321,6 +337,18 @@ fn what_cannot_be_tracked_is_named_with_its_value_and_range() {
         (
             &format!("{base} --track-script :5"),
             "invalid value ':5' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': there is no name",
+        ),
+        (
+            &format!("{base} --track-route uplink,0.0.0.0/0"),
+            "invalid value 'uplink 0.0.0.0/0' for '--track-route <NAME[:WEIGHT] [...] to ROUTE>': \"0.0.0.0/0\" is not one of to, reverse, up-delay, down-delay",
+        ),
+        (
+            &format!("{base} --track-route uplink,to,0.0.0.0/33"),
+            "invalid value 'uplink to 0.0.0.0/33' for '--track-route <NAME[:WEIGHT] [...] to ROUTE>': destination: prefix length 33 is not in 0..=32",
+        ),
+        (
+            &format!("{base} --track-route uplink"),
+            "invalid value 'uplink' for '--track-route <NAME[:WEIGHT] [...] to ROUTE>': to ROUTE is missing at the end",
         ),
         (
             &format!("{base} --track-process sshd,at-least,2,at-most,1"),
