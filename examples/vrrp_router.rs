@@ -193,7 +193,7 @@ impl Program {
     /// Runs until it is to end.
     fn run(mut self) -> Result<(), Error> {
         let mut result = Ok(());
-        while result.is_ok() && !self.signals.is_stop() {
+        while result.is_ok() && !self.signals.should_stop() {
             result = self.turn();
         }
         // Whatever went wrong: as far as it is still possible, the routers resign and their addresses go.

@@ -73,33 +73,31 @@ impl Options {
             }
         }
         for router in &self.routers {
-            let Some(name) = &router.sync_group else {
-                continue;
-            };
-            let is_owner = |router: &RouterOptions| router.config.fsm.priority.is_owner();
-            if self
-                .members(name)
-                .any(|other| is_owner(other) != is_owner(router))
-            {
-                return Err(invalid(
-                    "--sync-group <NAME>",
-                    name,
-                    "all or none of its routers have priority 255",
-                ));
-            }
-            let group = self.sync_groups.iter().find(|group| group.name == *name);
-            let weighs = group.is_some_and(|group| group.member_weights);
-            if let Some(tracked) = router.tracked.iter().find(|it| it.weight.get().is_some())
-                && !weighs
-            {
-                let problem = format!(
-                    "{} has a weight, which counts in a sync group only when the group tracks it, or with its --member-weights",
-                    tracked.name
-                );
-                return Err(invalid("--sync-group <NAME>", name, problem));
+            if let Some(name) = &router.sync_group {
+                self.check_member(router, name)
+                    .map_err(|problem| invalid("--sync-group <NAME>", name, problem))?;
             }
         }
         Ok(())
+    }
+
+    fn check_member(&self, router: &RouterOptions, name: &str) -> Result<(), String> {
+        let is_owner = |router: &RouterOptions| router.config.fsm.priority.is_owner();
+        if self
+            .members(name)
+            .any(|other| is_owner(other) != is_owner(router))
+        {
+            return Err("all or none of its routers have priority 255".into());
+        }
+        let group = self.sync_groups.iter().find(|group| group.name == name);
+        let weighs = group.is_some_and(|group| group.member_weights);
+        match router.tracked.iter().find(|it| it.weight.get().is_some()) {
+            Some(tracked) if !weighs => Err(format!(
+                "{} has a weight, which counts in a sync group only when the group tracks it, or with its --member-weights",
+                tracked.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Objects are known by their names. Several can use one, each once.

@@ -54,7 +54,7 @@ impl Signals {
     }
 
     /// Whether the program is to end.
-    pub(crate) fn is_stop(&self) -> bool {
+    pub(crate) fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 

@@ -93,6 +93,10 @@ fn watch(
     loop {
         let started = Instant::now();
         let (report, problem) = probe.target.look(stopped);
+        // What was cut short says nothing.
+        if !sleep(stopped, Duration::ZERO) {
+            return;
+        }
         if problem.is_some() && problem != told {
             log.tell(Some(subject), "check-failed", json!({"reason": problem}));
         }
