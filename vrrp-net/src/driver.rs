@@ -30,7 +30,7 @@ use vrrp_fsm::{
 };
 
 #[cfg(feature = "hmac")]
-pub use self::config::HmacKeys;
+pub use self::config::{HmacKeys, HmacMode};
 use self::{
     answers::Answers,
     numbers::Numbers,

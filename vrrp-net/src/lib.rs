@@ -83,12 +83,12 @@ mod sys;
 mod sysctl;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
-#[cfg(feature = "hmac")]
-pub use driver::HmacKeys;
 pub use driver::{
     Authentication, Driver, DriverEvent, DriverSnapshot, Fault, HandOver, Notification,
     RouterConfig, RouterSnapshot, RouterView, Sequences, StopHandle, Transport, VirtualMac, Watch,
 };
+#[cfg(feature = "hmac")]
+pub use driver::{HmacKeys, HmacMode};
 pub use error::{Capability, Error};
 pub use filter::VridSet;
 pub use frame_socket::FrameSocket;

@@ -9,7 +9,7 @@ use super::{config::Authentication, messages::Message};
 use crate::Received;
 
 #[cfg(feature = "hmac")]
-use super::config::HmacKeys;
+use super::config::{HmacKeys, HmacMode};
 #[cfg(feature = "ah")]
 use vrrp_proto::ah;
 #[cfg(feature = "hmac")]
@@ -145,9 +145,10 @@ impl Authenticator {
             #[cfg(feature = "ah")]
             Self::Ah { .. } => LocalAuthentication::IpAh,
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, .. } if keys.required => LocalAuthentication::Hmac,
-            #[cfg(feature = "hmac")]
-            Self::Hmac { .. } => LocalAuthentication::HmacIfPresent,
+            Self::Hmac { keys, .. } => match keys.mode {
+                HmacMode::Enforce => LocalAuthentication::Hmac,
+                HmacMode::ReceiveOnly | HmacMode::Permissive => LocalAuthentication::HmacIfPresent,
+            },
         }
     }
 
@@ -179,6 +180,8 @@ impl Authenticator {
                     .and_then(|next| message.seal(key, next, *identification))
                     .is_some()
             }
+            #[cfg(feature = "hmac")]
+            Self::Hmac { keys, .. } if keys.mode == HmacMode::ReceiveOnly => true,
             #[cfg(feature = "hmac")]
             Self::Hmac { keys, sequence, .. } => {
                 let sequence = sequence.next(utc_now(), keys.anti_replay);

@@ -249,8 +249,22 @@ pub struct HmacKeys {
     pub active: u8,
     /// What a message needs to be taken for new.
     pub anti_replay: vrrp_proto::hmac::AntiReplay,
-    /// Whether messages without a trailer are discarded. Without, they are heard: for the time in which the routers are changed over.
-    pub required: bool,
+    /// How far the change to trailers has come.
+    pub mode: HmacMode,
+}
+
+/// Trailers come to a network in two steps, each of which every router has to have taken before the first one takes the next, because a router that knows of no trailers
+/// discards the messages that have one. keepalived has the same modes.
+#[cfg(feature = "hmac")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HmacMode {
+    /// Messages go out without a trailer. Those of others are heard with a right one or with none.
+    ReceiveOnly,
+    /// Messages go out with a trailer. Those of others are heard with a right one or with none.
+    Permissive,
+    /// Messages go out with a trailer, and those of others without one are discarded.
+    #[default]
+    Enforce,
 }
 
 #[cfg(feature = "hmac")]

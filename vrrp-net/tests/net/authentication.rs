@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use vrrp_fsm::{Counters, State};
 use vrrp_lab::{Host, wait_for};
-use vrrp_net::{Authentication, DriverEvent, FrameSocket, HmacKeys, RouterConfig, VirtualMac};
+use vrrp_net::{
+    Authentication, DriverEvent, FrameSocket, HmacKeys, HmacMode, RouterConfig, VirtualMac,
+};
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Password,
     frame::{multicast_mac, virtual_mac},
@@ -205,12 +207,16 @@ fn p_50_an_owner_that_starts_anew_is_heard_again() {
     assert!((1..4).contains(&discarded), "{discarded}");
 }
 
-fn hmac(secret: &[u8; 32], required: bool) -> Authentication {
+fn hmac(secret: &[u8; 32]) -> Authentication {
+    hmac_in_mode(secret, HmacMode::Enforce)
+}
+
+fn hmac_in_mode(secret: &[u8; 32], mode: HmacMode) -> Authentication {
     Authentication::Hmac(HmacKeys {
         keys: vec![Key::new(7, secret).unwrap()],
         active: 7,
         anti_replay: AntiReplay::time(5).unwrap(),
-        required,
+        mode,
     })
 }
 
@@ -220,8 +226,8 @@ fn routers_with_the_same_hmac_key_hear_each_other_over_either_family() {
         let (_lan, hosts) = lan_of::<2>();
         they_hear_each_other(
             &hosts,
-            with(router(family, 100), hmac(&[1; 32], true)),
-            with(router(family, 200), hmac(&[1; 32], true)),
+            with(router(family, 100), hmac(&[1; 32])),
+            with(router(family, 200), hmac(&[1; 32])),
         );
     }
 }
@@ -239,7 +245,7 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
             let mut config = if is_v2 {
                 with(router_v2(priority), Authentication::Ah(password("secret")))
             } else {
-                with(router(family, priority), hmac(&[7; 32], true))
+                with(router(family, priority), hmac(&[7; 32]))
             };
             config.virtual_mac = Some(VirtualMac::default());
             config
@@ -262,23 +268,40 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
 #[test]
 fn another_hmac_key_is_ignored() {
     they_do_not_hear_each_other(
-        with(router(Family::Ipv4, 100), hmac(&[1; 32], true)),
-        with(router(Family::Ipv4, 200), hmac(&[2; 32], true)),
+        with(router(Family::Ipv4, 100), hmac(&[1; 32])),
+        with(router(Family::Ipv4, 200), hmac(&[2; 32])),
         |fault| fault == AuthenticationFault::Digest,
     );
 }
 
 #[test]
-fn messages_without_an_hmac_trailer_are_heard_where_it_is_not_required() {
+fn messages_without_an_hmac_trailer_are_ignored_where_it_is_enforced() {
     they_do_not_hear_each_other(
-        with(router(Family::Ipv4, 100), hmac(&[1; 32], true)),
+        with(router(Family::Ipv4, 100), hmac(&[1; 32])),
         router(Family::Ipv4, 200),
         |fault| matches!(fault, AuthenticationFault::Method { .. }),
     );
-    let (_lan, hosts) = lan_of::<2>();
-    they_hear_each_other(
-        &hosts,
-        with(router(Family::Ipv4, 100), hmac(&[1; 32], false)),
-        router(Family::Ipv4, 200),
-    );
+}
+
+#[test]
+fn hmac_trailers_come_to_a_network_in_two_steps_in_which_all_hear_each_other() {
+    let in_mode = |mode| hmac_in_mode(&[1; 32], mode);
+    let steps = [
+        [Authentication::None, in_mode(HmacMode::ReceiveOnly)],
+        [
+            in_mode(HmacMode::ReceiveOnly),
+            in_mode(HmacMode::Permissive),
+        ],
+        [in_mode(HmacMode::Permissive), in_mode(HmacMode::Enforce)],
+    ];
+    for [before, after] in steps {
+        for (low, high) in [(&before, &after), (&after, &before)] {
+            let (_lan, hosts) = lan_of::<2>();
+            they_hear_each_other(
+                &hosts,
+                with(router(Family::Ipv4, 100), low.clone()),
+                with(router(Family::Ipv4, 200), high.clone()),
+            );
+        }
+    }
 }

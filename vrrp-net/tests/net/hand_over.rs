@@ -14,9 +14,9 @@ use vrrp_fsm::{
 };
 use vrrp_lab::{Frame, Host, wait_for};
 use vrrp_net::{
-    Authentication, Driver, DriverEvent, Error, Fault, FrameSocket, HandOver, HmacKeys, Monitor,
-    MonitorEvent, Notification, RouterConfig, RouterView, Sequences, SocketParts, VrrpSocket,
-    Watch,
+    Authentication, Driver, DriverEvent, Error, Fault, FrameSocket, HandOver, HmacKeys, HmacMode,
+    Monitor, MonitorEvent, Notification, RouterConfig, RouterView, Sequences, SocketParts,
+    VrrpSocket, Watch,
 };
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Interval, Password,
@@ -451,7 +451,7 @@ fn with_hmac(family: Family, anti_replay: AntiReplay, priority: u8) -> RouterCon
         keys: vec![Key::new(1, b"0123456789abcdef0123456789abcdef").unwrap()],
         active: 1,
         anti_replay,
-        required: true,
+        mode: HmacMode::Enforce,
     });
     config
 }
