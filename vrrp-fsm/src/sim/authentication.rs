@@ -23,6 +23,9 @@ pub struct Secrets {
     pub hmac: [u8; 32],
     /// What a trailer needs to be taken for new. Default [`AntiReplay::Monotonic`].
     pub anti_replay: AntiReplay,
+    /// Whether messages go out with a trailer. Without, they do not, and those of others are verified: with
+    /// [`HmacIfPresent`](LocalAuthentication::HmacIfPresent), the first step of a network that is to have trailers. Default true.
+    pub signs: bool,
     /// By how much the host's clock is ahead of the time of day, which is in the trailer. Default not at all.
     pub clock_ahead: Duration,
 }
@@ -33,6 +36,7 @@ impl Default for Secrets {
             ah: Password::truncating(b"simulate"),
             hmac: *b"a key of a simulated network ...",
             anti_replay: AntiReplay::Monotonic,
+            signs: true,
             clock_ahead: Duration::ZERO,
         }
     }
@@ -43,6 +47,7 @@ pub(super) struct Keyring {
     ah: ah::Key,
     hmac: [hmac::Key; 1],
     anti_replay: AntiReplay,
+    signs: bool,
     clock_ahead: Duration,
 }
 
@@ -79,6 +84,7 @@ impl Keyring {
             ah: ah::Key::new(secrets.ah),
             hmac: [hmac::Key::new(Self::ID, &secrets.hmac)?],
             anti_replay: secrets.anti_replay,
+            signs: secrets.signs,
             clock_ahead: secrets.clock_ahead,
         })
     }
@@ -126,6 +132,7 @@ impl Authenticator {
     pub(super) fn protect(&mut self, keyring: &Keyring, packet: &mut Packet) -> Option<()> {
         match self {
             Self::None | Self::SimpleText(_) => {}
+            Self::Hmac { .. } if !keyring.signs => {}
             Self::Ah {
                 sequence,
                 identification,

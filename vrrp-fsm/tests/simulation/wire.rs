@@ -109,6 +109,33 @@ fn hmac_trailers_by_unicast_with_clocks_that_differ_by_less_than_the_window() {
     assert_replays_are_discarded(&plan);
 }
 
+#[test]
+fn hmac_trailers_come_to_a_network_in_two_steps() {
+    let trailers = |authentication, signs| {
+        let mut plan = authenticated(authentication);
+        for host in &mut plan.hosts {
+            host.secrets.signs = signs;
+        }
+        plan
+    };
+    let steps = [
+        everything(3),
+        trailers(LocalAuthentication::HmacIfPresent, false),
+        trailers(LocalAuthentication::HmacIfPresent, true),
+        trailers(LocalAuthentication::Hmac, true),
+    ];
+    for (before, after) in steps.iter().zip(&steps[1..]) {
+        let mut plan = before.clone();
+        plan.hosts[1] = after.hosts[1].clone();
+        assert_nothing_goes_wrong(&plan);
+    }
+    // In one step, those who know of no trailers do not hear who has one.
+    let [before, _, after, _] = &steps;
+    let mut plan = before.clone();
+    plan.hosts[1] = after.hosts[1].clone();
+    assert_two_actives(&plan, " octets that its header announces");
+}
+
 /// Runs a network in which nothing happens.
 fn run_in_peace(plan: &Scenario) -> Run {
     let mut plan = plan.clone();
