@@ -57,6 +57,12 @@ impl Case {
         f64::from(self.routers) * time.as_secs_f64() / self.interval().as_secs_f64()
     }
 
+    /// Whether one thread of either program cannot send so many adverts: the kernel takes more than 2 us for each. What the routers do then, the
+    /// protocol does not say, and a Backup that has taken over before the Active ended cannot be timed.
+    pub(crate) fn is_overload(self) -> bool {
+        self.adverts_in(Duration::from_secs(1)) > 400_000.0
+    }
+
     /// Skew_Time of the Backup (RFC 9568 section 6.1).
     pub(crate) fn skew_time(self) -> Duration {
         self.interval() * (256 - u32::from(Side::Backup.priority())) / 256
