@@ -17,6 +17,9 @@ pub(crate) fn describe(event: &DriverEvent) -> (&'static str, Value) {
                 "last_event": change.reason.last_event(),
             }),
         ),
+        DriverEvent::ChangesOvertaken { changes } => {
+            ("changes-overtaken", json!({"changes": changes}))
+        }
         DriverEvent::PriorityChanged { from, to } => (
             "priority-changed",
             json!({"from": from.get(), "to": to.get()}),

@@ -641,7 +641,10 @@ impl Driver {
                 Action::InstallAddresses => Work::Install,
                 Action::Announce { repeat } => Work::Announce { repeat },
                 Action::RemoveAddresses => Work::Remove { left_over: false },
-                Action::StateChanged(transition) => Work::Tell(transition),
+                Action::StateChanged(transition) => Work::Tell {
+                    transition,
+                    overtaken: 0,
+                },
                 _ => continue,
             };
             self.work.push(id, work);

@@ -15,7 +15,8 @@ use vrrp_proto::{Discard, Interval, Priority};
 
 use crate::{Error, Route, VirtualAddress};
 
-/// Something that has happened. Notifications come in the order in which things happened, and none is lost.
+/// Something that has happened. Notifications come in the order in which things happened, and none is lost without
+/// [being told](DriverEvent::ChangesOvertaken).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Notification {
@@ -37,6 +38,12 @@ pub enum DriverEvent {
     /// The state has changed, and what goes with it is done: in Active the addresses are in place and announced, otherwise they are
     /// gone.
     StateChanged(Transition),
+    /// So many changes of state came and went before they could be told: routers changed faster than the driver could follow. The change that
+    /// is told next may begin in another state than the one that was told last.
+    ChangesOvertaken {
+        /// How many.
+        changes: u32,
+    },
     /// What is tracked, or another configuration, has changed the effective priority.
     PriorityChanged {
         /// Before.

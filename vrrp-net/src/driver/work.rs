@@ -1,7 +1,7 @@
 //! The slow part of what the state machines ask for: macvlans, addresses, routes, and announcements.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -40,24 +40,103 @@ pub(super) enum Work {
     /// Announce its addresses, each so often.
     Announce { repeat: u8 },
     /// Tell that its state has changed.
-    Tell(Transition),
+    Tell {
+        transition: Transition,
+        /// So many changes before it were overtaken, and are not told.
+        overtaken: u32,
+    },
 }
 
-/// What waits to be done, in the order in which it came.
+/// What waits to be done: the routers in the order in which they came, and for each what it needs.
+///
+/// Where routers change their states faster than their addresses can follow, what one change asks for stands for what those before it did, so
+/// that no more waits for a router than this.
 #[derive(Debug, Default)]
-pub(super) struct WorkQueue(VecDeque<(RouterId, Work)>);
+pub(super) struct WorkQueue {
+    routers: VecDeque<RouterId>,
+    waiting: BTreeMap<RouterId, Vec<Work>>,
+}
+
+/// Changes of state of one router that wait to be told, at the most.
+const CHANGES: usize = 8;
 
 impl WorkQueue {
     pub(super) fn push(&mut self, id: RouterId, work: Work) {
-        self.0.push_back((id, work));
+        let waiting = self.waiting.entry(id).or_insert_with(|| {
+            self.routers.push_back(id);
+            Vec::new()
+        });
+        merge(waiting, work);
+    }
+
+    /// All that waits for the router whose turn it is.
+    fn pop(&mut self) -> Option<(RouterId, Vec<Work>)> {
+        let id = self.routers.pop_front()?;
+        Some((id, self.waiting.remove(&id)?))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.routers.is_empty()
     }
 
     pub(super) fn concerns(&self, id: RouterId) -> bool {
-        self.0.iter().any(|(other, _)| *other == id)
+        self.waiting.contains_key(&id)
+    }
+}
+
+/// Adds to what waits for a router, and drops what is overtaken. The state decides in the end what is put in place, so that the first of several
+/// that ask for the same will do.
+fn merge(waiting: &mut Vec<Work>, mut work: Work) {
+    match &mut work {
+        Work::Install => {
+            if waiting.iter().any(|it| matches!(it, Work::Install)) {
+                return;
+            }
+            waiting.retain(|it| !matches!(it, Work::Repair | Work::Remove { .. }));
+        }
+        Work::Repair => {
+            if waiting
+                .iter()
+                .any(|it| matches!(it, Work::Install | Work::Repair))
+            {
+                return;
+            }
+        }
+        Work::Remove { left_over } => waiting.retain(|it| match it {
+            Work::Install | Work::Repair | Work::Announce { .. } => false,
+            Work::Remove { left_over: too } => {
+                *left_over |= *too;
+                false
+            }
+            Work::Withdraw(_) | Work::Tell { .. } => true,
+        }),
+        Work::Announce { repeat } => {
+            for it in waiting.iter_mut() {
+                if let Work::Announce { repeat: before } = it {
+                    *before = (*before).max(*repeat);
+                    return;
+                }
+            }
+        }
+        Work::Tell { overtaken, .. } => {
+            let changes = || waiting.iter().enumerate().filter_map(change);
+            if changes().count() >= CHANGES
+                && let Some((place, before)) = changes().next_back()
+            {
+                *overtaken = before.saturating_add(1);
+                waiting.remove(place);
+            }
+        }
+        Work::Withdraw(_) => {}
+    }
+    waiting.push(work);
+}
+
+/// The place of a change of state, and how many were overtaken before it.
+const fn change((place, work): (usize, &Work)) -> Option<(usize, u32)> {
+    match work {
+        Work::Tell { overtaken, .. } => Some((place, *overtaken)),
+        _ => None,
     }
 }
 
@@ -164,16 +243,18 @@ impl Driver {
         let mut steps: Vec<Step> = Vec::new();
         let mut cost = 0;
         while cost < PORTION
-            && let Some((id, work)) = self.work.0.pop_front()
+            && let Some((id, works)) = self.work.pop()
         {
             let Some(router) = self.routers.get_mut(&id) else {
                 continue;
             };
-            cost += (router.held.len() + router.routes.len()).max(1);
-            let before = steps.len();
-            let machine = self.fleet.get(id);
-            plan(router, machine, &work, &self.interfaces, &mut steps);
-            portion.push((id, work, steps.len() - before));
+            for work in works {
+                cost += (router.held.len() + router.routes.len()).max(1);
+                let before = steps.len();
+                let machine = self.fleet.get(id);
+                plan(router, machine, &work, &self.interfaces, &mut steps);
+                portion.push((id, work, steps.len() - before));
+            }
         }
         let changes: Vec<_> = steps.iter().map(Step::change).collect();
         let results = self.netlink.apply(&changes)?;
@@ -192,8 +273,17 @@ impl Driver {
                         announce(id, router, repeat, &self.interfaces, &mut frames);
                     }
                 }
-                Work::Tell(transition) => {
+                Work::Tell {
+                    transition,
+                    overtaken,
+                } => {
                     self.send_announcements(&mut frames, now);
+                    if overtaken > 0 {
+                        self.notify(
+                            Some(id),
+                            DriverEvent::ChangesOvertaken { changes: overtaken },
+                        );
+                    }
                     self.notify(Some(id), DriverEvent::StateChanged(transition));
                     if let Some(router) = self.routers.get_mut(&id) {
                         router.told = transition.to;
@@ -438,7 +528,7 @@ fn plan(
         | Work::Remove { .. }
         | Work::Withdraw(_)
         | Work::Announce { .. }
-        | Work::Tell(_) => {}
+        | Work::Tell { .. } => {}
     }
 }
 
@@ -503,5 +593,119 @@ fn announce(
             };
             frames.push((id, interface.link.index, frame));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_fsm::{Config, Reason, fleet::Member};
+    use vrrp_proto::Vrid;
+
+    use super::*;
+
+    fn id() -> RouterId {
+        let config = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
+        let mut fleet = vrrp_fsm::fleet::VrrpRouter::new();
+        fleet.add(Instant::ZERO, Member::new(1, config)).unwrap()
+    }
+
+    const fn tell(from: State, to: State, reason: Reason) -> Work {
+        Work::Tell {
+            transition: Transition { from, to, reason },
+            overtaken: 0,
+        }
+    }
+
+    /// What a takeover asks for.
+    fn take_over(queue: &mut WorkQueue, repeat: u8) {
+        queue.push(id(), Work::Install);
+        queue.push(id(), Work::Announce { repeat });
+        queue.push(id(), tell(State::Backup, State::Active, Reason::ActiveDown));
+    }
+
+    fn yield_to_another(queue: &mut WorkQueue) {
+        queue.push(id(), Work::Remove { left_over: false });
+        queue.push(
+            id(),
+            tell(State::Active, State::Backup, Reason::HigherPriority),
+        );
+    }
+
+    #[test]
+    fn work_that_does_not_change_its_mind_is_done_in_order() {
+        let mut queue = WorkQueue::default();
+        take_over(&mut queue, 5);
+        queue.push(id(), Work::Install);
+        queue.push(id(), Work::Announce { repeat: 2 });
+        assert!(queue.concerns(id()) && !queue.is_empty());
+        let (_, works) = queue.pop().unwrap();
+        assert!(
+            matches!(
+                works[..],
+                [
+                    Work::Install,
+                    Work::Announce { repeat: 5 },
+                    Work::Tell { overtaken: 0, .. }
+                ]
+            ),
+            "{works:?}"
+        );
+        assert!(!queue.concerns(id()) && queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_overtaken_does_not_wait() {
+        let mut queue = WorkQueue::default();
+        queue.push(id(), Work::Remove { left_over: true });
+        queue.push(id(), Work::Repair);
+        yield_to_another(&mut queue);
+        let (_, works) = queue.pop().unwrap();
+        assert!(
+            matches!(
+                works[..],
+                [Work::Remove { left_over: true }, Work::Tell { .. }]
+            ),
+            "{works:?}"
+        );
+        yield_to_another(&mut queue);
+        take_over(&mut queue, 1);
+        let (_, works) = queue.pop().unwrap();
+        assert!(
+            matches!(
+                works[..],
+                [
+                    Work::Tell { .. },
+                    Work::Install,
+                    Work::Announce { .. },
+                    Work::Tell { .. }
+                ]
+            ),
+            "{works:?}"
+        );
+    }
+
+    #[test]
+    fn however_often_a_router_changes_little_waits_and_what_is_not_told_is_counted() {
+        let mut queue = WorkQueue::default();
+        for _ in 0..1000 {
+            take_over(&mut queue, 5);
+            yield_to_another(&mut queue);
+        }
+        let (_, works) = queue.pop().unwrap();
+        assert!(works.len() <= CHANGES + 1, "{works:?}");
+        let mut told = 0;
+        let mut last = None;
+        for work in &works {
+            if let Work::Tell {
+                transition,
+                overtaken,
+            } = work
+            {
+                told += 1 + overtaken;
+                last = Some(transition.to);
+            }
+        }
+        assert_eq!((told, last), (2000, Some(State::Backup)));
+        assert!(queue.pop().is_none());
     }
 }
