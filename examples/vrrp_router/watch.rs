@@ -120,7 +120,7 @@ fn sleep(stopped: &Receiver<Infallible>, pause: Duration) -> bool {
 }
 
 impl Target {
-    /// What there is to report, and what is wrong.
+    /// What there is to report, and what is wrong. Without a report the last one holds.
     fn look(&self, stopped: &Receiver<Infallible>) -> (Option<Report>, Option<String>) {
         match self {
             Self::Script {
