@@ -1,4 +1,5 @@
-//! The floor of sending: prepared octets, by the same kind of socket, at the same pace, and nothing else.
+//! The floor of sending: prepared octets, by the same kind of socket, at the same pace, and nothing else. And what a packet socket would take,
+//! which goes past routing and the host's firewall.
 
 use std::{
     io::IoSlice,
@@ -19,9 +20,11 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_benches::{Error, ready};
+use vrrp_net::FrameSocket;
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, GROUP_IPV4, IP_PROTOCOL,
-    Interval, Priority, TTL, Vrid,
+    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, GROUP_IPV4,
+    IP_PROTOCOL, Interval, Priority, TTL, Vrid,
+    frame::{ethernet, ipv4, multicast_mac, virtual_mac},
 };
 
 use crate::case::{Case, Side, interface, source, virtual_address};
@@ -29,7 +32,7 @@ use crate::case::{Case, Side, interface, source, virtual_address};
 /// Messages in one system call, as many as the driver puts there.
 const BATCH: usize = 64;
 
-/// All adverts of an interval at once, so that there is one time to wait for.
+/// By a raw socket.
 pub(crate) fn run(case: Case, priority: u8) -> Result<(), Error> {
     let socket = Socket::new(
         Domain::IPV4,
@@ -53,13 +56,7 @@ pub(crate) fn run(case: Case, priority: u8) -> Result<(), Error> {
     let control = cmsg_space!(libc::in_pktinfo);
     let mut headers = MultiHeaders::preallocate(BATCH, Some(control));
 
-    let stopped = Arc::new(AtomicBool::new(false));
-    ready({
-        let stopped = Arc::clone(&stopped);
-        move || stopped.store(true, Ordering::Relaxed)
-    })?;
-    let mut next = Instant::now();
-    while !stopped.load(Ordering::Relaxed) {
+    in_every_interval(case, || {
         for (info, parts) in &batches {
             let sent = sendmmsg(
                 socket.as_raw_fd(),
@@ -73,6 +70,51 @@ pub(crate) fn run(case: Case, priority: u8) -> Result<(), Error> {
                 return Err("the kernel did not take a whole batch".into());
             }
         }
+        Ok(())
+    })
+}
+
+/// By a packet socket, as frames from the virtual MACs.
+pub(crate) fn run_with_frames(case: Case, priority: u8) -> Result<(), Error> {
+    let socket = FrameSocket::open()?;
+    let mut frames = Vec::new();
+    for (info, messages) in batches(case, priority)? {
+        let interface = info.ipi_ifindex.cast_unsigned();
+        let source = u32::from_be(info.ipi_spec_dst.s_addr).into();
+        let header = ipv4::Header::advertisement(source, GROUP_IPV4);
+        for message in messages {
+            let vrid = message.get(1).copied().and_then(Vrid::new).ok_or("VRID")?;
+            let ethernet = ethernet::header(
+                multicast_mac(GROUP_IPV4.into()),
+                virtual_mac(vrid, Family::Ipv4),
+                ethernet::IPV4,
+            );
+            let ip = header.encode(message.len())?;
+            frames.push((interface, [&ethernet[..], &ip, &message].concat()));
+        }
+    }
+    in_every_interval(case, || {
+        let mut refused = None;
+        socket.send(
+            frames
+                .iter()
+                .map(|(interface, frame)| (*interface, &frame[..])),
+            |_, error| refused = Some(error),
+        );
+        refused.map_or(Ok(()), |error| Err(error.into()))
+    })
+}
+
+/// All adverts of an interval at once, so that there is one time to wait for.
+fn in_every_interval(case: Case, mut send: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    ready({
+        let stopped = Arc::clone(&stopped);
+        move || stopped.store(true, Ordering::Relaxed)
+    })?;
+    let mut next = Instant::now();
+    while !stopped.load(Ordering::Relaxed) {
+        send()?;
         next += case.interval();
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }

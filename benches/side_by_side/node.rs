@@ -14,6 +14,7 @@ use crate::{
 /// The arguments with which the program calls itself.
 const DRIVER: &str = "--driver";
 const BARE: &str = "--bare";
+const BARE_FRAMES: &str = "--bare-frames";
 
 /// Who runs the routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum Program {
     Keepalived,
     /// No routers, but a loop that sends what those of the Active would.
     Bare,
+    /// The same by a packet socket.
+    BareFrames,
 }
 
 impl Program {
@@ -29,7 +32,8 @@ impl Program {
         match self {
             Self::Driver => "driver",
             Self::Keepalived => "keepalived",
-            Self::Bare => "bare loop",
+            Self::Bare => "bare loop, raw socket",
+            Self::BareFrames => "bare loop, packet socket",
         }
     }
 }
@@ -51,6 +55,7 @@ impl Node {
         let role = match program {
             Program::Driver => DRIVER,
             Program::Bare => BARE,
+            Program::BareFrames => BARE_FRAMES,
             Program::Keepalived => {
                 let conf = case.keepalived_conf(side.priority());
                 let program = Keepalived::start(namespace, &conf)?;
@@ -109,6 +114,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool, Error> {
     match role.as_str() {
         DRIVER => run_driver(case, priority.parse()?)?,
         BARE => bare::run(case, priority.parse()?)?,
+        BARE_FRAMES => bare::run_with_frames(case, priority.parse()?)?,
         _ => return Ok(false),
     }
     Ok(true)
