@@ -242,5 +242,10 @@ impl Host {
 pub(crate) fn list(actions: Actions) -> Vec<Action> {
     let by_value: Vec<Action> = actions.into_iter().collect();
     assert_eq!(by_value, actions.as_slice());
+    assert_eq!(
+        (actions.len(), actions.is_empty()),
+        (by_value.len(), by_value.is_empty())
+    );
+    assert_eq!(format!("{actions:?}"), format!("{by_value:?}"));
     by_value
 }

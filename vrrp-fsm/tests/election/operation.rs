@@ -1,6 +1,6 @@
 //! The O rows that the machine answers for: counters, reasons, tracking, run-time changes.
 
-use vrrp_fsm::{Event, NewActiveReason, Preempt, Reason, ShutdownCause, State};
+use vrrp_fsm::{Actions, Event, NewActiveReason, Preempt, Reason, ShutdownCause, State};
 use vrrp_proto::{
     AuthenticationFault, Counter, Discard, Family, IntervalFault, LengthFault, Priority,
     VersionFault,
@@ -331,4 +331,16 @@ fn o_26_other_addresses_are_advertised_installed_and_announced() {
     let before = host.router;
     assert_eq!(host.event(Event::AddressesChanged), []);
     assert_eq!(host.router, before);
+}
+
+#[test]
+fn the_actions_of_two_routers_are_equal_where_both_have_to_do_the_same() {
+    let served = |config| {
+        let mut host = Host::backup(config);
+        let at = host.router.poll_timeout().unwrap();
+        host.router.handle_timeout(at)
+    };
+    assert_eq!(served(config(100)), served(config(100)));
+    assert_ne!(served(config(100)), served(config(101)), "the priority");
+    assert_ne!(served(config(100)), Actions::default());
 }
