@@ -148,3 +148,26 @@ fn hash(interface: u32, family: Family) -> u64 {
     let mixed = packed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With numbers of interfaces of which only the low bits differ, or only higher ones.
+    #[test]
+    fn rows_are_spread_over_the_table_and_over_the_marks() {
+        for shift in [0, 7, 16] {
+            let (mut places, mut marks) = (0_u128, 0_u128);
+            for interface in 0..64 {
+                for family in [Family::Ipv4, Family::Ipv6] {
+                    let hash = hash(interface << shift, family);
+                    places |= 1 << (hash % 128);
+                    marks |= 1 << (hash >> 57);
+                }
+            }
+            // 81 of 128 is what chance would give.
+            let (places, marks) = (places.count_ones(), marks.count_ones());
+            assert!(places.min(marks) >= 64, "{shift}: {places} {marks}");
+        }
+    }
+}

@@ -100,6 +100,16 @@ fn deadlines_that_there_is_room_for_take_no_more() {
 }
 
 #[test]
+fn deadlines_take_memory_for_the_greatest_index_that_has_had_one() {
+    let mut deadlines = Deadlines::new();
+    let counted = allocation_counter::measure(|| deadlines.set(8_191, None));
+    assert_eq!(counted.count_total, 0);
+    let counted = allocation_counter::measure(|| deadlines.set(8_191, Some(Instant::ZERO)));
+    let octets = counted.bytes_current;
+    assert!((8 * 8_192..8_192 * 93 / 10).contains(&octets), "{octets}");
+}
+
+#[test]
 fn a_fleet_that_was_told_how_many_there_will_be_has_room_for_no_more() {
     let add_all = |capacity| {
         let mut fleet = None;
@@ -128,4 +138,21 @@ fn a_fleet_that_grows_makes_room_for_a_sixteenth_more() {
     // Sixteen times for the first 256, then each time a sixteenth: 45 times to 4,000. More than one list grows then.
     let growths = counted.count_total;
     assert!(growths < u64::from(routers) / 8, "{growths} for {routers}");
+}
+
+#[test]
+fn a_fleet_whose_interfaces_come_and_go_takes_no_more_for_it() {
+    let mut fleet = VrrpRouter::with_capacity(1, 100);
+    let mut come_and_go = |interfaces: core::ops::Range<u32>| {
+        let counted = allocation_counter::measure(|| {
+            for interface in interfaces {
+                let id = fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
+                fleet.remove(Instant::ZERO, id).unwrap();
+                while fleet.poll_action().is_some() {}
+            }
+        });
+        counted.bytes_current
+    };
+    let _first = come_and_go(1..2);
+    assert_eq!(come_and_go(2..1_000), 0);
 }
