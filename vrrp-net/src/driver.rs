@@ -157,8 +157,8 @@ pub struct Driver {
     tracked_routes: RouteWatch,
     /// The states of the sync groups, as they were told.
     group_states: BTreeMap<GroupId, State>,
-    /// What Linux needs for each router.
-    routers: BTreeMap<RouterId, Router>,
+    /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at its end are half empty.
+    routers: BTreeMap<RouterId, Box<Router>>,
     /// The routers that hold an address.
     holders: HashMap<IpAddr, Vec<RouterId>>,
     /// When a router may have an address to put back.
@@ -264,7 +264,7 @@ impl Driver {
             let holders = self.holders.entry(held.address.address()).or_default();
             holders.push(id);
         }
-        self.routers.insert(id, router);
+        self.routers.insert(id, Box::new(router));
     }
 
     /// What depends on how many routers there are.
@@ -611,7 +611,8 @@ impl Driver {
     }
 
     fn router_mut(&mut self, id: RouterId) -> Result<&mut Router, Error> {
-        self.routers.get_mut(&id).ok_or(Error::NoRouter { id })
+        let router = self.routers.get_mut(&id);
+        router.map(Box::as_mut).ok_or(Error::NoRouter { id })
     }
 
     fn serve_timers(&mut self, now: Instant) {

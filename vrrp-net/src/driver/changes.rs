@@ -140,7 +140,7 @@ impl Driver {
         let held = router.held.remove(place);
         if let Some(station) = router.station().filter(|_| held.is_added()) {
             let step = Step::take_away(station, &held);
-            self.work.push(id, Work::Withdraw(step));
+            self.work.push(id, Work::Withdraw(step.into()));
         }
         self.release(id, address);
         self.readdress(self.now(), id)

@@ -101,6 +101,8 @@ impl Messages {
                     });
                 }
             }
+            // Nearly always it is one.
+            self.list.shrink_to_fit();
         } else if self
             .built
             .is_some_and(|(built, _)| built.priority != outgoing.priority)

@@ -341,12 +341,12 @@ impl Driver {
             self.collect(now);
             self.flush(now);
             let router = self.routers.get(&id);
-            let station = router.and_then(Router::station);
+            let station = router.and_then(|router| router.station());
             let held = router.map(|router| &router.held);
             for held in held.into_iter().flatten().filter(|held| held.is_added()) {
                 if let Some(station) = station {
                     let step = Step::take_away(station, held);
-                    self.work.push(id, Work::Withdraw(step));
+                    self.work.push(id, Work::Withdraw(step.into()));
                 }
             }
         }

@@ -227,7 +227,7 @@ impl Driver {
             .routers
             .get_mut(&id)
             .filter(|router| router.faults.is_empty())
-            .and_then(|router: &mut Router| router.limiters.send_failed.pass(now));
+            .and_then(|router| router.limiters.send_failed.pass(now));
         if let (Some(count), DriverEvent::SendFailed { suppressed, .. }) = (passed, &mut event) {
             *suppressed = count;
             self.notify(Some(id), event);

@@ -35,8 +35,9 @@ pub(super) enum Work {
         /// They were there before the router was.
         left_over: bool,
     },
-    /// Take something away that is no longer the router's, from an interface that may no longer be the router's.
-    Withdraw(Step),
+    /// Take something away that is no longer the router's, from an interface that may no longer be the router's. In a box, because it is
+    /// rare, and others wait by the thousand.
+    Withdraw(Box<Step>),
     /// Announce its addresses, each so often.
     Announce { repeat: u8 },
     /// Tell that its state has changed.
@@ -468,7 +469,7 @@ fn plan(
     steps: &mut Vec<Step>,
 ) {
     if let Work::Withdraw(step) = work {
-        steps.push(step.clone());
+        steps.push(Step::clone(step));
     }
     let (Some(station), Some(interface)) = (router.station(), router.interface()) else {
         return;
