@@ -85,6 +85,14 @@ pub(crate) fn describe(event: &DriverEvent) -> (&'static str, Value) {
             "owner-conflict",
             json!({"source": source, "suppressed": suppressed}),
         ),
+        DriverEvent::RivalHeard {
+            source,
+            priority,
+            suppressed,
+        } => (
+            "rival-heard",
+            json!({"source": source, "priority": priority.get(), "suppressed": suppressed}),
+        ),
         DriverEvent::SendFailed {
             destination,
             error,

@@ -134,6 +134,17 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
+    /// A lesser router is Active beside this one (S-20). Once, it is what is left of a network that was split; if it comes again and again, this
+    /// router's advertisements are lost or come too late, as they do at short intervals where they wait in queues, and the interval should be
+    /// longer (O-04).
+    RivalHeard {
+        /// The other one.
+        source: IpAddr,
+        /// Its priority.
+        priority: Priority,
+        /// How many others since the last notification.
+        suppressed: u32,
+    },
     /// The kernel refused to send an advertisement.
     SendFailed {
         /// Where to.

@@ -8,6 +8,7 @@ use vrrp_proto::{Discard, Protection};
 use super::{
     Driver, DriverEvent,
     authentication::{Proof, message_of},
+    is_active,
     router::Router,
 };
 use crate::{Datagram, Error, ReceiveBatch, Received, socket::describe_interface, sys::BATCH};
@@ -128,12 +129,13 @@ impl Driver {
     /// Tells what is odd about an advertisement.
     fn tell_notes(&mut self, now: Instant, id: RouterId, heard: &Heard) {
         let notes = heard.notes();
+        let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
         let limiters = &mut router.limiters;
         let source = heard.source();
-        let interval = heard.interval();
+        let (priority, interval) = (heard.priority(), heard.interval());
         let events = [
             notes
                 .interval_differs
@@ -154,6 +156,14 @@ impl Driver {
                 .then(|| limiters.owner_conflict.pass(now))
                 .flatten()
                 .map(|suppressed| DriverEvent::OwnerConflict { source, suppressed }),
+            is_rival
+                .then(|| limiters.rival_heard.pass(now))
+                .flatten()
+                .map(|suppressed| DriverEvent::RivalHeard {
+                    source,
+                    priority,
+                    suppressed,
+                }),
         ];
         for event in events.into_iter().flatten() {
             self.notify(Some(id), event);

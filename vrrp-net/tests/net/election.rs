@@ -7,11 +7,11 @@ use std::{
 
 use vrrp_fsm::State;
 use vrrp_lab::{Host, wait_for};
-use vrrp_net::{RouterConfig, RouterId};
+use vrrp_net::{DriverEvent, Notification, RouterConfig, RouterId};
 use vrrp_proto::{Family, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, advertisements, fsm, has, lan_of, router,
+    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, advertisements, fsm, has, ip, lan_of, router,
     router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
@@ -215,6 +215,27 @@ fn two_actives_of_a_network_that_was_split_become_one() {
     assert_eq!(high.0.state(high.1), State::Active);
     wait_for_address(&hosts[0], VIP4, false);
     assert!(has(&hosts[1], VIP4));
+}
+
+#[test]
+fn o_04_an_active_beside_which_a_lesser_router_was_active_tells_it() {
+    let (_lan, hosts) = lan_of::<2>();
+    let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
+    let [low, high] = settle(&hosts, configs);
+    hosts[1].partition().unwrap();
+    low.0.wait_for_state(low.1, State::Active);
+    hosts[1].mend().unwrap();
+    let rival = high.0.wait_for_event("the rival", |event| match event {
+        DriverEvent::RivalHeard {
+            source, priority, ..
+        } => Some((*source, priority.get())),
+        _ => None,
+    });
+    assert_eq!(rival, (ip("192.0.2.1"), 100));
+    low.0.wait_for_state(low.1, State::Backup);
+    let is_rival =
+        |notification: &Notification| matches!(notification.event, DriverEvent::RivalHeard { .. });
+    assert!(!low.0.log().iter().any(is_rival), "it was the lesser");
 }
 
 #[test]
