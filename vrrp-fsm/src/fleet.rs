@@ -440,6 +440,18 @@ impl VrrpRouter {
         Ok(())
     }
 
+    /// Lets no virtual router run any more. Unlike with one [`shutdown`](Self::shutdown) after the other, no member of a group goes down because of
+    /// another.
+    pub fn shutdown_all(&mut self, now: Instant) {
+        for (_, entry) in &mut self.routers {
+            entry.is_enabled = false;
+        }
+        for slot in (0..).take(self.routers.capacity()) {
+            self.settle(now, slot);
+        }
+        self.settle_groups(now);
+    }
+
     /// The address from which a virtual router advertises has changed (AMB-15), or with `None` is gone, which is a fault.
     ///
     /// # Errors

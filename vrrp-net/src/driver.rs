@@ -592,10 +592,10 @@ impl Driver {
     /// As for [`turn`](Self::turn).
     pub fn shutdown(&mut self, on: impl FnMut(Notification)) -> Result<(), Error> {
         let now = self.now();
-        for (id, router) in &mut self.routers {
+        for router in self.routers.values_mut() {
             router.is_shut_down = true;
-            self.fleet.shutdown(now, *id)?;
         }
+        self.fleet.shutdown_all(now);
         self.collect(now);
         self.flush(now);
         let mut result = Ok(());

@@ -66,6 +66,28 @@ fn g_1_a_member_that_is_stopped_stops_all() {
 }
 
 #[test]
+fn when_all_are_shut_down_no_member_goes_down_because_of_another() {
+    let (mut lan, one, two) = two_nodes();
+    let alone = lan.add(0, member(3, 200));
+    lan.run(ms(10_000));
+    let _before = advertised(&mut lan, 0);
+    let now = lan.now;
+    lan.fleet(0).shutdown_all(now);
+    lan.settle();
+    assert_eq!(advertised(&mut lan, 0), [0, 0, 0], "each resigns, once");
+    for id in [one[0], one[1], alone] {
+        let machine = lan.nodes[0].fleet.get(id).unwrap();
+        assert_eq!(machine.state(), Initialize);
+        assert_eq!(
+            machine.shutdown_cause(),
+            Some(ShutdownCause::Administrative)
+        );
+    }
+    lan.run(ms(700));
+    assert_eq!(lan.states(1, two), [Active; 2], "within Skew_Time");
+}
+
+#[test]
 fn g_2_all_start_when_the_last_member_can() {
     let mut lan = Lan::new(1);
     let ids = [member(1, 100), member(2, 100)].map(|member| lan.add_stopped(0, member));
