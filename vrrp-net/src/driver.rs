@@ -186,8 +186,8 @@ struct Ready {
 }
 
 impl Driver {
-    /// Opens what every router needs, in the network namespace of the calling thread. [`add`](Self::add) opens more, so call that in the
-    /// same namespace.
+    /// Opens what every router needs, in the network namespace of the calling thread. [`add`](Self::add) opens more, and so does
+    /// [`add_object`](Self::add_object) for a route, so call those in the same namespace.
     ///
     /// # Errors
     ///

@@ -44,6 +44,8 @@ pub(crate) struct RouteWatch {
     /// Whether they may be out of date.
     is_doubted: bool,
     reading: Option<Reading>,
+    /// Whether that was begun for other routes than those that are wanted now.
+    is_overtaken: bool,
     sequence: u32,
 }
 
@@ -70,7 +72,7 @@ struct Reading {
     /// Whether the kernel may have passed over something. Of IPv6 it begins a further part after as many routes as it has sent, and if some
     /// of those are gone meanwhile, it passes over as many others.
     may_have_gaps: bool,
-    /// Since when lists are read again for that.
+    /// Since when lists are read again for gaps.
     in_doubt_since: Option<Instant>,
 }
 
@@ -109,15 +111,33 @@ impl FoundRoute {
 }
 
 impl RouteWatch {
-    /// Follows these routes and no others.
-    pub(crate) fn follow<'a>(&mut self, routes: impl Iterator<Item = &'a Route>) {
-        let wanted = routes.map(Prefix::of).collect();
-        if self.wanted != wanted {
-            *self = Self {
-                wanted,
-                ..Self::default()
-            };
+    /// Follows these routes and no others. What it needs for the first it opens in the network namespace of the calling thread.
+    pub(crate) fn follow<'a>(
+        &mut self,
+        routes: impl Iterator<Item = &'a Route>,
+    ) -> Result<(), Error> {
+        let wanted: BTreeSet<_> = routes.map(Prefix::of).collect();
+        if wanted == self.wanted {
+            return Ok(());
         }
+        if wanted.is_empty() {
+            *self = Self::default();
+            return Ok(());
+        }
+        let sockets = match self.sockets.take() {
+            Some(sockets) => sockets,
+            None => Sockets::open()?,
+        };
+        sockets.hear_of(&wanted);
+        self.sockets = Some(sockets);
+        self.wanted = wanted;
+        self.found = None;
+        self.is_doubted = true;
+        if let Some(reading) = &mut self.reading {
+            reading.left.clear();
+            self.is_overtaken = true;
+        }
+        Ok(())
     }
 
     /// Whether a route is there; `None` while that is being found out.
@@ -139,29 +159,20 @@ impl RouteWatch {
 
     /// Whether there is something to do in any case.
     pub(crate) fn is_eager(&self) -> bool {
-        let is_closed = self.sockets.is_none();
-        !self.wanted.is_empty() && (is_closed || self.is_doubted && self.reading.is_none())
+        self.sockets.is_some() && self.is_doubted && self.reading.is_none()
     }
 
     /// Takes in what has come, of the sources that can be read, and asks for what is needed. Returns whether it knows more than before.
     pub(crate) fn turn(&mut self, [has_news, has_list]: [bool; 2]) -> Result<bool, Error> {
-        if self.wanted.is_empty() {
-            return Ok(false);
-        }
-        let sockets = match &mut self.sockets {
-            Some(sockets) => sockets,
-            closed @ None => {
-                self.is_doubted = true;
-                closed.insert(Sockets::open(&self.wanted)?)
-            }
-        };
-        if has_news {
+        if let Some(sockets) = &self.sockets
+            && has_news
+        {
             self.is_doubted |= sockets.take_in_news()?;
         }
-        if self.reading.is_some() && has_list {
+        if has_list {
             return self.read_on();
         }
-        if self.is_doubted && self.reading.is_none() {
+        if self.is_eager() {
             self.begin(None)?;
         }
         Ok(false)
@@ -257,6 +268,10 @@ impl RouteWatch {
         let (Some(sockets), Some(reading)) = (&self.sockets, self.reading.take()) else {
             return Ok(false);
         };
+        if std::mem::take(&mut self.is_overtaken) {
+            self.begin(None)?;
+            return Ok(false);
+        }
         self.is_doubted |= sockets.take_in_news()?;
         let is_sure = match reading.in_doubt_since {
             _ if !reading.may_have_gaps => true,
@@ -280,7 +295,7 @@ const LIST: &str = "list routes";
 
 impl Sockets {
     /// In the network namespace of the calling thread.
-    fn open(wanted: &BTreeSet<Prefix>) -> Result<Self, Error> {
+    fn open() -> Result<Self, Error> {
         let group = |number: libc::c_uint| 1 << (number - 1);
         let news = netlink::open(
             group(libc::RTNLGRP_IPV4_ROUTE)
@@ -290,14 +305,12 @@ impl Sockets {
         let list = netlink::open(0)?;
         // Before Linux 4.20 there is no such thing.
         let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
-        let sockets = Self {
+        Ok(Self {
             news,
             list,
             is_by_table: strict.is_ok(),
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
-        };
-        sockets.hear_of(wanted);
-        Ok(sockets)
+        })
     }
 
     /// Leaves out the news of other routes. Where that fails, for a great many prefixes, they are taken for news of these.

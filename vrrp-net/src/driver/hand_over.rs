@@ -153,7 +153,7 @@ impl Driver {
         let objects: Vec<ObjectId> = self.fleet.tracker().iter().map(|(id, _)| id).collect();
         let watches = objects.iter().copied().zip(state.watches);
         self.watches = watches.filter(|(_, it)| *it != Watch::Host).collect();
-        self.choose_routes();
+        self.choose_routes()?;
 
         let ids: Vec<RouterId> = self.fleet.iter().map(|(id, _)| id).collect();
         for (id, saved) in ids.iter().zip(state.routers) {

@@ -138,14 +138,17 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for, and
-    /// for a route that [discards](Route::discards).
+    /// for a route that [discards](Route::discards); [`Error::Os`] where the system has no more sockets, of which the first route takes two.
     pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
         watch.check(&object)?;
         let now = self.now();
         let id = self.fleet.add_object(now, object)?;
         if watch != Watch::Host {
             self.watches.insert(id, watch);
-            self.choose_routes();
+        }
+        if let Err(error) = self.choose_routes() {
+            self.remove_object(id)?;
+            return Err(error);
         }
         self.adapt_to_size();
         self.look_at(now, id);
@@ -172,7 +175,7 @@ impl Driver {
     pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, Error> {
         let object = self.fleet.remove_object(id)?;
         self.watches.remove(&id);
-        self.choose_routes();
+        self.choose_routes()?;
         Ok(object)
     }
 
@@ -218,9 +221,9 @@ impl Driver {
     }
 
     /// Has those routes followed that are tracked now.
-    pub(super) fn choose_routes(&mut self) {
+    pub(super) fn choose_routes(&mut self) -> Result<(), Error> {
         self.tracked_routes
-            .follow(self.watches.values().filter_map(Watch::route));
+            .follow(self.watches.values().filter_map(Watch::route))
     }
 
     /// Takes in what has come of the tracked routes, and reports about them.
