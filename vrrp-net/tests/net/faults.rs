@@ -1,6 +1,6 @@
 //! Interfaces go down, lose their addresses, vanish and come back.
 
-use std::{collections::BTreeSet, net::IpAddr, thread};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::State;
 use vrrp_lab::wait_for;
@@ -150,22 +150,12 @@ fn after_lost_news_everything_is_read_anew() {
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
-    let (asleep, is_asleep) = std::sync::mpsc::channel();
-    let (wake, may_wake) = std::sync::mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            running.with(move |_| {
-                asleep.send(()).unwrap();
-                may_wake.recv_timeout(LIMIT).unwrap();
-            });
-        });
-        is_asleep.recv_timeout(LIMIT).unwrap();
+    running.while_asleep(|| {
         // More than the buffer holds, and after that what matters: the virtual address, and the primary one.
         for number in 1..=100 {
             r1.add_address(&format!("198.51.100.{number}/32")).unwrap();
         }
         r1.remove_address(VIP4).unwrap();
-        wake.send(()).unwrap();
     });
     running.wait_for_event("the overrun", |event| {
         matches!(event, DriverEvent::Overrun).then_some(())

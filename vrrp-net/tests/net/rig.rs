@@ -157,6 +157,23 @@ impl Running {
             .expect("the driver's thread has ended")
     }
 
+    /// Does something while the driver's thread sleeps.
+    pub(crate) fn while_asleep(&self, work: impl FnOnce()) {
+        let (asleep, is_asleep) = mpsc::channel();
+        let (wake, may_wake) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                self.with(move |_| {
+                    asleep.send(()).unwrap();
+                    may_wake.recv_timeout(LIMIT).unwrap();
+                });
+            });
+            is_asleep.recv_timeout(LIMIT).unwrap();
+            work();
+            wake.send(()).unwrap();
+        });
+    }
+
     pub(crate) fn state(&self, id: RouterId) -> State {
         self.with(move |driver| driver.get(id).unwrap().state())
     }

@@ -1,6 +1,6 @@
 //! Routes that are tracked: the driver looks at them itself.
 
-use std::{io::Write, os::fd::BorrowedFd, process::Stdio, sync::mpsc, thread};
+use std::{io::Write, os::fd::BorrowedFd, process::Stdio, thread};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vrrp_fsm::{
@@ -472,16 +472,7 @@ fn after_lost_news_of_routes_they_are_read_anew() {
     let (running, id) = tracking_only(&r1, "203.0.113.0/24");
     ip_of(&r1, "route add 203.0.113.0/24 via 192.0.2.9");
     wait_for_level(&running, id, Level::Up);
-    let (asleep, is_asleep) = mpsc::channel();
-    let (wake, may_wake) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            running.with(move |_| {
-                asleep.send(()).unwrap();
-                may_wake.recv_timeout(LIMIT).unwrap();
-            });
-        });
-        is_asleep.recv_timeout(LIMIT).unwrap();
+    running.while_asleep(|| {
         batch(
             &r1,
             (1..=2000)
@@ -496,7 +487,6 @@ fn after_lost_news_of_routes_they_are_read_anew() {
             sockets.lines().filter_map(drops).any(|it| it > 0),
             "{sockets}"
         );
-        wake.send(()).unwrap();
     });
     wait_for_level(&running, id, Level::Down);
 }
