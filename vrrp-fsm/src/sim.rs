@@ -641,18 +641,20 @@ impl<H: Host> Simulation<H> {
                 continue;
             };
             let destination = packet.ip.endpoints.destination();
-            for to in self.others(key.interface, from) {
-                if destination.is_multicast() || destination == primary_address(to, key) {
+            for place in 0..self.wire.hosts(key.interface).len() {
+                if let Some(to) = self.other(key.interface, place, from)
+                    && (destination.is_multicast() || destination == primary_address(to, key))
+                {
                     self.transmit(&packet, key, to, observe);
                 }
             }
         }
     }
 
-    /// The hosts on a LAN beside this one.
-    fn others(&self, interface: u32, host: u32) -> Vec<u32> {
-        let hosts = self.wire.hosts(interface).iter().copied();
-        hosts.filter(|other| *other != host).collect()
+    /// The host at a place on a LAN, unless it is this one.
+    fn other(&self, interface: u32, place: usize, host: u32) -> Option<u32> {
+        let found = self.wire.hosts(interface).get(place).copied();
+        found.filter(|other| *other != host)
     }
 
     /// The messages that an action asks for: one for each destination, or with both versions two.
@@ -672,10 +674,13 @@ impl<H: Host> Simulation<H> {
         let key = member.key();
         let source = router.primary_address();
         let addresses = virtual_addresses(&member);
-        let destinations = match &member.transport {
-            MessageTransport::Multicast { group } => Vec::from([*group]),
-            MessageTransport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
+        let (group, peers) = match &member.transport {
+            MessageTransport::Multicast { group } => (Some(*group), &[][..]),
+            MessageTransport::Unicast { peers } => (None, &peers[..]),
         };
+        let destinations = group
+            .into_iter()
+            .chain(peers.iter().map(|peer| peer.address));
         let mut packets = Vec::new();
         for destination in destinations {
             let Some(endpoints) = Endpoints::new(source, destination) else {
@@ -720,15 +725,14 @@ impl<H: Host> Simulation<H> {
         }
         let delivery = Delivery { from, number, to };
         let (delay, fates) = self.source.fates(now, delivery);
-        let mut copies = Vec::from([(Copy::First, Duration::ZERO)]);
         let mut late = Duration::ZERO;
-        let mut is_lost = false;
+        let (mut is_lost, mut is_doubled, mut again) = (false, false, None);
         for fate in fates {
             observe(now, &Occurrence::Fault(&fate.fault(delivery)));
             match fate {
                 Fate::Lost => is_lost = true,
-                Fate::Twice => copies.push((Copy::Duplicate, Duration::ZERO)),
-                Fate::Again(by) => copies.push((Copy::Replay, by)),
+                Fate::Twice => is_doubled = true,
+                Fate::Again(by) => again = Some(by),
                 Fate::Late(by) => late = by,
             }
         }
@@ -737,12 +741,17 @@ impl<H: Host> Simulation<H> {
             return;
         }
         self.monitor.delivered(key, to);
-        if copies.len() > 1
+        if (is_doubled || again.is_some())
             && let Some(node) = self.nodes.get_mut(to as usize)
         {
             node.expect_copies(packet);
         }
-        for (copy, later) in copies {
+        let copies = [
+            Some((Copy::First, Duration::ZERO)),
+            is_doubled.then_some((Copy::Duplicate, Duration::ZERO)),
+            again.map(|by| (Copy::Replay, by)),
+        ];
+        for (copy, later) in copies.into_iter().flatten() {
             let at = if late + later == Duration::ZERO {
                 self.wire.in_order(interface, from, to, now + delay)
             } else {
@@ -774,8 +783,10 @@ impl<H: Host> Simulation<H> {
         });
         observe(now, &Occurrence::Announced(&announcement));
         self.monitor.announces(&announcement);
-        for to in self.others(member.interface, from) {
-            self.carry(&announcement, to, observe);
+        for place in 0..self.wire.hosts(member.interface).len() {
+            if let Some(to) = self.other(member.interface, place, from) {
+                self.carry(&announcement, to, observe);
+            }
         }
     }
 

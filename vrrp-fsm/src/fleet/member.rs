@@ -193,7 +193,9 @@ impl Entry {
     }
 
     /// Decodes a packet, and makes every check.
-    #[inline]
+    // As a call of its own it would copy what it returns for every packet.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn judge(
         &self,
         ip: &IpHeader,

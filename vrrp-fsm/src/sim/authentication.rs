@@ -119,6 +119,11 @@ impl Authenticator {
         }
     }
 
+    /// Whether it has something to prove and to remember.
+    pub(super) const fn counts(&self) -> bool {
+        matches!(self, Self::Ah { .. } | Self::Hmac { .. })
+    }
+
     /// What a version 2 message says of it.
     pub(super) const fn in_message(&self) -> Authentication {
         match self {

@@ -171,6 +171,8 @@ pub(super) struct Node<H> {
     pub(super) records: Reader,
     keyring: Keyring,
     authenticators: Vec<Authenticator>,
+    /// Whether any of them counts.
+    has_sequences: bool,
     /// The packets that come more than once, by sender and number, and whether this host has accepted one since it started.
     copied: BTreeMap<(u32, u64), bool>,
 }
@@ -202,6 +204,10 @@ impl<H: Host> Node<H> {
             records: Reader::default(),
             keyring: Keyring::new(&plan.secrets)?,
             authenticators: Vec::new(),
+            has_sequences: plan
+                .members
+                .iter()
+                .any(|member| Authenticator::new(&member.authentication).counts()),
             copied: BTreeMap::new(),
             plan,
         };
@@ -387,13 +393,13 @@ impl<H: Host> Node<H> {
         Some(packet)
     }
 
-    /// The virtual router that a packet is for, and what the packet proves to it.
+    /// The virtual router that a packet is for, and what the packet proves to it; nothing where nobody asks for a proof.
     pub(super) fn prove(
         &self,
         now: Instant,
         packet: &Packet,
     ) -> Option<(u32, Result<Proof, AuthenticationFault>)> {
-        let fleet = self.host.as_ref()?.fleet();
+        let fleet = self.host.as_ref().filter(|_| self.has_sequences)?.fleet();
         let router = fleet
             .addressee(packet.interface, &packet.ip, &packet.octets)?
             .place()?;
