@@ -56,6 +56,14 @@ pub(crate) fn describe(event: &DriverEvent) -> (&'static str, Value) {
         DriverEvent::VirtualMacFailed(error) => {
             ("virtual-mac-failed", json!({"reason": error.to_string()}))
         }
+        DriverEvent::Overrun => ("overrun", json!({})),
+        other => describe_packets(other),
+    }
+}
+
+/// The same for what could come with every packet, and is told with the number of those that were not told.
+fn describe_packets(event: &DriverEvent) -> (&'static str, Value) {
+    match event {
         DriverEvent::Discarded {
             discard,
             source,
@@ -105,7 +113,6 @@ pub(crate) fn describe(event: &DriverEvent) -> (&'static str, Value) {
             "announce-failed",
             json!({"reason": error.to_string(), "suppressed": suppressed}),
         ),
-        DriverEvent::Overrun => ("overrun", json!({})),
         other => ("other", json!({"detail": format!("{other:?}")})),
     }
 }
