@@ -189,6 +189,7 @@ fn o_22_reasons_have_the_words_of_the_models() {
     assert_eq!(host.router.last_reason(), None);
     assert_eq!(host.router.new_active_reason(), NewActiveReason::NotActive);
     assert_eq!(host.router.new_active_reason().name(), "not-master");
+    assert_eq!(host.router.new_active_reason().to_string(), "not-master");
 
     let expect = |host: &Host, reason: Reason, event: &str, why: NewActiveReason| {
         assert_eq!(host.router.last_reason(), Some(reason));

@@ -303,3 +303,23 @@ fn the_end_of_time_is_never_reached() {
     let six = VirtualRouter::new(Config::new(vrid(), Family::Ipv6)).unwrap();
     assert_eq!(six.poll_timeout(), None);
 }
+
+#[test]
+fn an_instant_stops_where_time_does() {
+    let (now, later) = (Instant::from_nanos(5), Instant::from_nanos(7));
+    assert_eq!(now.checked_add(Duration::from_nanos(2)), Some(later));
+    let longest = Duration::from_nanos(u64::MAX);
+    // What a number of 64 bits would count as 0.
+    let longer = longest + Duration::from_nanos(1);
+    for much in [longest, longer] {
+        assert_eq!(now + much, Instant::MAX);
+        assert_eq!(now - much, Instant::ZERO);
+        assert_eq!(now.checked_add(much), None);
+    }
+}
+
+#[test]
+fn an_instant_is_printed_in_seconds() {
+    let at = Instant::from_nanos(12_000_000_345);
+    assert_eq!(at.to_string(), "12.000000345 s");
+}
