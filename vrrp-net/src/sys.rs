@@ -269,7 +269,10 @@ pub(crate) fn send_all<'a>(
     departures: impl IntoIterator<Item = Departure<'a>>,
     mut refused: impl FnMut(usize, io::Error),
 ) {
-    let mut departures = departures.into_iter();
+    let mut departures = departures.into_iter().peekable();
+    if departures.peek().is_none() {
+        return;
+    }
     let mut batch = [Departure::NONE; BATCH];
     let mut sent = 0;
     loop {

@@ -189,6 +189,9 @@ impl Driver {
 
     /// Sends all advertisements that wait.
     pub(super) fn flush(&mut self, now: Instant) {
+        if self.outbox.is_empty() {
+            return;
+        }
         let mut outbox = std::mem::take(&mut self.outbox);
         for id in &outbox {
             if let Some(router) = self.routers.get_mut(id) {
