@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vrrp_fsm::{
-    fleet::{MessageTransport, VrrpRouter},
-    sim::{FaultRates, Property, Scenario, ScenarioError, Simulation, Trace},
+    fleet::{Key, MessageTransport, VrrpRouter},
+    sim::{FaultRates, Property, Scenario, ScenarioError, Simulation, Trace, primary_address},
 };
 use vrrp_proto::{
-    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, hmac::AntiReplay,
+    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, Vrid, hmac::AntiReplay,
 };
 
 use crate::scenarios::{Run, all_faults, at, everything, run};
@@ -281,4 +281,24 @@ fn what_a_version_cannot_authenticate_is_refused() {
         };
         assert_eq!(refused, Some(wanted));
     }
+}
+
+#[test]
+fn the_address_of_a_host_says_which_host_and_network() {
+    let address = |host, interface, family| {
+        let vrid = Vrid::new(51).unwrap();
+        primary_address(
+            host,
+            Key {
+                interface,
+                family,
+                vrid,
+            },
+        )
+        .to_string()
+    };
+    assert_eq!(address(0, 1, Family::Ipv4), "10.1.0.1");
+    assert_eq!(address(2, 3, Family::Ipv4), "10.3.0.3");
+    assert_eq!(address(299, 1, Family::Ipv4), "10.1.1.44");
+    assert_eq!(address(2, 3, Family::Ipv6), "fe80::3:3");
 }
