@@ -5,7 +5,8 @@ use std::time::Duration;
 use vrrp_fsm::{
     Config, Preempt, StallPolicy,
     fleet::VrrpRouter,
-    sim::{Scenario, Simulation},
+    sim::{Property, Scenario, ScenarioError, Simulation},
+    track::Report,
 };
 use vrrp_proto::{Family, Interval, Priority, Versions};
 
@@ -117,5 +118,66 @@ fn version_2() {
                 config.interval = Interval::seconds(1).unwrap();
             }
         },
+    );
+}
+
+/// What a run of three hosts with four virtual routers and no fault but loss has looked at.
+fn checks(loss: u32, change: impl Fn(&mut Scenario)) -> [u64; Property::ALL.len()] {
+    let mut plan = Scenario::uniform(3, 4).unwrap();
+    plan.faults.until = at(600);
+    plan.faults.loss = per_cent(loss);
+    change(&mut plan);
+    let simulation = Simulation::<VrrpRouter>::new(&plan, 7).unwrap();
+    let run = run(simulation, 7, at(700));
+    assert_eq!(run.violations, []);
+    run.checks
+}
+
+#[test]
+fn lost_messages_disturb_a_quiet_network_only_where_several_in_a_row_are_lost() {
+    // Each virtual router is looked at when it has settled, and again when it has after something has disturbed it.
+    let [once, ..] = checks(3, |_| {});
+    assert_eq!(once, 4);
+    let [often, ..] = checks(20, |_| {});
+    assert!(often > 8, "{often}");
+    // Where the delays of messages differ by more than routers of different priority do, fewer can be missed.
+    let [seldom, ..] = checks(10, |plan| {
+        plan.network.longest_delay = Duration::from_micros(100)
+    });
+    let [more, ..] = checks(10, |plan| {
+        plan.network.longest_delay = Duration::from_millis(50)
+    });
+    assert!(more > 2 * seldom, "{more} {seldom}");
+}
+
+#[test]
+fn the_last_announcement_counts_only_where_announcements_are_made_again() {
+    let place = Property::ALL
+        .iter()
+        .position(|it| *it == Property::LastAnnouncementIsOfActive)
+        .unwrap();
+    let checks = |change: fn(&mut Config)| {
+        let all = checks(0, |plan| {
+            let members = plan.hosts.iter_mut().flat_map(|host| &mut host.members);
+            members.for_each(|member| change(&mut member.config));
+        });
+        all[place]
+    };
+    assert_eq!(checks(|_| {}), 4);
+    assert_eq!(
+        checks(|config| config.announce.second_burst_after = None),
+        0
+    );
+    assert_eq!(checks(|config| config.announce.rival_repeat = 0), 0);
+}
+
+#[test]
+fn an_object_that_cannot_report_what_is_planned_is_refused() {
+    let mut plan = everything(2);
+    plan.hosts[1].objects[0].good = Some(Report::Number(3));
+    let refused = Simulation::<VrrpRouter>::new(&plan, 1).err().unwrap();
+    assert!(
+        matches!(refused, ScenarioError::Fleet { host: 1, .. }),
+        "{refused}"
     );
 }
