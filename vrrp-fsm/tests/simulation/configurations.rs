@@ -5,12 +5,12 @@ use std::time::Duration;
 use vrrp_fsm::{
     Config, Preempt, StallPolicy,
     fleet::VrrpRouter,
-    sim::{Property, Scenario, ScenarioError, Simulation},
+    sim::{FaultRates, Property, Scenario, ScenarioError, Simulation},
     track::Report,
 };
 use vrrp_proto::{Family, Interval, Priority, Versions};
 
-use crate::scenarios::{all_faults, at, everything, per_cent, run};
+use crate::scenarios::{all_faults, at, everything, per_cent, rate, run};
 
 /// Changes the configuration of each virtual router, told which host has it and whether it is in a sync group.
 fn assert_nothing_goes_wrong_with(
@@ -142,10 +142,10 @@ fn lost_messages_disturb_a_quiet_network_only_where_several_in_a_row_are_lost() 
     assert!(often > 8, "{often}");
     // Where the delays of messages differ by more than routers of different priority do, fewer can be missed.
     let [seldom, ..] = checks(10, |plan| {
-        plan.network.longest_delay = Duration::from_micros(100)
+        plan.network.longest_delay = Duration::from_micros(100);
     });
     let [more, ..] = checks(10, |plan| {
-        plan.network.longest_delay = Duration::from_millis(50)
+        plan.network.longest_delay = Duration::from_millis(50);
     });
     assert!(more > 2 * seldom, "{more} {seldom}");
 }
@@ -180,4 +180,21 @@ fn an_object_that_cannot_report_what_is_planned_is_refused() {
         matches!(refused, ScenarioError::Fleet { host: 1, .. }),
         "{refused}"
     );
+}
+
+#[test]
+fn no_fault_is_one_of_what_a_host_does_not_have() {
+    let mut plan = Scenario::uniform(2, 1).unwrap();
+    plan.hosts[1].members.clear();
+    plan.faults = FaultRates {
+        until: at(300),
+        stop: Some(rate(5, 5)),
+        object: Some(rate(5, 5)),
+        ..FaultRates::default()
+    };
+    let simulation = Simulation::<VrrpRouter>::new(&plan, 7).unwrap();
+    let run = run(simulation, 7, at(300));
+    assert!(run.lines.contains(" stop 0 0 "), "{}", run.lines);
+    assert!(!run.lines.contains(" stop 1 "), "{}", run.lines);
+    assert!(!run.lines.contains(" object "), "{}", run.lines);
 }
