@@ -13,8 +13,8 @@ const WIDTH: usize = 8;
 /// so on up to the earliest of all. To change a deadline is to write it down and to play the matches above it again, up to the first whose outcome
 /// is the same as before; nothing moves. The bench `fleet` compares this with heaps and a balanced tree.
 ///
-/// It is exact at any time. Deadlines that are equal come in the order of their indices. Memory grows with the greatest index, by 9.2 octets for
-/// each, and is kept; what fits [`reserve`](Self::reserve) allocates nothing.
+/// It is exact at any time. Deadlines that are equal come in the order of their indices. Memory grows with the greatest index, by 8 octets
+/// for each and a seventh of that for the winners, and is kept; what fits [`reserve`](Self::reserve) allocates nothing.
 ///
 /// ```
 /// use vrrp_fsm::{Deadlines, Instant};

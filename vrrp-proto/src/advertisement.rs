@@ -146,7 +146,7 @@ impl<'a> Advertisement<'a> {
         let version = version_over(header[0] >> 4, family).map_err(Discard::Version)?;
         let decode =
             |version, family| Self::decode_as(version, family, payload, *header, ip, *options);
-        // Each call is compiled for itself, and what another version or family needs falls away: that saves a third of the time.
+        // Each call is compiled for itself, so that what another version or family needs falls away: the bench `codec` shows what that saves.
         match (version, family) {
             (Version::V2, _) => decode(Version::V2, Family::Ipv4),
             (Version::V3, Family::Ipv4) => decode(Version::V3, Family::Ipv4),

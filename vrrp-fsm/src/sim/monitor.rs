@@ -586,7 +586,7 @@ impl Monitor {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let settles = self.due.earliest();
         let promised = self.promises.peek().map(|Reverse((at, ..))| *at);
-        let known = self.known.first().map(|(at, _)| at);
+        let known = self.known.earliest();
         settles.into_iter().chain(promised).chain(known).min()
     }
 

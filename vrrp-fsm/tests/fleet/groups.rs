@@ -1,8 +1,8 @@
 //! Sync groups: the rules of `docs/sync-groups.md`.
 
 use vrrp_fsm::{
-    Reason, ShutdownCause, State,
-    fleet::{Change, FleetError, Reader, Record, SyncGroup},
+    Reason, ShutdownCause, StallPolicy, State,
+    fleet::{Change, FleetError, Member, Reader, Record, SyncGroup},
     track::{Kind, Object, Report, Use, Weight},
 };
 
@@ -21,6 +21,13 @@ fn two_nodes() -> (
     let two = lan.add_group(1, [member(1, 100), member_ipv6(2, 100)]);
     lan.run(ms(10_000));
     (lan, one, two)
+}
+
+/// One that lets go, or waits once more, when its host was late.
+fn member_that_yields(interface: u32) -> Member {
+    let mut member = member(interface, 100);
+    member.config.stall = StallPolicy::Yield;
+    member
 }
 
 /// The priorities that a fleet has advertised since it was last asked.
@@ -196,12 +203,7 @@ fn g_3_a_member_that_waits_says_once_that_it_wants_to() {
 #[test]
 fn g_3_a_member_that_cannot_have_been_listening_listens_once_more_before_it_wants_to() {
     let mut lan = Lan::new(1);
-    let yields = |interface| {
-        let mut member = member(interface, 100);
-        member.config.stall = vrrp_fsm::StallPolicy::Yield;
-        member
-    };
-    let ids = lan.add_group(0, [yields(1), member(2, 100)]);
+    let ids = lan.add_group(0, [member_that_yields(1), member(2, 100)]);
     lan.now = lan.now + ms(60_000);
     let now = lan.now;
     lan.fleet(0).handle_timeout(now);
@@ -292,12 +294,7 @@ fn g_5_the_first_advertisement_that_one_member_yields_to_pulls_the_others() {
 #[test]
 fn g_5_a_stall_of_one_member_pulls_the_others() {
     let mut lan = Lan::new(1);
-    let yields = |interface| {
-        let mut member = member(interface, 100);
-        member.config.stall = vrrp_fsm::StallPolicy::Yield;
-        member
-    };
-    let ids = lan.add_group(0, [yields(1), member(2, 100)]);
+    let ids = lan.add_group(0, [member_that_yields(1), member(2, 100)]);
     lan.run(ms(10_000));
     assert_eq!(lan.states(0, ids), [Active; 2]);
     let late = lan.now + ms(60_000);

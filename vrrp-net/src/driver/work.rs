@@ -249,10 +249,10 @@ impl Driver {
             let Some(router) = self.routers.get_mut(&id) else {
                 continue;
             };
+            let machine = self.fleet.get(id);
             for work in works {
                 cost += (router.held.len() + router.routes.len()).max(1);
                 let before = steps.len();
-                let machine = self.fleet.get(id);
                 plan(router, machine, &work, &self.interfaces, &mut steps);
                 portion.push((id, work, steps.len() - before));
             }
