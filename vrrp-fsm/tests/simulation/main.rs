@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod configurations;
+mod judge;
 mod mistakes;
 mod scenarios;
 mod seeds;

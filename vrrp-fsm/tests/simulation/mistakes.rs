@@ -17,7 +17,7 @@ use crate::scenarios::{at, everything, per_cent, rate, run};
 macro_rules! mistake {
     ($(#[$attribute:meta])* $name:ident { $($method:item)* }) => {
         $(#[$attribute])*
-        struct $name(VrrpRouter);
+        pub(crate) struct $name(VrrpRouter);
 
         impl Host for $name {
             fn boot(fleet: VrrpRouter) -> Self {

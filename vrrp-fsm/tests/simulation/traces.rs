@@ -22,6 +22,7 @@ fn first_run(seed: u64) -> Run {
 fn a_seed_gives_the_same_run_again() {
     assert_eq!(first_run(1), first_run(1));
     assert_ne!(first_run(1).lines, first_run(2).lines);
+    assert_ne!(first_run(1).end, first_run(2).end);
 }
 
 #[test]
