@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vrrp_fsm::{
-    Instant, Profile,
+    AnnouncePolicy, Instant, Preempt, Profile,
     fleet::VrrpRouter,
     sim::{Condition, Delivery, Fault, Host, Property, Scenario, Simulation, Trace},
 };
-use vrrp_proto::{Interval, Versions};
+use vrrp_proto::{Interval, LocalAuthentication, Versions};
 
 use crate::{
     mistakes::DeafToZero,
@@ -218,4 +218,77 @@ fn the_heir_is_the_best_backup_that_hears_who_resigns() {
         panic!("{:?}", run.violations);
     };
     assert_eq!(property, Property::HandOverInSkewTime);
+}
+
+/// When a property is looked at for the first time.
+fn first_check(plan: &Scenario, property: Property) -> Duration {
+    let mut simulation = Simulation::<VrrpRouter>::new(plan, 1).unwrap();
+    while simulation.checks(property) == 0 {
+        assert!(simulation.step(at(60), &mut |_, _| {}), "{property}");
+    }
+    simulation.now() - Instant::ZERO
+}
+
+#[test]
+fn a_network_is_judged_as_soon_as_it_was_quiet_for_the_bound() {
+    let seconds = Duration::from_secs;
+    let delays = Duration::from_millis(4);
+    let bound = |change: fn(&mut Scenario)| {
+        let mut plan = Scenario::uniform(3, 1).unwrap();
+        change(&mut plan);
+        let found = first_check(&plan, Property::AtMostOneActive);
+        // What comes at that time comes before.
+        found.saturating_sub(Duration::from_nanos(1))
+    };
+    assert_eq!(bound(|_| {}), seconds(4) + delays);
+    assert_eq!(
+        bound(|plan| plan.network.longest_delay = Duration::from_millis(5)),
+        seconds(4) + 5 * delays
+    );
+    // The greatest values of its routers.
+    assert_eq!(
+        bound(|plan| {
+            plan.hosts[0].members[0].config.interval = Interval::centis(200).unwrap();
+            plan.hosts[1].members[0].config.missed_advertisements = 5;
+            plan.hosts[2].members[0].config.startup_hold = Duration::from_secs(7);
+        }),
+        seconds(6 * 2 + 7) + delays
+    );
+    assert_eq!(
+        bound(|plan| {
+            let config = &mut plan.hosts[1].members[0].config;
+            config.preempt = Preempt::AfterDelay(Duration::from_secs(9));
+        }),
+        seconds(2 * 4 + 9) + delays
+    );
+    assert_eq!(
+        bound(|plan| plan.use_authentication(LocalAuthentication::IpAh)),
+        seconds(5) + delays
+    );
+}
+
+#[test]
+fn neighbors_are_asked_when_the_last_bursts_have_come() {
+    let asked = |change: fn(&mut AnnouncePolicy)| {
+        let mut plan = Scenario::uniform(3, 1).unwrap();
+        change(&mut plan.hosts[1].members[0].config.announce);
+        let [settled, asked] = [
+            Property::AtMostOneActive,
+            Property::LastAnnouncementIsOfActive,
+        ]
+        .map(|property| first_check(&plan, property));
+        asked.saturating_sub(settled)
+    };
+    let longest_delay = Duration::from_millis(1);
+    let default = Duration::from_secs(5);
+    assert_eq!(asked(|_| {}), default + longest_delay);
+    let later = Duration::from_secs(8);
+    assert_eq!(
+        asked(|policy| policy.second_burst_after = Some(Duration::from_secs(8))),
+        later + longest_delay
+    );
+    assert_eq!(
+        asked(|policy| policy.rival_second_burst_after = Some(Duration::from_secs(8))),
+        later + longest_delay
+    );
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod configurations;
+mod faults;
 mod judge;
 mod mistakes;
 mod scenarios;

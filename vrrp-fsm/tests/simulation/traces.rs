@@ -101,6 +101,14 @@ fn a_line_that_is_none_is_refused_with_its_reason() {
             "a time is seconds with nine digits",
         ),
         (
+            "seed 7\n12.50000000 crash 2 for 1.500000000",
+            "a time is seconds with nine digits",
+        ),
+        (
+            "seed 7\n12.000000000 crash 2 for 1.+50000000",
+            "a time is seconds with nine digits",
+        ),
+        (
             "seed 7\n12.000000000 crash",
             "no such word with so many arguments",
         ),
