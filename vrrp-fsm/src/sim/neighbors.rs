@@ -116,3 +116,112 @@ impl Neighbors {
             || is_since(self.rivals.get(&(active, rival))) && !has_crossed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vrrp_proto::{Family, Vrid};
+
+    use super::*;
+    use crate::fleet::{AddressList, Key};
+
+    const DELAY: Duration = Duration::from_millis(5);
+
+    const fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    /// Those beside hosts 0 and 1 have heard this host announce at this time.
+    fn hear(neighbors: &mut Neighbors, from: u32, millis: u64) {
+        let announcement = Announcement {
+            from,
+            number: 0,
+            sent: at(millis),
+            key: Key {
+                interface: 1,
+                family: Family::Ipv4,
+                vrid: Vrid::new(51).unwrap(),
+            },
+            addresses: AddressList::Ipv4(Vec::new()),
+            repeat: 5,
+        };
+        neighbors.announced(from, at(millis));
+        for beside in 0..2 {
+            neighbors.hear(beside, &announcement, false);
+        }
+    }
+
+    /// What comes of a look when host 1 is Active: nothing, or who is wrong.
+    fn look(neighbors: &Neighbors) -> Option<Vec<u32>> {
+        let look = neighbors.look(1, 0..2, DELAY);
+        look.is_telling.then_some(look.wrong)
+    }
+
+    #[test]
+    fn neighbors_have_to_know_the_active() {
+        let mut neighbors = Neighbors::default();
+        assert_eq!(look(&neighbors), Some(Vec::from([0, 1])));
+        hear(&mut neighbors, 1, 10);
+        assert_eq!(look(&neighbors), Some(Vec::new()));
+    }
+
+    #[test]
+    fn who_becomes_active_has_to_correct_what_was_announced_before() {
+        let mut neighbors = Neighbors::default();
+        hear(&mut neighbors, 0, 10);
+        neighbors.became_active(1, at(9));
+        // It does not know that somebody has announced since.
+        assert_eq!(look(&neighbors), None);
+        neighbors.became_active(1, at(10));
+        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+    }
+
+    #[test]
+    fn an_active_has_to_correct_what_a_rival_has_announced_that_it_has_heard_since() {
+        let mut neighbors = Neighbors::default();
+        neighbors.became_active(1, at(5));
+        hear(&mut neighbors, 0, 10);
+        neighbors.met(1, 2, at(20));
+        neighbors.met(0, 1, at(20));
+        neighbors.met(1, 0, at(9));
+        assert_eq!(look(&neighbors), None);
+        neighbors.met(1, 0, at(10));
+        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+        // A message that is heard later may have been sent earlier.
+        neighbors.met(1, 0, at(8));
+        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+    }
+
+    #[test]
+    fn what_an_active_announces_may_cross_with_what_its_rival_does() {
+        let mut neighbors = Neighbors::default();
+        hear(&mut neighbors, 0, 10);
+        neighbors.met(1, 0, at(10));
+        for (millis, has_crossed) in [(9, false), (10, true), (15, true), (16, false)] {
+            neighbors.announced(1, at(millis));
+            let expected = (!has_crossed).then(|| Vec::from([0, 0]));
+            assert_eq!(look(&neighbors), expected, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn neighbors_that_have_missed_an_announcement_are_not_asked_until_they_hear_one() {
+        let mut neighbors = Neighbors::default();
+        hear(&mut neighbors, 1, 10);
+        neighbors.miss(0);
+        assert_eq!(look(&neighbors), Some(Vec::new()));
+        neighbors.miss(1);
+        assert_eq!(look(&neighbors), None);
+        hear(&mut neighbors, 1, 20);
+        assert_eq!(look(&neighbors), Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_announcement_counts_from_the_time_at_which_it_was_made() {
+        let mut neighbors = Neighbors::default();
+        assert!(!neighbors.has_announced(1, at(0)));
+        neighbors.announced(1, at(10));
+        assert!(neighbors.has_announced(1, at(10)));
+        assert!(!neighbors.has_announced(1, at(11)));
+        assert!(!neighbors.has_announced(0, at(10)));
+    }
+}

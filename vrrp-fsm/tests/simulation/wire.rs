@@ -4,10 +4,19 @@ use std::time::Duration;
 
 use vrrp_fsm::{
     fleet::{Key, MessageTransport, VrrpRouter},
-    sim::{FaultRates, Property, Scenario, ScenarioError, Simulation, Trace, primary_address},
+    sim::{
+        FaultRates, Occurrence, Packet, Property, Scenario, ScenarioError, Simulation, Trace,
+        primary_address,
+    },
 };
 use vrrp_proto::{
-    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, Vrid, hmac::AntiReplay,
+    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, Vrid,
+    frame::{
+        MacAddress,
+        ethernet::{self, Frame},
+        ipv4, ipv6, multicast_mac, virtual_mac,
+    },
+    hmac::AntiReplay,
 };
 
 use crate::scenarios::{Run, all_faults, at, everything, run};
@@ -301,4 +310,70 @@ fn the_address_of_a_host_says_which_host_and_network() {
     assert_eq!(address(2, 3, Family::Ipv4), "10.3.0.3");
     assert_eq!(address(299, 1, Family::Ipv4), "10.1.1.44");
     assert_eq!(address(2, 3, Family::Ipv6), "fe80::3:3");
+}
+
+/// Runs this network in peace, and looks at every packet: as it was sent, and as a frame. Returns whether any went to a group, and any from host to host.
+fn look_at_frames(plan: &Scenario, look: impl Fn(&Packet, &Frame<'_>, bool)) -> [bool; 2] {
+    let mut simulation = Simulation::<VrrpRouter>::new(plan, 1).unwrap();
+    let mut seen = [false; 2];
+    simulation.run_until(at(10), &mut |_, occurrence| {
+        if let Occurrence::Sent(packet) = occurrence {
+            let key = packet.key().unwrap();
+            let frame = packet.frame();
+            let frame = Frame::parse(&frame).unwrap();
+            let destination = packet.ip.endpoints.destination();
+            let is_to_group = destination.is_multicast();
+            if is_to_group {
+                assert_eq!(frame.source, virtual_mac(key.vrid, key.family));
+                assert_eq!(frame.destination, multicast_mac(destination));
+            } else {
+                let from = [2, 0, 0, 1, 0, u8::try_from(packet.from + 1).unwrap()];
+                assert_eq!(frame.source, MacAddress(from));
+                assert_ne!(frame.destination, frame.source);
+                assert!(frame.destination.virtual_router().is_none());
+            }
+            seen[usize::from(is_to_group)] = true;
+            look(packet, &frame, key.family == Family::Ipv4);
+        }
+    });
+    seen
+}
+
+#[test]
+fn a_packet_as_a_frame_is_what_is_heard() {
+    let mut plan = Scenario::uniform(3, 8).unwrap();
+    plan.use_unicast(|key| key.vrid.get() % 2 == 0);
+    let seen = look_at_frames(&plan, |packet, frame, is_ipv4| {
+        let (ip, payload, protocol) = if is_ipv4 {
+            assert_eq!(frame.ethertype, ethernet::IPV4);
+            let ip = ipv4::Packet::parse(frame.payload).unwrap();
+            (ip.ip_header(), ip.payload, ip.protocol)
+        } else {
+            assert_eq!(frame.ethertype, ethernet::IPV6);
+            let ip = ipv6::Packet::parse(frame.payload).unwrap();
+            (ip.ip_header(), ip.payload, ip.next_header)
+        };
+        assert_eq!(
+            (ip, payload, protocol),
+            (packet.ip, &packet.octets[..], 112)
+        );
+    });
+    assert_eq!(seen, [true; 2]);
+}
+
+#[test]
+fn a_packet_inside_ah_as_a_frame_has_its_header() {
+    let mut plan = Scenario::uniform(3, 8).unwrap();
+    plan.use_unicast(|key| key.vrid.get() % 2 == 0);
+    plan.use_authentication(LocalAuthentication::IpAh);
+    let seen = look_at_frames(&plan, |packet, frame, is_ipv4| {
+        if is_ipv4 {
+            let ip = ipv4::Packet::parse(frame.payload).unwrap();
+            assert_eq!((ip.ip_header(), ip.protocol), (packet.ip, 51));
+            // What AH has before the message begins with the protocol of the message.
+            assert_eq!(ip.payload[0], 112);
+            assert!(ip.payload.ends_with(&packet.octets));
+        }
+    });
+    assert_eq!(seen, [true; 2]);
 }
