@@ -579,6 +579,8 @@ impl<H: Host> Simulation<H> {
     fn perform(&mut self, number: u32, observe: &mut Observer<'_>) {
         let now = self.now;
         let mut has_changed = false;
+        // What an object does to a router is judged with it in mind.
+        self.follow_records(number);
         while let Some((id, action)) = self
             .nodes
             .get_mut(number as usize)
@@ -601,7 +603,6 @@ impl<H: Host> Simulation<H> {
                 Action::InstallAddresses | Action::RemoveAddresses => {}
             }
         }
-        self.follow_records(number);
         if let Some(node) = self.nodes.get(number as usize) {
             if has_changed {
                 self.monitor.check_groups(now, number, node);

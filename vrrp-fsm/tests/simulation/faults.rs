@@ -9,7 +9,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::{Interval, Priority};
 
-use crate::scenarios::{at, everything};
+use crate::scenarios::{at, everything, run};
 
 /// A condition from 20 s to 30 s, and one from 25 s to 40 s; then looks at the hosts at 15, 22, 27, 32 and 55 s.
 fn look_at<T>(
@@ -161,6 +161,25 @@ fn an_object_is_bad_until_the_last_fault_of_it_is_over() {
     });
     let fault = State::Initialize;
     assert_eq!(looks, [State::Active, fault, fault, fault, State::Active]);
+}
+
+#[test]
+fn an_object_whose_fault_counts_after_a_while_disturbs_the_network_when_it_does() {
+    let mut plan = everything(3);
+    for host in &mut plan.hosts {
+        host.objects[0].object.debounce.down = Duration::from_secs(8);
+    }
+    let object = Condition::Object { host: 0, object: 0 };
+    let trace = Trace {
+        seed: 1,
+        faults: vec![(at(20), Fault::Lasting(object, Duration::from_secs(20)))],
+    };
+    let simulation = Simulation::<VrrpRouter>::replay(&plan, &trace).unwrap();
+    let run = run(simulation, 1, at(60));
+    assert_eq!(run.violations, []);
+    // It was quiet again when the fault came to count.
+    let changed = "\n28.000000000 state 0 lan 1 IPv4 vrid 1 Active to Initialize";
+    assert!(run.lines.contains(changed), "{}", run.lines);
 }
 
 #[test]
