@@ -107,7 +107,7 @@ impl FromStr for Trace {
 
 /// The faults that it takes to break a property, found by leaving out more and more of them (Zeller, Hildebrandt, "Simplifying and isolating
 /// failure-inducing input", 2002), or `None` if the trace does not break it. Leaving out any single one of them mends it, unless `runs` replays were not enough to find that
-/// out. Each replay ends at `end`.
+/// out; the first of these shows whether the trace breaks it. Each replay ends at `end`.
 ///
 /// # Errors
 ///
@@ -121,12 +121,15 @@ pub fn minimise<H: Host>(
 ) -> Result<Option<Trace>, ScenarioError> {
     let mut runs = runs;
     let mut breaks = |faults: &[(Instant, Fault)]| -> Result<bool, ScenarioError> {
-        runs = runs.saturating_sub(1);
+        let Some(rest) = runs.checked_sub(1) else {
+            return Ok(false);
+        };
+        runs = rest;
         let trace = Trace {
             seed: trace.seed,
             faults: faults.to_vec(),
         };
-        Ok(runs != 0 && is_broken::<H>(scenario, &trace, property, end)?)
+        is_broken::<H>(scenario, &trace, property, end)
     };
     let mut faults = trace.faults.clone();
     if !breaks(&faults)? {

@@ -8,6 +8,7 @@ mod configurations;
 mod faults;
 mod judge;
 mod mistakes;
+mod plans;
 mod scenarios;
 mod seeds;
 mod traces;

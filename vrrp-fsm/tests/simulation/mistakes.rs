@@ -1,6 +1,9 @@
 //! Hosts with a mistake: each is found, and by the property that it breaks.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use vrrp_fsm::{
     Action, Config, Instant, Preempt, State,
@@ -56,6 +59,26 @@ mistake! {
     }
 }
 impl Prepared for DeafToZero {}
+
+mistake! {
+    /// It does not hear resignations, and it is counted how often it starts.
+    Counted {
+        fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
+            if packet.octets[2] == 0 {
+                return Ok(());
+            }
+            self.0.receive(now, packet, protection)
+        }
+    }
+}
+impl Prepared for Counted {
+    fn prepared(self) -> Self {
+        STARTS.fetch_add(1, Ordering::Relaxed);
+        self
+    }
+}
+
+static STARTS: AtomicU32 = AtomicU32::new(0);
 
 mistake! {
     /// As Active it hears nobody of lower priority, and so answers none.
@@ -319,4 +342,43 @@ fn a_host_that_does_not_look_at_sequence_numbers_is_found_and_one_copy_is_what_i
     };
     let least = faults_that_break_in::<Forgetful>(scenario, Property::ReplayIsDiscarded, &faults);
     assert!(matches!(least[..], [Fault::Duplicate(_)]), "{least:?}");
+}
+
+#[test]
+fn no_more_replays_are_made_than_are_allowed() {
+    let scenario = Scenario::uniform(3, 1).unwrap();
+    let stop = |number: u32| {
+        // Host 1 is Backup, and nobody has to hear that it goes.
+        let condition = Condition::Stop {
+            host: number % 2,
+            router: 0,
+        };
+        let lasts = Duration::from_secs(5);
+        (
+            at(20 + 20 * u64::from(number)),
+            Fault::Lasting(condition, lasts),
+        )
+    };
+    let trace = Trace {
+        seed: 1,
+        faults: (0..12).map(stop).collect(),
+    };
+    let property = Property::HandOverInSkewTime;
+    let least = |runs| {
+        let before = STARTS.load(Ordering::Relaxed);
+        let least = minimise::<Counted>(&scenario, &trace, property, at(300), runs).unwrap();
+        let starts = STARTS.load(Ordering::Relaxed) - before;
+        (least, starts / 3)
+    };
+    assert_eq!(least(0), (None, 0));
+    assert_eq!(least(1), (Some(trace.clone()), 1));
+    let (fewer, replays) = least(3);
+    assert!(fewer.unwrap().faults.len() < 12);
+    assert_eq!(replays, 3);
+    let (single, replays) = least(1000);
+    let single = single.unwrap();
+    assert_eq!(single.faults.len(), 1);
+    assert!(trace.faults.contains(&single.faults[0]));
+    // By halves, not one by one.
+    assert!(replays < 12, "{replays}");
 }
