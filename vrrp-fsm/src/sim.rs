@@ -52,8 +52,8 @@ mod schedule;
 mod trace;
 mod wire;
 
-use alloc::{collections::BinaryHeap, sync::Arc, vec, vec::Vec};
-use core::{cmp::Reverse, fmt, time::Duration};
+use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
+use core::{fmt, time::Duration};
 
 use vrrp_proto::{Discard, Endpoints, IpHeader, Protection, TTL};
 
@@ -155,20 +155,13 @@ pub struct Simulation<H = VrrpRouter> {
     nodes: Vec<Node<H>>,
     wire: Wire,
     source: Source,
-    /// What will happen, in order.
-    agenda: BinaryHeap<Reverse<Entry>>,
-    entries: u64,
+    /// What will happen at a time; of two at the same time, what was planned first.
+    agenda: BTreeMap<(Instant, u64), Event>,
+    /// How often something was planned.
+    planned: u64,
     wakes: Deadlines,
     monitor: Monitor,
     has_begun: bool,
-}
-
-/// What happens at a time; of two at the same time, what was planned first.
-#[derive(Debug)]
-struct Entry {
-    at: Instant,
-    number: u64,
-    event: Event,
 }
 
 #[derive(Debug)]
@@ -226,8 +219,8 @@ impl<H: Host> Simulation<H> {
             nodes,
             wire,
             source,
-            agenda: BinaryHeap::new(),
-            entries: 0,
+            agenda: BTreeMap::new(),
+            planned: 0,
             wakes: Deadlines::new(),
             monitor: Monitor::new(scenario),
             has_begun: false,
@@ -272,7 +265,7 @@ impl<H: Host> Simulation<H> {
             }
             return true;
         }
-        let planned = self.agenda.peek().map(|Reverse(entry)| entry.at);
+        let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
         let woken = self.wakes.first();
         let judged = self.monitor.poll_timeout();
         let times = planned
@@ -289,8 +282,8 @@ impl<H: Host> Simulation<H> {
         self.now = next;
         let is_due = |at: Instant| at <= next;
         if planned.is_some_and(is_due) {
-            if let Some(Reverse(entry)) = self.agenda.pop() {
-                self.happen(entry.event, observe);
+            if let Some((_, event)) = self.agenda.pop_first() {
+                self.happen(event, observe);
             }
         } else if let Some((_, number)) = woken.filter(|(at, _)| is_due(*at)) {
             observe(next, &Occurrence::Timeout(number));
@@ -314,9 +307,8 @@ impl<H: Host> Simulation<H> {
     }
 
     fn plan(&mut self, at: Instant, event: Event) {
-        let number = self.entries;
-        self.entries += 1;
-        self.agenda.push(Reverse(Entry { at, number, event }));
+        self.agenda.insert((at, self.planned), event);
+        self.planned += 1;
     }
 
     /// Plans the next fault of a kind that comes by chance.
@@ -826,25 +818,5 @@ impl<H: Host> Simulation<H> {
             self.wire.in_order(key.interface, from, to, now + delay)
         };
         self.plan(at, Event::Learn(to, Arc::clone(announcement), is_late));
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
     }
 }

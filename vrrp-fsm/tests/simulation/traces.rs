@@ -90,6 +90,16 @@ fn nothing_is_minimised_where_nothing_is_broken() {
 }
 
 #[test]
+fn empty_lines_and_comments_are_passed_over() {
+    let text = "# a comment\n\nseed 7\n\n# another one\n12.000000000 crash 2 for 1.500000000\n";
+    let trace: Trace = text.parse().unwrap();
+    assert_eq!(
+        trace.to_string(),
+        "seed 7\n12.000000000 crash 2 for 1.500000000\n"
+    );
+}
+
+#[test]
 fn a_line_that_is_none_is_refused_with_its_reason() {
     for (text, reason) in [
         (
