@@ -9,10 +9,11 @@ use vrrp_fsm::{
     Action, Config, Instant, Preempt, State,
     fleet::{RouterId, VrrpRouter},
     sim::{
-        Condition, Fault, FaultRates, Host, Packet, Property, Scenario, Simulation, Trace, minimise,
+        Condition, Delivery, Fault, FaultRates, Host, Packet, Property, Scenario, Simulation,
+        Trace, minimise,
     },
 };
-use vrrp_proto::{AuthenticationFault, Discard, LocalAuthentication, Protection};
+use vrrp_proto::{AuthenticationFault, Discard, LocalAuthentication, Priority, Protection};
 
 use crate::scenarios::{at, everything, per_cent, rate, run};
 
@@ -381,4 +382,37 @@ fn no_more_replays_are_made_than_are_allowed() {
     assert!(trace.faults.contains(&single.faults[0]));
     // By halves, not one by one.
     assert!(replays < 12, "{replays}");
+}
+
+#[test]
+fn a_fault_that_is_needed_for_the_sake_of_another_one_only_goes_with_it() {
+    let scenario = Scenario::uniform(2, 1).unwrap();
+    let lasting = |from, condition, seconds| {
+        let lasts = Duration::from_secs(seconds);
+        (at(from), Fault::Lasting(condition, lasts))
+    };
+    let priority = |host, priority| Condition::Priority {
+        host,
+        router: 0,
+        priority: Priority::new(priority),
+    };
+    let stop = Condition::Stop { host: 0, router: 0 };
+    let nothing = Delivery {
+        from: 0,
+        number: 1_000_000,
+        to: 1,
+    };
+    // With its lower priority host 0 is Active only because the other one has an even lower one.
+    let trace = Trace {
+        seed: 1,
+        faults: vec![
+            lasting(10, priority(1, 40), 60),
+            (at(15), Fault::Lose(nothing)),
+            lasting(20, priority(0, 50), 50),
+            lasting(60, stop, 5),
+        ],
+    };
+    let property = Property::HandOverInSkewTime;
+    let least = minimise::<DeafToZero>(&scenario, &trace, property, at(80), 100).unwrap();
+    assert_eq!(least.unwrap().faults, trace.faults[3..]);
 }
