@@ -244,9 +244,10 @@ impl VrrpRouter {
     /// When the configuration breaks a rule, the key is taken, or a tracked object does not exist.
     pub fn add(&mut self, now: Instant, member: Member) -> Result<RouterId, FleetError> {
         let router = VirtualRouter::new(member.config)?;
+        let priority = member.config.priority;
         let id = self.insert(router, member)?;
         self.log.push(now, Change::Added(id));
-        self.retrack(now, id.slot);
+        self.retrack(now, id.slot, priority);
         Ok(id)
     }
 
@@ -317,6 +318,7 @@ impl VrrpRouter {
             entry.addresses != member.addresses || entry.transport != member.transport;
         let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
         let key = entry.key();
+        let priority = entry.router.effective_priority();
         let actions = entry.router.reconfigure(now, member.config)?;
         entry.decode = member.decode;
         entry.authentication = member.authentication;
@@ -325,7 +327,7 @@ impl VrrpRouter {
         self.hear_peers(key, id.slot, is_unicast);
         self.perform(now, id.slot, actions);
         self.set_uses(User::Router(id.slot), member.tracking);
-        self.retrack(now, id.slot);
+        self.retrack(now, id.slot, priority);
         if readdressed {
             self.step(now, id.slot, Event::AddressesChanged);
         }

@@ -131,23 +131,36 @@ impl VrrpRouter {
         self.settle_groups(now);
     }
 
-    /// The uses of a router have changed.
-    pub(super) fn retrack(&mut self, now: Instant, slot: u32) {
-        self.judge(now, slot);
+    /// The uses of a router, which had this priority, have changed.
+    pub(super) fn retrack(&mut self, now: Instant, slot: u32, from: Priority) {
+        self.weigh(slot);
+        self.prioritize_from(now, slot, from);
+        self.settle(now, slot);
         self.settle_groups(now);
     }
 
     /// What the objects of a router come to, and what follows for it.
-    pub(super) fn judge(&mut self, now: Instant, slot: u32) {
-        if let Some(entry) = self.routers.get_mut(slot as usize) {
-            entry.standing = self.tracker.standing(&entry.tracking);
-        }
+    fn judge(&mut self, now: Instant, slot: u32) {
+        self.weigh(slot);
         self.prioritize(now, slot);
         self.settle(now, slot);
     }
 
+    fn weigh(&mut self, slot: u32) {
+        if let Some(entry) = self.routers.get_mut(slot as usize) {
+            entry.standing = self.tracker.standing(&entry.tracking);
+        }
+    }
+
     /// Lets a router have the priority that its objects and those of its group make of the configured one.
     pub(super) fn prioritize(&mut self, now: Instant, slot: u32) {
+        if let Some(entry) = self.routers.get(slot as usize) {
+            self.prioritize_from(now, slot, entry.router.effective_priority());
+        }
+    }
+
+    /// The same for a router that had this priority when it was last told.
+    pub(super) fn prioritize_from(&mut self, now: Instant, slot: u32, from: Priority) {
         let Some(entry) = self.routers.get(slot as usize) else {
             return;
         };
@@ -158,18 +171,18 @@ impl VrrpRouter {
         };
         let points = own.saturating_add(group.map_or(0, |group| group.standing.points));
         let configured = entry.router.settings.priority;
-        let from = entry.router.effective_priority();
+        let router = entry.id;
         let to: Priority = Standing {
             points,
             ..Standing::default()
         }
         .effective_priority(configured);
-        if from == to {
-            return;
+        if entry.router.effective_priority() != to {
+            self.step(now, slot, Event::EffectivePriority(to));
         }
-        let router = entry.id;
-        self.step(now, slot, Event::EffectivePriority(to));
-        self.log
-            .push(now, Change::EffectivePriority { router, from, to });
+        if from != to {
+            self.log
+                .push(now, Change::EffectivePriority { router, from, to });
+        }
     }
 }

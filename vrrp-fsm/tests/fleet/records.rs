@@ -64,6 +64,42 @@ fn records_are_numbered_without_a_gap_and_in_order() {
 }
 
 #[test]
+fn a_configured_priority_that_changes_is_told_once_with_its_points() {
+    let mut fleet = VrrpRouter::new();
+    let weight = Object {
+        weight: Weight::points(-20).unwrap(),
+        ..Object::new("load", Kind::Interface)
+    };
+    let object = fleet.add_object(Instant::ZERO, weight).unwrap();
+    let of = |priority, objects: &[_]| {
+        let mut member = member(1, priority);
+        member.tracking = objects.iter().map(|id| Use::of(*id)).collect();
+        member
+    };
+    let id = fleet.add(Instant::ZERO, of(100, &[object])).unwrap();
+    fleet.report(Instant::ZERO, object, Report::Down).unwrap();
+    for (priority, objects) in [
+        (200, &[object][..]),
+        (220, &[object]),
+        (200, &[]),
+        (255, &[]),
+    ] {
+        let member = of(priority, objects);
+        fleet.reconfigure(Instant::ZERO, id, member).unwrap();
+    }
+    let told: Vec<_> = read(&fleet, &mut Reader::default())
+        .into_iter()
+        .filter_map(|record| match record.unwrap().change {
+            Change::EffectivePriority { router, from, to } if router == id => {
+                Some((from.get(), to.get()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(100, 80), (80, 180), (180, 200), (200, 255)]);
+}
+
+#[test]
 fn a_slow_reader_is_told_how_many_it_lost_and_a_fast_one_loses_none() {
     let mut fleet = VrrpRouter::with_capacity(1, 4);
     let id = fleet.add(Instant::ZERO, member(1, 255)).unwrap();
