@@ -62,8 +62,7 @@ use vrrp_proto::{
 };
 
 use crate::{
-    Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, ShutdownCause, State,
-    VirtualRouter,
+    Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, State, VirtualRouter,
     counters::count,
     settings::nanos,
     track::{ObjectId, Standing, TrackError, Tracker},
@@ -823,25 +822,13 @@ impl VrrpRouter {
             self.unsettle(group);
             return;
         }
-        match (entry.runs(), entry.obstacle()) {
-            (true, Some(cause)) => self.step(now, slot, Event::Shutdown(cause)),
-            (false, None) if !entry.waits() => self.start(now, slot),
+        match (entry.obstacle(), entry.primary_address) {
+            (Some(cause), _) => self.step(now, slot, Event::Shutdown(cause)),
+            (None, Some(primary_address)) if entry.can_run() => {
+                self.step(now, slot, Event::Startup { primary_address });
+            }
             _ => {}
         }
-    }
-
-    fn start(&mut self, now: Instant, slot: u32) {
-        let address = self
-            .routers
-            .get(slot as usize)
-            .and_then(|entry| entry.primary_address);
-        if let Some(primary_address) = address {
-            self.step(now, slot, Event::Startup { primary_address });
-        }
-    }
-
-    fn stop(&mut self, now: Instant, slot: u32, cause: ShutdownCause) {
-        self.step(now, slot, Event::Shutdown(cause));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 /// | rule | |
 /// |---|---|
 /// | G-1 | While one member cannot run, all are in Initialize. Those that were Active resign with priority 0. |
-/// | G-2 | When all can run, all start, and as Backup unless all are address owners. |
+/// | G-2 | When all can run, all start, and as Backup unless all are address owners and none has a start-up hold. |
 /// | G-3 | A Backup whose Active_Down_Timer fires wants to be Active, says so to the group, and starts its timer anew. When all want to, all take over at once. |
 /// | G-4 | A member that hears an Active which it accepts wants so no longer. |
 /// | G-5 | A member that yields, or in Backup accepts an Active, pulls those that are Active to Backup. They do not resign with priority 0: their own Active is there, too, or takes over in its time. |

@@ -91,7 +91,7 @@ impl VirtualRouter {
         match (self.phase, event) {
             (_, Event::EffectivePriority(priority)) => self.set_priority(priority),
             (Phase::Initialize(_), Event::Startup { primary_address }) => {
-                self.start(now, primary_address)
+                self.start(now, primary_address, false)
             }
             // S-03, S-32
             (Phase::Initialize(_), _)
@@ -158,10 +158,11 @@ impl VirtualRouter {
 
     // Initialize.
 
-    fn start(&mut self, now: Instant, primary_address: IpAddr) -> Actions {
+    /// `held` keeps the address owner from being Active at once, as its own start-up hold does.
+    pub(crate) fn start(&mut self, now: Instant, primary_address: IpAddr, held: bool) -> Actions {
         self.primary_address = primary_address;
         self.active_interval = self.settings.interval; // T-07
-        let held = self.settings.startup_hold != 0;
+        let held = held || self.settings.startup_hold != 0;
         if self.settings.priority.is_owner() && !held {
             return self.become_active(now, State::Initialize, Reason::OwnerStartup);
         }

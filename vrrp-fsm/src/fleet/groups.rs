@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Change, Entry, FleetError, RouterId, SyncGroup, VrrpRouter};
-use crate::{Action, Actions, Instant, ShutdownCause, State, track::Standing};
+use crate::{Action, Actions, Event, Instant, ShutdownCause, State, track::Standing};
 
 /// A sync group of a [`VrrpRouter`]. The number of one that was removed is not given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,7 +211,7 @@ impl VrrpRouter {
             return;
         };
         let id = group.id;
-        let alone = group.config.members.is_empty();
+        let waits = self.is_held(slot) && self.members(slot).any(|entry| !entry.is_joining);
         let state = self.state_of(slot);
         let Ok(entry) = self.entry_mut(member) else {
             return;
@@ -221,7 +221,7 @@ impl VrrpRouter {
         }
         entry.group = Some(id);
         let pulled = match state {
-            State::Initialize => !alone && entry.runs(),
+            State::Initialize => waits && entry.runs(),
             State::Backup | State::Active => {
                 entry.is_joining = !entry.can_run();
                 false
@@ -235,7 +235,7 @@ impl VrrpRouter {
         };
         self.perform(now, member.slot, actions);
         if pulled {
-            self.stop(now, member.slot, ShutdownCause::Group);
+            self.step(now, member.slot, Event::Shutdown(ShutdownCause::Group));
         }
         if let Some(group) = self.groups.get_mut(slot as usize) {
             group.config.members.push(member);
@@ -343,6 +343,17 @@ impl VrrpRouter {
         }
     }
 
+    /// G-1: whether a group has to be in Initialize.
+    fn is_held(&self, slot: u32) -> bool {
+        let Some(Group { standing, .. }) = self.groups.get(slot as usize) else {
+            return false;
+        };
+        let mut members = self.members(slot);
+        standing.faults != 0
+            || members.any(|entry| !entry.is_joining && !entry.can_run())
+            || (standing.unreported != 0 && !self.members(slot).any(Entry::runs))
+    }
+
     /// G-1, G-2
     fn settle_group(&mut self, now: Instant, slot: u32) {
         self.each_member(slot, |fleet, member| {
@@ -350,28 +361,26 @@ impl VrrpRouter {
                 entry.is_joining &= !entry.can_run();
             }
         });
-        let Some(group) = self.groups.get(slot as usize) else {
-            return;
+        let is_held = self.is_held(slot);
+        let waits_for_others = self.members(slot).any(Entry::keeps_owners_waiting);
+        let group = self.groups.get(slot as usize);
+        let cause = match group {
+            Some(group) if group.standing.faults != 0 => ShutdownCause::Fault,
+            _ => ShutdownCause::Group,
         };
-        let runs = self.members(slot).any(Entry::runs);
-        let fault = group.standing.faults != 0;
-        let waits = !runs && group.standing.unreported != 0;
-        let all_can = self
-            .members(slot)
-            .all(|entry| entry.is_joining || entry.can_run());
         self.each_member(slot, |fleet, member| {
-            let Some(entry) = fleet.routers.get(member as usize) else {
+            let Some(entry) = fleet.routers.get_mut(member as usize) else {
                 return;
             };
-            if !all_can || fault {
-                let cause = entry.obstacle().unwrap_or(if fault {
-                    ShutdownCause::Fault
-                } else {
-                    ShutdownCause::Group
-                });
-                fleet.stop(now, member, cause);
-            } else if !waits && !entry.is_joining && !entry.runs() {
-                fleet.start(now, member);
+            if is_held {
+                let cause = entry.obstacle().unwrap_or(cause);
+                fleet.step(now, member, Event::Shutdown(cause));
+            } else if let Some(address) = entry.primary_address
+                && !entry.is_joining
+                && !entry.runs()
+            {
+                let actions = entry.router.start(now, address, waits_for_others);
+                fleet.perform(now, member, actions);
             }
         });
         self.refresh(slot);

@@ -240,6 +240,15 @@ impl Entry {
         self.obstacle().is_none() && !self.waits()
     }
 
+    /// G-2: whether the owners in its group start as Backups, because this one is not Active at once.
+    pub(super) fn keeps_owners_waiting(&self) -> bool {
+        match self.router.state() {
+            State::Initialize => !self.is_joining && self.router.settings.startup_hold != 0,
+            State::Backup => true,
+            State::Active => false,
+        }
+    }
+
     pub(super) fn runs(&self) -> bool {
         self.router.state() != State::Initialize
     }

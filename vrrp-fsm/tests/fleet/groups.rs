@@ -137,6 +137,37 @@ fn g_2_owners_start_as_active_together() {
 }
 
 #[test]
+fn g_2_owners_wait_for_the_start_up_hold_of_one_of_them() {
+    let mut lan = Lan::new(1);
+    let mut held = member(2, 255);
+    held.config.startup_hold = ms(2_000);
+    let ids = lan.add_group(0, [member(1, 255), held]);
+    lan.run(ms(1_999));
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    lan.run(ms(10));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    // One that could not run, and comes to those that wait, waits with them.
+    let now = lan.now;
+    let group = lan.nodes[0].fleet.group_with(ids[0]).unwrap();
+    let late = lan.add_stopped(0, member(3, 255));
+    let all = [ids[0], ids[1], late];
+    let larger = SyncGroup::new("group", all.to_vec());
+    lan.fleet(0).reconfigure_group(now, group, larger).unwrap();
+    let address = lan.address(0, ids[0]);
+    let fleet = lan.fleet(0);
+    fleet.set_primary_address(now, ids[0], None).unwrap();
+    fleet
+        .set_primary_address(now, ids[0], Some(address))
+        .unwrap();
+    lan.start(0, late);
+    assert_eq!(lan.states(0, all), [Backup; 3]);
+    lan.run(ms(1_990));
+    assert_eq!(lan.states(0, all), [Backup; 3]);
+    lan.run(ms(20));
+    assert_eq!(lan.states(0, all), [Active; 3]);
+}
+
+#[test]
 fn g_3_the_group_takes_over_when_its_slowest_member_wants_to() {
     let mut lan = Lan::new(1);
     let mut slow = member(2, 100);
@@ -511,6 +542,43 @@ fn g_8_a_router_that_runs_waits_with_a_group_that_waits() {
     assert_eq!(lan.states(0, [first, second]), [Initialize; 2]);
     lan.fleet(0).report(now, power, Report::Up).unwrap();
     assert_eq!(lan.states(0, [first, second]), [Backup; 2]);
+}
+
+#[test]
+fn g_8_an_active_that_joins_goes_down_for_no_group_that_can_run() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let power = Object::new("power", Kind::Interface);
+    let power = lan.fleet(0).add_object(now, power).unwrap();
+    let first = lan.add_stopped(0, member(1, 100));
+    let waiting = SyncGroup {
+        tracking: vec![Use::of(power)],
+        ..SyncGroup::new("group", vec![first])
+    };
+    let group = lan.fleet(0).add_group(now, waiting).unwrap();
+    lan.start(0, first);
+    let second = lan.add(0, member(2, 255));
+    lan.fleet(0)
+        .reconfigure(now, second, member(2, 100))
+        .unwrap();
+    assert_eq!(lan.states(0, [first, second]), [Initialize, Active]);
+    // What held the group is gone in the same moment.
+    let both = SyncGroup::new("group", vec![first, second]);
+    lan.fleet(0).reconfigure_group(now, group, both).unwrap();
+    assert_eq!(lan.states(0, [first, second]), [Backup, Active]);
+
+    // There is a member, but one that does not count.
+    let third = lan.add_stopped(0, member(3, 100));
+    let set = |lan: &mut Lan, members| {
+        let config = SyncGroup::new("group", members);
+        lan.fleet(0).reconfigure_group(now, group, config).unwrap();
+    };
+    set(&mut lan, vec![first, third]);
+    set(&mut lan, vec![third]);
+    set(&mut lan, vec![third, second]);
+    assert_eq!(lan.states(0, [second, third]), [Active, Initialize]);
+    lan.settle();
+    assert!(!advertised(&mut lan, 0).contains(&0), "nobody has resigned");
 }
 
 #[test]
