@@ -604,7 +604,7 @@ impl VrrpRouter {
             self.perform(now, slot, actions);
         }
         if let Some(group) = grouped {
-            self.heard_in_group(now, group, slot, before, &actions);
+            self.heard_in_group(now, group, slot, (heard.version(), before), &actions);
         }
         Ok((id, heard))
     }

@@ -2,6 +2,8 @@
 
 use alloc::{string::String, vec::Vec};
 
+use vrrp_proto::Version;
+
 use crate::{
     Actions, Expiry, Instant, Reason, VirtualRouter, fleet::RouterId, router::Phase, track::Use,
 };
@@ -60,9 +62,10 @@ impl VirtualRouter {
         Some(expiry)
     }
 
-    /// G-4: whether a Backup has heard, of all that counts, an Active that it accepts last.
-    pub(crate) fn accepts_another(&self) -> bool {
-        matches!(&self.phase, Phase::Backup(backup) if backup.expiry == Expiry::Silence)
+    /// G-4: whether what a Backup has heard last is an Active that it accepts, and not one that it ignores (O-12).
+    pub(crate) fn accepts_another(&self, version: Version) -> bool {
+        matches!(&self.phase, Phase::Backup(backup)
+            if backup.expiry == Expiry::Silence && backup.active.is_some_and(|active| active.version == version))
     }
 
     /// G-5: an Active is pulled to Backup.

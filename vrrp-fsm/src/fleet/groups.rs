@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use vrrp_proto::Version;
+
 use super::{Change, Entry, FleetError, RouterId, SyncGroup, VrrpRouter};
 use crate::{Action, Actions, Event, Instant, ShutdownCause, State, track::Standing};
 
@@ -431,13 +433,13 @@ impl VrrpRouter {
         });
     }
 
-    /// A member has heard an advertisement, in which state and with which actions.
+    /// A member has heard an advertisement, of which version, in which state and with which actions.
     pub(super) fn heard_in_group(
         &mut self,
         now: Instant,
         id: GroupId,
         slot: u32,
-        before: State,
+        (version, before): (Version, State),
         actions: &Actions,
     ) {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
@@ -451,7 +453,7 @@ impl VrrpRouter {
                     self.announce_together(now, id, slot);
                 }
             }
-            (State::Backup, State::Backup) if entry.router.accepts_another() => {
+            (State::Backup, State::Backup) if entry.router.accepts_another(version) => {
                 entry.wish = None;
                 let group = self.groups.get(id.slot as usize);
                 if group.is_some_and(|group| group.has_active) {

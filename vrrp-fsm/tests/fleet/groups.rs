@@ -6,7 +6,9 @@ use vrrp_fsm::{
     track::{Kind, Object, Report, Use, Weight},
 };
 
-use crate::lan::{Lan, config, member, member_ipv6, message, ms, multicast};
+use vrrp_proto::{Protection, Versions};
+
+use crate::lan::{Lan, config, member, member_ipv6, message, message_v2, ms, multicast};
 
 use State::{Active, Backup, Initialize};
 
@@ -283,6 +285,37 @@ fn g_4_an_active_of_lower_priority_does_not_end_a_wish() {
 }
 
 #[test]
+fn g_4_an_active_whose_advertisement_is_ignored_does_not_end_a_wish() {
+    let mut lan = Lan::new(1);
+    let mut both = member(1, 100);
+    both.config.versions = Versions::Both;
+    let ids = lan.add_group(0, [both, member(2, 100)]);
+    let ip = multicast();
+    let hear = |lan: &mut Lan, interface, octets: &[u8]| {
+        let now = lan.now;
+        let heard = lan
+            .fleet(0)
+            .handle_packet(now, interface, &ip, octets, Protection::None);
+        assert!(heard.is_ok(), "{heard:?}");
+    };
+    let version_3 = message(51, 200, &ip.endpoints);
+    let version_2 = message_v2(51, 200, &ip.endpoints);
+    hear(&mut lan, 1, &version_3);
+    // From now on the Active of the first sends version 2 alone, which counts for nothing (O-12), and the second hears its own.
+    for _ in 0..4 {
+        hear(&mut lan, 1, &version_2);
+        hear(&mut lan, 2, &version_3);
+        lan.run(ms(1_000));
+    }
+    hear(&mut lan, 1, &version_2);
+    let wishes =
+        |change: &Record| matches!(change.change, Change::WantsActive(id, _) if id == ids[0]);
+    assert_eq!(changes(&lan).iter().filter(|it| wishes(it)).count(), 1);
+    lan.run(ms(2_650));
+    assert_eq!(lan.states(0, ids), [Active; 2], "the first has wanted to");
+}
+
+#[test]
 fn g_5_a_member_that_yields_pulls_the_others_without_priority_0() {
     let mut lan = Lan::new(2);
     let ids = lan.add_group(0, [member(1, 100), member_ipv6(2, 100), member(3, 100)]);
@@ -317,7 +350,7 @@ fn g_5_the_first_advertisement_that_one_member_yields_to_pulls_the_others() {
     let higher = message(51, 200, &ip.endpoints);
     let heard = lan
         .fleet(0)
-        .handle_packet(now, 1, &ip, &higher, vrrp_proto::Protection::None);
+        .handle_packet(now, 1, &ip, &higher, Protection::None);
     assert_eq!(heard.unwrap().0, ids[0]);
     assert_eq!(lan.states(0, ids), [Backup; 2]);
 }

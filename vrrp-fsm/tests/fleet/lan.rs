@@ -35,11 +35,20 @@ pub(crate) const fn ms(millis: u64) -> Duration {
 
 /// A version 3 message over IPv4, from a router that is not here.
 pub(crate) fn message(vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
+    message_every(Interval::DEFAULT_V3, vrid, priority, endpoints)
+}
+
+/// One of version 2.
+pub(crate) fn message_v2(vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
+    message_every(Interval::DEFAULT_V2, vrid, priority, endpoints)
+}
+
+fn message_every(interval: Interval, vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
     let addresses = [core::net::Ipv4Addr::new(192, 0, 2, 1)];
     let message = Advertisement {
         vrid: Vrid::new(vrid).unwrap(),
         priority: Priority::new(priority),
-        interval: Interval::DEFAULT_V3,
+        interval,
         authentication: Authentication::None,
         addresses: Addresses::from(&addresses[..]),
     };
