@@ -155,10 +155,12 @@ pub enum FleetError {
         /// The one in the new configuration.
         requested: u32,
     },
-    /// The virtual addresses are of another family than the router.
-    #[error("addresses are {found}, but family is {family}")]
+    /// The virtual addresses, the multicast group, a peer or the primary address is of another family than the router.
+    #[error("{field}: {found}, but family is {family}")]
     AddressFamily {
-        /// The family of the addresses.
+        /// The field.
+        field: &'static str,
+        /// The family of what is in it.
         found: Family,
         /// The family of the router.
         family: Family,
@@ -418,13 +420,14 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// When there is no such router, or the address is of another family.
     pub fn startup(
         &mut self,
         now: Instant,
         id: RouterId,
         primary_address: IpAddr,
     ) -> Result<(), FleetError> {
+        self.entry(id)?.check_primary_address(primary_address)?;
         self.entry_mut(id)?.is_enabled = true;
         self.set_primary_address(now, id, Some(primary_address))
     }
@@ -457,13 +460,16 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// When there is no such router, or the address is of another family.
     pub fn set_primary_address(
         &mut self,
         now: Instant,
         id: RouterId,
         address: Option<IpAddr>,
     ) -> Result<(), FleetError> {
+        if let Some(address) = address {
+            self.entry(id)?.check_primary_address(address)?;
+        }
         self.entry_mut(id)?.primary_address = address;
         if let Some(address) = address {
             self.step(now, id.slot, Event::PrimaryAddress(address));
@@ -772,12 +778,18 @@ impl VrrpRouter {
 
     fn check_member(&self, member: &Member) -> Result<(), FleetError> {
         let Config { family, .. } = member.config;
-        let found = member
-            .addresses
-            .as_ref()
-            .map(|addresses| addresses.as_addresses().family());
-        if let Some(found) = found.filter(|found| *found != family) {
-            return Err(FleetError::AddressFamily { found, family });
+        if let Some(addresses) = &member.addresses {
+            check_family("addresses", addresses.as_addresses().family(), family)?;
+        }
+        match &member.transport {
+            MessageTransport::Multicast { group } => {
+                check_family("group", Family::of(*group), family)?;
+            }
+            MessageTransport::Unicast { peers } => {
+                for peer in peers {
+                    check_family("peers", Family::of(peer.address), family)?;
+                }
+            }
         }
         Ok(self.tracker.check_uses(&member.tracking)?)
     }
@@ -830,6 +842,17 @@ impl VrrpRouter {
             _ => {}
         }
     }
+}
+
+fn check_family(field: &'static str, found: Family, family: Family) -> Result<(), FleetError> {
+    if found == family {
+        return Ok(());
+    }
+    Err(FleetError::AddressFamily {
+        field,
+        found,
+        family,
+    })
 }
 
 impl PacketErrors {

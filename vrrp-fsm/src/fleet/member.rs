@@ -11,7 +11,7 @@ use vrrp_proto::{
     LocalAuthentication, Peer, Protection, Transport, Vrid, group,
 };
 
-use super::GroupId;
+use super::{FleetError, GroupId, check_family};
 use crate::{
     Config, Expiry, Heard, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
     track::{Standing, Use},
@@ -48,7 +48,7 @@ pub struct Member {
     pub interface: u32,
     /// The election.
     pub config: Config,
-    /// How messages travel. Default [`Multicast`](MessageTransport::Multicast) to the group of the family.
+    /// How messages travel; addresses of the family of `config`. Default [`Multicast`](MessageTransport::Multicast) to the group of the family.
     pub transport: MessageTransport,
     /// How a message has to be authenticated. Default not at all.
     pub authentication: LocalAuthentication,
@@ -178,6 +178,11 @@ impl Entry {
             MessageTransport::Multicast { .. } => false,
             MessageTransport::Unicast { peers } => peers.iter().any(|peer| peer.address == address),
         }
+    }
+
+    pub(super) fn check_primary_address(&self, address: IpAddr) -> Result<(), FleetError> {
+        let family = self.router.settings.family;
+        check_family("primary_address", Family::of(address), family)
     }
 
     pub(super) fn member(&self) -> Member {

@@ -94,7 +94,7 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// As for [`add`](Self::add), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
+    /// As for [`add`](Self::add), [`startup`](Self::startup), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
     pub fn restore(snapshot: &FleetSnapshot, now: Instant) -> Result<Self, FleetError> {
         let mut fleet = Self::with_capacity(snapshot.members.len(), snapshot.records);
         fleet.log = Log::new(snapshot.records, snapshot.next_record);
@@ -106,6 +106,9 @@ impl VrrpRouter {
             let id = fleet.insert(router, saved.member.clone())?;
             let standing = fleet.tracker.standing(&saved.member.tracking);
             let entry = fleet.entry_mut(id)?;
+            if let Some(address) = saved.primary_address {
+                entry.check_primary_address(address)?;
+            }
             entry.standing = standing;
             entry.wish = saved.wish;
             entry.is_joining = saved.is_joining;

@@ -12,7 +12,7 @@ use vrrp_proto::{
     Protection, TTL, Vrid, VridFault,
 };
 
-use crate::lan::{config, member, member_ipv6, message, multicast};
+use crate::lan::{config, member, message, multicast};
 
 const T0: Instant = Instant::ZERO;
 
@@ -177,19 +177,6 @@ fn a_router_judges_by_its_own_peers_password_and_addresses() {
         matches!(rejected.discard, Discard::Authentication(_)),
         "{rejected}"
     );
-}
-
-#[test]
-fn addresses_of_another_family_are_refused() {
-    let mut fleet = VrrpRouter::new();
-    let mut wrong = member_ipv6(1, 100);
-    wrong.addresses = Some(AddressList::Ipv4(vec![[192, 0, 2, 9].into()]));
-    let refused = fleet.add(T0, wrong);
-    assert_eq!(
-        refused.unwrap_err().to_string(),
-        "addresses are IPv4, but family is IPv6"
-    );
-    assert_eq!(fleet.iter().count(), 0);
 }
 
 #[test]

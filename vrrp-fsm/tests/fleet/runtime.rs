@@ -2,9 +2,9 @@
 
 use vrrp_fsm::{
     Action, ConfigError, Instant, State,
-    fleet::{FleetError, MessageTransport},
+    fleet::{AddressList, FleetError, MessageTransport, VrrpRouter},
 };
-use vrrp_proto::Vrid;
+use vrrp_proto::{Family, Peer, Vrid};
 
 use crate::lan::{Lan, config, member, ms};
 
@@ -114,6 +114,62 @@ fn what_makes_another_router_of_it_cannot_change() {
     };
     assert_eq!(vrid, FleetError::Config(expected));
     assert_eq!(*fleet.get(id).unwrap(), before);
+}
+
+#[test]
+fn addresses_of_the_other_family_are_refused_and_change_nothing() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let id = lan.add(0, member(1, 100));
+    lan.run(ms(4_000));
+    let stopped = lan.add_stopped(0, member(2, 100));
+    let ipv6 = core::net::IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
+    let fleet = lan.fleet(0);
+    let before = fleet.snapshot(now);
+    let refused = |field| {
+        Err(FleetError::AddressFamily {
+            field,
+            found: Family::Ipv6,
+            family: Family::Ipv4,
+        })
+    };
+    assert_eq!(
+        fleet.startup(now, stopped, ipv6),
+        refused("primary_address")
+    );
+    let moved = fleet.set_primary_address(now, id, Some(ipv6));
+    assert_eq!(moved, refused("primary_address"));
+    let peer = Peer {
+        address: ipv6,
+        min_ttl: 255,
+    };
+    let peers = vec![peer];
+    for (field, transport, addresses) in [
+        ("group", MessageTransport::Multicast { group: ipv6 }, None),
+        ("peers", MessageTransport::Unicast { peers }, None),
+        (
+            "addresses",
+            member(1, 100).transport,
+            Some(AddressList::Ipv6(Vec::new())),
+        ),
+    ] {
+        let mut other = member(1, 100);
+        other.transport = transport;
+        other.addresses = addresses;
+        let changed = fleet.reconfigure(now, id, other.clone());
+        assert_eq!(changed, refused(field));
+        other.interface = 3;
+        assert_eq!(fleet.add(now, other).map(drop), refused(field));
+    }
+    assert_eq!(fleet.snapshot(now), before);
+    let mut bad = before;
+    bad.members[0].primary_address = Some(ipv6);
+    let restored = VrrpRouter::restore(&bad, now).map(drop);
+    assert_eq!(restored, refused("primary_address"));
+    assert_eq!(
+        restored.unwrap_err().to_string(),
+        "primary_address: IPv6, but family is IPv4"
+    );
 }
 
 #[test]
