@@ -12,7 +12,11 @@ mod svg;
 #[path = "failover/timeline.rs"]
 mod timeline;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -84,20 +88,23 @@ fn run(options: &Options) -> Result<bool, Failure> {
     )?;
     // Before any thread is started.
     vrrp_lab::become_root_in_user_namespace()?;
+    let mut out = io::stdout();
     if !options.json {
-        setting.introduce(options.interval);
+        setting.introduce(&mut out, options.interval)?;
     }
     let recording = scenario::play(&setting, |line| {
-        if !options.json {
-            println!("  {line}");
+        if options.json {
+            Ok(())
+        } else {
+            writeln!(io::stdout(), "  {line}")
         }
     })?;
     let report = Report::new(&setting, &recording);
     if options.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
-        timeline::print(&setting, &recording, &report);
-        report.print();
+        timeline::print(&mut out, &setting, &recording, &report)?;
+        report.print(&mut out)?;
     }
     // Last, so that a file that cannot be written costs no measurement.
     if let Some(path) = &options.pcap {

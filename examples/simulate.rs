@@ -13,7 +13,12 @@ mod setting;
 #[path = "simulate/svg.rs"]
 mod svg;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use vrrp_fsm::{fleet::VrrpRouter, sim::Trace};
@@ -44,7 +49,7 @@ struct Options {
     seed: Option<u64>,
 
     /// Do a trace again that this program has written: the settings and the faults are those of the file.
-    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "Setting"])]
     replay: Option<PathBuf>,
 
     /// Write all that happens into this file, line by line.
@@ -91,6 +96,7 @@ fn simulate(options: &Options) -> Result<Report, Failure> {
         Some(trace) => trace.seed,
         None => options.seed.map_or_else(run::new_seed, Ok)?,
     };
+    setting.check()?;
     let replayed = replayed.as_ref();
     let simulate = match setting.mistake {
         // The mistake is in the secrets.
@@ -103,10 +109,13 @@ fn simulate(options: &Options) -> Result<Report, Failure> {
         }
     };
     let report = simulate(options, &setting, seed, replayed)?;
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
+    let text = if options.json {
+        serde_json::to_string(&report)? + "\n"
     } else {
-        print!("{report}");
-    }
+        report.to_string()
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| format!("standard output: {error}"))?;
     Ok(report)
 }

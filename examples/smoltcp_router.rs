@@ -11,8 +11,10 @@ mod station;
 mod tap;
 
 use std::{
+    io::{self, Write},
     net::{Ipv4Addr, Ipv6Addr},
     os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
     time::Instant,
 };
 
@@ -49,7 +51,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[command(name = "smoltcp_router", verbatim_doc_comment)]
 struct Arguments {
     /// The TAP device. Where there is none of this name, it is made, and removed at the end.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
     tap: String,
     /// The router's own Ethernet address.
     #[arg(long, value_name = "MAC", value_parser = parse_mac)]
@@ -75,7 +77,17 @@ struct Arguments {
 /// How many frames are read before the timers have their turn: a flood must not hold them up.
 const FRAMES: usize = 1024;
 
-fn main() -> Result {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smoltcp_router: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result {
     let arguments = Arguments::parse();
     let list = VirtualAddresses::new(&arguments).unwrap_or_else(|problem| {
         Arguments::command()
@@ -92,10 +104,10 @@ fn main() -> Result {
     for signal in [SIGTERM, SIGINT] {
         pipe::register(signal, ring.try_clone()?)?;
     }
-    let tap = Tap::open(&arguments.tap)?;
+    let tap = Tap::open(&arguments.tap).map_err(|error| format!("{}: {error}", arguments.tap))?;
     let mut send = |frame: &[u8]| {
         if let Err(error) = tap.send(frame) {
-            eprintln!("{}: {error}", arguments.tap);
+            let _ = writeln!(io::stderr(), "{}: {error}", arguments.tap);
         }
     };
     // A monotonic clock; the epoch turns it into the machine's.
@@ -129,7 +141,9 @@ fn main() -> Result {
         }
         // Drain, then decide: what was sent while we slept comes before what we slept through.
         for _ in 0..FRAMES {
-            let Some(frame) = tap.receive(&mut frame)? else {
+            let received = tap.receive(&mut frame);
+            let Some(frame) = received.map_err(|error| format!("{}: {error}", arguments.tap))?
+            else {
                 break;
             };
             tell(router.receive(now(), frame, &mut send)?);
@@ -142,7 +156,14 @@ fn main() -> Result {
 
 fn tell(change: Option<Transition>) {
     if let Some(change) = change {
-        println!("{} -> {}: {}", change.from, change.to, change.reason);
+        // Where nobody reads any more, the router goes on all the same.
+        let _ = writeln!(
+            io::stdout(),
+            "{} -> {}: {}",
+            change.from,
+            change.to,
+            change.reason
+        );
     }
 }
 
@@ -179,7 +200,20 @@ impl VirtualAddresses {
             Family::Ipv4 => Self::Ipv4(Vec::new()),
             Family::Ipv6 => Self::Ipv6(Vec::new()),
         };
-        for cidr in addresses {
+        for (place, cidr) in addresses.iter().enumerate() {
+            let is_same = |other: &IpCidr| other.address() == cidr.address();
+            let problem = if is_same(&arguments.source) {
+                Some("the router's own address has to be another one")
+            } else if addresses.iter().take(place).any(is_same) {
+                Some("it is there twice")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(format!(
+                    "invalid value '{cidr}' for '--address <ADDRESS/LENGTH>': {problem}"
+                ));
+            }
             match (&mut list, cidr.address()) {
                 (Self::Ipv4(list), IpAddress::Ipv4(address)) => list.push(address),
                 (Self::Ipv6(list), IpAddress::Ipv6(address)) => {
@@ -223,6 +257,16 @@ fn parse_address(text: &str) -> std::result::Result<IpCidr, &'static str> {
         Ok(cidr)
     } else {
         Err("not a unicast address")
+    }
+}
+
+fn parse_name(text: &str) -> std::result::Result<String, &'static str> {
+    // The kernel would make a number of %d.
+    let is_odd = |it: char| it.is_whitespace() || matches!(it, '/' | ':' | '%');
+    if (1..=15).contains(&text.len()) && !text.contains(is_odd) {
+        Ok(text.into())
+    } else {
+        Err("not the name of an interface: 1 to 15 octets without blanks, /, : and %")
     }
 }
 

@@ -7,7 +7,7 @@
 #[path = "tokio_router/host.rs"]
 mod host;
 
-use std::{future::pending, time::Instant};
+use std::{future::pending, process::ExitCode, time::Instant};
 
 use clap::{Parser, value_parser};
 use tokio::{
@@ -46,7 +46,17 @@ struct Arguments {
 const BATCHES: usize = 128;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tokio_router: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result {
     let arguments = Arguments::parse();
     let family = arguments.addresses[0].family();
     let mut config = Config::new(Vrid::try_from(arguments.vrid)?, family);

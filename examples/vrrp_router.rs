@@ -71,16 +71,12 @@ fn run(options: Options) -> Result<(), Error> {
     let signals = Signals::new()?;
     let (log, written) = Log::start()?;
     let mut program = Program::new(signals, log.clone())?;
-    for router in options.routers {
-        program.add_router(router)?;
-    }
-    for group in options.sync_groups {
-        program.add_sync_group(group)?;
-    }
-    let result = program.run();
+    let result = program.add(options).and_then(|()| program.run());
+    // Whatever went wrong, and if it was with the last router: as far as it is still possible, all resign, and what they made goes.
+    let stopped = program.end();
 
     log.stopped(&written);
-    result
+    result.and(stopped)
 }
 
 /// The driver, and all that speaks to it or hears it.
@@ -113,6 +109,16 @@ impl Program {
             reports,
             members: BTreeMap::new(),
         })
+    }
+
+    fn add(&mut self, options: Options) -> Result<(), Error> {
+        for router in options.routers {
+            self.add_router(router)?;
+        }
+        for group in options.sync_groups {
+            self.add_sync_group(group)?;
+        }
+        Ok(())
     }
 
     fn add_router(&mut self, router: RouterOptions) -> Result<(), Error> {
@@ -191,16 +197,17 @@ impl Program {
     }
 
     /// Runs until it is to end.
-    fn run(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        while result.is_ok() && !self.signals.should_stop() {
-            result = self.turn();
+    fn run(&mut self) -> Result<(), Error> {
+        while !self.signals.should_stop() {
+            self.turn()?;
         }
-        // Whatever went wrong: as far as it is still possible, the routers resign and their addresses go.
+        Ok(())
+    }
+
+    /// Has the routers resign. With this goes the listener: commands that still wait are run first.
+    fn end(mut self) -> Result<(), Error> {
         let listener = &mut self.listener;
-        let stopped = self.driver.shutdown(|event| listener.hear(&event));
-        // With this goes the listener: commands that still wait are run first.
-        result.and(stopped.map_err(Error::from))
+        Ok(self.driver.shutdown(|event| listener.hear(&event))?)
     }
 
     fn turn(&mut self) -> Result<(), Error> {

@@ -1,6 +1,9 @@
 //! What the recording says, in numbers.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use vrrp_lab::Outage;
@@ -108,13 +111,15 @@ impl Report {
         }
     }
 
-    pub(crate) fn print(&self) {
-        println!(
+    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(
+            out,
             "  {:<34} {:>9} {:>9} {:>9} {:>9}  {:>6}",
             "in milliseconds", "no answer", "allowed", "takeover", "allowed", "Active"
-        );
+        )?;
         for event in &self.events {
-            println!(
+            writeln!(
+                out,
                 "  {:<34} {:>9.1} {:>9.1} {:>9.1} {:>9.1}  {:>6}",
                 event.what.describe(),
                 event.outage_ms,
@@ -122,30 +127,33 @@ impl Report {
                 event.takeover_ms,
                 event.bound_ms,
                 event.active,
-            );
+            )?;
         }
-        println!();
-        println!(
+        writeln!(out)?;
+        writeln!(
+            out,
             "  no answer   the longest time without an answer to a request each millisecond (to {:.1} ms)",
             self.precision_ms
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "  takeover    from the event to the new Active's first advertisement on the wire"
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "  allowed     Active_Down_Interval of the router that takes over, from the last advertisement it heard;"
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "              Skew_Time after a resignation; no time without an answer where an Active is preempted"
-        );
-        println!();
-        if self.ok {
-            println!(
-                "  The address moved each time, at most 50 ms later than the protocol allows."
-            );
+        )?;
+        writeln!(out)?;
+        let verdict = if self.ok {
+            "The address moved each time, at most 50 ms later than the protocol allows."
         } else {
-            println!("  The address once moved more than 50 ms later than the protocol allows.");
-        }
+            "The address once moved more than 50 ms later than the protocol allows."
+        };
+        writeln!(out, "  {verdict}")
     }
 }
 

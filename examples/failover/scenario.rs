@@ -1,6 +1,7 @@
 //! The network, the routers on it, and what happens to them.
 
 use std::{
+    io::{self, Write},
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -101,19 +102,23 @@ impl Setting {
         Ok((machine.active_down_interval(), machine.skew_time()))
     }
 
-    pub(crate) fn introduce(&self, asked: u16) {
-        println!(
+    pub(crate) fn introduce(&self, out: &mut impl Write, asked: u16) -> io::Result<()> {
+        writeln!(
+            out,
             "{} over {}, {} routers, an advertisement every {}; {} is asked every millisecond",
             self.interval.version(),
             self.family,
             self.priorities.len(),
             self.interval,
             self.address(),
-        );
+        )?;
         if self.interval.as_centis() != asked {
-            println!("(version 2 counts in whole seconds: {asked} cs were rounded up)");
+            writeln!(
+                out,
+                "(version 2 counts in whole seconds: {asked} cs were rounded up)"
+            )?;
         }
-        println!();
+        writeln!(out)
     }
 }
 
@@ -311,11 +316,14 @@ struct Stage<'a> {
     capture: Capture,
     probe: Probe,
     happenings: Vec<Happening>,
-    tell: &'a dyn Fn(&str),
+    tell: &'a dyn Fn(&str) -> io::Result<()>,
 }
 
 /// Builds the network, lets everything happen, and returns what was seen.
-pub(crate) fn play(setting: &Setting, tell: impl Fn(&str)) -> Result<Recording, Failure> {
+pub(crate) fn play(
+    setting: &Setting,
+    tell: impl Fn(&str) -> io::Result<()>,
+) -> Result<Recording, Failure> {
     let lan = Lan::new()?;
     let mut routers = Vec::new();
     for place in 1..=setting.priorities.len() {
@@ -465,7 +473,7 @@ impl Stage<'_> {
             "{:<34} r{} is Active",
             what.describe(),
             active + 1,
-        ));
+        ))?;
         self.happenings.push(Happening {
             what,
             at,

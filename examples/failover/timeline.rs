@@ -1,7 +1,7 @@
 //! The timeline in letters.
 
 use std::{
-    io::IsTerminal,
+    io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
@@ -20,20 +20,27 @@ const BLUE: &str = "\x1b[34m";
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-pub(crate) fn print(setting: &Setting, recording: &Recording, report: &Report) {
+pub(crate) fn print(
+    out: &mut impl Write,
+    setting: &Setting,
+    recording: &Recording,
+    report: &Report,
+) -> io::Result<()> {
     let colour = |code: &'static str| {
-        if std::io::stdout().is_terminal() {
-            code
-        } else {
-            ""
-        }
+        if io::stdout().is_terminal() { code } else { "" }
     };
     let step = (recording.to - recording.from) / u32::try_from(WIDTH).unwrap_or(u32::MAX);
     let moment = |column: usize| recording.from + step * u32::try_from(column).unwrap_or(u32::MAX);
     let plain = colour(PLAIN);
 
-    println!();
-    println!("{:10}{}{}{plain}", "", colour(BOLD), names(report, step));
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:10}{}{}{plain}",
+        "",
+        colour(BOLD),
+        names(report, step)
+    )?;
     for (place, (lane, priority)) in recording.lanes.iter().zip(&setting.priorities).enumerate() {
         let parts = parts(lane, recording);
         let mut line = String::new();
@@ -49,11 +56,12 @@ pub(crate) fn print(setting: &Setting, recording: &Recording, report: &Report) {
                 .unwrap_or_default();
             line += [" ", "·", "─", "█"].get(most).copied().unwrap_or_default();
         }
-        println!(
+        writeln!(
+            out,
             "  r{} {priority:>3}  {}{line}{plain}",
             place + 1,
             colour(BLUE)
-        );
+        )?;
     }
     let answers = answered(recording);
     let line: String = (0..WIDTH)
@@ -65,14 +73,15 @@ pub(crate) fn print(setting: &Setting, recording: &Recording, report: &Report) {
             _ => ' ',
         })
         .collect();
-    println!("  {:<8}{}{line}{plain}", "answers", colour(GREEN));
-    println!(
+    writeln!(out, "  {:<8}{}{line}{plain}", "answers", colour(GREEN))?;
+    writeln!(
+        out,
         "{:10}{}█ Active   ─ Backup   · Initialize     one column is {:.0} ms{plain}",
         "",
         colour(DIM),
         step.as_secs_f64() * 1e3
-    );
-    println!();
+    )?;
+    writeln!(out)
 }
 
 fn rank(phase: Phase) -> usize {

@@ -1,6 +1,6 @@
 //! What is simulated.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use vrrp_fsm::{
@@ -32,8 +32,8 @@ pub(crate) struct Setting {
     pub(crate) interval: u16,
 
     /// The longest time that a message takes, in microseconds.
-    #[arg(long, value_name = "US", default_value_t = NonZeroU64::new(1000).unwrap_or(NonZeroU64::MIN))]
-    pub(crate) delay: NonZeroU64,
+    #[arg(long, value_name = "US", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000_000))]
+    pub(crate) delay: u64,
 
     /// How many per cent of the messages are lost.
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = per_cent)]
@@ -145,6 +145,35 @@ impl Setting {
         Ok(Line::try_parse_from(line.split_whitespace())?.setting)
     }
 
+    /// What each option allows, and together they do not.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let most = self.routers / 2;
+        if self.groups > most {
+            let (groups, routers) = (self.groups, self.routers);
+            return Err(format!(
+                "--groups {groups} is not in 0..={most}: two of --routers {routers} make one"
+            )
+            .into());
+        }
+        let methods: &[Authentication] = match self.mistake {
+            Some(Mistake::ForgetsSequenceNumbers) => {
+                &[Authentication::None, Authentication::Password]
+            }
+            Some(Mistake::WrongSecret) => &[Authentication::None],
+            _ => &[],
+        };
+        if let Some(mistake) = self.mistake
+            && methods.contains(&self.authentication)
+        {
+            let (mistake, method) = (name(&mistake), name(&self.authentication));
+            return Err(format!(
+                "--mistake {mistake} changes nothing with --authentication {method}"
+            )
+            .into());
+        }
+        Ok(())
+    }
+
     /// When the last fault is over.
     pub(crate) fn faults_until(&self) -> Instant {
         Instant::ZERO + Duration::from_secs_f64(self.hours * 3600.0)
@@ -162,7 +191,7 @@ impl Setting {
     }
 
     fn delay(&self) -> Duration {
-        Duration::from_micros(self.delay.get())
+        Duration::from_micros(self.delay)
     }
 
     pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
@@ -170,7 +199,7 @@ impl Setting {
         scenario.network.longest_delay = self.delay();
         scenario.network.shortest_delay = scenario.network.shortest_delay.min(self.delay());
         scenario.faults = self.faults()?;
-        let grouped = self.groups.saturating_mul(2).min(self.routers);
+        let grouped = self.groups * 2;
         for (number, plan) in (0..).zip(&mut scenario.hosts) {
             for member in &mut plan.members {
                 member.config.interval = Interval::centis(self.interval)?;

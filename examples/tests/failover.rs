@@ -6,7 +6,7 @@
 mod program;
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Command,
 };
@@ -162,6 +162,22 @@ fn a_file_that_cannot_be_written_costs_no_measurement() {
     assert!(said.contains("cannot write /dev/null/timeline"), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["events"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn output_that_nobody_takes_ends_it_in_words() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(program::path("failover"))
+        .args(["--interval", "1"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("failover: No space left on device"),
+        "{said}"
+    );
 }
 
 #[test]

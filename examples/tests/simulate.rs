@@ -311,11 +311,51 @@ fn what_cannot_be_done_is_said_in_words_and_ends_with_status_2() {
     }
     let nowhere = folder.path().join("no/where");
     for option in ["--pcap", "--trace", "--svg", "--replay"] {
-        let output = simulate("--hours 0", &[(option, &nowhere)]);
+        let arguments = if option == "--replay" {
+            ""
+        } else {
+            "--hours 0"
+        };
+        let output = simulate(arguments, &[(option, &nowhere)]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("no/where: "), "{said}");
     }
+    for (arguments, wanted) in [
+        (
+            "--routers 3 --groups 2",
+            "--groups 2 is not in 0..=1: two of --routers 3 make one",
+        ),
+        (
+            "--mistake wrong-secret",
+            "--mistake wrong-secret changes nothing with --authentication none",
+        ),
+        (
+            "--mistake forgets-sequence-numbers --authentication password",
+            "--mistake forgets-sequence-numbers changes nothing with --authentication password",
+        ),
+        ("--delay 60000001", "60000001 is not in 1..=60000000"),
+        (
+            "--replay trace --routers 3",
+            "'--replay <FILE>' cannot be used with",
+        ),
+    ] {
+        let output = simulate(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(wanted), "{said}");
+    }
+    let mut full = Command::new(program::path("simulate"));
+    let full = full
+        .args(["--hours", "0"])
+        .stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    let output = full.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("simulate: standard output: No space left"),
+        "{said}"
+    );
     for arguments in ["--hours -1", "--loss 101", "--fleets 101", "--seed x"] {
         let output = simulate(arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -331,10 +331,50 @@ fn what_is_not_for_the_router_is_not_answered() {
 }
 
 #[test]
+fn a_device_that_cannot_be_had_is_told_in_words() {
+    let network = Network::new(&IPV4);
+    let _busy = network.on_smoltcp("100");
+    let mut second = network
+        .lan
+        .switch()
+        .command(program::path("smoltcp_router"));
+    second.args(network.arguments("100"));
+    second.args(["--tap", "tap0", "--mac", "02-00-00-00-00-34"]);
+    let output = second.args(["--source", "192.0.2.34/24"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "smoltcp_router: tap0: Device or resource busy (os error 16)\n"
+    );
+}
+
+#[test]
 fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
     let base = "--tap tap0 --mac 02-00-00-00-00-33 --vrid 51";
     let many = " --address 192.0.2.254/24".repeat(9);
+    let others = "--mac 02-00-00-00-00-33 --vrid 51 --source 192.0.2.33/24";
+    let name = "not the name of an interface: 1 to 15 octets without blanks, /, : and %";
     for (arguments, expected) in [
+        (
+            format!("{others} --address 192.0.2.254/24 --tap "),
+            &*format!("invalid value '' for '--tap <NAME>': {name}"),
+        ),
+        (
+            format!("{others} --address 192.0.2.254/24 --tap a23456789012345x"),
+            &format!("invalid value 'a23456789012345x' for '--tap <NAME>': {name}"),
+        ),
+        (
+            format!("{others} --address 192.0.2.254/24 --tap tap%d"),
+            &format!("invalid value 'tap%d' for '--tap <NAME>': {name}"),
+        ),
+        (
+            format!("{others} --tap tap0 --address 192.0.2.254/24 --address 192.0.2.254/32"),
+            "invalid value '192.0.2.254/32' for '--address <ADDRESS/LENGTH>': it is there twice",
+        ),
+        (
+            format!("{others} --tap tap0 --address 192.0.2.33/24"),
+            "invalid value '192.0.2.33/24' for '--address <ADDRESS/LENGTH>': the router's own address has to be another one",
+        ),
         (
             format!("{base} --source 192.0.2.33/24{many}"),
             "9 times '--address <ADDRESS/LENGTH>' is not in 1..=8",

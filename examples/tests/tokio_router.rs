@@ -7,9 +7,12 @@ mod program;
 #[path = "support/running.rs"]
 mod running;
 
-use std::{thread, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use running::{LIMIT, Running};
 use vrrp_lab::{Capture, Host, Lan, wait_for};
 use vrrp_proto::frame::{arp, ethernet, ipv6, neighbor};
@@ -142,6 +145,51 @@ fn it_resigns_when_it_is_asked_to_end() {
         assert!(has_none(&h1, addresses));
         wait_for_change(&r2, "Active", "the Active resigned");
         wait_until("the addresses on r2", || has_all(&h2, addresses));
+    }
+}
+
+#[test]
+fn it_goes_on_when_nobody_reads_what_it_tells() {
+    let lan = Lan::new().unwrap();
+    let (h1, h2) = hosts(&lan);
+    let mut command = h1.namespace().command(program::path("tokio_router"));
+    command.args("--interface eth0 --vrid 51 --interval 10 --priority 200".split(' '));
+    command.args(["--address", IPV4[0]]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    wait_until("the addresses on r1", || has_all(&h1, IPV4));
+    let r2 = start("vrrp_router", &h2, "100", IPV4);
+    wait_for_change(&r2, "Backup", "startup");
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(has_none(&h1, IPV4));
+}
+
+#[test]
+fn what_it_cannot_do_is_told_in_words() {
+    let lan = Lan::new().unwrap();
+    let (h1, _h2) = hosts(&lan);
+    for (arguments, expected) in [
+        (
+            "--interface eth9 --address 192.0.2.254",
+            "there is no interface eth9",
+        ),
+        (
+            "--interface eth0 --address 192.0.2.254 --address fe80::254",
+            "fe80::254/128 is not IPv4, as the first address is",
+        ),
+        (
+            "--interface eth0 --address 2001:db8::254",
+            "2001:db8::254/128: the first IPv6 address has to be link-local, in fe80::/10",
+        ),
+    ] {
+        let mut command = h1.namespace().command(program::path("tokio_router"));
+        command.args(["--vrid", "51"]).args(arguments.split(' '));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error, format!("tokio_router: {expected}\n"), "{arguments}");
     }
 }
 

@@ -179,6 +179,41 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_end_of_the_terminal_ends_the_program_unless_it_is_told_to_ignore_it() {
+    let (_lan, [host]) = lan_of();
+    let start = |disposition: &str| {
+        let program = program::path("vrrp_router");
+        let base = format!("{disposition} {} {BASE} --interval 10", program.display());
+        let mut command = host.namespace().command("env");
+        command.args(base.split(' '));
+        let router = Running::spawn(command);
+        wait_for_state(&router, "Active");
+        router.signal(Signal::SIGHUP);
+        router
+    };
+    let mut router = start("--default-signal=HUP");
+    assert_eq!(router.wait().code(), Some(0));
+    assert!(!has(&host, VIP));
+
+    let mut router = start("--ignore-signal=HUP");
+    assert_eq!(ask_for_state(&router)["state"], "Active");
+    router.signal(Signal::SIGTERM);
+    assert_eq!(router.wait().code(), Some(0));
+}
+
+#[test]
+fn when_one_router_is_refused_nothing_of_the_others_stays() {
+    let (_lan, [host]) = lan_of();
+    let line = format!("{BASE} --virtual-mac --priority 255 --next {BASE}");
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let mut refused = Running::start(host.namespace(), "vrrp_router", &arguments);
+    assert_eq!(refused.wait().code(), Some(1));
+    let links = iproute2(&host, &["link"]);
+    assert!(!links.contains("vrrp4-51"), "{links}");
+    wait_for_event(&refused, "stopped");
+}
+
+#[test]
 fn every_line_is_an_object_with_time_event_and_what_it_is_about() {
     let (_lan, [host]) = lan_of();
     let before = SystemTime::now();
@@ -760,6 +795,18 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
         (
             &format!("{base} --next"),
             "the following required arguments were not provided:",
+        ),
+        (
+            &format!("{base} --notify "),
+            "a value is required for '--notify <CMD>' but none was supplied",
+        ),
+        (
+            &format!("{base} --notify true --notify-timeout 0"),
+            "invalid value '0' for '--notify-timeout <S>': 0 is not in 0.01..=31536000 seconds",
+        ),
+        (
+            &format!("{base} --sync-group "),
+            "a value is required for '--sync-group <NAME>' but none was supplied",
         ),
         (
             &format!("{base} --checksum crc"),

@@ -1,6 +1,9 @@
 //! What the state machine asks for, done with the parts of vrrp-net. None of them waits.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use vrrp_fsm::{Action, Actions, Heard, Link, Outgoing, VirtualRouter};
 use vrrp_net::{
@@ -27,11 +30,14 @@ pub(crate) struct Host {
     mac: MacAddress,
     primary_address: IpAddr,
     addresses: Vec<VirtualAddress>,
+    /// Whether some of them may be on the interface.
+    installed: bool,
 }
 
 impl Host {
     /// Looks at the interface, and removes what an earlier run may have left there.
     pub(crate) fn new(name: &str, family: Family, addresses: Vec<VirtualAddress>) -> Result<Self> {
+        check(family, &addresses)?;
         let mut netlink = Netlink::open()?;
         let interfaces = netlink.interfaces()?;
         let interface = interfaces
@@ -51,6 +57,7 @@ impl Host {
                 .ok_or_else(|| format!("{name} has no Ethernet address"))?,
             primary_address,
             addresses,
+            installed: false,
         };
         host.set_installed(false)?;
         Ok(host)
@@ -103,7 +110,9 @@ impl Host {
                 Action::Announce { repeat } => (0..repeat).for_each(|_| self.announce()),
                 Action::RemoveAddresses => self.set_installed(false)?,
                 Action::StateChanged(change) => {
-                    println!("{} -> {}: {}", change.from, change.to, change.reason);
+                    // Where nobody reads any more, the router goes on all the same.
+                    let (from, to) = (change.from, change.to);
+                    let _ = writeln!(io::stdout(), "{from} -> {to}: {}", change.reason);
                 }
                 _ => {}
             }
@@ -137,14 +146,14 @@ impl Host {
                 endpoints,
                 octets: &buffer[..length],
             };
-            socket.send([datagram], |_, error| eprintln!("advertisement: {error}"));
+            socket.send([datagram], |_, error| complain("advertisement", &error));
         }
         Ok(())
     }
 
     fn announce(&self) {
         for own in &self.addresses {
-            let refused = |_, error| eprintln!("announcement of {own}: {error}");
+            let refused = |_, error| complain(&format!("announcement of {own}"), &error);
             match own.address() {
                 IpAddr::V4(own) => {
                     let frame = arp::gratuitous(self.mac, own, GratuitousTarget::default());
@@ -160,6 +169,7 @@ impl Host {
 
     fn set_installed(&mut self, installed: bool) -> Result {
         let interface = self.interface;
+        self.installed |= installed;
         let change = |address| {
             if installed {
                 AddressChange::Add { interface, address }
@@ -171,6 +181,38 @@ impl Host {
         for result in self.netlink.apply(&changes)? {
             result?;
         }
+        self.installed = installed;
         Ok(())
     }
+}
+
+/// Whatever ends the router, the addresses do not stay.
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.installed
+            && let Err(error) = self.set_installed(false)
+        {
+            complain("the addresses stay", &*error);
+        }
+    }
+}
+
+/// Whether a router of this family can advertise these addresses.
+fn check(family: Family, addresses: &[VirtualAddress]) -> Result {
+    if let Some(first) = addresses.first()
+        && let IpAddr::V6(address) = first.address()
+        && !address.is_unicast_link_local()
+    {
+        return Err(
+            format!("{first}: the first IPv6 address has to be link-local, in fe80::/10").into(),
+        );
+    }
+    match addresses.iter().find(|own| own.family() != family) {
+        Some(other) => Err(format!("{other} is not {family}, as the first address is").into()),
+        None => Ok(()),
+    }
+}
+
+fn complain(what: &str, error: &dyn std::error::Error) {
+    let _ = writeln!(io::stderr(), "{what}: {error}");
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 use vrrp_fsm::State;
 use vrrp_net::RouterConfig;
@@ -16,7 +16,7 @@ use vrrp_net::RouterConfig;
 use crate::{
     command,
     log::{Log, Subject},
-    seconds::parse_delay,
+    seconds::parse_limit,
 };
 
 /// The options for it.
@@ -28,11 +28,11 @@ pub(crate) struct NotifyArguments {
     /// Of a virtual router it gets the arguments STATE INTERFACE VRID, and in its environment VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_REASON,
     /// VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY, VRRP_ADDRESSES, VRRP_SEQUENCE and VRRP_TIME. Of a sync group it gets STATE NAME,
     /// and VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_SYNC_GROUP, VRRP_SEQUENCE and VRRP_TIME. STATE is Initialize, Backup or Active.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     notify: Option<String>,
 
-    /// Kill that command, with all processes of its group, after this many seconds, 0 to 31536000.
-    #[arg(long, value_name = "S", default_value = "10", value_parser = parse_delay, requires = "notify")]
+    /// Kill that command, with all processes of its group, after this many seconds, 0.01 to 31536000.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = parse_limit, requires = "notify")]
     notify_timeout: Duration,
 }
 

@@ -4,9 +4,14 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use vrrp_fsm::Config;
 
-/// A delay of the protocol, or a limit that may be as long.
+/// A delay of the protocol.
 pub(crate) fn parse_delay(text: &str) -> Result<Duration, String> {
     parse(text, 0.0..=Config::LONGEST_DELAY.as_secs_f64())
+}
+
+/// A limit that may be as long.
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
+    parse(text, 0.01..=Config::LONGEST_DELAY.as_secs_f64())
 }
 
 pub(crate) fn parse(text: &str, range: RangeInclusive<f64>) -> Result<Duration, String> {

@@ -2,7 +2,9 @@
 
 use std::{
     io::{self, Read},
+    mem::MaybeUninit,
     os::{fd::AsFd, unix::net::UnixStream},
+    ptr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +17,7 @@ use nix::{
     sys::time::TimeSpec,
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     flag,
     low_level::pipe,
 };
@@ -35,7 +37,11 @@ impl Signals {
         wake.set_nonblocking(true)?;
         bell.set_nonblocking(true)?;
         let (stop, show) = (Arc::default(), Arc::default());
-        for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGUSR1, &show)] {
+        let mut signals = vec![(SIGTERM, &stop), (SIGINT, &stop), (SIGUSR1, &show)];
+        if !is_ignored(SIGHUP) {
+            signals.push((SIGHUP, &stop));
+        }
+        for (signal, flag) in signals {
             // In this order: whoever is woken finds the flag.
             flag::register(signal, Arc::clone(flag))?;
             pipe::register(signal, bell.try_clone()?)?;
@@ -78,5 +84,15 @@ impl Signals {
         // Rings that were heard; without any, there is nothing to read.
         let _ = self.wake.read(&mut [0; 64]);
         Ok(())
+    }
+}
+
+/// Whether whoever started the program wants a signal ignored, as nohup(1) does.
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action nothing changes, and the old one is written to memory that is large enough and zeroed before.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }

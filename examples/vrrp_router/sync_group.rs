@@ -1,6 +1,6 @@
 //! The options of a sync group.
 
-use clap::Parser;
+use clap::{Parser, builder::NonEmptyStringValueParser};
 
 use crate::{
     notify::{Hook, NotifyArguments},
@@ -12,6 +12,7 @@ use crate::{
 #[command(name = "sync-group", bin_name = "vrrp_router ... --next sync-group")]
 pub(crate) struct SyncGroupArguments {
     /// Its name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
 
     /// Weights of what single members track count as well. Members of different priorities then may find different Actives.

@@ -159,7 +159,10 @@ impl Tracked {
                     let timeout = timeout.unwrap_or(interval);
                     check.stale_after = Some((interval + timeout) * 2 + SLACK);
                     let target = Target::Script {
-                        program: words.next().ok_or("run has no COMMAND behind it")?,
+                        program: words
+                            .next()
+                            .filter(|program| !program.is_empty())
+                            .ok_or("run has no COMMAND behind it")?,
                         arguments: words.collect(),
                         timeout,
                     };

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser, value_parser};
 use vrrp_fsm::{ChecksumSending, Config, Preempt};
 use vrrp_net::{Authentication, Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
 use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
@@ -31,7 +31,7 @@ Examples:
 /// Runs virtual routers (RFC 9568, RFC 3768), alone or in sync groups.
 ///
 /// While a router is Active its virtual addresses are on its interface. Every event is told as one JSON object a line on standard output.
-/// SIGTERM and SIGINT have it resign, take its addresses away and end with status 0; SIGUSR1 has it tell its full state and counters.
+/// SIGTERM, SIGINT and the end of its terminal (SIGHUP, but not under nohup) have it resign, take its addresses away and end with status 0; SIGUSR1 has it tell its full state and counters.
 ///
 /// It needs CAP_NET_ADMIN and CAP_NET_RAW.
 #[derive(Parser)]
@@ -117,7 +117,7 @@ pub(crate) struct RouterArguments {
     routes: Vec<Route>,
 
     /// The sync group that it is a member of, by a name of your choice: its members are Active, Backup or in Initialize together.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     sync_group: Option<String>,
 
     #[command(flatten)]

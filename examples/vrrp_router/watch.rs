@@ -2,9 +2,9 @@
 
 use std::{
     convert::Infallible,
-    fs,
-    io::{self, Write},
-    os::unix::net::UnixStream,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::{fs::OpenOptionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -148,8 +148,18 @@ impl Target {
     }
 }
 
+/// More octets than a number takes, with what may stand around it.
+const LONGEST: u64 = 128;
+
 fn number_in(path: &Path) -> Result<i32, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    // Without waiting: what has the name may be a FIFO that nobody writes to, and then the program could not end.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    file.and_then(|file| file.take(LONGEST).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
     let text = text.trim();
     let number = text.parse();
     number.map_err(|_| format!("{text:?} is not a number in {}..={}", i32::MIN, i32::MAX))

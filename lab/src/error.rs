@@ -127,11 +127,11 @@ impl Error {
 }
 
 fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            " (CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: run as root or under `unshare -Urn`)"
-        }
-        _ => "",
+    // EACCES is about files, which privileges are not the remedy for.
+    if source.raw_os_error() == Some(libc::EPERM) {
+        " (CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: run as root or under `unshare -Urn`)"
+    } else {
+        ""
     }
 }
 

@@ -73,7 +73,7 @@ impl Macvlan {
                 }
             ),
         };
-        check_name(&name)?;
+        check_link_name("virtual_mac", &name)?;
         let beneath = interfaces.get(parent).map(|parent| parent.link.clone());
         let Some(beneath) = beneath.filter(|link| link.mac.is_some()) else {
             let problem = format!("{} is not Ethernet", describe_interface(parent));
@@ -266,7 +266,7 @@ impl Macvlan {
 }
 
 /// What the kernel takes for a name (`dev_valid_name`).
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_link_name(field: &'static str, name: &str) -> Result<(), Error> {
     let fits = (1..=15).contains(&name.len())
         && name != "."
         && name != ".."
@@ -274,9 +274,12 @@ fn check_name(name: &str) -> Result<(), Error> {
     if fits {
         return Ok(());
     }
-    Err(invalid(format!(
-        "{name:?} is not the name of a link: 1 to 15 octets without slash, colon and space"
-    )))
+    Err(Error::Invalid {
+        field,
+        problem: format!(
+            "{name:?} is not the name of a link: 1 to 15 octets without slash, colon and space"
+        ),
+    })
 }
 
 /// Whether an earlier run has made this link; also one that did not live to mark it.

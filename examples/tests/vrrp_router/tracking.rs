@@ -6,7 +6,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vrrp_lab::wait_for;
@@ -273,6 +276,25 @@ fn the_number_in_a_file_counts_times_its_weight() {
 }
 
 #[test]
+fn a_file_without_an_end_or_without_a_writer_holds_up_nothing() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let fifo = fifo.display().to_string();
+    let mut r1 = router(&host, &["--track-file", "/dev/zero", "--track-file", &fifo]);
+    for file in ["/dev/zero", &fifo] {
+        r1.wait_for(file, |line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let failed = event["event"] == "check-failed" && event["object"] == file;
+            failed.then(|| assert!(line.len() < 1000, "{line}"))
+        });
+    }
+    r1.signal(Signal::SIGTERM);
+    assert_eq!(r1.wait().code(), Some(0));
+}
+
+#[test]
 fn a_route_counts_while_it_is_there() {
     let (_lan, [host]) = lan_of();
     let route = ["203.0.113.0/24", "via", "192.0.2.77", "metric", "7"];
@@ -328,6 +350,10 @@ fn what_cannot_be_tracked_is_named_with_its_value_and_range() {
         (
             &format!("{base} --track-script web,run"),
             "invalid value 'web run' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run has no COMMAND behind it",
+        ),
+        (
+            &format!("{base} --track-script web,run,''"),
+            "invalid value 'web run ''' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run has no COMMAND behind it",
         ),
         (
             &format!("{base} --track-script web,run,'x"),

@@ -1,6 +1,9 @@
 //! What a router of the driver is configured with.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use vrrp_fsm::{Config, track::Use};
 use vrrp_proto::{
@@ -8,7 +11,7 @@ use vrrp_proto::{
     frame::arp::GratuitousTarget,
 };
 
-use crate::{Error, Route, VirtualAddress, address::family};
+use crate::{Error, Route, VirtualAddress, address::family, macvlan::check_link_name};
 
 /// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
 ///
@@ -92,20 +95,20 @@ impl RouterConfig {
     pub(super) fn check(&self) -> Result<(), Error> {
         let invalid = |field, problem: String| Err(Error::Invalid { field, problem });
         let family = self.fsm.family;
-        if self.interface.is_empty() {
-            return invalid("interface", "has no name".into());
-        }
+        check_link_name("interface", &self.interface)?;
         for address in &self.addresses {
             check_address(address, family)?;
         }
         let mut seen = BTreeSet::new();
         for address in self.addresses.iter().chain(&self.excluded) {
+            check_unicast("addresses", address.address())?;
             if !seen.insert(address.address()) {
                 return invalid("addresses", format!("{} is there twice", address.address()));
             }
         }
         if let Some(source) = self.source {
             check_family("source", source, family)?;
+            check_unicast("source", source)?;
             if matches!(source, IpAddr::V6(source)
                 if !source.is_unicast_link_local() && self.transport == Transport::Multicast)
             {
@@ -159,7 +162,8 @@ impl RouterConfig {
 
 /// Whether an address can be advertised by a router of this family.
 pub(super) fn check_address(address: &VirtualAddress, wanted: Family) -> Result<(), Error> {
-    check_family("addresses", address.address(), wanted)
+    check_family("addresses", address.address(), wanted)?;
+    check_unicast("addresses", address.address())
 }
 
 /// Whether these can be the peers of a router of this family.
@@ -170,14 +174,28 @@ pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
             problem: "there are none: a router without others advertises by multicast".into(),
         });
     }
-    for peer in peers {
-        check_family("peers", peer.address, wanted)?;
-        if peer.address.is_multicast() {
+    let mut seen = BTreeSet::new();
+    for Peer { address, .. } in peers {
+        check_family("peers", *address, wanted)?;
+        check_unicast("peers", *address)?;
+        if !seen.insert(address) {
             return Err(Error::Invalid {
                 field: "peers",
-                problem: format!("{} is a group", peer.address),
+                problem: format!("{address} is there twice"),
             });
         }
+    }
+    Ok(())
+}
+
+/// Whether an address can be that of one host.
+fn check_unicast(field: &'static str, address: IpAddr) -> Result<(), Error> {
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+        return Err(Error::Invalid {
+            field,
+            problem: format!("{address} is not a unicast address"),
+        });
     }
     Ok(())
 }

@@ -253,10 +253,27 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
             change(&mut config);
             config
         };
-        refuse(
-            with(&|config| config.interface.clear()),
-            "interface: has no name",
-        );
+        for name in ["", "a23456789012345x", "eth0/1"] {
+            refuse(
+                with(&|config| config.interface = name.into()),
+                &format!(
+                    "interface: {name:?} is not the name of a link: 1 to 15 octets without slash, colon and space"
+                ),
+            );
+        }
+        for address in ["0.0.0.0", "224.0.0.18", "255.255.255.255"] {
+            let own = || vec![address.parse().unwrap()];
+            for field in ["addresses", "excluded", "source", "peers"] {
+                let config = match field {
+                    "addresses" => with(&|config| config.addresses = own()),
+                    "excluded" => with(&|config| config.excluded = own()),
+                    "source" => with(&|config| config.source = Some(ip(address))),
+                    _ => unicast(router(Family::Ipv4, 100), &[address]),
+                };
+                let field = field.replace("excluded", "addresses");
+                refuse(config, &format!("{field}: {address} is not a unicast address"));
+            }
+        }
         refuse(
             with(&|config| config.fsm.priority = Priority::RESIGN),
             "priority 0 is not in 1..=255",
@@ -274,8 +291,8 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
             "source: 2001:db8::1 is not of the router's family, IPv4",
         );
         refuse(
-            unicast(router(Family::Ipv4, 100), &["224.0.0.18"]),
-            "peers: 224.0.0.18 is a group",
+            unicast(router(Family::Ipv4, 100), &["192.0.2.2", "192.0.2.2"]),
+            "peers: 192.0.2.2 is there twice",
         );
         refuse(
             unicast(router(Family::Ipv4, 100), &[]),
