@@ -109,18 +109,20 @@ const RECORDS: usize = 8;
 ///
 /// While a router is Active its addresses are on the interface; otherwise they are not. What another run left behind is removed when the
 /// router starts. An address that somebody removes is put back and announced: at once the first time, then at growing intervals of up
-/// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone.
+/// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone. Where the interface gets another
+/// hardware address, they are announced anew.
 ///
 /// # Virtual MAC and routes
 ///
 /// Where a router [bears its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the router, is up while it is Active, and goes with
 /// it. One that an earlier run left is taken over, one that somebody deletes is made anew. [Routes](RouterConfig::routes) come after the
-/// addresses and go before them, and are put back as addresses are.
+/// addresses and go before them, and are put back as addresses are, and when the way that they lead by is there again.
 ///
 /// # Faults
 ///
 /// A router whose interface is missing, down, or without an address to advertise from is in Initialize, and starts again once nothing
-/// is missing; [`RouterView::faults`] says what is.
+/// is missing; [`RouterView::faults`] says what is. A group or a macvlan that the kernel refuses is tried again: at once the first time, then
+/// at growing intervals of up to a minute.
 ///
 /// # Tracking and sync groups
 ///
@@ -145,6 +147,8 @@ pub struct Driver {
     /// Room for what is received.
     batch: Option<ReceiveBatch>,
     interfaces: Interfaces,
+    /// When they are to be read anew, because news of them were lost.
+    read_anew_at: Option<Instant>,
     /// The state machines with all that they follow: timers, tracked objects, sync groups.
     fleet: VrrpRouter,
     /// How far the fleet's records were read.
@@ -209,6 +213,7 @@ impl Driver {
             sockets: Vec::new(),
             batch: None,
             interfaces,
+            read_anew_at: None,
             fleet: VrrpRouter::new(),
             records: Reader::default(),
             numbers: Numbers::default(),
@@ -454,7 +459,8 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let repair = self.repairs.first().map(|(at, _)| *at);
-        let alarm = self.fleet.poll_timeout().into_iter().chain(repair).min()?;
+        let alarms = [self.fleet.poll_timeout(), repair, self.read_anew_at];
+        let alarm = alarms.into_iter().flatten().min()?;
         Some(alarm - self.now())
     }
 
@@ -537,6 +543,7 @@ impl Driver {
         if ready.news {
             self.receive_news()?;
         }
+        self.read_anew()?;
         let now = self.now();
         self.serve_timers(now);
         self.flush(now);
@@ -622,10 +629,16 @@ impl Driver {
             && at <= now
         {
             self.repairs.pop_first();
-            if let Some(router) = self.routers.get_mut(&id)
-                && router.start_repairs(now)
-            {
+            let Some(router) = self.routers.get_mut(&id) else {
+                continue;
+            };
+            let is_to_try_again = router.retry.start(now);
+            if router.start_repairs(now) {
                 self.work.push(id, Work::Repair);
+            }
+            if is_to_try_again {
+                self.reconcile(now, id);
+                self.install_and_announce(now, id);
             }
         }
     }

@@ -368,10 +368,17 @@ impl Netlink {
         &mut self,
         keep: impl Fn(Option<u32>, &Route) -> bool,
     ) -> Result<Vec<(Option<u32>, Route)>, Error> {
-        let mut left_over: Vec<_> = self.dump(&Request::Routes, |reply| match reply {
-            Reply::Route(payload) => rtnetlink::virtual_route(payload),
-            _ => None,
-        })?;
+        let mut left_over = None;
+        for _ in 0..ATTEMPTS {
+            left_over = self.list(&Request::Routes, |reply| match reply {
+                Reply::Route(payload) => rtnetlink::virtual_route(payload),
+                _ => None,
+            })?;
+            if left_over.is_some() {
+                break;
+            }
+        }
+        let mut left_over = left_over.ok_or_else(|| Error::os("list routes")(ever_changing()))?;
         left_over.retain(|(interface, route)| !keep(*interface, route));
         self.remove_all(left_over, |(interface, route)| {
             let interface = *interface;
@@ -402,17 +409,30 @@ impl Netlink {
     ///
     /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
     pub fn interfaces(&mut self) -> Result<Interfaces, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(interfaces) = self.interfaces_at_once()? {
+                return Ok(interfaces);
+            }
+        }
+        Err(Error::os("list links and addresses")(ever_changing()))
+    }
+
+    /// Reads them once; `None` where something changed meanwhile.
+    pub(crate) fn interfaces_at_once(&mut self) -> Result<Option<Interfaces>, Error> {
         let mut interfaces = Interfaces::default();
         for request in [Request::Links, Request::Addresses] {
-            let events = self.dump(&request, |reply| match reply {
+            let events = self.list(&request, |reply| match reply {
                 Reply::Event(event) => Some(event),
                 _ => None,
             })?;
+            let Some(events) = events else {
+                return Ok(None);
+            };
             for event in events {
                 interfaces.apply(&event);
             }
         }
-        Ok(interfaces)
+        Ok(Some(interfaces))
     }
 
     /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on all interfaces, and returns them
@@ -452,50 +472,42 @@ impl Netlink {
         })
     }
 
-    /// Asks for a list, and gathers what `pick` picks of it.
-    fn dump<T>(
+    /// Asks for a list, and gathers what `pick` picks of it; `None` where it changed while it was read.
+    fn list<T>(
         &mut self,
         request: &Request<'_>,
         pick: impl Fn(Reply<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
+    ) -> Result<Option<Vec<T>>, Error> {
         let action = match request {
             Request::Links => "list links",
             Request::Routes => "list routes",
             _ => "list addresses",
         };
-        for _ in 0..ATTEMPTS {
-            self.sequence = self.sequence.wrapping_add(1);
-            let sequence = self.sequence;
-            self.requests.clear();
-            request.encode(sequence, &mut self.requests);
-            self.send(action)?;
+        self.sequence = self.sequence.wrapping_add(1);
+        let sequence = self.sequence;
+        self.requests.clear();
+        request.encode(sequence, &mut self.requests);
+        self.send(action)?;
 
-            let mut picked = Vec::new();
-            let mut consistent = true;
-            let mut done = None;
-            while done.is_none() {
-                self.receive(action, |message| {
-                    if message.sequence != sequence {
-                        return;
-                    }
-                    consistent &= !message.interrupted;
-                    match message.reply {
-                        Reply::Done { errno } => done = Some(errno),
-                        reply => picked.extend(pick(reply)),
-                    }
-                })?;
-            }
-            match done {
-                Some(0) | None if consistent => return Ok(picked),
-                Some(0) | None => {}
-                Some(errno) => {
-                    return Err(Error::os(action)(io::Error::from_raw_os_error(errno)));
+        let mut picked = Vec::new();
+        let mut consistent = true;
+        let mut done = None;
+        while done.is_none() {
+            self.receive(action, |message| {
+                if message.sequence != sequence {
+                    return;
                 }
-            }
+                consistent &= !message.interrupted;
+                match message.reply {
+                    Reply::Done { errno } => done = Some(errno),
+                    reply => picked.extend(pick(reply)),
+                }
+            })?;
         }
-        Err(Error::os(action)(io::Error::other(
-            "it changed each time while it was read",
-        )))
+        match done {
+            Some(0) | None => Ok(consistent.then_some(picked)),
+            Some(errno) => Err(Error::os(action)(io::Error::from_raw_os_error(errno))),
+        }
     }
 
     fn send(&self, action: &'static str) -> Result<(), Error> {
@@ -579,6 +591,10 @@ fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {
         _ => "",
     };
     Err(refused(format!("{change}{hint}"), errno))
+}
+
+fn ever_changing() -> io::Error {
+    io::Error::other("it changed each time while it was read")
 }
 
 fn refused(action: String, errno: i32) -> Error {

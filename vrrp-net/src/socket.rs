@@ -273,14 +273,8 @@ impl VrrpSocket {
             membership.users += 1;
             return Ok(());
         }
-        let holder = self.join_anew(interface).map_err(|source| Error::Os {
-            action: format!(
-                "join group {} on {}",
-                vrrp_proto::group(self.family),
-                describe_interface(interface)
-            ),
-            source,
-        })?;
+        let joined = self.join_anew(interface);
+        let holder = joined.map_err(|error| self.refusal(interface)(error))?;
         self.members
             .insert(interface, Membership { users: 1, holder });
         Ok(())
@@ -307,6 +301,31 @@ impl VrrpSocket {
         Ok(Some(self.holders.len() - 1))
     }
 
+    /// Joins the group again on an interface where it is joined, after the kernel may have ended the membership for itself.
+    pub(crate) fn join_again(&mut self, interface: u32) -> Result<(), Error> {
+        let Some(member) = self.members.get(&interface) else {
+            return Ok(());
+        };
+        let socket = self.holder(member);
+        // The socket has it on its list, whether or not the interface has.
+        let _listed = membership(socket, self.family, interface, false);
+        membership(socket, self.family, interface, true).map_err(self.refusal(interface))
+    }
+
+    /// The socket that holds a membership.
+    fn holder(&self, member: &Membership) -> &Socket {
+        let holder = member.holder.and_then(|holder| self.holders.get(holder));
+        holder.unwrap_or(&self.socket)
+    }
+
+    fn refusal(&self, interface: u32) -> impl FnOnce(io::Error) -> Error {
+        let group = vrrp_proto::group(self.family);
+        Error::os(format!(
+            "join group {group} on {}",
+            describe_interface(interface)
+        ))
+    }
+
     /// Leaves the group on an interface, for one user. With the last of them the membership ends, also where the interface is gone.
     pub fn leave(&mut self, interface: u32) {
         let Some(member) = self.members.get_mut(&interface) else {
@@ -316,15 +335,14 @@ impl VrrpSocket {
         if member.users > 0 {
             return;
         }
-        let socket = member
-            .holder
-            .and_then(|holder| self.holders.get(holder))
-            .unwrap_or(&self.socket);
+        let Some(member) = self.members.remove(&interface) else {
+            return;
+        };
+        let socket = self.holder(&member);
         // The kernel has ended the membership of an interface that is gone, and says so. There is nothing else to do.
         if let Err(error) = membership(socket, self.family, interface, false) {
             tracing::debug!(interface, %error, "left a group that was gone");
         }
-        self.members.remove(&interface);
     }
 
     /// Receives what is waiting, at most what the batch has room for, with one system call. It does not wait.

@@ -1,18 +1,22 @@
 //! What changes around the routers: interfaces come and go, and so do addresses.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use vrrp_fsm::{
     Instant, State,
     fleet::{Change, RouterId},
 };
+use vrrp_proto::Family;
 
 use super::{
-    Driver, DriverEvent, is_active,
+    Driver, DriverEvent, Fault, is_active,
     router::{Binding, HeldRoute, Router},
     work::{Step, Work},
 };
 use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, Route};
+
+/// How long the list of links and addresses rests that has changed while it was read.
+const REST: Duration = Duration::from_millis(10);
 
 impl Driver {
     /// Takes in all news of links and addresses, and draws the conclusions.
@@ -32,19 +36,23 @@ impl Driver {
                 MonitorEvent::Link(link) => {
                     let known = self.interfaces.get(link.index);
                     if known.is_none_or(|known| known.link != *link) {
+                        let has_moved = known.is_some_and(|known| known.link.mac != link.mac);
                         affected.extend(self.routers_where(|router| {
                             router.config.interface == link.name
                                 || router.interface() == Some(link.index)
                         }));
                         self.look_after(link);
+                        if has_moved {
+                            self.announce_anew(now, link.index);
+                        }
                     }
                     may_cost_routes |= !link.up;
                 }
                 MonitorEvent::LinkGone { interface } => {
                     let bound = self.routers_where(|router| router.interface() == Some(*interface));
-                    // At once: a link that follows it may have the same index.
+                    // At once: a link that follows it may have the same index. A macvlan that is still there was left behind by an
+                    // interface that went to another namespace.
                     for id in &bound {
-                        self.forget_virtual_mac(*id);
                         self.unbind(*id);
                     }
                     affected.extend(bound);
@@ -61,6 +69,11 @@ impl Driver {
                         affected.extend(
                             self.routers_where(|router| router.interface() == Some(*interface)),
                         );
+                        self.hear_again(*interface, address);
+                        if let Some(interface) = self.interfaces.get(*interface) {
+                            let link = interface.link.clone();
+                            self.look_after_routes(&link);
+                        }
                     }
                 }
                 MonitorEvent::AddressRemoved { interface, address } => {
@@ -84,13 +97,9 @@ impl Driver {
             }
             self.interfaces.apply(event);
         }
-        if news.contains(&MonitorEvent::Overrun) {
-            tracing::debug!("news of links and addresses were lost: reading everything anew");
-            self.interfaces = self.netlink.interfaces()?;
+        if news.contains(&MonitorEvent::Overrun) && self.read_anew_at.is_none() {
             self.notify(None, DriverEvent::Overrun);
-            affected.extend(self.routers.keys());
-            self.note_missing(&mut lost);
-            self.look_for_what_is_gone();
+            self.read_anew_at = Some(now);
         }
         if may_cost_routes {
             self.tracked_routes.doubt();
@@ -106,6 +115,37 @@ impl Driver {
         }
         for (id, route) in lost_routes {
             self.tell_lost_route(now, id, &route);
+        }
+        Ok(())
+    }
+
+    /// After an overrun: reads everything anew, in a turn in which nothing changes meanwhile. Where much changes all the time that may take
+    /// some, in which the rest goes on.
+    pub(super) fn read_anew(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        if self.read_anew_at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        let Some(interfaces) = self.netlink.interfaces_at_once()? else {
+            self.read_anew_at = Some(now + REST);
+            return Ok(());
+        };
+        tracing::debug!("news of links and addresses were lost: everything was read anew");
+        self.read_anew_at = None;
+        self.interfaces = interfaces;
+        let mut lost = BTreeSet::new();
+        self.note_missing(&mut lost);
+        self.look_for_what_is_gone();
+        self.tracked_routes.doubt();
+        for id in self.routers_where(|_| true) {
+            self.reconcile(now, id);
+        }
+        let watched: Vec<_> = self.watches.keys().copied().collect();
+        for id in watched {
+            self.look_at(now, id);
+        }
+        for (id, address) in lost {
+            self.tell_lost(now, id, address);
         }
         Ok(())
     }
@@ -216,17 +256,62 @@ impl Driver {
         self.notify(Some(id), DriverEvent::RouteLost(route));
     }
 
-    /// What the kernel does not tell of: routes go with a link that goes down, and a macvlan that somebody set down is silent.
+    /// A macvlan that somebody set down is silent, and routes may have gone with a link.
     fn look_after(&mut self, link: &Link) {
-        let concerned = self.routers_where(|router| {
-            let is_borne = router.macvlan.is_ok() && router.station() == Some(link.index);
-            let leads = |held: &HeldRoute| held.route.interface() == Some(&link.name);
-            (is_borne && !link.up) || (link.up && router.routes.iter().any(leads))
-        });
-        for id in concerned {
+        if !link.up {
+            self.install_where(|router| {
+                router.macvlan.is_ok() && router.station() == Some(link.index)
+            });
+        }
+        self.look_after_routes(link);
+    }
+
+    /// What the kernel does not tell of: routes go with a link that goes down, and with its last address. Without the name of an interface they
+    /// may lead by any.
+    fn look_after_routes(&mut self, link: &Link) {
+        let leads = |held: &HeldRoute| held.route.interface().is_none_or(|it| it == link.name);
+        if link.up {
+            self.install_where(|router| router.routes.iter().any(leads));
+        }
+    }
+
+    /// Has those routers that are Active see to it that all is in place.
+    fn install_where(&mut self, is_meant: impl Fn(&Router) -> bool) {
+        for id in self.routers_where(is_meant) {
             if is_active(&self.fleet, id) {
                 self.work.push(id, Work::Install);
             }
+        }
+    }
+
+    /// The station that has the addresses of Actives has another hardware address, which neighbours do not know.
+    fn announce_anew(&mut self, now: Instant, station: u32) {
+        for id in self.routers_where(|router| router.station() == Some(station)) {
+            self.install_and_announce(now, id);
+        }
+    }
+
+    /// Where IPv6 begins on an interface, the kernel may have ended it there before, for an MTU under 1280, and all memberships of groups with it.
+    fn hear_again(&mut self, interface: u32, added: &InterfaceAddress) {
+        let is_first = matches!(added.address, IpAddr::V6(it) if it.is_unicast_link_local())
+            && added.usable
+            && (self.interfaces.get(interface)).is_some_and(|it| !it.has(added.address));
+        if !is_first {
+            return;
+        }
+        for socket in &mut self.sockets {
+            if socket.family() == Family::Ipv6
+                && let Err(error) = socket.join_again(interface)
+            {
+                tracing::warn!(%error, "advertisements over IPv6 are no longer heard there");
+            }
+        }
+    }
+
+    /// Has what the kernel refused for a router tried again: at once the first time, then ever less often.
+    pub(super) fn try_again(&mut self, now: Instant, id: RouterId) {
+        if let Some(router) = self.routers.get_mut(&id) {
+            self.repairs.insert((router.retry.ask(now), id));
         }
     }
 
@@ -245,6 +330,9 @@ impl Driver {
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
         let is_shut_down = router.is_shut_down;
+        let is_refused = faults
+            .iter()
+            .any(|it| matches!(it, Fault::NoVirtualMac(_) | Fault::NoMulticast));
         if let Some(router) = self.routers.get_mut(&id) {
             router.faults = faults;
         }
@@ -256,6 +344,9 @@ impl Driver {
         }
         if is_shut_down {
             return;
+        }
+        if is_refused {
+            self.try_again(now, id);
         }
         let moved = self.fleet.get(id).is_some_and(|machine| {
             machine.state() != State::Initialize && primary != Some(machine.primary_address())
@@ -399,7 +490,14 @@ impl Driver {
                 .any(|held| held.address.address().is_ipv4()),
         );
         router.macvlan = made.map_err(|error| error.to_string());
-        if router.macvlan.is_ok() && is_active(&self.fleet, id) {
+        if router.macvlan.is_ok() {
+            self.install_and_announce(now, id);
+        }
+    }
+
+    /// Has an Active see to it that all is in place, and announce it.
+    pub(super) fn install_and_announce(&mut self, now: Instant, id: RouterId) {
+        if is_active(&self.fleet, id) {
             self.work.push(id, Work::Install);
             // It fails for a router that does not exist.
             let _known = self.fleet.reannounce(now, id);
@@ -425,7 +523,7 @@ impl Driver {
             self.answers
                 .end(macvlan.interface(), held.address.address());
         }
-        router.lose_all();
+        router.lose_addresses();
         Some(macvlan)
     }
 
@@ -441,7 +539,7 @@ impl Driver {
         for held in &router.held {
             self.answers.end(binding.interface, held.address.address());
         }
-        router.lose_all();
+        router.lose_addresses();
         for held in &mut router.held {
             held.is_native = false;
         }

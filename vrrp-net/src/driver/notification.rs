@@ -161,7 +161,7 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// News of links and addresses were lost, and everything was read anew.
+    /// News of links and addresses were lost, and everything is read anew.
     Overrun,
 }
 

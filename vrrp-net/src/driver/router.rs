@@ -41,6 +41,8 @@ pub(super) struct Router {
     pub(super) is_shut_down: bool,
     /// The macvlan that bears the virtual MAC, where there is to be one, or why there is none.
     pub(super) macvlan: Result<Macvlan, String>,
+    /// When what the kernel refused, of the macvlan or of the group, is tried again.
+    pub(super) retry: Repair,
     /// The virtual addresses on the interface: those that are listed in advertisements, then the others.
     pub(super) held: Vec<Held>,
     pub(super) routes: Vec<HeldRoute>,
@@ -144,18 +146,13 @@ impl Standing {
     /// Somebody took it away, or the kernel would not have it. Returns when it is to be put back: as soon as that is allowed.
     pub(super) fn lose(&mut self, now: Instant) -> Instant {
         self.installed = false;
-        let due = self.repair.not_before.max(now);
-        self.repair.due = Some(due);
-        due
+        self.repair.ask(now)
     }
 
     /// Whether it is to be put back now. Once this was said, the next time may be later.
     pub(super) fn start_repair(&mut self, now: Instant) -> bool {
-        let is_due = self.repair.due.is_some_and(|due| due <= now);
-        if is_due {
-            self.repair.attempt(now);
-            self.is_under_repair = true;
-        }
+        let is_due = self.repair.start(now);
+        self.is_under_repair |= is_due;
         is_due
     }
 
@@ -166,12 +163,12 @@ impl Standing {
     }
 }
 
-/// When something may be put back.
+/// When something may be put back, or tried again.
 ///
 /// The first time at once; then a second after the last attempt, two seconds, four, and so on to a minute. After a minute without
 /// an attempt it starts over. So whoever removes it as a rule wins, and whoever did it by mistake does not.
 #[derive(Debug)]
-struct Repair {
+pub(super) struct Repair {
     due: Option<Instant>,
     not_before: Instant,
     pause: Duration,
@@ -181,13 +178,25 @@ impl Repair {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(60);
 
-    fn attempt(&mut self, now: Instant) {
-        self.due = None;
-        if now >= self.not_before + Self::LONGEST {
-            self.pause = Self::SHORTEST;
+    /// Asks for an attempt, and returns when it may be made.
+    pub(super) fn ask(&mut self, now: Instant) -> Instant {
+        let due = self.not_before.max(now);
+        self.due = Some(due);
+        due
+    }
+
+    /// Whether an attempt is to be made now. Once this was said, the next may be later.
+    pub(super) fn start(&mut self, now: Instant) -> bool {
+        let is_due = self.due.is_some_and(|due| due <= now);
+        if is_due {
+            self.due = None;
+            if now >= self.not_before + Self::LONGEST {
+                self.pause = Self::SHORTEST;
+            }
+            self.not_before = now + self.pause;
+            self.pause = (self.pause * 2).min(Self::LONGEST);
         }
-        self.not_before = now + self.pause;
-        self.pause = (self.pause * 2).min(Self::LONGEST);
+        is_due
     }
 }
 
@@ -225,6 +234,7 @@ impl Router {
             told: State::Initialize,
             is_shut_down: false,
             macvlan: Err(String::new()),
+            retry: Repair::default(),
             held,
             messages: Messages::default(),
             is_outgoing: false,
@@ -458,14 +468,9 @@ impl Router {
         }
     }
 
-    /// Notes that nothing is in place any more.
-    pub(super) fn lose_all(&mut self) {
-        for held in &mut self.held {
-            held.is_answered = false;
-            held.standing.installed = false;
-            held.standing.give_up_repair();
-        }
-        for held in &mut self.routes {
+    /// Notes that no address is in place any more, because what they were on is gone. Routes and drop routes may have stayed.
+    pub(super) fn lose_addresses(&mut self) {
+        for held in self.held.iter_mut().filter(|held| !held.is_answered) {
             held.standing.installed = false;
             held.standing.give_up_repair();
         }

@@ -310,8 +310,11 @@ impl Driver {
         now: Instant,
     ) {
         match step {
-            Step::Link { .. } => {
+            Step::Link { up, .. } => {
                 if let Err(error) = result {
+                    if up {
+                        self.try_again(now, id);
+                    }
                     self.notify(Some(id), DriverEvent::VirtualMacFailed(error));
                 }
             }
@@ -471,19 +474,16 @@ fn plan(
     if let Work::Withdraw(step) = work {
         steps.push(Step::clone(step));
     }
-    let (Some(station), Some(interface)) = (router.station(), router.interface()) else {
-        return;
-    };
+    let (station, interface) = (router.station(), router.interface());
     let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
     let is_answered = !router.accepts(machine);
-    let link = |up| Step::Link {
-        interface: station,
-        up,
-    };
     match work {
         Work::Install | Work::Repair if is_active => {
+            let (Some(station), Some(interface)) = (station, interface) else {
+                return;
+            };
             if router.macvlan.is_ok() {
-                steps.push(link(true));
+                steps.push(link(station, true));
                 if is_answered && router.family() == Family::Ipv4 {
                     steps.push(dummy(station, true));
                 }
@@ -499,10 +499,11 @@ fn plan(
             }
             for held in &mut router.routes {
                 if is_meant(std::mem::take(&mut held.standing.is_under_repair)) {
-                    steps.push(of_route(interface, &held.route, interfaces, true));
+                    steps.push(of_route(Some(interface), &held.route, interfaces, true));
                 }
             }
         }
+        // Also without an interface, because routes and drop routes do not all go with it.
         Work::Remove { left_over } if !is_active => {
             for held in &mut router.routes {
                 held.standing.give_up_repair();
@@ -510,9 +511,12 @@ fn plan(
                     steps.push(of_route(interface, &held.route, interfaces, false));
                 }
             }
-            if router.macvlan.is_ok() {
-                steps.extend([link(false), dummy(station, false)]);
+            if router.macvlan.is_ok()
+                && let Some(station) = station
+            {
+                steps.extend([link(station, false), dummy(station, false)]);
             }
+            let station = station.unwrap_or(NONE);
             for held in &mut router.held {
                 held.standing.give_up_repair();
                 // A drop route would be in the way of the address.
@@ -537,6 +541,13 @@ fn plan(
 /// that leads back, however loosely `rp_filter` is set.
 pub(super) const DUMMY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 
+/// No interface has this index, so that the kernel says that there is none.
+const NONE: u32 = i32::MAX.cast_unsigned();
+
+const fn link(interface: u32, up: bool) -> Step {
+    Step::Link { interface, up }
+}
+
 const fn dummy(interface: u32, add: bool) -> Step {
     Step::Address {
         interface,
@@ -546,16 +557,14 @@ const fn dummy(interface: u32, add: bool) -> Step {
 }
 
 /// Adds a route, or removes it.
-fn of_route(own: u32, route: &Route, interfaces: &Interfaces, add: bool) -> Step {
-    // No interface has this index, so that the kernel says that there is none.
-    const NONE: u32 = i32::MAX.cast_unsigned();
+fn of_route(own: Option<u32>, route: &Route, interfaces: &Interfaces, add: bool) -> Step {
     let interface = match (route.interface(), route.gateway()) {
         (Some(name), _) => {
             let interface = interfaces.named(name);
             Some(interface.map_or(NONE, |interface| interface.link.index))
         }
         (None, Some(_)) => None,
-        (None, None) => Some(own),
+        (None, None) => own,
     };
     Step::Route {
         interface,

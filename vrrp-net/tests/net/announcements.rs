@@ -241,3 +241,63 @@ fn m_10_no_address_is_formed_of_a_virtual_mac() {
         );
     }
 }
+
+/// A router whose interface gets another hardware address while it is Active says so, and answers with it.
+fn another_hardware_address_is_announced(family: Family, enforces: bool) {
+    let (lan, [r1, client]) = lan_of::<2>();
+    let mut config = router(family, 100);
+    config.enforce_accept_mode = enforces;
+    let about = ip(if family == Family::Ipv4 {
+        "192.0.2.254"
+    } else {
+        "2001:db8::254"
+    });
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let before = lan.capture().unwrap();
+    let old = who_answers(&client, &before, about);
+    assert_eq!(old, MacAddress(r1.mac()));
+
+    let new = MacAddress([0x02, 0, 0, 0, 0xab, 0xcd]);
+    let after = lan.capture().unwrap();
+    iproute2(
+        &r1,
+        &["link", "set", "eth0", "address", "02:00:00:00:ab:cd"],
+    );
+    let is_told = |told: &Told| told.about == about && told.station == new;
+    after
+        .wait_for("an announcement", LIMIT, |frame| {
+            Told::by(frame).is_some_and(|told| is_told(&told) && told.is_announcement)
+        })
+        .unwrap();
+    let later = lan.capture().unwrap();
+    assert_eq!(who_answers(&client, &later, about), new);
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+/// The station that is named to a client that knows nothing and asks.
+fn who_answers(client: &Host, capture: &Capture, about: IpAddr) -> MacAddress {
+    iproute2(client, &["neighbor", "flush", "all"]);
+    let probe = Probe::start(client, about, Duration::from_millis(20)).unwrap();
+    let mut found = None;
+    capture
+        .wait_for("an answer", LIMIT, |frame| {
+            found = Told::by(frame).filter(|told| told.about == about && !told.is_announcement);
+            found.is_some()
+        })
+        .unwrap();
+    probe.stop().unwrap();
+    found.unwrap().station
+}
+
+#[test]
+fn another_hardware_address_of_the_interface_is_announced_over_ipv4() {
+    another_hardware_address_is_announced(Family::Ipv4, false);
+    another_hardware_address_is_announced(Family::Ipv4, true);
+}
+
+#[test]
+fn another_hardware_address_of_the_interface_is_announced_over_ipv6() {
+    another_hardware_address_is_announced(Family::Ipv6, false);
+    another_hardware_address_is_announced(Family::Ipv6, true);
+}

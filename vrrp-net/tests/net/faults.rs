@@ -1,10 +1,16 @@
 //! Interfaces go down, lose their addresses, vanish and come back.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Instant,
+};
 
 use vrrp_fsm::State;
-use vrrp_lab::wait_for;
-use vrrp_net::{DriverEvent, Fault, RouterId};
+use vrrp_lab::{Host, Lan, wait_for};
+use vrrp_net::{AddressChange, DriverEvent, Fault, Netlink, RouterId, VirtualAddress};
 use vrrp_proto::Family;
 
 use crate::rig::{LIMIT, Running, VIP4, VIP6, ip, iproute2, lan_of, router, wait_for_address};
@@ -167,4 +173,130 @@ fn after_lost_news_everything_is_read_anew() {
     let known = running.with(|driver| driver.interfaces().clone());
     assert!(known.named("eth0").unwrap().has(ip("198.51.100.100")));
     assert_eq!(running.state(id), State::Active);
+}
+
+/// An Active with a drop route, and with a route by another interface, neither of which the kernel takes away with its interface.
+fn with_something_elsewhere() -> (Lan, Lan, Host, Running, RouterId) {
+    let (lan, [r1]) = lan_of::<1>();
+    let other = Lan::new().unwrap();
+    other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let mut config = router(Family::Ipv4, 100);
+    config.enforce_accept_mode = true;
+    config.routes = vec!["203.0.113.0/24 via 198.51.100.9".parse().unwrap()];
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 2);
+    (lan, other, r1, running, id)
+}
+
+/// Waits until there are so many routes with the mark.
+fn wait_for_routes(host: &Host, count: usize) {
+    let shown = || iproute2(host, &["route", "show", "table", "all", "proto", "18"]);
+    wait_for(&format!("{count} routes"), LIMIT, || {
+        (shown().lines().count() == count).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}; there was {}", shown()));
+}
+
+#[test]
+fn routes_elsewhere_go_with_an_interface_that_vanishes() {
+    let (lan, _other, r1, running, id) = with_something_elsewhere();
+    // It hears at once that the interface is down, and that it is gone.
+    running.while_asleep(|| {
+        iproute2(&r1, &["link", "delete", "eth0"]);
+    });
+    running.wait_for_state(id, State::Initialize);
+    wait_for_routes(&r1, 0);
+    lan.attach(&r1, "eth0", &["192.0.2.1/24"]).unwrap();
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 2);
+}
+
+#[test]
+fn routes_elsewhere_go_with_an_interface_that_gets_another_name() {
+    let (_lan, _other, r1, running, id) = with_something_elsewhere();
+    iproute2(&r1, &["link", "set", "eth0", "name", "wan"]);
+    running.wait_for_state(id, State::Initialize);
+    wait_for_routes(&r1, 0);
+    iproute2(&r1, &["link", "set", "wan", "name", "eth0"]);
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 2);
+}
+
+#[test]
+fn a_router_over_ipv6_hears_others_again_after_an_mtu_that_was_too_small_for_it() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    one.wait_for_state(one_id, State::Active);
+    // The kernel ends IPv6 on the interface, with all memberships of groups.
+    iproute2(&r1, &["link", "set", "eth0", "mtu", "1000"]);
+    one.wait_for_state(one_id, State::Initialize);
+    assert!(faults(&one, one_id).contains(&Fault::NoPrimaryAddress));
+    iproute2(&r1, &["link", "set", "eth0", "mtu", "1500"]);
+    one.wait_for_state(one_id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv6, 200));
+    two.wait_for_state(two_id, State::Active);
+    one.wait_for_state(one_id, State::Backup);
+}
+
+#[test]
+fn a_driver_survives_lost_news_while_addresses_go_on_changing() {
+    let (_lan, [r1]) = lan_of::<1>();
+    // So many that a list of them comes in parts, between which something changes.
+    r1.namespace().run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let lo = netlink.link("lo").unwrap().unwrap().index;
+        let addresses: Vec<VirtualAddress> = (0..3000_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                VirtualAddress::new([10, 0, high, low].into())
+            })
+            .collect();
+        let add = |address| AddressChange::Add {
+            interface: lo,
+            address,
+        };
+        let changes: Vec<_> = addresses.iter().map(add).collect();
+        netlink.apply(&changes).unwrap();
+    });
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    running.with(|driver| driver.set_monitor_buffer(1).unwrap());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            r1.namespace().enter().unwrap();
+            let mut netlink = Netlink::open().unwrap();
+            let lo = netlink.link("lo").unwrap().unwrap().index;
+            let address = &VirtualAddress::new(ip("10.9.9.9"));
+            let add = AddressChange::Add {
+                interface: lo,
+                address,
+            };
+            let remove = AddressChange::Remove {
+                interface: lo,
+                address,
+            };
+            let end = Instant::now() + LIMIT;
+            while !is_over.load(Ordering::Relaxed) && Instant::now() < end {
+                netlink.apply(&[add, remove]).unwrap();
+            }
+        });
+        running.wait_for_event("the overrun", |event| {
+            matches!(event, DriverEvent::Overrun).then_some(())
+        });
+        // It goes on to do its work, and begins others.
+        running.with(move |driver| {
+            let address = "192.0.2.253/32".parse().unwrap();
+            driver.add_address(id, address).unwrap();
+        });
+        wait_for_address(&r1, "192.0.2.253/32", true);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    r1.remove_address(VIP4).unwrap();
+    running.wait_for_event("the loss", |event| {
+        matches!(event, DriverEvent::AddressLost(_)).then_some(())
+    });
+    wait_for_address(&r1, VIP4, true);
+    assert_eq!(running.count_transitions(State::Active), 1);
 }

@@ -291,6 +291,47 @@ fn a_route_that_goes_with_its_interface_comes_back_with_it() {
 }
 
 #[test]
+fn a_route_from_a_virtual_address_comes_back_with_it() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let route = "203.0.113.0/24 via 192.0.2.9 src 192.0.2.254";
+    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &[route]));
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 1);
+    // The kernel takes the route along.
+    r1.remove_address("192.0.2.254/32").unwrap();
+    running.wait_for_event("the repair", |event| {
+        matches!(event, DriverEvent::AddressRestored(_)).then_some(())
+    });
+    wait_for_routes(&r1, 1);
+    wait_for_address(&r1, "192.0.2.254/32", true);
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn a_route_that_goes_with_the_way_to_its_gateway_comes_back_with_it() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other = Lan::new().unwrap();
+    let eth1 = other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let config = with_routes(100, &["203.0.113.0/24 via 198.51.100.9"]);
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    wait_for_routes(&r1, 1);
+    eth1.shut().unwrap();
+    wait_for_routes(&r1, 0);
+    eth1.mend().unwrap();
+    wait_for_routes(&r1, 1);
+    // With its last address an interface loses its routes.
+    iproute2(
+        &r1,
+        &["address", "delete", "198.51.100.1/24", "dev", "eth1"],
+    );
+    wait_for_routes(&r1, 0);
+    iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth1"]);
+    wait_for_routes(&r1, 1);
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
 fn what_a_crash_leaves_of_routes_and_drop_routes_is_removed() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = with_routes(100, &["203.0.113.0/24 via 192.0.2.9"]);

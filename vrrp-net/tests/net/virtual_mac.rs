@@ -8,8 +8,8 @@ use std::{
 
 use vrrp_fsm::State;
 use vrrp_lab::{
-    Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Probe, V3Checksum, tshark, wait_for,
-    write_pcap,
+    Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Namespace, Probe, V3Checksum,
+    tshark, wait_for, write_pcap,
 };
 use vrrp_net::{AddressChange, DriverEvent, Netlink, RouterConfig, VirtualAddress, VirtualMac};
 use vrrp_proto::{
@@ -510,10 +510,47 @@ fn a_macvlan_that_cannot_be_made_is_a_fault() {
     });
     assert!(reason.contains("there is a link taken already"), "{reason}");
     assert_eq!(running.state(id), State::Initialize);
-    // Once it can be made, the router starts.
+    // Once it can be made, the router starts, though nothing is told of its interface.
     iproute2(&r1, &["link", "delete", "taken"]);
-    r1.add_address("198.51.100.1/24").unwrap();
     running.wait_for_state(id, State::Active);
+}
+
+#[test]
+fn a_macvlan_that_could_not_go_up_does_so_once_it_can() {
+    let (_lan, [r1, client]) = lan_of::<2>();
+    // Somebody else has the virtual MAC.
+    r1.add_macvlan("rival", mac(Family::Ipv4).0, &[]).unwrap();
+    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    let error = running.wait_for_event("the refusal", |event| match event {
+        DriverEvent::VirtualMacFailed(error) => Some(error.to_string()),
+        _ => None,
+    });
+    assert!(error.contains("has its hardware address"), "{error}");
+    iproute2(&r1, &["link", "delete", "rival"]);
+    ping(&client, address(Family::Ipv4));
+    assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn a_macvlan_goes_with_an_interface_that_is_moved_to_another_namespace() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    wait_until_bearing(&r1, Family::Ipv4, true);
+    let elsewhere = Namespace::new().unwrap();
+    let mut sleep = elsewhere.command("sleep").arg("60").spawn().unwrap();
+    let pid = sleep.id().to_string();
+    iproute2(&r1, &["link", "set", "eth0", "netns", &pid]);
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    running.wait_for_state(id, State::Initialize);
+    // The kernel leaves it, up, and it would go on to answer.
+    wait_for("the macvlan going", LIMIT, || {
+        let shown = iproute2(&r1, &["link", "show", "type", "macvlan"]);
+        shown.is_empty().then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
