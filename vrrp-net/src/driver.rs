@@ -605,13 +605,14 @@ impl Driver {
         self.fleet.shutdown_all(now);
         self.collect(now);
         self.flush(now);
-        let mut result = Ok(());
+        let ids: Vec<RouterId> = self.routers.keys().copied().collect();
+        let macvlans: Vec<_> = ids
+            .into_iter()
+            .filter_map(|id| self.forget_virtual_mac(id))
+            .collect();
+        let mut result = Macvlan::delete_all(macvlans, &mut self.netlink, &mut self.interfaces);
         while result.is_ok() && !self.work.is_empty() {
             result = self.do_some_work(now);
-        }
-        let ids: Vec<RouterId> = self.routers.keys().copied().collect();
-        for id in ids {
-            self.give_up_virtual_mac(id);
         }
         self.deliver(on);
         result

@@ -179,7 +179,23 @@ impl Macvlan {
     ///
     /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names what was refused.
     pub fn delete(self, netlink: &mut Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
-        netlink.delete_link(self.interface)?;
+        Self::delete_all(vec![self], netlink, interfaces)
+    }
+
+    /// Deletes several. The kernel has to wait until no processor uses them any more, and does so once for all of them.
+    pub(crate) fn delete_all(
+        macvlans: Vec<Self>,
+        netlink: &mut Netlink,
+        interfaces: &mut Interfaces,
+    ) -> Result<(), Error> {
+        let indexes: Vec<u32> = macvlans.iter().map(|it| it.interface).collect();
+        netlink.delete_links(&indexes)?;
+        let settings = macvlans.into_iter().map(|it| it.end(interfaces));
+        settings.fold(Ok(()), Result::and)
+    }
+
+    /// Takes note that it is deleted, and with the last one on an interface brings that interface's settings back.
+    fn end(self, interfaces: &mut Interfaces) -> Result<(), Error> {
         let alias = interfaces
             .get(self.interface)
             .map(|own| own.link.alias.clone());
@@ -217,11 +233,8 @@ impl Macvlan {
             .filter_map(|interface| Self::of(&interface.link))
             .filter(|macvlan| !keep(macvlan.interface))
             .collect();
-        let mut names = Vec::new();
-        for macvlan in left_over {
-            names.push(macvlan.name.clone());
-            macvlan.delete(netlink, interfaces)?;
-        }
+        let names = left_over.iter().map(|it| it.name.clone()).collect();
+        Self::delete_all(left_over, netlink, interfaces)?;
         Ok(names)
     }
 

@@ -23,6 +23,9 @@ use crate::{
 /// find room in the socket's buffer: about 1 KiB each, in at least 200 KiB.
 const PIPELINE: usize = 64;
 
+/// The group that links are put into to be deleted together: one that nobody else has.
+const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
+
 /// How often a list is asked for again that changed while it was read.
 const ATTEMPTS: usize = 16;
 
@@ -347,8 +350,20 @@ impl Netlink {
         }
     }
 
+    /// Deletes the links of these indexes, as far as there are any: several by way of a group, which takes as long as one.
+    pub(crate) fn delete_links(&mut self, interfaces: &[u32]) -> Result<(), Error> {
+        if interfaces.len() > 1 {
+            for part in interfaces.chunks(PIPELINE) {
+                self.exchange(part.iter().map(|it| Request::SetGroup(*it, GROUP)))?;
+            }
+            // What was refused is seen when each is deleted, of which nearly always none is left.
+            self.request(Request::DeleteGroup(GROUP))?;
+        }
+        interfaces.iter().try_for_each(|it| self.delete_link(*it))
+    }
+
     /// Deletes a link, if there is one of this index.
-    pub(crate) fn delete_link(&mut self, interface: u32) -> Result<(), Error> {
+    fn delete_link(&mut self, interface: u32) -> Result<(), Error> {
         match self.request(Request::DeleteLink(interface))? {
             0 | libc::ENODEV => Ok(()),
             errno => {

@@ -87,6 +87,10 @@ pub(crate) enum Request<'a> {
     SetUp(u32, bool),
     /// Delete the link of this index.
     DeleteLink(u32),
+    /// Put the link of this index into a group.
+    SetGroup(u32, u32),
+    /// Delete all links of a group.
+    DeleteGroup(u32),
     /// Add a route, by the interface of this index where it needs one.
     AddRoute(Option<u32>, &'a Route),
     /// Remove it.
@@ -139,6 +143,16 @@ impl Request<'_> {
                 NLM_F_ACK,
                 RouteNetlinkMessage::DelLink(about_link(interface)),
             ),
+            Self::SetGroup(interface, group) => {
+                let mut message = about_link(interface);
+                message.attributes = vec![LinkAttribute::Group(group)];
+                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
+            }
+            Self::DeleteGroup(group) => {
+                let mut message = LinkMessage::default();
+                message.attributes = vec![LinkAttribute::Group(group)];
+                (NLM_F_ACK, RouteNetlinkMessage::DelLink(message))
+            }
             Self::Routes => (
                 NLM_F_DUMP,
                 RouteNetlinkMessage::GetRoute(RouteMessage::default()),

@@ -28,9 +28,9 @@ use vrrp_fsm::{Config, State};
 use vrrp_lab::{Namespace, wait_for};
 use vrrp_net::{
     AddressChange, Datagram, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome,
-    RouterConfig, RouterId, VirtualAddress, VrrpSocket,
+    RouterConfig, RouterId, VirtualAddress, VirtualMac, VrrpSocket,
 };
-use vrrp_proto::{Endpoints, Family, Interval, Vrid};
+use vrrp_proto::{Endpoints, Family, Interval, Priority, Vrid};
 
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -363,6 +363,65 @@ fn an_interface_with_five_hundred_routers_may_flap() {
     let [there, wanted] = cables.addresses(&driver);
     assert_eq!(there.len(), count);
     assert_eq!(there, wanted);
+}
+
+#[test]
+fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late() {
+    const VRIDS: u8 = 100;
+    let cables = Cables::lay(2);
+    let owner = |mut config: RouterConfig| {
+        config.fsm.priority = Priority::new(255);
+        config.virtual_mac = Some(VirtualMac::default());
+        config
+    };
+    let bearers = cables.routers(Family::Ipv4, VRIDS, 4095).take(VRIDS.into());
+    let other = cables.routers(Family::Ipv4, 1, 10).nth(1).unwrap();
+    assert_eq!(other.interface, interface(1));
+    let mut backup = other.clone();
+    backup.fsm.priority = Priority::new(50);
+    let mut driver = cables.driver(bearers.map(owner).chain([other]));
+    run_until(&mut driver, State::Active);
+
+    // Who would take over, were an advertisement three intervals late.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watcher = thread::spawn({
+        let (there, is_over) = (cables.there.clone(), Arc::clone(&is_over));
+        move || {
+            there.enter().unwrap();
+            let mut driver = Driver::new().unwrap();
+            driver.add(backup).unwrap();
+            let mut told = BTreeMap::new();
+            while !is_over.load(Ordering::Relaxed) {
+                driver.wait(Some(Duration::from_millis(10))).unwrap();
+                let count = |it| count(&mut told, State::Active, &it);
+                driver.turn(count).unwrap();
+            }
+            told
+        }
+    });
+    set_link(&cables.here, &interface(0), "down");
+    let down = |driver: &Driver| {
+        let views = driver.routers();
+        views
+            .filter(|view| view.state() == State::Initialize)
+            .count()
+    };
+    wait_for("all to be down", LIMIT, || {
+        driver.turn(drop).unwrap();
+        driver.wait(Some(Duration::from_millis(10))).unwrap();
+        let is_done =
+            down(&driver) == usize::from(VRIDS) && driver.timeout() != Some(Duration::ZERO);
+        is_done.then_some(())
+    })
+    .unwrap();
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(watcher.join().unwrap(), BTreeMap::new());
+
+    driver.shutdown(drop).unwrap();
+    let left = cables
+        .here
+        .run(|| Netlink::open().unwrap().interfaces().unwrap());
+    assert!(left.iter().all(|it| it.link.kind != "macvlan"), "{left:?}");
 }
 
 #[test]

@@ -506,7 +506,7 @@ impl Driver {
     }
 
     /// Deletes the macvlan of a router.
-    pub(super) fn give_up_virtual_mac(&mut self, id: RouterId) {
+    fn give_up_virtual_mac(&mut self, id: RouterId) {
         if let Some(macvlan) = self.forget_virtual_mac(id) {
             let result = macvlan.delete(&mut self.netlink, &mut self.interfaces);
             if let Err(error) = result {
@@ -516,7 +516,7 @@ impl Driver {
     }
 
     /// Takes note that the macvlan of a router is no longer there, or will be no more, with all that is on it.
-    fn forget_virtual_mac(&mut self, id: RouterId) -> Option<Macvlan> {
+    pub(super) fn forget_virtual_mac(&mut self, id: RouterId) -> Option<Macvlan> {
         let router = self.routers.get_mut(&id)?;
         let macvlan = std::mem::replace(&mut router.macvlan, Err(String::new())).ok()?;
         for held in &router.held {

@@ -251,7 +251,11 @@ impl Driver {
             };
             let machine = self.fleet.get(id);
             for work in works {
-                cost += (router.held.len() + router.routes.len()).max(1);
+                cost += match (&work, &router.macvlan) {
+                    // The kernel sets a link down only once no processor uses it any more, which takes milliseconds.
+                    (Work::Remove { .. }, Ok(_)) => PORTION,
+                    _ => (router.held.len() + router.routes.len()).max(1),
+                };
                 let before = steps.len();
                 plan(router, machine, &work, &self.interfaces, &mut steps);
                 portion.push((id, work, steps.len() - before));
