@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("failover: {failure}");
+            let _ = writeln!(io::stderr(), "failover: {failure}");
             ExitCode::from(2)
         }
     }

@@ -21,7 +21,7 @@ mod watch;
 
 use std::{
     env,
-    io::{self, BufWriter},
+    io::{self, BufWriter, Write},
     process::ExitCode,
 };
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough.
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("ipvsadm: {failure}");
+            let _ = writeln!(io::stderr(), "ipvsadm: {failure}");
             failure.status()
         }
     }

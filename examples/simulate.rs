@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         Ok(report) if report.is_ok() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("simulate: {failure}");
+            let _ = writeln!(io::stderr(), "simulate: {failure}");
             ExitCode::from(2)
         }
     }

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("smoltcp_router: {error}");
+            let _ = writeln!(io::stderr(), "smoltcp_router: {error}");
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,12 @@
 #[path = "tokio_router/host.rs"]
 mod host;
 
-use std::{future::pending, process::ExitCode, time::Instant};
+use std::{
+    future::pending,
+    io::{self, Write},
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::{Parser, value_parser};
 use tokio::{
@@ -50,7 +55,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tokio_router: {error}");
+            let _ = writeln!(io::stderr(), "tokio_router: {error}");
             ExitCode::FAILURE
         }
     }

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("vrrp_dump: standard input or output: {error}");
+            let _ = writeln!(io::stderr(), "vrrp_dump: standard input or output: {error}");
             ExitCode::from(2)
         }
     }
@@ -128,6 +128,6 @@ impl Output {
     /// Tells of something that cannot be read. The rest goes on.
     fn fail(&mut self, error: fmt::Arguments<'_>) {
         self.failed = true;
-        eprintln!("vrrp_dump: {error}");
+        let _ = writeln!(io::stderr(), "vrrp_dump: {error}");
     }
 }

@@ -31,6 +31,7 @@ mod watch;
 
 use std::{
     collections::BTreeMap,
+    io::{self, Write},
     process::ExitCode,
     sync::mpsc::{self, Receiver, Sender},
 };
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("vrrp_router: {error}");
+            let _ = writeln!(io::stderr(), "vrrp_router: {error}");
             ExitCode::FAILURE
         }
     }

@@ -31,7 +31,7 @@ pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Fai
                 match session.obey(&command) {
                     Ok(()) => {}
                     Err(failure @ Failure::NotListed(_)) => {
-                        eprintln!("ipvsadm: line {number}: {failure}");
+                        let _ = writeln!(io::stderr(), "ipvsadm: line {number}: {failure}");
                         status = failure.status();
                     }
                     Err(failure) => return Err(failure),
@@ -75,7 +75,7 @@ impl Batch {
                 // The same would be said of every line.
                 Err(error) if error.is_permission_denied() => return Err(error.into()),
                 Err(error) => {
-                    eprintln!("ipvsadm: line {number}: {error}");
+                    let _ = writeln!(io::stderr(), "ipvsadm: line {number}: {error}");
                     status = Failure::from(error).status();
                 }
             }

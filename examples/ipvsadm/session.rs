@@ -1,6 +1,6 @@
 //! What each command does.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use ipvs_netlink::{
     Client, Error, ServiceKey, SyncDaemon, Table, TableEntry,
@@ -77,10 +77,13 @@ impl<W: Write> Session<W> {
     pub(crate) fn table(&mut self) -> Result<Table, Failure> {
         let table = self.client()?.confirmed_table()?;
         for object in &table.unreadable {
-            eprintln!("ipvsadm: not shown: {object}");
+            let _ = writeln!(io::stderr(), "ipvsadm: not shown: {object}");
         }
         if table.may_be_incomplete {
-            eprintln!("ipvsadm: the table changes all the time: something may be missing");
+            let _ = writeln!(
+                io::stderr(),
+                "ipvsadm: the table changes all the time: something may be missing"
+            );
         }
         Ok(table)
     }

@@ -93,7 +93,7 @@ fn reconcile(
         let problems = problems(&report);
         if problems != said {
             for problem in &problems {
-                eprintln!("ipvsadm: {problem}");
+                let _ = writeln!(io::stderr(), "ipvsadm: {problem}");
             }
         }
         if report.contended || report.draining.destinations.is_empty() {

@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`message`] | the IPVS family as plain types and a codec, with the traits of the rust-netlink crates; no I/O, any platform |
-//! | [`client`] | a blocking socket (feature `client`, on by default), and the same for tokio (feature `tokio`) |
+//! | `client` | a blocking socket (feature `client`, on by default), and the same for tokio (feature `tokio`) |
 //! | [`plan`] | wanted table against the kernel's table: the least changes, in a safe order, with draining; no I/O |
 //! | [`rules`] | the text that ipvsadm saves and restores; no I/O |
 //! | [`connections`] | reads `/proc/net/ip_vs_conn` |

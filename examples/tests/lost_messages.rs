@@ -1,0 +1,36 @@
+//! What the programs do where nobody takes what they have to say.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use std::{fs::File, process::Command};
+
+#[test]
+fn a_message_that_nobody_takes_does_not_change_the_exit_status() {
+    for (line, status) in [
+        ("failover --version 2 --ipv6", 2),
+        ("ipvsadm --diff /no/where", 2),
+        ("simulate --replay /no/where", 2),
+        (
+            "smoltcp_router --tap lo --mac 02-00-00-00-00-33 --vrid 51 --source 192.0.2.33/24 --address 192.0.2.254/24",
+            1,
+        ),
+        (
+            "tokio_router --interface no/where --vrid 51 --address 192.0.2.254",
+            1,
+        ),
+        ("vrrp_dump /no/where", 2),
+        (
+            "vrrp_router --interface no/where --vrid 51 --address 192.0.2.254",
+            1,
+        ),
+    ] {
+        let (name, arguments) = line.split_once(' ').unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program::path(name));
+        let command = command.args(arguments.split(' ')).stderr(full);
+        assert_eq!(command.status().unwrap().code(), Some(status), "{line}");
+    }
+}
