@@ -191,7 +191,9 @@ struct Ready {
 
 impl Driver {
     /// Opens what every router needs, in the network namespace of the calling thread. [`add`](Self::add) opens more, and so does
-    /// [`add_object`](Self::add_object) for a route, so call those in the same namespace.
+    /// [`add_object`](Self::add_object) for a route, so call those in the same namespace. Where a router bears its virtual MAC, or there are more
+    /// than twenty interfaces, everything else is to be called in it as well: a thread with drivers of several namespaces enters that of the
+    /// driver first. What would go wrong otherwise is refused, as a [`Fault`] or with [`Error::OtherNamespace`].
     ///
     /// # Errors
     ///
@@ -610,7 +612,11 @@ impl Driver {
             .into_iter()
             .filter_map(|id| self.forget_virtual_mac(id))
             .collect();
-        let mut result = Macvlan::delete_all(macvlans, &mut self.netlink, &mut self.interfaces);
+        let deleted = Macvlan::delete_all(macvlans, &mut self.netlink, &mut self.interfaces);
+        if let Err(error) = deleted {
+            self.notify(None, DriverEvent::VirtualMacFailed(error));
+        }
+        let mut result = Ok(());
         while result.is_ok() && !self.work.is_empty() {
             result = self.do_some_work(now);
         }

@@ -57,6 +57,12 @@ pub enum Error {
         /// What was tried.
         action: String,
     },
+    /// The calling thread is in another network namespace than what it has called, so that it would change settings or open sockets there.
+    #[error("{action}: the calling thread is in another network namespace")]
+    OtherNamespace {
+        /// What was tried.
+        action: String,
+    },
     /// There is no such router, or none any more.
     #[error("there is no {id}")]
     NoRouter {

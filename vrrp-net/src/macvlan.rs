@@ -51,7 +51,7 @@ impl Macvlan {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] where the interface beneath is not Ethernet, where the name is not one that a link can have, and where another
+    /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the interface beneath is not Ethernet, where the name is not one that a link can have, and where another
     /// link has it; [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not be made, or another
     /// refusal. Nothing has changed then.
     pub fn add(
@@ -63,6 +63,8 @@ impl Macvlan {
         has_ipv4: bool,
     ) -> Result<Self, Error> {
         let mac = virtual_mac(vrid, family);
+        netlink
+            .check_namespace(|| format!("set up a macvlan on {}", describe_interface(parent)))?;
         let name = match name {
             Some(name) => name.into(),
             None => format!(
@@ -177,7 +179,8 @@ impl Macvlan {
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names what was refused.
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names what was refused; [`Error::OtherNamespace`] as for
+    /// [`add`](Self::add), when it is deleted and the settings stay.
     pub fn delete(self, netlink: &mut Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
         Self::delete_all(vec![self], netlink, interfaces)
     }
@@ -190,12 +193,12 @@ impl Macvlan {
     ) -> Result<(), Error> {
         let indexes: Vec<u32> = macvlans.iter().map(|it| it.interface).collect();
         netlink.delete_links(&indexes)?;
-        let settings = macvlans.into_iter().map(|it| it.end(interfaces));
+        let settings = macvlans.into_iter().map(|it| it.end(netlink, interfaces));
         settings.fold(Ok(()), Result::and)
     }
 
     /// Takes note that it is deleted, and with the last one on an interface brings that interface's settings back.
-    fn end(self, interfaces: &mut Interfaces) -> Result<(), Error> {
+    fn end(self, netlink: &Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
         let alias = interfaces
             .get(self.interface)
             .map(|own| own.link.alias.clone());
@@ -212,7 +215,9 @@ impl Macvlan {
             return Ok(());
         };
         if is_last {
-            restore(&beneath.link.name, record)?;
+            let name = &beneath.link.name;
+            netlink.check_namespace(|| format!("bring the settings of {name} back"))?;
+            restore(name, record)?;
         }
         Ok(())
     }

@@ -256,6 +256,14 @@ impl Netlink {
         }
     }
 
+    /// Makes sure that what the calling thread does otherwise happens in the network namespace of this socket.
+    pub(crate) fn check_namespace(&self, action: impl FnOnce() -> String) -> Result<(), Error> {
+        if sys::is_in_namespace_of(self.socket.as_fd()) {
+            return Ok(());
+        }
+        Err(Error::OtherNamespace { action: action() })
+    }
+
     /// Makes one request, and returns its errno, or 0.
     fn request(&mut self, request: Request<'_>) -> Result<i32, Error> {
         let errnos = self.exchange([request].into_iter())?;

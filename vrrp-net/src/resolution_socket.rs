@@ -16,7 +16,7 @@ use vrrp_proto::{
 use crate::{
     Capability, Error, filter,
     frame_socket::ResolutionFrame,
-    socket::describe_interface,
+    socket::{describe_interface, is_full, vacant},
     sys::{self, Control, Departure, Target},
 };
 
@@ -92,7 +92,7 @@ impl ResolutionSocket {
         };
         let group = solicited_node_group(address);
         self.groups
-            .join(interface, group)
+            .join(self.socket.as_fd(), interface, group)
             .map_err(|source| Error::Os {
                 action: format!("join group {group} on {}", describe_interface(interface)),
                 source,
@@ -191,30 +191,44 @@ struct Membership {
 }
 
 impl Groups {
-    fn join(&mut self, interface: u32, group: Ipv6Addr) -> io::Result<()> {
+    /// Joins a group in the network namespace of a socket.
+    fn join(&mut self, at: BorrowedFd<'_>, interface: u32, group: Ipv6Addr) -> io::Result<()> {
         if let Some(membership) = self.members.get_mut(&(interface, group)) {
             membership.users += 1;
             return Ok(());
         }
-        let last = self.holders.last();
-        let result = last.map(|holder| holder.join_multicast_v6(&group, interface));
-        match result {
-            Some(Err(error))
-                if !matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) =>
-            {
-                return Err(error);
-            }
-            Some(Ok(())) => {}
-            None | Some(Err(_)) => {
-                let holder = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-                holder.join_multicast_v6(&group, interface)?;
-                self.holders.push(holder);
-            }
-        }
-        let holder = self.holders.len() - 1;
+        let holder = self.join_anew(at, interface, group)?;
         self.members
             .insert((interface, group), Membership { users: 1, holder });
         Ok(())
+    }
+
+    /// Finds a socket that has room for a membership.
+    fn join_anew(
+        &mut self,
+        at: BorrowedFd<'_>,
+        interface: u32,
+        group: Ipv6Addr,
+    ) -> io::Result<usize> {
+        let last = self.holders.len().checked_sub(1);
+        let used = self.members.values().map(|it| it.holder);
+        for place in last.into_iter().chain(vacant(self.holders.len(), used)) {
+            let holder = self.holders.get(place);
+            match holder.map(|it| it.join_multicast_v6(&group, interface)) {
+                Some(Err(error)) if is_full(&error) => {}
+                Some(result) => return result.map(|()| place),
+                None => {}
+            }
+        }
+        if !sys::is_in_namespace_of(at) {
+            return Err(io::Error::other(
+                "the calling thread is in another network namespace",
+            ));
+        }
+        let holder = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        holder.join_multicast_v6(&group, interface)?;
+        self.holders.push(holder);
+        Ok(self.holders.len() - 1)
     }
 
     fn leave(&mut self, interface: u32, group: Ipv6Addr) {

@@ -267,7 +267,7 @@ impl VrrpSocket {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: no such interface, or one without multicast.
+    /// [`Error::Os`]: no such interface, or one without multicast, or a further socket would be in another namespace.
     pub fn join(&mut self, interface: u32) -> Result<(), Error> {
         if let Some(membership) = self.members.get_mut(&interface) {
             membership.users += 1;
@@ -293,6 +293,17 @@ impl VrrpSocket {
                 Err(error) if is_full(&error) => {}
                 result => return result.map(|()| Some(last)),
             }
+        }
+        let holders = self.members.values().filter_map(|it| it.holder);
+        if let Some(vacant) = vacant(self.holders.len(), holders)
+            && let Some(holder) = self.holders.get(vacant)
+        {
+            return membership(holder, self.family, interface, true).map(|()| Some(vacant));
+        }
+        if !sys::is_in_namespace_of(self.socket.as_fd()) {
+            return Err(io::Error::other(
+                "the calling thread is in another network namespace",
+            ));
         }
         let holder = Socket::new(domain(self.family), Type::DGRAM, Some(Protocol::UDP))?;
         membership(&holder, self.family, interface, true)?;
@@ -457,8 +468,19 @@ fn membership(socket: &Socket, family: Family, interface: u32, member: bool) -> 
     }
 }
 
+/// The place of a socket that has lost all its memberships, among so many of which these have some.
+pub(crate) fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut is_used = vec![false; sockets];
+    for place in used {
+        if let Some(is_used) = is_used.get_mut(place) {
+            *is_used = true;
+        }
+    }
+    is_used.iter().position(|is_used| !is_used)
+}
+
 /// Whether a socket has no room for another membership.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }
 

@@ -7,12 +7,12 @@
 use std::{
     ffi::{CStr, c_int, c_uint},
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
     time::Duration,
 };
 
-use socket2::{SockAddr, SockAddrStorage, Socket};
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Address families as socket addresses have them. They are small numbers.
 #[allow(clippy::cast_possible_truncation)]
@@ -347,6 +347,35 @@ pub(crate) fn set_option(
         )
     };
     check(result).map(drop)
+}
+
+/// Whether a socket that the calling thread opens is in the network namespace of this one. Before Linux 5.14 the kernel does not tell, and it is
+/// taken to be.
+pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
+    let Ok(probe) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
+        return true;
+    };
+    match (namespace(socket), namespace(probe.as_fd())) {
+        (Some(its), Some(own)) => its == own,
+        _ => true,
+    }
+}
+
+/// What the kernel calls the network namespace of a socket.
+fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
+    let mut cookie: u64 = 0;
+    let mut len = len_of::<u64>();
+    // SAFETY: the pointer and the length describe `cookie`, to which the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    check(result).ok().map(|_| cookie)
 }
 
 /// Binds a netlink socket, subscribed to these groups (a mask of `RTMGRP_*`).

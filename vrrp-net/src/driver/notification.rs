@@ -100,7 +100,7 @@ pub enum DriverEvent {
         /// Why.
         error: Error,
     },
-    /// The kernel refused to set the macvlan of the virtual MAC up or down.
+    /// The kernel refused to set the macvlan of the virtual MAC up or down, or to bring back the settings of the interface beneath.
     VirtualMacFailed(Error),
     /// An advertisement was discarded.
     Discarded {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_lab::{Host, Lan, wait_for};
+use vrrp_lab::{Host, Lan, Namespace, wait_for};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Interfaces, Monitor, MonitorEvent, Netlink, Outcome,
     ReceiveBatch, VirtualAddress, VrrpSocket,
@@ -100,6 +100,57 @@ fn a_socket_is_a_member_on_more_interfaces_than_the_kernel_lets_it_hold() {
             Some(own.index())
         );
     }
+}
+
+#[test]
+fn a_socket_whose_interfaces_come_and_go_takes_no_more_sockets_than_it_needs() {
+    let (_lan, [hub]) = lan_of::<1>();
+    hub.namespace()
+        .set_sysctl("ipv4.igmp_max_memberships", "1")
+        .unwrap();
+    let indexes: Vec<u32> = (0..4)
+        .map(|number| {
+            let name = format!("bridge{number}");
+            iproute2(&hub, &["link", "add", &name, "type", "bridge"]);
+            iproute2(&hub, &["link", "set", &name, "up"]);
+            hub.namespace()
+                .run(|| Netlink::open().unwrap().link(&name).unwrap().unwrap().index)
+        })
+        .collect();
+    let parts = hub.namespace().run(|| {
+        let mut socket = VrrpSocket::open(Family::Ipv4).unwrap();
+        for index in &indexes[..3] {
+            socket.join(*index).unwrap();
+        }
+        // The first holds on; of the two others one is always there.
+        for step in 0..6 {
+            socket.leave(indexes[1 + step % 3]);
+            socket.join(indexes[1 + (step + 2) % 3]).unwrap();
+        }
+        socket.into_parts()
+    });
+    assert_eq!(parts.memberships.len(), 3);
+    assert_eq!(parts.sockets.len(), 3);
+}
+
+#[test]
+fn a_thread_in_another_namespace_opens_no_sockets_there() {
+    let (_lan, [hub]) = lan_of::<1>();
+    hub.namespace()
+        .set_sysctl("ipv4.igmp_max_memberships", "1")
+        .unwrap();
+    iproute2(&hub, &["link", "add", "more", "type", "bridge"]);
+    iproute2(&hub, &["link", "set", "more", "up"]);
+    let (mut socket, more) = hub.namespace().run(|| {
+        let more = Netlink::open().unwrap().link("more").unwrap().unwrap();
+        (VrrpSocket::open(Family::Ipv4).unwrap(), more.index)
+    });
+    // What the socket has room for it can have from anywhere.
+    socket.join(hub.index()).unwrap();
+    let elsewhere = Namespace::new().unwrap();
+    let error = elsewhere.run(|| socket.join(more)).unwrap_err().to_string();
+    assert!(error.contains("another network namespace"), "{error}");
+    hub.namespace().run(|| socket.join(more)).unwrap();
 }
 
 #[test]

@@ -11,7 +11,10 @@ use vrrp_lab::{
     Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Namespace, Probe, V3Checksum,
     tshark, wait_for, write_pcap,
 };
-use vrrp_net::{AddressChange, DriverEvent, Netlink, RouterConfig, VirtualAddress, VirtualMac};
+use vrrp_net::{
+    AddressChange, Driver, DriverEvent, Netlink, Notification, RouterConfig, VirtualAddress,
+    VirtualMac,
+};
 use vrrp_proto::{
     Family, Priority,
     frame::{MacAddress, virtual_mac},
@@ -530,6 +533,41 @@ fn a_macvlan_that_could_not_go_up_does_so_once_it_can() {
     iproute2(&r1, &["link", "delete", "rival"]);
     ping(&client, address(Family::Ipv4));
     assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn a_driver_leaves_the_settings_of_another_namespace_alone() {
+    let (_lan, [r1, other]) = lan_of::<2>();
+    let setting = |host: &Host| {
+        host.namespace()
+            .sysctl("ipv4.conf.eth0.arp_ignore")
+            .unwrap()
+    };
+    let mut driver = r1.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        driver.add(bearer(Family::Ipv4, 100)).unwrap();
+        driver
+    });
+    assert_eq!(setting(&r1), "1");
+    other
+        .namespace()
+        .set_sysctl("ipv4.conf.eth0.arp_ignore", "1")
+        .unwrap();
+    let refusal = |notification: &Notification| match &notification.event {
+        DriverEvent::VirtualMacFailed(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let mut told = Vec::new();
+    other.namespace().run(|| {
+        driver.shutdown(|it| told.push(it)).unwrap();
+    });
+    let refused: Vec<_> = told.iter().filter_map(refusal).collect();
+    assert_eq!(
+        refused,
+        ["bring the settings of eth0 back: the calling thread is in another network namespace"]
+    );
+    assert_eq!(setting(&other), "1");
+    assert!(!bears(&r1, Family::Ipv4));
 }
 
 #[test]
