@@ -95,6 +95,7 @@ pub struct VrrpRouter {
     /// Who uses an object.
     users: BTreeMap<ObjectId, Vec<User>>,
     groups: Slab<Group>,
+    group_names: BTreeMap<String, GroupId>,
     /// The groups that have to be looked at after what is going on.
     unsettled: Vec<u32>,
     errors: PacketErrors,
@@ -210,6 +211,7 @@ impl VrrpRouter {
             tracker: Tracker::new(),
             users: BTreeMap::new(),
             groups: Slab::new(),
+            group_names: BTreeMap::new(),
             unsettled: Vec::new(),
             errors: PacketErrors::default(),
             next_serial: 0,

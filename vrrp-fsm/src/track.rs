@@ -38,7 +38,11 @@ mod explain;
 mod object;
 mod weight;
 
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+    vec::Vec,
+};
 
 use slab::Slab;
 use vrrp_proto::Priority;
@@ -177,6 +181,7 @@ pub enum TrackError {
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
     objects: Slab<Entry>,
+    names: BTreeMap<String, ObjectId>,
     deadlines: Deadlines,
     changed: VecDeque<ObjectId>,
     next_serial: u32,
@@ -199,6 +204,7 @@ impl Tracker {
     pub const fn new() -> Self {
         Self {
             objects: Slab::new(),
+            names: BTreeMap::new(),
             deadlines: Deadlines::new(),
             changed: VecDeque::new(),
             next_serial: 0,
@@ -226,6 +232,7 @@ impl Tracker {
             serial: self.next_serial,
         };
         self.next_serial = self.next_serial.wrapping_add(1);
+        self.names.insert(object.name.clone(), id);
         slot.insert(Entry {
             id,
             object,
@@ -253,7 +260,10 @@ impl Tracker {
         self.leave_sets(id);
         let entry = self.entry_mut(id)?;
         entry.known.reconfigure(now, &entry.object, &object);
-        entry.object = object;
+        let name = object.name.clone();
+        let old = core::mem::replace(&mut entry.object, object);
+        self.names.remove(&old.name);
+        self.names.insert(name, id);
         self.enter_sets(id);
         self.judge_set(now, id);
         // Also where its level stays: its weight may be another.
@@ -274,17 +284,17 @@ impl Tracker {
         self.leave_sets(id);
         self.deadlines.set(id.index, None);
         let entry = self.objects.try_remove(id.index as usize);
-        entry
+        let object = entry
             .map(|entry| entry.object)
-            .ok_or(TrackError::Unknown(id))
+            .ok_or(TrackError::Unknown(id))?;
+        self.names.remove(&object.name);
+        Ok(object)
     }
 
     /// The object of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ObjectId> {
-        self.iter()
-            .find(|(_, object)| object.name == name)
-            .map(|(id, _)| id)
+        self.names.get(name).copied()
     }
 
     /// An object.

@@ -56,6 +56,7 @@ impl VrrpRouter {
             serial: self.next_serial,
         };
         self.next_serial = self.next_serial.wrapping_add(1);
+        self.group_names.insert(name.clone(), id);
         vacant.insert(Group {
             id,
             config: SyncGroup::new(name, Vec::new()),
@@ -95,6 +96,7 @@ impl VrrpRouter {
     /// When there is no such group.
     pub fn remove_group(&mut self, now: Instant, id: GroupId) -> Result<SyncGroup, FleetError> {
         let config = self.group(id).ok_or(FleetError::UnknownGroup(id))?.clone();
+        self.group_names.remove(&config.name);
         self.set_uses(User::Group(id.slot), Vec::new());
         for member in &config.members {
             self.leave_group(now, member.slot);
@@ -150,8 +152,8 @@ impl VrrpRouter {
         group: &SyncGroup,
         old: Option<GroupId>,
     ) -> Result<(), FleetError> {
-        let namesake = self.groups().find(|(_, other)| other.name == group.name);
-        if namesake.is_some_and(|(id, _)| Some(id) != old) {
+        let namesake = self.group_names.get(&group.name).copied();
+        if namesake.is_some() && namesake != old {
             return Err(FleetError::GroupNameTaken(group.name.clone()));
         }
         let mut seen: Vec<RouterId> = Vec::new();
@@ -182,7 +184,10 @@ impl VrrpRouter {
             return;
         };
         let old = core::mem::take(&mut group.config.members);
-        group.config.name = config.name;
+        let name = config.name.clone();
+        let old_name = core::mem::replace(&mut group.config.name, config.name);
+        self.group_names.remove(&old_name);
+        self.group_names.insert(name, group.id);
         group.config.member_weights = config.member_weights;
         group.config.members.clone_from(&old);
         for member in old {

@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{
     Reason, ShutdownCause, StallPolicy, State,
-    fleet::{Change, FleetError, Member, Reader, Record, SyncGroup},
+    fleet::{Change, FleetError, Member, Reader, Record, SyncGroup, VrrpRouter},
     track::{Kind, Object, Report, Use, Weight},
 };
 
@@ -679,6 +679,27 @@ fn what_cannot_be_a_group_is_refused() {
     own.config = config(51, 255);
     let refused = fleet.reconfigure(now, b, own);
     assert_eq!(refused, Err(FleetError::MixedOwners(b)));
+}
+
+#[test]
+fn the_name_of_a_group_is_free_when_it_has_another_or_is_gone() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    let named = |name: &str| SyncGroup::new(name, Vec::new());
+    let taken = |name: &str| FleetError::GroupNameTaken(name.into());
+    let one = fleet.add_group(now, named("one")).unwrap();
+    fleet.reconfigure_group(now, one, named("two")).unwrap();
+    fleet.reconfigure_group(now, one, named("two")).unwrap();
+    assert_eq!(fleet.add_group(now, named("two")), Err(taken("two")));
+    let other = fleet.add_group(now, named("one")).unwrap();
+    let refused = fleet.reconfigure_group(now, other, named("two"));
+    assert_eq!(refused, Err(taken("two")));
+    let mut heir = VrrpRouter::restore(&fleet.snapshot(now), now).unwrap();
+    assert_eq!(heir.add_group(now, named("two")), Err(taken("two")));
+    let _config = fleet.remove_group(now, one).unwrap();
+    fleet.reconfigure_group(now, other, named("two")).unwrap();
+    assert_eq!(fleet.group(other), Some(&named("two")));
 }
 
 #[test]

@@ -178,6 +178,17 @@ fn names_are_unique_and_a_kind_stays() {
     bench.tracker.reconfigure(now, id, renamed).unwrap();
     assert_eq!(bench.tracker.find("b"), Some(id));
     assert_eq!(bench.tracker.find("a"), None);
+    let other = bench.add(Object::new("a", Kind::Route));
+    let taken = bench
+        .tracker
+        .reconfigure(now, other, Object::new("b", Kind::Route));
+    assert_eq!(taken, Err(TrackError::NameTaken("b".into())));
+    assert_eq!(bench.tracker.find("a"), Some(other));
+    bench.tracker.remove(id).unwrap();
+    assert_eq!(bench.tracker.find("b"), None);
+    let same = Object::new("a", Kind::Route);
+    bench.tracker.reconfigure(now, other, same).unwrap();
+    assert_eq!(bench.tracker.find("a"), Some(other));
 }
 
 #[test]
