@@ -1,6 +1,8 @@
 //! What a virtual router counts.
 
-use vrrp_proto::{Counter, Discard};
+use vrrp_proto::{Counter, Discard, Versions};
+
+use crate::Outgoing;
 
 /// Counters of one virtual router, in the words of RFC 8347 (O-17); RFC 6527 has the same under other names.
 ///
@@ -41,6 +43,20 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn count_sent(&mut self, outgoing: Outgoing) {
+        let (messages, resignations) = messages(outgoing);
+        self.advertisements_sent = self.advertisements_sent.saturating_add(messages);
+        self.priority_zero_sent = self.priority_zero_sent.saturating_add(resignations);
+    }
+
+    /// It was counted, but another is sent in its place.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn count_unsent(&mut self, outgoing: Outgoing) {
+        let (messages, resignations) = messages(outgoing);
+        self.advertisements_sent = self.advertisements_sent.saturating_sub(messages);
+        self.priority_zero_sent = self.priority_zero_sent.saturating_sub(resignations);
+    }
+
     pub(crate) fn count_discard(&mut self, discard: &Discard) {
         let counter = match (discard.counter(), discard) {
             (Some(Counter::Interval), _) => &mut self.interval_errors,
@@ -58,6 +74,20 @@ impl Counters {
         };
         count(counter);
     }
+}
+
+/// How many messages an advertisement is, and how many of them have priority 0.
+const fn messages(outgoing: Outgoing) -> (u64, u64) {
+    let messages = match outgoing.versions {
+        Versions::Both => 2,
+        Versions::V2 | Versions::V3 => 1,
+    };
+    let resignations = if outgoing.priority.is_resign() {
+        messages
+    } else {
+        0
+    };
+    (messages, resignations)
 }
 
 /// One more, as long as there is room.

@@ -813,8 +813,9 @@ impl VrrpRouter {
         for action in actions {
             match action {
                 Action::SendAdvertisement(outgoing) => {
-                    if entry.advertisement.replace(outgoing).is_none() {
-                        self.queue.advertise(slot);
+                    match entry.advertisement.replace(outgoing) {
+                        None => self.queue.advertise(slot),
+                        Some(unsent) => entry.router.counters.count_unsent(unsent),
                     }
                 }
                 Action::StateChanged(transition) => {

@@ -374,21 +374,13 @@ impl VirtualRouter {
     }
 
     fn send(&mut self, priority: Priority) -> Action {
-        let messages = match self.settings.versions {
-            Versions::Both => 2,
-            Versions::V2 | Versions::V3 => 1,
-        };
-        for _ in 0..messages {
-            count(&mut self.counters.advertisements_sent);
-            if priority.is_resign() {
-                count(&mut self.counters.priority_zero_sent);
-            }
-        }
-        Action::SendAdvertisement(Outgoing {
+        let outgoing = Outgoing {
             priority,
             versions: self.settings.versions,
             checksum: self.checksum_form(),
-        })
+        };
+        self.counters.count_sent(outgoing);
+        Action::SendAdvertisement(outgoing)
     }
 
     // In every state.

@@ -1,6 +1,7 @@
 //! The order of actions, and the timers.
 
 use vrrp_fsm::{Action, Instant, State, fleet::VrrpRouter};
+use vrrp_proto::Versions;
 
 use crate::lan::{Lan, member, ms};
 
@@ -87,6 +88,28 @@ fn of_a_routers_advertisements_that_wait_the_last_stands_for_all() {
         panic!("{actions:?}");
     };
     assert_eq!(outgoing.priority.get(), 160);
+}
+
+#[test]
+fn o_17_only_advertisements_that_the_host_is_asked_to_send_are_counted() {
+    let mut fleet = VrrpRouter::new();
+    let mut both = member(1, 255);
+    both.config.versions = Versions::Both;
+    let now = Instant::ZERO;
+    let id = fleet.add(now, both).unwrap();
+    let counted = |fleet: &VrrpRouter| {
+        let counters = fleet.get(id).unwrap().counters();
+        (counters.advertisements_sent, counters.priority_zero_sent)
+    };
+    let address = [192, 0, 2, 11].into();
+    fleet.startup(now, id, address).unwrap();
+    fleet.shutdown(now, id).unwrap();
+    assert_eq!(counted(&fleet), (2, 2), "the resignation, in both versions");
+    fleet.startup(now, id, address).unwrap();
+    assert_eq!(counted(&fleet), (2, 0), "the owner's, in its place");
+    let _actions = drain(&mut fleet);
+    fleet.shutdown(now, id).unwrap();
+    assert_eq!(counted(&fleet), (4, 2));
 }
 
 #[test]
