@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod allocation;
+mod any_order;
 mod demultiplexing;
 mod groups;
 mod lan;
