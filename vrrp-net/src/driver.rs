@@ -163,6 +163,10 @@ pub struct Driver {
     group_states: BTreeMap<GroupId, State>,
     /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at its end are half empty.
     routers: BTreeMap<RouterId, Box<Router>>,
+    /// The routers of each interface, by its number.
+    members: HashMap<u32, BTreeSet<RouterId>>,
+    /// The routers that have routes.
+    routed: BTreeSet<RouterId>,
     /// The routers that hold an address.
     holders: HashMap<IpAddr, Vec<RouterId>>,
     /// When a router may have an address to put back.
@@ -223,6 +227,8 @@ impl Driver {
             tracked_routes: RouteWatch::default(),
             group_states: BTreeMap::new(),
             routers: BTreeMap::new(),
+            members: HashMap::new(),
+            routed: BTreeSet::new(),
             holders: HashMap::new(),
             repairs: BTreeSet::new(),
             outbox: Vec::new(),
@@ -270,6 +276,11 @@ impl Driver {
         for held in &router.held {
             let holders = self.holders.entry(held.address.address()).or_default();
             holders.push(id);
+        }
+        let number = self.numbers.number(&router.config.interface);
+        self.members.entry(number).or_default().insert(id);
+        if !router.routes.is_empty() {
+            self.routed.insert(id);
         }
         self.routers.insert(id, Box::new(router));
     }
@@ -327,6 +338,11 @@ impl Driver {
             for held in &router.held {
                 self.release(id, held.address.address());
             }
+            let number = self.numbers.number(&router.config.interface);
+            if let Some(members) = self.members.get_mut(&number) {
+                members.remove(&id);
+            }
+            self.routed.remove(&id);
         }
         self.adapt_to_size();
         self.filter()

@@ -1,7 +1,7 @@
 //! What is known of the host's interfaces, and which of their addresses is the primary one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -144,6 +144,7 @@ impl Interface {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interfaces {
     by_index: BTreeMap<u32, Interface>,
+    by_name: HashMap<String, u32>,
 }
 
 impl Interfaces {
@@ -151,6 +152,7 @@ impl Interfaces {
     pub fn apply(&mut self, event: &MonitorEvent) {
         match event {
             MonitorEvent::Link(link) => {
+                self.rename(link);
                 self.by_index
                     .entry(link.index)
                     .and_modify(|interface| interface.link.clone_from(link))
@@ -160,7 +162,9 @@ impl Interfaces {
                     });
             }
             MonitorEvent::LinkGone { interface } => {
-                self.by_index.remove(interface);
+                if let Some(gone) = self.by_index.remove(interface) {
+                    self.forget_name(&gone.link);
+                }
             }
             MonitorEvent::AddressAdded { interface, address } => {
                 if let Some(interface) = self.by_index.get_mut(interface) {
@@ -186,6 +190,25 @@ impl Interfaces {
         }
     }
 
+    /// Notes the name of a link.
+    fn rename(&mut self, link: &Link) {
+        let known = self.by_index.get(&link.index).map(|it| it.link.clone());
+        if known.as_ref().is_some_and(|known| known.name == link.name) {
+            return;
+        }
+        if let Some(known) = known {
+            self.forget_name(&known);
+        }
+        self.by_name.insert(link.name.clone(), link.index);
+    }
+
+    /// Forgets the name that a link had, unless another one has it by now.
+    fn forget_name(&mut self, link: &Link) {
+        if self.by_name.get(&link.name) == Some(&link.index) {
+            self.by_name.remove(&link.name);
+        }
+    }
+
     /// The interface with this index.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&Interface> {
@@ -195,11 +218,42 @@ impl Interfaces {
     /// The interface with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Interface> {
-        self.iter().find(|interface| interface.link.name == name)
+        self.get(*self.by_name.get(name)?)
     }
 
     /// All interfaces, by index.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
         self.by_index.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_found_by_the_name_that_it_has_now() {
+        let mut interfaces = Interfaces::default();
+        let mut name = |index: u32, name: &str| {
+            let name = name.into();
+            interfaces.apply(&MonitorEvent::Link(Link {
+                index,
+                name,
+                mac: None,
+                up: true,
+                kind: String::new(),
+                parent: None,
+                alias: String::new(),
+            }));
+            ["a", "b", "c"].map(|name| interfaces.named(name).map(|it| it.link.index))
+        };
+        assert_eq!(name(1, "a"), [Some(1), None, None]);
+        assert_eq!(name(2, "b"), [Some(1), Some(2), None]);
+        // The news of one of two that swap their names come before those of the other.
+        assert_eq!(name(1, "b"), [None, Some(1), None]);
+        assert_eq!(name(2, "a"), [Some(2), Some(1), None]);
+        assert_eq!(name(2, "c"), [None, Some(1), Some(2)]);
+        interfaces.apply(&MonitorEvent::LinkGone { interface: 1 });
+        assert!(interfaces.named("b").is_none() && interfaces.named("c").is_some());
     }
 }

@@ -37,10 +37,10 @@ impl Driver {
                     let known = self.interfaces.get(link.index);
                     if known.is_none_or(|known| known.link != *link) {
                         let has_moved = known.is_some_and(|known| known.link.mac != link.mac);
-                        affected.extend(self.routers_where(|router| {
-                            router.config.interface == link.name
-                                || router.interface() == Some(link.index)
-                        }));
+                        let number = self.numbers.of_name(&link.name);
+                        let named = number.and_then(|number| self.members.get(&number));
+                        affected.extend(named.into_iter().flatten());
+                        affected.extend(self.routers_on(link.index));
                         self.look_after(link);
                         if has_moved {
                             self.announce_anew(now, link.index);
@@ -49,7 +49,7 @@ impl Driver {
                     may_cost_routes |= !link.up;
                 }
                 MonitorEvent::LinkGone { interface } => {
-                    let bound = self.routers_where(|router| router.interface() == Some(*interface));
+                    let bound = self.routers_on(*interface);
                     // At once: a link that follows it may have the same index. A macvlan that is still there was left behind by an
                     // interface that went to another namespace.
                     for id in &bound {
@@ -57,7 +57,7 @@ impl Driver {
                     }
                     affected.extend(bound);
                     // Its own macvlan a router forgets before the news come.
-                    let borne = self.routers_where(|router| router.station() == Some(*interface));
+                    let borne = self.routers_at(*interface);
                     for id in &borne {
                         self.forget_virtual_mac(*id);
                     }
@@ -66,9 +66,7 @@ impl Driver {
                 }
                 MonitorEvent::AddressAdded { interface, address } => {
                     if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
-                        affected.extend(
-                            self.routers_where(|router| router.interface() == Some(*interface)),
-                        );
+                        affected.extend(self.routers_on(*interface));
                         self.hear_again(*interface, address);
                         if let Some(interface) = self.interfaces.get(*interface) {
                             let link = interface.link.clone();
@@ -81,17 +79,13 @@ impl Driver {
                     if self.is_virtual(address.address) {
                         self.note_removal(*interface, address, &mut lost);
                     } else {
-                        affected.extend(
-                            self.routers_where(|router| router.interface() == Some(*interface)),
-                        );
+                        affected.extend(self.routers_on(*interface));
                     }
                 }
                 MonitorEvent::RouteRemoved { route, .. } => {
-                    for (id, router) in &self.routers {
-                        if router.routes.iter().any(|held| held.is(route)) {
-                            lost_routes.push((*id, route.clone()));
-                        }
-                    }
+                    let is_meant = |router: &Router| router.routes.iter().any(|it| it.is(route));
+                    let losers = self.those_where(&self.routed, is_meant);
+                    lost_routes.extend(losers.into_iter().map(|id| (id, route.clone())));
                 }
                 MonitorEvent::Overrun => may_cost_routes = true,
             }
@@ -151,11 +145,35 @@ impl Driver {
     }
 
     fn routers_where(&self, is_meant: impl Fn(&Router) -> bool) -> Vec<RouterId> {
-        self.routers
-            .iter()
-            .filter(|(_, router)| is_meant(router))
-            .map(|(id, _)| *id)
-            .collect()
+        self.those_where(self.routers.keys(), is_meant)
+    }
+
+    fn those_where<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a RouterId>,
+        is_meant: impl Fn(&Router) -> bool,
+    ) -> Vec<RouterId> {
+        let is_meant = |id: &&RouterId| self.routers.get(id).is_some_and(|it| is_meant(it));
+        ids.into_iter().filter(is_meant).copied().collect()
+    }
+
+    /// The routers that are bound to the interface of this index. Among thousands of routers and links there are few that a change concerns.
+    fn routers_on(&self, interface: u32) -> Vec<RouterId> {
+        let members = self.members.get(&self.numbers.at(interface));
+        let is_bound = |router: &Router| router.interface() == Some(interface);
+        self.those_where(members.into_iter().flatten(), is_bound)
+    }
+
+    /// The routers whose addresses the interface of this index has: it is the one that they are bound to, or their macvlan on that one.
+    fn routers_at(&self, station: u32) -> Vec<RouterId> {
+        let link = self.interfaces.get(station).map(|it| &it.link);
+        let beneath = link.and_then(|it| it.parent);
+        let members = [Some(station), beneath]
+            .into_iter()
+            .flatten()
+            .filter_map(|index| self.members.get(&self.numbers.at(index)));
+        let is_at = |router: &Router| router.station() == Some(station);
+        self.those_where(members.flatten(), is_at)
     }
 
     /// Whether a router holds this as a virtual address.
@@ -259,9 +277,8 @@ impl Driver {
     /// A macvlan that somebody set down is silent, and routes may have gone with a link.
     fn look_after(&mut self, link: &Link) {
         if !link.up {
-            self.install_where(|router| {
-                router.macvlan.is_ok() && router.station() == Some(link.index)
-            });
+            let is_borne = |router: &Router| router.macvlan.is_ok();
+            self.install(self.those_where(&self.routers_at(link.index), is_borne));
         }
         self.look_after_routes(link);
     }
@@ -271,13 +288,14 @@ impl Driver {
     fn look_after_routes(&mut self, link: &Link) {
         let leads = |held: &HeldRoute| held.route.interface().is_none_or(|it| it == link.name);
         if link.up {
-            self.install_where(|router| router.routes.iter().any(leads));
+            let is_meant = |router: &Router| router.routes.iter().any(leads);
+            self.install(self.those_where(&self.routed, is_meant));
         }
     }
 
     /// Has those routers that are Active see to it that all is in place.
-    fn install_where(&mut self, is_meant: impl Fn(&Router) -> bool) {
-        for id in self.routers_where(is_meant) {
+    fn install(&mut self, meant: Vec<RouterId>) {
+        for id in meant {
             if is_active(&self.fleet, id) {
                 self.work.push(id, Work::Install);
             }
@@ -286,7 +304,7 @@ impl Driver {
 
     /// The station that has the addresses of Actives has another hardware address, which neighbours do not know.
     fn announce_anew(&mut self, now: Instant, station: u32) {
-        for id in self.routers_where(|router| router.station() == Some(station)) {
+        for id in self.routers_at(station) {
             self.install_and_announce(now, id);
         }
     }

@@ -40,6 +40,11 @@ impl Numbers {
         number
     }
 
+    /// The number of the interface of this name, if it has one.
+    pub(super) fn of_name(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
     /// Notes that the interface of this index has this name now.
     pub(super) fn bind(&mut self, index: u32, name: &str) {
         let number = self.number(name);

@@ -150,6 +150,43 @@ fn a_router_follows_the_name_of_its_interface() {
 }
 
 #[test]
+fn routers_follow_interfaces_that_swap_their_names() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other = Lan::new().unwrap();
+    other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let (running, first) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let mut second = router(Family::Ipv4, 100);
+    second.interface = "eth1".into();
+    second.addresses = vec!["198.51.100.254".parse().unwrap()];
+    let second = running.with(|driver| driver.add(second).unwrap());
+    let addresses = |interface: &str| iproute2(&r1, &["-o", "address", "show", "dev", interface]);
+    let wait_for_both = |on_eth0: &str, on_eth1: &str| {
+        wait_for("each address on its interface", LIMIT, || {
+            let shown = [addresses("eth0"), addresses("eth1")];
+            let is_right = shown[0].contains(on_eth0)
+                && shown[0].contains("192.0.2.254/32")
+                && shown[1].contains(on_eth1)
+                && shown[1].contains("198.51.100.254/32")
+                && shown.iter().all(|it| it.matches("254/32").count() == 1);
+            is_right.then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {} {}", addresses("eth0"), addresses("eth1")));
+    };
+    wait_for_both("192.0.2.1/24", "198.51.100.1/24");
+    running.while_asleep(|| {
+        for names in [["eth0", "was0"], ["eth1", "eth0"], ["was0", "eth1"]] {
+            iproute2(&r1, &["link", "set", names[0], "name", names[1]]);
+        }
+    });
+    wait_for_both("198.51.100.1/24", "192.0.2.1/24");
+    for id in [first, second] {
+        running.wait_for_state(id, State::Active);
+    }
+    let source = running.with(move |driver| driver.get(first).unwrap().machine().primary_address());
+    assert_eq!(source, ip("198.51.100.1"));
+}
+
+#[test]
 fn after_lost_news_everything_is_read_anew() {
     let (_lan, [r1]) = lan_of::<1>();
     let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
