@@ -105,10 +105,14 @@ fn run() -> Result {
         pipe::register(signal, ring.try_clone()?)?;
     }
     let tap = Tap::open(&arguments.tap).map_err(|error| format!("{}: {error}", arguments.tap))?;
+    let mut told = None;
     let mut send = |frame: &[u8]| {
-        if let Err(error) = tap.send(frame) {
-            let _ = writeln!(io::stderr(), "{}: {error}", arguments.tap);
+        let problem = tap.send(frame).err().map(|error| error.kind());
+        // Once, not with every frame.
+        if let Some(kind) = problem.filter(|_| problem != told) {
+            let _ = writeln!(io::stderr(), "{}: frames are lost: {kind}", arguments.tap);
         }
+        told = problem;
     };
     // A monotonic clock; the epoch turns it into the machine's.
     let epoch = Epoch::new(Instant::now());

@@ -1,7 +1,7 @@
 //! A TAP device: a port of the kernel's that this program is behind.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
@@ -32,9 +32,11 @@ impl Tap {
 
     /// Sends a frame, or loses it where there is no room.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        write(self.as_fd(), frame)
-            .map_err(io::Error::from)
-            .map(drop)
+        match write(self.as_fd(), frame) {
+            Ok(_) => Ok(()),
+            Err(Errno::EIO) => Err(ErrorKind::NetworkDown.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -8,12 +8,17 @@ mod program;
 mod running;
 
 use std::{
+    io::{BufRead, BufReader, Read},
     net::IpAddr,
-    process::Command,
+    process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use running::{LIMIT, Running};
 use vrrp_lab::{Capture, Frame, Host, Lan, Probe};
 use vrrp_proto::frame::{MacAddress, arp, ethernet, ipv6, neighbor};
@@ -346,6 +351,29 @@ fn a_device_that_cannot_be_had_is_told_in_words() {
         String::from_utf8(output.stderr).unwrap(),
         "smoltcp_router: tap0: Device or resource busy (os error 16)\n"
     );
+}
+
+#[test]
+fn a_device_that_is_down_is_told_once() {
+    let network = Network::new(&IPV4);
+    let mut command = network
+        .lan
+        .switch()
+        .command(program::path("smoltcp_router"));
+    command.args(network.arguments("255"));
+    command.args(["--tap", "tap0", "--mac", "02-00-00-00-00-33"]);
+    command.args(["--source", IPV4.source]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    // There is an advertisement every 100 ms.
+    thread::sleep(Duration::from_millis(300));
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "tap0: frames are lost: network down\n");
 }
 
 #[test]
