@@ -419,7 +419,8 @@ pub(crate) fn wait_readable<const N: usize>(
     });
     let limit = limit.map(|limit| libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: limit.subsec_nanos().into(),
+        // Less than 2^30, and an i32 where the machine has 32 bits.
+        tv_nsec: limit.subsec_nanos().cast_signed().into(),
     });
     // SAFETY: pointer and length are those of the array; the limit is null or points to a local; the signal mask is null, which
     // stands for no change.

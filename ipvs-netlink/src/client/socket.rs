@@ -222,8 +222,9 @@ impl Blocking {
         // Zero would mean no limit.
         let limit = limit.max(Duration::from_millis(1));
         if limit != self.limit {
-            let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
-            let value = TimeVal::new(seconds, limit.subsec_micros().into());
+            let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
+            // Less than 2^20, and an i32 where the machine has 32 bits.
+            let value = TimeVal::new(seconds, limit.subsec_micros().cast_signed().into());
             setsockopt(&self.socket, ReceiveTimeout, &value)
                 .map_err(system("set the time limit of the socket"))?;
             self.limit = limit;
