@@ -16,8 +16,9 @@ use super::{
     router::{Held, Router},
 };
 use crate::{
-    AddressChange, Change, Error, Interfaces, LinkChange, Outcome, Route, RouteChange, Scope,
-    VirtualAddress, frame_socket::ResolutionFrame, socket::describe_interface,
+    ADDRESS_PROTOCOL, AddressChange, Change, Error, Interface, InterfaceAddress, Interfaces,
+    LinkChange, Outcome, Route, RouteChange, Scope, VirtualAddress, frame_socket::ResolutionFrame,
+    socket::describe_interface,
 };
 
 /// Addresses and routes that are worked on before the driver looks at its sockets and timers again: a millisecond's work.
@@ -381,7 +382,7 @@ impl Driver {
             (Some(held), Err(_)) if added => {
                 self.repairs.insert((held.standing.lose(now), id));
             }
-            (None, Ok(_)) => return,
+            (None, Ok(_)) if added => return,
             _ => {}
         }
         match (result, work) {
@@ -520,6 +521,9 @@ fn plan(
             {
                 steps.extend([link(station, false), dummy(station, false)]);
             }
+            if *left_over && let Some(interface) = station.and_then(|it| interfaces.get(it)) {
+                steps.extend(of_other_prefixes(router, interface));
+            }
             let station = station.unwrap_or(NONE);
             for held in &mut router.held {
                 held.standing.give_up_repair();
@@ -558,6 +562,26 @@ const fn dummy(interface: u32, add: bool) -> Step {
         address: VirtualAddress::new(DUMMY).with_scope(Scope::Host),
         add,
     }
+}
+
+/// Takes away what an earlier run has left of the addresses with other prefix lengths than they have now.
+fn of_other_prefixes(router: &Router, interface: &Interface) -> impl Iterator<Item = Step> {
+    let is_left = |own: &&InterfaceAddress| {
+        own.protocol == ADDRESS_PROTOCOL
+            && router
+                .held
+                .iter()
+                .any(|held| held.address.address() == own.address && !held.address.is_at(own))
+    };
+    let left = interface.addresses.iter().filter(is_left);
+    left.filter_map(|own| {
+        let address = VirtualAddress::new(own.address).with_prefix_len(own.prefix_len);
+        Some(Step::Address {
+            interface: interface.link.index,
+            address: address.ok()?,
+            add: false,
+        })
+    })
 }
 
 /// Adds a route, or removes it.

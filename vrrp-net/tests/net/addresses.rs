@@ -105,6 +105,40 @@ fn an_address_that_a_crash_left_over_is_removed_at_the_start() {
 }
 
 #[test]
+fn an_address_that_a_crash_left_with_another_prefix_length_is_removed_at_the_start() {
+    for (family, left, now) in [
+        (Family::Ipv4, "192.0.2.254/24", "192.0.2.254/32"),
+        (Family::Ipv6, "2001:db8::254/64", "2001:db8::254/128"),
+    ] {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let with = |priority, address: &str| {
+            let mut config = router(family, priority);
+            config.addresses.pop();
+            config.addresses.push(address.parse().unwrap());
+            config
+        };
+        let (crashed, id) = Running::with_router(r2.namespace(), with(200, left));
+        crashed.wait_for_state(id, State::Active);
+        wait_for_address(&r2, left, true);
+        crashed.kill();
+        let (other, other_id) = Running::with_router(r1.namespace(), with(100, now));
+        other.wait_for_state(other_id, State::Active);
+        let (again, again_id) = Running::with_router(r2.namespace(), with(50, now));
+        again.wait_for_event("the left-over", |event| {
+            matches!(event, DriverEvent::LeftOverRemoved(address) if address.to_string() == left)
+                .then_some(())
+        });
+        assert!(!has(&r2, left));
+        assert_eq!(again.state(again_id), State::Backup);
+        // And it is there once in the end.
+        other.stop();
+        again.wait_for_state(again_id, State::Active);
+        wait_for_address(&r2, now, true);
+        assert!(!has(&r2, left));
+    }
+}
+
+#[test]
 fn a_sweep_removes_marked_addresses_and_no_others() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     r1.add_address("192.0.2.77/32").unwrap();
