@@ -25,7 +25,7 @@ use std::{
 
 use vrrp_fsm::{
     Action, Epoch, Instant, State,
-    fleet::{GroupId, PacketErrors, Reader, RouterId, VrrpRouter},
+    fleet::{GroupId, Member, PacketErrors, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
 
@@ -262,14 +262,35 @@ impl Driver {
                 vrid: key.vrid,
             });
         }
-        self.open_sockets(&router)?;
-        self.admit(&router)?;
         let now = self.now();
-        let id = self.fleet.add(now, member)?;
+        let id = match self.enlist(now, &router, member) {
+            Ok(id) => id,
+            Err(error) => {
+                self.release_interface(&router.config.interface);
+                return Err(error);
+            }
+        };
         self.insert(id, router);
         self.adapt_to_size();
         self.reconcile(now, id);
         Ok(id)
+    }
+
+    fn enlist(&mut self, now: Instant, router: &Router, member: Member) -> Result<RouterId, Error> {
+        self.open_sockets(router)?;
+        self.admit(router)?;
+        Ok(self.fleet.add(now, member)?)
+    }
+
+    /// Forgets an interface that has no router.
+    fn release_interface(&mut self, name: &str) {
+        let Some(number) = self.numbers.of_name(name) else {
+            return;
+        };
+        if self.members.get(&number).is_none_or(BTreeSet::is_empty) {
+            self.members.remove(&number);
+            self.numbers.release(name);
+        }
     }
 
     fn insert(&mut self, id: RouterId, router: Router) {
@@ -338,11 +359,13 @@ impl Driver {
             for held in &router.held {
                 self.release(id, held.address.address());
             }
-            let number = self.numbers.number(&router.config.interface);
+            self.routed.remove(&id);
+            let name = &router.config.interface;
+            let number = self.numbers.number(name);
             if let Some(members) = self.members.get_mut(&number) {
                 members.remove(&id);
             }
-            self.routed.remove(&id);
+            self.release_interface(name);
         }
         self.adapt_to_size();
         self.filter()

@@ -44,7 +44,7 @@ pub struct DriverSnapshot {
     pub taken_at: Duration,
     /// The routers with their timers, sync groups and objects. The numbers of interfaces are places in `interfaces`.
     pub fleet: FleetSnapshot,
-    /// The names of the interfaces.
+    /// The names of the interfaces. An empty one has no router any more.
     pub interfaces: Vec<String>,
     /// What Linux needs for each of `fleet.members`.
     pub routers: Vec<RouterSnapshot>,

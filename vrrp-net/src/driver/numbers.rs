@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-/// A number for each name, for good: to its routers an interface that comes back under its name is the same, though its index is another.
+/// A number for each name, as long as a router has it: to its routers an interface that comes back under its name is the same, though its index
+/// is another.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     by_name: HashMap<String, u32>,
+    /// Those that no name has any more.
+    free: Vec<u32>,
     /// Those of the interfaces that are there.
     by_index: HashMap<u32, u32>,
 }
@@ -14,20 +17,28 @@ impl Numbers {
     /// No interface has it.
     const NONE: u32 = u32::MAX;
 
-    /// Those of these names: their places.
+    /// Those of these names: their places. An empty name stands for none.
     pub(super) fn of(names: &[String]) -> Self {
         let mut numbers = Self::default();
-        for name in names {
-            numbers.number(name);
+        for (number, name) in (0..).zip(names) {
+            if name.is_empty() {
+                numbers.free.push(number);
+            } else {
+                numbers.by_name.insert(name.clone(), number);
+            }
         }
         numbers
     }
 
     /// All names, each in the place of its number.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.by_name.iter().collect();
-        names.sort_unstable_by_key(|(_, number)| **number);
-        names.into_iter().map(|(name, _)| name.clone()).collect()
+        let mut names = vec![String::new(); self.by_name.len() + self.free.len()];
+        for (name, number) in &self.by_name {
+            if let Some(place) = names.get_mut(*number as usize) {
+                place.clone_from(name);
+            }
+        }
+        names
     }
 
     /// The number of the interface of this name.
@@ -35,7 +46,8 @@ impl Numbers {
         if let Some(number) = self.by_name.get(name) {
             return *number;
         }
-        let number = u32::try_from(self.by_name.len()).unwrap_or(Self::NONE);
+        let next = || u32::try_from(self.by_name.len()).unwrap_or(Self::NONE);
+        let number = self.free.pop().unwrap_or_else(next);
         self.by_name.insert(name.into(), number);
         number
     }
@@ -43,6 +55,14 @@ impl Numbers {
     /// The number of the interface of this name, if it has one.
     pub(super) fn of_name(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// Notes that no router has this name any more.
+    pub(super) fn release(&mut self, name: &str) {
+        if let Some(number) = self.by_name.remove(name) {
+            self.by_index.retain(|_, it| *it != number);
+            self.free.push(number);
+        }
     }
 
     /// Notes that the interface of this index has this name now.
@@ -59,5 +79,25 @@ impl Numbers {
     /// The number of the interface that last was bound with this index, or one that no interface has.
     pub(super) fn at(&self, index: u32) -> u32 {
         self.by_index.get(&index).copied().unwrap_or(Self::NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_name_has_any_more_goes_to_another_also_after_a_hand_over() {
+        let mut numbers = Numbers::default();
+        let [a, b] = ["a", "b"].map(|name| numbers.number(name));
+        numbers.bind(7, "a");
+        numbers.release("a");
+        assert_eq!((numbers.at(7), numbers.of_name("a")), (Numbers::NONE, None));
+        assert_eq!(numbers.names(), ["", "b"]);
+        let mut numbers = Numbers::of(&numbers.names());
+        assert_eq!(numbers.number("b"), b);
+        assert_eq!(numbers.number("c"), a);
+        assert_eq!(numbers.number("d"), 2);
+        assert_eq!(numbers.names(), ["c", "b", "d"]);
     }
 }

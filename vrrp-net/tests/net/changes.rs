@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
-use vrrp_fsm::State;
+use vrrp_fsm::{
+    State,
+    track::{Kind, Object, Use},
+};
 use vrrp_lab::wait_for;
-use vrrp_net::{Driver, DriverEvent, Error, Fault, RouterConfig, RouterId};
+use vrrp_net::{Driver, DriverEvent, Error, Fault, RouterConfig, RouterId, Watch};
 use vrrp_proto::{Family, Interval, Peer, Priority};
 
 use crate::rig::{
@@ -210,6 +213,44 @@ fn a_router_that_is_removed_resigns_and_can_be_added_again() {
         .collect();
     let expected: Vec<u64> = (1..).take(sequences.len()).collect();
     assert_eq!(sequences, expected, "in order, and none is lost");
+}
+
+#[test]
+fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.with(|driver| {
+        for number in 0..50 {
+            let mut config = router(Family::Ipv4, 100);
+            config.interface = format!("veth{number}");
+            let id = driver.add(config).unwrap();
+            driver.remove(id).unwrap();
+        }
+    });
+    // One that is refused was never there.
+    let refused = running.with(|driver| {
+        let gone = driver
+            .add_object(Object::new("gone", Kind::Interface), Watch::Host)
+            .unwrap();
+        driver.remove_object(gone).unwrap();
+        let mut config = router(Family::Ipv4, 100);
+        config.interface = "veth50".into();
+        config.tracking = vec![Use::of(gone)];
+        driver.add(config)
+    });
+    assert!(matches!(refused, Err(Error::Fleet(_))), "{refused:?}");
+    // Another router on the same interface does not end with it.
+    let second = running.with(|driver| {
+        let mut config = router(Family::Ipv4, 100);
+        config.fsm.vrid = vrid(52);
+        config.addresses = vec![SECOND.parse().unwrap()];
+        driver.add(config).unwrap()
+    });
+    running.with(move |driver| driver.remove(second).unwrap());
+    running.wait_for_state(id, State::Active);
+    let state = running.hand_over().state;
+    assert_eq!(state.interfaces, ["eth0", ""]);
+    assert_eq!(state.routers.len(), 1);
 }
 
 #[test]
