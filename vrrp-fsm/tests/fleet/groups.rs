@@ -170,6 +170,25 @@ fn g_2_owners_wait_for_the_start_up_hold_of_one_of_them() {
 }
 
 #[test]
+fn g_2_owners_do_not_wait_for_the_start_up_hold_of_one_that_does_not_count() {
+    let mut lan = Lan::new(1);
+    let [owner] = lan.add_group(0, [member(1, 255)]);
+    let mut held = member(2, 255);
+    held.config.startup_hold = ms(2_000);
+    let held = lan.add_stopped(0, held);
+    let now = lan.now;
+    let group = lan.nodes[0].fleet.group_with(owner).unwrap();
+    let both = SyncGroup::new("group", vec![owner, held]);
+    lan.fleet(0).reconfigure_group(now, group, both).unwrap();
+    let address = lan.address(0, owner);
+    for address in [None, Some(address)] {
+        let fleet = lan.fleet(0);
+        fleet.set_primary_address(now, owner, address).unwrap();
+    }
+    assert_eq!(lan.states(0, [owner, held]), [Active, Initialize]);
+}
+
+#[test]
 fn g_3_the_group_takes_over_when_its_slowest_member_wants_to() {
     let mut lan = Lan::new(1);
     let mut slow = member(2, 100);
@@ -538,6 +557,26 @@ fn g_8_a_new_member_whose_active_is_elsewhere_pulls_the_group() {
     lan.run(ms(1_100));
     assert_eq!(lan.states(0, [first, second]), [Backup; 2]);
     assert_eq!(lan.state(1, other), Active);
+}
+
+#[test]
+fn g_7_an_object_that_has_not_reported_stops_no_group_of_routers_that_run() {
+    let mut lan = Lan::new(1);
+    let ids = [1, 2].map(|interface| lan.add(0, member(interface, 100)));
+    lan.run(ms(10_000));
+    let now = lan.now;
+    let power = Object::new("power", Kind::Interface);
+    let power = lan.fleet(0).add_object(now, power).unwrap();
+    let group = SyncGroup {
+        tracking: vec![Use::of(power)],
+        ..SyncGroup::new("group", ids.to_vec())
+    };
+    lan.fleet(0).add_group(now, group).unwrap();
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    lan.settle();
+    assert_eq!(lan.nodes[0].transitions.len(), 4);
+    lan.fleet(0).report(now, power, Report::Down).unwrap();
+    assert_eq!(lan.states(0, ids), [Initialize; 2]);
 }
 
 #[test]
