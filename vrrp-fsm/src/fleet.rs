@@ -138,10 +138,10 @@ pub enum FleetError {
     #[error(transparent)]
     Track(#[from] TrackError),
     /// There is no such router, or no longer.
-    #[error("router {0:?} does not exist")]
+    #[error("{0} does not exist")]
     UnknownRouter(RouterId),
     /// There is no such group, or no longer.
-    #[error("group {0:?} does not exist")]
+    #[error("{0} does not exist")]
     UnknownGroup(GroupId),
     /// The interface has this virtual router already (S-01).
     #[error("interface {} has VRID {} in {} already", .0.interface, .0.vrid, .0.family)]
@@ -173,11 +173,11 @@ pub enum FleetError {
     #[error("name {0:?} belongs to another sync group")]
     GroupNameTaken(String),
     /// A router is in another group, or twice in this one.
-    #[error("router {0:?} is already a member of a sync group")]
+    #[error("{0} is already a member of a sync group")]
     AlreadyMember(RouterId),
     /// Address owners start as Active and others as Backup: they cannot be together.
     #[error(
-        "router {0:?} owns its addresses and other members of the sync group do not, or the other way round"
+        "{0} owns its addresses and other members of the sync group do not, or the other way round"
     )]
     MixedOwners(RouterId),
 }

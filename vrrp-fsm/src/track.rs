@@ -43,6 +43,7 @@ use alloc::{
     string::String,
     vec::Vec,
 };
+use core::fmt;
 
 use slab::Slab;
 use vrrp_proto::Priority;
@@ -128,7 +129,7 @@ impl Standing {
 #[non_exhaustive]
 pub enum TrackError {
     /// There is no such object, or no longer.
-    #[error("object {0:?} does not exist")]
+    #[error("{0} does not exist")]
     Unknown(ObjectId),
     /// Another object has this name.
     #[error("name {0:?} belongs to another object")]
@@ -608,6 +609,12 @@ impl Tracker {
 impl Object {
     const fn is_set(&self) -> bool {
         matches!(self.kind, Kind::Set { .. })
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "object {}", self.serial)
     }
 }
 

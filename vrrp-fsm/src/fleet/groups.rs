@@ -1,6 +1,7 @@
 //! What members of a sync group do together: the rules of [`SyncGroup`](crate::fleet::SyncGroup).
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use vrrp_proto::Version;
 
@@ -12,6 +13,12 @@ use crate::{Action, Actions, Event, Instant, ShutdownCause, State, track::Standi
 pub struct GroupId {
     pub(super) slot: u32,
     pub(super) serial: u32,
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {}", self.serial)
+    }
 }
 
 /// Who uses an object.

@@ -9,8 +9,8 @@ use crate::{
     track::{ObjectId, ObjectSnapshot, Tracker, Use},
 };
 
-/// Everything that a [`VrrpRouter`] knows but the actions that wait and the records. It is plain, so that a host can carry it in whatever form it
-/// likes.
+/// Everything that a [`VrrpRouter`] knows but the actions that wait, the records, and what [`set_patience`](VrrpRouter::set_patience) has set. It is
+/// plain, so that a host can carry it in whatever form it likes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetSnapshot {
     /// The virtual routers.

@@ -2,7 +2,8 @@
 
 use vrrp_fsm::{
     Action, ConfigError, Instant, State,
-    fleet::{AddressList, FleetError, MessageTransport, VrrpRouter},
+    fleet::{AddressList, FleetError, MessageTransport, SyncGroup, VrrpRouter},
+    track::{Kind, Object, Report},
 };
 use vrrp_proto::{Family, Peer, Vrid};
 
@@ -170,6 +171,34 @@ fn addresses_of_the_other_family_are_refused_and_change_nothing() {
         restored.unwrap_err().to_string(),
         "primary_address: IPv6, but family is IPv4"
     );
+}
+
+#[test]
+fn errors_name_what_is_not_there() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    let router = fleet.add(now, member(1, 100)).unwrap();
+    let owner = fleet.add(now, member(2, 255)).unwrap();
+    let group = fleet
+        .add_group(now, SyncGroup::new("group", vec![router]))
+        .unwrap();
+    let object = Object::new("uplink", Kind::Interface);
+    let object = fleet.add_object(now, object).unwrap();
+    let mixed = SyncGroup::new("mixed", vec![owner, router]);
+    let taken = fleet.add_group(now, mixed).unwrap_err().to_string();
+    assert_eq!(taken, "router 0 is already a member of a sync group");
+    let _config = fleet.remove_group(now, group).unwrap();
+    fleet.remove(now, router).unwrap();
+    let _object = fleet.remove_object(object).unwrap();
+    let gone = |result: Result<(), FleetError>| result.unwrap_err().to_string();
+    let errors = [
+        gone(fleet.shutdown(now, router)),
+        gone(fleet.remove_group(now, group).map(drop)),
+        gone(fleet.report(now, object, Report::Up)),
+    ];
+    let expected = ["router 0", "group 2", "object 0"];
+    assert_eq!(errors, expected.map(|it| format!("{it} does not exist")));
 }
 
 #[test]
