@@ -603,16 +603,15 @@ impl VrrpRouter {
                 });
             }
         };
-        let grouped = entry.group;
-        let before = entry.router.state();
+        let grouped = entry.group.map(|group| (group, entry.router.schedule()));
         let actions = entry.router.handle_event(now, Event::Advertisement(heard));
         if actions.is_empty() {
             self.deadlines.set(slot, entry.alarm(self.patience));
         } else {
             self.perform(now, slot, actions);
         }
-        if let Some(group) = grouped {
-            self.heard_in_group(now, group, slot, (heard.version(), before), &actions);
+        if let Some((group, before)) = grouped {
+            self.heard_in_group(now, group, slot, heard.version(), before);
         }
         Ok((id, heard))
     }

@@ -5,7 +5,8 @@ use alloc::{string::String, vec::Vec};
 use vrrp_proto::Version;
 
 use crate::{
-    Actions, Expiry, Instant, Reason, VirtualRouter, fleet::RouterId, router::Phase, track::Use,
+    Actions, Expiry, Instant, Reason, VirtualRouter, announce::Schedule, fleet::RouterId,
+    router::Phase, track::Use,
 };
 
 /// A sync group as it is configured: virtual routers of any interface and family that change their state together.
@@ -73,6 +74,14 @@ impl VirtualRouter {
         match self.phase {
             Phase::Active(_) => self.stand_back(now, Reason::Group),
             Phase::Initialize(_) | Phase::Backup(_) => Actions::NONE,
+        }
+    }
+
+    /// When an Active announces.
+    pub(crate) fn schedule(&self) -> Option<Schedule> {
+        match &self.phase {
+            Phase::Active(active) => Some(active.schedule),
+            Phase::Initialize(_) | Phase::Backup(_) => None,
         }
     }
 

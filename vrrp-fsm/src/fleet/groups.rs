@@ -6,7 +6,7 @@ use core::fmt;
 use vrrp_proto::Version;
 
 use super::{Change, Entry, FleetError, RouterId, SyncGroup, VrrpRouter};
-use crate::{Action, Actions, Event, Instant, ShutdownCause, State, track::Standing};
+use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::Standing};
 
 /// A sync group of a [`VrrpRouter`]. The number of one that was removed is not given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -445,27 +445,25 @@ impl VrrpRouter {
         });
     }
 
-    /// A member has heard an advertisement, of which version, in which state and with which actions.
+    /// A member has heard an advertisement of this version, and had this schedule before if it was Active.
     pub(super) fn heard_in_group(
         &mut self,
         now: Instant,
         id: GroupId,
         slot: u32,
-        (version, before): (Version, State),
-        actions: &Actions,
+        version: Version,
+        before: Option<Schedule>,
     ) {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return;
         };
         match (before, entry.router.state()) {
-            (State::Active, State::Backup) => self.yield_group(now, id),
-            (State::Active, State::Active) => {
-                let announces = |action: &Action| matches!(action, Action::Announce { .. });
-                if actions.as_slice().iter().any(announces) {
-                    self.announce_together(now, id, slot);
-                }
+            (Some(_), State::Backup) => self.yield_group(now, id),
+            // It announces, now or soon.
+            (Some(_), State::Active) if entry.router.schedule() != before => {
+                self.announce_together(now, id, slot);
             }
-            (State::Backup, State::Backup) if entry.router.accepts_another(version) => {
+            (None, State::Backup) if entry.router.accepts_another(version) => {
                 entry.wish = None;
                 let group = self.groups.get(id.slot as usize);
                 if group.is_some_and(|group| group.has_active) {

@@ -404,6 +404,32 @@ fn g_6_all_members_announce_when_one_has_heard_a_rival() {
 }
 
 #[test]
+fn g_6_all_members_announce_for_the_last_rival_too_however_soon_it_came_after_the_first() {
+    let mut lan = Lan::new(1);
+    let quiet = |mut member: Member| {
+        member.config.announce.rival_second_burst_after = None;
+        member
+    };
+    let ids = lan.add_group(0, [quiet(member(1, 200)), quiet(member_ipv6(2, 200))]);
+    lan.run(ms(20_000));
+    lan.nodes[0].announced.clear();
+    let ip = multicast();
+    let rival = message(51, 50, &ip.endpoints);
+    for _ in 0..3 {
+        let now = lan.now;
+        let heard = lan
+            .fleet(0)
+            .handle_packet(now, 1, &ip, &rival, Protection::None);
+        assert_eq!(heard.unwrap().0, ids[0]);
+        lan.run(ms(1_000));
+    }
+    let announced = |lan: &Lan| lan.nodes[0].announced.values().copied().collect::<Vec<_>>();
+    assert_eq!(announced(&lan), [1, 1]);
+    lan.run(ms(10_000));
+    assert_eq!(announced(&lan), [2, 2]);
+}
+
+#[test]
 fn g_7_the_objects_of_a_group_count_for_all_members() {
     let mut lan = Lan::new(1);
     let now = lan.now;
