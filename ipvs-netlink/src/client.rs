@@ -32,6 +32,8 @@ mod exchange;
 mod operations;
 mod read;
 mod socket;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -101,7 +103,7 @@ impl Client {
         Ok(Self { exchange })
     }
 
-    /// Sets the time limit of every following call, at least one millisecond.
+    /// Sets the time limit of every following call: a millisecond to a year, and what is outside is as the nearer of these.
     ///
     /// # Errors
     ///
@@ -134,7 +136,8 @@ fn ready<F: Future>(future: F) -> F::Output {
 macro_rules! methods {
     ($client:ident, $finish:ident $(, $keyword:ident)?) => {
         impl $client {
-            /// All services.
+            /// All services. Of a long list that changes while it is read some may be missing, without a word:
+            /// [`confirmed_table`](Self::confirmed_table) makes sure.
             ///
             /// # Errors
             ///
@@ -152,7 +155,8 @@ macro_rules! methods {
                 $finish!(self.exchange.service(key))
             }
 
-            /// The destinations of a service.
+            /// The destinations of a service. Of a long list that changes while it is read some may be missing, without a word:
+            /// [`confirmed_table`](Self::confirmed_table) makes sure.
             ///
             /// # Errors
             ///

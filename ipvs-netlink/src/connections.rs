@@ -93,12 +93,14 @@ pub enum ConnectionsError {
 
 /// The connections, one after the other, with room for one line.
 ///
-/// The kernel walks its table while it is read: connections that come and go meanwhile may be there or not.
+/// The kernel walks its table while it is read: connections that come and go meanwhile may be there or not. After an error of
+/// reading there is no more.
 #[derive(Debug)]
 pub struct Connections<R> {
     reader: R,
     line: Vec<u8>,
     number: usize,
+    failed: bool,
 }
 
 #[cfg(all(feature = "client", target_os = "linux"))]
@@ -121,6 +123,7 @@ impl<R: BufRead> Connections<R> {
             reader,
             line: Vec::new(),
             number: 0,
+            failed: false,
         }
     }
 }
@@ -129,13 +132,17 @@ impl<R: BufRead> Iterator for Connections<R> {
     type Item = Result<Connection, ConnectionsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        // A file that fails once may fail for ever.
+        while !self.failed {
             self.line.clear();
             self.number += 1;
             match self.reader.read_until(b'\n', &mut self.line) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(error) => return Some(Err(error.into())),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error.into()));
+                }
             }
             let line = String::from_utf8_lossy(&self.line);
             // The first line names the columns.
@@ -152,6 +159,7 @@ impl<R: BufRead> Iterator for Connections<R> {
                 }),
             );
         }
+        None
     }
 }
 
@@ -314,6 +322,27 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
                 "line 1 of the connections: destination address \"\" cannot be read".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn an_error_of_reading_is_the_last_that_is_told() {
+        /// A file that gives a line and fails from then on.
+        struct Failing(&'static [u8]);
+
+        impl io::Read for Failing {
+            fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(room)? {
+                    0 => Err(io::Error::other("gone")),
+                    octets => Ok(octets),
+                }
+            }
+        }
+
+        let line = b"TCP 0A090001 86F8 0A090001 0050 0A093201 1F90 FIN_WAIT         19\n";
+        let mut found = Connections::new(io::BufReader::new(Failing(line)));
+        assert!(matches!(found.next(), Some(Ok(_))));
+        assert!(matches!(found.next(), Some(Err(ConnectionsError::Read(_)))));
+        assert!(found.next().is_none());
     }
 
     proptest! {

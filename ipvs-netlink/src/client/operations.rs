@@ -33,15 +33,7 @@ impl<T: Transport> Exchange<T> {
         key: DestinationKey,
         edit: impl FnOnce(&mut Destination),
     ) -> Result<(), Error> {
-        let listed = self.destinations(service).await?;
-        let before = listed
-            .iter()
-            .map(|listed| listed.destination)
-            .find(|destination| destination.key == key)
-            .ok_or_else(|| Error::NoSuchDestination {
-                service: Box::new(service),
-                destination: Box::new(key),
-            })?;
+        let before = self.destination(service, key).await?.destination;
         let mut after = before;
         edit(&mut after);
         after.key = key;

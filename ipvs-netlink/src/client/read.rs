@@ -60,6 +60,33 @@ impl<T: Transport> Exchange<T> {
         Ok(list.objects)
     }
 
+    /// One destination. There is no way to ask for one, so that it is looked for in lists until it is seen, or its absence is certain.
+    pub(super) async fn destination(
+        &mut self,
+        service: ServiceKey,
+        key: DestinationKey,
+    ) -> Result<ListedDestination, Error> {
+        let is_it = |listed: &ListedDestination| listed.destination.key == key;
+        let found = |list: &List<ListedDestination>| list.objects.iter().any(is_it);
+        let list = self.read_destinations(service, found).await?;
+        let nothing = list.objects.is_empty();
+        if let Some(listed) = list.objects.into_iter().find(is_it) {
+            return Ok(listed);
+        }
+        if let Some(error) = list.unreadable.into_iter().next() {
+            // This may be it.
+            return Err(Error::decode(Query::Destinations(service), error));
+        }
+        if nothing {
+            // A service that is not there is answered like one without destinations.
+            self.service(service).await?;
+        }
+        Err(Error::NoSuchDestination {
+            service: Box::new(service),
+            destination: Box::new(key),
+        })
+    }
+
     pub(super) async fn service(&mut self, key: ServiceKey) -> Result<ListedService, Error> {
         let query = Query::Service(key);
         match self.one(query).await? {
@@ -104,7 +131,7 @@ impl<T: Transport> Exchange<T> {
         };
         for service in services.objects {
             let key = service.service.key;
-            let found = self.confirmed_destinations(key).await?;
+            let found = self.read_destinations(key, |_| false).await?;
             if found.objects.is_empty() && found.unreadable.is_empty() {
                 match self.service(key).await {
                     Err(error) if error.is_missing() => continue,
@@ -146,15 +173,17 @@ impl<T: Transport> Exchange<T> {
         Ok(last)
     }
 
-    /// Destinations until nothing can be missing, or until the list comes out the same: there is no way to ask for one.
-    async fn confirmed_destinations(
+    /// Destinations until nothing can be missing, or until the list comes out the same, there being no way to ask for one; or until one is
+    /// good enough.
+    async fn read_destinations(
         &mut self,
         service: ServiceKey,
+        good_enough: impl Fn(&List<ListedDestination>) -> bool,
     ) -> Result<List<ListedDestination>, Error> {
         let mut last = self.list_destinations(service).await?;
         let mut same = 1;
         for attempt in 0..ATTEMPTS {
-            if last.whole || same == ENOUGH {
+            if last.whole || same == ENOUGH || good_enough(&last) {
                 break;
             }
             self.transport.pause(pause(attempt)).await;

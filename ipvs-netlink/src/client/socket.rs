@@ -74,6 +74,14 @@ pub(super) fn from_io(doing: &'static str, error: &io::Error) -> Error {
     }
 }
 
+/// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock knows the end.
+fn within_bounds(limit: Duration) -> Duration {
+    limit.clamp(
+        Duration::from_millis(1),
+        Duration::from_secs(365 * 24 * 60 * 60),
+    )
+}
+
 /// When to give up. The clock is read for the first time when there is need, and then now and then: most answers are there at once,
 /// and reading it can cost as much as receiving.
 #[derive(Debug)]
@@ -86,7 +94,7 @@ pub(super) struct Deadline {
 impl Deadline {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
-            limit,
+            limit: within_bounds(limit),
             end: None,
             checks: 0,
         }
@@ -100,7 +108,15 @@ impl Deadline {
     /// Whether there is time left, as of late.
     pub(super) fn check(&mut self) -> Result<(), NoAnswer> {
         self.checks = (self.checks + 1) % 16;
-        if self.checks == 0 && Instant::now() >= self.end() {
+        if self.checks == 0 {
+            self.check_now()?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is time left.
+    fn check_now(&mut self) -> Result<(), NoAnswer> {
+        if Instant::now() >= self.end() {
             return Err(NoAnswer::TimedOut);
         }
         Ok(())
@@ -152,10 +168,16 @@ impl Room {
 
     /// Takes datagrams that are there already, and says whether there were any.
     pub(super) fn receive_now(&mut self, socket: impl AsFd) -> Result<bool, NoAnswer> {
-        self.receive(socket, MsgFlags::MSG_DONTWAIT)
+        self.receive(socket, MsgFlags::MSG_DONTWAIT, || Ok(()))
     }
 
-    fn receive(&mut self, socket: impl AsFd, flags: MsgFlags) -> Result<bool, NoAnswer> {
+    /// Takes datagrams, and says whether there were any. `interrupted` is asked whether to go on after a signal.
+    fn receive(
+        &mut self,
+        socket: impl AsFd,
+        flags: MsgFlags,
+        mut interrupted: impl FnMut() -> Result<(), NoAnswer>,
+    ) -> Result<bool, NoAnswer> {
         // With MSG_TRUNC the length is that of the datagram, whatever there is room for.
         let flags = flags | MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
         self.lengths = [0; 2];
@@ -180,7 +202,7 @@ impl Room {
                     }
                     return Ok(true);
                 }
-                Err(Os::EINTR) => {}
+                Err(Os::EINTR) => interrupted()?,
                 Err(Os::EAGAIN) => return Ok(false),
                 Err(Os::ENOBUFS) => return Err(NoAnswer::Overrun),
                 Err(error) => return Err(NoAnswer::Socket(Errno(error as i32))),
@@ -219,8 +241,7 @@ impl Blocking {
 
     /// Sets the longest time that one receive may take.
     pub(super) fn set_limit(&mut self, limit: Duration) -> Result<(), Error> {
-        // Zero would mean no limit.
-        let limit = limit.max(Duration::from_millis(1));
+        let limit = within_bounds(limit);
         if limit != self.limit {
             let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
             // Less than 2^20, and an i32 where the machine has 32 bits.
@@ -267,9 +288,10 @@ impl Transport for Blocking {
     }
 
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {
-        // The socket's own limit holds for each datagram anew; the deadline is for those that keep coming.
+        // The socket's own limit holds for each datagram anew, and after each signal; the deadline is for those that keep coming.
         deadline.check()?;
-        if room.receive(&self.socket, MsgFlags::empty())? {
+        let interrupted = || deadline.check_now();
+        if room.receive(&self.socket, MsgFlags::empty(), interrupted)? {
             Ok(())
         } else {
             Err(NoAnswer::TimedOut)

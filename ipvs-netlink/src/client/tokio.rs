@@ -82,7 +82,7 @@ impl AsyncClient {
         Ok(Self { exchange })
     }
 
-    /// Sets the time limit of every following call.
+    /// Sets the time limit of every following call: a millisecond to a year, and what is outside is as the nearer of these.
     pub fn set_timeout(&mut self, limit: Duration) {
         self.exchange.limit = limit;
     }

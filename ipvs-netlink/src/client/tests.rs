@@ -1,0 +1,231 @@
+//! The blocking client beside a kernel that is a thread at the other end of a pair of sockets.
+
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use netlink_packet_core::{NLM_F_ACK, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
+use nix::sys::{
+    pthread::{pthread_kill, pthread_self},
+    signal::Signal,
+    socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair},
+};
+
+use super::{
+    socket::{Deadline, Room, Transport},
+    *,
+};
+use crate::{
+    ForwardingMethod, NoAnswer, Stats,
+    message::{
+        Command, Query, Reply, Request,
+        attribute::{Writer, number::controller},
+    },
+};
+
+const FAMILY: u16 = 99;
+const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
+
+/// The attributes of a reply, with their command.
+type Octets = (u8, Vec<u8>);
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
+}
+
+/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers each query with a list that comes in
+/// these pieces.
+fn client(
+    mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+) -> (Client, mpsc::Receiver<Change>) {
+    let (ours, kernel) = pair();
+    let (told, changes) = mpsc::channel();
+    thread::spawn(move || {
+        let mut room = [0; 16_384];
+        loop {
+            let length = recv(kernel.as_raw_fd(), &mut room, MsgFlags::empty()).unwrap();
+            let mut rest = &room[..length];
+            if rest.is_empty() {
+                return;
+            }
+            while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+                let sequence = message.sequence_number();
+                let say = |messages: &[(u16, Vec<u8>)]| {
+                    let octets: Vec<u8> = messages
+                        .iter()
+                        .flat_map(|(kind, payload)| packet(*kind, sequence, payload))
+                        .collect();
+                    send(kernel.as_raw_fd(), &octets, MsgFlags::empty()).unwrap();
+                };
+                if message.message_type() == FAMILY {
+                    let (header, attributes) = message.payload().split_at(4);
+                    match Request::decode(header[0], attributes).unwrap() {
+                        Request::Change(change) => {
+                            told.send(change).unwrap();
+                            if message.flags() & NLM_F_ACK != 0 {
+                                say(&[(NLMSG_ERROR, vec![0; 20])]);
+                            }
+                        }
+                        Request::Query(query) => {
+                            for piece in list(query) {
+                                let messages: Vec<_> =
+                                    piece.iter().map(|reply| (FAMILY, generic(reply))).collect();
+                                say(&messages);
+                            }
+                            say(&[(NLMSG_DONE, vec![0; 4])]);
+                        }
+                    }
+                } else {
+                    let mut id = vec![0; 8];
+                    Writer::fill(&mut id, |out| {
+                        out.octets(controller::FAMILY_ID, &FAMILY.to_ne_bytes());
+                    });
+                    say(&[(16, generic(&(1, id)))]);
+                }
+                rest = &rest[(message.length() as usize).next_multiple_of(4)..];
+            }
+        }
+    });
+    (Client::with(ours).unwrap(), changes)
+}
+
+fn packet(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let length = 16 + payload.len();
+    let mut octets = vec![0; length];
+    octets[16..].copy_from_slice(payload);
+    let mut header = NetlinkBuffer::new(&mut octets);
+    header.set_length(u32::try_from(length).unwrap());
+    header.set_message_type(kind);
+    header.set_sequence_number(sequence);
+    octets
+}
+
+fn generic((command, attributes): &Octets) -> Vec<u8> {
+    [&[*command, 1, 0, 0], attributes.as_slice()].concat()
+}
+
+fn key(number: u8) -> DestinationKey {
+    DestinationKey::new(([10, 0, 0, number], 80))
+}
+
+fn server(number: u8) -> Destination {
+    Destination::new(key(number), ForwardingMethod::Bypass)
+}
+
+fn listed(number: u8) -> Octets {
+    let reply = Reply::Destination(ListedDestination {
+        destination: server(number),
+        active_connections: 0,
+        inactive_connections: 0,
+        persistent_connections: 0,
+        stats: Stats::default(),
+        unknown: Vec::new(),
+    });
+    let mut octets = vec![0; reply.encoded_len()];
+    reply.encode(&mut octets);
+    (Command::NewDest as u8, octets)
+}
+
+/// A destination with a forwarding method that there is no word for.
+fn unreadable(number: u8) -> Octets {
+    let (command, mut octets) = listed(number);
+    let method = [8_u16.to_ne_bytes(), 3_u16.to_ne_bytes()].concat();
+    let at = octets
+        .windows(4)
+        .position(|window| window == method)
+        .unwrap();
+    octets[at + 4..at + 8].copy_from_slice(&5_u32.to_ne_bytes());
+    (command, octets)
+}
+
+fn heavier(number: u8) -> Change {
+    Change::UpdateDestination {
+        service: ServiceKey::tcp(SERVICE),
+        destination: Destination {
+            weight: 5.into(),
+            ..server(number)
+        },
+    }
+}
+
+#[test]
+fn a_destination_that_a_torn_list_left_out_is_updated() {
+    let mut lists = 0;
+    let (mut client, changes) = client(move |_| {
+        lists += 1;
+        match lists {
+            1 => vec![vec![listed(1)], vec![listed(2)]],
+            _ => vec![vec![listed(1)], vec![listed(2), listed(3)]],
+        }
+    });
+    client
+        .update_destination(ServiceKey::tcp(SERVICE), key(3), |server| {
+            server.weight = 5.into();
+        })
+        .unwrap();
+    assert_eq!(changes.try_recv(), Ok(heavier(3)));
+}
+
+#[test]
+fn a_destination_beside_one_without_words_is_updated() {
+    let (mut client, changes) = client(|_| vec![vec![unreadable(1), listed(2)]]);
+    let service = ServiceKey::tcp(SERVICE);
+    client
+        .update_destination(service, key(2), |server| server.weight = 5.into())
+        .unwrap();
+    assert_eq!(changes.try_recv(), Ok(heavier(2)));
+    let other = client.update_destination(service, key(1), |_| {});
+    assert!(matches!(other, Err(Error::Decode { .. })), "{other:?}");
+}
+
+#[test]
+fn a_destination_that_is_in_no_list_is_missing() {
+    let (mut client, changes) = client(|_| vec![vec![listed(1)], vec![listed(2)]]);
+    let error = client
+        .update_destination(ServiceKey::tcp(SERVICE), key(3), |_| {})
+        .unwrap_err();
+    assert!(error.is_missing(), "{error}");
+    assert!(changes.try_recv().is_err());
+}
+
+#[test]
+fn a_time_limit_may_be_as_long_as_can_be_said() {
+    let (mut client, _changes) = client(|_| (0..40).map(|number| vec![listed(number)]).collect());
+    client.set_timeout(Duration::MAX).unwrap();
+    let found = client.destinations(ServiceKey::tcp(SERVICE)).unwrap();
+    assert_eq!(found.len(), 40);
+}
+
+#[test]
+fn signals_that_keep_coming_do_not_make_a_call_wait_for_ever() {
+    const SIGNALS: usize = 300;
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::default()).unwrap();
+    let (ours, _silent) = pair();
+    let limit = Duration::from_millis(50);
+    let mut transport = Blocking::new(ours, limit).unwrap();
+    let waiting = pthread_self();
+    let over = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let signals = scope.spawn(|| {
+            (0..SIGNALS)
+                .take_while(|_| {
+                    pthread_kill(waiting, Signal::SIGUSR1).unwrap();
+                    thread::sleep(Duration::from_millis(10));
+                    !over.load(Ordering::Relaxed)
+                })
+                .count()
+        });
+        let answer = ready(transport.receive(&mut Room::new(), &mut Deadline::new(limit)));
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(answer, Err(NoAnswer::TimedOut));
+        signals.join().unwrap()
+    });
+    assert!(sent < SIGNALS, "it waited until there were no more signals");
+}
