@@ -41,7 +41,13 @@ impl Driver {
                         let named = number.and_then(|number| self.members.get(&number));
                         affected.extend(named.into_iter().flatten());
                         affected.extend(self.routers_on(link.index));
-                        self.look_after(link);
+                        let was_there = known
+                            .is_some_and(|known| known.link.up && known.link.name == link.name);
+                        if !link.up {
+                            self.look_after_macvlan(link.index);
+                        } else if !was_there {
+                            self.look_after_routes(link);
+                        }
                         if has_moved {
                             self.announce_anew(now, link.index);
                         }
@@ -274,13 +280,10 @@ impl Driver {
         self.notify(Some(id), DriverEvent::RouteLost(route));
     }
 
-    /// A macvlan that somebody set down is silent, and routes may have gone with a link.
-    fn look_after(&mut self, link: &Link) {
-        if !link.up {
-            let is_borne = |router: &Router| router.macvlan.is_ok();
-            self.install(self.those_where(&self.routers_at(link.index), is_borne));
-        }
-        self.look_after_routes(link);
+    /// A macvlan that somebody set down is silent.
+    fn look_after_macvlan(&mut self, interface: u32) {
+        let is_borne = |router: &Router| router.macvlan.is_ok();
+        self.install(self.those_where(&self.routers_at(interface), is_borne));
     }
 
     /// What the kernel does not tell of: routes go with a link that goes down, and with its last address. Without the name of an interface they
