@@ -9,7 +9,9 @@ use vrrp_fsm::{
 };
 
 use super::Driver;
-use crate::{Error, Interfaces, MonitorEvent, Route, route_watch::RouteWatch};
+use crate::{
+    Error, Interfaces, MonitorEvent, Route, macvlan::check_link_name, route_watch::RouteWatch,
+};
 
 /// Who reports about a tracked object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,6 +42,14 @@ pub enum Watch {
 
 impl Watch {
     fn check(&self, object: &Object) -> Result<(), Error> {
+        if let Self::Interface(name)
+        | Self::Address {
+            interface: Some(name),
+            ..
+        } = self
+        {
+            check_link_name("interface", name)?;
+        }
         if let Self::Route(route) = self
             && route.discards()
         {
@@ -137,8 +147,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for, and
-    /// for a route that [discards](Route::discards); [`Error::Os`] where the system has no more sockets, of which the first route takes two.
+    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for, for
+    /// a name that no interface can have, and for a route that [discards](Route::discards); [`Error::Os`] where the system has no more sockets, of which the first route takes two.
     pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
         watch.check(&object)?;
         let now = self.now();

@@ -248,6 +248,12 @@ fn what_a_router_depends_on_changes_while_it_runs() {
         let wrong = Watch::Interface("eth0".into());
         let wrong = driver.add_object(Object::new("other", Kind::Number), wrong);
         assert!(matches!(&wrong, Err(Error::Invalid { field: "kind", .. })), "{wrong:?}");
+        let long = "a23456789012345x";
+        let any = Watch::Address { address: ip("192.0.2.1"), interface: Some(long.into()) };
+        for (kind, watch) in [(Kind::Interface, Watch::Interface(long.into())), (Kind::Address, any)] {
+            let long = driver.add_object(Object::new("long", kind), watch);
+            assert!(matches!(&long, Err(Error::Invalid { field: "interface", .. })), "{long:?}");
+        }
         assert_eq!(driver.objects().iter().count(), 0);
     });
     assert!(has(&r1, VIP4));
