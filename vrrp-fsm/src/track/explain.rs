@@ -16,7 +16,7 @@ pub struct Explanation<'a> {
     pub configured: Priority,
     /// The configured priority with all points, held within 1..=254; 255 for the address owner, whose objects can only be faults.
     pub effective: Priority,
-    /// What every object contributes, in the order of the uses.
+    /// What every object contributes, in the order of the uses; to the address owner no points.
     pub influences: Vec<Influence<'a>>,
 }
 
@@ -46,7 +46,12 @@ impl Influence<'_> {
 }
 
 impl<'a> Explanation<'a> {
-    pub(crate) fn new(configured: Priority, influences: Vec<Influence<'a>>) -> Self {
+    pub(crate) fn new(configured: Priority, mut influences: Vec<Influence<'a>>) -> Self {
+        if configured.is_owner() {
+            for influence in &mut influences {
+                *influence = influence.without_points();
+            }
+        }
         let standing = influences
             .iter()
             .map(|influence| influence.contribution)

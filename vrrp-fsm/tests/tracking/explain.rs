@@ -28,10 +28,12 @@ fn an_explanation_has_every_object_with_what_it_contributes() {
 }
 
 #[test]
-fn the_owner_is_explained_as_255() {
+fn the_owner_is_explained_as_255_without_points() {
     let mut bench = Bench::default();
     let load = bench.add(weighted("load", Kind::Number, -2));
     bench.report(load, Report::Number(4));
     let explanation = bench.tracker.explain(Priority::OWNER, &bench.uses);
     assert_eq!(explanation.effective, Priority::OWNER);
+    let said = explanation.to_string();
+    assert_eq!(said, "priority 255: 255 configured, load 4");
 }
