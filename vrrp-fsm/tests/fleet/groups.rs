@@ -472,6 +472,8 @@ fn g_7_the_objects_of_a_group_count_for_all_members() {
     assert_eq!(priorities, [80, 130]);
     lan.fleet(0).report(now, fault, Report::Down).unwrap();
     assert_eq!(lan.states(0, ids), [Initialize; 2]);
+    let cause = |id| lan.nodes[0].fleet.get(id).unwrap().shutdown_cause();
+    assert_eq!(ids.map(cause), [Some(ShutdownCause::Fault); 2]);
     let explanation = lan.nodes[0].fleet.explain(ids[0]).unwrap().to_string();
     assert_eq!(
         explanation,
