@@ -14,7 +14,7 @@
 
 use std::{
     fmt, io,
-    io::BufRead,
+    io::{BufRead, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -91,6 +91,9 @@ pub enum ConnectionsError {
     },
 }
 
+/// The longest line that is read as one. The kernel's have some 400 octets at most.
+const LONGEST_LINE: u64 = 4096;
+
 /// The connections, one after the other, with room for one line.
 ///
 /// The kernel walks its table while it is read: connections that come and go meanwhile may be there or not. After an error of
@@ -136,7 +139,8 @@ impl<R: BufRead> Iterator for Connections<R> {
         while !self.failed {
             self.line.clear();
             self.number += 1;
-            match self.reader.read_until(b'\n', &mut self.line) {
+            let mut limited = self.reader.by_ref().take(LONGEST_LINE);
+            match limited.read_until(b'\n', &mut self.line) {
                 Ok(0) => return None,
                 Ok(_) => {}
                 Err(error) => {
@@ -322,6 +326,17 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
                 "line 1 of the connections: destination address \"\" cannot be read".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn a_line_without_an_end_takes_no_more_room_than_any_other() {
+        let endless = io::repeat(b'x').take(1 << 20);
+        let mut found = Connections::new(io::BufReader::new(endless));
+        assert!(matches!(
+            found.next(),
+            Some(Err(ConnectionsError::Line { line: 1, .. }))
+        ));
+        assert!(found.line.capacity() < 1 << 16);
     }
 
     #[test]

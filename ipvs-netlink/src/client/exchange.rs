@@ -102,13 +102,14 @@ impl<T: Transport> Exchange<T> {
         query: Query,
         mut each: impl FnMut(Result<Reply, DecodeError>),
     ) -> Result<Arrival, Error> {
-        let mut asked_anew = false;
-        loop {
-            match self.query_once(query, &mut each).await {
-                Err(error) if !asked_anew && self.family_moved(&error).await => asked_anew = true,
-                result => return result,
-            }
+        let error = match self.query_once(query, &mut each).await {
+            Err(error) => error,
+            arrived => return arrived,
+        };
+        if self.family_moved(&error).await? {
+            return self.query_once(query, &mut each).await;
         }
+        Err(error)
     }
 
     async fn query_once(
@@ -202,10 +203,15 @@ impl<T: Transport> Exchange<T> {
                     .as_ref()
                     .is_err_and(|error| error.errno() == Some(Errno::NO_ENTRY))
             })
-            && self.family_moved(&error).await
         {
-            results.truncate(start);
-            sent = self.send_chunk(chunk, results).await;
+            match self.family_moved(&error).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    results.truncate(start);
+                    sent = self.send_chunk(chunk, results).await;
+                }
+                Err(gone) => results[start..].fill(Err(gone)),
+            }
         }
         sent
     }
@@ -286,26 +292,26 @@ impl<T: Transport> Exchange<T> {
     }
 
     /// Whether the error comes of a family number that is no longer right, because the module was unloaded and loaded again. If so, the new
-    /// one is taken.
-    async fn family_moved(&mut self, error: &Error) -> bool {
+    /// one is taken. An error if the module was unloaded and cannot be loaded.
+    async fn family_moved(&mut self, error: &Error) -> Result<bool, Error> {
         if error.errno() != Some(Errno::NO_ENTRY) {
-            return false;
+            return Ok(false);
         }
         match self.resolve().await {
-            Ok(family) => std::mem::replace(&mut self.family, family) != family,
-            Err(_) => false,
+            Ok(family) => Ok(std::mem::replace(&mut self.family, family) != family),
+            Err(Error::Unavailable) => Err(Error::Unavailable),
+            Err(_) => Ok(false),
         }
     }
 
     async fn resolve(&mut self) -> Result<u16, Error> {
-        let failed = |cause| match cause {
-            NoAnswer::Socket(errno) => Error::System {
-                doing: "find the family IPVS",
-                errno,
-            },
-            _ => Error::System {
-                doing: "find the family IPVS: no answer",
-                errno: Errno(0),
+        let failed = |cause| Error::System {
+            doing: "find the family IPVS",
+            errno: match cause {
+                NoAnswer::TimedOut => Errno(libc::ETIMEDOUT),
+                NoAnswer::Overrun => Errno(libc::ENOBUFS),
+                NoAnswer::Truncated => Errno(libc::EMSGSIZE),
+                NoAnswer::Socket(errno) => errno,
             },
         };
         let mut deadline = self.begin().map_err(failed)?;

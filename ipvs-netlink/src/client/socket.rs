@@ -70,8 +70,13 @@ pub(super) fn namespace(path: &Path) -> Result<File, Error> {
 pub(super) fn from_io(doing: &'static str, error: &io::Error) -> Error {
     Error::System {
         doing,
-        errno: Errno(error.raw_os_error().unwrap_or_default()),
+        errno: errno(error),
     }
+}
+
+/// The number of an error. One that no system call made, such as for a path with a NUL, is of something invalid.
+pub(super) fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::INVALID, Errno)
 }
 
 /// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock knows the end.
@@ -268,8 +273,7 @@ impl Transport for Blocking {
     /// The kernel works inside the system call, and a system call has no time limit: so another thread makes it. When the kernel never
     /// comes back, neither does that thread.
     async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer> {
-        let failed =
-            |error: io::Error| NoAnswer::Socket(Errno(error.raw_os_error().unwrap_or_default()));
+        let failed = |error: io::Error| NoAnswer::Socket(errno(&error));
         let socket = self.socket.try_clone().map_err(failed)?;
         let octets = octets.to_vec();
         let (done, wait) = mpsc::sync_channel(1);

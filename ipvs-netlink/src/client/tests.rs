@@ -40,60 +40,78 @@ fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
 }
 
-/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers each query with a list that comes in
-/// these pieces.
-fn client(
-    mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
-) -> (Client, mpsc::Receiver<Change>) {
-    let (ours, kernel) = pair();
-    let (told, changes) = mpsc::channel();
+/// A client beside a kernel that answers each message with these datagrams of messages.
+fn client_of(
+    mut kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Vec<Vec<(u16, Vec<u8>)>> + Send + 'static,
+) -> Result<Client, Error> {
+    let (ours, theirs) = pair();
     thread::spawn(move || {
         let mut room = [0; 16_384];
         loop {
-            let length = recv(kernel.as_raw_fd(), &mut room, MsgFlags::empty()).unwrap();
+            let length = recv(theirs.as_raw_fd(), &mut room, MsgFlags::empty()).unwrap();
             let mut rest = &room[..length];
             if rest.is_empty() {
                 return;
             }
             while let Ok(message) = NetlinkBuffer::new_checked(rest) {
-                let sequence = message.sequence_number();
-                let say = |messages: &[(u16, Vec<u8>)]| {
-                    let octets: Vec<u8> = messages
+                for datagram in kernel(&message) {
+                    let octets: Vec<u8> = datagram
                         .iter()
-                        .flat_map(|(kind, payload)| packet(*kind, sequence, payload))
+                        .flat_map(|(kind, payload)| {
+                            packet(*kind, message.sequence_number(), payload)
+                        })
                         .collect();
-                    send(kernel.as_raw_fd(), &octets, MsgFlags::empty()).unwrap();
-                };
-                if message.message_type() == FAMILY {
-                    let (header, attributes) = message.payload().split_at(4);
-                    match Request::decode(header[0], attributes).unwrap() {
-                        Request::Change(change) => {
-                            told.send(change).unwrap();
-                            if message.flags() & NLM_F_ACK != 0 {
-                                say(&[(NLMSG_ERROR, vec![0; 20])]);
-                            }
-                        }
-                        Request::Query(query) => {
-                            for piece in list(query) {
-                                let messages: Vec<_> =
-                                    piece.iter().map(|reply| (FAMILY, generic(reply))).collect();
-                                say(&messages);
-                            }
-                            say(&[(NLMSG_DONE, vec![0; 4])]);
-                        }
-                    }
-                } else {
-                    let mut id = vec![0; 8];
-                    Writer::fill(&mut id, |out| {
-                        out.octets(controller::FAMILY_ID, &FAMILY.to_ne_bytes());
-                    });
-                    say(&[(16, generic(&(1, id)))]);
+                    send(theirs.as_raw_fd(), &octets, MsgFlags::empty()).unwrap();
                 }
                 rest = &rest[(message.length() as usize).next_multiple_of(4)..];
             }
         }
     });
-    (Client::with(ours).unwrap(), changes)
+    Client::with(ours)
+}
+
+/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers each query with a list that comes in
+/// these pieces.
+fn client(
+    mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+) -> (Client, mpsc::Receiver<Change>) {
+    let (told, changes) = mpsc::channel();
+    let client = client_of(move |message| {
+        if message.message_type() != FAMILY {
+            return vec![vec![family()]];
+        }
+        let (header, attributes) = message.payload().split_at(4);
+        match Request::decode(header[0], attributes).unwrap() {
+            Request::Change(change) => {
+                told.send(change).unwrap();
+                let acknowledged = message.flags() & NLM_F_ACK != 0;
+                acknowledged.then(|| vec![error(0)]).into_iter().collect()
+            }
+            Request::Query(query) => {
+                let pieces = list(query);
+                let pieces = pieces
+                    .iter()
+                    .map(|piece| piece.iter().map(|reply| (FAMILY, generic(reply))).collect());
+                pieces.chain([vec![(NLMSG_DONE, vec![0; 4])]]).collect()
+            }
+        }
+    });
+    (client.unwrap(), changes)
+}
+
+/// What the family's number is.
+fn family() -> (u16, Vec<u8>) {
+    let mut id = vec![0; 8];
+    Writer::fill(&mut id, |out| {
+        out.octets(controller::FAMILY_ID, &FAMILY.to_ne_bytes());
+    });
+    (16, generic(&(1, id)))
+}
+
+fn error(errno: i32) -> (u16, Vec<u8>) {
+    let mut payload = vec![0; 20];
+    payload[..4].copy_from_slice(&(-errno).to_ne_bytes());
+    (NLMSG_ERROR, payload)
 }
 
 fn packet(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
@@ -193,6 +211,38 @@ fn a_destination_that_is_in_no_list_is_missing() {
         .unwrap_err();
     assert!(error.is_missing(), "{error}");
     assert!(changes.try_recv().is_err());
+}
+
+#[test]
+fn a_module_that_went_and_does_not_come_back_is_what_the_errors_say() {
+    let mut is_there = true;
+    let mut client = client_of(move |_| {
+        let answer = if std::mem::take(&mut is_there) {
+            family()
+        } else {
+            error(libc::ENOENT)
+        };
+        vec![vec![answer]]
+    })
+    .unwrap();
+    assert_eq!(client.info(), Err(Error::Unavailable));
+    let service = Service::new(ServiceKey::tcp(SERVICE), crate::Scheduler::RR);
+    let changes = [Change::AddService(service), heavier(1)];
+    assert_eq!(
+        client.apply(&changes),
+        [Err(Error::Unavailable), Err(Error::Unavailable)]
+    );
+}
+
+#[test]
+fn a_failure_without_a_number_is_no_success() {
+    let (ours, _silent) = pair();
+    let limit = Duration::from_millis(10);
+    let transport = Blocking::new(ours, limit).unwrap();
+    let error = ready(Exchange::open(transport, limit)).unwrap_err();
+    assert_eq!(error.errno(), Some(crate::Errno(libc::ETIMEDOUT)));
+    let error = Client::open_path("a\0b").unwrap_err();
+    assert_eq!(error.errno(), Some(crate::Errno(libc::EINVAL)));
 }
 
 #[test]

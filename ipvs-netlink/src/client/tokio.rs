@@ -15,21 +15,26 @@ use tokio::{
 use super::{
     DEFAULT_TIMEOUT,
     exchange::Exchange,
-    socket::{self, Deadline, Room, Transport, from_io, send_now},
+    socket::{self, Deadline, Room, Transport, errno, from_io, send_now},
 };
-use crate::{Errno, Error, NoAnswer};
+use crate::{Error, NoAnswer};
 
 /// A client that waits in tokio.
 ///
 /// It has the methods of [`Client`](super::Client). A future may be dropped before it is done: whether its change was made is then unknown, and the
 /// client can be used on.
 ///
+/// The kernel works inside the system call that tells it what to do, and the thread of the runtime with it: for microseconds a change, but for
+/// some milliseconds where a service gets another scheduler, and for as long as it takes where a module has to be loaded.
+///
 /// ```no_run
-/// # async fn example() -> Result<(), ipvs_netlink::Error> {
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use ipvs_netlink::AsyncClient;
 ///
 /// let mut client = AsyncClient::open().await?;
 /// println!("IPVS {}", client.info().await?.version);
+/// let reading = tokio::spawn(async move { client.confirmed_table().await });
+/// println!("{} services", reading.await??.entries.len());
 /// # Ok(())
 /// # }
 /// ```
@@ -148,5 +153,5 @@ impl Transport for Waiting {
 }
 
 fn failed(error: &std::io::Error) -> NoAnswer {
-    NoAnswer::Socket(Errno(error.raw_os_error().unwrap_or_default()))
+    NoAnswer::Socket(errno(error))
 }

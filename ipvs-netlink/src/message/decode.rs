@@ -145,7 +145,7 @@ impl Request {
             Command::NewDaemon => Change::StartDaemon(read_daemon(top.daemon()?)?).into(),
             Command::DelDaemon => Change::StopDaemon(read_daemon_state(top.daemon()?)?).into(),
             Command::GetDaemon => Query::Daemons.into(),
-            Command::SetConfig => Change::SetTimeouts(top.timeouts()?).into(),
+            Command::SetConfig => Change::SetTimeouts(top.timeouts_to_set()).into(),
             Command::GetConfig => Query::Timeouts.into(),
             Command::GetInfo => Query::Info.into(),
             Command::Zero if top.service.is_some() => Change::ZeroService(key()?).into(),
@@ -209,6 +209,15 @@ impl<'a> TopLevel<'a> {
             tcp_fin: Self::required(self.tcp_fin, command::TIMEOUT_TCP_FIN)?,
             udp: Self::required(self.udp, command::TIMEOUT_UDP)?,
         })
+    }
+
+    /// To leave out a timeout is to leave it as it is, as 0 is.
+    fn timeouts_to_set(&self) -> Timeouts {
+        Timeouts {
+            tcp: self.tcp.unwrap_or(0),
+            tcp_fin: self.tcp_fin.unwrap_or(0),
+            udp: self.udp.unwrap_or(0),
+        }
     }
 }
 

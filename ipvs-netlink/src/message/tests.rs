@@ -593,6 +593,24 @@ fn info_says_its_version_in_three_octets() {
 }
 
 #[test]
+fn a_timeout_that_a_client_leaves_out_is_left_as_it_is() {
+    let octets = attribute(6, &30_u32.to_ne_bytes());
+    let wanted = Timeouts {
+        udp: 30,
+        ..Timeouts::default()
+    };
+    assert_eq!(
+        Request::decode(12, &octets),
+        Ok(Change::SetTimeouts(wanted).into())
+    );
+    let missing = DecodeError::Missing {
+        object: "message",
+        attribute: 4,
+    };
+    assert_eq!(Reply::decode(12, &octets), Err(missing));
+}
+
+#[test]
 fn all_seventeen_commands_have_a_number() {
     for number in 0..=u8::MAX {
         let command = Command::from_u8(number);

@@ -15,7 +15,9 @@ use crate::{
 /// [`sort_destinations`].
 ///
 /// With [`Form::Ipvsadm`] it is octet for octet what `ipvsadm -Sn` writes, if the services and destinations are in the order in which the
-/// kernel lists them. With [`Form::Lossless`] a [`Grammar`](super::Grammar) of that form reads back what was written.
+/// kernel lists them. With [`Form::Lossless`] a [`Grammar`](super::Grammar) of that form reads back what was written, apart from
+/// times longer than [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT) and limits above 2³¹ − 1, which some kernels take of
+/// other programs.
 #[must_use]
 pub fn print(servers: &[VirtualServer], form: Form) -> String {
     print_named(servers, form, endpoint)
