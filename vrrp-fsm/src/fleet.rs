@@ -143,6 +143,12 @@ pub enum FleetError {
     /// There is no such group, or no longer.
     #[error("{0} does not exist")]
     UnknownGroup(GroupId),
+    /// A snapshot has more records than there is memory for.
+    #[error("there is no room for {records} records")]
+    Records {
+        /// How many.
+        records: usize,
+    },
     /// The interface has this virtual router already (S-01).
     #[error("interface {} has VRID {} in {} already", .0.interface, .0.vrid, .0.family)]
     KeyTaken(Key),

@@ -89,6 +89,14 @@ impl Log {
         }
     }
 
+    /// The same for a capacity that somebody else says; `None` where there is no room for so many.
+    pub(super) fn try_new(capacity: usize, next: u64) -> Option<Self> {
+        let mut log = Self::new(0, next);
+        log.records.try_reserve_exact(capacity).ok()?;
+        log.capacity = capacity;
+        Some(log)
+    }
+
     /// Has room for so many records, or for more.
     pub(super) fn grow(&mut self, capacity: usize) {
         if capacity > self.capacity {

@@ -96,8 +96,10 @@ impl VrrpRouter {
     ///
     /// As for [`add`](Self::add), [`startup`](Self::startup), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
     pub fn restore(snapshot: &FleetSnapshot, now: Instant) -> Result<Self, FleetError> {
-        let mut fleet = Self::with_capacity(snapshot.members.len(), snapshot.records);
-        fleet.log = Log::new(snapshot.records, snapshot.next_record);
+        let records = snapshot.records;
+        let mut fleet = Self::with_capacity(snapshot.members.len(), 0);
+        fleet.log =
+            Log::try_new(records, snapshot.next_record).ok_or(FleetError::Records { records })?;
         fleet.tracker = Tracker::restore(&snapshot.objects, now)?;
         fleet.errors = snapshot.packet_errors;
         for saved in &snapshot.members {

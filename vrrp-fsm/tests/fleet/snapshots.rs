@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{
     Instant, State,
-    fleet::{Reader, SyncGroup, VrrpRouter},
+    fleet::{FleetError, Reader, SyncGroup, VrrpRouter},
     track::{Check, Kind, Object, Report, Require, Use, Weight},
 };
 
@@ -128,6 +128,11 @@ fn a_snapshot_that_no_fleet_has_given_is_refused() {
         VrrpRouter::restore(&bad, now).is_err(),
         "uses without objects"
     );
+    let mut bad = good.clone();
+    bad.records = usize::MAX;
+    let refused = VrrpRouter::restore(&bad, now).err();
+    let records = usize::MAX;
+    assert_eq!(refused, Some(FleetError::Records { records }));
     let mut bad = good;
     bad.objects[1].object.name = bad.objects[0].object.name.clone();
     assert!(VrrpRouter::restore(&bad, now).is_err(), "a name twice");

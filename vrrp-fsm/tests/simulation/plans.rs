@@ -37,7 +37,11 @@ fn uniform_hosts_have_all_virtual_routers_and_take_turns_in_being_the_best() {
     assert_eq!(member(0, 510), (2, Family::Ipv4, 1, 200));
     assert_eq!(member(0, 1020), (3, Family::Ipv4, 1, 200));
     for host in &plan.hosts {
-        let keys: BTreeSet<_> = host.members.iter().map(|member| member.key()).collect();
+        let keys: BTreeSet<_> = host
+            .members
+            .iter()
+            .map(vrrp_fsm::fleet::Member::key)
+            .collect();
         assert_eq!(keys.len(), 1021);
     }
 }
@@ -165,9 +169,6 @@ fn a_violation_says_what_does_not_hold_and_where() {
         violation.to_string(),
         "hand-over in Skew_Time: LAN 1 IPv4 VRID 1, hosts [1, 2]"
     );
-    let texts: BTreeSet<_> = Property::ALL
-        .iter()
-        .map(|property| property.to_string())
-        .collect();
+    let texts: BTreeSet<_> = Property::ALL.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), Property::ALL.len());
 }
