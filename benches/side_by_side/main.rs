@@ -1,7 +1,7 @@
 //! The driver and keepalived side by side: the same routers, on as many veth pairs as their VRIDs need, between two namespaces.
 //!
-//! For each case and program: a calm time, in which CPU time and lateness are measured; half as much, in which system calls are counted; the
-//! end of the Active by SIGKILL; and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
+//! For each case and program: a calm time in which CPU time is measured, and one in which lateness is; half as much, in which system calls are
+//! counted; the end of the Active by SIGKILL; and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
 //! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says. The name of a case as an argument, such
 //! as `"1000 x 10 ms"`, leaves out the others.
 
@@ -75,8 +75,9 @@ fn main() -> Result<(), Error> {
         let mut bare = Vec::new();
         if case.interval == 1 && case.routers >= 100 && !case.is_overload() {
             for program in [Program::Bare, Program::BareFrames] {
-                let (calm, [cpu, _]) = Pair::start(program, Program::Driver, case)?.calm(calm)?;
-                table.row(bare_row(case, program, &calm, cpu));
+                let pair = Pair::start(program, Program::Driver, case)?;
+                let (pair, [cpu, _]) = pair.cpu_time(calm)?;
+                table.row(bare_row(case, program, &pair.calm(calm)?, cpu));
                 bare.push(cpu);
             }
         }
@@ -116,7 +117,7 @@ struct Pair {
     wire: Wire,
     case: Case,
     /// Without them the cables would go with the Active.
-    _namespaces: [Namespace; 2],
+    namespaces: [Namespace; 2],
 }
 
 impl Pair {
@@ -135,27 +136,46 @@ impl Pair {
             backup,
             wire,
             case,
-            _namespaces: namespaces,
+            namespaces,
         })
     }
 
-    /// Lets them do their work for so long.
-    fn calm(&self, time: Duration) -> Result<(Calm, [f64; 2]), Error> {
-        let cpu_times = || -> Result<[f64; 2], Error> {
-            let [active, backup] =
-                [&self.active, &self.backup].map(|node| process::cpu_time(node.id()));
-            Ok([active?.as_secs_f64(), backup?.as_secs_f64()])
+    /// Microseconds of CPU time per advert, of the Active and of the Backup, while they do their work for so long. Nothing is recorded meanwhile: what
+    /// the kernel does for a recorder with each packet would count as the sender's.
+    fn cpu_time(self, time: Duration) -> Result<(Self, [f64; 2]), Error> {
+        let Self {
+            active,
+            backup,
+            wire,
+            case,
+            namespaces,
+        } = self;
+        drop(wire);
+        let taken = || -> Result<([f64; 2], f64), Error> {
+            let [active, backup] = [&active, &backup].map(|node| process::cpu_time(node.id()));
+            let adverts = wire::received(&namespaces[1])?;
+            Ok(([active?.as_secs_f64(), backup?.as_secs_f64()], adverts))
         };
-        let before = cpu_times()?;
+        let (before, first) = taken()?;
+        thread::sleep(time);
+        let (after, last) = taken()?;
+        let cpu = [0, 1].map(|side| (after[side] - before[side]) * 1e6 / (last - first));
+        let pair = Self {
+            wire: Wire::record(&namespaces[1])?,
+            active,
+            backup,
+            case,
+            namespaces,
+        };
+        Ok((pair, cpu))
+    }
+
+    /// What is seen of them in so long.
+    fn calm(&self, time: Duration) -> Result<Calm, Error> {
         let start = SystemTime::now();
         thread::sleep(time);
-        let after = cpu_times()?;
         let end = SystemTime::now();
-        let calm = Calm::of(self.case, &self.wire.during(start..end)?);
-        #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
-        let adverts = calm.adverts as f64;
-        let cpu = [0, 1].map(|side| (after[side] - before[side]) * 1e6 / adverts);
-        Ok((calm, cpu))
+        Ok(Calm::of(self.case, &self.wire.during(start..end)?))
     }
 
     /// Ends the Active, and returns how long it took until the last router of the Backup advertised: from the last advert of the same
@@ -166,7 +186,7 @@ impl Pair {
             backup,
             wire,
             case,
-            _namespaces,
+            namespaces: _cables,
         } = self;
         let ended = SystemTime::now();
         // Whoever ends in order takes its time, while the others take over.
@@ -224,8 +244,8 @@ struct Measured {
 
 fn measure(program: Program, case: Case, time: Duration) -> Result<Measured, Error> {
     eprintln!("{case}, {} ...", program.name());
-    let pair = Pair::start(program, program, case)?;
-    let (calm, cpu) = pair.calm(time)?;
+    let (pair, cpu) = Pair::start(program, program, case)?.cpu_time(time)?;
+    let calm = pair.calm(time)?;
     let calls = process::system_calls([pair.active.id(), pair.backup.id()], time / 2)
         .map_err(|error| error.to_string());
     #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]

@@ -1,6 +1,7 @@
 //! What passes on the cables, as the Backup's host sees it.
 
 use std::{
+    fs,
     io::IoSliceMut,
     iter,
     ops::Range,
@@ -228,6 +229,19 @@ fn identify(octets: &[u8]) -> Option<(std::net::Ipv4Addr, u8)> {
     }
     let packet = ipv4::Packet::parse(frame.payload).ok()?;
     (packet.protocol == vrrp_proto::IP_PROTOCOL).then_some((packet.source, *packet.payload.get(1)?))
+}
+
+/// Packets that all interfaces of a namespace have received so far, as the kernel counts them. Where nothing but the Active sends, these are its adverts.
+pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
+    let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let mut total = 0.0;
+    for line in table.lines() {
+        if let Some((_, counts)) = line.split_once(':') {
+            let packets = counts.split_whitespace().nth(1).unwrap_or_default();
+            total += packets.parse::<f64>()?;
+        }
+    }
+    Ok(total)
 }
 
 /// What is seen of routers while nothing happens to them.
