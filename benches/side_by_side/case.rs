@@ -48,6 +48,41 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// All of them.
+    fn all() -> impl Iterator<Item = Self> {
+        let sizes = [1, 100, 1000, 5000];
+        [100, 10, 1]
+            .into_iter()
+            .flat_map(move |interval| sizes.map(|routers| Self { routers, interval }))
+    }
+
+    /// Those that are named in the arguments, or all; with `--quick` two small ones.
+    pub(crate) fn choose(arguments: &[String]) -> Result<Vec<Self>, Error> {
+        // cargo adds the first.
+        let is_option = |argument: &&String| ["--bench", "--quick"].contains(&argument.as_str());
+        let named: Vec<&String> = arguments.iter().filter(|it| !is_option(it)).collect();
+        if let Some(unknown) = named.iter().find(|it| Self::named(it).is_none()) {
+            let all: Vec<String> = Self::all().map(|case| format!("\"{case}\"")).collect();
+            let all = all.join(", ");
+            return Err(format!("{unknown:?} is not the name of a case: {all}").into());
+        }
+        Ok(if named.is_empty() {
+            if arguments.iter().any(|argument| argument == "--quick") {
+                [(1, 10), (100, 1)]
+                    .map(|(routers, interval)| Self { routers, interval })
+                    .into()
+            } else {
+                Self::all().collect()
+            }
+        } else {
+            named.into_iter().filter_map(|it| Self::named(it)).collect()
+        })
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::all().find(|case| case.to_string() == name)
+    }
+
     pub(crate) fn interval(self) -> Duration {
         Duration::from_millis(10) * self.interval.into()
     }

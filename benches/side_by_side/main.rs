@@ -12,7 +12,9 @@ mod process;
 mod wire;
 
 use std::{
-    env, thread,
+    env,
+    process::ExitCode,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -26,29 +28,29 @@ use wire::{Calm, Wire, takeovers};
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(120);
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("side_by_side: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
     let arguments: Vec<String> = env::args().collect();
     if node::run(&arguments)? {
         return Ok(());
     }
+    let cases = Case::choose(arguments.get(1..).unwrap_or_default())?;
+    let calm = if is_quick() {
+        Duration::from_millis(500)
+    } else {
+        Duration::from_secs(4)
+    };
     // Before there is a second thread.
     vrrp_lab::become_root_in_user_namespace()?;
-
-    let wanted = arguments
-        .iter()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
-    let case = |routers, interval| Case { routers, interval };
-    let (cases, calm) = if is_quick() {
-        (vec![case(1, 10), case(100, 1)], Duration::from_millis(500))
-    } else {
-        let sizes = [1, 100, 1000, 5000];
-        let cases = [100, 10, 1]
-            .into_iter()
-            .flat_map(|interval| sizes.map(|routers| case(routers, interval)))
-            .filter(|case| wanted.is_none_or(|wanted| case.to_string() == *wanted));
-        (cases.collect(), Duration::from_secs(4))
-    };
 
     let mut table = Table::new(&[
         "routers x interval",
