@@ -404,6 +404,26 @@ fn g_6_all_members_announce_when_one_has_heard_a_rival() {
 }
 
 #[test]
+fn g_6_a_member_that_announces_for_no_rival_does_not_tell_the_others_of_one() {
+    let mut lan = Lan::new(1);
+    let mut deaf = member(1, 200);
+    deaf.config.announce.rival_repeat = 0;
+    let ids = lan.add_group(0, [deaf, member_ipv6(2, 200)]);
+    lan.run(ms(20_000));
+    lan.nodes[0].announced.clear();
+    let ip = multicast();
+    let rival = message(51, 50, &ip.endpoints);
+    let now = lan.now;
+    let heard = lan
+        .fleet(0)
+        .handle_packet(now, 1, &ip, &rival, Protection::None);
+    assert_eq!(heard.unwrap().0, ids[0]);
+    lan.run(ms(20_000));
+    assert_eq!(lan.states(0, ids), [Active; 2]);
+    assert!(lan.nodes[0].announced.is_empty());
+}
+
+#[test]
 fn g_6_all_members_announce_for_the_last_rival_too_however_soon_it_came_after_the_first() {
     let mut lan = Lan::new(1);
     let quiet = |mut member: Member| {
