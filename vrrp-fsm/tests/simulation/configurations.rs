@@ -6,7 +6,7 @@ use vrrp_fsm::{
     Config, Preempt, StallPolicy,
     fleet::VrrpRouter,
     sim::{FaultRates, Property, Scenario, ScenarioError, Simulation},
-    track::Report,
+    track::{Debounce, Report},
 };
 use vrrp_proto::{Family, Interval, Priority, Versions};
 
@@ -76,6 +76,22 @@ fn a_start_after_a_while() {
     assert_nothing_goes_wrong_with(
         |_| {},
         |_, _, config| config.startup_hold = Duration::from_secs(5),
+    );
+}
+
+#[test]
+fn objects_that_count_after_a_while() {
+    assert_nothing_goes_wrong_with(
+        |plan| {
+            plan.faults.object = Some(rate(10, 20));
+            for object in plan.hosts.iter_mut().flat_map(|host| &mut host.objects) {
+                object.object.debounce = Debounce {
+                    down: Duration::from_secs(3),
+                    up: Duration::from_secs(7),
+                };
+            }
+        },
+        |_, _, _| {},
     );
 }
 
