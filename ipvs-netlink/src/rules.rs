@@ -109,6 +109,9 @@ pub struct Rule {
     pub change: Change,
 }
 
+/// What a line says, with its number and its first word.
+type Numbered<'t, T> = (usize, word::Word<'t>, T);
+
 impl Grammar<'_> {
     /// Reads the words of a command line, without the name of the program. No word at all lists the table.
     ///
@@ -121,14 +124,9 @@ impl Grammar<'_> {
 
     /// Reads a text line by line, skipping those without a command. As in ipvsadm any command may be in it, apart from `-R`.
     pub fn lines(&self, text: &str) -> impl Iterator<Item = Result<Line, ParseError>> {
-        (1..).zip(text.lines()).filter_map(|(number, line)| {
-            let words = word::of_line(number, line);
-            let first = words.first().copied()?;
-            Some(match command::read(self, &words) {
-                Ok(Command::Restore) => Err(first.refused(Problem::Nested)),
-                Ok(command) => Ok(Line { number, command }),
-                Err(error) => Err(error),
-            })
+        self.commands(text).map(|line| {
+            let (number, _, command) = line?;
+            Ok(Line { number, command })
         })
     }
 
@@ -138,23 +136,10 @@ impl Grammar<'_> {
     ///
     /// A [`ParseError`] for the first line that is wrong, or that has a command that changes nothing, such as `-L`.
     pub fn parse(&self, text: &str) -> Result<Vec<Rule>, ParseError> {
-        self.lines(text)
-            .map(|line| {
-                let Line { number, command } = line?;
-                match command {
-                    Command::Change(change) => Ok(Rule {
-                        line: number,
-                        change,
-                    }),
-                    other => Err(ParseError {
-                        place: Place::Text {
-                            line: number,
-                            column: 1,
-                        },
-                        word: other.name().to_owned(),
-                        problem: Problem::NoChange,
-                    }),
-                }
+        self.changes(text)
+            .map(|change| {
+                let (line, _, change) = change?;
+                Ok(Rule { line, change })
             })
             .collect()
     }
@@ -167,6 +152,33 @@ impl Grammar<'_> {
     /// A [`ParseError`] as [`parse`](Self::parse) has it, or for the first line that the kernel would refuse because of the lines before
     /// it: a service or destination that is added twice, or changed or deleted where there is none.
     pub fn servers(&self, text: &str) -> Result<Vec<VirtualServer>, ParseError> {
-        servers::of(&self.parse(text)?)
+        servers::of(self.changes(text))
+    }
+
+    /// The changes of a text.
+    fn changes<'t>(
+        &self,
+        text: &'t str,
+    ) -> impl Iterator<Item = Result<Numbered<'t, Change>, ParseError>> {
+        self.commands(text).map(|line| match line? {
+            (number, first, Command::Change(change)) => Ok((number, first, change)),
+            (_, first, _) => Err(first.refused(Problem::NoChange)),
+        })
+    }
+
+    /// The commands of a text.
+    fn commands<'t>(
+        &self,
+        text: &'t str,
+    ) -> impl Iterator<Item = Result<Numbered<'t, Command>, ParseError>> {
+        (1..).zip(text.lines()).filter_map(|(number, line)| {
+            let words = word::of_line(number, line);
+            let first = words.first().copied()?;
+            Some(match command::read(self, &words) {
+                Ok(Command::Restore) => Err(first.refused(Problem::Nested)),
+                Ok(command) => Ok((number, first, command)),
+                Err(error) => Err(error),
+            })
+        })
     }
 }

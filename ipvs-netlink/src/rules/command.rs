@@ -35,33 +35,6 @@ pub enum Command {
     Version,
 }
 
-impl Command {
-    /// The option that it is in a command line, in its long form.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Change(change) => match change {
-                Change::AddService(_) => Verb::AddService,
-                Change::UpdateService(_) => Verb::EditService,
-                Change::DeleteService(_) => Verb::DeleteService,
-                Change::AddDestination { .. } => Verb::AddServer,
-                Change::UpdateDestination { .. } => Verb::EditServer,
-                Change::DeleteDestination { .. } => Verb::DeleteServer,
-                Change::StartDaemon(_) => Verb::StartDaemon,
-                Change::StopDaemon(_) => Verb::StopDaemon,
-                Change::SetTimeouts(_) => Verb::Set,
-                Change::ZeroService(_) | Change::ZeroAll => Verb::Zero,
-                Change::Flush => Verb::Clear,
-            },
-            Self::List(_) => Verb::List,
-            Self::Save { .. } => Verb::Save,
-            Self::Restore => Verb::Restore,
-            Self::Help => Verb::Help,
-            Self::Version => Verb::Version,
-        }
-        .long()
-    }
-}
-
 /// A list, and how it is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ParseError, Place, Problem, Rule, command::Command};
+use super::{Numbered, ParseError, Problem};
 use crate::{Destination, DestinationKey, Service, ServiceKey, VirtualServer, message::Change};
 
 /// A service, with the numbers of the lines that added it and its destinations.
@@ -12,25 +12,24 @@ struct Entry {
     destinations: HashMap<DestinationKey, (usize, Destination)>,
 }
 
-pub(crate) fn of(rules: &[Rule]) -> Result<Vec<VirtualServer>, ParseError> {
+pub(super) fn of<'t>(
+    changes: impl Iterator<Item = Result<Numbered<'t, Change>, ParseError>>,
+) -> Result<Vec<VirtualServer>, ParseError> {
     let mut table = HashMap::new();
-    for rule in rules {
-        apply(&mut table, *rule).map_err(|problem| ParseError {
-            place: Place::Text {
-                line: rule.line,
-                column: 1,
-            },
-            word: Command::Change(rule.change).name().to_owned(),
-            problem,
-        })?;
+    for change in changes {
+        let (line, first, change) = change?;
+        apply(&mut table, line, change).map_err(|problem| first.refused(problem))?;
     }
     let mut entries: Vec<_> = table.into_values().collect();
     entries.sort_unstable_by_key(|entry| entry.line);
     Ok(entries.into_iter().map(Entry::into_server).collect())
 }
 
-fn apply(table: &mut HashMap<ServiceKey, Entry>, rule: Rule) -> Result<(), Problem> {
-    let Rule { line, change } = rule;
+fn apply(
+    table: &mut HashMap<ServiceKey, Entry>,
+    line: usize,
+    change: Change,
+) -> Result<(), Problem> {
     match change {
         Change::AddService(service) => {
             if table.contains_key(&service.key) {

@@ -647,9 +647,10 @@ fn any_command_but_restore_can_be_in_a_text() {
     let commands: Vec<_> = grammar.lines("-Ln\n-S\n-h\n-R").collect();
     assert!(commands[..3].iter().all(Result::is_ok));
     assert_eq!(commands[3].as_ref().unwrap_err().problem, Problem::Nested);
+    let error = grammar.parse("-C\n  -Ln").unwrap_err();
     assert_eq!(
-        grammar.parse("-C\n-Ln").unwrap_err().problem,
-        Problem::NoChange
+        error.to_string(),
+        "line 2, column 3: \"-Ln\": it changes nothing"
     );
 }
 
@@ -691,7 +692,7 @@ fn a_text_describes_a_table() {
 }
 
 #[test]
-fn what_the_kernel_would_refuse_of_a_text_is_an_error_with_its_line() {
+fn what_the_kernel_would_refuse_of_a_text_is_an_error_with_its_line_and_column() {
     let service = ServiceKey::tcp(([1, 1, 1, 1], 80));
     let destination = DestinationKey::new(([2, 2, 2, 2], 80));
     let exists = Problem::DestinationExists {
@@ -721,11 +722,15 @@ fn what_the_kernel_would_refuse_of_a_text_is_an_error_with_its_line() {
         ("-d -t 1.1.1.1:80 -r 2.2.2.2", missing),
     ];
     for (lines, problem) in cases {
-        let text = format!("-A -t 1.1.1.1:80\n{lines}\n-A -f 1");
+        let text = format!("-A -t 1.1.1.1:80\n{lines}\n-A -f 1").replace('\n', "\n \t");
         let error = Grammar::default().servers(&text).unwrap_err();
         assert_eq!(error.problem, problem, "{lines}");
         let line = 1 + lines.lines().count();
-        assert_eq!(error.place, Place::Text { line, column: 1 }, "{lines}");
+        assert_eq!(error.place, Place::Text { line, column: 3 }, "{lines}");
+        assert!(
+            lines.lines().last().unwrap().starts_with(&error.word),
+            "{error}"
+        );
     }
 }
 
