@@ -83,6 +83,11 @@ fn watch(
         stdout.flush()?;
         written += 1;
         next += INTERVAL;
+        // Lists that a stop kept from being written are not made up for.
+        let now = Instant::now();
+        if next < now {
+            next = now + INTERVAL;
+        }
     }
     Ok(())
 }

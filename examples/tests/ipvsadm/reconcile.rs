@@ -6,6 +6,7 @@ use std::{
     net::UdpSocket,
     path::PathBuf,
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_file_that_cannot_be_read_changes_nothing,
         watching_ends_after_so_many_lists,
         watching_ends_with_a_signal,
+        watching_does_not_make_up_for_lists_that_a_stop_kept_from_being_written,
         watching_takes_the_options_of_a_list,
     ]
     .map(|test| test.within(Duration::from_secs(240)))
@@ -264,6 +266,36 @@ fn watching_ends_with_a_signal() {
         // The list that was begun is there to its end.
         assert!(rest.last().unwrap().starts_with("FWM  "), "{rest:#?}");
     }
+}
+
+fn watching_does_not_make_up_for_lists_that_a_stop_kept_from_being_written() {
+    Program::Ipvsadm.restore("-A -t 10.9.0.1:80 -s rr\n");
+    let mut command = Program::Ours.command();
+    let mut child = command
+        .args(["--watch", "-n"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lists = lines
+        .map(Result::unwrap)
+        .filter(|line| line.starts_with("IP Virtual Server"));
+    lists.next().unwrap();
+    kill(pid, Signal::SIGSTOP).unwrap();
+    thread::sleep(Duration::from_secs(5));
+    let begun = Instant::now();
+    kill(pid, Signal::SIGCONT).unwrap();
+    // Of those that were written before the stop, one may be among these.
+    let mut written = 0;
+    while begun.elapsed() < Duration::from_secs(1) {
+        lists.next().unwrap();
+        written += 1;
+    }
+    let seconds = begun.elapsed().as_secs();
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(written <= 2 + seconds, "{written} in {seconds} s");
 }
 
 fn watching_takes_the_options_of_a_list() {
