@@ -129,6 +129,20 @@ impl<R: BufRead> Connections<R> {
             failed: false,
         }
     }
+
+    /// Reads the next line, if there is one, and says whether all of it; the rest of a long one is skipped.
+    fn read_line(&mut self) -> io::Result<Option<bool>> {
+        self.line.clear();
+        let mut limited = self.reader.by_ref().take(LONGEST_LINE);
+        if limited.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        let is_whole = limited.limit() > 0 || self.line.ends_with(b"\n");
+        if !is_whole {
+            self.reader.skip_until(b'\n')?;
+        }
+        Ok(Some(is_whole))
+    }
 }
 
 impl<R: BufRead> Iterator for Connections<R> {
@@ -137,31 +151,31 @@ impl<R: BufRead> Iterator for Connections<R> {
     fn next(&mut self) -> Option<Self::Item> {
         // A file that fails once may fail for ever.
         while !self.failed {
-            self.line.clear();
             self.number += 1;
-            let mut limited = self.reader.by_ref().take(LONGEST_LINE);
-            match limited.read_until(b'\n', &mut self.line) {
-                Ok(0) => return None,
-                Ok(_) => {}
+            let is_whole = match self.read_line() {
+                Ok(None) => return None,
+                Ok(Some(is_whole)) => is_whole,
                 Err(error) => {
                     self.failed = true;
                     return Some(Err(error.into()));
                 }
-            }
+            };
             let line = String::from_utf8_lossy(&self.line);
             // The first line names the columns.
             if line.trim().is_empty() || (self.number == 1 && line.starts_with("Pro")) {
                 continue;
             }
-            return Some(
-                connection(line.trim_end_matches('\n')).map_err(|(field, text)| {
-                    ConnectionsError::Line {
-                        line: self.number,
-                        field,
-                        text: text.chars().take(64).collect(),
-                    }
-                }),
-            );
+            let line = line.trim_end_matches('\n');
+            let found = if is_whole {
+                connection(line)
+            } else {
+                Err(("end", line))
+            };
+            return Some(found.map_err(|(field, text)| ConnectionsError::Line {
+                line: self.number,
+                field,
+                text: text.chars().take(64).collect(),
+            }));
         }
         None
     }
@@ -329,14 +343,19 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
     }
 
     #[test]
-    fn a_line_without_an_end_takes_no_more_room_than_any_other() {
-        let endless = io::repeat(b'x').take(1 << 20);
-        let mut found = Connections::new(io::BufReader::new(endless));
+    fn a_line_that_is_too_long_is_skipped_and_takes_no_room() {
+        let lines: Vec<_> = TEXT.lines().collect();
+        let long = lines[4].to_owned() + &"x".repeat(1 << 20);
+        let text = [lines[1], &long, lines[2]].join("\n");
+        let mut found = Connections::new(text.as_bytes());
+        assert!(matches!(found.next(), Some(Ok(_))));
         assert!(matches!(
             found.next(),
-            Some(Err(ConnectionsError::Line { line: 1, .. }))
+            Some(Err(ConnectionsError::Line { line: 2, .. }))
         ));
         assert!(found.line.capacity() < 1 << 16);
+        assert!(matches!(found.next(), Some(Ok(_))));
+        assert!(found.next().is_none());
     }
 
     #[test]
