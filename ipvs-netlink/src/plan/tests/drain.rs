@@ -298,3 +298,52 @@ fn what_still_serves_because_its_successors_are_refused_is_not_drained() {
     assert_eq!(report.next_deadline, None);
     assert_eq!(weight(&kernel, web(1), 1), Some(1));
 }
+
+#[test]
+fn without_time_to_drain_a_destination_goes_at_once() {
+    let mut kernel = Kernel::of(&[of(web(1), &[1])]);
+    kernel.connections.insert((web(1), server(1).key), 3);
+    let drain = Drain {
+        at_most: Duration::ZERO,
+        ..Drain::default()
+    };
+    let desired = [of(web(1), &[])];
+    let report = at(&mut kernel, &desired, drain, Draining::default(), FIRST);
+    assert_eq!(kernel.servers(), desired);
+    assert_eq!(report.applied.len(), 1);
+}
+
+/// What is said to be drained after a plan for a list that leaves everything out.
+fn remembered(scope: &Scope<'_>, policy: &Policy) -> Draining {
+    let torn = Table {
+        may_be_incomplete: true,
+        ..Table::default()
+    };
+    let before = DrainingDestination {
+        since: FIRST,
+        weight: 1.into(),
+    };
+    let draining = Draining {
+        destinations: BTreeMap::from([((web(1), server(1).key), before)]),
+    };
+    let found = plan(&torn, &[], scope, policy, &draining, FIRST).unwrap();
+    found.draining
+}
+
+#[test]
+fn what_a_torn_list_leaves_out_is_drained_on_in_the_scope_of_a_policy_that_drains() {
+    let policy = Policy::default();
+    let ours = [web(1)];
+    assert_eq!(
+        remembered(&Scope::Services(&ours), &policy)
+            .destinations
+            .len(),
+        1
+    );
+    let others = [web(2)];
+    assert_eq!(
+        remembered(&Scope::Services(&others), &policy),
+        Draining::default()
+    );
+    assert_eq!(remembered(&Scope::All, &AT_ONCE), Draining::default());
+}

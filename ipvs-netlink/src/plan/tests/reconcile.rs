@@ -192,3 +192,94 @@ fn a_service_that_cannot_be_added_is_no_reason_to_read_again() {
     );
     assert!(matches!(work.next(), Next::Done(_)));
 }
+
+/// What the kernel says of a change that it refuses.
+fn refusal(change: Change, errno: i32) -> Result<(), Error> {
+    Err(Refusal {
+        request: change.into(),
+        errno: Errno(errno),
+    }
+    .into())
+}
+
+/// The only change that is to be made.
+fn only_change(work: &Reconciler<'_>) -> Change {
+    match work.next() {
+        Next::Apply(changes) if changes.len() == 1 => changes[0],
+        other => panic!("{other:?}"),
+    }
+}
+
+fn torn() -> Table {
+    Table {
+        may_be_incomplete: true,
+        ..Table::default()
+    }
+}
+
+#[test]
+fn what_is_not_in_a_whole_list_is_added_whatever_was_known_of_it() {
+    let desired = [of(web(1), &[])];
+    let service = desired[0].service;
+    let mut work = begin(&desired, AT_ONCE);
+    work.handle_table(&torn());
+    work.handle_results(vec![refusal(Change::AddService(service), EEXIST)]);
+    work.handle_table(&torn());
+    assert_eq!(only_change(&work), Change::UpdateService(service));
+    work.handle_results(vec![Ok(())]);
+    work.handle_table(&Table::default());
+    assert_eq!(only_change(&work), Change::AddService(service));
+}
+
+#[test]
+fn what_existed_and_went_is_added() {
+    let desired = [of(web(1), &[])];
+    let service = desired[0].service;
+    let mut work = begin(&desired, AT_ONCE);
+    work.handle_table(&torn());
+    work.handle_results(vec![refusal(Change::AddService(service), EEXIST)]);
+    work.handle_table(&torn());
+    work.handle_results(vec![refusal(Change::UpdateService(service), ESRCH)]);
+    work.handle_table(&torn());
+    assert_eq!(only_change(&work), Change::AddService(service));
+}
+
+#[test]
+fn what_was_held_back_for_a_moment_only_is_not_reported() {
+    let desired = [of(web(1), &[2])];
+    let mut kernel = Kernel::of(&[of(web(1), &[1])]);
+    let mut work = begin(&desired, AT_ONCE);
+    work.handle_table(&kernel.table());
+    // Another program was faster.
+    let change = only_change(&work);
+    kernel.apply(change).unwrap();
+    work.handle_results(vec![refusal(change, EEXIST)]);
+    let report = reconcile(&mut kernel, work, |_| {}, |_| {});
+    assert_eq!(kernel.servers(), desired);
+    assert_eq!(report.held_back, []);
+}
+
+#[test]
+fn what_was_refused_keeps_the_old_servers_in_later_rounds_too() {
+    let desired = [of(web(1), &[2]), of(web(2), &[])];
+    let mut kernel = Kernel::of(&[of(web(1), &[1])]);
+    kernel.refused.insert(server(2).key);
+    let work = begin(&desired, AT_ONCE);
+    // Another program adds the second service, so that there is another round.
+    let add = |kernel: &mut Kernel| {
+        let _ = kernel.apply(Change::AddService(desired[1].service));
+    };
+    let report = reconcile(&mut kernel, work, add, |_| {});
+    assert_eq!(kernel.servers()[0], of(web(1), &[1]));
+    assert_eq!(report.held_back.len(), 1);
+}
+
+#[test]
+fn a_service_that_is_to_have_no_servers_loses_them_whatever_is_refused_of_others() {
+    let desired = [of(web(1), &[]), of(web(2), &[2])];
+    let mut kernel = Kernel::of(&[of(web(1), &[1]), of(web(2), &[])]);
+    kernel.refused.insert(server(2).key);
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
+    assert_eq!(kernel.servers(), [of(web(1), &[]), of(web(2), &[])]);
+    assert_eq!((report.failed.len(), report.held_back.len()), (1, 0));
+}
