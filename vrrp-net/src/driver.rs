@@ -109,7 +109,8 @@ const RECORDS: usize = 8;
 ///
 /// While a router is Active its addresses are on the interface; otherwise they are not. What another run left behind is removed when the
 /// router starts. An address that somebody removes is put back and announced: at once the first time, then at growing intervals of up
-/// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone. Where the interface gets another
+/// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone, as long as
+/// [it is the owner](Self::reconfigure). Where the interface gets another
 /// hardware address, they are announced anew.
 ///
 /// # Virtual MAC and routes

@@ -323,6 +323,17 @@ impl VrrpSocket {
         membership(socket, self.family, interface, true).map_err(self.refusal(interface))
     }
 
+    /// Joins the group again wherever it is joined.
+    pub(crate) fn join_all_again(&mut self) -> Result<(), Error> {
+        let interfaces: Vec<u32> = self.members.keys().copied().collect();
+        let mut result = Ok(());
+        for interface in interfaces {
+            // One that is refused keeps no other from its group.
+            result = result.and(self.join_again(interface));
+        }
+        result
+    }
+
     /// The socket that holds a membership.
     fn holder(&self, member: &Membership) -> &Socket {
         let holder = member.holder.and_then(|holder| self.holders.get(holder));

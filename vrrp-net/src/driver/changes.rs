@@ -6,7 +6,7 @@ use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
 use super::{
-    Driver, RouterConfig,
+    Driver, RouterConfig, is_active,
     router::Held,
     work::{Step, Work},
 };
@@ -15,6 +15,11 @@ use crate::{Error, VirtualAddress};
 impl Driver {
     /// Changes the configuration of a router's state machine, without a new election (AMB-21): see
     /// [`VirtualRouter::reconfigure`](vrrp_fsm::VirtualRouter::reconfigure).
+    ///
+    /// A router that no longer is the owner (priority 255) has its addresses from then on as any other has: they are on the interface
+    /// while it is Active, and otherwise not, also where they were there before and with another prefix length, because another router answers
+    /// for them then. It needs another address to advertise from. A router that becomes the owner leaves those alone that the interface has by
+    /// then without it; the others it adds, and removes at the end.
     ///
     /// # Errors
     ///
@@ -45,8 +50,39 @@ impl Driver {
             && let Some(router) = self.routers.get_mut(&id)
         {
             router.config = old;
+            return result;
         }
+        self.look_whose_addresses(now, id);
         result
+    }
+
+    /// What becomes of a router's addresses where it has become their owner, or is it no longer.
+    fn look_whose_addresses(&mut self, now: Instant, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let find = |index: Option<u32>| self.interfaces.get(index?);
+        let Some(interface) = find(router.interface()) else {
+            return;
+        };
+        let before: Vec<_> = router.held.iter().map(|held| held.is_native).collect();
+        let station = find(router.station()).unwrap_or(interface);
+        for step in router.look_whose_addresses(interface, station) {
+            self.work.push(id, Work::Withdraw(step.into()));
+        }
+        if router.held.iter().map(|held| held.is_native).eq(before) {
+            return;
+        }
+        self.work.push(
+            id,
+            if is_active(&self.fleet, id) {
+                Work::Install
+            } else {
+                Work::Remove { left_over: false }
+            },
+        );
+        // What was the address to advertise from may be a virtual one now.
+        self.reconcile(now, id);
     }
 
     /// Hands the configuration of a router to its state machine. What its advertisements list, and to whom they go, may be new.
@@ -113,7 +149,9 @@ impl Driver {
         router.advertise(addresses)?;
         router.held.push(Held::new(address, true));
         self.holders.entry(own).or_default().push(id);
-        self.readdress(self.now(), id)
+        let now = self.now();
+        self.look_whose_addresses(now, id);
+        self.readdress(now, id)
     }
 
     /// Removes a virtual address. An Active advertises the change at once.

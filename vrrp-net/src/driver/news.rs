@@ -13,7 +13,9 @@ use super::{
     router::{Binding, HeldRoute, Router},
     work::{Step, Work},
 };
-use crate::{ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, Route};
+use crate::{
+    ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, Macvlan, MonitorEvent, Route, VrrpSocket,
+};
 
 /// How long the list of links and addresses rests that has changed while it was read.
 const REST: Duration = Duration::from_millis(10);
@@ -133,6 +135,8 @@ impl Driver {
         tracing::debug!("news of links and addresses were lost: everything was read anew");
         self.read_anew_at = None;
         self.interfaces = interfaces;
+        // Among what was lost may be that IPv6 ended somewhere and began again.
+        self.renew_memberships(VrrpSocket::join_all_again);
         let mut lost = BTreeSet::new();
         self.note_missing(&mut lost);
         self.look_for_what_is_gone();
@@ -320,9 +324,13 @@ impl Driver {
         if !is_first {
             return;
         }
+        self.renew_memberships(|socket| socket.join_again(interface));
+    }
+
+    fn renew_memberships(&mut self, renew: impl Fn(&mut VrrpSocket) -> Result<(), Error>) {
         for socket in &mut self.sockets {
             if socket.family() == Family::Ipv6
-                && let Err(error) = socket.join_again(interface)
+                && let Err(error) = renew(socket)
             {
                 tracing::warn!(%error, "advertisements over IPv6 are no longer heard there");
             }

@@ -18,10 +18,11 @@ use super::{
     config::{check_address, check_peers},
     messages::{self, Messages},
     notification::Limiter,
+    work::Step,
 };
 use crate::{
-    ADDRESS_PROTOCOL, Datagram, Error, Interface, Interfaces, Macvlan, Route, VirtualAddress,
-    VrrpSocket,
+    ADDRESS_PROTOCOL, Datagram, Error, Interface, InterfaceAddress, Interfaces, Macvlan, Route,
+    VirtualAddress, VrrpSocket,
 };
 
 /// The host's side of a virtual router.
@@ -100,6 +101,15 @@ impl Held {
     /// Whether it is in place, and not the owner's own.
     pub(super) fn is_added(&self) -> bool {
         self.standing.installed && !self.is_native
+    }
+
+    /// Whether the interface has it without the router, in whatever form.
+    fn is_own_of(&self, interface: &Interface) -> bool {
+        interface.addresses.iter().any(|own| {
+            own.address == self.address.address()
+                && own.protocol != ADDRESS_PROTOCOL
+                && !(self.is_added() && self.address.is_at(own))
+        })
     }
 }
 
@@ -458,14 +468,49 @@ impl Router {
         let is_owner = self.config.fsm.is_owner();
         for held in &mut self.held {
             // The owner's address may have another prefix length than the virtual one that it was given here.
-            held.is_native = is_owner
-                && interface.addresses.iter().any(|own| {
-                    own.address == held.address.address() && own.protocol != ADDRESS_PROTOCOL
-                });
+            held.is_native = is_owner && held.is_own_of(interface);
             held.is_answered = false;
             held.standing.installed = held.is_native || held.address.is_on(station);
             held.standing.give_up_repair();
         }
+    }
+
+    /// Looks whose the addresses are now that the router may be their owner, or no longer be it. Returns what has to go from the interface or from
+    /// the macvlan: an address in a form in which the router does not hold it.
+    pub(super) fn look_whose_addresses(
+        &mut self,
+        interface: &Interface,
+        station: &Interface,
+    ) -> Vec<Step> {
+        let is_owner = self.config.fsm.is_owner();
+        let mut gone = Vec::new();
+        for held in &mut self.held {
+            let is_native = is_owner && held.is_own_of(interface);
+            match (held.is_native, is_native) {
+                (false, true) => {
+                    if held.is_added() {
+                        gone.push(Step::take_away(station.link.index, held));
+                    }
+                    held.is_answered = false;
+                    held.standing.installed = true;
+                    held.standing.give_up_repair();
+                }
+                (true, false) => {
+                    let stays = |own: &&InterfaceAddress| {
+                        interface.link.index == station.link.index && held.address.is_at(own)
+                    };
+                    let own = interface.addresses.iter();
+                    let own = own.filter(|own| own.address == held.address.address());
+                    let (kept, others): (Vec<_>, Vec<_>) = own.partition(stays);
+                    let others = others.into_iter();
+                    gone.extend(others.filter_map(|own| Step::clear(interface, own)));
+                    held.standing.installed = !kept.is_empty();
+                }
+                _ => {}
+            }
+            held.is_native = is_native;
+        }
+        gone
     }
 
     /// Notes that no address is in place any more, because what they were on is gone. Routes and drop routes may have stayed.

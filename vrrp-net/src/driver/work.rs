@@ -193,6 +193,16 @@ impl Step {
         Self::of_address(interface, held, held.is_answered, false)
     }
 
+    /// Takes an address away from an interface in the form in which it is there.
+    pub(super) fn clear(interface: &Interface, own: &InterfaceAddress) -> Option<Self> {
+        let address = VirtualAddress::new(own.address).with_prefix_len(own.prefix_len);
+        Some(Self::Address {
+            interface: interface.link.index,
+            address: address.ok()?,
+            add: false,
+        })
+    }
+
     const fn change(&self) -> Change<'_> {
         match *self {
             Self::Link {
@@ -375,7 +385,7 @@ impl Driver {
                 held.is_answered = is_answered;
             }
             // What an earlier run left in the other form is not what is in place.
-            (Some(held), Ok(_)) if held.is_answered == is_answered => {
+            (Some(held), Ok(_)) if held.is_answered == is_answered && !held.is_native => {
                 held.standing.installed = false;
                 held.is_answered = false;
             }
@@ -574,14 +584,7 @@ fn of_other_prefixes(router: &Router, interface: &Interface) -> impl Iterator<It
                 .any(|held| held.address.address() == own.address && !held.address.is_at(own))
     };
     let left = interface.addresses.iter().filter(is_left);
-    left.filter_map(|own| {
-        let address = VirtualAddress::new(own.address).with_prefix_len(own.prefix_len);
-        Some(Step::Address {
-            interface: interface.link.index,
-            address: address.ok()?,
-            add: false,
-        })
-    })
+    left.filter_map(|own| Step::clear(interface, own))
 }
 
 /// Adds a route, or removes it.

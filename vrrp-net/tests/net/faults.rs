@@ -277,6 +277,36 @@ fn a_router_over_ipv6_hears_others_again_after_an_mtu_that_was_too_small_for_it(
 }
 
 #[test]
+fn a_router_over_ipv6_hears_others_again_where_the_news_of_an_mtu_that_was_too_small_are_lost() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    one.wait_for_state(one_id, State::Active);
+    one.with(|driver| driver.set_monitor_buffer(1).unwrap());
+    one.while_asleep(|| {
+        // So many news that there is no room left for those of the MTU.
+        for toggle in ["down", "up"].iter().cycle().take(20) {
+            iproute2(&r1, &["link", "set", "lo", toggle]);
+        }
+        for mtu in ["1000", "1500"] {
+            iproute2(&r1, &["link", "set", "eth0", "mtu", mtu]);
+        }
+        // The addresses that went with it are there again, and as they were.
+        wait_for("a usable link-local address", LIMIT, || {
+            let shown = iproute2(&r1, &["-6", "address", "show", "dev", "eth0"]);
+            (shown.contains("fe80:") && !shown.contains("tentative")).then_some(())
+        })
+        .unwrap();
+    });
+    one.wait_for_event("the overrun", |event| {
+        matches!(event, DriverEvent::Overrun).then_some(())
+    });
+    one.wait_for_state(one_id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv6, 200));
+    two.wait_for_state(two_id, State::Active);
+    one.wait_for_state(one_id, State::Backup);
+}
+
+#[test]
 fn a_driver_survives_lost_news_while_addresses_go_on_changing() {
     let (_lan, [r1]) = lan_of::<1>();
     // So many that a list of them comes in parts, between which something changes.

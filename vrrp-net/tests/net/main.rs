@@ -21,6 +21,7 @@ mod filter;
 mod groups;
 mod hand_over;
 mod macvlans;
+mod owners;
 mod parts;
 mod peers;
 mod privileges;
