@@ -69,8 +69,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Error> {
     // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
-    let signals = Signals::new()?;
-    let (log, written) = Log::start()?;
+    let signals = Signals::new().map_err(failed_to("prepare for signals"))?;
+    let (log, written) = Log::start().map_err(failed_to("start the thread that writes"))?;
     let mut program = Program::new(signals, log.clone())?;
     let result = program.add(options).and_then(|()| program.run());
     // Whatever went wrong, and if it was with the last router: as far as it is still possible, all resign, and what they made goes.
@@ -78,6 +78,11 @@ fn run(options: Options) -> Result<(), Error> {
 
     log.stopped(&written);
     result.and(stopped)
+}
+
+/// For `map_err`: says what could not be done, which the system does not.
+fn failed_to(what: &str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// The driver, and all that speaks to it or hears it.
@@ -174,12 +179,14 @@ impl Program {
             Reporter::Driver(watch) => self.driver.add_object(object, watch.clone())?,
             Reporter::Thread(probe) => {
                 let id = self.driver.add_object(object, Watch::Host)?;
+                let what = format!("watch {}", tracked.name);
                 let reports = Reports {
                     queue: self.queue.clone(),
-                    bell: self.signals.bell()?,
+                    bell: self.signals.bell().map_err(failed_to(&what))?,
                 };
                 let (probe, subject, log) = (probe.clone(), subject.clone(), self.log.clone());
-                let watcher = Watcher::start(probe, id, subject, reports, log)?;
+                let watcher =
+                    Watcher::start(probe, id, subject, reports, log).map_err(failed_to(&what))?;
                 self.watchers.push(watcher);
                 id
             }
@@ -194,7 +201,10 @@ impl Program {
         subject: &Subject,
     ) -> Result<Option<Notifier>, Error> {
         let start = |hook| Notifier::start(hook, subject.clone(), self.log.clone());
-        Ok(hook.map(start).transpose()?)
+        Ok(hook
+            .map(start)
+            .transpose()
+            .map_err(failed_to("start the thread that runs --notify"))?)
     }
 
     /// Runs until it is to end.
@@ -220,7 +230,10 @@ impl Program {
         if self.signals.take_show() {
             self.show_state();
         }
-        Ok(self.signals.wait(&self.driver)?)
+        Ok(self
+            .signals
+            .wait(&self.driver)
+            .map_err(failed_to("wait for packets and signals"))?)
     }
 
     fn show_state(&self) {

@@ -13,6 +13,7 @@ mod tracking;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::Command,
     time::{Duration, SystemTime},
@@ -460,6 +461,103 @@ fn a_router_goes_on_when_nobody_reads_what_it_tells() {
     nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!has(&host, VIP));
+}
+
+#[test]
+fn lines_that_nobody_reads_for_long_are_left_out_and_counted() {
+    let (_lan, [host]) = lan_of();
+    let mut command = host.namespace().command(program::path("vrrp_router"));
+    for vrid in 1..=100_u8 {
+        let (vrid, address) = (vrid.to_string(), format!("192.0.2.{}", 100 + vrid));
+        command.args([
+            "--interface",
+            "eth0",
+            "--vrid",
+            &vrid,
+            "--address",
+            &address,
+        ]);
+        command.args(["--priority", "1", "--interval", "4095", "--next"]);
+    }
+    command.args(["--interface", "eth0", "--vrid", "200", "--address", VIP]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut read = || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    // From then on it hears signals.
+    assert_eq!(read()["event"], "started");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    let memory = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() / 1024
+    };
+    // Each time 101 lines of about a kilobyte; several that come at once are one.
+    for _ in 0..1500 {
+        nix::sys::signal::kill(pid, Signal::SIGUSR1).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(memory() < 50, "{} MiB", memory());
+    let mut lines = 0;
+    let left_out = loop {
+        let line = read();
+        lines += 1;
+        assert!(lines < 50_000, "nothing was left out");
+        if line["event"] == "lines-left-out" {
+            break line["lines"].as_u64().unwrap();
+        }
+        if lines % 5000 == 0 {
+            nix::sys::signal::kill(pid, Signal::SIGUSR1).unwrap();
+        }
+    };
+    assert!(left_out > 0);
+    assert_eq!(read()["event"], "state", "it goes on");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_start_for_which_there_are_too_few_descriptors_says_what_they_were_for() {
+    let (_lan, [host]) = lan_of();
+    let refused_with = |limit: usize| {
+        let mut command = host.namespace().command("/bin/sh");
+        let run = format!("ulimit -n {limit}; exec \"$@\"");
+        command.args(["-c", &run, "sh"]);
+        command.arg(program::path("vrrp_router"));
+        command.args(["--interface", "eth0", "--vrid", "51", "--address", VIP]);
+        command.args(["--track-file", "/proc/sys/net/ipv4/ip_forward:-1"]);
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let has_started = lines
+            .map_while(Result::ok)
+            .any(|line| line.contains("\"event\":\"started\""));
+        if has_started {
+            child.kill().unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        (!has_started).then(|| String::from_utf8(output.stderr).unwrap())
+    };
+    // With fewer it is the linker that complains.
+    let refusals: Vec<String> = (5..40).map_while(refused_with).collect();
+    assert!((1..35).contains(&refusals.len()), "{refusals:#?}");
+    for refusal in refusals {
+        let parts: Vec<&str> = refusal.trim_end().split(": ").collect();
+        assert!(
+            matches!(parts[..], ["vrrp_router", what, "Too many open files (os error 24)"] if what.len() > 5),
+            "{refusal:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use std::{
     io::{self, Write},
-    sync::mpsc::{self, Receiver, Sender},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
     time::{Duration, SystemTime},
 };
@@ -14,10 +18,22 @@ use vrrp_net::RouterConfig;
 /// How long the end waits for somebody to read what was told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes to standard output on a thread of its own, so that the routers never wait for whoever reads.
+/// Octets of lines that wait for somebody to read them, at most.
+const ROOM: usize = 16 << 20;
+
+/// Writes to standard output on a thread of its own, so that the routers never wait for whoever reads. What there is no room for is left out.
 #[derive(Clone)]
 pub(crate) struct Log {
     lines: Sender<String>,
+    backlog: Arc<Mutex<Backlog>>,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Backlog {
+    octets: usize,
+    /// Lines that there was no room for, since the last one for which there was.
+    left_out: u64,
 }
 
 /// Tells when all that was told is written.
@@ -65,15 +81,21 @@ impl Log {
     pub(crate) fn start() -> io::Result<(Self, Written)> {
         let (lines, queue) = mpsc::channel::<String>();
         let (done, written) = mpsc::channel();
+        let backlog: Arc<Mutex<Backlog>> = Arc::default();
+        let log = Self {
+            lines,
+            backlog: Arc::clone(&backlog),
+        };
         thread::Builder::new().name("log".into()).spawn(move || {
             let mut stdout = io::stdout();
             for line in queue {
                 // Where nobody reads any more, the routers go on all the same.
                 let _ = writeln!(stdout, "{line}");
+                lock(&backlog).octets -= line.len();
             }
             let _ = done.send(());
         })?;
-        Ok((Self { lines }, Written(written)))
+        Ok((log, Written(written)))
     }
 
     /// Something that happens now.
@@ -89,22 +111,54 @@ impl Log {
         event: &str,
         detail: Value,
     ) {
-        let line = Line {
-            time: humantime::format_rfc3339_micros(time).to_string(),
-            event,
-            subject,
-            detail,
-        };
-        // Neither fails: the names are strings, and the thread lives as long as this.
-        if let Ok(line) = serde_json::to_string(&line) {
-            let _ = self.lines.send(line);
+        let line = render(time, subject, event, detail);
+        let mut backlog = lock(&self.backlog);
+        if backlog.octets > ROOM {
+            backlog.left_out += 1;
+            return;
+        }
+        self.tell_left_out(&mut backlog);
+        self.push(&mut backlog, line);
+    }
+
+    fn tell_left_out(&self, backlog: &mut Backlog) {
+        let lines = mem::take(&mut backlog.left_out);
+        if lines > 0 {
+            let detail = json!({"lines": lines});
+            let line = render(SystemTime::now(), None, "lines-left-out", detail);
+            self.push(backlog, line);
         }
     }
 
-    /// The last line. Returns when all are written, or nobody reads them for a while.
+    fn push(&self, backlog: &mut Backlog, line: String) {
+        backlog.octets += line.len();
+        // It does not fail: the thread lives as long as this.
+        let _ = self.lines.send(line);
+    }
+
+    /// The last line, for which there always is room. Returns when all are written, or nobody reads them for a while.
     pub(crate) fn stopped(self, written: &Written) {
-        self.tell(None, "stopped", json!({}));
+        let line = render(SystemTime::now(), None, "stopped", json!({}));
+        let mut backlog = lock(&self.backlog);
+        self.tell_left_out(&mut backlog);
+        self.push(&mut backlog, line);
+        drop(backlog);
         drop(self);
         let _ = written.0.recv_timeout(PATIENCE);
     }
+}
+
+fn lock(backlog: &Mutex<Backlog>) -> MutexGuard<'_, Backlog> {
+    backlog.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn render(time: SystemTime, subject: Option<&Subject>, event: &str, detail: Value) -> String {
+    let line = Line {
+        time: humantime::format_rfc3339_micros(time).to_string(),
+        event,
+        subject,
+        detail,
+    };
+    // It does not fail: the names are strings.
+    serde_json::to_string(&line).unwrap_or_default()
 }
