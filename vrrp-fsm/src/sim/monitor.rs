@@ -910,6 +910,7 @@ fn bursts(scenario: &Scenario, own: &Virtual) -> Duration {
 /// How long after the last disturbance all is well: `docs/simulation.md` derives it.
 fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     let mut interval = Duration::ZERO;
+    let mut shortest = Duration::MAX;
     let mut missed = 0;
     let mut held = Duration::ZERO;
     let mut rounds = 1;
@@ -924,11 +925,15 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
             Preempt::Always | Preempt::Never => Duration::ZERO,
         };
         interval = interval.max(config.interval.as_duration());
+        shortest = shortest.min(config.interval.as_duration());
         missed = missed.max(config.missed_advertisements);
         if member.authentication == LocalAuthentication::IpAh {
             exchanges = 1;
         }
         held = held.max(config.startup_hold + preempts_late);
+    }
+    if interval != shortest {
+        exchanges += u32::try_from(own.places.len()).unwrap_or(u32::MAX);
     }
     // Skew_Time is less than an interval, in version 2 less than the second that is the shortest there.
     interval * ((u32::from(missed) + 1) * rounds + exchanges)

@@ -252,7 +252,8 @@ fn a_network_is_judged_as_soon_as_it_was_quiet_for_the_bound() {
             plan.hosts[1].members[0].config.missed_advertisements = 5;
             plan.hosts[2].members[0].config.startup_hold = Duration::from_secs(7);
         }),
-        seconds(6 * 2 + 7) + delays
+        // And their intervals differ.
+        seconds(6 * 2 + 7 + 3 * 2) + delays
     );
     assert_eq!(
         bound(|plan| {
