@@ -184,12 +184,14 @@ fn a_15_solicited_node_groups_are_joined_before_the_announcement() {
 
 #[test]
 fn s_11_priority_zero_shortens_the_down_timer() {
-    let mut host = Host::backup(config(100));
+    // Skew_Time is that of the interval learned before, not of the own one and not of the one in this packet (AMB-12).
+    let mut host = Host::started(config(100));
+    let _ = host.hear(Advert::priority(200).every(centis(50)));
     host.pass(ms(500));
     assert_eq!(host.hear(Advert::priority(0).every(centis(7))), []);
     assert_eq!(host.state(), State::Backup);
-    assert_eq!(host.remaining(), host.router.skew_time());
-    assert_eq!(host.router.active_interval(), centis(100), "not learned");
+    assert_eq!(host.remaining().as_nanos(), 304_687_500);
+    assert_eq!(host.router.active_interval(), centis(50), "not learned");
     assert_eq!(
         host.fire().last(),
         Some(&changed(

@@ -2,10 +2,10 @@
 
 use core::net::IpAddr;
 
-use vrrp_fsm::{Action, Event, Preempt, Profile, ShutdownCause, State};
-use vrrp_proto::Family;
+use vrrp_fsm::{Action, Config, Event, Preempt, Profile, ShutdownCause, State};
+use vrrp_proto::{Family, Interval, Priority, Version, Versions};
 
-use crate::host::{Advert, Host, address, centis, config, config_v2, ms, seconds};
+use crate::host::{Advert, Host, address, centis, ms, seconds, vrid};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Input {
@@ -35,10 +35,68 @@ enum Timer {
     AdvertisementInterval,
 }
 
+/// A router's versions and family, and the version that it hears.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    profile: Profile,
+    versions: Versions,
+    family: Family,
+    heard: Version,
+}
+
+const fn kind(profile: Profile, versions: Versions, family: Family, heard: Version) -> Kind {
+    Kind {
+        profile,
+        versions,
+        family,
+        heard,
+    }
+}
+
+const KINDS: [Kind; 9] = [
+    kind(Profile::Rfc3768, Versions::V2, Family::Ipv4, Version::V2),
+    kind(Profile::Rfc5798, Versions::V3, Family::Ipv4, Version::V3),
+    kind(Profile::Rfc5798, Versions::V3, Family::Ipv6, Version::V3),
+    kind(Profile::Rfc5798, Versions::Both, Family::Ipv4, Version::V2),
+    kind(Profile::Rfc5798, Versions::Both, Family::Ipv4, Version::V3),
+    kind(Profile::Rfc9568, Versions::V3, Family::Ipv4, Version::V3),
+    kind(Profile::Rfc9568, Versions::V3, Family::Ipv6, Version::V3),
+    kind(Profile::Rfc9568, Versions::Both, Family::Ipv4, Version::V2),
+    kind(Profile::Rfc9568, Versions::Both, Family::Ipv4, Version::V3),
+];
+
+impl Kind {
+    /// The address owner hears others: RFC 9568 with erratum 8298, and not in version 2 (P-43).
+    fn owner_hears(&self) -> bool {
+        self.profile == Profile::Rfc9568 && self.heard == Version::V3
+    }
+
+    fn config(&self, priority: u8) -> Config {
+        let mut own = match self.versions {
+            Versions::V2 => Config::v2(vrid()),
+            Versions::V3 | Versions::Both => Config::new(vrid(), self.family),
+        };
+        own.versions = self.versions;
+        own.profile = self.profile;
+        own.priority = Priority::new(priority);
+        own
+    }
+
+    /// The interval that others advertise, in version 3 this one.
+    fn interval(&self, centiseconds: u16) -> Interval {
+        match self.heard {
+            Version::V2 => seconds(1),
+            Version::V3 => centis(centiseconds),
+        }
+    }
+}
+
 /// The variables of the guards, named as in the table.
 #[derive(Clone, Copy, Debug)]
 struct Situation {
-    profile: Profile,
+    kind: Kind,
+    /// A Backup has accepted an Active, of another interval where that is learned.
+    follows: bool,
     preempt: bool,
     own_priority: u8,
     own_address: IpAddr,
@@ -103,7 +161,7 @@ const TAKE_OVER: &[Done] = &[SendAdvert, Activate, Announce];
 
 /// The first row whose guard holds counts.
 #[rustfmt::skip]
-const TABLE: &[Row] = &[
+const TABLE: [Row; 18] = [
     row(Initialize, Input::Startup, Situation::owner, TAKE_OVER, Timer::AdvertisementInterval, Active),
     row(Initialize, Input::Startup, always, &[], Timer::ActiveDownInterval, Backup),
     row(Initialize, Input::Shutdown, always, &[], Timer::Off, Initialize),
@@ -122,7 +180,7 @@ const TABLE: &[Row] = &[
     row(Active, Input::TimerFires, always, &[SendAdvert], Timer::AdvertisementInterval, Active),
     row(Active, Input::Advertisement, |s| s.p == 0, &[SendAdvert], Timer::AdvertisementInterval, Active),
     learning(row(Active, Input::Advertisement, Situation::wins, &[Deactivate], Timer::ActiveDownInterval, Backup)),
-    row(Active, Input::Advertisement, |s| s.profile == Profile::Rfc9568, &[SendAdvert], Timer::Unchanged, Active),
+    row(Active, Input::Advertisement, |s| s.kind.profile == Profile::Rfc9568, &[SendAdvert], Timer::Unchanged, Active),
     row(Active, Input::Advertisement, always, &[], Timer::Unchanged, Active),
 ];
 
@@ -132,12 +190,8 @@ const fn always(_: &Situation) -> bool {
 
 /// A router of this situation in this state, half a second after it got there, or `None` where it cannot get there.
 fn host_in(state: State, situation: &Situation) -> Option<Host> {
-    let mut own = if situation.profile == Profile::Rfc3768 {
-        config_v2(situation.own_priority)
-    } else {
-        config(situation.own_priority)
-    };
-    own.profile = situation.profile;
+    let kind = &situation.kind;
+    let mut own = kind.config(situation.own_priority);
     own.preempt = if situation.preempt {
         Preempt::Always
     } else {
@@ -152,29 +206,28 @@ fn host_in(state: State, situation: &Situation) -> Option<Host> {
         State::Initialize => Host::new(own),
         State::Active => Host::active(own),
         State::Backup if situation.owner() => {
-            if situation.profile != Profile::Rfc9568 {
+            if !situation.follows || !kind.owner_hears() {
                 return None;
             }
-            let mut host = Host::active(own);
-            let _ = host.hear(Advert::priority(255).from([192, 0, 2, 77]));
-            host
+            Host::active(own)
         }
         State::Backup => Host::started(own),
     };
+    if state == State::Backup && situation.follows {
+        let active = Advert::priority(255)
+            .from(address(kind.family, 77))
+            .every(kind.interval(25));
+        let _ = host.hear(active);
+    }
     assert_eq!(host.state(), state);
     host.pass(ms(500));
     Some(host)
 }
 
 fn advert_of(situation: &Situation) -> Advert {
-    let interval = if situation.profile == Profile::Rfc3768 {
-        seconds(1)
-    } else {
-        centis(50)
-    };
     Advert::priority(situation.p)
         .from(situation.a)
-        .every(interval)
+        .every(situation.kind.interval(50))
 }
 
 fn compare(row: &Row, situation: &Situation) -> bool {
@@ -190,8 +243,8 @@ fn compare(row: &Row, situation: &Situation) -> bool {
         Input::TimerFires => host.fire(),
         Input::Advertisement => {
             let Ok(heard) = advert.check(&host.router) else {
-                // The owner of an older profile: discarded before the table (P-43).
-                assert!(situation.owner() && situation.profile != Profile::Rfc9568);
+                // Discarded before the table (P-43).
+                assert!(situation.owner() && !situation.kind.owner_hears());
                 return false;
             };
             host.event(Event::Advertisement(heard))
@@ -251,44 +304,54 @@ fn compare(row: &Row, situation: &Situation) -> bool {
 
 #[test]
 fn the_machine_is_the_transition_table() {
-    let own_address = address(Family::Ipv4, 11);
-    let mut reached = vec![0; TABLE.len()];
-    for profile in [Profile::Rfc3768, Profile::Rfc5798, Profile::Rfc9568] {
-        for preempt in [true, false] {
+    for kind in KINDS {
+        let mut reached = [0; TABLE.len()];
+        for (preempt, follows) in [(true, true), (true, false), (false, true), (false, false)] {
             for own_priority in [1, 2, 100, 254, 255] {
                 for p in 0..=255 {
                     for last in [10, 12] {
                         let situation = Situation {
-                            profile,
+                            kind,
+                            follows,
                             preempt,
                             own_priority,
-                            own_address,
+                            own_address: address(kind.family, 11),
                             p,
-                            a: address(Family::Ipv4, last),
+                            a: address(kind.family, last),
                         };
-                        for state in [Initialize, Backup, Active] {
-                            for input in [
-                                Input::Startup,
-                                Input::Shutdown,
-                                Input::TimerFires,
-                                Input::Advertisement,
-                            ] {
-                                let (index, row) = TABLE
-                                    .iter()
-                                    .enumerate()
-                                    .find(|(_, row)| {
-                                        row.state == state
-                                            && row.input == input
-                                            && (row.guard)(&situation)
-                                    })
-                                    .unwrap();
-                                reached[index] += u32::from(compare(row, &situation));
-                            }
-                        }
+                        compare_all(&situation, &mut reached);
                     }
                 }
             }
         }
+        let older = kind.profile != Profile::Rfc9568;
+        for (row, times) in TABLE.iter().zip(reached) {
+            let is_answer = row.state == Active
+                && row.input == Input::Advertisement
+                && row.done == [SendAdvert]
+                && row.timer == Timer::Unchanged;
+            let is_silence = row.state == Active
+                && row.input == Input::Advertisement
+                && row.done.is_empty();
+            let is_of_the_other_profile = if older { is_answer } else { is_silence };
+            assert_eq!(times == 0, is_of_the_other_profile, "{kind:?} {reached:?}");
+        }
     }
-    assert!(reached.iter().all(|times| *times > 0), "{reached:?}");
+}
+
+/// What each state makes of each input, and which rows say so.
+fn compare_all(situation: &Situation, reached: &mut [u32; TABLE.len()]) {
+    for state in [Initialize, Backup, Active] {
+        for input in [
+            Input::Startup,
+            Input::Shutdown,
+            Input::TimerFires,
+            Input::Advertisement,
+        ] {
+            let is_this =
+                |row: &Row| row.state == state && row.input == input && (row.guard)(situation);
+            let index = TABLE.iter().position(is_this).unwrap();
+            reached[index] += u32::from(compare(&TABLE[index], situation));
+        }
+    }
 }
