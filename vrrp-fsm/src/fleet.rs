@@ -563,7 +563,7 @@ impl VrrpRouter {
 
     #[inline]
     fn addressee_slot(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<u32> {
-        let vrid = Vrid::new(*payload.get(1)?)?;
+        let vrid = vrid_of(payload)?;
         let key = Key {
             interface,
             family: ip.endpoints.family(),
@@ -638,10 +638,13 @@ impl VrrpRouter {
     /// A packet for no virtual router here: what is wrong with it at least.
     #[cold]
     fn reject_stray(&mut self, ip: &IpHeader, payload: &[u8]) -> Rejected {
+        let not_configured = |found| Discard::Vrid(VridFault::NotConfigured { found });
         let discard = match Advertisement::decode(payload, ip, &DecodeOptions::default()) {
-            Ok(received) => Discard::Vrid(VridFault::NotConfigured {
-                found: received.advertisement.vrid,
-            }),
+            Ok(received) => not_configured(received.advertisement.vrid),
+            // These checks come after that of the VRID (P-57).
+            Err(discard @ (Discard::Interval(_) | Discard::AddressList(_))) => {
+                vrid_of(payload).map_or(discard, not_configured)
+            }
             Err(discard) => discard,
         };
         self.errors.count(&discard);
@@ -850,6 +853,11 @@ impl VrrpRouter {
             _ => {}
         }
     }
+}
+
+/// The VRID in a message that need not be one.
+fn vrid_of(payload: &[u8]) -> Option<Vrid> {
+    payload.get(1).copied().and_then(Vrid::new)
 }
 
 fn check_family(field: &'static str, found: Family, family: Family) -> Result<(), FleetError> {

@@ -21,8 +21,8 @@
 //!
 //! A message with several faults is always refused for the same one, so that counters mean something. The order is that of
 //! `docs/conformance.md` section 7: TTL, length of the header, version, type, address count, length, checksum, VRID range,
-//! interval range, link-local first address in [`Advertisement::decode`]; then destination and peer, VRID, authentication,
-//! interval, owner and address list in [`LocalRouter::check`].
+//! interval range, link-local first address in [`Advertisement::decode`]; then source not our own, destination or peer, VRID, version
+//! configured, authentication, interval, owner and address list in [`LocalRouter::check`].
 
 #![no_std]
 #![forbid(unsafe_code)]

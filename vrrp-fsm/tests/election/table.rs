@@ -330,9 +330,8 @@ fn the_machine_is_the_transition_table() {
                 && row.input == Input::Advertisement
                 && row.done == [SendAdvert]
                 && row.timer == Timer::Unchanged;
-            let is_silence = row.state == Active
-                && row.input == Input::Advertisement
-                && row.done.is_empty();
+            let is_silence =
+                row.state == Active && row.input == Input::Advertisement && row.done.is_empty();
             let is_of_the_other_profile = if older { is_answer } else { is_silence };
             assert_eq!(times == 0, is_of_the_other_profile, "{kind:?} {reached:?}");
         }

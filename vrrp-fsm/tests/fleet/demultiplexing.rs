@@ -82,6 +82,17 @@ fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
         assert_eq!(rejected.discard, expected);
     }
     assert_eq!(fleet.packet_errors().vrid_errors, 2);
+    // With the interval 0 as well, whose check comes later (P-57), and the checksum that this makes.
+    let mut octets = message(52, 200, &ip.endpoints);
+    octets[4..6].fill(0);
+    let (checksum, carry) = u16::from_be_bytes([octets[6], octets[7]]).overflowing_add(100);
+    octets[6..8].copy_from_slice(&(checksum + u16::from(carry)).to_be_bytes());
+    let rejected = fleet.handle_packet(T0, 1, &ip, &octets, Protection::None);
+    assert!(matches!(
+        rejected.unwrap_err().discard,
+        Discard::Vrid(VridFault::NotConfigured { .. })
+    ));
+    assert_eq!(fleet.packet_errors().vrid_errors, 3);
     for octets in [&[][..], &[0x31], &[0x31, 0, 100, 1, 0, 0, 0, 0]] {
         let rejected = fleet.handle_packet(T0, 1, &ip, octets, Protection::None);
         assert_eq!(rejected.unwrap_err().router, None);

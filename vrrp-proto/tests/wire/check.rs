@@ -6,13 +6,13 @@ use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod, Counter,
     DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval, IntervalFault, IpHeader,
     LocalAuthentication, LocalRouter, Notes, OwnerRule, Password, Peer, Protection, TTL, Transport,
-    Version, VersionFault, Versions, VridFault,
+    Version, VersionFault, Versions, VridFault, frame,
 };
 
 use crate::support::{
     RECEIVER_V4, RECEIVER_V6, SENDER_V4, SENDER_V6, VIRTUAL_V4, VIRTUAL_V6, decode_ipv4,
-    decode_ipv6, fix_message_checksum, ipv4, ipv6, local, unicast_ipv4, unicast_ipv6, v2, v2_with,
-    v3, v3_ipv6, vrid,
+    decode_ipv6, fix_message_checksum, internet_checksum, ipv4, ipv6, local, unicast_ipv4,
+    unicast_ipv6, v2, v2_with, v3, v3_ipv6, vrid,
 };
 
 const QUIET: Notes = Notes {
@@ -67,6 +67,22 @@ fn a_message_without_fault_passes_without_notes() {
 #[test]
 fn p_01_only_protocol_112_is_vrrp() {
     assert_eq!(vrrp_proto::IP_PROTOCOL, 112);
+    let header = frame::ipv4::Header::advertisement(SENDER_V4, GROUP_IPV4);
+    let mut packet = header.encode(0).unwrap();
+    assert_eq!(packet[9], 112);
+    assert_eq!(frame::ipv4::Packet::parse(&packet).unwrap().protocol, 112);
+    // Whose protocol is another is told by it: 6 here, with the checksum made good.
+    packet[9] = 6;
+    packet[10..12].fill(0);
+    let checksum = internet_checksum(&packet).to_be_bytes();
+    packet[10..12].copy_from_slice(&checksum);
+    assert_eq!(frame::ipv4::Packet::parse(&packet).unwrap().protocol, 6);
+
+    let header = frame::ipv6::Header::advertisement(SENDER_V6, GROUP_IPV6);
+    let mut packet = header.encode(0);
+    assert_eq!(packet[6], 112);
+    packet[6] = 6;
+    assert_eq!(frame::ipv6::Packet::parse(&packet).unwrap().next_header, 6);
 }
 
 #[test]
@@ -387,18 +403,36 @@ fn p_45_another_version_3_address_list_is_noted_and_kept() {
     assert_eq!(hear(&comparing, &v3(&own)), Ok(QUIET));
     // The order does not matter, as P-41 only recommends one.
     assert_eq!(hear(&comparing, &v3(&[own[1], own[0]])), Ok(QUIET));
+    let differs = Ok(Notes {
+        address_list_differs: true,
+        ..QUIET
+    });
     for list in [
         vec![own[0]],
         vec![own[0], own[0]],
         vec![own[0], Ipv4Addr::new(192, 0, 2, 3)],
     ] {
-        assert_eq!(
-            hear(&comparing, &v3(&list)),
-            Ok(Notes {
-                address_list_differs: true,
-                ..QUIET
-            })
-        );
+        assert_eq!(hear(&comparing, &v3(&list)), differs);
+    }
+
+    let global = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+    let own = [VIRTUAL_V6, global(1), global(2)];
+    let comparing = LocalRouter {
+        addresses: Some(Addresses::from(&own[..])),
+        ..ipv6_router()
+    };
+    let hear = |list: &[Ipv6Addr]| {
+        let message = v3_ipv6(list);
+        comparing.check(&decode_ipv6(&message).unwrap(), &ipv6(), Protection::None)
+    };
+    assert_eq!(hear(&own), Ok(QUIET));
+    assert_eq!(hear(&[own[0], own[2], own[1]]), Ok(QUIET));
+    for list in [
+        &own[..2],
+        &[own[0], own[1], own[1]],
+        &[own[0], own[1], global(3)],
+    ] {
+        assert_eq!(hear(list), differs);
     }
 }
 
