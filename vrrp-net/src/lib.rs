@@ -52,6 +52,8 @@
 //! # What it leaves to the host
 //!
 //! * Forwarding is up to `net.ipv4.ip_forward` and `net.ipv6.conf.*.forwarding`.
+//! * The same `forwarding` decides whether the kernel, where it answers Neighbor Solicitations for the virtual addresses, sets the Router
+//!   flag (A-08, AMB-18). It has to be 1 for the interface that has them: with the virtual MAC, for the [`Macvlan`].
 //!
 //! # What was decided where the RFCs are silent
 //!
