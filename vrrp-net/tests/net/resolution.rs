@@ -8,7 +8,9 @@ use std::{
 
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
-use vrrp_net::{LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, Route, RouteChange};
+use vrrp_net::{
+    LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, Route, RouteChange, VirtualMac,
+};
 use vrrp_proto::{
     Family,
     frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
@@ -92,6 +94,52 @@ fn a_01_a_backup_does_not_answer_arp_requests_for_the_virtual_address() {
 #[test]
 fn a_02_a_backup_does_not_answer_neighbor_solicitations_for_the_virtual_address() {
     only_the_active_answers(Family::Ipv6, "2001:db8::254", "2001:db8::254/128");
+}
+
+#[test]
+fn a_08_an_active_answers_a_solicitation_with_its_station_and_the_router_flag() {
+    let plain = router(Family::Ipv6, 100);
+    let mut borne = plain.clone();
+    borne.virtual_mac = Some(VirtualMac::default());
+    // The kernel answers for these two and sets the flag where it forwards (AMB-18); for the others the driver does, and always sets it.
+    let mut borne_and_answered = borne.clone();
+    borne_and_answered.enforce_accept_mode = true;
+    let mut answered = plain.clone();
+    answered.enforce_accept_mode = true;
+    for config in [plain, borne, borne_and_answered, answered] {
+        let (lan, [r1, client]) = lan_of::<2>();
+        if !config.enforce_accept_mode {
+            let name = "ipv6.conf.all.forwarding";
+            r1.namespace().set_sysctl(name, "1").unwrap();
+        }
+        let station = match config.virtual_mac {
+            Some(_) => virtual_mac(vrid(51), Family::Ipv6),
+            None => MacAddress(r1.mac()),
+        };
+        let (running, id) = Running::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Active);
+        let capture = lan.capture().unwrap();
+        let target = "2001:db8::254".parse().unwrap();
+        let probe = Probe::start(&client, IpAddr::V6(target), Duration::from_millis(20)).unwrap();
+        let mut found = None;
+        capture
+            .wait_for("an answer", LIMIT, |frame| {
+                let ip = frame.bytes.get(14..).map(ipv6::Packet::parse);
+                let answer = ip.and_then(|ip| neighbor::Advertisement::parse(&ip.ok()?).ok()?);
+                found = answer.filter(|it| it.solicited && it.target == target);
+                found.is_some()
+            })
+            .unwrap();
+        probe.stop().unwrap();
+        let expected = neighbor::Advertisement {
+            target,
+            target_mac: Some(station),
+            router: true,
+            solicited: true,
+            overrides: true,
+        };
+        assert_eq!(found, Some(expected));
+    }
 }
 
 /// A macvlan that is up and has no address, a route that discards, and a socket that answers: for a time, on a thread of its own.

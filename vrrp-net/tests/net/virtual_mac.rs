@@ -21,7 +21,8 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, router, vrid, wait_for_advertisement,
+    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, router, router_v2, vrid,
+    wait_for_advertisement,
 };
 
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
@@ -636,6 +637,64 @@ fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
     }
 }
 
+#[test]
+fn m_08_the_owner_is_accepted_for_without_accept_mode() {
+    for family in FAMILIES {
+        for is_borne in [true, false] {
+            let (_lan, [r1, client]) = lan_of::<2>();
+            let mut config = bearer(family, 255);
+            config.enforce_accept_mode = true;
+            let mut station = mac(family);
+            if !is_borne {
+                config.virtual_mac = None;
+                station = MacAddress(r1.mac());
+            }
+            let (running, id) = Running::with_router(r1.namespace(), config);
+            running.wait_for_state(id, State::Active);
+            let learned = ping(&client, address(family));
+            assert!(learned.contains(&text(station)), "{learned}");
+
+            // It is no longer the owner, and again.
+            let set = |priority| {
+                running.with(move |driver| {
+                    let mut fsm = driver.get(id).unwrap().config().fsm;
+                    fsm.priority = Priority::new(priority);
+                    driver.reconfigure(id, fsm).unwrap();
+                });
+            };
+            set(254);
+            wait_for("the address off the host", LIMIT, || {
+                let shown = iproute2(&r1, &["address"]);
+                (!shown.contains(prefixed(family))).then_some(())
+            })
+            .unwrap();
+            is_resolved_and_silent(&client, address(family), station);
+            set(255);
+            ping(&client, address(family));
+            assert_eq!(running.count_transitions(State::Active), 1);
+        }
+    }
+}
+
+#[test]
+fn m_08_version_2_has_no_accept_mode() {
+    let (_lan, [r1, client]) = lan_of::<2>();
+    let mut config = router_v2(254);
+    config.fsm.missed_advertisements = 1;
+    config.fsm.accept_mode = true;
+    config.enforce_accept_mode = true;
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let station = MacAddress(r1.mac());
+    is_resolved_and_silent(&client, address(Family::Ipv4), station);
+    running.with(move |driver| {
+        let mut fsm = driver.get(id).unwrap().config().fsm;
+        fsm.priority = Priority::OWNER;
+        driver.reconfigure(id, fsm).unwrap();
+    });
+    ping(&client, address(Family::Ipv4));
+}
+
 /// A router with a network on each side, which forwards, and a server on the far side.
 fn forwarding() -> (Lan, Lan, [Host; 2], Host) {
     let (near, [r1, client]) = lan_of::<2>();
@@ -706,13 +765,8 @@ fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
         std::thread::sleep(Duration::from_millis(200));
         let pings = probe.stop().unwrap();
         assert!(pings.0.iter().all(|ping| ping.answer.is_none()));
-        let is_echo = |frame: &&Frame| match frame.bytes[12..14] {
-            [8, 0] => frame.bytes[23] == 1,
-            [0x86, 0xdd] => frame.bytes[20] == 58 && frame.bytes[54] == 128,
-            _ => false,
-        };
         let frames = capture.frames();
-        let echoes: Vec<_> = frames.iter().filter(is_echo).collect();
+        let echoes: Vec<_> = frames.iter().filter(|it| is_echo(it)).collect();
         assert!(!echoes.is_empty());
         for echo in echoes {
             assert_eq!(source(echo).0, client.mac());
@@ -738,47 +792,70 @@ fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
 
 #[test]
 fn m_05_a_backup_discards_what_is_sent_to_the_virtual_mac() {
-    let (near, far, [r1, client], _server) = forwarding();
-    let r3 = near.host("r3", &["192.0.2.3/24"]).unwrap();
-    let (active, active_id) = Running::with_router(r3.namespace(), bearer(Family::Ipv4, 200));
-    active.wait_for_state(active_id, State::Active);
-    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
-    running.wait_for_state(id, State::Backup);
-    // The Active falls silent on the wire for what is not an advertisement: the bridge, which no longer knows where the station is,
-    // floods what is sent to it.
-    let flood = far.capture().unwrap();
-    iproute2(
-        &client,
-        &[
-            "neighbor",
-            "replace",
-            "192.0.2.254",
-            "lladdr",
-            "00:00:5e:00:01:33",
-            "dev",
-            "eth0",
-        ],
-    );
-    let own = Capture::start(r1.namespace(), "eth0").unwrap();
-    let bridge = iproute2_in(&near, &["-o", "link", "show", "type", "bridge"]);
-    let bridge = bridge.split(": ").nth(1).unwrap().to_owned();
-    let probe = Probe::start(&client, ip("198.51.100.9"), Duration::from_millis(5)).unwrap();
-    own.wait_for("a flooded frame", LIMIT, |frame| {
-        iproute2_in(
-            &near,
-            &["link", "set", &bridge, "type", "bridge", "fdb_flush"],
+    for family in FAMILIES {
+        let (near, far, [r1, client], _server) = forwarding();
+        // Nothing else is to discard it.
+        let name_of_filter = "ipv4.conf.all.rp_filter";
+        r1.namespace().set_sysctl(name_of_filter, "0").unwrap();
+        let r3 = near
+            .host("r3", &["192.0.2.3/24", "2001:db8::3/64"])
+            .unwrap();
+        let (active, active_id) = Running::with_router(r3.namespace(), bearer(family, 200));
+        active.wait_for_state(active_id, State::Active);
+        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        running.wait_for_state(id, State::Backup);
+        // The Active falls silent on the wire for what is not an advertisement: the bridge, which no longer knows where the station is,
+        // floods what is sent to it.
+        let flood = far.capture().unwrap();
+        iproute2(
+            &client,
+            &[
+                "neighbor",
+                "replace",
+                address(family),
+                "lladdr",
+                &text(mac(family)),
+                "dev",
+                "eth0",
+            ],
         );
-        frame.bytes[..6] == mac(Family::Ipv4).0
-    })
-    .unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    probe.stop().unwrap();
-    let forwarded = flood
-        .frames()
-        .iter()
-        .filter(|frame| frame.bytes[12..14] == [8, 0])
-        .count();
-    assert_eq!(forwarded, 0);
+        let own = Capture::start(r1.namespace(), "eth0").unwrap();
+        let bridge = iproute2_in(&near, &["-o", "link", "show", "type", "bridge"]);
+        let bridge = bridge.split(": ").nth(1).unwrap().to_owned();
+        let server = match family {
+            Family::Ipv4 => "198.51.100.9",
+            Family::Ipv6 => "2001:db8:1::9",
+        };
+        let probe = Probe::start(&client, ip(server), Duration::from_millis(5)).unwrap();
+        let forget_stations = || {
+            let arguments = ["link", "set", &bridge, "type", "bridge", "fdb_flush"];
+            iproute2_in(&near, &arguments);
+        };
+        own.wait_for("a flooded frame", LIMIT, |frame| {
+            forget_stations();
+            frame.bytes[..6] == mac(family).0
+        })
+        .unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!flood.frames().iter().any(is_echo));
+        // With the macvlan up they would be forwarded.
+        iproute2(&r1, &["link", "set", &name(&r1, family), "up"]);
+        wait_for("a forwarded frame", LIMIT, || {
+            forget_stations();
+            flood.frames().iter().any(is_echo).then_some(())
+        })
+        .unwrap();
+        probe.stop().unwrap();
+    }
+}
+
+/// Whether a frame is a question of ping(8).
+fn is_echo(frame: &Frame) -> bool {
+    match frame.bytes[12..14] {
+        [8, 0] => frame.bytes[23] == 1,
+        [0x86, 0xdd] => frame.bytes[20] == 58 && frame.bytes[54] == 128,
+        _ => false,
+    }
 }
 
 /// Runs ip(8) where the bridge is.
