@@ -67,11 +67,11 @@ const KINDS: [Kind; 9] = [
 
 impl Kind {
     /// The address owner hears others: RFC 9568 with erratum 8298, and not in version 2 (P-43).
-    fn owner_hears(&self) -> bool {
+    fn owner_hears(self) -> bool {
         self.profile == Profile::Rfc9568 && self.heard == Version::V3
     }
 
-    fn config(&self, priority: u8) -> Config {
+    fn config(self, priority: u8) -> Config {
         let mut own = match self.versions {
             Versions::V2 => Config::v2(vrid()),
             Versions::V3 | Versions::Both => Config::new(vrid(), self.family),
@@ -83,7 +83,7 @@ impl Kind {
     }
 
     /// The interval that others advertise, in version 3 this one.
-    fn interval(&self, centiseconds: u16) -> Interval {
+    fn interval(self, centiseconds: u16) -> Interval {
         match self.heard {
             Version::V2 => seconds(1),
             Version::V3 => centis(centiseconds),
@@ -190,7 +190,7 @@ const fn always(_: &Situation) -> bool {
 
 /// A router of this situation in this state, half a second after it got there, or `None` where it cannot get there.
 fn host_in(state: State, situation: &Situation) -> Option<Host> {
-    let kind = &situation.kind;
+    let kind = situation.kind;
     let mut own = kind.config(situation.own_priority);
     own.preempt = if situation.preempt {
         Preempt::Always
