@@ -149,6 +149,12 @@ pub enum FleetError {
         /// How many.
         records: usize,
     },
+    /// A snapshot has a number of its next record that leaves too few for those to come.
+    #[error("the number {next} of the next record is not in 0..={}", i64::MAX)]
+    NextRecord {
+        /// The number.
+        next: u64,
+    },
     /// The interface has this virtual router already (S-01).
     #[error("interface {} has VRID {} in {} already", .0.interface, .0.vrid, .0.family)]
     KeyTaken(Key),

@@ -96,10 +96,12 @@ impl VrrpRouter {
     ///
     /// As for [`add`](Self::add), [`startup`](Self::startup), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
     pub fn restore(snapshot: &FleetSnapshot, now: Instant) -> Result<Self, FleetError> {
-        let records = snapshot.records;
+        let (records, next) = (snapshot.records, snapshot.next_record);
+        if i64::try_from(next).is_err() {
+            return Err(FleetError::NextRecord { next });
+        }
         let mut fleet = Self::with_capacity(snapshot.members.len(), 0);
-        fleet.log =
-            Log::try_new(records, snapshot.next_record).ok_or(FleetError::Records { records })?;
+        fleet.log = Log::try_new(records, next).ok_or(FleetError::Records { records })?;
         fleet.tracker = Tracker::restore(&snapshot.objects, now)?;
         fleet.errors = snapshot.packet_errors;
         for saved in &snapshot.members {

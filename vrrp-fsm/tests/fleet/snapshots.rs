@@ -133,6 +133,12 @@ fn a_snapshot_that_no_fleet_has_given_is_refused() {
     let refused = VrrpRouter::restore(&bad, now).err();
     let records = usize::MAX;
     assert_eq!(refused, Some(FleetError::Records { records }));
+    for next in [1 << 63, u64::MAX] {
+        let mut bad = good.clone();
+        bad.next_record = next;
+        let refused = VrrpRouter::restore(&bad, now).err();
+        assert_eq!(refused, Some(FleetError::NextRecord { next }));
+    }
     let mut bad = good;
     bad.objects[1].object.name = bad.objects[0].object.name.clone();
     assert!(VrrpRouter::restore(&bad, now).is_err(), "a name twice");
