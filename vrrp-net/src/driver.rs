@@ -714,7 +714,8 @@ impl Driver {
     }
 
     fn notify(&mut self, router: Option<RouterId>, event: DriverEvent) {
-        self.last_sequence += 1;
+        // However many a predecessor says to have told.
+        self.last_sequence = self.last_sequence.saturating_add(1);
         self.notifications.push_back(Notification {
             sequence: self.last_sequence,
             time: SystemTime::now(),

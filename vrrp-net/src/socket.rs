@@ -160,7 +160,8 @@ impl VrrpSocket {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for descriptors of another kind.
+    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for descriptors of another kind;
+    /// [`Error::OtherNamespace`] for those of another network namespace than that of the calling thread.
     pub fn from_parts(parts: SocketParts) -> Result<Self, Error> {
         let invalid = |problem: String| Error::Invalid {
             field: "sockets",
@@ -180,20 +181,38 @@ impl VrrpSocket {
                 return Err(invalid(format!("{domain:?}, {kind:?} is no raw socket")));
             }
         };
+        let Some(protocol) = served(family, protocol) else {
+            return Err(invalid(format!(
+                "a raw socket for {family}, protocol {protocol} bears no advertisements"
+            )));
+        };
+        for held in [&socket].into_iter().chain(&holders) {
+            if held.domain().map_err(look())? != domain(family) {
+                return Err(invalid(format!("one of them is not for {family}")));
+            }
+            if !sys::is_in_namespace_of(held.as_fd()) {
+                return Err(Error::OtherNamespace {
+                    action: "take over a socket".into(),
+                });
+            }
+        }
         let mut members = BTreeMap::new();
         for (interface, place) in parts.memberships {
-            if place > holders.len() {
+            let holder = place.checked_sub(1);
+            let holding = holder.map_or(Some(&socket), |holder| holders.get(holder));
+            let Some(holding) = holding else {
                 return Err(invalid(format!("number {place} is not there")));
-            }
-            let membership = Membership {
-                users: 0,
-                holder: place.checked_sub(1),
             };
-            members.insert(interface, membership);
+            // Who is no member, whatever was said, does not stay it. Where the interface is gone, so is the membership.
+            match membership(holding, family, interface, true) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(_) => continue,
+            }
+            members.insert(interface, Membership { users: 0, holder });
         }
         Ok(Self {
-            protocol: u8::try_from(protocol)
-                .map_err(|_| invalid(format!("protocol {protocol} is not in 1..=255")))?,
+            protocol,
             socket,
             family,
             filter: None,
@@ -417,6 +436,18 @@ const fn domain(family: Family) -> Domain {
         Family::Ipv4 => Domain::IPV4,
         Family::Ipv6 => Domain::IPV6,
     }
+}
+
+/// The protocol, where advertisements of this family can come by it.
+fn served(family: Family, protocol: i32) -> Option<u8> {
+    let protocol = u8::try_from(protocol).ok()?;
+    let is_served = match (family, protocol) {
+        (_, IP_PROTOCOL) => true,
+        #[cfg(feature = "ah")]
+        (Family::Ipv4, vrrp_proto::ah::IP_PROTOCOL) => true,
+        _ => false,
+    };
+    is_served.then_some(protocol)
 }
 
 fn set_up(socket: &Socket, family: Family) -> io::Result<()> {

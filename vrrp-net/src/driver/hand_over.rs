@@ -136,15 +136,31 @@ impl Driver {
         let taken_at = driver.epoch.instant(now) - lasted;
         driver.fleet = VrrpRouter::restore(&state.fleet, taken_at)?;
         driver.records = Reader::from(state.fleet.next_record);
-        driver.numbers = Numbers::of(&state.interfaces);
+        driver.numbers = Numbers::of(&state.interfaces).ok_or_else(|| Error::Invalid {
+            field: "interfaces",
+            problem: "a name is there twice".into(),
+        })?;
         driver.counts_foreign = state.counts_foreign;
         driver.last_sequence = state.last_sequence;
-        driver.sockets = sockets
-            .into_iter()
-            .map(VrrpSocket::from_parts)
-            .collect::<Result<_, _>>()?;
+        for parts in sockets {
+            driver.put_in(VrrpSocket::from_parts(parts)?)?;
+        }
         driver.settle_in(state)?;
         Ok(driver)
+    }
+
+    /// Of two sockets for the same, each would hear all that there is, and send it.
+    fn put_in(&mut self, socket: VrrpSocket) -> Result<(), Error> {
+        let (family, protocol) = (socket.family(), socket.protocol());
+        let is_alike = |it: &VrrpSocket| (it.family(), it.protocol()) == (family, protocol);
+        if self.sockets.iter().any(is_alike) {
+            return Err(Error::Invalid {
+                field: "sockets",
+                problem: format!("there are two for {family}, protocol {protocol}"),
+            });
+        }
+        self.sockets.push(socket);
+        Ok(())
     }
 
     fn settle_in(&mut self, state: DriverSnapshot) -> Result<(), Error> {

@@ -17,17 +17,17 @@ impl Numbers {
     /// No interface has it.
     const NONE: u32 = u32::MAX;
 
-    /// Those of these names: their places. An empty name stands for none.
-    pub(super) fn of(names: &[String]) -> Self {
+    /// Those of these names: their places. An empty name stands for none; `None` where another one is there twice.
+    pub(super) fn of(names: &[String]) -> Option<Self> {
         let mut numbers = Self::default();
         for (number, name) in (0..).zip(names) {
             if name.is_empty() {
                 numbers.free.push(number);
-            } else {
-                numbers.by_name.insert(name.clone(), number);
+            } else if numbers.by_name.insert(name.clone(), number).is_some() {
+                return None;
             }
         }
-        numbers
+        Some(numbers)
     }
 
     /// All names, each in the place of its number.
@@ -94,7 +94,7 @@ mod tests {
         numbers.release("a");
         assert_eq!((numbers.at(7), numbers.of_name("a")), (Numbers::NONE, None));
         assert_eq!(numbers.names(), ["", "b"]);
-        let mut numbers = Numbers::of(&numbers.names());
+        let mut numbers = Numbers::of(&numbers.names()).unwrap();
         assert_eq!(numbers.number("b"), b);
         assert_eq!(numbers.number("c"), a);
         assert_eq!(numbers.number("d"), 2);

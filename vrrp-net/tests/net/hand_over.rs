@@ -532,6 +532,28 @@ fn what_no_driver_has_left_is_refused() {
             let socket = UdpSocket::bind("[::1]:0").unwrap();
             it.sockets[0].sockets[0] = socket.into();
         }),
+        refused(|it| {
+            let socket = UdpSocket::bind("[::1]:0").unwrap();
+            it.sockets[0].sockets.push(socket.into());
+        }),
+        refused(|it| {
+            let icmp = socket2::Socket::new(
+                socket2::Domain::IPV4,
+                socket2::Type::RAW,
+                Some(socket2::Protocol::ICMPV4),
+            );
+            it.sockets[0].sockets[0] = icmp.unwrap().into();
+        }),
+        // Each would hear all, and send all.
+        refused(|it| {
+            let again = it.sockets[0].sockets[0].try_clone().unwrap();
+            it.sockets.push(SocketParts {
+                sockets: vec![again],
+                memberships: Vec::new(),
+            });
+        }),
+        // The router would have the number of which packets are not for it.
+        refused(|it| it.state.interfaces.push("eth0".into())),
     ];
     let expected = [
         "routers",
@@ -540,8 +562,85 @@ fn what_no_driver_has_left_is_refused() {
         "sockets",
         "sockets",
         "sockets",
+        "sockets",
+        "sockets",
+        "sockets",
+        "interfaces",
     ];
     assert_eq!(fields, expected);
+}
+
+#[test]
+fn sockets_of_another_network_namespace_are_refused() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let hand_over = one.hand_over();
+    let error = inside(&r2, || Driver::take_over(hand_over).map(drop).unwrap_err());
+    assert!(matches!(error, Error::OtherNamespace { .. }), "{error}");
+}
+
+#[test]
+fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (low, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    low.wait_for_state(id, State::Active);
+    let mut hand_over = low.hand_over();
+    let memberships = hand_over.sockets[0].memberships.clone();
+    assert_eq!(memberships, [(r1.index(), 0)]);
+    hand_over.sockets = inside(&r1, || {
+        let parts = VrrpSocket::open(Family::Ipv4).unwrap().into_parts();
+        vec![SocketParts {
+            memberships,
+            ..parts
+        }]
+    });
+    let low = Running::take_over(r1.namespace(), hand_over);
+    let (high, high_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    high.wait_for_state(high_id, State::Active);
+    low.wait_for_state(nth(0), State::Backup);
+}
+
+#[test]
+fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, id) = Running::with_router(r1.namespace(), slow(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), slow(Family::Ipv4, 50));
+    two.wait_for_state(two_id, State::Backup);
+    let mut hand_over = one.hand_over();
+    let state = hand_over.state.clone();
+    hand_over.state.watches.push(Watch::Host);
+    inside(&r1, || Driver::take_over(hand_over).map(drop).unwrap_err());
+    assert!(has(&r1, VIP4), "addresses stay");
+    let sockets = Vec::new();
+    let three = Running::take_over(r1.namespace(), HandOver { sockets, state });
+    assert_eq!(three.state(nth(0)), State::Active);
+    // It hears and is heard.
+    two.with(move |driver| {
+        let mut config = driver.get(two_id).unwrap().config().fsm;
+        config.priority = vrrp_proto::Priority::new(200);
+        driver.reconfigure(two_id, config).unwrap();
+    });
+    three.wait_for_state(nth(0), State::Backup);
+    wait_for_address(&r1, VIP4, false);
+    assert_eq!(two.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn a_number_of_notifications_that_cannot_be_does_no_harm() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let mut hand_over = one.hand_over();
+    hand_over.state.last_sequence = u64::MAX;
+    hand_over.state.taken_at = Duration::MAX;
+    let two = Running::take_over(r1.namespace(), hand_over);
+    two.with(|driver| driver.set_fault(nth(0), "overtaken", true).unwrap());
+    two.wait_for_state(nth(0), State::Initialize);
+    two.wait_for_event("the fault", |event| {
+        matches!(event, DriverEvent::Fault(Fault::Host(_))).then_some(())
+    });
 }
 
 #[test]
