@@ -128,8 +128,14 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
         let is_advertisement = |frame: &&Frame| Seen::in_frame(frame).is_some();
         let advertisements: Vec<Frame> = frames.iter().filter(is_advertisement).cloned().collect();
         assert!(advertisements.len() >= 4, "with the one that resigns");
+        // The IP source is the interface's own all the same (P-08, P-09).
+        let primary = match family {
+            Family::Ipv4 => ip("192.0.2.1"),
+            Family::Ipv6 => r1.link_local().into(),
+        };
         for frame in &advertisements {
             assert_eq!(source(frame), mac(family));
+            assert_eq!(Seen::in_frame(frame).unwrap().source, primary);
         }
         // Who is asked for an opinion has the same.
         let folder = tempfile::tempdir().unwrap();

@@ -158,6 +158,15 @@ fn p_13_every_other_type_is_discarded() {
                 Err(Discard::InvalidType { found })
             );
         }
+        let mut message = v3_ipv6(&[VIRTUAL_V6]);
+        message[0] = 0x30 | found;
+        fix_pseudo_checksum(&mut message, &ipv6().endpoints);
+        for options in [STRICT, LENIENT] {
+            assert_eq!(
+                Advertisement::decode(&message, &ipv6(), &options),
+                Err(Discard::InvalidType { found })
+            );
+        }
     }
 }
 
@@ -230,6 +239,10 @@ fn p_16_vrid_0_is_no_virtual_router() {
             );
         }
     }
+    let mut message = v3_ipv6(&[VIRTUAL_V6]);
+    message[1] = 0;
+    fix_pseudo_checksum(&mut message, &ipv6().endpoints);
+    assert_eq!(decode_ipv6(&message), Err(Discard::Vrid(VridFault::Zero)));
 }
 
 #[test]
@@ -327,10 +340,16 @@ fn p_25_the_reserved_bits_are_ignored() {
         message[4] = reserved << 4 | 0x0f;
         message[5] = 0xff;
         fix_message_checksum(&mut message);
-        assert_eq!(
-            decode_ipv4(&message).unwrap().advertisement.interval,
-            Interval::centis(4095).unwrap()
-        );
+        let longest = Interval::centis(4095).unwrap();
+        let decoded = decode_ipv4(&message).unwrap();
+        assert_eq!(decoded.advertisement.interval, longest);
+
+        let mut message = v3_ipv6(&[VIRTUAL_V6]);
+        message[4] = reserved << 4 | 0x0f;
+        message[5] = 0xff;
+        fix_pseudo_checksum(&mut message, &ipv6().endpoints);
+        let decoded = decode_ipv6(&message).unwrap();
+        assert_eq!(decoded.advertisement.interval, longest);
     }
 }
 
