@@ -196,7 +196,18 @@ fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
         let (_lan, [r1]) = lan_of::<1>();
         let (running, id) = Running::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
-        wait_for("the group", LIMIT, || is_in_group(&r1).then_some(())).unwrap();
+        let wait_for_group = |is_wanted| {
+            wait_for("the group", LIMIT, || {
+                (is_in_group(&r1) == is_wanted).then_some(())
+            })
+            .unwrap();
+        };
+        wait_for_group(true);
+        // Only while it is Active (S-31).
+        running.with(move |driver| driver.set_fault(id, "test", true).unwrap());
+        wait_for_group(false);
+        running.with(move |driver| driver.set_fault(id, "test", false).unwrap());
+        wait_for_group(true);
         running.stop();
         assert!(!is_in_group(&r1));
     }
