@@ -8,10 +8,10 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Lan};
-use vrrp_net::{Driver, DriverEvent, VirtualMac};
+use vrrp_net::{Driver, DriverEvent, RouterConfig, VirtualMac};
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Discard, Endpoints,
-    Family, Interval, IpHeader, Priority, Versions,
+    AddressListFault, Addresses, Advertisement, Authentication, ChecksumAcceptance, ChecksumForm,
+    DecodeOptions, Discard, Endpoints, Family, Interval, IpHeader, Priority, Versions,
     frame::{MacAddress, arp, ipv6, neighbor},
     group,
 };
@@ -286,12 +286,24 @@ fn what_a_host_sends_does_not_come_back_to_it() {
 
 /// Sends an advertisement of priority 250 for VRID 51 with this TTL.
 fn forge(host: &Host, source: IpAddr, destination: IpAddr, ttl: u32) {
+    let interval = Interval::centis(10).unwrap();
+    forge_as(host, source, destination, ttl, (250, interval));
+}
+
+/// One of this priority and interval.
+fn forge_as(
+    host: &Host,
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u32,
+    (priority, interval): (u8, Interval),
+) {
     let addresses = [Ipv4Addr::new(192, 0, 2, 254)];
     let addresses6: [Ipv6Addr; 1] = ["fe80::254".parse().unwrap()];
     let advertisement = Advertisement {
         vrid: vrid(51),
-        priority: Priority::new(250),
-        interval: Interval::centis(10).unwrap(),
+        priority: Priority::new(priority),
+        interval,
         authentication: Authentication::None,
         addresses: if source.is_ipv4() {
             Addresses::from(&addresses[..])
@@ -373,6 +385,67 @@ fn p_07_an_ipv6_packet_that_was_forwarded_is_discarded() {
     assert_eq!(running.state(id), State::Active);
     forge(&r2, source, group(Family::Ipv6), 255);
     running.wait_for_state(id, State::Backup);
+}
+
+fn with_another_address(mut config: RouterConfig) -> RouterConfig {
+    config.addresses.push("192.0.2.253/32".parse().unwrap());
+    config.check_addresses = true;
+    config
+}
+
+#[test]
+fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sends_it() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut config = with_another_address(router_v2(254));
+    config.fsm.missed_advertisements = 1;
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let hear = |priority| {
+        let interval = Interval::seconds(1).unwrap();
+        let (source, group) = (ip("192.0.2.2"), group(Family::Ipv4));
+        forge_as(&r2, source, group, 255, (priority, interval));
+    };
+    hear(0);
+    let fault = AddressListFault::Differs {
+        found: 1,
+        configured: 2,
+    };
+    let (discard, _) = wait_for_discard(&running);
+    assert_eq!(discard, Discard::AddressList(fault));
+    assert_eq!(running.state(id), State::Active);
+    hear(255);
+    running.wait_for_state(id, State::Backup);
+}
+
+#[test]
+fn p_45_another_version_3_address_list_is_told_and_kept_where_it_is_compared() {
+    for check_addresses in [true, false] {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let mut config = with_another_address(router(Family::Ipv4, 100));
+        config.check_addresses = check_addresses;
+        let (running, id) = Running::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Active);
+        forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
+        running.wait_for_state(id, State::Backup);
+        let is_told = running.log().iter().any(
+            |it| matches!(it.event, DriverEvent::AddressListDiffers { source, .. } if source == ip("192.0.2.2")),
+        );
+        assert_eq!(is_told, check_addresses);
+    }
+}
+
+#[test]
+fn p_34_a_checksum_of_the_other_form_is_discarded_where_one_is_asked_for() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut config = router(Family::Ipv4, 100);
+    config.checksum = ChecksumAcceptance::PseudoHeader;
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
+    let (discard, _) = wait_for_discard(&running);
+    assert!(matches!(discard, Discard::Checksum(_)), "{discard}");
+    assert_eq!(running.state(id), State::Active);
+    assert_eq!(running.with(|driver| *driver.counters()).checksum_errors, 1);
 }
 
 #[test]
