@@ -6,8 +6,8 @@ use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
 use super::{
-    Driver, RouterConfig, is_active,
-    router::Held,
+    Authentication, Driver, RouterConfig, is_active,
+    router::{Held, Router},
     work::{Step, Work},
 };
 use crate::{Error, VirtualAddress};
@@ -109,6 +109,54 @@ impl Driver {
             self.collect(now);
         }
         Ok(())
+    }
+
+    /// Changes how a router's advertisements are authenticated, without an election. What it has counted goes on, where the method stays the
+    /// same ([`Sequences`](super::Sequences)).
+    ///
+    /// Advertisements that the other routers do not accept they do not hear: either change it everywhere within Active_Down_Interval, or in steps
+    /// in which all hear each other. For HMAC these are the modes of `HmacMode`, and another key is first added everywhere,
+    /// then signed with, then the old one removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Invalid`] and others say why the router cannot have it; [`Error::Capability`] or [`Error::Os`] when the
+    /// socket for IP AH cannot be opened. Nothing has changed then.
+    pub fn set_authentication(
+        &mut self,
+        id: RouterId,
+        authentication: Authentication,
+    ) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        let mut changed = Router::new(RouterConfig {
+            authentication,
+            ..router.config.clone()
+        })?;
+        changed
+            .authenticator
+            .go_on(&router.authenticator.sequences());
+        let moves = changed.protocol() != router.protocol();
+        let now = self.now();
+        // What waits is still sent as it was made.
+        self.flush(now);
+        let number = self.numbers.number(&changed.config.interface);
+        let result = self
+            .open_sockets(&changed)
+            .and_then(|()| self.admit(&changed))
+            .and_then(|()| Ok(self.fleet.reconfigure(now, id, changed.member(number))?));
+        if result.is_ok() {
+            if moves {
+                self.leave(id);
+            }
+            let router = self.router_mut(id)?;
+            router.config = changed.config;
+            router.authenticator = changed.authenticator;
+            router.forget_messages();
+            self.collect(now);
+            self.reconcile(now, id);
+        }
+        // Whichever it is now, one of the sockets may have less to let through.
+        self.filter().and(result)
     }
 
     /// Says that something is missing that a router needs, or that it is no longer. While there is any such thing, known by its name, the

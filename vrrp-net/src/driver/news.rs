@@ -559,6 +559,7 @@ impl Driver {
     /// Unties a router from its interface.
     pub(super) fn unbind(&mut self, id: RouterId) {
         self.give_up_virtual_mac(id);
+        self.leave(id);
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
@@ -572,10 +573,18 @@ impl Driver {
         for held in &mut router.held {
             held.is_native = false;
         }
+    }
+
+    /// Leaves the group that a router has joined.
+    pub(super) fn leave(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let is_multicast = router.is_multicast();
         let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
-        if let Some(socket) = socket
-            && binding.joined
-            && router.is_multicast()
+        if let (Some(binding), Some(socket)) = (&mut router.binding, socket)
+            && std::mem::take(&mut binding.joined)
+            && is_multicast
         {
             socket.leave(binding.interface);
         }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use vrrp_fsm::{Counters, State};
 use vrrp_lab::{Host, wait_for};
 use vrrp_net::{
-    Authentication, DriverEvent, FrameSocket, HmacKeys, HmacMode, RouterConfig, VirtualMac,
+    Authentication, DriverEvent, Error, FrameSocket, HmacKeys, HmacMode, RouterConfig, RouterId,
+    VirtualMac,
 };
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Password,
@@ -14,7 +15,7 @@ use vrrp_proto::{
     hmac::{AntiReplay, Key},
 };
 
-use crate::rig::{LIMIT, Running, lan_of, router, router_v2, vrid};
+use crate::rig::{LIMIT, Running, lan_of, router, router_v2, vrid, wait_for_advertisement};
 
 fn password(text: &str) -> Password {
     Password::new(text.as_bytes()).unwrap()
@@ -304,4 +305,115 @@ fn hmac_trailers_come_to_a_network_in_two_steps_in_which_all_hear_each_other() {
             );
         }
     }
+}
+
+/// How many advertisements a router has heard, of which none was refused for its authentication.
+fn heard(running: &Running, id: RouterId) -> u64 {
+    let counters = running.with(move |driver| *driver.get(id).unwrap().machine().counters());
+    assert_eq!(counters.authentication_errors, 0);
+    counters.advertisements_received
+}
+
+fn authenticate(running: &Running, id: RouterId, authentication: Authentication) {
+    running.with(move |driver| driver.set_authentication(id, authentication).unwrap());
+}
+
+/// The Backup of two routers goes on hearing the Active, and nobody changes sides.
+fn they_go_on_hearing_each_other(low: &(Running, RouterId), high: &(Running, RouterId)) {
+    let before = heard(&low.0, low.1);
+    // One may have been on its way.
+    wait_for("more advertisements", LIMIT, || {
+        (heard(&low.0, low.1) >= before + 2).then_some(())
+    })
+    .unwrap();
+    assert_eq!(low.0.count_transitions(State::Active), 0);
+    assert_eq!(high.0.count_transitions(State::Active), 1);
+    assert_eq!(high.0.state(high.1), State::Active);
+}
+
+/// The first is the Backup of the second.
+fn backup_and_active(
+    hosts: &[Host; 2],
+    config: impl Fn(u8) -> RouterConfig,
+) -> [(Running, RouterId); 2] {
+    let low = Running::with_router(hosts[0].namespace(), config(100));
+    let high = Running::with_router(hosts[1].namespace(), config(200));
+    high.0.wait_for_state(high.1, State::Active);
+    low.0.wait_for_state(low.1, State::Backup);
+    [low, high]
+}
+
+#[test]
+fn hmac_trailers_and_other_keys_come_to_running_routers_without_an_election() {
+    let key = |id: u8| Key::new(id, &[id; 32]).unwrap();
+    let keys = |ids: &[u8], active, mode| {
+        Authentication::Hmac(HmacKeys {
+            keys: ids.iter().map(|id| key(*id)).collect(),
+            active,
+            anti_replay: AntiReplay::Monotonic,
+            mode,
+        })
+    };
+    let steps = [
+        keys(&[1], 1, HmacMode::ReceiveOnly),
+        keys(&[1], 1, HmacMode::Permissive),
+        keys(&[1], 1, HmacMode::Enforce),
+        keys(&[1, 2], 1, HmacMode::Enforce),
+        keys(&[1, 2], 2, HmacMode::Enforce),
+        keys(&[2], 2, HmacMode::Enforce),
+    ];
+    let (lan, hosts) = lan_of::<2>();
+    let [low, high] = backup_and_active(&hosts, |priority| router(Family::Ipv6, priority));
+    for step in steps {
+        for (running, id) in [&high, &low] {
+            authenticate(running, *id, step.clone());
+            they_go_on_hearing_each_other(&low, &high);
+        }
+    }
+    let capture = lan.capture().unwrap();
+    wait_for_advertisement(&capture, "one with a trailer", Instant::now(), |seen| {
+        // Header, two addresses, and the trailer.
+        seen.message.len() > 8 + 2 * 16
+    });
+    // Without it nothing is heard any more.
+    authenticate(&low.0, low.1, hmac(&[9; 32]));
+    low.0.wait_for_state(low.1, State::Active);
+}
+
+#[test]
+fn p_50_running_routers_go_over_to_ah_and_back_without_an_election() {
+    let (_lan, hosts) = lan_of::<2>();
+    let [low, high] = backup_and_active(&hosts, router_v2);
+    let ah = || Authentication::Ah(password("secret"));
+    for step in [ah(), Authentication::SimpleText(password("word")), ah()] {
+        // While nobody sends, the next one goes out long after both have changed.
+        let last = heard(&low.0, low.1);
+        wait_for("the next advertisement", LIMIT, || {
+            (heard(&low.0, low.1) > last).then_some(())
+        })
+        .unwrap();
+        authenticate(&low.0, low.1, step.clone());
+        authenticate(&high.0, high.1, step);
+        they_go_on_hearing_each_other(&low, &high);
+    }
+}
+
+#[test]
+fn an_authentication_that_a_router_cannot_have_changes_nothing() {
+    let (_lan, hosts) = lan_of::<2>();
+    let [low, high] = backup_and_active(&hosts, |priority| {
+        with(router(Family::Ipv4, priority), hmac(&[1; 32]))
+    });
+    let id = high.1;
+    for (wrong, field) in [
+        (Authentication::Ah(password("secret")), "authentication"),
+        (Authentication::SimpleText(password("a")), "authentication"),
+    ] {
+        let error = (high.0).with(move |driver| driver.set_authentication(id, wrong).unwrap_err());
+        assert!(
+            matches!(error, Error::Invalid { field: it, .. } if it == field),
+            "{error}"
+        );
+    }
+    they_go_on_hearing_each_other(&low, &high);
 }
