@@ -387,6 +387,47 @@ fn p_07_an_ipv6_packet_that_was_forwarded_is_discarded() {
     running.wait_for_state(id, State::Backup);
 }
 
+#[test]
+fn p_42_an_advertisement_on_another_interface_is_for_nobody() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let (lan, [r1]) = lan_of::<1>();
+        let other_lan = Lan::new().unwrap();
+        let addresses = ["198.51.100.1/24", "2001:db8:1::1/64"];
+        other_lan.attach(&r1, "eth1", &addresses).unwrap();
+        let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
+        // Another VRID there, so that the host is a member of the group and the kernel lets both VRIDs through.
+        let mut other = router(family, 100);
+        other.interface = "eth1".into();
+        other.fsm.vrid = vrid(52);
+        let other_id = running.with(move |driver| driver.add(other).unwrap());
+        for id in [id, other_id] {
+            running.wait_for_state(id, State::Active);
+        }
+        let stranger = |lan: &Lan, address: &str| {
+            let stranger = lan.host("stranger", &[address]).unwrap();
+            let source = match family {
+                Family::Ipv4 => ip(address.split('/').next().unwrap()),
+                Family::Ipv6 => stranger.link_local().into(),
+            };
+            forge(&stranger, source, group(family), 255);
+            stranger
+        };
+        let _there = stranger(&other_lan, "198.51.100.9/24");
+        vrrp_lab::wait_for("the VRID error", LIMIT, || {
+            (running.with(|driver| *driver.counters()).vrid_errors == 1).then_some(())
+        })
+        .unwrap();
+        let heard = move |driver: &mut Driver| {
+            let machines = [id, other_id].map(|id| *driver.get(id).unwrap().machine());
+            machines.map(|machine| (machine.state(), machine.counters().advertisements_received))
+        };
+        assert_eq!(running.with(heard), [(State::Active, 0); 2]);
+        // The same on its own interface is heard.
+        let _here = stranger(&lan, "192.0.2.9/24");
+        running.wait_for_state(id, State::Backup);
+    }
+}
+
 fn with_another_address(mut config: RouterConfig) -> RouterConfig {
     config.addresses.push("192.0.2.253/32".parse().unwrap());
     config.check_addresses = true;
