@@ -598,18 +598,42 @@ fn a_macvlan_goes_with_an_interface_that_is_moved_to_another_namespace() {
     .unwrap();
 }
 
+/// A router that accepts by its Accept_Mode, and the station that it has its addresses at.
+fn enforcing(
+    host: &Host,
+    family: Family,
+    priority: u8,
+    is_borne: bool,
+) -> (RouterConfig, MacAddress) {
+    let mut config = bearer(family, priority);
+    config.enforce_accept_mode = true;
+    if is_borne {
+        return (config, mac(family));
+    }
+    config.virtual_mac = None;
+    (config, MacAddress(host.mac()))
+}
+
+fn is_off_the_host_and_answered_for(
+    host: &Host,
+    client: &Host,
+    family: Family,
+    station: MacAddress,
+) {
+    wait_for("the address off the host", LIMIT, || {
+        let shown = iproute2(host, &["address"]);
+        (!shown.contains(prefixed(family))).then_some(())
+    })
+    .unwrap();
+    is_resolved_and_silent(client, address(family), station);
+}
+
 #[test]
 fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
     for family in FAMILIES {
         for is_borne in [true, false] {
             let (_lan, [r1, client]) = lan_of::<2>();
-            let mut config = bearer(family, 100);
-            config.enforce_accept_mode = true;
-            let mut station = mac(family);
-            if !is_borne {
-                config.virtual_mac = None;
-                station = MacAddress(r1.mac());
-            }
+            let (config, station) = enforcing(&r1, family, 100, is_borne);
             let (running, id) = Running::with_router(r1.namespace(), config);
             running.wait_for_state(id, State::Active);
             is_resolved_and_silent(&client, address(family), station);
@@ -626,12 +650,7 @@ fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
             let learned = ping(&client, address(family));
             assert!(learned.contains(&text(station)), "{learned}");
             accept(false);
-            wait_for("the address off the host", LIMIT, || {
-                let shown = iproute2(&r1, &["address"]);
-                (!shown.contains(prefixed(family))).then_some(())
-            })
-            .unwrap();
-            is_resolved_and_silent(&client, address(family), station);
+            is_off_the_host_and_answered_for(&r1, &client, family, station);
             assert_eq!(running.count_transitions(State::Active), 1);
 
             // And nothing is left of it.
@@ -648,13 +667,7 @@ fn m_08_the_owner_is_accepted_for_without_accept_mode() {
     for family in FAMILIES {
         for is_borne in [true, false] {
             let (_lan, [r1, client]) = lan_of::<2>();
-            let mut config = bearer(family, 255);
-            config.enforce_accept_mode = true;
-            let mut station = mac(family);
-            if !is_borne {
-                config.virtual_mac = None;
-                station = MacAddress(r1.mac());
-            }
+            let (config, station) = enforcing(&r1, family, 255, is_borne);
             let (running, id) = Running::with_router(r1.namespace(), config);
             running.wait_for_state(id, State::Active);
             let learned = ping(&client, address(family));
@@ -669,12 +682,7 @@ fn m_08_the_owner_is_accepted_for_without_accept_mode() {
                 });
             };
             set(254);
-            wait_for("the address off the host", LIMIT, || {
-                let shown = iproute2(&r1, &["address"]);
-                (!shown.contains(prefixed(family))).then_some(())
-            })
-            .unwrap();
-            is_resolved_and_silent(&client, address(family), station);
+            is_off_the_host_and_answered_for(&r1, &client, family, station);
             set(255);
             ping(&client, address(family));
             assert_eq!(running.count_transitions(State::Active), 1);
