@@ -558,8 +558,9 @@ impl VrrpRouter {
         }
     }
 
-    /// The virtual router that a packet is for, by the VRID at its place in the message, which nobody has verified yet: the one of the interface, or
-    /// else one that has the sender as a unicast peer, because what a peer sends may take another way in (AMB-26).
+    /// The virtual router that a packet is for, by the VRID at its place in the message, which nobody has verified yet: the one of the interface. What is
+    /// sent by unicast may take another way in (AMB-26), so that it is first of all for the one that has the sender as a peer and advertises
+    /// from the address that it was sent to, and without a router on the interface for any that has such a peer.
     #[inline]
     #[must_use]
     pub fn addressee(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<RouterId> {
@@ -575,20 +576,35 @@ impl VrrpRouter {
             family: ip.endpoints.family(),
             vrid,
         };
-        self.index.find(key).or_else(|| self.slot_of_peer(key, ip))
+        let found = self.index.find(key);
+        let destination = ip.endpoints.destination();
+        if destination.is_multicast() || found.is_some_and(|it| self.is_from(it, destination)) {
+            return found;
+        }
+        self.slot_of_peer(key, ip, found)
+    }
+
+    /// Whether a router advertises from this address, so that what peers send is sent to it.
+    fn is_from(&self, slot: u32, address: IpAddr) -> bool {
+        let entry = self.routers.get(slot as usize);
+        entry.is_some_and(|entry| entry.router.primary_address() == address)
     }
 
     #[cold]
-    fn slot_of_peer(&self, key: Key, ip: &IpHeader) -> Option<u32> {
+    fn slot_of_peer(&self, key: Key, ip: &IpHeader, of_interface: Option<u32>) -> Option<u32> {
         let (source, destination) = (ip.endpoints.source(), ip.endpoints.destination());
-        if destination.is_multicast() {
-            return None;
-        }
-        let slots = self.by_peers.get(&(key.family, key.vrid))?;
-        slots.iter().copied().find(|slot| {
+        let slots = self.by_peers.get(&(key.family, key.vrid));
+        let mut with_peer = slots.into_iter().flatten().copied().filter(|slot| {
             let entry = self.routers.get(*slot as usize);
             entry.is_some_and(|entry| entry.has_peer(source))
-        })
+        });
+        let mut addressed = with_peer
+            .clone()
+            .filter(|it| self.is_from(*it, destination));
+        addressed
+            .next()
+            .or(of_interface)
+            .or_else(|| with_peer.next())
     }
 
     #[inline]

@@ -235,6 +235,44 @@ fn amb_26_a_unicast_peer_is_heard_by_whatever_interface() {
 }
 
 #[test]
+fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it() {
+    let mut fleet = VrrpRouter::new();
+    let unicast = |interface| Member {
+        transport: MessageTransport::Unicast {
+            peers: vec![Peer {
+                address: [203, 0, 113, 20].into(),
+                min_ttl: 1,
+            }],
+        },
+        ..member(interface, 100)
+    };
+    let ids = [
+        unicast(1),
+        unicast(2),
+        // It hears the group.
+        member(3, 100),
+    ]
+    .map(|member| fleet.add(T0, member).unwrap());
+    let addresses = [[192, 0, 2, 1], [198, 51, 100, 2], [10, 0, 0, 3]];
+    for (id, address) in ids.into_iter().zip(addresses) {
+        fleet.startup(T0, id, address.into()).unwrap();
+    }
+    let addressee = |interface, destination: [u8; 4]| {
+        let endpoints = Endpoints::new([203, 0, 113, 20].into(), destination.into()).unwrap();
+        let ip = IpHeader { endpoints, ttl: 64 };
+        fleet.addressee(interface, &ip, &message(51, 200, &endpoints))
+    };
+    for interface in 1..=4 {
+        assert_eq!(addressee(interface, addresses[0]), Some(ids[0]));
+        assert_eq!(addressee(interface, addresses[1]), Some(ids[1]));
+    }
+    // To another address of the host: whose interface it comes in by, and then whoever knows the peer.
+    let other = [192, 0, 2, 99];
+    let found = [1, 2, 3, 4].map(|interface| addressee(interface, other));
+    assert_eq!(found, [ids[0], ids[1], ids[2], ids[0]].map(Some));
+}
+
+#[test]
 fn what_is_proven_about_a_packet_may_depend_on_its_router() {
     let mut fleet = VrrpRouter::new();
     let id = fleet.add(T0, member(1, 100)).unwrap();
