@@ -257,18 +257,18 @@ fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it
     for (id, address) in ids.into_iter().zip(addresses) {
         fleet.startup(T0, id, address.into()).unwrap();
     }
-    let addressee = |interface, destination: [u8; 4]| {
+    let find = |interface, destination: [u8; 4]| {
         let endpoints = Endpoints::new([203, 0, 113, 20].into(), destination.into()).unwrap();
         let ip = IpHeader { endpoints, ttl: 64 };
-        fleet.addressee(interface, &ip, &message(51, 200, &endpoints))
+        fleet.find(interface, &ip, &message(51, 200, &endpoints))
     };
     for interface in 1..=4 {
-        assert_eq!(addressee(interface, addresses[0]), Some(ids[0]));
-        assert_eq!(addressee(interface, addresses[1]), Some(ids[1]));
+        assert_eq!(find(interface, addresses[0]), Some(ids[0]));
+        assert_eq!(find(interface, addresses[1]), Some(ids[1]));
     }
     // To another address of the host: whose interface it comes in by, and then whoever knows the peer.
     let other = [192, 0, 2, 99];
-    let found = [1, 2, 3, 4].map(|interface| addressee(interface, other));
+    let found = [1, 2, 3, 4].map(|interface| find(interface, other));
     assert_eq!(found, [ids[0], ids[1], ids[2], ids[0]].map(Some));
 }
 
