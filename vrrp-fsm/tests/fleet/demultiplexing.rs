@@ -260,7 +260,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it
     let find = |interface, destination: [u8; 4]| {
         let endpoints = Endpoints::new([203, 0, 113, 20].into(), destination.into()).unwrap();
         let ip = IpHeader { endpoints, ttl: 64 };
-        fleet.find(interface, &ip, &message(51, 200, &endpoints))
+        fleet.addressee(interface, &ip, &message(51, 200, &endpoints))
     };
     for interface in 1..=4 {
         assert_eq!(find(interface, addresses[0]), Some(ids[0]));
