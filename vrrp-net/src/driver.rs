@@ -268,6 +268,7 @@ impl Driver {
             Ok(id) => id,
             Err(error) => {
                 self.release_interface(&router.config.interface);
+                self.filter()?;
                 return Err(error);
             }
         };

@@ -38,6 +38,11 @@ impl Driver {
         let mut changed = router.config.clone();
         change(&mut changed);
         router.check(&changed)?;
+        if router.config.fsm.is_owner() != changed.fsm.is_owner() {
+            // What the host has by now decides what becomes of it.
+            self.receive_news()?;
+        }
+        let router = self.router_mut(id)?;
         let old = std::mem::replace(&mut router.config, changed);
         let enforces = router.config.enforce_accept_mode;
         let now = self.now();

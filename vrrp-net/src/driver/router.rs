@@ -103,12 +103,13 @@ impl Held {
         self.standing.installed && !self.is_native
     }
 
-    /// Whether the interface has it without the router, in whatever form.
-    fn is_own_of(&self, interface: &Interface) -> bool {
+    /// Whether the interface has it without the router, which has added its addresses at the station, in whatever form.
+    fn is_own_of(&self, interface: &Interface, station: &Interface) -> bool {
+        let is_here = self.is_added() && interface.link.index == station.link.index;
         interface.addresses.iter().any(|own| {
             own.address == self.address.address()
                 && own.protocol != ADDRESS_PROTOCOL
-                && !(self.is_added() && self.address.is_at(own))
+                && !(is_here && self.address.is_at(own))
         })
     }
 }
@@ -468,7 +469,7 @@ impl Router {
         let is_owner = self.config.fsm.is_owner();
         for held in &mut self.held {
             // The owner's address may have another prefix length than the virtual one that it was given here.
-            held.is_native = is_owner && held.is_own_of(interface);
+            held.is_native = is_owner && held.is_own_of(interface, station);
             held.is_answered = false;
             held.standing.installed = held.is_native || held.address.is_on(station);
             held.standing.give_up_repair();
@@ -485,7 +486,7 @@ impl Router {
         let is_owner = self.config.fsm.is_owner();
         let mut gone = Vec::new();
         for held in &mut self.held {
-            let is_native = is_owner && held.is_own_of(interface);
+            let is_native = is_owner && held.is_own_of(interface, station);
             match (held.is_native, is_native) {
                 (false, true) => {
                     if held.is_added() {

@@ -254,6 +254,33 @@ fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
 }
 
 #[test]
+fn o_16_the_vrid_of_a_router_that_was_refused_is_not_let_through() {
+    let (lan, [r1, r2]) = lan_of::<2>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let of_52 = |tracking| {
+        let mut config = router(Family::Ipv4, 100);
+        config.fsm.vrid = vrid(52);
+        config.addresses = vec![SECOND.parse().unwrap()];
+        config.tracking = tracking;
+        config
+    };
+    one.with(move |driver| {
+        let gone = driver
+            .add_object(Object::new("gone", Kind::Interface), Watch::Host)
+            .unwrap();
+        driver.remove_object(gone).unwrap();
+        driver.add(of_52(vec![Use::of(gone)])).unwrap_err();
+    });
+    let capture = lan.capture().unwrap();
+    let (two, two_id) = Running::with_router(r2.namespace(), of_52(Vec::new()));
+    two.wait_for_state(two_id, State::Active);
+    wait_for_advertisement(&capture, "another's", Instant::now(), |it| it.vrid() == 52);
+    two.stop();
+    assert_eq!(one.with(|driver| driver.counters().vrid_errors), 0);
+}
+
+#[test]
 fn a_stop_from_another_thread_ends_the_loop() {
     let (_lan, [host]) = lan_of::<1>();
     let (handle, handles) = std::sync::mpsc::channel();

@@ -1,10 +1,11 @@
 //! The address owner, and who was it or becomes it.
 
 use vrrp_fsm::State;
-use vrrp_net::{Fault, RouterConfig, RouterId};
+use vrrp_lab::wait_for;
+use vrrp_net::{Fault, RouterConfig, RouterId, VirtualMac};
 use vrrp_proto::{Family, Priority};
 
-use crate::rig::{Running, VIP4, fsm, has, iproute2, lan_of, router, wait_for_address};
+use crate::rig::{LIMIT, Running, VIP4, fsm, has, iproute2, lan_of, router, wait_for_address};
 
 fn reconfigure(running: &Running, id: RouterId, priority: u8) {
     running.with(move |driver| {
@@ -103,4 +104,42 @@ fn an_owner_s_own_address_that_is_added_to_its_router_stays_when_that_stops() {
     });
     let log = one.stop();
     assert!(has(&r1, "192.0.2.77/24"), "{log:#?}");
+}
+
+#[test]
+fn m_03_who_no_longer_is_the_owner_has_its_addresses_on_the_macvlan() {
+    let (_lan, [r1]) = lan_of::<1>();
+    iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
+    let mut config = with_address(255, "192.0.2.1/24");
+    config.virtual_mac = Some(VirtualMac {
+        name: Some("vip".into()),
+        ..VirtualMac::default()
+    });
+    let (one, id) = Running::with_router(r1.namespace(), config);
+    one.wait_for_state(id, State::Active);
+    let holders = || {
+        let shown = iproute2(&r1, &["-o", "-4", "address", "show", "to", "192.0.2.1"]);
+        let name = |line: &str| {
+            let name = line.split_whitespace().nth(1).unwrap();
+            name.to_owned()
+        };
+        shown.lines().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(holders(), ["eth0"]);
+    reconfigure(&one, id, 100);
+    wait_for("the address on the macvlan alone", LIMIT, || {
+        (holders() == ["vip"]).then_some(())
+    })
+    .unwrap();
+    assert_eq!(one.state(id), State::Active);
+
+    // The host gets it back.
+    r1.add_address("192.0.2.1/24").unwrap();
+    reconfigure(&one, id, 255);
+    wait_for("the address on the interface alone", LIMIT, || {
+        (holders() == ["eth0"]).then_some(())
+    })
+    .unwrap();
+    let log = one.stop();
+    assert_eq!(holders(), ["eth0"], "{log:#?}");
 }
