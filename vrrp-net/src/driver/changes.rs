@@ -18,7 +18,8 @@ impl Driver {
     ///
     /// A router that no longer is the owner (priority 255) has its addresses from then on as any other has: they are on the interface
     /// while it is Active, and otherwise not, also where they were there before and with another prefix length, because another router answers
-    /// for them then. It needs another address to advertise from. A router that becomes the owner leaves those alone that the interface has by
+    /// for them then. With the first address of a network the kernel takes the others of that network away, unless `net.ipv4.conf.*.promote_secondaries`
+    /// is set. It needs another address to advertise from. A router that becomes the owner leaves those alone that the interface has by
     /// then without it; the others it adds, and removes at the end.
     ///
     /// # Errors
