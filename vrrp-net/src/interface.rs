@@ -163,7 +163,7 @@ impl Interfaces {
             }
             MonitorEvent::LinkGone { interface } => {
                 if let Some(gone) = self.by_index.remove(interface) {
-                    self.forget_name(&gone.link);
+                    forget_name(&mut self.by_name, &gone.link);
                 }
             }
             MonitorEvent::AddressAdded { interface, address } => {
@@ -192,21 +192,13 @@ impl Interfaces {
 
     /// Notes the name of a link.
     fn rename(&mut self, link: &Link) {
-        let known = self.by_index.get(&link.index).map(|it| it.link.clone());
-        if known.as_ref().is_some_and(|known| known.name == link.name) {
-            return;
-        }
-        if let Some(known) = known {
-            self.forget_name(&known);
+        if let Some(known) = self.by_index.get(&link.index) {
+            if known.link.name == link.name {
+                return;
+            }
+            forget_name(&mut self.by_name, &known.link);
         }
         self.by_name.insert(link.name.clone(), link.index);
-    }
-
-    /// Forgets the name that a link had, unless another one has it by now.
-    fn forget_name(&mut self, link: &Link) {
-        if self.by_name.get(&link.name) == Some(&link.index) {
-            self.by_name.remove(&link.name);
-        }
     }
 
     /// The interface with this index.
@@ -224,6 +216,13 @@ impl Interfaces {
     /// All interfaces, by index.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
         self.by_index.values()
+    }
+}
+
+/// Forgets the name that a link had, unless another one has it by now.
+fn forget_name(by_name: &mut HashMap<String, u32>, link: &Link) {
+    if by_name.get(&link.name) == Some(&link.index) {
+        by_name.remove(&link.name);
     }
 }
 

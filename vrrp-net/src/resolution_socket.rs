@@ -16,7 +16,7 @@ use vrrp_proto::{
 use crate::{
     Capability, Error, filter,
     frame_socket::ResolutionFrame,
-    socket::{describe_interface, is_full, vacant},
+    socket::{describe_interface, join_by},
     sys::{self, Control, Departure, Target},
 };
 
@@ -197,38 +197,13 @@ impl Groups {
             membership.users += 1;
             return Ok(());
         }
-        let holder = self.join_anew(at, interface, group)?;
+        let used = self.members.values().map(|it| it.holder);
+        let holder = join_by(&mut self.holders, used, at, Family::Ipv6, |holder| {
+            holder.join_multicast_v6(&group, interface)
+        })?;
         self.members
             .insert((interface, group), Membership { users: 1, holder });
         Ok(())
-    }
-
-    /// Finds a socket that has room for a membership.
-    fn join_anew(
-        &mut self,
-        at: BorrowedFd<'_>,
-        interface: u32,
-        group: Ipv6Addr,
-    ) -> io::Result<usize> {
-        let last = self.holders.len().checked_sub(1);
-        let used = self.members.values().map(|it| it.holder);
-        for place in last.into_iter().chain(vacant(self.holders.len(), used)) {
-            let holder = self.holders.get(place);
-            match holder.map(|it| it.join_multicast_v6(&group, interface)) {
-                Some(Err(error)) if is_full(&error) => {}
-                Some(result) => return result.map(|()| place),
-                None => {}
-            }
-        }
-        if !sys::is_in_namespace_of(at) {
-            return Err(io::Error::other(
-                "the calling thread is in another network namespace",
-            ));
-        }
-        let holder = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-        holder.join_multicast_v6(&group, interface)?;
-        self.holders.push(holder);
-        Ok(self.holders.len() - 1)
     }
 
     fn leave(&mut self, interface: u32, group: Ipv6Addr) {

@@ -305,30 +305,22 @@ impl VrrpSocket {
             Err(error) if is_full(&error) => {}
             result => return result.map(|()| None),
         }
-        if let Some(last) = self.holders.len().checked_sub(1)
-            && let Some(holder) = self.holders.get(last)
+        let before = self.holders.len();
+        let used = self.members.values().filter_map(|it| it.holder);
+        let place = join_by(
+            &mut self.holders,
+            used,
+            self.socket.as_fd(),
+            self.family,
+            |holder| membership(holder, self.family, interface, true),
+        )?;
+        if place == before
+            && let Err(error) = set_multicast_all(&self.socket, self.family, true)
         {
-            match membership(holder, self.family, interface, true) {
-                Err(error) if is_full(&error) => {}
-                result => return result.map(|()| Some(last)),
-            }
+            self.holders.pop();
+            return Err(error);
         }
-        let holders = self.members.values().filter_map(|it| it.holder);
-        if let Some(vacant) = vacant(self.holders.len(), holders)
-            && let Some(holder) = self.holders.get(vacant)
-        {
-            return membership(holder, self.family, interface, true).map(|()| Some(vacant));
-        }
-        if !sys::is_in_namespace_of(self.socket.as_fd()) {
-            return Err(io::Error::other(
-                "the calling thread is in another network namespace",
-            ));
-        }
-        let holder = Socket::new(domain(self.family), Type::DGRAM, Some(Protocol::UDP))?;
-        membership(&holder, self.family, interface, true)?;
-        set_multicast_all(&self.socket, self.family, true)?;
-        self.holders.push(holder);
-        Ok(Some(self.holders.len() - 1))
+        Ok(Some(place))
     }
 
     /// Joins the group again on an interface where it is joined, after the kernel may have ended the membership for itself.
@@ -510,8 +502,36 @@ fn membership(socket: &Socket, family: Family, interface: u32, member: bool) -> 
     }
 }
 
+/// Joins a group by one of these sockets that has room, of which some are used, or by a further one in the network namespace of `at`. Returns its
+/// place.
+pub(crate) fn join_by(
+    holders: &mut Vec<Socket>,
+    used: impl Iterator<Item = usize>,
+    at: BorrowedFd<'_>,
+    family: Family,
+    join: impl Fn(&Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let last = holders.len().checked_sub(1);
+    for place in last.into_iter().chain(vacant(holders.len(), used)) {
+        match holders.get(place).map(&join) {
+            Some(Err(error)) if is_full(&error) => {}
+            Some(result) => return result.map(|()| place),
+            None => {}
+        }
+    }
+    if !sys::is_in_namespace_of(at) {
+        return Err(io::Error::other(
+            "the calling thread is in another network namespace",
+        ));
+    }
+    let holder = Socket::new(domain(family), Type::DGRAM, Some(Protocol::UDP))?;
+    join(&holder)?;
+    holders.push(holder);
+    Ok(holders.len() - 1)
+}
+
 /// The place of a socket that has lost all its memberships, among so many of which these have some.
-pub(crate) fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Option<usize> {
+fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Option<usize> {
     let mut is_used = vec![false; sockets];
     for place in used {
         if let Some(is_used) = is_used.get_mut(place) {
@@ -522,7 +542,7 @@ pub(crate) fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Optio
 }
 
 /// Whether a socket has no room for another membership.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
 }
 

@@ -48,7 +48,7 @@ impl Driver {
                         if !link.up {
                             self.look_after_macvlan(link.index);
                         } else if !was_there {
-                            self.look_after_routes(link);
+                            self.install(self.led_by(link));
                         }
                         if has_moved {
                             self.announce_anew(now, link.index);
@@ -76,10 +76,9 @@ impl Driver {
                     if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
                         affected.extend(self.routers_on(*interface));
                         self.hear_again(*interface, address);
-                        if let Some(interface) = self.interfaces.get(*interface) {
-                            let link = interface.link.clone();
-                            self.look_after_routes(&link);
-                        }
+                        let known = self.interfaces.get(*interface);
+                        let led = known.map(|known| self.led_by(&known.link));
+                        self.install(led.unwrap_or_default());
                     }
                 }
                 MonitorEvent::AddressRemoved { interface, address } => {
@@ -290,14 +289,13 @@ impl Driver {
         self.install(self.those_where(&self.routers_at(interface), is_borne));
     }
 
-    /// What the kernel does not tell of: routes go with a link that goes down, and with its last address. Without the name of an interface they
-    /// may lead by any.
-    fn look_after_routes(&mut self, link: &Link) {
+    /// The routers that have a route by this link, which is to be seen to: routes go with a link that goes down, and with its last address, and the
+    /// kernel does not tell of it. Without the name of an interface they may lead by any.
+    fn led_by(&self, link: &Link) -> Vec<RouterId> {
         let leads = |held: &HeldRoute| held.route.interface().is_none_or(|it| it == link.name);
-        if link.up {
-            let is_meant = |router: &Router| router.routes.iter().any(leads);
-            self.install(self.those_where(&self.routed, is_meant));
-        }
+        self.those_where(&self.routed, |router| {
+            link.up && router.routes.iter().any(leads)
+        })
     }
 
     /// Has those routers that are Active see to it that all is in place.
