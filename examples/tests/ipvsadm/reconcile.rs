@@ -2,10 +2,10 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     net::UdpSocket,
     path::PathBuf,
-    process::Stdio,
+    process::{Child, ChildStdout, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -249,16 +249,19 @@ fn watching_ends_after_so_many_lists() {
     }
 }
 
+/// Lists that are written again and again, and whoever writes them.
+fn watch() -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = Program::Ours.command();
+    command.args(["--watch", "-n"]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
 fn watching_ends_with_a_signal() {
     Program::Ipvsadm.restore(EVERYTHING);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut command = Program::Ours.command();
-        let mut child = command
-            .args(["--watch", "-n"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut child, mut lines) = watch();
         lines.next().unwrap().unwrap();
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
         let rest: Vec<_> = lines.map(Result::unwrap).collect();
@@ -270,14 +273,8 @@ fn watching_ends_with_a_signal() {
 
 fn watching_does_not_make_up_for_lists_that_a_stop_kept_from_being_written() {
     Program::Ipvsadm.restore("-A -t 10.9.0.1:80 -s rr\n");
-    let mut command = Program::Ours.command();
-    let mut child = command
-        .args(["--watch", "-n"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let (mut child, lines) = watch();
     let pid = Pid::from_raw(child.id().try_into().unwrap());
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut lists = lines
         .map(Result::unwrap)
         .filter(|line| line.starts_with("IP Virtual Server"));

@@ -217,14 +217,21 @@ fn torn() -> Table {
     }
 }
 
+/// A service that no list has shown yet, and that the kernel says to have.
+fn begin_unseen(desired: &[VirtualServer]) -> Reconciler<'_> {
+    let mut work = begin(desired, AT_ONCE);
+    work.handle_table(&torn());
+    let add = Change::AddService(desired[0].service);
+    work.handle_results(vec![refusal(add, EEXIST)]);
+    work.handle_table(&torn());
+    work
+}
+
 #[test]
 fn what_is_not_in_a_whole_list_is_added_whatever_was_known_of_it() {
     let desired = [of(web(1), &[])];
     let service = desired[0].service;
-    let mut work = begin(&desired, AT_ONCE);
-    work.handle_table(&torn());
-    work.handle_results(vec![refusal(Change::AddService(service), EEXIST)]);
-    work.handle_table(&torn());
+    let mut work = begin_unseen(&desired);
     assert_eq!(only_change(&work), Change::UpdateService(service));
     work.handle_results(vec![Ok(())]);
     work.handle_table(&Table::default());
@@ -235,10 +242,7 @@ fn what_is_not_in_a_whole_list_is_added_whatever_was_known_of_it() {
 fn what_existed_and_went_is_added() {
     let desired = [of(web(1), &[])];
     let service = desired[0].service;
-    let mut work = begin(&desired, AT_ONCE);
-    work.handle_table(&torn());
-    work.handle_results(vec![refusal(Change::AddService(service), EEXIST)]);
-    work.handle_table(&torn());
+    let mut work = begin_unseen(&desired);
     work.handle_results(vec![refusal(Change::UpdateService(service), ESRCH)]);
     work.handle_table(&torn());
     assert_eq!(only_change(&work), Change::AddService(service));
