@@ -10,7 +10,9 @@ use ipvs_netlink::{
     rules::{Command, Form, Line},
 };
 
-use crate::{failure::Failure, names, session::Session};
+use vrrp_examples::ipvsadm::names;
+
+use crate::{failure::Failure, session::Session};
 
 /// Obeys the commands of the standard input up to a line that is none. What the kernel refuses is told with its line, and the rest is done all
 /// the same.

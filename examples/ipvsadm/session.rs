@@ -9,12 +9,13 @@ use ipvs_netlink::{
     rules::{self, Command, Form, Listing},
 };
 
-use crate::{
+use vrrp_examples::ipvsadm::{
     connections,
-    failure::Failure,
     list::{Columns, List},
     names::Names,
 };
+
+use crate::failure::Failure;
 
 const HELP: &str = include_str!("help.txt");
 

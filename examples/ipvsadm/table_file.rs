@@ -7,7 +7,9 @@ use std::{
 
 use ipvs_netlink::{VirtualServer, rules::Form};
 
-use crate::{failure::Failure, names};
+use vrrp_examples::ipvsadm::names;
+
+use crate::failure::Failure;
 
 /// Reads a file, or with `-` the standard input. Beside what ipvsadm saves it may say all that a table can hold.
 pub(crate) fn read(path: &str) -> Result<Vec<VirtualServer>, Failure> {

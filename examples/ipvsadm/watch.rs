@@ -15,7 +15,9 @@ use signal_hook::{
 
 use ipvs_netlink::rules::{Command, Form, Listing};
 
-use crate::{failure::Failure, names, session::Session};
+use vrrp_examples::ipvsadm::names;
+
+use crate::{failure::Failure, session::Session};
 
 /// The time from one list to the next.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -56,6 +56,12 @@ pub enum Error {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// An example program has not been built.
+    #[error("{} does not exist; `cargo build --examples` builds it", .path.display())]
+    NoExample {
+        /// Where cargo would have put it.
+        path: PathBuf,
+    },
     /// Nobody said where Debian's kernels are.
     #[error(
         "{variable} does not name the folder with Debian's kernels; `lab/fetch-kernels FOLDER` makes one, \

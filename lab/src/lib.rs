@@ -37,6 +37,7 @@
 mod capture;
 mod daemon;
 mod error;
+mod example;
 mod frr;
 mod group;
 mod keepalived;
@@ -45,6 +46,7 @@ mod lan;
 mod namespace;
 mod netlink;
 mod probe;
+mod running;
 mod sys;
 mod tshark;
 mod user_namespace;
@@ -52,6 +54,7 @@ mod wait;
 
 pub use capture::{Capture, Frame, write_pcap};
 pub use error::Error;
+pub use example::example;
 pub use frr::{Frr, FrrInstance};
 pub use keepalived::{Keepalived, KeepalivedAuthentication, KeepalivedInstance};
 pub use kernel::{
@@ -61,6 +64,7 @@ pub use kernel::{
 pub use lan::{Host, Lan};
 pub use namespace::Namespace;
 pub use probe::{Answer, Outage, Ping, Pings, Probe};
+pub use running::Running;
 pub use tshark::{Packet, V3Checksum, tshark};
 pub use user_namespace::become_root_in_user_namespace;
 pub use wait::wait_for;

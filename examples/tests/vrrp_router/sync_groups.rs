@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use vrrp_lab::{Host, Lan, wait_for};
 
-use crate::{BASE, LIMIT, Running, ask_for, assert_refused, events, has, log_command, read};
+use crate::{BASE, Running, ask_for, assert_refused, events, has, log_command, read};
 
 const INSIDE: &str = "192.0.2.254/32";
 const OUTSIDE: &str = "198.51.100.254/32";
@@ -74,7 +74,7 @@ fn wait_for_group(routers: &Running, state: &str) -> Value {
         changes.retain(|event| event["event"] == "sync-group-changed");
         changes.pop().filter(|change| change["to"] == state)
     };
-    wait_for(&format!("sync group in {state}"), LIMIT, last)
+    wait_for(&format!("sync group in {state}"), Running::LIMIT, last)
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", routers.lines()))
 }
 

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use vrrp_lab::wait_for;
 
 use crate::{
-    BASE, LIMIT, Running, ask_for, ask_for_state, assert_refused, events, has_ended, iproute2,
-    lan_of, read, router, wait_for_event, wait_for_state,
+    BASE, Running, ask_for, ask_for_state, assert_refused, events, has_ended, iproute2, lan_of,
+    read, router, wait_for_event, wait_for_state,
 };
 
 /// Waits until the router explains its priority so.
@@ -24,7 +24,7 @@ fn wait_for_explanation(router: &Running, explanation: &str) {
     // Before this, a signal would end it.
     wait_for_event(router, "started");
     let mut last = Value::Null;
-    wait_for(explanation, LIMIT, || {
+    wait_for(explanation, Running::LIMIT, || {
         last = ask_for_state(router)["explanation"].take();
         (last == explanation).then_some(())
     })
@@ -92,7 +92,7 @@ fn rise_and_fall_are_how_often_in_a_row() {
     );
     let track = format!("web interval 0.05 timeout 5 fall 3 rise 2 run sh -c '{script}'");
     let r1 = router(&host, &["--track-script", &track]);
-    wait_for("sixteen runs", LIMIT, || {
+    wait_for("sixteen runs", Running::LIMIT, || {
         (read(&runs).len() >= 16).then_some(())
     })
     .unwrap();
@@ -115,7 +115,7 @@ fn a_script_that_hangs_is_killed_with_its_children_and_has_failed() {
     wait_for_explanation(&r1, "priority 100: 100 configured, web down (fault)");
     assert_eq!(ask_for_state(&r1)["state"], "Initialize");
     let child = read(&children)[0].clone();
-    wait_for("the end of the child", LIMIT, || {
+    wait_for("the end of the child", Running::LIMIT, || {
         has_ended(&child).then_some(())
     })
     .unwrap();
@@ -130,11 +130,11 @@ fn a_script_that_runs_when_the_program_ends_is_killed() {
     let mut r1 = router(&host, &["--track-script", &track]);
     // A weight holds nobody up.
     wait_for_state(&r1, "Active");
-    let child = wait_for("the child", LIMIT, || read(&children).pop()).unwrap();
+    let child = wait_for("the child", Running::LIMIT, || read(&children).pop()).unwrap();
     assert!(!has_ended(&child));
     r1.signal(Signal::SIGTERM);
     assert_eq!(r1.wait().code(), Some(0));
-    wait_for("the end of the child", LIMIT, || {
+    wait_for("the end of the child", Running::LIMIT, || {
         has_ended(&child).then_some(())
     })
     .unwrap();
@@ -183,7 +183,7 @@ fn one_object_counts_for_several_routers_as_each_says() {
         (51, "priority 40: 100 configured, web down -60"),
         (52, "priority 107: 100 configured, web down +7"),
     ] {
-        wait_for(explanation, LIMIT, || {
+        wait_for(explanation, Running::LIMIT, || {
             let state = ask_for(&routers, |state| state["vrid"] == vrid);
             (state["explanation"] == explanation).then_some(())
         })

@@ -2,13 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/running.rs"]
-mod running;
-#[path = "vrrp_router/sync_groups.rs"]
 mod sync_groups;
-#[path = "vrrp_router/tracking.rs"]
 mod tracking;
 
 use std::{
@@ -20,9 +14,8 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use running::{LIMIT, Running};
 use serde_json::{Value, json};
-use vrrp_lab::{Capture, Host, Lan, wait_for};
+use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
 use vrrp_proto::{
     Advertisement, Authentication, ChecksumMatch, DecodeOptions, Password, Version, ah,
     frame::{ethernet::Frame, ipv4, ipv6},
@@ -74,7 +67,7 @@ fn wait_for_state(router: &Running, state: &str) -> Value {
         changes.retain(|event| event["event"] == "state-changed");
         changes.pop().filter(|change| change["to"] == state)
     };
-    wait_for(&format!("state {state}"), LIMIT, last)
+    wait_for(&format!("state {state}"), Running::LIMIT, last)
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()))
 }
 
@@ -92,7 +85,10 @@ fn ask_for(router: &Running, is_the_one: impl Fn(&Value) -> bool) -> Value {
     };
     let before = states().len();
     router.signal(Signal::SIGUSR1);
-    wait_for("the state", LIMIT, || states().get(before).cloned()).unwrap()
+    wait_for("the state", Running::LIMIT, || {
+        states().get(before).cloned()
+    })
+    .unwrap()
 }
 
 /// Whether a process has ended. A zombie is one that nobody has waited for yet.
@@ -153,7 +149,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
         let r2 = router(&h2, &[]);
         wait_for_state(&r2, "Backup");
         // So that it knows whose resignation it is.
-        wait_for("an advertisement heard", LIMIT, || {
+        wait_for("an advertisement heard", Running::LIMIT, || {
             let state = ask_for_state(&r2);
             (state["active"]["address"] == "192.0.2.1").then_some(())
         })
@@ -163,7 +159,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
         assert_eq!(r1.wait().code(), Some(0), "{signal}");
         assert!(!has(&h1, VIP));
         capture
-            .wait_for("priority 0", LIMIT, |frame| {
+            .wait_for("priority 0", Running::LIMIT, |frame| {
                 frame.bytes.get(23) == Some(&112) && frame.bytes.get(36) == Some(&0)
             })
             .unwrap();
@@ -183,7 +179,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
 fn the_end_of_the_terminal_ends_the_program_unless_it_is_told_to_ignore_it() {
     let (_lan, [host]) = lan_of();
     let start = |disposition: &str| {
-        let program = program::path("vrrp_router");
+        let program = example("vrrp_router").unwrap();
         let base = format!("{disposition} {} {BASE} --interval 10", program.display());
         let mut command = host.namespace().command("env");
         command.args(base.split(' '));
@@ -307,7 +303,7 @@ fn sigusr1_tells_the_full_state() {
 
     // Packets of a virtual router in which this one has no part are counted for the whole program.
     let _stranger = router(&h2, &["--vrid", "52", "--address", "192.0.2.253"]);
-    wait_for("a VRID error", LIMIT, || {
+    wait_for("a VRID error", Running::LIMIT, || {
         let errors = ask_for_state(&r1)["all_routers"]["vrid_errors"].as_u64();
         errors.filter(|count| *count > 0)
     })
@@ -374,7 +370,7 @@ fn the_address_is_gone_before_the_last_command_has_run() {
     );
     let mut r1 = router(&host, &["--notify", &command]);
     wait_for_state(&r1, "Active");
-    wait_for("the command for Active", LIMIT, || {
+    wait_for("the command for Active", Running::LIMIT, || {
         (read(&log).len() == 2).then_some(())
     })
     .unwrap();
@@ -400,12 +396,12 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
         (&json!("Backup"), &json!("killed after 300ms"))
     );
     let child = read(&log)[0].clone();
-    wait_for("the end of the command's child", LIMIT, || {
+    wait_for("the end of the command's child", Running::LIMIT, || {
         has_ended(&child).then_some(())
     })
     .unwrap();
 
-    let failed = wait_for("the second failure", LIMIT, || {
+    let failed = wait_for("the second failure", Running::LIMIT, || {
         events(&r1)
             .into_iter()
             .filter(|event| event["event"] == "notify-failed")
@@ -436,7 +432,7 @@ fn a_command_that_does_not_exist_is_told_and_stops_nothing() {
 fn a_router_goes_on_when_nobody_reads_what_it_tells() {
     let (lan, [host]) = lan_of();
     let capture = lan.capture().unwrap();
-    let mut command = host.namespace().command(program::path("vrrp_router"));
+    let mut command = host.namespace().command(example("vrrp_router").unwrap());
     command.args([
         "--interface",
         "eth0",
@@ -453,7 +449,7 @@ fn a_router_goes_on_when_nobody_reads_what_it_tells() {
         .unwrap();
     drop(child.stdout.take());
     capture
-        .wait_for("an advertisement", LIMIT, |frame| {
+        .wait_for("an advertisement", Running::LIMIT, |frame| {
             frame.bytes.get(23) == Some(&112)
         })
         .unwrap();
@@ -466,7 +462,7 @@ fn a_router_goes_on_when_nobody_reads_what_it_tells() {
 #[test]
 fn lines_that_nobody_reads_for_long_are_left_out_and_counted() {
     let (_lan, [host]) = lan_of();
-    let mut command = host.namespace().command(program::path("vrrp_router"));
+    let mut command = host.namespace().command(example("vrrp_router").unwrap());
     for vrid in 1..=100_u8 {
         let (vrid, address) = (vrid.to_string(), format!("192.0.2.{}", 100 + vrid));
         command.args([
@@ -530,7 +526,7 @@ fn a_start_for_which_there_are_too_few_descriptors_says_what_they_were_for() {
         let mut command = host.namespace().command("/bin/sh");
         let run = format!("ulimit -n {limit}; exec \"$@\"");
         command.args(["-c", &run, "sh"]);
-        command.arg(program::path("vrrp_router"));
+        command.arg(example("vrrp_router").unwrap());
         command.args(["--interface", "eth0", "--vrid", "51", "--address", VIP]);
         command.args(["--track-file", "/proc/sys/net/ipv4/ip_forward:-1"]);
         let mut child = command
@@ -638,7 +634,7 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
     );
     wait_for_state(&r1, "Active");
     let advertisement = capture
-        .wait_for("an advertisement", LIMIT, |frame| {
+        .wait_for("an advertisement", Running::LIMIT, |frame| {
             frame.bytes[12..14] == [0x08, 0x00] && frame.bytes.get(23) == Some(&112)
         })
         .unwrap();
@@ -647,7 +643,7 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
         let shown = iproute2(&h1, &["route", "show", "203.0.113.0/24"]);
         shown.contains("via 192.0.2.77") && shown.contains("metric 7")
     };
-    wait_for("the route", LIMIT, || route().then_some(())).unwrap();
+    wait_for("the route", Running::LIMIT, || route().then_some(())).unwrap();
     // Without --accept the address is answered for, and not on the host.
     assert!(!iproute2(&h1, &["-o", "address", "show"]).contains("192.0.2.254"));
 
@@ -658,7 +654,7 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
 
     let r1 = router(&h1, &["--virtual-mac", "--enforce-accept-mode", "--accept"]);
     wait_for_state(&r1, "Active");
-    wait_for("the address", LIMIT, || {
+    wait_for("the address", Running::LIMIT, || {
         iproute2(&h1, &["-o", "address", "show"])
             .contains("192.0.2.254")
             .then_some(())
@@ -703,7 +699,9 @@ fn packet_in(capture: &Capture) -> Vec<u8> {
         _ => false,
     };
     let frame = capture
-        .wait_for("an advertisement", LIMIT, |frame| is_ours(&frame.bytes))
+        .wait_for("an advertisement", Running::LIMIT, |frame| {
+            is_ours(&frame.bytes)
+        })
         .unwrap();
     Frame::parse(&frame.bytes).unwrap().payload.to_vec()
 }
@@ -799,7 +797,7 @@ const BASE: &str = "--interface eth0 --vrid 51 --address 192.0.2.254/32";
 fn assert_refused(lines: &[(&str, &str)]) {
     for (line, expected) in lines {
         let arguments = line.split(' ').map(|argument| argument.replace(',', " "));
-        let mut command = Command::new(program::path("vrrp_router"));
+        let mut command = Command::new(example("vrrp_router").unwrap());
         let output = command.args(arguments).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{line}: {error}");

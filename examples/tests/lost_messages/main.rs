@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::{fs::File, process::Command};
+use vrrp_lab::example;
 
 #[test]
 fn a_message_that_nobody_takes_does_not_change_the_exit_status() {
@@ -29,7 +27,7 @@ fn a_message_that_nobody_takes_does_not_change_the_exit_status() {
     ] {
         let (name, arguments) = line.split_once(' ').unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut command = Command::new(program::path(name));
+        let mut command = Command::new(example(name).unwrap());
         let command = command.args(arguments.split(' ')).stderr(full);
         assert_eq!(command.status().unwrap().code(), Some(status), "{line}");
     }

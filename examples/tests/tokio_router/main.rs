@@ -2,19 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/running.rs"]
-mod running;
-
 use std::{process::Stdio, thread, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use running::{LIMIT, Running};
-use vrrp_lab::{Capture, Host, Lan, wait_for};
+use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
 use vrrp_proto::frame::{arp, ethernet, ipv6, neighbor};
 
 const IPV4: &[&str] = &["192.0.2.254/32"];
@@ -70,7 +64,7 @@ fn has_none(host: &Host, addresses: &[&str]) -> bool {
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    wait_for(what, LIMIT, || holds().then_some(())).unwrap();
+    wait_for(what, Running::LIMIT, || holds().then_some(())).unwrap();
 }
 
 /// Waits until this host has announced each of the addresses.
@@ -79,7 +73,7 @@ fn wait_for_announcements(capture: &Capture, host: &Host, addresses: &[&str]) {
         let (address, _) = address.split_once('/').unwrap();
         let what = format!("an announcement of {address} by {}", host.name());
         capture
-            .wait_for(&what, LIMIT, |frame| {
+            .wait_for(&what, Running::LIMIT, |frame| {
                 let Ok(frame) = ethernet::Frame::parse(&frame.bytes) else {
                     return false;
                 };
@@ -152,7 +146,7 @@ fn it_resigns_when_it_is_asked_to_end() {
 fn it_goes_on_when_nobody_reads_what_it_tells() {
     let lan = Lan::new().unwrap();
     let (h1, h2) = hosts(&lan);
-    let mut command = h1.namespace().command(program::path("tokio_router"));
+    let mut command = h1.namespace().command(example("tokio_router").unwrap());
     command.args("--interface eth0 --vrid 51 --interval 10 --priority 200".split(' '));
     command.args(["--address", IPV4[0]]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -184,7 +178,7 @@ fn what_it_cannot_do_is_told_in_words() {
             "2001:db8::254/128: the first IPv6 address has to be link-local, in fe80::/10",
         ),
     ] {
-        let mut command = h1.namespace().command(program::path("tokio_router"));
+        let mut command = h1.namespace().command(example("tokio_router").unwrap());
         command.args(["--vrid", "51"]).args(arguments.split(' '));
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments}");

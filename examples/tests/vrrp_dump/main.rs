@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::{
     env,
     fmt::Write as _,
@@ -16,6 +13,7 @@ use std::{
     thread,
     time::Duration,
 };
+use vrrp_lab::example;
 
 use pcap_file::{
     DataLink,
@@ -41,7 +39,7 @@ use vrrp_proto::{
 };
 
 fn run(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(program::path("vrrp_dump"))
+    let mut child = Command::new(example("vrrp_dump").unwrap())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -897,7 +895,7 @@ fn a_line_of_text_says_it_all() {
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    let mut child = Command::new(program::path("vrrp_dump"))
+    let mut child = Command::new(example("vrrp_dump").unwrap())
         .arg(own_vector("keepalived-2.2.7.pcap"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -10,10 +10,14 @@ use ipvs_netlink::{
     connections::{Connection, ConnectionsError},
 };
 
-use crate::names::Names;
+use super::names::Names;
 
 /// Writes connections as they come. Those that cannot be read are left out and returned as the first error of their kind.
-pub(crate) fn write(
+///
+/// # Errors
+///
+/// The writer's.
+pub fn write(
     out: &mut impl Write,
     connections: impl Iterator<Item = Result<Connection, ConnectionsError>>,
     names: Names,

@@ -3,13 +3,9 @@
 //!
 //! `cargo run --release --example failover` needs no root: the network is made of namespaces that belong to the program.
 
-#[path = "failover/report.rs"]
 mod report;
-#[path = "failover/scenario.rs"]
 mod scenario;
-#[path = "failover/svg.rs"]
 mod svg;
-#[path = "failover/timeline.rs"]
 mod timeline;
 
 use std::{

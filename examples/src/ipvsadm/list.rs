@@ -10,11 +10,11 @@ use ipvs_netlink::{
     SchedulerFlags, Service, ServiceKey, Stats, TableEntry, Tunnel,
 };
 
-use crate::names::Names;
+use super::names::Names;
 
 /// What a list says of each destination, and of each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Columns {
+pub enum Columns {
     /// How it is forwarded to, its weight and its connections.
     Forwarding,
     /// The same with the kind of its tunnel (`--tun-info`).
@@ -31,18 +31,22 @@ pub(crate) enum Columns {
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct List {
+pub struct List {
     /// What is in it.
-    pub(crate) columns: Columns,
+    pub columns: Columns,
     /// Whether long numbers are written out (`--exact`).
-    pub(crate) exact: bool,
+    pub exact: bool,
     /// Whether names are looked up.
-    pub(crate) names: Names,
+    pub names: Names,
 }
 
 impl List {
     /// Writes the first line of a list of all services.
-    pub(crate) fn version(out: &mut impl Write, info: Info) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn version(out: &mut impl Write, info: Info) -> io::Result<()> {
         writeln!(
             out,
             "IP Virtual Server version {} (size={})",
@@ -51,7 +55,11 @@ impl List {
     }
 
     /// Writes the names of the columns, and services with their destinations in the order given.
-    pub(crate) fn write(self, out: &mut impl Write, entries: &[TableEntry]) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn write(self, out: &mut impl Write, entries: &[TableEntry]) -> io::Result<()> {
         out.write_all(self.headings().as_bytes())?;
         for entry in entries {
             self.service(out, entry)?;

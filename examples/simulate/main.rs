@@ -1,16 +1,10 @@
 //! Many virtual routers on a network that does its worst, for virtual hours or years, and whether what VRRP promises held all along.
 
-#[path = "simulate/capture.rs"]
 mod capture;
-#[path = "simulate/mistake.rs"]
 mod mistake;
-#[path = "simulate/report.rs"]
 mod report;
-#[path = "simulate/run.rs"]
 mod run;
-#[path = "simulate/setting.rs"]
 mod setting;
-#[path = "simulate/svg.rs"]
 mod svg;
 
 use std::{

@@ -4,7 +4,6 @@
 //! unicast and authentication are left out; `vrrp_net::Driver` has them, and its `sources`, `timeout` and `turn` fit into tokio in the
 //! same way.
 
-#[path = "tokio_router/host.rs"]
 mod host;
 
 use std::{

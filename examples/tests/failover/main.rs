@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::{
     fs::{self, File, Permissions},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Command,
 };
+use vrrp_lab::example;
 
 use serde_json::Value;
 
@@ -17,7 +15,7 @@ use serde_json::Value;
 const NOBODY: u32 = 65534;
 
 fn run(arguments: &[&str]) -> Value {
-    report_of(Command::new(program::path("failover")).args(arguments))
+    report_of(Command::new(example("failover").unwrap()).args(arguments))
 }
 
 fn report_of(command: &mut Command) -> Value {
@@ -133,7 +131,7 @@ fn a_user_without_privileges_can_run_it() {
     // Where nobody may look into the folder of the build.
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("failover");
-    fs::copy(program::path("failover"), &copy).unwrap();
+    fs::copy(example("failover").unwrap(), &copy).unwrap();
     for path in [folder.path(), &copy] {
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
@@ -153,7 +151,7 @@ fn a_user_without_privileges_can_run_it() {
 
 #[test]
 fn a_file_that_cannot_be_written_costs_no_measurement() {
-    let output = Command::new(program::path("failover"))
+    let output = Command::new(example("failover").unwrap())
         .args(["--json", "--interval", "1", "--svg", "/dev/null/timeline"])
         .output()
         .unwrap();
@@ -167,7 +165,7 @@ fn a_file_that_cannot_be_written_costs_no_measurement() {
 #[test]
 fn output_that_nobody_takes_ends_it_in_words() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let output = Command::new(program::path("failover"))
+    let output = Command::new(example("failover").unwrap())
         .args(["--interval", "1"])
         .stdout(full)
         .output()
@@ -196,7 +194,7 @@ fn two_routers_over_ipv6() {
 
 #[test]
 fn what_does_not_go_together_is_refused_with_what_to_do() {
-    let output = Command::new(program::path("failover"))
+    let output = Command::new(example("failover").unwrap())
         .args(["--version", "2", "--ipv6"])
         .output()
         .unwrap();

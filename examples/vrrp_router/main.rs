@@ -1,32 +1,18 @@
 //! Virtual routers on real interfaces, by hand and in tests.
 
-#[path = "vrrp_router/command.rs"]
 mod command;
-#[path = "vrrp_router/events.rs"]
 mod events;
-#[path = "vrrp_router/listener.rs"]
 mod listener;
-#[path = "vrrp_router/log.rs"]
 mod log;
-#[path = "vrrp_router/notify.rs"]
 mod notify;
-#[path = "vrrp_router/options.rs"]
 mod options;
-#[path = "vrrp_router/process.rs"]
 mod process;
-#[path = "vrrp_router/seconds.rs"]
 mod seconds;
-#[path = "vrrp_router/signals.rs"]
 mod signals;
-#[path = "vrrp_router/state.rs"]
 mod state;
-#[path = "vrrp_router/sync_group.rs"]
 mod sync_group;
-#[path = "vrrp_router/tracking.rs"]
 mod tracking;
-#[path = "vrrp_router/virtual_router.rs"]
 mod virtual_router;
-#[path = "vrrp_router/watch.rs"]
 mod watch;
 
 use std::{

@@ -2,11 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/running.rs"]
-mod running;
-
 use std::{
     io::{BufRead, BufReader, Read},
     net::IpAddr,
@@ -19,8 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use running::{LIMIT, Running};
-use vrrp_lab::{Capture, Frame, Host, Lan, Probe};
+use vrrp_lab::{Capture, Frame, Host, Lan, Probe, Running, example};
 use vrrp_proto::frame::{MacAddress, arp, ethernet, ipv6, neighbor};
 
 /// What is different in the two families.
@@ -103,7 +97,9 @@ impl Network {
     }
 
     fn wait_for(&self, what: &str, predicate: impl FnMut(&Frame) -> bool) -> Frame {
-        self.capture.wait_for(what, LIMIT, predicate).unwrap()
+        self.capture
+            .wait_for(what, Running::LIMIT, predicate)
+            .unwrap()
     }
 
     /// The kernel that has the TAP device has no address anywhere.
@@ -130,7 +126,7 @@ fn ip(address: &str) -> IpAddr {
 
 fn assert_answers(client: &Host, address: IpAddr, since: Instant) {
     let probe = Probe::start(client, address, Duration::from_millis(20)).unwrap();
-    probe.wait_for_answer(since, LIMIT).unwrap();
+    probe.wait_for_answer(since, Running::LIMIT).unwrap();
 }
 
 /// The Ethernet address that this frame tells the asker for an address.
@@ -342,7 +338,7 @@ fn a_device_that_cannot_be_had_is_told_in_words() {
     let mut second = network
         .lan
         .switch()
-        .command(program::path("smoltcp_router"));
+        .command(example("smoltcp_router").unwrap());
     second.args(network.arguments("100"));
     second.args(["--tap", "tap0", "--mac", "02-00-00-00-00-34"]);
     let output = second.args(["--source", "192.0.2.34/24"]).output().unwrap();
@@ -359,7 +355,7 @@ fn a_device_that_is_down_is_told_once() {
     let mut command = network
         .lan
         .switch()
-        .command(program::path("smoltcp_router"));
+        .command(example("smoltcp_router").unwrap());
     command.args(network.arguments("255"));
     command.args(["--tap", "tap0", "--mac", "02-00-00-00-00-33"]);
     command.args(["--source", IPV4.source]);
@@ -432,7 +428,7 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
             "invalid value '01-00-5e-00-00-12' for '--mac <MAC>': not a unicast Ethernet address, such as 02-00-00-00-00-01",
         ),
     ] {
-        let output = Command::new(program::path("smoltcp_router"))
+        let output = Command::new(example("smoltcp_router").unwrap())
             .args(arguments.split(' '))
             .output()
             .unwrap();

@@ -3,13 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../ipvsadm/connections.rs"]
-mod connections;
-#[path = "../ipvsadm/list.rs"]
-mod list;
-#[path = "../ipvsadm/names.rs"]
-mod names;
-
 use std::num::{NonZeroU16, NonZeroU32};
 
 use ipvs_netlink::{
@@ -21,8 +14,11 @@ use ipvs_netlink::{
     message::Change,
     rules::{Command, Form},
 };
-use list::{Columns, List};
-use names::Names;
+use vrrp_examples::ipvsadm::{
+    connections,
+    list::{Columns, List},
+    names::{self, Names},
+};
 
 fn service(key: ServiceKey, scheduler: Scheduler, edit: impl FnOnce(&mut Service)) -> TableEntry {
     let mut service = Service::new(key, scheduler);

@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-
-use vrrp_lab::{Guest, Kernel};
+use vrrp_lab::{Guest, Kernel, example};
 
 /// Runs lines of the shell in a kernel that has not loaded IPVS yet, with the program as `$ipvsadm`, which everybody may run. Returns what
 /// they print.
 fn shell(lines: &str) -> Vec<String> {
     let script = format!(
         "cp {} /run/ipvsadm\nipvsadm=/run/ipvsadm\n{lines}",
-        program::path("ipvsadm").display()
+        example("ipvsadm").unwrap().display()
     );
     let guest = Guest {
         arguments: vec!["sh".into(), "-c".into(), script.into()],

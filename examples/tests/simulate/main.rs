@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/program.rs"]
-mod program;
-
 use std::{
     fs,
     path::Path,
@@ -12,10 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
-use vrrp_lab::{V3Checksum, tshark};
+use vrrp_lab::{V3Checksum, example, tshark};
 
 fn simulate(arguments: &str, files: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(program::path("simulate"));
+    let mut command = Command::new(example("simulate").unwrap());
     command.args(arguments.split_whitespace());
     for (option, path) in files {
         command.arg(option).arg(path);
@@ -345,7 +342,7 @@ fn what_cannot_be_done_is_said_in_words_and_ends_with_status_2() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(wanted), "{said}");
     }
-    let mut full = Command::new(program::path("simulate"));
+    let mut full = Command::new(example("simulate").unwrap());
     let full = full
         .args(["--hours", "0"])
         .stdout(fs::File::options().write(true).open("/dev/full").unwrap());

@@ -7,13 +7,8 @@
     reason = "tests"
 )]
 
-#[path = "ipvsadm/commands.rs"]
 mod commands;
-#[path = "ipvsadm/lists.rs"]
 mod lists;
-#[path = "support/program.rs"]
-mod program;
-#[path = "ipvsadm/reconcile.rs"]
 mod reconcile;
 
 use std::{
@@ -23,12 +18,12 @@ use std::{
     process::{Command, ExitCode, Output, Stdio},
 };
 
-use vrrp_lab::{Kernel, Suite};
+use vrrp_lab::{Kernel, Suite, example};
 
 fn main() -> ExitCode {
     let tests = [lists::tests(), commands::tests(), reconcile::tests()].concat();
     let mut suite = Suite::new(Kernel::ALL, &tests);
-    suite.files.push(program::path("ipvsadm"));
+    suite.files.push(example("ipvsadm").unwrap());
     suite.run()
 }
 
@@ -44,7 +39,7 @@ impl Program {
 
     fn command(self) -> Command {
         match self {
-            Self::Ours => Command::new(program::path("ipvsadm")),
+            Self::Ours => Command::new(example("ipvsadm").unwrap()),
             Self::Ipvsadm => Command::new("/usr/sbin/ipvsadm"),
         }
     }

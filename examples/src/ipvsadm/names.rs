@@ -16,7 +16,7 @@ const LONGEST: usize = 59;
 
 /// Whether names are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Names {
+pub enum Names {
     /// The system is asked for each address and port; what it does not know stays a number.
     LookedUp,
     /// Everything is a number (`-n`).
@@ -25,7 +25,8 @@ pub(crate) enum Names {
 
 impl Names {
     /// An address with its port, as `10.0.0.1:80` or `[fd00::1]:http`. Without a protocol a port has no name.
-    pub(crate) fn endpoint(self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
+    #[must_use]
+    pub fn endpoint(self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
         let number = rules::endpoint(address, port, protocol);
         let Self::LookedUp = self else {
             return number;
@@ -43,7 +44,8 @@ impl Names {
 }
 
 /// The grammar of command lines and texts, with the system's names.
-pub(crate) fn grammar(form: Form) -> Grammar<'static> {
+#[must_use]
+pub fn grammar(form: Form) -> Grammar<'static> {
     Grammar {
         form,
         names: Some(rules::Names {
@@ -54,13 +56,13 @@ pub(crate) fn grammar(form: Form) -> Grammar<'static> {
 }
 
 /// The IPv4 address of a host by its name. As in ipvsadm an IPv6 address is not to be had by name.
-pub(crate) fn host_address(host: &str) -> Option<IpAddr> {
+pub fn host_address(host: &str) -> Option<IpAddr> {
     let found = (host, 0).to_socket_addrs().ok()?;
     found.map(|at| at.ip()).find(IpAddr::is_ipv4)
 }
 
 /// The port of a service by its name.
-pub(crate) fn service_port(name: &str, protocol: Protocol) -> Option<u16> {
+pub fn service_port(name: &str, protocol: Protocol) -> Option<u16> {
     let name = CString::new(name).ok()?;
     // SAFETY: both arguments are strings that end with a zero and outlive the call.
     let entry = unsafe { libc::getservbyname(name.as_ptr(), protocol_name(protocol).as_ptr()) };

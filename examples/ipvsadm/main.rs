@@ -1,22 +1,10 @@
 //! ipvsadm's command line on `ipvs-netlink`: lists, saves and changes the services of the kernel's IPVS, and reconciles them with a file.
 
-#[path = "ipvsadm/connections.rs"]
-mod connections;
-#[path = "ipvsadm/failure.rs"]
 mod failure;
-#[path = "ipvsadm/list.rs"]
-mod list;
-#[path = "ipvsadm/names.rs"]
-mod names;
-#[path = "ipvsadm/restore.rs"]
 mod restore;
-#[path = "ipvsadm/session.rs"]
 mod session;
-#[path = "ipvsadm/table_file.rs"]
 mod table_file;
-#[path = "ipvsadm/wanted.rs"]
 mod wanted;
-#[path = "ipvsadm/watch.rs"]
 mod watch;
 
 use std::{
@@ -28,6 +16,7 @@ use std::{
 use failure::Failure;
 use ipvs_netlink::rules::{Command, Form};
 use session::Session;
+use vrrp_examples::ipvsadm::names;
 
 fn main() -> ExitCode {
     match run() {

@@ -3,11 +3,8 @@
 //! Here is what has to do with the operating system: the device, the clock, the signals. The router itself, in `router`, turns frames and
 //! time into frames and could run on a microcontroller. Link faults, version 2, unicast and authentication are left out.
 
-#[path = "smoltcp_router/router.rs"]
 mod router;
-#[path = "smoltcp_router/station.rs"]
 mod station;
-#[path = "smoltcp_router/tap.rs"]
 mod tap;
 
 use std::{

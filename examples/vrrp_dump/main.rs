@@ -1,12 +1,8 @@
 //! Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would make of each.
 
-#[path = "vrrp_dump/capture.rs"]
 mod capture;
-#[path = "vrrp_dump/lines.rs"]
 mod lines;
-#[path = "vrrp_dump/packet.rs"]
 mod packet;
-#[path = "vrrp_dump/record.rs"]
 mod record;
 
 use std::{

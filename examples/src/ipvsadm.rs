@@ -1,0 +1,5 @@
+//! The lists of the program `ipvsadm`.
+
+pub mod connections;
+pub mod list;
+pub mod names;

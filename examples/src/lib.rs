@@ -1,0 +1,9 @@
+//! Parts that the example programs share, and that their tests test. The programs are the folders
+//! beside this one; the README lists them, and its example is a test here.
+
+pub mod ipvsadm;
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

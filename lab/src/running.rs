@@ -1,0 +1,129 @@
+//! Example programs in the background, for tests: what fails here fails the test.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the caller is a test, which should end where something is broken"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crate::{Namespace, example, wait_for};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A program that a test runs in the background, with the lines that it has printed. Killed on drop.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    /// How long each wait lasts at most. A test that reaches it has found a fault.
+    pub const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Starts the example program `name` in a namespace.
+    ///
+    /// # Panics
+    ///
+    /// If the program has not been built or does not start.
+    #[must_use]
+    pub fn start(namespace: &Namespace, name: &str, arguments: &[&str]) -> Self {
+        let mut command = namespace.command(example(name).unwrap());
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command, with an empty standard input.
+    ///
+    /// # Panics
+    ///
+    /// If the program does not start.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        thread::spawn({
+            let lines = Arc::clone(&lines);
+            move || {
+                for line in stdout.lines().map_while(Result::ok) {
+                    lines.lock().unwrap().push(line);
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Returns the lines that it has printed so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clone()
+    }
+
+    /// Waits for a line, also an earlier one, that `pick` returns something for, and returns that.
+    ///
+    /// # Panics
+    ///
+    /// If no such line is printed within [`Running::LIMIT`].
+    pub fn wait_for<T>(&self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
+        wait_for(what, Self::LIMIT, || {
+            self.lines().iter().find_map(|line| pick(line))
+        })
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.lines()))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// If the program has been waited for.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, signal).unwrap();
+    }
+
+    /// Waits for its end and returns its exit status.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end within [`Running::LIMIT`].
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the end of the program", Self::LIMIT, || {
+            self.child.try_wait().unwrap()
+        })
+        .unwrap()
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it has been waited for.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
