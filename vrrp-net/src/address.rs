@@ -4,8 +4,6 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use vrrp_proto::{Family, OutOfRange};
 
-use crate::{Interface, InterfaceAddress};
-
 /// How far an IPv4 address is valid, as `ip address` has it. It plays no part for IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -119,16 +117,6 @@ impl VirtualAddress {
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
-    }
-
-    /// Whether this is how it stands on an interface.
-    pub(crate) fn is_at(&self, own: &InterfaceAddress) -> bool {
-        own.address == self.address && own.prefix_len == self.prefix_len
-    }
-
-    /// Whether an interface has it, as it is.
-    pub(crate) fn is_on(&self, interface: &Interface) -> bool {
-        interface.addresses.iter().any(|own| self.is_at(own))
     }
 
     /// The family.

@@ -48,7 +48,8 @@ pub use self::{
 };
 use crate::{
     Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, Route, VirtualAddress,
-    VrrpSocket, route_watch::RouteWatch, sys,
+    VrrpSocket,
+    kernel::{route_watch::RouteWatch, sys},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.

@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_proto::{Family, frame::MacAddress};
 
-use crate::MonitorEvent;
+use crate::{Error, Route, VirtualAddress};
 
 /// The mark that virtual addresses bear in the kernel (`IFA_PROTO`): the number that keepalived uses as well, so that tools show it by
 /// the same name. Kernels before Linux 5.18 do not keep it.
@@ -137,6 +137,56 @@ impl Interface {
     }
 }
 
+impl VirtualAddress {
+    /// Whether this is how it stands on an interface.
+    pub(crate) fn is_at(&self, own: &InterfaceAddress) -> bool {
+        own.address == self.address() && own.prefix_len == self.prefix_len()
+    }
+
+    /// Whether an interface has it, as it is.
+    pub(crate) fn is_on(&self, interface: &Interface) -> bool {
+        interface.addresses.iter().any(|own| self.is_at(own))
+    }
+}
+
+/// Something about a link, an address or a route: the state that its subject has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MonitorEvent {
+    /// A link came, or changed: [`Link::up`] says whether it is up and has a carrier.
+    Link(Link),
+    /// A link is gone, and its addresses with it.
+    LinkGone {
+        /// Its index.
+        interface: u32,
+    },
+    /// An address came, or changed.
+    AddressAdded {
+        /// The index of its interface.
+        interface: u32,
+        /// The address.
+        address: InterfaceAddress,
+    },
+    /// An address is gone.
+    AddressRemoved {
+        /// The index of its interface.
+        interface: u32,
+        /// The address.
+        address: InterfaceAddress,
+    },
+    /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL). The kernel does not tell of all that go with their interface or
+    /// their source address.
+    RouteRemoved {
+        /// The index of its interface, if it had one.
+        interface: Option<u32>,
+        /// The route.
+        route: Route,
+    },
+    /// There was more than the kernel kept, and some of it is lost. Read everything anew with
+    /// [`Netlink::interfaces`](crate::Netlink::interfaces).
+    Overrun,
+}
+
 /// The interfaces of a network namespace: read by [`Netlink::interfaces`](crate::Netlink::interfaces), and kept up to date by
 /// the events of a [`Monitor`](crate::Monitor).
 ///
@@ -224,6 +274,23 @@ fn forget_name(by_name: &mut HashMap<String, u32>, link: &Link) {
     if by_name.get(&link.name) == Some(&link.index) {
         by_name.remove(&link.name);
     }
+}
+
+/// What the kernel takes for a name (`dev_valid_name`).
+pub(crate) fn check_link_name(field: &'static str, name: &str) -> Result<(), Error> {
+    let fits = (1..=15).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+    if fits {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        field,
+        problem: format!(
+            "{name:?} is not the name of a link: 1 to 15 octets without slash, colon and space"
+        ),
+    })
 }
 
 #[cfg(test)]

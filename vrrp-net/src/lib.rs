@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast, of all VRIDs or of a [`VridSet`]; interface, destination and TTL are known for each packet |
 //! | [`FrameSocket`] | sends gratuitous ARP and unsolicited neighbor advertisements as whole frames |
-//! | [`ResolutionSocket`] | answers ARP and Neighbor Discovery for addresses that the host does not have |
+//! | [`ProxySocket`] | answers ARP and Neighbor Discovery for addresses that the host does not have |
 //! | [`Netlink`] | adds and removes virtual addresses and routes, lists links and addresses, sweeps left-overs; requests are pipelined |
 //! | [`Macvlan`] | bears the virtual MAC of a virtual router, with the settings of the kernel that this takes |
 //! | [`Monitor`] | tells of links, addresses and virtual routes that change; after an overrun it says that everything is to be read anew |
@@ -45,7 +45,7 @@
 //!
 //! By default the host has the addresses of an Active, and accepts what is sent to them, as keepalived does (M-08, AMB-22). With
 //! [`RouterConfig::enforce_accept_mode`] it does so only as the owner or in Accept_Mode. Otherwise the addresses are not on the host: a
-//! [`ResolutionSocket`] answers for them, and a [drop route](Route::discard) discards what is sent to them (M-09). Both work with
+//! [`ProxySocket`] answers for them, and a [drop route](Route::discard) discards what is sent to them (M-09). Both work with
 //! and without the virtual MAC, on every kernel. A macvlan without an address gets 192.0.0.8 (RFC 7600), because the kernel filters by
 //! reverse path more strictly where there is none.
 //!
@@ -70,19 +70,9 @@
 mod address;
 mod driver;
 mod error;
-mod filter;
-mod frame_socket;
 mod interface;
-mod macvlan;
-mod monitor;
-mod netlink;
-mod resolution_socket;
+mod kernel;
 mod route;
-mod route_watch;
-mod rtnetlink;
-mod socket;
-mod sys;
-mod sysctl;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
 pub use driver::{
@@ -92,15 +82,19 @@ pub use driver::{
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};
 pub use error::{Capability, Error};
-pub use filter::VridSet;
-pub use frame_socket::FrameSocket;
-pub use interface::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link};
-pub use macvlan::Macvlan;
-pub use monitor::{Monitor, MonitorEvent};
-pub use netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange};
-pub use resolution_socket::ResolutionSocket;
+pub use interface::{
+    ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link, MonitorEvent,
+};
+pub use kernel::{
+    frame_socket::FrameSocket,
+    macvlan::Macvlan,
+    monitor::Monitor,
+    netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange},
+    proxy_socket::ProxySocket,
+    socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket},
+    vrid_set::VridSet,
+};
 pub use route::{ROUTE_PROTOCOL, Route};
-pub use socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket};
 pub use vrrp_fsm::fleet::{PacketErrors, RouterId};
 
 /// The examples of the README are tests.

@@ -8,13 +8,13 @@ use std::{
 
 use vrrp_proto::{Family, frame::MacAddress};
 
-use crate::{Error, ResolutionSocket, address::family};
+use crate::{Error, ProxySocket, address::family};
 
 /// What is answered for.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// One for each family that there are such addresses of.
-    sockets: Vec<ResolutionSocket>,
+    sockets: Vec<ProxySocket>,
     /// The station that has an address, on an interface.
     stations: HashMap<(u32, IpAddr), MacAddress>,
 }
@@ -26,7 +26,7 @@ impl Answers {
     /// Opens what addresses of a family need, in the network namespace of the calling thread.
     pub(super) fn open(&mut self, wanted: Family) -> Result<(), Error> {
         if self.sockets.iter().all(|socket| socket.family() != wanted) {
-            self.sockets.push(ResolutionSocket::open(wanted)?);
+            self.sockets.push(ProxySocket::open(wanted)?);
         }
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Answers {
         }
     }
 
-    fn socket(&mut self, address: IpAddr) -> Option<&mut ResolutionSocket> {
+    fn socket(&mut self, address: IpAddr) -> Option<&mut ProxySocket> {
         let wanted = family(address);
         self.sockets
             .iter_mut()

@@ -11,7 +11,7 @@ use vrrp_proto::{
     frame::arp::GratuitousTarget,
 };
 
-use crate::{Error, Route, VirtualAddress, address::family, macvlan::check_link_name};
+use crate::{Error, Route, VirtualAddress, address::family, interface::check_link_name};
 
 /// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
 ///

@@ -15,7 +15,7 @@ use super::{
     Driver, DriverEvent, Fault, Notification, RouterConfig, Watch, authentication::Sequences,
     numbers::Numbers, router::Router, work::Work,
 };
-use crate::{Error, SocketParts, VrrpSocket, sys};
+use crate::{Error, SocketParts, VrrpSocket, kernel::sys};
 
 /// So long before the hand-over the successor's time begins, so that what was overdue then stays it.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::{Error, sys};
+use crate::{Error, kernel::sys};
 
 /// Ends [`Driver::run`](super::Driver::run), from any thread. It can be cloned.
 #[derive(Clone, Debug)]

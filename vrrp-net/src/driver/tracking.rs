@@ -10,7 +10,8 @@ use vrrp_fsm::{
 
 use super::Driver;
 use crate::{
-    Error, Interfaces, MonitorEvent, Route, macvlan::check_link_name, route_watch::RouteWatch,
+    Error, Interfaces, MonitorEvent, Route, interface::check_link_name,
+    kernel::route_watch::RouteWatch,
 };
 
 /// Who reports about a tracked object.

@@ -11,7 +11,10 @@ use super::{
     is_active,
     router::Router,
 };
-use crate::{Datagram, Error, ReceiveBatch, Received, socket::describe_interface, sys::BATCH};
+use crate::{
+    Datagram, Error, ReceiveBatch, Received,
+    kernel::sys::{BATCH, describe_interface},
+};
 
 /// Packets that are read from one socket before anything is decided: more than its buffer can hold, so that whatever was waiting is
 /// among them, and not without end where somebody sends without end.

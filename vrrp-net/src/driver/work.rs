@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     ADDRESS_PROTOCOL, AddressChange, Change, Error, Interface, InterfaceAddress, Interfaces,
-    LinkChange, Outcome, Route, RouteChange, Scope, VirtualAddress, frame_socket::ResolutionFrame,
-    socket::describe_interface,
+    LinkChange, Outcome, Route, RouteChange, Scope, VirtualAddress,
+    kernel::{resolution_frame::ResolutionFrame, sys::describe_interface},
 };
 
 /// Addresses and routes that are worked on before the driver looks at its sockets and timers again: a millisecond's work.

@@ -9,7 +9,7 @@ use std::{
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
 use vrrp_net::{
-    LinkChange, Macvlan, Netlink, Outcome, ResolutionSocket, Route, RouteChange, VirtualMac,
+    LinkChange, Macvlan, Netlink, Outcome, ProxySocket, Route, RouteChange, VirtualMac,
 };
 use vrrp_proto::{
     Family,
@@ -165,7 +165,7 @@ fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
         for result in netlink.apply::<vrrp_net::Change<'_>>(&changes).unwrap() {
             assert_eq!(result.unwrap(), Outcome::Changed);
         }
-        let mut socket = ResolutionSocket::open(family).unwrap();
+        let mut socket = ProxySocket::open(family).unwrap();
         socket.join(interface, address).unwrap();
         socket.join(interface, address).unwrap();
         socket.leave(interface, address);

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -11,13 +11,12 @@ use std::{
 use socket2::Socket;
 use vrrp_proto::Family;
 
-use crate::{
-    Error, Interfaces, Route, VirtualAddress,
-    address::family,
-    filter, netlink,
-    rtnetlink::{self, Malformed, Prefix, Reply, Request},
+use super::{
+    filter,
+    rtnetlink::{self, FoundRoute, Malformed, Prefix, Reply, Request},
     sys,
 };
+use crate::{Error, Interfaces, Route, VirtualAddress, address::family};
 
 /// News that are taken in before the caller gets a chance to do something else. The rest stays readable.
 const NEWS: usize = 4096;
@@ -74,40 +73,6 @@ struct Reading {
     may_have_gaps: bool,
     /// Since when lists are read again for gaps.
     in_doubt_since: Option<Instant>,
-}
-
-/// A route that leads somewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FoundRoute {
-    pub(crate) prefix: Prefix,
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) metric: u32,
-    pub(crate) hops: Vec<Hop>,
-}
-
-/// Where a route leads, or one of several ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hop {
-    pub(crate) gateway: Option<IpAddr>,
-    pub(crate) interface: Option<u32>,
-}
-
-impl FoundRoute {
-    /// Whether it is the route that is meant, with all that is said of that one, and leads by an interface that is up.
-    fn is(&self, meant: &Route, interfaces: &Interfaces) -> bool {
-        let leads = |hop: &Hop| {
-            let by = hop.interface.map(|index| interfaces.get(index));
-            let is_up = by.is_none_or(|by| by.is_some_and(|by| by.link.up));
-            let name = by.flatten().map(|by| by.link.name.as_str());
-            is_up
-                && meant.gateway().is_none_or(|it| hop.gateway == Some(it))
-                && meant.interface().is_none_or(|it| name == Some(it))
-        };
-        self.prefix == Prefix::of(meant)
-            && meant.metric().is_none_or(|it| self.metric == it)
-            && meant.source().is_none_or(|it| self.source == Some(it))
-            && self.hops.iter().any(leads)
-    }
 }
 
 impl RouteWatch {
@@ -297,12 +262,12 @@ impl Sockets {
     /// In the network namespace of the calling thread.
     fn open() -> Result<Self, Error> {
         let group = |number: libc::c_uint| 1 << (number - 1);
-        let news = netlink::open(
+        let news = rtnetlink::open(
             group(libc::RTNLGRP_IPV4_ROUTE)
                 | group(libc::RTNLGRP_IPV6_ROUTE)
                 | group(libc::RTNLGRP_NEXTHOP),
         )?;
-        let list = netlink::open(0)?;
+        let list = rtnetlink::open(0)?;
         // Before Linux 4.20 there is no such thing.
         let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
         Ok(Self {

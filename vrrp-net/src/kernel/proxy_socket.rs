@@ -13,12 +13,13 @@ use vrrp_proto::{
     frame::{MacAddress, arp, ethernet, ipv6, neighbor, solicited_node_group},
 };
 
-use crate::{
-    Capability, Error, filter,
-    frame_socket::ResolutionFrame,
-    socket::{describe_interface, join_by},
-    sys::{self, Control, Departure, Target},
+use super::{
+    filter,
+    membership::join_by,
+    resolution_frame::ResolutionFrame,
+    sys::{self, Control, Departure, Target, describe_interface},
 };
+use crate::{Capability, Error};
 
 /// Requests that are answered before the caller gets a chance to do something else. The rest stays readable.
 const REQUESTS: usize = 256;
@@ -38,13 +39,13 @@ const FRAME_LEN: usize = 256;
 ///
 /// It hears requests on all interfaces of its network namespace, through a filter in the kernel that passes nothing else.
 #[derive(Debug)]
-pub struct ResolutionSocket {
+pub struct ProxySocket {
     socket: Socket,
     family: Family,
     groups: Groups,
 }
 
-impl ResolutionSocket {
+impl ProxySocket {
     /// Opens a socket in the network namespace of the calling thread.
     ///
     /// # Errors
@@ -221,13 +222,13 @@ impl Groups {
     }
 }
 
-impl AsFd for ResolutionSocket {
+impl AsFd for ProxySocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl AsRawFd for ResolutionSocket {
+impl AsRawFd for ProxySocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }

@@ -5,9 +5,8 @@ use vrrp_proto::{
     frame::{MacAddress, virtual_mac},
 };
 
-use crate::{
-    Error, Interfaces, Link, MonitorEvent, Netlink, socket::describe_interface, sysctl::Sysctl,
-};
+use super::{netlink::Netlink, sys::describe_interface, sysctl::Sysctl};
+use crate::{Error, Interfaces, Link, MonitorEvent, interface::check_link_name};
 
 /// How the alias of a macvlan of ours begins. Behind it stand the settings of the interface beneath as they were.
 const MARK: &str = "vrrp-net";
@@ -281,23 +280,6 @@ impl Macvlan {
     pub const fn mac(&self) -> MacAddress {
         self.mac
     }
-}
-
-/// What the kernel takes for a name (`dev_valid_name`).
-pub(crate) fn check_link_name(field: &'static str, name: &str) -> Result<(), Error> {
-    let fits = (1..=15).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-    if fits {
-        return Ok(());
-    }
-    Err(Error::Invalid {
-        field,
-        problem: format!(
-            "{name:?} is not the name of a link: 1 to 15 octets without slash, colon and space"
-        ),
-    })
 }
 
 /// Whether an earlier run has made this link; also one that did not live to mark it.

@@ -8,15 +8,16 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use vrrp_proto::frame::MacAddress;
 
+use super::{
+    rtnetlink::{self, Malformed, Message, Reply, Request},
+    sys::{self, describe_interface},
+};
 use crate::{
     ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, Route, VirtualAddress,
-    rtnetlink::{self, Malformed, Message, Reply, Request},
-    socket::describe_interface,
-    sys,
 };
 
 /// Requests in one datagram. The kernel answers them all before the call that sends them returns, so that the answers have to
@@ -214,7 +215,7 @@ impl Netlink {
     /// [`Error::Os`] where the system has no more sockets.
     pub fn open() -> Result<Self, Error> {
         Ok(Self {
-            socket: open(0)?,
+            socket: rtnetlink::open(0)?,
             sequence: 0,
             requests: Vec::new(),
             replies: vec![0; rtnetlink::DATAGRAM_LEN].into(),
@@ -581,18 +582,6 @@ impl AsRawFd for Netlink {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
-}
-
-/// A non-blocking rtnetlink socket, subscribed to these groups.
-pub(crate) fn open(groups: u32) -> Result<Socket, Error> {
-    let open = || {
-        let protocol = Protocol::from(libc::NETLINK_ROUTE);
-        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
-        socket.set_nonblocking(true)?;
-        sys::bind_netlink(&socket, groups)?;
-        Ok(socket)
-    };
-    open().map_err(Error::os("open an rtnetlink socket"))
 }
 
 fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {

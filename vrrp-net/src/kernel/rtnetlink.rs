@@ -21,12 +21,13 @@ use netlink_packet_route::{
     },
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
 };
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_proto::{Family, frame::MacAddress};
 
+use super::sys;
 use crate::{
-    ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, MonitorEvent, ROUTE_PROTOCOL, Route, Scope,
-    VirtualAddress,
-    route_watch::{FoundRoute, Hop},
+    ADDRESS_PROTOCOL, Error, InterfaceAddress, Interfaces, Link, MonitorEvent, ROUTE_PROTOCOL,
+    Route, Scope, VirtualAddress,
 };
 
 /// Octets of a datagram: the kernel makes none longer.
@@ -58,6 +59,18 @@ const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
+
+/// A non-blocking rtnetlink socket, subscribed to these groups.
+pub(crate) fn open(groups: u32) -> Result<Socket, Error> {
+    let open = || {
+        let protocol = Protocol::from(libc::NETLINK_ROUTE);
+        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
+        socket.set_nonblocking(true)?;
+        sys::bind_netlink(&socket, groups)?;
+        Ok(socket)
+    };
+    open().map_err(Error::os("open an rtnetlink socket"))
+}
 
 /// What a request asks for.
 pub(crate) enum Request<'a> {
@@ -495,6 +508,40 @@ impl Prefix {
             destination: route.destination(),
             len: route.prefix_len(),
         }
+    }
+}
+
+/// A route that leads somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundRoute {
+    pub(crate) prefix: Prefix,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) metric: u32,
+    pub(crate) hops: Vec<Hop>,
+}
+
+/// Where a route leads, or one of several ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) interface: Option<u32>,
+}
+
+impl FoundRoute {
+    /// Whether it is the route that is meant, with all that is said of that one, and leads by an interface that is up.
+    pub(crate) fn is(&self, meant: &Route, interfaces: &Interfaces) -> bool {
+        let leads = |hop: &Hop| {
+            let by = hop.interface.map(|index| interfaces.get(index));
+            let is_up = by.is_none_or(|by| by.is_some_and(|by| by.link.up));
+            let name = by.flatten().map(|by| by.link.name.as_str());
+            is_up
+                && meant.gateway().is_none_or(|it| hop.gateway == Some(it))
+                && meant.interface().is_none_or(|it| name == Some(it))
+        };
+        self.prefix == Prefix::of(meant)
+            && meant.metric().is_none_or(|it| self.metric == it)
+            && meant.source().is_none_or(|it| self.source == Some(it))
+            && self.hops.iter().any(leads)
     }
 }
 

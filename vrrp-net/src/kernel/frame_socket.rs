@@ -6,13 +6,9 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp_proto::frame::{arp, neighbor};
 
-use crate::{
-    Capability, Error,
-    socket::{Buffer, SEND_BUFFER, set_buffer},
-    sys::{self, Control, Departure, Target},
-};
+use super::sys::{self, Buffer, Control, Departure, SEND_BUFFER, Target, set_buffer};
+use crate::{Capability, Error};
 
 /// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor advertisements, advertisements from a virtual MAC,
 /// and what else
@@ -62,21 +58,6 @@ impl FrameSocket {
             octets,
         });
         sys::send_all(self.socket.as_fd(), departures, refused);
-    }
-}
-
-/// A frame of ARP or Neighbor Discovery.
-pub(crate) enum ResolutionFrame {
-    Arp([u8; arp::FRAME_LEN]),
-    Neighbor([u8; neighbor::FRAME_LEN]),
-}
-
-impl ResolutionFrame {
-    pub(crate) fn octets(&self) -> &[u8] {
-        match self {
-            Self::Arp(octets) => octets,
-            Self::Neighbor(octets) => octets,
-        }
     }
 }
 

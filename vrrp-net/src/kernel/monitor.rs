@@ -7,11 +7,12 @@ use std::{
 
 use socket2::Socket;
 
-use crate::{
-    Error, InterfaceAddress, Link, ROUTE_PROTOCOL, Route, filter, netlink,
+use super::{
+    filter,
     rtnetlink::{self, Reply},
-    socket::{Buffer, set_buffer},
+    sys::{Buffer, set_buffer},
 };
+use crate::{Error, MonitorEvent, ROUTE_PROTOCOL};
 
 /// Octets of waiting news that the kernel keeps: thousands of changes.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -25,44 +26,6 @@ const GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV6_IFADDR
     | libc::RTMGRP_IPV4_ROUTE
     | libc::RTMGRP_IPV6_ROUTE) as u32;
-
-/// Something about a link, an address or a route: the state that its subject has now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MonitorEvent {
-    /// A link came, or changed: [`Link::up`] says whether it is up and has a carrier.
-    Link(Link),
-    /// A link is gone, and its addresses with it.
-    LinkGone {
-        /// Its index.
-        interface: u32,
-    },
-    /// An address came, or changed.
-    AddressAdded {
-        /// The index of its interface.
-        interface: u32,
-        /// The address.
-        address: InterfaceAddress,
-    },
-    /// An address is gone.
-    AddressRemoved {
-        /// The index of its interface.
-        interface: u32,
-        /// The address.
-        address: InterfaceAddress,
-    },
-    /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`]. The kernel does not tell of all that go with their interface or
-    /// their source address.
-    RouteRemoved {
-        /// The index of its interface, if it had one.
-        interface: Option<u32>,
-        /// The route.
-        route: Route,
-    },
-    /// There was more than the kernel kept, and some of it is lost. Read everything anew with
-    /// [`Netlink::interfaces`](crate::Netlink::interfaces).
-    Overrun,
-}
 
 /// Tells of links, addresses and virtual routes that change.
 #[derive(Debug)]
@@ -78,7 +41,7 @@ impl Monitor {
     ///
     /// [`Error::Os`] where the system has no more sockets.
     pub fn open() -> Result<Self, Error> {
-        let socket = netlink::open(GROUPS)?;
+        let socket = rtnetlink::open(GROUPS)?;
         set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
         filter::attach(&socket, &filter::marked_routes(ROUTE_PROTOCOL))
             .map_err(Error::os("leave out news of routes of others"))?;

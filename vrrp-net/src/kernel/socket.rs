@@ -7,16 +7,19 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
-use vrrp_proto::{
-    Endpoints, Family, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, frame::ipv4,
-};
+use socket2::{Domain, Protocol, Socket, Type};
+use vrrp_proto::{Endpoints, Family, IP_PROTOCOL, IpHeader, TTL, frame::ipv4};
 
-use crate::{
-    Capability, Error, VridSet,
+use super::{
     filter::{self, Start},
-    sys::{self, BATCH, Control, Departure, Slot, Target},
+    membership::{domain, is_full, join_by, membership},
+    sys::{
+        self, BATCH, Buffer, Control, Departure, SEND_BUFFER, Slot, Target, describe_interface,
+        set_buffer,
+    },
+    vrid_set::VridSet,
 };
+use crate::{Capability, Error};
 
 /// TOS and traffic class of advertisements: precedence internetwork control, DSCP CS6.
 const TRAFFIC_CLASS: u32 = 0xc0;
@@ -27,9 +30,6 @@ const PRIORITY: i32 = 7;
 /// Octets of waiting packets that the kernel keeps: seconds of advertisements of a thousand virtual routers. The kernel doubles it,
 /// and counts at least 640 octets a packet.
 const RECEIVE_BUFFER: usize = 2 << 20;
-
-/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual routers at once.
-pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
 /// `IPV6_CHECKSUM` off, as it is by default but for ICMPv6: the codec's checksum goes out, and comes in, untouched.
 const NO_CHECKSUM: i32 = -1;
@@ -423,13 +423,6 @@ impl AsRawFd for VrrpSocket {
     }
 }
 
-const fn domain(family: Family) -> Domain {
-    match family {
-        Family::Ipv4 => Domain::IPV4,
-        Family::Ipv6 => Domain::IPV6,
-    }
-}
-
 /// The protocol, where advertisements of this family can come by it.
 fn served(family: Family, protocol: i32) -> Option<u8> {
     let protocol = u8::try_from(protocol).ok()?;
@@ -470,85 +463,6 @@ fn set_multicast_all(socket: &Socket, family: Family, all: bool) -> io::Result<(
         Family::Ipv4 => socket.set_multicast_all_v4(all),
         Family::Ipv6 => socket.set_multicast_all_v6(all),
     }
-}
-
-/// A buffer of a socket.
-#[derive(Clone, Copy)]
-pub(crate) enum Buffer {
-    Receive,
-    Send,
-}
-
-/// Sets a buffer, beyond the system's limit (`net.core.rmem_max`, `wmem_max`) where the kernel allows it. It does not allow it to who is
-/// root in a user namespace only, whatever capabilities there are: there the limit holds.
-pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, octets: usize) -> Result<(), Error> {
-    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
-    let (forced, limited) = match buffer {
-        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-    };
-    sys::set_option(socket, libc::SOL_SOCKET, forced, octets)
-        .or_else(|_| sys::set_option(socket, libc::SOL_SOCKET, limited, octets))
-        .map_err(Error::os("set the size of a socket's buffer"))
-}
-
-fn membership(socket: &Socket, family: Family, interface: u32, member: bool) -> io::Result<()> {
-    let index = InterfaceIndexOrAddress::Index(interface);
-    match (family, member) {
-        (Family::Ipv4, true) => socket.join_multicast_v4_n(&GROUP_IPV4, &index),
-        (Family::Ipv4, false) => socket.leave_multicast_v4_n(&GROUP_IPV4, &index),
-        (Family::Ipv6, true) => socket.join_multicast_v6(&GROUP_IPV6, interface),
-        (Family::Ipv6, false) => socket.leave_multicast_v6(&GROUP_IPV6, interface),
-    }
-}
-
-/// Joins a group by one of these sockets that has room, of which some are used, or by a further one in the network namespace of `at`. Returns its
-/// place.
-pub(crate) fn join_by(
-    holders: &mut Vec<Socket>,
-    used: impl Iterator<Item = usize>,
-    at: BorrowedFd<'_>,
-    family: Family,
-    join: impl Fn(&Socket) -> io::Result<()>,
-) -> io::Result<usize> {
-    let last = holders.len().checked_sub(1);
-    for place in last.into_iter().chain(vacant(holders.len(), used)) {
-        match holders.get(place).map(&join) {
-            Some(Err(error)) if is_full(&error) => {}
-            Some(result) => return result.map(|()| place),
-            None => {}
-        }
-    }
-    if !sys::is_in_namespace_of(at) {
-        return Err(io::Error::other(
-            "the calling thread is in another network namespace",
-        ));
-    }
-    let holder = Socket::new(domain(family), Type::DGRAM, Some(Protocol::UDP))?;
-    join(&holder)?;
-    holders.push(holder);
-    Ok(holders.len() - 1)
-}
-
-/// The place of a socket that has lost all its memberships, among so many of which these have some.
-fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Option<usize> {
-    let mut is_used = vec![false; sockets];
-    for place in used {
-        if let Some(is_used) = is_used.get_mut(place) {
-            *is_used = true;
-        }
-    }
-    is_used.iter().position(|is_used| !is_used)
-}
-
-/// Whether a socket has no room for another membership.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// The name of an interface for an error message.
-pub(crate) fn describe_interface(index: u32) -> String {
-    sys::interface_name(index).unwrap_or_else(|| format!("interface {index}, which is gone"))
 }
 
 /// A packet to be sent.

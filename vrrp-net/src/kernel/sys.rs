@@ -14,6 +14,8 @@ use std::{
 
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
+use crate::Error;
+
 /// Address families as socket addresses have them. They are small numbers.
 #[allow(clippy::cast_possible_truncation)]
 mod address_family {
@@ -25,6 +27,9 @@ mod address_family {
 
 /// Messages in one system call.
 pub(crate) const BATCH: usize = 64;
+
+/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual routers at once.
+pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
 /// Room for the longest packet: IPv4 header with options, AH header, longest message and HMAC trailer.
 const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TRAILER_LEN;
@@ -349,6 +354,26 @@ pub(crate) fn set_option(
     check(result).map(drop)
 }
 
+/// A buffer of a socket.
+#[derive(Clone, Copy)]
+pub(crate) enum Buffer {
+    Receive,
+    Send,
+}
+
+/// Sets a buffer, beyond the system's limit (`net.core.rmem_max`, `wmem_max`) where the kernel allows it. It does not allow it to who is
+/// root in a user namespace only, whatever capabilities there are: there the limit holds.
+pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, octets: usize) -> Result<(), Error> {
+    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
+    let (forced, limited) = match buffer {
+        Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    };
+    set_option(socket, libc::SOL_SOCKET, forced, octets)
+        .or_else(|_| set_option(socket, libc::SOL_SOCKET, limited, octets))
+        .map_err(Error::os("set the size of a socket's buffer"))
+}
+
 /// Whether a socket that the calling thread opens is in the network namespace of this one. Before Linux 5.14 the kernel does not tell, and it is
 /// taken to be.
 pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
@@ -471,6 +496,11 @@ pub(crate) fn interface_name(index: u32) -> Option<String> {
     // SAFETY: on success the call wrote a name with its final zero into the array.
     let name = unsafe { CStr::from_ptr(name.as_ptr()) };
     Some(name.to_string_lossy().into_owned())
+}
+
+/// The name of an interface for an error message.
+pub(crate) fn describe_interface(index: u32) -> String {
+    interface_name(index).unwrap_or_else(|| format!("interface {index}, which is gone"))
 }
 
 fn check(result: c_int) -> io::Result<c_int> {

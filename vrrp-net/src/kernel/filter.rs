@@ -8,68 +8,12 @@ use libc::{
     BPF_X, sock_filter,
 };
 use socket2::{SockFilter, Socket};
-use vrrp_proto::{
-    Vrid,
-    frame::{ethernet, ipv6, neighbor},
+use vrrp_proto::frame::{ethernet, ipv6, neighbor};
+
+use super::{
+    rtnetlink::{Prefix, RTA_DST, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWROUTE},
+    vrid_set::{VridSet, WORD, WORDS},
 };
-
-use crate::rtnetlink::{Prefix, RTA_DST, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWROUTE};
-
-/// Bits of a word of the set.
-const WORD: u32 = u32::BITS;
-
-/// Words of the set.
-const WORDS: u32 = 256 / WORD;
-
-/// A set of VRIDs.
-///
-/// ```
-/// use vrrp_net::VridSet;
-/// use vrrp_proto::Vrid;
-///
-/// let vrid = Vrid::new(51).ok_or("a VRID is 1 to 255")?;
-/// let mut set = VridSet::default();
-/// set.insert(vrid);
-/// assert!(set.contains(vrid));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct VridSet([u32; WORDS as usize]);
-
-impl VridSet {
-    /// Adds a VRID.
-    pub fn insert(&mut self, vrid: Vrid) {
-        if let Some(word) = self.0.get_mut(place(vrid)) {
-            *word |= bit(vrid);
-        }
-    }
-
-    /// Whether this one is among them.
-    #[must_use]
-    pub fn contains(&self, vrid: Vrid) -> bool {
-        self.0
-            .get(place(vrid))
-            .is_some_and(|word| word & bit(vrid) != 0)
-    }
-}
-
-impl FromIterator<Vrid> for VridSet {
-    fn from_iter<I: IntoIterator<Item = Vrid>>(vrids: I) -> Self {
-        let mut set = Self::default();
-        for vrid in vrids {
-            set.insert(vrid);
-        }
-        set
-    }
-}
-
-fn place(vrid: Vrid) -> usize {
-    usize::from(vrid.get()) / WORD as usize
-}
-
-fn bit(vrid: Vrid) -> u32 {
-    1 << (u32::from(vrid.get()) % WORD)
-}
 
 /// Where a packet begins, as the socket's filter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +67,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         program.push(jump_if_equal(number, others + 2 * number, 0));
     }
     // A = the word, then to what is behind the words.
-    for (number, word) in (0..).zip(set.0) {
+    for (number, word) in (0..).zip(set.words()) {
         let others = WORDS - 1 - number;
         program.extend([
             statement(BPF_LD | BPF_IMM, word),
@@ -306,6 +250,7 @@ fn instruction(code: u32, k: u32, [jt, jf]: [u32; 2]) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use vrrp_proto::Vrid;
 
     use super::*;
 

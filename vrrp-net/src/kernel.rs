@@ -1,0 +1,16 @@
+//! The parts that speak with the kernel. Each stands alone, above `sys`, `rtnetlink` and `filter`.
+
+pub(crate) mod filter;
+pub(crate) mod frame_socket;
+pub(crate) mod macvlan;
+mod membership;
+pub(crate) mod monitor;
+pub(crate) mod netlink;
+pub(crate) mod proxy_socket;
+pub(crate) mod resolution_frame;
+pub(crate) mod route_watch;
+pub(crate) mod rtnetlink;
+pub(crate) mod socket;
+pub(crate) mod sys;
+mod sysctl;
+pub(crate) mod vrid_set;
