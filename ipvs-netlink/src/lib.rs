@@ -20,6 +20,7 @@ pub mod client;
 pub mod connections;
 mod destination;
 mod error;
+mod listed;
 pub mod message;
 mod name;
 pub mod plan;
@@ -39,6 +40,7 @@ pub use destination::{
     Destination, DestinationKey, ForwardingMethod, GueChecksum, Thresholds, Tunnel, Weight,
 };
 pub use error::{Errno, Error, NoAnswer, Reason, Refusal};
+pub use listed::{ListedDestination, ListedService, UnknownAttribute};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use service::{
     Family, Netmask, Persistence, PersistenceError, PrefixLength, Protocol, SchedulerFlags,
@@ -46,9 +48,7 @@ pub use service::{
 };
 pub use settings::{DaemonState, Info, MulticastGroup, SyncDaemon, Timeouts, Version};
 pub use stats::{Rates, Stats};
-pub use table::{
-    ListedDestination, ListedService, Table, TableEntry, UnknownAttribute, VirtualServer,
-};
+pub use table::{Table, TableEntry, VirtualServer};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -18,12 +18,13 @@
 pub(crate) mod attribute;
 mod decode;
 mod encode;
+mod error;
 mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
 
-pub use decode::DecodeError;
+pub use error::DecodeError;
 use netlink_packet_core::{Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 pub use reply::Reply;

@@ -1,6 +1,6 @@
 //! The table of a network namespace: its services with their destinations.
 
-use crate::{Destination, Service, Stats, message::DecodeError};
+use crate::{Destination, ListedDestination, ListedService, Service, message::DecodeError};
 
 /// A service with its destinations: what is wanted of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -9,43 +9,6 @@ pub struct VirtualServer {
     pub service: Service,
     /// Its destinations.
     pub destinations: Vec<Destination>,
-}
-
-/// A service as the kernel lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedService {
-    /// The service.
-    pub service: Service,
-    /// What it has done.
-    pub stats: Stats,
-    /// Attributes that this crate does not know.
-    pub unknown: Vec<UnknownAttribute>,
-}
-
-/// A destination as the kernel lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedDestination {
-    /// The destination.
-    pub destination: Destination,
-    /// Connections that are established.
-    pub active_connections: u32,
-    /// Connections in every other state.
-    pub inactive_connections: u32,
-    /// Clients that are remembered for persistence.
-    pub persistent_connections: u32,
-    /// What it has done.
-    pub stats: Stats,
-    /// Attributes that this crate does not know.
-    pub unknown: Vec<UnknownAttribute>,
-}
-
-/// An attribute of a kernel newer than this crate.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UnknownAttribute {
-    /// Its number among those of the object.
-    pub kind: u16,
-    /// Its octets.
-    pub value: Vec<u8>,
 }
 
 /// A service of a [`Table`] with its destinations.

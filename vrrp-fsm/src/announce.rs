@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{Action, AnnouncePolicy, Instant, settings::nanos};
+use crate::{Action, AnnouncePolicy, Instant, instant::nanos};
 
 /// The least time between bursts that rivals cause, where the policy has no second burst that would give one.
 const RIVAL_GAP: u64 = 5_000_000_000;

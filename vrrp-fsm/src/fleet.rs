@@ -45,11 +45,13 @@
 //! ```
 
 mod groups;
+mod id;
 mod index;
 mod log;
 mod member;
 mod queue;
 mod snapshot;
+mod sync_group;
 mod tracking;
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
@@ -64,20 +66,20 @@ use vrrp_proto::{
 use crate::{
     Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, State, VirtualRouter,
     counters::count,
-    settings::nanos,
+    instant::nanos,
     track::{ObjectId, Standing, TrackError, Tracker},
 };
 
-pub use crate::group::SyncGroup;
-pub use groups::GroupId;
 use groups::{Group, User};
+pub use id::{GroupId, RouterId};
 use index::Index;
 use log::Log;
 pub use log::{Change, Lost, Reader, Record};
 use member::Entry;
-pub use member::{AddressList, Key, Member, MessageTransport, RouterId};
+pub use member::{AddressList, Key, Member, MessageTransport};
 use queue::{Queue, Task};
 pub use snapshot::{FleetSnapshot, MemberSnapshot};
+pub use sync_group::SyncGroup;
 
 /// A host that takes part in many virtual routers: RFC 9568 calls it a VRRP router. The [module](self) says how to drive it.
 ///

@@ -48,13 +48,13 @@ impl Instant {
     /// The instant this much later, or [`MAX`](Self::MAX).
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
-        self.after(whole_nanos(duration))
+        self.after(nanos(duration))
     }
 
     /// The instant this much earlier, or [`ZERO`](Self::ZERO).
     #[must_use]
     pub const fn saturating_sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(whole_nanos(duration)))
+        Self(self.0.saturating_sub(nanos(duration)))
     }
 
     /// The instant this much later, or `None` after [`MAX`](Self::MAX).
@@ -80,16 +80,16 @@ impl Instant {
     }
 }
 
-/// The nanoseconds of a duration, or as many as fit.
-const fn whole_nanos(duration: Duration) -> u64 {
-    let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 {
+/// Returns the nanoseconds of a duration, at most `u64::MAX`.
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    let whole = duration.as_nanos();
+    if whole > u64::MAX as u128 {
         u64::MAX
     } else {
         // It fits: that was just compared.
         #[allow(clippy::cast_possible_truncation)]
         {
-            nanos as u64
+            whole as u64
         }
     }
 }

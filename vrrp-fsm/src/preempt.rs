@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{Instant, Preempt, settings::nanos};
+use crate::{Instant, Preempt, instant::nanos};
 
 /// [`Preempt`] in one word: a delay, or one of two numbers that no delay reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

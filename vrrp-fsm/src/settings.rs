@@ -6,7 +6,7 @@ use vrrp_proto::{Family, Interval, OwnerRule, Priority, Version, Versions, Vrid}
 
 use crate::{
     ChecksumSending, Config, ConfigError, Profile, StallPolicy, announce::Announcements,
-    preempt::PreemptPolicy, timers::Timers,
+    instant::nanos, preempt::PreemptPolicy, timers::Timers,
 };
 
 /// A [`Config`] that passed its check, with its delays in nanoseconds.
@@ -105,9 +105,4 @@ impl Settings {
             active_interval,
         )
     }
-}
-
-/// Nanoseconds of a duration that was checked to be at most [`Config::LONGEST_DELAY`].
-pub(crate) fn nanos(delay: Duration) -> u64 {
-    u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -45,6 +45,7 @@ mod frame;
 mod host;
 mod monitor;
 mod neighbors;
+mod packet;
 mod property;
 mod random;
 mod scenario;
@@ -62,9 +63,10 @@ use addresses::virtual_addresses;
 pub use announcement::Announcement;
 pub use authentication::Secrets;
 pub use fault::{Condition, Delivery, Fault, TraceSyntax};
+pub use host::Host;
 use host::{Copy, Input, Node, Wanted};
-pub use host::{Host, Packet};
 use monitor::Monitor;
+pub use packet::Packet;
 pub use property::{Property, Violation};
 pub use scenario::{
     Chance, FaultRates, HostPlan, Network, Rate, Scenario, ScenarioError, TrackedObject,

@@ -35,6 +35,7 @@
 //! ```
 
 mod explain;
+mod level;
 mod object;
 mod weight;
 
@@ -51,8 +52,9 @@ use vrrp_proto::Priority;
 use crate::{Deadlines, Instant};
 
 pub use explain::{Explanation, Influence};
+pub use level::Level;
 use object::Known;
-pub use object::{Check, Debounce, Kind, Level, Object, ObjectSnapshot, Quorum, Report, Require};
+pub use object::{Check, Debounce, Kind, Object, ObjectSnapshot, Quorum, Report, Require};
 pub use weight::{Contribution, Weight};
 
 /// An object of a [`Tracker`]. The number of an object that was removed is not given to another one.

@@ -1,8 +1,6 @@
 //! The Internet checksum (RFC 1071) of a message, its two forms in version 3 over IPv4, and its update in place (RFC 1624).
 
-use core::fmt;
-
-use crate::{Endpoints, IP_PROTOCOL, LengthFault, Priority};
+use crate::{ChecksumFault, Endpoints, IP_PROTOCOL, LengthFault, Priority};
 
 /// What the checksum of a version 3 message over IPv4 covers.
 ///
@@ -54,35 +52,6 @@ pub enum ChecksumAcceptance {
     #[default]
     Either,
 }
-
-/// The checksum of a message fits no form that is accepted. It holds the values that would have been right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChecksumFault {
-    /// The checksum in the message.
-    pub found: u16,
-    /// The right checksum of the message alone, where that form is accepted.
-    pub message_only: Option<u16>,
-    /// The right checksum of pseudo-header and message, where that form is accepted.
-    pub pseudo_header: Option<u16>,
-}
-
-impl fmt::Display for ChecksumFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "checksum {:#06x} is not", self.found)?;
-        if let Some(right) = self.message_only {
-            write!(f, " {right:#06x} (message only)")?;
-        }
-        if self.message_only.is_some() && self.pseudo_header.is_some() {
-            f.write_str(" or")?;
-        }
-        if let Some(right) = self.pseudo_header {
-            write!(f, " {right:#06x} (with pseudo-header)")?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for ChecksumFault {}
 
 impl ChecksumAcceptance {
     const fn message_only(self) -> bool {

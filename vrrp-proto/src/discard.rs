@@ -5,7 +5,7 @@ use core::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use crate::{AuthenticationMethod, ChecksumFault, Interval, Version, Vrid};
+use crate::{AuthenticationMethod, Interval, Version, Vrid};
 
 /// Why a packet was discarded.
 ///
@@ -324,3 +324,32 @@ pub enum AuthenticationFault {
         last: u64,
     },
 }
+
+/// The checksum of a message fits no form that is accepted. It holds the values that would have been right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChecksumFault {
+    /// The checksum in the message.
+    pub found: u16,
+    /// The right checksum of the message alone, where that form is accepted.
+    pub message_only: Option<u16>,
+    /// The right checksum of pseudo-header and message, where that form is accepted.
+    pub pseudo_header: Option<u16>,
+}
+
+impl fmt::Display for ChecksumFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "checksum {:#06x} is not", self.found)?;
+        if let Some(right) = self.message_only {
+            write!(f, " {right:#06x} (message only)")?;
+        }
+        if self.message_only.is_some() && self.pseudo_header.is_some() {
+            f.write_str(" or")?;
+        }
+        if let Some(right) = self.pseudo_header {
+            write!(f, " {right:#06x} (with pseudo-header)")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for ChecksumFault {}

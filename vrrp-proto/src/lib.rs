@@ -53,10 +53,10 @@ pub use advertisement::{
     Advertisement, DecodeOptions, Decoded, EncodeError, MAX_MESSAGE_LEN, TRAILER_LEN,
 };
 pub use authentication::{Authentication, AuthenticationMethod, Password};
-pub use checksum::{ChecksumAcceptance, ChecksumFault, ChecksumForm, ChecksumMatch, set_priority};
+pub use checksum::{ChecksumAcceptance, ChecksumForm, ChecksumMatch, set_priority};
 pub use discard::{
-    AddressListFault, AuthenticationFault, Counter, Discard, IntervalFault, LengthFault,
-    VersionFault, VridFault,
+    AddressListFault, AuthenticationFault, ChecksumFault, Counter, Discard, IntervalFault,
+    LengthFault, VersionFault, VridFault,
 };
 pub use interval::Interval;
 pub use ip::{Endpoints, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, group};

@@ -1,25 +1,11 @@
 //! What members of a sync group do together: the rules of [`SyncGroup`](crate::fleet::SyncGroup).
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use vrrp_proto::Version;
 
-use super::{Change, Entry, FleetError, RouterId, SyncGroup, VrrpRouter};
+use super::{Change, Entry, FleetError, GroupId, RouterId, SyncGroup, VrrpRouter};
 use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::Standing};
-
-/// A sync group of a [`VrrpRouter`]. The number of one that was removed is not given to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId {
-    pub(super) slot: u32,
-    pub(super) serial: u32,
-}
-
-impl fmt::Display for GroupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "group {}", self.serial)
-    }
-}
 
 /// Who uses an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

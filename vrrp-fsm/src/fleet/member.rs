@@ -1,34 +1,18 @@
 //! One virtual router of a fleet: how it is configured, and what is kept beside the machine.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
     Addresses, Advertisement, DecodeOptions, Decoded, Discard, Family, IpHeader,
     LocalAuthentication, Peer, Protection, Transport, Vrid, group,
 };
 
-use super::{FleetError, GroupId, check_family};
+use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
     Config, Expiry, Heard, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
     track::{Standing, Use},
 };
-
-/// A virtual router of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouterId {
-    pub(super) slot: u32,
-    pub(super) serial: u32,
-}
-
-impl fmt::Display for RouterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "router {}", self.serial)
-    }
-}
 
 /// By what a packet finds its virtual router (S-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,12 +7,11 @@ use alloc::{
 };
 
 use vrrp_proto::{
-    Authentication, AuthenticationFault, Discard, Interval, IpHeader, Priority, Protection,
-    Versions, ah,
+    Authentication, AuthenticationFault, Discard, Interval, Priority, Protection, Versions,
 };
 
 use super::{
-    HostPlan, ScenarioError,
+    HostPlan, Packet, ScenarioError,
     addresses::primary_address,
     authentication::{Authenticator, Keyring, Proof},
 };
@@ -113,25 +112,6 @@ impl Host for VrrpRouter {
     fn fleet_mut(&mut self) -> &mut VrrpRouter {
         self
     }
-}
-
-/// A VRRP message on a LAN.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// The host that has sent it.
-    pub from: u32,
-    /// Which of its messages it is, from 0.
-    pub number: u64,
-    /// When it was sent.
-    pub sent: Instant,
-    /// The LAN.
-    pub interface: u32,
-    /// The IP header.
-    pub ip: IpHeader,
-    /// The message, with its HMAC trailer where it has one.
-    pub octets: Vec<u8>,
-    /// The IPv4 header and the AH header before it, where it travels inside AH.
-    pub ah: Option<[u8; ah::PREFIX_LEN]>,
 }
 
 /// Something that a host has to see to. While it does not run, it waits.

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::{num::NonZeroU8, time::Duration};
 
-use super::{ObjectId, TrackError, Weight};
+use super::{Level, ObjectId, TrackError, Weight};
 use crate::{Deadline, Instant};
 
 /// A tracked object as it is configured.
@@ -159,29 +159,6 @@ pub enum Report {
     Number(i32),
     /// The processes of a [`Kind::Processes`].
     Count(u32),
-}
-
-/// What counts of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// It is up.
-    Up,
-    /// It is down.
-    Down,
-    /// The number of a [`Kind::Number`].
-    Number(i32),
-}
-
-impl Level {
-    /// Whether it is up, or the number 0.
-    #[must_use]
-    pub const fn is_up(self) -> bool {
-        matches!(self, Self::Up | Self::Number(0))
-    }
-
-    pub(super) const fn of(up: bool) -> Self {
-        if up { Self::Up } else { Self::Down }
-    }
 }
 
 /// What is known about an object. Every decision comes from the last reports alone, never from how many there were.

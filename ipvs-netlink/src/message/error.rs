@@ -1,0 +1,50 @@
+//! Errors of decoding.
+
+/// Why octets are not a message of the family.
+///
+/// Attributes are named by their number in `include/uapi/linux/ip_vs.h`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// There is no such command, or it does not go in this direction.
+    #[error("command {0}: not one of the family in this direction")]
+    Command(u8),
+    /// The octets end within an attribute.
+    #[error("{object}: cut short")]
+    Truncated {
+        /// What was being read.
+        object: &'static str,
+    },
+    /// An attribute that must be there is not.
+    #[error("{object}: attribute {attribute} is missing")]
+    Missing {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+    },
+    /// An attribute has a wrong length.
+    #[error("{object}: attribute {attribute} has {length} octets, expected {expected}")]
+    Length {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+        /// Its length in octets.
+        length: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// An attribute has a value for which this crate has no words.
+    #[error("{object}: attribute {attribute} is {value:?}: {problem}")]
+    Value {
+        /// What was being read.
+        object: &'static str,
+        /// The number of the attribute.
+        attribute: u16,
+        /// Its octets, at most 16 of them.
+        value: Vec<u8>,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}

@@ -1,0 +1,26 @@
+//! Packets on a simulated LAN.
+
+use alloc::vec::Vec;
+
+use vrrp_proto::{IpHeader, ah};
+
+use crate::Instant;
+
+/// A VRRP message on a LAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The host that has sent it.
+    pub from: u32,
+    /// Which of its messages it is, from 0.
+    pub number: u64,
+    /// When it was sent.
+    pub sent: Instant,
+    /// The LAN.
+    pub interface: u32,
+    /// The IP header.
+    pub ip: IpHeader,
+    /// The message, with its HMAC trailer where it has one.
+    pub octets: Vec<u8>,
+    /// The IPv4 header and the AH header before it, where it travels inside AH.
+    pub ah: Option<[u8; ah::PREFIX_LEN]>,
+}
