@@ -3,17 +3,19 @@
 #[cfg(feature = "hmac")]
 use std::net::IpAddr;
 
-use vrrp_proto::{AuthenticationFault, Decoded, LocalAuthentication, Password, Protection};
+use vrrp_proto::{
+    AuthenticationFault, Decoded, Endpoints, LocalAuthentication, Password, Protection,
+};
 
-use super::{config::Authentication, messages::Message};
+use super::config::Authentication;
 use crate::Received;
 
 #[cfg(feature = "hmac")]
 use super::config::{HmacKeys, HmacMode};
-#[cfg(feature = "ah")]
-use vrrp_proto::ah;
 #[cfg(feature = "hmac")]
-use vrrp_proto::hmac;
+use vrrp_proto::{TRAILER_LEN, hmac};
+#[cfg(feature = "ah")]
+use vrrp_proto::{ah, frame::ipv4};
 
 /// Protects what is sent, and verifies what is received.
 #[derive(Debug)]
@@ -162,9 +164,15 @@ impl Authenticator {
         }
     }
 
-    /// Makes the packet of a message that is about to be sent. `false` when the key is used up.
+    /// Protects a message that is about to be sent; `packet` then has the octets to send in its place.
+    /// `false` when the key is used up.
     #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
-    pub(super) fn protect(&mut self, message: &mut Message) -> bool {
+    pub(super) fn protect(
+        &mut self,
+        endpoints: &Endpoints,
+        message: &[u8],
+        packet: &mut Option<Vec<u8>>,
+    ) -> bool {
         match self {
             Self::None | Self::SimpleText(_) => true,
             #[cfg(feature = "ah")]
@@ -177,7 +185,7 @@ impl Authenticator {
                 *identification = identification.wrapping_add(1).max(1);
                 sequence
                     .next()
-                    .and_then(|next| message.seal(key, next, *identification))
+                    .and_then(|next| seal(key, next, *identification, endpoints, message, packet))
                     .is_some()
             }
             #[cfg(feature = "hmac")]
@@ -185,8 +193,9 @@ impl Authenticator {
             #[cfg(feature = "hmac")]
             Self::Hmac { keys, sequence, .. } => {
                 let sequence = sequence.next(utc_now(), keys.anti_replay);
-                keys.keys()
-                    .is_ok_and(|signer| message.sign(&signer, sequence).is_some())
+                keys.keys().is_ok_and(|signer| {
+                    sign(&signer, sequence, endpoints, message, packet).is_some()
+                })
             }
         }
     }
@@ -267,6 +276,52 @@ impl Authenticator {
             _ => {}
         }
     }
+}
+
+/// Makes the IPv4 packet that holds a message inside AH. `None` over IPv6, which AH does not serve.
+#[cfg(feature = "ah")]
+fn seal(
+    key: &ah::Key,
+    sequence: u32,
+    identification: u16,
+    endpoints: &Endpoints,
+    message: &[u8],
+    packet: &mut Option<Vec<u8>>,
+) -> Option<()> {
+    let Endpoints::Ipv4 {
+        source,
+        destination,
+    } = *endpoints
+    else {
+        return None;
+    };
+    let header = ipv4::Header {
+        protocol: ah::IP_PROTOCOL,
+        identification,
+        ..ipv4::Header::advertisement(source, destination)
+    };
+    let prefix = key.seal(&header, message, sequence).ok()?;
+    let packet = packet.get_or_insert_with(|| Vec::with_capacity(prefix.len() + message.len()));
+    packet.clear();
+    packet.extend_from_slice(&prefix);
+    packet.extend_from_slice(message);
+    Some(())
+}
+
+/// Makes a copy of a message with its HMAC trailer.
+#[cfg(feature = "hmac")]
+fn sign(
+    keys: &hmac::Keys<'_>,
+    sequence: hmac::Sequence,
+    endpoints: &Endpoints,
+    message: &[u8],
+    packet: &mut Option<Vec<u8>>,
+) -> Option<()> {
+    let len = message.len();
+    let packet = packet.get_or_insert_with(|| vec![0; len + TRAILER_LEN]);
+    packet.get_mut(..len)?.copy_from_slice(message);
+    keys.append(packet, len, endpoints, sequence).ok()?;
+    Some(())
 }
 
 /// The message in a received packet, as far as it can be told before it is authenticated.

@@ -112,7 +112,7 @@ impl Messages {
         self.built = Some((outgoing, source));
         // What cannot be protected must not go out.
         self.list
-            .retain_mut(|message| authenticator.protect(message));
+            .retain_mut(|message| message.protect(authenticator));
         Ok(())
     }
 
@@ -151,6 +151,11 @@ impl Messages {
 }
 
 impl Message {
+    /// Brings the packet up to date. `false` when the message cannot be protected.
+    fn protect(&mut self, authenticator: &mut Authenticator) -> bool {
+        authenticator.protect(&self.endpoints, &self.octets, &mut self.packet)
+    }
+
     fn put_into_frame(&mut self, source: MacAddress, is_sealed: bool) {
         let payload = self.packet.as_deref().unwrap_or(&self.octets);
         let destination = multicast_mac(self.endpoints.destination());
@@ -229,69 +234,4 @@ pub(super) fn check(
                 .encode(&mut buffer, &endpoints, outgoing.checksum)
                 .map(drop)
         })
-}
-
-#[cfg(feature = "ah")]
-mod ah {
-    use vrrp_proto::{
-        Endpoints,
-        ah::{IP_PROTOCOL, Key, PREFIX_LEN},
-        frame::ipv4,
-    };
-
-    use super::Message;
-
-    impl Message {
-        /// Makes the IPv4 packet that holds the message inside AH. `None` for a message over IPv6, which AH does not serve.
-        pub(in super::super) fn seal(
-            &mut self,
-            key: &Key,
-            sequence: u32,
-            identification: u16,
-        ) -> Option<()> {
-            let Endpoints::Ipv4 {
-                source,
-                destination,
-            } = self.endpoints
-            else {
-                return None;
-            };
-            let header = ipv4::Header {
-                protocol: IP_PROTOCOL,
-                identification,
-                ..ipv4::Header::advertisement(source, destination)
-            };
-            let prefix = key.seal(&header, &self.octets, sequence).ok()?;
-            let packet = self
-                .packet
-                .get_or_insert_with(|| Vec::with_capacity(PREFIX_LEN + self.octets.len()));
-            packet.clear();
-            packet.extend_from_slice(&prefix);
-            packet.extend_from_slice(&self.octets);
-            Some(())
-        }
-    }
-}
-
-#[cfg(feature = "hmac")]
-mod hmac {
-    use vrrp_proto::{
-        TRAILER_LEN,
-        hmac::{Keys, Sequence},
-    };
-
-    use super::Message;
-
-    impl Message {
-        /// Makes the message with its trailer.
-        pub(in super::super) fn sign(&mut self, keys: &Keys<'_>, sequence: Sequence) -> Option<()> {
-            let len = self.octets.len();
-            let packet = self
-                .packet
-                .get_or_insert_with(|| vec![0; len + TRAILER_LEN]);
-            packet.get_mut(..len)?.copy_from_slice(&self.octets);
-            keys.append(packet, len, &self.endpoints, sequence).ok()?;
-            Some(())
-        }
-    }
 }
