@@ -39,7 +39,7 @@ mod tokio;
 
 use std::{
     future::Future,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -63,6 +63,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A blocking client.
 ///
+/// It has two sockets: long lists are read by both, to see that nothing is missing. [`AsFd`] gives the first.
+///
 /// No call takes much longer than its time limit ([`DEFAULT_TIMEOUT`]), which counts anew for each question that a call asks of the kernel.
 #[derive(Debug)]
 pub struct Client {
@@ -76,7 +78,7 @@ impl Client {
     ///
     /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket to be had.
     pub fn open() -> Result<Self, Error> {
-        Self::with(socket::open()?)
+        Self::with(socket::open()?, Some(socket::open()?))
     }
 
     /// Opens a client for a network namespace by a file descriptor of it, such as an open `/proc/PID/ns/net`.
@@ -85,7 +87,8 @@ impl Client {
     ///
     /// As [`open`](Self::open), and [`Error::System`] if the namespace cannot be entered.
     pub fn open_in(namespace: impl AsFd) -> Result<Self, Error> {
-        Self::with(socket::open_in(namespace.as_fd())?)
+        let (main, second) = socket::open_two_in(namespace.as_fd())?;
+        Self::with(main, Some(second))
     }
 
     /// Opens a client for a network namespace by its path, such as `/run/netns/NAME`.
@@ -97,9 +100,10 @@ impl Client {
         Self::open_in(socket::namespace(namespace.as_ref())?)
     }
 
-    fn with(socket: std::os::fd::OwnedFd) -> Result<Self, Error> {
-        let transport = Blocking::new(socket, DEFAULT_TIMEOUT)?;
-        let exchange = ready(Exchange::open(transport, DEFAULT_TIMEOUT))?;
+    fn with(socket: OwnedFd, second: Option<OwnedFd>) -> Result<Self, Error> {
+        let blocking = |socket| Blocking::new(socket, DEFAULT_TIMEOUT);
+        let second = second.map(blocking).transpose()?;
+        let exchange = ready(Exchange::open(blocking(socket)?, second, DEFAULT_TIMEOUT))?;
         Ok(Self { exchange })
     }
 
@@ -109,7 +113,9 @@ impl Client {
     ///
     /// [`Error::System`] if the socket refuses it.
     pub fn set_timeout(&mut self, limit: Duration) -> Result<(), Error> {
-        self.exchange.transport.set_limit(limit)?;
+        for lane in self.exchange.lanes() {
+            lane.transport.set_limit(limit)?;
+        }
         self.exchange.limit = limit;
         Ok(())
     }

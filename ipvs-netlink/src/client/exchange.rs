@@ -1,12 +1,12 @@
 //! Requests and their answers over a transport: sequence numbers, batches, lists, time limits.
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{ops::RangeInclusive, os::fd::AsFd, time::Duration};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
 };
 
-use super::socket::{Deadline, Room, Transport};
+use super::socket::{Deadline, Room, Transport, waiting_memory};
 use crate::{
     Errno, Error, NoAnswer, Refusal,
     message::{
@@ -29,91 +29,211 @@ const GENERIC_HEADER: usize = 4;
 /// Left-over answers that are thrown away before the kernel is asked again.
 const LEFTOVERS: usize = 65_536;
 
-/// How a list came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a list came: in pieces, each of which the kernel made at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrival {
-    pieces: usize,
-    longest: usize,
-    interrupted: bool,
+    /// Before which replies, by their number, one piece ended and another began. The number of all
+    /// replies is among them if the last piece may have been full.
+    pub(super) seams: Vec<usize>,
+    /// Whether the kernel said that the list changed meanwhile.
+    pub(super) interrupted: bool,
+    /// Whether the seam at the end would have been ruled out by the size of the buffer of the first piece.
+    pub(super) needs_probe: bool,
 }
 
-impl Arrival {
-    /// Counts what was received last. The end of a list, in a datagram of its own of 20 octets, is no piece of it.
-    fn count(&mut self, room: &Room) {
-        for datagram in room
-            .datagrams()
-            .flatten()
-            .filter(|datagram| datagram.len() > 24)
-        {
-            self.pieces += 1;
-            self.longest = self.longest.max(datagram.len());
+/// Collects an [`Arrival`].
+#[derive(Debug)]
+struct Pieces {
+    arrival: Arrival,
+    /// The room in a piece for this reader, at least.
+    room: usize,
+    /// Whether the kernel is known to have had the memory for that when it made the first piece.
+    is_long: bool,
+    replies: usize,
+    last: usize,
+}
+
+/// The longest object of a list, in octets, with a margin.
+const LONGEST_OBJECT: usize = 450;
+
+/// The lengths of a full short piece, which the kernel makes where memory is short (`NLMSG_GOODSIZE`): a page, and at
+/// most 8 KiB, less `struct skb_shared_info`, which has 320 to 768 octets.
+const SHORT_PIECE: RangeInclusive<usize> = 3_328
+    ..=if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+        4_096
+    } else {
+        8_192
+    };
+
+/// Less memory than the kernel allocates for a long piece, and more than for a short one.
+const LONG_MEMORY: usize = 16 * 1024;
+
+impl Pieces {
+    fn new(room: usize) -> Self {
+        Self {
+            arrival: Arrival::default(),
+            room,
+            is_long: false,
+            replies: 0,
+            last: 0,
         }
     }
 
-    /// Whether the whole list was made at one moment.
-    ///
-    /// A list in one piece was, if there was room left in the piece for one object more, which takes less than 450 octets. The kernel
-    /// makes room for 32 KiB less some 320 octets, or where memory is short for as much less than [`SMALL_PIECE`].
-    pub(super) fn is_whole(self) -> bool {
-        let room_left = self.longest <= 3_300 || (SMALL_PIECE..=31_900).contains(&self.longest);
-        self.pieces <= 1 && room_left && !self.interrupted
+    /// Counts a piece that begins.
+    fn begin(&mut self, octets: usize) {
+        if self.replies > 0 {
+            self.arrival.seams.push(self.replies);
+        }
+        self.last = octets;
+    }
+
+    /// The list is at its end. The kernel was at its end with the last piece too, if there was room left in it for
+    /// one object more. Otherwise other programs may have deleted the rest in between.
+    fn end(mut self) -> Arrival {
+        let full = self.last + LONGEST_OBJECT;
+        let is_short_and_full = full > *SHORT_PIECE.start() && self.last <= *SHORT_PIECE.end();
+        let is_known_long = self.is_long && self.arrival.seams.is_empty();
+        if full > self.room || (is_short_and_full && !is_known_long) {
+            self.arrival.needs_probe = is_short_and_full && self.arrival.seams.is_empty();
+            self.arrival.seams.push(self.replies);
+        }
+        self.arrival
     }
 }
 
-/// A page, but at most 8 KiB.
-const SMALL_PIECE: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
-    4_096
-} else {
-    8_192
-};
+/// A socket, and what was received by it.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    pub(super) transport: T,
+    room: Room,
+    /// Whether answers may still be under way that nobody waits for.
+    unsettled: bool,
+}
+
+impl<T: Transport> Lane<T> {
+    fn new(transport: T, room: Room) -> Self {
+        Self {
+            transport,
+            room,
+            unsettled: false,
+        }
+    }
+
+    /// Clears the way for a new request: reads what is left of an earlier one, which also ends a list that was not
+    /// read to its end.
+    fn begin(&mut self, limit: Duration) -> Result<Deadline, NoAnswer> {
+        let mut deadline = Deadline::new(limit);
+        if self.unsettled {
+            for _ in 0..LEFTOVERS {
+                match self.room.receive_now(&self.transport) {
+                    Ok(false) => break,
+                    Ok(true) | Err(NoAnswer::Overrun) => {}
+                    Err(cause) => return Err(cause),
+                }
+                deadline.check()?;
+            }
+        }
+        self.unsettled = true;
+        Ok(deadline)
+    }
+
+    async fn receive(&mut self, deadline: &mut Deadline) -> Result<(), NoAnswer> {
+        self.transport.receive(&mut self.room, deadline).await
+    }
+}
+
+/// Which socket reads a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// The one that does everything else too.
+    Main,
+    /// The one with pieces that end elsewhere.
+    Second,
+}
+
+impl Reader {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Main => Self::Second,
+            Self::Second => Self::Main,
+        }
+    }
+}
 
 /// A conversation with the kernel.
 #[derive(Debug)]
 pub(super) struct Exchange<T> {
-    pub(super) transport: T,
+    pub(super) main: Lane<T>,
+    /// A second socket in the same namespace, to read lists in pieces that end elsewhere.
+    pub(super) second: Option<Lane<T>>,
     pub(super) limit: Duration,
     family: u16,
     sequence: u32,
-    /// Whether answers may still be under way that nobody waits for.
-    unsettled: bool,
+    /// Whether to look at the memory of first pieces: once a list was met for which it matters.
+    probes: bool,
     requests: Vec<u8>,
-    room: Room,
 }
 
 impl<T: Transport> Exchange<T> {
     /// Finds the family, which loads the module.
-    pub(super) async fn open(transport: T, limit: Duration) -> Result<Self, Error> {
+    pub(super) async fn open(
+        transport: T,
+        second: Option<T>,
+        limit: Duration,
+    ) -> Result<Self, Error> {
         let mut new = Self {
-            transport,
+            main: Lane::new(transport, Room::new()),
+            second: second.map(|transport| Lane::new(transport, Room::shorter())),
             limit,
             family: 0,
             sequence: 0,
-            unsettled: false,
+            probes: false,
             requests: Vec::new(),
-            room: Room::new(),
         };
         new.family = new.resolve().await?;
         Ok(new)
+    }
+
+    pub(super) fn lanes(&mut self) -> impl Iterator<Item = &mut Lane<T>> {
+        [&mut self.main].into_iter().chain(&mut self.second)
+    }
+
+    fn lane(&mut self, reader: Reader) -> &mut Lane<T> {
+        match (reader, &mut self.second) {
+            (Reader::Second, Some(second)) => second,
+            _ => &mut self.main,
+        }
     }
 
     /// Asks, and hands over each answer.
     pub(super) async fn query(
         &mut self,
         query: Query,
+        each: impl FnMut(Result<Reply, DecodeError>),
+    ) -> Result<Arrival, Error> {
+        self.query_by(Reader::Main, query, each).await
+    }
+
+    /// The same by one of the sockets.
+    pub(super) async fn query_by(
+        &mut self,
+        reader: Reader,
+        query: Query,
         mut each: impl FnMut(Result<Reply, DecodeError>),
     ) -> Result<Arrival, Error> {
-        let error = match self.query_once(query, &mut each).await {
+        let error = match self.query_once(reader, query, &mut each).await {
             Err(error) => error,
             arrived => return arrived,
         };
         if self.family_moved(&error).await? {
-            return self.query_once(query, &mut each).await;
+            return self.query_once(reader, query, &mut each).await;
         }
         Err(error)
     }
 
     async fn query_once(
         &mut self,
+        reader: Reader,
         query: Query,
         each: &mut impl FnMut(Result<Reply, DecodeError>),
     ) -> Result<Arrival, Error> {
@@ -122,53 +242,76 @@ impl<T: Transport> Exchange<T> {
             request: Box::new(request),
             cause,
         };
-        let mut deadline = self.begin().map_err(unanswered)?;
         let flags = if request.is_dump() {
             NLM_F_REQUEST | NLM_F_DUMP
         } else {
             NLM_F_REQUEST
         };
+        self.requests.clear();
         let sequence = self.push(self.family, flags, &request);
-        self.transport
-            .send(&self.requests)
-            .await
-            .map_err(unanswered)?;
+        let requests = std::mem::take(&mut self.requests);
+        let (limit, probes) = (self.limit, self.probes && request.is_dump());
+        let lane = self.lane(reader);
+        let mut deadline = lane.begin(limit).map_err(unanswered)?;
+        let sent = lane.transport.send(&requests).await;
+        let mut pieces = Pieces::new(lane.room.piece());
+        if probes {
+            // The first piece waits to be read, alone. The memory of a short one is far from this.
+            let memory = waiting_memory(&lane.transport);
+            pieces.is_long = memory.is_some_and(|memory| memory > LONG_MEMORY);
+        }
+        self.requests = requests;
+        sent.map_err(unanswered)?;
 
+        let lane = self.lane(reader);
         let mut arrival = Arrival::default();
         loop {
-            self.transport
-                .receive(&mut self.room, &mut deadline)
-                .await
-                .map_err(unanswered)?;
-            for message in messages(&self.room) {
-                let message = message.map_err(unanswered)?;
-                if message.sequence_number() != sequence {
-                    continue;
-                }
-                arrival.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-                match Answer::of(&message) {
-                    Answer::Error(Errno(0)) => {}
-                    Answer::Error(errno) => {
-                        self.unsettled = false;
-                        return Err(Refusal { request, errno }.into());
+            lane.receive(&mut deadline).await.map_err(unanswered)?;
+            for datagram in lane.room.datagrams() {
+                let octets = datagram.map_err(unanswered)?;
+                let mut is_counted = false;
+                for message in messages(octets) {
+                    let message = message.map_err(unanswered)?;
+                    if message.sequence_number() != sequence {
+                        continue;
                     }
-                    Answer::Done => {
-                        self.unsettled = false;
-                        arrival.count(&self.room);
-                        return Ok(arrival);
-                    }
-                    Answer::Overrun => return Err(unanswered(NoAnswer::Overrun)),
-                    Answer::Family => {
-                        each(decode(message.payload()));
-                        if !request.is_dump() {
-                            self.unsettled = false;
-                            return Ok(arrival);
+                    arrival.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                    match Answer::of(&message) {
+                        Answer::Error(Errno(0)) => {}
+                        Answer::Error(errno) => {
+                            lane.unsettled = false;
+                            return Err(Refusal { request, errno }.into());
+                        }
+                        Answer::Done => {
+                            lane.unsettled = false;
+                            let interrupted = arrival.interrupted;
+                            return Ok(Arrival {
+                                interrupted,
+                                ..pieces.end()
+                            });
+                        }
+                        Answer::Overrun => return Err(unanswered(NoAnswer::Overrun)),
+                        Answer::Family => {
+                            each(decode(message.payload()));
+                            if !request.is_dump() {
+                                lane.unsettled = false;
+                                return Ok(arrival);
+                            }
+                            if !is_counted {
+                                pieces.begin(octets.len());
+                                is_counted = true;
+                            }
+                            pieces.replies += 1;
                         }
                     }
                 }
             }
-            arrival.count(&self.room);
         }
+    }
+
+    /// From now on the memory of first pieces is looked at. Returns whether it was not before.
+    pub(super) fn begin_to_probe(&mut self) -> bool {
+        !std::mem::replace(&mut self.probes, true)
     }
 
     /// Makes changes in order, and returns what became of each.
@@ -244,7 +387,8 @@ impl<T: Transport> Exchange<T> {
         chunk: &[Change],
         results: &mut [Result<(), Error>],
     ) -> Result<(), NoAnswer> {
-        let mut deadline = self.begin()?;
+        let mut deadline = self.main.begin(self.limit)?;
+        self.requests.clear();
         let first = self.sequence.wrapping_add(1);
         let mut last = first;
         for (number, change) in (1..).zip(chunk) {
@@ -256,17 +400,14 @@ impl<T: Transport> Exchange<T> {
             .iter()
             .any(|change| matches!(change, Change::StopDaemon(_)))
         {
-            self.transport
-                .send_slow(&self.requests, &mut deadline)
-                .await?;
+            let transport = &mut self.main.transport;
+            transport.send_slow(&self.requests, &mut deadline).await?;
         } else {
-            self.transport.send(&self.requests).await?;
+            self.main.transport.send(&self.requests).await?;
         }
         loop {
-            self.transport
-                .receive(&mut self.room, &mut deadline)
-                .await?;
-            for message in messages(&self.room) {
+            self.main.receive(&mut deadline).await?;
+            for message in all_messages(&self.main.room) {
                 let message = message?;
                 let place = message.sequence_number().wrapping_sub(first) as usize;
                 let Some((change, result)) = chunk.get(place).zip(results.get_mut(place)) else {
@@ -284,7 +425,7 @@ impl<T: Transport> Exchange<T> {
                     }
                 }
                 if message.sequence_number() == last {
-                    self.unsettled = false;
+                    self.main.unsettled = false;
                     return Ok(());
                 }
             }
@@ -314,7 +455,8 @@ impl<T: Transport> Exchange<T> {
                 NoAnswer::Socket(errno) => errno,
             },
         };
-        let mut deadline = self.begin().map_err(failed)?;
+        let mut deadline = self.main.begin(self.limit).map_err(failed)?;
+        self.requests.clear();
         let name = |out: &mut Writer<'_>| out.text(controller::FAMILY_NAME, FAMILY_NAME);
         let sequence = self.push_raw(
             CONTROLLER,
@@ -325,18 +467,16 @@ impl<T: Transport> Exchange<T> {
                 Writer::fill(room, name);
             },
         );
-        self.transport.send(&self.requests).await.map_err(failed)?;
+        let transport = &mut self.main.transport;
+        transport.send(&self.requests).await.map_err(failed)?;
         loop {
-            self.transport
-                .receive(&mut self.room, &mut deadline)
-                .await
-                .map_err(failed)?;
-            for message in messages(&self.room) {
+            self.main.receive(&mut deadline).await.map_err(failed)?;
+            for message in all_messages(&self.main.room) {
                 let message = message.map_err(failed)?;
                 if message.sequence_number() != sequence {
                     continue;
                 }
-                self.unsettled = false;
+                self.main.unsettled = false;
                 return match Answer::of(&message) {
                     Answer::Error(Errno::NO_ENTRY) => Err(Error::Unavailable),
                     Answer::Error(errno) => Err(Error::System {
@@ -354,24 +494,6 @@ impl<T: Transport> Exchange<T> {
                 };
             }
         }
-    }
-
-    /// Clears the way for a new request: reads what is left of an earlier one, which also ends a list that was not read to its end.
-    fn begin(&mut self) -> Result<Deadline, NoAnswer> {
-        let mut deadline = Deadline::new(self.limit);
-        if self.unsettled {
-            for _ in 0..LEFTOVERS {
-                match self.room.receive_now(&self.transport) {
-                    Ok(false) => break,
-                    Ok(true) | Err(NoAnswer::Overrun) => {}
-                    Err(cause) => return Err(cause),
-                }
-                deadline.check()?;
-            }
-        }
-        self.unsettled = true;
-        self.requests.clear();
-        Ok(deadline)
     }
 
     fn push(&mut self, kind: u16, flags: u16, request: &Request) -> u32 {
@@ -411,7 +533,7 @@ impl<T: Transport> Exchange<T> {
 
 impl<T: AsFd> AsFd for Exchange<T> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.transport.as_fd()
+        self.main.transport.as_fd()
     }
 }
 
@@ -451,25 +573,30 @@ impl Answer {
 }
 
 /// The messages that were received last.
-fn messages(room: &Room) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>, NoAnswer>> {
+fn all_messages(room: &Room) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>, NoAnswer>> {
     room.datagrams().flat_map(|datagram| {
-        let mut rest = datagram;
-        std::iter::from_fn(move || match rest {
-            Err(cause) => {
-                rest = Ok(&[]);
-                Some(Err(cause))
-            }
-            Ok([]) => None,
-            Ok(octets) => {
-                let Ok(message) = NetlinkBuffer::new_checked(octets) else {
-                    rest = Ok(&[]);
-                    return Some(Err(NoAnswer::Truncated));
-                };
-                let length = (message.length() as usize).next_multiple_of(4);
-                rest = Ok(octets.get(length..).unwrap_or_default());
-                Some(Ok(message))
-            }
-        })
+        let (octets, cut) = match datagram {
+            Ok(octets) => (octets, None),
+            Err(cause) => (&[][..], Some(Err(cause))),
+        };
+        messages(octets).chain(cut)
+    })
+}
+
+/// The messages of a datagram.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>, NoAnswer>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Ok(message) = NetlinkBuffer::new_checked(rest) else {
+            rest = &[];
+            return Some(Err(NoAnswer::Truncated));
+        };
+        let length = (message.length() as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+        Some(Ok(message))
     })
 }
 

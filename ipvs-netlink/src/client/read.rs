@@ -1,12 +1,21 @@
 //! Whole lists, and lists that can be trusted.
+//!
+//! The kernel makes a list in pieces. Each piece shows the table at one moment; between two pieces the kernel only
+//! remembers how many objects it has listed, so it skips objects when others before them are deleted. A skipped
+//! object is always missing at a seam: between the last object of one piece and the first of the next.
+//!
+//! So a list is read twice, by two sockets for which the kernel ends its pieces at different places. If both show the
+//! same objects in the same order, and no seam of one is a seam of the other, then all neighbours were listed in one piece
+//! at least once, and nothing was between them at that moment.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
+    hash::Hash,
     time::Duration,
 };
 
 use super::{
-    exchange::{Arrival, Exchange},
+    exchange::{Arrival, Exchange, Reader},
     operations::unexpected,
     socket::Transport,
 };
@@ -19,8 +28,8 @@ use crate::{
 /// How often a list is read again that was torn, or that does not come out the same.
 const ATTEMPTS: usize = 16;
 
-/// How often in a row a list has to come out the same before it is trusted. Twice is not enough: what another program does in a rhythm tears
-/// two lists at the same place.
+/// How often in a row a list has to come out the same before it is trusted although two readers had a seam at the
+/// same place. Twice is not enough: another program that works in a rhythm tears two lists alike.
 const ENOUGH: usize = 3;
 
 /// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
@@ -29,16 +38,81 @@ fn pause(attempt: usize) -> Duration {
 }
 
 /// A list as it came: each object once.
-struct List<T> {
-    objects: Vec<T>,
+struct List<O, K> {
+    objects: Vec<O>,
     unreadable: Vec<DecodeError>,
+    /// Where objects may be missing, by the number of replies before.
+    seams: Vec<usize>,
+    /// What was listed, in order, with `None` for an unreadable object: to compare lists that have seams.
+    order: Vec<Option<K>>,
+    /// Whether the list is known to be torn: an object is in it twice, or the kernel said so.
+    is_torn: bool,
+    /// How often in a row it came out the same.
+    times: usize,
+}
+
+impl<O, K: PartialEq> List<O, K> {
     /// Whether nothing can be missing.
-    whole: bool,
+    fn is_whole(&self) -> bool {
+        !self.is_torn && (self.seams.is_empty() || self.times >= ENOUGH)
+    }
+
+    /// Takes the list read next in its place. Returns whether it is the same.
+    fn follow(&mut self, next: Self) -> bool {
+        let is_same = !self.is_torn && !next.is_torn && self.order == next.order;
+        let before = std::mem::replace(self, next);
+        if is_same {
+            self.times = before.times + 1;
+            self.seams.retain(|seam| before.seams.contains(seam));
+        }
+        is_same
+    }
+}
+
+type Services = List<ListedService, ServiceKey>;
+type Destinations = List<ListedDestination, DestinationKey>;
+
+/// What a list consists of.
+trait Listed: Sized {
+    type Key: Copy + Eq + Hash;
+
+    fn key(&self) -> Self::Key;
+    fn pick(reply: Reply) -> Option<Self>;
+}
+
+impl Listed for ListedService {
+    type Key = ServiceKey;
+
+    fn key(&self) -> ServiceKey {
+        self.service.key
+    }
+
+    fn pick(reply: Reply) -> Option<Self> {
+        match reply {
+            Reply::Service(listed) => Some(listed),
+            _ => None,
+        }
+    }
+}
+
+impl Listed for ListedDestination {
+    type Key = DestinationKey;
+
+    fn key(&self) -> DestinationKey {
+        self.destination.key
+    }
+
+    fn pick(reply: Reply) -> Option<Self> {
+        match reply {
+            Reply::Destination(listed) => Some(listed),
+            _ => None,
+        }
+    }
 }
 
 impl<T: Transport> Exchange<T> {
     pub(super) async fn services(&mut self) -> Result<Vec<ListedService>, Error> {
-        let list = self.list_services().await?;
+        let list: Services = self.list(Reader::Main, Query::Services).await?;
         match list.unreadable.into_iter().next() {
             Some(error) => Err(Error::decode(Query::Services, error)),
             None => Ok(list.objects),
@@ -49,7 +123,8 @@ impl<T: Transport> Exchange<T> {
         &mut self,
         service: ServiceKey,
     ) -> Result<Vec<ListedDestination>, Error> {
-        let list = self.list_destinations(service).await?;
+        let query = Query::Destinations(service);
+        let list: Destinations = self.list(Reader::Main, query).await?;
         if let Some(error) = list.unreadable.into_iter().next() {
             return Err(Error::decode(Query::Destinations(service), error));
         }
@@ -67,8 +142,8 @@ impl<T: Transport> Exchange<T> {
         key: DestinationKey,
     ) -> Result<ListedDestination, Error> {
         let is_it = |listed: &ListedDestination| listed.destination.key == key;
-        let found = |list: &List<ListedDestination>| list.objects.iter().any(is_it);
-        let list = self.read_destinations(service, found).await?;
+        let found = |list: &Destinations| list.objects.iter().any(is_it);
+        let list = self.confirm(Query::Destinations(service), found).await?;
         let nothing = list.objects.is_empty();
         if let Some(listed) = list.objects.into_iter().find(is_it) {
             return Ok(listed);
@@ -109,14 +184,15 @@ impl<T: Transport> Exchange<T> {
     }
 
     pub(super) async fn table(&mut self) -> Result<Table, Error> {
-        let services = self.list_services().await?;
+        let services: Services = self.list(Reader::Main, Query::Services).await?;
         let mut table = Table {
-            may_be_incomplete: !services.whole,
+            may_be_incomplete: !services.is_whole(),
             unreadable: services.unreadable,
             ..Table::default()
         };
         for service in services.objects {
-            let found = self.list_destinations(service.service.key).await?;
+            let query = Query::Destinations(service.service.key);
+            let found = self.list(Reader::Main, query).await?;
             table.take(service, found);
         }
         Ok(table)
@@ -125,41 +201,45 @@ impl<T: Transport> Exchange<T> {
     pub(super) async fn confirmed_table(&mut self) -> Result<Table, Error> {
         let services = self.confirmed_services().await?;
         let mut table = Table {
-            may_be_incomplete: !services.whole,
+            may_be_incomplete: !services.is_whole(),
             unreadable: services.unreadable,
             ..Table::default()
         };
         for service in services.objects {
-            let key = service.service.key;
-            let found = self.read_destinations(key, |_| false).await?;
-            if found.objects.is_empty() && found.unreadable.is_empty() {
-                match self.service(key).await {
-                    Err(error) if error.is_missing() => continue,
-                    answer => drop(answer?),
-                }
-            }
-            table.take(service, found);
+            self.confirm_entry(service, &mut table).await?;
         }
         Ok(table)
     }
 
-    /// Services until nothing can be missing, or until the list comes out the same. What was seen once and then no more is asked for by name.
-    async fn confirmed_services(&mut self) -> Result<List<ListedService>, Error> {
-        let mut last = self.list_services().await?;
-        let mut seen = keys(&last);
-        let mut same = 1;
-        for attempt in 0..ATTEMPTS {
-            if last.whole || same == ENOUGH {
-                break;
+    /// Adds a service with its destinations to a table, if it is still there.
+    async fn confirm_entry(
+        &mut self,
+        service: ListedService,
+        table: &mut Table,
+    ) -> Result<(), Error> {
+        let key = service.service.key;
+        let found = self.confirm(Query::Destinations(key), |_| false).await?;
+        if found.objects.is_empty() && found.unreadable.is_empty() {
+            match self.service(key).await {
+                Err(error) if error.is_missing() => return Ok(()),
+                answer => drop(answer?),
             }
-            self.transport.pause(pause(attempt)).await;
-            let next = self.list_services().await?;
-            let (before, now) = (keys(&last), keys(&next));
-            same = if before == now { same + 1 } else { 1 };
-            seen.extend(now);
-            last = next;
         }
-        let listed = keys(&last);
+        table.take(service, found);
+        Ok(())
+    }
+
+    /// All services. A service that was listed once and then no more is asked for by name.
+    async fn confirmed_services(&mut self) -> Result<Services, Error> {
+        let mut seen = HashSet::new();
+        let see = |list: &Services| {
+            if !list.seams.is_empty() || list.is_torn {
+                seen.extend(list.objects.iter().map(Listed::key));
+            }
+            false
+        };
+        let mut last = self.confirm(Query::Services, see).await?;
+        let listed: HashSet<_> = last.objects.iter().map(Listed::key).collect();
         let mut vanished: Vec<_> = seen.difference(&listed).copied().collect();
         vanished.sort_unstable();
         for key in vanished {
@@ -169,81 +249,54 @@ impl<T: Transport> Exchange<T> {
                 Err(error) => return Err(error),
             }
         }
-        last.whole |= same == ENOUGH;
         Ok(last)
     }
 
-    /// Destinations until nothing can be missing, or until the list comes out the same, there being no way to ask for one; or until one is
-    /// good enough.
-    async fn read_destinations(
+    /// Reads a list until nothing can be missing, or until it is good enough, which is asked of each list that was read.
+    async fn confirm<O: Listed>(
         &mut self,
-        service: ServiceKey,
-        good_enough: impl Fn(&List<ListedDestination>) -> bool,
-    ) -> Result<List<ListedDestination>, Error> {
-        let mut last = self.list_destinations(service).await?;
-        let mut same = 1;
+        query: Query,
+        mut is_good_enough: impl FnMut(&List<O, O::Key>) -> bool,
+    ) -> Result<List<O, O::Key>, Error> {
+        let mut reader = Reader::Main;
+        let mut list = self.list(reader, query).await?;
         for attempt in 0..ATTEMPTS {
-            if last.whole || same == ENOUGH || good_enough(&last) {
+            if is_good_enough(&list) || list.is_whole() {
                 break;
             }
-            self.transport.pause(pause(attempt)).await;
-            let next = self.list_destinations(service).await?;
-            same = if destination_keys(&next) == destination_keys(&last) {
-                same + 1
-            } else {
-                1
-            };
-            last = next;
+            reader = reader.other();
+            let next = self.list(reader, query).await?;
+            if !list.follow(next) || list.times > 1 {
+                self.main.transport.pause(pause(attempt)).await;
+            }
         }
-        last.whole |= same == ENOUGH;
-        Ok(last)
-    }
-
-    async fn list_services(&mut self) -> Result<List<ListedService>, Error> {
-        let key = |listed: &ListedService| listed.service.key;
-        let pick = |reply| match reply {
-            Reply::Service(listed) => Some(listed),
-            _ => None,
-        };
-        self.list(Query::Services, key, pick).await
-    }
-
-    async fn list_destinations(
-        &mut self,
-        service: ServiceKey,
-    ) -> Result<List<ListedDestination>, Error> {
-        let key = |listed: &ListedDestination| listed.destination.key;
-        let pick = |reply| match reply {
-            Reply::Destination(listed) => Some(listed),
-            _ => None,
-        };
-        self.list(Query::Destinations(service), key, pick).await
+        Ok(list)
     }
 
     /// A list, read again where answers were lost. Of an object that was listed twice, the later one counts.
-    async fn list<O, K: Eq + std::hash::Hash>(
+    async fn list<O: Listed>(
         &mut self,
+        reader: Reader,
         query: Query,
-        key: impl Fn(&O) -> K,
-        pick: impl Fn(Reply) -> Option<O>,
-    ) -> Result<List<O>, Error> {
+    ) -> Result<List<O, O::Key>, Error> {
         let mut attempt = 1;
         loop {
             let mut objects: Vec<O> = Vec::new();
             let mut unreadable = Vec::new();
             let mut foreign = None;
             let arrival = self
-                .query(query, |reply| {
-                    match reply.map(|reply| (reply.command(), pick(reply))) {
+                .query_by(reader, query, |reply| {
+                    match reply.map(|reply| (reply.command(), O::pick(reply))) {
                         Ok((_, Some(object))) => objects.push(object),
                         Ok((command, None)) => foreign = Some(command),
-                        Err(error) => unreadable.push(error),
+                        Err(error) => unreadable.push((objects.len() + unreadable.len(), error)),
                     }
                 })
                 .await;
             match (arrival, foreign) {
                 (Ok(_), Some(command)) => return Err(unexpected(query, command)),
-                (Ok(arrival), None) => return Ok(List::new(objects, unreadable, arrival, key)),
+                (Ok(arrival), None) if arrival.needs_probe && self.begin_to_probe() => {}
+                (Ok(arrival), None) => return Ok(List::new(objects, unreadable, arrival)),
                 (Err(error), _) if attempt < ATTEMPTS && is_torn(&error) => attempt += 1,
                 (Err(error), _) => return Err(error),
             }
@@ -251,36 +304,48 @@ impl<T: Transport> Exchange<T> {
     }
 }
 
-impl<O> List<O> {
-    fn new<K: Eq + std::hash::Hash>(
-        objects: Vec<O>,
-        unreadable: Vec<DecodeError>,
-        arrival: Arrival,
-        key: impl Fn(&O) -> K,
-    ) -> Self {
-        if arrival.is_whole() {
-            return Self {
-                objects,
-                unreadable,
-                whole: true,
-            };
+impl<O: Listed> List<O, O::Key> {
+    /// `unreadable` are numbered among all replies.
+    fn new(objects: Vec<O>, unreadable: Vec<(usize, DecodeError)>, arrival: Arrival) -> Self {
+        let mut list = Self {
+            objects,
+            unreadable: Vec::new(),
+            seams: arrival.seams,
+            order: Vec::new(),
+            is_torn: arrival.interrupted,
+            times: 1,
+        };
+        if !list.seams.is_empty() || list.is_torn {
+            list.order = list
+                .objects
+                .iter()
+                .map(|object| Some(object.key()))
+                .collect();
+            for (place, _) in &unreadable {
+                list.order.insert(*place, None);
+            }
+            list.keep_each_once();
         }
-        let mut places = HashMap::with_capacity(objects.len());
-        let mut once = Vec::with_capacity(objects.len());
-        for object in objects {
-            match places.entry(key(&object)) {
+        list.unreadable = unreadable.into_iter().map(|(_, error)| error).collect();
+        list
+    }
+
+    fn keep_each_once(&mut self) {
+        let mut places = HashMap::with_capacity(self.objects.len());
+        let mut once = Vec::with_capacity(self.objects.len());
+        for object in self.objects.drain(..) {
+            match places.entry(object.key()) {
                 Entry::Vacant(place) => {
                     place.insert(once.len());
                     once.push(object);
                 }
-                Entry::Occupied(place) => once[*place.get()] = object,
+                Entry::Occupied(place) => {
+                    once[*place.get()] = object;
+                    self.is_torn = true;
+                }
             }
         }
-        Self {
-            objects: once,
-            unreadable,
-            whole: false,
-        }
+        self.objects = once;
     }
 }
 
@@ -295,23 +360,9 @@ fn is_torn(error: &Error) -> bool {
     ) || error.errno() == Some(Errno::BUSY)
 }
 
-fn keys(list: &List<ListedService>) -> HashSet<ServiceKey> {
-    list.objects
-        .iter()
-        .map(|listed| listed.service.key)
-        .collect()
-}
-
-fn destination_keys(list: &List<ListedDestination>) -> HashSet<DestinationKey> {
-    list.objects
-        .iter()
-        .map(|listed| listed.destination.key)
-        .collect()
-}
-
 impl Table {
-    fn take(&mut self, service: ListedService, found: List<ListedDestination>) {
-        self.may_be_incomplete |= !found.whole;
+    fn take(&mut self, service: ListedService, found: Destinations) {
+        self.may_be_incomplete |= !found.is_whole();
         self.unreadable.extend(found.unreadable);
         self.entries.push(TableEntry {
             service,

@@ -12,11 +12,13 @@ use std::{
 
 use nix::{
     errno::Errno as Os,
+    getsockopt_impl,
     sched::{CloneFlags, setns},
     sys::{
         socket::{
             AddressFamily, MsgFlags, MultiHeaders, NetlinkAddr, SockFlag, SockProtocol, SockType,
-            connect, recvmmsg, send, setsockopt, socket, sockopt::ReceiveTimeout,
+            connect, getsockopt, recvmmsg, send, setsockopt, socket,
+            sockopt::{GetStruct, ReceiveTimeout},
         },
         time::TimeVal,
     },
@@ -45,14 +47,14 @@ pub(super) fn open() -> Result<OwnedFd, Error> {
     Ok(socket)
 }
 
-/// Opens a socket in another network namespace, by way of a thread that ends at once: a thread that changed its namespace is of
-/// no more use to a program.
-pub(super) fn open_in(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+/// Opens two sockets in another network namespace, by way of a thread that ends at once: a thread that changed its
+/// namespace is of no more use to a program.
+pub(super) fn open_two_in(namespace: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Error> {
     thread::scope(|scope| {
         let opened = thread::Builder::new().spawn_scoped(scope, || {
             setns(namespace, CloneFlags::CLONE_NEWNET)
                 .map_err(system("enter the network namespace"))?;
-            open()
+            Ok((open()?, open()?))
         });
         match opened.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(result)) => result,
@@ -147,25 +149,51 @@ pub(super) trait Transport: AsFd {
 #[derive(Debug)]
 pub(super) struct Room {
     octets: Box<[u8]>,
+    /// Room for one of them.
+    datagram: usize,
     lengths: [usize; 2],
 }
 
-/// Room for one datagram. It is always the same and more than the kernel puts into one (32 KiB): the kernel sizes the pieces of a
-/// list by the longest read so far.
+/// Room for the longest datagram of the kernel, which makes room for up to 32 KiB less the overhead of a
+/// socket buffer. It makes room for as much as the longest read so far asked for.
 const DATAGRAM: usize = 64 * 1024;
+
+/// A full piece of a list has at least this many octets, for a reader with room for more: 32 KiB less
+/// `struct skb_shared_info` (`SKB_WITH_OVERHEAD(32768)`), which has 320 to 768 octets.
+const LONG_PIECE: usize = 32_000;
+
+/// The room of a second reader. A list that may have filled one long piece does not fit into one of these, and begins
+/// its second piece with few objects. A listed object has 320 to 400 octets, so the numbers of objects in a piece have a
+/// large common multiple with those in a long piece.
+const SHORTER_DATAGRAM: usize = 31_040;
 
 impl Room {
     pub(super) fn new() -> Self {
+        Self::of(DATAGRAM)
+    }
+
+    /// Room that makes the kernel end pieces of a list at other places than for [`new`](Self::new).
+    pub(super) fn shorter() -> Self {
+        Self::of(SHORTER_DATAGRAM)
+    }
+
+    fn of(datagram: usize) -> Self {
         Self {
-            octets: vec![0; 2 * DATAGRAM].into(),
+            octets: vec![0; 2 * datagram].into(),
+            datagram,
             lengths: [0; 2],
         }
+    }
+
+    /// The room that the kernel makes for a piece of a list, at least, unless it is short of memory.
+    pub(super) fn piece(&self) -> usize {
+        self.datagram.min(LONG_PIECE)
     }
 
     /// The datagrams that were received last.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Result<&[u8], NoAnswer>> {
         self.octets
-            .chunks(DATAGRAM)
+            .chunks(self.datagram)
             .zip(self.lengths)
             .filter(|(_, length)| *length > 0)
             .map(|(octets, length)| octets.get(..length).ok_or(NoAnswer::Truncated))
@@ -190,7 +218,7 @@ impl Room {
             let mut headers = MultiHeaders::<()>::preallocate(self.lengths.len(), None);
             let mut rooms: Vec<_> = self
                 .octets
-                .chunks_mut(DATAGRAM)
+                .chunks_mut(self.datagram)
                 .map(|room| [IoSliceMut::new(room)])
                 .collect();
             let received = recvmmsg(
@@ -214,6 +242,25 @@ impl Room {
             }
         }
     }
+}
+
+getsockopt_impl!(
+    MemoryInfo,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9],
+    GetStruct<[u32; 9]>
+);
+
+/// `SO_MEMINFO`: the memory of a socket. The first number is that of the datagrams that wait to be read
+/// (`SK_MEMINFO_RMEM_ALLOC`), with everything that the kernel allocated for them.
+#[derive(Clone, Copy, Debug)]
+struct MemoryInfo;
+
+/// The memory of the datagrams that wait to be read; `None` where the kernel does not say.
+pub(super) fn waiting_memory(socket: impl AsFd) -> Option<usize> {
+    let memory = getsockopt(&socket, MemoryInfo).ok()?;
+    usize::try_from(memory[0]).ok()
 }
 
 pub(super) fn send_now(socket: impl AsFd, octets: &[u8]) -> Result<(), NoAnswer> {

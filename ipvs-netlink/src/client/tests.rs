@@ -32,6 +32,9 @@ use crate::{
 const FAMILY: u16 = 99;
 const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
 
+/// Messages of the kernel, by datagrams: their types and payloads.
+type Datagrams = Vec<Vec<(u16, Vec<u8>)>>;
+
 /// The attributes of a reply, with their command.
 type Octets = (u8, Vec<u8>);
 
@@ -42,8 +45,15 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 /// A client beside a kernel that answers each message with these datagrams of messages.
 fn client_of(
-    mut kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Vec<Vec<(u16, Vec<u8>)>> + Send + 'static,
+    kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static,
 ) -> Result<Client, Error> {
+    Client::with(socket_of(kernel), None)
+}
+
+/// A socket beside such a kernel.
+fn socket_of(
+    mut kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static,
+) -> OwnedFd {
     let (ours, theirs) = pair();
     thread::spawn(move || {
         let mut room = [0; 16_384];
@@ -67,16 +77,35 @@ fn client_of(
             }
         }
     });
-    Client::with(ours)
+    ours
 }
 
 /// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers each query with a list that comes in
 /// these pieces.
 fn client(
-    mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+    list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
 ) -> (Client, mpsc::Receiver<Change>) {
     let (told, changes) = mpsc::channel();
-    let client = client_of(move |message| {
+    let client = client_of(kernel_of(told, list));
+    (client.unwrap(), changes)
+}
+
+/// A client with two sockets, for which a list may come in different pieces.
+fn client_with_two(
+    main: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+    second: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+) -> Client {
+    let (told, _) = mpsc::channel();
+    let main = socket_of(kernel_of(told.clone(), main));
+    let second = socket_of(kernel_of(told, second));
+    Client::with(main, Some(second)).unwrap()
+}
+
+fn kernel_of(
+    told: mpsc::Sender<Change>,
+    mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
+) -> impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static {
+    move |message| {
         if message.message_type() != FAMILY {
             return vec![vec![family()]];
         }
@@ -95,8 +124,7 @@ fn client(
                 pieces.chain([vec![(NLMSG_DONE, vec![0; 4])]]).collect()
             }
         }
-    });
-    (client.unwrap(), changes)
+    }
 }
 
 /// What the family's number is.
@@ -217,6 +245,127 @@ fn a_destination_that_is_in_no_list_is_missing() {
     assert!(changes.try_recv().is_err());
 }
 
+/// Destinations in pieces of these lengths.
+fn in_pieces(numbers: &[u8], lengths: &[usize]) -> Vec<Vec<Octets>> {
+    let mut rest = numbers;
+    let mut pieces = Vec::new();
+    for length in lengths {
+        let (piece, others) = rest.split_at(*length);
+        pieces.push(piece.iter().copied().map(listed).collect());
+        rest = others;
+    }
+    assert_eq!(rest, [] as [u8; 0]);
+    pieces
+}
+
+/// The destinations of a confirmed list, and whether some may be missing. Each socket gives its lists in turn.
+fn confirmed(main: Vec<Vec<Vec<Octets>>>, second: Vec<Vec<Vec<Octets>>>) -> (Vec<u8>, bool) {
+    let turns = |lists: Vec<Vec<Vec<Octets>>>| {
+        let mut lists = lists.into_iter();
+        move |query| match query {
+            Query::Services => vec![vec![listed_service()]],
+            _ => lists.next().expect("another list is not needed"),
+        }
+    };
+    let mut client = client_with_two(turns(main), turns(second));
+    let table = client.confirmed_table().unwrap();
+    let last = |listed: &ListedDestination| match listed.destination.key.address {
+        std::net::IpAddr::V4(address) => address.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    };
+    let numbers = table.entries[0].destinations.iter().map(last).collect();
+    (numbers, table.may_be_incomplete)
+}
+
+fn listed_service() -> Octets {
+    let reply = Reply::Service(ListedService {
+        service: Service::new(ServiceKey::tcp(SERVICE), crate::Scheduler::RR),
+        stats: Stats::default(),
+        unknown: Vec::new(),
+    });
+    let mut octets = vec![0; reply.encoded_len()];
+    reply.encode(&mut octets);
+    (Command::NewService as u8, octets)
+}
+
+#[test]
+fn two_readers_with_seams_at_different_places_confirm_a_list() {
+    let all = [1, 2, 3, 4, 5, 6];
+    let main = vec![in_pieces(&all, &[3, 3])];
+    let second = vec![in_pieces(&all, &[2, 2, 2])];
+    assert_eq!(confirmed(main, second), (all.to_vec(), false));
+}
+
+#[test]
+fn two_readers_with_a_seam_at_the_same_place_need_a_third_list() {
+    let all = [1, 2, 3, 4, 5, 6];
+    let main = || in_pieces(&all, &[4, 2]);
+    let second = || in_pieces(&all, &[2, 2, 2]);
+    let found = confirmed(vec![main(), main()], vec![second()]);
+    assert_eq!(found, (all.to_vec(), false));
+}
+
+#[test]
+fn a_list_that_is_torn_at_a_seam_is_not_confirmed_by_the_other_reader() {
+    let all = [1, 2, 3, 4, 5, 6];
+    // Another program deletes an object of the first piece and adds it again, every time that the first reader reads.
+    let main = || in_pieces(&[1, 2, 3, 5, 6], &[3, 2]);
+    let second = || in_pieces(&all, &[4, 2]);
+    let main = vec![main(), main(), in_pieces(&all, &[3, 3])];
+    let found = confirmed(main, vec![second(), second()]);
+    assert_eq!(found, (all.to_vec(), false));
+}
+
+#[test]
+fn a_list_in_another_order_is_another_list() {
+    let main = vec![
+        in_pieces(&[1, 2, 3, 4], &[2, 2]),
+        in_pieces(&[4, 1, 2, 3], &[2, 2]),
+    ];
+    let second = vec![in_pieces(&[4, 1, 2, 3], &[3, 1])];
+    assert_eq!(confirmed(main, second), (vec![4, 1, 2, 3], false));
+}
+
+#[test]
+fn a_list_with_an_object_twice_is_no_confirmation() {
+    let main = vec![
+        in_pieces(&[1, 2, 2, 3], &[2, 2]),
+        in_pieces(&[1, 2, 3], &[2, 1]),
+    ];
+    let second = vec![
+        in_pieces(&[1, 2, 2, 3], &[3, 1]),
+        in_pieces(&[1, 2, 3], &[1, 2]),
+    ];
+    assert_eq!(confirmed(main, second), (vec![1, 2, 3], false));
+}
+
+#[test]
+fn a_list_that_never_comes_out_the_same_may_be_incomplete() {
+    let lists = |from: u8| {
+        let list = move |number| in_pieces(&[from, number, 1], &[2, 1]);
+        (10..30).map(list).collect()
+    };
+    let (_, may_be_incomplete) = confirmed(lists(100), lists(200));
+    assert!(may_be_incomplete);
+}
+
+#[test]
+fn a_full_short_piece_ends_a_list_only_where_the_kernel_had_memory_for_a_long_one() {
+    // In these sockets a datagram never has as much memory as a long piece.
+    let all: Vec<u8> = (1..=16).collect();
+    let whole = || in_pieces(&all, &[16]);
+    let length: usize = whole()[0].iter().map(|(_, octets)| octets.len() + 20).sum();
+    assert!((3_328..=4_096).contains(&length), "{length}");
+    // Once more to look at the memory, then three times because all seams are at the same place.
+    let found = confirmed(vec![whole(), whole(), whole()], vec![whole()]);
+    assert_eq!(found, (all.clone(), false));
+    let short = |count: usize| in_pieces(&all[..count], &[count]);
+    assert_eq!(
+        confirmed(vec![short(10)], vec![]),
+        (all[..10].to_vec(), false)
+    );
+}
+
 #[test]
 fn a_module_that_went_and_does_not_come_back_is_what_the_errors_say() {
     let mut is_there = true;
@@ -243,7 +392,7 @@ fn a_failure_without_a_number_is_no_success() {
     let (ours, _silent) = pair();
     let limit = Duration::from_millis(10);
     let transport = Blocking::new(ours, limit).unwrap();
-    let error = ready(Exchange::open(transport, limit)).unwrap_err();
+    let error = ready(Exchange::open(transport, None, limit)).unwrap_err();
     assert_eq!(error.errno(), Some(crate::Errno(libc::ETIMEDOUT)));
     let error = Client::open_path("a\0b").unwrap_err();
     assert_eq!(error.errno(), Some(crate::Errno(libc::EINVAL)));

@@ -54,7 +54,7 @@ impl AsyncClient {
     ///
     /// Tokio panics outside a runtime, and in one without I/O or time. The same holds for the other ways to open.
     pub async fn open() -> Result<Self, Error> {
-        Self::with(socket::open()?).await
+        Self::with(socket::open()?, socket::open()?).await
     }
 
     /// Opens a client for a network namespace by a file descriptor of it, such as an open `/proc/PID/ns/net`.
@@ -63,9 +63,9 @@ impl AsyncClient {
     ///
     /// As [`open`](Self::open), and [`Error::System`] if the namespace cannot be entered.
     pub async fn open_in(namespace: impl AsFd) -> Result<Self, Error> {
-        let socket = socket::open_in(namespace.as_fd())?;
+        let (main, second) = socket::open_two_in(namespace.as_fd())?;
         drop(namespace);
-        Self::with(socket).await
+        Self::with(main, second).await
     }
 
     /// Opens a client for a network namespace by its path, such as `/run/netns/NAME`.
@@ -78,12 +78,9 @@ impl AsyncClient {
         Self::open_in(namespace).await
     }
 
-    async fn with(socket: OwnedFd) -> Result<Self, Error> {
-        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after it has deregistered it.
-        #[allow(unsafe_code)]
-        let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
-            .map_err(|error| from_io("watch the socket", &error.into()))?;
-        let exchange = Exchange::open(Waiting { socket: watched }, DEFAULT_TIMEOUT).await?;
+    async fn with(main: OwnedFd, second: OwnedFd) -> Result<Self, Error> {
+        let (main, second) = (Waiting::new(main)?, Waiting::new(second)?);
+        let exchange = Exchange::open(main, Some(second), DEFAULT_TIMEOUT).await?;
         Ok(Self { exchange })
     }
 
@@ -103,6 +100,17 @@ impl AsFd for AsyncClient {
 #[derive(Debug)]
 pub(super) struct Waiting {
     socket: AsyncFd<OwnedFd>,
+}
+
+impl Waiting {
+    fn new(socket: OwnedFd) -> Result<Self, Error> {
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after
+        // it has deregistered it.
+        #[allow(unsafe_code)]
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
+            .map_err(|error| from_io("watch the socket", &error.into()))?;
+        Ok(Self { socket })
+    }
 }
 
 impl AsFd for Waiting {
