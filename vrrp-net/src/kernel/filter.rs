@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, io, net::IpAddr};
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP,
     BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W,
-    BPF_X, sock_filter,
+    BPF_X, RTA_DST, RTM_DELROUTE, RTM_NEWROUTE, sock_filter,
 };
 use socket2::{SockFilter, Socket};
 use vrrp_proto::frame::{ethernet, ipv6, neighbor};
 
 use super::{
-    rtnetlink::{Prefix, RTA_DST, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWROUTE},
+    rtnetlink::Prefix,
     vrid_set::{VridSet, WORD, WORDS},
 };
 
@@ -29,6 +29,9 @@ pub(crate) enum Start {
 
 /// The VRID is the second octet of a message.
 const VRID: u32 = 1;
+
+/// The type of a message about a next hop that is gone, which libc does not name.
+const RTM_DELNEXTHOP: u16 = 105;
 
 /// Where the filter keeps something for later.
 const SCRATCH: u32 = 0;

@@ -87,7 +87,7 @@ impl Monitor {
     ///
     /// [`Error::Os`].
     pub fn set_receive_buffer(&self, octets: usize) -> Result<(), Error> {
-        set_buffer(&self.socket, Buffer::Receive, octets)
+        set_buffer(&self.socket, Buffer::Receive, octets).map(drop)
     }
 }
 

@@ -14,15 +14,21 @@ use vrrp_proto::frame::MacAddress;
 
 use super::{
     rtnetlink::{self, Malformed, Message, Reply, Request},
-    sys::{self, describe_interface},
+    sys::{self, Buffer, describe_interface, set_buffer},
 };
 use crate::{
     ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, Route, VirtualAddress,
 };
 
-/// Requests in one datagram. The kernel answers them all before the call that sends them returns, so that the answers have to
-/// find room in the socket's buffer: about 1 KiB each, in at least 200 KiB.
+/// Requests in one datagram, at most. The kernel answers all of them before the call that sends
+/// them returns, so the answers must fit into the receive buffer.
 const PIPELINE: usize = 64;
+
+/// Bytes of receive buffer that an answer takes: its message and the kernel's overhead.
+const ANSWER_LEN: usize = 1536;
+
+/// Bytes of receive buffer to ask for: a full pipeline of answers, twice.
+const RECEIVE_BUFFER: usize = 2 * PIPELINE * ANSWER_LEN;
 
 /// The group that links are put into to be deleted together: one that nobody else has.
 const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
@@ -202,6 +208,8 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    /// Requests in one datagram: as many as the receive buffer has room for answers.
+    pipeline: usize,
     sequence: u32,
     requests: Vec<u8>,
     replies: Box<[u8]>,
@@ -214,8 +222,11 @@ impl Netlink {
     ///
     /// [`Error::Os`] where the system has no more sockets.
     pub fn open() -> Result<Self, Error> {
+        let socket = rtnetlink::open(0)?;
+        let granted = set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
         Ok(Self {
-            socket: rtnetlink::open(0)?,
+            socket,
+            pipeline: (granted / ANSWER_LEN).clamp(1, PIPELINE),
             sequence: 0,
             requests: Vec::new(),
             replies: vec![0; rtnetlink::DATAGRAM_LEN].into(),
@@ -235,7 +246,8 @@ impl Netlink {
         let mut results = Vec::with_capacity(changes.len());
         for part in changes.chunks(PIPELINE) {
             let part: Vec<Change<'a>> = part.iter().copied().map(Into::into).collect();
-            let errnos = self.exchange(part.iter().map(|change| change.request()))?;
+            let requests: Vec<Request<'a>> = part.iter().map(|change| change.request()).collect();
+            let errnos = self.exchange(&requests)?;
             results.extend(
                 part.iter()
                     .zip(errnos)
@@ -267,35 +279,73 @@ impl Netlink {
 
     /// Makes one request, and returns its errno, or 0.
     fn request(&mut self, request: Request<'_>) -> Result<i32, Error> {
-        let errnos = self.exchange([request].into_iter())?;
+        let errnos = self.exchange(&[request])?;
         Ok(errnos.first().copied().unwrap_or(0))
     }
 
-    /// Sends requests as one datagram and gathers the errno of each.
-    fn exchange<'a>(
-        &mut self,
-        requests: impl Iterator<Item = Request<'a>>,
-    ) -> Result<Vec<i32>, Error> {
-        const ACTION: &str = "change addresses, links and routes";
-        let first = self.sequence.wrapping_add(1);
-        self.requests.clear();
-        let mut errnos = Vec::new();
-        for request in requests {
-            self.sequence = self.sequence.wrapping_add(1);
-            request.encode(self.sequence, &mut self.requests);
-            errnos.push(None);
-        }
-        self.send(ACTION)?;
-        while errnos.contains(&None) {
-            self.receive(ACTION, |message| {
-                let place = message.sequence.wrapping_sub(first) as usize;
-                if let (Reply::Done { errno }, Some(slot)) = (message.reply, errnos.get_mut(place))
-                {
-                    *slot = Some(errno);
+    /// Makes requests in order, and returns the errno of each, or 0.
+    ///
+    /// Where the receive buffer was too small for the answers (`ENOBUFS`), the requests without an
+    /// answer are made again, fewer at a time. The kernel has carried them out: it then answers
+    /// that the address is there, or that the link is gone.
+    fn exchange(&mut self, requests: &[Request<'_>]) -> Result<Vec<i32>, Error> {
+        let mut errnos = vec![None; requests.len()];
+        for _ in 0..ATTEMPTS {
+            let open: Vec<usize> = (0..requests.len())
+                .filter(|place| errnos.get(*place).is_some_and(Option::is_none))
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            for part in open.chunks(self.pipeline) {
+                let has_lost = self.exchange_at_once(requests, part, &mut errnos)?;
+                if has_lost {
+                    self.pipeline = (self.pipeline / 2).max(1);
+                    break;
                 }
-            })?;
+            }
+        }
+        if errnos.contains(&None) {
+            return Err(Error::NoAnswer {
+                action: EXCHANGE.into(),
+            });
         }
         Ok(errnos.into_iter().flatten().collect())
+    }
+
+    /// Sends the requests in these places as one datagram and gathers their answers. Returns
+    /// whether some were lost.
+    fn exchange_at_once(
+        &mut self,
+        requests: &[Request<'_>],
+        places: &[usize],
+        errnos: &mut [Option<i32>],
+    ) -> Result<bool, Error> {
+        let first = self.sequence.wrapping_add(1);
+        self.requests.clear();
+        for request in places.iter().filter_map(|place| requests.get(*place)) {
+            self.sequence = self.sequence.wrapping_add(1);
+            request.encode(self.sequence, &mut self.requests);
+        }
+        self.send(EXCHANGE)?;
+        let mut open = places.len();
+        let mut has_lost = false;
+        while open > 0 {
+            let received = self.receive(EXCHANGE, !has_lost, |message| {
+                let place = places.get(message.sequence.wrapping_sub(first) as usize);
+                let slot = place.and_then(|place| errnos.get_mut(*place));
+                if let (Reply::Done { errno }, Some(slot @ None)) = (message.reply, slot) {
+                    *slot = Some(errno);
+                    open -= 1;
+                }
+            })?;
+            match received {
+                Received::Messages => {}
+                Received::Lost => has_lost = true,
+                Received::Nothing => break,
+            }
+        }
+        Ok(has_lost)
     }
 
     /// The link of this name, if there is one.
@@ -305,25 +355,22 @@ impl Netlink {
     /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, Error> {
         const ACTION: &str = "read a link";
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
-        self.requests.clear();
-        Request::Link(name).encode(sequence, &mut self.requests);
-        self.send(ACTION)?;
-        let (mut found, mut done) = (None, None);
-        while done.is_none() {
-            self.receive(ACTION, |message| match message.reply {
-                _ if message.sequence != sequence => {}
-                Reply::Event(MonitorEvent::Link(link)) => found = Some(link),
-                Reply::Done { errno } => done = Some(errno),
-                _ => {}
+        let request = Request::Link(name);
+        for _ in 0..ATTEMPTS {
+            let answer = self.ask(ACTION, &request, |reply| match reply {
+                Reply::Event(MonitorEvent::Link(link)) => Some(link),
+                _ => None,
             })?;
+            let Some((found, errno)) = answer else {
+                continue;
+            };
+            return match errno {
+                0 => Ok(found.into_iter().next_back()),
+                libc::ENODEV => Ok(None),
+                errno => Err(Error::os(ACTION)(io::Error::from_raw_os_error(errno))),
+            };
         }
-        match done {
-            Some(0) | None => Ok(found),
-            Some(libc::ENODEV) => Ok(None),
-            Some(errno) => Err(Error::os(ACTION)(io::Error::from_raw_os_error(errno))),
-        }
+        Err(Error::os(ACTION)(ever_changing()))
     }
 
     /// Puts a macvlan in bridge mode on a link, down, and returns whether it is new: `false` says that there is a link of this name.
@@ -363,7 +410,11 @@ impl Netlink {
     pub(crate) fn delete_links(&mut self, interfaces: &[u32]) -> Result<(), Error> {
         if interfaces.len() > 1 {
             for part in interfaces.chunks(PIPELINE) {
-                self.exchange(part.iter().map(|it| Request::SetGroup(*it, GROUP)))?;
+                let requests: Vec<_> = part
+                    .iter()
+                    .map(|it| Request::SetGroup(*it, GROUP))
+                    .collect();
+                self.exchange(&requests)?;
             }
             // What was refused is seen when each is deleted, of which nearly always none is left.
             self.request(Request::DeleteGroup(GROUP))?;
@@ -507,6 +558,21 @@ impl Netlink {
             Request::Routes => "list routes",
             _ => "list addresses",
         };
+        match self.ask(action, request, pick)? {
+            Some((picked, 0)) => Ok(Some(picked)),
+            Some((_, errno)) => Err(Error::os(action)(io::Error::from_raw_os_error(errno))),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks for something, and gathers what `pick` picks of the answers, with the errno at their
+    /// end. `None` where the answer is inconsistent, or a part of it was lost.
+    fn ask<T>(
+        &mut self,
+        action: &'static str,
+        request: &Request<'_>,
+        pick: impl Fn(Reply<'_>) -> Option<T>,
+    ) -> Result<Option<(Vec<T>, i32)>, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         self.requests.clear();
@@ -514,24 +580,42 @@ impl Netlink {
         self.send(action)?;
 
         let mut picked = Vec::new();
-        let mut consistent = true;
+        let (mut is_consistent, mut has_lost) = (true, false);
         let mut done = None;
         while done.is_none() {
-            self.receive(action, |message| {
+            // After a loss the end may be missing too.
+            let received = self.receive(action, !has_lost, |message| {
                 if message.sequence != sequence {
                     return;
                 }
-                consistent &= !message.interrupted;
+                is_consistent &= !message.interrupted;
                 match message.reply {
                     Reply::Done { errno } => done = Some(errno),
                     reply => picked.extend(pick(reply)),
                 }
             })?;
+            match received {
+                Received::Messages => {}
+                Received::Lost => has_lost = true,
+                Received::Nothing => {
+                    self.reopen()?;
+                    break;
+                }
+            }
         }
-        match done {
-            Some(0) | None => Ok(consistent.then_some(picked)),
-            Some(errno) => Err(Error::os(action)(io::Error::from_raw_os_error(errno))),
-        }
+        let is_complete = is_consistent && !has_lost;
+        Ok(done.filter(|_| is_complete).map(|errno| (picked, errno)))
+    }
+
+    /// Replaces the socket. A list that the kernel had no memory to continue blocks its socket:
+    /// the next request for a list gets `EBUSY`.
+    fn reopen(&mut self) -> Result<(), Error> {
+        self.check_namespace(|| "open a netlink socket again".into())?;
+        let Self {
+            socket, pipeline, ..
+        } = Self::open()?;
+        (self.socket, self.pipeline) = (socket, pipeline);
+        Ok(())
     }
 
     fn send(&self, action: &'static str) -> Result<(), Error> {
@@ -541,26 +625,33 @@ impl Netlink {
             .map_err(Error::os(action))
     }
 
-    /// Receives one datagram.
+    /// Receives one datagram. Where none is there, waits for one if `is_expected`.
     fn receive(
         &mut self,
         action: &'static str,
+        is_expected: bool,
         mut on: impl FnMut(Message<'_>),
-    ) -> Result<(), Error> {
-        let mut waited = false;
+    ) -> Result<Received, Error> {
+        let mut waits = is_expected;
         let length = loop {
             match (&self.socket).read(&mut self.replies) {
                 Ok(length) => break length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !waited => {
-                    waited = true;
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Received::Lost);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits => {
+                    waits = false;
                     sys::wait_readable([self.socket.as_fd()], Some(PATIENCE))
                         .map_err(Error::os(action))?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_expected => {
                     return Err(Error::NoAnswer {
                         action: action.into(),
                     });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Received::Nothing);
                 }
                 Err(error) => return Err(Error::os(action)(error)),
             }
@@ -568,8 +659,20 @@ impl Netlink {
         for message in rtnetlink::messages(self.replies.get(..length).unwrap_or_default()) {
             on(message.map_err(|Malformed| Malformed::in_answer(action))?);
         }
-        Ok(())
+        Ok(Received::Messages)
     }
+}
+
+const EXCHANGE: &str = "change addresses, links and routes";
+
+/// The result of one attempt to receive answers.
+enum Received {
+    /// A datagram of messages.
+    Messages,
+    /// The receive buffer had no room for further answers (`ENOBUFS`).
+    Lost,
+    /// The socket was empty.
+    Nothing,
 }
 
 impl AsFd for Netlink {

@@ -14,7 +14,7 @@ use vrrp_proto::Family;
 use super::{
     filter,
     rtnetlink::{self, FoundRoute, Malformed, Prefix, Reply, Request},
-    sys,
+    sys::{self, Buffer, set_buffer},
 };
 use crate::{Error, Interfaces, Route, VirtualAddress, address::family};
 
@@ -192,6 +192,10 @@ impl RouteWatch {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_short_of_memory(&error) => {
+                    tracing::debug!(%error, "the lists of routes are read again");
+                    return self.start_over();
+                }
                 Err(error) => return Err(Error::os(LIST)(error)),
             };
             let mut done = None;
@@ -228,6 +232,23 @@ impl RouteWatch {
         Ok(false)
     }
 
+    /// Reads the lists again from the beginning, on another socket: a list that the kernel had no
+    /// memory to continue blocks its socket.
+    fn start_over(&mut self) -> Result<bool, Error> {
+        let (Some(sockets), Some(reading)) = (&mut self.sockets, self.reading.take()) else {
+            return Ok(false);
+        };
+        if !sys::is_in_namespace_of(sockets.list.as_fd()) {
+            return Err(Error::OtherNamespace {
+                action: LIST.into(),
+            });
+        }
+        (sockets.list, sockets.is_by_table) = open_list()?;
+        self.is_overtaken = false;
+        self.begin(reading.in_doubt_since)?;
+        Ok(false)
+    }
+
     /// All lists are read. Where something may have been passed over, they are read again, until no route at all changes meanwhile.
     fn conclude(&mut self) -> Result<bool, Error> {
         let (Some(sockets), Some(reading)) = (&self.sockets, self.reading.take()) else {
@@ -258,6 +279,23 @@ impl RouteWatch {
 
 const LIST: &str = "list routes";
 
+/// Bytes of receive buffer of the socket for lists: a portion, with the kernel's overhead.
+const LIST_BUFFER: usize = 512 << 10;
+
+/// A socket for lists, and whether the kernel leaves out of a list what is in other tables.
+fn open_list() -> Result<(Socket, bool), Error> {
+    let list = rtnetlink::open(0)?;
+    set_buffer(&list, Buffer::Receive, LIST_BUFFER)?;
+    // Before Linux 4.20 there is no such thing.
+    let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
+    Ok((list, strict.is_ok()))
+}
+
+/// Whether the kernel had no memory to make a message, or no room to keep it.
+fn is_short_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}
+
 impl Sockets {
     /// In the network namespace of the calling thread.
     fn open() -> Result<Self, Error> {
@@ -267,13 +305,11 @@ impl Sockets {
                 | group(libc::RTNLGRP_IPV6_ROUTE)
                 | group(libc::RTNLGRP_NEXTHOP),
         )?;
-        let list = rtnetlink::open(0)?;
-        // Before Linux 4.20 there is no such thing.
-        let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
+        let (list, is_by_table) = open_list()?;
         Ok(Self {
             news,
             list,
-            is_by_table: strict.is_ok(),
+            is_by_table,
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
         })
     }

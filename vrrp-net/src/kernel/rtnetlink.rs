@@ -5,6 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use libc::{
+    IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID,
+    IFLA_LINKINFO, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
+    RTA_TABLE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+};
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
     NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -33,32 +38,10 @@ use crate::{
 /// Octets of a datagram: the kernel makes none longer.
 pub(crate) const DATAGRAM_LEN: usize = 1 << 16;
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-pub(crate) const RTM_NEWROUTE: u16 = 24;
-pub(crate) const RTM_DELROUTE: u16 = 25;
-pub(crate) const RTM_DELNEXTHOP: u16 = 105;
-
 const LINK_HEADER_LEN: usize = 16;
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_LINK: u16 = 5;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_IFALIAS: u16 = 20;
-const IFLA_INFO_KIND: u16 = 1;
-
 const ROUTE_HEADER_LEN: usize = 12;
 const NEXT_HOP_HEADER_LEN: usize = 8;
 const ATTRIBUTE_HEADER_LEN: usize = 4;
-pub(crate) const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_PREFSRC: u16 = 7;
-const RTA_MULTIPATH: u16 = 9;
-const RTA_TABLE: u16 = 15;
 
 /// A non-blocking rtnetlink socket, subscribed to these groups.
 pub(crate) fn open(groups: u32) -> Result<Socket, Error> {
@@ -375,6 +358,7 @@ fn parse(datagram: &[u8]) -> Option<(Message<'_>, usize)> {
     let buffer = NetlinkBuffer::new_checked(datagram).ok()?;
     let payload = buffer.payload();
     let reply = match buffer.message_type() {
+        RTM_NEWLINK | RTM_DELLINK if !is_about_link(payload) => Reply::Other,
         RTM_NEWLINK => Reply::Event(MonitorEvent::Link(link(payload)?)),
         RTM_DELLINK => Reply::Event(MonitorEvent::LinkGone {
             interface: LinkHeader::parse(payload).ok()?.index,
@@ -406,6 +390,16 @@ fn parse(datagram: &[u8]) -> Option<(Message<'_>, usize)> {
     Some((message, usize::try_from(buffer.length()).ok()?))
 }
 
+/// Whether a link message describes the link itself (family `AF_UNSPEC`). Bridges send messages of
+/// family `AF_BRIDGE` about their ports: `RTM_DELLINK` for a port that leaves the bridge, and
+/// `RTM_NEWLINK` without kind and alias (`br_ifinfo_notify` in net/bridge/br_netlink.c). The link
+/// stays in both cases.
+fn is_about_link(payload: &[u8]) -> bool {
+    payload
+        .first()
+        .is_some_and(|family| i32::from(*family) == libc::AF_UNSPEC)
+}
+
 /// Reads the attributes that matter. The others, of which every kernel brings new ones, are not looked at.
 fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
@@ -418,6 +412,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         parent: None,
         alias: String::new(),
     };
+    let mut is_parent_elsewhere = false;
     for attribute in NlasIterator::new(payload.get(LINK_HEADER_LEN..)?) {
         let attribute = attribute.ok()?;
         let value = attribute.value();
@@ -425,6 +420,7 @@ fn link(payload: &[u8]) -> Option<Link> {
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddress),
             IFLA_IFNAME => link.name = text(value),
             IFLA_LINK => link.parent = number(value),
+            IFLA_LINK_NETNSID => is_parent_elsewhere = true,
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_LINKINFO => {
                 let kind = NlasIterator::new(value)
@@ -434,6 +430,10 @@ fn link(payload: &[u8]) -> Option<Link> {
             }
             _ => {}
         }
+    }
+    if is_parent_elsewhere {
+        // An index of another namespace, which an unrelated link may have in this one.
+        link.parent = None;
     }
     Some(link)
 }
@@ -661,3 +661,6 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
     };
     Some((message.header.index, address))
 }
+
+#[cfg(test)]
+mod tests;

@@ -361,17 +361,24 @@ pub(crate) enum Buffer {
     Send,
 }
 
-/// Sets a buffer, beyond the system's limit (`net.core.rmem_max`, `wmem_max`) where the kernel allows it. It does not allow it to who is
-/// root in a user namespace only, whatever capabilities there are: there the limit holds.
-pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, octets: usize) -> Result<(), Error> {
-    let octets = i32::try_from(octets).unwrap_or(i32::MAX);
+/// Sets the size of a buffer, beyond the system's limit (`net.core.rmem_max`, `wmem_max`) where the
+/// kernel allows it, and returns the size that the socket has now. Root in a user namespace is held
+/// to the limit, whatever its capabilities.
+pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, bytes: usize) -> Result<usize, Error> {
+    const ACTION: &str = "set the size of a socket's buffer";
+    let value = i32::try_from(bytes).unwrap_or(i32::MAX);
     let (forced, limited) = match buffer {
         Buffer::Receive => (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
         Buffer::Send => (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
     };
-    set_option(socket, libc::SOL_SOCKET, forced, octets)
-        .or_else(|_| set_option(socket, libc::SOL_SOCKET, limited, octets))
-        .map_err(Error::os("set the size of a socket's buffer"))
+    let size = || match buffer {
+        Buffer::Receive => socket.recv_buffer_size(),
+        Buffer::Send => socket.send_buffer_size(),
+    };
+    set_option(socket, libc::SOL_SOCKET, forced, value)
+        .or_else(|_| set_option(socket, libc::SOL_SOCKET, limited, value))
+        .map_err(Error::os(ACTION))?;
+    size().map_err(Error::os(ACTION))
 }
 
 /// Whether a socket that the calling thread opens is in the network namespace of this one. Before Linux 5.14 the kernel does not tell, and it is

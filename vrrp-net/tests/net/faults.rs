@@ -13,7 +13,10 @@ use vrrp_lab::{Host, Lan, wait_for};
 use vrrp_net::{AddressChange, DriverEvent, Fault, Netlink, RouterId, VirtualAddress};
 use vrrp_proto::Family;
 
-use crate::rig::{LIMIT, Running, VIP4, VIP6, ip, iproute2, lan_of, router, wait_for_address};
+use crate::rig::{
+    LIMIT, Running, VIP4, VIP6, has, ip, iproute2, lan_of, router, wait_for_address,
+    wait_for_advertisement,
+};
 
 fn faults(running: &Running, id: RouterId) -> Vec<Fault> {
     running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
@@ -366,4 +369,32 @@ fn a_driver_survives_lost_news_while_addresses_go_on_changing() {
     });
     wait_for_address(&r1, VIP4, true);
     assert_eq!(running.count_transitions(State::Active), 1);
+}
+
+#[test]
+fn an_interface_that_is_a_bridge_port_for_a_moment_changes_nothing() {
+    let (lan, [r1]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+    iproute2(&r1, &["link", "add", "br1", "type", "bridge"]);
+    iproute2(&r1, &["link", "set", "br1", "up"]);
+    iproute2(&r1, &["link", "set", "eth0", "master", "br1"]);
+    iproute2(&r1, &["link", "set", "eth0", "nomaster"]);
+    let since = Instant::now();
+    wait_for_advertisement(&capture, "an advertisement after it", since, |seen| {
+        seen.priority() == 100
+    });
+    running.while_asleep(|| {});
+    assert_eq!(running.state(id), State::Active);
+    assert_eq!(faults(&running, id), []);
+    assert!(has(&r1, VIP4));
+    let log = running.stop();
+    let changes = log
+        .iter()
+        .filter(|it| matches!(it.event, DriverEvent::StateChanged(_)));
+    // To Active at the start, possibly by way of Backup, and to Initialize at the end.
+    assert!(changes.count() <= 3, "{log:#?}");
+    assert!(!has(&r1, VIP4));
 }

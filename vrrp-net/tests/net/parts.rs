@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use socket2::SockRef;
 use vrrp_lab::{Host, Lan, Namespace, wait_for};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Interfaces, Monitor, MonitorEvent, Netlink, Outcome,
@@ -9,7 +10,7 @@ use vrrp_net::{
 };
 use vrrp_proto::{Endpoints, Family};
 
-use crate::rig::{LIMIT, ip, iproute2, lan_of};
+use crate::rig::{LIMIT, has, ip, iproute2, lan_of};
 
 /// A packet from a host to the group.
 fn datagram<'a>(host: &Host, source: &str, octets: &'a [u8]) -> Datagram<'a> {
@@ -395,4 +396,41 @@ fn the_monitor_tells_what_the_dump_would_show() {
         interface: second.index(),
     };
     assert!(events.contains(&gone));
+}
+
+#[test]
+fn requests_have_a_receive_buffer_of_their_own_size() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let netlink = r1.namespace().run(|| Netlink::open().unwrap());
+    let size = SockRef::from(&netlink).recv_buffer_size().unwrap();
+    assert!(size >= 128 << 10, "{size}");
+}
+
+#[test]
+fn answers_that_found_no_room_are_asked_for_again() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let mut netlink = r1.namespace().run(|| Netlink::open().unwrap());
+    // The least that the kernel grants has room for a few answers.
+    SockRef::from(&netlink).set_recv_buffer_size(1).unwrap();
+    let addresses: Vec<VirtualAddress> = (1..=250)
+        .map(|n| VirtualAddress::new([198, 51, 100, n].into()))
+        .collect();
+    let interface = r1.index();
+    let adding = addresses
+        .iter()
+        .map(|address| AddressChange::Add { interface, address });
+    let results = netlink.apply(&adding.collect::<Vec<_>>()).unwrap();
+    assert_eq!(results.len(), 250);
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    for address in &addresses {
+        assert!(has(&r1, &address.to_string()), "{address}");
+    }
+    let interfaces = netlink.interfaces().unwrap();
+    assert!(interfaces.get(interface).unwrap().addresses.len() > 250);
+    let removal = addresses
+        .iter()
+        .map(|address| AddressChange::Remove { interface, address });
+    let results = netlink.apply(&removal.collect::<Vec<_>>()).unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(!has(&r1, "198.51.100.250/32"));
 }
