@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::{
     Advertisement, DecodeOptions, IpHeader,
-    hmac::{AntiReplay, Key, Keys, ReplayMarks, SendSequence, UtcTime},
+    hmac::{AntiReplay, Key, Keys, ReplayMarks, SendSequence, Signed, UtcTime},
 };
 
 fn verifies(
@@ -22,7 +22,12 @@ fn verifies(
     let Ok(decoded) = Advertisement::decode(payload, ip, &options) else {
         return false;
     };
-    let Ok(verified) = keys.verify(&decoded, ip, now, anti_replay) else {
+    let signed = Signed::find(payload, ip, &options);
+    assert_eq!(signed.is_some(), decoded.trailer.is_some());
+    let Some(signed) = signed else {
+        return false;
+    };
+    let Ok(verified) = keys.verify(&signed, ip, now, anti_replay) else {
         return false;
     };
     if marks.check(&verified, now, anti_replay).is_err() {

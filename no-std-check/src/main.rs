@@ -94,8 +94,9 @@ fn steps() -> Result<(), i32> {
     };
     let payload = buffer.get(..length).ok_or(8)?;
     let decoded = Advertisement::decode(payload, &ip, &options).map_err(|_| 9)?;
+    let signed = hmac::Signed::find(payload, &ip, &options).ok_or(28)?;
     let verified = keys
-        .verify(&decoded, &ip, now, anti_replay)
+        .verify(&signed, &ip, now, anti_replay)
         .map_err(|_| 10)?;
     let mut marks: hmac::ReplayMarks = hmac::ReplayMarks::new();
     marks.accept(&verified);

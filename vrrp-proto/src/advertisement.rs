@@ -404,6 +404,23 @@ const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard>
     Ok(())
 }
 
+/// Finds the message and the HMAC trailer that [`Advertisement::decode`] with these options would find,
+/// without any check that is not needed for that, except the cheap one of the TTL.
+#[cfg(feature = "hmac")]
+pub(crate) fn split_trailer<'a>(
+    payload: &'a [u8],
+    ip: &IpHeader,
+    options: DecodeOptions,
+) -> Option<(&'a [u8], &'a [u8; TRAILER_LEN])> {
+    check_ttl(ip, options).ok()?;
+    let (&[version_and_type, _, _, count, ..], _) = payload.split_first_chunk::<HEADER_LEN>()?;
+    let family = ip.endpoints.family();
+    let version = version_over(version_and_type >> 4, family).ok()?;
+    let expected = message_len(version, family, usize::from(count));
+    let parts = Parts::of(payload, expected, options).ok()?;
+    Some((parts.message, parts.trailer?))
+}
+
 /// The version with this number, if it exists over this family (P-11, P-54).
 const fn version_over(number: u8, family: Family) -> Result<Version, VersionFault> {
     match (number, family) {

@@ -43,10 +43,10 @@
 //! let mut marks: hmac::ReplayMarks = hmac::ReplayMarks::new();
 //! let ip = IpHeader { endpoints, ttl: TTL };
 //! let options = DecodeOptions { hmac_trailer: true, ..DecodeOptions::default() };
-//! let decoded = Advertisement::decode(&buffer[..length], &ip, &options)?;
-//! let verified = keys.verify(&decoded, &ip, now, anti_replay)?;
+//! let signed = hmac::Signed::find(&buffer[..length], &ip, &options).ok_or("no trailer")?;
+//! let verified = keys.verify(&signed, &ip, now, anti_replay)?;
 //! marks.check(&verified, now, anti_replay)?;
-//! // After the message has passed `LocalRouter::check` with `Protection::Hmac`:
+//! // After the message has passed `Advertisement::decode` and `LocalRouter::check` with `Protection::Hmac`:
 //! marks.accept(&verified);
 //! assert!(marks.check(&verified, now, anti_replay).is_err(), "the same packet again");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -58,8 +58,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::{
-    AuthenticationFault, AuthenticationMethod, Decoded, EncodeError, Endpoints, Family, IpHeader,
-    OutOfRange, TRAILER_LEN, checksum::cover_appended, frame::collect,
+    AuthenticationFault, DecodeOptions, EncodeError, Endpoints, Family, IpHeader, OutOfRange,
+    TRAILER_LEN, advertisement::split_trailer, checksum::cover_appended, frame::collect,
 };
 
 /// The scheme: HMAC-SHA256, cut to 128 bits.
@@ -142,6 +142,32 @@ pub enum KeysError {
     },
 }
 
+/// A message with an HMAC trailer, found in the payload of an IP packet before anything else is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    message: &'a [u8],
+    /// The trailer before its digest.
+    prefix: &'a [u8; PREFIX_LEN],
+    /// The digest.
+    tag: &'a [u8; DIGEST_LEN],
+}
+
+impl<'a> Signed<'a> {
+    /// Finds the trailer that [`Advertisement::decode`](crate::Advertisement::decode) with these options
+    /// finds. `None` when there is none, when `options` do not allow one, when the header or the length
+    /// of the message is wrong, and when the TTL is too low: decoding then reports the fault.
+    #[must_use]
+    pub fn find(payload: &'a [u8], ip: &IpHeader, options: &DecodeOptions) -> Option<Self> {
+        let (message, trailer) = split_trailer(payload, ip, *options)?;
+        let (prefix, tag) = trailer.split_first_chunk()?;
+        Some(Self {
+            message,
+            prefix,
+            tag: tag.first_chunk()?,
+        })
+    }
+}
+
 /// The keys of a virtual router: all verify, the active one signs. To change keys, give every router the new one, then make it the
 /// active one everywhere, then take the old one away.
 #[derive(Clone, Copy, Debug)]
@@ -219,24 +245,19 @@ impl<'a> Keys<'a> {
     ///
     /// # Errors
     ///
-    /// [`AuthenticationFault`], with [`Method`](AuthenticationFault::Method) when there is no trailer.
+    /// [`AuthenticationFault`] names the first of these that is wrong.
     pub fn verify(
         &self,
-        received: &Decoded<'_>,
+        signed: &Signed<'_>,
         ip: &IpHeader,
         now: UtcTime,
         anti_replay: AntiReplay,
     ) -> Result<Verified, AuthenticationFault> {
-        let Some((prefix, tag)) = received
-            .trailer
-            .and_then(|trailer| trailer.split_first_chunk::<PREFIX_LEN>())
-        else {
-            let found = received.advertisement.authentication.method();
-            return Err(AuthenticationFault::Method {
-                found,
-                required: AuthenticationMethod::Hmac,
-            });
-        };
+        let &Signed {
+            message,
+            prefix,
+            tag,
+        } = signed;
         let &[scheme, id, reserved_high, reserved_low, ref sequence @ ..] = prefix;
         if scheme != SCHEME {
             return Err(AuthenticationFault::Malformed {
@@ -261,7 +282,7 @@ impl<'a> Keys<'a> {
             .find(|key| key.id == id)
             .ok_or(AuthenticationFault::UnknownKey { id })?;
         let source = ip.endpoints.source();
-        digest(key, received.message, source, prefix)
+        digest(key, message, source, prefix)
             .verify_truncated_left(tag)
             .map_err(|_| AuthenticationFault::Digest)?;
         Ok(Verified { source, sequence })

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use vrrp_proto::{
-    Advertisement, Authentication, AuthenticationFault, DecodeOptions, Endpoints,
-    LocalAuthentication, OutOfRange, Password, Protection, TRAILER_LEN,
+    Authentication, AuthenticationFault, DecodeOptions, Endpoints, LocalAuthentication, OutOfRange,
+    Password, Protection, TRAILER_LEN,
     ah::{self, IP_PROTOCOL},
     frame::ipv4,
     hmac::{self, AntiReplay, UtcTime},
@@ -195,15 +195,12 @@ impl Authenticator {
                 Ok(Proof::Ah { sequence })
             }
             Self::Hmac { marks, .. } => {
-                let decoded = Advertisement::decode(&packet.octets, &packet.ip, &decode);
-                let (Ok(decoded), Some(keys)) = (decoded, keyring.hmac()) else {
+                let signed = hmac::Signed::find(&packet.octets, &packet.ip, &decode);
+                let (Some(signed), Some(keys)) = (signed, keyring.hmac()) else {
                     return Ok(Proof::Nothing);
                 };
-                if decoded.trailer.is_none() {
-                    return Ok(Proof::Nothing);
-                }
                 let clock = keyring.utc(now);
-                let verified = keys.verify(&decoded, &packet.ip, clock, keyring.anti_replay)?;
+                let verified = keys.verify(&signed, &packet.ip, clock, keyring.anti_replay)?;
                 marks.check(&verified, clock, keyring.anti_replay)?;
                 Ok(Proof::Hmac(verified))
             }

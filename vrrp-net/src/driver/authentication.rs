@@ -3,11 +3,9 @@
 #[cfg(feature = "hmac")]
 use std::net::IpAddr;
 
-use vrrp_proto::{
-    AuthenticationFault, Decoded, Endpoints, LocalAuthentication, Password, Protection,
-};
+use vrrp_proto::{AuthenticationFault, Endpoints, LocalAuthentication, Password, Protection};
 
-use super::config::Authentication;
+use super::config::{Authentication, RouterConfig};
 use crate::Received;
 
 #[cfg(feature = "hmac")]
@@ -200,13 +198,13 @@ impl Authenticator {
         }
     }
 
-    /// What is proven about a received message.
+    /// Verifies a received packet for a router of this configuration.
     pub(super) fn verify(
         &self,
         received: &Received<'_>,
-        decoded: &Decoded<'_>,
+        config: &RouterConfig,
     ) -> (Protection, Proof) {
-        match self.proof(received, decoded) {
+        match self.proof(received, config) {
             Ok(proof) => {
                 let protection = match proof {
                     Proof::Nothing => Protection::None,
@@ -228,7 +226,7 @@ impl Authenticator {
     fn proof(
         &self,
         received: &Received<'_>,
-        decoded: &Decoded<'_>,
+        config: &RouterConfig,
     ) -> Result<Proof, AuthenticationFault> {
         match self {
             #[cfg(feature = "ah")]
@@ -245,12 +243,15 @@ impl Authenticator {
                 Ok(Proof::Ah { sequence })
             }
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, marks, .. } if decoded.trailer.is_some() => {
-                let now = utc_now();
-                let Ok(usable) = keys.keys() else {
+            Self::Hmac { keys, marks, .. } => {
+                // A message without a trailer is for the check to refuse.
+                let options = config.decode_options();
+                let signed = hmac::Signed::find(received.payload, &received.ip, &options);
+                let (Some(signed), Ok(usable)) = (signed, keys.keys()) else {
                     return Ok(Proof::Nothing);
                 };
-                let verified = usable.verify(decoded, &received.ip, now, keys.anti_replay)?;
+                let now = utc_now();
+                let verified = usable.verify(&signed, &received.ip, now, keys.anti_replay)?;
                 marks.check(&verified, now, keys.anti_replay)?;
                 Ok(Proof::Hmac(verified))
             }

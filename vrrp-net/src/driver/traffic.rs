@@ -76,21 +76,14 @@ impl Driver {
             return;
         }
         let mut router = found.and_then(|id| self.routers.get_mut(&id));
-        let mut proof = Proof::Nothing;
-        let result = self.fleet.handle_packet_for(
-            now,
-            found,
-            &received.ip,
-            message_of(received),
-            |decoded| {
-                let Some(router) = &router else {
-                    return Protection::None;
-                };
-                let (protection, proven) = router.authenticator.verify(received, decoded);
-                proof = proven;
-                protection
-            },
-        );
+        let (protection, proof) = match &router {
+            Some(router) => router.authenticator.verify(received, &router.config),
+            None => (Protection::None, Proof::Nothing),
+        };
+        let message = message_of(received);
+        let result = self
+            .fleet
+            .handle_packet_for(now, found, &received.ip, message, |_| protection);
         // An owner that hears nobody has verified them all the same, and goes on above their sequence numbers: others would take what it sends for old.
         let is_verified = match &result {
             Ok(_) => true,

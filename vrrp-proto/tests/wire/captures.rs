@@ -252,7 +252,8 @@ fn the_hmac_trailers_of_a_newer_keepalived_verify() {
             Err(Discard::PacketLength(_))
         ));
         let decoded = Advertisement::decode(payload, &ip, &options).unwrap();
-        let verified = keys.verify(&decoded, &ip, now, anti_replay).unwrap();
+        let signed = hmac::Signed::find(payload, &ip, &options).unwrap();
+        let verified = keys.verify(&signed, &ip, now, anti_replay).unwrap();
         let marks = marks.entry(decoded.advertisement.vrid.get()).or_default();
         assert_eq!(marks.check(&verified, now, anti_replay), Ok(()));
         marks.accept(&verified);

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, AuthenticationFault, AuthenticationMethod,
-    ChecksumForm, DecodeOptions, EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority,
-    TTL,
+    Addresses, Advertisement, Authentication, AuthenticationFault, ChecksumForm, DecodeOptions,
+    EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority, TTL,
     hmac::{
-        AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, Sequence, UtcTime, Verified,
+        AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, Sequence, Signed, UtcTime,
+        Verified,
     },
 };
 
@@ -46,8 +46,9 @@ fn verify_at(
     anti_replay: AntiReplay,
 ) -> Result<Verified, AuthenticationFault> {
     let keys = Keys::new(keys, keys[0].id()).unwrap();
-    let decoded = Advertisement::decode(payload, ip, &OPTIONS).unwrap();
-    keys.verify(&decoded, ip, now, anti_replay)
+    Advertisement::decode(payload, ip, &OPTIONS).unwrap();
+    let signed = Signed::find(payload, ip, &OPTIONS).unwrap();
+    keys.verify(&signed, ip, now, anti_replay)
 }
 
 /// The message, the header it came under, and its trailer behind it.
@@ -129,10 +130,11 @@ fn every_bit_of_an_ipv4_message_but_the_checksum_is_covered() {
     let verify = |payload: &[u8]| {
         let decoded = Advertisement::decode(payload, &ip, &OPTIONS);
         let keys = [appendix_key()];
-        decoded.ok().map(|decoded| {
+        decoded.ok().map(|_| {
+            let signed = Signed::find(payload, &ip, &OPTIONS).unwrap();
             Keys::new(&keys, 1)
                 .unwrap()
-                .verify(&decoded, &ip, APPENDIX_TIME, AntiReplay::Monotonic)
+                .verify(&signed, &ip, APPENDIX_TIME, AntiReplay::Monotonic)
         })
     };
     for bit in 0..payload.len() * 8 {
@@ -235,21 +237,38 @@ fn a_time_outside_the_window_is_stale_before_any_digest_is_computed() {
 }
 
 #[test]
-fn a_message_without_trailer_is_not_verified() {
+fn a_trailer_is_found_exactly_where_decoding_finds_one() {
     let (payload, ip) = appendix_ipv4();
-    assert_eq!(
-        verify_at(
-            &payload[..12],
-            &ip,
-            &[appendix_key()],
-            APPENDIX_TIME,
-            window(5)
-        ),
-        Err(AuthenticationFault::Method {
-            found: AuthenticationMethod::None,
-            required: AuthenticationMethod::Hmac
-        })
-    );
+    let longer = [&payload[..], &[0]].concat();
+    let behind_a_router = IpHeader { ttl: 64, ..ip };
+    let not_allowed = DecodeOptions {
+        hmac_trailer: false,
+        ..OPTIONS
+    };
+    let surplus_allowed = DecodeOptions {
+        leniency: Leniency {
+            surplus: true,
+            ..Leniency::NONE
+        },
+        ..OPTIONS
+    };
+    for (payload, ip, options, is_found) in [
+        (&payload[..], ip, OPTIONS, true),
+        (&payload[..], ip, surplus_allowed, true),
+        (&payload[..], ip, not_allowed, false),
+        (&payload[..], behind_a_router, OPTIONS, false),
+        (&payload[..12], ip, OPTIONS, false),
+        (&payload[..39], ip, OPTIONS, false),
+        (&payload[..7], ip, OPTIONS, false),
+        (&longer[..], ip, OPTIONS, false),
+        (&longer[..], ip, surplus_allowed, false),
+    ] {
+        let decoded = Advertisement::decode(payload, &ip, &options);
+        let trailer = decoded.ok().and_then(|decoded| decoded.trailer);
+        assert_eq!(trailer.is_some(), is_found, "{payload:02x?}");
+        let signed = Signed::find(payload, &ip, &options);
+        assert_eq!(signed.is_some(), is_found, "{payload:02x?}");
+    }
 }
 
 /// A verified message from this source with this time.
@@ -282,8 +301,8 @@ fn verified(source: IpAddr, seconds: u64, nanoseconds: u32) -> Verified {
     let length = keys
         .append(&mut buffer, length, &endpoints, sequence)
         .unwrap();
-    let decoded = Advertisement::decode(&buffer[..length], &ip, &OPTIONS).unwrap();
-    keys.verify(&decoded, &ip, time, AntiReplay::Monotonic)
+    let signed = Signed::find(&buffer[..length], &ip, &OPTIONS).unwrap();
+    keys.verify(&signed, &ip, time, AntiReplay::Monotonic)
         .unwrap()
 }
 
