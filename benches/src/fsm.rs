@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use vrrp_fsm::{Config, Event, Heard, Instant, Link, VirtualRouter};
+use vrrp_fsm::{AcceptedAdvertisement, Config, Event, Instant, Link, VirtualRouter};
 use vrrp_proto::{
     Advertisement, DecodeOptions, Decoded, LocalAuthentication, Protection, Transport, Version,
     group,
@@ -17,7 +17,7 @@ pub struct Step {
     message: Message,
     received: Decoded<'static>,
     link: Link<'static>,
-    heard: Heard,
+    heard: AcceptedAdvertisement,
     interval: Duration,
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use vrrp_fsm::{Action, Actions, Heard, Link, Outgoing, VirtualRouter};
+use vrrp_fsm::{AcceptedAdvertisement, Action, Actions, Link, Outgoing, VirtualRouter};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
@@ -78,7 +78,7 @@ impl Host {
         &self,
         machine: &mut VirtualRouter,
         received: &Received<'_>,
-    ) -> Option<Heard> {
+    ) -> Option<AcceptedAdvertisement> {
         if received.interface != self.interface {
             return None;
         }

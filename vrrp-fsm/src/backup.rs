@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use vrrp_proto::{Priority, Version, Versions};
 
-use crate::{Heard, Instant, preempt::PreemptHold, timers::Timers};
+use crate::{AcceptedAdvertisement, Instant, preempt::PreemptHold, timers::Timers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backup {
@@ -82,7 +82,7 @@ impl Backup {
     }
 
     /// O-12: the version 2 advertisements of an Active that also sends version 3 are ignored, but noted (O-13).
-    pub(crate) fn ignores(&mut self, heard: &Heard) -> bool {
+    pub(crate) fn ignores(&mut self, heard: &AcceptedAdvertisement) -> bool {
         match &mut self.active {
             Some(active)
                 if active.address == heard.source
@@ -97,7 +97,7 @@ impl Backup {
     }
 
     /// Follows the Active that was heard.
-    pub(crate) fn follow(&mut self, heard: &Heard, versions: Versions) {
+    pub(crate) fn follow(&mut self, heard: &AcceptedAdvertisement, versions: Versions) {
         let v3_without_v2 = match (versions, heard.version(), &self.active) {
             (Versions::Both, Version::V3, Some(active)) if active.address == heard.source => {
                 active.v3_without_v2.saturating_add(1)

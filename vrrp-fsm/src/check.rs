@@ -4,7 +4,7 @@ use vrrp_proto::{
     Addresses, Decoded, Discard, IpHeader, LocalAuthentication, LocalRouter, Protection, Transport,
 };
 
-use crate::{Heard, Profile, VirtualRouter};
+use crate::{AcceptedAdvertisement, Profile, VirtualRouter};
 
 /// What only the host knows of how a virtual router's messages travel, and what was proven about this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Link<'a> {
 
 impl VirtualRouter {
     /// Checks a decoded message against the configuration. What comes out is for [`Event::Advertisement`](crate::Event::Advertisement);
-    /// its [`notes`](Heard::notes) are for the host's log.
+    /// its [`notes`](AcceptedAdvertisement::notes) are for the host's log.
     ///
     /// Nothing changes, so that a packet that fails cannot move a state, a timer or a learned value. For the statistics the host hands
     /// a discard to [`count_discard`](Self::count_discard).
@@ -35,7 +35,7 @@ impl VirtualRouter {
         received: &Decoded<'_>,
         ip: &IpHeader,
         link: &Link<'_>,
-    ) -> Result<Heard, Discard> {
+    ) -> Result<AcceptedAdvertisement, Discard> {
         let advertisement = &received.advertisement;
         let local = LocalRouter {
             vrid: self.settings.vrid,
@@ -52,7 +52,7 @@ impl VirtualRouter {
         if self.settings.profile == Profile::Rfc5798 {
             notes.interval_differs = false;
         }
-        Ok(Heard {
+        Ok(AcceptedAdvertisement {
             source: ip.endpoints.source(),
             priority: advertisement.priority,
             interval: advertisement.interval,

@@ -19,7 +19,7 @@ pub enum Event {
     /// Take part no more. An Active resigns (S-24). Ignored in Initialize (S-32).
     Shutdown(ShutdownCause),
     /// An advertisement that passed [`VirtualRouter::check`](crate::VirtualRouter::check).
-    Advertisement(Heard),
+    Advertisement(AcceptedAdvertisement),
     /// The primary address has changed. No timer moves; an Active advertises from the new address at once (AMB-15). Ignored in
     /// Initialize, because Startup brings the address.
     PrimaryAddress(IpAddr),
@@ -39,7 +39,7 @@ pub enum Event {
 /// An advertisement that passed every check. Only [`VirtualRouter::check`](crate::VirtualRouter::check) makes one, so that a packet
 /// that was not checked cannot become an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct AcceptedAdvertisement {
     pub(crate) source: IpAddr,
     pub(crate) priority: Priority,
     pub(crate) interval: Interval,
@@ -47,7 +47,7 @@ pub struct Heard {
     pub(crate) notes: Notes,
 }
 
-impl Heard {
+impl AcceptedAdvertisement {
     /// The source address: the primary address of the sender.
     #[must_use]
     pub const fn source(&self) -> IpAddr {

@@ -64,7 +64,8 @@ use vrrp_proto::{
 };
 
 use crate::{
-    Action, Actions, Config, ConfigError, Deadlines, Event, Heard, Instant, State, VirtualRouter,
+    AcceptedAdvertisement, Action, Actions, Config, ConfigError, Deadlines, Event, Instant, State,
+    VirtualRouter,
     counters::count,
     instant::nanos,
     track::{ObjectId, Standing, TrackError, Tracker},
@@ -532,7 +533,7 @@ impl VrrpRouter {
         ip: &IpHeader,
         payload: &[u8],
         protection: Protection,
-    ) -> Result<(RouterId, Heard), Rejected> {
+    ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         match self.addressee_slot(interface, ip, payload) {
             Some(slot) => self.hear(now, slot, ip, payload, |_| protection),
             None => Err(self.reject_stray(ip, payload)),
@@ -553,7 +554,7 @@ impl VrrpRouter {
         ip: &IpHeader,
         payload: &[u8],
         prove: impl FnOnce(&Decoded<'_>) -> Protection,
-    ) -> Result<(RouterId, Heard), Rejected> {
+    ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         match router.filter(|id| self.entry(*id).is_ok()) {
             Some(id) => self.hear(now, id.slot, ip, payload, prove),
             None => Err(self.reject_stray(ip, payload)),
@@ -617,7 +618,7 @@ impl VrrpRouter {
         ip: &IpHeader,
         payload: &[u8],
         prove: impl FnOnce(&Decoded<'_>) -> Protection,
-    ) -> Result<(RouterId, Heard), Rejected> {
+    ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return Err(self.reject_stray(ip, payload));
         };

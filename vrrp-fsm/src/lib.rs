@@ -132,7 +132,7 @@ pub use counters::Counters;
 pub use deadlines::Deadlines;
 #[cfg(feature = "std")]
 pub use epoch::Epoch;
-pub use event::{Event, Heard};
+pub use event::{AcceptedAdvertisement, Event};
 pub use instant::Instant;
 pub use reason::{NewActiveReason, Reason, ShutdownCause, State, Transition};
 pub use router::VirtualRouter;

@@ -8,8 +8,9 @@ use vrrp_proto::{
 };
 
 use crate::{
-    Action, Actions, ChecksumSending, Config, ConfigError, Counters, Event, Expiry, Heard, Instant,
-    NewActiveReason, Outgoing, Profile, Reason, ShutdownCause, StallPolicy, State, Transition,
+    AcceptedAdvertisement, Action, Actions, ChecksumSending, Config, ConfigError, Counters, Event,
+    Expiry, Instant, NewActiveReason, Outgoing, Profile, Reason, ShutdownCause, StallPolicy, State,
+    Transition,
     announce::{Schedule, next_in_rhythm},
     backup::Backup,
     counters::count,
@@ -184,7 +185,7 @@ impl VirtualRouter {
     // Backup.
 
     #[inline]
-    fn hear_as_backup(&mut self, now: Instant, heard: &Heard) {
+    fn hear_as_backup(&mut self, now: Instant, heard: &AcceptedAdvertisement) {
         self.count_heard(heard);
         // In place: of all steps this is the most frequent.
         let Phase::Backup(backup) = &mut self.phase else {
@@ -268,7 +269,12 @@ impl VirtualRouter {
         ])
     }
 
-    fn hear_as_active(&mut self, now: Instant, mut active: Active, heard: &Heard) -> Actions {
+    fn hear_as_active(
+        &mut self,
+        now: Instant,
+        mut active: Active,
+        heard: &AcceptedAdvertisement,
+    ) -> Actions {
         self.count_heard(heard);
         self.follow_checksum(heard);
         let announcements = &self.settings.announcements;
@@ -297,7 +303,7 @@ impl VirtualRouter {
     }
 
     /// S-17, S-18
-    fn yield_to(&mut self, now: Instant, heard: &Heard, reason: Reason) -> Actions {
+    fn yield_to(&mut self, now: Instant, heard: &AcceptedAdvertisement, reason: Reason) -> Actions {
         let last_word = self.settings.advertise_on_yield.then(|| self.advertise());
         self.active_interval = heard.interval;
         let mut backup = Backup::new(now);
@@ -390,7 +396,7 @@ impl VirtualRouter {
             .timers(self.effective_priority, self.active_interval)
     }
 
-    fn count_heard(&mut self, heard: &Heard) {
+    fn count_heard(&mut self, heard: &AcceptedAdvertisement) {
         let counters = &mut self.counters;
         count(&mut counters.advertisements_received);
         if heard.priority.is_resign() {
@@ -410,7 +416,7 @@ impl VirtualRouter {
     }
 
     /// AMB-01
-    fn follow_checksum(&mut self, heard: &Heard) {
+    fn follow_checksum(&mut self, heard: &AcceptedAdvertisement) {
         if heard.version() == Version::V3
             && let ChecksumSending::Adaptive(_) = self.settings.checksum
             && let Some(form) = heard.checksum.form()

@@ -10,7 +10,8 @@ use vrrp_proto::{
 
 use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
-    Config, Expiry, Heard, Instant, Link, Outgoing, ShutdownCause, State, VirtualRouter,
+    AcceptedAdvertisement, Config, Expiry, Instant, Link, Outgoing, ShutdownCause, State,
+    VirtualRouter,
     track::{Standing, Use},
 };
 
@@ -190,7 +191,7 @@ impl Entry {
         ip: &IpHeader,
         payload: &[u8],
         prove: impl FnOnce(&Decoded<'_>) -> Protection,
-    ) -> Result<Heard, Discard> {
+    ) -> Result<AcceptedAdvertisement, Discard> {
         let received = Advertisement::decode(payload, ip, &self.decode)?;
         let link = self.link(prove(&received));
         self.router.check(&received, ip, &link)

@@ -6,8 +6,8 @@ use core::{
 };
 
 use vrrp_fsm::{
-    Action, Actions, Config, Event, Heard, Instant, Link, Outgoing, Reason, ShutdownCause, State,
-    Transition, VirtualRouter,
+    AcceptedAdvertisement, Action, Actions, Config, Event, Instant, Link, Outgoing, Reason,
+    ShutdownCause, State, Transition, VirtualRouter,
 };
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, Decoded, Discard,
@@ -118,7 +118,7 @@ impl Advert {
         self
     }
 
-    pub(crate) fn check(&self, router: &VirtualRouter) -> Result<Heard, Discard> {
+    pub(crate) fn check(&self, router: &VirtualRouter) -> Result<AcceptedAdvertisement, Discard> {
         let family = Family::of(self.source);
         let received = Decoded {
             advertisement: Advertisement {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use vrrp_fsm::{Heard, Instant, Outgoing, State, fleet::RouterId};
+use vrrp_fsm::{AcceptedAdvertisement, Instant, Outgoing, State, fleet::RouterId};
 use vrrp_proto::{Discard, Protection};
 
 use super::{
@@ -123,7 +123,7 @@ impl Driver {
     }
 
     /// Tells what is odd about an advertisement.
-    fn tell_notes(&mut self, now: Instant, id: RouterId, heard: &Heard) {
+    fn tell_notes(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
         let notes = heard.notes();
         let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();
         let Some(router) = self.routers.get_mut(&id) else {
