@@ -105,8 +105,8 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
         };
         for protection in [Protection::None, Protection::Ah, Protection::Hmac] {
             let verdict = local.check(decoded, ip, protection);
-            if let Ok(notes) = verdict {
-                assert!(notes.owner_conflict);
+            if let Ok(mismatches) = verdict {
+                assert!(mismatches.owner_conflict);
                 assert!(!matches!(
                     advertisement.authentication,
                     Authentication::Unknown(_)

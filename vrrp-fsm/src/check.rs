@@ -21,7 +21,7 @@ pub struct Link<'a> {
 
 impl VirtualRouter {
     /// Checks a decoded message against the configuration. What comes out is for [`Event::Advertisement`](crate::Event::Advertisement);
-    /// its [`notes`](AcceptedAdvertisement::notes) are for the host's log.
+    /// its [`mismatches`](AcceptedAdvertisement::mismatches) are for the host's log.
     ///
     /// Nothing changes, so that a packet that fails cannot move a state, a timer or a learned value. For the statistics the host hands
     /// a discard to [`count_discard`](Self::count_discard).
@@ -47,17 +47,17 @@ impl VirtualRouter {
             transport: link.transport,
             addresses: link.addresses,
         };
-        let mut notes = local.check(received, ip, link.protection)?;
+        let mut mismatches = local.check(received, ip, link.protection)?;
         // RFC 5798 has no such check (P-30). The counter has it all the same (O-17).
         if self.settings.profile == Profile::Rfc5798 {
-            notes.interval_differs = false;
+            mismatches.interval_differs = false;
         }
         Ok(AcceptedAdvertisement {
             source: ip.endpoints.source(),
             priority: advertisement.priority,
             interval: advertisement.interval,
             checksum: received.checksum,
-            notes,
+            mismatches,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use vrrp_proto::{ChecksumMatch, Interval, Notes, Priority, Version};
+use vrrp_proto::{ChecksumMatch, Interval, Mismatches, Priority, Version};
 
 use crate::ShutdownCause;
 
@@ -44,7 +44,7 @@ pub struct AcceptedAdvertisement {
     pub(crate) priority: Priority,
     pub(crate) interval: Interval,
     pub(crate) checksum: ChecksumMatch,
-    pub(crate) notes: Notes,
+    pub(crate) mismatches: Mismatches,
 }
 
 impl AcceptedAdvertisement {
@@ -80,7 +80,7 @@ impl AcceptedAdvertisement {
 
     /// What is odd about it: to be logged at a limited rate (O-03). The counters take it from here.
     #[must_use]
-    pub const fn notes(&self) -> Notes {
-        self.notes
+    pub const fn mismatches(&self) -> Mismatches {
+        self.mismatches
     }
 }

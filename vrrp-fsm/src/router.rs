@@ -407,10 +407,10 @@ impl VirtualRouter {
         {
             count(&mut counters.interval_errors);
         }
-        if heard.notes.address_list_differs {
+        if heard.mismatches.address_list_differs {
             count(&mut counters.address_list_errors);
         }
-        if heard.notes.owner_conflict {
+        if heard.mismatches.owner_conflict {
             count(&mut counters.owner_conflicts);
         }
     }

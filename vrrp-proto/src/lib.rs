@@ -7,7 +7,7 @@
 //! | to do this | use |
 //! |---|---|
 //! | read a message | [`Advertisement::decode`] with the [`IpHeader`] it came under and [`DecodeOptions`]; the result is [`Decoded`] |
-//! | check it against the local configuration | [`LocalRouter::check`]; the result is [`Notes`] |
+//! | check it against the local configuration | [`LocalRouter::check`]; the result is [`Mismatches`] |
 //! | know why it was refused | [`Discard`], one variant for each [`Counter`] of RFC 6527 and RFC 8347 |
 //! | write a message | [`Advertisement::encode`] into a buffer, under [`Endpoints`], with a [`ChecksumForm`] |
 //! | send it again with another priority | [`set_priority`] on the octets (RFC 1624), as a resigning Active does |
@@ -62,7 +62,7 @@ pub use interval::Interval;
 pub use ip::{Endpoints, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, group};
 pub use leniency::Leniency;
 pub use local::{
-    LocalAuthentication, LocalRouter, Notes, OwnerRule, Peer, Protection, Transport, Versions,
+    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Peer, Protection, Transport, Versions,
 };
 pub use out_of_range::OutOfRange;
 pub use priority::Priority;

@@ -32,8 +32,8 @@ use crate::{
 /// let message = [0x31, 51, 100, 1, 0x00, 0xc8, 0xa8, 0x01, 192, 0, 2, 1];
 /// let ip = IpHeader { endpoints: Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into()), ttl: TTL };
 /// let received = Advertisement::decode(&message, &ip, &DecodeOptions::default())?;
-/// let notes = local.check(&received, &ip, Protection::None)?;
-/// assert!(notes.interval_differs, "200 cs there, 100 cs here: kept, because version 3 learns it");
+/// let mismatches = local.check(&received, &ip, Protection::None)?;
+/// assert!(mismatches.interval_differs, "200 cs there, 100 cs here: kept, because version 3 learns it");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ pub enum OwnerRule {
     NotOwner,
     /// It does, and discards the messages of others: RFC 3768, RFC 5798, and RFC 9568 as published.
     Discard,
-    /// It does, and processes them, with [`Notes::owner_conflict`] set: RFC 9568 with erratum 8298.
+    /// It does, and processes them, with [`Mismatches::owner_conflict`] set: RFC 9568 with erratum 8298.
     Process,
 }
 
@@ -159,7 +159,7 @@ pub enum Protection {
 /// What is odd about a message that is kept: to be counted, and logged at a limited rate (O-03).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools)]
-pub struct Notes {
+pub struct Mismatches {
     /// A version 3 interval that is not the local one (P-30). It counts as [`Counter::Interval`](crate::Counter::Interval) and is
     /// learned.
     pub interval_differs: bool,
@@ -185,7 +185,7 @@ impl LocalRouter<'_> {
         received: &Decoded<'_>,
         ip: &IpHeader,
         protection: Protection,
-    ) -> Result<Notes, Discard> {
+    ) -> Result<Mismatches, Discard> {
         let advertisement = &received.advertisement;
         self.check_path(ip)?;
         if advertisement.vrid != self.vrid {
@@ -202,7 +202,7 @@ impl LocalRouter<'_> {
         self.check_authentication(received, protection)
             .map_err(Discard::Authentication)?;
 
-        let mut notes = Notes::default();
+        let mut mismatches = Mismatches::default();
         match version {
             Version::V2 => {
                 let configured = self.interval.to_seconds_rounded_up();
@@ -214,7 +214,7 @@ impl LocalRouter<'_> {
                 }
             }
             Version::V3 => {
-                notes.interval_differs =
+                mismatches.interval_differs =
                     advertisement.interval.as_centis() != self.interval.as_centis();
             }
         }
@@ -222,7 +222,7 @@ impl LocalRouter<'_> {
         match self.owner {
             OwnerRule::NotOwner => {}
             OwnerRule::Discard => return Err(Discard::Owner),
-            OwnerRule::Process => notes.owner_conflict = true,
+            OwnerRule::Process => mismatches.owner_conflict = true,
         }
 
         if let Some(configured) = self
@@ -235,9 +235,9 @@ impl LocalRouter<'_> {
                     configured: configured.len(),
                 }));
             }
-            notes.address_list_differs = true;
+            mismatches.address_list_differs = true;
         }
-        Ok(notes)
+        Ok(mismatches)
     }
 
     #[inline]

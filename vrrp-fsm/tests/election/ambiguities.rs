@@ -33,7 +33,7 @@ fn amb_05_another_interval_is_learned_and_noted() {
         .every(centis(1))
         .check(&host.router)
         .unwrap();
-    assert!(heard.notes().interval_differs);
+    assert!(heard.mismatches().interval_differs);
     assert_eq!(heard.interval(), centis(1));
     assert_eq!(heard.source(), address(Family::Ipv4, 20));
     assert_eq!(heard.priority().get(), 100);

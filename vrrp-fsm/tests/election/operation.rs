@@ -14,7 +14,7 @@ use crate::host::{
 fn o_05_several_owners_are_noted() {
     let mut host = Host::active(config(255));
     let heard = Advert::priority(255).check(&host.router).unwrap();
-    assert!(heard.notes().owner_conflict);
+    assert!(heard.mismatches().owner_conflict);
     let _ = host.event(Event::Advertisement(heard));
     assert_eq!(host.router.counters().owner_conflicts, 1);
     // Those that the profile discards count as well.

@@ -454,7 +454,7 @@ fn s_26_of_two_owners_the_one_with_the_lower_address_backs_down() {
         .from([192, 0, 2, 12])
         .check(&lower.router)
         .unwrap();
-    assert!(heard.notes().owner_conflict, "to be logged");
+    assert!(heard.mismatches().owner_conflict, "to be logged");
     let _ = lower.event(Event::Advertisement(heard));
     assert_eq!(lower.state(), State::Backup);
     assert_eq!(lower.router.counters().owner_conflicts, 1);
@@ -650,7 +650,7 @@ fn p_30_another_v3_interval_is_noted_and_learned() {
         .every(centis(30))
         .check(&host.router)
         .unwrap();
-    assert!(heard.notes().interval_differs);
+    assert!(heard.mismatches().interval_differs);
     let _ = host.event(Event::Advertisement(heard));
     assert_eq!(host.router.active_interval(), centis(30));
     assert_eq!(host.router.counters().interval_errors, 1);
@@ -663,7 +663,7 @@ fn p_30_another_v3_interval_is_noted_and_learned() {
         .check(&host.router)
         .unwrap();
     assert!(
-        !heard.notes().interval_differs,
+        !heard.mismatches().interval_differs,
         "RFC 5798 has no such check"
     );
     let _ = host.event(Event::Advertisement(heard));
@@ -678,7 +678,7 @@ fn p_30_another_v3_interval_is_noted_and_learned() {
 #[test]
 fn p_43_what_the_owner_hears_depends_on_the_profile() {
     let heard = Advert::priority(200).check(&Host::active(config(255)).router);
-    assert!(heard.unwrap().notes().owner_conflict);
+    assert!(heard.unwrap().mismatches().owner_conflict);
 
     let mut older = config(255);
     older.profile = Profile::Rfc5798;
@@ -705,7 +705,7 @@ fn p_43_what_the_owner_hears_depends_on_the_profile() {
         !Advert::priority(200)
             .check(&Host::active(config(254)).router)
             .unwrap()
-            .notes()
+            .mismatches()
             .owner_conflict
     );
 }

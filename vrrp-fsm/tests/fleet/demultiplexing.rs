@@ -174,7 +174,7 @@ fn a_router_judges_by_its_own_peers_password_and_addresses() {
         fleet.handle_packet(T0, 1, &ip, &message(51, 200, &endpoints), Protection::None)
     };
     let (_, heard) = hear(&mut fleet, peer).unwrap();
-    assert!(heard.notes().address_list_differs);
+    assert!(heard.mismatches().address_list_differs);
     let rejected = hear(&mut fleet, [192, 0, 2, 21]).unwrap_err();
     assert!(
         matches!(rejected.discard, Discard::Peer { .. }),

@@ -94,7 +94,7 @@ impl Driver {
         }
         match result {
             Ok((id, heard)) => {
-                self.tell_notes(now, id, &heard);
+                self.report_mismatches(now, id, &heard);
                 self.collect(now);
             }
             Err(rejected) => {
@@ -123,8 +123,8 @@ impl Driver {
     }
 
     /// Tells what is odd about an advertisement.
-    fn tell_notes(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
-        let notes = heard.notes();
+    fn report_mismatches(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
+        let mismatches = heard.mismatches();
         let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();
         let Some(router) = self.routers.get_mut(&id) else {
             return;
@@ -133,7 +133,7 @@ impl Driver {
         let source = heard.source();
         let (priority, interval) = (heard.priority(), heard.interval());
         let events = [
-            notes
+            mismatches
                 .interval_differs
                 .then(|| limiters.interval_differs.pass(now))
                 .flatten()
@@ -142,12 +142,12 @@ impl Driver {
                     interval,
                     suppressed,
                 }),
-            notes
+            mismatches
                 .address_list_differs
                 .then(|| limiters.address_list_differs.pass(now))
                 .flatten()
                 .map(|suppressed| DriverEvent::AddressListDiffers { source, suppressed }),
-            notes
+            mismatches
                 .owner_conflict
                 .then(|| limiters.owner_conflict.pass(now))
                 .flatten()

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod, Counter,
     DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval, IntervalFault, IpHeader,
-    LocalAuthentication, LocalRouter, Notes, OwnerRule, Password, Peer, Protection, TTL, Transport,
-    Version, VersionFault, Versions, VridFault, frame,
+    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password, Peer, Protection, TTL,
+    Transport, Version, VersionFault, Versions, VridFault, frame,
 };
 
 use crate::support::{
@@ -15,7 +15,7 @@ use crate::support::{
     unicast_ipv6, v2, v2_with, v3, v3_ipv6, vrid,
 };
 
-const QUIET: Notes = Notes {
+const QUIET: Mismatches = Mismatches {
     interval_differs: false,
     address_list_differs: false,
     owner_conflict: false,
@@ -34,7 +34,7 @@ fn ipv6_router() -> LocalRouter<'static> {
 }
 
 /// Decodes and checks an IPv4 message that came by multicast, with nothing proven.
-fn hear(local: &LocalRouter<'_>, message: &[u8]) -> Result<Notes, Discard> {
+fn hear(local: &LocalRouter<'_>, message: &[u8]) -> Result<Mismatches, Discard> {
     hear_as(local, message, Protection::None)
 }
 
@@ -42,7 +42,7 @@ fn hear_as(
     local: &LocalRouter<'_>,
     message: &[u8],
     protection: Protection,
-) -> Result<Notes, Discard> {
+) -> Result<Mismatches, Discard> {
     local.check(&decode_ipv4(message).unwrap(), &ipv4(), protection)
 }
 
@@ -329,7 +329,7 @@ fn p_30_another_version_3_interval_is_noted_and_kept() {
     let message = edited(v3(&[VIRTUAL_V4]), |message| message[5] = 99);
     assert_eq!(
         hear(&v3_router(), &message),
-        Ok(Notes {
+        Ok(Mismatches {
             interval_differs: true,
             ..QUIET
         })
@@ -352,7 +352,7 @@ fn p_43_an_owner_discards_or_notes_by_its_profile() {
         };
         assert_eq!(
             hear(&with_erratum, &message),
-            Ok(Notes {
+            Ok(Mismatches {
                 owner_conflict: true,
                 ..QUIET
             })
@@ -383,7 +383,7 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sent_it() {
         let of_owner = edited(message.clone(), |message| message[2] = 255);
         assert_eq!(
             hear(&comparing, &of_owner),
-            Ok(Notes {
+            Ok(Mismatches {
                 address_list_differs: true,
                 ..QUIET
             })
@@ -403,7 +403,7 @@ fn p_45_another_version_3_address_list_is_noted_and_kept() {
     assert_eq!(hear(&comparing, &v3(&own)), Ok(QUIET));
     // The order does not matter, as P-41 only recommends one.
     assert_eq!(hear(&comparing, &v3(&[own[1], own[0]])), Ok(QUIET));
-    let differs = Ok(Notes {
+    let differs = Ok(Mismatches {
         address_list_differs: true,
         ..QUIET
     });
