@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use vrrp_fsm::{AcceptedAdvertisement, Config, Event, Instant, Link, VirtualRouter};
+use vrrp_fsm::{AcceptedAdvertisement, Config, Event, Instant, ReceiveContext, VirtualRouter};
 use vrrp_proto::{
     Advertisement, DecodeOptions, Decoded, LocalAuthentication, Protection, Transport, Version,
     group,
@@ -16,7 +16,7 @@ pub struct Step {
     router: VirtualRouter,
     message: Message,
     received: Decoded<'static>,
-    link: Link<'static>,
+    context: ReceiveContext<'static>,
     heard: AcceptedAdvertisement,
     interval: Duration,
 }
@@ -41,7 +41,7 @@ impl Step {
             IpAddr::V6(source) => IpAddr::V6((source.to_bits() + 1).into()),
         };
         let _started = router.handle_event(Instant::ZERO, Event::Startup { primary_address });
-        let link = Link {
+        let context = ReceiveContext {
             transport: Transport::Multicast {
                 group: group(family),
             },
@@ -51,12 +51,12 @@ impl Step {
         };
         let received =
             Advertisement::decode(message.octets, &message.ip, &DecodeOptions::default())?;
-        let heard = router.check(&received, &message.ip, &link)?;
+        let heard = router.check(&received, &message.ip, &context)?;
         Ok(Self {
             router,
             message,
             received,
-            link,
+            context,
             heard,
             interval: advertisement.interval.as_duration(),
         })
@@ -88,7 +88,7 @@ impl Step {
     pub fn check(self) -> Repeat {
         repeat(self, |step| {
             step.router
-                .check(&step.received, &step.message.ip, &step.link)
+                .check(&step.received, &step.message.ip, &step.context)
         })
     }
 
@@ -101,7 +101,7 @@ impl Step {
                 *now = *now + step.interval;
                 let ip = &step.message.ip;
                 let heard = Advertisement::decode(step.message.octets, ip, options)
-                    .and_then(|received| step.router.check(&received, ip, &step.link))?;
+                    .and_then(|received| step.router.check(&received, ip, &step.context))?;
                 let _nothing = step.router.handle_event(*now, Event::Advertisement(heard));
                 Ok::<_, vrrp_proto::Discard>(step.router.poll_timeout())
             },

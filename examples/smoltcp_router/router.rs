@@ -7,7 +7,8 @@ use core::net::IpAddr;
 
 use smoltcp::{iface::MulticastError, wire::IpCidr};
 use vrrp_fsm::{
-    Action, Actions, Event, Instant, Link, Outgoing, ShutdownCause, Transition, VirtualRouter,
+    Action, Actions, Event, Instant, Outgoing, ReceiveContext, ShutdownCause, Transition,
+    VirtualRouter,
 };
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, DecodeOptions, EncodeError, Endpoints, IP_PROTOCOL,
@@ -137,7 +138,7 @@ impl<'a> Router<'a> {
 
     /// What does not pass every check changes nothing but a counter.
     fn hear(&mut self, now: Instant, payload: &[u8], ip: &IpHeader, send: Send<'_>) -> Result {
-        let link = Link {
+        let context = ReceiveContext {
             transport: Transport::Multicast {
                 group: group(self.list.family()),
             },
@@ -146,7 +147,7 @@ impl<'a> Router<'a> {
             addresses: Some(self.list),
         };
         let heard = Advertisement::decode(payload, ip, &DecodeOptions::default())
-            .and_then(|decoded| self.machine.check(&decoded, ip, &link));
+            .and_then(|decoded| self.machine.check(&decoded, ip, &context));
         match heard {
             Ok(heard) => {
                 let actions = self.machine.handle_event(now, Event::Advertisement(heard));

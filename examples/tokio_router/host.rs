@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use vrrp_fsm::{AcceptedAdvertisement, Action, Actions, Link, Outgoing, VirtualRouter};
+use vrrp_fsm::{AcceptedAdvertisement, Action, Actions, Outgoing, ReceiveContext, VirtualRouter};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
@@ -82,7 +82,7 @@ impl Host {
         if received.interface != self.interface {
             return None;
         }
-        let link = Link {
+        let context = ReceiveContext {
             transport: Transport::Multicast {
                 group: group(machine.config().family),
             },
@@ -91,7 +91,7 @@ impl Host {
             addresses: None,
         };
         Advertisement::decode(received.payload, &received.ip, &DecodeOptions::default())
-            .and_then(|decoded| machine.check(&decoded, &received.ip, &link))
+            .and_then(|decoded| machine.check(&decoded, &received.ip, &context))
             .inspect_err(|discard| machine.count_discard(discard))
             .ok()
     }

@@ -7,7 +7,9 @@ mod memory;
 
 use core::{arch::asm, net::Ipv4Addr, panic::PanicInfo};
 
-use vrrp_fsm::{Action, Config, Event, Instant, Link, ShutdownCause, State, VirtualRouter};
+use vrrp_fsm::{
+    Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
+};
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
     Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule, Password, Priority,
@@ -158,13 +160,13 @@ fn steps() -> Result<(), i32> {
     if takeover.into_iter().count() != 4 || router.state() != State::Active {
         return Err(23);
     }
-    let link = Link {
+    let context = ReceiveContext {
         transport: local.transport,
         authentication: LocalAuthentication::HmacIfPresent,
         protection: Protection::Hmac,
         addresses: local.addresses,
     };
-    let heard = router.check(&decoded, &ip, &link).map_err(|_| 24)?;
+    let heard = router.check(&decoded, &ip, &context).map_err(|_| 24)?;
     let answer = router.handle_event(now, Event::Advertisement(heard));
     if !answer
         .into_iter()

@@ -8,7 +8,7 @@ use crate::{AcceptedAdvertisement, Profile, VirtualRouter};
 
 /// What only the host knows of how a virtual router's messages travel, and what was proven about this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link<'a> {
+pub struct ReceiveContext<'a> {
     /// Multicast to a group, or unicast from peers.
     pub transport: Transport<'a>,
     /// How a message has to be authenticated.
@@ -34,7 +34,7 @@ impl VirtualRouter {
         &self,
         received: &Decoded<'_>,
         ip: &IpHeader,
-        link: &Link<'_>,
+        context: &ReceiveContext<'_>,
     ) -> Result<AcceptedAdvertisement, Discard> {
         let advertisement = &received.advertisement;
         let local = LocalRouter {
@@ -43,11 +43,11 @@ impl VirtualRouter {
             interval: self.settings.interval,
             owner: self.settings.owner_rule(advertisement.version()),
             primary_address: self.primary_address,
-            authentication: link.authentication,
-            transport: link.transport,
-            addresses: link.addresses,
+            authentication: context.authentication,
+            transport: context.transport,
+            addresses: context.addresses,
         };
-        let mut mismatches = local.check(received, ip, link.protection)?;
+        let mut mismatches = local.check(received, ip, context.protection)?;
         // RFC 5798 has no such check (P-30). The counter has it all the same (O-17).
         if self.settings.profile == Profile::Rfc5798 {
             mismatches.interval_differs = false;

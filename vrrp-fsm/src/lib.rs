@@ -11,7 +11,7 @@
 //! | sleep | until [`VirtualRouter::poll_timeout`] |
 //! | act | on each [`Action`] of the returned [`Actions`] |
 //! | send | [`VirtualRouter::advertisements`] are the messages that [`Action::SendAdvertisement`] asks for |
-//! | judge a packet | [`VirtualRouter::check`] with the host's [`Link`]: a packet that fails never becomes an event, so it cannot move a state or a timer; [`VirtualRouter::count_discard`] |
+//! | judge a packet | [`VirtualRouter::check`] with the host's [`ReceiveContext`]: a packet that fails never becomes an event, so it cannot move a state or a timer; [`VirtualRouter::count_discard`] |
 //! | change while running | [`VirtualRouter::reconfigure`], [`Event::EffectivePriority`], [`Event::PrimaryAddress`], [`Event::AddressesChanged`] |
 //! | report a fault | [`Event::Shutdown`] with [`ShutdownCause::Fault`]; when it is gone, [`Event::Startup`] |
 //! | look | [`VirtualRouter::state`], [`VirtualRouter::skew_time`], [`VirtualRouter::counters`] and the other getters: what they show is what the timers use |
@@ -123,7 +123,7 @@ mod view;
 
 pub use action::{Action, Actions, Outgoing};
 pub use backup::{ActiveRouter, Expiry};
-pub use check::Link;
+pub use check::ReceiveContext;
 pub use config::{
     AnnouncePolicy, ChecksumSending, Config, ConfigError, Preempt, Profile, StallPolicy,
 };

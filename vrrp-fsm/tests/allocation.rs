@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use vrrp_fsm::{Action, Config, Event, Instant, Link, ShutdownCause, State, VirtualRouter};
+use vrrp_fsm::{
+    Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
+};
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
     GROUP_IPV4, Interval, IpHeader, LocalAuthentication, Priority, Protection, TTL, Transport,
@@ -91,7 +93,7 @@ fn a_life_without_an_allocation() {
             };
             let decoded =
                 Advertisement::decode(&octets[..length], &ip, &DecodeOptions::default()).unwrap();
-            let link = Link {
+            let context = ReceiveContext {
                 transport: Transport::Multicast {
                     group: GROUP_IPV4.into(),
                 },
@@ -99,7 +101,7 @@ fn a_life_without_an_allocation() {
                 protection: Protection::None,
                 addresses: Some(Addresses::from(&addresses[..])),
             };
-            let heard = router.check(&decoded, &ip, &link).unwrap();
+            let heard = router.check(&decoded, &ip, &context).unwrap();
             for action in router.handle_event(now, Event::Advertisement(heard)) {
                 if let Action::SendAdvertisement(outgoing) = action {
                     let messages = router.advertisements(

@@ -10,7 +10,7 @@ use vrrp_proto::{
 
 use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
-    AcceptedAdvertisement, Config, Expiry, Instant, Link, Outgoing, ShutdownCause, State,
+    AcceptedAdvertisement, Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State,
     VirtualRouter,
     track::{Standing, Use},
 };
@@ -193,13 +193,13 @@ impl Entry {
         prove: impl FnOnce(&Decoded<'_>) -> Protection,
     ) -> Result<AcceptedAdvertisement, Discard> {
         let received = Advertisement::decode(payload, ip, &self.decode)?;
-        let link = self.link(prove(&received));
-        self.router.check(&received, ip, &link)
+        let context = self.receive_context(prove(&received));
+        self.router.check(&received, ip, &context)
     }
 
     #[inline]
-    fn link(&self, protection: Protection) -> Link<'_> {
-        Link {
+    fn receive_context(&self, protection: Protection) -> ReceiveContext<'_> {
+        ReceiveContext {
             transport: match &self.transport {
                 MessageTransport::Multicast { group } => Transport::Multicast { group: *group },
                 MessageTransport::Unicast { peers } => Transport::Unicast { peers },

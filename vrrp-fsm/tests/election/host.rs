@@ -6,8 +6,8 @@ use core::{
 };
 
 use vrrp_fsm::{
-    AcceptedAdvertisement, Action, Actions, Config, Event, Instant, Link, Outgoing, Reason,
-    ShutdownCause, State, Transition, VirtualRouter,
+    AcceptedAdvertisement, Action, Actions, Config, Event, Instant, Outgoing, Reason,
+    ReceiveContext, ShutdownCause, State, Transition, VirtualRouter,
 };
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, Decoded, Discard,
@@ -142,8 +142,8 @@ impl Advert {
     }
 }
 
-pub(crate) fn multicast(family: Family) -> Link<'static> {
-    Link {
+pub(crate) fn multicast(family: Family) -> ReceiveContext<'static> {
+    ReceiveContext {
         transport: Transport::Multicast {
             group: group(family),
         },

@@ -268,9 +268,9 @@ proptest! {
             let _ = take(&mut router, &mut now, step);
         }
         let ip = IpHeader { endpoints: Endpoints::multicast(address(own.family, last)), ttl };
-        let link = multicast(own.family);
+        let context = multicast(own.family);
         let verdict = Advertisement::decode(&octets, &ip, &DecodeOptions::default())
-            .and_then(|decoded| router.check(&decoded, &ip, &link));
+            .and_then(|decoded| router.check(&decoded, &ip, &context));
         if let Err(discard) = verdict {
             let kept = all_but_counters(&router);
             let counted = numbers(router.counters());

@@ -7,8 +7,8 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Action, Actions, AnnouncePolicy, Config, Counters, Deadline, Event, Instant, Link,
-    NewActiveReason, ShutdownCause, SnapshotPhase, State, VirtualRouter,
+    Action, Actions, AnnouncePolicy, Config, Counters, Deadline, Event, Instant, NewActiveReason,
+    ReceiveContext, ShutdownCause, SnapshotPhase, State, VirtualRouter,
 };
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, DecodeOptions, Endpoints, Family, Interval, IpHeader,
@@ -89,7 +89,7 @@ impl Node {
             endpoints: Endpoints::multicast(address(from)),
             ttl: TTL,
         };
-        let link = Link {
+        let context = ReceiveContext {
             transport: Transport::Multicast {
                 group: group(Family::Ipv4),
             },
@@ -98,7 +98,7 @@ impl Node {
             addresses: Some(Addresses::from(&VIRTUAL_ADDRESSES[..])),
         };
         let decoded = Advertisement::decode(octets, &ip, &DecodeOptions::default()).unwrap();
-        let heard = self.0.check(&decoded, &ip, &link).unwrap();
+        let heard = self.0.check(&decoded, &ip, &context).unwrap();
         self.handle_event(Event::Advertisement(heard))
     }
 
