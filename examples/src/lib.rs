@@ -1,7 +1,9 @@
 //! Parts that the example programs share, and that their tests test. The programs are the folders
 //! beside this one; the README lists them, and its example is a test here.
 
+pub mod command;
 pub mod ipvsadm;
+pub mod notify;
 
 /// The example of the README.
 #[cfg(doctest)]

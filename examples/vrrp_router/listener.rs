@@ -8,7 +8,7 @@ use vrrp_net::{DriverEvent, Notification, RouterId};
 use crate::{
     events,
     log::{Log, Subject},
-    notify::{Change, Notifier},
+    notify::{Change, Commands},
 };
 
 pub(crate) struct Listener {
@@ -21,16 +21,16 @@ pub(crate) struct Listener {
 /// A virtual router or a sync group.
 struct Party {
     subject: Subject,
-    notifier: Option<Notifier>,
+    commands: Option<Commands>,
     /// What was told last.
     state: State,
 }
 
 impl Party {
-    const fn new(subject: Subject, notifier: Option<Notifier>) -> Self {
+    const fn new(subject: Subject, commands: Option<Commands>) -> Self {
         Self {
             subject,
-            notifier,
+            commands,
             state: State::Initialize,
         }
     }
@@ -50,22 +50,28 @@ impl Listener {
         &mut self,
         id: RouterId,
         subject: Subject,
-        notifier: Option<Notifier>,
+        commands: Option<Commands>,
     ) {
-        self.routers.insert(id, Party::new(subject, notifier));
+        self.routers.insert(id, Party::new(subject, commands));
     }
 
     pub(crate) fn add_sync_group(
         &mut self,
         id: GroupId,
         subject: Subject,
-        notifier: Option<Notifier>,
+        commands: Option<Commands>,
     ) {
-        self.sync_groups.insert(id, Party::new(subject, notifier));
+        self.sync_groups.insert(id, Party::new(subject, commands));
     }
 
     pub(crate) fn add_object(&mut self, id: ObjectId, subject: Subject) {
         self.objects.insert(id, subject);
+    }
+
+    /// The commands of all virtual routers and sync groups.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Commands> {
+        let parties = self.routers.values().chain(self.sync_groups.values());
+        parties.filter_map(|party| party.commands.as_ref())
     }
 
     pub(crate) fn hear(&mut self, notification: &Notification) {
@@ -97,8 +103,8 @@ impl Listener {
         if let Some(party) = party {
             let from = mem::replace(&mut party.state, to);
             // A sync group tells with which state it begins.
-            if let Some(notifier) = party.notifier.as_ref().filter(|_| from != to) {
-                notifier.notify(Change {
+            if let Some(commands) = party.commands.as_ref().filter(|_| from != to) {
+                commands.push(Change {
                     from,
                     to,
                     reason,

@@ -1,6 +1,5 @@
 //! Virtual routers on real interfaces, by hand and in tests.
 
-mod command;
 mod events;
 mod listener;
 mod log;
@@ -31,7 +30,7 @@ use vrrp_net::{Driver, RouterId, Watch};
 use crate::{
     listener::Listener,
     log::{Log, Subject},
-    notify::{Hook, Notifier},
+    notify::{Commands, Hook},
     options::Options,
     signals::Signals,
     sync_group::SyncGroupOptions,
@@ -76,7 +75,6 @@ struct Program {
     driver: Driver,
     signals: Signals,
     log: Log,
-    /// Ended before the commands of the listener are waited for.
     watchers: Vec<Watcher>,
     listener: Listener,
     queue: Sender<(ObjectId, Report)>,
@@ -122,8 +120,8 @@ impl Program {
             let configured = state::configured(view);
             self.log.tell(Some(&subject), "started", configured);
         }
-        let notifier = self.start_notifier(router.notify, &subject)?;
-        self.listener.add_router(id, subject, notifier);
+        let commands = self.start_commands(router.notify, &subject)?;
+        self.listener.add_router(id, subject, commands);
         if let Some(name) = router.sync_group {
             self.members.entry(name).or_default().push(id);
         }
@@ -139,8 +137,8 @@ impl Program {
         group.tracking = self.add_objects(options.tracked)?;
         group.member_weights = options.member_weights;
         let id = self.driver.add_group(group)?;
-        let notifier = self.start_notifier(options.notify, &subject)?;
-        self.listener.add_sync_group(id, subject, notifier);
+        let commands = self.start_commands(options.notify, &subject)?;
+        self.listener.add_sync_group(id, subject, commands);
         Ok(())
     }
 
@@ -181,12 +179,15 @@ impl Program {
         Ok(id)
     }
 
-    fn start_notifier(
+    fn start_commands(
         &self,
         hook: Option<Hook>,
         subject: &Subject,
-    ) -> Result<Option<Notifier>, Error> {
-        let start = |hook| Notifier::start(hook, subject.clone(), self.log.clone());
+    ) -> Result<Option<Commands>, Error> {
+        let start = |hook| {
+            let bell = self.signals.bell()?;
+            Commands::start(hook, subject.clone(), self.log.clone(), bell)
+        };
         Ok(hook
             .map(start)
             .transpose()
@@ -195,16 +196,30 @@ impl Program {
 
     /// Runs until it is to end.
     fn run(&mut self) -> Result<(), Error> {
-        while !self.signals.should_stop() {
+        while !self.signals.take_stop() {
             self.turn()?;
         }
         Ok(())
     }
 
-    /// Has the routers resign. With this goes the listener: commands that still wait are run first.
+    /// Has the routers resign, and then ends all commands: checks at once, those of --notify within
+    /// their time, or at a second signal.
     fn end(mut self) -> Result<(), Error> {
         let listener = &mut self.listener;
-        Ok(self.driver.shutdown(|event| listener.hear(&event))?)
+        let resigned = self.driver.shutdown(|event| listener.hear(&event));
+        for watcher in &mut self.watchers {
+            watcher.stop();
+        }
+        self.listener.commands().for_each(Commands::stop);
+        while !self.listener.commands().all(Commands::is_finished) {
+            self.signals
+                .wait_for_bell()
+                .map_err(failed_to("wait for commands"))?;
+            if self.signals.take_stop() {
+                self.listener.commands().for_each(Commands::stop_at_once);
+            }
+        }
+        Ok(resigned?)
     }
 
     fn turn(&mut self) -> Result<(), Error> {

@@ -1,45 +1,63 @@
 //! The command that is run at every change of state: how a cloud address or a route is moved.
 
 use std::{
-    io,
+    io::{self, Write},
+    os::unix::net::UnixStream,
     process::Command,
-    sync::mpsc::{self, Receiver, Sender},
-    thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::json;
+use serde_json::{Value, json};
+use vrrp_examples::{
+    command::Limits,
+    notify::{Notifier, Order, Report},
+};
 use vrrp_fsm::State;
 use vrrp_net::RouterConfig;
 
 use crate::{
-    command,
     log::{Log, Subject},
-    seconds::parse_limit,
+    seconds::{parse_delay, parse_limit},
 };
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The options for it.
 #[derive(Args)]
 #[command(next_help_heading = "Notification")]
 pub(crate) struct NotifyArguments {
-    /// A shell command to run at every change of state, one at a time, in order. What it prints goes to standard error.
+    /// A shell command to run at every change of state, one at a time.
     ///
-    /// Of a virtual router it gets the arguments STATE INTERFACE VRID, and in its environment VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_REASON,
-    /// VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY, VRRP_ADDRESSES, VRRP_SEQUENCE and VRRP_TIME. Of a sync group it gets STATE NAME,
-    /// and VRRP_STATE, VRRP_PREVIOUS_STATE, VRRP_SYNC_GROUP, VRRP_SEQUENCE and VRRP_TIME. STATE is Initialize, Backup or Active.
+    /// `/bin/sh -c CMD` runs it. In the environment are VRRP_STATE (Initialize, Backup or Active),
+    /// VRRP_PREVIOUS_STATE, VRRP_SEQUENCE and VRRP_TIME; of a virtual router also VRRP_REASON,
+    /// VRRP_INTERFACE, VRRP_VRID, VRRP_FAMILY, VRRP_PRIORITY and VRRP_ADDRESSES; of a sync group
+    /// VRRP_SYNC_GROUP. The positional parameters are STATE INTERFACE VRID, of a sync group STATE
+    /// NAME: `--notify '/etc/vrrp/moved "$@"'` passes them on as arguments.
+    ///
+    /// While a command runs, a newer change overtakes those that wait, which are logged as
+    /// `notify-overtaken`. Standard input is empty. The last lines that a command prints are part of
+    /// `notify-failed` if it fails.
     #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     notify: Option<String>,
 
-    /// Kill that command, with all processes of its group, after this many seconds, 0.01 to 31536000.
+    /// The time limit of that command in seconds, 0.01 to 31536000. After it the command's process
+    /// group gets SIGTERM, and a second later SIGKILL.
     #[arg(long, value_name = "S", default_value = "10", value_parser = parse_limit, requires = "notify")]
     notify_timeout: Duration,
+
+    /// The time in seconds, 0 to 31536000, for the commands that run or wait when the program ends.
+    /// A second SIGTERM or SIGINT ends them at once.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = parse_delay, requires = "notify")]
+    notify_stop_timeout: Duration,
 }
 
 /// The command, and what it is told besides the change of state.
 pub(crate) struct Hook {
     command: String,
     timeout: Duration,
+    stop_timeout: Duration,
     /// The arguments behind the state.
     name: Vec<String>,
     environment: Vec<(&'static str, String)>,
@@ -69,6 +87,7 @@ impl NotifyArguments {
         Some(Hook {
             command: self.notify?,
             timeout: self.notify_timeout,
+            stop_timeout: self.notify_stop_timeout,
             name,
             environment,
         })
@@ -76,6 +95,7 @@ impl NotifyArguments {
 }
 
 /// A change of state, for the command.
+#[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) from: State,
     pub(crate) to: State,
@@ -85,61 +105,83 @@ pub(crate) struct Change {
     pub(crate) time: SystemTime,
 }
 
-/// A thread that runs the command for one change of state after the other, so that nothing else waits for it. Dropping this waits until it was
-/// run for all.
-pub(crate) struct Notifier {
-    changes: Option<Sender<Change>>,
-    thread: Option<JoinHandle<()>>,
+/// The thread that runs the commands of one virtual router or sync group.
+pub(crate) struct Commands {
+    notifier: Notifier<Change>,
+    stop_timeout: Duration,
 }
 
-impl Notifier {
-    pub(crate) fn start(hook: Hook, subject: Subject, log: Log) -> io::Result<Self> {
-        let (changes, queue) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("notify".into())
-            .spawn(move || hook.run_for_each(&queue, &subject, &log))?;
+impl Commands {
+    /// `bell` is rung when all is done after [`Commands::stop`].
+    pub(crate) fn start(
+        hook: Hook,
+        subject: Subject,
+        log: Log,
+        bell: UnixStream,
+    ) -> io::Result<Self> {
+        let stop_timeout = hook.stop_timeout;
+        let limits = Limits {
+            run: hook.timeout,
+            grace: GRACE,
+        };
+        let command = move |change: &Change| hook.command_for(change);
+        let report = move |report: Report<'_, Change>| {
+            let (event, detail) = match report {
+                Report::Failed(change, failure, output) => {
+                    let mut detail = about(change);
+                    detail["reason"] = failure.to_string().into();
+                    if !output.is_empty() {
+                        detail["output"] = output.into();
+                    }
+                    ("notify-failed", detail)
+                }
+                Report::Overtaken(change) => ("notify-overtaken", about(change)),
+                Report::LeftOut(change) => ("notify-left-out", about(change)),
+                Report::Finished => {
+                    // Where it cannot be written, it rings already.
+                    let _ = (&bell).write(&[0]);
+                    return;
+                }
+            };
+            log.tell(Some(&subject), event, detail);
+        };
         Ok(Self {
-            changes: Some(changes),
-            thread: Some(thread),
+            notifier: Notifier::start(Order::Latest, limits, command, report)?,
+            stop_timeout,
         })
     }
 
-    pub(crate) fn notify(&self, change: Change) {
-        if let Some(changes) = &self.changes {
-            // It fails only when the thread is gone, and with it everything that could be done.
-            let _ = changes.send(change);
-        }
+    pub(crate) fn push(&self, change: Change) {
+        self.notifier.push(change);
+    }
+
+    /// Has all that runs and waits end within the time that the options give it.
+    pub(crate) fn stop(&self) {
+        self.notifier.stop(self.stop_timeout);
+    }
+
+    /// Kills what runs and leaves out what waits.
+    pub(crate) fn stop_at_once(&self) {
+        self.notifier.stop(Duration::ZERO);
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.notifier.is_finished()
     }
 }
 
-impl Drop for Notifier {
-    fn drop(&mut self) {
-        self.changes = None;
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+/// Names a change of state by its state and by the sequence number of its event.
+fn about(change: &Change) -> Value {
+    json!({"to": change.to.to_string(), "of": change.sequence})
 }
 
 impl Hook {
-    fn run_for_each(&self, queue: &Receiver<Change>, subject: &Subject, log: &Log) {
-        let sleep = |pause| {
-            thread::sleep(pause);
-            true
-        };
-        for change in queue {
-            if let Err(failure) = command::run(&mut self.command_for(&change), self.timeout, sleep)
-            {
-                let detail = json!({"to": change.to.to_string(), "reason": failure.to_string()});
-                log.tell(Some(subject), "notify-failed", detail);
-            }
-        }
-    }
-
     fn command_for(&self, change: &Change) -> Command {
         let state = change.to.to_string();
         let time = humantime::format_rfc3339_micros(change.time).to_string();
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", &format!("{} \"$@\"", self.command), "vrrp_router"])
+            .args(["-c", &self.command, "vrrp_router"])
             .arg(&state)
             .args(&self.name)
             .env("VRRP_STATE", &state)

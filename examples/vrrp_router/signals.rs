@@ -2,8 +2,12 @@
 
 use std::{
     io::{self, Read},
+    iter,
     mem::MaybeUninit,
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     ptr,
     sync::{
         Arc,
@@ -59,9 +63,9 @@ impl Signals {
         self.bell.try_clone()
     }
 
-    /// Whether the program is to end.
-    pub(crate) fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+    /// Whether the program was asked to end, since this was asked last.
+    pub(crate) fn take_stop(&self) -> bool {
+        self.stop.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the state is to be shown, since this was asked last.
@@ -70,19 +74,30 @@ impl Signals {
     }
 
     /// Waits until the driver has something to do, or the bell rings.
-    pub(crate) fn wait(&mut self, driver: &Driver) -> io::Result<()> {
+    pub(crate) fn wait<'a>(&'a self, driver: &'a Driver) -> io::Result<()> {
         let timeout = driver.timeout().map(TimeSpec::from_duration);
-        let mut sources: Vec<PollFd<'_>> = driver
-            .sources()
-            .chain([self.wake.as_fd()])
-            .map(|source| PollFd::new(source, PollFlags::POLLIN))
-            .collect();
+        self.poll(driver.sources(), timeout)
+    }
+
+    /// Waits until the bell rings.
+    pub(crate) fn wait_for_bell(&self) -> io::Result<()> {
+        self.poll(iter::empty(), None)
+    }
+
+    fn poll<'a>(
+        &'a self,
+        others: impl Iterator<Item = BorrowedFd<'a>>,
+        timeout: Option<TimeSpec>,
+    ) -> io::Result<()> {
+        let source = |source| PollFd::new(source, PollFlags::POLLIN);
+        let mut sources = vec![source(self.wake.as_fd())];
+        sources.extend(others.map(source));
         match ppoll(&mut sources, timeout, None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         // Rings that were heard; without any, there is nothing to read.
-        let _ = self.wake.read(&mut [0; 64]);
+        let _ = (&self.wake).read(&mut [0; 64]);
         Ok(())
     }
 }

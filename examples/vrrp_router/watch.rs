@@ -1,25 +1,35 @@
 //! Threads that look at what is tracked, again and again, and report what they have seen.
 
 use std::{
-    convert::Infallible,
+    fmt::Display,
     fs::File,
-    io::{self, Read, Write},
-    os::unix::{fs::OpenOptionsExt, net::UnixStream},
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::{fs::OpenOptionsExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     process::Command,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::Sender,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use serde_json::json;
+use vrrp_examples::command::{self, Limits};
 use vrrp_fsm::track::{ObjectId, Report};
 
 use crate::{
-    command,
     log::{Log, Subject},
     process,
 };
+
+/// How long a script may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Something that is looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +61,8 @@ pub(crate) struct Reports {
 
 /// A thread that looks. Dropping this ends it, and the script that it may be running.
 pub(crate) struct Watcher {
-    stop: Option<Sender<Infallible>>,
+    /// Closed, it ends the thread.
+    stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -63,88 +74,140 @@ impl Watcher {
         reports: Reports,
         log: Log,
     ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+        let (stopped, stop) = io::pipe()?;
+        let mut watch = Watch {
+            stopped,
+            results: Results {
+                id,
+                subject,
+                reports,
+                log,
+                logged: None,
+            },
+        };
         let thread = thread::Builder::new()
             .name("watch".into())
-            .spawn(move || watch(&probe, id, &subject, reports, &stopped, &log))?;
+            .spawn(move || while watch.look(&probe) {})?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
         })
     }
+
+    /// Ends the thread, without waiting for that.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+    }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.stop = None;
+        self.stop();
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn watch(
-    probe: &Probe,
-    id: ObjectId,
-    subject: &Subject,
-    mut reports: Reports,
-    stopped: &Receiver<Infallible>,
-    log: &Log,
-) {
-    let mut told = None;
-    loop {
+/// What the thread has.
+struct Watch {
+    /// Readable once the thread is to end.
+    stopped: PipeReader,
+    results: Results,
+}
+
+impl Watch {
+    /// Looks once, and waits for the next time. Returns whether there is one.
+    fn look(&mut self, probe: &Probe) -> bool {
         let started = Instant::now();
-        let (report, problem) = probe.target.look(stopped);
-        // What was cut short says nothing.
-        if !sleep(stopped, Duration::ZERO) {
-            return;
-        }
-        if problem.is_some() && problem != told {
-            log.tell(Some(subject), "check-failed", json!({"reason": problem}));
-        }
-        told = problem;
-        if let Some(report) = report {
-            if reports.queue.send((id, report)).is_err() {
-                return;
-            }
-            // Where it cannot be written, it rings already.
-            let _ = reports.bell.write(&[0]);
-        }
-        if !sleep(stopped, probe.interval.saturating_sub(started.elapsed())) {
-            return;
-        }
-    }
-}
-
-/// Sleeps so long, or until the end; says whether to go on.
-fn sleep(stopped: &Receiver<Infallible>, pause: Duration) -> bool {
-    matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
-}
-
-impl Target {
-    /// What there is to report, and what is wrong. Without a report the last one holds.
-    fn look(&self, stopped: &Receiver<Infallible>) -> (Option<Report>, Option<String>) {
-        match self {
-            Self::Script {
+        match &probe.target {
+            Target::Script {
                 program,
                 arguments,
                 timeout,
             } => {
                 let mut command = Command::new(program);
                 command.args(arguments);
-                match command::run(&mut command, *timeout, |pause| sleep(stopped, pause)) {
-                    Ok(()) => (Some(Report::Up), None),
-                    Err(failure) => (Some(Report::Down), Some(failure.to_string())),
-                }
+                let limits = Limits {
+                    run: *timeout,
+                    grace: GRACE,
+                };
+                let stopped = self.stopped.as_fd();
+                command::run(command, limits, stopped, |result, output| match result {
+                    Ok(()) => self.results.passed(Report::Up),
+                    Err(failure) => self.results.failed(&failure, output),
+                });
             }
-            Self::Processes(name) => match process::count(name) {
-                Ok(count) => (Some(Report::Count(count)), None),
-                Err(error) => (None, Some(error.to_string())),
+            Target::Processes(name) => match process::count(name) {
+                Ok(count) => self.results.passed(Report::Count(count)),
+                Err(error) => self.results.log_problem(&error, ""),
             },
             // A file that is just being written has no number in it.
-            Self::File(path) => match number_in(path) {
-                Ok(number) => (Some(Report::Number(number)), None),
-                Err(problem) => (None, Some(problem)),
+            Target::File(path) => match number_in(path) {
+                Ok(number) => self.results.passed(Report::Number(number)),
+                Err(problem) => self.results.log_problem(&problem, ""),
             },
         }
+        self.sleep(probe.interval.saturating_sub(started.elapsed()))
+    }
+
+    /// Sleeps so long, or until the end; returns whether to go on.
+    fn sleep(&self, pause: Duration) -> bool {
+        let end = Instant::now() + pause;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut source = [PollFd::from_borrowed_fd(
+                self.stopped.as_fd(),
+                PollFlags::IN,
+            )];
+            match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) => return true,
+                Err(Errno::INTR) => {}
+                // At the end it hangs up.
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// Where results go.
+struct Results {
+    id: ObjectId,
+    subject: Subject,
+    reports: Reports,
+    log: Log,
+    /// The problem that was logged last.
+    logged: Option<String>,
+}
+
+impl Results {
+    fn passed(&mut self, report: Report) {
+        self.logged = None;
+        self.report(report);
+    }
+
+    fn failed(&mut self, failure: &dyn Display, output: &str) {
+        self.report(Report::Down);
+        self.log_problem(failure, output);
+    }
+
+    /// Without a report the last one holds.
+    fn report(&mut self, report: Report) {
+        // They fail where the program ends, and where the bell rings already.
+        let _ = self.reports.queue.send((self.id, report));
+        let _ = self.reports.bell.write(&[0]);
+    }
+
+    /// Logs a problem once, until it is another one. The output, which may be different each time,
+    /// does not make it another one.
+    fn log_problem(&mut self, problem: &dyn Display, output: &str) {
+        let problem = problem.to_string();
+        if self.logged.as_ref() != Some(&problem) {
+            let mut detail = json!({"reason": problem});
+            if !output.is_empty() {
+                detail["output"] = output.into();
+            }
+            self.log.tell(Some(&self.subject), "check-failed", detail);
+        }
+        self.logged = Some(problem);
     }
 }
 

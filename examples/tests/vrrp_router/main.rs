@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commands;
 mod sync_groups;
 mod tracking;
 
@@ -310,7 +311,7 @@ fn sigusr1_tells_the_full_state() {
     .unwrap();
 }
 
-/// A command that appends lines to a file.
+/// A shell command that runs a script, whose `$log` is the file that is returned.
 fn log_command(folder: &Path, script: &str) -> (String, std::path::PathBuf) {
     let file = folder.join("log");
     let path = folder.join("notify");
@@ -319,113 +320,12 @@ fn log_command(folder: &Path, script: &str) -> (String, std::path::PathBuf) {
         format!("#!/bin/sh\nlog={}\n{script}\n", file.display()),
     )
     .unwrap();
-    (format!("sh {}", path.display()), file)
+    (format!("sh {} \"$@\"", path.display()), file)
 }
 
 fn read(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(Into::into).collect()
-}
-
-#[test]
-fn the_command_runs_for_every_change_in_order_and_never_twice_at_once() {
-    let (_lan, [host]) = lan_of();
-    let folder = tempfile::tempdir().unwrap();
-    let (command, log) = log_command(
-        folder.path(),
-        "echo \"begin $*\" >>$log\nsleep 0.5\necho \"end $VRRP_PREVIOUS_STATE $VRRP_STATE $VRRP_VRID $VRRP_FAMILY $VRRP_PRIORITY \
-         $VRRP_ADDRESSES $VRRP_SEQUENCE: $VRRP_REASON\" >>$log",
-    );
-    let mut r1 = router(&host, &["--notify", &command]);
-    let active = wait_for_state(&r1, "Active");
-    let started = time_of(&wait_for_event(&r1, "started"));
-    let elapsed = time_of(&active).duration_since(started).unwrap();
-    assert!(
-        elapsed < Duration::from_millis(500),
-        "the router waited for its command: {elapsed:?}"
-    );
-    assert_eq!(read(&log), ["begin Backup eth0 51"], "the first still runs");
-    r1.signal(Signal::SIGTERM);
-    assert_eq!(r1.wait().code(), Some(0));
-    assert_eq!(
-        read(&log),
-        [
-            "begin Backup eth0 51",
-            "end Initialize Backup 51 IPv4 100 192.0.2.254/32 1: startup",
-            "begin Active eth0 51",
-            "end Backup Active 51 IPv4 100 192.0.2.254/32 2: the Active fell silent",
-            "begin Initialize eth0 51",
-            "end Active Initialize 51 IPv4 100 192.0.2.254/32 3: shutdown",
-        ]
-    );
-}
-
-#[test]
-fn the_address_is_gone_before_the_last_command_has_run() {
-    let (_lan, [host]) = lan_of();
-    let folder = tempfile::tempdir().unwrap();
-    let (command, log) = log_command(
-        folder.path(),
-        "echo $1 >>$log; [ $1 = Initialize ] && sleep 2",
-    );
-    let mut r1 = router(&host, &["--notify", &command]);
-    wait_for_state(&r1, "Active");
-    wait_for("the command for Active", Running::LIMIT, || {
-        (read(&log).len() == 2).then_some(())
-    })
-    .unwrap();
-    r1.signal(Signal::SIGTERM);
-    wait_for_state(&r1, "Initialize");
-    assert!(!has(&host, VIP));
-    assert!(!events(&r1).iter().any(|event| event["event"] == "stopped"));
-    assert_eq!(r1.wait().code(), Some(0));
-}
-
-#[test]
-fn a_command_that_takes_too_long_is_killed_with_its_children() {
-    let (_lan, [host]) = lan_of();
-    let folder = tempfile::tempdir().unwrap();
-    let (command, log) = log_command(
-        folder.path(),
-        "sleep 60 & echo $! >>$log\n[ $1 = Backup ] && wait\nexit 3",
-    );
-    let r1 = router(&host, &["--notify", &command, "--notify-timeout", "0.3"]);
-    let killed = wait_for_event(&r1, "notify-failed");
-    assert_eq!(
-        (&killed["to"], &killed["reason"]),
-        (&json!("Backup"), &json!("killed after 300ms"))
-    );
-    let child = read(&log)[0].clone();
-    wait_for("the end of the command's child", Running::LIMIT, || {
-        has_ended(&child).then_some(())
-    })
-    .unwrap();
-
-    let failed = wait_for("the second failure", Running::LIMIT, || {
-        events(&r1)
-            .into_iter()
-            .filter(|event| event["event"] == "notify-failed")
-            .nth(1)
-    })
-    .unwrap();
-    assert_eq!(
-        (&failed["to"], &failed["reason"]),
-        (&json!("Active"), &json!("exit status: 3"))
-    );
-    // The second one's child was left alone: its parent ended in time. It is this test's to end.
-    let child = nix::unistd::Pid::from_raw(read(&log)[1].parse().unwrap());
-    nix::sys::signal::kill(child, Signal::SIGKILL).unwrap();
-}
-
-#[test]
-fn a_command_that_does_not_exist_is_told_and_stops_nothing() {
-    let (_lan, [host]) = lan_of();
-    let r1 = router(&host, &["--notify", "/nonexistent/command"]);
-    assert_eq!(
-        wait_for_event(&r1, "notify-failed")["reason"],
-        "exit status: 127"
-    );
-    wait_for_state(&r1, "Active");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_script_that_hangs_is_killed_with_its_children_and_has_failed() {
     let failed = wait_for_event(&r1, "check-failed");
     assert_eq!(
         (&failed["object"], &failed["reason"]),
-        (&json!("web"), &json!("killed after 300ms"))
+        (&json!("web"), &json!("timed out after 300ms"))
     );
     wait_for_explanation(&r1, "priority 100: 100 configured, web down (fault)");
     assert_eq!(ask_for_state(&r1)["state"], "Initialize");
