@@ -5,6 +5,7 @@
 //! | [`message`] | the IPVS family as plain types and a codec, with the traits of the rust-netlink crates; no I/O, any platform |
 //! | `client` | a blocking socket (feature `client`, on by default), and the same for tokio (feature `tokio`) |
 //! | [`plan`] | wanted table against the kernel's table: the least changes, in a safe order, with draining; no I/O |
+//! | [`pool`] | health of real servers to wanted table: checks, quorum, sorry server, drain; no I/O |
 //! | [`rules`] | the text that ipvsadm saves and restores; no I/O |
 //! | [`connections`] | reads `/proc/net/ip_vs_conn` |
 //!
@@ -24,6 +25,7 @@ mod listed;
 pub mod message;
 mod name;
 pub mod plan;
+pub mod pool;
 pub mod rules;
 mod service;
 mod settings;

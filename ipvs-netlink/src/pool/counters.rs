@@ -1,0 +1,110 @@
+//! Counters.
+
+use super::event::Change;
+
+/// The counters of a pool since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // The names say it; the groups have their words.
+pub struct Counters {
+    /// Probes handed out.
+    pub probes: u64,
+    /// Results by kind.
+    pub successes: u64,
+    pub failures: u64,
+    pub local_failures: u64,
+    /// Failures for which the time limit passed without a result; part of `failures`.
+    pub time_limits: u64,
+    /// Time limits that did not count, because the host was late; part of `local_failures`.
+    pub stalls: u64,
+    /// Probes cancelled by the pool, for other reasons than the time limit.
+    pub cancelled: u64,
+    /// Results of probes that were no longer running. They change nothing.
+    pub stale_results: u64,
+    /// Probes made at once because of the kernel's counters.
+    pub hints: u64,
+    /// Events by kind.
+    pub servers_up: u64,
+    pub servers_down: u64,
+    pub draining: u64,
+    pub drained: u64,
+    pub weights: u64,
+    pub servers_added: u64,
+    pub servers_removed: u64,
+    pub operator: u64,
+    pub quorum_gained: u64,
+    pub quorum_lost: u64,
+    pub sorry_in: u64,
+    pub sorry_out: u64,
+    pub brake_on: u64,
+    pub brake_off: u64,
+    pub panic_on: u64,
+    pub panic_off: u64,
+    pub suspended: u64,
+    pub resumed: u64,
+}
+
+impl Counters {
+    /// The events of all kinds together.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        [
+            self.servers_up,
+            self.servers_down,
+            self.draining,
+            self.drained,
+            self.weights,
+            self.servers_added,
+            self.servers_removed,
+            self.operator,
+            self.quorum_gained,
+            self.quorum_lost,
+            self.sorry_in,
+            self.sorry_out,
+            self.brake_on,
+            self.brake_off,
+            self.panic_on,
+            self.panic_off,
+            self.suspended,
+            self.resumed,
+        ]
+        .iter()
+        .sum()
+    }
+
+    pub(super) fn count(&mut self, change: &Change) {
+        let counter = match change {
+            Change::ServerUp(_) => &mut self.servers_up,
+            Change::ServerDown(_) => &mut self.servers_down,
+            Change::Draining(_) => &mut self.draining,
+            Change::Drained(_) => &mut self.drained,
+            Change::Weight { .. } => &mut self.weights,
+            Change::ServerAdded(_) => &mut self.servers_added,
+            Change::ServerRemoved { .. } => &mut self.servers_removed,
+            Change::Operator(..) => &mut self.operator,
+            Change::QuorumGained(_) => &mut self.quorum_gained,
+            Change::QuorumLost(_) => &mut self.quorum_lost,
+            Change::SorryIn(_) => &mut self.sorry_in,
+            Change::SorryOut(_) => &mut self.sorry_out,
+            Change::BrakeOn(_) => &mut self.brake_on,
+            Change::BrakeOff => &mut self.brake_off,
+            Change::PanicOn(_) => &mut self.panic_on,
+            Change::PanicOff => &mut self.panic_off,
+            Change::Suspended => &mut self.suspended,
+            Change::Resumed => &mut self.resumed,
+        };
+        *counter += 1;
+    }
+}
+
+/// The counters of a server since it was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerCounters {
+    /// Successful results of its checks.
+    pub successes: u64,
+    /// Failed results of its checks.
+    pub failures: u64,
+    /// Changes to up.
+    pub ups: u64,
+    /// Changes to down.
+    pub downs: u64,
+}

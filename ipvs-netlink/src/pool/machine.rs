@@ -1,0 +1,673 @@
+//! The pool: probes out, results in, and the wanted table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use slab::Slab;
+
+use super::{
+    Cause, Change, Config, ConfigErrors, Counters, Event, FailureKind, Level, Operator, Outcome,
+    ProbeId, Target, Verdict,
+    deadlines::Deadlines,
+    journal::Journal,
+    random::Random,
+    server::ServerState,
+    service::{Evaluation, ServiceState},
+    target::{Answer, Running, TargetState, User},
+};
+use crate::{DestinationKey, ServiceKey, Table, VirtualServer, Weight, plan::Drain};
+
+/// Something that the host has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a, P> {
+    /// Make a probe and report its result with [`Pool::handle_result`].
+    Probe(Probe<'a, P>),
+    /// Give up a probe. Its result no longer counts.
+    Cancel(ProbeId),
+}
+
+/// A probe that has to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe<'a, P> {
+    /// The identity for the report.
+    pub id: ProbeId,
+    /// The address of the probe.
+    pub address: SocketAddr,
+    /// The attempt, as the configuration describes it.
+    pub attempt: &'a P,
+    /// The end of the time limit. A probe without a result at this time has failed.
+    pub until: Duration,
+}
+
+/// A server that is not in the wanted table, and how it leaves the kernel's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The service.
+    pub service: ServiceKey,
+    /// The server.
+    pub destination: DestinationKey,
+    /// When it may be deleted; `None` for at once.
+    pub drain: Option<Drain>,
+}
+
+/// No such service or server is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownServer {
+    /// No such service.
+    #[error("service {0} is not configured: use the key of a configured service")]
+    Service(ServiceKey),
+    /// No such server of the service.
+    #[error("server {1} of {0} is not configured: use the key of a configured server")]
+    Server(ServiceKey, DestinationKey),
+}
+
+/// The health of real servers, and the wanted table that follows from it.
+///
+/// The [module](super) explains how a host drives it.
+#[derive(Clone, Debug)]
+pub struct Pool<P> {
+    /// In the order of their keys.
+    pub(super) services: Vec<ServiceState<P>>,
+    pub(super) targets: Slab<TargetState<P>>,
+    pub(super) by_content: BTreeMap<Arc<Target<P>>, u32>,
+    /// When idle targets are due.
+    pub(super) starts: Deadlines,
+    /// The time limits of running probes.
+    limits: Deadlines,
+    /// The next steps of slow starts, by the places of services.
+    pub(super) steps: Deadlines,
+    running: u32,
+    pub(super) max_running: u32,
+    pub(super) stall: Duration,
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    serial: u64,
+    now: Duration,
+    cancelled: VecDeque<ProbeId>,
+    pub(super) journal: Journal,
+    pub(super) changed: BTreeSet<ServiceKey>,
+    /// Services that left the configuration and may still be in the kernel's table.
+    pub(super) departed_services: BTreeSet<ServiceKey>,
+    /// The same of servers.
+    pub(super) departed: BTreeMap<(ServiceKey, DestinationKey), Departed>,
+    stopped: bool,
+}
+
+/// A server that left the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departed {
+    pub(super) drain: Option<Drain>,
+    pub(super) is_draining: bool,
+}
+
+impl<P: Clone + Ord> Pool<P> {
+    /// A pool. `table` is the kernel's table as it was read just now, or an empty one.
+    ///
+    /// # Errors
+    ///
+    /// All wrong values of the configuration.
+    pub fn new(now: Duration, config: Config<P>, table: &Table) -> Result<Self, ConfigErrors> {
+        config.validate()?;
+        let mut pool = Self {
+            services: Vec::new(),
+            targets: Slab::new(),
+            by_content: BTreeMap::new(),
+            starts: Deadlines::default(),
+            limits: Deadlines::default(),
+            steps: Deadlines::default(),
+            running: 0,
+            max_running: config.max_running,
+            stall: config.stall,
+            seed: config.seed,
+            random: Random::new(config.seed),
+            serial: 0,
+            now,
+            cancelled: VecDeque::new(),
+            journal: Journal::default(),
+            changed: BTreeSet::new(),
+            departed_services: BTreeSet::new(),
+            departed: BTreeMap::new(),
+            stopped: false,
+        };
+        pool.apply(now, config, Some(table));
+        Ok(pool)
+    }
+
+    /// Replaces the configuration. Everything goes on that is in both: probes under way and their
+    /// schedule, counts, results, states, slow starts, and the settings of the operator.
+    ///
+    /// # Errors
+    ///
+    /// All wrong values of the configuration. Nothing has changed then.
+    pub fn reconfigure(&mut self, now: Duration, config: Config<P>) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let now = self.advance(now);
+        self.apply(now, config, None);
+        Ok(())
+    }
+
+    /// The next action; `None` if there is nothing to do before
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn poll_action(&mut self, now: Duration) -> Option<Action<'_, P>> {
+        let now = self.advance(now);
+        if let Some(id) = self.cancelled.pop_front() {
+            return Some(Action::Cancel(id));
+        }
+        if self.running >= self.max_running {
+            return None;
+        }
+        let slot = self.starts.due(now)?;
+        self.starts.set(slot, None);
+        let serial = self.serial;
+        let target = self.targets.get_mut(slot as usize)?;
+        let until = now.saturating_add(target.target.time_limit);
+        target.running = Some(Running {
+            serial,
+            started: now,
+            until,
+        });
+        self.serial += 1;
+        self.running += 1;
+        self.limits.set(slot, Some(until));
+        self.journal.counters.probes += 1;
+        Some(Action::Probe(Probe {
+            id: ProbeId { slot, serial },
+            address: target.target.address,
+            attempt: target.target.probes.get(target.place)?,
+            until,
+        }))
+    }
+
+    /// Takes the result of a probe. The result of one that is no longer running changes nothing but
+    /// a counter.
+    pub fn handle_result(&mut self, now: Duration, id: ProbeId, outcome: Outcome) {
+        let now = self.advance(now);
+        let running = self
+            .targets
+            .get(id.slot as usize)
+            .and_then(|target| target.running);
+        if running.is_some_and(|running| running.serial == id.serial) {
+            self.finish(now, id.slot, outcome);
+        } else {
+            self.journal.counters.stale_results += 1;
+        }
+    }
+
+    /// Lets time pass. Results that the host has received come first: a probe without a result at
+    /// the end of its time limit has failed.
+    ///
+    /// An end that is noticed later than [`Config::stall`] shows a host that was stopped for a
+    /// while. It counts as a local failure, and the probe is repeated at once; the second time in a
+    /// row it counts.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let now = self.advance(now);
+        while let Some(slot) = self.limits.due(now) {
+            self.expire(now, slot);
+        }
+        while let Some(place) = self.steps.due(now) {
+            self.steps.set(place, None);
+            self.evaluate(now, place, Cause::Time);
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) and
+    /// [`poll_action`](Self::poll_action) again; `None` for never.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if !self.cancelled.is_empty() {
+            return Some(self.now);
+        }
+        let starts = if self.running < self.max_running {
+            self.starts.first()
+        } else {
+            None
+        };
+        [starts, self.limits.first(), self.steps.first()]
+            .into_iter()
+            .flatten()
+            .map(|(at, _)| at)
+            .min()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.journal.events.pop_front()
+    }
+
+    /// A service whose wanted entry changed since it was last returned here.
+    pub fn poll_changed(&mut self) -> Option<ServiceKey> {
+        self.changed.pop_first()
+    }
+
+    /// The wanted table: services and destinations, each in the order of their keys.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<VirtualServer> {
+        if self.stopped {
+            return Vec::new();
+        }
+        self.services.iter().map(ServiceState::entry).collect()
+    }
+
+    /// The wanted entry of one service; `None` if the service is not wanted.
+    #[must_use]
+    pub fn wanted_of(&self, service: &ServiceKey) -> Option<VirtualServer> {
+        let service = self.service_state(service)?;
+        (!self.stopped).then(|| service.entry())
+    }
+
+    /// The services that the pool owns: those of the configuration, and those that left it and may
+    /// still be in the kernel's table. In the order of their keys.
+    #[must_use]
+    pub fn owned(&self) -> Vec<ServiceKey> {
+        let mut owned = self.departed_services.clone();
+        owned.extend(self.services.iter().map(ServiceState::key));
+        owned.into_iter().collect()
+    }
+
+    /// The servers that are not in the wanted table, and how each leaves the kernel's table.
+    pub fn removals(&self) -> impl Iterator<Item = Removal> {
+        let configured = self.services.iter().flat_map(|service| {
+            let key = service.key();
+            let servers = service.servers.iter().enumerate();
+            servers
+                .filter(|(_, server)| server.placed.is_none())
+                .map(move |(place, server)| Removal {
+                    service: key,
+                    destination: server.key(),
+                    drain: service.drain_of(place),
+                })
+        });
+        let departed = self.departed.iter().map(|(place, departed)| Removal {
+            service: place.0,
+            destination: place.1,
+            drain: departed.drain,
+        });
+        configured.chain(departed)
+    }
+
+    /// The level of the quorum of a service.
+    #[must_use]
+    pub fn quorum(&self, service: &ServiceKey) -> Option<Level> {
+        Some(self.service_state(service)?.quorum)
+    }
+
+    /// The level of all services together: down if one is down, else unknown if one is unknown.
+    #[must_use]
+    pub fn quorum_of_all(&self) -> Level {
+        let mut all = Level::Up;
+        for service in &self.services {
+            match service.quorum {
+                Level::Down => return Level::Down,
+                Level::Unknown => all = Level::Unknown,
+                Level::Up => {}
+            }
+        }
+        all
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.journal.counters
+    }
+
+    /// The number of probes under way.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Sets the state that the operator gives a server.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer`], and nothing has changed.
+    pub fn set_operator(
+        &mut self,
+        now: Duration,
+        service: &ServiceKey,
+        server: &DestinationKey,
+        operator: Operator,
+    ) -> Result<(), UnknownServer> {
+        let now = self.advance(now);
+        let (place, state) = self.server_mut(service, server)?;
+        let before = std::mem::replace(&mut state.operator, operator);
+        if before == operator {
+            return Ok(());
+        }
+        if operator == Operator::Maintenance {
+            for check in &mut state.checks {
+                check.forget();
+            }
+        }
+        let change = Change::Operator(*server, operator);
+        self.journal.record(now, *service, change, Cause::Operator);
+        self.refresh_service(now, place);
+        self.evaluate(now, place, Cause::Operator);
+        Ok(())
+    }
+
+    /// Sets a weight in place of the configured one, or with `None` returns to that.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer`], and nothing has changed.
+    pub fn set_weight(
+        &mut self,
+        now: Duration,
+        service: &ServiceKey,
+        server: &DestinationKey,
+        weight: Option<Weight>,
+    ) -> Result<(), UnknownServer> {
+        let now = self.advance(now);
+        let (place, state) = self.server_mut(service, server)?;
+        state.weight = weight;
+        self.evaluate(now, place, Cause::Operator);
+        Ok(())
+    }
+
+    /// Suspends the checks of a service, or lets them go on, as keepalived's `ha_suspend` does
+    /// while the address of the service is on another host. States stay as they are; checks that
+    /// go on are due at once.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer::Service`], and nothing has changed.
+    pub fn set_suspended(
+        &mut self,
+        now: Duration,
+        service: &ServiceKey,
+        suspended: bool,
+    ) -> Result<(), UnknownServer> {
+        let now = self.advance(now);
+        let place = self
+            .place_of(service)
+            .ok_or(UnknownServer::Service(*service))?;
+        let state = &mut self.services[place];
+        if std::mem::replace(&mut state.suspended, suspended) != suspended {
+            let change = if suspended {
+                Change::Suspended
+            } else {
+                Change::Resumed
+            };
+            self.journal.record(now, *service, change, Cause::Operator);
+            self.refresh_service(now, number(place));
+        }
+        Ok(())
+    }
+
+    /// Stops the pool: no more probes, and nothing is wanted any more. Services with
+    /// [`omega`](super::VirtualServer::omega) report each server that was up as down, and their
+    /// quorum as lost.
+    ///
+    /// A host that leaves the kernel's table as it is does not apply the wanted table after this.
+    pub fn stop(&mut self, now: Duration) {
+        let now = self.advance(now);
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        for slot in 0..number(self.targets.capacity()) {
+            if self.targets.contains(slot as usize) {
+                self.refresh(now, slot);
+            }
+        }
+        for place in 0..self.services.len() {
+            self.evaluate(now, number(place), Cause::Stop);
+            let service = &self.services[place];
+            let key = service.key();
+            self.changed.insert(key);
+            if !service.config.omega {
+                continue;
+            }
+            let up = service.servers.iter();
+            let up = up.filter(|server| server.health == Verdict::Up);
+            let mut changes: Vec<Change> =
+                up.map(|server| Change::ServerDown(server.key())).collect();
+            if service.quorum == Level::Up {
+                changes.push(Change::QuorumLost(super::LiveCapacity {
+                    live: 0,
+                    bound: 1,
+                    percent: false,
+                }));
+            }
+            for change in changes {
+                self.journal.record(now, key, change, Cause::Stop);
+            }
+        }
+    }
+
+    /// A clock that goes back stands still.
+    pub(super) fn advance(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    pub(super) fn place_of(&self, service: &ServiceKey) -> Option<usize> {
+        self.services
+            .binary_search_by_key(service, ServiceState::key)
+            .ok()
+    }
+
+    pub(super) fn service_state(&self, service: &ServiceKey) -> Option<&ServiceState<P>> {
+        self.services.get(self.place_of(service)?)
+    }
+
+    fn server_mut(
+        &mut self,
+        service: &ServiceKey,
+        server: &DestinationKey,
+    ) -> Result<(u32, &mut ServerState<P>), UnknownServer> {
+        let place = self
+            .place_of(service)
+            .ok_or(UnknownServer::Service(*service))?;
+        let servers = &mut self.services[place].servers;
+        match servers.binary_search_by_key(server, ServerState::key) {
+            Ok(found) => Ok((number(place), &mut servers[found])),
+            Err(_) => Err(UnknownServer::Server(*service, *server)),
+        }
+    }
+
+    /// Decides again for a service, and notes what changed.
+    pub(super) fn evaluate(&mut self, now: Duration, place: u32, cause: Cause) {
+        let journal = &mut self.journal;
+        let Some(service) = self.services.get_mut(place as usize) else {
+            return;
+        };
+        let changed = service.evaluate(Evaluation {
+            now,
+            cause,
+            stopped: self.stopped,
+            sink: &mut |key, change, cause| journal.record(now, key, change, cause.clone()),
+        });
+        self.steps.set(place, service.next_step);
+        if changed {
+            self.changed.insert(service.key());
+        }
+    }
+
+    /// Whether the probes of a check have to go on.
+    fn is_active(&self, user: User) -> bool {
+        let service = self.services.get(user.service as usize);
+        service.is_some_and(|service| {
+            let server = service.servers.get(user.server as usize);
+            let is_checked = |server: &ServerState<P>| server.operator != Operator::Maintenance;
+            !self.stopped && !service.suspended && server.is_some_and(is_checked)
+        })
+    }
+
+    fn refresh_service(&mut self, now: Duration, place: u32) {
+        let Some(service) = self.services.get(place as usize) else {
+            return;
+        };
+        let checks = service.servers.iter().flat_map(|server| &server.checks);
+        let slots: Vec<u32> = checks.map(|check| check.target).collect();
+        for slot in slots {
+            self.refresh(now, slot);
+        }
+    }
+
+    /// Starts or ends the schedule of a target, as its checks are active or not.
+    pub(super) fn refresh(&mut self, now: Duration, slot: u32) {
+        let Some(target) = self.targets.get(slot as usize) else {
+            return;
+        };
+        if target.users.iter().any(|user| self.is_active(*user)) {
+            if target.running.is_none() && self.starts.get(slot).is_none() {
+                self.starts.set(slot, Some(now));
+                self.targets[slot as usize].unspread = true;
+            }
+        } else {
+            self.starts.set(slot, None);
+            self.cancel(slot);
+        }
+    }
+
+    /// Gives up the probe of a target that is under way.
+    pub(super) fn cancel(&mut self, slot: u32) {
+        let Some(target) = self.targets.get_mut(slot as usize) else {
+            return;
+        };
+        if let Some(Running { serial, .. }) = target.running.take() {
+            self.limits.set(slot, None);
+            self.running -= 1;
+            self.cancelled.push_back(ProbeId { slot, serial });
+            self.journal.counters.cancelled += 1;
+        }
+    }
+
+    /// The time limit of a probe has passed.
+    fn expire(&mut self, now: Duration, slot: u32) {
+        let target = self.targets.get_mut(slot as usize);
+        let Some((target, running)) = target.and_then(|target| {
+            let running = target.running?;
+            Some((target, running))
+        }) else {
+            self.limits.set(slot, None);
+            return;
+        };
+        self.cancelled.push_back(ProbeId {
+            slot,
+            serial: running.serial,
+        });
+        let late = now.saturating_sub(running.until);
+        if late > self.stall && !target.forgiven {
+            target.forgiven = true;
+            self.journal.counters.stalls += 1;
+            let outcome = Outcome::LocalFailure("this host was late".into());
+            self.finish(now, slot, outcome);
+            if self.starts.get(slot).is_some() {
+                self.starts.set(slot, Some(now));
+            }
+        } else {
+            self.journal.counters.time_limits += 1;
+            self.finish(now, slot, Outcome::failure(FailureKind::TimeLimit, ""));
+        }
+    }
+
+    /// Counts the result of the probe that is under way, and schedules the next one.
+    fn finish(&mut self, now: Duration, slot: u32, outcome: Outcome) {
+        let Some(target) = self.targets.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(running) = target.running.take() else {
+            return;
+        };
+        self.limits.set(slot, None);
+        self.running -= 1;
+        let counters = &mut self.journal.counters;
+        match outcome {
+            Outcome::Success(_) | Outcome::Weight(..) => counters.successes += 1,
+            Outcome::Failure(_) => counters.failures += 1,
+            Outcome::LocalFailure(_) => counters.local_failures += 1,
+        }
+        let users = std::mem::take(&mut target.users);
+        self.count(now, &users, &outcome);
+        self.schedule(now, slot, running.started, &users, &outcome);
+        if let Some(target) = self.targets.get_mut(slot as usize) {
+            target.users = users;
+            target.last = Some(Answer { at: now, outcome });
+        }
+    }
+
+    /// Counts a result for each check of a target, and decides again for their services.
+    fn count(&mut self, now: Duration, users: &[User], outcome: &Outcome) {
+        let mut users = users.iter().peekable();
+        let mut changed: Option<Arc<str>> = None;
+        while let Some(user) = users.next() {
+            if self.is_active(*user)
+                && let Some(service) = self.services.get_mut(user.service as usize)
+                && let Some(server) = service.servers.get_mut(user.server as usize)
+                && let Some(check) = server.checks.get_mut(user.check as usize)
+            {
+                match outcome {
+                    Outcome::Success(_) | Outcome::Weight(..) => server.counters.successes += 1,
+                    Outcome::Failure(_) => server.counters.failures += 1,
+                    Outcome::LocalFailure(_) => {}
+                }
+                if check.count(outcome) && changed.is_none() {
+                    changed = Some(Arc::clone(&check.name));
+                }
+            }
+            let is_last = users.peek().is_none_or(|next| next.service != user.service);
+            if is_last && let Some(check) = changed.take() {
+                let outcome = outcome.clone();
+                self.evaluate(now, user.service, Cause::Check { check, outcome });
+            }
+        }
+    }
+
+    fn schedule(
+        &mut self,
+        now: Duration,
+        slot: u32,
+        started: Duration,
+        users: &[User],
+        outcome: &Outcome,
+    ) {
+        let share = self.random.share();
+        let spread = self.random.share();
+        let unspread = self.targets[slot as usize].unspread;
+        let is_local = matches!(outcome, Outcome::LocalFailure(_));
+        let (mut next, mut any_down, mut any_regular) = (None::<Duration>, false, false);
+        for user in users {
+            if !self.is_active(*user) {
+                continue;
+            }
+            let Some(check) = self
+                .services
+                .get(user.service as usize)
+                .and_then(|service| service.servers.get(user.server as usize))
+                .and_then(|server| server.checks.get(user.check as usize))
+            else {
+                continue;
+            };
+            any_down |= check.verdict == Verdict::Down;
+            any_regular |= check.is_regular();
+            let at = check.next(started, now, is_local, share, unspread.then_some(spread));
+            next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        self.starts.set(slot, next);
+        let target = &mut self.targets[slot as usize];
+        target.advance(outcome, any_down);
+        target.unspread &= is_local || !any_regular;
+    }
+}
+
+impl<P> ServiceState<P> {
+    fn entry(&self) -> VirtualServer {
+        VirtualServer {
+            service: self.config.service,
+            destinations: self.wanted.clone(),
+        }
+    }
+}
+
+/// A place as a number of 32 bits. No configuration has more places.
+pub(super) fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}

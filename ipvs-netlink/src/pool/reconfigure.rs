@@ -1,0 +1,356 @@
+//! Changes of the configuration.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    Cause, Change, Check, Config, Operator, Out, Pool, RealServer, Target, Usage, Verdict,
+    VirtualServer,
+    check::CheckState,
+    deadlines::Deadlines,
+    machine::{Departed, number},
+    random::Random,
+    server::ServerState,
+    service::ServiceState,
+    target::{TargetState, User},
+};
+use crate::{ServiceKey, Table};
+
+/// A check of the configuration, shared by all servers that have it.
+struct Shared<P> {
+    check: Arc<Check<P>>,
+    probes: Arc<[P]>,
+    name: Arc<str>,
+}
+
+/// Where a target comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    New,
+    /// Its check replaces one that was due at this time, or whose probe is under way.
+    Replaces(Option<Duration>),
+}
+
+impl<P: Clone> Shared<P> {
+    /// `before` is the number of checks before these.
+    fn all(checks: Vec<Check<P>>, before: usize) -> Vec<Self> {
+        let shared = |(place, check): (usize, Check<P>)| Self {
+            name: if check.name.is_empty() {
+                format!("check {}", before + place + 1).into()
+            } else {
+                check.name.as_str().into()
+            },
+            probes: check.probes.as_slice().into(),
+            check: Arc::new(check),
+        };
+        checks.into_iter().enumerate().map(shared).collect()
+    }
+}
+
+impl<P: Clone + Ord> Pool<P> {
+    /// Brings a valid configuration into force.
+    pub(super) fn apply(&mut self, now: Duration, config: Config<P>, table: Option<&Table>) {
+        self.max_running = config.max_running;
+        self.stall = config.stall;
+        if config.seed != self.seed {
+            self.seed = config.seed;
+            self.random = Random::new(config.seed);
+        }
+        for (_, target) in &mut self.targets {
+            target.users.clear();
+        }
+        let old = std::mem::take(&mut self.services);
+        let mut old: BTreeMap<ServiceKey, ServiceState<P>> = old
+            .into_iter()
+            .map(|service| (service.key(), service))
+            .collect();
+        let mut services = config.services;
+        services.sort_by_key(VirtualServer::key);
+        for service in services {
+            let before = old.remove(&service.key());
+            self.add_service(now, service, before);
+        }
+        for (key, service) in old {
+            self.depart_service(now, key, &service);
+        }
+        self.remove_targets();
+        let slots: Vec<u32> = self.targets.iter().map(|(slot, _)| number(slot)).collect();
+        for slot in slots {
+            self.refresh(now, slot);
+        }
+        if let Some(table) = table {
+            self.adopt(table);
+        }
+        self.steps = Deadlines::default();
+        for place in 0..self.services.len() {
+            self.evaluate(now, number(place), Cause::Configuration);
+        }
+    }
+
+    fn add_service(
+        &mut self,
+        now: Duration,
+        mut config: VirtualServer<P>,
+        old: Option<ServiceState<P>>,
+    ) {
+        let key = config.key();
+        let checks = Shared::all(std::mem::take(&mut config.checks), 0);
+        let mut servers = std::mem::take(&mut config.servers);
+        servers.sort_by_key(RealServer::key);
+        let config = Arc::new(config);
+        let is_same = old
+            .as_ref()
+            .is_some_and(|old| old.config.service == config.service);
+        if !is_same {
+            self.changed.insert(key);
+        }
+        self.departed_services.remove(&key);
+        let (mut state, old_servers) = match old {
+            None => (ServiceState::new(Arc::clone(&config), now), Vec::new()),
+            Some(mut old) => {
+                let servers = std::mem::take(&mut old.servers);
+                self.report_sorry_departed(now, &old, &config);
+                old.config = Arc::clone(&config);
+                (old, servers)
+            }
+        };
+        let mut old: BTreeMap<_, _> = old_servers
+            .into_iter()
+            .map(|server| (server.key(), server))
+            .collect();
+        let service = number(self.services.len());
+        for (place, server) in servers.into_iter().enumerate() {
+            let before = old.remove(&server.key());
+            self.departed.remove(&(key, server.key()));
+            if before.is_none() {
+                let change = Change::ServerAdded(server.key());
+                self.journal.record(now, key, change, Cause::Configuration);
+            }
+            let user = User {
+                service,
+                server: number(place),
+                check: 0,
+            };
+            let server = self.add_server(now, user, &config, server, &checks, before);
+            state.servers.push(server);
+        }
+        for server in old.into_values() {
+            self.depart(now, &config, &server);
+        }
+        self.services.push(state);
+    }
+
+    /// A sorry server in use that leaves the configuration, or makes way for another one.
+    fn report_sorry_departed(
+        &mut self,
+        now: Duration,
+        old: &ServiceState<P>,
+        config: &VirtualServer<P>,
+    ) {
+        let key_of = |config: &VirtualServer<P>| Some(config.sorry_server?.destination.key);
+        let (before, after) = (key_of(&old.config), key_of(config));
+        if let Some(before) = before
+            && old.sorry_in
+            && after != Some(before)
+        {
+            let mut changes = vec![];
+            changes.extend(after.map(Change::SorryIn));
+            changes.push(Change::SorryOut(before));
+            for change in changes {
+                self.journal
+                    .record(now, old.key(), change, Cause::Configuration);
+            }
+        }
+    }
+
+    fn add_server(
+        &mut self,
+        now: Duration,
+        user: User,
+        service: &VirtualServer<P>,
+        mut config: RealServer<P>,
+        checks: &[Shared<P>],
+        old: Option<ServerState<P>>,
+    ) -> ServerState<P> {
+        let own = Shared::all(std::mem::take(&mut config.checks), checks.len());
+        let inhibit = config
+            .inhibit_on_failure
+            .unwrap_or(service.inhibit_on_failure);
+        let port = config.destination.key.port;
+        let address = SocketAddr::new(
+            config.destination.key.address,
+            match service.key() {
+                ServiceKey::Address {
+                    port: virtual_port, ..
+                } if port == 0 => virtual_port,
+                _ => port,
+            },
+        );
+        let config = Arc::new(config);
+        let is_old = old.is_some();
+        let mut server = match old {
+            Some(mut old) => {
+                old.config = config;
+                old
+            }
+            None => ServerState::new(config, now),
+        };
+        server.inhibit = inhibit;
+        let targets: Vec<(&Shared<P>, Arc<Target<P>>)> = checks
+            .iter()
+            .chain(&own)
+            .map(|shared| (shared, Arc::new(shared.target(address))))
+            .collect();
+        let mut old: Vec<Option<CheckState<P>>> = std::mem::take(&mut server.checks)
+            .into_iter()
+            .map(Some)
+            .collect();
+        // The same checks first, so that only what is left can count as changed.
+        let same: Vec<Option<CheckState<P>>> = targets
+            .iter()
+            .map(|(_, target)| {
+                let slot = *self.by_content.get(target)?;
+                let same = |check: &&mut Option<CheckState<P>>| {
+                    check.as_ref().is_some_and(|check| check.target == slot)
+                };
+                old.iter_mut().find(same)?.take()
+            })
+            .collect();
+        let mut changed = old.into_iter().flatten();
+        for ((shared, target), same) in targets.into_iter().zip(same) {
+            let replaced = if same.is_none() { changed.next() } else { None };
+            let origin = match &replaced {
+                Some(old) => Origin::Replaces(self.starts.get(old.target)),
+                None => Origin::New,
+            };
+            let slot = self.add_target(now, target, &shared.check, origin);
+            let mut check =
+                CheckState::new(Arc::clone(&shared.check), Arc::clone(&shared.name), slot);
+            if let Some(old) = &same {
+                check.continue_from(old);
+                self.hasten(now, slot, &check);
+            } else if let Some(old) = &replaced {
+                check.replace(old.verdict, old.report);
+            } else if is_old && server.operator == Operator::Maintenance {
+                check.forget();
+            } else if is_old && server.health == Verdict::Up {
+                check.replace(Verdict::Up, None);
+            }
+            let place = number(server.checks.len());
+            self.targets[slot as usize].users.push(User {
+                check: place,
+                ..user
+            });
+            server.checks.push(check);
+        }
+        server
+    }
+
+    /// The slot of a target. A new one is due soon; where its check replaces another one, no later
+    /// than that was, so that frequent changes do not put checks off.
+    fn add_target(
+        &mut self,
+        now: Duration,
+        target: Arc<Target<P>>,
+        check: &Check<P>,
+        origin: Origin,
+    ) -> u32 {
+        if let Some(slot) = self.by_content.get(&target) {
+            return *slot;
+        }
+        let slot = number(self.targets.insert(TargetState::new(Arc::clone(&target))));
+        self.by_content.insert(target, slot);
+        let spread = match origin {
+            Origin::New => check.spread(),
+            Origin::Replaces(_) => check.fast().min(check.spread()),
+        };
+        let due = now.saturating_add(self.random.share().of(spread));
+        let due = match origin {
+            Origin::New => due,
+            Origin::Replaces(before) => due.min(before.unwrap_or(now)),
+        };
+        self.starts.set(slot, Some(due));
+        slot
+    }
+
+    /// Brings the next probe forward where an interval became shorter.
+    fn hasten(&mut self, now: Duration, slot: u32, check: &CheckState<P>) {
+        let wait = check.wait();
+        if let Some(due) = self.starts.get(slot)
+            && due > now.saturating_add(wait)
+        {
+            let due = now.saturating_add(self.random.share().of(wait));
+            self.starts.set(slot, Some(due));
+        }
+    }
+
+    fn remove_targets(&mut self) {
+        let unused = |(slot, target): (usize, &TargetState<P>)| {
+            target.users.is_empty().then(|| number(slot))
+        };
+        let unused: Vec<u32> = self.targets.iter().filter_map(unused).collect();
+        for slot in unused {
+            self.cancel(slot);
+            self.starts.set(slot, None);
+            let target = self.targets.remove(slot as usize);
+            self.by_content.remove(&target.target);
+        }
+    }
+
+    fn depart_service(&mut self, now: Duration, key: ServiceKey, service: &ServiceState<P>) {
+        for server in &service.servers {
+            self.report_removed(now, key, server);
+        }
+        if service.sorry_in
+            && let Some(sorry) = &service.config.sorry_server
+        {
+            let change = Change::SorryOut(sorry.destination.key);
+            self.journal.record(now, key, change, Cause::Configuration);
+        }
+        // With the service they go at once.
+        self.departed.retain(|(service, _), _| *service != key);
+        self.departed_services.insert(key);
+        self.changed.insert(key);
+    }
+
+    fn depart(&mut self, now: Duration, service: &VirtualServer<P>, server: &ServerState<P>) {
+        let key = service.key();
+        self.report_removed(now, key, server);
+        let is_alive = match server.usage {
+            Usage::In(_) => true,
+            Usage::Inhibited(out) | Usage::Out(out) => matches!(out, Out::Drain | Out::Sorry),
+        };
+        let drain = if is_alive {
+            server.config.drain.or(service.drain)
+        } else {
+            service.drain_failed
+        };
+        let was_draining = server.draining_since.is_some();
+        let is_draining = drain.is_some() && (was_draining || server.usage.is_in());
+        if is_draining && !was_draining {
+            let change = Change::Draining(server.key());
+            self.journal.record(now, key, change, Cause::Configuration);
+        }
+        let departed = Departed { drain, is_draining };
+        self.departed.insert((key, server.key()), departed);
+    }
+
+    fn report_removed(&mut self, now: Duration, key: ServiceKey, server: &ServerState<P>) {
+        let change = Change::ServerRemoved {
+            server: server.key(),
+            was_up: server.health == Verdict::Up,
+        };
+        self.journal.record(now, key, change, Cause::Configuration);
+    }
+}
+
+impl<P: Clone> Shared<P> {
+    fn target(&self, server: SocketAddr) -> Target<P> {
+        let address = self.check.address.unwrap_or(server.ip());
+        let port = self.check.port.unwrap_or(server.port());
+        Target {
+            address: SocketAddr::new(address, port),
+            probes: Arc::clone(&self.probes),
+            time_limit: self.check.time_limit,
+        }
+    }
+}
