@@ -101,6 +101,10 @@ fn describe_packets(event: &DriverEvent) -> (&'static str, Value) {
             "rival-heard",
             json!({"source": source, "priority": priority.get(), "suppressed": suppressed}),
         ),
+        DriverEvent::Unheard { source, suppressed } => (
+            "unheard",
+            json!({"source": source, "suppressed": suppressed}),
+        ),
         DriverEvent::SendFailed {
             destination,
             error,

@@ -6,6 +6,7 @@ mod changes;
 mod config;
 mod groups;
 mod hand_over;
+mod link_watch;
 mod messages;
 mod news;
 mod notification;
@@ -28,11 +29,13 @@ use vrrp_fsm::{
     fleet::{GroupId, Member, PacketErrors, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
+use vrrp_proto::Family;
 
 #[cfg(feature = "hmac")]
 pub use self::config::{HmacKeys, HmacMode};
 use self::{
     answers::Answers,
+    link_watch::LinkWatch,
     numbers::Numbers,
     router::Router,
     work::{Work, WorkQueue},
@@ -146,6 +149,8 @@ pub struct Driver {
     answers: Answers,
     /// One for each family and protocol that a router uses.
     sockets: Vec<VrrpSocket>,
+    /// What reaches the links of Actives, but not `sockets`.
+    link_watch: LinkWatch,
     /// Room for what is received.
     batch: Option<ReceiveBatch>,
     interfaces: Interfaces,
@@ -187,6 +192,8 @@ pub struct Driver {
 struct Ready {
     /// Each socket, in their order.
     sockets: [bool; SOCKETS],
+    /// Advertisements on the links of Actives.
+    links: bool,
     /// Questions for addresses that the host does not have.
     questions: bool,
     /// News of links and addresses.
@@ -219,6 +226,7 @@ impl Driver {
             frames,
             answers: Answers::default(),
             sockets: Vec::new(),
+            link_watch: LinkWatch::default(),
             batch: None,
             interfaces,
             read_anew_at: None,
@@ -330,6 +338,9 @@ impl Driver {
             for held in &router.held {
                 self.answers.open(held.address.family())?;
             }
+        }
+        if router.family() == Family::Ipv4 {
+            self.link_watch.open()?;
         }
         if self.sockets.iter().any(|socket| router.uses(socket)) {
             return Ok(());
@@ -487,6 +498,7 @@ impl Driver {
         self.sockets
             .iter()
             .map(AsFd::as_fd)
+            .chain(self.link_watch.source())
             .chain(self.answers.sources())
             .chain(self.tracked_routes.sources())
             .chain([self.monitor.as_fd(), self.stop.as_fd()])
@@ -521,8 +533,11 @@ impl Driver {
     /// Waits so long for packets and news, and says what there is.
     fn poll(&self, limit: Option<Duration>) -> Result<Ready, Error> {
         // Where there is no socket, the stop handle stands in: what is said of it there is not looked at.
-        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 4];
-        let [slots @ .., ask, ask_too, routes, list, monitor, _] = &mut sources;
+        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 5];
+        let [slots @ .., links, ask, ask_too, routes, list, monitor, _] = &mut sources;
+        if let Some(source) = self.link_watch.source() {
+            *links = source;
+        }
         for (slot, socket) in slots.iter_mut().zip(&self.sockets) {
             *slot = socket.as_fd();
         }
@@ -541,6 +556,7 @@ impl Driver {
             first,
             second,
             third,
+            links,
             asked,
             asked_too,
             routes,
@@ -550,6 +566,7 @@ impl Driver {
         ] = ready;
         Ok(Ready {
             sockets: [first, second, third],
+            links,
             questions: asked || asked_too,
             news,
             routes: [routes, list],
@@ -579,6 +596,9 @@ impl Driver {
 
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_heard = false;
+        if ready.links {
+            self.drain_links()?;
+        }
         for (place, is_ready) in ready.sockets.into_iter().enumerate() {
             if is_ready {
                 self.drain(place)?;
@@ -589,8 +609,10 @@ impl Driver {
         }
         self.read_anew()?;
         let now = self.now();
+        self.report_unheard(now);
         self.serve_timers(now);
         self.flush(now);
+        self.watch_links()?;
         if ready.questions {
             self.answers.give()?;
         }
@@ -704,10 +726,13 @@ impl Driver {
                 Action::InstallAddresses => Work::Install,
                 Action::Announce { repeat } => Work::Announce { repeat },
                 Action::RemoveAddresses => Work::Remove { left_over: false },
-                Action::StateChanged(transition) => Work::Tell {
-                    transition,
-                    overtaken: 0,
-                },
+                Action::StateChanged(transition) => {
+                    self.link_watch.mark_stale();
+                    Work::Tell {
+                        transition,
+                        overtaken: 0,
+                    }
+                }
                 _ => continue,
             };
             self.work.push(id, work);

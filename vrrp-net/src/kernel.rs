@@ -2,6 +2,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod frame_socket;
+pub(crate) mod link_socket;
 pub(crate) mod macvlan;
 mod membership;
 pub(crate) mod monitor;

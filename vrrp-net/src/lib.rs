@@ -6,6 +6,7 @@
 //! | part | does |
 //! |---|---|
 //! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast, of all VRIDs or of a [`VridSet`]; interface, destination and TTL are known for each packet |
+//! | [`LinkSocket`] | receives IPv4 advertisements that the kernel discards for their source: those of an address owner that comes back |
 //! | [`FrameSocket`] | sends gratuitous ARP and unsolicited neighbor advertisements as whole frames |
 //! | [`ProxySocket`] | answers ARP and Neighbor Discovery for addresses that the host does not have |
 //! | [`Netlink`] | adds and removes virtual addresses and routes, lists links and addresses, sweeps left-overs; requests are pipelined |
@@ -26,6 +27,14 @@
 //! `CAP_NET_RAW` and `CAP_NET_ADMIN`, and no other privilege. Sockets belong to the network namespace of the thread that opens them.
 //! Linux 5.18 or later keeps the mark ([`ADDRESS_PROTOCOL`]) that [`Netlink::sweep`] goes by; on older kernels the rest works. No
 //! firewall is changed, and no sysctl unless a router bears its virtual MAC; those are recorded and put back ([`Macvlan`]).
+//!
+//! # The returning owner
+//!
+//! The owner of the addresses (priority 255) advertises from the virtual address itself (RFC 9568 section 4.1). The Active that stands in
+//! for it has that address by then, and Linux drops IPv4 packets from addresses of the host. So the driver also listens with a
+//! [`LinkSocket`], below the check of sources, for advertisements to its Actives. It takes from there those of virtual addresses, and
+//! those of another IP protocol than the router uses. Others that the kernel drops are reported ([`DriverEvent::Unheard`]). The socket's
+//! filter runs for each IPv4 packet that the host receives while a router over IPv4 is Active, and no sysctl is changed.
 //!
 //! # The virtual MAC
 //!
@@ -87,6 +96,7 @@ pub use interface::{
 };
 pub use kernel::{
     frame_socket::FrameSocket,
+    link_socket::LinkSocket,
     macvlan::Macvlan,
     monitor::Monitor,
     netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange},

@@ -145,6 +145,16 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
+    /// Another router advertises on the interface of this Active, but the kernel discards its packets
+    /// before they reach this program: by a firewall, by the reverse path filter
+    /// (`net.ipv4.conf.*.rp_filter`), or because the sender's address is an address of this host that
+    /// is not a virtual one. Both are Active until that is mended.
+    Unheard {
+        /// The other router.
+        source: IpAddr,
+        /// How many others since the last notification.
+        suppressed: u32,
+    },
     /// The kernel refused to send an advertisement.
     SendFailed {
         /// Where to.

@@ -71,6 +71,7 @@ pub(super) struct Limiters {
     pub(super) address_list_differs: Limiter,
     pub(super) owner_conflict: Limiter,
     pub(super) rival_heard: Limiter,
+    pub(super) unheard: Limiter,
     pub(super) send_failed: Limiter,
     pub(super) announce_failed: Limiter,
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use vrrp_fsm::{AcceptedAdvertisement, Instant, Outgoing, State, fleet::RouterId};
-use vrrp_proto::{Discard, Protection};
+use vrrp_proto::{Discard, Family, Protection};
 
 use super::{
     Driver, DriverEvent,
@@ -69,8 +69,108 @@ impl Driver {
         Ok(())
     }
 
+    /// Reads all advertisements that are waiting on the links of Actives.
+    pub(super) fn drain_links(&mut self) -> Result<(), Error> {
+        let mut batch = self.batch.take().unwrap_or_default();
+        let mut result = Ok(());
+        for _ in 0..PACKETS / BATCH {
+            let count = match self.link_watch.receive(&mut batch) {
+                Ok(count) => count,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            let now = self.now();
+            for received in batch.iter() {
+                self.handle_packet_on_link(now, &received);
+            }
+            if count < BATCH {
+                break;
+            }
+        }
+        self.batch = Some(batch);
+        result
+    }
+
+    /// Handles an advertisement that no raw socket receives. Of the others, takes note.
+    fn handle_packet_on_link(&mut self, now: Instant, received: &Received<'_>) {
+        let Some(id) = self.find(received) else {
+            return;
+        };
+        if self.is_for_link_watch(id, received) {
+            self.handle_packet_for(now, Some(id), received);
+        } else {
+            self.link_watch.expect(id, received.ip.endpoints.source());
+        }
+    }
+
+    /// Whether an advertisement is taken from the link and not from the raw socket of its router: the
+    /// kernel discards it there for its source, which is a virtual address, or it is of the protocol
+    /// of another socket.
+    fn is_for_link_watch(&self, id: RouterId, received: &Received<'_>) -> bool {
+        let Some(router) = self.routers.get(&id) else {
+            return false;
+        };
+        let is_other_protocol = received
+            .ipv4
+            .is_some_and(|packet| packet.protocol != router.protocol());
+        (is_other_protocol || self.holders.contains_key(&received.ip.endpoints.source()))
+            && self
+                .link_watch
+                .covers(received.interface, router.config.fsm.vrid)
+            && router.family() == Family::Ipv4
+    }
+
+    /// Whether a packet is an advertisement of this router to a peer whose address the host has in
+    /// its place: the kernel delivers it here.
+    fn is_own_to_peer(&self, id: RouterId, received: &Received<'_>) -> bool {
+        let destination = received.ip.endpoints.destination();
+        !destination.is_multicast()
+            && self.holders.contains_key(&destination)
+            && self
+                .fleet
+                .get(id)
+                .is_some_and(|machine| machine.primary_address() == received.ip.endpoints.source())
+    }
+
+    /// Listens on the links of the routers that are Active now.
+    pub(super) fn watch_links(&mut self) -> Result<(), Error> {
+        let routers = self.routers.iter().filter_map(|(id, router)| {
+            let is_meant = router.family() == Family::Ipv4 && is_active(&self.fleet, *id);
+            let interface = router.interface().filter(|_| is_meant)?;
+            Some((interface, router.config.fsm.vrid))
+        });
+        self.link_watch.update(routers)
+    }
+
+    /// Reports senders that reach a link, but not the raw socket.
+    pub(super) fn report_unheard(&mut self, now: Instant) {
+        for (id, source) in self.link_watch.take_unheard() {
+            let router = self.routers.get_mut(&id);
+            if let Some(suppressed) = router.and_then(|it| it.limiters.unheard.pass(now)) {
+                self.notify(Some(id), DriverEvent::Unheard { source, suppressed });
+            }
+        }
+    }
+
     fn handle_packet(&mut self, now: Instant, received: &Received<'_>) {
         let found = self.find(received);
+        if let Some(id) = found {
+            if self.is_for_link_watch(id, received) || self.is_own_to_peer(id, received) {
+                return;
+            }
+            self.link_watch.confirm(id, received.ip.endpoints.source());
+        }
+        self.handle_packet_for(now, found, received);
+    }
+
+    fn handle_packet_for(
+        &mut self,
+        now: Instant,
+        found: Option<RouterId>,
+        received: &Received<'_>,
+    ) {
         let machine = found.and_then(|id| self.fleet.get(id));
         if machine.is_some_and(|machine| machine.state() == State::Initialize) {
             return;

@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, io, net::IpAddr};
 
 use libc::{
-    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGT, BPF_JMP,
-    BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_MSH, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W,
-    BPF_X, RTA_DST, RTM_DELROUTE, RTM_NEWROUTE, sock_filter,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT,
+    BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_LSH, BPF_MEM, BPF_MISC, BPF_MSH, BPF_OR, BPF_RET, BPF_RSH,
+    BPF_ST, BPF_TAX, BPF_W, BPF_X, RTA_DST, RTM_DELROUTE, RTM_NEWROUTE, sock_filter,
 };
 use socket2::{SockFilter, Socket};
-use vrrp_proto::frame::{ethernet, ipv6, neighbor};
+use vrrp_proto::{
+    Vrid,
+    frame::{ethernet, ipv6, neighbor},
+};
 
 use super::{
     rtnetlink::Prefix,
@@ -84,6 +87,88 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         drop,
         statement(BPF_RET | BPF_K, u32::MAX),
     ]);
+    program
+}
+
+/// Where the kernel has the index of the interface of a packet (`SKF_AD_OFF + SKF_AD_IFINDEX`).
+const INTERFACE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned();
+
+/// The classic BPF program of a packet socket for IPv4 that lets through VRRP, plain or inside AH,
+/// for these virtual routers, each an interface and a VRID; for all where this is `None`. Frames for
+/// other hosts and outgoing ones are left out.
+///
+/// It runs for every IPv4 packet of the host, so the protocol comes first.
+pub(crate) fn vrrp_on_links(routers: Option<&BTreeSet<(u32, Vrid)>>) -> Vec<sock_filter> {
+    /// Where an IPv4 header has the protocol.
+    const PROTOCOL: u32 = 9;
+    /// IP AH, and the length of its header before the message.
+    const AH: u32 = 51;
+    const AH_LEN: u32 = 24;
+    const VRID_BITS: u32 = 8;
+    let drop = statement(BPF_RET | BPF_K, 0);
+    let vrrp = u32::from(vrrp_proto::IP_PROTOCOL);
+    let mut program = vec![
+        statement(BPF_LD | BPF_B | BPF_ABS, PROTOCOL),
+        jump_if_equal(vrrp, 2, 0),
+        jump_if_equal(AH, 4, 0),
+        drop,
+        ipv4_header_len(),
+        statement(BPF_LD | BPF_B | BPF_IND, VRID),
+        statement(BPF_JMP | BPF_JA, 5),
+        ipv4_header_len(),
+        statement(BPF_LD | BPF_B | BPF_IND, 0),
+        jump_if_equal(vrrp, 1, 0),
+        drop,
+        statement(BPF_LD | BPF_B | BPF_IND, AH_LEN + VRID),
+        // A = the VRID.
+        statement(BPF_ST, SCRATCH),
+        statement(BPF_LD | BPF_B | BPF_ABS, PACKET_TYPE),
+        instruction(
+            BPF_JMP | BPF_JGT | BPF_K,
+            libc::PACKET_MULTICAST.into(),
+            [0, 1],
+        ),
+        drop,
+    ];
+    let Some(routers) = routers else {
+        program.push(statement(BPF_RET | BPF_K, u32::MAX));
+        return program;
+    };
+    program.extend([
+        statement(BPF_LD | BPF_W | BPF_ABS, INTERFACE),
+        statement(BPF_ALU | BPF_LSH | BPF_K, VRID_BITS),
+        statement(BPF_LDX | BPF_MEM, SCRATCH),
+        statement(BPF_ALU | BPF_OR | BPF_X, 0),
+    ]);
+    let keys: Vec<u32> = routers
+        .iter()
+        .map(|(interface, vrid)| interface << VRID_BITS | u32::from(vrid.get()))
+        .collect();
+    program.extend(search(&keys));
+    program
+}
+
+/// Lets a packet through if A is one of these numbers, which are in ascending order, by a binary
+/// search.
+fn search(numbers: &[u32]) -> Vec<sock_filter> {
+    let (low, high) = numbers.split_at(numbers.len() / 2);
+    let (Some(_), [middle, ..]) = (low.first(), high) else {
+        let mut leaf = Vec::new();
+        for number in numbers {
+            leaf.push(jump_if_equal(*number, 0, 1));
+            leaf.push(statement(BPF_RET | BPF_K, u32::MAX));
+        }
+        leaf.push(statement(BPF_RET | BPF_K, 0));
+        return leaf;
+    };
+    let lower = search(low);
+    let mut program = vec![
+        instruction(BPF_JMP | BPF_JGE | BPF_K, *middle, [0, 1]),
+        // Jumps of a comparison are short, and this one may be long.
+        statement(BPF_JMP | BPF_JA, u32::try_from(lower.len()).unwrap_or(0)),
+    ];
+    program.extend(lower);
+    program.extend(search(high));
     program
 }
 
@@ -253,12 +338,16 @@ fn instruction(code: u32, k: u32, [jt, jf]: [u32; 2]) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use vrrp_proto::Vrid;
 
     use super::*;
 
     /// Runs a program as the kernel's interpreter does, over the instructions that there are here: the number of octets to let through.
     fn run(program: &[sock_filter], packet: &[u8]) -> u32 {
+        run_on(program, packet, 0, 0)
+    }
+
+    /// The same for a frame of this type (`PACKET_HOST` and so on) that came by this interface.
+    fn run_on(program: &[sock_filter], packet: &[u8], packet_type: u32, interface: u32) -> u32 {
         let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0; 16]);
         let mut next = 0;
         loop {
@@ -268,6 +357,20 @@ mod tests {
             let code = u32::from(code);
             if code == BPF_RET | BPF_K {
                 return k;
+            } else if code == BPF_LD | BPF_B | BPF_ABS && k == PACKET_TYPE {
+                a = packet_type;
+            } else if code == BPF_LD | BPF_W | BPF_ABS && k == INTERFACE {
+                a = interface;
+            } else if code == BPF_LDX | BPF_MEM {
+                x = memory[k as usize];
+            } else if code == BPF_ALU | BPF_LSH | BPF_K {
+                a <<= k;
+            } else if code == BPF_ALU | BPF_OR | BPF_X {
+                a |= x;
+            } else if code == BPF_JMP | BPF_JGE | BPF_K {
+                next += usize::from(if a >= k { jt } else { jf });
+            } else if code == BPF_JMP | BPF_JGT | BPF_K {
+                next += usize::from(if a > k { jt } else { jf });
             } else if code == BPF_LD | BPF_B | BPF_ABS {
                 let Some(octet) = octet(k) else { return 0 };
                 a = octet;
@@ -431,6 +534,50 @@ mod tests {
                 for len in 0..packet.len() {
                     prop_assert_eq!(run(&program, &packet[..len]), 0);
                 }
+            }
+        }
+    }
+
+    /// An IPv4 packet of this protocol with a header of so many words.
+    fn ipv4_packet(protocol: u8, header_words: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0xff; usize::from(header_words) * 4];
+        packet[0] = 0x40 | header_words;
+        packet[9] = protocol;
+        packet.extend(payload);
+        packet
+    }
+
+    proptest! {
+        #[test]
+        fn the_link_filter_lets_through_vrrp_for_its_routers_and_nothing_else(
+            routers in proptest::collection::btree_set((1..=40_u32, 1..=255_u8), 0..=60),
+            header_words in 5..=15_u8,
+        ) {
+            let set: BTreeSet<_> = routers
+                .iter()
+                .filter_map(|(interface, vrid)| Some((*interface, Vrid::new(*vrid)?)))
+                .collect();
+            let program = vrrp_on_links(Some(&set));
+            let others = (1..=40).map(|interface| (interface, 77));
+            for (interface, vrid) in routers.iter().copied().chain(others) {
+                let expected = if routers.contains(&(interface, vrid)) { u32::MAX } else { 0 };
+                let plain = ipv4_packet(112, header_words, &[0x31, vrid]);
+                let mut ah = vec![112; 24];
+                ah.extend([0x21, vrid]);
+                let sealed = ipv4_packet(51, header_words, &ah);
+                for packet in [plain, sealed] {
+                    prop_assert_eq!(run_on(&program, &packet, 0, interface), expected);
+                    prop_assert_eq!(run_on(&program, &packet, 2, interface), expected);
+                    // For another host, and outgoing.
+                    prop_assert_eq!(run_on(&program, &packet, 3, interface), 0);
+                    prop_assert_eq!(run_on(&program, &packet, 4, interface), 0);
+                    prop_assert_eq!(run_on(&vrrp_on_links(None), &packet, 0, interface), u32::MAX);
+                }
+                let udp = ipv4_packet(17, header_words, &[0x31, vrid]);
+                prop_assert_eq!(run_on(&program, &udp, 0, interface), 0);
+                ah[0] = 6;
+                let tcp_in_ah = ipv4_packet(51, header_words, &ah);
+                prop_assert_eq!(run_on(&program, &tcp_in_ah, 0, interface), 0);
             }
         }
     }

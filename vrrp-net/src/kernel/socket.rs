@@ -386,17 +386,9 @@ impl VrrpSocket {
     ///
     /// [`Error::Os`] when the socket is broken.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> Result<usize, Error> {
-        batch.family = self.family;
-        batch.len = 0;
-        batch.len = loop {
-            match sys::receive(self.socket.as_fd(), &mut batch.slots) {
-                Ok(count) => break count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
-                Err(error) => return Err(Error::os("receive advertisements")(error)),
-            }
-        };
-        Ok(batch.len)
+        batch
+            .fill(self.socket.as_fd(), Origin::Raw(self.family))
+            .map_err(Error::os("receive advertisements"))
     }
 
     /// Sends packets, with one system call for up to 64 of them. It does not wait: what the kernel refuses is handed to `refused`
@@ -536,7 +528,15 @@ pub struct Received<'a> {
 pub struct ReceiveBatch {
     slots: Box<[Slot]>,
     len: usize,
-    family: Family,
+    origin: Origin,
+}
+
+/// The kind of socket that filled a batch.
+#[derive(Clone, Copy)]
+enum Origin {
+    Raw(Family),
+    /// A packet socket for IPv4.
+    Link,
 }
 
 impl ReceiveBatch {
@@ -546,8 +546,27 @@ impl ReceiveBatch {
         Self {
             slots: (0..BATCH).map(|_| Slot::EMPTY).collect(),
             len: 0,
-            family: Family::Ipv4,
+            origin: Origin::Raw(Family::Ipv4),
         }
+    }
+
+    /// Receives what is waiting on a packet socket for IPv4, as far as there is room.
+    pub(super) fn fill_from_link(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.fill(socket, Origin::Link)
+    }
+
+    fn fill(&mut self, socket: BorrowedFd<'_>, origin: Origin) -> io::Result<usize> {
+        self.origin = origin;
+        self.len = 0;
+        self.len = loop {
+            match sys::receive(socket, &mut self.slots) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) => return Err(error),
+            }
+        };
+        Ok(self.len)
     }
 
     /// The packets that the last [`VrrpSocket::receive`] brought, in order.
@@ -557,9 +576,10 @@ impl ReceiveBatch {
         self.slots
             .iter()
             .take(self.len)
-            .filter_map(|slot| match self.family {
-                Family::Ipv4 => received_ipv4(slot),
-                Family::Ipv6 => received_ipv6(slot),
+            .filter_map(|slot| match self.origin {
+                Origin::Raw(Family::Ipv4) => received_ipv4(slot),
+                Origin::Raw(Family::Ipv6) => received_ipv6(slot),
+                Origin::Link => ipv4_packet(slot, slot.link()),
             })
     }
 }
@@ -577,10 +597,15 @@ impl fmt::Debug for ReceiveBatch {
 }
 
 fn received_ipv4(slot: &Slot) -> Option<Received<'_>> {
-    let packet = ipv4::Packet::parse(slot.packet()?).ok()?;
     let info = slot.control().find(libc::IPPROTO_IP, libc::IP_PKTINFO)?;
+    ipv4_packet(slot, u32::from_ne_bytes(*info.first_chunk()?))
+}
+
+/// An IPv4 packet that came by this interface.
+fn ipv4_packet(slot: &Slot, interface: u32) -> Option<Received<'_>> {
+    let packet = ipv4::Packet::parse(slot.packet()?).ok()?;
     Some(Received {
-        interface: u32::from_ne_bytes(*info.first_chunk()?),
+        interface,
         ip: IpHeader {
             endpoints: Endpoints::Ipv4 {
                 source: packet.source,

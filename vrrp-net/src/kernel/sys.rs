@@ -6,7 +6,8 @@
 
 use std::{
     ffi::{CStr, c_int, c_uint},
-    io, mem,
+    io,
+    mem::{self, offset_of},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
     time::Duration,
@@ -97,8 +98,22 @@ pub(crate) struct Slot {
     octets: [u8; PACKET_LEN],
     len: usize,
     truncated: bool,
-    source: libc::sockaddr_in6,
+    source: Source,
     control: Control,
+}
+
+/// The socket address of a sender, as the kernel writes it: a `sockaddr_in6`, or something shorter.
+#[repr(align(4))]
+struct Source([u8; size_of::<libc::sockaddr_in6>()]);
+
+impl Source {
+    const EMPTY: Self = Self([0; size_of::<libc::sockaddr_in6>()]);
+
+    /// The octets of a field.
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let field = self.0.get(offset..).and_then(<[u8]>::first_chunk);
+        field.copied().unwrap_or([0; N])
+    }
 }
 
 impl Slot {
@@ -106,7 +121,7 @@ impl Slot {
         octets: [0; PACKET_LEN],
         len: 0,
         truncated: false,
-        source: sockaddr_in6([0; 16], 0),
+        source: Source::EMPTY,
         control: Control::EMPTY,
     };
 
@@ -116,8 +131,16 @@ impl Slot {
     }
 
     /// The sender's address: of a socket for IPv6 only.
-    pub(crate) const fn source(&self) -> [u8; 16] {
-        self.source.sin6_addr.s6_addr
+    pub(crate) fn source(&self) -> [u8; 16] {
+        self.source.field(offset_of!(libc::sockaddr_in6, sin6_addr))
+    }
+
+    /// The index of the interface by which it came: of a packet socket only.
+    pub(crate) fn link(&self) -> u32 {
+        u32::from_ne_bytes(
+            self.source
+                .field(offset_of!(libc::sockaddr_ll, sll_ifindex)),
+        )
     }
 
     pub(crate) const fn control(&self) -> &Control {
@@ -140,7 +163,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usiz
         part.iov_len = slot.octets.len();
         message.msg_hdr.msg_iov = part;
         message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_name = (&raw mut slot.source).cast();
+        message.msg_hdr.msg_name = (&raw mut slot.source.0).cast();
         message.msg_hdr.msg_namelen = len_of::<libc::sockaddr_in6>();
         message.msg_hdr.msg_control = slot.control.octets.as_mut_ptr().cast();
         message.msg_hdr.msg_controllen = CONTROL_LEN;
@@ -425,6 +448,7 @@ pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
 }
 
 /// Binds a packet socket to a type of frames, on all interfaces: from now on it receives them.
+/// Bound to another type before, it no longer receives that.
 pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_ll, for which zeros are valid, is one; its

@@ -1,11 +1,17 @@
 //! The address owner, and who was it or becomes it.
 
-use vrrp_fsm::State;
-use vrrp_lab::wait_for;
-use vrrp_net::{Fault, RouterConfig, RouterId, VirtualMac};
-use vrrp_proto::{Family, Priority};
+use std::net::IpAddr;
 
-use crate::rig::{LIMIT, Running, VIP4, fsm, has, iproute2, lan_of, router, wait_for_address};
+use vrrp_fsm::{Config, State};
+use vrrp_lab::{Host, wait_for};
+use vrrp_net::{
+    Authentication, DriverEvent, Fault, HmacKeys, HmacMode, RouterConfig, RouterId, VirtualMac,
+};
+use vrrp_proto::{Family, Password, Priority};
+
+use crate::rig::{
+    LIMIT, Running, VIP4, fsm, has, iproute2, lan_of, router, unicast, vrid, wait_for_address,
+};
 
 fn reconfigure(running: &Running, id: RouterId, priority: u8) {
     running.with(move |driver| {
@@ -142,4 +148,186 @@ fn m_03_who_no_longer_is_the_owner_has_its_addresses_on_the_macvlan() {
     .unwrap();
     let log = one.stop();
     assert_eq!(holders(), ["eth0"], "{log:#?}");
+}
+
+/// Has a host filter by reverse path strictly, and drop martians: the defaults of distributions.
+fn filter_strictly(host: &Host) {
+    for interface in ["all", "default", "eth0"] {
+        for (key, value) in [("rp_filter", "1"), ("accept_local", "0")] {
+            let key = format!("ipv4.conf.{interface}.{key}");
+            host.namespace().set_sysctl(&key, value).unwrap();
+        }
+    }
+}
+
+/// The owner of an address comes back: `stand_in` is the router that has the address until then, and
+/// `owner` changes the same router of priority 255. The owner is heard in time, once for each of
+/// its advertisements, and the address moves.
+fn the_owner_is_heard(
+    base: RouterConfig,
+    stand_in: impl FnOnce(&mut RouterConfig),
+    owner: impl FnOnce(&mut RouterConfig),
+) {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    filter_strictly(&r1);
+    let (mut ours, mut theirs) = (base.clone(), base);
+    stand_in(&mut ours);
+    owner(&mut theirs);
+    theirs.fsm.priority = Priority::OWNER;
+    let (one, id) = Running::with_router(r1.namespace(), ours);
+    one.wait_for_state(id, State::Active);
+    one.wait_for_event("to be Active with all that goes with it", |event| {
+        matches!(event, DriverEvent::StateChanged(change) if change.to == State::Active)
+            .then_some(())
+    });
+    let (two, two_id) = Running::with_router(r2.namespace(), theirs);
+    two.wait_for_state(two_id, State::Active);
+    let source: IpAddr =
+        two.with(move |driver| driver.get(two_id).unwrap().machine().primary_address());
+    one.wait_for_state(id, State::Backup);
+    wait_for("the owner to be the Active of the other", LIMIT, || {
+        let active = one.with(move |driver| driver.get(id).unwrap().machine().active());
+        (active?.address == source).then_some(())
+    })
+    .unwrap();
+    let (heard, errors) = one.with(move |driver| {
+        let counters = driver.get(id).unwrap().machine().counters();
+        (
+            counters.advertisements_received,
+            counters.priority_zero_received,
+        )
+    });
+    assert!(heard > 0 && errors == 0, "{heard} {errors}");
+    // A resignation of the owner is heard as well, and the address comes back.
+    two.stop();
+    one.wait_for_state(id, State::Active);
+    let log = one.stop();
+    let discarded = log.iter().find(|it| {
+        matches!(
+            it.event,
+            DriverEvent::Discarded { .. } | DriverEvent::Unheard { .. }
+        )
+    });
+    assert!(discarded.is_none(), "{discarded:?}");
+}
+
+/// A router over IPv4 with the address of r2.
+fn of_r2() -> RouterConfig {
+    with_address(100, "192.0.2.2/24")
+}
+
+#[test]
+fn p_08_an_owner_is_heard_by_the_active_that_has_its_address() {
+    the_owner_is_heard(of_r2(), |_| {}, |_| {});
+}
+
+#[test]
+fn p_08_an_owner_is_heard_in_version_2() {
+    let mut config = of_r2();
+    config.fsm = Config::v2(vrid(51));
+    config.fsm.priority = Priority::new(100);
+    the_owner_is_heard(config, |_| {}, |_| {});
+}
+
+#[test]
+fn p_08_an_owner_is_heard_by_an_active_with_the_virtual_mac() {
+    let virtual_mac = |config: &mut RouterConfig| {
+        config.virtual_mac = Some(VirtualMac::default());
+    };
+    the_owner_is_heard(of_r2(), virtual_mac, |_| {});
+}
+
+#[test]
+fn p_08_an_owner_is_heard_by_an_active_that_only_answers_for_the_address() {
+    let proxy = |config: &mut RouterConfig| {
+        config.enforce_accept_mode = true;
+        config.fsm.accept_mode = false;
+    };
+    the_owner_is_heard(of_r2(), proxy, |_| {});
+    let both = |config: &mut RouterConfig| {
+        proxy(config);
+        config.virtual_mac = Some(VirtualMac::default());
+    };
+    the_owner_is_heard(of_r2(), both, |_| {});
+}
+
+#[test]
+fn p_08_an_owner_is_heard_by_unicast() {
+    the_owner_is_heard(
+        of_r2(),
+        |config| *config = unicast(config.clone(), &["192.0.2.2"]),
+        |config| *config = unicast(config.clone(), &["192.0.2.1"]),
+    );
+}
+
+#[test]
+fn p_08_an_owner_is_heard_where_it_is_authenticated() {
+    let mut config = of_r2();
+    config.fsm = Config::v2(vrid(51));
+    config.fsm.priority = Priority::new(100);
+    config.authentication = Authentication::Ah(Password::new(b"s3cret").unwrap());
+    the_owner_is_heard(config, |_| {}, |_| {});
+    let mut config = of_r2();
+    config.authentication = Authentication::Hmac(HmacKeys {
+        keys: vec![vrrp_proto::hmac::Key::new(1, &[7; 32]).unwrap()],
+        active: 1,
+        anti_replay: vrrp_proto::hmac::AntiReplay::time(30).unwrap(),
+        mode: HmacMode::Enforce,
+    });
+    the_owner_is_heard(config, |_| {}, |_| {});
+}
+
+#[test]
+fn p_09_an_owner_is_heard_over_ipv6() {
+    let addresses = ["fe80::ff:fe00:2/64", "2001:db8::2/64"];
+    let config = RouterConfig::new(
+        "eth0",
+        fsm(Family::Ipv6, 100),
+        addresses.iter().map(|text| text.parse().unwrap()).collect(),
+    );
+    the_owner_is_heard(config.clone(), |_| {}, |_| {});
+    let proxy = |config: &mut RouterConfig| config.enforce_accept_mode = true;
+    the_owner_is_heard(config.clone(), proxy, |_| {});
+    let virtual_mac = |config: &mut RouterConfig| {
+        config.virtual_mac = Some(VirtualMac::default());
+    };
+    the_owner_is_heard(config, virtual_mac, |_| {});
+}
+
+#[test]
+fn p_43_two_owners_of_one_address_hear_each_other() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    filter_strictly(&r1);
+    r1.remove_address("192.0.2.1/24").unwrap();
+    r1.add_address("192.0.2.2/24").unwrap();
+    let (one, id) = Running::with_router(r1.namespace(), with_address(255, "192.0.2.2/24"));
+    one.wait_for_state(id, State::Active);
+    let (_two, _) = Running::with_router(r2.namespace(), with_address(255, "192.0.2.2/24"));
+    one.wait_for_event("the other owner", |event| {
+        matches!(
+            event,
+            DriverEvent::OwnerConflict { .. } | DriverEvent::Discarded { .. }
+        )
+        .then_some(())
+    });
+}
+
+#[test]
+fn a_rival_whose_packets_the_kernel_discards_is_reported() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    filter_strictly(&r1);
+    // From an address to which another way leads, if any.
+    r2.add_address("203.0.113.2/24").unwrap();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let mut config = router(Family::Ipv4, 200);
+    config.source = Some("203.0.113.2".parse().unwrap());
+    let (two, two_id) = Running::with_router(r2.namespace(), config);
+    two.wait_for_state(two_id, State::Active);
+    let source = one.wait_for_event("the rival", |event| match event {
+        DriverEvent::Unheard { source, .. } => Some(*source),
+        _ => None,
+    });
+    assert_eq!(source, "203.0.113.2".parse::<IpAddr>().unwrap());
+    assert_eq!(one.state(id), State::Active);
 }

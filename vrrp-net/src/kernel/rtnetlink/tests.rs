@@ -26,11 +26,11 @@ fn events(recording: &str) -> Vec<MonitorEvent> {
 
 /// The last link in a list of events that has this name.
 fn last_link<'a>(events: &'a [MonitorEvent], name: &str) -> Option<&'a Link> {
-    let links = events.iter().filter_map(|event| match event {
+    let mut links = events.iter().filter_map(|event| match event {
         MonitorEvent::Link(link) => Some(link),
         _ => None,
     });
-    links.filter(|link| link.name == name).next_back()
+    links.rfind(|link| link.name == name)
 }
 
 #[test]
