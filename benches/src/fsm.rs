@@ -3,10 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use vrrp_fsm::{AcceptedAdvertisement, Config, Event, Instant, ReceiveContext, VirtualRouter};
-use vrrp_proto::{
-    Advertisement, DecodeOptions, Decoded, LocalAuthentication, Protection, Transport, Version,
-    group,
-};
+use vrrp_proto::{Advertisement, DecodeOptions, Decoded, Version};
 
 use crate::{Error, Repeat, codec::Message, repeat};
 
@@ -41,14 +38,7 @@ impl Step {
             IpAddr::V6(source) => IpAddr::V6((source.to_bits() + 1).into()),
         };
         let _started = router.handle_event(Instant::ZERO, Event::Startup { primary_address });
-        let context = ReceiveContext {
-            transport: Transport::Multicast {
-                group: group(family),
-            },
-            authentication: LocalAuthentication::None,
-            protection: Protection::None,
-            addresses: None,
-        };
+        let context = ReceiveContext::multicast(family);
         let received =
             Advertisement::decode(message.octets, &message.ip, &DecodeOptions::default())?;
         let heard = router.check(&received, &message.ip, &context)?;
@@ -95,16 +85,11 @@ impl Step {
     /// All that a Backup does with a message: decode, check, step, and say when it wants to be called again.
     #[must_use]
     pub fn whole_path(self) -> Repeat {
-        repeat(
-            (self, DecodeOptions::default(), Instant::ZERO),
-            |(step, options, now)| {
-                *now = *now + step.interval;
-                let ip = &step.message.ip;
-                let heard = Advertisement::decode(step.message.octets, ip, options)
-                    .and_then(|received| step.router.check(&received, ip, &step.context))?;
-                let _nothing = step.router.handle_event(*now, Event::Advertisement(heard));
-                Ok::<_, vrrp_proto::Discard>(step.router.poll_timeout())
-            },
-        )
+        repeat((self, Instant::ZERO), |(step, now)| {
+            *now = *now + step.interval;
+            let Message { octets, ip, .. } = &step.message;
+            let handled = step.router.handle_packet(*now, ip, octets, &step.context);
+            (handled.is_ok(), step.router.poll_timeout())
+        })
     }
 }

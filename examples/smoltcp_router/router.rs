@@ -11,8 +11,7 @@ use vrrp_fsm::{
     VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, DecodeOptions, EncodeError, Endpoints, IP_PROTOCOL,
-    IpHeader, LocalAuthentication, OutOfRange, Protection, Transport,
+    Addresses, Authentication, EncodeError, Endpoints, IP_PROTOCOL, IpHeader, OutOfRange,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget},
@@ -139,24 +138,12 @@ impl<'a> Router<'a> {
     /// What does not pass every check changes nothing but a counter.
     fn hear(&mut self, now: Instant, payload: &[u8], ip: &IpHeader, send: Send<'_>) -> Result {
         let context = ReceiveContext {
-            transport: Transport::Multicast {
-                group: group(self.list.family()),
-            },
-            authentication: LocalAuthentication::None,
-            protection: Protection::None,
             addresses: Some(self.list),
+            ..ReceiveContext::multicast(self.list.family())
         };
-        let heard = Advertisement::decode(payload, ip, &DecodeOptions::default())
-            .and_then(|decoded| self.machine.check(&decoded, ip, &context));
-        match heard {
-            Ok(heard) => {
-                let actions = self.machine.handle_event(now, Event::Advertisement(heard));
-                self.perform(now, actions, send)
-            }
-            Err(discard) => {
-                self.machine.count_discard(&discard);
-                Ok(None)
-            }
+        match self.machine.handle_packet(now, ip, payload, &context) {
+            Ok((_, actions)) => self.perform(now, actions, send),
+            Err(_) => Ok(None),
         }
     }
 

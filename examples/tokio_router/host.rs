@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use vrrp_fsm::{AcceptedAdvertisement, Action, Actions, Outgoing, ReceiveContext, VirtualRouter};
+use vrrp_fsm::{
+    AcceptedAdvertisement, Action, Actions, Instant, Outgoing, ReceiveContext, VirtualRouter,
+};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
@@ -73,27 +75,22 @@ impl Host {
         self.primary_address
     }
 
-    /// What a packet has to say to the machine, if it passes every check; if not, nothing changes but a counter.
-    pub(crate) fn check(
-        &self,
+    /// Hands a packet to the machine. One that fails a check changes nothing but a counter.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
         machine: &mut VirtualRouter,
+        socket: &VrrpSocket,
         received: &Received<'_>,
-    ) -> Option<AcceptedAdvertisement> {
+    ) -> Result {
         if received.interface != self.interface {
-            return None;
+            return Ok(());
         }
-        let context = ReceiveContext {
-            transport: Transport::Multicast {
-                group: group(machine.config().family),
-            },
-            authentication: LocalAuthentication::None,
-            protection: Protection::None,
-            addresses: None,
-        };
-        Advertisement::decode(received.payload, &received.ip, &DecodeOptions::default())
-            .and_then(|decoded| machine.check(&decoded, &received.ip, &context))
-            .inspect_err(|discard| machine.count_discard(discard))
-            .ok()
+        let context = ReceiveContext::multicast(machine.config().family);
+        match machine.handle_packet(now, &received.ip, received.payload, &context) {
+            Ok((_, actions)) => self.perform(machine, socket, actions),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Does what the machine asks for, in order.

@@ -105,10 +105,7 @@ async fn run() -> Result {
                 break;
             }
             for received in batch.iter() {
-                if let Some(heard) = host.check(&mut machine, &received) {
-                    let actions = machine.handle_event(now(), Event::Advertisement(heard));
-                    host.perform(&machine, socket.get_ref(), actions)?;
-                }
+                host.receive(now(), &mut machine, socket.get_ref(), &received)?;
             }
         }
         let actions = machine.handle_timeout(now());

@@ -161,13 +161,15 @@ fn steps() -> Result<(), i32> {
         return Err(23);
     }
     let context = ReceiveContext {
-        transport: local.transport,
+        decode: options,
         authentication: LocalAuthentication::HmacIfPresent,
         protection: Protection::Hmac,
         addresses: local.addresses,
+        ..ReceiveContext::multicast(Family::Ipv4)
     };
-    let heard = router.check(&decoded, &ip, &context).map_err(|_| 24)?;
-    let answer = router.handle_event(now, Event::Advertisement(heard));
+    let (_, answer) = router
+        .handle_packet(now, &ip, payload, &context)
+        .map_err(|_| 24)?;
     if !answer
         .into_iter()
         .any(|action| matches!(action, Action::SendAdvertisement(_)))

@@ -59,8 +59,7 @@ use core::{net::IpAddr, time::Duration};
 
 use slab::Slab;
 use vrrp_proto::{
-    Advertisement, Counter, DecodeOptions, Decoded, Discard, Family, IpHeader, Protection, Vrid,
-    VridFault,
+    Advertisement, Counter, DecodeOptions, Discard, Family, IpHeader, Protection, Vrid, VridFault,
 };
 
 use crate::{
@@ -76,8 +75,8 @@ pub use id::{GroupId, RouterId};
 use index::Index;
 use log::Log;
 pub use log::{Change, Lost, Reader, Record};
-use member::Entry;
 pub use member::{AddressList, Key, Member, MessageTransport};
+use member::{Entry, Reception};
 use queue::{Queue, Task};
 pub use snapshot::{FleetSnapshot, MemberSnapshot};
 pub use sync_group::SyncGroup;
@@ -289,10 +288,12 @@ impl VrrpRouter {
             id,
             interface: member.interface,
             advertisement: None,
-            decode: member.decode,
-            authentication: member.authentication,
-            transport: member.transport,
-            addresses: member.addresses,
+            reception: Reception {
+                transport: member.transport,
+                decode: member.decode,
+                authentication: member.authentication,
+                addresses: member.addresses,
+            },
             tracking: [].into(),
             standing: Standing::default(),
             group: None,
@@ -332,16 +333,18 @@ impl VrrpRouter {
             return Err(FleetError::MixedOwners(id));
         }
         let entry = self.entry_mut(id)?;
-        let readdressed =
-            entry.addresses != member.addresses || entry.transport != member.transport;
+        let old = &entry.reception;
+        let readdressed = old.addresses != member.addresses || old.transport != member.transport;
         let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
         let key = entry.key();
         let priority = entry.router.effective_priority();
         let actions = entry.router.reconfigure(now, member.config)?;
-        entry.decode = member.decode;
-        entry.authentication = member.authentication;
-        entry.transport = member.transport;
-        entry.addresses = member.addresses;
+        entry.reception = Reception {
+            transport: member.transport,
+            decode: member.decode,
+            authentication: member.authentication,
+            addresses: member.addresses,
+        };
         self.hear_peers(key, id.slot, is_unicast);
         self.perform(now, id.slot, actions);
         self.set_uses(User::Router(id.slot), member.tracking);
@@ -518,9 +521,11 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// A packet of protocol 112 has arrived: finds its virtual router ([`addressee`](Self::addressee)), decodes, checks, and steps it.
+    /// A packet of protocol 112 has arrived: finds its virtual router ([`addressee`](Self::addressee)) and hands it to
+    /// [`VirtualRouter::handle_packet`].
     ///
-    /// `payload` is what follows the IP header, and where the router uses IP AH, what came out of it. `protection` is what was proven about it.
+    /// `payload` is what follows the IP header, and where the router uses IP AH, what came out of it. `protection` is the
+    /// result of verifying the packet: [`Protection::None`] without authentication.
     ///
     /// # Errors
     ///
@@ -535,13 +540,13 @@ impl VrrpRouter {
         protection: Protection,
     ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         match self.addressee_slot(interface, ip, payload) {
-            Some(slot) => self.hear(now, slot, ip, payload, |_| protection),
+            Some(slot) => self.receive(now, slot, ip, payload, protection),
             None => Err(self.reject_stray(ip, payload)),
         }
     }
 
-    /// The same for a packet whose virtual router the host has found, because only that router's keys can prove anything: `prove` is asked once the
-    /// message is decoded. With `None` for the router the packet is counted as one for nobody here.
+    /// Handles a packet whose virtual router the host has found by [`addressee`](Self::addressee), because only that router's keys can verify
+    /// it. With `None` for the router the packet is counted as one for nobody here.
     ///
     /// # Errors
     ///
@@ -553,10 +558,10 @@ impl VrrpRouter {
         router: Option<RouterId>,
         ip: &IpHeader,
         payload: &[u8],
-        prove: impl FnOnce(&Decoded<'_>) -> Protection,
+        protection: Protection,
     ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         match router.filter(|id| self.entry(*id).is_ok()) {
-            Some(id) => self.hear(now, id.slot, ip, payload, prove),
+            Some(id) => self.receive(now, id.slot, ip, payload, protection),
             None => Err(self.reject_stray(ip, payload)),
         }
     }
@@ -599,7 +604,7 @@ impl VrrpRouter {
         let slots = self.by_peers.get(&(key.family, key.vrid));
         let mut with_peer = slots.into_iter().flatten().copied().filter(|slot| {
             let entry = self.routers.get(*slot as usize);
-            entry.is_some_and(|entry| entry.has_peer(source))
+            entry.is_some_and(|entry| entry.reception.has_peer(source))
         });
         let mut addressed = with_peer
             .clone()
@@ -611,22 +616,24 @@ impl VrrpRouter {
     }
 
     #[inline]
-    fn hear(
+    fn receive(
         &mut self,
         now: Instant,
         slot: u32,
         ip: &IpHeader,
         payload: &[u8],
-        prove: impl FnOnce(&Decoded<'_>) -> Protection,
+        protection: Protection,
     ) -> Result<(RouterId, AcceptedAdvertisement), Rejected> {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return Err(self.reject_stray(ip, payload));
         };
         let id = entry.id;
-        let heard = match entry.judge(ip, payload, prove) {
-            Ok(heard) => heard,
+        let grouped = entry.group.map(|group| (group, entry.router.schedule()));
+        let context = entry.reception.context(protection);
+        let result = entry.router.handle_packet(now, ip, payload, &context);
+        let (accepted, actions) = match result {
+            Ok(accepted) => accepted,
             Err(discard) => {
-                entry.router.count_discard(&discard);
                 self.errors.count(&discard);
                 return Err(Rejected {
                     router: Some(id),
@@ -634,30 +641,30 @@ impl VrrpRouter {
                 });
             }
         };
-        let grouped = entry.group.map(|group| (group, entry.router.schedule()));
-        let actions = entry.router.handle_event(now, Event::Advertisement(heard));
         if actions.is_empty() {
             self.deadlines.set(slot, entry.alarm(self.patience));
         } else {
             self.perform(now, slot, actions);
         }
         if let Some((group, before)) = grouped {
-            self.heard_in_group(now, group, slot, heard.version(), before);
+            self.heard_in_group(now, group, slot, accepted.version(), before);
         }
-        Ok((id, heard))
+        Ok((id, accepted))
     }
 
     /// Whether a packet passes every check of this virtual router. Nothing changes, and nothing is counted.
     #[cfg(feature = "sim")]
-    pub(crate) fn would_hear(
+    pub(crate) fn would_accept(
         &self,
         id: RouterId,
         ip: &IpHeader,
         payload: &[u8],
         protection: Protection,
     ) -> bool {
-        self.entry(id)
-            .is_ok_and(|entry| entry.judge(ip, payload, |_| protection).is_ok())
+        self.entry(id).is_ok_and(|entry| {
+            let context = entry.reception.context(protection);
+            entry.router.accept(ip, payload, &context).is_ok()
+        })
     }
 
     /// A packet for no virtual router here: what is wrong with it at least.

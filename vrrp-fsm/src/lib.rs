@@ -7,11 +7,11 @@
 //! | to do this | use |
 //! |---|---|
 //! | configure | [`Config`], checked once by [`VirtualRouter::new`], [`ConfigError`] names the field |
-//! | feed | [`VirtualRouter::handle_event`] with an [`Event`], [`VirtualRouter::handle_timeout`] |
+//! | feed | [`VirtualRouter::handle_packet`] with the host's [`ReceiveContext`], [`VirtualRouter::handle_event`] with any other [`Event`], [`VirtualRouter::handle_timeout`] |
 //! | sleep | until [`VirtualRouter::poll_timeout`] |
 //! | act | on each [`Action`] of the returned [`Actions`] |
 //! | send | [`VirtualRouter::advertisements`] are the messages that [`Action::SendAdvertisement`] asks for |
-//! | judge a packet | [`VirtualRouter::check`] with the host's [`ReceiveContext`]: a packet that fails never becomes an event, so it cannot move a state or a timer; [`VirtualRouter::count_discard`] |
+//! | decode packets elsewhere | [`VirtualRouter::check`] returns the only value that can become [`Event::Advertisement`], so a packet that fails cannot move a state or a timer; [`VirtualRouter::count_discard`] |
 //! | change while running | [`VirtualRouter::reconfigure`], [`Event::EffectivePriority`], [`Event::PrimaryAddress`], [`Event::AddressesChanged`] |
 //! | report a fault | [`Event::Shutdown`] with [`ShutdownCause::Fault`]; when it is gone, [`Event::Startup`] |
 //! | look | [`VirtualRouter::state`], [`VirtualRouter::skew_time`], [`VirtualRouter::counters`] and the other getters: what they show is what the timers use |
@@ -24,8 +24,7 @@
 //! # The loop
 //!
 //! 1. Wait for a packet, an event of the host's, or `poll_timeout`, whichever is first.
-//! 2. Read *all* packets that wait. Each goes through `Advertisement::decode` and [`check`](VirtualRouter::check), and what passes
-//!    into [`handle_event`](VirtualRouter::handle_event).
+//! 2. Read *all* packets that wait, and hand each to [`handle_packet`](VirtualRouter::handle_packet).
 //! 3. Then [`handle_timeout`](VirtualRouter::handle_timeout): drain, then decide. A host that wakes late would otherwise act on a
 //!    silence that was none.
 //! 4. Perform the actions of each call, in order. Of many routers, all advertisements first.
@@ -95,7 +94,6 @@ extern crate std;
 mod action;
 mod announce;
 mod backup;
-mod check;
 mod config;
 mod counters;
 #[cfg(feature = "alloc")]
@@ -110,6 +108,7 @@ mod group;
 mod instant;
 mod preempt;
 mod reason;
+mod receive;
 mod reconfigure;
 mod router;
 mod settings;
@@ -123,7 +122,6 @@ mod view;
 
 pub use action::{Action, Actions, Outgoing};
 pub use backup::{ActiveRouter, Expiry};
-pub use check::ReceiveContext;
 pub use config::{
     AnnouncePolicy, ChecksumSending, Config, ConfigError, Preempt, Profile, StallPolicy,
 };
@@ -135,6 +133,7 @@ pub use epoch::Epoch;
 pub use event::{AcceptedAdvertisement, Event};
 pub use instant::Instant;
 pub use reason::{NewActiveReason, Reason, ShutdownCause, State, Transition};
+pub use receive::ReceiveContext;
 pub use router::VirtualRouter;
 pub use snapshot::{Deadline, Phase as SnapshotPhase, Snapshot};
 

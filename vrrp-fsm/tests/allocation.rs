@@ -16,9 +16,8 @@ use vrrp_fsm::{
     Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
-    GROUP_IPV4, Interval, IpHeader, LocalAuthentication, Priority, Protection, TTL, Transport,
-    Vrid,
+    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, IpHeader,
+    Priority, TTL, Vrid,
 };
 
 /// The system's allocator, which counts on the one thread that asked for it.
@@ -91,18 +90,13 @@ fn a_life_without_an_allocation() {
                 endpoints,
                 ttl: TTL,
             };
-            let decoded =
-                Advertisement::decode(&octets[..length], &ip, &DecodeOptions::default()).unwrap();
             let context = ReceiveContext {
-                transport: Transport::Multicast {
-                    group: GROUP_IPV4.into(),
-                },
-                authentication: LocalAuthentication::None,
-                protection: Protection::None,
                 addresses: Some(Addresses::from(&addresses[..])),
+                ..ReceiveContext::multicast(Family::Ipv4)
             };
-            let heard = router.check(&decoded, &ip, &context).unwrap();
-            for action in router.handle_event(now, Event::Advertisement(heard)) {
+            let payload = &octets[..length];
+            let (_, actions) = router.handle_packet(now, &ip, payload, &context).unwrap();
+            for action in actions {
                 if let Action::SendAdvertisement(outgoing) = action {
                     let messages = router.advertisements(
                         outgoing,

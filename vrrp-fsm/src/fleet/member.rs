@@ -4,14 +4,12 @@ use alloc::{boxed::Box, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, DecodeOptions, Decoded, Discard, Family, IpHeader,
-    LocalAuthentication, Peer, Protection, Transport, Vrid, group,
+    Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
 };
 
 use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
-    AcceptedAdvertisement, Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State,
-    VirtualRouter,
+    Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State, VirtualRouter,
     track::{Standing, Use},
 };
 
@@ -108,6 +106,40 @@ impl AddressList {
     }
 }
 
+/// How the packets of a router travel, and what they have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reception {
+    pub(super) transport: MessageTransport,
+    pub(super) decode: DecodeOptions,
+    pub(super) authentication: LocalAuthentication,
+    pub(super) addresses: Option<AddressList>,
+}
+
+impl Reception {
+    /// The context of a packet with this protection.
+    #[inline]
+    pub(super) fn context(&self, protection: Protection) -> ReceiveContext<'_> {
+        ReceiveContext {
+            transport: match &self.transport {
+                MessageTransport::Multicast { group } => Transport::Multicast { group: *group },
+                MessageTransport::Unicast { peers } => Transport::Unicast { peers },
+            },
+            decode: self.decode,
+            authentication: self.authentication,
+            protection,
+            addresses: self.addresses.as_ref().map(AddressList::as_addresses),
+        }
+    }
+
+    /// Whether this address is a unicast peer.
+    pub(super) fn has_peer(&self, address: IpAddr) -> bool {
+        match &self.transport {
+            MessageTransport::Multicast { .. } => false,
+            MessageTransport::Unicast { peers } => peers.iter().any(|peer| peer.address == address),
+        }
+    }
+}
+
 /// A router with what the fleet knows about it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -116,10 +148,7 @@ pub(super) struct Entry {
     pub(super) interface: u32,
     /// The advertisement that waits to be sent.
     pub(super) advertisement: Option<Outgoing>,
-    pub(super) decode: DecodeOptions,
-    pub(super) authentication: LocalAuthentication,
-    pub(super) transport: MessageTransport,
-    pub(super) addresses: Option<AddressList>,
+    pub(super) reception: Reception,
     pub(super) tracking: Box<[Use]>,
     /// What its own objects come to.
     pub(super) standing: Standing,
@@ -157,14 +186,6 @@ impl Entry {
         Some(deadline.after(share.min(patience)))
     }
 
-    /// Whether it hears this address by unicast.
-    pub(super) fn has_peer(&self, address: IpAddr) -> bool {
-        match &self.transport {
-            MessageTransport::Multicast { .. } => false,
-            MessageTransport::Unicast { peers } => peers.iter().any(|peer| peer.address == address),
-        }
-    }
-
     pub(super) fn check_primary_address(&self, address: IpAddr) -> Result<(), FleetError> {
         let family = self.router.settings.family;
         check_family("primary_address", Family::of(address), family)
@@ -174,39 +195,11 @@ impl Entry {
         Member {
             interface: self.interface,
             config: self.router.config(),
-            transport: self.transport.clone(),
-            authentication: self.authentication,
-            decode: self.decode,
-            addresses: self.addresses.clone(),
+            transport: self.reception.transport.clone(),
+            authentication: self.reception.authentication,
+            decode: self.reception.decode,
+            addresses: self.reception.addresses.clone(),
             tracking: self.tracking.to_vec(),
-        }
-    }
-
-    /// Decodes a packet, and makes every check.
-    // As a call of its own it would copy what it returns for every packet.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    pub(super) fn judge(
-        &self,
-        ip: &IpHeader,
-        payload: &[u8],
-        prove: impl FnOnce(&Decoded<'_>) -> Protection,
-    ) -> Result<AcceptedAdvertisement, Discard> {
-        let received = Advertisement::decode(payload, ip, &self.decode)?;
-        let context = self.receive_context(prove(&received));
-        self.router.check(&received, ip, &context)
-    }
-
-    #[inline]
-    fn receive_context(&self, protection: Protection) -> ReceiveContext<'_> {
-        ReceiveContext {
-            transport: match &self.transport {
-                MessageTransport::Multicast { group } => Transport::Multicast { group: *group },
-                MessageTransport::Unicast { peers } => Transport::Unicast { peers },
-            },
-            authentication: self.authentication,
-            protection,
-            addresses: self.addresses.as_ref().map(AddressList::as_addresses),
         }
     }
 

@@ -390,10 +390,15 @@ impl<H: Host> Node<H> {
     }
 
     /// Whether a virtual router has to hear a packet that has proven so much.
-    pub(super) fn would_hear(&self, router: u32, packet: &Packet, protection: Protection) -> bool {
+    pub(super) fn would_accept(
+        &self,
+        router: u32,
+        packet: &Packet,
+        protection: Protection,
+    ) -> bool {
         let id = RouterId::nth(router);
         let fleet = self.host.as_ref().map(Host::fleet);
-        fleet.is_some_and(|fleet| fleet.would_hear(id, &packet.ip, &packet.octets, protection))
+        fleet.is_some_and(|fleet| fleet.would_accept(id, &packet.ip, &packet.octets, protection))
     }
 
     /// A packet has passed every check of a virtual router, which remembers it if it runs.

@@ -487,7 +487,7 @@ impl Monitor {
         };
         // What is discarded is no meeting.
         let is_meeting =
-            router.state() == State::Active && node.would_hear(place.router, packet, protection);
+            router.state() == State::Active && node.would_accept(place.router, packet, protection);
         let theirs = (Priority::new(priority), packet.ip.endpoints.source());
         let ours = (router.effective_priority(), primary_address(host, key));
         is_meeting.then_some(Meeting {

@@ -11,8 +11,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, Decoded, Discard,
-    Endpoints, Family, Interval, IpHeader, Leniency, LocalAuthentication, Priority, Protection,
-    TTL, Transport, Versions, Vrid, group,
+    Endpoints, Family, Interval, IpHeader, Leniency, Priority, TTL, Versions, Vrid,
 };
 
 /// What is asked of the host most often.
@@ -138,18 +137,11 @@ impl Advert {
             endpoints: Endpoints::multicast(self.source),
             ttl: TTL,
         };
-        router.check(&received, &ip, &multicast(router.config().family))
-    }
-}
-
-pub(crate) fn multicast(family: Family) -> ReceiveContext<'static> {
-    ReceiveContext {
-        transport: Transport::Multicast {
-            group: group(family),
-        },
-        authentication: LocalAuthentication::None,
-        protection: Protection::None,
-        addresses: None,
+        router.check(
+            &received,
+            &ip,
+            &ReceiveContext::multicast(router.config().family),
+        )
     }
 }
 

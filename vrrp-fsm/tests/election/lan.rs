@@ -3,10 +3,12 @@
 use core::{net::IpAddr, time::Duration};
 use std::collections::BTreeMap;
 
-use vrrp_fsm::{Action, Actions, Config, Event, Instant, ShutdownCause, State, VirtualRouter};
-use vrrp_proto::{Advertisement, Authentication, DecodeOptions, Endpoints, IpHeader, TTL};
+use vrrp_fsm::{
+    Action, Actions, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
+};
+use vrrp_proto::{Authentication, Endpoints, IpHeader, TTL};
 
-use crate::host::{address, multicast, virtual_addresses};
+use crate::host::{address, virtual_addresses};
 
 /// A message under way.
 #[derive(Clone, Debug)]
@@ -155,11 +157,12 @@ impl Lan {
             if node == packet.from || isolated || dead || self.nodes[packet.from].isolated || lost {
                 continue;
             }
-            let router = &self.nodes[node].router;
-            let decoded =
-                Advertisement::decode(&packet.octets, &ip, &DecodeOptions::default()).unwrap();
-            if let Ok(heard) = router.check(&decoded, &ip, &multicast(router.config().family)) {
-                self.event(node, Event::Advertisement(heard));
+            let router = &mut self.nodes[node].router;
+            let context = ReceiveContext::multicast(router.config().family);
+            // Some scenarios mix configurations that discard each other's messages.
+            if let Ok((_, actions)) = router.handle_packet(self.now, &ip, &packet.octets, &context)
+            {
+                self.perform(node, actions);
             }
         }
     }

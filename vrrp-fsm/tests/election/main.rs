@@ -11,6 +11,7 @@ mod host;
 mod interoperation;
 mod lan;
 mod operation;
+mod packets;
 mod peer_defects;
 mod preemption;
 mod properties;

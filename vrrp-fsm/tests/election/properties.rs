@@ -5,14 +5,14 @@ use core::{net::IpAddr, time::Duration};
 use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Action, Actions, AnnouncePolicy, ChecksumSending, Config, Counters, Deadline, Event, Instant,
-    Preempt, Profile, ShutdownCause, SnapshotPhase, StallPolicy, State, VirtualRouter,
+    Preempt, Profile, ReceiveContext, ShutdownCause, SnapshotPhase, StallPolicy, State,
+    VirtualRouter,
 };
 use vrrp_proto::{
-    Advertisement, ChecksumForm, ChecksumMatch, DecodeOptions, Endpoints, Family, Interval,
-    IpHeader, Priority, Versions,
+    ChecksumForm, ChecksumMatch, Endpoints, Family, Interval, IpHeader, Priority, Versions,
 };
 
-use crate::host::{Advert, Host, address, centis, multicast, seconds, vrid};
+use crate::host::{Advert, Host, address, centis, seconds, vrid};
 
 fn delays() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -268,14 +268,15 @@ proptest! {
             let _ = take(&mut router, &mut now, step);
         }
         let ip = IpHeader { endpoints: Endpoints::multicast(address(own.family, last)), ttl };
-        let context = multicast(own.family);
-        let verdict = Advertisement::decode(&octets, &ip, &DecodeOptions::default())
-            .and_then(|decoded| router.check(&decoded, &ip, &context));
-        if let Err(discard) = verdict {
-            let kept = all_but_counters(&router);
-            let counted = numbers(router.counters());
-            router.count_discard(&discard);
-            prop_assert_eq!(all_but_counters(&router), kept);
+        let context = ReceiveContext::multicast(own.family);
+        let before = router;
+        if let Ok((accepted, actions)) = router.handle_packet(now, &ip, &octets, &context) {
+            let mut stepped = before;
+            prop_assert_eq!(stepped.handle_event(now, Event::Advertisement(accepted)), actions);
+            prop_assert_eq!(stepped, router);
+        } else {
+            prop_assert_eq!(all_but_counters(&router), all_but_counters(&before));
+            let counted = numbers(before.counters());
             let moved: Vec<u64> = numbers(router.counters()).iter().zip(counted).map(|(now, before)| now - before).collect();
             prop_assert_eq!(moved.iter().sum::<u64>(), 1, "{:?}", moved);
         }

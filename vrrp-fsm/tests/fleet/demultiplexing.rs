@@ -273,7 +273,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it
 }
 
 #[test]
-fn what_is_proven_about_a_packet_may_depend_on_its_router() {
+fn a_packet_is_accepted_by_what_its_router_verified() {
     let mut fleet = VrrpRouter::new();
     let id = fleet.add(T0, member(1, 100)).unwrap();
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
@@ -281,22 +281,19 @@ fn what_is_proven_about_a_packet_may_depend_on_its_router() {
     let octets = message(51, 200, &ip.endpoints);
     let fault = vrrp_proto::AuthenticationFault::Digest;
     let rejected = fleet
-        .handle_packet_for(T0, Some(id), &ip, &octets, |decoded| {
-            assert_eq!(decoded.advertisement.priority, Priority::new(200));
-            Protection::Failed(fault)
-        })
+        .handle_packet_for(T0, Some(id), &ip, &octets, Protection::Failed(fault))
         .unwrap_err();
     assert_eq!(rejected.router, Some(id));
     assert_eq!(rejected.discard, Discard::Authentication(fault));
     let (heard_by, heard) = fleet
-        .handle_packet_for(T0, Some(id), &ip, &octets, |_| Protection::None)
+        .handle_packet_for(T0, Some(id), &ip, &octets, Protection::None)
         .unwrap();
     assert_eq!((heard_by, heard.priority()), (id, Priority::new(200)));
 
     fleet.remove(T0, id).unwrap();
     for gone in [Some(id), None] {
         let rejected = fleet
-            .handle_packet_for(T0, gone, &ip, &octets, |_| Protection::None)
+            .handle_packet_for(T0, gone, &ip, &octets, Protection::None)
             .unwrap_err();
         assert_eq!(rejected.router, None);
     }

@@ -11,8 +11,7 @@ use vrrp_fsm::{
     ReceiveContext, ShutdownCause, SnapshotPhase, State, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, DecodeOptions, Endpoints, Family, Interval, IpHeader,
-    LocalAuthentication, MAX_MESSAGE_LEN, Protection, TTL, Transport, Vrid, group,
+    Addresses, Authentication, Endpoints, Family, Interval, IpHeader, MAX_MESSAGE_LEN, TTL, Vrid,
 };
 
 /// It is always this time. What happens is that the deadlines come closer.
@@ -90,16 +89,11 @@ impl Node {
             ttl: TTL,
         };
         let context = ReceiveContext {
-            transport: Transport::Multicast {
-                group: group(Family::Ipv4),
-            },
-            authentication: LocalAuthentication::None,
-            protection: Protection::None,
             addresses: Some(Addresses::from(&VIRTUAL_ADDRESSES[..])),
+            ..ReceiveContext::multicast(Family::Ipv4)
         };
-        let decoded = Advertisement::decode(octets, &ip, &DecodeOptions::default()).unwrap();
-        let heard = self.0.check(&decoded, &ip, &context).unwrap();
-        self.handle_event(Event::Advertisement(heard))
+        let (_, actions) = self.0.handle_packet(NOW, &ip, octets, &context).unwrap();
+        self.sent_by(actions)
     }
 
     /// Whether its timer is due.

@@ -183,7 +183,7 @@ impl Driver {
         let message = message_of(received);
         let result = self
             .fleet
-            .handle_packet_for(now, found, &received.ip, message, |_| protection);
+            .handle_packet_for(now, found, &received.ip, message, protection);
         // An owner that hears nobody has verified them all the same, and goes on above their sequence numbers: others would take what it sends for old.
         let is_verified = match &result {
             Ok(_) => true,

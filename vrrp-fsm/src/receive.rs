@@ -1,0 +1,136 @@
+//! One received packet, from its octets to the step of the machine.
+
+use vrrp_proto::{
+    Addresses, Advertisement, DecodeOptions, Decoded, Discard, Family, IpHeader,
+    LocalAuthentication, LocalRouter, Protection, Transport, group,
+};
+
+use crate::{AcceptedAdvertisement, Actions, Event, Instant, Profile, VirtualRouter};
+
+/// The host's side of a received packet: how messages travel, what is accepted in them, and what was
+/// verified about this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveContext<'a> {
+    /// Multicast to a group, or unicast from peers.
+    pub transport: Transport<'a>,
+    /// What the decoder accepts.
+    pub decode: DecodeOptions,
+    /// How a message has to be authenticated.
+    pub authentication: LocalAuthentication,
+    /// The result of verifying this packet, which the host does first: nothing but the host has the keys.
+    pub protection: Protection,
+    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave that out.
+    pub addresses: Option<Addresses<'a>>,
+}
+
+impl ReceiveContext<'static> {
+    /// Multicast to the group of this family, strict decoding, no authentication, and no comparison of
+    /// address lists.
+    #[must_use]
+    pub fn multicast(family: Family) -> Self {
+        Self {
+            transport: Transport::Multicast {
+                group: group(family),
+            },
+            decode: DecodeOptions::default(),
+            authentication: LocalAuthentication::None,
+            protection: Protection::None,
+            addresses: None,
+        }
+    }
+}
+
+impl VirtualRouter {
+    /// Handles a packet of protocol 112: decodes, checks and counts it, and steps the machine. The actions are to be
+    /// done in order.
+    ///
+    /// `payload` is what follows the IP header, or for a packet with IP AH, what follows the AH header.
+    ///
+    /// # Errors
+    ///
+    /// The first check of [`Advertisement::decode`] or [`check`](Self::check) that failed. Its counter has changed, and
+    /// nothing else.
+    #[inline]
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        ip: &IpHeader,
+        payload: &[u8],
+        context: &ReceiveContext<'_>,
+    ) -> Result<(AcceptedAdvertisement, Actions), Discard> {
+        match self.accept(ip, payload, context) {
+            Ok(accepted) => {
+                let actions = self.handle_event(now, Event::Advertisement(accepted));
+                Ok((accepted, actions))
+            }
+            Err(discard) => {
+                self.count_discard(&discard);
+                Err(discard)
+            }
+        }
+    }
+
+    /// Decodes and checks a packet. Nothing changes.
+    // As a call of its own it would copy what it returns for every packet.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn accept(
+        &self,
+        ip: &IpHeader,
+        payload: &[u8],
+        context: &ReceiveContext<'_>,
+    ) -> Result<AcceptedAdvertisement, Discard> {
+        let received = Advertisement::decode(payload, ip, &context.decode)?;
+        self.check(&received, ip, context)
+    }
+
+    /// Checks a message that the host decoded itself. The result is for
+    /// [`Event::Advertisement`](crate::Event::Advertisement); its
+    /// [`mismatches`](AcceptedAdvertisement::mismatches) are for the host's log.
+    ///
+    /// Nothing changes, so a packet that fails cannot move a state, a timer or a learned value. For the statistics the
+    /// host hands a discard to [`count_discard`](Self::count_discard). [`handle_packet`](Self::handle_packet) does all
+    /// of this in one call.
+    ///
+    /// # Errors
+    ///
+    /// The first check of [`LocalRouter::check`] that failed.
+    #[inline]
+    pub fn check(
+        &self,
+        received: &Decoded<'_>,
+        ip: &IpHeader,
+        context: &ReceiveContext<'_>,
+    ) -> Result<AcceptedAdvertisement, Discard> {
+        let advertisement = &received.advertisement;
+        let local = LocalRouter {
+            vrid: self.settings.vrid,
+            versions: self.settings.versions,
+            interval: self.settings.interval,
+            owner: self.settings.owner_rule(advertisement.version()),
+            primary_address: self.primary_address,
+            authentication: context.authentication,
+            transport: context.transport,
+            addresses: context.addresses,
+        };
+        let mut mismatches = local.check(received, ip, context.protection)?;
+        // RFC 5798 has no such check (P-30). The counter has it all the same (O-17).
+        if self.settings.profile == Profile::Rfc5798 {
+            mismatches.interval_differs = false;
+        }
+        Ok(AcceptedAdvertisement {
+            source: ip.endpoints.source(),
+            priority: advertisement.priority,
+            interval: advertisement.interval,
+            checksum: received.checksum,
+            mismatches,
+        })
+    }
+
+    /// Counts a packet for this virtual router that was discarded, by
+    /// [`Advertisement::decode`](vrrp_proto::Advertisement::decode), by [`check`](Self::check), or by the host before them. Nothing
+    /// but the one counter changes.
+    pub fn count_discard(&mut self, discard: &Discard) {
+        self.counters.count_discard(discard);
+    }
+}
