@@ -299,7 +299,7 @@ fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
         config,
         vec![address(vrid).parse()?],
     ))?;
-    let stop = driver.stop_handle();
+    let stop = driver.handle();
     // Now it hears what is sent.
     ready(move || stop.stop())?;
     driver.run(|_| {})?;

@@ -125,7 +125,7 @@ fn run_driver(case: Case, priority: u8) -> Result<(), Error> {
     for config in case.configs(priority)? {
         driver.add(config)?;
     }
-    let stop = driver.stop_handle();
+    let stop = driver.handle();
     ready(move || stop.stop())?;
     driver.run(|_| {})?;
     Ok(())

@@ -14,7 +14,7 @@ use std::{
 
 use vrrp_fsm::{Config, State, VirtualRouter};
 use vrrp_lab::{Capture, Frame, Host, Lan, Pings, Probe, wait_for};
-use vrrp_net::{Driver, DriverEvent, RouterConfig, StopHandle, VirtualAddress};
+use vrrp_net::{Driver, DriverEvent, DriverHandle, RouterConfig, VirtualAddress};
 use vrrp_proto::{
     Advertisement, DecodeOptions, Family, IP_PROTOCOL, Interval, IpHeader, Leniency, Priority,
     Vrid,
@@ -209,7 +209,7 @@ struct Router {
 }
 
 struct Running {
-    stop: StopHandle,
+    driver: DriverHandle,
     crashes: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), vrrp_net::Error>>,
 }
@@ -244,23 +244,22 @@ impl Router {
                         return Ok(());
                     }
                 };
-                let stop = driver.stop_handle();
-                let _ = handle.send(Ok(stop.clone()));
-                while !stop.is_stopped() {
-                    driver.turn(|notification| on(&notification.event))?;
+                let _ = handle.send(Ok(driver.handle()));
+                while !driver.is_stopped() && !crashes.load(Ordering::Relaxed) {
                     driver.wait(None)?;
+                    driver.turn()?;
+                    while let Some(notification) = driver.next_notification() {
+                        on(&notification.event);
+                    }
                 }
-                if crashes.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-                driver.shutdown(|notification| on(&notification.event))
+                Ok(())
             }
         });
-        let stop = started
+        let driver = started
             .recv()
             .map_err(|_| "a router's thread ended at once")??;
         self.running = Some(Running {
-            stop,
+            driver,
             crashes,
             thread,
         });
@@ -269,8 +268,13 @@ impl Router {
 
     fn end(&mut self, crashes: bool) -> Result<(), Failure> {
         if let Some(running) = self.running.take() {
-            running.crashes.store(crashes, Ordering::Relaxed);
-            running.stop.stop();
+            if crashes {
+                running.crashes.store(true, Ordering::Relaxed);
+                // Wakes the thread up, which then drops the driver.
+                running.driver.submit(|_| {})?;
+            } else {
+                running.driver.stop();
+            }
             running
                 .thread
                 .join()

@@ -23,20 +23,20 @@ use std::{
 
 use vrrp_fsm::{
     fleet::SyncGroup,
-    track::{Object, ObjectId, Report, Use},
+    track::{Object, ObjectId, Use},
 };
-use vrrp_net::{Driver, RouterId, Watch};
+use vrrp_net::{Driver, ForeignPackets, RouterId, Watch};
 
 use crate::{
     listener::Listener,
     log::{Log, Subject},
     notify::{Commands, Hook},
     options::Options,
-    signals::Signals,
+    signals::{Signals, Wake},
     sync_group::SyncGroupOptions,
     tracking::{Reporter, Tracked},
     virtual_router::RouterOptions,
-    watch::{Reports, Watcher},
+    watch::Watcher,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -56,10 +56,14 @@ fn run(options: Options) -> Result<(), Error> {
     // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
     let signals = Signals::new().map_err(failed_to("prepare for signals"))?;
     let (log, written) = Log::start().map_err(failed_to("start the thread that writes"))?;
-    let mut program = Program::new(signals, log.clone())?;
+    let mut program = Program::new(log.clone())?;
+    let (driver, wake) = (program.driver.handle(), program.wake.clone());
+    let serving = signals.serve(driver, wake, log.clone());
+    let serving = serving.map_err(failed_to("start the thread that serves signals"))?;
     let result = program.add(options).and_then(|()| program.run());
     // Whatever went wrong, and if it was with the last router: as far as it is still possible, all resign, and what they made goes.
     let stopped = program.end();
+    drop(serving);
 
     log.stopped(&written);
     result.and(stopped)
@@ -73,30 +77,29 @@ fn failed_to(what: &str) -> impl FnOnce(io::Error) -> io::Error {
 /// The driver, and all that speaks to it or hears it.
 struct Program {
     driver: Driver,
-    signals: Signals,
     log: Log,
     watchers: Vec<Watcher>,
     listener: Listener,
-    queue: Sender<(ObjectId, Report)>,
-    reports: Receiver<(ObjectId, Report)>,
+    /// Wakes the program up while it ends.
+    wake: Sender<Wake>,
+    wakes: Receiver<Wake>,
     /// The members of each sync group.
     members: BTreeMap<String, Vec<RouterId>>,
 }
 
 impl Program {
-    fn new(signals: Signals, log: Log) -> Result<Self, Error> {
+    fn new(log: Log) -> Result<Self, Error> {
         let mut driver = Driver::new()?;
         // The state shows all counters.
-        driver.count_foreign(true)?;
-        let (queue, reports) = mpsc::channel();
+        driver.set_foreign_packets(ForeignPackets::Counted)?;
+        let (wake, wakes) = mpsc::channel();
         Ok(Self {
             driver,
-            signals,
             watchers: Vec::new(),
             listener: Listener::new(log.clone()),
             log,
-            queue,
-            reports,
+            wake,
+            wakes,
             members: BTreeMap::new(),
         })
     }
@@ -164,13 +167,10 @@ impl Program {
             Reporter::Thread(probe) => {
                 let id = self.driver.add_object(object, Watch::Host)?;
                 let what = format!("watch {}", tracked.name);
-                let reports = Reports {
-                    queue: self.queue.clone(),
-                    bell: self.signals.bell().map_err(failed_to(&what))?,
-                };
+                let driver = self.driver.handle();
                 let (probe, subject, log) = (probe.clone(), subject.clone(), self.log.clone());
                 let watcher =
-                    Watcher::start(probe, id, subject, reports, log).map_err(failed_to(&what))?;
+                    Watcher::start(probe, id, subject, driver, log).map_err(failed_to(&what))?;
                 self.watchers.push(watcher);
                 id
             }
@@ -185,8 +185,8 @@ impl Program {
         subject: &Subject,
     ) -> Result<Option<Commands>, Error> {
         let start = |hook| {
-            let bell = self.signals.bell()?;
-            Commands::start(hook, subject.clone(), self.log.clone(), bell)
+            let wake = self.wake.clone();
+            Commands::start(hook, subject.clone(), self.log.clone(), wake)
         };
         Ok(hook
             .map(start)
@@ -194,67 +194,35 @@ impl Program {
             .map_err(failed_to("start the thread that runs --notify"))?)
     }
 
-    /// Runs until it is to end.
+    /// Runs until a signal stops the driver.
     fn run(&mut self) -> Result<(), Error> {
-        while !self.signals.take_stop() {
-            self.turn()?;
-        }
-        Ok(())
+        let listener = &mut self.listener;
+        Ok(self
+            .driver
+            .run(|notification| listener.hear(&notification))?)
     }
 
-    /// Has the routers resign, and then ends all commands: checks at once, those of --notify within
-    /// their time, or at a second signal.
+    /// Stops the driver, where nothing else did, and then ends all commands: checks at once, those of --notify within their time, or at
+    /// a second signal.
     fn end(mut self) -> Result<(), Error> {
-        let listener = &mut self.listener;
-        let resigned = self.driver.shutdown(|event| listener.hear(&event));
+        let stopped = if self.driver.is_stopped() {
+            Ok(())
+        } else {
+            self.driver.shutdown()
+        };
+        while let Some(notification) = self.driver.next_notification() {
+            self.listener.hear(&notification);
+        }
         for watcher in &mut self.watchers {
             watcher.stop();
         }
         self.listener.commands().for_each(Commands::stop);
         while !self.listener.commands().all(Commands::is_finished) {
-            self.signals
-                .wait_for_bell()
-                .map_err(failed_to("wait for commands"))?;
-            if self.signals.take_stop() {
+            // There is always a sender: the program's own.
+            if let Ok(Wake::Signal) = self.wakes.recv() {
                 self.listener.commands().for_each(Commands::stop_at_once);
             }
         }
-        Ok(resigned?)
-    }
-
-    fn turn(&mut self) -> Result<(), Error> {
-        for (id, report) in self.reports.try_iter() {
-            self.driver.report(id, report)?;
-        }
-        let listener = &mut self.listener;
-        self.driver.turn(|event| listener.hear(&event))?;
-        if self.signals.take_show() {
-            self.show_state();
-        }
-        Ok(self
-            .signals
-            .wait(&self.driver)
-            .map_err(failed_to("wait for packets and signals"))?)
-    }
-
-    fn show_state(&self) {
-        for router in self.driver.routers() {
-            let subject = Subject::router(router.config());
-            self.log.tell(
-                Some(&subject),
-                "state",
-                state::of_router(&self.driver, router),
-            );
-        }
-        for (_, group) in self.driver.groups() {
-            let subject = Subject::SyncGroup {
-                sync_group: group.name.clone(),
-            };
-            self.log.tell(
-                Some(&subject),
-                "state",
-                state::of_sync_group(&self.driver, group),
-            );
-        }
+        Ok(stopped?)
     }
 }

@@ -1,9 +1,9 @@
 //! The command that is run at every change of state: how a cloud address or a route is moved.
 
 use std::{
-    io::{self, Write},
-    os::unix::net::UnixStream,
+    io,
     process::Command,
+    sync::mpsc::Sender,
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +19,7 @@ use vrrp_net::RouterConfig;
 use crate::{
     log::{Log, Subject},
     seconds::{parse_delay, parse_limit},
+    signals::Wake,
 };
 
 /// From SIGTERM to SIGKILL.
@@ -112,12 +113,12 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// `bell` is rung when all is done after [`Commands::stop`].
+    /// `wake` is used when all is done after [`Commands::stop`].
     pub(crate) fn start(
         hook: Hook,
         subject: Subject,
         log: Log,
-        bell: UnixStream,
+        wake: Sender<Wake>,
     ) -> io::Result<Self> {
         let stop_timeout = hook.stop_timeout;
         let limits = Limits {
@@ -138,8 +139,8 @@ impl Commands {
                 Report::Overtaken(change) => ("notify-overtaken", about(change)),
                 Report::LeftOut(change) => ("notify-left-out", about(change)),
                 Report::Finished => {
-                    // Where it cannot be written, it rings already.
-                    let _ = (&bell).write(&[0]);
+                    // It fails when nothing is waited for any more.
+                    let _ = wake.send(Wake::Finished);
                     return;
                 }
             };

@@ -1,108 +1,85 @@
-//! The signals that came, and the wait for whatever comes first.
+//! Signals, passed on to the driver.
 
 use std::{
-    io::{self, Read},
-    iter,
+    io,
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
     ptr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::mpsc::Sender,
+    thread::{self, JoinHandle},
 };
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, ppoll},
-    sys::time::TimeSpec,
-};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
-    flag,
-    low_level::pipe,
+    iterator::{self, Handle},
 };
-use vrrp_net::Driver;
+use vrrp_net::DriverHandle;
 
-pub(crate) struct Signals {
-    stop: Arc<AtomicBool>,
-    show: Arc<AtomicBool>,
-    /// Readable once the bell has rung.
-    wake: UnixStream,
-    bell: UnixStream,
+use crate::{log::Log, state};
+
+/// Why the program wakes up while it ends.
+pub(crate) enum Wake {
+    /// A thread that runs commands has finished.
+    Finished,
+    /// Another signal asks for the end.
+    Signal,
 }
+
+/// The signals that the program serves. They wait until [`serve`](Self::serve).
+pub(crate) struct Signals(iterator::Signals);
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        let (wake, bell) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
-        let (stop, show) = (Arc::default(), Arc::default());
-        let mut signals = vec![(SIGTERM, &stop), (SIGINT, &stop), (SIGUSR1, &show)];
+        let mut signals = vec![SIGTERM, SIGINT, SIGUSR1];
         if !is_ignored(SIGHUP) {
-            signals.push((SIGHUP, &stop));
+            signals.push(SIGHUP);
         }
-        for (signal, flag) in signals {
-            // In this order: whoever is woken finds the flag.
-            flag::register(signal, Arc::clone(flag))?;
-            pipe::register(signal, bell.try_clone()?)?;
-        }
-        Ok(Self {
-            stop,
-            show,
-            wake,
-            bell,
+        Ok(Self(iterator::Signals::new(signals)?))
+    }
+
+    /// Passes them on from now on: SIGUSR1 shows the state, the others stop the driver, and wake a program that ends already.
+    pub(crate) fn serve(
+        mut self,
+        driver: DriverHandle,
+        wake: Sender<Wake>,
+        log: Log,
+    ) -> io::Result<Serving> {
+        let handle = self.0.handle();
+        let serve = move || {
+            for signal in self.0.forever() {
+                if signal == SIGUSR1 {
+                    let log = log.clone();
+                    // A driver that has stopped has no state to show.
+                    let _ = driver.submit(move |driver| state::show(driver, &log));
+                } else if driver.is_stopped() {
+                    // It fails when nothing is waited for any more.
+                    let _ = wake.send(Wake::Signal);
+                } else {
+                    driver.stop();
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("signals".into()).spawn(serve)?;
+        Ok(Serving {
+            handle,
+            thread: Some(thread),
         })
-    }
-
-    /// What others can ring to end the wait: an octet is written.
-    pub(crate) fn bell(&self) -> io::Result<UnixStream> {
-        self.bell.try_clone()
-    }
-
-    /// Whether the program was asked to end, since this was asked last.
-    pub(crate) fn take_stop(&self) -> bool {
-        self.stop.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether the state is to be shown, since this was asked last.
-    pub(crate) fn take_show(&self) -> bool {
-        self.show.swap(false, Ordering::Relaxed)
-    }
-
-    /// Waits until the driver has something to do, or the bell rings.
-    pub(crate) fn wait<'a>(&'a self, driver: &'a Driver) -> io::Result<()> {
-        let timeout = driver.timeout().map(TimeSpec::from_duration);
-        self.poll(driver.sources(), timeout)
-    }
-
-    /// Waits until the bell rings.
-    pub(crate) fn wait_for_bell(&self) -> io::Result<()> {
-        self.poll(iter::empty(), None)
-    }
-
-    fn poll<'a>(
-        &'a self,
-        others: impl Iterator<Item = BorrowedFd<'a>>,
-        timeout: Option<TimeSpec>,
-    ) -> io::Result<()> {
-        let source = |source| PollFd::new(source, PollFlags::POLLIN);
-        let mut sources = vec![source(self.wake.as_fd())];
-        sources.extend(others.map(source));
-        match ppoll(&mut sources, timeout, None) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        // Rings that were heard; without any, there is nothing to read.
-        let _ = (&self.wake).read(&mut [0; 64]);
-        Ok(())
     }
 }
 
-/// Whether whoever started the program wants a signal ignored, as nohup(1) does.
+/// The thread that passes signals on. Dropping this ends it.
+pub(crate) struct Serving {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.handle.close();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Whether a signal is ignored since the start of the program, as under nohup(1).
 fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action nothing changes, and the old one is written to memory that is large enough and zeroed before.

@@ -7,6 +7,22 @@ use vrrp_fsm::{Counters, State, fleet::SyncGroup};
 use vrrp_net::{Driver, RouterView};
 use vrrp_proto::ChecksumForm;
 
+use crate::log::{Log, Subject};
+
+/// Writes all that is known to the log.
+pub(crate) fn show(driver: &Driver, log: &Log) {
+    for router in driver.routers() {
+        let subject = Subject::router(router.config());
+        log.tell(Some(&subject), "state", of_router(driver, router));
+    }
+    for (_, group) in driver.groups() {
+        let subject = Subject::SyncGroup {
+            sync_group: group.name.clone(),
+        };
+        log.tell(Some(&subject), "state", of_sync_group(driver, group));
+    }
+}
+
 /// What a virtual router starts with.
 pub(crate) fn configured(router: RouterView<'_>) -> Value {
     let config = &router.config().fsm;
@@ -19,7 +35,7 @@ pub(crate) fn configured(router: RouterView<'_>) -> Value {
     })
 }
 
-pub(crate) fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
+fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
     let machine = router.machine();
     let config = machine.config();
     let faults: Vec<String> = router.faults().map(ToString::to_string).collect();
@@ -72,7 +88,7 @@ pub(crate) fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
 }
 
 /// The state of a sync group is that which all members have.
-pub(crate) fn of_sync_group(driver: &Driver, group: &SyncGroup) -> Value {
+fn of_sync_group(driver: &Driver, group: &SyncGroup) -> Value {
     let members: Vec<RouterView<'_>> = group
         .members
         .iter()

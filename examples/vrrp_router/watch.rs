@@ -3,14 +3,10 @@
 use std::{
     fmt::Display,
     fs::File,
-    io::{self, PipeReader, PipeWriter, Read, Write},
-    os::{
-        fd::AsFd,
-        unix::{fs::OpenOptionsExt, net::UnixStream},
-    },
+    io::{self, PipeReader, PipeWriter, Read},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::Command,
-    sync::mpsc::Sender,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -22,6 +18,7 @@ use rustix::{
 use serde_json::json;
 use vrrp_examples::command::{self, Limits};
 use vrrp_fsm::track::{ObjectId, Report};
+use vrrp_net::DriverHandle;
 
 use crate::{
     log::{Log, Subject},
@@ -53,12 +50,6 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// Where reports go, and what wakes up whoever reads them.
-pub(crate) struct Reports {
-    pub(crate) queue: Sender<(ObjectId, Report)>,
-    pub(crate) bell: UnixStream,
-}
-
 /// A thread that looks. Dropping this ends it, and the script that it may be running.
 pub(crate) struct Watcher {
     /// Closed, it ends the thread.
@@ -71,7 +62,7 @@ impl Watcher {
         probe: Probe,
         id: ObjectId,
         subject: Subject,
-        reports: Reports,
+        driver: DriverHandle,
         log: Log,
     ) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
@@ -80,7 +71,7 @@ impl Watcher {
             results: Results {
                 id,
                 subject,
-                reports,
+                driver,
                 log,
                 logged: None,
             },
@@ -172,7 +163,7 @@ impl Watch {
 struct Results {
     id: ObjectId,
     subject: Subject,
-    reports: Reports,
+    driver: DriverHandle,
     log: Log,
     /// The problem that was logged last.
     logged: Option<String>,
@@ -191,9 +182,8 @@ impl Results {
 
     /// Without a report the last one holds.
     fn report(&mut self, report: Report) {
-        // They fail where the program ends, and where the bell rings already.
-        let _ = self.reports.queue.send((self.id, report));
-        let _ = self.reports.bell.write(&[0]);
+        // It fails where the driver has stopped.
+        let _ = self.driver.report(self.id, report);
     }
 
     /// Logs a problem once, until it is another one. The output, which may be different each time,

@@ -4,29 +4,30 @@ mod answers;
 mod authentication;
 mod changes;
 mod config;
+mod events;
 mod groups;
 mod hand_over;
+mod handle;
 mod link_watch;
 mod messages;
 mod news;
 mod notification;
 mod numbers;
 mod router;
-mod stop;
 mod tracking;
 mod traffic;
 mod work;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
-    os::fd::{AsFd, BorrowedFd},
-    time::{Duration, SystemTime},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    time::Duration,
 };
 
 use vrrp_fsm::{
     Action, Epoch, Instant, State,
-    fleet::{GroupId, Member, PacketErrors, Reader, RouterId, VrrpRouter},
+    fleet::{Member, PacketErrors, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
 use vrrp_proto::Family;
@@ -35,6 +36,8 @@ use vrrp_proto::Family;
 pub use self::config::{HmacKeys, HmacMode};
 use self::{
     answers::Answers,
+    events::Events,
+    handle::Inbox,
     link_watch::LinkWatch,
     numbers::Numbers,
     router::Router,
@@ -42,17 +45,17 @@ use self::{
 };
 pub use self::{
     authentication::Sequences,
-    config::{Authentication, RouterConfig, Transport, VirtualMac},
+    config::{Authentication, ForeignPackets, RouterConfig, Transport, VirtualMac},
     hand_over::{DriverSnapshot, HandOver, RouterSnapshot},
-    notification::{DriverEvent, Fault, Notification},
+    handle::DriverHandle,
+    notification::{DriverEvent, Fault, Notification, Subject},
     router::RouterView,
-    stop::StopHandle,
     tracking::Watch,
 };
 use crate::{
     Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, Route, VirtualAddress,
     VrrpSocket,
-    kernel::{route_watch::RouteWatch, sys},
+    kernel::{poller::Poller, route_watch::RouteWatch, sys},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -83,17 +86,39 @@ const RECORDS: usize = 8;
 /// fsm.priority = Priority::new(150);
 /// driver.add(RouterConfig::new("eth0", fsm, vec!["192.0.2.254".parse()?]))?;
 ///
-/// let stop = driver.stop_handle();
-/// // In a signal handler's thread, or wherever the end is decided: stop.stop();
-/// driver.run(|notification| println!("{notification:?}"))?;
+/// // Another thread ends the loop with `handle.stop()`.
+/// let handle = driver.handle();
+/// driver.run(|notification| println!("{notification}"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # In somebody else's loop
+/// # In a loop of your own
 ///
-/// Wait until one of the [`sources`](Self::sources) can be read or the [`timeout`](Self::timeout) is over, then call
-/// [`turn`](Self::turn), which never waits. Other calls may come in between, from the same thread; what they cause is done in the
-/// next turn.
+/// The driver is one descriptor ([`AsFd`], an epoll inside), the same from [`new`](Self::new) to the end. Wait until it is readable or the
+/// [`timeout`](Self::timeout) is over, call [`turn`](Self::turn), which never waits, then read the
+/// [notifications](Self::next_notification). Other calls may come in between, from the same thread; what they cause is done in the next turn.
+///
+/// ```no_run
+/// use std::os::fd::AsFd;
+/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+///
+/// # let mut driver = vrrp_net::Driver::new()?;
+/// while !driver.is_stopped() {
+///     // With the timer the descriptor is enough.
+///     driver.arm_timer()?;
+///     // Beside other descriptors of the program.
+///     poll(&mut [PollFd::new(driver.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+///     driver.turn()?;
+///     while let Some(notification) = driver.next_notification() {
+///         println!("{notification}");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The descriptor is level-triggered, and can be waited for edge-triggered too (`EPOLLET`, as tokio and mio do): a turn reads everything, or
+/// leaves a timeout of zero. By the timeout a wait is exact to the timer slack of the thread, with the resolution of the waiting call;
+/// [`arm_timer`](Self::arm_timer) is exact in every loop, for one system call a wait.
 ///
 /// # What a turn does, in order
 ///
@@ -142,7 +167,12 @@ const RECORDS: usize = 8;
 #[derive(Debug)]
 pub struct Driver {
     epoch: Epoch,
-    stop: StopHandle,
+    inbox: Inbox,
+    /// Why there are no more turns.
+    end: Option<End>,
+    poller: Poller,
+    /// Whether a source may still have something to read after the last turn.
+    is_unfinished: bool,
     monitor: Monitor,
     netlink: Netlink,
     frames: FrameSocket,
@@ -166,8 +196,6 @@ pub struct Driver {
     watches: BTreeMap<ObjectId, Watch>,
     /// The routes among them.
     tracked_routes: RouteWatch,
-    /// The states of the sync groups, as they were told.
-    group_states: BTreeMap<GroupId, State>,
     /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at its end are half empty.
     routers: BTreeMap<RouterId, Box<Router>>,
     /// The routers of each interface, by its number.
@@ -180,15 +208,31 @@ pub struct Driver {
     repairs: BTreeSet<(Instant, RouterId)>,
     outbox: Vec<RouterId>,
     work: WorkQueue,
-    notifications: VecDeque<Notification>,
-    last_sequence: u64,
-    /// Whether packets for no router here are received, to be counted.
-    counts_foreign: bool,
+    events: Events,
+    foreign_packets: ForeignPackets,
     /// Whether the last turn has read advertisements.
     has_heard: bool,
 }
 
-/// What can be read.
+/// Why a driver takes no more turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    ShutDown,
+    HandedOver,
+}
+
+/// The tokens of the sources in the poller. Sockets have their places.
+mod token {
+    pub(super) const PROXY: u64 = 16;
+    pub(super) const MONITOR: u64 = 17;
+    pub(super) const INBOX: u64 = 18;
+    pub(super) const LINKS: u64 = 19;
+    /// Two: notifications, and lists.
+    pub(super) const ROUTES: u64 = 32;
+}
+
+/// The sources that can be read.
+#[derive(Debug, Default)]
 struct Ready {
     /// Each socket, in their order.
     sockets: [bool; SOCKETS],
@@ -200,6 +244,39 @@ struct Ready {
     news: bool,
     /// News and lists of tracked routes.
     routes: [bool; 2],
+    /// Requests of other threads.
+    requests: bool,
+}
+
+impl Ready {
+    fn set(&mut self, token: u64) {
+        match token {
+            token::PROXY => self.questions = true,
+            token::MONITOR => self.news = true,
+            token::INBOX => self.requests = true,
+            token::LINKS => self.links = true,
+            token => {
+                let sockets = self.sockets.iter_mut().zip(0..);
+                let routes = self.routes.iter_mut().zip(token::ROUTES..);
+                if let Some((it, _)) = sockets.chain(routes).find(|(_, its)| *its == token) {
+                    *it = true;
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Driver {
+    /// Readable while there is something to read for the driver: see [the loop](Driver#in-a-loop-of-your-own).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+impl AsRawFd for Driver {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poller.as_fd().as_raw_fd()
+    }
 }
 
 impl Driver {
@@ -218,9 +295,12 @@ impl Driver {
         let mut netlink = Netlink::open()?;
         netlink.check_privilege()?;
         let interfaces = netlink.interfaces()?;
-        Ok(Self {
+        let driver = Self {
             epoch: Epoch::new(std::time::Instant::now()),
-            stop: StopHandle::new()?,
+            inbox: Inbox::new()?,
+            end: None,
+            poller: Poller::new().map_err(Error::os("make an epoll descriptor"))?,
+            is_unfinished: false,
             monitor,
             netlink,
             frames,
@@ -235,7 +315,6 @@ impl Driver {
             numbers: Numbers::default(),
             watches: BTreeMap::new(),
             tracked_routes: RouteWatch::default(),
-            group_states: BTreeMap::new(),
             routers: BTreeMap::new(),
             members: HashMap::new(),
             routed: BTreeSet::new(),
@@ -243,11 +322,12 @@ impl Driver {
             repairs: BTreeSet::new(),
             outbox: Vec::new(),
             work: WorkQueue::default(),
-            notifications: VecDeque::new(),
-            last_sequence: 0,
-            counts_foreign: false,
+            events: Events::default(),
+            foreign_packets: ForeignPackets::default(),
             has_heard: false,
-        })
+        };
+        driver.watch_sources()?;
+        Ok(driver)
     }
 
     fn now(&self) -> Instant {
@@ -338,9 +418,11 @@ impl Driver {
             for held in &router.held {
                 self.answers.open(held.address.family())?;
             }
+            self.watch_sources()?;
         }
-        if router.family() == Family::Ipv4 {
+        if router.family() == Family::Ipv4 && self.link_watch.source().is_none() {
             self.link_watch.open()?;
+            self.watch_sources()?;
         }
         if self.sockets.iter().any(|socket| router.uses(socket)) {
             return Ok(());
@@ -348,10 +430,10 @@ impl Driver {
         #[cfg(feature = "ah")]
         if router.protocol() == vrrp_proto::ah::IP_PROTOCOL {
             self.sockets.push(VrrpSocket::open_ah()?);
-            return Ok(());
+            return self.watch_sources();
         }
         self.sockets.push(VrrpSocket::open(router.family())?);
-        Ok(())
+        self.watch_sources()
     }
 
     /// Removes a router: an Active resigns, and its addresses are gone when this returns.
@@ -374,6 +456,7 @@ impl Driver {
                 self.release(id, held.address.address());
             }
             self.routed.remove(&id);
+            self.events.forget_router(id);
             let name = &router.config.interface;
             let number = self.numbers.number(name);
             if let Some(members) = self.members.get_mut(&number) {
@@ -471,15 +554,14 @@ impl Driver {
         self.fleet.packet_errors()
     }
 
-    /// Has advertisements counted that are for no router here, in [`PacketErrors::vrid_errors`] or, if they are malformed, in the others
-    /// (O-16). At the start the kernel drops those whose VRID no router here has, so that others' advertisements do not wake the thread;
-    /// those of a VRID that is in use on another interface are always counted.
+    /// Chooses what becomes of advertisements for no router here. Advertisements for a VRID that is in use on another interface are
+    /// always counted.
     ///
     /// # Errors
     ///
     /// As for [`VrrpSocket::set_filter`].
-    pub fn count_foreign(&mut self, count: bool) -> Result<(), Error> {
-        self.counts_foreign = count;
+    pub fn set_foreign_packets(&mut self, packets: ForeignPackets) -> Result<(), Error> {
+        self.foreign_packets = packets;
         self.filter()
     }
 
@@ -492,24 +574,38 @@ impl Driver {
         self.monitor.set_receive_buffer(octets)
     }
 
-    /// What to wait for: the driver has something to do when one of these can be read. The first router of a family adds one, the first route
-    /// that is tracked two.
-    pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sockets
-            .iter()
-            .map(AsFd::as_fd)
-            .chain(self.link_watch.source())
-            .chain(self.answers.sources())
-            .chain(self.tracked_routes.sources())
-            .chain([self.monitor.as_fd(), self.stop.as_fd()])
+    /// Has the poller watch every source that is open. A source that is closed it forgets by itself.
+    fn watch_sources(&self) -> Result<(), Error> {
+        let sockets = self.sockets.iter().map(AsFd::as_fd).zip(0..);
+        let links = self.link_watch.source().map(|it| (it, token::LINKS));
+        let questions = self.answers.sources().map(|it| (it, token::PROXY));
+        let routes = self.tracked_routes.sources().zip(token::ROUTES..);
+        let others = [
+            (self.monitor.as_fd(), token::MONITOR),
+            (self.inbox.as_fd(), token::INBOX),
+        ];
+        for (source, token) in sockets
+            .chain(links)
+            .chain(questions)
+            .chain(routes)
+            .chain(others)
+        {
+            let added = self.poller.add(source, token);
+            added.map_err(Error::os("wait for another descriptor"))?;
+        }
+        Ok(())
     }
 
-    /// How long to wait at most; without a limit when this is `None`.
+    /// The time until the next turn is due, whether or not the [descriptor](#in-a-loop-of-your-own) is readable; `None` for never.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
+        if self.end == Some(End::HandedOver) {
+            return None;
+        }
         if !self.work.is_empty()
             || !self.outbox.is_empty()
-            || !self.notifications.is_empty()
+            || self.is_unfinished
+            || self.events.has_new()
             || self.tracked_routes.is_eager()
         {
             return Some(Duration::ZERO);
@@ -520,7 +616,20 @@ impl Driver {
         Some(alarm - self.now())
     }
 
-    /// Waits until there is something to do, or for as long as `limit` says.
+    /// Makes the [descriptor](#in-a-loop-of-your-own) readable at the [`timeout`](Self::timeout) too, so that it is enough to wait for the
+    /// descriptor. Call it before each wait. It costs one system call, timerfd_settime(2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`].
+    pub fn arm_timer(&mut self) -> Result<(), Error> {
+        let timeout = self.timeout();
+        self.poller
+            .arm(timeout)
+            .map_err(Error::os("arm the timer of the driver"))
+    }
+
+    /// Waits until a turn is due, but not longer than `limit`.
     ///
     /// # Errors
     ///
@@ -530,67 +639,42 @@ impl Driver {
         self.poll(timeout).map(drop)
     }
 
-    /// Waits so long for packets and news, and says what there is.
+    /// Waits for a source that can be read, but not longer than `limit`.
     fn poll(&self, limit: Option<Duration>) -> Result<Ready, Error> {
-        // Where there is no socket, the stop handle stands in: what is said of it there is not looked at.
-        let mut sources = [self.stop.as_fd(); SOCKETS + Answers::SOCKETS + 5];
-        let [slots @ .., links, ask, ask_too, routes, list, monitor, _] = &mut sources;
-        if let Some(source) = self.link_watch.source() {
-            *links = source;
-        }
-        for (slot, socket) in slots.iter_mut().zip(&self.sockets) {
-            *slot = socket.as_fd();
-        }
-        for (slot, source) in [ask, ask_too].into_iter().zip(self.answers.sources()) {
-            *slot = source;
-        }
-        for (slot, source) in [routes, list]
-            .into_iter()
-            .zip(self.tracked_routes.sources())
-        {
-            *slot = source;
-        }
-        *monitor = self.monitor.as_fd();
-        let ready = sys::wait_readable(sources, limit).map_err(Error::os("wait for packets"))?;
-        let [
-            first,
-            second,
-            third,
-            links,
-            asked,
-            asked_too,
-            routes,
-            list,
-            news,
-            _,
-        ] = ready;
-        Ok(Ready {
-            sockets: [first, second, third],
-            links,
-            questions: asked || asked_too,
-            news,
-            routes: [routes, list],
-        })
+        let mut ready = Ready::default();
+        self.poller
+            .wait(limit, |token| ready.set(token))
+            .map_err(Error::os("wait for packets"))?;
+        Ok(ready)
     }
 
-    /// Does what there is to do, without waiting, and tells `on` what has happened.
+    /// Takes a turn, without waiting. Then read the [notifications](Self::next_notification).
+    ///
+    /// After [`DriverHandle::stop`] the turn [shuts down](Self::shutdown), and [`is_stopped`](Self::is_stopped) is true.
     ///
     /// # Errors
     ///
-    /// [`Error`] when a socket is broken: the driver can then no longer work. What concerns a single router is told as a notification.
-    pub fn turn(&mut self, on: impl FnMut(Notification)) -> Result<(), Error> {
-        self.turn_within(Some(Duration::ZERO), on)
+    /// [`Error`] when a socket is broken: the driver can then no longer work. A problem of a single router is a notification.
+    pub fn turn(&mut self) -> Result<(), Error> {
+        self.turn_within(Some(Duration::ZERO))
     }
 
-    /// Waits so long for packets and news, then takes a turn.
-    fn turn_within(
-        &mut self,
-        limit: Option<Duration>,
-        on: impl FnMut(Notification),
-    ) -> Result<(), Error> {
+    /// Takes the next notification. Read them until there is none, after each turn: the oldest of more than 65,536 are
+    /// [dropped](DriverEvent::NotificationsLost).
+    pub fn next_notification(&mut self) -> Option<Notification> {
+        self.events.pop()
+    }
+
+    /// Waits for a source, but not longer than `limit`, then takes a turn.
+    fn turn_within(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        if self.end == Some(End::HandedOver) {
+            return Ok(());
+        }
         let ready = self.poll(limit)?;
+        // Those that are read up to a limit may have more. Sockets know it.
+        self.is_unfinished = ready.news || ready.questions || ready.routes.contains(&true);
         let result = self.work_through(&ready);
-        self.deliver(on);
+        self.events.end_turn();
         result
     }
 
@@ -608,6 +692,12 @@ impl Driver {
             self.receive_news()?;
         }
         self.read_anew()?;
+        if ready.requests {
+            self.serve_requests()?;
+            if self.end.is_some() {
+                return Ok(());
+            }
+        }
         let now = self.now();
         self.report_unheard(now);
         self.serve_timers(now);
@@ -620,24 +710,51 @@ impl Driver {
         self.follow_routes(now, ready.routes)
     }
 
-    fn deliver(&mut self, mut on: impl FnMut(Notification)) {
-        while let Some(notification) = self.notifications.pop_front() {
-            on(notification);
+    /// Does what other threads have asked for. They may have asked for the end.
+    fn serve_requests(&mut self) -> Result<(), Error> {
+        for request in self.inbox.take() {
+            if self.end.is_some() {
+                break;
+            }
+            request(self);
         }
+        if self.inbox.must_stop() && self.end.is_none() {
+            return self.shutdown();
+        }
+        Ok(())
     }
 
-    /// Takes turns until somebody stops it, then shuts down.
+    /// Takes turns until the driver [stops](DriverHandle::stop), and hands each notification to `on`. For a program without a loop of its
+    /// own: where `on` needs the driver, write the loop.
+    ///
+    /// ```no_run
+    /// # let mut driver = vrrp_net::Driver::new()?;
+    /// while !driver.is_stopped() {
+    ///     driver.wait(None)?;
+    ///     driver.turn()?;
+    ///     while let Some(notification) = driver.next_notification() {
+    ///         let router = notification.router.and_then(|id| driver.get(id));
+    ///         println!("{notification} {:?}", router.map(|router| router.state()));
+    ///     }
+    /// }
+    /// # Ok::<(), vrrp_net::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As for [`turn`](Self::turn), and for [`shutdown`](Self::shutdown).
+    /// As for [`turn`](Self::turn).
     pub fn run(&mut self, mut on: impl FnMut(Notification)) -> Result<(), Error> {
-        while !self.stop.is_stopped() {
-            self.let_packets_gather()?;
-            let timeout = self.timeout();
-            self.turn_within(timeout, &mut on)?;
+        let mut result = Ok(());
+        while result.is_ok() && self.end.is_none() {
+            result = self.let_packets_gather().and_then(|()| {
+                let timeout = self.timeout();
+                self.turn_within(timeout)
+            });
+            while let Some(notification) = self.next_notification() {
+                on(notification);
+            }
         }
-        self.shutdown(on)
+        result
     }
 
     /// Where many routers have just heard something, more is on its way: waits a little, but not beyond what is due. Otherwise the thread
@@ -647,23 +764,35 @@ impl Driver {
             return Ok(());
         }
         let pause = self.timeout().into_iter().chain([GATHERING]).min();
-        sys::wait_readable([self.stop.as_fd()], pause)
+        sys::wait_readable([self.inbox.as_fd()], pause)
             .map(drop)
             .map_err(Error::os("wait for packets to gather"))
     }
 
-    /// What ends [`run`](Self::run).
+    /// A handle by which other threads speak to the driver.
     #[must_use]
-    pub fn stop_handle(&self) -> StopHandle {
-        self.stop.clone()
+    pub fn handle(&self) -> DriverHandle {
+        self.inbox.handle()
     }
 
-    /// Ends all routers: first each Active resigns, then all addresses are removed. The routers stay, in Initialize.
+    /// Whether the driver has ended, by [`shutdown`](Self::shutdown), [`DriverHandle::stop`] or [`hand_over`](Self::hand_over).
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Ends all routers: first each Active resigns, then all addresses are removed. The routers stay, in Initialize, and the driver
+    /// [is stopped](Self::is_stopped). The last notifications can be [read](Self::next_notification) afterwards.
     ///
     /// # Errors
     ///
     /// As for [`turn`](Self::turn).
-    pub fn shutdown(&mut self, on: impl FnMut(Notification)) -> Result<(), Error> {
+    pub fn shutdown(&mut self) -> Result<(), Error> {
+        self.inbox.close();
+        if self.end == Some(End::HandedOver) {
+            return Ok(());
+        }
+        self.end = Some(End::ShutDown);
         let now = self.now();
         for router in self.routers.values_mut() {
             router.is_shut_down = true;
@@ -684,7 +813,6 @@ impl Driver {
         while result.is_ok() && !self.work.is_empty() {
             result = self.do_some_work(now);
         }
-        self.deliver(on);
         result
     }
 
@@ -741,14 +869,29 @@ impl Driver {
     }
 
     fn notify(&mut self, router: Option<RouterId>, event: DriverEvent) {
-        // However many a predecessor says to have told.
-        self.last_sequence = self.last_sequence.saturating_add(1);
-        self.notifications.push_back(Notification {
-            sequence: self.last_sequence,
-            time: SystemTime::now(),
-            router,
-            event,
-        });
+        let subject = self.subject(router, &event);
+        self.events.push(router, subject, event);
+    }
+
+    /// The names of what an event is about.
+    fn subject(&self, router: Option<RouterId>, event: &DriverEvent) -> Option<Subject> {
+        match (router, event) {
+            (Some(id), _) => {
+                let config = &self.routers.get(&id)?.config;
+                Some(Subject::Router {
+                    interface: config.interface.clone(),
+                    family: config.fsm.family,
+                    vrid: config.fsm.vrid,
+                })
+            }
+            (None, DriverEvent::GroupChanged { group, .. }) => Some(Subject::SyncGroup {
+                sync_group: self.fleet.group(*group)?.name.clone(),
+            }),
+            (None, DriverEvent::ObjectChanged { object, .. }) => Some(Subject::Object {
+                object: self.fleet.tracker().get(*object)?.name.clone(),
+            }),
+            (None, _) => None,
+        }
     }
 }
 

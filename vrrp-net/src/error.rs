@@ -1,6 +1,6 @@
 //! What went wrong, where, and what to do about it.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use vrrp_fsm::{
     ConfigError,
@@ -26,21 +26,22 @@ impl fmt::Display for Capability {
     }
 }
 
-/// Why something could not be done. The text says what was tried, on which interface, and what helps.
-#[derive(Debug, thiserror::Error)]
+/// The reason of a failure. The text says the attempt, the interface, the cause, and the remedy, each once:
+/// [`source`](std::error::Error::source) returns no cause that the text already has.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The kernel refused.
-    #[error("{action}: {source}")]
+    #[error("{action}: {cause}")]
     Os {
         /// What was tried.
         action: String,
         /// The kernel's answer.
-        source: io::Error,
+        cause: Arc<io::Error>,
     },
     /// The kernel refused because the process lacks a privilege.
     #[error(
-        "{action}: {source}; the process needs {capability}: run it as root, or give the program the privilege with \
+        "{action}: {cause}; the process needs {capability}: run it as root, or give the program the privilege with \
          `setcap cap_net_admin,cap_net_raw+ep PROGRAM`"
     )]
     Capability {
@@ -49,7 +50,7 @@ pub enum Error {
         /// The missing privilege.
         capability: Capability,
         /// The kernel's answer.
-        source: io::Error,
+        cause: Arc<io::Error>,
     },
     /// The kernel did not answer a request. Its answers come at once, so this does not go away by waiting.
     #[error("{action}: no answer from the kernel")]
@@ -87,10 +88,13 @@ pub enum Error {
     Fleet(FleetError),
     /// The advertisement that the configuration asks for is not one that the protocol allows.
     #[error("the advertisement cannot be sent: {0}")]
-    Advertisement(#[from] EncodeError),
+    Advertisement(EncodeError),
     /// A value is outside its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
+    /// The driver has stopped, or was handed over, and takes no more requests.
+    #[error("the driver has stopped")]
+    Stopped,
     /// Another part of the configuration is not usable.
     #[error("{field}: {problem}")]
     Invalid {
@@ -99,6 +103,12 @@ pub enum Error {
         /// What is wrong with it, and what it may be.
         problem: String,
     },
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::Advertisement(error)
+    }
 }
 
 impl From<FleetError> for Error {
@@ -112,11 +122,20 @@ impl From<FleetError> for Error {
 }
 
 impl Error {
+    /// The answer of the kernel, for an error that is one.
+    #[must_use]
+    pub fn os_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Os { cause, .. } | Self::Capability { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: the failure of a system call that needs no privilege, or one that the process has anyway.
     pub(crate) fn os(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Os {
+        move |cause| Self::Os {
             action: action.into(),
-            source,
+            cause: Arc::new(cause),
         }
     }
 
@@ -125,17 +144,18 @@ impl Error {
         action: impl Into<String>,
         capability: Capability,
     ) -> impl FnOnce(io::Error) -> Self {
-        move |source| {
+        move |cause| {
             let action = action.into();
+            let cause = Arc::new(cause);
             // EACCES is the same error kind, but says something else: IPv6 is disabled, or a security module forbids it.
-            if source.raw_os_error() == Some(libc::EPERM) {
+            if cause.raw_os_error() == Some(libc::EPERM) {
                 Self::Capability {
                     action,
                     capability,
-                    source,
+                    cause,
                 }
             } else {
-                Self::Os { action, source }
+                Self::Os { action, cause }
             }
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod macvlan;
 mod membership;
 pub(crate) mod monitor;
 pub(crate) mod netlink;
+pub(crate) mod poller;
 pub(crate) mod proxy_socket;
 pub(crate) mod resolution_frame;
 pub(crate) mod route_watch;

@@ -70,7 +70,7 @@
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
 //! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is given, by whatever interface.
 //! * Advertisements for virtual routers in which this host has no part are counted and no more, where the host wants them counted
-//!   ([`Driver::count_foreign`]); otherwise the kernel drops them (AMB-30).
+//!   ([`ForeignPackets::Counted`]); otherwise the kernel drops them (AMB-30).
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
 
 #![cfg(target_os = "linux")]
@@ -85,8 +85,9 @@ mod route;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
 pub use driver::{
-    Authentication, Driver, DriverEvent, DriverSnapshot, Fault, HandOver, Notification,
-    RouterConfig, RouterSnapshot, RouterView, Sequences, StopHandle, Transport, VirtualMac, Watch,
+    Authentication, Driver, DriverEvent, DriverHandle, DriverSnapshot, Fault, ForeignPackets,
+    HandOver, Notification, RouterConfig, RouterSnapshot, RouterView, Sequences, Subject,
+    Transport, VirtualMac, Watch,
 };
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};

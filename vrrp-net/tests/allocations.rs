@@ -63,7 +63,7 @@ fn run(drivers: &mut [Driver; 2], time: Duration) -> [u64; 2] {
     while start.elapsed() < time {
         for (driver, allocations) in drivers.iter_mut().zip(&mut allocations) {
             let before = ALLOCATIONS.get();
-            driver.turn(|_| {}).unwrap();
+            driver.turn().unwrap();
             driver.wait(Some(Duration::from_millis(1))).unwrap();
             *allocations += ALLOCATIONS.get() - before;
         }

@@ -73,7 +73,7 @@ impl Fixture {
         while self.driver.objects().level(self.id) != Some(level) {
             assert!(start.elapsed() < LIMIT, "{level:?}");
             self.driver.wait(Some(Duration::from_millis(100))).unwrap();
-            self.driver.turn(|_| {}).unwrap();
+            self.driver.turn().unwrap();
         }
     }
 

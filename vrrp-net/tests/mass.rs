@@ -150,15 +150,20 @@ fn virtual_addresses(interfaces: &Interfaces) -> BTreeSet<(String, IpAddr)> {
 fn run_until(driver: &mut Driver, state: State) -> BTreeMap<RouterId, u32> {
     let mut told = BTreeMap::new();
     wait_for(&format!("all routers in {state}"), LIMIT, || {
-        driver
-            .turn(|notification| count(&mut told, state, &notification))
-            .unwrap();
+        driver.turn().unwrap();
+        count_all(&mut told, state, driver);
         let is_done = driver.routers().all(|view| view.state() == state)
             && driver.timeout() != Some(Duration::ZERO);
         is_done.then_some(())
     })
     .unwrap();
     told
+}
+
+fn count_all(told: &mut BTreeMap<RouterId, u32>, state: State, driver: &mut Driver) {
+    while let Some(notification) = driver.next_notification() {
+        count(told, state, &notification);
+    }
 }
 
 fn count(told: &mut BTreeMap<RouterId, u32>, state: State, notification: &Notification) {
@@ -262,9 +267,8 @@ fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_
     assert_eq!(there, wanted);
 
     let mut ended = BTreeMap::new();
-    driver
-        .shutdown(|notification| self::count(&mut ended, State::Initialize, &notification))
-        .unwrap();
+    driver.shutdown().unwrap();
+    count_all(&mut ended, State::Initialize, &mut driver);
     assert_eq!(ended.len(), count);
     assert_eq!(cables.addresses(&driver)[0], BTreeSet::new());
 
@@ -330,16 +334,14 @@ fn an_interface_with_five_hundred_routers_may_flap() {
     for state in ["down", "up"].into_iter().cycle().take(21) {
         set_link(&cables.here, &flapping, state);
         for _ in 0..3 {
-            driver
-                .turn(|notification| self::count(&mut told, State::Initialize, &notification))
-                .unwrap();
+            driver.turn().unwrap();
+            count_all(&mut told, State::Initialize, &mut driver);
         }
     }
     // It is down in the end.
     wait_for("half of the routers in Initialize", LIMIT, || {
-        driver
-            .turn(|notification| self::count(&mut told, State::Initialize, &notification))
-            .unwrap();
+        driver.turn().unwrap();
+        count_all(&mut told, State::Initialize, &mut driver);
         let is_done = driver.routers().all(|view| {
             let is_down = view.config().interface == flapping;
             view.state()
@@ -393,8 +395,8 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
             let mut told = BTreeMap::new();
             while !is_over.load(Ordering::Relaxed) {
                 driver.wait(Some(Duration::from_millis(10))).unwrap();
-                let count = |it| count(&mut told, State::Active, &it);
-                driver.turn(count).unwrap();
+                driver.turn().unwrap();
+                count_all(&mut told, State::Active, &mut driver);
             }
             told
         }
@@ -407,7 +409,7 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
             .count()
     };
     wait_for("all to be down", LIMIT, || {
-        driver.turn(drop).unwrap();
+        driver.turn().unwrap();
         driver.wait(Some(Duration::from_millis(10))).unwrap();
         let is_done =
             down(&driver) == usize::from(VRIDS) && driver.timeout() != Some(Duration::ZERO);
@@ -417,7 +419,7 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
     is_over.store(true, Ordering::Relaxed);
     assert_eq!(watcher.join().unwrap(), BTreeMap::new());
 
-    driver.shutdown(drop).unwrap();
+    driver.shutdown().unwrap();
     let left = cables
         .here
         .run(|| Netlink::open().unwrap().interfaces().unwrap());
@@ -462,13 +464,14 @@ fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
 
     let (mut overruns, mut restored) = (0, 0);
     wait_for("all that follows", LIMIT, || {
-        driver
-            .turn(|notification| match notification.event {
+        driver.turn().unwrap();
+        while let Some(notification) = driver.next_notification() {
+            match notification.event {
                 DriverEvent::Overrun => overruns += 1,
                 DriverEvent::AddressRestored(_) => restored += 1,
                 _ => {}
-            })
-            .unwrap();
+            }
+        }
         let is_done = driver.routers().all(|view| {
             let has_source = view.config().interface == interface(0);
             view.state()
@@ -493,7 +496,7 @@ fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
     };
     // What the driver did itself it still has to hear of.
     wait_for("the driver knowing what is there", LIMIT, || {
-        driver.turn(|_| {}).unwrap();
+        driver.turn().unwrap();
         let there = cables
             .here
             .run(|| Netlink::open().unwrap().interfaces().unwrap());
@@ -518,7 +521,7 @@ fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
     // Backups that have nothing to do for long.
     let mut driver = cables.driver(cables.routers(Family::Ipv4, 100, 4000));
     run_until(&mut driver, State::Backup);
-    let stop = driver.stop_handle();
+    let stop = driver.handle();
     let running = thread::spawn(move || {
         let before = waits();
         driver.run(|_| {}).unwrap();

@@ -61,8 +61,8 @@ fn be_a_host(folder: &Path, priority: u8) {
         .add(RouterConfig::new("eth0", election, addresses))
         .unwrap();
     if run_until(&mut driver, folder, &["hand-over", "stop"]) == "hand-over" {
-        let hand_over = driver.hand_over(|notification| note(folder, &notification));
-        let hand_over = hand_over.unwrap();
+        let hand_over = driver.hand_over().unwrap();
+        note_all(folder, &mut driver);
         // SAFETY: this process has one thread.
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { .. } => process::exit(0),
@@ -73,9 +73,8 @@ fn be_a_host(folder: &Path, priority: u8) {
         write!(file, "{}", process::id()).unwrap();
         run_until(&mut driver, folder, &["stop"]);
     }
-    driver
-        .shutdown(|notification| note(folder, &notification))
-        .unwrap();
+    driver.shutdown().unwrap();
+    note_all(folder, &mut driver);
 }
 
 /// Takes turns until one of the files is there, or the test no longer is.
@@ -84,12 +83,18 @@ fn run_until<'a>(driver: &mut Driver, folder: &Path, files: &[&'a str]) -> &'a s
         if let Some(file) = files.iter().find(|file| folder.join(file).exists()) {
             return file;
         }
-        driver
-            .turn(|notification| note(folder, &notification))
-            .unwrap();
+        driver.turn().unwrap();
+        note_all(folder, driver);
         driver.wait(Some(Duration::from_millis(5))).unwrap();
     }
     "stop"
+}
+
+/// Writes down the changes of state.
+fn note_all(folder: &Path, driver: &mut Driver) {
+    while let Some(notification) = driver.next_notification() {
+        note(folder, &notification);
+    }
 }
 
 /// Writes down a change of state.

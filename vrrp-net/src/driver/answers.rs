@@ -20,9 +20,6 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Sockets that there can be.
-    pub(super) const SOCKETS: usize = 2;
-
     /// Opens what addresses of a family need, in the network namespace of the calling thread.
     pub(super) fn open(&mut self, wanted: Family) -> Result<(), Error> {
         if self.sockets.iter().all(|socket| socket.family() != wanted) {

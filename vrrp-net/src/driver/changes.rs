@@ -165,19 +165,26 @@ impl Driver {
         self.filter().and(result)
     }
 
-    /// Says that something is missing that a router needs, or that it is no longer. While there is any such thing, known by its name, the
-    /// router is in Initialize.
+    /// Adds a fault to a router, known by its cause: the router is in Initialize until each such fault is
+    /// [cleared](Self::clear_fault). A fault that is set already stays one.
     ///
     /// # Errors
     ///
     /// [`Error::NoRouter`].
-    pub fn set_fault(&mut self, id: RouterId, cause: &str, missing: bool) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        if missing {
-            router.host_faults.insert(cause.into());
-        } else {
-            router.host_faults.remove(cause);
-        }
+    pub fn set_fault(&mut self, id: RouterId, cause: &str) -> Result<(), Error> {
+        self.router_mut(id)?.host_faults.insert(cause.into());
+        let now = self.now();
+        self.reconcile(now, id);
+        Ok(())
+    }
+
+    /// Ends a fault that [`set_fault`](Self::set_fault) has set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`].
+    pub fn clear_fault(&mut self, id: RouterId, cause: &str) -> Result<(), Error> {
+        self.router_mut(id)?.host_faults.remove(cause);
         let now = self.now();
         self.reconcile(now, id);
         Ok(())

@@ -225,6 +225,17 @@ pub struct VirtualMac {
     pub advertise_from_interface: bool,
 }
 
+/// What becomes of advertisements whose VRID no router here has: [`Driver::set_foreign_packets`](super::Driver::set_foreign_packets).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ForeignPackets {
+    /// The kernel drops them, so that they do not wake the thread.
+    #[default]
+    Dropped,
+    /// They are received, and counted in [`PacketErrors::vrid_errors`](crate::PacketErrors::vrid_errors) or, if they are malformed, in the
+    /// other counters (O-16).
+    Counted,
+}
+
 /// How the advertisements of a router travel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Transport {

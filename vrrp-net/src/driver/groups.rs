@@ -54,7 +54,7 @@ impl Driver {
         let now = self.now();
         let group = self.fleet.remove_group(now, id)?;
         self.collect(now);
-        self.group_states.remove(&id);
+        self.events.forget_group(id);
         Ok(group)
     }
 
@@ -77,18 +77,22 @@ impl Driver {
 
     /// Tells the state of a group when it is that of all its members, as far as that was told of each, and was another one before.
     pub(super) fn tell_group(&mut self, id: GroupId) {
-        if let Some(state) = self.told_of(id)
-            && self.group_states.insert(id, state) != Some(state)
-        {
-            self.notify(None, DriverEvent::GroupChanged { group: id, state });
+        let Some(state) = self.told_of(id) else {
+            return;
+        };
+        let from = self.events.record_group_state(id, state);
+        if from != Some(state) {
+            let group = id;
+            self.notify(None, DriverEvent::GroupChanged { group, from, state });
         }
     }
 
     /// The state that was told last of each member.
     pub(super) fn told_of(&self, id: GroupId) -> Option<State> {
-        let told = |member: RouterId| self.routers.get(&member).map(|router| router.told);
         let mut members = self.fleet.counted_members(id);
-        let state = members.next().and_then(told)?;
-        members.all(|it| told(it) == Some(state)).then_some(state)
+        let state = self.events.state(members.next()?);
+        members
+            .all(|it| self.events.state(it) == state)
+            .then_some(state)
     }
 }

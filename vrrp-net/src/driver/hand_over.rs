@@ -12,8 +12,8 @@ use vrrp_fsm::{
 };
 
 use super::{
-    Driver, DriverEvent, Fault, Notification, RouterConfig, Watch, authentication::Sequences,
-    numbers::Numbers, router::Router, work::Work,
+    Driver, DriverEvent, End, Fault, ForeignPackets, RouterConfig, Watch,
+    authentication::Sequences, numbers::Numbers, router::Router, work::Work,
 };
 use crate::{Error, SocketParts, VrrpSocket, kernel::sys};
 
@@ -50,8 +50,8 @@ pub struct DriverSnapshot {
     pub routers: Vec<RouterSnapshot>,
     /// Who reports about each of `fleet.objects`.
     pub watches: Vec<Watch>,
-    /// [`Driver::count_foreign`].
-    pub counts_foreign: bool,
+    /// [`Driver::set_foreign_packets`].
+    pub foreign_packets: ForeignPackets,
     /// The number of the last notification.
     pub last_sequence: u64,
 }
@@ -70,12 +70,16 @@ pub struct RouterSnapshot {
 }
 
 impl Driver {
-    /// Ends the driver for a successor: does what is under way, tells it, and hands over without reading on.
+    /// Ends the driver for a successor: does what is under way, and hands over without reading on. The driver
+    /// [is stopped](Self::is_stopped) then; its last notifications can be [read](Self::next_notification).
     ///
     /// # Errors
     ///
-    /// As for [`turn`](Self::turn). The routers then fall silent, as if the driver was dropped.
-    pub fn hand_over(mut self, on: impl FnMut(Notification)) -> Result<HandOver, Error> {
+    /// [`Error::Stopped`] when the driver was handed over before; else as for [`turn`](Self::turn), and then the driver can go on.
+    pub fn hand_over(&mut self) -> Result<HandOver, Error> {
+        if self.end == Some(End::HandedOver) {
+            return Err(Error::Stopped);
+        }
         let now = self.now();
         self.collect(now);
         self.flush(now);
@@ -84,15 +88,14 @@ impl Driver {
             result = self.do_some_work(now);
         }
         self.flush(now);
-        self.deliver(on);
         result?;
+        let state = self.snapshot();
+        self.end = Some(End::HandedOver);
+        self.inbox.close();
+        let sockets = std::mem::take(&mut self.sockets).into_iter();
         Ok(HandOver {
-            state: self.snapshot(),
-            sockets: self
-                .sockets
-                .into_iter()
-                .map(VrrpSocket::into_parts)
-                .collect(),
+            state,
+            sockets: sockets.map(VrrpSocket::into_parts).collect(),
         })
     }
 
@@ -111,8 +114,8 @@ impl Driver {
             interfaces: self.numbers.names(),
             routers: routers.collect(),
             watches: self.fleet.tracker().iter().map(watch).collect(),
-            counts_foreign: self.counts_foreign,
-            last_sequence: self.last_sequence,
+            foreign_packets: self.foreign_packets,
+            last_sequence: self.events.last_sequence(),
         }
     }
 
@@ -120,8 +123,7 @@ impl Driver {
     ///
     /// Timers run on as if nothing had happened; the time between the two counts. Routers and objects have new ids, [`RouterId::nth`] and
     /// [`ObjectId::nth`] of their places in the snapshot; groups are found by their [names](Self::groups). What has changed on the host in
-    /// between is found and acted upon as if it had just happened. The [`StopHandle`](super::StopHandle) is a new one, and the host waits for
-    /// new [`sources`](Self::sources).
+    /// between is found and acted upon as if it had just happened. The [handle](Self::handle) and the descriptor are new ones.
     ///
     /// # Errors
     ///
@@ -140,8 +142,8 @@ impl Driver {
             field: "interfaces",
             problem: "a name is there twice".into(),
         })?;
-        driver.counts_foreign = state.counts_foreign;
-        driver.last_sequence = state.last_sequence;
+        driver.foreign_packets = state.foreign_packets;
+        driver.events.continue_after(state.last_sequence);
         for parts in sockets {
             driver.put_in(VrrpSocket::from_parts(parts)?)?;
         }
@@ -160,7 +162,7 @@ impl Driver {
             });
         }
         self.sockets.push(socket);
-        Ok(())
+        self.watch_sources()
     }
 
     fn settle_in(&mut self, state: DriverSnapshot) -> Result<(), Error> {
@@ -174,13 +176,16 @@ impl Driver {
         let ids: Vec<RouterId> = self.fleet.iter().map(|(id, _)| id).collect();
         for (id, saved) in ids.iter().zip(state.routers) {
             let router = self.restored(*id, &state.interfaces, saved)?;
+            if let Some(machine) = self.fleet.get(*id) {
+                self.events.restore_state(*id, machine.state());
+            }
             self.open_sockets(&router)?;
             self.insert(*id, router);
         }
         let groups: Vec<GroupId> = self.fleet.groups().map(|(id, _)| id).collect();
         for id in groups {
             if let Some(told) = self.told_of(id) {
-                self.group_states.insert(id, told);
+                self.events.record_group_state(id, told);
             }
         }
         self.adapt_to_size();
@@ -226,9 +231,6 @@ impl Driver {
         router.faults = saved.faults;
         router.is_shut_down = saved.is_shut_down;
         router.authenticator.go_on(&saved.sequences);
-        if let Some(machine) = self.fleet.get(id) {
-            router.told = machine.state();
-        }
         Ok(router)
     }
 

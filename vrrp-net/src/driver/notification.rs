@@ -1,47 +1,99 @@
-//! What the driver tells.
+//! Notifications of the driver.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, net::IpAddr, time::SystemTime};
 
 use vrrp_fsm::{
-    Instant, State, Transition,
+    State, Transition,
     fleet::{GroupId, RouterId},
     track::{Level, ObjectId},
 };
-use vrrp_proto::{Discard, Interval, Priority};
+use vrrp_proto::{Discard, Family, Interval, Priority, Vrid};
 
 use crate::{Error, Route, VirtualAddress};
 
-/// Something that has happened. Notifications come in the order in which things happened, and none is lost without
-/// [being told](DriverEvent::ChangesOvertaken).
-#[derive(Debug)]
+/// An event with its time and its subject: [`Driver::next_notification`](super::Driver::next_notification).
+///
+/// Notifications come in the order of the events. None is lost without
+/// [a notification](DriverEvent::NotificationsLost) about it. `Display` gives a line for a log, without the time:
+///
+/// ```text
+/// virtual router 51 on eth0 (IPv4): the state changed from Backup to Active: the Active fell silent
+/// ```
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Notification {
-    /// 1 for the first notification of a driver, 2 for the second, and so on.
+    /// The number: 1 for the first notification of a driver, 2 for the second, and so on.
     pub sequence: u64,
-    /// When.
+    /// The time of the event.
     pub time: SystemTime,
-    /// To which router; `None` for what concerns the whole driver.
+    /// The id of the router, for an event of one router.
     pub router: Option<RouterId>,
-    /// What.
+    /// The name of the router, sync group or object; `None` for an event of the whole driver.
+    pub subject: Option<Subject>,
+    /// The event.
     pub event: DriverEvent,
 }
 
-/// What has happened. What could come with every packet is told at most once in five seconds for each router (O-03), with the number of
-/// those that were not told.
-#[derive(Debug)]
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(subject) = &self.subject {
+            write!(f, "{subject}: ")?;
+        }
+        write!(f, "{}", self.event)
+    }
+}
+
+/// The subject of a [`Notification`], by the names of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A virtual router.
+    Router {
+        /// The name of its interface.
+        interface: String,
+        /// Its family.
+        family: Family,
+        /// Its VRID.
+        vrid: Vrid,
+    },
+    /// A sync group.
+    SyncGroup {
+        /// Its name.
+        sync_group: String,
+    },
+    /// A tracked object.
+    Object {
+        /// Its name.
+        object: String,
+    },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Router {
+                interface,
+                family,
+                vrid,
+            } => write!(f, "virtual router {vrid} on {interface} ({family})"),
+            Self::SyncGroup { sync_group } => write!(f, "sync group {sync_group}"),
+            Self::Object { object } => write!(f, "tracked object {object}"),
+        }
+    }
+}
+
+/// An event. An event that every packet can cause is reported at most once in five seconds for each router (O-03), with the
+/// number of equal ones that were suppressed before it. `Display` gives a sentence without the subject.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DriverEvent {
     /// The state has changed, and what goes with it is done: in Active the addresses are in place and announced, otherwise they are
     /// gone.
     StateChanged(Transition),
-    /// So many changes of state came and went before they could be told: routers changed faster than the driver could follow. The change that
-    /// is told next may begin in another state than the one that was told last.
+    /// Changes of state that were coalesced, because the router changed faster than the host could follow. The next
+    /// [`StateChanged`](Self::StateChanged) begins in the state that was reported last.
     ChangesOvertaken {
-        /// How many.
+        /// The number of changes that are not reported.
         changes: u32,
     },
     /// What is tracked, or another configuration, has changed the effective priority.
@@ -67,6 +119,8 @@ pub enum DriverEvent {
     GroupChanged {
         /// The group.
         group: GroupId,
+        /// The state that was reported before; `None` for the first one.
+        from: Option<State>,
         /// The state.
         state: State,
     },
@@ -173,6 +227,166 @@ pub enum DriverEvent {
     },
     /// News of links and addresses were lost, and everything is read anew.
     Overrun,
+    /// The driver refused a report or a fault of a [`DriverHandle`](super::DriverHandle).
+    RequestRefused(Error),
+    /// The program did not read its notifications, and the oldest were dropped.
+    NotificationsLost {
+        /// The number of notifications that were dropped.
+        notifications: u64,
+    },
+}
+
+impl fmt::Display for DriverEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StateChanged(Transition { from, to, reason }) => {
+                write!(f, "the state changed from {from} to {to}: {reason}")
+            }
+            Self::ChangesOvertaken { changes } => {
+                write!(
+                    f,
+                    "the state changed faster than the host could follow: {changes} changes were coalesced"
+                )
+            }
+            Self::PriorityChanged { from, to } => {
+                write!(f, "the effective priority changed from {from} to {to}")
+            }
+            Self::ObjectChanged { level, .. } => match level {
+                None => f.write_str("the object has not reported"),
+                Some(Level::Number(number)) => write!(f, "the number changed to {number}"),
+                Some(level) if level.is_up() => f.write_str("the object is up"),
+                Some(_) => f.write_str("the object is down"),
+            },
+            Self::WantsActive { .. } => f.write_str(
+                "the router can become Active and waits for the other members of its sync group",
+            ),
+            Self::GroupChanged { state, .. } => write!(f, "all members are in state {state}"),
+            Self::Fault(fault) => write!(f, "fault: {fault}"),
+            Self::Recovered(fault) => write!(f, "the fault is over: {fault}"),
+            Self::PrimaryAddress(address) => {
+                write!(f, "advertisements come from {address} from now on")
+            }
+            Self::LeftOverRemoved(address) => {
+                write!(
+                    f,
+                    "{address} was left over from another run and was removed"
+                )
+            }
+            Self::AddressLost(address) => {
+                write!(
+                    f,
+                    "another program removed {address}, which will be put back"
+                )
+            }
+            Self::AddressRestored(address) => write!(f, "{address} was put back"),
+            Self::AddressFailed { address, error } => {
+                write!(f, "the kernel refused to change {address}: {error}")
+            }
+            Self::RouteLost(route) => {
+                write!(f, "the route {route} was removed and will be put back")
+            }
+            Self::RouteRestored(route) => write!(f, "the route {route} was put back"),
+            Self::RouteFailed { route, error } => {
+                write!(f, "the kernel refused to change the route {route}: {error}")
+            }
+            Self::VirtualMacFailed(error) => {
+                write!(
+                    f,
+                    "the interface with the virtual MAC could not be changed: {error}"
+                )
+            }
+            Self::Overrun => f.write_str(
+                "the kernel dropped notifications of links and addresses: everything is read again",
+            ),
+            Self::RequestRefused(error) => {
+                write!(f, "a request of another thread was refused: {error}")
+            }
+            Self::NotificationsLost { notifications } => {
+                write!(
+                    f,
+                    "{notifications} notifications were dropped because the program did not read them"
+                )
+            }
+            other => other.fmt_limited(f),
+        }
+    }
+}
+
+impl DriverEvent {
+    /// Writes the events that every packet can cause, with the number of suppressed ones.
+    fn fmt_limited(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suppressed = match self {
+            Self::Discarded {
+                discard,
+                source,
+                suppressed,
+            } => {
+                write!(f, "an advertisement from {source} was discarded: {discard}")?;
+                suppressed
+            }
+            Self::IntervalDiffers {
+                source,
+                interval,
+                suppressed,
+            } => {
+                write!(
+                    f,
+                    "the Active {source} has another advertisement interval: {interval}"
+                )?;
+                suppressed
+            }
+            Self::AddressListDiffers { source, suppressed } => {
+                write!(f, "the Active {source} has other virtual addresses")?;
+                suppressed
+            }
+            Self::OwnerConflict { source, suppressed } => {
+                write!(
+                    f,
+                    "{source} advertises although this router owns the addresses"
+                )?;
+                suppressed
+            }
+            Self::RivalHeard {
+                source,
+                priority,
+                suppressed,
+            } => {
+                write!(
+                    f,
+                    "{source} is Active too, with the lower priority {priority}"
+                )?;
+                suppressed
+            }
+            Self::Unheard { source, suppressed } => {
+                write!(
+                    f,
+                    "{source} is Active too, and the kernel discards its advertisements: look at the firewall, \
+                     at net.ipv4.conf.*.rp_filter, and for this address on this host"
+                )?;
+                suppressed
+            }
+            Self::SendFailed {
+                destination,
+                error,
+                suppressed,
+            } => {
+                write!(
+                    f,
+                    "an advertisement to {destination} could not be sent: {error}"
+                )?;
+                suppressed
+            }
+            Self::AnnounceFailed { error, suppressed } => {
+                write!(f, "an announcement could not be sent: {error}")?;
+                suppressed
+            }
+            _ => return Ok(()),
+        };
+        match suppressed {
+            0 => Ok(()),
+            more => write!(f, " ({more} more since the last report)"),
+        }
+    }
 }
 
 /// Something that a router needs and that is missing.
@@ -210,40 +424,68 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Lets one of many alike through.
-#[derive(Debug, Default)]
-pub(super) struct Limiter {
-    not_before: Option<Instant>,
-    suppressed: u32,
-}
-
-impl Limiter {
-    const PAUSE: Duration = Duration::from_secs(5);
-
-    /// The number of those that were held back before this one, which may pass; `None` when it may not.
-    pub(super) fn pass(&mut self, now: Instant) -> Option<u32> {
-        if self.not_before.is_some_and(|not_before| now < not_before) {
-            self.suppressed = self.suppressed.saturating_add(1);
-            return None;
-        }
-        self.not_before = Some(now + Self::PAUSE);
-        Some(std::mem::take(&mut self.suppressed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{io, sync::Arc};
+
+    use vrrp_fsm::Reason;
+
     use super::*;
 
-    #[test]
-    fn o_03_notifications_of_packets_are_rate_limited_and_counted() {
-        let mut limiter = Limiter::default();
-        let start = Instant::from_nanos(7);
-        assert_eq!(limiter.pass(start), Some(0));
-        for _ in 0..3 {
-            assert_eq!(limiter.pass(start + Duration::from_secs(4)), None);
+    fn notification(subject: Option<Subject>, event: DriverEvent) -> Notification {
+        Notification {
+            sequence: 1,
+            time: SystemTime::UNIX_EPOCH,
+            router: None,
+            subject,
+            event,
         }
-        assert_eq!(limiter.pass(start + Limiter::PAUSE), Some(3));
-        assert_eq!(limiter.pass(start + Limiter::PAUSE), None);
+    }
+
+    #[test]
+    fn a_notification_is_a_line_with_the_names_of_its_subject() {
+        let router = Subject::Router {
+            interface: "eth0".into(),
+            family: Family::Ipv4,
+            vrid: Vrid::new(51).unwrap(),
+        };
+        let changed = DriverEvent::StateChanged(Transition {
+            from: State::Backup,
+            to: State::Active,
+            reason: Reason::ActiveDown,
+        });
+        assert_eq!(
+            notification(Some(router), changed).to_string(),
+            "virtual router 51 on eth0 (IPv4): the state changed from Backup to Active: the Active fell silent"
+        );
+        let object = Subject::Object {
+            object: "uplink".into(),
+        };
+        let down = DriverEvent::ObjectChanged {
+            object: ObjectId::nth(0),
+            level: Some(Level::Down),
+        };
+        assert_eq!(
+            notification(Some(object), down).to_string(),
+            "tracked object uplink: the object is down"
+        );
+        let overrun = notification(None, DriverEvent::Overrun).to_string();
+        assert!(overrun.starts_with("the kernel dropped"), "{overrun}");
+    }
+
+    #[test]
+    fn a_line_says_the_cause_once_and_the_number_of_suppressed_ones() {
+        let error = Error::Os {
+            action: "send an advertisement".into(),
+            cause: Arc::new(io::Error::from_raw_os_error(libc::EPERM)),
+        };
+        let event = DriverEvent::SendFailed {
+            destination: "224.0.0.18".parse().unwrap(),
+            error,
+            suppressed: 4,
+        };
+        let line = event.to_string();
+        assert_eq!(line.matches("not permitted").count(), 1, "{line}");
+        assert!(line.ends_with("(4 more since the last report)"), "{line}");
     }
 }

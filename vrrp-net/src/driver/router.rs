@@ -17,7 +17,6 @@ use super::{
     authentication::Authenticator,
     config::{check_address, check_peers},
     messages::{self, Messages},
-    notification::Limiter,
     work::Step,
 };
 use crate::{
@@ -36,8 +35,6 @@ pub(super) struct Router {
     pub(super) faults: BTreeSet<Fault>,
     /// What the host said is missing.
     pub(super) host_faults: BTreeSet<String>,
-    /// The state that was told last.
-    pub(super) told: State,
     /// It was shut down for good.
     pub(super) is_shut_down: bool,
     /// The macvlan that bears the virtual MAC, where there is to be one, or why there is none.
@@ -52,7 +49,6 @@ pub(super) struct Router {
     messages: Messages,
     /// Whether an advertisement waits to be sent.
     pub(super) is_outgoing: bool,
-    pub(super) limiters: Limiters,
 }
 
 /// What a router has on an interface.
@@ -61,19 +57,6 @@ pub(super) struct Binding {
     pub(super) interface: u32,
     /// Whether the group is joined there, where the transport asks for it.
     pub(super) joined: bool,
-}
-
-/// Limiters of the notifications that packets can cause.
-#[derive(Debug, Default)]
-pub(super) struct Limiters {
-    pub(super) discarded: Limiter,
-    pub(super) interval_differs: Limiter,
-    pub(super) address_list_differs: Limiter,
-    pub(super) owner_conflict: Limiter,
-    pub(super) rival_heard: Limiter,
-    pub(super) unheard: Limiter,
-    pub(super) send_failed: Limiter,
-    pub(super) announce_failed: Limiter,
 }
 
 /// A virtual address on the interface.
@@ -243,14 +226,12 @@ impl Router {
             binding: None,
             faults: BTreeSet::new(),
             host_faults: BTreeSet::new(),
-            told: State::Initialize,
             is_shut_down: false,
             macvlan: Err(String::new()),
             retry: Repair::default(),
             held,
             messages: Messages::default(),
             is_outgoing: false,
-            limiters: Limiters::default(),
         };
         router.check(&router.config)?;
         Ok(router)

@@ -234,7 +234,8 @@ impl Driver {
     /// Has those routes followed that are tracked now.
     pub(super) fn choose_routes(&mut self) -> Result<(), Error> {
         self.tracked_routes
-            .follow(self.watches.values().filter_map(Watch::route))
+            .follow(self.watches.values().filter_map(Watch::route))?;
+        self.watch_sources()
     }
 
     /// Takes in what has come of the tracked routes, and reports about them.

@@ -6,8 +6,9 @@ use vrrp_fsm::{AcceptedAdvertisement, Instant, Outgoing, State, fleet::RouterId}
 use vrrp_proto::{Discard, Family, Protection};
 
 use super::{
-    Driver, DriverEvent,
+    Driver, DriverEvent, ForeignPackets,
     authentication::{Proof, message_of},
+    events::Topic,
     is_active,
     router::Router,
 };
@@ -24,7 +25,7 @@ impl Driver {
     /// Has the kernel let through, from now on, what is for a router that is about to be added.
     pub(super) fn admit(&mut self, router: &Router) -> Result<(), Error> {
         for socket in &mut self.sockets {
-            if !self.counts_foreign && router.uses(socket) {
+            if self.foreign_packets == ForeignPackets::Dropped && router.uses(socket) {
                 let mut vrids = socket.filter().copied().unwrap_or_default();
                 vrids.insert(router.config.fsm.vrid);
                 socket.set_filter(Some(vrids))?;
@@ -38,7 +39,8 @@ impl Driver {
         for socket in &mut self.sockets {
             let routers = self.routers.values().filter(|router| router.uses(socket));
             let vrids = routers.map(|router| router.config.fsm.vrid).collect();
-            socket.set_filter((!self.counts_foreign).then_some(vrids))?;
+            socket
+                .set_filter((self.foreign_packets == ForeignPackets::Dropped).then_some(vrids))?;
         }
         Ok(())
     }
@@ -54,7 +56,7 @@ impl Driver {
     fn drain_into(&mut self, place: usize, batch: &mut ReceiveBatch) -> Result<(), Error> {
         for _ in 0..PACKETS / BATCH {
             let Some(socket) = self.sockets.get(place) else {
-                break;
+                return Ok(());
             };
             let count = socket.receive(batch)?;
             self.has_heard |= count > 0;
@@ -63,9 +65,10 @@ impl Driver {
                 self.handle_packet(now, &received);
             }
             if count < BATCH {
-                break;
+                return Ok(());
             }
         }
+        self.is_unfinished = true;
         Ok(())
     }
 
@@ -85,6 +88,7 @@ impl Driver {
             for received in batch.iter() {
                 self.handle_packet_on_link(now, &received);
             }
+            self.is_unfinished |= count == BATCH;
             if count < BATCH {
                 break;
             }
@@ -147,8 +151,7 @@ impl Driver {
     /// Reports senders that reach a link, but not the raw socket.
     pub(super) fn report_unheard(&mut self, now: Instant) {
         for (id, source) in self.link_watch.take_unheard() {
-            let router = self.routers.get_mut(&id);
-            if let Some(suppressed) = router.and_then(|it| it.limiters.unheard.pass(now)) {
+            if let Some(suppressed) = self.events.pass(now, id, Topic::Unheard) {
                 self.notify(Some(id), DriverEvent::Unheard { source, suppressed });
             }
         }
@@ -198,7 +201,7 @@ impl Driver {
                 self.collect(now);
             }
             Err(rejected) => {
-                let passed = router.and_then(|router| router.limiters.discarded.pass(now));
+                let passed = found.and_then(|id| self.events.pass(now, id, Topic::Discarded));
                 if let Some(suppressed) = passed {
                     let event = DriverEvent::Discarded {
                         discard: rejected.discard,
@@ -226,40 +229,27 @@ impl Driver {
     fn report_mismatches(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
         let mismatches = heard.mismatches();
         let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();
-        let Some(router) = self.routers.get_mut(&id) else {
-            return;
-        };
-        let limiters = &mut router.limiters;
         let source = heard.source();
         let (priority, interval) = (heard.priority(), heard.interval());
+        let mut pass =
+            |is_noted: bool, topic| is_noted.then(|| self.events.pass(now, id, topic)).flatten();
         let events = [
-            mismatches
-                .interval_differs
-                .then(|| limiters.interval_differs.pass(now))
-                .flatten()
-                .map(|suppressed| DriverEvent::IntervalDiffers {
+            pass(mismatches.interval_differs, Topic::IntervalDiffers).map(|suppressed| {
+                DriverEvent::IntervalDiffers {
                     source,
                     interval,
                     suppressed,
-                }),
-            mismatches
-                .address_list_differs
-                .then(|| limiters.address_list_differs.pass(now))
-                .flatten()
+                }
+            }),
+            pass(mismatches.address_list_differs, Topic::AddressListDiffers)
                 .map(|suppressed| DriverEvent::AddressListDiffers { source, suppressed }),
-            mismatches
-                .owner_conflict
-                .then(|| limiters.owner_conflict.pass(now))
-                .flatten()
+            pass(mismatches.owner_conflict, Topic::OwnerConflict)
                 .map(|suppressed| DriverEvent::OwnerConflict { source, suppressed }),
-            is_rival
-                .then(|| limiters.rival_heard.pass(now))
-                .flatten()
-                .map(|suppressed| DriverEvent::RivalHeard {
-                    source,
-                    priority,
-                    suppressed,
-                }),
+            pass(is_rival, Topic::RivalHeard).map(|suppressed| DriverEvent::RivalHeard {
+                source,
+                priority,
+                suppressed,
+            }),
         ];
         for event in events.into_iter().flatten() {
             self.notify(Some(id), event);
@@ -334,9 +324,9 @@ impl Driver {
         // With something missing, it is no news that nothing can be sent.
         let passed = self
             .routers
-            .get_mut(&id)
+            .get(&id)
             .filter(|router| router.faults.is_empty())
-            .and_then(|router| router.limiters.send_failed.pass(now));
+            .and_then(|_| self.events.pass(now, id, Topic::SendFailed));
         if let (Some(count), DriverEvent::SendFailed { suppressed, .. }) = (passed, &mut event) {
             *suppressed = count;
             self.notify(Some(id), event);

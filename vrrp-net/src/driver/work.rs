@@ -12,7 +12,9 @@ use vrrp_proto::{
 };
 
 use super::{
-    Driver, DriverEvent, is_active,
+    Driver, DriverEvent,
+    events::Topic,
+    is_active,
     router::{Held, Router},
 };
 use crate::{
@@ -300,10 +302,8 @@ impl Driver {
                             DriverEvent::ChangesOvertaken { changes: overtaken },
                         );
                     }
+                    let transition = self.events.record_state(id, transition);
                     self.notify(Some(id), DriverEvent::StateChanged(transition));
-                    if let Some(router) = self.routers.get_mut(&id) {
-                        router.told = transition.to;
-                    }
                     if let Some(group) = self.fleet.group_with(id) {
                         self.tell_group(group);
                     }
@@ -457,11 +457,7 @@ impl Driver {
             let Some(&(id, interface, _)) = frames.get(place) else {
                 continue;
             };
-            let Some(suppressed) = self
-                .routers
-                .get_mut(&id)
-                .and_then(|router| router.limiters.announce_failed.pass(now))
-            else {
+            let Some(suppressed) = self.events.pass(now, id, Topic::AnnounceFailed) else {
                 continue;
             };
             let action = format!(

@@ -94,9 +94,9 @@ impl ProxySocket {
         let group = solicited_node_group(address);
         self.groups
             .join(self.socket.as_fd(), interface, group)
-            .map_err(|source| Error::Os {
-                action: format!("join group {group} on {}", describe_interface(interface)),
-                source,
+            .map_err(|cause| {
+                let interface = describe_interface(interface);
+                Error::os(format!("join group {group} on {interface}"))(cause)
             })
     }
 

@@ -8,7 +8,7 @@ use std::{
     ffi::{CStr, c_int, c_uint},
     io,
     mem::{self, offset_of},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
     time::Duration,
 };
@@ -492,14 +492,6 @@ pub(crate) fn wait_readable<const N: usize>(
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(polls.map(|poll| poll.revents != 0)),
     }
-}
-
-/// An eventfd(2): it can be read once somebody has written to it.
-pub(crate) fn event_fd() -> io::Result<OwnedFd> {
-    // SAFETY: the call takes no pointer.
-    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-    // SAFETY: the descriptor is fresh and belongs to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The time on `CLOCK_MONOTONIC`, the clock behind [`std::time::Instant`], as a number that another process can compare with its own.

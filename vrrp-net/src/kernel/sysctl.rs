@@ -1,6 +1,6 @@
 //! Settings of the kernel for one interface: set, read back, and put back.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{fmt, fs, io, path::PathBuf};
 
 use vrrp_proto::Family;
 
@@ -35,12 +35,10 @@ impl Sysctl<'_> {
     pub(crate) fn get(&self) -> Result<i32, Error> {
         let text =
             fs::read_to_string(self.path()).map_err(Error::os(format!("read sysctl {self}")))?;
-        text.trim().parse().map_err(|_| Error::Os {
-            action: format!("read sysctl {self}"),
-            source: std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                format!("{:?} is not a number", text.trim()),
-            ),
+        text.trim().parse().map_err(|_| {
+            let cause = format!("{:?} is not a number", text.trim());
+            let cause = io::Error::new(io::ErrorKind::InvalidData, cause);
+            Error::os(format!("read sysctl {self}"))(cause)
         })
     }
 
@@ -59,10 +57,8 @@ impl Sysctl<'_> {
                 .map_err(Error::privileged(action(), Capability::NetAdmin))?;
             let now = self.get()?;
             if now != value {
-                return Err(Error::Os {
-                    action: action(),
-                    source: std::io::Error::other(format!("the kernel has {now} all the same")),
-                });
+                let cause = io::Error::other(format!("the kernel has {now} all the same"));
+                return Err(Error::os(action())(cause));
             }
         }
         Ok(old)

@@ -204,9 +204,9 @@ fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
         };
         wait_for_group(true);
         // Only while it is Active (S-31).
-        running.with(move |driver| driver.set_fault(id, "test", true).unwrap());
+        running.with(move |driver| driver.set_fault(id, "test").unwrap());
         wait_for_group(false);
-        running.with(move |driver| driver.set_fault(id, "test", false).unwrap());
+        running.with(move |driver| driver.clear_fault(id, "test").unwrap());
         wait_for_group(true);
         running.stop();
         assert!(!is_in_group(&r1));

@@ -158,7 +158,13 @@ fn a_host_s_fault_ends_a_router_s_part_until_all_causes_are_gone() {
     let ((low, low_id), (high, high_id)) =
         pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
     let set = |cause: &'static str, missing| {
-        high.with(move |driver| driver.set_fault(high_id, cause, missing).unwrap());
+        high.with(move |driver| {
+            if missing {
+                driver.set_fault(high_id, cause).unwrap();
+            } else {
+                driver.clear_fault(high_id, cause).unwrap();
+            }
+        });
     };
     set("no upstream", true);
     // Said twice, and another one: causes are a set.
@@ -289,7 +295,7 @@ fn a_stop_from_another_thread_ends_the_loop() {
             host.namespace().run(|| {
                 let mut driver = Driver::new().unwrap();
                 driver.add(router(Family::Ipv4, 255)).unwrap();
-                handle.send(driver.stop_handle()).unwrap();
+                handle.send(driver.handle()).unwrap();
                 let mut log = Vec::new();
                 driver.run(|notification| log.push(notification)).unwrap();
                 log

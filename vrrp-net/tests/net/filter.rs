@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_fsm::{Config, State};
 use vrrp_lab::{Host, wait_for};
-use vrrp_net::{Datagram, Driver, ReceiveBatch, RouterConfig, VridSet, VrrpSocket};
+use vrrp_net::{Datagram, Driver, ForeignPackets, ReceiveBatch, RouterConfig, VridSet, VrrpSocket};
 use vrrp_proto::{Endpoints, Family, Interval, group};
 
 use crate::rig::{LIMIT, VIP4, ip, lan_of, vrid};
@@ -106,7 +106,7 @@ fn packets_for_vrids_of_others_do_not_wake_the_driver() {
     };
     let settle = |driver: &mut Driver| {
         wait_for("a driver with nothing to do", LIMIT, || {
-            driver.turn(|_| {}).unwrap();
+            driver.turn().unwrap();
             (!wakes(driver)).then_some(())
         })
         .unwrap();
@@ -132,7 +132,7 @@ fn packets_for_vrids_of_others_do_not_wake_the_driver() {
     send(&r2, source, &[51]);
     assert!(wakes(&mut driver), "by its own, as ever");
 
-    driver.count_foreign(true).unwrap();
+    driver.set_foreign_packets(ForeignPackets::Counted).unwrap();
     settle(&mut driver);
     send(&r2, source, &[7]);
     assert!(wakes(&mut driver), "by what is to be counted");

@@ -68,7 +68,9 @@ fn group_states(running: &Running, group: GroupId) -> Vec<State> {
     let states = log
         .iter()
         .filter_map(|notification| match notification.event {
-            DriverEvent::GroupChanged { group: it, state } if it == group => Some(state),
+            DriverEvent::GroupChanged {
+                group: it, state, ..
+            } if it == group => Some(state),
             _ => None,
         });
     states.collect()

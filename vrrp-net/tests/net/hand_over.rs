@@ -251,14 +251,14 @@ fn what_changed_during_a_hand_over_is_found() {
     wait_for_address(&r1, VIP4, false);
 
     // A fault of the host stays one.
-    three.with(|driver| driver.set_fault(nth(0), "overtaken", true).unwrap());
+    three.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
     let four = Running::take_over(r1.namespace(), three.hand_over());
     r1.mend().unwrap();
     four.wait_for_event("the interface", |event| {
         matches!(event, DriverEvent::Recovered(Fault::InterfaceDown)).then_some(())
     });
     assert_eq!(four.state(nth(0)), State::Initialize);
-    four.with(|driver| driver.set_fault(nth(0), "overtaken", false).unwrap());
+    four.with(|driver| driver.clear_fault(nth(0), "overtaken").unwrap());
     four.wait_for_state(nth(0), State::Active);
 }
 
@@ -315,7 +315,7 @@ fn a_driver_that_was_shut_down_stays_it_and_a_watch_goes_on() {
         driver
             .add_object(Object::new("service", Kind::Address), watch)
             .unwrap();
-        driver.shutdown(|_| {}).unwrap();
+        driver.shutdown().unwrap();
     });
     let hand_over = one.hand_over();
     r1.add_address("198.51.100.1/32").unwrap();
@@ -636,7 +636,7 @@ fn a_number_of_notifications_that_cannot_be_does_no_harm() {
     hand_over.state.last_sequence = u64::MAX;
     hand_over.state.taken_at = Duration::MAX;
     let two = Running::take_over(r1.namespace(), hand_over);
-    two.with(|driver| driver.set_fault(nth(0), "overtaken", true).unwrap());
+    two.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
     two.wait_for_state(nth(0), State::Initialize);
     two.wait_for_event("the fault", |event| {
         matches!(event, DriverEvent::Fault(Fault::Host(_))).then_some(())

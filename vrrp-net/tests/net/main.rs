@@ -21,6 +21,7 @@ mod filter;
 mod groups;
 mod hand_over;
 mod macvlans;
+mod own_loop;
 mod owners;
 mod parts;
 mod peers;

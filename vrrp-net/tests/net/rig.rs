@@ -110,10 +110,10 @@ impl Running {
     /// Ends the driver for a successor.
     pub(crate) fn hand_over(mut self) -> HandOver {
         self.commands = None;
-        let driver = self.thread.take().unwrap().join().unwrap();
-        driver
-            .hand_over(|notification| self.log().push(notification))
-            .unwrap()
+        let mut driver = self.thread.take().unwrap().join().unwrap();
+        let hand_over = driver.hand_over().unwrap();
+        self.log().extend(notifications(&mut driver));
+        hand_over
     }
 
     fn start_as(namespace: &Namespace, make: impl FnOnce() -> Driver + Send + 'static) -> Self {
@@ -217,9 +217,8 @@ impl Running {
     pub(crate) fn stop(self) -> Vec<Notification> {
         let log = Arc::clone(&self.log);
         self.with(move |driver| {
-            driver
-                .shutdown(|notification| log.lock().unwrap().push(notification))
-                .unwrap();
+            driver.shutdown().unwrap();
+            log.lock().unwrap().extend(notifications(driver));
         });
         std::mem::take(&mut self.log())
     }
@@ -243,6 +242,11 @@ impl Drop for Running {
     }
 }
 
+/// What a driver has to report.
+pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notification> {
+    std::iter::from_fn(|| driver.next_notification())
+}
+
 fn drive(driver: &mut Driver, inbox: &Receiver<Command>, log: &Mutex<Vec<Notification>>) {
     loop {
         match inbox.try_recv() {
@@ -250,9 +254,8 @@ fn drive(driver: &mut Driver, inbox: &Receiver<Command>, log: &Mutex<Vec<Notific
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
         }
-        driver
-            .turn(|notification| log.lock().unwrap().push(notification))
-            .unwrap();
+        driver.turn().unwrap();
+        log.lock().unwrap().extend(notifications(driver));
         driver.wait(Some(Duration::from_millis(2))).unwrap();
     }
 }

@@ -283,7 +283,7 @@ fn drivers_of_two_namespaces_run_on_one_thread_and_know_nothing_of_each_other() 
     let mut wait_for_states = |expected: [State; 2]| {
         wait_for(&format!("{expected:?}"), LIMIT, || {
             for driver in &mut drivers {
-                driver.turn(|_| {}).unwrap();
+                driver.turn().unwrap();
             }
             let states = drivers.iter().zip(&ids);
             let states = states.map(|(driver, id)| driver.get(*id).unwrap().state());

@@ -21,7 +21,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, router, router_v2, vrid,
+    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, notifications, router, router_v2, vrid,
     wait_for_advertisement,
 };
 
@@ -566,7 +566,8 @@ fn a_driver_leaves_the_settings_of_another_namespace_alone() {
     };
     let mut told = Vec::new();
     other.namespace().run(|| {
-        driver.shutdown(|it| told.push(it)).unwrap();
+        driver.shutdown().unwrap();
+        told.extend(notifications(&mut driver));
     });
     let refused: Vec<_> = told.iter().filter_map(refusal).collect();
     assert_eq!(

@@ -1,0 +1,204 @@
+//! One descriptor for all that a driver waits for: epoll(7), with a timer inside where it is asked for.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
+    io::Errno,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create,
+        timerfd_settime,
+    },
+};
+
+/// Descriptors that one call reports, at most: more than a driver has.
+const EVENTS: usize = 16;
+
+/// The token of the timer.
+const TIMER: u64 = u64::MAX;
+
+/// Waits for descriptors. The poller itself is a descriptor that is readable while one of them is.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    descriptor: OwnedFd,
+    is_armed: bool,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            timer: None,
+        })
+    }
+
+    /// Adds a descriptor, level-triggered. A descriptor that was added before stays with its token. The kernel removes a
+    /// descriptor when its last duplicate is closed.
+    pub(crate) fn add(&self, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token);
+        match epoll::add(&self.epoll, source, data, epoll::EventFlags::IN) {
+            Err(Errno::EXIST) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Waits until a descriptor is readable or has an error, but not longer than the limit, and hands out the tokens. A signal ends the
+    /// wait.
+    pub(crate) fn wait(&self, limit: Option<Duration>, on: impl FnMut(u64)) -> io::Result<()> {
+        let limit = limit.map(timespec);
+        let mut room = [const { MaybeUninit::uninit() }; EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut room, limit.as_ref()) {
+            // Linux before 5.11, or a seccomp filter, without epoll_pwait2(2).
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let source = PollFd::new(&self.epoll, PollFlags::IN);
+                match poll(&mut [source], limit.as_ref()) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                epoll::wait(&self.epoll, &mut room, Some(&timespec(Duration::ZERO)))
+            }
+            result => result,
+        };
+        match ready {
+            Ok((ready, _)) => {
+                let tokens = ready.iter().map(|event| event.data.u64());
+                tokens.filter(|token| *token != TIMER).for_each(on);
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the descriptor readable when this time is over too, until it is armed for another time; `None` for never. An armed timer
+    /// costs one system call each time.
+    pub(crate) fn arm(&mut self, after: Option<Duration>) -> io::Result<()> {
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            None if after.is_none() => return Ok(()),
+            none => {
+                let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+                let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+                let data = epoll::EventData::new_u64(TIMER);
+                epoll::add(&self.epoll, &descriptor, data, epoll::EventFlags::IN)?;
+                none.insert(Timer {
+                    descriptor,
+                    is_armed: false,
+                })
+            }
+        };
+        if after.is_none() && !timer.is_armed {
+            return Ok(());
+        }
+        // Zero would disarm it.
+        let after = after.map_or(Duration::ZERO, |it| it.max(Duration::from_nanos(1)));
+        timer.is_armed = !after.is_zero();
+        let value = Itimerspec {
+            it_interval: timespec(Duration::ZERO),
+            it_value: timespec(after),
+        };
+        timerfd_settime(&timer.descriptor, TimerfdTimerFlags::empty(), &value)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        time::Instant,
+    };
+
+    use super::*;
+
+    fn ready(poller: &Poller, limit: Duration) -> Vec<u64> {
+        let mut tokens = Vec::new();
+        poller
+            .wait(Some(limit), |token| tokens.push(token))
+            .unwrap();
+        tokens
+    }
+
+    fn is_readable(poller: &Poller, limit: Duration) -> bool {
+        let source = PollFd::new(poller, PollFlags::IN);
+        poll(&mut [source], Some(&timespec(limit))).unwrap() == 1
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_descriptor_is_reported_by_its_token_until_it_is_read() {
+        let poller = Poller::new().unwrap();
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        poller.add(near.as_fd(), 7).unwrap();
+        poller.add(near.as_fd(), 7).unwrap();
+        assert_eq!(ready(&poller, Duration::ZERO), []);
+        far.write_all(b"x").unwrap();
+        assert_eq!(ready(&poller, LONG), [7]);
+        assert_eq!(ready(&poller, LONG), [7], "level-triggered");
+        assert!(is_readable(&poller, LONG));
+        near.read_exact(&mut [0]).unwrap();
+        assert_eq!(ready(&poller, Duration::ZERO), []);
+        drop(near);
+        assert!(!is_readable(&poller, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_wait_ends_between_two_milliseconds() {
+        let poller = Poller::new().unwrap();
+        let limit = Duration::from_micros(300);
+        let begin = Instant::now();
+        loop {
+            let start = Instant::now();
+            assert_eq!(ready(&poller, limit), []);
+            let lasted = start.elapsed();
+            assert!(lasted >= limit, "{lasted:?}");
+            if lasted < Duration::from_millis(1) {
+                break;
+            }
+            // Other programs have the processor.
+            assert!(begin.elapsed() < LONG, "{lasted:?}");
+        }
+    }
+
+    #[test]
+    fn an_armed_timer_makes_the_descriptor_readable_without_a_token() {
+        let mut poller = Poller::new().unwrap();
+        poller.arm(None).unwrap();
+        assert!(!is_readable(&poller, Duration::ZERO));
+        poller.arm(Some(Duration::ZERO)).unwrap();
+        assert!(is_readable(&poller, LONG));
+        assert_eq!(ready(&poller, LONG), []);
+        poller.arm(Some(LONG)).unwrap();
+        assert!(!is_readable(&poller, Duration::ZERO));
+        poller.arm(Some(Duration::from_millis(1))).unwrap();
+        assert!(is_readable(&poller, LONG));
+        poller.arm(None).unwrap();
+        assert!(!is_readable(&poller, Duration::ZERO));
+    }
+}

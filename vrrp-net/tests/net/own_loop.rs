@@ -1,0 +1,306 @@
+//! A driver in a loop of the program's own, and the other threads that speak to it.
+
+use std::{
+    os::fd::AsFd,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+};
+use vrrp_fsm::{
+    State,
+    track::{Check, Kind, Object, ObjectId, Report, Use},
+};
+use vrrp_lab::Host;
+use vrrp_net::{Driver, DriverEvent, DriverHandle, Error, Fault, Notification, RouterId, Watch};
+use vrrp_proto::{Family, Interval};
+
+use crate::rig::{LIMIT, VIP4, has, lan_of, notifications, router};
+
+/// A loop on a thread of its own, of which only a handle is known.
+struct Loop {
+    handle: DriverHandle,
+    thread: thread::JoinHandle<Vec<Notification>>,
+}
+
+impl Loop {
+    fn start(
+        host: &Host,
+        prepare: impl FnOnce(&mut Driver) + Send + 'static,
+        run: impl FnOnce(&mut Driver) -> Vec<Notification> + Send + 'static,
+    ) -> Self {
+        let namespace = host.namespace().clone();
+        let (handle, started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            namespace.enter().unwrap();
+            let mut driver = Driver::new().unwrap();
+            prepare(&mut driver);
+            handle.send(driver.handle()).unwrap();
+            run(&mut driver)
+        });
+        Self {
+            handle: started.recv_timeout(LIMIT).unwrap(),
+            thread,
+        }
+    }
+
+    fn wait_for_state(&self, state: State) {
+        vrrp_lab::wait_for(&format!("state {state}"), LIMIT, || {
+            let is_there =
+                move |driver: &mut Driver| driver.routers().all(|router| router.state() == state);
+            self.handle.call(is_there).unwrap().then_some(())
+        })
+        .unwrap();
+    }
+}
+
+fn run(driver: &mut Driver) -> Vec<Notification> {
+    let mut log = Vec::new();
+    driver.run(|notification| log.push(notification)).unwrap();
+    log
+}
+
+fn add_router(driver: &mut Driver) {
+    driver.add(router(Family::Ipv4, 100)).unwrap();
+}
+
+/// A loop that waits for the descriptor alone, with the timer in it.
+fn poll_and_turn(driver: &mut Driver) -> Vec<Notification> {
+    let mut log = Vec::new();
+    while !driver.is_stopped() {
+        driver.arm_timer().unwrap();
+        let mut polls = [PollFd::new(driver.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polls, PollTimeout::NONE).unwrap();
+        driver.turn().unwrap();
+        log.extend(notifications(driver));
+    }
+    log
+}
+
+/// A loop on an epoll of its own, in which the driver is edge-triggered and has no timer.
+fn edge_triggered(driver: &mut Driver) -> Vec<Notification> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    epoll
+        .add(driver.as_fd(), EpollEvent::new(flags, 0))
+        .unwrap();
+    let mut log = Vec::new();
+    while !driver.is_stopped() {
+        let timeout = driver
+            .timeout()
+            .map(|it| u16::try_from(it.as_millis()).unwrap());
+        let timeout = timeout.map_or(EpollTimeout::NONE, EpollTimeout::from);
+        epoll.wait(&mut [EpollEvent::empty()], timeout).unwrap();
+        driver.turn().unwrap();
+        log.extend(notifications(driver));
+    }
+    log
+}
+
+fn is_stop(notification: &Notification) -> bool {
+    matches!(&notification.event, DriverEvent::StateChanged(change) if change.to == State::Initialize)
+}
+
+#[test]
+fn a_stop_shuts_down_in_every_kind_of_loop() {
+    let (_lan, [host]) = lan_of::<1>();
+    for run in [run, poll_and_turn, edge_triggered] {
+        let one = Loop::start(&host, add_router, run);
+        one.wait_for_state(State::Active);
+        assert!(has(&host, VIP4));
+        assert!(!one.handle.is_stopped());
+        one.handle.stop();
+        let log = one.thread.join().unwrap();
+        assert!(log.iter().any(is_stop), "{log:#?}");
+        assert!(!has(&host, VIP4));
+        assert!(one.handle.is_stopped());
+        let refused = one.handle.call(|_| ());
+        assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_stopped_driver_has_nothing_to_do() {
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        add_router(&mut driver);
+        driver.handle().stop();
+        driver.turn().unwrap();
+        assert!(driver.is_stopped());
+        while driver.timeout() == Some(Duration::ZERO) {
+            driver.turn().unwrap();
+        }
+        assert_eq!(driver.timeout(), None);
+        let mut polls = [PollFd::new(driver.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(
+            poll(&mut polls, PollTimeout::ZERO).unwrap(),
+            0,
+            "it would spin"
+        );
+    });
+}
+
+#[test]
+fn a_call_runs_on_the_thread_of_the_driver_and_returns_its_result() {
+    let (_lan, [host]) = lan_of::<1>();
+    let one = Loop::start(&host, |_| {}, run);
+    let id: RouterId = one
+        .handle
+        .call(|driver| driver.add(router(Family::Ipv4, 100)))
+        .unwrap()
+        .unwrap();
+    one.wait_for_state(State::Active);
+    let (own, its) = (thread::current().id(), one.handle.clone());
+    let ran_on = its.call(|_| thread::current().id()).unwrap();
+    assert_ne!(ran_on, own);
+    assert_eq!(ran_on, one.thread.thread().id());
+    // A result that nobody waits for.
+    one.handle
+        .submit(move |driver| driver.remove(id).unwrap())
+        .unwrap();
+    vrrp_lab::wait_for("no router", LIMIT, || {
+        let count = one.handle.call(|driver| driver.routers().count()).unwrap();
+        (count == 0).then_some(())
+    })
+    .unwrap();
+    one.handle.stop();
+    one.thread.join().unwrap();
+}
+
+#[test]
+fn a_driver_that_ends_wakes_those_who_wait_for_it() {
+    let (_lan, [host]) = lan_of::<1>();
+    let (gone, is_gone) = mpsc::channel::<()>();
+    let one = Loop::start(
+        &host,
+        |_| {},
+        move |_| {
+            is_gone.recv_timeout(LIMIT).unwrap();
+            Vec::new()
+        },
+    );
+    let waiting = thread::spawn({
+        let handle = one.handle.clone();
+        move || handle.call(|_| ())
+    });
+    thread::sleep(Duration::from_millis(20));
+    gone.send(()).unwrap();
+    one.thread.join().unwrap();
+    let refused = waiting.join().unwrap();
+    assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+    let refused = one.handle.report(ObjectId::nth(0), Report::Up);
+    assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
+}
+
+#[test]
+fn reports_and_faults_of_other_threads_take_effect_and_refusals_come_back() {
+    let (_lan, [host]) = lan_of::<1>();
+    let prepare = |driver: &mut Driver| {
+        let object = Object::new("service", Kind::Check(Check::EACH));
+        let service = driver.add_object(object, Watch::Host).unwrap();
+        let mut config = router(Family::Ipv4, 100);
+        config.tracking = vec![Use::of(service)];
+        // So long that only a wake-up can be in time.
+        config.fsm.interval = Interval::centis(4095).unwrap();
+        driver.add(config).unwrap();
+    };
+    let one = Loop::start(&host, prepare, run);
+    let (object, id) = one
+        .handle
+        .call(|driver| {
+            let object = driver.objects().find("service").unwrap();
+            (object, driver.routers().next().unwrap().id())
+        })
+        .unwrap();
+    let start = Instant::now();
+    one.handle.report(object, Report::Up).unwrap();
+    one.wait_for_state(State::Backup);
+    one.handle.set_fault(id, "no upstream").unwrap();
+    one.wait_for_state(State::Initialize);
+    one.handle.clear_fault(id, "no upstream").unwrap();
+    one.wait_for_state(State::Backup);
+    one.handle.report(object, Report::Down).unwrap();
+    one.wait_for_state(State::Initialize);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    one.handle.report(ObjectId::nth(77), Report::Up).unwrap();
+    one.handle.call(|_| ()).unwrap();
+    one.handle.stop();
+    let log = one.thread.join().unwrap();
+    let is_refusal = |it: &&Notification| matches!(it.event, DriverEvent::RequestRefused(_));
+    assert_eq!(log.iter().filter(is_refusal).count(), 1, "{log:#?}");
+    let is_fault = |it: &&Notification| matches!(&it.event, DriverEvent::Fault(Fault::Host(cause)) if cause == "no upstream");
+    let fault = log.iter().find(is_fault).unwrap();
+    assert_eq!(
+        fault.to_string(),
+        "virtual router 51 on eth0 (IPv4): fault: no upstream"
+    );
+}
+
+#[test]
+fn the_driver_can_be_asked_between_two_notifications() {
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        add_router(&mut driver);
+        let start = Instant::now();
+        let mut copy = None;
+        while copy.is_none() {
+            assert!(start.elapsed() < LIMIT);
+            driver.wait(Some(LIMIT)).unwrap();
+            driver.turn().unwrap();
+            while let Some(notification) = driver.next_notification() {
+                let view = driver.get(notification.router.unwrap()).unwrap();
+                if view.state() == State::Active {
+                    copy = Some(notification.clone());
+                }
+            }
+        }
+        assert_eq!(
+            copy.unwrap().to_string(),
+            "virtual router 51 on eth0 (IPv4): the state changed from Backup to Active: \
+             the Active fell silent"
+        );
+    });
+}
+
+#[test]
+fn many_threads_speak_to_one_driver_and_no_request_is_lost() {
+    const THREADS: i32 = 8;
+    const REQUESTS: i32 = 200;
+    let (_lan, [host]) = lan_of::<1>();
+    let prepare = |driver: &mut Driver| {
+        driver
+            .add_object(Object::new("load", Kind::Number), Watch::Host)
+            .unwrap();
+    };
+    let one = Loop::start(&host, prepare, poll_and_turn);
+    let object = one
+        .handle
+        .call(|driver| driver.objects().find("load").unwrap())
+        .unwrap();
+    let (count, counted) = mpsc::channel();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (handle, count) = (one.handle.clone(), count.clone());
+            scope.spawn(move || {
+                for number in 0..REQUESTS {
+                    handle
+                        .report(object, Report::Number(thread * REQUESTS + number))
+                        .unwrap();
+                    let count = count.clone();
+                    handle.submit(move |_| count.send(()).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    for _ in 0..THREADS * REQUESTS {
+        counted.recv_timeout(LIMIT).unwrap();
+    }
+    one.handle.stop();
+    one.thread.join().unwrap();
+}
