@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod ipvsadm;
+pub mod keepalived_conf;
 pub mod notify;
 
 /// The example of the README.

@@ -1,0 +1,213 @@
+//! Reads keepalived.conf as keepalived does.
+//!
+//! The text becomes [lines](source) with comments, definitions, conditions and includes taken
+//! care of; the lines become blocks; the blocks become a [configuration](configuration) whose
+//! values are checked and whose references are resolved. Each step notes what is wrong as
+//! [complaints](complaint), with the place.
+//!
+//! keepalived reads a file once for each of its processes, and the passes here do the same, so
+//! that a file with unbalanced braces means the same too.
+
+pub mod address;
+mod bfd;
+pub mod complaint;
+pub mod configuration;
+pub mod diagnostic;
+mod global;
+mod grammar;
+pub mod host;
+pub mod lvs;
+mod nearest;
+mod report;
+pub mod route;
+pub mod script;
+pub mod source;
+mod tracking;
+mod tree;
+mod value;
+mod vrrp;
+pub mod word;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+pub use self::report::report;
+use self::{
+    complaint::{Complaint, Kind, Weight},
+    configuration::Configuration,
+    grammar::Reader,
+    host::Host,
+    script::Policy,
+    source::{Environment, File, Lines},
+    tree::Node,
+};
+
+/// A configuration that was read, with all that there is to say about it.
+#[derive(Debug)]
+pub struct Reading {
+    /// What it asks for.
+    pub configuration: Configuration,
+    /// What is wrong with it, each thing once.
+    pub complaints: Vec<Complaint>,
+    /// The files.
+    pub files: Vec<File>,
+    /// Whether a daemon starts with it.
+    pub is_startable: bool,
+    /// A parameter was missing without which reading ends.
+    is_broken_off: bool,
+    /// A strict include missed its files.
+    is_refused: bool,
+}
+
+impl Reading {
+    /// The exit status of `keepalived -t`: 0, 2 where reading broke off, 5 for an error, 6 where
+    /// scripts run without script security or a strict include missed its files.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        if self.is_refused {
+            return 6;
+        }
+        if self.is_broken_off {
+            return 2;
+        }
+        match self.complaints.iter().map(|it| it.weight).max() {
+            Some(Weight::Security) => 6,
+            Some(Weight::Error) => 5,
+            _ => 0,
+        }
+    }
+}
+
+/// Reads the file `path` for a host. A file that cannot be read is a complaint, and an empty
+/// configuration, with which `keepalived -t` is content and a daemon does not start.
+#[must_use]
+pub fn read(path: &Path, environment: &Environment, host: &Host) -> Reading {
+    let lines = match source::include::refusal(path) {
+        None => Lines::read(path, environment).map_err(|error| error.to_string()),
+        Some(reason) => Err(reason.to_owned()),
+    };
+    match lines {
+        Ok(lines) => interpret(lines, host),
+        Err(reason) => Reading {
+            configuration: Configuration::default(),
+            complaints: vec![
+                Complaint::new(
+                    Kind::ConfigFiles,
+                    format!(
+                        "configuration file {} is not read: {reason}",
+                        path.display()
+                    ),
+                )
+                .weight(Weight::Notice),
+            ],
+            files: Vec::new(),
+            is_startable: false,
+            is_broken_off: false,
+            is_refused: false,
+        },
+    }
+}
+
+/// Finds out what lines mean on a host.
+#[must_use]
+pub fn interpret(lines: Lines, host: &Host) -> Reading {
+    let mut configuration = Configuration::default();
+    let mut complaints = lines.complaints.clone();
+    let mut is_broken_off = false;
+    let mut is_startable = !lines.is_refused;
+    if lines.is_refused {
+        return Reading {
+            configuration,
+            complaints,
+            files: lines.files,
+            is_startable,
+            is_broken_off,
+            is_refused: true,
+        };
+    }
+    for reader in Reader::ALL {
+        let mut pass = tree::read(&lines, reader);
+        complaints.append(&mut pass.complaints);
+        if pass.is_broken_off {
+            is_broken_off = true;
+            is_startable = false;
+            break;
+        }
+        let mut found = Vec::new();
+        is_startable &= resolve(reader, &pass.nodes, host, &mut configuration, &mut found);
+        complaints.append(&mut found);
+    }
+    let mut seen = BTreeSet::new();
+    complaints.retain(|complaint| seen.insert(complaint.clone()));
+    Reading {
+        configuration,
+        complaints,
+        files: lines.files,
+        is_startable,
+        is_broken_off,
+        is_refused: false,
+    }
+}
+
+/// What one process makes of its blocks. Returns whether it starts.
+fn resolve(
+    reader: Reader,
+    nodes: &[Node],
+    host: &Host,
+    configuration: &mut Configuration,
+    complaints: &mut Vec<Complaint>,
+) -> bool {
+    let blocks = nodes.iter().filter(|node| node.word == "global_defs");
+    let global = global::read(blocks, host, complaints);
+    let policy = Policy {
+        host,
+        account: global.script_account,
+        is_secure: global.has("enable_script_security"),
+    };
+    let starts = match reader {
+        Reader::Parent => true,
+        Reader::Vrrp => {
+            vrrp::Resolver::new(host, policy, &global, complaints).resolve(nodes, configuration)
+        }
+        Reader::Checker => {
+            let mut ignored = Vec::new();
+            let files = nodes
+                .iter()
+                .filter(|node| matches!(node.word, "track_file" | "vrrp_track_file"))
+                .filter_map(|node| tracking::file(node, &mut ignored))
+                .map(|file| {
+                    let text = std::fs::read_to_string(&file.path).unwrap_or_default();
+                    let value = text.trim().parse().unwrap_or(0);
+                    (file.name, (file.weight, value))
+                })
+                .collect::<BTreeMap<_, _>>();
+            let bfd = nodes
+                .iter()
+                .filter(|node| node.word == "bfd_instance")
+                .filter_map(|node| Some(node.word_at(0)?.to_owned()))
+                .collect();
+            lvs::Resolver {
+                policy,
+                global: &global,
+                complaints,
+                files,
+                bfd,
+            }
+            .resolve(nodes, configuration);
+            true
+        }
+        Reader::Bfd => {
+            let found = nodes
+                .iter()
+                .filter(|node| node.word == "bfd_instance")
+                .filter_map(|node| bfd::read(node, complaints))
+                .collect();
+            configuration.bfd_instances = found;
+            true
+        }
+    };
+    configuration.global = global;
+    starts
+}

@@ -1,0 +1,362 @@
+//! Virtual addresses with their options.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use super::{
+    complaint::{Complaint, Kind},
+    host::Host,
+    tree::Entry,
+    value::{self, Range},
+};
+
+/// An address that a host gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its prefix.
+    pub prefix_len: u8,
+    /// The interface that it goes to, if it is another than the instance's.
+    pub interface: Option<String>,
+    /// `host`, `link`, or another scope's name; `global` if nothing is said.
+    pub scope: String,
+    /// The broadcast address; `+` stands for that of the prefix.
+    pub broadcast: Option<Broadcast>,
+    /// The label, as `ip address` shows it.
+    pub label: Option<String>,
+    /// The other end of a point-to-point link, with its prefix length.
+    pub peer: Option<(IpAddr, u8)>,
+    /// Whether its loss takes the instance out of MASTER.
+    pub is_tracked: bool,
+    /// Flags of IPv6: `home`, `-nodad`, `noprefixroute`, `mngtmpaddr`, `autojoin`.
+    pub flags: Vec<&'static str>,
+    /// The preferred lifetime of IPv6: `forever`, or seconds.
+    pub preferred: Option<String>,
+}
+
+/// A broadcast address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broadcast {
+    /// That of the prefix, host bits set.
+    OfPrefix,
+    /// That of the prefix, host bits cleared.
+    OfPrefixZero,
+    /// A given one.
+    Address(Ipv4Addr),
+}
+
+/// The longest prefix of a family.
+const fn longest(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Reads `ADDRESS[/LENGTH]`. A length that is not one is complained of; the longest is used.
+pub(super) fn prefix(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let parsed = match address {
+        "default" | "any" | "all" => Some((IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
+        "default6" => Some((IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
+        _ => address.parse().ok().map(|it: IpAddr| (it, longest(it))),
+    };
+    let Some((address, whole)) = parsed else {
+        complain(
+            Complaint::new(Kind::BadAddress, format!("{text:?} is not an IP address"))
+                .token(text)
+                .help("write a numeric address such as 192.0.2.1/24; names are not looked up"),
+        );
+        return None;
+    };
+    let length = match length {
+        None => whole,
+        Some(length) => {
+            let most = longest(address);
+            let number = value::number(length, Range::whole(0, most.into()));
+            if number.problem.is_some() {
+                complain(
+                    Complaint::new(
+                        Kind::BadPrefix,
+                        format!(
+                            "{length:?} is not a prefix length from 0 to {most}; {most} is used"
+                        ),
+                    )
+                    .token(length),
+                );
+            }
+            number
+                .value
+                .and_then(|value| u8::try_from(value).ok())
+                .unwrap_or(most)
+        }
+    };
+    Some((address, length))
+}
+
+impl Address {
+    /// Reads a line of an address block.
+    pub(super) fn read(
+        entry: &Entry,
+        host: &Host,
+        allows_missing_interfaces: bool,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> Option<Self> {
+        let mut words = entry.words.iter().map(String::as_str);
+        let first = words.next()?;
+        let at = |complaint: Complaint| complaint.at(entry.place);
+        let (address, prefix_len) = match first {
+            "default" | "any" | "all" | "default6" => {
+                complain(at(Complaint::new(
+                    Kind::BadAddress,
+                    format!("{first:?} is not an IP address"),
+                )
+                .token(first)));
+                return None;
+            }
+            _ => prefix(first, &mut |complaint| complain(at(complaint)))?,
+        };
+        let mut result = Self {
+            address,
+            prefix_len,
+            interface: None,
+            scope: "global".into(),
+            broadcast: None,
+            label: None,
+            peer: None,
+            is_tracked: true,
+            flags: Vec::new(),
+            preferred: address
+                .is_ipv6()
+                .then(|| if prefix_len == 128 { "0" } else { "forever" }.to_owned()),
+        };
+        let mut is_usable = true;
+        while let Some(word) = words.next() {
+            let flag = ["home", "-nodad", "noprefixroute", "mngtmpaddr", "autojoin"]
+                .into_iter()
+                .find(|flag| *flag == word);
+            if let Some(flag) = flag {
+                result.flags.push(flag);
+                continue;
+            }
+            match word {
+                "no_track" | "no-track" => result.is_tracked = false,
+                "track_group" => drop(words.next()),
+                "use_vmac" => {}
+                "dev" | "scope" | "brd" | "broadcast" | "label" | "peer" | "preferred_lft" => {
+                    let Some(value) = words.next() else {
+                        complain(at(Complaint::new(
+                            Kind::MissingParameter,
+                            format!("{word} of {first} needs a value"),
+                        )));
+                        break;
+                    };
+                    result.option(
+                        word,
+                        value,
+                        host,
+                        allows_missing_interfaces,
+                        &mut |complaint| {
+                            if complaint.kind == Kind::NameTooLong {
+                                is_usable = false;
+                            }
+                            complain(at(complaint));
+                        },
+                    );
+                }
+                _ => complain(at(Complaint::new(
+                    Kind::UnknownValue,
+                    format!("{word:?} is no option of an address; it is ignored"),
+                )
+                .token(word)
+                .help("each address stands on a line of its own"))),
+            }
+        }
+        is_usable.then_some(result)
+    }
+
+    fn option(
+        &mut self,
+        word: &str,
+        value: &str,
+        host: &Host,
+        allows_missing_interfaces: bool,
+        complain: &mut dyn FnMut(Complaint),
+    ) {
+        match word {
+            "dev" => {
+                if !host.interfaces.contains_key(value) && !allows_missing_interfaces {
+                    complain(no_such_interface(value));
+                }
+                self.interface = Some(value.into());
+            }
+            "scope" => {
+                if self.address.is_ipv6() {
+                    complain(
+                        Complaint::new(
+                            Kind::ScopeIgnored,
+                            "IPv6 addresses have the scope that their bits say; the option is ignored",
+                        )
+                        .token(format!("{}/{}", self.address, self.prefix_len)),
+                    );
+                } else {
+                    self.scope = value.into();
+                }
+            }
+            "brd" | "broadcast" => match (value, value.parse(), self.address) {
+                ("+", _, _) => self.broadcast = Some(Broadcast::OfPrefix),
+                ("-", _, _) => self.broadcast = Some(Broadcast::OfPrefixZero),
+                (_, Ok(address), IpAddr::V4(_)) => {
+                    self.broadcast = Some(Broadcast::Address(address));
+                }
+                _ => complain(
+                    Complaint::new(
+                        Kind::BadAddress,
+                        format!("{value:?} is not a broadcast address"),
+                    )
+                    .token(value),
+                ),
+            },
+            "label" => {
+                if value.len() > 15 {
+                    complain(
+                        Complaint::new(
+                            Kind::NameTooLong,
+                            format!(
+                                "the label {value:?} has {} characters, at most 15 are possible; the address is not used",
+                                value.len()
+                            ),
+                        )
+                        .token(value),
+                    );
+                } else {
+                    self.label = Some(value.into());
+                }
+            }
+            "peer" => match peer(value, complain) {
+                Some((peer, _)) if peer.is_ipv4() != self.address.is_ipv4() => complain(
+                    Complaint::new(
+                        Kind::FamilyMismatch,
+                        format!(
+                            "the peer {value} is of another family than {}",
+                            self.address
+                        ),
+                    )
+                    .token(value),
+                ),
+                Some((peer, length)) => {
+                    if self.prefix_len != longest(self.address) {
+                        complain(Complaint::new(
+                            Kind::Other,
+                            "with a peer, the prefix length stands behind the peer's address",
+                        ));
+                        self.prefix_len = longest(self.address);
+                    }
+                    self.peer = Some((peer, length));
+                }
+                None => {}
+            },
+            _ => {
+                let is_time = value == "forever" || value.parse::<u32>().is_ok();
+                if is_time && self.address.is_ipv6() {
+                    self.preferred = Some(value.into());
+                } else {
+                    complain(
+                        Complaint::new(
+                            Kind::ValueInvalid,
+                            format!("{value:?} is not a preferred lifetime of this address"),
+                        )
+                        .token(value),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The address as the oracle prints it, on this interface.
+    #[must_use]
+    pub fn describe(&self, interface: &str) -> String {
+        use fmt::Write as _;
+
+        let mut text = self.address.to_string();
+        let length = self.peer.map_or(self.prefix_len, |(peer, length)| {
+            let _infallible = write!(text, " peer {peer}");
+            length
+        });
+        if length != longest(self.address) {
+            let _infallible = write!(text, "/{length}");
+        }
+        match self.broadcast {
+            Some(Broadcast::Address(address)) => {
+                let _infallible = write!(text, " brd {address}");
+            }
+            Some(Broadcast::OfPrefix | Broadcast::OfPrefixZero) => {
+                if let Some(address) = self.broadcast_address() {
+                    let _infallible = write!(text, " brd {address}");
+                }
+            }
+            None => {}
+        }
+        let _infallible = write!(text, " dev {interface} scope {}", self.scope);
+        if let Some(label) = &self.label {
+            let _infallible = write!(text, " label {label}");
+        }
+        for flag in &self.flags {
+            let _infallible = write!(text, " {flag}");
+        }
+        match self.preferred.as_deref() {
+            Some("0") => text.push_str(" deprecated"),
+            Some(time) => {
+                let _infallible = write!(text, " preferred_lft {time}");
+            }
+            None => {}
+        }
+        if !self.is_tracked {
+            text.push_str(" no_track");
+        }
+        text
+    }
+
+    /// The broadcast address, if it has one.
+    #[must_use]
+    pub fn broadcast_address(&self) -> Option<Ipv4Addr> {
+        let IpAddr::V4(address) = self.address else {
+            return None;
+        };
+        let hosts = u32::MAX.checked_shr(self.prefix_len.into()).unwrap_or(0);
+        Some(match self.broadcast? {
+            Broadcast::Address(address) => address,
+            Broadcast::OfPrefix => Ipv4Addr::from_bits(address.to_bits() | hosts),
+            Broadcast::OfPrefixZero => Ipv4Addr::from_bits(address.to_bits() & !hosts),
+        })
+    }
+}
+
+/// The other end of a point-to-point link: an address, which keepalived 2.2.7 reads without a
+/// prefix length.
+fn peer(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<(IpAddr, u8)> {
+    let address = text.parse().ok().map(|it: IpAddr| (it, longest(it)));
+    if address.is_none() {
+        complain(
+            Complaint::new(
+                Kind::BadAddress,
+                format!("{text:?} is not the address of a peer; it is ignored"),
+            )
+            .token(text),
+        );
+    }
+    address
+}
+
+/// The complaint about an interface that the host does not have.
+pub(super) fn no_such_interface(name: &str) -> Complaint {
+    Complaint::new(
+        Kind::NoSuchInterface,
+        format!("this host has no interface {name:?}"),
+    )
+    .token(name)
+    .help("write the name of an interface that exists, or dynamic_interfaces in global_defs")
+}

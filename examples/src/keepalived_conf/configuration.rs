@@ -1,0 +1,340 @@
+//! What a configuration asks for.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{
+    address::Address,
+    route::{Route, Rule},
+    script::Script,
+};
+
+/// A configuration whose meaning is settled: values checked, references resolved, defaults filled
+/// in as keepalived does when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// `global_defs`, by keyword.
+    pub global: Global,
+    /// `static_ipaddress`.
+    pub static_addresses: Vec<Address>,
+    /// `static_routes`.
+    pub static_routes: Vec<Route>,
+    /// `static_rules`.
+    pub static_rules: Vec<Rule>,
+    /// `vrrp_script`, those that are tracked.
+    pub scripts: Vec<CheckScript>,
+    /// `track_file`, those that are tracked.
+    pub track_files: Vec<TrackFile>,
+    /// `vrrp_track_process`, those that are tracked.
+    pub track_processes: Vec<TrackProcess>,
+    /// `bfd_instance`.
+    pub bfd_instances: Vec<BfdInstance>,
+    /// `vrrp_sync_group`.
+    pub sync_groups: Vec<SyncGroup>,
+    /// `vrrp_instance`.
+    pub instances: Vec<Instance>,
+    /// `virtual_server_group`.
+    pub virtual_server_groups: Vec<super::lvs::ServiceGroup>,
+    /// `virtual_server`.
+    pub virtual_servers: Vec<super::lvs::VirtualServer>,
+    /// Whether TLS is used for checks.
+    pub uses_tls: bool,
+}
+
+/// What `global_defs` sets.
+#[derive(Clone, Debug, Default)]
+pub struct Global {
+    /// The words behind each keyword that was given, the last of a repeated one.
+    pub words: BTreeMap<&'static str, Vec<String>>,
+    /// The numbers among them: microseconds for times.
+    pub numbers: BTreeMap<&'static str, i64>,
+    /// The booleans among them.
+    pub switches: BTreeMap<&'static str, bool>,
+    /// `notification_email`.
+    pub email_recipients: Vec<String>,
+    /// `smtp_server`, resolved, with its port.
+    pub smtp_server: Option<(IpAddr, u16)>,
+    /// `lvs_timeouts`: TCP, TCP after FIN, UDP, in seconds.
+    pub lvs_timeouts: [Option<u32>; 3],
+    /// The scripts of FIFOs, startup and shutdown, by keyword.
+    pub scripts: BTreeMap<&'static str, Script>,
+    /// Who runs scripts that name nobody.
+    pub script_account: Option<super::host::Account>,
+}
+
+impl Global {
+    /// Whether a keyword was given.
+    #[must_use]
+    pub fn has(&self, word: &str) -> bool {
+        self.words.contains_key(word)
+    }
+
+    /// The first word behind a keyword.
+    #[must_use]
+    pub fn text(&self, word: &str) -> Option<&str> {
+        self.words.get(word)?.first().map(String::as_str)
+    }
+}
+
+/// Something that an instance or a group tracks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// Its name.
+    pub name: String,
+    /// What it adds to the priority; 0 makes its failure a fault.
+    pub weight: i32,
+    /// Whether its success counts as failure.
+    pub is_reverse: bool,
+}
+
+/// Everything that an instance or a group tracks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// `track_interface`.
+    pub interfaces: Vec<Tracked>,
+    /// `track_script`.
+    pub scripts: Vec<Tracked>,
+    /// `track_file`.
+    pub files: Vec<Tracked>,
+    /// `track_process`.
+    pub processes: Vec<Tracked>,
+    /// `track_bfd`.
+    pub bfd: Vec<Tracked>,
+}
+
+/// `vrrp_script`.
+#[derive(Clone, Debug)]
+pub struct CheckScript {
+    /// Its name.
+    pub name: String,
+    /// What is run.
+    pub script: Script,
+    /// Seconds between the starts of two runs.
+    pub interval: u32,
+    /// Seconds that a run may take; 0 for the interval.
+    pub timeout: u32,
+    /// The weight where a `track_script` names none.
+    pub weight: i32,
+    /// Whether success counts as failure.
+    pub is_reverse: bool,
+    /// Successes in a row that make it good.
+    pub rise: u32,
+    /// Failures in a row that make it bad.
+    pub fall: u32,
+    /// Whether it counts as failed until its first result.
+    pub init_fail: bool,
+}
+
+/// `track_file`.
+#[derive(Clone, Debug)]
+pub struct TrackFile {
+    /// Its name.
+    pub name: String,
+    /// The file with the number.
+    pub path: String,
+    /// The factor where a `track_file` names none.
+    pub weight: i32,
+    /// Whether the sign is turned.
+    pub is_reverse: bool,
+    /// The value that the file gets at the start, and whether it replaces what it has.
+    pub initial: Option<(i64, bool)>,
+}
+
+/// `vrrp_track_process`.
+#[derive(Clone, Debug)]
+pub struct TrackProcess {
+    /// Its name.
+    pub name: String,
+    /// The program and, where parameters count, the arguments.
+    pub process: Vec<String>,
+    /// How arguments are compared: `initial` or `partial`, or nothing.
+    pub param_match: Option<String>,
+    /// The weight where a `track_process` names none.
+    pub weight: i32,
+    /// Whether running counts as failure.
+    pub is_reverse: bool,
+    /// The fewest processes.
+    pub quorum: u32,
+    /// The most processes.
+    pub quorum_max: Option<u32>,
+    /// Microseconds before the end of a process counts.
+    pub terminate_delay: Option<i64>,
+    /// Microseconds before the start of a process counts.
+    pub fork_delay: Option<i64>,
+    /// Whether the whole command line is compared.
+    pub full_command: bool,
+}
+
+/// `bfd_instance`.
+#[derive(Clone, Debug)]
+pub struct BfdInstance {
+    /// Its name.
+    pub name: String,
+    /// The other side.
+    pub neighbor: IpAddr,
+    /// Our address.
+    pub source: Option<IpAddr>,
+    /// Microseconds.
+    pub min_rx: i64,
+    /// Microseconds.
+    pub min_tx: i64,
+    /// Microseconds.
+    pub idle_tx: i64,
+    /// Packets that may be lost.
+    pub multiplier: i64,
+    /// The TTL of packets.
+    pub ttl: i64,
+    /// Hops to the other side; 0 where it is on the link.
+    pub max_hops: i64,
+    /// Whether it waits for the other side.
+    pub is_passive: bool,
+    /// The weight where a `track_bfd` names none.
+    pub weight: i32,
+}
+
+/// Commands for changes of state, by their oracle name: `master`, `backup`, `fault`, `stop`,
+/// `deleted`, `generic`, `master rx lower pri`.
+pub type Notifies = BTreeMap<&'static str, Script>;
+
+/// `vrrp_sync_group`.
+#[derive(Clone, Debug)]
+pub struct SyncGroup {
+    /// Its name.
+    pub name: String,
+    /// Its instances.
+    pub members: Vec<String>,
+    /// What it tracks.
+    pub tracking: Tracking,
+    /// Its commands.
+    pub notifies: Notifies,
+    /// Whether changes are mailed.
+    pub smtp_alert: bool,
+    /// Whether weights count inside it.
+    pub tracking_weight: bool,
+    /// Whether changes of priority are notified.
+    pub notify_priority_changes: bool,
+}
+
+/// `vrrp_instance`.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "as many as the language has flags"
+)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// 2 or 3.
+    pub version: u8,
+    /// Whether it is of IPv6.
+    pub is_ipv6: bool,
+    /// The wish at the start: MASTER.
+    pub starts_as_master: bool,
+    /// The interface.
+    pub interface: String,
+    /// The virtual MAC's interface, and whether advertisements leave by the parent.
+    pub vmac: Option<Vmac>,
+    /// The address to advertise from, as it is now.
+    pub source: Option<IpAddr>,
+    /// Whether the configuration names it.
+    pub source_is_configured: bool,
+    /// `track_src_ip`.
+    pub tracks_source: bool,
+    /// The group of multicast.
+    pub multicast: IpAddr,
+    /// `virtual_router_id`.
+    pub vrid: u8,
+    /// The priority.
+    pub priority: u8,
+    /// The interval in microseconds.
+    pub interval: i64,
+    /// Whether it answers for its addresses.
+    pub accept: bool,
+    /// Whether it preempts.
+    pub preempt: bool,
+    /// Microseconds.
+    pub preempt_delay: i64,
+    /// `strict_mode`.
+    pub is_strict: bool,
+    /// `skip_check_adv_addr`.
+    pub skips_address_check: bool,
+    /// `dont_track_primary`.
+    pub dont_track_primary: bool,
+    /// `promote_secondaries`.
+    pub promote_secondaries: bool,
+    /// `PASS` or `AH` with the password.
+    pub authentication: Option<(&'static str, String)>,
+    /// `virtual_ipaddress`.
+    pub addresses: Vec<Address>,
+    /// `virtual_ipaddress_excluded`, with the surplus of the other.
+    pub excluded: Vec<Address>,
+    /// `virtual_routes`.
+    pub routes: Vec<Route>,
+    /// `virtual_rules`.
+    pub rules: Vec<Rule>,
+    /// `unicast_peer`, with the bounds of the TTL.
+    pub peers: Vec<Peer>,
+    /// `unicast_ttl`.
+    pub unicast_ttl: Option<u8>,
+    /// `check_unicast_src`.
+    pub check_unicast_source: bool,
+    /// A keyword of unicast without any peers.
+    pub unicast_without_peers: bool,
+    /// Second burst after so many seconds.
+    pub garp_delay: i64,
+    /// Messages of the first burst.
+    pub garp_repeat: i64,
+    /// Seconds between refreshes.
+    pub garp_refresh: i64,
+    /// Messages of a refresh.
+    pub garp_refresh_repeat: i64,
+    /// Second burst after an advertisement of lower priority.
+    pub garp_lower_prio_delay: i64,
+    /// Messages after an advertisement of lower priority.
+    pub garp_lower_prio_repeat: i64,
+    /// Lost advertisements before the takeover.
+    pub down_timer_adverts: i64,
+    /// Whether an advertisement of lower priority is answered.
+    pub answers_lower_priority: bool,
+    /// Whether one advertisement is sent before it yields.
+    pub advertises_before_yield: bool,
+    /// What it tracks.
+    pub tracking: Tracking,
+    /// Its commands.
+    pub notifies: Notifies,
+    /// Whether changes are mailed.
+    pub smtp_alert: bool,
+    /// Whether changes of priority are notified.
+    pub notify_priority_changes: bool,
+    /// `notify_deleted` is given.
+    pub notifies_deleted: bool,
+    /// `debug`.
+    pub debug: Option<i64>,
+    /// `kernel_rx_buf_size`.
+    pub kernel_rx_buf_size: Option<i64>,
+    /// `use_vmac_addr`.
+    pub use_vmac_addr: bool,
+    /// `unicast_fault_no_peer`.
+    pub unicast_fault_no_peer: bool,
+    /// Its sync group.
+    pub sync_group: Option<String>,
+}
+
+/// The interface of a virtual MAC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vmac {
+    /// Its name.
+    pub device: String,
+    /// Whether advertisements leave by the parent.
+    pub transmits_from_parent: bool,
+}
+
+/// A unicast peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The least TTL of its packets.
+    pub min_ttl: u8,
+    /// The greatest TTL of its packets.
+    pub max_ttl: u8,
+}

@@ -1,0 +1,327 @@
+//! `global_defs`.
+
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+
+use super::{
+    complaint::{Complaint, Kind},
+    configuration::Global,
+    host::{Account, Host},
+    script::{Policy, Script},
+    tree::{Node, Value},
+    value::{self, Range},
+};
+
+/// Reads all blocks of `global_defs`; later ones add to earlier ones.
+pub(super) fn read<'a>(
+    blocks: impl Iterator<Item = &'a Node>,
+    host: &Host,
+    complaints: &mut Vec<Complaint>,
+) -> Global {
+    let mut global = Global {
+        script_account: Host::account("keepalived_script", None),
+        ..Global::default()
+    };
+    let statements: Vec<&Node> = blocks.flat_map(|block| &block.children).collect();
+    // They decide on scripts that may stand before them.
+    let is_secure = statements
+        .iter()
+        .any(|node| node.word == "enable_script_security");
+    if !is_secure && global.script_account.is_none() {
+        global.script_account = Some(Account { uid: 0, gid: 0 });
+    }
+    for node in &statements {
+        if node.word == "script_user" {
+            let user = node.word_at(0).unwrap_or_default();
+            global.script_account = Host::account(user, node.word_at(1));
+            if global.script_account.is_none() {
+                complaints.push(
+                    Complaint::new(
+                        Kind::ScriptUserUnknown,
+                        format!("there is no user {user:?} to run scripts; scripts without a user of their own are not used"),
+                    )
+                    .at(node.place)
+                    .token(user),
+                );
+            }
+        }
+    }
+    let policy = Policy {
+        host,
+        account: global.script_account,
+        is_secure,
+    };
+    for node in statements {
+        statement(node, &policy, &mut global, complaints);
+    }
+    global
+}
+
+#[allow(clippy::too_many_lines, reason = "one setting after the other")]
+fn statement(
+    node: &Node,
+    policy: &Policy<'_>,
+    global: &mut Global,
+    complaints: &mut Vec<Complaint>,
+) {
+    match node.value {
+        Value::Number(number) => drop(global.numbers.insert(node.word, number)),
+        Value::Switch(is_on) => drop(global.switches.insert(node.word, is_on)),
+        Value::None => {}
+    }
+    let mut complain =
+        |kind, message: String| complaints.push(Complaint::new(kind, message).at(node.place));
+    let first = node.word_at(0);
+    let is_kept = match (node.word, first) {
+        ("smtp_server", Some(name)) => {
+            let server = smtp_server(name, node.word_at(1));
+            if server.is_none() {
+                complain(
+                    Kind::Other,
+                    format!(
+                        "smtp_server: {name:?} is not an address or name with a port from 1 to 65535"
+                    ),
+                );
+            }
+            global.smtp_server = server.or(global.smtp_server);
+            server.is_some()
+        }
+        ("smtp_connect_timeout", _) if node.value == Value::Number(0) => {
+            complain(
+                Kind::ValueInvalid,
+                "smtp_connect_timeout: 0 is too short; 1 second is used".into(),
+            );
+            global.numbers.insert(node.word, 1);
+            true
+        }
+        ("notification_email", _) => {
+            for entry in &node.entries {
+                global.email_recipients.extend(entry.words.iter().cloned());
+            }
+            if node.entries.is_empty() {
+                complaints.push(
+                    Complaint::new(Kind::Other, "notification_email: the block is empty")
+                        .at(node.end),
+                );
+            }
+            true
+        }
+        ("vrrp_garp_master_repeat" | "vrrp_garp_master_refresh_repeat", Some(_))
+            if node.value == Value::Number(0) =>
+        {
+            complain(
+                Kind::ValueInvalid,
+                format!("{}: 0 is too few; 1 is used", node.word),
+            );
+            global.numbers.insert(node.word, 1);
+            true
+        }
+        ("vrrp_rt_priority" | "checker_rt_priority" | "bfd_rt_priority", Some(_)) => {
+            match node.value {
+                Value::Number(number) if !(1..=99).contains(&number) => {
+                    complain(
+                        Kind::NumberOutOfRange,
+                        format!(
+                            "{}: {number} is not in 1 to 99; the nearer end is used",
+                            node.word
+                        ),
+                    );
+                    global.numbers.insert(node.word, number.clamp(1, 99));
+                }
+                _ => {}
+            }
+            true
+        }
+        ("vrrp_cpu_affinity" | "checker_cpu_affinity" | "bfd_cpu_affinity", Some(_)) => {
+            let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let range = Range::whole(0, i64::try_from(cpus).unwrap_or(1) - 1);
+            let mut is_good = true;
+            for word in &node.words {
+                if value::number(word, range).problem.is_some() {
+                    is_good = false;
+                    complain(
+                        Kind::ValueInvalid,
+                        format!(
+                            "{}: {word:?} is not a processor in {}",
+                            node.word,
+                            range.describe()
+                        ),
+                    );
+                }
+            }
+            is_good
+        }
+        ("dynamic_interfaces", Some(word)) if word != "allow_if_changes" => {
+            complain(
+                Kind::UnknownValue,
+                format!("dynamic_interfaces: {word:?} is not allow_if_changes"),
+            );
+            true
+        }
+        ("lvs_timeouts", Some(_)) => lvs_timeouts(node, global, &mut complain),
+        ("lvs_flush_on_stop", Some(word)) if word != "VS" => {
+            complain(
+                Kind::UnknownValue,
+                format!("lvs_flush_on_stop: {word:?} is not VS"),
+            );
+            true
+        }
+        ("vrrp_mcast_group4" | "vrrp_mcast_group6", Some(text)) => {
+            let wants_ipv4 = node.word == "vrrp_mcast_group4";
+            let is_good = text
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_multicast() && address.is_ipv4() == wants_ipv4);
+            if !is_good {
+                complain(
+                    Kind::BadAddress,
+                    format!(
+                        "{}: {text:?} is not a multicast address of its family",
+                        node.word
+                    ),
+                );
+            }
+            is_good
+        }
+        ("vrrp_garp_extra_if", Some(_)) => {
+            let index = usize::from(first == Some("all"));
+            let text = node.word_at(index).unwrap_or_default();
+            let number = value::number(text, Range::whole(1, 86400).lenient());
+            if number.problem.is_some() {
+                complain(
+                    Kind::ValueInvalid,
+                    format!(
+                        "vrrp_garp_extra_if: {text:?} is not a number of seconds in 1 to 86400"
+                    ),
+                );
+            }
+            number.value.is_some()
+        }
+        ("umask", Some(text)) => {
+            let is_good = u32::from_str_radix(text, 8).is_ok_and(|mask| mask <= 0o777);
+            if !is_good {
+                complain(
+                    Kind::ValueInvalid,
+                    format!("umask: {text:?} is not an octal number up to 777"),
+                );
+            }
+            is_good
+        }
+        ("vrrp_rx_bufs_policy", Some(text)) => {
+            let is_good =
+                matches!(text, "MTU" | "ADVERT" | "NO_SEND_RX") || text.parse::<u32>().is_ok();
+            if !is_good {
+                complain(
+                    Kind::UnknownValue,
+                    format!(
+                        "vrrp_rx_bufs_policy: {text:?} is not MTU, ADVERT, NO_SEND_RX or a number"
+                    ),
+                );
+            }
+            is_good
+        }
+        ("include_check", Some(_)) => {
+            for word in &node.words {
+                let known = ["readable", "match", "wildcard_match", "brace_match"];
+                if !known.contains(&word.as_str()) {
+                    complain(
+                        Kind::UnknownValue,
+                        format!("include_check: {word:?} is not {}", known.join(", ")),
+                    );
+                }
+            }
+            true
+        }
+        (
+            "startup_script"
+            | "shutdown_script"
+            | "notify_fifo_script"
+            | "vrrp_notify_fifo_script"
+            | "lvs_notify_fifo_script",
+            Some(_),
+        ) => {
+            let script: Option<Script> = policy.notify(node, &mut |complaint| {
+                complaints.push(complaint);
+            });
+            if let Some(script) = script {
+                global.scripts.insert(node.word, script);
+            }
+            true
+        }
+        _ => true,
+    };
+    if is_kept {
+        global.words.insert(node.word, node.words.clone());
+    }
+}
+
+/// An address or a name, with a port.
+fn smtp_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
+    let port = match port {
+        None => 25,
+        Some(port) => {
+            let number = value::number(port, Range::whole(1, 65535));
+            u16::try_from(number.value?).ok()?
+        }
+    };
+    if let Ok(address) = name.parse() {
+        return Some((address, port));
+    }
+    if name == "localhost" {
+        return Some((Ipv4Addr::LOCALHOST.into(), port));
+    }
+    // As inet_aton(3) has it: the last number fills what is left.
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        let parts: Option<Vec<u32>> = name.split('.').map(|part| part.parse().ok()).collect();
+        return match parts?[..] {
+            [all] => Some((Ipv4Addr::from_bits(all).into(), port)),
+            [a @ 0..=255, rest @ 0..=0xff_ffff] => {
+                Some((Ipv4Addr::from_bits(a << 24 | rest).into(), port))
+            }
+            [a @ 0..=255, b @ 0..=255, rest @ 0..=0xffff] => {
+                Some((Ipv4Addr::from_bits(a << 24 | b << 16 | rest).into(), port))
+            }
+            _ => None,
+        };
+    }
+    let mut found = (name, port).to_socket_addrs().ok()?;
+    found.next().map(|address| (address.ip(), port))
+}
+
+fn lvs_timeouts(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let mut found_one = false;
+    let mut words = node.words.iter();
+    while let Some(word) = words.next() {
+        let place = ["tcp", "tcpfin", "udp"].iter().position(|it| it == word);
+        let (Some(place), Some(text)) = (place, words.as_slice().first()) else {
+            if place.is_some() || words.as_slice().is_empty() {
+                break;
+            }
+            complain(
+                Kind::UnknownValue,
+                format!("lvs_timeouts: {word:?} is not tcp, tcpfin or udp"),
+            );
+            return found_one;
+        };
+        words.next();
+        // The longest that the kernel holds: as many seconds as fit into a signed number of jiffies.
+        let number = value::number(text, Range::whole(0, i64::from(i32::MAX) / 1000));
+        match number.value.and_then(|value| u32::try_from(value).ok()) {
+            Some(value) if number.problem.is_none() => {
+                found_one = true;
+                if let Some(slot) = global.lvs_timeouts.get_mut(place) {
+                    *slot = Some(value);
+                }
+            }
+            _ => complain(
+                Kind::ValueInvalid,
+                format!("lvs_timeouts: {word} {text:?} is not a number of seconds"),
+            ),
+        }
+    }
+    if !found_one {
+        complain(
+            Kind::MissingParameter,
+            "lvs_timeouts needs at least one of tcp, tcpfin and udp with seconds".into(),
+        );
+    }
+    found_one
+}

@@ -1,0 +1,563 @@
+//! Routes and rules that come and go with an instance, in the words of iproute2.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use super::{
+    address::{no_such_interface, prefix},
+    complaint::{Complaint, Kind},
+    host::Host,
+    tree::Entry,
+};
+
+/// A route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// `unicast`, or what becomes of packets: `blackhole`, `unreachable`, `prohibit`, `throw`.
+    pub kind: String,
+    /// Where it leads, with the prefix length.
+    pub destination: Option<(IpAddr, u8)>,
+    /// The source address that the host prefers.
+    pub source: Option<IpAddr>,
+    /// The next hop, if there is one only.
+    pub gateway: Option<IpAddr>,
+    /// The interface.
+    pub interface: Option<String>,
+    /// The table.
+    pub table: Option<u32>,
+    /// The protocol that it is marked with; 18 where nothing is said.
+    pub protocol: Option<u8>,
+    /// The scope.
+    pub scope: Option<u8>,
+    /// The metric.
+    pub metric: Option<u32>,
+    /// `onlink`.
+    pub is_onlink: bool,
+    /// The MTU.
+    pub mtu: Option<u32>,
+    /// Several next hops with their weights.
+    pub hops: Vec<Hop>,
+    /// Whether its loss takes the instance out of MASTER.
+    pub is_tracked: bool,
+    /// Whether that was asked for.
+    pub asks_no_tracking: bool,
+    /// Other words of iproute2 with their values.
+    pub further: Vec<(String, String)>,
+}
+
+/// A next hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// The interface.
+    pub interface: Option<String>,
+    /// Its share.
+    pub weight: u32,
+}
+
+/// A rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Packets from here.
+    pub from: Option<(IpAddr, u8)>,
+    /// Packets to there.
+    pub to: Option<(IpAddr, u8)>,
+    /// Its place among the rules.
+    pub priority: u32,
+    /// The mark and its mask.
+    pub fwmark: Option<(u32, Option<u32>)>,
+    /// The interface by which packets come in.
+    pub input: Option<String>,
+    /// The interface by which they leave.
+    pub output: Option<String>,
+    /// The table that is looked up.
+    pub table: Option<u32>,
+    /// Whether its loss takes the instance out of MASTER.
+    pub is_tracked: bool,
+}
+
+const KINDS: [&str; 5] = ["unicast", "blackhole", "unreachable", "prohibit", "throw"];
+
+/// Words of iproute2 that take a value and are passed on.
+const FURTHER: [&str; 24] = [
+    "tos",
+    "dsfield",
+    "realms",
+    "advmss",
+    "rtt",
+    "rttvar",
+    "reordering",
+    "window",
+    "cwnd",
+    "initcwnd",
+    "initrwnd",
+    "ssthresh",
+    "rto_min",
+    "hoplimit",
+    "features",
+    "quickack",
+    "congctl",
+    "pref",
+    "ttl-propagate",
+    "expires",
+    "encap",
+    "fastopen_no_cookie",
+    "nhid",
+    "as",
+];
+
+fn table(text: &str) -> Option<u32> {
+    match text {
+        "main" => Some(254),
+        "local" => Some(255),
+        "default" => Some(253),
+        _ => number(text),
+    }
+}
+
+fn scope(text: &str) -> Option<u8> {
+    match text {
+        "global" | "universe" => Some(0),
+        "site" => Some(200),
+        "link" => Some(253),
+        "host" => Some(254),
+        "nowhere" => Some(255),
+        _ => text.parse().ok(),
+    }
+}
+
+fn protocol(text: &str) -> Option<u8> {
+    match text {
+        "kernel" => Some(2),
+        "boot" => Some(3),
+        "static" => Some(4),
+        "ra" => Some(9),
+        "keepalived" => Some(18),
+        _ => text.parse().ok(),
+    }
+}
+
+/// Decimal, or hexadecimal behind `0x`.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+impl Route {
+    /// Reads a line of a route block. A word that is not known is complained of, and the route is
+    /// not used.
+    pub(super) fn read(
+        entry: &Entry,
+        host: &Host,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> Option<Self> {
+        let mut route = Self {
+            kind: "unicast".into(),
+            is_tracked: true,
+            ..Self::default()
+        };
+        let mut failed = false;
+        let mut complain = |complaint: Complaint| complain(complaint.at(entry.place));
+        let mut words = entry.words.iter().map(String::as_str).peekable();
+        while let Some(word) = words.next() {
+            if KINDS.contains(&word) {
+                word.clone_into(&mut route.kind);
+                continue;
+            }
+            match word {
+                "onlink" if route.hops.is_empty() => route.is_onlink = true,
+                "onlink" | "lock" | "or" => {}
+                "no_track" => {
+                    route.is_tracked = false;
+                    route.asks_no_tracking = true;
+                }
+                "nexthop" => route.hops.push(Hop {
+                    weight: 1,
+                    ..Hop::default()
+                }),
+                "src" | "to" | "via" | "dev" | "oif" | "table" | "protocol" | "scope"
+                | "metric" | "priority" | "preference" | "mtu" | "weight" => {
+                    let mut value = words.next();
+                    if word == "via" && matches!(value, Some("inet" | "inet6")) {
+                        value = words.next();
+                    }
+                    let Some(value) = value else {
+                        complain(Complaint::new(
+                            Kind::MissingParameter,
+                            format!("{word} of a route needs a value"),
+                        ));
+                        failed = true;
+                        break;
+                    };
+                    if !route.option(word, value, host, &mut complain) {
+                        failed = true;
+                    }
+                }
+                _ if FURTHER.contains(&word) => {
+                    let value = words.next().unwrap_or_default();
+                    route.further.push((word.into(), value.into()));
+                }
+                _ if route.destination.is_some() => {
+                    complain(
+                        Complaint::new(
+                            Kind::UnknownValue,
+                            format!("{word:?} is no word of a route; the route is not used"),
+                        )
+                        .token(word)
+                        .help("proto is written protocol here"),
+                    );
+                    return None;
+                }
+                _ => match prefix(word, &mut complain) {
+                    Some(destination) => route.destination = Some(destination),
+                    None => return None,
+                },
+            }
+        }
+        if failed {
+            return None;
+        }
+        if route.destination.is_none() {
+            complain(Complaint::new(
+                Kind::BadAddress,
+                "a route needs a destination; the route is not used",
+            ));
+            return None;
+        }
+        if route.is_tracked && route.protocol.is_some_and(|it| it != 18) {
+            // A route is known again by its mark.
+            route.protocol = None;
+            complain(
+                Complaint::new(
+                    Kind::Other,
+                    "a route with another protocol cannot be tracked; the protocol is ignored",
+                )
+                .help("add no_track to keep the protocol"),
+            );
+        }
+        let has_interface =
+            route.interface.is_some() || route.hops.iter().any(|hop| hop.interface.is_some());
+        // One next hop by an interface is followed; several, or none, are not.
+        let is_traceable = has_interface && route.hops.is_empty();
+        if route.is_tracked && !is_traceable {
+            route.is_tracked = false;
+            complain(
+                Complaint::new(
+                    Kind::Untrackable,
+                    "a route without an interface of its own cannot be tracked",
+                )
+                .help("add dev and an interface, or no_track"),
+            );
+        }
+        Some(route)
+    }
+
+    fn option(
+        &mut self,
+        word: &str,
+        value: &str,
+        host: &Host,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> bool {
+        let known = match word {
+            "src" => value.parse().map(|it| self.source = Some(it)).is_ok(),
+            "to" => match prefix(value, complain) {
+                Some(destination) => {
+                    self.destination = Some(destination);
+                    true
+                }
+                None => return false,
+            },
+            "via" => {
+                let gateway = value.parse().ok();
+                match self.hops.last_mut() {
+                    Some(hop) => hop.gateway = gateway,
+                    None => self.gateway = gateway,
+                }
+                gateway.is_some()
+            }
+            "dev" | "oif" => {
+                if !host.interfaces.contains_key(value) {
+                    complain(no_such_interface(value));
+                }
+                match self.hops.last_mut() {
+                    Some(hop) => hop.interface = Some(value.into()),
+                    None => self.interface = Some(value.into()),
+                }
+                true
+            }
+            "table" => {
+                self.table = table(value);
+                self.table.is_some()
+            }
+            "protocol" => {
+                self.protocol = protocol(value);
+                self.protocol.is_some()
+            }
+            "scope" => {
+                self.scope = scope(value);
+                self.scope.is_some()
+            }
+            "mtu" => {
+                self.mtu = number(value);
+                self.mtu.is_some()
+            }
+            "weight" => match (self.hops.last_mut(), number(value)) {
+                (Some(hop), Some(weight @ 1..=256)) => {
+                    hop.weight = weight;
+                    true
+                }
+                _ => false,
+            },
+            _ => {
+                self.metric = number(value);
+                self.metric.is_some()
+            }
+        };
+        if !known {
+            complain(
+                Complaint::new(
+                    Kind::ValueInvalid,
+                    format!("{value:?} is not a value of {word} in a route"),
+                )
+                .token(value),
+            );
+        }
+        known
+    }
+
+    /// The route as the oracle prints it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let is_plain = self.kind == "unicast";
+        // Routes that discard are added; others are put before those of the same destination.
+        text.push_str(if is_plain { "prepend" } else { "add" });
+        if !is_plain {
+            let _infallible = write!(text, " {}", self.kind);
+        }
+        if let Some((address, length)) = self.destination {
+            let whole = if address.is_ipv4() { 32 } else { 128 };
+            let _infallible = write!(text, " {address}");
+            if length != whole {
+                let _infallible = write!(text, "/{length}");
+            }
+        }
+        if let Some(source) = self.source {
+            let _infallible = write!(text, " src {source}");
+        }
+        if let Some(gateway) = self.gateway {
+            let _infallible = write!(text, " via {} {gateway}", family(gateway));
+        }
+        if let Some(interface) = &self.interface {
+            let _infallible = write!(text, " dev {interface}");
+        }
+        if let Some(table) = self.table {
+            let _infallible = write!(text, " table {table}");
+        }
+        // Routes that ask not to be tracked do not get the mark by which they are.
+        if let Some(protocol) = self.protocol.or((!self.asks_no_tracking).then_some(18)) {
+            let _infallible = write!(text, " proto {protocol}");
+        }
+        if let Some(scope) = self.scope {
+            let _infallible = write!(text, " scope {scope}");
+        }
+        if let Some(metric) = self.metric {
+            let _infallible = write!(text, " metric {metric}");
+        }
+        if let Some(mtu) = self.mtu {
+            let _infallible = write!(text, " mtu {mtu}");
+        }
+        if self.is_onlink {
+            text.push_str(" onlink");
+        }
+        for hop in &self.hops {
+            text.push_str(" nexthop");
+            if let Some(gateway) = hop.gateway {
+                let _infallible = write!(text, " via {} {gateway}", family(gateway));
+            }
+            if let Some(interface) = &hop.interface {
+                let _infallible = write!(text, " dev {interface}");
+            }
+            let _infallible = write!(text, " weight {}", hop.weight);
+        }
+        if !self.is_tracked {
+            text.push_str(" no_track");
+        }
+        text
+    }
+}
+
+const fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "inet",
+        IpAddr::V6(_) => "inet6",
+    }
+}
+
+impl Rule {
+    /// Reads a line of a rule block. `next_priority` is the one for a rule that names none; it
+    /// counts down from 16384.
+    #[allow(clippy::too_many_lines, reason = "one setting after the other")]
+    pub(super) fn read(
+        entry: &Entry,
+        host: &Host,
+        next_priority: &mut u32,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> Option<Self> {
+        let mut complain = |complaint: Complaint| complain(complaint.at(entry.place));
+        let mut rule = Self {
+            is_tracked: true,
+            ..Self::default()
+        };
+        let mut priority = None;
+        let mut words = entry.words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            if word == "no_track" {
+                rule.is_tracked = false;
+                continue;
+            }
+            let is_known = matches!(
+                word,
+                "from"
+                    | "to"
+                    | "table"
+                    | "lookup"
+                    | "priority"
+                    | "preference"
+                    | "order"
+                    | "pref"
+                    | "fwmark"
+                    | "iif"
+                    | "dev"
+                    | "oif"
+                    | "tos"
+                    | "dsfield"
+                    | "protocol"
+            );
+            let value = if is_known { words.next() } else { None };
+            let Some(value) = value else {
+                complain(
+                    Complaint::new(
+                        Kind::UnknownValue,
+                        format!("{word:?} is no word of a rule, or lacks its value; the rule is not used"),
+                    )
+                    .token(word),
+                );
+                return None;
+            };
+            let is_usable = match word {
+                "from" | "to" => {
+                    let found = prefix(value, &mut complain)?;
+                    let found = (value != "all").then_some(found);
+                    if word == "from" {
+                        rule.from = found;
+                    } else {
+                        rule.to = found;
+                    }
+                    true
+                }
+                "table" | "lookup" => {
+                    rule.table = table(value);
+                    rule.table.is_some()
+                }
+                "priority" | "preference" | "order" | "pref" => {
+                    priority = number(value);
+                    priority.is_some()
+                }
+                "fwmark" => {
+                    rule.fwmark = match value.split_once('/') {
+                        Some((mark, bits)) => number(mark)
+                            .zip(number(bits))
+                            .map(|(mark, bits)| (mark, Some(bits))),
+                        None => number(value).map(|mark| (mark, None)),
+                    };
+                    rule.fwmark.is_some()
+                }
+                "iif" | "dev" | "oif" => {
+                    if !host.interfaces.contains_key(value) {
+                        complain(no_such_interface(value));
+                    }
+                    if word == "oif" {
+                        rule.output = Some(value.into());
+                    } else {
+                        rule.input = Some(value.into());
+                    }
+                    true
+                }
+                _ => true,
+            };
+            if !is_usable {
+                complain(
+                    Complaint::new(
+                        Kind::ValueInvalid,
+                        format!(
+                            "{value:?} is not a value of {word} in a rule; the rule is not used"
+                        ),
+                    )
+                    .token(value),
+                );
+                return None;
+            }
+        }
+        rule.priority = if let Some(priority) = priority {
+            priority
+        } else {
+            complain(
+                Complaint::new(
+                    Kind::RuleNoPreference,
+                    format!("the rule has no priority; {next_priority} is used"),
+                )
+                .help("add priority and a number"),
+            );
+            let priority = *next_priority;
+            *next_priority = next_priority.saturating_sub(1);
+            priority
+        };
+        Some(rule)
+    }
+
+    /// The rule as the oracle prints it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let show = |(address, length): (IpAddr, u8)| {
+            let whole = if address.is_ipv4() { 32 } else { 128 };
+            if length == whole {
+                address.to_string()
+            } else {
+                format!("{address}/{length}")
+            }
+        };
+        let mut text = String::from("from ");
+        text.push_str(&self.from.map_or_else(|| "all".into(), show));
+        if let Some(to) = self.to {
+            let _infallible = write!(text, " to {}", show(to));
+        }
+        let _infallible = write!(text, " priority {} tos 0x0", self.priority);
+        if let Some((mark, mask)) = self.fwmark {
+            let _infallible = write!(text, " fwmark {mark:#x}");
+            if let Some(mask) = mask {
+                let _infallible = write!(text, "/{mask:#x}");
+            }
+        }
+        if let Some(input) = &self.input {
+            let _infallible = write!(text, " iif {input}");
+        }
+        if let Some(output) = &self.output {
+            let _infallible = write!(text, " oif {output}");
+        }
+        // A rule without a mark of its own can be told from others.
+        if self.is_tracked {
+            text.push_str(" protocol 18");
+        }
+        if let Some(table) = self.table {
+            let _infallible = write!(text, " lookup {table}");
+        }
+        if !self.is_tracked {
+            text.push_str(" no_track");
+        }
+        text
+    }
+}

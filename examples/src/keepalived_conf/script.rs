@@ -1,0 +1,129 @@
+//! Scripts: commands with their users.
+
+use std::path::Path;
+
+use super::{
+    complaint::{Complaint, Kind},
+    host::{Account, Host},
+    tree::Node,
+    word,
+};
+
+/// A command that the daemon runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The program and its arguments.
+    pub arguments: Vec<String>,
+    /// Who runs it.
+    pub account: Account,
+}
+
+/// Whether a script can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usability {
+    /// It can.
+    Usable,
+    /// `-t` has nothing to say of it, and the daemon drops it at the start.
+    DroppedAtStart,
+    /// Its program does not exist.
+    Missing,
+    /// It is not looked up: a redirection such as `</dev/tcp/192.0.2.1/80`.
+    NotLookedUp,
+}
+
+/// What scripts depend on in `global_defs`.
+#[derive(Clone, Debug)]
+pub(super) struct Policy<'a> {
+    pub(super) host: &'a Host,
+    /// Who runs scripts that name nobody; `None` when that user does not exist.
+    pub(super) account: Option<Account>,
+    /// `enable_script_security`.
+    pub(super) is_secure: bool,
+}
+
+impl Policy<'_> {
+    /// Reads a notify command: `"COMMAND ARGUMENTS" [USER [GROUP]]`. `None` where it is unusable.
+    pub(super) fn notify(
+        &self,
+        node: &Node,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> Option<Script> {
+        let arguments = arguments(node, complain)?;
+        let account = match node.word_at(1) {
+            Some(user) => {
+                let account = Host::account(user, node.word_at(2));
+                if account.is_none() {
+                    complain(
+                        Complaint::new(
+                            Kind::ScriptUserUnknown,
+                            format!("there is no user {user:?}; the script is not used"),
+                        )
+                        .at(node.place)
+                        .token(user)
+                        .help("quote a command that has arguments: \"/bin/echo a b\""),
+                    );
+                }
+                account?
+            }
+            None => self.account?,
+        };
+        Some(Script { arguments, account })
+    }
+
+    /// Replaces the program by its real path, and says whether the script can be run.
+    pub(super) fn look_up(&self, script: &mut Script) -> Usability {
+        let Some(program) = script.arguments.first_mut() else {
+            return Usability::Missing;
+        };
+        if program.starts_with('<') {
+            return Usability::NotLookedUp;
+        }
+        let Some(path) = self.host.program(program) else {
+            return Usability::Missing;
+        };
+        let path = path.as_path();
+        *program = path.display().to_string();
+        if !is_executable(path) || (self.is_secure && is_open_to_others(path)) {
+            return Usability::DroppedAtStart;
+        }
+        Usability::Usable
+    }
+}
+
+/// The arguments of a command.
+pub(super) fn arguments(node: &Node, complain: &mut dyn FnMut(Complaint)) -> Option<Vec<String>> {
+    let command = node.word_at(0)?;
+    match word::split_command(command) {
+        Ok(arguments) if arguments.is_empty() => None,
+        Ok(arguments) => Some(arguments),
+        Err(word::UnmatchedQuote) => {
+            complain(
+                Complaint::new(
+                    Kind::UnmatchedQuote,
+                    "a quote of the command is not closed; the script is not used",
+                )
+                .at(node.place),
+            );
+            None
+        }
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether somebody else than root can change the file or a folder that leads to it.
+fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    path.ancestors().any(|part| {
+        std::fs::metadata(part).is_ok_and(|it| {
+            let mode = it.permissions().mode();
+            let is_sticky = it.is_dir() && mode & 0o1000 != 0;
+            let by_group = mode & 0o020 != 0 && it.gid() != 0;
+            let by_others = mode & 0o002 != 0;
+            it.uid() != 0 || by_group || (by_others && !is_sticky)
+        })
+    })
+}

@@ -1,0 +1,455 @@
+//! What instances and groups track: the lists, and what they name.
+
+use std::collections::BTreeMap;
+
+use super::{
+    address::no_such_interface,
+    complaint::{Complaint, Kind},
+    configuration::{BfdInstance, CheckScript, TrackFile, TrackProcess, Tracked, Tracking},
+    host::{Account, Host},
+    script::{self, Policy, Script},
+    tree::Node,
+    value::{self, Range},
+};
+
+/// What was defined so far that can be tracked. A definition behind its use does not count.
+#[derive(Default)]
+pub(super) struct Defined {
+    pub(super) scripts: Named<CheckScript>,
+    pub(super) files: Named<TrackFile>,
+    pub(super) processes: Named<TrackProcess>,
+    pub(super) bfd: Named<BfdInstance>,
+}
+
+/// Things in the order of their definition, found by name. The first of a name counts.
+pub(super) struct Named<T> {
+    items: Vec<T>,
+    places: BTreeMap<String, usize>,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            places: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Named<T> {
+    pub(super) fn add(&mut self, name: &str, item: T) {
+        if !self.places.contains_key(name) {
+            self.places.insert(name.to_owned(), self.items.len());
+            self.items.push(item);
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&T> {
+        self.items.get(*self.places.get(name)?)
+    }
+
+    pub(super) fn items_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+
+    pub(super) fn into_items(self) -> Vec<T> {
+        self.items
+    }
+}
+
+/// What stands behind the name of a tracked object.
+#[derive(Clone, Copy, Default)]
+struct Options {
+    weight: Option<i32>,
+    is_reverse: Option<bool>,
+}
+
+/// Reads `[weight N [reverse|noreverse]]`. `None` where the entry is not used.
+fn options(words: &[String], kind: &str, complain: &mut dyn FnMut(Complaint)) -> Option<Options> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (weight, rest) = match words[..] {
+        [] => return Some(Options::default()),
+        ["weight", weight, ref rest @ ..] => (weight, rest),
+        ["weight"] => {
+            complain(Complaint::new(
+                Kind::MissingParameter,
+                "weight needs a number; the entry is not used",
+            ));
+            return None;
+        }
+        [word, ..] => {
+            complain(
+                Complaint::new(
+                    Kind::UnknownValue,
+                    format!("{word:?} is not weight; the entry is not used"),
+                )
+                .token(word)
+                .help("each tracked object stands on a line of its own"),
+            );
+            return None;
+        }
+    };
+    let number = value::number(weight, Range::whole(-254, 254).lenient());
+    if number.problem.is_some() {
+        complain(
+            Complaint::new(
+                Kind::ValueInvalid,
+                format!("weight {weight:?} is not a number in -253 to 253; it is ignored"),
+            )
+            .token(weight),
+        );
+    }
+    let mut result = Options {
+        weight: number.value.and_then(|it| i32::try_from(it).ok()),
+        is_reverse: None,
+    };
+    let allows_254 = matches!(kind, "track_file" | "track_process");
+    if let Some(weight) = &mut result.weight
+        && !allows_254
+        && weight.abs() == 254
+    {
+        complain(
+            Complaint::new(Kind::ValueInvalid, "weight 254 is too much; 253 is used")
+                .token(weight.to_string()),
+        );
+        *weight = weight.signum() * 253;
+    }
+    match rest.first() {
+        None => {}
+        Some(&"reverse") => result.is_reverse = Some(true),
+        Some(&"noreverse") if kind != "track_interface" => result.is_reverse = Some(false),
+        Some(word) => complain(
+            Complaint::new(
+                Kind::UnknownValue,
+                format!("{word:?} is not reverse or noreverse; it is ignored"),
+            )
+            .token(*word),
+        ),
+    }
+    Some(result)
+}
+
+/// The tracking blocks of an instance or a group.
+pub(super) fn read(
+    node: &Node,
+    name: &str,
+    defined: &Defined,
+    host: &Host,
+    is_dynamic: bool,
+    complaints: &mut Vec<Complaint>,
+) -> Tracking {
+    let mut tracking = Tracking::default();
+    for list in &node.children {
+        let (target, kind): (&mut Vec<Tracked>, &str) = match list.word {
+            "track_interface" => (&mut tracking.interfaces, "interface"),
+            "track_script" => (&mut tracking.scripts, "script"),
+            "track_file" => (&mut tracking.files, "file"),
+            "track_process" => (&mut tracking.processes, "process"),
+            "track_bfd" => (&mut tracking.bfd, "BFD instance"),
+            _ => continue,
+        };
+        for entry in &list.entries {
+            let mut complain =
+                |complaint: Complaint| complaints.push(complaint.at(entry.place).object(name));
+            let Some((first, rest)) = entry.words.split_first() else {
+                continue;
+            };
+            let default = match list.word {
+                "track_interface" => {
+                    if !host.interfaces.contains_key(first) && !is_dynamic {
+                        complain(no_such_interface(first));
+                        continue;
+                    }
+                    Some((0, false))
+                }
+                "track_script" => defined
+                    .scripts
+                    .get(first)
+                    .map(|it| (it.weight, it.is_reverse)),
+                "track_file" => defined
+                    .files
+                    .get(first)
+                    .map(|it| (it.weight, it.is_reverse)),
+                "track_process" => defined
+                    .processes
+                    .get(first)
+                    .map(|it| (it.weight, it.is_reverse)),
+                _ => defined.bfd.get(first).map(|it| (it.weight, false)),
+            };
+            let Some((default_weight, default_reverse)) = default else {
+                complain(
+                    Complaint::new(
+                        Kind::NotDefined,
+                        format!("there is no {kind} {first:?} to track before this line; the entry is ignored"),
+                    )
+                    .token(first)
+                    .help("define it, above the instance that tracks it"),
+                );
+                continue;
+            };
+            if target.iter().any(|it| it.name == *first) {
+                complain(
+                    Complaint::new(
+                        Kind::Duplicate,
+                        format!("{first:?} is tracked already; the first entry counts"),
+                    )
+                    .token(first),
+                );
+                continue;
+            }
+            let Some(options) = options(rest, list.word, &mut complain) else {
+                continue;
+            };
+            target.push(Tracked {
+                name: first.clone(),
+                weight: options.weight.unwrap_or(default_weight),
+                is_reverse: options.is_reverse.unwrap_or(default_reverse),
+            });
+        }
+    }
+    tracking
+}
+
+/// A `vrrp_script` block. `None` when it has no usable command.
+pub(super) fn script(
+    node: &Node,
+    policy: &Policy<'_>,
+    complaints: &mut Vec<Complaint>,
+) -> Option<CheckScript> {
+    let name = node.word_at(0)?.to_owned();
+    let mut arguments = None;
+    let mut account: Option<Option<Account>> = None;
+    let mut result = CheckScript {
+        name: name.clone(),
+        script: Script {
+            arguments: Vec::new(),
+            account: Account { uid: 0, gid: 0 },
+        },
+        interval: 1,
+        timeout: 0,
+        weight: 0,
+        is_reverse: false,
+        rise: 1,
+        fall: 1,
+        init_fail: node.has("init_fail"),
+    };
+    for statement in &node.children {
+        let mut complain = |complaint: Complaint| {
+            complaints.push(complaint.at(statement.place).object(&name));
+        };
+        let value = node_number(statement);
+        match statement.word {
+            "script" => {
+                arguments = script::arguments(statement, &mut complain);
+            }
+            "interval" | "timeout" => {
+                let seconds = match value {
+                    Some(seconds) if seconds > 0 => seconds,
+                    _ => {
+                        if value == Some(0) {
+                            complain(Complaint::new(
+                                Kind::ValueInvalid,
+                                format!("{}: 0 is too short; 1 second is used", statement.word),
+                            ));
+                        }
+                        1
+                    }
+                };
+                let seconds = u32::try_from(seconds).unwrap_or(1);
+                if statement.word == "interval" {
+                    result.interval = seconds;
+                } else {
+                    result.timeout = seconds;
+                }
+            }
+            "weight" => script_weight(statement, &mut result, &mut complain),
+            "rise" | "fall" => {
+                let count = value
+                    .and_then(|value| u32::try_from(value).ok())
+                    .unwrap_or(1);
+                if statement.word == "rise" {
+                    result.rise = count;
+                } else {
+                    result.fall = count;
+                }
+            }
+            "user" => {
+                let user = statement.word_at(0).unwrap_or_default();
+                let found = Host::account(user, statement.word_at(1));
+                if found.is_none() {
+                    complain(
+                        Complaint::new(
+                            Kind::ScriptUserUnknown,
+                            format!("there is no user {user:?}; the script is not used"),
+                        )
+                        .token(user),
+                    );
+                }
+                account = Some(found);
+            }
+            _ => {}
+        }
+    }
+    let end = |complaint: Complaint| complaint.at(node.end).object(&name);
+    let Some(arguments) = arguments else {
+        complaints.push(end(Complaint::new(
+            Kind::ScriptMissingBody,
+            format!("vrrp_script {name} has no usable script; it is ignored"),
+        )));
+        return None;
+    };
+    let account = match account {
+        Some(account) => account?,
+        None if policy.account.is_none() => {
+            complaints.push(end(Complaint::new(
+                Kind::NoScriptUser,
+                format!("there is nobody to run vrrp_script {name}; it is ignored"),
+            )));
+            return None;
+        }
+        None => policy.account?,
+    };
+    result.script = Script { arguments, account };
+    Some(result)
+}
+
+/// The weight of a script: one out of range is complained of, and used.
+fn script_weight(statement: &Node, result: &mut CheckScript, complain: &mut dyn FnMut(Complaint)) {
+    let text = statement.word_at(0).unwrap_or_default();
+    let allowed = Range::whole(-253, 253);
+    let number = value::number(text, allowed);
+    if number.problem.is_some() {
+        complain(
+            Complaint::new(
+                Kind::NumberOutOfRange,
+                format!("weight {text:?} is not in {}", allowed.describe()),
+            )
+            .token(text)
+            .help("the highest priority is 254, so larger weights have no further effect"),
+        );
+    }
+    let any = Range::whole(i64::from(i32::MIN), i64::from(i32::MAX)).lenient();
+    let used = value::number(text, any).value.unwrap_or(0);
+    result.weight = i32::try_from(used).unwrap_or(0);
+    match statement.word_at(1) {
+        None | Some("noreverse") => {}
+        Some("reverse") => result.is_reverse = true,
+        Some(word) => complain(
+            Complaint::new(
+                Kind::UnknownValue,
+                format!("{word:?} is not reverse or noreverse"),
+            )
+            .token(word)
+            .help("each keyword stands on a line of its own"),
+        ),
+    }
+}
+
+fn node_number(node: &Node) -> Option<i64> {
+    match node.value {
+        super::tree::Value::Number(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// A `track_file` block.
+pub(super) fn file(node: &Node, complaints: &mut Vec<Complaint>) -> Option<TrackFile> {
+    let name = node.word_at(0)?.to_owned();
+    let Some(path) = node.text("file") else {
+        complaints.push(
+            Complaint::new(
+                Kind::NotDefined,
+                format!("track_file {name} names no file; it is ignored"),
+            )
+            .at(node.end)
+            .object(&name),
+        );
+        return None;
+    };
+    let weight = node.last("weight");
+    let initial = node.last("init_file").and_then(|statement| {
+        let text = statement.word_at(0).unwrap_or("0");
+        let any = Range::whole(i64::from(i32::MIN), i64::from(i32::MAX));
+        let number = value::number(text, any);
+        if number.problem.is_some() {
+            complaints.push(
+                Complaint::new(
+                    Kind::ValueInvalid,
+                    format!("init_file {text:?} is not a number"),
+                )
+                .at(statement.place)
+                .token(text),
+            );
+        }
+        let overwrites = statement.words.iter().any(|word| word == "overwrite");
+        number.value.map(|value| (value, overwrites))
+    });
+    Some(TrackFile {
+        name,
+        path: path.to_owned(),
+        weight: weight
+            .and_then(node_number)
+            .and_then(|it| i32::try_from(it).ok())
+            .unwrap_or(1),
+        is_reverse: weight.is_some_and(|it| it.word_at(1) == Some("reverse")),
+        initial,
+    })
+}
+
+/// A `vrrp_track_process` block.
+pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<TrackProcess> {
+    let name = node.word_at(0)?.to_owned();
+    let statement = node.last("process");
+    let process = statement.map(|it| it.words.clone()).unwrap_or_default();
+    if process.is_empty() {
+        complaints.push(
+            Complaint::new(
+                Kind::NotDefined,
+                format!("vrrp_track_process {name} names no process; it is ignored"),
+            )
+            .at(node.end)
+            .object(&name),
+        );
+        return None;
+    }
+    for again in node.children_of("process").skip(1) {
+        complaints.push(
+            Complaint::new(Kind::Duplicate, "the process is named already")
+                .at(again.place)
+                .object(&name),
+        );
+    }
+    if let Some(statement) = node.last("param_match")
+        && let Some(word) = statement.word_at(0)
+        && !matches!(word, "exact" | "partial" | "initial")
+    {
+        complaints.push(
+            Complaint::new(
+                Kind::UnknownValue,
+                format!("param_match {word:?} is not exact, initial or partial"),
+            )
+            .at(statement.place)
+            .token(word),
+        );
+    }
+    let weight = node.last("weight");
+    let count = |word: &str| node.number(word).and_then(|it| u32::try_from(it).ok());
+    let delay = node.number("delay");
+    Some(TrackProcess {
+        name,
+        process,
+        param_match: node
+            .last("param_match")
+            .map(|it| it.word_at(0).unwrap_or("exact").to_owned()),
+        weight: weight
+            .and_then(node_number)
+            .and_then(|it| i32::try_from(it).ok())
+            .unwrap_or(0),
+        is_reverse: weight.is_some_and(|it| it.word_at(1) == Some("reverse")),
+        quorum: count("quorum").unwrap_or(1),
+        quorum_max: count("quorum_max"),
+        terminate_delay: node.number("terminate_delay").or(delay),
+        fork_delay: node.number("fork_delay").or(delay),
+        full_command: node.has("full_command"),
+    })
+}

@@ -1,0 +1,507 @@
+//! Lines to blocks: which statement belongs to which block.
+//!
+//! keepalived's processes read the file one after the other, each with the blocks of the others
+//! switched off: a block that is not a process's own is passed over by counting braces. Where the
+//! braces of a file do not match, the processes therefore see different things, and so do the
+//! passes here.
+
+use super::{
+    complaint::{Complaint, Kind},
+    grammar::{Keyword, Missing, ROOTS, Reader, Takes},
+    source::{Line, Lines, Place},
+    value::{self, Range},
+    word,
+};
+
+/// A statement with what belongs to it.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) word: &'static str,
+    /// The words behind the keyword.
+    pub(super) words: Vec<String>,
+    pub(super) value: Value,
+    pub(super) place: Place,
+    /// Where its block ends, if it has one.
+    pub(super) end: Place,
+    /// The statements of its block.
+    pub(super) children: Vec<Node>,
+    /// The lines of its block.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A line of a block of lines.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) words: Vec<String>,
+    pub(super) place: Place,
+}
+
+/// What a statement says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing that can be taken, or it has no value of its own.
+    None,
+    Switch(bool),
+    Number(i64),
+}
+
+impl Node {
+    pub(super) fn word_at(&self, index: usize) -> Option<&str> {
+        self.words.get(index).map(String::as_str)
+    }
+
+    pub(super) fn children_of<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a Self> {
+        self.children.iter().filter(move |node| node.word == word)
+    }
+
+    /// The statement of this keyword that counts: the last one.
+    pub(super) fn last(&self, word: &str) -> Option<&Self> {
+        self.children.iter().rev().find(|node| node.word == word)
+    }
+
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.last(word).is_some()
+    }
+
+    /// The number of the last statement of this keyword that has one.
+    pub(super) fn number(&self, word: &str) -> Option<i64> {
+        let mut nodes = self.children.iter().rev();
+        nodes.find_map(|node| match node.value {
+            Value::Number(number) if node.word == word => Some(number),
+            _ => None,
+        })
+    }
+
+    pub(super) fn switch(&self, word: &str) -> Option<bool> {
+        let mut nodes = self.children.iter().rev();
+        nodes.find_map(|node| match node.value {
+            Value::Switch(is_on) if node.word == word => Some(is_on),
+            _ => None,
+        })
+    }
+
+    /// The first word of the last statement of this keyword.
+    pub(super) fn text(&self, word: &str) -> Option<&str> {
+        self.last(word)?.word_at(0)
+    }
+}
+
+/// What one process has read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) nodes: Vec<Node>,
+    pub(super) complaints: Vec<Complaint>,
+    /// A parameter was missing without which reading ends.
+    pub(super) is_broken_off: bool,
+}
+
+/// Reads the lines as one of the processes does.
+pub(super) fn read(lines: &Lines, reader: Reader) -> Reading {
+    let mut walker = Walker {
+        lines: &lines.lines,
+        at: 0,
+        reader,
+        reading: Reading::default(),
+    };
+    let mut nodes = Vec::new();
+    if walker.root(&mut nodes).is_err() {
+        walker.reading.is_broken_off = true;
+    }
+    walker.reading.nodes = nodes;
+    walker.reading
+}
+
+/// Reading cannot go on.
+struct BrokenOff;
+
+struct Walker<'a> {
+    lines: &'a [Line],
+    at: usize,
+    reader: Reader,
+    reading: Reading,
+}
+
+impl<'a> Walker<'a> {
+    /// The next line that has words.
+    fn next(&mut self) -> Option<(Vec<&'a str>, Place)> {
+        while let Some(line) = self.lines.get(self.at) {
+            self.at += 1;
+            let (words, unmatched) = word::split(&line.text);
+            if unmatched.is_some() {
+                self.complain(
+                    Complaint::new(Kind::UnmatchedQuote, "a double quote is not closed")
+                        .at(line.place)
+                        .help("add the missing '\"'"),
+                );
+            }
+            if !words.is_empty() {
+                return Some((words, line.place));
+            }
+        }
+        None
+    }
+
+    /// Whether the next line that has words is this one.
+    fn next_is(&self, word: &str) -> bool {
+        let rest = self.lines.get(self.at..).unwrap_or_default();
+        rest.iter()
+            .find_map(|line| word::split(&line.text).0.first().copied())
+            == Some(word)
+    }
+
+    fn complain(&mut self, complaint: Complaint) {
+        self.reading.complaints.push(complaint);
+    }
+
+    fn root(&mut self, nodes: &mut Vec<Node>) -> Result<(), BrokenOff> {
+        while let Some((words, place)) = self.next() {
+            let Some((first, rest)) = words.split_first() else {
+                continue;
+            };
+            if *first == "{" {
+                self.unexpected_open(place);
+                continue;
+            }
+            match ROOTS.iter().find(|root| root.keyword.word == *first) {
+                Some(root) if root.readers.contains(&self.reader) => {
+                    self.statement(&root.keyword, rest, place, nodes)?;
+                }
+                Some(_) => self.pass_over(),
+                None => {
+                    let known = ROOTS.iter().map(|root| root.keyword.word);
+                    self.unknown(first, place, known);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a block is read: it has the name that it needs, no other block has that name, and
+    /// its words make sense.
+    fn is_wanted(&mut self, node: &Node, nodes: &[Node]) -> Result<bool, BrokenOff> {
+        let name = node.word_at(0);
+        match (node.word, name) {
+            ("vrrp_instance" | "vrrp_sync_group", None) => {
+                self.complain(
+                    Complaint::new(
+                        Kind::MissingParameter,
+                        format!("{} needs a name; the block is ignored", node.word),
+                    )
+                    .at(node.place),
+                );
+                Ok(false)
+            }
+            (
+                "vrrp_script" | "track_file" | "vrrp_track_file" | "vrrp_track_process"
+                | "bfd_instance",
+                None,
+            ) => {
+                self.complain(
+                    Complaint::new(
+                        Kind::MissingParameter,
+                        format!("{} needs a name", node.word),
+                    )
+                    .at(node.place)
+                    .token(node.word),
+                );
+                Err(BrokenOff)
+            }
+            ("vrrp_instance" | "vrrp_sync_group", Some(name)) => {
+                let is_known = nodes
+                    .iter()
+                    .any(|other| other.word == node.word && other.word_at(0) == Some(name));
+                if is_known {
+                    self.complain(
+                        Complaint::new(
+                            Kind::Duplicate,
+                            format!(
+                                "there is a {} {name} already; this one is ignored",
+                                node.word
+                            ),
+                        )
+                        .at(node.place)
+                        .help("give it another name"),
+                    );
+                }
+                Ok(!is_known)
+            }
+            ("virtual_server" | "real_server", _) => {
+                if let Some(complaint) = super::lvs::refusal(node) {
+                    self.complain(complaint);
+                    return Ok(false);
+                }
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Passes over a block by its braces.
+    fn pass_over(&mut self) {
+        if !self.next_is("{") {
+            return;
+        }
+        let mut depth = 0_usize;
+        while let Some((words, _)) = self.next() {
+            for word in words {
+                match word {
+                    "{" => depth += 1,
+                    "}" => {
+                        depth -= 1;
+                        if depth == 0 {
+                            return;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The statements of a block, up to its closing brace.
+    fn block(
+        &mut self,
+        keywords: &'static [Keyword],
+        nodes: &mut Vec<Node>,
+        begin: Place,
+    ) -> Result<Place, BrokenOff> {
+        let mut is_open = false;
+        let mut last = begin;
+        while let Some((words, place)) = self.next() {
+            last = place;
+            let Some((first, rest)) = words.split_first() else {
+                continue;
+            };
+            if !is_open {
+                is_open = true;
+                if *first == "{" {
+                    continue;
+                }
+                self.complain(
+                    Complaint::new(Kind::MissingBlockStart, "the block does not begin with '{'")
+                        .at(place),
+                );
+            } else if *first == "{" {
+                self.unexpected_open(place);
+                continue;
+            }
+            if *first == "}" {
+                return Ok(place);
+            }
+            if let Some(keyword) = keywords.iter().find(|keyword| keyword.word == *first) {
+                self.statement(keyword, rest, place, nodes)?;
+            } else {
+                let known = keywords.iter().map(|keyword| keyword.word);
+                self.unknown(first, place, known);
+            }
+        }
+        Ok(last)
+    }
+
+    fn statement(
+        &mut self,
+        keyword: &'static Keyword,
+        words: &[&str],
+        place: Place,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), BrokenOff> {
+        let mut node = Node {
+            word: keyword.word,
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            value: Value::None,
+            place,
+            end: place,
+            children: Vec::new(),
+            entries: Vec::new(),
+        };
+        match keyword.takes {
+            Takes::Nothing => {}
+            Takes::Switch => match words.first() {
+                None => node.value = Value::Switch(true),
+                Some(text) => match value::boolean(text) {
+                    Some(is_on) => node.value = Value::Switch(is_on),
+                    None => self.complain(
+                        Complaint::new(
+                            Kind::UnknownValue,
+                            format!(
+                                "{}: {text:?} is no boolean; the setting stays as it was",
+                                keyword.word
+                            ),
+                        )
+                        .at(place)
+                        .token(*text)
+                        .help("write true, on or yes, or false, off or no, in lower case"),
+                    ),
+                },
+            },
+            Takes::Number(range, missing) => match words.first() {
+                None => self.missing(keyword, missing, place)?,
+                Some(text) => {
+                    if let Some(number) = self.number(keyword.word, text, range, place) {
+                        node.value = Value::Number(number);
+                    }
+                }
+            },
+            Takes::Words(missing) => {
+                if words.is_empty() {
+                    self.missing(keyword, missing, place)?;
+                }
+            }
+            Takes::Command(missing) => {
+                // A command is split by other rules than the rest of the language.
+                let line = self.lines.get(self.at.wrapping_sub(1));
+                match word::split_command(line.map_or("", |line| &line.text)) {
+                    Ok(words) if words.len() < 2 => self.missing(keyword, missing, place)?,
+                    Ok(words) => node.words = words.get(1..).unwrap_or_default().to_vec(),
+                    Err(word::UnmatchedQuote) => {
+                        node.words.clear();
+                        self.complain(
+                            Complaint::new(
+                                Kind::UnmatchedQuote,
+                                "a quote of the command is not closed; the command is not used",
+                            )
+                            .at(place),
+                        );
+                    }
+                }
+            }
+            Takes::Deprecated(instead) => self.complain(
+                Complaint::new(Kind::Deprecated, format!("{} is deprecated", keyword.word))
+                    .at(place)
+                    .help(format!("write {instead}")),
+            ),
+            Takes::Block(_) if !self.is_wanted(&node, nodes)? => {
+                self.pass_over();
+                return Ok(());
+            }
+            Takes::Block(keywords) => {
+                let mut children = Vec::new();
+                let result = self.block(keywords, &mut children, place);
+                node.children = children;
+                if let Ok(end) = result {
+                    node.end = end;
+                } else {
+                    nodes.push(node);
+                    return Err(BrokenOff);
+                }
+            }
+            Takes::Lines | Takes::List => self.lines(&mut node),
+        }
+        nodes.push(node);
+        Ok(())
+    }
+
+    /// The lines of a block of lines, up to a closing brace.
+    fn lines(&mut self, node: &mut Node) {
+        // A name may stand before the brace of a named list.
+        let is_named = matches!(node.word, "virtual_server_group");
+        if !is_named && !node.words.is_empty() {
+            self.complain(
+                Complaint::new(
+                    Kind::BlockExtraWords,
+                    format!(
+                        "{}: nothing may stand between the keyword and '{{'",
+                        node.word
+                    ),
+                )
+                .at(node.place)
+                .object(node.word),
+            );
+        }
+        let mut is_open = false;
+        while let Some((words, place)) = self.next() {
+            node.end = place;
+            let first = words.first().copied();
+            if !is_open {
+                is_open = true;
+                if first == Some("{") {
+                    continue;
+                }
+                self.complain(
+                    Complaint::new(
+                        Kind::MissingBlockStart,
+                        format!("{}: its list does not begin with '{{'", node.word),
+                    )
+                    .weight(super::complaint::Weight::Notice),
+                );
+            }
+            if first == Some("}") {
+                return;
+            }
+            node.entries.push(Entry {
+                words: words.iter().map(|word| (*word).to_owned()).collect(),
+                place,
+            });
+        }
+    }
+
+    fn missing(
+        &mut self,
+        keyword: &Keyword,
+        missing: Missing,
+        place: Place,
+    ) -> Result<(), BrokenOff> {
+        if missing == Missing::Allowed {
+            return Ok(());
+        }
+        self.complain(
+            Complaint::new(
+                Kind::MissingParameter,
+                format!("{} needs a value", keyword.word),
+            )
+            .at(place)
+            .token(keyword.word),
+        );
+        match missing {
+            Missing::Fatal => Err(BrokenOff),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a number, and complains of one that is not right.
+    fn number(&mut self, word: &str, text: &str, range: Range, place: Place) -> Option<i64> {
+        let number = value::number(text, range);
+        if let Some(problem) = number.problem {
+            let used = match number.value {
+                Some(value) => format!("{value} is used"),
+                None => "the setting stays as it was".into(),
+            };
+            self.complain(
+                Complaint::new(
+                    problem,
+                    format!(
+                        "{word}: {text:?} is not a number in {}; {used}",
+                        range.describe()
+                    ),
+                )
+                .at(place)
+                .token(text)
+                .help(format!("write a number in {}", range.describe())),
+            );
+        }
+        number.value
+    }
+
+    fn unexpected_open(&mut self, place: Place) {
+        self.complain(
+            Complaint::new(
+                Kind::UnexpectedBlockStart,
+                "this '{' opens no block; it is ignored",
+            )
+            .at(place),
+        );
+    }
+
+    fn unknown(&mut self, word: &str, place: Place, known: impl Iterator<Item = &'static str>) {
+        let mut complaint = Complaint::new(
+            Kind::UnknownKeyword,
+            format!("{word:?} is no keyword here; the line is ignored"),
+        )
+        .at(place)
+        .token(word);
+        if let Some(near) = super::nearest::nearest(word, known) {
+            complaint = complaint.help(format!("did you mean {near:?}?"));
+        }
+        self.complain(complaint);
+    }
+}

@@ -1,0 +1,1413 @@
+//! Instances and sync groups.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{
+    address::{Address, no_such_interface},
+    complaint::{Complaint, Kind, Weight},
+    configuration::{Configuration, Global, Instance, Notifies, Peer, SyncGroup, Tracking, Vmac},
+    host::Host,
+    route::{Route, Rule},
+    script::{Policy, Usability},
+    tracking::{self, Defined},
+    tree::Node,
+    value::{self, Range},
+};
+
+/// The most addresses that an advertisement lists.
+const MOST_ADDRESSES: usize = 255;
+
+/// What the VRRP process makes of its blocks.
+pub(super) struct Resolver<'a> {
+    pub(super) host: &'a Host,
+    pub(super) policy: Policy<'a>,
+    pub(super) global: &'a Global,
+    pub(super) complaints: &'a mut Vec<Complaint>,
+    defined: Defined,
+    next_rule_priority: u32,
+    /// An interface is named that does not exist: the daemon does not start.
+    missing_interface: bool,
+}
+
+/// An instance on its way, with what only its text says.
+struct Draft<'a> {
+    node: &'a Node,
+    instance: Instance,
+    has_vrid: bool,
+    priority_is_given: bool,
+    wants_master: Option<bool>,
+    interface: Option<String>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(
+        host: &'a Host,
+        policy: Policy<'a>,
+        global: &'a Global,
+        complaints: &'a mut Vec<Complaint>,
+    ) -> Self {
+        Self {
+            host,
+            policy,
+            global,
+            complaints,
+            defined: Defined::default(),
+            next_rule_priority: 16384,
+            missing_interface: false,
+        }
+    }
+
+    fn complain(&mut self, complaint: Complaint) {
+        self.complaints.push(complaint);
+    }
+
+    fn is_dynamic(&self) -> bool {
+        self.global.has("dynamic_interfaces")
+    }
+
+    /// Fills in the VRRP part of a configuration. Returns whether a daemon starts with it.
+    pub(super) fn resolve(mut self, nodes: &[Node], configuration: &mut Configuration) -> bool {
+        let mut drafts = Vec::new();
+        let mut groups = Vec::new();
+        for node in nodes {
+            match node.word {
+                "vrrp_script" => {
+                    if let Some(script) = tracking::script(node, &self.policy, self.complaints) {
+                        let name = script.name.clone();
+                        self.defined.scripts.add(&name, script);
+                    }
+                }
+                "track_file" | "vrrp_track_file" => {
+                    if let Some(file) = tracking::file(node, self.complaints) {
+                        let name = file.name.clone();
+                        self.defined.files.add(&name, file);
+                    }
+                }
+                "vrrp_track_process" => {
+                    if let Some(process) = tracking::process(node, self.complaints) {
+                        let name = process.name.clone();
+                        self.defined.processes.add(&name, process);
+                    }
+                }
+                "bfd_instance" => {
+                    if let Some(bfd) = super::bfd::read(node, &mut Vec::new()) {
+                        let name = bfd.name.clone();
+                        self.defined.bfd.add(&name, bfd);
+                    }
+                }
+                "static_ipaddress" => {
+                    let found = self.addresses(node);
+                    configuration.static_addresses.extend(found);
+                }
+                "static_routes" => {
+                    let found = self.routes(node);
+                    configuration.static_routes.extend(found);
+                }
+                "static_rules" => {
+                    let found = self.rules(node);
+                    configuration.static_rules.extend(found);
+                }
+                "vrrp_sync_group" => {
+                    let group = self.group(node);
+                    groups.push(group);
+                }
+                "vrrp_instance" => {
+                    let draft = self.draft(node);
+                    drafts.push(draft);
+                }
+                "interface_up_down_delays" | "linkbeat_interfaces" => {
+                    for entry in &node.entries {
+                        if let Some(name) = entry.words.first()
+                            && !self.host.interfaces.contains_key(name)
+                            && !self.is_dynamic()
+                        {
+                            self.complain(no_such_interface(name).at(entry.place));
+                            self.missing_interface = true;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let starts = self.finish(&mut drafts, &mut groups);
+        configuration.instances = drafts.into_iter().map(|draft| draft.instance).collect();
+        configuration.sync_groups = groups;
+        self.keep_tracked(configuration);
+        starts
+    }
+
+    fn addresses(&mut self, node: &Node) -> Vec<Address> {
+        let (host, is_dynamic) = (self.host, self.is_dynamic());
+        let mut found = Vec::new();
+        for entry in &node.entries {
+            let mut missing = false;
+            let address = Address::read(entry, host, is_dynamic, &mut |complaint| {
+                missing |= complaint.kind == Kind::NoSuchInterface;
+                self.complaints.push(complaint);
+            });
+            self.missing_interface |= missing;
+            found.extend(address);
+        }
+        found
+    }
+
+    fn routes(&mut self, node: &Node) -> Vec<Route> {
+        let host = self.host;
+        let mut found = Vec::new();
+        for entry in &node.entries {
+            let mut missing = false;
+            let route = Route::read(entry, host, &mut |complaint| {
+                missing |= complaint.kind == Kind::NoSuchInterface;
+                self.complaints.push(complaint);
+            });
+            self.missing_interface |= missing;
+            found.extend(route);
+        }
+        found
+    }
+
+    fn rules(&mut self, node: &Node) -> Vec<Rule> {
+        let host = self.host;
+        let mut found = Vec::new();
+        for entry in &node.entries {
+            let mut missing = false;
+            let rule = Rule::read(
+                entry,
+                host,
+                &mut self.next_rule_priority,
+                &mut |complaint| {
+                    missing |= complaint.kind == Kind::NoSuchInterface;
+                    self.complaints.push(complaint);
+                },
+            );
+            self.missing_interface |= missing;
+            found.extend(rule);
+        }
+        found
+    }
+
+    fn tracking(&mut self, node: &Node, name: &str) -> Tracking {
+        let before = self.complaints.len();
+        let is_dynamic = self.is_dynamic();
+        let tracking = tracking::read(
+            node,
+            name,
+            &self.defined,
+            self.host,
+            is_dynamic,
+            self.complaints,
+        );
+        let added = self.complaints.get(before..).unwrap_or_default();
+        self.missing_interface |= added.iter().any(|it| it.kind == Kind::NoSuchInterface);
+        tracking
+    }
+
+    fn notifies(&mut self, node: &Node) -> Notifies {
+        const COMMANDS: [(&str, &str); 7] = [
+            ("notify_backup", "backup"),
+            ("notify_master", "master"),
+            ("notify_fault", "fault"),
+            ("notify_stop", "stop"),
+            ("notify_deleted", "deleted"),
+            ("notify_master_rx_lower_pri", "master rx lower pri"),
+            ("notify", "generic"),
+        ];
+        let mut found = BTreeMap::new();
+        for (word, name) in COMMANDS {
+            let mut statements = node.children_of(word).filter(|it| !it.words.is_empty());
+            let Some(first) = statements.next() else {
+                continue;
+            };
+            for again in statements {
+                self.complaints.push(
+                    Complaint::new(
+                        Kind::Duplicate,
+                        format!("{word} is given already; the first one counts"),
+                    )
+                    .at(again.place),
+                );
+            }
+            let script = self.policy.notify(first, &mut |complaint| {
+                // `-t` only looks at users when the daemon starts.
+                let weight = match complaint.kind {
+                    Kind::ScriptUserUnknown => Weight::Notice,
+                    _ => Weight::Error,
+                };
+                if weight == Weight::Error {
+                    self.complaints.push(complaint);
+                }
+            });
+            if let Some(script) = script {
+                found.insert(name, script);
+            }
+        }
+        found
+    }
+
+    fn group(&mut self, node: &Node) -> SyncGroup {
+        let name = node.word_at(0).unwrap_or_default().to_owned();
+        let mut members = Vec::new();
+        for list in node.children_of("group") {
+            members.extend(list.entries.iter().flat_map(|entry| entry.words.clone()));
+        }
+        let tracking = self.tracking(node, &name);
+        let notifies = self.notifies(node);
+        let default = self.smtp_alert();
+        SyncGroup {
+            tracking,
+            notifies,
+            smtp_alert: node.switch("smtp_alert").unwrap_or(default),
+            tracking_weight: node.has("sync_group_tracking_weight") || node.has("global_tracking"),
+            notify_priority_changes: node.switch("notify_priority_changes").unwrap_or(false),
+            members,
+            name,
+        }
+    }
+
+    /// Whether changes are mailed where an instance says nothing.
+    fn smtp_alert(&self) -> bool {
+        let switches = &self.global.switches;
+        let own = switches.get("smtp_alert_vrrp");
+        own.or(switches.get("smtp_alert")).copied().unwrap_or(false)
+    }
+
+    #[allow(clippy::too_many_lines, reason = "one field after the other")]
+    fn draft<'n>(&mut self, node: &'n Node) -> Draft<'n> {
+        let name = node.word_at(0).unwrap_or_default().to_owned();
+        let global = self.global;
+        let default = |word: &str, or: i64| global.numbers.get(word).copied().unwrap_or(or);
+        let number = |word: &str, or: i64| node.number(word).unwrap_or(or);
+        let at_least_one = |word: &str, value: i64, complaints: &mut Vec<Complaint>| {
+            let is_given = node.number(word).is_some();
+            if is_given && value == 0 {
+                if let Some(statement) = node.last(word) {
+                    complaints.push(
+                        Complaint::new(
+                            Kind::ValueInvalid,
+                            format!("{word}: 0 is too few; 1 is used"),
+                        )
+                        .at(statement.place)
+                        .object(&name),
+                    );
+                }
+                return 1;
+            }
+            value
+        };
+        let mut interface = None;
+        let mut wants_master = None;
+        for statement in &node.children {
+            let text = statement.word_at(0).unwrap_or_default();
+            match statement.word {
+                "interface" => match self.interface(statement, text, &name) {
+                    Some(found) => interface = Some(found),
+                    None => interface = None,
+                },
+                "state" => match text {
+                    "MASTER" => wants_master = Some(true),
+                    "BACKUP" => wants_master = Some(false),
+                    _ => {
+                        let mut complaint = Complaint::new(
+                            Kind::UnknownValue,
+                            format!("state: {text:?} is not MASTER or BACKUP; BACKUP is used"),
+                        )
+                        .at(statement.place)
+                        .token(text)
+                        .object(&name);
+                        if text.eq_ignore_ascii_case("MASTER") {
+                            complaint = complaint.help("write MASTER in capital letters");
+                        }
+                        self.complain(complaint);
+                    }
+                },
+                "vrf" if (!self.host.interfaces.contains_key(text) || interface.is_some()) => {
+                    self.complain(
+                        Complaint::new(
+                            Kind::Other,
+                            "vrf goes with unicast and without an interface; it is ignored",
+                        )
+                        .at(statement.place)
+                        .object(&name),
+                    );
+                }
+                "use_vmac" | "use_ipvlan" => self.vmac_words(statement, &name),
+                "mcast_dst_ip" => {
+                    let is_multicast = text.parse().is_ok_and(|it: IpAddr| it.is_multicast());
+                    if !is_multicast {
+                        self.complain(
+                            Complaint::new(
+                                Kind::BadAddress,
+                                format!("mcast_dst_ip: {text:?} is not a multicast address"),
+                            )
+                            .at(statement.place)
+                            .object(&name),
+                        );
+                    }
+                }
+                "garp_extra_if" => {
+                    let index = usize::from(text == "all");
+                    let seconds = statement.word_at(index).unwrap_or_default();
+                    let number = value::number(seconds, Range::whole(0, 86400).lenient());
+                    if number.problem.is_some() {
+                        self.complain(
+                            Complaint::new(
+                                Kind::ValueInvalid,
+                                format!("garp_extra_if: {seconds:?} is not a number of seconds in 0 to 86400"),
+                            )
+                            .at(statement.place)
+                            .object(&name),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        let is_ipv6 = is_ipv6(node);
+        let addresses: Vec<Address> = node
+            .children_of("virtual_ipaddress")
+            .flat_map(|list| self.family_addresses(list, &name, is_ipv6))
+            .collect();
+        let excluded: Vec<Address> = node
+            .children_of("virtual_ipaddress_excluded")
+            .flat_map(|list| self.addresses(list))
+            .collect();
+        let routes = node
+            .children_of("virtual_routes")
+            .flat_map(|list| self.routes(list))
+            .collect();
+        let rules = node
+            .children_of("virtual_rules")
+            .flat_map(|list| self.rules(list))
+            .collect();
+        let source = self.source(node, is_ipv6, &name);
+        let peers = self.peers(node, is_ipv6, &name);
+        if let Some(statement) = node.last("native_ipv6") {
+            self.complain(
+                Complaint::new(
+                    if is_ipv6 {
+                        Kind::Deprecated
+                    } else {
+                        Kind::FamilyMismatch
+                    },
+                    "native_ipv6 is deprecated: the addresses decide on the family",
+                )
+                .at(statement.place)
+                .object(&name),
+            );
+        }
+        for statement in node
+            .children_of("accept")
+            .chain(node.children_of("nopreempt"))
+        {
+            if let Some("no" | "off" | "false") = statement.word_at(0) {
+                self.complain(advice(
+                    statement,
+                    format!("{} takes no value: it is on", statement.word),
+                    "leave the line out",
+                ));
+            }
+        }
+        let repeat = at_least_one(
+            "garp_master_repeat",
+            number("garp_master_repeat", default("vrrp_garp_master_repeat", 5)),
+            self.complaints,
+        );
+        let refresh_repeat = at_least_one(
+            "garp_master_refresh_repeat",
+            number(
+                "garp_master_refresh_repeat",
+                default("vrrp_garp_master_refresh_repeat", 1),
+            ),
+            self.complaints,
+        );
+        let delay = number("garp_master_delay", default("vrrp_garp_master_delay", 5));
+        let switch = |word: &str, global_word: &str| {
+            node.switch(word)
+                .or_else(|| global.switches.get(global_word).copied())
+                .unwrap_or(false)
+        };
+        let priority_is_given = node.number("priority").is_some();
+        let priority = match (node.number("priority"), wants_master) {
+            (Some(priority), _) => priority,
+            (None, Some(true)) => 255,
+            (None, _) => 100,
+        };
+        let authentication = self.authentication(node, &name);
+        let tracking = self.tracking(node, &name);
+        let notifies = self.notifies(node);
+        if node.has("use_vmac") && !peers.is_empty() && !node.has("vmac_xmit_base") {
+            self.complain(
+                Complaint::new(
+                    Kind::Other,
+                    "unicast with use_vmac needs vmac_xmit_base, which is set",
+                )
+                .at(node.end)
+                .object(&name),
+            );
+        }
+        let smtp_alert = self.smtp_alert();
+        let unicast_keywords = [
+            "unicast_peer",
+            "check_unicast_src",
+            "unicast_fault_no_peer",
+            "old_unicast_checksum",
+        ]
+        .iter()
+        .any(|word| node.has(word));
+        let instance = Instance {
+            version: match node
+                .number("version")
+                .or_else(|| global.numbers.get("vrrp_version").copied())
+            {
+                Some(3) => 3,
+                None if is_ipv6 => 3,
+                _ => 2,
+            },
+            is_ipv6,
+            starts_as_master: false,
+            interface: interface.clone().unwrap_or_default(),
+            vmac: node.last("use_vmac").map(|statement| Vmac {
+                device: vmac_name(statement, node),
+                transmits_from_parent: node.has("vmac_xmit_base") || !peers.is_empty(),
+            }),
+            source,
+            source_is_configured: false,
+            tracks_source: node.has("track_src_ip"),
+            multicast: self.multicast(node, is_ipv6),
+            vrid: node
+                .number("virtual_router_id")
+                .and_then(|it| u8::try_from(it).ok())
+                .unwrap_or(0),
+            priority: u8::try_from(priority).unwrap_or(100),
+            interval: number("advert_int", 1_000_000),
+            accept: !node.has("no_accept"),
+            preempt: !node.has("nopreempt"),
+            preempt_delay: number("preempt_delay", 0),
+            is_strict: node
+                .switch("strict_mode")
+                .unwrap_or_else(|| global.has("vrrp_strict")),
+            skips_address_check: node.has("skip_check_adv_addr")
+                || global.has("vrrp_skip_check_adv_addr"),
+            dont_track_primary: node.has("dont_track_primary"),
+            promote_secondaries: node.has("promote_secondaries"),
+            authentication,
+            addresses,
+            excluded,
+            routes,
+            rules,
+            unicast_ttl: node
+                .number("unicast_ttl")
+                .and_then(|it| u8::try_from(it).ok()),
+            check_unicast_source: node.has("check_unicast_src")
+                || global.has("vrrp_check_unicast_src")
+                || peers
+                    .iter()
+                    .any(|peer| peer.min_ttl > 0 || peer.max_ttl < 255),
+            unicast_without_peers: unicast_keywords && peers.is_empty(),
+            peers,
+            garp_delay: delay,
+            garp_repeat: repeat,
+            garp_refresh: number(
+                "garp_master_refresh",
+                default("vrrp_garp_master_refresh", 0),
+            ),
+            garp_refresh_repeat: refresh_repeat,
+            garp_lower_prio_delay: number(
+                "garp_lower_prio_delay",
+                default(
+                    "vrrp_garp_lower_prio_delay",
+                    default("vrrp_garp_master_delay", 5),
+                ),
+            ),
+            garp_lower_prio_repeat: number(
+                "garp_lower_prio_repeat",
+                default(
+                    "vrrp_garp_lower_prio_repeat",
+                    default("vrrp_garp_master_repeat", 5),
+                ),
+            ),
+            down_timer_adverts: number("down_timer_adverts", default("vrrp_down_timer_adverts", 3)),
+            answers_lower_priority: !switch("lower_prio_no_advert", "vrrp_lower_prio_no_advert"),
+            advertises_before_yield: switch(
+                "higher_prio_send_advert",
+                "vrrp_higher_prio_send_advert",
+            ),
+            tracking,
+            smtp_alert: node.switch("smtp_alert").unwrap_or(smtp_alert),
+            notify_priority_changes: switch(
+                "notify_priority_changes",
+                "vrrp_notify_priority_changes",
+            ),
+            notifies_deleted: node.has("notify_deleted"),
+            notifies,
+            debug: node.number("debug"),
+            kernel_rx_buf_size: node.number("kernel_rx_buf_size"),
+            use_vmac_addr: node.has("use_vmac_addr"),
+            unicast_fault_no_peer: node.has("unicast_fault_no_peer"),
+            sync_group: None,
+            name,
+        };
+        Draft {
+            node,
+            has_vrid: instance.vrid != 0,
+            priority_is_given,
+            wants_master,
+            interface,
+            instance,
+        }
+    }
+
+    fn interface(&mut self, statement: &Node, text: &str, name: &str) -> Option<String> {
+        let at = |complaint: Complaint| complaint.at(statement.place).object(name);
+        if text.len() > 15 {
+            self.complain(at(Complaint::new(
+                Kind::NameTooLong,
+                format!(
+                    "{text:?} has {} characters, the name of an interface has at most 15",
+                    text.len()
+                ),
+            )
+            .token(text)));
+            return None;
+        }
+        match self.host.interfaces.get(text) {
+            Some(found) if found.is_loopback => {
+                self.complain(at(Complaint::new(
+                    Kind::Other,
+                    format!("{text} is a loopback interface, on which no advertisements travel"),
+                )
+                .token(text)));
+                None
+            }
+            Some(_) => Some(text.to_owned()),
+            None if self.is_dynamic() => Some(text.to_owned()),
+            None => {
+                self.complain(at(no_such_interface(text)));
+                self.missing_interface = true;
+                Some(text.to_owned())
+            }
+        }
+    }
+
+    fn vmac_words(&mut self, statement: &Node, name: &str) {
+        let mut has_name = false;
+        for word in &statement.words {
+            if word.matches(':').count() >= 4 {
+                let word = word.to_ascii_lowercase();
+                if word.starts_with("00:00:5e:00:01") || word.starts_with("00:00:5e:00:02") {
+                    self.complain(
+                        Complaint::new(
+                            Kind::Other,
+                            format!("{word} is a virtual MAC of VRRP, which is not chosen by hand; it is ignored"),
+                        )
+                        .at(statement.place)
+                        .token(word)
+                        .object(name),
+                    );
+                }
+                continue;
+            }
+            if word == "netlink_notify_msg" || word == "group" {
+                continue;
+            }
+            let problem = if has_name {
+                Some("the interface has a name already".to_owned())
+            } else if word.len() > 15 {
+                Some(format!(
+                    "{word:?} has more than 15 characters; a name is made up"
+                ))
+            } else {
+                None
+            };
+            has_name = true;
+            if let Some(problem) = problem {
+                self.complain(
+                    Complaint::new(Kind::NameTooLong, problem)
+                        .at(statement.place)
+                        .token(word)
+                        .object(name),
+                );
+                break;
+            }
+        }
+    }
+
+    /// The addresses of a list that are of the instance's family.
+    fn family_addresses(&mut self, list: &Node, name: &str, is_ipv6: bool) -> Vec<Address> {
+        let mut kept = Vec::new();
+        for (address, entry) in self.addresses_with_entries(list) {
+            if address.address.is_ipv6() == is_ipv6 {
+                kept.push(address);
+            } else {
+                self.complain(
+                    Complaint::new(
+                        Kind::FamilyMismatch,
+                        format!(
+                            "{} is of another family than the instance; it is not used",
+                            address.address
+                        ),
+                    )
+                    .at(entry)
+                    .object(name)
+                    .help("put it into virtual_ipaddress_excluded, or make a second instance"),
+                );
+            }
+        }
+        kept
+    }
+
+    fn addresses_with_entries(&mut self, node: &Node) -> Vec<(Address, super::source::Place)> {
+        let (host, is_dynamic) = (self.host, self.is_dynamic());
+        let mut found = Vec::new();
+        for entry in &node.entries {
+            let mut missing = false;
+            let address = Address::read(entry, host, is_dynamic, &mut |complaint| {
+                missing |= complaint.kind == Kind::NoSuchInterface;
+                self.complaints.push(complaint);
+            });
+            self.missing_interface |= missing;
+            found.extend(address.map(|address| (address, entry.place)));
+        }
+        found
+    }
+
+    /// The configured address to advertise from.
+    fn source(&mut self, node: &Node, is_ipv6: bool, name: &str) -> Option<IpAddr> {
+        let mut source = None;
+        for statement in &node.children {
+            if !matches!(statement.word, "mcast_src_ip" | "unicast_src_ip") {
+                continue;
+            }
+            let text = statement.word_at(0).unwrap_or_default();
+            let problem = match text.parse::<IpAddr>() {
+                Ok(address) if address.is_ipv6() == is_ipv6 => {
+                    source = Some(address);
+                    continue;
+                }
+                Ok(_) => (Kind::FamilyMismatch, "of another family than the instance"),
+                Err(_) => (Kind::BadAddress, "not an IP address"),
+            };
+            let (kind, reason) = problem;
+            self.complain(
+                Complaint::new(kind, format!("{}: {text:?} is {reason}", statement.word))
+                    .at(statement.place)
+                    .token(text)
+                    .object(name),
+            );
+        }
+        source
+    }
+
+    fn peers(&mut self, node: &Node, is_ipv6: bool, name: &str) -> Vec<Peer> {
+        let mut peers = Vec::new();
+        for list in node.children_of("unicast_peer") {
+            for entry in &list.entries {
+                let mut complain = |kind, message: String, token: &str| {
+                    self.complaints.push(
+                        Complaint::new(kind, message)
+                            .at(entry.place)
+                            .token(token)
+                            .object(name),
+                    );
+                };
+                let Some((first, options)) = entry.words.split_first() else {
+                    continue;
+                };
+                let text = first.split('/').next().unwrap_or_default();
+                let Ok(address) = text.parse::<IpAddr>() else {
+                    complain(
+                        Kind::BadAddress,
+                        format!("{first:?} is not the address of a peer; it is not used"),
+                        first,
+                    );
+                    continue;
+                };
+                if address.is_ipv6() != is_ipv6 {
+                    complain(
+                        Kind::FamilyMismatch,
+                        format!(
+                            "the peer {first} is of another family than the instance; it is not used"
+                        ),
+                        first,
+                    );
+                    continue;
+                }
+                let mut peer = Peer {
+                    address,
+                    min_ttl: 0,
+                    max_ttl: 255,
+                };
+                let mut options = options.iter().map(String::as_str);
+                while let Some(word) = options.next() {
+                    let value = options.next().unwrap_or_default();
+                    let number = value::number(value, Range::whole(0, 255));
+                    match (word, number.value.and_then(|it| u8::try_from(it).ok())) {
+                        ("min_ttl", Some(ttl)) if number.problem.is_none() => peer.min_ttl = ttl,
+                        ("max_ttl", Some(ttl)) if number.problem.is_none() => peer.max_ttl = ttl,
+                        ("min_ttl" | "max_ttl", _) => complain(
+                            Kind::NumberOutOfRange,
+                            format!("{word} {value:?} is not a number in 0 to 255"),
+                            value,
+                        ),
+                        _ => {
+                            complain(
+                                Kind::UnknownValue,
+                                format!("{word:?} is not min_ttl or max_ttl"),
+                                word,
+                            );
+                            break;
+                        }
+                    }
+                }
+                peers.push(peer);
+            }
+        }
+        peers
+    }
+
+    fn authentication(&mut self, node: &Node, name: &str) -> Option<(&'static str, String)> {
+        let mut kind = None;
+        let mut password = None;
+        for block in node.children_of("authentication") {
+            for statement in &block.children {
+                let text = statement.word_at(0).unwrap_or_default();
+                match (statement.word, text) {
+                    ("auth_type", "PASS") => kind = Some("PASS"),
+                    ("auth_type", "AH") => kind = Some("AH"),
+                    ("auth_type", _) => self.complain(
+                        Complaint::new(
+                            Kind::UnknownValue,
+                            format!(
+                                "auth_type: {text:?} is not PASS or AH; there is no authentication"
+                            ),
+                        )
+                        .at(statement.place)
+                        .token(text)
+                        .object(name)
+                        .help("write PASS or AH in capital letters"),
+                    ),
+                    _ => {
+                        if text.len() > 8 {
+                            self.complain(
+                                Complaint::new(
+                                    Kind::Truncated,
+                                    "auth_pass is longer than 8 octets; the rest is cut",
+                                )
+                                .at(statement.place)
+                                .token("auth_pass")
+                                .help("cut it in the file, on both routers"),
+                            );
+                        }
+                        let end = (0..=text.len().min(8))
+                            .rev()
+                            .find(|at| text.is_char_boundary(*at));
+                        let cut = text.get(..end.unwrap_or(0)).unwrap_or_default();
+                        password = Some(cut.to_owned());
+                    }
+                }
+            }
+        }
+        match (kind, password) {
+            (Some(kind), Some(password)) => Some((kind, password)),
+            (Some(_), None) => {
+                self.complain(
+                    Complaint::new(
+                        Kind::AuthNoPassword,
+                        "authentication has no auth_pass; there is no authentication",
+                    )
+                    .object(name)
+                    .help("put auth_type and auth_pass on lines of their own"),
+                );
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn multicast(&self, node: &Node, is_ipv6: bool) -> IpAddr {
+        let own = node
+            .text("mcast_dst_ip")
+            .and_then(|text| text.parse::<IpAddr>().ok())
+            .filter(|it| it.is_multicast() && it.is_ipv6() == is_ipv6);
+        let word = if is_ipv6 {
+            "vrrp_mcast_group6"
+        } else {
+            "vrrp_mcast_group4"
+        };
+        let global = self.global.text(word).and_then(|text| text.parse().ok());
+        let default = if is_ipv6 {
+            IpAddr::V6(std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))
+        } else {
+            IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 18))
+        };
+        own.or(global).unwrap_or(default)
+    }
+
+    /// What can only be said once everything is read. Returns whether a daemon starts.
+    fn finish(&mut self, drafts: &mut Vec<Draft<'_>>, groups: &mut Vec<SyncGroup>) -> bool {
+        if self.missing_interface {
+            self.complain(Complaint::new(
+                Kind::NoSuchInterface,
+                "an interface is named that does not exist; the daemon does not start",
+            ));
+        }
+        self.security(drafts, groups);
+        if self.missing_interface {
+            return false;
+        }
+        let mut starts = true;
+        for draft in drafts.iter_mut() {
+            // In a group, its rules about weights come before those about owners.
+            let name = &draft.instance.name;
+            let is_grouped = groups
+                .iter()
+                .any(|group| !group.tracking_weight && group.members.contains(name));
+            starts &= self.finish_instance(draft, is_grouped);
+            if !starts {
+                return false;
+            }
+        }
+        starts &= self.conflicts(drafts);
+        self.finish_groups(drafts, groups);
+        starts
+    }
+
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one check after the other, in keepalived's order"
+    )]
+    fn finish_instance(&mut self, draft: &mut Draft<'_>, is_grouped: bool) -> bool {
+        let name = draft.instance.name.clone();
+        let mut complaints = Vec::new();
+        let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+        let it = &mut draft.instance;
+        if !draft.has_vrid {
+            say(
+                Kind::VridMissing,
+                "virtual_router_id is missing; the daemon does not start",
+            );
+            self.complaints.append(&mut complaints);
+            return false;
+        }
+        if draft.interface.is_none() {
+            say(
+                Kind::NoSuchInterface,
+                "the instance has no interface; the daemon does not start",
+            );
+            self.complaints.append(&mut complaints);
+            return false;
+        }
+        if it.is_strict && it.is_ipv6 && it.version == 2 {
+            say(
+                Kind::VersionInvalid,
+                "IPv6 needs version 3; version 3 is used",
+            );
+            it.version = 3;
+        }
+        if it.addresses.is_empty() && !it.excluded.is_empty() && it.version == 2 {
+            say(Kind::NoVips, "no address is listed in advertisements");
+        } else if it.addresses.is_empty() {
+            say(Kind::NoVips, "the instance has no virtual_ipaddress");
+            if it.version == 3 || it.is_strict {
+                self.complaints.append(&mut complaints);
+                return false;
+            }
+        }
+        if it.is_strict
+            && it.is_ipv6
+            && let Some(first) = it.addresses.first()
+            && !matches!(first.address, IpAddr::V6(address) if address.is_unicast_link_local())
+        {
+            say(
+                Kind::Other,
+                "in strict mode the first IPv6 address has to be link-local",
+            );
+        }
+        if it.vmac.is_none() && draft.node.has("vmac_xmit_base") {
+            say(Kind::Other, "vmac_xmit_base goes with use_vmac only");
+        }
+        if draft.node.has("use_ipvlan") && !it.is_ipv6 && it.source.is_none() {
+            say(
+                Kind::Other,
+                "an IPv4 ipvlan needs a source address; the instance stays in fault",
+            );
+        }
+        if it.unicast_without_peers {
+            say(
+                Kind::Deprecated,
+                "a keyword of unicast is given without any unicast_peer; multicast is used",
+            );
+        }
+        if it.unicast_ttl.is_some() && it.peers.is_empty() {
+            let place = draft.node.end;
+            complaints.push(
+                Complaint::new(
+                    Kind::Other,
+                    "unicast_ttl goes with unicast peers; it is ignored",
+                )
+                .at(place),
+            );
+            it.unicast_ttl = None;
+        }
+        let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+        // The wish at the start.
+        let is_owner = it.priority == 255;
+        it.starts_as_master = draft.wants_master.unwrap_or(is_owner);
+        if it.is_strict && it.starts_as_master != is_owner {
+            say(
+                Kind::StrictState,
+                "in strict mode state MASTER goes with priority 255 only",
+            );
+            it.starts_as_master = is_owner;
+        }
+        if it.authentication.is_some() && (it.version == 3 || it.is_strict) {
+            say(
+                Kind::AuthIgnored,
+                "version 3 and strict mode have no authentication; it is ignored",
+            );
+            it.authentication = None;
+        }
+        if !it.preempt && (is_owner || (it.starts_as_master && !it.is_strict)) {
+            say(
+                Kind::NopreemptCleared,
+                "nopreempt has no effect with state MASTER or priority 255; it is ignored",
+            );
+            it.preempt = true;
+        }
+        if it.preempt_delay > 0 {
+            let reason = if it.is_strict {
+                Some("strict mode")
+            } else if !it.preempt {
+                Some("nopreempt")
+            } else if it.starts_as_master {
+                Some("state MASTER")
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                say(
+                    Kind::PreemptDelayIgnored,
+                    &format!("preempt_delay has no effect with {reason}; it is ignored"),
+                );
+                it.preempt_delay = 0;
+            }
+        }
+        if it.is_strict {
+            if it.down_timer_adverts != 3 {
+                say(Kind::Strict, "in strict mode down_timer_adverts is 3");
+                it.down_timer_adverts = 3;
+            }
+            it.garp_lower_prio_delay = 0;
+            it.garp_lower_prio_repeat = 0;
+            it.answers_lower_priority = false;
+            it.advertises_before_yield = false;
+            it.accept = is_owner;
+        }
+        // The interval.
+        if it.version == 2 {
+            if it.interval % 1_000_000 != 0 {
+                say(
+                    Kind::AdvertIntRounded,
+                    "version 2 has intervals of whole seconds; advert_int is rounded",
+                );
+                it.interval = ((it.interval + 500_000) / 1_000_000).max(1) * 1_000_000;
+            }
+        } else if it.interval > 40_950_000 {
+            say(
+                Kind::AdvertIntRounded,
+                "version 3 has intervals up to 40.95 seconds; 40.95 is used",
+            );
+            it.interval = 40_950_000;
+        } else if it.interval % 10_000 != 0 {
+            say(
+                Kind::AdvertIntRounded,
+                "version 3 has intervals in steps of 10 ms; advert_int is rounded",
+            );
+            it.interval = ((it.interval + 5000) / 10_000).max(1) * 10_000;
+        }
+        if it.addresses.len() > MOST_ADDRESSES {
+            let count = it.addresses.len();
+            complaints.push(
+                Complaint::new(
+                    Kind::VipsMovedToExcluded,
+                    format!("{count} addresses do not fit into an advertisement; those behind the first {MOST_ADDRESSES} are not listed in it"),
+                )
+                .token(count.to_string())
+                .object(&name),
+            );
+            let mut surplus = it.addresses.split_off(MOST_ADDRESSES);
+            surplus.append(&mut it.excluded);
+            it.excluded = surplus;
+        }
+        // Tracking.
+        let own = draft.interface.clone().unwrap_or_default();
+        {
+            let before = it.tracking.interfaces.len();
+            it.tracking.interfaces.retain(|tracked| tracked.name != own);
+            if it.tracking.interfaces.len() != before && !it.dont_track_primary {
+                complaints.push(
+                    Complaint::new(
+                        Kind::OwnInterfaceTracked,
+                        format!("{own} is the instance's own interface, which is tracked anyway"),
+                    )
+                    .token(&own)
+                    .object(&name),
+                );
+            }
+        }
+        if is_owner && !is_grouped {
+            let tracking = &mut it.tracking;
+            for list in [
+                &mut tracking.interfaces,
+                &mut tracking.scripts,
+                &mut tracking.files,
+                &mut tracking.processes,
+                &mut tracking.bfd,
+            ] {
+                list.retain(|tracked| {
+                    if tracked.weight != 0 {
+                        complaints.push(
+                            Complaint::new(
+                                Kind::OwnerTrackingIgnored,
+                                format!("the priority of the owner (255) does not change: {} is not tracked", tracked.name),
+                            )
+                            .token(&tracked.name)
+                            .object(&name),
+                        );
+                    }
+                    tracked.weight == 0
+                });
+            }
+        }
+        // The address to advertise from.
+        let interface = self.host.interfaces.get(&own);
+        if it.source.is_none() {
+            it.source = interface.and_then(|found| {
+                if it.is_ipv6 {
+                    found.link_local().map(IpAddr::V6)
+                } else {
+                    found.ipv4().map(IpAddr::V4)
+                }
+            });
+        }
+        if !draft.priority_is_given && draft.wants_master == Some(true) {
+            complaints.push(advice(
+                draft.node,
+                "state MASTER without a priority makes the instance the owner (255) of its addresses".into(),
+                "add a priority, such as 150",
+            ));
+        }
+        self.complaints.append(&mut complaints);
+        true
+    }
+
+    /// Two instances with one VRID on one interface and of one family.
+    fn conflicts(&mut self, drafts: &[Draft<'_>]) -> bool {
+        let mut seen = BTreeSet::new();
+        for draft in drafts {
+            let it = &draft.instance;
+            // Peers tell instances of unicast apart.
+            let key = (
+                it.interface.clone(),
+                it.is_ipv6,
+                it.vrid,
+                it.peers.is_empty(),
+                it.peers.iter().map(|peer| peer.address).collect::<Vec<_>>(),
+            );
+            if !seen.insert(key) {
+                self.complain(
+                    Complaint::new(
+                        Kind::VridConflict,
+                        format!(
+                            "two instances on {} have the VRID {}; the daemon does not start",
+                            it.interface, it.vrid
+                        ),
+                    )
+                    .token(it.vrid.to_string()),
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    fn finish_groups(&mut self, drafts: &mut [Draft<'_>], groups: &mut Vec<SyncGroup>) {
+        for group in groups.iter_mut() {
+            let mut members = Vec::new();
+            for member in std::mem::take(&mut group.members) {
+                let found = drafts
+                    .iter_mut()
+                    .find(|draft| draft.instance.name == member);
+                let Some(draft) = found else {
+                    self.complain(
+                        Complaint::new(
+                            Kind::NotDefined,
+                            format!(
+                                "sync group {} names {member:?}, which is no instance",
+                                group.name
+                            ),
+                        )
+                        .token(&member),
+                    );
+                    continue;
+                };
+                if let Some(other) = &draft.instance.sync_group {
+                    let text = format!(
+                        "{member} is in the sync groups {other} and {}; the first one counts",
+                        group.name
+                    );
+                    self.complain(Complaint::new(Kind::InTwoGroups, text).token(&member));
+                    continue;
+                }
+                draft.instance.sync_group = Some(group.name.clone());
+                draft.instance.notify_priority_changes |= group.notify_priority_changes;
+                members.push(member);
+            }
+            group.members = members;
+        }
+        let mut kept = Vec::new();
+        for group in groups.drain(..) {
+            match group.members.len() {
+                0 => {
+                    self.complain(Complaint::new(
+                        Kind::NoRealServers,
+                        format!("sync group {} has no members; it is ignored", group.name),
+                    ));
+                    continue;
+                }
+                1 => self.complain(Complaint::new(
+                    Kind::GroupOfOne,
+                    format!("sync group {} has one member only", group.name),
+                )),
+                _ => {}
+            }
+            kept.push(group);
+        }
+        *groups = kept;
+        for group in groups.iter_mut() {
+            self.group_weights(drafts, group);
+        }
+    }
+
+    /// Weights do not count inside a group, unless it says so.
+    fn group_weights(&mut self, drafts: &mut [Draft<'_>], group: &mut SyncGroup) {
+        let has_owner = drafts
+            .iter()
+            .any(|it| it.instance.priority == 255 && group.members.contains(&it.instance.name));
+        for draft in drafts.iter_mut() {
+            if !group.members.contains(&draft.instance.name) {
+                continue;
+            }
+            let name = draft.instance.name.clone();
+            let tracking = &mut draft.instance.tracking;
+            if !group.tracking_weight {
+                for (kind, list) in [
+                    ("interface", &mut tracking.interfaces),
+                    ("script", &mut tracking.scripts),
+                    ("file", &mut tracking.files),
+                    ("BFD instance", &mut tracking.bfd),
+                ] {
+                    let complaints = &mut *self.complaints;
+                    // An owner's weights were complained of before.
+                    for tracked in list.iter_mut().filter(|tracked| tracked.weight != 0) {
+                        complaints.push(
+                            Complaint::new(
+                                Kind::SyncGroupWeight,
+                                format!("the weight of {kind} {} does not count in sync group {}", tracked.name, group.name),
+                            )
+                            .token(&tracked.name)
+                            .object(&name)
+                            .help("add sync_group_tracking_weight to the group, or leave the weight out"),
+                        );
+                        tracked.weight = 0;
+                    }
+                }
+            }
+            let both: Vec<String> = tracking
+                .interfaces
+                .iter()
+                .filter(|own| {
+                    group
+                        .tracking
+                        .interfaces
+                        .iter()
+                        .any(|it| it.name == own.name)
+                })
+                .map(|own| own.name.clone())
+                .collect();
+            for both in both {
+                self.complain(
+                    Complaint::new(
+                        Kind::OnInstanceAndGroup,
+                        format!("{both} is tracked by the instance and by its group"),
+                    )
+                    .token(both)
+                    .object(&name),
+                );
+            }
+        }
+        if has_owner {
+            let tracking = &mut group.tracking;
+            for tracked in tracking.interfaces.iter_mut().chain(&mut tracking.scripts) {
+                if tracked.weight != 0 {
+                    self.complaints.push(
+                        Complaint::new(
+                            Kind::OwnerTrackingIgnored,
+                            format!("a group with an owner (255) cannot track {} with a weight; the weight is ignored", tracked.name),
+                        )
+                        .object(&group.name),
+                    );
+                    tracked.weight = 0;
+                }
+            }
+        }
+    }
+
+    /// Looks the scripts up, drops those that cannot run, and says whether security is off.
+    fn security(&mut self, drafts: &mut [Draft<'_>], groups: &mut [SyncGroup]) {
+        let mut uses_scripts = false;
+        let mut dropped = Vec::new();
+        let policy = self.policy.clone();
+        for script in self.defined.scripts.items_mut() {
+            match policy.look_up(&mut script.script) {
+                Usability::Usable => uses_scripts = true,
+                Usability::NotLookedUp => {}
+                Usability::DroppedAtStart => {
+                    uses_scripts = true;
+                    dropped.push(script.name.clone());
+                }
+                Usability::Missing => {
+                    self.complaints.push(
+                        Complaint::new(
+                            Kind::ScriptDisabled,
+                            format!(
+                                "the program of vrrp_script {} cannot be found; nothing tracks it",
+                                script.name
+                            ),
+                        )
+                        .token(&script.name),
+                    );
+                    dropped.push(script.name.clone());
+                }
+            }
+        }
+        let lists = drafts
+            .iter_mut()
+            .map(|draft| &mut draft.instance.tracking)
+            .chain(groups.iter_mut().map(|group| &mut group.tracking));
+        for tracking in lists {
+            tracking
+                .scripts
+                .retain(|tracked| !dropped.contains(&tracked.name));
+        }
+        let notifies = drafts
+            .iter_mut()
+            .map(|draft| &mut draft.instance.notifies)
+            .chain(groups.iter_mut().map(|group| &mut group.notifies));
+        for notifies in notifies {
+            notifies.retain(|_, script| match policy.look_up(script) {
+                Usability::Usable => {
+                    uses_scripts = true;
+                    true
+                }
+                Usability::NotLookedUp => true,
+                Usability::DroppedAtStart => {
+                    uses_scripts = true;
+                    false
+                }
+                Usability::Missing => false,
+            });
+        }
+        for script in self.global.scripts.values() {
+            let mut script = script.clone();
+            uses_scripts |= policy.look_up(&mut script) == Usability::Usable;
+        }
+        if uses_scripts && !policy.is_secure {
+            self.complain(
+                Complaint::new(
+                    Kind::ScriptSecurity,
+                    "scripts run although enable_script_security is not set",
+                )
+                .weight(Weight::Security)
+                .help("add enable_script_security and script_user to global_defs"),
+            );
+        }
+    }
+
+    /// Only what is tracked is kept.
+    fn keep_tracked(self, configuration: &mut Configuration) {
+        let mut names: [BTreeSet<String>; 3] = Default::default();
+        let lists = configuration
+            .instances
+            .iter()
+            .map(|it| &it.tracking)
+            .chain(configuration.sync_groups.iter().map(|it| &it.tracking));
+        for tracking in lists {
+            let [scripts, files, processes] = &mut names;
+            scripts.extend(tracking.scripts.iter().map(|it| it.name.clone()));
+            files.extend(tracking.files.iter().map(|it| it.name.clone()));
+            processes.extend(tracking.processes.iter().map(|it| it.name.clone()));
+        }
+        let [scripts, files, processes] = names;
+        let Defined {
+            scripts: known_scripts,
+            files: known_files,
+            processes: known_processes,
+            ..
+        } = self.defined;
+        configuration.scripts = known_scripts
+            .into_items()
+            .into_iter()
+            .filter(|it| scripts.contains(&it.name))
+            .collect();
+        configuration.track_files = known_files
+            .into_items()
+            .into_iter()
+            .filter(|it| files.contains(&it.name))
+            .collect();
+        configuration.track_processes = known_processes
+            .into_items()
+            .into_iter()
+            .filter(|it| processes.contains(&it.name))
+            .collect();
+    }
+}
+
+/// Something that keepalived passes over in silence.
+fn advice(node: &Node, message: String, help: &str) -> Complaint {
+    Complaint::new(Kind::Other, message)
+        .at(node.place)
+        .weight(Weight::Advice)
+        .help(help)
+}
+
+fn vmac_name(statement: &Node, node: &Node) -> String {
+    let given = statement.words.iter().find(|word| {
+        word.matches(':').count() < 4 && !matches!(word.as_str(), "netlink_notify_msg" | "group")
+    });
+    match given.filter(|word| word.len() <= 15) {
+        Some(word) => word.clone(),
+        None => format!("vrrp.{}", node.number("virtual_router_id").unwrap_or(0)),
+    }
+}
+
+/// Whether an instance is of IPv6: the first address of it decides, be it virtual, a peer's or
+/// the one to advertise from.
+fn is_ipv6(node: &Node) -> bool {
+    let parse = |text: &String| text.split('/').next()?.parse::<IpAddr>().ok();
+    let first = node
+        .children
+        .iter()
+        .find_map(|statement| match statement.word {
+            "mcast_src_ip" | "unicast_src_ip" => parse(statement.words.first()?),
+            "virtual_ipaddress" | "unicast_peer" => statement
+                .entries
+                .iter()
+                .find_map(|entry| parse(entry.words.first()?)),
+            _ => None,
+        });
+    first.is_some_and(|address| address.is_ipv6())
+}

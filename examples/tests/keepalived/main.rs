@@ -1,0 +1,105 @@
+//! Holds the reading of keepalived.conf against what keepalived itself made of the same files.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use vrrp_lab::example;
+
+/// The folder with the corpus and its judge: `KEEPALIVED_CONF`, or a folder beside the
+/// repository. In CI it has to be there.
+fn corpus() -> Option<PathBuf> {
+    let folder = match std::env::var_os("KEEPALIVED_CONF") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/keepalived-conf"),
+    };
+    if folder.join("judge.py").exists() {
+        return Some(folder);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{} has no judge.py: set KEEPALIVED_CONF",
+        folder.display()
+    );
+    println!("the corpus of keepalived.conf is not here; nothing is compared");
+    None
+}
+
+#[test]
+fn each_file_of_the_corpus_is_read_as_keepalived_reads_it() {
+    let Some(corpus) = corpus() else {
+        return;
+    };
+    let differences =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keepalived/differences.txt");
+    let output = Command::new("python3")
+        .arg(corpus.join("judge.py"))
+        .arg(example("keepalived").unwrap())
+        .args([corpus.join("corpus/public"), corpus.join("guides")])
+        .arg("--except")
+        .arg(differences)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+}
+
+/// Runs the program on a text, and returns its exit status and output.
+fn check(text: &str, options: &[&str]) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keepalived.conf");
+    std::fs::write(&path, text).unwrap();
+    let output = Command::new(example("keepalived").unwrap())
+        .current_dir(folder.path())
+        .args(["-t", "-f", "keepalived.conf"])
+        .args(options)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), text)
+}
+
+#[test]
+fn a_misspelt_keyword_is_shown_with_its_line_a_mark_and_what_was_meant() {
+    let (status, text) = check("global_defs {\n    ruter_id x\n}\n", &[]);
+    assert_eq!(status, 5);
+    for part in [
+        "keepalived.conf:2:5",
+        "    ruter_id x",
+        "^^^^^^^^",
+        "did you mean \"router_id\"?",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_trap_that_keepalived_passes_over_is_a_warning_and_in_strict_mode_an_error() {
+    let text = "global_defs {\n    dynamic_interfaces\n}\n\
+        vrrp_instance V {\n    interface nosuch0\n    virtual_router_id 1\n    nopreempt no\n    \
+        virtual_ipaddress {\n        192.0.2.1\n    }\n}\n";
+    let (status, shown) = check(text, &[]);
+    assert_eq!(status, 0, "{shown}");
+    assert!(
+        shown.contains("warning: nopreempt takes no value"),
+        "{shown}"
+    );
+    let (status, _) = check(text, &["--strict"]);
+    assert_eq!(status, 5);
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_named_with_the_status_of_keepalived() {
+    let output = Command::new(example("keepalived").unwrap())
+        .args(["-t", "-f", "/nosuch/keepalived.conf"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("/nosuch/keepalived.conf"), "{text}");
+}
