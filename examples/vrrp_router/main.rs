@@ -1,5 +1,6 @@
 //! Virtual routers on real interfaces, by hand and in tests.
 
+mod authentication;
 mod events;
 mod listener;
 mod log;

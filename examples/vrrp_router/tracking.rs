@@ -1,20 +1,21 @@
 //! The options that say what counts for a virtual router or a sync group.
 
 use std::{
-    fmt::Display, num::NonZeroU8, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
-    vec::IntoIter,
+    fmt::Display, net::IpAddr, num::NonZeroU8, ops::RangeInclusive, path::PathBuf, str::FromStr,
+    time::Duration, vec::IntoIter,
 };
 
 use clap::Args;
 use vrrp_fsm::track::{Check, Debounce, Kind, ObjectId, Quorum, Use, Weight};
 use vrrp_net::{Route, Watch};
+use vrrp_proto::Family;
 
 use crate::{
     seconds,
     watch::{Probe, Target},
 };
 
-/// From one look to the next, unless told otherwise.
+/// From one look to the next by default.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How much longer a check may stay out than two runs can take, on a machine that is busy.
@@ -24,50 +25,67 @@ const SLACK: Duration = Duration::from_secs(1);
 #[command(next_help_heading = "Tracking")]
 #[allow(clippy::struct_field_names, reason = "they are those of the options")]
 pub(crate) struct TrackingArguments {
-    /// Another interface: bad while it is down or has no carrier.
+    /// Another interface: bad while it is down or has no carrier. With `with ipv4` or `with ipv6` it
+    /// is also bad while it has no usable address of that family.
     ///
-    /// What is bad is a fault: the router is in Initialize. With a WEIGHT, -253 to 253 but not 0, it counts for the priority instead: a negative
-    /// one is taken away while it is bad, a positive one added while it is good. This option and the others here can be repeated. What several
-    /// routers and sync groups give in the same words is one object, and each may give it another WEIGHT.
+    /// A bad object is a fault: the router is in Initialize. With a WEIGHT, -253 to -1 or 1 to 253, it
+    /// changes the priority instead: a negative WEIGHT applies while the object is bad, a positive one
+    /// while it is good. This option and the following ones can be repeated. Identical definitions in
+    /// several routers and sync groups are one object, for which each may give another WEIGHT.
     ///
-    /// Behind it stand any of, as behind all that is tracked: `reverse`, which makes good of bad; `up-delay S` and `down-delay S`, how long it has to
-    /// stay up or down before that counts, 0.01 to 3600 seconds.
-    #[arg(long, value_name = "NAME[:WEIGHT]", value_parser = Tracked::interface)]
+    /// All of these options take `reverse`, which swaps good and bad, and `up-delay S` and
+    /// `down-delay S`, 0.01 to 3600 seconds: how long the object has to stay up or down before that
+    /// counts.
+    #[arg(long, value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::interface)]
     track_interface: Vec<Tracked>,
 
-    /// A route, whoever has installed it: bad while there is none that leads somewhere.
+    /// An address: bad while no interface has it, or the interface after `dev` does not. IPv6 addresses
+    /// count after duplicate address detection.
     ///
-    /// NAME is for messages. ROUTE is a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER, of which those that are
-    /// given have to be the same.
+    /// NAME is for messages.
+    #[arg(
+        long, value_name = "NAME[:WEIGHT] [...] is ADDRESS [dev NAME]", value_parser = Tracked::address
+    )]
+    track_address: Vec<Tracked>,
+
+    /// A route, whoever installed it: bad while no such route leads anywhere.
+    ///
+    /// NAME is for messages. ROUTE is a prefix, then any of via ADDRESS, dev NAME, src ADDRESS,
+    /// metric NUMBER, table NUMBER; those given have to match.
     #[arg(long, value_name = "NAME[:WEIGHT] [...] to ROUTE", value_parser = Tracked::route)]
     track_route: Vec<Tracked>,
 
-    /// A command that is run again and again: bad when it ends with another status than 0, or does not end in time.
+    /// A command that runs periodically: bad when its status is not 0, or when it does not end in
+    /// time.
     ///
-    /// NAME is for messages. COMMAND is split into words as a shell does it, but run without one; `run sh -c '...'` has one. What it prints goes to
-    /// standard error. Before `run` stand any of:
+    /// NAME is for messages. COMMAND is split into words as a shell does it, and runs without a shell;
+    /// `run sh -c '...'` has one. The last lines that it prints are part of `check-failed` if it fails.
+    /// Before `run` stand any of:
     ///
-    /// `interval S` from one run to the next, 0.01 to 3600 seconds; without it 1.
+    /// `interval S`: from one run to the next, 0.01 to 3600 seconds, default 1.
     ///
-    /// `timeout S`, after which it is killed with all processes of its group; without it the interval.
+    /// `timeout S`: the time limit of a run, default the interval. After it the process group gets
+    /// SIGTERM, and a second later SIGKILL.
     ///
-    /// `rise N`, how often in a row it has to pass to be good again, 1 to 255; without it 1.
+    /// `rise N`: consecutive successes after which it is good again, 1 to 255, default 1.
     ///
-    /// `fall N`, how often in a row it has to fail to be bad, 1 to 255; without it 1. The first run decides at once.
+    /// `fall N`: consecutive failures after which it is bad, 1 to 255, default 1. The first run decides
+    /// at once.
     #[arg(long, value_name = "NAME[:WEIGHT] [...] run COMMAND", value_parser = Tracked::script)]
     track_script: Vec<Tracked>,
 
     /// The processes of a name, as `ps -o comm` shows it: bad while there are too few or too many.
     ///
-    /// Behind it stand any of: `at-least N`, without it 1; `at-most N`; `interval S` from one count to the next, 0.01 to 3600 seconds, without it 1.
+    /// Options: `at-least N`, default 1; `at-most N`; `interval S` from one count to the next, 0.01 to
+    /// 3600 seconds, default 1.
     #[arg(long, value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::process)]
     track_process: Vec<Tracked>,
 
-    /// A file with a whole number in it: the number times WEIGHT is added to the priority, and -254 or less is a fault. Without a WEIGHT any
-    /// number but 0 is a fault.
+    /// A file that contains a whole number. The number times WEIGHT is added to the priority; a sum of
+    /// -254 or less is a fault. Without a WEIGHT any number except 0 is a fault.
     ///
-    /// While there is no number to be read, the last one holds. Behind it may stand `interval S` from one look to the next, 0.01 to 3600 seconds,
-    /// without it 1.
+    /// While no number can be read, the last one holds. Option: `interval S` from one read to the next,
+    /// 0.01 to 3600 seconds, default 1.
     #[arg(long, value_name = "PATH[:WEIGHT] [...]", value_parser = Tracked::file)]
     track_file: Vec<Tracked>,
 }
@@ -76,6 +94,7 @@ impl TrackingArguments {
     pub(crate) fn into_list(self) -> Vec<Tracked> {
         [
             self.track_interface,
+            self.track_address,
             self.track_route,
             self.track_script,
             self.track_process,
@@ -124,11 +143,44 @@ impl Tracked {
 
     fn interface(text: &str) -> Result<Self, String> {
         let (mut head, mut words) = Head::read(text)?;
+        let mut family = None;
         while let Some(option) = words.next() {
-            head.take(&option, &mut words, "")?;
+            if option == "with" {
+                family = Some(match words.next().as_deref() {
+                    Some("ipv4") => Family::Ipv4,
+                    Some("ipv6") => Family::Ipv6,
+                    _ => return Err("with takes ipv4 or ipv6".into()),
+                });
+            } else {
+                head.take(&option, &mut words, "with, ")?;
+            }
         }
-        let watch = Watch::Interface(head.name.clone());
+        let name = head.name.clone();
+        let watch = match family {
+            Some(family) => Watch::InterfaceAddress { name, family },
+            None => Watch::Interface(name),
+        };
         Ok(head.into_tracked(Kind::Interface, Reporter::Driver(watch)))
+    }
+
+    fn address(text: &str) -> Result<Self, String> {
+        let (mut head, mut words) = Head::read(text)?;
+        let (mut address, mut interface) = (None, None);
+        while let Some(option) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{option} has no value"));
+            match option.as_str() {
+                "is" => {
+                    let value = value()?;
+                    let parsed = value.parse::<IpAddr>();
+                    address = Some(parsed.map_err(|_| format!("{value} is no IP address"))?);
+                }
+                "dev" => interface = Some(value()?),
+                _ => head.take(&option, &mut words, "is, dev, ")?,
+            }
+        }
+        let address = address.ok_or("is ADDRESS is missing")?;
+        let watch = Watch::Address { address, interface };
+        Ok(head.into_tracked(Kind::Address, Reporter::Driver(watch)))
     }
 
     fn route(text: &str) -> Result<Self, String> {

@@ -4,21 +4,22 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser, value_parser};
 use vrrp_fsm::{ChecksumSending, Config, Preempt};
-use vrrp_net::{Authentication, Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
-use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Password, Peer, Priority, TTL, Vrid};
+use vrrp_net::{Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
+use vrrp_proto::{ChecksumForm, Family, Interval, Leniency, Peer, Priority, TTL, Vrid};
 
 use crate::{
+    authentication::AuthenticationArguments,
     notify::{Hook, NotifyArguments},
     options::invalid,
-    seconds::parse_delay,
+    seconds::{parse_delay, parse_limit},
     tracking::{Tracked, TrackingArguments},
 };
 
-/// What the help ends with.
+/// The end of the help.
 const MORE: &str = "\
 Several virtual routers:
-  --next ends the options of one virtual router, and those of another one follow. `--next sync-group NAME` is followed by
-  those of a sync group, which `vrrp_router sync-group --help` shows. A sync group that needs none is not mentioned.
+  --next ends the options of one virtual router and begins those of another. `--next sync-group NAME` begins those of a sync
+  group; `vrrp_router sync-group --help` lists them. A sync group without options of its own needs no such part.
 
 Examples:
   vrrp_router --interface eth0 --vrid 51 --address 192.0.2.254/24 --priority 150 \\
@@ -26,14 +27,16 @@ Examples:
 
   vrrp_router --interface eth0 --vrid 51 --address 192.0.2.254/24 --sync-group gateway \\
       --next --interface eth1 --vrid 52 --address 198.51.100.254/24 --sync-group gateway \\
-      --next sync-group gateway --track-interface eth2:-50 --notify /etc/vrrp/moved";
+      --next sync-group gateway --track-interface eth2:-50 --notify '/etc/vrrp/moved \"$@\"'";
 
 /// Runs virtual routers (RFC 9568, RFC 3768), alone or in sync groups.
 ///
-/// While a router is Active its virtual addresses are on its interface. Every event is told as one JSON object a line on standard output.
-/// SIGTERM, SIGINT and the end of its terminal (SIGHUP, but not under nohup) have it resign, take its addresses away and end with status 0; SIGUSR1 has it tell its full state and counters.
+/// An Active router has its virtual addresses on its interface. Standard output gets one JSON object
+/// a line for each event. SIGTERM, SIGINT and SIGHUP (the end of the terminal, except under nohup)
+/// end the program with status 0: its routers resign and remove their addresses. SIGUSR1 logs the
+/// full state and all counters.
 ///
-/// It needs CAP_NET_ADMIN and CAP_NET_RAW.
+/// Needs CAP_NET_ADMIN and CAP_NET_RAW.
 #[derive(Parser)]
 #[command(
     name = "vrrp_router",
@@ -42,10 +45,10 @@ Examples:
 )]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "options that are there or not"
+    reason = "options that are given or not"
 )]
 pub(crate) struct RouterArguments {
-    /// The interface. It need not exist yet.
+    /// The interface. It may appear later.
     #[arg(long, value_name = "NAME")]
     interface: String,
 
@@ -53,72 +56,92 @@ pub(crate) struct RouterArguments {
     #[arg(long, value_name = "VRID", value_parser = value_parser!(u8).range(1..))]
     vrid: u8,
 
-    /// Who has the highest is Active: 1 to 254, or 255 for the owner of the addresses.
+    /// The priority, 1 to 254; the highest becomes Active. 255 marks the owner of the addresses.
     #[arg(long, value_name = "PRIORITY", default_value_t = 100, value_parser = value_parser!(u8).range(1..))]
     priority: u8,
 
-    /// The time between advertisements in centiseconds: 1 to 4095, or with --version 2 whole seconds, 100 to 25500.
+    /// The time between advertisements in centiseconds: 1 to 4095. With --version 2 whole seconds:
+    /// 100 to 25500 in steps of 100.
     #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=25500))]
     interval: u16,
 
-    /// A virtual address with its prefix length, 32 or 128 unless given. Can be repeated; all are of one family, and the first IPv6
-    /// address is link-local.
+    /// A virtual address with its prefix length (default 32 or 128). Can be repeated. All are of one
+    /// family; the first IPv6 address is link-local.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
     addresses: Vec<VirtualAddress>,
 
-    /// The version of the protocol: 2, for IPv4 only, or 3.
+    /// A further virtual address, of either family, that advertisements do not list. Can be repeated.
+    #[arg(long = "excluded-address", value_name = "ADDRESS/LENGTH")]
+    excluded: Vec<VirtualAddress>,
+
+    /// The protocol version: 3, or 2 (IPv4 only).
     #[arg(long, value_name = "VERSION", default_value_t = 3, value_parser = value_parser!(u8).range(2..=3))]
     version: u8,
 
-    /// The address to advertise from, in place of the interface's primary address.
+    /// The source address of advertisements. Default: the primary address of the interface.
     #[arg(long, value_name = "IP")]
     source: Option<IpAddr>,
 
-    /// Another router, to advertise to it and hear it by unicast in place of multicast. Can be repeated.
+    /// The address of another router, for unicast in place of multicast. Can be repeated.
     #[arg(long = "unicast-peer", value_name = "IP")]
     unicast_peers: Vec<IpAddr>,
 
-    /// Leave an Active of lower priority in peace.
+    /// The lowest TTL or hop limit accepted from --unicast-peer, 1 to 255: 255 for peers on the link,
+    /// one less for each router on the way. Below 255 anybody can send such packets from afar.
+    #[arg(
+        long, value_name = "TTL", default_value_t = TTL, requires = "unicast_peers",
+        value_parser = value_parser!(u8).range(1..)
+    )]
+    min_ttl: u8,
+
+    /// Never preempt an Active router with a lower priority.
     #[arg(long, conflicts_with = "preempt_delay")]
     no_preempt: bool,
 
-    /// Take over from an Active of lower priority only after this many seconds, 0 to 31536000.
+    /// Preempt an Active router with a lower priority only after this many seconds, 0 to 31536000.
     #[arg(long, value_name = "S", value_parser = parse_delay)]
     preempt_delay: Option<Duration>,
 
-    /// Authenticate with a password in clear text, 1 to 8 octets. Version 2 only.
-    #[arg(long, value_name = "TEXT", conflicts_with = "ah", value_parser = parse_password)]
-    password: Option<Password>,
+    /// Announce the addresses of an Active router again every so many seconds, 0.01 to 31536000.
+    /// Neighbours with a wrong entry are right again after that time.
+    #[arg(long, value_name = "S", value_parser = parse_limit)]
+    announce_refresh: Option<Duration>,
 
-    /// Authenticate inside IP AH with this key, 1 to 8 octets. Version 2 only.
-    #[arg(long, value_name = "TEXT", value_parser = parse_password)]
-    ah: Option<Password>,
+    /// A deviation of other routers that is accepted. Can be repeated.
+    #[arg(long = "lenient", value_enum, value_name = "DEVIATION")]
+    lenient: Vec<Deviation>,
 
-    /// What the checksum of version 3 over IPv4 covers in what is sent. Both forms are accepted.
+    /// What the checksum of version 3 over IPv4 covers in sent messages. Both forms are accepted.
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Checksum::Adaptive)]
     checksum: Checksum,
 
-    /// Accept_Mode: an Active that does not own the addresses accepts packets to them. Only told in the state, but with --enforce-accept-mode.
+    /// Accept_Mode: an Active router that does not own the addresses accepts packets to them. Without
+    /// --enforce-accept-mode this is only shown in the state output.
     #[arg(long)]
     accept: bool,
 
-    /// Have Accept_Mode decide: without --accept the host of an Active does not accept packets to the addresses, and answers ARP and
-    /// Neighbor Discovery for them all the same. Without this option it always accepts.
+    /// Enforce Accept_Mode. Without --accept the host of an Active router discards packets to the
+    /// virtual addresses, and still answers ARP and Neighbor Discovery for them. Without this option it
+    /// accepts them.
     #[arg(long)]
     enforce_accept_mode: bool,
 
-    /// Bear the virtual router MAC address, 00-00-5E-00-01-VRID or 00-00-5E-00-02-VRID, on a macvlan of the interface.
+    /// Use the virtual router MAC address (00-00-5E-00-01-VRID, over IPv6 00-00-5E-00-02-VRID) on a
+    /// macvlan of the interface.
     #[arg(long)]
     virtual_mac: bool,
 
-    /// A route that is there while the router is Active: a prefix, then any of via ADDRESS, dev NAME, src ADDRESS, metric NUMBER, table NUMBER.
-    /// Can be repeated.
+    /// A route that exists while the router is Active: a prefix, then any of via ADDRESS, dev NAME,
+    /// src ADDRESS, metric NUMBER, table NUMBER. Can be repeated.
     #[arg(long = "route", value_name = "ROUTE")]
     routes: Vec<Route>,
 
-    /// The sync group that it is a member of, by a name of your choice: its members are Active, Backup or in Initialize together.
+    /// The name of a sync group. Its members are Active, Backup or in Initialize together.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     sync_group: Option<String>,
+
+    #[command(flatten)]
+    authentication: AuthenticationArguments,
 
     #[command(flatten)]
     tracking: TrackingArguments,
@@ -129,12 +152,23 @@ pub(crate) struct RouterArguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Checksum {
-    /// The message alone.
+    /// The message alone (RFC 9568).
     Rfc9568,
     /// A pseudo-header as well, as keepalived and FRR send it.
     Pseudo,
-    /// The message alone, until somebody else is heard; then the form of that router.
+    /// The message alone, until another router is heard; then the form of that router.
     Adaptive,
+}
+
+/// The deviations of [`Leniency`].
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deviation {
+    /// Bytes behind the message.
+    Surplus,
+    /// A version 2 message without addresses, as keepalived can send it.
+    V2WithoutAddresses,
+    /// An IPv6 address list that begins with a global address, as VPP, FRR and keepalived can send it.
+    FirstAddressNotLinkLocal,
 }
 
 /// A virtual router, as it was asked for.
@@ -177,7 +211,20 @@ impl RouterArguments {
             Checksum::Adaptive => ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
         };
 
+        fsm.announce.refresh = self.announce_refresh;
+        let interval = fsm.interval.as_duration();
+        let authentication = self.authentication.into_config(self.version, interval)?;
+
         let mut config = RouterConfig::new(self.interface, fsm, self.addresses);
+        config.excluded = self.excluded;
+        config.authentication = authentication;
+        config.leniency = Leniency {
+            surplus: self.lenient.contains(&Deviation::Surplus),
+            v2_without_addresses: self.lenient.contains(&Deviation::V2WithoutAddresses),
+            first_address_not_link_local: self
+                .lenient
+                .contains(&Deviation::FirstAddressNotLinkLocal),
+        };
         config.source = self.source;
         config.enforce_accept_mode = self.enforce_accept_mode;
         config.virtual_mac = self.virtual_mac.then(VirtualMac::default);
@@ -185,24 +232,12 @@ impl RouterArguments {
         if !self.unicast_peers.is_empty() {
             let peers = self.unicast_peers.into_iter().map(|address| Peer {
                 address,
-                min_ttl: TTL,
+                min_ttl: self.min_ttl,
             });
             config.transport = Transport::Unicast {
                 peers: peers.collect(),
             };
         }
-        config.authentication = match (self.password, self.ah) {
-            (None, None) => Authentication::None,
-            _ if self.version != 2 => {
-                return Err(invalid(
-                    "--version <VERSION>",
-                    self.version,
-                    "--password and --ah exist in version 2 only",
-                ));
-            }
-            (Some(password), _) => Authentication::SimpleText(password),
-            (None, Some(key)) => Authentication::Ah(key),
-        };
         Ok(RouterOptions {
             tracked: self.tracking.into_list(),
             sync_group: self.sync_group,
@@ -253,8 +288,4 @@ impl RouterArguments {
         };
         interval.map_err(|problem| invalid(INTERVAL, self.interval, problem))
     }
-}
-
-fn parse_password(text: &str) -> Result<Password, OutOfRange> {
-    Password::new(text.as_bytes())
 }

@@ -124,6 +124,13 @@ impl Interface {
             .any(|own| own.address == address && own.usable)
     }
 
+    /// Whether it has an address of this family, ready for use, that no driver has put there.
+    pub(crate) fn has_any(&self, family: Family) -> bool {
+        let is_own = |own: &&InterfaceAddress| own.usable && own.protocol != ADDRESS_PROTOCOL;
+        let mut own = self.addresses.iter().filter(is_own);
+        own.any(|own| Family::of(own.address) == family)
+    }
+
     fn first(
         &self,
         is_virtual: impl Fn(IpAddr) -> bool,

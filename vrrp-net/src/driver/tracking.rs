@@ -7,6 +7,7 @@ use vrrp_fsm::{
     fleet::RouterId,
     track::{Explanation, Kind, Object, ObjectId, Report, Tracker, Use},
 };
+use vrrp_proto::Family;
 
 use super::Driver;
 use crate::{
@@ -23,6 +24,15 @@ pub enum Watch {
     Host,
     /// The driver, about the interface of this name: it is up while it is there, up, and has a carrier. For [`Kind::Interface`].
     Interface(String),
+    /// The driver, about an interface that needs an address: it is up while it is there, up, has a
+    /// carrier, and has a usable address of this family that is no virtual address of a driver. For
+    /// [`Kind::Interface`].
+    InterfaceAddress {
+        /// The name of the interface.
+        name: String,
+        /// The family of the address. Over IPv6 a link-local address is one.
+        family: Family,
+    },
     /// The driver, about an address on any interface of this host, or on the one of this name. It has to be usable: IPv6 addresses that
     /// duplicate address detection has not passed are not. For [`Kind::Address`].
     Address {
@@ -44,6 +54,7 @@ pub enum Watch {
 impl Watch {
     fn check(&self, object: &Object) -> Result<(), Error> {
         if let Self::Interface(name)
+        | Self::InterfaceAddress { name, .. }
         | Self::Address {
             interface: Some(name),
             ..
@@ -61,10 +72,10 @@ impl Watch {
         }
         let kind = match (self, &object.kind) {
             (Self::Host, _)
-            | (Self::Interface(_), Kind::Interface)
+            | (Self::Interface(_) | Self::InterfaceAddress { .. }, Kind::Interface)
             | (Self::Address { .. }, Kind::Address)
             | (Self::Route(_), Kind::Route) => return Ok(()),
-            (Self::Interface(_), _) => "Interface",
+            (Self::Interface(_) | Self::InterfaceAddress { .. }, _) => "Interface",
             (Self::Address { .. }, _) => "Address",
             (Self::Route(_), _) => "Route",
         };
@@ -96,6 +107,11 @@ impl Watch {
                 MonitorEvent::AddressAdded { address: own, .. }
                 | MonitorEvent::AddressRemoved { address: own, .. },
             ) => own.address == *address,
+            (
+                Self::InterfaceAddress { family, .. },
+                MonitorEvent::AddressAdded { address: own, .. }
+                | MonitorEvent::AddressRemoved { address: own, .. },
+            ) => Family::of(own.address) == *family,
             _ => false,
         }
     }
@@ -107,6 +123,9 @@ impl Watch {
             Self::Interface(name) => interfaces
                 .named(name)
                 .is_some_and(|interface| interface.link.up),
+            Self::InterfaceAddress { name, family } => interfaces
+                .named(name)
+                .is_some_and(|interface| interface.link.up && interface.has_any(*family)),
             Self::Address {
                 address,
                 interface: Some(name),
