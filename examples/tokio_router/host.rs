@@ -12,8 +12,8 @@ use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, DecodeOptions, Endpoints, Family,
-    LocalAuthentication, MAX_MESSAGE_LEN, Protection, Transport,
+    Addresses, Authentication, DecodeOptions, Endpoints, Family, LocalAuthentication,
+    MAX_MESSAGE_LEN, Protection, Transport,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget},
