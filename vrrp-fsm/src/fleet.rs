@@ -99,7 +99,7 @@ pub struct VrrpRouter {
     groups: Slab<Group>,
     group_names: BTreeMap<String, GroupId>,
     /// The groups that have to be looked at after what is going on.
-    unsettled: Vec<u32>,
+    dirty_groups: Vec<u32>,
     errors: PacketErrors,
     next_serial: u32,
     /// How late the timers of Actives may be served, in nanoseconds.
@@ -226,7 +226,7 @@ impl VrrpRouter {
             users: BTreeMap::new(),
             groups: Slab::new(),
             group_names: BTreeMap::new(),
-            unsettled: Vec::new(),
+            dirty_groups: Vec::new(),
             errors: PacketErrors::default(),
             next_serial: 0,
             patience: 0,
@@ -365,7 +365,7 @@ impl VrrpRouter {
         // Before it leaves its group, so that it is not started for that.
         self.entry_mut(id)?.is_enabled = false;
         self.leave_group(now, id.slot);
-        self.settle(now, id.slot);
+        self.start_or_stop(now, id.slot);
         self.set_uses(User::Router(id.slot), Vec::new());
         if let Ok(entry) = self.entry_mut(id) {
             let key = entry.key();
@@ -376,7 +376,7 @@ impl VrrpRouter {
         self.deadlines.set(id.slot, None);
         self.queue.push(id.slot, Task::Free);
         self.log.push(now, Change::Removed(id));
-        self.settle_groups(now);
+        self.start_or_stop_groups(now);
         Ok(())
     }
 
@@ -459,8 +459,8 @@ impl VrrpRouter {
     /// When there is no such router.
     pub fn shutdown(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
         self.entry_mut(id)?.is_enabled = false;
-        self.settle(now, id.slot);
-        self.settle_groups(now);
+        self.start_or_stop(now, id.slot);
+        self.start_or_stop_groups(now);
         Ok(())
     }
 
@@ -471,9 +471,9 @@ impl VrrpRouter {
             entry.is_enabled = false;
         }
         for slot in (0..).take(self.routers.capacity()) {
-            self.settle(now, slot);
+            self.start_or_stop(now, slot);
         }
-        self.settle_groups(now);
+        self.start_or_stop_groups(now);
     }
 
     /// The address from which a virtual router advertises has changed (AMB-15), or with `None` is gone, which is a fault.
@@ -494,8 +494,8 @@ impl VrrpRouter {
         if let Some(address) = address {
             self.step(now, id.slot, Event::PrimaryAddress(address));
         }
-        self.settle(now, id.slot);
-        self.settle_groups(now);
+        self.start_or_stop(now, id.slot);
+        self.start_or_stop_groups(now);
         Ok(())
     }
 
@@ -868,13 +868,13 @@ impl VrrpRouter {
         }
     }
 
-    /// Starts or stops a router by what is so now. One in a group waits for [`settle_groups`](Self::settle_groups).
-    fn settle(&mut self, now: Instant, slot: u32) {
+    /// Starts or stops a router by what is so now. One in a group waits for [`start_or_stop_groups`](Self::start_or_stop_groups).
+    fn start_or_stop(&mut self, now: Instant, slot: u32) {
         let Some(entry) = self.routers.get(slot as usize) else {
             return;
         };
         if let Some(group) = entry.group {
-            self.unsettle(group);
+            self.mark_dirty(group);
             return;
         }
         match (entry.obstacle(), entry.primary_address) {

@@ -224,7 +224,7 @@ impl Tracker {
         let known = Known::new(now, &object.kind);
         let id = self.insert(object, known);
         self.enter_sets(id);
-        self.judge_set(now, id);
+        self.update_set(now, id);
         Ok(id)
     }
 
@@ -268,9 +268,9 @@ impl Tracker {
         self.names.remove(&old.name);
         self.names.insert(name, id);
         self.enter_sets(id);
-        self.judge_set(now, id);
+        self.update_set(now, id);
         // Also where its level stays: its weight may be another.
-        self.settled(now, id);
+        self.mark_changed(now, id);
         Ok(())
     }
 
@@ -476,7 +476,7 @@ impl Tracker {
         let deadline = entry.known.deadline();
         self.deadlines.set(id.index, deadline);
         if before != after {
-            self.settled(now, id);
+            self.mark_changed(now, id);
         }
         Ok(())
     }
@@ -484,7 +484,7 @@ impl Tracker {
     /// The level of an object is another, or counts in another way: those who use it are to look, and the sets that it is in.
     ///
     /// Sets have no sets in them, so that this does not go deeper.
-    fn settled(&mut self, now: Instant, id: ObjectId) {
+    fn mark_changed(&mut self, now: Instant, id: ObjectId) {
         let Ok(entry) = self.entry_mut(id) else {
             return;
         };
@@ -498,13 +498,13 @@ impl Tracker {
         for number in 0..sets {
             let set = self.entry(id).and_then(|entry| entry.sets.get(number));
             if let Some(set) = set.copied() {
-                self.judge_set(now, set);
+                self.update_set(now, set);
             }
         }
     }
 
     /// What the members of a set come to. Other objects are left alone.
-    fn judge_set(&mut self, now: Instant, id: ObjectId) {
+    fn update_set(&mut self, now: Instant, id: ObjectId) {
         let Some(entry) = self.entry(id) else { return };
         let Kind::Set { require, members } = &entry.object.kind else {
             return;

@@ -25,8 +25,8 @@ pub(super) struct Group {
     /// The place of a member that did not want to be Active when it was last asked: the first to be asked next time, so that a large group
     /// whose timers fire one by one is not searched from the start each time.
     blocker: usize,
-    /// It waits in `VrrpRouter::unsettled`.
-    is_unsettled: bool,
+    /// It waits in `VrrpRouter::dirty_groups`.
+    is_dirty: bool,
 }
 
 impl VrrpRouter {
@@ -56,11 +56,11 @@ impl VrrpRouter {
             standing: Standing::default(),
             has_active: false,
             blocker: 0,
-            is_unsettled: false,
+            is_dirty: false,
         });
         // So that a mass event allocates nothing.
-        let missing = self.groups.len().saturating_sub(self.unsettled.len());
-        self.unsettled.reserve(missing);
+        let missing = self.groups.len().saturating_sub(self.dirty_groups.len());
+        self.dirty_groups.reserve(missing);
         id
     }
 
@@ -94,7 +94,7 @@ impl VrrpRouter {
         for member in &config.members {
             self.leave_group(now, member.slot);
         }
-        self.settle_groups(now);
+        self.start_or_stop_groups(now);
         let _removed = self.groups.try_remove(id.slot as usize);
         Ok(config)
     }
@@ -189,7 +189,7 @@ impl VrrpRouter {
             }
         }
         self.set_uses(User::Group(slot), config.tracking);
-        self.judge_group(now, slot);
+        self.update_group_tracking(now, slot);
         // Those that run first: they do not go down for one that cannot.
         for state in [State::Active, State::Backup, State::Initialize] {
             for member in &config.members {
@@ -202,7 +202,7 @@ impl VrrpRouter {
             group.config.members = config.members;
             group.blocker = 0;
         }
-        self.settle_groups(now);
+        self.start_or_stop_groups(now);
     }
 
     /// G-8, for a router that is in no group.
@@ -240,9 +240,9 @@ impl VrrpRouter {
         if let Some(group) = self.groups.get_mut(slot as usize) {
             group.config.members.push(member);
         }
-        self.prioritize(now, member.slot);
+        self.apply_priority(now, member.slot);
         self.refresh(slot);
-        self.unsettle(id);
+        self.mark_dirty(id);
     }
 
     /// A router goes on alone, in the state that it has.
@@ -259,9 +259,9 @@ impl VrrpRouter {
             group.blocker = 0;
         }
         self.refresh(id.slot);
-        self.unsettle(id);
-        self.prioritize(now, slot);
-        self.settle(now, slot);
+        self.mark_dirty(id);
+        self.apply_priority(now, slot);
+        self.start_or_stop(now, slot);
     }
 
     /// What the members are at, as far as they count: Active when one is, Initialize when none runs.
@@ -314,31 +314,31 @@ impl VrrpRouter {
     }
 
     /// What the objects of a group come to, and what follows for its members.
-    pub(super) fn judge_group(&mut self, now: Instant, slot: u32) {
+    pub(super) fn update_group_tracking(&mut self, now: Instant, slot: u32) {
         let Some(group) = self.groups.get_mut(slot as usize) else {
             return;
         };
         group.standing = self.tracker.standing(&group.config.tracking);
         let id = group.id;
-        self.each_member(slot, |fleet, member| fleet.prioritize(now, member));
-        self.unsettle(id);
+        self.each_member(slot, |fleet, member| fleet.apply_priority(now, member));
+        self.mark_dirty(id);
     }
 
     /// Notes that a group has to be looked at.
-    pub(super) fn unsettle(&mut self, id: GroupId) {
+    pub(super) fn mark_dirty(&mut self, id: GroupId) {
         if let Some(group) = self.groups.get_mut(id.slot as usize)
-            && !core::mem::replace(&mut group.is_unsettled, true)
+            && !core::mem::replace(&mut group.is_dirty, true)
         {
-            self.unsettled.push(id.slot);
+            self.dirty_groups.push(id.slot);
         }
     }
 
     /// Looks at the groups that have to be.
-    pub(super) fn settle_groups(&mut self, now: Instant) {
-        while let Some(slot) = self.unsettled.pop() {
+    pub(super) fn start_or_stop_groups(&mut self, now: Instant) {
+        while let Some(slot) = self.dirty_groups.pop() {
             if let Some(group) = self.groups.get_mut(slot as usize) {
-                group.is_unsettled = false;
-                self.settle_group(now, slot);
+                group.is_dirty = false;
+                self.start_or_stop_group(now, slot);
             }
         }
     }
@@ -355,7 +355,7 @@ impl VrrpRouter {
     }
 
     /// G-1, G-2
-    fn settle_group(&mut self, now: Instant, slot: u32) {
+    fn start_or_stop_group(&mut self, now: Instant, slot: u32) {
         self.each_member(slot, |fleet, member| {
             if let Some(entry) = fleet.routers.get_mut(member as usize) {
                 entry.is_joining &= !entry.can_run();

@@ -122,45 +122,45 @@ impl VrrpRouter {
             let mut number = 0;
             while let Some(user) = self.users.get(&id).and_then(|users| users.get(number)) {
                 match *user {
-                    User::Router(slot) => self.judge(now, slot),
-                    User::Group(slot) => self.judge_group(now, slot),
+                    User::Router(slot) => self.update_tracking(now, slot),
+                    User::Group(slot) => self.update_group_tracking(now, slot),
                 }
                 number += 1;
             }
         }
-        self.settle_groups(now);
+        self.start_or_stop_groups(now);
     }
 
     /// The uses of a router, which had this priority, have changed.
     pub(super) fn retrack(&mut self, now: Instant, slot: u32, from: Priority) {
-        self.weigh(slot);
-        self.prioritize_from(now, slot, from);
-        self.settle(now, slot);
-        self.settle_groups(now);
+        self.recompute_standing(slot);
+        self.apply_priority_from(now, slot, from);
+        self.start_or_stop(now, slot);
+        self.start_or_stop_groups(now);
     }
 
     /// What the objects of a router come to, and what follows for it.
-    fn judge(&mut self, now: Instant, slot: u32) {
-        self.weigh(slot);
-        self.prioritize(now, slot);
-        self.settle(now, slot);
+    fn update_tracking(&mut self, now: Instant, slot: u32) {
+        self.recompute_standing(slot);
+        self.apply_priority(now, slot);
+        self.start_or_stop(now, slot);
     }
 
-    fn weigh(&mut self, slot: u32) {
+    fn recompute_standing(&mut self, slot: u32) {
         if let Some(entry) = self.routers.get_mut(slot as usize) {
             entry.standing = self.tracker.standing(&entry.tracking);
         }
     }
 
     /// Lets a router have the priority that its objects and those of its group make of the configured one.
-    pub(super) fn prioritize(&mut self, now: Instant, slot: u32) {
+    pub(super) fn apply_priority(&mut self, now: Instant, slot: u32) {
         if let Some(entry) = self.routers.get(slot as usize) {
-            self.prioritize_from(now, slot, entry.router.effective_priority());
+            self.apply_priority_from(now, slot, entry.router.effective_priority());
         }
     }
 
     /// The same for a router that had this priority when it was last told.
-    pub(super) fn prioritize_from(&mut self, now: Instant, slot: u32, from: Priority) {
+    pub(super) fn apply_priority_from(&mut self, now: Instant, slot: u32, from: Priority) {
         let Some(entry) = self.routers.get(slot as usize) else {
             return;
         };

@@ -208,7 +208,7 @@ impl Known {
             (Kind::Check(check), Report::Up | Report::Down) => {
                 self.stale_at = stale_at(now, &object.kind);
                 self.is_stale = false;
-                Level::of(self.judge(*check, report == Report::Up))
+                Level::of(self.evaluate(*check, report == Report::Up))
             }
             (Kind::Number, Report::Number(number)) => Level::Number(number),
             (Kind::Processes(quorum), Report::Count(count)) => {
@@ -231,7 +231,7 @@ impl Known {
     }
 
     /// One result of a check; what all of them amount to.
-    fn judge(&mut self, check: Check, passed: bool) -> bool {
+    fn evaluate(&mut self, check: Check, passed: bool) -> bool {
         let Some(verdict) = self.verdict else {
             self.verdict = Some(passed);
             return passed;
