@@ -5,21 +5,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use vrrp_fsm::{
-    AcceptedAdvertisement, Action, Actions, Instant, Outgoing, ReceiveContext, VirtualRouter,
-};
+use vrrp_fsm::{Action, Actions, Instant, Outgoing, ReceiveContext, VirtualRouter};
 use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
 use vrrp_proto::{
-    Addresses, Authentication, DecodeOptions, Endpoints, Family, LocalAuthentication,
-    MAX_MESSAGE_LEN, Protection, Transport,
+    Addresses, Authentication, Endpoints, Family, MAX_MESSAGE_LEN,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget},
         neighbor,
     },
-    group,
 };
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

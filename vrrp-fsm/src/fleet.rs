@@ -297,7 +297,7 @@ impl VrrpRouter {
             tracking: [].into(),
             standing: Standing::default(),
             group: None,
-            wish: None,
+            pending_takeover: None,
             is_joining: false,
             is_enabled: false,
             is_leaving: false,
@@ -859,7 +859,7 @@ impl VrrpRouter {
                     }
                 }
                 Action::StateChanged(transition) => {
-                    entry.wish = None;
+                    entry.pending_takeover = None;
                     self.queue.push(slot, Task::Do(action));
                     self.log.push(now, Change::State(entry.id, transition));
                 }

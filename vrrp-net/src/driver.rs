@@ -71,7 +71,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const GATHERING: Duration = Duration::from_micros(500);
 
 /// More records than one call of the fleet adds for each router and object, so that none is lost before it is told: an object changes once, and
-/// a router changes its priority for its own objects and for those of its group, its wish, and its state, down and up again.
+/// a router changes its priority for its own objects and for those of its group, its pending takeover, and its state, down and up again.
 const RECORDS: usize = 8;
 
 /// Runs virtual routers, any number of them, on the thread that calls it.

@@ -251,7 +251,7 @@ impl VrrpRouter {
             return;
         };
         let Some(id) = entry.group.take() else { return };
-        entry.wish = None;
+        entry.pending_takeover = None;
         entry.is_joining = false;
         let member = entry.id;
         if let Some(group) = self.groups.get_mut(id.slot as usize) {
@@ -392,11 +392,11 @@ impl VrrpRouter {
         let Some(entry) = self.routers.get_mut(slot as usize) else {
             return;
         };
-        let wish = entry.router.want_active(now);
+        let pending_takeover = entry.router.want_active(now);
         let router = entry.id;
-        let is_new = wish.is_some() && entry.wish.is_none();
-        if wish.is_some() {
-            entry.wish = wish;
+        let is_new = pending_takeover.is_some() && entry.pending_takeover.is_none();
+        if pending_takeover.is_some() {
+            entry.pending_takeover = pending_takeover;
         }
         self.deadlines.set(slot, entry.alarm(self.patience));
         if is_new {
@@ -413,7 +413,7 @@ impl VrrpRouter {
         let members = &group.config.members;
         let wants = |member: &RouterId| {
             self.routers.get(member.slot as usize).is_none_or(|entry| {
-                entry.is_joining || entry.wish.is_some() || entry.router.state() == State::Active
+                entry.is_joining || entry.pending_takeover.is_some() || entry.router.state() == State::Active
             })
         };
         let (asked, rest) = members.split_at(group.blocker.min(members.len()));
@@ -425,8 +425,8 @@ impl VrrpRouter {
             }
             return;
         }
-        self.step_members(now, slot, |entry| match entry.wish.take() {
-            Some(wish) => entry.router.take_over(now, wish),
+        self.step_members(now, slot, |entry| match entry.pending_takeover.take() {
+            Some(pending_takeover) => entry.router.take_over(now, pending_takeover),
             None => Actions::default(),
         });
     }
@@ -450,7 +450,7 @@ impl VrrpRouter {
                 self.announce_together(now, id, slot);
             }
             (None, State::Backup) if entry.router.accepts_another(version) => {
-                entry.wish = None;
+                entry.pending_takeover = None;
                 let group = self.groups.get(id.slot as usize);
                 if group.is_some_and(|group| group.has_active) {
                     self.yield_group(now, id);

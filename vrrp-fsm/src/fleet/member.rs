@@ -154,7 +154,7 @@ pub(super) struct Entry {
     pub(super) standing: Standing,
     pub(super) group: Option<GroupId>,
     /// G-3: it wants to be Active, because its timer meant this.
-    pub(super) wish: Option<Expiry>,
+    pub(super) pending_takeover: Option<Expiry>,
     /// G-8: it could not run when it joined a group that runs, and does not count there before it can.
     pub(super) is_joining: bool,
     /// Somebody wants it to run.

@@ -35,7 +35,7 @@ pub struct MemberSnapshot {
     /// The machine.
     pub router: Snapshot,
     /// What its timer meant, where it wants to be Active and waits for its group.
-    pub wish: Option<Expiry>,
+    pub pending_takeover: Option<Expiry>,
     /// Whether it joined a sync group that runs and could not run since.
     pub is_joining: bool,
     /// Whether it was started.
@@ -63,7 +63,7 @@ impl VrrpRouter {
             MemberSnapshot {
                 member,
                 router: entry.router.snapshot(now),
-                wish: entry.wish,
+                pending_takeover: entry.pending_takeover,
                 is_joining: entry.is_joining,
                 is_enabled: entry.is_enabled,
                 primary_address: entry.primary_address,
@@ -114,7 +114,7 @@ impl VrrpRouter {
                 entry.check_primary_address(address)?;
             }
             entry.standing = standing;
-            entry.wish = saved.wish;
+            entry.pending_takeover = saved.pending_takeover;
             entry.is_joining = saved.is_joining;
             entry.is_enabled = saved.is_enabled;
             entry.primary_address = saved.primary_address;

@@ -54,7 +54,7 @@ fn an_heir_goes_on_as_the_fleet_would_have() {
     lan.run(ms(7_654));
     let now = Instant::from_nanos(1 << 50);
     let snapshot = lan.nodes[0].fleet.snapshot(lan.now);
-    assert!(snapshot.members.iter().any(|member| member.wish.is_some()));
+    assert!(snapshot.members.iter().any(|member| member.pending_takeover.is_some()));
     assert!(snapshot.members.iter().any(|member| member.is_joining));
     let mut heir = VrrpRouter::restore(&snapshot, now).unwrap();
     assert_eq!(heir.poll_action(), None, "nothing is done for the change");
