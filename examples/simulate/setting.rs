@@ -7,7 +7,7 @@ use vrrp_fsm::{
     Instant,
     fleet::{Key, RouterId, SyncGroup},
     sim::{Chance, FaultRates, Rate, Scenario, TrackedObject},
-    track::{Kind, Object, ObjectId, Report, Use},
+    track::{Kind, Object, ObjectId, Report, TrackRef},
 };
 use vrrp_proto::{Interval, LocalAuthentication, Password, Priority, hmac::AntiReplay};
 
@@ -210,7 +210,7 @@ impl Setting {
                 bad: Some(Report::Down),
             });
             if let Some(last) = plan.members.last_mut() {
-                last.tracking.push(Use::of(ObjectId::nth(0)));
+                last.tracking.push(TrackRef::of(ObjectId::nth(0)));
             }
             // In a group, all members have to have the same order of hosts.
             for member in plan.members.iter_mut().take(usize::try_from(grouped)?) {

@@ -24,7 +24,7 @@ use std::{
 
 use vrrp_fsm::{
     fleet::SyncGroup,
-    track::{Object, ObjectId, Use},
+    track::{Object, ObjectId, TrackRef},
 };
 use vrrp_net::{Driver, ForeignPackets, RouterId, Watch};
 
@@ -147,7 +147,7 @@ impl Program {
     }
 
     /// Adds what is not there yet. Whoever uses it says what it counts.
-    fn add_objects(&mut self, all: Vec<Tracked>) -> Result<Vec<Use>, Error> {
+    fn add_objects(&mut self, all: Vec<Tracked>) -> Result<Vec<TrackRef>, Error> {
         let mut uses = Vec::new();
         for tracked in all {
             let known = self.driver.objects().find(&tracked.name);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use vrrp_fsm::track::{Check, Debounce, Kind, ObjectId, Quorum, Use, Weight};
+use vrrp_fsm::track::{Check, Debounce, Kind, ObjectId, Quorum, TrackRef, Weight};
 use vrrp_net::{Route, Watch};
 use vrrp_proto::Family;
 
@@ -133,8 +133,8 @@ impl Tracked {
             && self.debounce == other.debounce
     }
 
-    pub(crate) const fn used_as(&self, object: ObjectId) -> Use {
-        Use {
+    pub(crate) const fn used_as(&self, object: ObjectId) -> TrackRef {
+        TrackRef {
             object,
             weight: Some(self.weight),
             reverse: Some(self.reverse),

@@ -1,6 +1,6 @@
 //! Objects outside VRRP on which virtual routers depend: an interface, the result of a check, a BFD session.
 //!
-//! A [`Tracker`] knows [objects](Object) and what was [reported](Report) about each. A router, or a sync group, has a list of [uses](Use): the
+//! A [`Tracker`] knows [objects](Object) and what was [reported](Report) about each. A router, or a sync group, has a list of [references](TrackRef): the
 //! objects that count for it, and how much. What that comes to is computed from the list each time, never kept by adding and subtracting, so
 //! that reports that come twice, late or in another order cannot make it drift:
 //!
@@ -13,13 +13,13 @@
 //! Time passes for debounced and for stale objects: [`Tracker::poll_timeout`] says when.
 //!
 //! ```
-//! use vrrp_fsm::{Instant, track::{Kind, Object, Report, Tracker, Use, Weight}};
+//! use vrrp_fsm::{Instant, track::{Kind, Object, Report, Tracker, TrackRef, Weight}};
 //! use vrrp_proto::Priority;
 //!
 //! let mut tracker = Tracker::new();
 //! let uplink = tracker.add(Instant::ZERO, Object::new("uplink", Kind::Interface))?;
 //! let peering = tracker.add(Instant::ZERO, Object { weight: Weight::points(-30)?, ..Object::new("peering", Kind::BfdSession) })?;
-//! let uses = [Use::of(uplink), Use::of(peering)];
+//! let uses = [TrackRef::of(uplink), TrackRef::of(peering)];
 //!
 //! assert!(!tracker.standing(&uses).is_ready(), "the uplink has not reported");
 //! tracker.report(Instant::ZERO, uplink, Report::Up)?;
@@ -66,7 +66,7 @@ pub struct ObjectId {
 
 /// An object that counts for a router or a sync group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Use {
+pub struct TrackRef {
     /// The object.
     pub object: ObjectId,
     /// How much it counts here, or `None` for what the object says.
@@ -75,7 +75,7 @@ pub struct Use {
     pub reverse: Option<bool>,
 }
 
-impl Use {
+impl TrackRef {
     /// The object counts as it says itself.
     #[must_use]
     pub const fn of(object: ObjectId) -> Self {
@@ -368,7 +368,7 @@ impl Tracker {
 
     /// What the objects come to, for a router or a sync group that has these uses.
     #[must_use]
-    pub fn standing(&self, uses: &[Use]) -> Standing {
+    pub fn standing(&self, uses: &[TrackRef]) -> Standing {
         uses.iter()
             .filter_map(|one| self.contribution(one))
             .fold(Standing::default(), Standing::with)
@@ -376,7 +376,7 @@ impl Tracker {
 
     /// What one object contributes; `None` when there is no such object.
     #[must_use]
-    pub fn contribution(&self, one: &Use) -> Option<Contribution> {
+    pub fn contribution(&self, one: &TrackRef) -> Option<Contribution> {
         let Entry { object, known, .. } = self.entry(one.object)?;
         Some(Contribution::new(
             known.level,
@@ -387,11 +387,11 @@ impl Tracker {
 
     /// Why the priority is what it is, and which faults hold.
     #[must_use]
-    pub fn explain(&self, configured: Priority, uses: &[Use]) -> Explanation<'_> {
+    pub fn explain(&self, configured: Priority, uses: &[TrackRef]) -> Explanation<'_> {
         Explanation::new(configured, self.influences(uses).collect())
     }
 
-    pub(crate) fn influences(&self, uses: &[Use]) -> impl Iterator<Item = Influence<'_>> {
+    pub(crate) fn influences(&self, uses: &[TrackRef]) -> impl Iterator<Item = Influence<'_>> {
         uses.iter().filter_map(|one| {
             let entry = self.entry(one.object)?;
             Some(Influence {
@@ -409,7 +409,7 @@ impl Tracker {
     /// # Errors
     ///
     /// [`TrackError::Unknown`] and [`TrackError::Twice`].
-    pub fn check_uses(&self, uses: &[Use]) -> Result<(), TrackError> {
+    pub fn check_uses(&self, uses: &[TrackRef]) -> Result<(), TrackError> {
         self.check_distinct(uses.iter().map(|one| one.object))
     }
 

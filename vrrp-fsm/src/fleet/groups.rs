@@ -413,7 +413,9 @@ impl VrrpRouter {
         let members = &group.config.members;
         let wants = |member: &RouterId| {
             self.routers.get(member.slot as usize).is_none_or(|entry| {
-                entry.is_joining || entry.pending_takeover.is_some() || entry.router.state() == State::Active
+                entry.is_joining
+                    || entry.pending_takeover.is_some()
+                    || entry.router.state() == State::Active
             })
         };
         let (asked, rest) = members.split_at(group.blocker.min(members.len()));

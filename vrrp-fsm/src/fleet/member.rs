@@ -10,7 +10,7 @@ use vrrp_proto::{
 use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
     Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State, VirtualRouter,
-    track::{Standing, Use},
+    track::{Standing, TrackRef},
 };
 
 /// By what a packet finds its virtual router (S-01).
@@ -40,7 +40,7 @@ pub struct Member {
     /// The virtual addresses, to have the lists of others compared (P-44, P-45); of the family of `config`. Default `None`: they are not.
     pub addresses: Option<AddressList>,
     /// The objects that count for it.
-    pub tracking: Vec<Use>,
+    pub tracking: Vec<TrackRef>,
 }
 
 impl Member {
@@ -149,7 +149,7 @@ pub(super) struct Entry {
     /// The advertisement that waits to be sent.
     pub(super) advertisement: Option<Outgoing>,
     pub(super) reception: Reception,
-    pub(super) tracking: Box<[Use]>,
+    pub(super) tracking: Box<[TrackRef]>,
     /// What its own objects come to.
     pub(super) standing: Standing,
     pub(super) group: Option<GroupId>,

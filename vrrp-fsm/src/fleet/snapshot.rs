@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use super::{FleetError, Log, Member, PacketErrors, RouterId, SyncGroup, VrrpRouter, groups::User};
 use crate::{
     Expiry, Instant, Snapshot, VirtualRouter,
-    track::{ObjectId, ObjectSnapshot, Tracker, Use},
+    track::{ObjectId, ObjectSnapshot, TrackRef, Tracker},
 };
 
 /// Everything that a [`VrrpRouter`] knows but the actions that wait, the records, and what [`set_patience`](VrrpRouter::set_patience) has set. It is
@@ -51,7 +51,7 @@ impl VrrpRouter {
     pub fn snapshot(&self, now: Instant) -> FleetSnapshot {
         let objects: Vec<ObjectId> = self.tracker.iter().map(|(id, _)| id).collect();
         let routers: Vec<RouterId> = self.iter().map(|(id, _)| id).collect();
-        let number = |uses: &mut Vec<Use>| {
+        let number = |uses: &mut Vec<TrackRef>| {
             for one in uses {
                 one.object = ObjectId::placed(&objects, one.object);
             }

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use super::RouterId;
-use crate::track::Use;
+use crate::track::TrackRef;
 
 /// A sync group as it is configured: virtual routers of any interface and family that change their state together.
 ///
@@ -24,7 +24,7 @@ pub struct SyncGroup {
     /// The members. None is in another group, and all or none are address owners.
     pub members: Vec<RouterId>,
     /// The objects that count for all members.
-    pub tracking: Vec<Use>,
+    pub tracking: Vec<TrackRef>,
     /// Whether the weights of objects that single members track count. Default false: members of different priorities would find different
     /// Actives.
     pub member_weights: bool,

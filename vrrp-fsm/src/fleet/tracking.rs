@@ -7,7 +7,7 @@ use vrrp_proto::Priority;
 use super::{Change, FleetError, RouterId, VrrpRouter, groups::User};
 use crate::{
     Event, Instant,
-    track::{Explanation, Object, ObjectId, Report, Standing, TrackError, Tracker, Use},
+    track::{Explanation, Object, ObjectId, Report, Standing, TrackError, TrackRef, Tracker},
 };
 
 impl VrrpRouter {
@@ -88,7 +88,7 @@ impl VrrpRouter {
     }
 
     /// Lets a router or a group have these uses, which were checked.
-    pub(super) fn set_uses(&mut self, user: User, wanted: Vec<Use>) {
+    pub(super) fn set_uses(&mut self, user: User, wanted: Vec<TrackRef>) {
         let new: Vec<ObjectId> = wanted.iter().map(|one| one.object).collect();
         let old = match user {
             User::Router(slot) => {

@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     Deadlines, Instant, State,
     fleet::{Reader, SyncGroup, VrrpRouter},
-    track::{Kind, Object, Report, Use},
+    track::{Kind, Object, Report, TrackRef},
 };
 use vrrp_proto::Protection;
 
@@ -22,7 +22,7 @@ fn fleet() -> VrrpRouter {
     let mut ids = Vec::new();
     for interface in 1..=ROUTERS {
         let mut tracks = member(interface, 100);
-        tracks.tracking = vec![Use::of(uplink)];
+        tracks.tracking = vec![TrackRef::of(uplink)];
         ids.push(fleet.add(now, tracks).unwrap());
     }
     let group = SyncGroup::new("group", ids[..100].to_vec());

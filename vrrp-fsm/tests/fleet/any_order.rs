@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Action, Instant, Preempt, StallPolicy, State, VirtualRouter,
     fleet::{Change, FleetError, GroupId, Member, Reader, RouterId, SyncGroup, VrrpRouter},
-    track::{Check, Debounce, Kind, Object, ObjectId, Quorum, Report, Require, Use, Weight},
+    track::{Check, Debounce, Kind, Object, ObjectId, Quorum, Report, Require, TrackRef, Weight},
 };
 use vrrp_proto::Protection;
 
@@ -143,8 +143,8 @@ impl World {
         self.names.to_string()
     }
 
-    fn uses(&self, mask: u8) -> Vec<Use> {
-        masked(&self.objects, mask).map(Use::of).collect()
+    fn uses(&self, mask: u8) -> Vec<TrackRef> {
+        masked(&self.objects, mask).map(TrackRef::of).collect()
     }
 
     fn member(&self, wanted: &Wanted) -> Member {

@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     Reason, ShutdownCause, StallPolicy, State,
     fleet::{Change, FleetError, Member, Reader, Record, SyncGroup, VrrpRouter},
-    track::{Kind, Object, Report, Use, Weight},
+    track::{Kind, Object, Report, TrackRef, Weight},
 };
 
 use vrrp_proto::{Protection, Versions};
@@ -464,7 +464,7 @@ fn g_7_the_objects_of_a_group_count_for_all_members() {
     let weight = lan.fleet(0).add_object(now, weight).unwrap();
     let ids = [member(1, 100), member(2, 150)].map(|member| lan.add_stopped(0, member));
     let group = SyncGroup {
-        tracking: vec![Use::of(fault), Use::of(weight)],
+        tracking: vec![TrackRef::of(fault), TrackRef::of(weight)],
         ..SyncGroup::new("group", ids.to_vec())
     };
     lan.fleet(0).add_group(now, group).unwrap();
@@ -512,7 +512,7 @@ fn g_7_a_member_has_its_faults_but_its_weights_only_where_the_group_says_so() {
     let object = lan.fleet(0).add_object(now, weight).unwrap();
     lan.fleet(0).report(now, object, Report::Down).unwrap();
     let mut tracks = member(1, 100);
-    tracks.tracking = vec![Use::of(object)];
+    tracks.tracking = vec![TrackRef::of(object)];
     let ids = lan.add_group(0, [tracks, member(2, 100)]);
     let priority = |lan: &Lan| {
         lan.nodes[0]
@@ -616,7 +616,7 @@ fn g_7_an_object_that_has_not_reported_stops_no_group_of_routers_that_run() {
     let power = Object::new("power", Kind::Interface);
     let power = lan.fleet(0).add_object(now, power).unwrap();
     let group = SyncGroup {
-        tracking: vec![Use::of(power)],
+        tracking: vec![TrackRef::of(power)],
         ..SyncGroup::new("group", ids.to_vec())
     };
     lan.fleet(0).add_group(now, group).unwrap();
@@ -650,7 +650,7 @@ fn g_8_a_router_that_runs_waits_with_a_group_that_waits() {
     let power = lan.fleet(0).add_object(now, power).unwrap();
     let first = lan.add_stopped(0, member(1, 100));
     let group = |members| SyncGroup {
-        tracking: vec![Use::of(power)],
+        tracking: vec![TrackRef::of(power)],
         ..SyncGroup::new("group", members)
     };
     let id = lan.fleet(0).add_group(now, group(vec![first])).unwrap();
@@ -672,7 +672,7 @@ fn g_8_an_active_that_joins_goes_down_for_no_group_that_can_run() {
     let power = lan.fleet(0).add_object(now, power).unwrap();
     let first = lan.add_stopped(0, member(1, 100));
     let waiting = SyncGroup {
-        tracking: vec![Use::of(power)],
+        tracking: vec![TrackRef::of(power)],
         ..SyncGroup::new("group", vec![first])
     };
     let group = lan.fleet(0).add_group(now, waiting).unwrap();

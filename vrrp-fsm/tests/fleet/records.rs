@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     Instant, State,
     fleet::{Change, Lost, Reader, Record, VrrpRouter},
-    track::{Kind, Level, Object, Report, Use, Weight},
+    track::{Kind, Level, Object, Report, TrackRef, Weight},
 };
 
 use crate::lan::{member, ms};
@@ -22,7 +22,7 @@ fn records_are_numbered_without_a_gap_and_in_order() {
     };
     let object = fleet.add_object(t(0), weight).unwrap();
     let mut tracks = member(1, 100);
-    tracks.tracking = vec![Use::of(object)];
+    tracks.tracking = vec![TrackRef::of(object)];
     let id = fleet.add(t(1), tracks).unwrap();
     fleet.startup(t(2), id, [192, 0, 2, 11].into()).unwrap();
     fleet.report(t(3), object, Report::Down).unwrap();
@@ -73,7 +73,7 @@ fn a_configured_priority_that_changes_is_told_once_with_its_points() {
     let object = fleet.add_object(Instant::ZERO, weight).unwrap();
     let of = |priority, objects: &[_]| {
         let mut member = member(1, priority);
-        member.tracking = objects.iter().map(|id| Use::of(*id)).collect();
+        member.tracking = objects.iter().map(|id| TrackRef::of(*id)).collect();
         member
     };
     let id = fleet.add(Instant::ZERO, of(100, &[object])).unwrap();

@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     Instant, State,
     fleet::{FleetError, Reader, SyncGroup, VrrpRouter},
-    track::{Check, Kind, Object, Report, Require, Use, Weight},
+    track::{Check, Kind, Object, Report, Require, TrackRef, Weight},
 };
 
 use crate::lan::{Lan, member, member_ipv6, ms};
@@ -30,14 +30,14 @@ fn full(lan: &mut Lan) {
     let set = object(lan, set);
     lan.fleet(0).remove_object(unused).unwrap();
     let mut tracks = member(1, 100);
-    tracks.tracking = vec![Use::of(check)];
+    tracks.tracking = vec![TrackRef::of(check)];
     let _tracks = lan.add(0, tracks);
     let group = lan.add_group(0, [member(2, 150), member_ipv6(2, 150)]);
     let joining = lan.add_stopped(0, member(3, 100));
     let (id, config) = lan.fleet(0).groups().next().unwrap();
     let config = SyncGroup {
         members: vec![group[0], group[1], joining],
-        tracking: vec![Use::of(set)],
+        tracking: vec![TrackRef::of(set)],
         ..config.clone()
     };
     lan.fleet(0).reconfigure_group(now, id, config).unwrap();
@@ -54,7 +54,12 @@ fn an_heir_goes_on_as_the_fleet_would_have() {
     lan.run(ms(7_654));
     let now = Instant::from_nanos(1 << 50);
     let snapshot = lan.nodes[0].fleet.snapshot(lan.now);
-    assert!(snapshot.members.iter().any(|member| member.pending_takeover.is_some()));
+    assert!(
+        snapshot
+            .members
+            .iter()
+            .any(|member| member.pending_takeover.is_some())
+    );
     assert!(snapshot.members.iter().any(|member| member.is_joining));
     let mut heir = VrrpRouter::restore(&snapshot, now).unwrap();
     assert_eq!(heir.poll_action(), None, "nothing is done for the change");

@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     ShutdownCause, State,
     fleet::{FleetError, RouterId},
-    track::{Kind, Object, ObjectId, Report, TrackError, Use, Weight},
+    track::{Kind, Object, ObjectId, Report, TrackError, TrackRef, Weight},
 };
 
 use crate::lan::{Lan, member, ms};
@@ -24,7 +24,7 @@ fn report(lan: &mut Lan, id: ObjectId, report: Report) {
 
 fn tracking(lan: &mut Lan, interface: u32, priority: u8, objects: &[ObjectId]) -> RouterId {
     let mut tracks = member(interface, priority);
-    tracks.tracking = objects.iter().map(|id| Use::of(*id)).collect();
+    tracks.tracking = objects.iter().map(|id| TrackRef::of(*id)).collect();
     lan.add(0, tracks)
 }
 
@@ -56,7 +56,7 @@ fn a_new_condition_does_not_stop_a_router_that_runs_before_it_has_reported() {
     let uplink = object(&mut lan, "uplink", 0);
     let now = lan.now;
     let mut tracks = member(1, 100);
-    tracks.tracking = vec![Use::of(uplink)];
+    tracks.tracking = vec![TrackRef::of(uplink)];
     lan.fleet(0).reconfigure(now, id, tracks).unwrap();
     assert_eq!(lan.state(0, id), State::Active);
     report(&mut lan, uplink, Report::Down);
@@ -98,7 +98,7 @@ fn one_object_serves_many_routers_and_each_in_its_own_way() {
     let plain = tracking(&mut lan, 1, 100, &[load]);
     let owner = tracking(&mut lan, 2, 255, &[load]);
     let mut own_weight = member(3, 100);
-    own_weight.tracking = vec![Use {
+    own_weight.tracking = vec![TrackRef {
         object: load,
         weight: Some(Weight::FAULT),
         reverse: Some(true),
@@ -163,7 +163,7 @@ fn the_configured_priority_changes_under_the_weights() {
     report(&mut lan, load, Report::Down);
     let now = lan.now;
     let mut other = member(1, 200);
-    other.tracking = vec![Use::of(load)];
+    other.tracking = vec![TrackRef::of(load)];
     lan.fleet(0).reconfigure(now, id, other).unwrap();
     assert_eq!(priority(&lan, id), 170);
     lan.fleet(0).reconfigure(now, id, member(1, 200)).unwrap();
@@ -203,7 +203,7 @@ fn an_object_in_use_is_not_removed() {
     let refused = fleet.report(now, load, Report::Up);
     assert_eq!(refused, Err(FleetError::Track(TrackError::Unknown(load))));
     let mut tracks = member(2, 100);
-    tracks.tracking = vec![Use::of(load)];
+    tracks.tracking = vec![TrackRef::of(load)];
     let refused = fleet.add(now, tracks);
     assert_eq!(refused, Err(FleetError::Track(TrackError::Unknown(load))));
 }

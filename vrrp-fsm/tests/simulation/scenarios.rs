@@ -9,7 +9,7 @@ use vrrp_fsm::{
         Chance, FaultRates, Host, Occurrence, Property, Rate, Scenario, Simulation, Trace,
         TrackedObject,
     },
-    track::{Kind, Object, ObjectId, Report, Use, Weight},
+    track::{Kind, Object, ObjectId, Report, TrackRef, Weight},
 };
 
 pub(crate) const fn at(seconds: u64) -> Instant {
@@ -66,8 +66,8 @@ pub(crate) fn everything(hosts: u32) -> Scenario {
                 bad: Some(Report::Down),
             });
         }
-        plan.members[0].tracking = vec![Use::of(ObjectId::nth(0))];
-        plan.members[1].tracking = vec![Use::of(ObjectId::nth(1))];
+        plan.members[0].tracking = vec![TrackRef::of(ObjectId::nth(0))];
+        plan.members[1].tracking = vec![TrackRef::of(ObjectId::nth(1))];
         // The members of a group have the same order on all hosts, and are on two LANs.
         for member in 4..6 {
             plan.members[member].config.priority = (150 + number).into();

@@ -15,7 +15,7 @@ use core::{num::NonZeroU8, time::Duration};
 
 use vrrp_fsm::{
     Instant,
-    track::{Check, Kind, Object, ObjectId, Report, Tracker, Use, Weight},
+    track::{Check, Kind, Object, ObjectId, Report, TrackRef, Tracker, Weight},
 };
 use vrrp_proto::Priority;
 
@@ -24,14 +24,14 @@ use vrrp_proto::Priority;
 struct Bench {
     tracker: Tracker,
     now: Instant,
-    uses: Vec<Use>,
+    uses: Vec<TrackRef>,
 }
 
 impl Bench {
     /// One more object, which the router uses.
     fn add(&mut self, object: Object) -> ObjectId {
         let id = self.tracker.add(self.now, object).unwrap();
-        self.uses.push(Use::of(id));
+        self.uses.push(TrackRef::of(id));
         id
     }
 

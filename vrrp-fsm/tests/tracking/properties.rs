@@ -5,7 +5,9 @@ use core::time::Duration;
 use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Instant,
-    track::{Debounce, Kind, Object, ObjectId, Quorum, Report, Require, Standing, Tracker, Use},
+    track::{
+        Debounce, Kind, Object, ObjectId, Quorum, Report, Require, Standing, TrackRef, Tracker,
+    },
 };
 
 use crate::{Bench, check, ms, points};
@@ -62,7 +64,7 @@ fn report(object: usize, value: u8) -> Report {
     }
 }
 
-fn standings(tracker: &Tracker, uses: &[Use]) -> (Standing, Vec<Standing>) {
+fn standings(tracker: &Tracker, uses: &[TrackRef]) -> (Standing, Vec<Standing>) {
     let each = uses.iter().map(|one| tracker.standing(&[*one])).collect();
     (tracker.standing(uses), each)
 }
@@ -114,7 +116,7 @@ proptest! {
         let now = Instant::from_nanos(epoch.into());
         let restored = Tracker::restore(&old.tracker.snapshot(old.now), now).unwrap();
         let of = |id: ObjectId| restored.find(&old.tracker.get(id).unwrap().name).unwrap();
-        let uses: Vec<_> = old.uses.iter().map(|one| Use::of(of(one.object))).collect();
+        let uses: Vec<_> = old.uses.iter().map(|one| TrackRef::of(of(one.object))).collect();
         let new_ids: Vec<_> = ids.iter().map(|id| of(*id)).collect();
         let mut new = Bench { tracker: restored, now, uses };
         for (object, value, pause) in after {

@@ -1,6 +1,6 @@
 //! Weight, reverse, overrides, and the sum.
 
-use vrrp_fsm::track::{Contribution, Kind, Object, Report, TrackError, Use, Weight};
+use vrrp_fsm::track::{Contribution, Kind, Object, Report, TrackError, TrackRef, Weight};
 use vrrp_proto::Priority;
 
 use crate::{Bench, points, weighted};
@@ -10,7 +10,7 @@ fn contributions(object: Object) -> [Contribution; 3] {
     let mut bench = Bench::default();
     let id = bench.add(object);
     let now = bench.now;
-    let one = |bench: &Bench| bench.tracker.contribution(&Use::of(id)).unwrap();
+    let one = |bench: &Bench| bench.tracker.contribution(&TrackRef::of(id)).unwrap();
     let unreported = one(&bench);
     bench.tracker.report(now, id, Report::Up).unwrap();
     let up = one(&bench);
@@ -67,7 +67,7 @@ fn a_number_counts_times_its_weight_within_its_limits() {
         };
         let id = bench.add(object);
         bench.report(id, Report::Number(number));
-        let found = bench.tracker.contribution(&Use::of(id));
+        let found = bench.tracker.contribution(&TrackRef::of(id));
         assert_eq!(found, Some(expected), "{number} x {weight}, {reverse}");
     }
 }
@@ -150,7 +150,7 @@ fn a_use_overrides_what_the_object_says() {
     let mut bench = Bench::default();
     let id = bench.add(weighted("a", Kind::Interface, -90));
     bench.report(id, Report::Down);
-    let own = |weight, reverse| Use {
+    let own = |weight, reverse| TrackRef {
         object: id,
         weight,
         reverse,

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use vrrp_fsm::{Config, track::Use};
+use vrrp_fsm::{Config, track::TrackRef};
 use vrrp_proto::{
     ChecksumAcceptance, DecodeOptions, Family, Leniency, Password, Peer, TTL,
     frame::arp::GratuitousTarget,
@@ -53,7 +53,7 @@ pub struct RouterConfig {
     /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
     pub gratuitous_arp: GratuitousTarget,
     /// The objects that the router depends on: see [`Driver::add_object`](super::Driver::add_object). Default none.
-    pub tracking: Vec<Use>,
+    pub tracking: Vec<TrackRef>,
     /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks with the interface's own hardware address,
     /// and neighbours learn another one from the announcements when another router takes over.
     pub virtual_mac: Option<VirtualMac>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use vrrp_fsm::{
     Instant,
     fleet::RouterId,
-    track::{Explanation, Kind, Object, ObjectId, Report, Tracker, Use},
+    track::{Explanation, Kind, Object, ObjectId, Report, TrackRef, Tracker},
 };
 use vrrp_proto::Family;
 
@@ -148,7 +148,7 @@ impl Driver {
     /// is read.
     ///
     /// ```no_run
-    /// use vrrp_fsm::{Config, track::{Kind, Object, Use, Weight}};
+    /// use vrrp_fsm::{Config, track::{Kind, Object, TrackRef, Weight}};
     /// use vrrp_net::{Driver, RouterConfig, Watch};
     /// use vrrp_proto::{Family, Vrid};
     ///
@@ -159,7 +159,7 @@ impl Driver {
     ///
     /// let fsm = Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4);
     /// let mut config = RouterConfig::new("eth0", fsm, vec!["192.0.2.254".parse()?]);
-    /// config.tracking = vec![Use::of(uplink)];
+    /// config.tracking = vec![TrackRef::of(uplink)];
     /// let id = driver.add(config)?;
     /// println!("{}", driver.explain(id).ok_or("it is there")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -226,7 +226,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is there twice. Nothing has changed then.
-    pub fn set_tracking(&mut self, id: RouterId, tracking: Vec<Use>) -> Result<(), Error> {
+    pub fn set_tracking(&mut self, id: RouterId, tracking: Vec<TrackRef>) -> Result<(), Error> {
         self.change(id, |config| config.tracking = tracking)
     }
 

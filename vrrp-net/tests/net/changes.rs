@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use vrrp_fsm::{
     State,
-    track::{Kind, Object, Use},
+    track::{Kind, Object, TrackRef},
 };
 use vrrp_lab::wait_for;
 use vrrp_net::{Driver, DriverEvent, Error, Fault, RouterConfig, RouterId, Watch};
@@ -241,7 +241,7 @@ fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
         driver.remove_object(gone).unwrap();
         let mut config = router(Family::Ipv4, 100);
         config.interface = "veth50".into();
-        config.tracking = vec![Use::of(gone)];
+        config.tracking = vec![TrackRef::of(gone)];
         driver.add(config)
     });
     assert!(matches!(refused, Err(Error::Fleet(_))), "{refused:?}");
@@ -276,7 +276,7 @@ fn o_16_the_vrid_of_a_router_that_was_refused_is_not_let_through() {
             .add_object(Object::new("gone", Kind::Interface), Watch::Host)
             .unwrap();
         driver.remove_object(gone).unwrap();
-        driver.add(of_52(vec![Use::of(gone)])).unwrap_err();
+        driver.add(of_52(vec![TrackRef::of(gone)])).unwrap_err();
     });
     let capture = lan.capture().unwrap();
     let (two, two_id) = Running::with_router(r2.namespace(), of_52(Vec::new()));

@@ -3,7 +3,7 @@
 use vrrp_fsm::{
     State,
     fleet::{GroupId, SyncGroup},
-    track::{Kind, Object, Report, Use},
+    track::{Kind, Object, Report, TrackRef},
 };
 use vrrp_lab::{Capture, Host, Lan, wait_for};
 use vrrp_net::{DriverEvent, Fault, RouterId, Watch};
@@ -159,7 +159,7 @@ fn g_7_what_a_group_tracks_holds_all_of_its_members() {
         let object = Object::new("peering", Kind::BfdSession);
         let object = driver.add_object(object, Watch::Host).unwrap();
         let mut config = driver.group(group).unwrap().clone();
-        config.tracking = vec![Use::of(object)];
+        config.tracking = vec![TrackRef::of(object)];
         driver.reconfigure_group(group, config).unwrap();
         object
     });

@@ -10,7 +10,7 @@ use std::{
 use vrrp_fsm::{
     Reason, State,
     fleet::{RouterId, SyncGroup},
-    track::{Kind, Level, Object, ObjectId, Report, Use, Weight},
+    track::{Kind, Level, Object, ObjectId, Report, TrackRef, Weight},
 };
 use vrrp_lab::{Frame, Host, wait_for};
 use vrrp_net::{
@@ -79,7 +79,7 @@ fn start_gateway(host: &Host) -> Running {
         driver.remove(first).unwrap();
         let first = driver.add(slow(Family::Ipv4, 200)).unwrap();
         let mut group = SyncGroup::new("gateway", vec![first, second]);
-        group.tracking = vec![Use::of(load), Use::of(link)];
+        group.tracking = vec![TrackRef::of(load), TrackRef::of(link)];
         driver.add_group(group).unwrap();
         driver.report(load, Report::Number(20)).unwrap();
     });

@@ -13,7 +13,7 @@ use nix::{
 };
 use vrrp_fsm::{
     State,
-    track::{Check, Kind, Object, ObjectId, Report, Use},
+    track::{Check, Kind, Object, ObjectId, Report, TrackRef},
 };
 use vrrp_lab::Host;
 use vrrp_net::{Driver, DriverEvent, DriverHandle, Error, Fault, Notification, RouterId, Watch};
@@ -204,7 +204,7 @@ fn reports_and_faults_of_other_threads_take_effect_and_refusals_come_back() {
         let object = Object::new("service", Kind::Check(Check::EACH));
         let service = driver.add_object(object, Watch::Host).unwrap();
         let mut config = router(Family::Ipv4, 100);
-        config.tracking = vec![Use::of(service)];
+        config.tracking = vec![TrackRef::of(service)];
         // So long that only a wake-up can be in time.
         config.fsm.interval = Interval::centis(4095).unwrap();
         driver.add(config).unwrap();

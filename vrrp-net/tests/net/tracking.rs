@@ -8,7 +8,7 @@ use std::{
 use vrrp_fsm::{
     State,
     fleet::FleetError,
-    track::{Debounce, Kind, Level, Object, ObjectId, Report, TrackError, Use, Weight},
+    track::{Debounce, Kind, Level, Object, ObjectId, Report, TrackError, TrackRef, Weight},
 };
 use vrrp_lab::{Host, Lan, wait_for};
 use vrrp_net::{Driver, DriverEvent, Error, RouterId, Watch};
@@ -30,7 +30,7 @@ pub(crate) fn tracking(
     let (id, object) = running.with(move |driver| {
         let object = driver.add_object(object, watch).unwrap();
         let mut config = router(Family::Ipv4, priority);
-        config.tracking = vec![Use::of(object)];
+        config.tracking = vec![TrackRef::of(object)];
         (driver.add(config).unwrap(), object)
     });
     (running, id, object)
@@ -221,7 +221,7 @@ fn what_a_router_depends_on_changes_while_it_runs() {
             machine.machine().effective_priority().get()
         };
         assert_eq!(priority(driver), 100);
-        driver.set_tracking(id, vec![Use::of(load)]).unwrap();
+        driver.set_tracking(id, vec![TrackRef::of(load)]).unwrap();
         assert_eq!(priority(driver), 70);
         // The tracked points count from another configured priority, too.
         driver
@@ -229,7 +229,7 @@ fn what_a_router_depends_on_changes_while_it_runs() {
             .unwrap();
         assert_eq!(priority(driver), 120);
 
-        let twice = driver.set_tracking(id, vec![Use::of(load), Use::of(load)]);
+        let twice = driver.set_tracking(id, vec![TrackRef::of(load), TrackRef::of(load)]);
         assert!(
             matches!(&twice, Err(Error::Fleet(FleetError::Track(TrackError::Twice(name)))) if name == "load"),
             "{twice:?}"
@@ -273,7 +273,7 @@ fn drivers_of_two_namespaces_run_on_one_thread_and_know_nothing_of_each_other() 
             let object = Object::new("link", Kind::Interface);
             let object = driver.add_object(object, watch).unwrap();
             let mut config = router(Family::Ipv4, 100);
-            config.tracking = vec![Use::of(object)];
+            config.tracking = vec![TrackRef::of(object)];
             let id = driver.add(config).unwrap();
             (driver, id)
         };
