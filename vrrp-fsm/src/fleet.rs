@@ -67,7 +67,7 @@ use crate::{
     VirtualRouter,
     counters::count,
     instant::nanos,
-    track::{ObjectId, Standing, TrackError, Tracker},
+    track::{ObjectId, TrackError, TrackState, Tracker},
 };
 
 use groups::{Group, User};
@@ -295,7 +295,7 @@ impl VrrpRouter {
                 addresses: member.addresses,
             },
             tracking: [].into(),
-            standing: Standing::default(),
+            track_state: TrackState::default(),
             group: None,
             pending_takeover: None,
             is_joining: false,

@@ -21,12 +21,12 @@
 //! let peering = tracker.add(Instant::ZERO, Object { weight: Weight::points(-30)?, ..Object::new("peering", Kind::BfdSession) })?;
 //! let uses = [TrackRef::of(uplink), TrackRef::of(peering)];
 //!
-//! assert!(!tracker.standing(&uses).is_ready(), "the uplink has not reported");
+//! assert!(!tracker.track_state(&uses).is_ready(), "the uplink has not reported");
 //! tracker.report(Instant::ZERO, uplink, Report::Up)?;
 //! tracker.report(Instant::ZERO, peering, Report::Down)?;
-//! let standing = tracker.standing(&uses);
-//! assert!(standing.is_ready());
-//! assert_eq!(standing.effective_priority(Priority::new(100)), Priority::new(70));
+//! let track_state = tracker.track_state(&uses);
+//! assert!(track_state.is_ready());
+//! assert_eq!(track_state.effective_priority(Priority::new(100)), Priority::new(70));
 //! assert_eq!(
 //!     tracker.explain(Priority::new(100), &uses).to_string(),
 //!     "priority 70: 100 configured, uplink up, peering down -30",
@@ -89,7 +89,7 @@ impl TrackRef {
 
 /// What all objects together come to, for one router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Standing {
+pub struct TrackState {
     /// The sum of all points.
     pub points: i32,
     /// How many objects are a fault.
@@ -98,7 +98,7 @@ pub struct Standing {
     pub unreported: u32,
 }
 
-impl Standing {
+impl TrackState {
     /// Whether a router may start: nothing is a fault, and everything that may be one has reported.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
@@ -355,7 +355,7 @@ impl Tracker {
         self.deadlines.earliest()
     }
 
-    /// An object whose level or configuration has changed since it was last polled: [`standing`](Self::standing) of those who use it may have too.
+    /// An object whose level or configuration has changed since it was last polled: [`track_state`](Self::track_state) of those who use it may have too.
     pub fn poll_changed(&mut self) -> Option<ObjectId> {
         while let Some(id) = self.changed.pop_front() {
             if let Ok(entry) = self.entry_mut(id) {
@@ -368,10 +368,10 @@ impl Tracker {
 
     /// What the objects come to, for a router or a sync group that has these uses.
     #[must_use]
-    pub fn standing(&self, uses: &[TrackRef]) -> Standing {
+    pub fn track_state(&self, uses: &[TrackRef]) -> TrackState {
         uses.iter()
             .filter_map(|one| self.contribution(one))
-            .fold(Standing::default(), Standing::with)
+            .fold(TrackState::default(), TrackState::with)
     }
 
     /// What one object contributes; `None` when there is no such object.

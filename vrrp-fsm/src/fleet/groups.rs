@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use vrrp_proto::Version;
 
 use super::{Change, Entry, FleetError, GroupId, RouterId, SyncGroup, VrrpRouter};
-use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::Standing};
+use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::TrackState};
 
 /// Who uses an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) config: SyncGroup,
     /// What the objects of the group come to.
-    pub(super) standing: Standing,
+    pub(super) track_state: TrackState,
     /// Whether a member is Active. Computed from the members whenever one of them has changed.
     has_active: bool,
     /// The place of a member that did not want to be Active when it was last asked: the first to be asked next time, so that a large group
@@ -53,7 +53,7 @@ impl VrrpRouter {
         vacant.insert(Group {
             id,
             config: SyncGroup::new(name, Vec::new()),
-            standing: Standing::default(),
+            track_state: TrackState::default(),
             has_active: false,
             blocker: 0,
             is_dirty: false,
@@ -318,7 +318,7 @@ impl VrrpRouter {
         let Some(group) = self.groups.get_mut(slot as usize) else {
             return;
         };
-        group.standing = self.tracker.standing(&group.config.tracking);
+        group.track_state = self.tracker.track_state(&group.config.tracking);
         let id = group.id;
         self.each_member(slot, |fleet, member| fleet.apply_priority(now, member));
         self.mark_dirty(id);
@@ -345,13 +345,13 @@ impl VrrpRouter {
 
     /// G-1: whether a group has to be in Initialize.
     fn is_held(&self, slot: u32) -> bool {
-        let Some(Group { standing, .. }) = self.groups.get(slot as usize) else {
+        let Some(Group { track_state, .. }) = self.groups.get(slot as usize) else {
             return false;
         };
         let mut members = self.members(slot);
-        standing.faults != 0
+        track_state.faults != 0
             || members.any(|entry| !entry.is_joining && !entry.can_run())
-            || (standing.unreported != 0 && !self.members(slot).any(Entry::runs))
+            || (track_state.unreported != 0 && !self.members(slot).any(Entry::runs))
     }
 
     /// G-1, G-2
@@ -365,7 +365,7 @@ impl VrrpRouter {
         let waits_for_others = self.members(slot).any(Entry::keeps_owners_waiting);
         let group = self.groups.get(slot as usize);
         let cause = match group {
-            Some(group) if group.standing.faults != 0 => ShutdownCause::Fault,
+            Some(group) if group.track_state.faults != 0 => ShutdownCause::Fault,
             _ => ShutdownCause::Group,
         };
         self.each_member(slot, |fleet, member| {

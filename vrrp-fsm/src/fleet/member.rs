@@ -10,7 +10,7 @@ use vrrp_proto::{
 use super::{FleetError, GroupId, RouterId, check_family};
 use crate::{
     Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State, VirtualRouter,
-    track::{Standing, TrackRef},
+    track::{TrackRef, TrackState},
 };
 
 /// By what a packet finds its virtual router (S-01).
@@ -151,7 +151,7 @@ pub(super) struct Entry {
     pub(super) reception: Reception,
     pub(super) tracking: Box<[TrackRef]>,
     /// What its own objects come to.
-    pub(super) standing: Standing,
+    pub(super) track_state: TrackState,
     pub(super) group: Option<GroupId>,
     /// G-3: it wants to be Active, because its timer meant this.
     pub(super) pending_takeover: Option<Expiry>,
@@ -207,7 +207,7 @@ impl Entry {
     pub(super) fn obstacle(&self) -> Option<ShutdownCause> {
         if !self.is_enabled {
             Some(ShutdownCause::Administrative)
-        } else if self.primary_address.is_none() || self.standing.faults != 0 {
+        } else if self.primary_address.is_none() || self.track_state.faults != 0 {
             Some(ShutdownCause::Fault)
         } else {
             None
@@ -216,7 +216,7 @@ impl Entry {
 
     /// Whether it waits for objects that have not reported. Once it runs, it does not.
     pub(super) fn waits(&self) -> bool {
-        !self.runs() && self.standing.unreported != 0
+        !self.runs() && self.track_state.unreported != 0
     }
 
     pub(super) fn can_run(&self) -> bool {

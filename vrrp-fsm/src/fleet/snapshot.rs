@@ -108,12 +108,12 @@ impl VrrpRouter {
             let router = VirtualRouter::restore(saved.member.config, saved.router, now)?;
             let deadline = router.poll_timeout();
             let id = fleet.insert(router, saved.member.clone())?;
-            let standing = fleet.tracker.standing(&saved.member.tracking);
+            let track_state = fleet.tracker.track_state(&saved.member.tracking);
             let entry = fleet.entry_mut(id)?;
             if let Some(address) = saved.primary_address {
                 entry.check_primary_address(address)?;
             }
-            entry.standing = standing;
+            entry.track_state = track_state;
             entry.pending_takeover = saved.pending_takeover;
             entry.is_joining = saved.is_joining;
             entry.is_enabled = saved.is_enabled;
@@ -137,7 +137,7 @@ impl VrrpRouter {
                 tracking: Vec::new(),
                 ..saved.clone()
             };
-            group.standing = self.tracker.standing(&saved.tracking);
+            group.track_state = self.tracker.track_state(&saved.tracking);
         }
         self.set_uses(User::Group(id.slot), saved.tracking.clone());
         self.refresh(id.slot);

@@ -7,7 +7,7 @@ use vrrp_proto::Priority;
 use super::{Change, FleetError, RouterId, VrrpRouter, groups::User};
 use crate::{
     Event, Instant,
-    track::{Explanation, Object, ObjectId, Report, Standing, TrackError, TrackRef, Tracker},
+    track::{Explanation, Object, ObjectId, Report, TrackError, TrackRef, TrackState, Tracker},
 };
 
 impl VrrpRouter {
@@ -133,7 +133,7 @@ impl VrrpRouter {
 
     /// The uses of a router, which had this priority, have changed.
     pub(super) fn retrack(&mut self, now: Instant, slot: u32, from: Priority) {
-        self.recompute_standing(slot);
+        self.recompute_track_state(slot);
         self.apply_priority_from(now, slot, from);
         self.start_or_stop(now, slot);
         self.start_or_stop_groups(now);
@@ -141,14 +141,14 @@ impl VrrpRouter {
 
     /// What the objects of a router come to, and what follows for it.
     fn update_tracking(&mut self, now: Instant, slot: u32) {
-        self.recompute_standing(slot);
+        self.recompute_track_state(slot);
         self.apply_priority(now, slot);
         self.start_or_stop(now, slot);
     }
 
-    fn recompute_standing(&mut self, slot: u32) {
+    fn recompute_track_state(&mut self, slot: u32) {
         if let Some(entry) = self.routers.get_mut(slot as usize) {
-            entry.standing = self.tracker.standing(&entry.tracking);
+            entry.track_state = self.tracker.track_state(&entry.tracking);
         }
     }
 
@@ -167,14 +167,14 @@ impl VrrpRouter {
         let group = self.group_of(entry);
         let own = match group {
             Some(group) if !group.config.member_weights => 0,
-            _ => entry.standing.points,
+            _ => entry.track_state.points,
         };
-        let points = own.saturating_add(group.map_or(0, |group| group.standing.points));
+        let points = own.saturating_add(group.map_or(0, |group| group.track_state.points));
         let configured = entry.router.settings.priority;
         let router = entry.id;
-        let to: Priority = Standing {
+        let to: Priority = TrackState {
             points,
-            ..Standing::default()
+            ..TrackState::default()
         }
         .effective_priority(configured);
         if entry.router.effective_priority() != to {

@@ -268,12 +268,12 @@ impl<H: Host> Node<H> {
         let tracker = host.fleet().tracker();
         let group = self.group_of(router);
         let of_group = group.map_or(&[][..], |group| &group.tracking);
-        tracker.standing(of_group).is_ready()
+        tracker.track_state(of_group).is_ready()
             && self.company(router).into_iter().all(|router| {
                 let stops = self.routers.get(router as usize).map(|it| it.stops);
                 let member = self.plan.members.get(router as usize);
                 stops == Some(0)
-                    && member.is_some_and(|member| tracker.standing(&member.tracking).is_ready())
+                    && member.is_some_and(|member| tracker.track_state(&member.tracking).is_ready())
             })
     }
 

@@ -5,7 +5,7 @@ use core::fmt;
 
 use vrrp_proto::Priority;
 
-use super::{Contribution, Level, ObjectId, Standing};
+use super::{Contribution, Level, ObjectId, TrackState};
 
 /// Why a router has its effective priority, and what keeps it in Initialize.
 ///
@@ -52,13 +52,13 @@ impl<'a> Explanation<'a> {
                 *influence = influence.without_points();
             }
         }
-        let standing = influences
+        let track_state = influences
             .iter()
             .map(|influence| influence.contribution)
-            .fold(Standing::default(), Standing::with);
+            .fold(TrackState::default(), TrackState::with);
         Self {
             configured,
-            effective: standing.effective_priority(configured),
+            effective: track_state.effective_priority(configured),
             influences,
         }
     }

@@ -519,7 +519,7 @@ impl World {
     fn can(&self, id: RouterId) -> (bool, bool) {
         let known = &self.known[&id];
         let tracking = self.fleet.member(id).unwrap().tracking;
-        let standing = self.fleet.tracker().standing(&tracking);
+        let standing = self.fleet.tracker().track_state(&tracking);
         let can_stay = known.is_started && known.has_address && standing.faults == 0;
         (can_stay, can_stay && standing.is_ready())
     }
@@ -553,7 +553,7 @@ impl World {
             }
         }
         let states: BTreeSet<_> = counted.iter().map(state).collect();
-        let standing = self.fleet.tracker().standing(&group.tracking);
+        let standing = self.fleet.tracker().track_state(&group.tracking);
         let can_stay = standing.faults == 0 && counted.iter().all(|id| self.can(*id).0);
         let can_start = standing.is_ready() && counted.iter().all(|id| self.can(*id).1);
         if states.contains(&State::Initialize) {

@@ -64,13 +64,13 @@ impl Bench {
     }
 
     fn priority(&self) -> u8 {
-        let standing = self.tracker.standing(&self.uses);
+        let standing = self.tracker.track_state(&self.uses);
         standing.effective_priority(Priority::new(100)).get()
     }
 
     /// Faults, and objects that have not reported and may be one.
     fn faults(&self) -> (u32, u32) {
-        let standing = self.tracker.standing(&self.uses);
+        let standing = self.tracker.track_state(&self.uses);
         (standing.faults, standing.unreported)
     }
 }

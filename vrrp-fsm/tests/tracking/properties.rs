@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Instant,
     track::{
-        Debounce, Kind, Object, ObjectId, Quorum, Report, Require, Standing, TrackRef, Tracker,
+        Debounce, Kind, Object, ObjectId, Quorum, Report, Require, TrackRef, TrackState, Tracker,
     },
 };
 
@@ -64,9 +64,12 @@ fn report(object: usize, value: u8) -> Report {
     }
 }
 
-fn standings(tracker: &Tracker, uses: &[TrackRef]) -> (Standing, Vec<Standing>) {
-    let each = uses.iter().map(|one| tracker.standing(&[*one])).collect();
-    (tracker.standing(uses), each)
+fn standings(tracker: &Tracker, uses: &[TrackRef]) -> (TrackState, Vec<TrackState>) {
+    let each = uses
+        .iter()
+        .map(|one| tracker.track_state(&[*one]))
+        .collect();
+    (tracker.track_state(uses), each)
 }
 
 proptest! {

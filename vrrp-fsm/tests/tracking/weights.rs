@@ -124,7 +124,7 @@ fn the_owner_stays_255_but_has_faults() {
     let fault = bench.add(Object::new("b", Kind::Interface));
     bench.report(weight, Report::Down);
     bench.report(fault, Report::Down);
-    let standing = bench.tracker.standing(&bench.uses);
+    let standing = bench.tracker.track_state(&bench.uses);
     assert_eq!(
         standing.effective_priority(Priority::OWNER),
         Priority::OWNER
@@ -137,7 +137,7 @@ fn a_router_may_start_when_nothing_is_a_fault_and_all_that_may_be_one_have_repor
     let mut bench = Bench::default();
     let fault = bench.add(Object::new("a", Kind::Interface));
     let _weight = bench.add(weighted("b", Kind::Interface, -90));
-    let is_ready = |bench: &Bench| bench.tracker.standing(&bench.uses).is_ready();
+    let is_ready = |bench: &Bench| bench.tracker.track_state(&bench.uses).is_ready();
     assert!(!is_ready(&bench));
     bench.report(fault, Report::Down);
     assert!(!is_ready(&bench));
