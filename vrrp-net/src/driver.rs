@@ -45,7 +45,7 @@ use self::{
 };
 pub use self::{
     authentication::Sequences,
-    config::{Authentication, ForeignPackets, RouterConfig, Transport, VirtualMac},
+    config::{Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath, VirtualMac},
     hand_over::{DriverSnapshot, HandOver, RouterSnapshot},
     handle::DriverHandle,
     notification::{DriverEvent, Fault, Notification, Subject},

@@ -30,6 +30,8 @@ pub struct Link {
     pub parent: Option<u32>,
     /// The text that somebody gave it (`ip link set alias`), or an empty one.
     pub alias: String,
+    /// The index of the VRF device that the link is enslaved to, if it is.
+    pub vrf: Option<u32>,
 }
 
 /// An address of an interface.
@@ -89,7 +91,7 @@ impl Interface {
     ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, secondary: false, usable: true })
     /// };
     /// let interface = Interface {
-    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true, kind: String::new(), parent: None, alias: String::new() },
+    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true, kind: String::new(), parent: None, alias: String::new(), vrf: None },
     ///     addresses: vec![address("192.0.2.254", ADDRESS_PROTOCOL)?, address("192.0.2.1", 0)?, address("192.0.2.2", 0)?],
     /// };
     /// assert_eq!(interface.primary_address(Family::Ipv4, |_| false), Some("192.0.2.1".parse()?));
@@ -317,6 +319,7 @@ mod tests {
                 kind: String::new(),
                 parent: None,
                 alias: String::new(),
+                vrf: None,
             }));
             ["a", "b", "c"].map(|name| interfaces.named(name).map(|it| it.link.index))
         };

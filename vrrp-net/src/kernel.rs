@@ -14,5 +14,5 @@ pub(crate) mod route_watch;
 pub(crate) mod rtnetlink;
 pub(crate) mod socket;
 pub(crate) mod sys;
-mod sysctl;
+pub(crate) mod sysctl;
 pub(crate) mod vrid_set;

@@ -68,7 +68,8 @@
 //!
 //! * The target hardware address of gratuitous ARP is the sender's, as in RFC 9568; [`RouterConfig::gratuitous_arp`] has others (AMB-16).
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
-//! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is given, by whatever interface.
+//! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is given, by whatever interface. Advertisements to them
+//!   leave by the router's own interface, unless [`RouterConfig::unicast_path`] leaves that to the routing table.
 //! * Advertisements for virtual routers in which this host has no part are counted and no more, where the host wants them counted
 //!   ([`ForeignPackets::Counted`]); otherwise the kernel drops them (AMB-30).
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
@@ -87,7 +88,7 @@ pub use address::{ParseAddressError, Scope, VirtualAddress};
 pub use driver::{
     Authentication, Driver, DriverEvent, DriverHandle, DriverSnapshot, Fault, ForeignPackets,
     HandOver, Notification, RouterConfig, RouterSnapshot, RouterView, Sequences, Subject,
-    Transport, VirtualMac, Watch,
+    Transport, UnicastPath, VirtualMac, Watch,
 };
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};

@@ -39,6 +39,8 @@ pub struct RouterConfig {
     pub excluded: Vec<VirtualAddress>,
     /// How advertisements travel. Default [`Transport::Multicast`].
     pub transport: Transport,
+    /// The way that unicast advertisements take. Default [`UnicastPath::Interface`].
+    pub unicast_path: UnicastPath,
     /// The address to advertise from, in place of the interface's primary address; it has to be on the interface. Over IPv6 with
     /// multicast it has to be link-local (P-09).
     pub source: Option<IpAddr>,
@@ -78,6 +80,7 @@ impl RouterConfig {
             addresses,
             excluded: Vec::new(),
             transport: Transport::Multicast,
+            unicast_path: UnicastPath::default(),
             source: None,
             authentication: Authentication::None,
             check_addresses: false,
@@ -249,6 +252,19 @@ pub enum Transport {
         /// The other routers, at least one.
         peers: Vec<Peer>,
     },
+}
+
+/// The way that the advertisements of a router with [`Transport::Unicast`] take to its peers. Those to a link-local address always leave by
+/// the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UnicastPath {
+    /// By the interface of the router, also where the routing table names another: as keepalived does. Where the interface is in a VRF, the
+    /// routing table of that VRF is used.
+    #[default]
+    Interface,
+    /// By the interface that the routing table names, for peers behind other interfaces than that of the router. Where that is in a VRF, the
+    /// routing table of the VRF.
+    RoutingTable,
 }
 
 /// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show them.

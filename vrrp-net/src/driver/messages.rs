@@ -136,13 +136,18 @@ impl Messages {
         self.list.iter().map(|message| &message.frame[..])
     }
 
-    /// What is to be sent. What has to stay on the link leaves by this interface; for the rest, the routing table knows the way.
-    pub(super) fn datagrams(&self, interface: u32) -> impl Iterator<Item = Datagram<'_>> {
+    /// What is to be sent. What has to stay on the link leaves by the interface `on_link`, the rest
+    /// by `routed`: 0 is the one that the routing table names.
+    pub(super) fn datagrams(
+        &self,
+        on_link: u32,
+        routed: u32,
+    ) -> impl Iterator<Item = Datagram<'_>> {
         self.list.iter().map(move |message| Datagram {
             interface: if is_on_link(message.endpoints.destination()) {
-                interface
+                on_link
             } else {
-                0
+                routed
             },
             endpoints: message.endpoints,
             octets: message.packet.as_deref().unwrap_or(&message.octets),

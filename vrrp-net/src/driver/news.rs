@@ -345,10 +345,14 @@ impl Driver {
     /// Brings a router in line with its interface: starts it, faults it, or tells it of another primary address.
     pub(super) fn reconcile(&mut self, now: Instant, id: RouterId) {
         self.rebind(now, id);
-        let Some(router) = self.routers.get(&id) else {
+        let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
         let interface = self.interfaces.named(&router.config.interface);
+        router.vrf = interface.and_then(|interface| interface.link.vrf);
+        let Some(router) = self.routers.get(&id) else {
+            return;
+        };
         let primary = interface.and_then(|interface| {
             router.primary_address(interface, |address| self.is_virtual(address))
         });
@@ -357,9 +361,12 @@ impl Driver {
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
         let is_shut_down = router.is_shut_down;
-        let is_refused = faults
-            .iter()
-            .any(|it| matches!(it, Fault::NoVirtualMac(_) | Fault::NoMulticast));
+        let is_refused = faults.iter().any(|it| {
+            matches!(
+                it,
+                Fault::NoVirtualMac(_) | Fault::NoMulticast | Fault::VrfPacketsIgnored
+            )
+        });
         if let Some(router) = self.routers.get_mut(&id) {
             router.faults = faults;
         }

@@ -402,6 +402,8 @@ pub enum Fault {
     NoPrimaryAddress,
     /// The interface cannot join the VRRP group.
     NoMulticast,
+    /// The interface is in a VRF, and the kernel hands packets from there to no socket that is not bound to the VRF.
+    VrfPacketsIgnored,
     /// The macvlan of the virtual MAC cannot be made, for this reason.
     NoVirtualMac(String),
     /// What the host said with [`Driver::set_fault`](super::Driver::set_fault).
@@ -419,6 +421,10 @@ impl fmt::Display for Fault {
                  address, or the configured source"
             }
             Self::NoMulticast => "the interface cannot join the VRRP group",
+            Self::VrfPacketsIgnored => {
+                "the interface is in a VRF from which the kernel hands no packets to raw sockets: set \
+                 net.ipv4.raw_l3mdev_accept=1"
+            }
             Self::Host(cause) => cause,
         })
     }

@@ -13,7 +13,7 @@ use vrrp_proto::{
 };
 
 use super::{
-    Fault, RouterConfig, Transport,
+    Fault, RouterConfig, Transport, UnicastPath,
     authentication::Authenticator,
     config::{check_address, check_peers},
     messages::{self, Messages},
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     ADDRESS_PROTOCOL, Datagram, Error, Interface, InterfaceAddress, Interfaces, Macvlan, Route,
-    VirtualAddress, VrrpSocket,
+    VirtualAddress, VrrpSocket, kernel::sysctl,
 };
 
 /// The host's side of a virtual router.
@@ -31,6 +31,8 @@ pub(super) struct Router {
     pub(super) authenticator: Authenticator,
     /// The interface, while there is one of that name.
     pub(super) binding: Option<Binding>,
+    /// The index of the VRF that the interface is in.
+    pub(super) vrf: Option<u32>,
     /// What is missing.
     pub(super) faults: BTreeSet<Fault>,
     /// What the host said is missing.
@@ -224,6 +226,7 @@ impl Router {
             routes: HeldRoute::of(&config.routes),
             config,
             binding: None,
+            vrf: None,
             faults: BTreeSet::new(),
             host_faults: BTreeSet::new(),
             is_shut_down: false,
@@ -354,9 +357,13 @@ impl Router {
 
     /// What was prepared.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.interface()
-            .into_iter()
-            .flat_map(|interface| self.messages.datagrams(interface))
+        self.binding.into_iter().flat_map(|binding| {
+            let routed = match self.config.unicast_path {
+                UnicastPath::Interface => binding.interface,
+                UnicastPath::RoutingTable => self.vrf.unwrap_or(0),
+            };
+            self.messages.datagrams(binding.interface, routed)
+        })
     }
 
     /// Has the advertisements built anew before the next is sent.
@@ -437,6 +444,9 @@ impl Router {
                     (&self.config.virtual_mac, self.binding, &self.macvlan)
                 {
                     faults.insert(Fault::NoVirtualMac(reason.clone()));
+                }
+                if self.vrf.is_some() && !sysctl::receives_from_vrfs() {
+                    faults.insert(Fault::VrfPacketsIgnored);
                 }
                 if self.is_multicast() && self.binding.is_some_and(|binding| !binding.joined) {
                     faults.insert(Fault::NoMulticast);

@@ -6,9 +6,10 @@ use std::{
 };
 
 use libc::{
-    IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID,
-    IFLA_LINKINFO, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
-    RTA_TABLE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
+    IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_MASTER, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF,
+    RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE,
 };
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
@@ -411,7 +412,9 @@ fn link(payload: &[u8]) -> Option<Link> {
         kind: String::new(),
         parent: None,
         alias: String::new(),
+        vrf: None,
     };
+    let (mut master, mut is_in_vrf) = (None, false);
     let mut is_parent_elsewhere = false;
     for attribute in NlasIterator::new(payload.get(LINK_HEADER_LEN..)?) {
         let attribute = attribute.ok()?;
@@ -422,11 +425,15 @@ fn link(payload: &[u8]) -> Option<Link> {
             IFLA_LINK => link.parent = number(value),
             IFLA_LINK_NETNSID => is_parent_elsewhere = true,
             IFLA_IFALIAS => link.alias = text(value),
+            IFLA_MASTER => master = number(value),
             IFLA_LINKINFO => {
-                let kind = NlasIterator::new(value)
-                    .map_while(Result::ok)
-                    .find(|attribute| attribute.kind() == IFLA_INFO_KIND);
-                link.kind = kind.map(|kind| text(kind.value())).unwrap_or_default();
+                for attribute in NlasIterator::new(value).map_while(Result::ok) {
+                    match attribute.kind() {
+                        IFLA_INFO_KIND => link.kind = text(attribute.value()),
+                        IFLA_INFO_SLAVE_KIND => is_in_vrf = text(attribute.value()) == "vrf",
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }
@@ -435,6 +442,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         // An index of another namespace, which an unrelated link may have in this one.
         link.parent = None;
     }
+    link.vrf = master.filter(|_| is_in_vrf);
     Some(link)
 }
 

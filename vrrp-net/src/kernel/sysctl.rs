@@ -70,6 +70,14 @@ impl Sysctl<'_> {
     }
 }
 
+/// Whether raw sockets that are bound to no device receive packets of interfaces in VRFs, in the
+/// network namespace of the calling thread (`net.ipv4.raw_l3mdev_accept`, of both families). A kernel
+/// without the setting has no VRFs.
+pub(crate) fn receives_from_vrfs() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv4/raw_l3mdev_accept")
+        .map_or(true, |value| value.trim() != "0")
+}
+
 impl fmt::Display for Sysctl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let family = match self.family {

@@ -7,8 +7,8 @@ use std::{
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_fsm::State;
-use vrrp_lab::{Capture, Frame, Host, Lan};
-use vrrp_net::{Driver, DriverEvent, ForeignPackets, RouterConfig, VirtualMac};
+use vrrp_lab::{Capture, Frame, Host, Lan, wait_for};
+use vrrp_net::{Driver, DriverEvent, ForeignPackets, RouterConfig, UnicastPath, VirtualMac};
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, Authentication, ChecksumAcceptance, ChecksumForm,
     DecodeOptions, Discard, Endpoints, Family, Interval, IpHeader, Priority, Versions,
@@ -527,7 +527,8 @@ fn unicast_takes_the_way_that_the_routing_table_knows() {
         &r2,
         &["route", "add", "192.0.2.0/24", "via", "198.51.100.1"],
     );
-    let config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
+    let mut config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
+    config.unicast_path = UnicastPath::RoutingTable;
     let (low, low_id) = Running::with_router(r1.namespace(), config);
     let config = unicast(router(Family::Ipv4, 200), &["192.0.2.1"]);
     let (high, high_id) = Running::with_router(r2.namespace(), config);
@@ -550,7 +551,8 @@ fn unicast_takes_the_way_that_the_routing_table_knows() {
 #[test]
 fn what_cannot_be_sent_is_told() {
     let (_lan, [r1]) = lan_of::<1>();
-    let config = unicast(router(Family::Ipv4, 100), &["203.0.113.9"]);
+    let mut config = unicast(router(Family::Ipv4, 100), &["203.0.113.9"]);
+    config.unicast_path = UnicastPath::RoutingTable;
     let (running, _) = Running::with_router(r1.namespace(), config);
     let text = running.wait_for_event("the failure", |event| match event {
         DriverEvent::SendFailed { error, .. } => Some(error.to_string()),
@@ -637,4 +639,82 @@ fn amb_30_advertisements_of_other_virtual_routers_are_counted_and_no_more() {
         .iter()
         .any(|notification| matches!(notification.event, DriverEvent::Discarded { .. }));
     assert!(!told);
+}
+
+/// Hosts with an interface in each of two networks, with addresses of one subnet in both.
+fn with_two_interfaces() -> ([Lan; 2], [Host; 2]) {
+    let (lan, hosts) = lan_of::<2>();
+    let other = Lan::new().unwrap();
+    for (number, host) in (1..).zip(&hosts) {
+        let addresses = [
+            format!("192.0.2.10{number}/24"),
+            format!("2001:db8::10{number}/64"),
+        ];
+        other
+            .attach(host, "eth1", &addresses.each_ref().map(String::as_str))
+            .unwrap();
+    }
+    ([lan, other], hosts)
+}
+
+#[test]
+fn amb_26_unicast_leaves_by_the_router_s_interface_also_where_another_one_is_in_the_subnet() {
+    for (family, peer) in [
+        (Family::Ipv4, "192.0.2.102"),
+        (Family::Ipv6, "2001:db8::102"),
+    ] {
+        let (lans, [r1, _r2]) = with_two_interfaces();
+        let capture = lans[1].capture().unwrap();
+        let mut config = unicast(router(family, 100), &[peer]);
+        config.interface = "eth1".into();
+        let (one, id) = Running::with_router(r1.namespace(), config);
+        one.wait_for_state(id, State::Active);
+        let since = Instant::now();
+        let (_, seen) = wait_for_advertisement(&capture, "one on eth1", since, |_| true);
+        assert_eq!(seen.destination, ip(peer));
+    }
+}
+
+#[test]
+fn amb_26_unicast_along_the_routing_table_leaves_by_another_interface() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other = Lan::new().unwrap();
+    other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+    let _r2 = other.host("r2", &["198.51.100.2/24"]).unwrap();
+    let capture = other.capture().unwrap();
+    let mut config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
+    config.unicast_path = UnicastPath::RoutingTable;
+    let (one, id) = Running::with_router(r1.namespace(), config);
+    one.wait_for_state(id, State::Active);
+    let since = Instant::now();
+    let (_, seen) = wait_for_advertisement(&capture, "one on eth1", since, |_| true);
+    assert_eq!(seen.destination, ip("198.51.100.2"));
+    assert_eq!(seen.source, ip("192.0.2.1"));
+}
+
+#[test]
+fn amb_26_link_local_peers_are_reached_by_the_router_s_interface() {
+    let (lans, [r1, r2]) = with_two_interfaces();
+    let peers = ["fe80::ff:fe00:1", "fe80::ff:fe00:2"];
+    let capture = lans[1].capture().unwrap();
+    for path in [UnicastPath::Interface, UnicastPath::RoutingTable] {
+        let config = |priority, peer| {
+            let mut config = unicast(router(Family::Ipv6, priority), &[peer]);
+            config.interface = "eth1".into();
+            config.unicast_path = path;
+            config
+        };
+        let (one, one_id) = Running::with_router(r1.namespace(), config(200, peers[1]));
+        one.wait_for_state(one_id, State::Active);
+        let (two, two_id) = Running::with_router(r2.namespace(), config(100, peers[0]));
+        wait_for("the Backup to hear", LIMIT, || {
+            two.with(move |driver| driver.get(two_id).unwrap().machine().active())
+                .map(drop)
+        })
+        .unwrap();
+        assert_eq!(two.state(two_id), State::Backup);
+        assert!(!advertisements(&capture).is_empty());
+        two.stop();
+        one.stop();
+    }
 }
