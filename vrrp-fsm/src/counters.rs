@@ -18,7 +18,8 @@ pub struct Counters {
     pub other_discards: u32,
     /// `advertisement-rcvd`: advertisements that passed every check.
     pub advertisements_received: u64,
-    /// `advertisement-sent`: messages that the host was asked to send. With both versions each counts; copies to peers do not.
+    /// `advertisement-sent`: messages that were sent. With both versions each counts; copies to peers do not. What the host could not send it
+    /// takes off: [`VirtualRouter::not_sent`](crate::VirtualRouter::not_sent).
     pub advertisements_sent: u64,
     /// `priority-zero-pkts-rcvd`.
     pub priority_zero_received: u64,
@@ -49,8 +50,7 @@ impl Counters {
         self.priority_zero_sent = self.priority_zero_sent.saturating_add(resignations);
     }
 
-    /// It was counted, but another is sent in its place.
-    #[cfg(feature = "alloc")]
+    /// It was counted, but it was not sent.
     pub(crate) fn count_unsent(&mut self, outgoing: Outgoing) {
         let (messages, resignations) = messages(outgoing);
         self.advertisements_sent = self.advertisements_sent.saturating_sub(messages);

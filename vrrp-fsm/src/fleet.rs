@@ -510,6 +510,19 @@ impl VrrpRouter {
         Ok(())
     }
 
+    /// [`VirtualRouter::not_sent`], for an advertisement that the fleet asked for.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such router.
+    pub fn not_sent(&mut self, id: RouterId, outgoing: crate::Outgoing) -> Result<(), FleetError> {
+        let slot = self.entry(id).map(|_| id.slot)?;
+        if let Some(entry) = self.routers.get_mut(slot as usize) {
+            entry.router.not_sent(outgoing);
+        }
+        Ok(())
+    }
+
     /// [`Event::Reannounce`].
     ///
     /// # Errors

@@ -389,6 +389,11 @@ impl VirtualRouter {
         Action::SendAdvertisement(outgoing)
     }
 
+    /// Takes an advertisement off the counters that the host could not send, with none of its copies.
+    pub fn not_sent(&mut self, outgoing: Outgoing) {
+        self.counters.count_unsent(outgoing);
+    }
+
     // In every state.
 
     pub(crate) const fn timers(&self) -> Timers {

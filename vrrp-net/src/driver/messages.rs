@@ -136,6 +136,11 @@ impl Messages {
         self.list.iter().map(|message| &message.frame[..])
     }
 
+    /// What it was brought up to date for, and the number of messages.
+    pub(super) fn outgoing(&self) -> (Option<Outgoing>, usize) {
+        (self.built.map(|(outgoing, _)| outgoing), self.list.len())
+    }
+
     /// What is to be sent. What has to stay on the link leaves by the interface `on_link`, the rest
     /// by `routed`: 0 is the one that the routing table names.
     pub(super) fn datagrams(

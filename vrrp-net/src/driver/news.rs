@@ -357,7 +357,7 @@ impl Driver {
             router.primary_address(interface, |address| self.is_virtual(address))
         });
         let faults = router.current_faults(interface, primary);
-        let primary = primary.filter(|_| faults.is_empty());
+        let primary = primary.filter(|_| !faults.iter().any(Fault::stops_router));
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
         let is_shut_down = router.is_shut_down;

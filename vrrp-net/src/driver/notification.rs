@@ -406,14 +406,32 @@ pub enum Fault {
     VrfPacketsIgnored,
     /// The macvlan of the virtual MAC cannot be made, for this reason.
     NoVirtualMac(String),
+    /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so that others take over. The router goes on
+    /// and tries, because nobody else may be there; this fault ends with the first advertisement that leaves.
+    CannotSend(String),
     /// What the host said with [`Driver::set_fault`](super::Driver::set_fault).
     Host(String),
 }
 
+impl Fault {
+    /// Whether a router with this fault is in Initialize: true of all but [`CannotSend`](Self::CannotSend).
+    #[must_use]
+    pub const fn stops_router(&self) -> bool {
+        !matches!(self, Self::CannotSend(_))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::CannotSend(reason) = self {
+            return write!(
+                f,
+                "no advertisement could be sent for longer than the others wait, so that they take over: {reason}; where a \
+                 firewall forbids it, allow IP protocol 112 (with IP AH: 51) to leave"
+            );
+        }
         f.write_str(match self {
-            Self::NoVirtualMac(reason) => reason,
+            Self::NoVirtualMac(reason) | Self::CannotSend(reason) => reason,
             Self::NoInterface => "there is no such interface",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoPrimaryAddress => {

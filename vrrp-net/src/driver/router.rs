@@ -49,6 +49,10 @@ pub(super) struct Router {
     /// Those that are listed.
     advertised: AddressList,
     messages: Messages,
+    /// Since when no advertisement could be sent.
+    pub(super) unsent_since: Option<Instant>,
+    /// Why none could be sent, where that lasts.
+    pub(super) cannot_send: Option<String>,
     /// Whether an advertisement waits to be sent.
     pub(super) is_outgoing: bool,
 }
@@ -234,6 +238,8 @@ impl Router {
             retry: Repair::default(),
             held,
             messages: Messages::default(),
+            unsent_since: None,
+            cannot_send: None,
             is_outgoing: false,
         };
         router.check(&router.config)?;
@@ -366,6 +372,11 @@ impl Router {
         })
     }
 
+    /// What was prepared: the advertisement, and its messages.
+    pub(super) fn outgoing(&self) -> (Option<Outgoing>, usize) {
+        self.messages.outgoing()
+    }
+
     /// Has the advertisements built anew before the next is sent.
     pub(super) fn forget_messages(&mut self) {
         self.messages.forget();
@@ -429,6 +440,7 @@ impl Router {
     ) -> BTreeSet<Fault> {
         let mut faults: BTreeSet<Fault> =
             self.host_faults.iter().cloned().map(Fault::Host).collect();
+        faults.extend(self.cannot_send.clone().map(Fault::CannotSend));
         match interface {
             None => {
                 faults.insert(Fault::NoInterface);

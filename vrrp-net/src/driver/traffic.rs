@@ -1,12 +1,12 @@
 //! Advertisements in and out.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use vrrp_fsm::{AcceptedAdvertisement, Instant, Outgoing, State, fleet::RouterId};
 use vrrp_proto::{Discard, Family, Protection};
 
 use super::{
-    Driver, DriverEvent, ForeignPackets,
+    Driver, DriverEvent, Fault, ForeignPackets,
     authentication::{Proof, message_of},
     events::Topic,
     is_active,
@@ -313,11 +313,62 @@ impl Driver {
                 refused.push((id, describe(&datagram, error)));
             }
         });
+        let mut counts = BTreeMap::new();
+        for (id, _) in &refused {
+            *counts.entry(*id).or_insert(0) += 1;
+        }
+        for id in &outbox {
+            self.note_sent(now, *id, counts.get(id).copied().unwrap_or(0));
+        }
         outbox.clear();
         self.outbox = outbox;
         for (id, event) in refused {
+            self.note_reason(now, id, &event);
             self.tell_refused(now, id, event);
         }
+    }
+
+    /// Takes note that an advertisement left, or that all its messages were refused.
+    fn note_sent(&mut self, now: Instant, id: RouterId, refused: usize) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let (outgoing, messages) = router.outgoing();
+        if refused >= messages {
+            router.unsent_since.get_or_insert(now);
+            if let Some(outgoing) = outgoing {
+                // It fails for a router that has just been removed.
+                let _known = self.fleet.not_sent(id, outgoing);
+            }
+            return;
+        }
+        router.unsent_since = None;
+        let Some(fault) = router.cannot_send.take().map(Fault::CannotSend) else {
+            return;
+        };
+        router.faults.remove(&fault);
+        self.notify(Some(id), DriverEvent::Recovered(fault));
+    }
+
+    /// Notes a fault where nothing could be sent for so long that the others take over.
+    fn note_reason(&mut self, now: Instant, id: RouterId, event: &DriverEvent) {
+        let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
+            return;
+        };
+        let lasts = router
+            .unsent_since
+            .is_some_and(|since| now >= since + machine.active_down_interval());
+        let DriverEvent::SendFailed { error, .. } = event else {
+            return;
+        };
+        if !lasts || router.is_shut_down || router.cannot_send.is_some() {
+            return;
+        }
+        let reason = error.to_string();
+        router.cannot_send = Some(reason.clone());
+        let fault = Fault::CannotSend(reason);
+        router.faults.insert(fault.clone());
+        self.notify(Some(id), DriverEvent::Fault(fault));
     }
 
     fn tell_refused(&mut self, now: Instant, id: RouterId, mut event: DriverEvent) {
@@ -325,7 +376,7 @@ impl Driver {
         let passed = self
             .routers
             .get(&id)
-            .filter(|router| router.faults.is_empty())
+            .filter(|router| !router.faults.iter().any(Fault::stops_router))
             .and_then(|_| self.events.pass(now, id, Topic::SendFailed));
         if let (Some(count), DriverEvent::SendFailed { suppressed, .. }) = (passed, &mut event) {
             *suppressed = count;

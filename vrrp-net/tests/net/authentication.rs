@@ -420,3 +420,58 @@ fn an_authentication_that_a_router_cannot_have_changes_nothing() {
     }
     they_go_on_hearing_each_other(&low, &high);
 }
+
+/// Two routers in version 2 that are authenticated in different ways both become Active. Each counts
+/// what the other sends, and reports it: an HMAC trailer as a wrong length, where none is expected.
+#[test]
+fn p_51_routers_with_different_authentication_count_and_report_each_other() {
+    let ways = [
+        Authentication::None,
+        Authentication::SimpleText(password("s3cret")),
+        Authentication::Ah(password("s3cret")),
+        hmac(&[1; 32]),
+    ];
+    for (place, low) in ways.iter().enumerate() {
+        for high in ways.iter().skip(place + 1) {
+            let (_lan, hosts) = lan_of::<2>();
+            let pair = [(100, low), (200, high)].map(|(priority, way)| {
+                let host = &hosts[usize::from(priority == 200)];
+                let config = with(router_v2(priority), way.clone());
+                Running::with_router(host.namespace(), config)
+            });
+            for (running, id) in &pair {
+                running.wait_for_state(*id, State::Active);
+            }
+            for (running, id) in &pair {
+                running.wait_for_event(&format!("{low:?} beside {high:?}"), |event| {
+                    matches!(event, DriverEvent::Discarded { .. }).then_some(())
+                });
+                let id = *id;
+                let counted = running.with(move |driver| {
+                    let counters = driver.get(id).unwrap().machine().counters();
+                    counters.authentication_errors + counters.packet_length_errors
+                });
+                assert!(counted > 0);
+                assert_eq!(running.state(id), State::Active);
+            }
+        }
+    }
+}
+
+/// The same in version 3, where the peer uses version 2 inside IP AH.
+#[test]
+fn p_51_a_peer_inside_ah_is_reported_by_a_router_in_version_3() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    one.wait_for_state(id, State::Active);
+    let peer = with(router_v2(200), Authentication::Ah(password("s3cret")));
+    let (_two, _) = Running::with_router(r2.namespace(), peer);
+    one.wait_for_event("the peer", |event| {
+        matches!(event, DriverEvent::Discarded { .. }).then_some(())
+    });
+    let errors = one.with(move |driver| {
+        let counters = driver.get(id).unwrap().machine().counters();
+        counters.authentication_errors + u64::from(counters.other_discards)
+    });
+    assert!(errors > 0);
+}

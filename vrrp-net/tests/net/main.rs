@@ -28,6 +28,7 @@ mod peers;
 mod privileges;
 mod resolution;
 mod routes;
+mod sending;
 mod tracked_routes;
 mod tracking;
 mod virtual_mac;
