@@ -226,7 +226,8 @@ mod token {
     pub(super) const PROXY: u64 = 16;
     pub(super) const MONITOR: u64 = 17;
     pub(super) const INBOX: u64 = 18;
-    pub(super) const LINKS: u64 = 19;
+    /// Behind those of the sockets.
+    pub(super) const LINKS: u64 = super::SOCKETS as u64;
     /// Two: notifications, and lists.
     pub(super) const ROUTES: u64 = 32;
 }
@@ -234,10 +235,8 @@ mod token {
 /// The sources that can be read.
 #[derive(Debug, Default)]
 struct Ready {
-    /// Each socket, in their order.
-    sockets: [bool; SOCKETS],
-    /// Advertisements on the links of Actives.
-    links: bool,
+    /// Each socket for advertisements, in their order, then the one for the links of Actives.
+    sockets: [bool; SOCKETS + 1],
     /// Questions for addresses that the host does not have.
     questions: bool,
     /// News of links and addresses.
@@ -254,7 +253,6 @@ impl Ready {
             token::PROXY => self.questions = true,
             token::MONITOR => self.news = true,
             token::INBOX => self.requests = true,
-            token::LINKS => self.links = true,
             token => {
                 let sockets = self.sockets.iter_mut().zip(0..);
                 let routes = self.routes.iter_mut().zip(token::ROUTES..);
@@ -680,10 +678,11 @@ impl Driver {
 
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_heard = false;
-        if ready.links {
+        let [sockets @ .., links] = ready.sockets;
+        if links {
             self.drain_links()?;
         }
-        for (place, is_ready) in ready.sockets.into_iter().enumerate() {
+        for (place, is_ready) in sockets.into_iter().enumerate() {
             if is_ready {
                 self.drain(place)?;
             }

@@ -259,7 +259,11 @@ impl Driver {
 
     /// Takes in what has come of the tracked routes, and reports about them.
     pub(super) fn follow_routes(&mut self, now: Instant, ready: [bool; 2]) -> Result<(), Error> {
-        if self.tracked_routes.turn(ready)? {
+        let has_more = self.tracked_routes.turn(ready)?;
+        if self.tracked_routes.take_reopened() {
+            self.watch_sources()?;
+        }
+        if has_more {
             let routes = self.watches.iter().filter(|(_, it)| it.route().is_some());
             let routes: Vec<_> = routes.map(|(id, _)| *id).collect();
             for id in routes {

@@ -45,6 +45,8 @@ pub(crate) struct RouteWatch {
     reading: Option<Reading>,
     /// Whether that was begun for other routes than those that are wanted now.
     is_overtaken: bool,
+    /// Whether the socket for lists is another one since somebody asked.
+    is_reopened: bool,
     sequence: u32,
 }
 
@@ -120,6 +122,11 @@ impl RouteWatch {
     pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sockets = self.sockets.iter();
         sockets.flat_map(|it| [it.news.as_fd(), it.list.as_fd()])
+    }
+
+    /// Whether the [sources](Self::sources) are others since the last call.
+    pub(crate) fn take_reopened(&mut self) -> bool {
+        std::mem::take(&mut self.is_reopened)
     }
 
     /// Whether there is something to do in any case.
@@ -244,7 +251,7 @@ impl RouteWatch {
             });
         }
         (sockets.list, sockets.is_by_table) = open_list()?;
-        self.is_overtaken = false;
+        (self.is_overtaken, self.is_reopened) = (false, true);
         self.begin(reading.in_doubt_since)?;
         Ok(false)
     }
