@@ -1,6 +1,6 @@
 //! What went wrong, where, and what to do about it.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, fs, io, sync::Arc};
 
 use vrrp_fsm::{
     ConfigError,
@@ -15,6 +15,20 @@ pub enum Capability {
     NetRaw,
     /// `CAP_NET_ADMIN`: addresses, socket priority, large buffers.
     NetAdmin,
+}
+
+impl Capability {
+    /// Whether the calling thread has it. Its set of effective capabilities is a hexadecimal number, proc(5).
+    fn is_held(self) -> bool {
+        let bit = match self {
+            Self::NetAdmin => 12,
+            Self::NetRaw => 13,
+        };
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let set = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+        set.is_some_and(|set| set >> bit & 1 == 1)
+    }
 }
 
 impl fmt::Display for Capability {
@@ -42,13 +56,42 @@ pub enum Error {
     /// The kernel refused because the process lacks a privilege.
     #[error(
         "{action}: {cause}; the process needs {capability}: run it as root, or give the program the privilege with \
-         `setcap cap_net_admin,cap_net_raw+ep PROGRAM`"
+         `setcap cap_net_admin,cap_net_raw+ep PROGRAM`; a container needs `--cap-add NET_ADMIN --cap-add NET_RAW` \
+         (Docker, Podman) or `securityContext: {{capabilities: {{add: [NET_ADMIN, NET_RAW]}}}}` (Kubernetes)"
     )]
     Capability {
         /// What was tried.
         action: String,
         /// The missing privilege.
         capability: Capability,
+        /// The kernel's answer.
+        cause: Arc<io::Error>,
+    },
+    /// The kernel refused although the process has the privilege that the call needs.
+    #[error(
+        "{action}: {cause}; the process has {capability}, so a seccomp filter, a security module or a user namespace \
+         that does not own the network forbids it: allow the system call, for a test with \
+         `--security-opt seccomp=unconfined` (Docker, Podman) or \
+         `securityContext: {{seccompProfile: {{type: Unconfined}}}}` (Kubernetes), or run it as root of the user \
+         namespace that owns the network"
+    )]
+    Filtered {
+        /// What was tried.
+        action: String,
+        /// The privilege that the process has.
+        capability: Capability,
+        /// The kernel's answer.
+        cause: Arc<io::Error>,
+    },
+    /// The kernel's settings cannot be written, as in most containers.
+    #[error(
+        "{action}: {cause}; /proc/sys is mounted read-only, as in a container: set the value outside before the start, \
+         or start the container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=/proc/sys` \
+         (Podman) or `securityContext: {{privileged: true}}` (Kubernetes)"
+    )]
+    ReadOnly {
+        /// What was tried.
+        action: String,
         /// The kernel's answer.
         cause: Arc<io::Error>,
     },
@@ -126,7 +169,10 @@ impl Error {
     #[must_use]
     pub fn os_error(&self) -> Option<&io::Error> {
         match self {
-            Self::Os { cause, .. } | Self::Capability { cause, .. } => Some(cause),
+            Self::Os { cause, .. }
+            | Self::Capability { cause, .. }
+            | Self::Filtered { cause, .. }
+            | Self::ReadOnly { cause, .. } => Some(cause),
             _ => None,
         }
     }
@@ -147,15 +193,20 @@ impl Error {
         move |cause| {
             let action = action.into();
             let cause = Arc::new(cause);
-            // EACCES is the same error kind, but says something else: IPv6 is disabled, or a security module forbids it.
-            if cause.raw_os_error() == Some(libc::EPERM) {
-                Self::Capability {
+            match cause.raw_os_error() {
+                Some(libc::EPERM) if capability.is_held() => Self::Filtered {
                     action,
                     capability,
                     cause,
-                }
-            } else {
-                Self::Os { action, cause }
+                },
+                Some(libc::EPERM) => Self::Capability {
+                    action,
+                    capability,
+                    cause,
+                },
+                Some(libc::EROFS) => Self::ReadOnly { action, cause },
+                // EACCES, too: IPv6 is disabled, or a security module forbids it.
+                _ => Self::Os { action, cause },
             }
         }
     }

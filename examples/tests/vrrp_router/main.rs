@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod commands;
+mod containers;
 mod options;
 mod sync_groups;
 mod tracking;

@@ -264,7 +264,7 @@ impl Netlink {
         let errno = self.request(Request::Remove(0, address))?;
         let refusal = Error::privileged("change addresses", Capability::NetAdmin);
         match refusal(io::Error::from_raw_os_error(errno)) {
-            refused @ Error::Capability { .. } => Err(refused),
+            refused @ (Error::Capability { .. } | Error::Filtered { .. }) => Err(refused),
             _ => Ok(()),
         }
     }

@@ -48,10 +48,13 @@ fn an_error_names_the_missing_capability_and_what_helps() {
         ),
         "{text}"
     );
-    assert!(
-        text.contains("the process needs CAP_NET_RAW: run it as root, or"),
-        "{text}"
-    );
+    for remedy in [
+        "the process needs CAP_NET_RAW: run it as root, or",
+        "--cap-add NET_ADMIN --cap-add NET_RAW",
+        "securityContext: {capabilities: {add: [NET_ADMIN, NET_RAW]}}",
+    ] {
+        assert!(text.contains(remedy), "no {remedy:?} in {text}");
+    }
 
     let text = without("net_admin");
     assert!(
