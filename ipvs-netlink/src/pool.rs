@@ -84,6 +84,8 @@ mod explain;
 mod journal;
 mod kernel;
 mod machine;
+#[cfg(test)]
+mod model;
 mod outcome;
 mod random;
 mod reconfigure;

@@ -2,112 +2,105 @@
 
 use std::time::Duration;
 
-/// Marks an index without a deadline.
-const NOWHERE: u32 = u32::MAX;
+/// Members of a group: as many as fit into a cache line.
+const WIDTH: usize = 8;
 
-/// Children of a node of the heap: as many as share a cache line.
-const WIDTH: usize = 4;
+/// Stands for no deadline.
+const NEVER: u64 = u64::MAX;
 
-/// Exact deadlines of things that are known by small indices: an indexed heap.
+/// Eight deadlines of a level, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Group([u64; WIDTH]);
+
+impl Group {
+    const EMPTY: Self = Self([NEVER; WIDTH]);
+
+    fn earliest(&self) -> u64 {
+        self.0.iter().copied().fold(NEVER, u64::min)
+    }
+}
+
+/// Exact deadlines of things that are known by small indices: a tournament.
 ///
-/// To set or remove a deadline takes logarithmic time and allocates nothing once there is room for
-/// the greatest index. Equal deadlines come in the order of their indices.
+/// The first level has the deadlines by index, each further level the earliest of each group of
+/// the level before. Nothing moves, so a change touches one cache line of a level, and only the
+/// levels that get another winner. It allocates only for a greater index than before. Equal
+/// deadlines come in the order of their indices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deadlines {
-    heap: Vec<(Duration, u32)>,
-    places: Vec<u32>,
+    levels: Vec<Vec<Group>>,
 }
 
 impl Deadlines {
     /// The earliest deadline, with its index.
     pub(super) fn first(&self) -> Option<(Duration, u32)> {
-        self.heap.first().copied()
+        let earliest = self.levels.last()?.first()?.earliest();
+        if earliest == NEVER {
+            return None;
+        }
+        let mut place = 0;
+        for level in self.levels.iter().rev() {
+            let winner = |member: &u64| *member == earliest;
+            place = place * WIDTH + level.get(place)?.0.iter().position(winner)?;
+        }
+        let index = u32::try_from(place).ok()?;
+        Some((Duration::from_nanos(earliest), index))
     }
 
     /// The index of the earliest deadline, if it has come.
     pub(super) fn due(&self, now: Duration) -> Option<u32> {
-        self.first()
-            .and_then(|(at, index)| (at <= now).then_some(index))
+        let (at, index) = self.first()?;
+        (at <= now).then_some(index)
     }
 
     /// The deadline of an index.
     pub(super) fn get(&self, index: u32) -> Option<Duration> {
-        let place = *self.places.get(index as usize)?;
-        self.heap.get(place as usize).map(|(at, _)| *at)
+        let index = index as usize;
+        let at = self.levels.first()?.get(index / WIDTH)?.0[index % WIDTH];
+        (at != NEVER).then(|| Duration::from_nanos(at))
     }
 
-    /// Sets the deadline of an index, or removes it.
+    /// Sets the deadline of an index, or removes it. One after 584 years is never reached.
     pub(super) fn set(&mut self, index: u32, deadline: Option<Duration>) {
-        let slot = index as usize;
-        if slot >= self.places.len() {
-            if deadline.is_none() {
+        let nanos = |at: Duration| u64::try_from(at.as_nanos()).unwrap_or(NEVER);
+        let mut at = deadline.map_or(NEVER, nanos);
+        let mut place = index as usize;
+        if at != NEVER {
+            self.grow(place / WIDTH + 1);
+        }
+        for level in &mut self.levels {
+            let Some(group) = level.get_mut(place / WIDTH) else {
+                return;
+            };
+            if std::mem::replace(&mut group.0[place % WIDTH], at) == at {
                 return;
             }
-            self.places.resize(slot + 1, NOWHERE);
-        }
-        let place = self.places[slot];
-        match (place, deadline) {
-            (NOWHERE, None) => {}
-            (NOWHERE, Some(at)) => {
-                self.heap.push((at, index));
-                self.rise(self.heap.len() - 1);
-            }
-            (place, Some(at)) => {
-                self.heap[place as usize].0 = at;
-                let place = self.rise(place as usize);
-                self.sink(place);
-            }
-            (place, None) => {
-                self.places[slot] = NOWHERE;
-                let last = self.heap.pop();
-                if let Some(last) = last
-                    && (place as usize) < self.heap.len()
-                {
-                    self.put(place as usize, last);
-                    let place = self.rise(place as usize);
-                    self.sink(place);
-                }
-            }
+            at = group.earliest();
+            place /= WIDTH;
         }
     }
 
-    fn put(&mut self, place: usize, entry: (Duration, u32)) {
-        self.heap[place] = entry;
-        // There are at most 2^32 indices.
-        #[allow(clippy::cast_possible_truncation)]
-        let at = place as u32;
-        self.places[entry.1 as usize] = at;
-    }
-
-    fn rise(&mut self, mut place: usize) -> usize {
-        let entry = self.heap[place];
-        while place > 0 {
-            let parent = (place - 1) / WIDTH;
-            if self.heap[parent] <= entry {
-                break;
-            }
-            self.put(place, self.heap[parent]);
-            place = parent;
-        }
-        self.put(place, entry);
-        place
-    }
-
-    fn sink(&mut self, mut place: usize) {
-        let entry = self.heap[place];
+    /// Makes the first level at least so many groups long, and ends with a level of one group.
+    fn grow(&mut self, mut groups: usize) {
+        let mut number = 0;
         loop {
-            let first_child = place * WIDTH + 1;
-            let end = (first_child + WIDTH).min(self.heap.len());
-            let Some(least) = (first_child..end).min_by_key(|child| self.heap[*child]) else {
-                break;
-            };
-            if entry <= self.heap[least] {
-                break;
+            if number == self.levels.len() {
+                let mut group = Group::EMPTY;
+                // The level before was the last one until now.
+                if let Some(before) = self.levels.last().and_then(|level| level.first()) {
+                    group.0[0] = before.earliest();
+                }
+                self.levels.push(vec![group]);
             }
-            self.put(place, self.heap[least]);
-            place = least;
+            let level = &mut self.levels[number];
+            if level.len() >= groups {
+                return;
+            }
+            level.resize(groups, Group::EMPTY);
+            groups = groups.div_ceil(WIDTH);
+            number += 1;
         }
-        self.put(place, entry);
     }
 }
 
@@ -122,7 +115,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_first_is_the_earliest_after_any_changes(
-            steps in prop::collection::vec((0_u32..40, prop::option::of(0_u64..50)), 0..400),
+            steps in prop::collection::vec((0_u32..600, prop::option::of(0_u64..50)), 0..400),
         ) {
             let mut queue = Deadlines::default();
             let mut model = BTreeMap::new();

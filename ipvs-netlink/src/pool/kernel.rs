@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Cause, Change, Pool, Verdict, server::ServerState};
+use super::{
+    Cause, Change, Pool, Verdict,
+    server::{ServerState, Traffic},
+};
 use crate::{
     DestinationKey, ForwardingMethod, ListedDestination, ServiceKey, Table, TableEntry, Weight,
 };
@@ -81,17 +84,21 @@ impl<P: Clone + Ord> Pool<P> {
                 let Some(listed) = servers.servers.get(&server.key()) else {
                     if !table.may_be_incomplete {
                         server.connections = None;
-                        server.stats = None;
+                        server.traffic = None;
                     }
                     continue;
                 };
                 server.connections = Some(connections(listed));
-                let before = server.stats.replace(listed.stats);
+                let traffic = Traffic {
+                    connections: listed.stats.connections,
+                    outgoing_packets: listed.stats.outgoing_packets,
+                };
+                let before = server.traffic.replace(traffic);
                 if let (Some(passive), Some(before)) = (passive, before)
                     && server.config.destination.forwarding == ForwardingMethod::Masquerade
                     && server.health != Verdict::Down
-                    && before.outgoing_packets == listed.stats.outgoing_packets
-                    && listed.stats.connections.saturating_sub(before.connections)
+                    && before.outgoing_packets == traffic.outgoing_packets
+                    && traffic.connections.saturating_sub(before.connections)
                         >= passive.connections_without_answer
                 {
                     suspects.extend(server.checks.iter().map(|check| check.target));

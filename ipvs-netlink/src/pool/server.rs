@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Effect, Operator, RealServer, ServerCounters, Verdict, check::CheckState};
-use crate::{Destination, DestinationKey, Stats, Weight};
+use crate::{Destination, DestinationKey, Weight};
 
 /// The steps of a slow start.
 const STEPS: u32 = 20;
@@ -55,6 +55,13 @@ impl Usage {
     }
 }
 
+/// The kernel's counters of a server, as far as they show a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    pub(super) connections: u64,
+    pub(super) outgoing_packets: u64,
+}
+
 /// A server with everything that is known about it.
 #[derive(Clone, Debug)]
 // Each is a fact of its own.
@@ -84,7 +91,7 @@ pub(super) struct ServerState<P> {
     pub(super) draining_since: Option<Duration>,
     /// Connections in the kernel's table, if it was there when that was seen last.
     pub(super) connections: Option<u32>,
-    pub(super) stats: Option<Stats>,
+    pub(super) traffic: Option<Traffic>,
     pub(super) counters: ServerCounters,
 }
 
@@ -106,7 +113,7 @@ impl<P> ServerState<P> {
             is_new: true,
             draining_since: None,
             connections: None,
-            stats: None,
+            traffic: None,
             counters: ServerCounters::default(),
         }
     }
