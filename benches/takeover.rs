@@ -11,11 +11,12 @@ use std::{
 };
 
 use vrrp_benches::{Error, Helper, Table, is_quick, median, ready};
-use vrrp_fsm::Config;
+use vrrp_fsm::{ChecksumSending, Config};
 use vrrp_lab::{Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan};
 use vrrp_net::{Driver, RouterConfig};
 use vrrp_proto::{
-    Advertisement, DecodeOptions, Endpoints, Family, Interval, IpHeader, Priority, Vrid,
+    Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval, IpHeader, Priority,
+    Vrid,
     frame::{ethernet, ipv4},
 };
 
@@ -293,6 +294,8 @@ fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
     let mut config = Config::new(Vrid::try_from(vrid)?, Family::Ipv4);
     config.priority = Priority::new(priority);
     config.interval = Interval::centis(interval)?;
+    // As keepalived: one message for each advertisement.
+    config.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
     let mut driver = Driver::new()?;
     driver.add(RouterConfig::new(
         "eth0",

@@ -7,10 +7,10 @@ use std::{
 };
 
 use vrrp_benches::Error;
-use vrrp_fsm::Config;
+use vrrp_fsm::{ChecksumSending, Config};
 use vrrp_lab::{KeepalivedInstance, Namespace};
 use vrrp_net::{RouterConfig, VirtualAddress};
-use vrrp_proto::{Family, Interval, Priority, Vrid};
+use vrrp_proto::{ChecksumForm, Family, Interval, Priority, Vrid};
 
 /// Routers on one cable: an interface has 255 VRIDs.
 const PER_CABLE: u16 = 250;
@@ -146,6 +146,8 @@ impl Case {
                 fsm.priority = Priority::new(priority);
                 fsm.interval = Interval::centis(self.interval)?;
                 fsm.announce.second_burst_after = None;
+                // As keepalived: one message for each advertisement.
+                fsm.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
                 let address = VirtualAddress::new(virtual_address(cable, vrid).into());
                 Ok(RouterConfig::new(interface(cable), fsm, vec![address]))
             })

@@ -170,15 +170,15 @@ impl<'a> Router<'a> {
         let endpoints = Endpoints::multicast(self.primary_address);
         let to = multicast_mac(endpoints.destination());
         let mut frame = [0; MAX_FRAME_LEN];
-        for message in self
-            .machine
-            .advertisements(outgoing, Authentication::None, self.list)
+        for (message, form) in
+            self.machine
+                .advertisements(outgoing, Authentication::None, self.list)
         {
             let (headers, rest) = match endpoints {
                 Endpoints::Ipv4 { .. } => frame.split_at_mut(IPV4_HEADERS_LEN),
                 Endpoints::Ipv6 { .. } => frame.split_at_mut(IPV6_HEADERS_LEN),
             };
-            let length = message.encode(rest, &endpoints, outgoing.checksum)?;
+            let length = message.encode(rest, &endpoints, form)?;
             let (link, network) = headers.split_at_mut(ethernet::HEADER_LEN);
             match endpoints {
                 Endpoints::Ipv4 {

@@ -132,8 +132,8 @@ impl Host {
         };
         let endpoints = Endpoints::multicast(self.primary_address);
         let mut buffer = [0; MAX_MESSAGE_LEN];
-        for message in machine.advertisements(outgoing, Authentication::None, list) {
-            let length = message.encode(&mut buffer, &endpoints, outgoing.checksum)?;
+        for (message, form) in machine.advertisements(outgoing, Authentication::None, list) {
+            let length = message.encode(&mut buffer, &endpoints, form)?;
             let datagram = Datagram {
                 interface: self.interface,
                 endpoints,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vrrp_fsm::{Counters, State, fleet::SyncGroup};
+use vrrp_fsm::{ChecksumForms, Counters, State, fleet::SyncGroup};
 use vrrp_net::{Driver, RouterView};
 use vrrp_proto::ChecksumForm;
 
@@ -71,9 +71,10 @@ fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
         "active_interval_cs": machine.active_interval().as_centis(),
         "skew_time_ms": millis(machine.skew_time()),
         "active_down_interval_ms": millis(machine.active_down_interval()),
-        "checksum": match machine.checksum_form() {
-            ChecksumForm::MessageOnly => "message-only",
-            ChecksumForm::PseudoHeader => "pseudo-header",
+        "checksum": match machine.checksum_forms() {
+            ChecksumForms::Only(ChecksumForm::MessageOnly) => "message-only",
+            ChecksumForms::Only(ChecksumForm::PseudoHeader) => "pseudo-header",
+            ChecksumForms::Both => "both",
         },
         "accept_mode": config.accept_mode,
         "accepts_traffic": machine.accepts_traffic(),

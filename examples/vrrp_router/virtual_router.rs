@@ -111,7 +111,7 @@ pub(crate) struct RouterArguments {
     #[arg(long = "lenient", value_enum, value_name = "DEVIATION")]
     lenient: Vec<Deviation>,
 
-    /// What the checksum of version 3 over IPv4 covers in sent messages. Both forms are accepted.
+    /// The checksum forms of version 3 over IPv4 to send. Both forms are accepted.
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Checksum::Adaptive)]
     checksum: Checksum,
 
@@ -156,8 +156,10 @@ enum Checksum {
     Rfc9568,
     /// A pseudo-header as well, as keepalived and FRR send it.
     Pseudo,
-    /// The message alone, until another router is heard; then the form of that router.
+    /// Both forms, until the advertisements of other routers show which one they need; then that one.
     Adaptive,
+    /// Both forms, always.
+    Both,
 }
 
 /// The deviations of [`Leniency`].
@@ -208,7 +210,8 @@ impl RouterArguments {
         fsm.checksum = match self.checksum {
             Checksum::Rfc9568 => ChecksumSending::Fixed(ChecksumForm::MessageOnly),
             Checksum::Pseudo => ChecksumSending::Fixed(ChecksumForm::PseudoHeader),
-            Checksum::Adaptive => ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
+            Checksum::Adaptive => ChecksumSending::Adaptive,
+            Checksum::Both => ChecksumSending::Both,
         };
 
         fsm.announce.refresh = self.announce_refresh;

@@ -1,8 +1,8 @@
 //! What the host has to do.
 
-use vrrp_proto::{ChecksumForm, Priority, Versions};
+use vrrp_proto::{Priority, Versions};
 
-use crate::Transition;
+use crate::{ChecksumForms, Transition};
 
 /// Something that the host has to do, in the order in which the actions come.
 ///
@@ -37,9 +37,9 @@ pub struct Outgoing {
     pub priority: Priority,
     /// The versions in which to send it: with [`Versions::Both`], a message of each (O-10).
     pub versions: Versions,
-    /// What the checksum of a version 3 message over IPv4 covers. The other messages have one form, and encoding them does not
-    /// look at this.
-    pub checksum: ChecksumForm,
+    /// The forms in which to send version 3 over IPv4: with [`ChecksumForms::Both`], a message of each (AMB-01). The other
+    /// messages have one form, which stands here where only they are sent.
+    pub checksum: ChecksumForms,
 }
 
 /// The actions of one step, in order: at most [`CAPACITY`](Self::CAPACITY), held inline.

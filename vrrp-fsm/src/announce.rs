@@ -4,15 +4,13 @@ use core::time::Duration;
 
 use crate::{Action, AnnouncePolicy, Instant, instant::nanos};
 
-/// The least time between bursts that rivals cause, where the policy has no second burst that would give one.
-const RIVAL_GAP: u64 = 5_000_000_000;
-
 /// An [`AnnouncePolicy`] in few octets: nanoseconds, and 0 for what is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announcements {
     second_burst_after: u64,
     refresh: u64,
     rival_second_burst_after: u64,
+    after_last_rival: u32,
     repeat: u8,
     refresh_repeat: u8,
     rival_repeat: u8,
@@ -25,6 +23,8 @@ impl Announcements {
             second_burst_after: or_zero(policy.second_burst_after),
             refresh: or_zero(policy.refresh),
             rival_second_burst_after: or_zero(policy.rival_second_burst_after),
+            // It was checked to be short.
+            after_last_rival: u32::try_from(nanos(policy.after_last_rival)).unwrap_or(u32::MAX),
             repeat: policy.repeat,
             refresh_repeat: policy.refresh_repeat,
             rival_repeat: policy.rival_repeat,
@@ -45,6 +45,7 @@ impl Announcements {
             refresh_repeat: self.refresh_repeat,
             rival_repeat: self.rival_repeat,
             rival_second_burst_after: unless_zero(self.rival_second_burst_after),
+            after_last_rival: Duration::from_nanos(self.after_last_rival as u64),
         }
     }
 }
@@ -55,9 +56,11 @@ pub(crate) struct Schedule {
     /// The second burst.
     pub(crate) burst_at: Instant,
     pub(crate) burst_repeat: u8,
+    /// Whether that is the second burst after a rival: until then a rival causes no burst at once.
+    pub(crate) is_for_rival: bool,
     pub(crate) refresh_at: Instant,
-    /// Until then a rival causes no burst at once.
-    pub(crate) rival_quiet_until: Instant,
+    /// The burst after the last rival advertisement.
+    pub(crate) after_rival_at: Instant,
 }
 
 impl Schedule {
@@ -66,43 +69,57 @@ impl Schedule {
         Self {
             burst_at: Instant::MAX,
             burst_repeat: 0,
+            is_for_rival: false,
             refresh_at: delay(now, policy.refresh),
-            rival_quiet_until: Instant::ZERO,
+            after_rival_at: Instant::MAX,
         }
     }
 
     /// The next time that something is due.
     pub(crate) fn next(&self) -> Instant {
-        self.burst_at.min(self.refresh_at)
+        self.burst_at.min(self.refresh_at).min(self.after_rival_at)
     }
 
     /// A burst now, and the second one later.
     pub(crate) fn burst(&mut self, now: Instant, policy: &Announcements) -> Action {
         self.burst_at = delay(now, policy.second_burst_after);
         self.burst_repeat = policy.repeat;
+        self.is_for_rival = false;
         Action::Announce {
             repeat: policy.repeat,
         }
     }
 
-    /// A rival was heard: a burst now and a second one later or, soon after the last such burst, at least one when the gap is over.
+    /// Announces for a rival that was heard: a burst now and a second one later, unless the second one is still to come. In any
+    /// case a burst follows soon after the last advertisement of a rival, because what that rival announced may reach the
+    /// neighbours after the burst of now.
     pub(crate) fn rival(&mut self, now: Instant, policy: &Announcements) -> Option<Action> {
         let repeat = policy.rival_repeat;
         if repeat == 0 {
             return None;
         }
-        let first = now >= self.rival_quiet_until;
-        if first {
-            self.rival_quiet_until = match policy.rival_second_burst_after {
-                0 => now.after(RIVAL_GAP),
-                gap => now.after(gap),
-            };
-        }
-        if !first || policy.rival_second_burst_after != 0 {
-            self.burst_at = self.burst_at.min(self.rival_quiet_until);
+        let is_first = if policy.rival_second_burst_after == 0 {
+            self.after_rival_at == Instant::MAX
+        } else {
+            !self.is_for_rival
+        };
+        self.await_silence(now, policy);
+        if policy.rival_second_burst_after != 0 {
+            if is_first {
+                let second = now.after(policy.rival_second_burst_after);
+                self.burst_at = self.burst_at.min(second);
+                self.is_for_rival = true;
+            }
             self.burst_repeat = self.burst_repeat.max(repeat);
         }
-        first.then_some(Action::Announce { repeat })
+        is_first.then_some(Action::Announce { repeat })
+    }
+
+    /// Another router may have announced just now: a burst follows, unless a rival advertises before.
+    pub(crate) fn await_silence(&mut self, now: Instant, policy: &Announcements) {
+        if policy.rival_repeat != 0 {
+            self.after_rival_at = now.after(policy.after_last_rival.into());
+        }
     }
 
     /// What is due now. Where several bursts are, one stands for all.
@@ -110,7 +127,12 @@ impl Schedule {
         let mut repeat = 0;
         if self.burst_at.is_due(now) {
             self.burst_at = Instant::MAX;
+            self.is_for_rival = false;
             repeat = core::mem::take(&mut self.burst_repeat);
+        }
+        if self.after_rival_at.is_due(now) {
+            self.after_rival_at = Instant::MAX;
+            repeat = repeat.max(policy.rival_repeat);
         }
         if self.refresh_at.is_due(now) {
             self.refresh_at = next_in_rhythm(self.refresh_at, now, policy.refresh);

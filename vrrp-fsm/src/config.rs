@@ -2,7 +2,9 @@
 
 use core::{fmt, time::Duration};
 
-use vrrp_proto::{ChecksumForm, Family, Interval, OutOfRange, Priority, Version, Versions, Vrid};
+use vrrp_proto::{Family, Interval, OutOfRange, Priority, Version, Versions, Vrid};
+
+use crate::ChecksumSending;
 
 /// The configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new) and
 /// [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
@@ -63,7 +65,7 @@ pub struct Config {
     /// loser's entry, and announces nothing.
     #[doc(alias = "higher_prio_send_advert")]
     pub advertise_on_yield: bool,
-    /// Which checksum version 3 over IPv4 gets. Default [`ChecksumSending::Adaptive`], starting with the message alone.
+    /// The checksum forms of version 3 over IPv4. Default [`ChecksumSending::Adaptive`].
     pub checksum: ChecksumSending,
     /// What to do when the host was late. Default [`StallPolicy::Resume`].
     pub stall: StallPolicy,
@@ -92,7 +94,7 @@ impl Config {
             startup_hold: Duration::ZERO,
             announce: AnnouncePolicy::DEFAULT,
             advertise_on_yield: true,
-            checksum: ChecksumSending::Adaptive(ChecksumForm::MessageOnly),
+            checksum: ChecksumSending::Adaptive,
             stall: StallPolicy::Resume,
         }
     }
@@ -180,7 +182,7 @@ pub enum Profile {
     /// advertisements of others (P-43).
     Rfc3768,
     /// RFC 5798, for version 3: as above, and another interval than the own is learned without a note (P-30). Many of its routers
-    /// expect [`ChecksumForm::PseudoHeader`], which adaptive sending finds out (P-34, AMB-01).
+    /// expect [`ChecksumForm::PseudoHeader`](vrrp_proto::ChecksumForm::PseudoHeader) (P-34, AMB-01).
     Rfc5798,
     /// RFC 9568 with its verified errata: an Active answers a rival of lower priority at once (S-20), and the address owner hears
     /// others, yields to another owner with a greater address (S-26, erratum 8298), and notes it. In version 2 messages the owner
@@ -208,26 +210,6 @@ pub enum Preempt {
     AfterDelay(Duration),
 }
 
-/// Which checksum form a version 3 message over IPv4 is sent with (AMB-01).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChecksumSending {
-    /// Always this form.
-    Fixed(ChecksumForm),
-    /// This form, until a version 3 advertisement of the virtual router was heard; then the form of the last one. It interoperates
-    /// with both camps.
-    Adaptive(ChecksumForm),
-}
-
-impl ChecksumSending {
-    /// The form, or the one to start with.
-    #[must_use]
-    pub const fn form(self) -> ChecksumForm {
-        match self {
-            Self::Fixed(form) | Self::Adaptive(form) => form,
-        }
-    }
-}
-
 /// What to do when [`VirtualRouter::handle_timeout`](crate::VirtualRouter::handle_timeout) comes so late that others must have acted
 /// meanwhile: the process was stopped, the machine paused, the processor taken away.
 ///
@@ -243,7 +225,7 @@ pub enum StallPolicy {
     Yield,
 }
 
-/// When an Active announces its virtual addresses. The defaults are those of keepalived.
+/// When an Active announces its virtual addresses. The defaults are those of keepalived, except `after_last_rival`, which it lacks.
 ///
 /// A *burst* is one [`Action::Announce`](crate::Action::Announce). Delays are from
 /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to [`Config::LONGEST_DELAY`].
@@ -254,6 +236,9 @@ pub struct AnnouncePolicy {
     /// When such a burst is repeated. Default after 5 s.
     pub second_burst_after: Option<Duration>,
     /// How often the addresses are announced without any cause. Default never.
+    ///
+    /// A cut that heals in one direction alone leaves the neighbours with the entry of a router that yielded, and the Active
+    /// unaware of it: only this mends it, within one refresh.
     pub refresh: Option<Duration>,
     /// Messages per address then. 1 to 255, default 1.
     pub refresh_repeat: u8,
@@ -262,9 +247,16 @@ pub struct AnnouncePolicy {
     pub rival_repeat: u8,
     /// When that burst is repeated. Default after 5 s.
     ///
-    /// It also limits them: a rival that goes on advertising causes a burst at once and one after this time (5 s where it is
-    /// `None`), and not before then another two. After its last advertisement there is always one.
+    /// Until then further advertisements of rivals cause no burst at once.
     pub rival_second_burst_after: Option<Duration>,
+    /// The time from the last advertisement of a rival to one more burst of `rival_repeat`: from
+    /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to 4 s. Default 500 ms.
+    ///
+    /// What the rival announced may reach the neighbours after the burst that answered it, and they would then send to the rival
+    /// until the second burst. This burst ends that within a second of the last advertisement, however the rival went: it
+    /// yielded, resigned, crashed or was cut off. Each advertisement of a rival starts the time again, so that there are at most
+    /// two such bursts in a second.
+    pub after_last_rival: Duration,
 }
 
 impl AnnouncePolicy {
@@ -275,6 +267,7 @@ impl AnnouncePolicy {
         refresh_repeat: 1,
         rival_repeat: 5,
         rival_second_burst_after: Some(Duration::from_secs(5)),
+        after_last_rival: Duration::from_millis(500),
     };
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -292,6 +285,15 @@ impl AnnouncePolicy {
             if let Some(delay) = delay {
                 within_delay(field, delay, Config::SHORTEST_ANNOUNCEMENT_GAP)?;
             }
+        }
+        let (lowest, highest) = (Config::SHORTEST_ANNOUNCEMENT_GAP, Duration::from_secs(4));
+        if !(lowest..=highest).contains(&self.after_last_rival) {
+            return Err(ConfigError::Delay {
+                field: "announce.after_last_rival",
+                value: self.after_last_rival,
+                lowest,
+                highest,
+            });
         }
         Ok(())
     }

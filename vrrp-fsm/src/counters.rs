@@ -1,6 +1,6 @@
 //! What a virtual router counts.
 
-use vrrp_proto::{Counter, Discard, Versions};
+use vrrp_proto::{Counter, Discard, Version};
 
 use crate::Outgoing;
 
@@ -18,8 +18,8 @@ pub struct Counters {
     pub other_discards: u32,
     /// `advertisement-rcvd`: advertisements that passed every check.
     pub advertisements_received: u64,
-    /// `advertisement-sent`: messages that were sent. With both versions each counts; copies to peers do not. What the host could not send it
-    /// takes off: [`VirtualRouter::not_sent`](crate::VirtualRouter::not_sent).
+    /// `advertisement-sent`: messages that were sent. With both versions or both checksum forms each counts; copies to peers do
+    /// not. What the host could not send it takes off: [`VirtualRouter::not_sent`](crate::VirtualRouter::not_sent).
     pub advertisements_sent: u64,
     /// `priority-zero-pkts-rcvd`.
     pub priority_zero_received: u64,
@@ -77,11 +77,14 @@ impl Counters {
 }
 
 /// How many messages an advertisement is, and how many of them have priority 0.
-const fn messages(outgoing: Outgoing) -> (u64, u64) {
-    let messages = match outgoing.versions {
-        Versions::Both => 2,
-        Versions::V2 | Versions::V3 => 1,
+fn messages(outgoing: Outgoing) -> (u64, u64) {
+    let of_v3 = if outgoing.versions.include(Version::V3) {
+        outgoing.checksum.count()
+    } else {
+        0
     };
+    let of_v2 = u8::from(outgoing.versions.include(Version::V2));
+    let messages = u64::from(of_v3 + of_v2);
     let resignations = if outgoing.priority.is_resign() {
         messages
     } else {

@@ -58,7 +58,7 @@
 //!
 //! | no. | decision |
 //! |---|---|
-//! | AMB-01 | the checksum form of version 3 over IPv4 follows the last advertisement heard: [`ChecksumSending`] |
+//! | AMB-01 | version 3 over IPv4 is sent in both checksum forms until the field shows which one it needs: [`ChecksumSending`] |
 //! | AMB-02 | the owner of the addresses hears others in version 3 of RFC 9568, and discards them elsewhere: [`Profile`] |
 //! | AMB-05 | another interval in version 3 is noted and learned |
 //! | AMB-11 | the division in Skew_Time is done in nanoseconds and rounded down |
@@ -77,7 +77,8 @@
 //!
 //! Priority 0 in Backup sets the Active_Down_Timer to Skew_Time from then, as the RFCs say, also where it would have fired earlier.
 //!
-//! An Active announces when it takes over, a while after that, after a rival was heard, and after a stall ([`AnnouncePolicy`]). Two
+//! An Active announces when it takes over, a while after that, after a rival was heard, half a second after a rival was last heard,
+//! and after a stall ([`AnnouncePolicy`]). Two
 //! Actives that meet after the network was cut end with an announcement of the winner, whoever is heard first: an Active that yields
 //! has a last word ([`Config::advertise_on_yield`]).
 
@@ -94,6 +95,7 @@ extern crate std;
 mod action;
 mod announce;
 mod backup;
+mod checksum;
 mod config;
 mod counters;
 #[cfg(feature = "alloc")]
@@ -122,9 +124,8 @@ mod view;
 
 pub use action::{Action, Actions, Outgoing};
 pub use backup::{ActiveRouter, Expiry};
-pub use config::{
-    AnnouncePolicy, ChecksumSending, Config, ConfigError, Preempt, Profile, StallPolicy,
-};
+pub use checksum::{ChecksumEvidence, ChecksumForms, ChecksumSending};
+pub use config::{AnnouncePolicy, Config, ConfigError, Preempt, Profile, StallPolicy};
 pub use counters::Counters;
 #[cfg(feature = "alloc")]
 pub use deadlines::Deadlines;

@@ -1,10 +1,10 @@
 //! Another configuration for a router that runs.
 
-use vrrp_proto::{ChecksumForm, Interval, Priority, Versions};
+use vrrp_proto::{Interval, Priority, Versions};
 
 use crate::{
-    Actions, Config, ConfigError, Instant, VirtualRouter, backup::Backup, router::Phase,
-    settings::Settings,
+    Actions, ChecksumForms, Config, ConfigError, Instant, VirtualRouter, backup::Backup,
+    router::Phase, settings::Settings,
 };
 
 impl VirtualRouter {
@@ -42,9 +42,6 @@ impl VirtualRouter {
         if new.priority != old.priority {
             self.effective_priority = new.priority;
         }
-        if new.checksum != old.checksum {
-            self.checksum_form = new.checksum.form();
-        }
         let follows_nobody = !matches!(
             self.phase,
             Phase::Backup(Backup {
@@ -71,12 +68,12 @@ impl VirtualRouter {
     }
 
     /// What an advertisement of this router says, but for the addresses.
-    fn said(&self) -> (Priority, Interval, Versions, ChecksumForm) {
+    fn said(&self) -> (Priority, Interval, Versions, ChecksumForms) {
         (
             self.effective_priority,
             self.settings.interval,
             self.settings.versions,
-            self.checksum_form(),
+            self.checksum_forms(),
         )
     }
 }

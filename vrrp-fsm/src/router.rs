@@ -8,7 +8,7 @@ use vrrp_proto::{
 };
 
 use crate::{
-    AcceptedAdvertisement, Action, Actions, ChecksumSending, Config, ConfigError, Counters, Event,
+    AcceptedAdvertisement, Action, Actions, ChecksumEvidence, Config, ConfigError, Counters, Event,
     Expiry, Instant, NewActiveReason, Outgoing, Profile, Reason, ShutdownCause, StallPolicy, State,
     Transition,
     announce::{Schedule, next_in_rhythm},
@@ -38,7 +38,7 @@ pub struct VirtualRouter {
     pub(crate) effective_priority: Priority,
     /// Active_Adver_Interval. In version 2 it is always the own interval, because a message with another one is discarded (P-29).
     pub(crate) active_interval: Interval,
-    pub(crate) checksum_form: ChecksumForm,
+    pub(crate) checksum_evidence: ChecksumEvidence,
     pub(crate) last_reason: Option<Reason>,
     pub(crate) new_active_reason: NewActiveReason,
     pub(crate) counters: Counters,
@@ -79,7 +79,7 @@ impl VirtualRouter {
             },
             effective_priority: settings.priority,
             active_interval: settings.interval,
-            checksum_form: settings.checksum.form(),
+            checksum_evidence: ChecksumEvidence::default(),
             last_reason: None,
             new_active_reason: NewActiveReason::NotActive,
             counters: Counters::default(),
@@ -336,8 +336,9 @@ impl VirtualRouter {
         let announcements = &self.settings.announcements;
         let mut announcement = active.schedule.due(now, announcements);
         if stalled {
-            // Somebody else may have been Active meanwhile, and gone again.
+            // Somebody else may have been Active in the meantime, and announce once more before it hears that this one is back.
             announcement = Some(active.schedule.burst(now, announcements));
+            active.schedule.await_silence(now, announcements);
         }
         self.phase = Phase::Active(active);
         Actions::of([advertise.then(|| self.advertise()), announcement])
@@ -383,7 +384,7 @@ impl VirtualRouter {
         let outgoing = Outgoing {
             priority,
             versions: self.settings.versions,
-            checksum: self.checksum_form(),
+            checksum: self.checksum_forms(),
         };
         self.counters.count_sent(outgoing);
         Action::SendAdvertisement(outgoing)
@@ -422,11 +423,8 @@ impl VirtualRouter {
 
     /// AMB-01
     fn follow_checksum(&mut self, heard: &AcceptedAdvertisement) {
-        if heard.version() == Version::V3
-            && let ChecksumSending::Adaptive(_) = self.settings.checksum
-            && let Some(form) = heard.checksum.form()
-        {
-            self.checksum_form = form;
+        if heard.version() == Version::V3 {
+            self.checksum_evidence.add(heard.checksum);
         }
     }
 
@@ -450,8 +448,9 @@ impl VirtualRouter {
         Actions::of([active.then(|| self.advertise())])
     }
 
-    /// The messages that [`Action::SendAdvertisement`] asks for, ready to be encoded: one, or with [`Versions::Both`] one of version 3
-    /// and one of version 2, whose interval is rounded up to whole seconds (AMB-28).
+    /// Returns the messages of [`Action::SendAdvertisement`], in the order of sending, each with the checksum form to encode it
+    /// with: one of version 3, or two in [both forms](crate::ChecksumForms::Both) (AMB-01), and with [`Versions::Both`] one of version
+    /// 2 after them, whose interval is rounded up to whole seconds (AMB-28).
     ///
     /// `authentication` is for version 2; version 3 has none (O-01).
     pub fn advertisements<'a>(
@@ -459,23 +458,25 @@ impl VirtualRouter {
         outgoing: Outgoing,
         authentication: Authentication,
         addresses: Addresses<'a>,
-    ) -> impl Iterator<Item = Advertisement<'a>> + use<'a> {
+    ) -> impl Iterator<Item = (Advertisement<'a>, ChecksumForm)> + use<'a> {
         let (vrid, own) = (self.settings.vrid, self.settings.interval);
-        [Version::V3, Version::V2]
-            .into_iter()
-            .filter(move |version| outgoing.versions.include(*version))
-            .map(move |version| {
+        let v3 = outgoing.checksum.iter().map(|form| (Version::V3, form));
+        let v2 = core::iter::once((Version::V2, ChecksumForm::MessageOnly));
+        v3.chain(v2)
+            .filter(move |(version, _)| outgoing.versions.include(*version))
+            .map(move |(version, form)| {
                 let (interval, authentication) = match version {
                     Version::V3 => (own, Authentication::None),
                     Version::V2 => (own.to_seconds_rounded_up(), authentication),
                 };
-                Advertisement {
+                let advertisement = Advertisement {
                     vrid,
                     priority: outgoing.priority,
                     interval,
                     authentication,
                     addresses,
-                }
+                };
+                (advertisement, form)
             })
     }
 }

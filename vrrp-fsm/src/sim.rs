@@ -683,12 +683,9 @@ impl<H: Host> Simulation<H> {
             };
             let messages =
                 router.advertisements(outgoing, node.in_message(place), addresses.as_addresses());
-            for message in messages {
+            for (message, form) in messages {
                 let mut octets = vec![0; message.encoded_len()];
-                if message
-                    .encode(&mut octets, &endpoints, outgoing.checksum)
-                    .is_ok()
-                {
+                if message.encode(&mut octets, &endpoints, form).is_ok() {
                     packets.push(Packet {
                         from,
                         number: 0,

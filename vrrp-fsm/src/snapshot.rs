@@ -2,11 +2,11 @@
 
 use core::{net::IpAddr, time::Duration};
 
-use vrrp_proto::{ChecksumForm, Interval, Priority, Versions};
+use vrrp_proto::{Interval, Priority, Versions};
 
 use crate::{
-    ActiveRouter, ChecksumSending, Config, ConfigError, Counters, Expiry, Instant, NewActiveReason,
-    Reason, ShutdownCause, VirtualRouter,
+    ActiveRouter, ChecksumEvidence, Config, ConfigError, Counters, Expiry, Instant,
+    NewActiveReason, Reason, ShutdownCause, VirtualRouter,
     announce::Schedule,
     backup::Backup,
     preempt::PreemptHold,
@@ -39,8 +39,8 @@ pub struct Snapshot {
     pub effective_priority: Priority,
     /// [`VirtualRouter::active_interval`].
     pub active_interval: Interval,
-    /// The checksum form in use for version 3 over IPv4.
-    pub checksum_form: ChecksumForm,
+    /// The checksum forms of the version 3 advertisements that were accepted last.
+    pub checksum_evidence: ChecksumEvidence,
     /// [`VirtualRouter::last_reason`].
     pub last_reason: Option<Reason>,
     /// [`VirtualRouter::new_active_reason`].
@@ -82,8 +82,10 @@ pub enum Phase {
         burst_repeat: u8,
         /// The next refresh.
         refresh: Deadline,
-        /// Until then a rival causes no burst at once.
-        rival_quiet: Deadline,
+        /// Whether that is the second burst after a rival.
+        is_for_rival: bool,
+        /// The burst after the last advertisement of a rival.
+        after_rival: Deadline,
         /// Until then no rival of lower priority is answered (AMB-13).
         answer: Deadline,
     },
@@ -141,14 +143,15 @@ impl VirtualRouter {
                     burst: of(active.schedule.burst_at),
                     burst_repeat: active.schedule.burst_repeat,
                     refresh: of(active.schedule.refresh_at),
-                    rival_quiet: of(active.schedule.rival_quiet_until),
+                    is_for_rival: active.schedule.is_for_rival,
+                    after_rival: of(active.schedule.after_rival_at),
                     answer: of(active.answer_after),
                 },
             },
             primary_address: self.primary_address,
             effective_priority: self.effective_priority,
             active_interval: self.active_interval,
-            checksum_form: self.checksum_form,
+            checksum_evidence: self.checksum_evidence,
             last_reason: self.last_reason,
             new_active_reason: self.new_active_reason,
             counters: self.counters,
@@ -188,7 +191,8 @@ impl VirtualRouter {
                 burst,
                 burst_repeat,
                 refresh,
-                rival_quiet,
+                is_for_rival,
+                after_rival,
                 answer,
             } => router::Phase::Active(Active {
                 adver: adver.at(now),
@@ -196,7 +200,8 @@ impl VirtualRouter {
                     burst_at: burst.at(now),
                     burst_repeat,
                     refresh_at: refresh.at(now),
-                    rival_quiet_until: rival_quiet.at(now),
+                    is_for_rival,
+                    after_rival_at: after_rival.at(now),
                 },
                 answer_after: answer.at(now),
             }),
@@ -208,9 +213,7 @@ impl VirtualRouter {
         if config.versions != Versions::V2 {
             router.active_interval = snapshot.active_interval;
         }
-        if let ChecksumSending::Adaptive(_) = config.checksum {
-            router.checksum_form = snapshot.checksum_form;
-        }
+        router.checksum_evidence = snapshot.checksum_evidence;
         router.last_reason = snapshot.last_reason;
         router.new_active_reason = snapshot.new_active_reason;
         router.counters = snapshot.counters;

@@ -5,8 +5,8 @@ use core::{net::IpAddr, time::Duration};
 use vrrp_proto::{ChecksumForm, Family, Interval, Priority, Version, Versions};
 
 use crate::{
-    ActiveRouter, Config, Counters, Instant, NewActiveReason, Reason, ShutdownCause, State,
-    VirtualRouter, backup::Backup, router::Phase,
+    ActiveRouter, ChecksumForms, Config, Counters, Instant, NewActiveReason, Reason, ShutdownCause,
+    State, VirtualRouter, backup::Backup, router::Phase,
 };
 
 impl VirtualRouter {
@@ -122,12 +122,16 @@ impl VirtualRouter {
                 || (self.settings.accept_mode && self.settings.versions != Versions::V2))
     }
 
-    /// The checksum form in use for version 3 (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`].
+    /// The checksum forms in use (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`], and in version 2
+    /// [`ChecksumForm::MessageOnly`].
     #[must_use]
-    pub const fn checksum_form(&self) -> ChecksumForm {
-        match self.settings.family {
-            Family::Ipv4 => self.checksum_form,
-            Family::Ipv6 => ChecksumForm::PseudoHeader,
+    pub const fn checksum_forms(&self) -> ChecksumForms {
+        match (self.settings.family, self.settings.versions) {
+            (Family::Ipv6, _) => ChecksumForms::Only(ChecksumForm::PseudoHeader),
+            (Family::Ipv4, Versions::V2) => ChecksumForms::Only(ChecksumForm::MessageOnly),
+            (Family::Ipv4, Versions::V3 | Versions::Both) => {
+                self.settings.checksum.forms(self.checksum_evidence)
+            }
         }
     }
 

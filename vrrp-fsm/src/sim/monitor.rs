@@ -23,8 +23,8 @@ const AFTERWARDS: Duration = Duration::from_nanos(1);
 /// How long an answer to a rival stands for others (AMB-13).
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 
-/// The least time between bursts that rivals cause, where there is no second one that would give it.
-const RIVAL_GAP: Duration = Duration::from_secs(5);
+/// How long neighbours may send to a rival after its last advertisement that the Active has heard.
+const CORRECTION: Duration = Duration::from_secs(1);
 
 /// A virtual router on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ struct Virtual {
     preempts: bool,
     /// Whether all its routers announce again what may have crossed with the announcement of another one.
     announces_again: bool,
+    /// Whether all its routers announce once more after the last advertisement of a rival.
+    corrects: bool,
     /// How long a burst after a rival stands for others.
     rival_gap: Duration,
     neighbors: Neighbors,
@@ -84,6 +86,12 @@ enum Promise {
     },
     /// This Active has announced, because it has heard a rival.
     Announce { of: u32, host: u32, router: u32 },
+    /// The neighbours no longer send to this rival, which the Active has heard. The Active has changed so often.
+    Correct {
+        of: u32,
+        active: (u32, u32, u64),
+        rival: u32,
+    },
 }
 
 pub(super) struct Monitor {
@@ -144,6 +152,7 @@ impl Monitor {
                 tolerance: u8::MAX,
                 preempts: true,
                 announces_again: true,
+                corrects: true,
                 rival_gap: Duration::ZERO,
                 neighbors: Neighbors::default(),
             });
@@ -155,6 +164,7 @@ impl Monitor {
             own.preempts &= member.config.preempt != Preempt::Never;
             let policy = &member.config.announce;
             own.announces_again &= policy.second_burst_after.is_some() && policy.rival_repeat != 0;
+            own.corrects &= policy.rival_repeat != 0;
             own.rival_gap = own.rival_gap.max(rival_gap(policy));
             // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
@@ -525,7 +535,8 @@ impl Monitor {
             self.judge(now, Property::DuplicateEnds, key, culprits);
             return;
         }
-        own.neighbors.met(meeting.host, meeting.from, meeting.sent);
+        own.neighbors
+            .met(now, meeting.host, meeting.from, meeting.sent);
         if own.announces_again {
             let promise = Promise::Announce {
                 of: meeting.number,
@@ -535,6 +546,19 @@ impl Monitor {
             self.promises
                 .push(Reverse((now + AFTERWARDS, now, promise)));
         }
+        if own.corrects {
+            let changes = self.changes_of(meeting.host, meeting.router);
+            let promise = Promise::Correct {
+                of: meeting.number,
+                active: (meeting.host, meeting.router, changes),
+                rival: meeting.from,
+            };
+            let due = now + CORRECTION + self.network.longest_delay + AFTERWARDS;
+            self.promises.push(Reverse((due, now, promise)));
+        }
+        let Some(own) = self.virtuals.get(meeting.number as usize) else {
+            return;
+        };
         if !meeting.is_answered {
             return;
         }
@@ -627,13 +651,15 @@ impl Monitor {
         let number = match promise {
             Promise::HandOver { of, .. }
             | Promise::End { of, .. }
-            | Promise::Announce { of, .. } => of,
+            | Promise::Announce { of, .. }
+            | Promise::Correct { of, .. } => of,
         };
         let own = self.virtuals.get(number as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
         // A resignation is the work of a fault of the same time. An answer to a rival may have gone to another one just before (AMB-13).
         let is_disturbed = match promise {
             Promise::Announce { .. } => false,
+            Promise::Correct { .. } => cluster.standing != 0 || cluster.disturbed > since,
             Promise::HandOver { .. } => {
                 cluster.standing != 0
                     || cluster.disturbed > since
@@ -669,6 +695,20 @@ impl Monitor {
                     is_taken,
                     Vec::from([host, heir]),
                 )
+            }
+            Promise::Correct { active, rival, .. } => {
+                let (host, router, changes) = active;
+                let remains = is_active(host, router) && self.changes_of(host, router) == changes;
+                // Another promise came with each later advertisement.
+                let is_last = own.neighbors.last_met(host) <= Some(since);
+                if !remains || !is_last {
+                    return None;
+                }
+                let hosts = own.places.iter().map(|place| place.host);
+                let hosts = hosts.filter(|beside| reaches(host, *beside));
+                let misled = own.neighbors.misled_by(rival, since, hosts)?;
+                let culprits = [&[host, rival], &misled[..]].concat();
+                (Property::NeighborsCorrected, misled.is_empty(), culprits)
             }
             Promise::End { winner, loser, .. } => {
                 let persists = |(host, router, changes)| {
@@ -897,7 +937,8 @@ fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item =
 
 /// The least time between two bursts that rivals cause.
 fn rival_gap(policy: &AnnouncePolicy) -> Duration {
-    policy.rival_second_burst_after.unwrap_or(RIVAL_GAP)
+    let second = policy.rival_second_burst_after;
+    second.unwrap_or(policy.after_last_rival)
 }
 
 /// How long it may take from then on until the last burst has come.

@@ -15,6 +15,8 @@ pub(super) struct Neighbors {
     active_since: BTreeMap<u32, Instant>,
     /// When the last message was sent that an Active has heard of a rival: first the Active, then the rival.
     rivals: BTreeMap<(u32, u32), Instant>,
+    /// When each Active has heard a rival at last.
+    met: BTreeMap<u32, Instant>,
     /// When each host has announced at last.
     announced: BTreeMap<u32, Instant>,
 }
@@ -43,9 +45,39 @@ impl Neighbors {
     }
 
     /// An Active has heard another router, by a message that was sent at this time, and is still Active.
-    pub(super) fn met(&mut self, active: u32, rival: u32, sent: Instant) {
+    pub(super) fn met(&mut self, now: Instant, active: u32, rival: u32, sent: Instant) {
+        self.met.insert(active, now);
         let last = self.rivals.entry((active, rival)).or_default();
         *last = sent.max(*last);
+    }
+
+    /// When this host as Active has heard a rival at last.
+    pub(super) fn last_met(&self, active: u32) -> Option<Instant> {
+        self.met.get(&active).copied()
+    }
+
+    /// The hosts beside which the last announcement is one that this rival made by that time; `None` where nothing is known about
+    /// any.
+    pub(super) fn misled_by(
+        &self,
+        rival: u32,
+        until: Instant,
+        hosts: impl Iterator<Item = u32>,
+    ) -> Option<Vec<u32>> {
+        let mut misled = Vec::new();
+        let mut is_known = false;
+        for beside in hosts {
+            let memory = self.beside.get(&beside);
+            let Some((from, sent)) = memory.filter(|it| !it.is_in_doubt).and_then(|it| it.last)
+            else {
+                continue;
+            };
+            is_known = true;
+            if from == rival && sent <= until {
+                misled.push(beside);
+            }
+        }
+        is_known.then_some(misled)
     }
 
     /// A host announces.
@@ -180,14 +212,14 @@ mod tests {
         let mut neighbors = Neighbors::default();
         neighbors.became_active(1, at(5));
         hear(&mut neighbors, 0, 10);
-        neighbors.met(1, 2, at(20));
-        neighbors.met(0, 1, at(20));
-        neighbors.met(1, 0, at(9));
+        neighbors.met(at(20), 1, 2, at(20));
+        neighbors.met(at(20), 0, 1, at(20));
+        neighbors.met(at(9), 1, 0, at(9));
         assert_eq!(look(&neighbors), None);
-        neighbors.met(1, 0, at(10));
+        neighbors.met(at(10), 1, 0, at(10));
         assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
         // A message that is heard later may have been sent earlier.
-        neighbors.met(1, 0, at(8));
+        neighbors.met(at(8), 1, 0, at(8));
         assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
     }
 
@@ -195,7 +227,7 @@ mod tests {
     fn what_an_active_announces_may_cross_with_what_its_rival_does() {
         let mut neighbors = Neighbors::default();
         hear(&mut neighbors, 0, 10);
-        neighbors.met(1, 0, at(10));
+        neighbors.met(at(10), 1, 0, at(10));
         for (millis, has_crossed) in [(9, false), (10, true), (15, true), (16, false)] {
             neighbors.announced(1, at(millis));
             let expected = (!has_crossed).then(|| Vec::from([0, 0]));

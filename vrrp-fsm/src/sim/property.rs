@@ -29,13 +29,16 @@ pub enum Property {
     /// The neighbours send to the Active what they have for the virtual addresses, because the last announcement that they have got is its own, once the
     /// network was quiet for the bound and for the second bursts that may be due.
     LastAnnouncementIsOfActive,
+    /// The neighbours send to the Active a second after the last advertisement that it has heard of a rival: no longer to the rival, if that has not
+    /// announced since.
+    NeighborsCorrected,
     /// A packet that was heard is not heard again, if a sequence number is authenticated: IP AH and the HMAC trailer.
     ReplayIsDiscarded,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AtMostOneActive,
         Self::ActiveExists,
         Self::HighestPriorityActive,
@@ -45,6 +48,7 @@ impl Property {
         Self::GroupAgrees,
         Self::ActiveAnnounces,
         Self::LastAnnouncementIsOfActive,
+        Self::NeighborsCorrected,
         Self::ReplayIsDiscarded,
     ];
 }
@@ -61,6 +65,7 @@ impl fmt::Display for Property {
             Self::GroupAgrees => "the group agrees",
             Self::ActiveAnnounces => "the Active announces",
             Self::LastAnnouncementIsOfActive => "the last announcement is the Active's",
+            Self::NeighborsCorrected => "the neighbours are corrected",
             Self::ReplayIsDiscarded => "a replay is discarded",
         })
     }

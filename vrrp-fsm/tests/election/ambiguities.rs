@@ -72,6 +72,9 @@ fn amb_13_answers_are_ten_milliseconds_apart() {
     ));
     host.pass(ms(1));
     assert!(answers(&host.hear(Advert::priority(99))));
+    let burst = ms(500);
+    assert_eq!(host.remaining(), burst);
+    let _ = host.fire();
     assert_eq!(host.router.poll_timeout(), timer, "Adver_Timer untouched");
 }
 

@@ -85,6 +85,10 @@ fn each_refusal_names_the_field_the_value_and_the_range() {
         "announce.refresh 9ms is not in 10ms..=31536000s"
     );
     assert_eq!(
+        announce(|policy| policy.after_last_rival = ms(9)),
+        "announce.after_last_rival 9ms is not in 10ms..=4s"
+    );
+    assert_eq!(
         announce(|policy| policy.second_burst_after = Some(ms(0))),
         "announce.second_burst_after 0ns is not in 10ms..=31536000s"
     );
@@ -130,6 +134,7 @@ fn a_router_gives_its_configuration_back() {
         refresh_repeat: 2,
         rival_repeat: 0,
         rival_second_burst_after: Some(ms(88)),
+        after_last_rival: ms(99),
     };
     own.checksum = vrrp_fsm::ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
     own.stall = StallPolicy::Yield;

@@ -6,12 +6,12 @@ use core::{
 };
 
 use vrrp_fsm::{
-    AcceptedAdvertisement, Action, Actions, Config, Event, Instant, Outgoing, Reason,
-    ReceiveContext, ShutdownCause, State, Transition, VirtualRouter,
+    AcceptedAdvertisement, Action, Actions, ChecksumForms, Config, Event, Instant, Outgoing,
+    Reason, ReceiveContext, ShutdownCause, State, Transition, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, Decoded, Discard,
-    Endpoints, Family, Interval, IpHeader, Leniency, Priority, TTL, Versions, Vrid,
+    Addresses, Advertisement, Authentication, ChecksumMatch, Decoded, Discard, Endpoints, Family,
+    Interval, IpHeader, Leniency, Priority, TTL, Versions, Vrid,
 };
 
 /// What is asked of the host most often.
@@ -22,12 +22,12 @@ pub(crate) const fn announce(repeat: u8) -> Action {
     Action::Announce { repeat }
 }
 
-/// Version 3, message only: what a router with [`Config::new`] sends.
+/// Version 3 in both checksum forms: what a router with [`Config::new`] sends.
 pub(crate) const fn advertise(priority: u8) -> Action {
     Action::SendAdvertisement(Outgoing {
         priority: Priority::new(priority),
         versions: Versions::V3,
-        checksum: ChecksumForm::MessageOnly,
+        checksum: ChecksumForms::Both,
     })
 }
 
@@ -98,7 +98,8 @@ impl Advert {
             source: [192, 0, 2, 20].into(),
             priority,
             interval: centis(100),
-            checksum: ChecksumMatch::MessageOnly,
+            // No evidence for either form.
+            checksum: ChecksumMatch::Both,
         }
     }
 

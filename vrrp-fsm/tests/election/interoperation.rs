@@ -1,9 +1,9 @@
 //! Versions 2 and 3 on one virtual router (O-09 to O-13), and both checksum camps.
 
-use vrrp_fsm::{Action, ChecksumSending, Config, Outgoing, State};
+use vrrp_fsm::{Action, ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Outgoing, State};
 use vrrp_proto::{
-    Advertisement, Authentication, ChecksumForm, ChecksumMatch, Discard, Family, Password,
-    Priority, Version, Versions,
+    Advertisement, Authentication, ChecksumAcceptance, ChecksumForm, ChecksumMatch, Discard,
+    Endpoints, Family, Password, Priority, Version, Versions,
 };
 
 use crate::host::{Advert, Host, address, centis, config, ms, seconds, virtual_addresses, vrid};
@@ -27,6 +27,7 @@ fn messages(
     let addresses = virtual_addresses(Family::Ipv4);
     host.router
         .advertisements(outgoing, authentication, addresses)
+        .map(|(message, _)| message)
         .collect()
 }
 
@@ -52,10 +53,10 @@ fn o_10_an_active_sends_both_versions_at_the_configured_rate() {
     };
     assert_eq!(outgoing.versions, Versions::Both);
     assert_eq!(host.remaining(), ms(250));
-    assert_eq!(host.router.counters().advertisements_sent, 4);
+    assert_eq!(host.router.counters().advertisements_sent, 6);
 
     let messages = messages(&host, outgoing, Authentication::None);
-    let [v3, v2] = messages[..] else {
+    let [v3, _, v2] = messages[..] else {
         panic!("{messages:?}");
     };
     assert_eq!((v3.priority.get(), v3.interval), (100, centis(25)));
@@ -68,7 +69,7 @@ fn o_10_an_active_sends_both_versions_at_the_configured_rate() {
             ..
         })
     ));
-    assert_eq!(host.router.counters().priority_zero_sent, 2);
+    assert_eq!(host.router.counters().priority_zero_sent, 3);
 }
 
 #[test]
@@ -169,55 +170,123 @@ fn o_13_each_active_is_counted_by_itself() {
     }
 }
 
-#[test]
-fn amb_01_sending_follows_the_form_of_the_last_advertisement() {
-    let mut host = Host::started(config(100));
-    let form = |host: &Host| host.router.checksum_form();
-    assert_eq!(form(&host), ChecksumForm::MessageOnly);
-    let _ = host.hear(Advert::priority(200).with_checksum(ChecksumMatch::PseudoHeader));
-    assert_eq!(form(&host), ChecksumForm::PseudoHeader);
-    let _ = host.hear(Advert::priority(200).with_checksum(ChecksumMatch::Both));
-    assert_eq!(
-        form(&host),
-        ChecksumForm::PseudoHeader,
-        "that one does not tell"
-    );
-    let Action::SendAdvertisement(outgoing) = host.fire()[0] else {
-        panic!("takeover");
-    };
-    assert_eq!(outgoing.checksum, ChecksumForm::PseudoHeader);
-    // A rival of the other camp must be able to read the answer.
-    let Action::SendAdvertisement(answer) = host.hear(Advert::priority(1))[0] else {
-        panic!("answer");
-    };
-    assert_eq!(answer.checksum, ChecksumForm::MessageOnly);
+const MESSAGE_ONLY: ChecksumForms = ChecksumForms::Only(ChecksumForm::MessageOnly);
+const PSEUDO_HEADER: ChecksumForms = ChecksumForms::Only(ChecksumForm::PseudoHeader);
+
+/// Hears so many advertisements of an Active in this form.
+fn hear_in(host: &mut Host, form: ChecksumMatch, times: u8) {
+    for _ in 0..times {
+        let _ = host.hear(Advert::priority(200).with_checksum(form));
+    }
 }
 
 #[test]
-fn amb_01_the_form_can_be_fixed() {
-    let mut own = config(100);
-    own.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
-    let mut host = Host::started(own);
-    let _ = host.hear(Advert::priority(200).with_checksum(ChecksumMatch::MessageOnly));
-    assert_eq!(host.router.checksum_form(), ChecksumForm::PseudoHeader);
+fn amb_01_both_forms_are_sent_until_the_field_shows_which_one_it_needs() {
+    let mut host = Host::started(config(100));
+    assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
+    let enough = ChecksumEvidence::ENOUGH;
+    hear_in(&mut host, ChecksumMatch::PseudoHeader, enough - 1);
+    assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
+    hear_in(&mut host, ChecksumMatch::PseudoHeader, 1);
+    assert_eq!(host.router.checksum_forms(), PSEUDO_HEADER);
+    hear_in(&mut host, ChecksumMatch::Both, 1);
+    assert_eq!(host.router.checksum_forms(), PSEUDO_HEADER);
+
+    let Action::SendAdvertisement(outgoing) = host.fire()[0] else {
+        panic!("takeover");
+    };
+    assert_eq!(outgoing.checksum, PSEUDO_HEADER);
+    assert_eq!(host.router.counters().advertisements_sent, 1);
+    // A rival of the other kind has to accept the answer, and the others still have to hear it.
+    let rival = Advert::priority(1).with_checksum(ChecksumMatch::MessageOnly);
+    let Action::SendAdvertisement(answer) = host.hear(rival)[0] else {
+        panic!("answer");
+    };
+    assert_eq!(answer.checksum, ChecksumForms::Both);
+    assert_eq!(host.router.counters().advertisements_sent, 3);
+}
+
+#[test]
+fn amb_01_a_sender_of_both_forms_is_no_evidence_for_one() {
+    let mut host = Host::started(config(100));
+    for _ in 0..3 * ChecksumEvidence::ENOUGH {
+        hear_in(&mut host, ChecksumMatch::PseudoHeader, 1);
+        hear_in(&mut host, ChecksumMatch::MessageOnly, 1);
+        assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
+    }
+}
+
+#[test]
+fn amb_01_both_forms_are_two_messages_the_pseudo_header_first() {
+    let mut host = Host::active(config(100));
+    let sent = host.router.counters().advertisements_sent;
+    let Action::SendAdvertisement(outgoing) = host.fire()[0] else {
+        panic!("advertisement");
+    };
+    assert_eq!(host.router.counters().advertisements_sent, sent + 2);
+    let addresses = virtual_addresses(Family::Ipv4);
+    let endpoints = Endpoints::multicast(address(Family::Ipv4, 11));
+    let matches: Vec<_> = host
+        .router
+        .advertisements(outgoing, Authentication::None, addresses)
+        .map(|(message, form)| {
+            let mut octets = vec![0; message.encoded_len()];
+            message.encode(&mut octets, &endpoints, form).unwrap();
+            ChecksumAcceptance::Either.fits(&octets, &endpoints)
+        })
+        .collect();
+    let expected = [ChecksumMatch::PseudoHeader, ChecksumMatch::MessageOnly];
+    assert_eq!(matches, expected.map(Some));
+    let _ = host.shutdown();
+    assert_eq!(host.router.counters().priority_zero_sent, 2);
+}
+
+#[test]
+fn amb_01_the_forms_can_be_fixed() {
+    for (sending, forms) in [
+        (
+            ChecksumSending::Fixed(ChecksumForm::PseudoHeader),
+            PSEUDO_HEADER,
+        ),
+        (
+            ChecksumSending::Fixed(ChecksumForm::MessageOnly),
+            MESSAGE_ONLY,
+        ),
+        (ChecksumSending::Both, ChecksumForms::Both),
+    ] {
+        let mut own = config(100);
+        own.checksum = sending;
+        let mut host = Host::started(own);
+        assert_eq!(host.router.checksum_forms(), forms);
+        for form in [ChecksumMatch::MessageOnly, ChecksumMatch::PseudoHeader] {
+            hear_in(&mut host, form, ChecksumEvidence::ENOUGH);
+            assert_eq!(host.router.checksum_forms(), forms);
+        }
+    }
 }
 
 #[test]
 fn amb_01_ipv6_and_version_2_have_one_form() {
     let mut six = Host::started(Config::new(vrid(), Family::Ipv6));
-    assert_eq!(six.router.checksum_form(), ChecksumForm::PseudoHeader);
+    assert_eq!(six.router.checksum_forms(), PSEUDO_HEADER);
     let Action::SendAdvertisement(outgoing) = six.fire()[0] else {
         panic!("takeover");
     };
-    assert_eq!(outgoing.checksum, ChecksumForm::PseudoHeader);
+    assert_eq!(outgoing.checksum, PSEUDO_HEADER);
+    assert_eq!(six.router.counters().advertisements_sent, 1);
+
+    let two = Host::active(crate::host::config_v2(100));
+    assert_eq!(two.router.checksum_forms(), MESSAGE_ONLY);
+    assert_eq!(two.router.counters().advertisements_sent, 1);
 
     let mut host = Host::started(both(100));
-    let _ = host.hear(Advert::priority(200).with_checksum(ChecksumMatch::PseudoHeader));
-    let _ = host.hear(v2(210).from([192, 0, 2, 30]));
+    for _ in 0..ChecksumEvidence::ENOUGH {
+        let _ = host.hear(v2(210).from([192, 0, 2, 30]));
+    }
     assert_eq!(
-        host.router.checksum_form(),
-        ChecksumForm::PseudoHeader,
-        "version 2 tells nothing"
+        host.router.checksum_forms(),
+        ChecksumForms::Both,
+        "version 2 is no evidence"
     );
 }
 
@@ -231,7 +300,7 @@ fn the_messages_of_one_version_have_its_unit() {
         let outgoing = Outgoing {
             priority: Priority::RESIGN,
             versions: own.versions,
-            checksum: ChecksumForm::MessageOnly,
+            checksum: MESSAGE_ONLY,
         };
         let messages = messages(&host, outgoing, Authentication::None);
         assert_eq!(messages.len(), 1);
@@ -247,7 +316,7 @@ fn o_01_version_3_gets_no_authentication() {
     let outgoing = Outgoing {
         priority: Priority::DEFAULT,
         versions: Versions::Both,
-        checksum: ChecksumForm::MessageOnly,
+        checksum: MESSAGE_ONLY,
     };
     let password = Authentication::SimpleText(Password::new(b"s3cret").unwrap());
     let authentications: Vec<_> = messages(&host, outgoing, password)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use vrrp_fsm::{
     Action, Actions, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
-use vrrp_proto::{Authentication, Endpoints, IpHeader, TTL};
+use vrrp_proto::{Authentication, ChecksumAcceptance, Endpoints, IpHeader, TTL};
 
 use crate::host::{address, virtual_addresses};
 
@@ -22,6 +22,8 @@ struct Packet {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) router: VirtualRouter,
+    /// Which checksum forms it accepts.
+    pub(crate) accepts: ChecksumAcceptance,
     pub(crate) address: IpAddr,
     pub(crate) installed: bool,
     /// Cut off from the others.
@@ -55,6 +57,7 @@ impl Lan {
             .zip(11..)
             .map(|(config, last)| Node {
                 router: VirtualRouter::new(config).unwrap(),
+                accepts: ChecksumAcceptance::Either,
                 address: address(config.family, last),
                 installed: false,
                 isolated: false,
@@ -157,8 +160,10 @@ impl Lan {
             if node == packet.from || isolated || dead || self.nodes[packet.from].isolated || lost {
                 continue;
             }
+            let accepts = self.nodes[node].accepts;
             let router = &mut self.nodes[node].router;
-            let context = ReceiveContext::multicast(router.config().family);
+            let mut context = ReceiveContext::multicast(router.config().family);
+            context.decode.v3_ipv4_checksum = accepts;
             // Some scenarios mix configurations that discard each other's messages.
             if let Ok((_, actions)) = router.handle_packet(self.now, &ip, &packet.octets, &context)
             {
@@ -178,11 +183,9 @@ impl Lan {
                     let endpoints = Endpoints::multicast(*address);
                     let messages: Vec<Vec<u8>> = router
                         .advertisements(outgoing, Authentication::None, addresses)
-                        .map(|message| {
+                        .map(|(message, form)| {
                             let mut octets = vec![0; message.encoded_len()];
-                            message
-                                .encode(&mut octets, &endpoints, outgoing.checksum)
-                                .unwrap();
+                            message.encode(&mut octets, &endpoints, form).unwrap();
                             octets
                         })
                         .collect();

@@ -6,6 +6,7 @@
 
 mod ambiguities;
 mod announce;
+mod checksums;
 mod configuration;
 mod host;
 mod interoperation;

@@ -28,7 +28,7 @@ fn gaps() -> impl Strategy<Value = Option<Duration>> {
 }
 
 prop_compose! {
-    fn policies()(repeat in 1_u8.., second in gaps(), refresh in gaps(), refresh_repeat in 1_u8.., rival_repeat: u8, rival_second in gaps())
+    fn policies()(repeat in 1_u8.., second in gaps(), refresh in gaps(), refresh_repeat in 1_u8.., rival_repeat: u8, rival_second in gaps(), after_last in 10_u64..=4000)
         -> AnnouncePolicy {
         AnnouncePolicy {
             repeat,
@@ -37,6 +37,7 @@ prop_compose! {
             refresh_repeat,
             rival_repeat,
             rival_second_burst_after: rival_second,
+            after_last_rival: Duration::from_millis(after_last),
         }
     }
 }
@@ -77,7 +78,11 @@ prop_compose! {
         own.startup_hold = startup_hold;
         own.announce = announce;
         let form = if pseudo { ChecksumForm::PseudoHeader } else { ChecksumForm::MessageOnly };
-        own.checksum = if fixed { ChecksumSending::Fixed(form) } else { ChecksumSending::Adaptive(form) };
+        own.checksum = match (fixed, pseudo) {
+            (true, _) => ChecksumSending::Fixed(form),
+            (false, true) => ChecksumSending::Adaptive,
+            (false, false) => ChecksumSending::Both,
+        };
         own.stall = if yields { StallPolicy::Yield } else { StallPolicy::Resume };
         own
     }

@@ -1,6 +1,8 @@
 //! Changes to a running router without a re-election (AMB-21).
 
-use vrrp_fsm::{Action, ChecksumSending, Config, ConfigError, Event, Outgoing, Preempt, State};
+use vrrp_fsm::{
+    Action, ChecksumForms, ChecksumSending, Config, ConfigError, Event, Outgoing, Preempt, State,
+};
 use vrrp_proto::{ChecksumForm, Family, Priority, Versions, Vrid};
 
 use crate::host::{
@@ -190,7 +192,7 @@ fn another_checksum_setting_counts_at_once() {
     assert!(matches!(
         actions[..],
         [Action::SendAdvertisement(Outgoing {
-            checksum: ChecksumForm::PseudoHeader,
+            checksum: ChecksumForms::Only(ChecksumForm::PseudoHeader),
             ..
         })]
     ));

@@ -1,8 +1,8 @@
 //! Snapshot and restore in cases worth naming; `properties` has the rest.
 
 use vrrp_fsm::{
-    ChecksumSending, Deadline, Event, Instant, Preempt, SnapshotPhase, StallPolicy, State,
-    VirtualRouter,
+    ChecksumEvidence, ChecksumForms, ChecksumSending, Deadline, Event, Instant, Preempt,
+    SnapshotPhase, StallPolicy, State, VirtualRouter,
 };
 use vrrp_proto::{ChecksumForm, ChecksumMatch, Priority};
 
@@ -25,7 +25,11 @@ fn an_active_goes_on_advertising_under_another_epoch() {
     assert_eq!(heir.state(), State::Active);
     assert_eq!(heir.remaining(), ms(750));
     assert_eq!(heir.fire(), [advertise(100)]);
-    assert_eq!(heir.router.counters().advertisements_sent, 2);
+    assert_eq!(
+        heir.router.counters().advertisements_sent,
+        4,
+        "both forms, twice"
+    );
     assert_eq!(heir.router.active(), host.router.active());
 }
 
@@ -34,18 +38,18 @@ fn a_backup_keeps_what_it_learned() {
     let mut own = config(100);
     own.preempt = Preempt::AfterDelay(ms(60_000));
     let mut host = Host::backup(own);
-    let _ = host.hear(
-        Advert::priority(200)
-            .every(centis(30))
-            .with_checksum(ChecksumMatch::PseudoHeader),
-    );
+    for _ in 0..ChecksumEvidence::ENOUGH {
+        let advert = Advert::priority(200).every(centis(30));
+        let _ = host.hear(advert.with_checksum(ChecksumMatch::PseudoHeader));
+    }
     let _ = host.event(Event::EffectivePriority(Priority::new(77)));
     host.pass(ms(123));
     let heir = handed_over(&host, Instant::from_nanos(1 << 60));
     assert_eq!(heir.remaining(), host.remaining());
     assert_eq!(heir.router.active_interval(), centis(30));
     assert_eq!(heir.router.effective_priority().get(), 77);
-    assert_eq!(heir.router.checksum_form(), ChecksumForm::PseudoHeader);
+    let pseudo_header = ChecksumForms::Only(ChecksumForm::PseudoHeader);
+    assert_eq!(heir.router.checksum_forms(), pseudo_header);
     assert_eq!(heir.router.active(), host.router.active());
 }
 
@@ -101,7 +105,8 @@ fn another_configuration_counts() {
     let mut own = config(100);
     own.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
     let fixed = VirtualRouter::restore(own, snapshot, host.now).unwrap();
-    assert_eq!(fixed.checksum_form(), ChecksumForm::PseudoHeader);
+    let pseudo_header = ChecksumForms::Only(ChecksumForm::PseudoHeader);
+    assert_eq!(fixed.checksum_forms(), pseudo_header);
 
     assert!(VirtualRouter::restore(config(0), snapshot, host.now).is_err());
 }

@@ -26,7 +26,9 @@ fn a_stalled_active_that_resumes_advertises_and_announces_anew() {
     let limit = active_limit(&host);
     assert_eq!(host.wake_after(limit + NANO), [advertise(100), announce(5)]);
     assert_eq!(host.state(), State::Active);
-    assert_eq!(host.remaining(), ms(1000));
+    assert_eq!(host.remaining(), ms(500));
+    assert_eq!(host.fire(), [announce(5)]);
+    assert_eq!(host.remaining(), ms(500));
 }
 
 #[test]

@@ -441,7 +441,7 @@ fn g_6_all_members_announce_for_the_last_rival_too_however_soon_it_came_after_th
             .fleet(0)
             .handle_packet(now, 1, &ip, &rival, Protection::None);
         assert_eq!(heard.unwrap().0, ids[0]);
-        lan.run(ms(1_000));
+        lan.run(ms(100));
     }
     let announced = |lan: &Lan| lan.nodes[0].announced.values().copied().collect::<Vec<_>>();
     assert_eq!(announced(&lan), [1, 1]);

@@ -225,9 +225,8 @@ impl Lan {
                         Family::Ipv6 => Addresses::from(&VIRTUAL_IPV6[..]),
                     };
                     let messages = router.advertisements(outgoing, Authentication::None, addresses);
-                    for message in messages {
+                    for (message, form) in messages {
                         let mut octets = vec![0; message.encoded_len()];
-                        let form = outgoing.checksum;
                         message.encode(&mut octets, &endpoints, form).unwrap();
                         self.under_way.push(Packet {
                             from,

@@ -104,12 +104,16 @@ fn o_17_only_advertisements_that_the_host_is_asked_to_send_are_counted() {
     let address = [192, 0, 2, 11].into();
     fleet.startup(now, id, address).unwrap();
     fleet.shutdown(now, id).unwrap();
-    assert_eq!(counted(&fleet), (2, 2), "the resignation, in both versions");
+    assert_eq!(
+        counted(&fleet),
+        (3, 3),
+        "the resignation, in both versions and both checksum forms"
+    );
     fleet.startup(now, id, address).unwrap();
-    assert_eq!(counted(&fleet), (2, 0), "the owner's, in its place");
+    assert_eq!(counted(&fleet), (3, 0), "the owner's, in its place");
     let _actions = drain(&mut fleet);
     fleet.shutdown(now, id).unwrap();
-    assert_eq!(counted(&fleet), (4, 2));
+    assert_eq!(counted(&fleet), (6, 3));
 }
 
 #[test]

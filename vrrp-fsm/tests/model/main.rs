@@ -13,7 +13,8 @@ use std::fs;
 use network::{AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART, AT_MOST_ONE_ACTIVE, Faults, Flaw, Network};
 use node::Node;
 use stateright::{Checker, HasDiscoveries, Model};
-use vrrp_fsm::{Preempt, StallPolicy};
+use vrrp_fsm::{ChecksumSending, Preempt, StallPolicy};
+use vrrp_proto::ChecksumForm;
 
 /// Any two.
 const TWO_OF_ALL: Faults = Faults {
@@ -179,6 +180,79 @@ fn three_routers_without_delay() {
         "three_routers_without_delay",
         network(&[192, 128, 64], 0, TWO_OF_ALL),
     );
+}
+
+/// A router that adapts its checksum form (AMB-01), with this place among routers that send and accept one form each.
+fn with_strict_routers(priorities: &[u8], adaptive: usize, forms: &[ChecksumForm]) -> Network {
+    let faults = Faults {
+        limit: 1,
+        crashes: forms.len() == 1,
+        stops: forms.len() == 1,
+        priority: None,
+        ..TWO_OF_ALL
+    };
+    let mut network = network(priorities, 0, faults);
+    network.routers[adaptive].checksum = ChecksumSending::Adaptive;
+    let strict = network.routers.iter_mut().enumerate();
+    let strict = strict.filter(|(place, _)| *place != adaptive);
+    for ((_, config), form) in strict.zip(forms) {
+        config.checksum = ChecksumSending::Fixed(*form);
+    }
+    network
+}
+
+#[test]
+fn an_adaptive_router_above_one_with_the_pseudo_header() {
+    check(
+        "an_adaptive_router_above_one_with_the_pseudo_header",
+        with_strict_routers(&[192, 128], 0, &[ChecksumForm::PseudoHeader]),
+    );
+}
+
+#[test]
+fn an_adaptive_router_below_one_with_the_pseudo_header() {
+    check(
+        "an_adaptive_router_below_one_with_the_pseudo_header",
+        with_strict_routers(&[192, 128], 1, &[ChecksumForm::PseudoHeader]),
+    );
+}
+
+#[test]
+fn an_adaptive_router_above_one_of_rfc_9568() {
+    check(
+        "an_adaptive_router_above_one_of_rfc_9568",
+        with_strict_routers(&[192, 128], 0, &[ChecksumForm::MessageOnly]),
+    );
+}
+
+#[test]
+fn an_adaptive_router_below_one_of_rfc_9568() {
+    check(
+        "an_adaptive_router_below_one_of_rfc_9568",
+        with_strict_routers(&[192, 128], 1, &[ChecksumForm::MessageOnly]),
+    );
+}
+
+/// The two strict routers do not hear each other: the adaptive one has to keep both down.
+#[test]
+fn an_adaptive_router_above_one_of_each_kind() {
+    let forms = [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly];
+    check(
+        "an_adaptive_router_above_one_of_each_kind",
+        with_strict_routers(&[192, 128, 64], 0, &forms),
+    );
+}
+
+#[test]
+fn a_router_that_sends_the_wrong_form_is_found() {
+    for form in [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly] {
+        let mut network = with_strict_routers(&[192, 128], 0, &[form]);
+        network.routers[0].checksum = ChecksumSending::Fixed(match form {
+            ChecksumForm::PseudoHeader => ChecksumForm::MessageOnly,
+            ChecksumForm::MessageOnly => ChecksumForm::PseudoHeader,
+        });
+        assert_found(AT_MOST_ONE_ACTIVE, network);
+    }
 }
 
 #[test]

@@ -7,11 +7,13 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Action, Actions, AnnouncePolicy, Config, Counters, Deadline, Event, Instant, NewActiveReason,
-    ReceiveContext, ShutdownCause, SnapshotPhase, State, VirtualRouter,
+    Action, Actions, AnnouncePolicy, ChecksumEvidence, ChecksumSending, Config, Counters, Deadline,
+    Event, Instant, NewActiveReason, ReceiveContext, ShutdownCause, SnapshotPhase, State,
+    VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Authentication, Endpoints, Family, Interval, IpHeader, MAX_MESSAGE_LEN, TTL, Vrid,
+    Addresses, Authentication, ChecksumAcceptance, ChecksumForm, Discard, Endpoints, Family,
+    Interval, IpHeader, MAX_MESSAGE_LEN, TTL, Vrid,
 };
 
 /// It is always this time. What happens is that the deadlines come closer.
@@ -42,6 +44,8 @@ impl Node {
             rival_repeat: 0,
             ..AnnouncePolicy::default()
         };
+        // One message for each advertisement, and one situation for the two checksum forms.
+        config.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
         config
     }
 
@@ -88,12 +92,25 @@ impl Node {
             endpoints: Endpoints::multicast(address(from)),
             ttl: TTL,
         };
-        let context = ReceiveContext {
+        let mut context = ReceiveContext {
             addresses: Some(Addresses::from(&VIRTUAL_ADDRESSES[..])),
             ..ReceiveContext::multicast(Family::Ipv4)
         };
-        let (_, actions) = self.0.handle_packet(NOW, &ip, octets, &context).unwrap();
-        self.sent_by(actions)
+        context.decode.v3_ipv4_checksum = self.accepts();
+        match self.0.handle_packet(NOW, &ip, octets, &context) {
+            Ok((_, actions)) => self.sent_by(actions),
+            Err(Discard::Checksum(_)) => Vec::new(),
+            Err(discard) => panic!("{discard}"),
+        }
+    }
+
+    /// The checksum forms that it accepts: who sends one form alone accepts no other.
+    fn accepts(&self) -> ChecksumAcceptance {
+        match self.0.config().checksum {
+            ChecksumSending::Fixed(ChecksumForm::MessageOnly) => ChecksumAcceptance::MessageOnly,
+            ChecksumSending::Fixed(ChecksumForm::PseudoHeader) => ChecksumAcceptance::PseudoHeader,
+            _ => ChecksumAcceptance::Either,
+        }
     }
 
     /// Whether its timer is due.
@@ -137,14 +154,12 @@ impl Node {
             if let Action::SendAdvertisement(outgoing) = action {
                 let addresses = Addresses::from(&VIRTUAL_ADDRESSES[..]);
                 let endpoints = Endpoints::multicast(self.0.primary_address());
-                for message in self
-                    .0
-                    .advertisements(outgoing, Authentication::None, addresses)
+                for (message, form) in
+                    self.0
+                        .advertisements(outgoing, Authentication::None, addresses)
                 {
                     let mut octets = vec![0; MAX_MESSAGE_LEN];
-                    let length = message
-                        .encode(&mut octets, &endpoints, outgoing.checksum)
-                        .unwrap();
+                    let length = message.encode(&mut octets, &endpoints, form).unwrap();
                     octets.truncate(length);
                     sent.push(octets);
                 }
@@ -161,6 +176,9 @@ impl Node {
         snapshot.counters = Counters::default();
         snapshot.last_reason = None;
         snapshot.new_active_reason = NewActiveReason::NotActive;
+        if self.0.config().checksum != ChecksumSending::Adaptive {
+            snapshot.checksum_evidence = ChecksumEvidence::default();
+        }
         match &mut snapshot.phase {
             SnapshotPhase::Initialize { cause } => *cause = None,
             SnapshotPhase::Backup {
@@ -172,11 +190,7 @@ impl Node {
                 *active = None;
                 forget_age([not_before, preempt_hold]);
             }
-            SnapshotPhase::Active {
-                rival_quiet,
-                answer,
-                ..
-            } => forget_age([rival_quiet, answer]),
+            SnapshotPhase::Active { answer, .. } => forget_age([answer]),
         }
         self.0 = VirtualRouter::restore(self.0.config(), snapshot, NOW).unwrap();
     }
@@ -187,6 +201,7 @@ impl Hash for Node {
         let snapshot = self.0.snapshot(NOW);
         snapshot.effective_priority.hash(state);
         snapshot.active_interval.hash(state);
+        snapshot.checksum_evidence.hash(state);
         match snapshot.phase {
             SnapshotPhase::Initialize { .. } => 0.hash(state),
             SnapshotPhase::Backup {
@@ -209,7 +224,7 @@ fn address(number: usize) -> IpAddr {
     [192, 0, 2, u8::try_from(number + 1).unwrap()].into()
 }
 
-fn forget_age(deadlines: [&mut Deadline; 2]) {
+fn forget_age<const N: usize>(deadlines: [&mut Deadline; N]) {
     for deadline in deadlines {
         if let Deadline::Overdue(_) = deadline {
             *deadline = Deadline::In(Duration::ZERO);

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use vrrp_fsm::{
-    AnnouncePolicy, Instant, Preempt, Profile,
+    AnnouncePolicy, ChecksumSending, Instant, Preempt, Profile,
     fleet::VrrpRouter,
     sim::{Condition, Delivery, Fault, Host, Property, Scenario, Simulation, Trace},
 };
-use vrrp_proto::{Interval, LocalAuthentication, Versions};
+use vrrp_proto::{ChecksumForm, Interval, LocalAuthentication, Versions};
 
 use crate::{
     mistakes::DeafToZero,
@@ -21,6 +21,10 @@ fn two_lans(hosts: u32, delay: Duration) -> Scenario {
     plan.network.longest_delay = delay;
     for host in &mut plan.hosts {
         host.members[1].interface = 2;
+        for member in &mut host.members {
+            // One message for each advertisement.
+            member.config.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
+        }
     }
     plan.hosts[1].members.reverse();
     plan

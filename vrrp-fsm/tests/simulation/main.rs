@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod configurations;
+mod corrections;
 mod faults;
 mod judge;
 mod mistakes;

@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use vrrp_fsm::{
-    Instant,
+    ChecksumSending, Instant,
     fleet::{FleetSnapshot, RouterId, SyncGroup},
     sim::{
         Chance, FaultRates, Host, Occurrence, Property, Rate, Scenario, Simulation, Trace,
@@ -11,6 +11,7 @@ use vrrp_fsm::{
     },
     track::{Kind, Object, ObjectId, Report, TrackRef, Weight},
 };
+use vrrp_proto::ChecksumForm;
 
 pub(crate) const fn at(seconds: u64) -> Instant {
     Instant::from_nanos(seconds * 1_000_000_000)
@@ -65,6 +66,11 @@ pub(crate) fn everything(hosts: u32) -> Scenario {
                 good: Some(Report::Up),
                 bad: Some(Report::Down),
             });
+        }
+        // One of the IPv4 routers adapts its checksum form, so that each of its advertisements is two messages.
+        for member in [0, 4] {
+            let sending = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
+            plan.members[member].config.checksum = sending;
         }
         plan.members[0].tracking = vec![TrackRef::of(ObjectId::nth(0))];
         plan.members[1].tracking = vec![TrackRef::of(ObjectId::nth(1))];

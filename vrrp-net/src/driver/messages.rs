@@ -35,7 +35,7 @@ pub(super) fn address_list(wanted: Family, addresses: &[VirtualAddress]) -> Addr
     }
 }
 
-/// The advertisements of a router, one for each destination and version, ready to be sent.
+/// The advertisements of a router, one for each destination, version and checksum form, ready to be sent.
 ///
 /// They are built once, and built anew when something other than the priority changes. Only the checksum depends on the
 /// destination; with IP AH and HMAC each is protected anew whenever it is sent.
@@ -90,9 +90,9 @@ impl Messages {
                     authenticator.in_message(),
                     addresses.as_addresses(),
                 );
-                for advertisement in advertisements {
+                for (advertisement, form) in advertisements {
                     let mut octets = vec![0; advertisement.encoded_len()];
-                    advertisement.encode(&mut octets, &endpoints, outgoing.checksum)?;
+                    advertisement.encode(&mut octets, &endpoints, form)?;
                     self.list.push(Message {
                         endpoints,
                         octets,
@@ -226,7 +226,7 @@ pub(super) fn check(
     let outgoing = Outgoing {
         priority: config.priority,
         versions: config.versions,
-        checksum: config.checksum.form(),
+        checksum: machine.checksum_forms(),
     };
     let endpoints = Endpoints::multicast(match config.family {
         Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -239,9 +239,9 @@ pub(super) fn check(
             authenticator.in_message(),
             addresses.as_addresses(),
         )
-        .try_for_each(|advertisement| {
+        .try_for_each(|(advertisement, form)| {
             advertisement
-                .encode(&mut buffer, &endpoints, outgoing.checksum)
+                .encode(&mut buffer, &endpoints, form)
                 .map(drop)
         })
 }

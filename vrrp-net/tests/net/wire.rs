@@ -127,9 +127,11 @@ fn o_10_an_active_of_both_versions_is_followed_in_both_and_resigns_in_both() {
             .filter(|(_, seen)| seen.source == ip("192.0.2.1"));
         let ours: Vec<Advertisement<'_>> = ours.map(|(_, seen)| decoded(seen)).collect();
         assert!(ours.len() >= 4, "{ours:?}");
-        let (pairs, rest) = ours.as_chunks::<2>();
+        // Version 3 in both checksum forms (AMB-01).
+        let (sets, rest) = ours.as_chunks::<3>();
         assert!(rest.is_empty(), "{ours:?}");
-        for [v3, v2] in pairs {
+        for [v3, v3_again, v2] in sets {
+            assert_eq!(v3, v3_again);
             assert_eq!(v3.interval, Interval::centis(10).unwrap());
             assert_eq!(v2.interval, Interval::seconds(1).unwrap());
             assert_eq!(v3.priority, v2.priority);
