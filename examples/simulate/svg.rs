@@ -1,7 +1,8 @@
 //! The states of virtual routers over time, as a picture.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
+use vrrp_examples::svg::{Anchor, Picture};
 use vrrp_fsm::{
     Instant, State,
     fleet::Key,
@@ -18,6 +19,11 @@ const WIDTH: f64 = 1100.0;
 const TOP: f64 = 60.0;
 const LANE: f64 = 8.0;
 const GAP: f64 = 6.0;
+
+const STYLE: &str = "text { fill: #777; font-family: sans-serif; font-size: 11px }
+.active { fill: #2a78d6 }
+.backup { fill: #2a78d6; opacity: .18 }
+.fault { fill: #d6452a; opacity: .6 }";
 
 /// What is to be drawn.
 pub(crate) struct Timeline {
@@ -76,17 +82,17 @@ impl Timeline {
         let block = LANE * f64::from(self.hosts) + GAP;
         let lanes = f64::from(u32::try_from(self.lanes.len()).unwrap_or(u32::MAX));
         let bottom = TOP + lanes * block;
-        let mut body = String::new();
-        text(&mut body, LEFT, 20.0, "start", &self.title);
+        let mut picture = Picture::new(0.0);
+        picture.text("title", (LEFT, 20.0), Anchor::Start, &self.title);
         for (from, to, what) in &self.faults {
             let (from, to) = (x(*from), x((*to).min(end)));
-            bar(&mut body, "fault", from, 32.0, to - from, 12.0, what);
+            picture.bar("fault", (from, 32.0), (to - from, 12.0), Some(what));
         }
-        text(&mut body, LEFT - 8.0, 42.0, "end", "faults");
+        picture.text("name", (LEFT - 8.0, 42.0), Anchor::End, "faults");
         let mut y = TOP;
         for (key, hosts) in &self.lanes {
             let name = format!("LAN {} {} VRID {}", key.interface, key.family, key.vrid);
-            text(&mut body, LEFT - 8.0, y + 8.0, "end", &name);
+            picture.text("name", (LEFT - 8.0, y + 8.0), Anchor::End, &name);
             for (host, phases) in hosts {
                 let y = y + LANE * f64::from(*host);
                 let ends = phases.iter().skip(1).map(|(at, _)| *at).chain([end]);
@@ -97,49 +103,16 @@ impl Timeline {
                         Phase::Is(State::Initialize) | Phase::Dead => continue,
                     };
                     let (from, to) = (x(*from), x(to));
-                    bar(
-                        &mut body,
-                        class,
-                        from,
-                        y,
-                        to - from,
-                        LANE - 1.0,
-                        &format!("host {host}"),
-                    );
+                    let size = (to - from, LANE - 1.0);
+                    picture.bar(class, (from, y), size, Some(&format!("host {host}")));
                 }
             }
             y += block;
         }
-        for (at, anchor) in [(Instant::ZERO, "start"), (end, "end")] {
-            text(
-                &mut body,
-                x(at),
-                bottom + 16.0,
-                anchor,
-                &format!("{:.0} s", (at - Instant::ZERO).as_secs_f64()),
-            );
+        for (at, anchor) in [(Instant::ZERO, Anchor::Start), (end, Anchor::End)] {
+            let seconds = format!("{:.0} s", (at - Instant::ZERO).as_secs_f64());
+            picture.text("note", (x(at), bottom + 16.0), anchor, &seconds);
         }
-        let (width, height) = (LEFT + WIDTH + 20.0, bottom + 30.0);
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"11\">\n<style>\
-             text{{fill:#777}} .active{{fill:#2a78d6}} .backup{{fill:#2a78d6;opacity:.18}} .fault{{fill:#d6452a;opacity:.6}}</style>\n{body}</svg>\n"
-        )
+        picture.finish(LEFT + WIDTH + 20.0, bottom + 30.0, STYLE)
     }
-}
-
-fn text(body: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        body,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
-        text.replace('&', "&amp;").replace('<', "&lt;")
-    );
-}
-
-fn bar(body: &mut String, class: &str, x: f64, y: f64, width: f64, height: f64, title: &str) {
-    let _ = writeln!(
-        body,
-        "<rect class=\"{class}\" x=\"{x:.2}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\"><title>{}</title></rect>",
-        title.replace('&', "&amp;").replace('<', "&lt;")
-    );
 }
