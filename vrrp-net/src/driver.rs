@@ -1,6 +1,6 @@
 //! A loop that runs virtual routers.
 
-mod answers;
+mod attach;
 mod authentication;
 mod changes;
 mod config;
@@ -8,19 +8,20 @@ mod events;
 mod groups;
 mod hand_over;
 mod handle;
+mod host;
+mod install;
+mod instance;
 mod link_watch;
 mod messages;
-mod news;
 mod notification;
 mod numbers;
+mod proxies;
 mod router;
 mod tracking;
 mod traffic;
-mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
 };
@@ -34,15 +35,6 @@ use vrrp_proto::Family;
 
 #[cfg(feature = "hmac")]
 pub use self::config::{HmacKeys, HmacMode};
-use self::{
-    answers::Answers,
-    events::Events,
-    handle::Inbox,
-    link_watch::LinkWatch,
-    numbers::Numbers,
-    router::Router,
-    work::{Work, WorkQueue},
-};
 pub use self::{
     authentication::Sequences,
     config::{Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath, VirtualMac},
@@ -52,10 +44,20 @@ pub use self::{
     router::RouterView,
     tracking::Watch,
 };
+use self::{
+    events::Events,
+    handle::Inbox,
+    host::Host,
+    install::Queue,
+    instance::{Answers, Instance},
+    link_watch::LinkWatch,
+    numbers::Numbers,
+    router::Router,
+};
 use crate::{
-    Error, FrameSocket, Interfaces, Macvlan, Monitor, Netlink, ReceiveBatch, Route, VirtualAddress,
-    VrrpSocket,
+    Error, FrameSocket, Interfaces, Outcome, ReceiveBatch, VirtualAddress, VrrpSocket,
     kernel::{poller::Poller, route_watch::RouteWatch, sys},
+    plan::{Change, Planner, Thing},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -136,17 +138,30 @@ const RECORDS: usize = 8;
 ///
 /// # Addresses
 ///
-/// While a router is Active its addresses are on the interface; otherwise they are not. What another run left behind is removed when the
-/// router starts. An address that somebody removes is put back and announced: at once the first time, then at growing intervals of up
-/// to a minute. The owner's addresses (priority 255) that were on the interface before are left alone, as long as
-/// [it is the owner](Self::reconfigure). Where the interface gets another
-/// hardware address, they are announced anew.
+/// While a router is Active its addresses are on the interface; otherwise they are not. They have the
+/// mark [`ADDRESS_PROTOCOL`](crate::ADDRESS_PROTOCOL), and an address without it is never removed. An
+/// address that somebody removes is put back and announced: at once the first time, then at growing
+/// intervals of up to a minute. Where the interface gets another hardware address, the addresses are
+/// announced again.
+///
+/// A virtual address on the interface that the router did not add is [reported](DriverEvent::ForeignAddress)
+/// and stays; a router does not start while there is one ([`Fault::ForeignAddress`]). The owner
+/// (priority 255) has such addresses rightly, as long as [it is the owner](Self::reconfigure).
+///
+/// In its first turn the driver removes everything with our mark that no router wants: addresses,
+/// routes and macvlans that a crash or another configuration left. Other running instances in the same
+/// network namespace keep their own: each answers at an abstract UNIX socket, `vrrp-net/PID.N`, and a
+/// starting driver waits for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]).
+///
+/// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface is 1
+/// for the moment of its removal, so the other addresses of the subnet stay.
 ///
 /// # Virtual MAC and routes
 ///
-/// Where a router [bears its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the router, is up while it is Active, and goes with
-/// it. One that an earlier run left is taken over, one that somebody deletes is made anew. [Routes](RouterConfig::routes) come after the
-/// addresses and go before them, and are put back as addresses are, and when the way that they lead by is there again.
+/// Where a router [uses its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the
+/// router, is up while it is Active, and goes with it. One that an earlier run left is taken over, one
+/// that somebody deletes is made again. [Routes](RouterConfig::routes) come after the addresses and go
+/// before them, and are put back as addresses are, and when the way that they lead by is there again.
 ///
 /// # Faults
 ///
@@ -173,19 +188,15 @@ pub struct Driver {
     poller: Poller,
     /// Whether a source may still have something to read after the last turn.
     is_unfinished: bool,
-    monitor: Monitor,
-    netlink: Netlink,
+    host: Host,
+    instance: Instance,
     frames: FrameSocket,
-    answers: Answers,
     /// One for each family and protocol that a router uses.
     sockets: Vec<VrrpSocket>,
     /// What reaches the links of Actives, but not `sockets`.
     link_watch: LinkWatch,
     /// Room for what is received.
     batch: Option<ReceiveBatch>,
-    interfaces: Interfaces,
-    /// When they are to be read anew, because news of them were lost.
-    read_anew_at: Option<Instant>,
     /// The state machines with all that they follow: timers, tracked objects, sync groups.
     fleet: VrrpRouter,
     /// How far the fleet's records were read.
@@ -200,14 +211,11 @@ pub struct Driver {
     routers: BTreeMap<RouterId, Box<Router>>,
     /// The routers of each interface, by its number.
     members: HashMap<u32, BTreeSet<RouterId>>,
-    /// The routers that have routes.
-    routed: BTreeSet<RouterId>,
-    /// The routers that hold an address.
-    holders: HashMap<IpAddr, Vec<RouterId>>,
-    /// When a router may have an address to put back.
-    repairs: BTreeSet<(Instant, RouterId)>,
+    planner: Planner,
+    /// Whether things are being removed that an earlier run left.
+    is_sweeping: bool,
     outbox: Vec<RouterId>,
-    work: WorkQueue,
+    queue: Queue,
     events: Events,
     foreign_packets: ForeignPackets,
     /// Whether the last turn has read advertisements.
@@ -226,6 +234,7 @@ mod token {
     pub(super) const PROXY: u64 = 16;
     pub(super) const MONITOR: u64 = 17;
     pub(super) const INBOX: u64 = 18;
+    pub(super) const INSTANCE: u64 = 20;
     /// Behind those of the sockets.
     pub(super) const LINKS: u64 = super::SOCKETS as u64;
     /// Two: notifications, and lists.
@@ -243,7 +252,7 @@ struct Ready {
     news: bool,
     /// News and lists of tracked routes.
     routes: [bool; 2],
-    /// Requests of other threads.
+    /// Requests of other threads, or of other instances that start.
     requests: bool,
 }
 
@@ -252,7 +261,7 @@ impl Ready {
         match token {
             token::PROXY => self.questions = true,
             token::MONITOR => self.news = true,
-            token::INBOX => self.requests = true,
+            token::INBOX | token::INSTANCE => self.requests = true,
             token => {
                 let sockets = self.sockets.iter_mut().zip(0..);
                 let routes = self.routes.iter_mut().zip(token::ROUTES..);
@@ -288,26 +297,19 @@ impl Driver {
     /// [`Error::Capability`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`; [`Error::Os`] where the system has no more sockets.
     pub fn new() -> Result<Self, Error> {
         let frames = FrameSocket::open()?;
-        // First the news, then the state: what changes in between is told.
-        let monitor = Monitor::open()?;
-        let mut netlink = Netlink::open()?;
-        netlink.check_privilege()?;
-        let interfaces = netlink.interfaces()?;
+        let host = Host::open()?;
         let driver = Self {
             epoch: Epoch::new(std::time::Instant::now()),
             inbox: Inbox::new()?,
             end: None,
             poller: Poller::new().map_err(Error::os("make an epoll descriptor"))?,
             is_unfinished: false,
-            monitor,
-            netlink,
+            host,
+            instance: Instance::open()?,
             frames,
-            answers: Answers::default(),
             sockets: Vec::new(),
             link_watch: LinkWatch::default(),
             batch: None,
-            interfaces,
-            read_anew_at: None,
             fleet: VrrpRouter::new(),
             records: Reader::default(),
             numbers: Numbers::default(),
@@ -315,11 +317,10 @@ impl Driver {
             tracked_routes: RouteWatch::default(),
             routers: BTreeMap::new(),
             members: HashMap::new(),
-            routed: BTreeSet::new(),
-            holders: HashMap::new(),
-            repairs: BTreeSet::new(),
+            planner: Planner::default(),
+            is_sweeping: false,
             outbox: Vec::new(),
-            work: WorkQueue::default(),
+            queue: Queue::default(),
             events: Events::default(),
             foreign_packets: ForeignPackets::default(),
             has_heard: false,
@@ -383,15 +384,9 @@ impl Driver {
     }
 
     fn insert(&mut self, id: RouterId, router: Router) {
-        for held in &router.held {
-            let holders = self.holders.entry(held.address.address()).or_default();
-            holders.push(id);
-        }
+        self.planner.insert(id, &router.wanted(None));
         let number = self.numbers.number(&router.config.interface);
         self.members.entry(number).or_default().insert(id);
-        if !router.routes.is_empty() {
-            self.routed.insert(id);
-        }
         self.routers.insert(id, Box::new(router));
     }
 
@@ -413,8 +408,8 @@ impl Driver {
 
     fn open_sockets(&mut self, router: &Router) -> Result<(), Error> {
         if router.config.enforce_accept_mode {
-            for held in &router.held {
-                self.answers.open(held.address.family())?;
+            for address in router.all() {
+                self.host.proxies.open(address.family())?;
             }
             self.watch_sources()?;
         }
@@ -445,15 +440,18 @@ impl Driver {
         self.fleet.remove(now, id)?;
         self.collect(now);
         self.flush(now);
-        while self.work.concerns(id) {
-            self.do_some_work(now)?;
+        self.queue.push(id);
+        while self.queue.concerns(id) {
+            self.install(now)?;
         }
         self.unbind(id);
+        let routes = self
+            .wanted(id)
+            .map(|it| it.left_routes(&self.host.actual))
+            .unwrap_or_default();
+        self.planner.add_all_former(routes);
+        self.planner.forget(id);
         if let Some(router) = self.routers.remove(&id) {
-            for held in &router.held {
-                self.release(id, held.address.address());
-            }
-            self.routed.remove(&id);
             self.events.forget_router(id);
             let name = &router.config.interface;
             let number = self.numbers.number(name);
@@ -466,62 +464,39 @@ impl Driver {
         self.filter()
     }
 
-    fn release(&mut self, id: RouterId, address: IpAddr) {
-        if let Some(holders) = self.holders.get_mut(&address) {
-            holders.retain(|holder| *holder != id);
-            if holders.is_empty() {
-                self.holders.remove(&address);
-            }
-        }
-    }
-
-    /// Removes the addresses on this host that bear the mark of virtual addresses and that no Active router of this driver holds: what a
-    /// run left behind whose routers are no longer configured. Routes that bear the mark and macvlans of this crate go as well. See
-    /// [`Netlink::sweep`], also for what else it can hit. Returns the addresses.
+    /// Removes everything on this host that has our mark and that no router of this driver has:
+    /// addresses, routes, macvlans, and the settings of their parents. An earlier run may have left
+    /// it, whatever its configuration was. Returns the addresses.
+    ///
+    /// A driver does so by itself in its first turn, except for what another running instance claims.
+    /// This call does not ask.
     ///
     /// # Errors
     ///
-    /// As for [`Netlink::sweep`], [`Netlink::sweep_routes`] and [`Macvlan::sweep`].
+    /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to. A refusal is a
+    /// notification, and the removal is tried again.
     pub fn sweep(&mut self) -> Result<Vec<(u32, VirtualAddress)>, Error> {
-        let (routers, fleet) = (&self.routers, &self.fleet);
-        let active = || {
-            routers
-                .iter()
-                .filter(|(id, _)| is_active(fleet, **id))
-                .map(|(_, router)| router)
-        };
-        let addresses = self.netlink.sweep(|interface, address| {
-            active().any(|router| {
-                router.station() == Some(interface)
-                    && (address.address() == work::DUMMY
-                        || router
-                            .held
-                            .iter()
-                            .any(|held| held.address.address() == address.address()))
-            })
-        })?;
-        let swept = self.netlink.sweep_routes(|_, route| {
-            active().any(|router| {
-                router.routes.iter().any(|held| held.is(route))
-                    || router.held.iter().any(|held| {
-                        held.is_answered && *route == Route::discard(held.address.address())
-                    })
-            })
-        })?;
-        let macvlans = Macvlan::sweep(&mut self.netlink, &mut self.interfaces, |index| {
-            routers.values().any(|router| {
-                router
-                    .macvlan
-                    .as_ref()
-                    .is_ok_and(|it| it.interface() == index)
-            })
-        })?;
-        tracing::debug!(
-            ?swept,
-            ?macvlans,
-            "left-overs beside addresses were removed"
-        );
-        Ok(addresses)
+        self.receive_host_events()?;
+        let now = self.now();
+        self.planner.sweep(&self.host.actual, |_| false);
+        let mut removed = Vec::new();
+        // Settings of a parent come back once its macvlans are gone.
+        for _ in 0..2 {
+            let get = |id| install::wanted(&self.routers, &self.fleet, id);
+            let changes = self.planner.plan_former(now, &get, &self.host.actual);
+            let results = self.host.make(&changes)?;
+            for (change, result) in changes.iter().zip(results) {
+                if let (Change::RemoveAddress { interface, address }, Ok(made)) = (change, &result)
+                    && made.outcome == Outcome::Changed
+                    && let Ok(address) =
+                        VirtualAddress::new(address.address).with_prefix_len(address.prefix_len)
+                {
+                    removed.push((*interface, address));
+                }
+                self.on_result(now, None, change, result);
+            }
+        }
+        Ok(removed)
     }
 
     /// Looks at a router.
@@ -531,7 +506,7 @@ impl Driver {
             id,
             machine: self.fleet.get(id)?,
             router: self.routers.get(&id)?,
-            interfaces: &self.interfaces,
+            actual: &self.host.actual,
         })
     }
 
@@ -543,7 +518,7 @@ impl Driver {
     /// The interfaces of the namespace, as far as the driver has heard.
     #[must_use]
     pub const fn interfaces(&self) -> &Interfaces {
-        &self.interfaces
+        self.host.interfaces()
     }
 
     /// The counters of all virtual routers together.
@@ -569,21 +544,23 @@ impl Driver {
     ///
     /// As there.
     pub fn set_monitor_buffer(&self, octets: usize) -> Result<(), Error> {
-        self.monitor.set_receive_buffer(octets)
+        self.host.monitor.set_receive_buffer(octets)
     }
 
     /// Has the poller watch every source that is open. A source that is closed it forgets by itself.
     fn watch_sources(&self) -> Result<(), Error> {
         let sockets = self.sockets.iter().map(AsFd::as_fd).zip(0..);
         let links = self.link_watch.source().map(|it| (it, token::LINKS));
-        let questions = self.answers.sources().map(|it| (it, token::PROXY));
+        let questions = self.host.proxies.sources().map(|it| (it, token::PROXY));
         let routes = self.tracked_routes.sources().zip(token::ROUTES..);
         let others = [
-            (self.monitor.as_fd(), token::MONITOR),
+            (self.host.monitor.as_fd(), token::MONITOR),
             (self.inbox.as_fd(), token::INBOX),
         ];
+        let instance = self.instance.source().map(|it| (it, token::INSTANCE));
         for (source, token) in sockets
             .chain(links)
+            .chain(instance)
             .chain(questions)
             .chain(routes)
             .chain(others)
@@ -600,7 +577,8 @@ impl Driver {
         if self.end == Some(End::HandedOver) {
             return None;
         }
-        if !self.work.is_empty()
+        if !self.queue.is_empty()
+            || self.planner.has_former()
             || !self.outbox.is_empty()
             || self.is_unfinished
             || self.events.has_new()
@@ -608,8 +586,12 @@ impl Driver {
         {
             return Some(Duration::ZERO);
         }
-        let repair = self.repairs.first().map(|(at, _)| *at);
-        let alarms = [self.fleet.poll_timeout(), repair, self.read_anew_at];
+        let alarms = [
+            self.fleet.poll_timeout(),
+            self.planner.next_due(),
+            self.host.resync_at,
+            self.instance.next_look(self.now()),
+        ];
         let alarm = alarms.into_iter().flatten().min()?;
         Some(alarm - self.now())
     }
@@ -688,25 +670,48 @@ impl Driver {
             }
         }
         if ready.news {
-            self.receive_news()?;
+            self.receive_host_events()?;
         }
-        self.read_anew()?;
+        self.resync()?;
         if ready.requests {
+            self.answer_instances();
             self.serve_requests()?;
             if self.end.is_some() {
                 return Ok(());
             }
         }
         let now = self.now();
+        self.begin_sweep(now);
         self.report_unheard(now);
         self.serve_timers(now);
         self.flush(now);
         self.watch_links()?;
         if ready.questions {
-            self.answers.give()?;
+            self.host.proxies.answer(&self.host.actual)?;
         }
-        self.do_some_work(now)?;
+        self.install(now)?;
         self.follow_routes(now, ready.routes)
+    }
+
+    /// Sends the claims of this driver to other instances that start.
+    fn answer_instances(&self) {
+        let routers = || self.routers.keys().filter_map(|id| self.wanted(*id));
+        self.instance
+            .answer(|| instance::claims_of(routers(), &self.host.actual));
+    }
+
+    /// At the start, once the other instances have answered: has everything removed that an earlier
+    /// run left, whatever its configuration was.
+    fn begin_sweep(&mut self, now: Instant) {
+        match self.instance.take_answers(now) {
+            None => {}
+            Some(Answers::All(claims)) => {
+                self.planner
+                    .sweep(&self.host.actual, |former| claims.include(former));
+                self.is_sweeping = true;
+            }
+            Some(Answers::Incomplete) => self.notify(None, DriverEvent::LeftOversKept),
+        }
     }
 
     /// Does what other threads have asked for. They may have asked for the end.
@@ -792,6 +797,7 @@ impl Driver {
             return Ok(());
         }
         self.end = Some(End::ShutDown);
+        self.instance.close();
         let now = self.now();
         for router in self.routers.values_mut() {
             router.is_shut_down = true;
@@ -799,20 +805,30 @@ impl Driver {
         self.fleet.shutdown_all(now);
         self.collect(now);
         self.flush(now);
+        let mut result = self.delete_macvlans(now);
         let ids: Vec<RouterId> = self.routers.keys().copied().collect();
-        let macvlans: Vec<_> = ids
-            .into_iter()
-            .filter_map(|id| self.forget_virtual_mac(id))
-            .collect();
-        let deleted = Macvlan::delete_all(macvlans, &mut self.netlink, &mut self.interfaces);
-        if let Err(error) = deleted {
-            self.notify(None, DriverEvent::VirtualMacFailed(error));
+        for id in ids {
+            self.queue.push(id);
         }
-        let mut result = Ok(());
-        while result.is_ok() && !self.work.is_empty() {
-            result = self.do_some_work(now);
+        while result.is_ok() && (!self.queue.is_empty() || self.planner.has_former()) {
+            result = self.install(now);
         }
         result
+    }
+
+    /// Deletes the macvlans of all routers together: the kernel waits once for all of them.
+    fn delete_macvlans(&mut self, now: Instant) -> Result<(), Error> {
+        let macvlans = self.routers.values().filter(|it| it.macvlan.is_some());
+        let changes: Vec<_> = macvlans
+            .filter_map(|it| it.station())
+            .map(|interface| Change::DeleteLink { interface })
+            .collect();
+        let results = self.host.make(&changes)?;
+        for (change, result) in changes.iter().zip(results) {
+            self.on_result(now, None, change, result);
+        }
+        self.planner.look_around(&self.host.actual);
+        Ok(())
     }
 
     fn router_mut(&mut self, id: RouterId) -> Result<&mut Router, Error> {
@@ -823,21 +839,10 @@ impl Driver {
     fn serve_timers(&mut self, now: Instant) {
         self.fleet.handle_timeout(now);
         self.collect(now);
-        while let Some((at, id)) = self.repairs.first().copied()
-            && at <= now
-        {
-            self.repairs.pop_first();
-            let Some(router) = self.routers.get_mut(&id) else {
-                continue;
-            };
-            let is_to_try_again = router.retry.start(now);
-            if router.start_repairs(now) {
-                self.work.push(id, Work::Repair);
-            }
-            if is_to_try_again {
-                self.reconcile(now, id);
-                self.install_and_announce(now, id);
-            }
+        for id in self.planner.take_due(now).into_iter().flatten() {
+            self.planner.begin(now, Some(id), Thing::Group);
+            self.reconcile(now, id);
+            self.queue.push(id);
         }
     }
 
@@ -845,24 +850,16 @@ impl Driver {
     /// queue of work.
     fn collect(&mut self, now: Instant) {
         while let Some((id, action)) = self.fleet.poll_action() {
-            let work = match action {
-                Action::SendAdvertisement(outgoing) => {
-                    self.enqueue(now, id, outgoing);
-                    continue;
-                }
-                Action::InstallAddresses => Work::Install,
-                Action::Announce { repeat } => Work::Announce { repeat },
-                Action::RemoveAddresses => Work::Remove { left_over: false },
+            match action {
+                Action::SendAdvertisement(outgoing) => self.enqueue(now, id, outgoing),
+                Action::InstallAddresses | Action::RemoveAddresses => self.queue.push(id),
+                Action::Announce { repeat } => self.queue.announce(id, repeat),
                 Action::StateChanged(transition) => {
                     self.link_watch.mark_stale();
-                    Work::Tell {
-                        transition,
-                        overtaken: 0,
-                    }
+                    self.queue.report(id, transition);
                 }
-                _ => continue,
-            };
-            self.work.push(id, work);
+                _ => {}
+            }
         }
         self.tell_records();
     }

@@ -9,9 +9,15 @@ use vrrp_proto::{Family, frame::MacAddress};
 
 use crate::{Error, Route, VirtualAddress};
 
-/// The mark that virtual addresses bear in the kernel (`IFA_PROTO`): the number that keepalived uses as well, so that tools show it by
-/// the same name. Kernels before Linux 5.18 do not keep it.
-pub const ADDRESS_PROTOCOL: u8 = 18;
+/// The mark of virtual addresses in the kernel (`IFA_PROTO`): the IP protocol number of VRRP.
+///
+/// No other program uses it, so an address with this mark that no running program claims was left
+/// by a crash. Kernels before Linux 5.18 do not keep it.
+pub const ADDRESS_PROTOCOL: u8 = 112;
+
+/// The mark of keepalived's virtual addresses (`IFAPROT_KEEPALIVED`). An address with it is never a
+/// primary one, and goes where a router has the same address.
+pub(crate) const KEEPALIVED_PROTOCOL: u8 = 18;
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +38,35 @@ pub struct Link {
     pub alias: String,
     /// The index of the VRF device that the link is enslaved to, if it is.
     pub vrf: Option<u32>,
+    /// Whether it is set up, with or without a carrier (`IFF_UP`).
+    pub enabled: bool,
+    /// Its alternative names (`ip link property add altname`).
+    pub alt_names: Vec<String>,
+}
+
+/// How the alias of a macvlan of ours begins, and the alternative name of a parent.
+pub(crate) const LINK_MARK: &str = "vrrp-net";
+
+impl Link {
+    /// Whether it is a macvlan with our mark.
+    pub(crate) fn is_marked_macvlan(&self) -> bool {
+        let rest = self.alias.strip_prefix(LINK_MARK);
+        self.kind == "macvlan"
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            && self.mac.is_some_and(|mac| mac.virtual_router().is_some())
+    }
+
+    /// Our record of the settings of a parent: an alternative name of the form
+    /// `vrrp-net.INDEX.ARP_IGNORE.ARP_ANNOUNCE`. The index makes it unique in its namespace.
+    pub(crate) fn settings_record(&self) -> Option<(&str, [i32; 2])> {
+        self.alt_names.iter().find_map(|name| {
+            let rest = name.strip_prefix(LINK_MARK)?.strip_prefix('.')?;
+            let mut numbers = rest.split('.').map(|it| it.parse().ok());
+            let _index: i32 = numbers.next()??;
+            let values = [numbers.next()??, numbers.next()??];
+            numbers.next().is_none().then_some((name.as_str(), values))
+        })
+    }
 }
 
 /// An address of an interface.
@@ -41,6 +76,8 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Its prefix length.
     pub prefix_len: u8,
+    /// The address of the other end, on a point-to-point link.
+    pub peer: Option<IpAddr>,
     /// Who added it (`IFA_PROTO`): [`ADDRESS_PROTOCOL`] for virtual addresses, 0 where nobody said.
     pub protocol: u8,
     /// Whether it is one of several addresses of a subnet and not the first (IPv4), or a temporary one (IPv6): `IFA_F_SECONDARY`.
@@ -50,8 +87,26 @@ pub struct InterfaceAddress {
 }
 
 impl InterfaceAddress {
-    fn is_same(&self, other: &Self) -> bool {
-        self.address == other.address && self.prefix_len == other.prefix_len
+    /// Whether it has the same key in the kernel: local address, prefix length and peer.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.prefix_len == other.prefix_len
+            && self.peer == other.peer
+    }
+
+    /// Whether it is in the subnet of another IPv4 address, so that one of them is the primary
+    /// address of the subnet and the other secondary (`inet_ifa_match`).
+    pub(crate) fn is_in_subnet_of(&self, other: &Self) -> bool {
+        let network = |own: &Self| match own.peer.unwrap_or(own.address) {
+            IpAddr::V4(address) => {
+                let host = u32::MAX.checked_shr(own.prefix_len.into()).unwrap_or(0);
+                Some(address.to_bits() & !host)
+            }
+            IpAddr::V6(_) => None,
+        };
+        self.prefix_len == other.prefix_len
+            && network(self).is_some()
+            && network(self) == network(other)
     }
 
     /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in which they came, secondary ones behind
@@ -88,10 +143,28 @@ impl Interface {
     /// use vrrp_proto::Family;
     ///
     /// let address = |address: &str, protocol| {
-    ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress { address: address.parse()?, prefix_len: 24, protocol, secondary: false, usable: true })
+    ///     Ok::<_, std::net::AddrParseError>(InterfaceAddress {
+    ///         address: address.parse()?,
+    ///         prefix_len: 24,
+    ///         peer: None,
+    ///         protocol,
+    ///         secondary: false,
+    ///         usable: true,
+    ///     })
     /// };
     /// let interface = Interface {
-    ///     link: Link { index: 2, name: "eth0".into(), mac: None, up: true, kind: String::new(), parent: None, alias: String::new(), vrf: None },
+    ///     link: Link {
+    ///         index: 2,
+    ///         name: "eth0".into(),
+    ///         mac: None,
+    ///         up: true,
+    ///         kind: String::new(),
+    ///         parent: None,
+    ///         alias: String::new(),
+    ///         vrf: None,
+    ///         enabled: true,
+    ///         alt_names: Vec::new(),
+    ///     },
     ///     addresses: vec![address("192.0.2.254", ADDRESS_PROTOCOL)?, address("192.0.2.1", 0)?, address("192.0.2.2", 0)?],
     /// };
     /// assert_eq!(interface.primary_address(Family::Ipv4, |_| false), Some("192.0.2.1".parse()?));
@@ -140,7 +213,10 @@ impl Interface {
     ) -> Option<IpAddr> {
         self.addresses
             .iter()
-            .filter(|own| own.usable && own.protocol != ADDRESS_PROTOCOL && fits(own))
+            .filter(|own| {
+                let is_marked = matches!(own.protocol, ADDRESS_PROTOCOL | KEEPALIVED_PROTOCOL);
+                own.usable && !is_marked && fits(own)
+            })
             .map(|own| own.address)
             .find(|address| !is_virtual(*address))
     }
@@ -149,12 +225,7 @@ impl Interface {
 impl VirtualAddress {
     /// Whether this is how it stands on an interface.
     pub(crate) fn is_at(&self, own: &InterfaceAddress) -> bool {
-        own.address == self.address() && own.prefix_len == self.prefix_len()
-    }
-
-    /// Whether an interface has it, as it is.
-    pub(crate) fn is_on(&self, interface: &Interface) -> bool {
-        interface.addresses.iter().any(|own| self.is_at(own))
+        own.address == self.address() && own.prefix_len == self.prefix_len() && own.peer.is_none()
     }
 }
 
@@ -320,6 +391,8 @@ mod tests {
                 parent: None,
                 alias: String::new(),
                 vrf: None,
+                enabled: true,
+                alt_names: Vec::new(),
             }));
             ["a", "b", "c"].map(|name| interfaces.named(name).map(|it| it.link.index))
         };

@@ -25,8 +25,10 @@
 //! # What it needs
 //!
 //! `CAP_NET_RAW` and `CAP_NET_ADMIN`, and no other privilege. Sockets belong to the network namespace of the thread that opens them.
-//! Linux 5.18 or later keeps the mark ([`ADDRESS_PROTOCOL`]) that [`Netlink::sweep`] goes by; on older kernels the rest works. No
-//! firewall is changed, and no sysctl unless a router bears its virtual MAC; those are recorded and put back ([`Macvlan`]).
+//! Linux 5.18 or later keeps the mark ([`ADDRESS_PROTOCOL`]) of our addresses. On older kernels an
+//! address of a router counts as ours, unless it is the only one of its interface. No firewall is
+//! changed, and no sysctl unless a router uses its virtual MAC; those are recorded and put back
+//! ([`Macvlan`]).
 //!
 //! # The returning owner
 //!
@@ -82,6 +84,7 @@ mod driver;
 mod error;
 mod interface;
 mod kernel;
+mod plan;
 mod route;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
@@ -96,6 +99,7 @@ pub use error::{Capability, Error};
 pub use interface::{
     ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, Link, MonitorEvent,
 };
+pub(crate) use interface::{KEEPALIVED_PROTOCOL, LINK_MARK};
 pub use kernel::{
     frame_socket::FrameSocket,
     link_socket::LinkSocket,

@@ -6,9 +6,9 @@ use vrrp_proto::Family;
 
 use crate::{Error, address::family};
 
-/// The mark that virtual routes bear in the kernel (`rtm_protocol`): the number that keepalived uses as well, so that `ip route` shows
-/// it by that name.
-pub const ROUTE_PROTOCOL: u8 = 18;
+/// The mark of virtual routes in the kernel (`rtm_protocol`): the IP protocol number of VRRP, which
+/// no other program uses.
+pub const ROUTE_PROTOCOL: u8 = 112;
 
 /// The table that is used where none is named (`RT_TABLE_MAIN`).
 const MAIN: u32 = 254;
@@ -191,6 +191,18 @@ impl Route {
     #[must_use]
     pub const fn family(&self) -> Family {
         family(self.destination)
+    }
+
+    /// Whether the kernel may report this route as `reported`: it adds a metric where none was asked
+    /// for, and leaves the name of the interface out.
+    pub(crate) fn is_reported_as(&self, reported: &Self) -> bool {
+        self.destination == reported.destination
+            && self.prefix_len == reported.prefix_len
+            && self.table == reported.table
+            && self.gateway == reported.gateway
+            && self
+                .metric
+                .is_none_or(|metric| reported.metric.unwrap_or(0) == metric)
     }
 
     fn check_family(&self, field: &'static str, address: IpAddr) -> Result<(), Error> {

@@ -5,22 +5,19 @@ use std::net::IpAddr;
 use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
-use super::{
-    Authentication, Driver, RouterConfig, is_active,
-    router::{Held, Router},
-    work::{Step, Work},
-};
+use super::{Authentication, Driver, RouterConfig, router::Router};
 use crate::{Error, VirtualAddress};
 
 impl Driver {
     /// Changes the configuration of a router's state machine, without a new election (AMB-21): see
     /// [`VirtualRouter::reconfigure`](vrrp_fsm::VirtualRouter::reconfigure).
     ///
-    /// A router that no longer is the owner (priority 255) has its addresses from then on as any other has: they are on the interface
-    /// while it is Active, and otherwise not, also where they were there before and with another prefix length, because another router answers
-    /// for them then. With the first address of a network the kernel takes the others of that network away, unless `net.ipv4.conf.*.promote_secondaries`
-    /// is set. It needs another address to advertise from. A router that becomes the owner leaves those alone that the interface has by
-    /// then without it; the others it adds, and removes at the end.
+    /// When a router stops being the address owner (priority 255), its addresses become ordinary
+    /// virtual addresses: they are removed from the interface unless it is Active, including those that
+    /// the administrator had configured, with any prefix length, because another router answers for
+    /// them then. It needs another address to advertise from. A router that becomes the owner leaves
+    /// the addresses alone that the host has by then without it; the others it adds, and removes at the
+    /// end.
     ///
     /// # Errors
     ///
@@ -39,56 +36,30 @@ impl Driver {
         let mut changed = router.config.clone();
         change(&mut changed);
         router.check(&changed)?;
-        if router.config.fsm.is_owner() != changed.fsm.is_owner() {
-            // What the host has by now decides what becomes of it.
-            self.receive_news()?;
+        let was_owner = router.config.fsm.is_owner();
+        let is_owner = changed.fsm.is_owner();
+        if was_owner != is_owner {
+            // The present addresses of the host decide what becomes of them.
+            self.receive_host_events()?;
         }
         let router = self.router_mut(id)?;
         let old = std::mem::replace(&mut router.config, changed);
-        let enforces = router.config.enforce_accept_mode;
         let now = self.now();
         let result = self.update(now, id);
-        if enforces {
-            // The host may be to have the addresses now that it only answered for, or the other way around.
-            self.work.push(id, Work::Install);
-        }
-        if result.is_err()
-            && let Some(router) = self.routers.get_mut(&id)
-        {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return result;
+        };
+        if result.is_err() {
             router.config = old;
             return result;
         }
-        self.look_whose_addresses(now, id);
+        if was_owner != is_owner {
+            // Another router answers for the addresses of an ex-owner from now on.
+            router.takes_unmarked = was_owner;
+            self.reconcile(now, id);
+        }
+        self.queue.push(id);
         result
-    }
-
-    /// What becomes of a router's addresses where it has become their owner, or is it no longer.
-    fn look_whose_addresses(&mut self, now: Instant, id: RouterId) {
-        let Some(router) = self.routers.get_mut(&id) else {
-            return;
-        };
-        let find = |index: Option<u32>| self.interfaces.get(index?);
-        let Some(interface) = find(router.interface()) else {
-            return;
-        };
-        let before: Vec<_> = router.held.iter().map(|held| held.is_native).collect();
-        let station = find(router.station()).unwrap_or(interface);
-        for step in router.look_whose_addresses(interface, station) {
-            self.work.push(id, Work::Withdraw(step.into()));
-        }
-        if router.held.iter().map(|held| held.is_native).eq(before) {
-            return;
-        }
-        self.work.push(
-            id,
-            if is_active(&self.fleet, id) {
-                Work::Install
-            } else {
-                Work::Remove { left_over: false }
-            },
-        );
-        // What was the address to advertise from may be a virtual one now.
-        self.reconcile(now, id);
     }
 
     /// Hands the configuration of a router to its state machine. What its advertisements list, and to whom they go, may be new.
@@ -199,19 +170,20 @@ impl Driver {
     pub fn add_address(&mut self, id: RouterId, address: VirtualAddress) -> Result<(), Error> {
         let router = self.router_mut(id)?;
         let own = address.address();
-        if router.held.iter().any(|held| held.address.address() == own) {
+        if router.all().any(|it| it.address() == own) {
             return Err(Error::Invalid {
                 field: "addresses",
                 problem: format!("{own} is there already"),
             });
         }
         let mut addresses = router.config.addresses.clone();
-        addresses.push(address.clone());
+        addresses.push(address);
         router.advertise(addresses)?;
-        router.held.push(Held::new(address, true));
-        self.holders.entry(own).or_default().push(id);
+        self.planner.add_address(id, own);
+        self.queue.push(id);
         let now = self.now();
-        self.look_whose_addresses(now, id);
+        // An address to advertise from may be a virtual one now.
+        self.reconcile(now, id);
         self.readdress(now, id)
     }
 
@@ -223,25 +195,21 @@ impl Driver {
     /// the next IPv6 address could not be the first.
     pub fn remove_address(&mut self, id: RouterId, address: IpAddr) -> Result<(), Error> {
         let router = self.router_mut(id)?;
-        let place = router
-            .held
-            .iter()
-            .position(|held| held.advertised && held.address.address() == address);
-        let Some(place) = place else {
+        let mut addresses = router.config.addresses.clone();
+        addresses.retain(|own| own.address() != address);
+        if addresses.len() == router.config.addresses.len() {
             return Err(Error::Invalid {
                 field: "addresses",
                 problem: format!("{address} is not there"),
             });
-        };
-        let mut addresses = router.config.addresses.clone();
-        addresses.retain(|own| own.address() != address);
-        router.advertise(addresses)?;
-        let held = router.held.remove(place);
-        if let Some(station) = router.station().filter(|_| held.is_added()) {
-            let step = Step::take_away(station, &held);
-            self.work.push(id, Work::Withdraw(step.into()));
         }
-        self.release(id, address);
+        let left = self
+            .wanted(id)
+            .map(|it| it.left_of(address, &self.host.actual));
+        self.router_mut(id)?.advertise(addresses)?;
+        self.planner.add_all_former(left.unwrap_or_default());
+        self.planner.remove_address(id, address);
+        self.queue.push(id);
         self.readdress(self.now(), id)
     }
 

@@ -6,16 +6,16 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Epoch, State,
+    Epoch, Instant,
     fleet::{FleetSnapshot, GroupId, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
 
 use super::{
     Driver, DriverEvent, End, Fault, ForeignPackets, RouterConfig, Watch,
-    authentication::Sequences, numbers::Numbers, router::Router, work::Work,
+    authentication::Sequences, is_active, numbers::Numbers, router::Router,
 };
-use crate::{Error, SocketParts, VrrpSocket, kernel::sys};
+use crate::{Error, SocketParts, VrrpSocket, kernel::sys, plan::Thing};
 
 /// So long before the hand-over the successor's time begins, so that what was overdue then stays it.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -84,14 +84,15 @@ impl Driver {
         self.collect(now);
         self.flush(now);
         let mut result = Ok(());
-        while result.is_ok() && !self.work.is_empty() {
-            result = self.do_some_work(now);
+        while result.is_ok() && !self.queue.is_empty() {
+            result = self.install(now);
         }
         self.flush(now);
         result?;
         let state = self.snapshot();
         self.end = Some(End::HandedOver);
         self.inbox.close();
+        self.instance.close();
         let sockets = std::mem::take(&mut self.sockets).into_iter();
         Ok(HandOver {
             state,
@@ -193,7 +194,7 @@ impl Driver {
         let now = self.now();
         for id in &ids {
             self.reconcile(now, *id);
-            self.retake(*id);
+            self.retake(now, *id);
         }
         for id in objects {
             self.look_at(now, id);
@@ -234,27 +235,36 @@ impl Driver {
         Ok(router)
     }
 
-    /// Has an Active see to it that all is in place, and put back what it lost while nobody looked.
-    fn retake(&mut self, id: RouterId) {
-        let machine = self.fleet.get(id);
-        let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
-        let Some(router) = self.routers.get_mut(&id).filter(|_| is_active) else {
+    /// Has an Active put back what it lost while nobody looked.
+    fn retake(&mut self, now: Instant, id: RouterId) {
+        self.queue.push(id);
+        if !is_active(&self.fleet, id) {
+            return;
+        }
+        let actual = &self.host.actual;
+        let Some(wanted) = self.wanted(id) else {
             return;
         };
-        let accepts = router.accepts(machine);
-        let mut lost = Vec::new();
-        for held in &mut router.held {
-            held.standing.is_under_repair = !held.is_native;
-            if accepts && !held.standing.installed {
-                lost.push(held.address.clone());
+        let lost = wanted.all().filter(|it| !wanted.is_in_place(it, actual));
+        let lost: Vec<_> = lost.cloned().collect();
+        let routes = wanted.routes.iter().filter(|route| {
+            let interface = wanted.interface_of(route, actual);
+            !actual.has_route(interface, route)
+        });
+        let routes: Vec<_> = routes.map(Thing::of_route).collect();
+        let accepts = wanted.accepts;
+        for thing in routes {
+            self.planner.retry(now, Some(id), thing);
+        }
+        for address in lost {
+            let thing = Thing::Address(address.address());
+            if accepts {
+                self.planner.retry(now, Some(id), thing);
+                self.notify(Some(id), DriverEvent::AddressLost(address));
             }
         }
-        for held in &mut router.routes {
-            held.standing.is_under_repair = true;
-        }
-        self.work.push(id, Work::Repair);
-        for address in lost {
-            self.notify(Some(id), DriverEvent::AddressLost(address));
+        if let Some(router) = self.routers.get_mut(&id) {
+            router.note_installed();
         }
     }
 }

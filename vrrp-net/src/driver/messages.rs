@@ -68,7 +68,7 @@ impl Messages {
         &mut self,
         outgoing: Outgoing,
         machine: &VirtualRouter,
-        addresses: &AddressList,
+        addresses: &[VirtualAddress],
         transport: &Transport,
         authenticator: &mut Authenticator,
     ) -> Result<(), EncodeError> {
@@ -81,6 +81,7 @@ impl Messages {
         if !fits {
             self.list.clear();
             self.built = None;
+            let addresses = address_list(machine.config().family, addresses);
             for destination in destinations(machine, transport) {
                 let Some(endpoints) = Endpoints::new(source, destination) else {
                     continue;

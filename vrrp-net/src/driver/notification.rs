@@ -130,6 +130,13 @@ pub enum DriverEvent {
     Recovered(Fault),
     /// The router advertises from this address now (AMB-15).
     PrimaryAddress(IpAddr),
+    /// Another running instance on this host did not say within 200 ms what is its own. Addresses,
+    /// routes and macvlans that an earlier run may have left stay:
+    /// [`Driver::sweep`](super::Driver::sweep) removes them.
+    LeftOversKept,
+    /// Somebody else put a virtual address on the interface of the router. It stays there, also while
+    /// another router is Active: remove it.
+    ForeignAddress(VirtualAddress),
     /// A virtual address was on the interface while the router was not Active, left over from another run, and was removed.
     LeftOverRemoved(VirtualAddress),
     /// Somebody removed a virtual address while the router was Active. It will be put back.
@@ -265,6 +272,15 @@ impl fmt::Display for DriverEvent {
             Self::Recovered(fault) => write!(f, "the fault is over: {fault}"),
             Self::PrimaryAddress(address) => {
                 write!(f, "advertisements come from {address} from now on")
+            }
+            Self::LeftOversKept => f.write_str(
+                "another running instance did not answer: what an earlier run may have left stays",
+            ),
+            Self::ForeignAddress(address) => {
+                write!(
+                    f,
+                    "somebody else added {address}, and it stays until it is removed"
+                )
             }
             Self::LeftOverRemoved(address) => {
                 write!(
@@ -409,6 +425,9 @@ pub enum Fault {
     /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so that others take over. The router goes on
     /// and tries, because nobody else may be there; this fault ends with the first advertisement that leaves.
     CannotSend(String),
+    /// The interface has a virtual address that the router did not add, and does not own. The text
+    /// names it and the remedy.
+    ForeignAddress(String),
     /// What the host said with [`Driver::set_fault`](super::Driver::set_fault).
     Host(String),
 }
@@ -431,7 +450,9 @@ impl fmt::Display for Fault {
             );
         }
         f.write_str(match self {
-            Self::NoVirtualMac(reason) | Self::CannotSend(reason) => reason,
+            Self::NoVirtualMac(reason) | Self::ForeignAddress(reason) | Self::CannotSend(reason) => {
+                reason
+            }
             Self::NoInterface => "there is no such interface",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoPrimaryAddress => {

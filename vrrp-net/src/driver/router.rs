@@ -1,10 +1,10 @@
 //! One virtual router of the driver: what the host keeps beside the state machine.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::{
     Instant, Outgoing, State, VirtualRouter,
-    fleet::{AddressList, Member, MessageTransport, RouterId},
+    fleet::{Member, MessageTransport, RouterId},
 };
 use vrrp_proto::{
     EncodeError, Family, IP_PROTOCOL, Peer,
@@ -17,11 +17,11 @@ use super::{
     authentication::Authenticator,
     config::{check_address, check_peers},
     messages::{self, Messages},
-    work::Step,
 };
 use crate::{
-    ADDRESS_PROTOCOL, Datagram, Error, Interface, InterfaceAddress, Interfaces, Macvlan, Route,
-    VirtualAddress, VrrpSocket, kernel::sysctl,
+    Datagram, Error, Interface, Macvlan, Route, VirtualAddress, VrrpSocket,
+    kernel::{macvlan::default_name, sysctl},
+    plan::{Actual, Stage, Wanted, WantedMacvlan},
 };
 
 /// The host's side of a virtual router.
@@ -39,15 +39,10 @@ pub(super) struct Router {
     pub(super) host_faults: BTreeSet<String>,
     /// It was shut down for good.
     pub(super) is_shut_down: bool,
-    /// The macvlan that bears the virtual MAC, where there is to be one, or why there is none.
-    pub(super) macvlan: Result<Macvlan, String>,
-    /// When what the kernel refused, of the macvlan or of the group, is tried again.
-    pub(super) retry: Repair,
-    /// The virtual addresses on the interface: those that are listed in advertisements, then the others.
-    pub(super) held: Vec<Held>,
-    pub(super) routes: Vec<HeldRoute>,
-    /// Those that are listed.
-    advertised: AddressList,
+    /// The macvlan, where the router uses its virtual MAC.
+    pub(super) macvlan: Option<Box<RouterMacvlan>>,
+    /// Whether addresses without our mark are the router's: it was their owner until now.
+    pub(super) takes_unmarked: bool,
     messages: Messages,
     /// Since when no advertisement could be sent.
     pub(super) unsent_since: Option<Instant>,
@@ -63,180 +58,33 @@ pub(super) struct Binding {
     pub(super) interface: u32,
     /// Whether the group is joined there, where the transport asks for it.
     pub(super) joined: bool,
+    /// Whether it has put anything in place there. Before, an address with our mark was
+    /// left by another run.
+    pub(super) has_installed: bool,
 }
 
-/// A virtual address on the interface.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) address: VirtualAddress,
-    pub(super) advertised: bool,
-    /// The owner's own: it was on the interface before, stays there, and is no virtual address to whoever looks for a primary one.
-    pub(super) is_native: bool,
-    /// Whether it is in place as one that the host does not have but answers for, and not as one that it has.
-    pub(super) is_answered: bool,
-    pub(super) standing: Standing,
-}
-
-impl Held {
-    pub(super) fn new(address: VirtualAddress, advertised: bool) -> Self {
-        Self {
-            address,
-            advertised,
-            is_native: false,
-            is_answered: false,
-            standing: Standing::default(),
-        }
-    }
-
-    /// Whether it is in place, and not the owner's own.
-    pub(super) fn is_added(&self) -> bool {
-        self.standing.installed && !self.is_native
-    }
-
-    /// Whether the interface has it without the router, which has added its addresses at the station, in whatever form.
-    fn is_own_of(&self, interface: &Interface, station: &Interface) -> bool {
-        let is_here = self.is_added() && interface.link.index == station.link.index;
-        interface.addresses.iter().any(|own| {
-            own.address == self.address.address()
-                && own.protocol != ADDRESS_PROTOCOL
-                && !(is_here && self.address.is_at(own))
-        })
-    }
-}
-
-/// A virtual route.
-#[derive(Debug)]
-pub(super) struct HeldRoute {
-    pub(super) route: Route,
-    pub(super) standing: Standing,
-}
-
-impl HeldRoute {
-    fn of(routes: &[Route]) -> Vec<Self> {
-        let held = routes.iter().map(|route| Self {
-            route: route.clone(),
-            standing: Standing::default(),
-        });
-        held.collect()
-    }
-
-    /// Whether the kernel means this one. It tells of a metric where none was asked for, and does not know names of interfaces.
-    pub(super) fn is(&self, told: &Route) -> bool {
-        let own = &self.route;
-        own.destination() == told.destination()
-            && own.prefix_len() == told.prefix_len()
-            && own.table() == told.table()
-            && own.gateway() == told.gateway()
-            && own
-                .metric()
-                .is_none_or(|metric| told.metric().unwrap_or(0) == metric)
-    }
-}
-
-/// Whether something that belongs to an Active is in place.
+/// The macvlan of a router that uses its virtual MAC.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
-    /// Whether the kernel has it, as far as is known.
-    pub(super) installed: bool,
-    /// Whether it waits in the work queue to be put back.
-    pub(super) is_under_repair: bool,
-    repair: Repair,
-}
-
-impl Standing {
-    /// Somebody took it away, or the kernel would not have it. Returns when it is to be put back: as soon as that is allowed.
-    pub(super) fn lose(&mut self, now: Instant) -> Instant {
-        self.installed = false;
-        self.repair.ask(now)
-    }
-
-    /// Whether it is to be put back now. Once this was said, the next time may be later.
-    pub(super) fn start_repair(&mut self, now: Instant) -> bool {
-        let is_due = self.repair.start(now);
-        self.is_under_repair |= is_due;
-        is_due
-    }
-
-    /// It is no longer wanted.
-    pub(super) fn give_up_repair(&mut self) {
-        self.repair.due = None;
-        self.is_under_repair = false;
-    }
-}
-
-/// When something may be put back, or tried again.
-///
-/// The first time at once; then a second after the last attempt, two seconds, four, and so on to a minute. After a minute without
-/// an attempt it starts over. So whoever removes it as a rule wins, and whoever did it by mistake does not.
-#[derive(Debug)]
-pub(super) struct Repair {
-    due: Option<Instant>,
-    not_before: Instant,
-    pause: Duration,
-}
-
-impl Repair {
-    const SHORTEST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(60);
-
-    /// Asks for an attempt, and returns when it may be made.
-    pub(super) fn ask(&mut self, now: Instant) -> Instant {
-        let due = self.not_before.max(now);
-        self.due = Some(due);
-        due
-    }
-
-    /// Whether an attempt is to be made now. Once this was said, the next may be later.
-    pub(super) fn start(&mut self, now: Instant) -> bool {
-        let is_due = self.due.is_some_and(|due| due <= now);
-        if is_due {
-            self.due = None;
-            if now >= self.not_before + Self::LONGEST {
-                self.pause = Self::SHORTEST;
-            }
-            self.not_before = now + self.pause;
-            self.pause = (self.pause * 2).min(Self::LONGEST);
-        }
-        is_due
-    }
-}
-
-impl Default for Repair {
-    fn default() -> Self {
-        Self {
-            due: None,
-            not_before: Instant::ZERO,
-            pause: Self::SHORTEST,
-        }
-    }
+pub(super) struct RouterMacvlan {
+    /// Its name on the interface that the router is bound to.
+    name: String,
+    pub(super) made: Option<Macvlan>,
+    /// Why it could not be made.
+    pub(super) refusal: Option<String>,
 }
 
 impl Router {
     pub(super) fn new(config: RouterConfig) -> Result<Self, Error> {
-        let held: Vec<Held> = config
-            .addresses
-            .iter()
-            .map(|address| Held::new(address.clone(), true))
-            .chain(
-                config
-                    .excluded
-                    .iter()
-                    .map(|address| Held::new(address.clone(), false)),
-            )
-            .collect();
         let router = Self {
             authenticator: Authenticator::new(&config.authentication),
-            advertised: messages::address_list(config.fsm.family, &config.addresses),
-            routes: HeldRoute::of(&config.routes),
+            macvlan: config.virtual_mac.is_some().then(Box::default),
             config,
             binding: None,
             vrf: None,
             faults: BTreeSet::new(),
             host_faults: BTreeSet::new(),
             is_shut_down: false,
-            macvlan: Err(String::new()),
-            retry: Repair::default(),
-            held,
+            takes_unmarked: false,
             messages: Messages::default(),
             unsent_since: None,
             cannot_send: None,
@@ -254,13 +102,88 @@ impl Router {
         self.binding.map(|binding| binding.interface)
     }
 
-    /// The index of the interface that has its addresses: the macvlan, where it bears the virtual MAC.
+    /// The index of the interface that has its addresses: the macvlan, where it uses its virtual MAC.
     pub(super) fn station(&self) -> Option<u32> {
-        match (&self.macvlan, &self.config.virtual_mac) {
-            (Ok(macvlan), _) => Some(macvlan.interface()),
-            (Err(_), Some(_)) => None,
-            (Err(_), None) => self.interface(),
+        match &self.macvlan {
+            Some(macvlan) => macvlan.made.as_ref().map(Macvlan::interface),
+            None => self.interface(),
         }
+    }
+
+    /// What the host should have for it, given the state of its machine.
+    pub(super) fn wanted(&self, machine: Option<&VirtualRouter>) -> Wanted<'_> {
+        let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
+        let is_owner = self.config.fsm.is_owner();
+        Wanted {
+            stage: if self.is_shut_down {
+                Stage::Ended
+            } else if is_active {
+                Stage::Active
+            } else {
+                Stage::Idle
+            },
+            interface: self.interface(),
+            macvlan: self.macvlan.as_deref().map(|macvlan| WantedMacvlan {
+                mac: virtual_mac_of(self.config.fsm.vrid, self.family()),
+                name: &macvlan.name,
+            }),
+            station: self.station(),
+            addresses: &self.config.addresses,
+            excluded: &self.config.excluded,
+            routes: &self.config.routes,
+            is_owner,
+            accepts: self.accepts(machine),
+            takes_unmarked: self.takes_unmarked,
+        }
+    }
+
+    /// All virtual addresses: those that are listed in advertisements, then the others.
+    pub(super) fn all(&self) -> impl Iterator<Item = &VirtualAddress> {
+        self.config.addresses.iter().chain(&self.config.excluded)
+    }
+
+    /// Binds it to the interface of this index.
+    pub(super) fn bind(&mut self, interface: u32) {
+        self.binding = Some(Binding {
+            interface,
+            joined: false,
+            has_installed: false,
+        });
+        let fsm = &self.config.fsm;
+        if let (Some(wanted), Some(macvlan)) = (&self.config.virtual_mac, &mut self.macvlan) {
+            macvlan.name = match &wanted.name {
+                Some(name) => name.clone(),
+                None => default_name(fsm.family, fsm.vrid, interface),
+            };
+        }
+    }
+
+    /// Notes that it has put something in place.
+    pub(super) fn note_installed(&mut self) {
+        if let Some(binding) = &mut self.binding {
+            binding.has_installed = true;
+        }
+    }
+
+    /// Whether something of ours on its interface was left by another run: it has put nothing there.
+    pub(super) fn finds_left_overs(&self) -> bool {
+        self.binding.is_some_and(|binding| !binding.has_installed)
+    }
+
+    /// Unties it from its interface.
+    pub(super) fn unbind(&mut self) {
+        self.binding = None;
+        if let Some(macvlan) = &mut self.macvlan {
+            macvlan.made = None;
+            macvlan.refusal = None;
+        }
+    }
+
+    /// Whether it waits for an address to go that somebody else put on its interface.
+    pub(super) fn is_kept_down_by_an_address(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::ForeignAddress(_)))
     }
 
     /// The virtual MAC, where advertisements are to come from it (M-03).
@@ -293,15 +216,12 @@ impl Router {
         socket.family() == self.family() && socket.protocol() == self.protocol()
     }
 
-    /// Whether the router could have this configuration, with the addresses and the authentication that it has.
+    /// Whether the router could have this configuration, with the authentication that it has.
     pub(super) fn check(&self, config: &RouterConfig) -> Result<(), Error> {
         config.check()?;
         let machine = VirtualRouter::new(config.fsm)?;
-        Ok(messages::check(
-            &machine,
-            &self.advertised,
-            &self.authenticator,
-        )?)
+        let list = messages::address_list(config.fsm.family, &config.addresses);
+        Ok(messages::check(&machine, &list, &self.authenticator)?)
     }
 
     /// What the fleet knows of it.
@@ -317,21 +237,12 @@ impl Router {
         };
         member.authentication = self.authenticator.local();
         member.decode = self.config.decode_options();
-        member.addresses = self.config.check_addresses.then(|| self.advertised.clone());
+        member.addresses = self
+            .config
+            .check_addresses
+            .then(|| messages::address_list(self.family(), &self.config.addresses));
         member.tracking.clone_from(&self.config.tracking);
         member
-    }
-
-    /// Whether there are addresses that are to be put back now.
-    pub(super) fn start_repairs(&mut self, now: Instant) -> bool {
-        let mut some = false;
-        for held in &mut self.held {
-            some |= held.standing.start_repair(now);
-        }
-        for held in &mut self.routes {
-            some |= held.standing.start_repair(now);
-        }
-        some
     }
 
     /// Brings the advertisements up to date for sending.
@@ -343,7 +254,7 @@ impl Router {
         self.messages.prepare(
             outgoing,
             machine,
-            &self.advertised,
+            &self.config.addresses,
             &self.config.transport,
             &mut self.authenticator,
         )?;
@@ -404,7 +315,6 @@ impl Router {
         let list = messages::address_list(self.family(), &addresses);
         let machine = VirtualRouter::new(self.config.fsm)?;
         messages::check(&machine, &list, &self.authenticator)?;
-        self.advertised = list;
         self.config.addresses = addresses;
         self.forget_messages();
         Ok(())
@@ -452,11 +362,8 @@ impl Router {
                 if primary.is_none() {
                     faults.insert(Fault::NoPrimaryAddress);
                 }
-                if let (Some(_), Some(_), Err(reason)) =
-                    (&self.config.virtual_mac, self.binding, &self.macvlan)
-                {
-                    faults.insert(Fault::NoVirtualMac(reason.clone()));
-                }
+                let refusal = self.macvlan.as_ref().and_then(|it| it.refusal.as_ref());
+                faults.extend(refusal.cloned().map(Fault::NoVirtualMac));
                 if self.vrf.is_some() && !sysctl::receives_from_vrfs() {
                     faults.insert(Fault::VrfPacketsIgnored);
                 }
@@ -467,64 +374,6 @@ impl Router {
         }
         faults
     }
-
-    /// Looks which of the addresses are on an interface that the router has just been bound to, or on its macvlan, and whose they are.
-    pub(super) fn look_for_addresses(&mut self, interface: &Interface, station: &Interface) {
-        let is_owner = self.config.fsm.is_owner();
-        for held in &mut self.held {
-            // The owner's address may have another prefix length than the virtual one that it was given here.
-            held.is_native = is_owner && held.is_own_of(interface, station);
-            held.is_answered = false;
-            held.standing.installed = held.is_native || held.address.is_on(station);
-            held.standing.give_up_repair();
-        }
-    }
-
-    /// Looks whose the addresses are now that the router may be their owner, or no longer be it. Returns what has to go from the interface or from
-    /// the macvlan: an address in a form in which the router does not hold it.
-    pub(super) fn look_whose_addresses(
-        &mut self,
-        interface: &Interface,
-        station: &Interface,
-    ) -> Vec<Step> {
-        let is_owner = self.config.fsm.is_owner();
-        let mut gone = Vec::new();
-        for held in &mut self.held {
-            let is_native = is_owner && held.is_own_of(interface, station);
-            match (held.is_native, is_native) {
-                (false, true) => {
-                    if held.is_added() {
-                        gone.push(Step::take_away(station.link.index, held));
-                    }
-                    held.is_answered = false;
-                    held.standing.installed = true;
-                    held.standing.give_up_repair();
-                }
-                (true, false) => {
-                    let stays = |own: &&InterfaceAddress| {
-                        interface.link.index == station.link.index && held.address.is_at(own)
-                    };
-                    let own = interface.addresses.iter();
-                    let own = own.filter(|own| own.address == held.address.address());
-                    let (kept, others): (Vec<_>, Vec<_>) = own.partition(stays);
-                    let others = others.into_iter();
-                    gone.extend(others.filter_map(|own| Step::clear(interface, own)));
-                    held.standing.installed = !kept.is_empty();
-                }
-                _ => {}
-            }
-            held.is_native = is_native;
-        }
-        gone
-    }
-
-    /// Notes that no address is in place any more, because what they were on is gone. Routes and drop routes may have stayed.
-    pub(super) fn lose_addresses(&mut self) {
-        for held in self.held.iter_mut().filter(|held| !held.is_answered) {
-            held.standing.installed = false;
-            held.standing.give_up_repair();
-        }
-    }
 }
 
 /// What can be seen of a router.
@@ -533,7 +382,7 @@ pub struct RouterView<'a> {
     pub(super) id: RouterId,
     pub(super) machine: &'a VirtualRouter,
     pub(super) router: &'a Router,
-    pub(super) interfaces: &'a Interfaces,
+    pub(super) actual: &'a Actual,
 }
 
 impl<'a> RouterView<'a> {
@@ -563,7 +412,7 @@ impl<'a> RouterView<'a> {
     /// The interface with its addresses, while there is one.
     #[must_use]
     pub fn interface(&self) -> Option<&'a Interface> {
-        self.interfaces.get(self.router.interface()?)
+        self.actual.interfaces().get(self.router.interface()?)
     }
 
     /// What the router needs and is missing.
@@ -573,53 +422,26 @@ impl<'a> RouterView<'a> {
 
     /// The virtual addresses, listed ones first, each with whether it is in place.
     pub fn addresses(&self) -> impl Iterator<Item = (&'a VirtualAddress, bool)> {
-        self.router
-            .held
-            .iter()
-            .map(|held| (&held.address, held.standing.installed))
+        let wanted = self.router.wanted(Some(self.machine));
+        let actual = self.actual;
+        wanted
+            .all()
+            .map(move |address| (address, wanted.is_in_place(address, actual)))
     }
 
     /// The virtual routes, each with whether it is in place.
     pub fn routes(&self) -> impl Iterator<Item = (&'a Route, bool)> {
-        self.router
-            .routes
-            .iter()
-            .map(|held| (&held.route, held.standing.installed))
+        let wanted = self.router.wanted(Some(self.machine));
+        let actual = self.actual;
+        wanted.routes.iter().map(move |route| {
+            let interface = wanted.interface_of(route, actual);
+            (route, actual.has_route(interface, route))
+        })
     }
 
-    /// The macvlan that bears the virtual MAC, where there is one.
+    /// The macvlan of the virtual MAC, where there is one.
     #[must_use]
     pub fn macvlan(&self) -> Option<&'a Macvlan> {
-        self.router.macvlan.as_ref().ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_removed_again_and_again_is_put_back_ever_less_often() {
-        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-        let mut held = Standing::default();
-        assert!(!held.start_repair(at(100)), "nothing is lost yet");
-
-        held.lose(at(100));
-        assert!(held.start_repair(at(100)), "the first time at once");
-        assert!(!held.start_repair(at(1000)), "it is under way");
-
-        let mut last = 100;
-        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-            held.lose(at(last));
-            last += pause;
-            assert!(!held.start_repair(at(last - 1)), "{pause}");
-            assert!(held.start_repair(at(last)), "{pause}");
-        }
-
-        last += 180;
-        held.lose(at(last));
-        assert!(held.start_repair(at(last)));
-        held.lose(at(last));
-        assert!(held.start_repair(at(last + 1)), "it has started over");
+        self.router.macvlan.as_ref()?.made.as_ref()
     }
 }

@@ -276,7 +276,8 @@ impl Driver {
     /// Reports about an object what can be seen of it.
     pub(super) fn look_at(&mut self, now: Instant, id: ObjectId) {
         let report = self.watches.get(&id);
-        let report = report.and_then(|watch| watch.report(&self.interfaces, &self.tracked_routes));
+        let report =
+            report.and_then(|watch| watch.report(self.host.interfaces(), &self.tracked_routes));
         if let Some(report) = report
             && let Err(error) = self.fleet.report(now, id, report)
         {

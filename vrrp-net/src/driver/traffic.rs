@@ -119,7 +119,7 @@ impl Driver {
         let is_other_protocol = received
             .ipv4
             .is_some_and(|packet| packet.protocol != router.protocol());
-        (is_other_protocol || self.holders.contains_key(&received.ip.endpoints.source()))
+        (is_other_protocol || self.planner.has_holders(received.ip.endpoints.source()))
             && self
                 .link_watch
                 .covers(received.interface, router.config.fsm.vrid)
@@ -131,7 +131,7 @@ impl Driver {
     fn is_own_to_peer(&self, id: RouterId, received: &Received<'_>) -> bool {
         let destination = received.ip.endpoints.destination();
         !destination.is_multicast()
-            && self.holders.contains_key(&destination)
+            && self.planner.has_holders(destination)
             && self
                 .fleet
                 .get(id)

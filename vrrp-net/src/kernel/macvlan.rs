@@ -6,14 +6,11 @@ use vrrp_proto::{
 };
 
 use super::{netlink::Netlink, sys::describe_interface, sysctl::Sysctl};
-use crate::{Error, Interfaces, Link, MonitorEvent, interface::check_link_name};
-
-/// How the alias of a macvlan of ours begins. Behind it stand the settings of the interface beneath as they were.
-const MARK: &str = "vrrp-net";
+use crate::{Error, Interfaces, LINK_MARK, Link, MonitorEvent, interface::check_link_name};
 
 /// The settings of the interface beneath, so that it does not speak for addresses that are not on it but on the macvlan, which would
 /// teach its neighbours the physical MAC: it answers ARP for its own addresses only, and asks in the name of these only.
-const BENEATH: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
+const PARENT_SETTINGS: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
 /// The interface of a virtual router: a macvlan in bridge mode on an Ethernet interface, whose hardware address is the virtual router MAC
 /// address, 00-00-5E-00-01-{VRID} or 00-00-5E-00-02-{VRID} (RFC 9568 section 7.3, M-01, M-02). Each interface, family and VRID has its own.
@@ -29,9 +26,12 @@ const BENEATH: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 /// (loose, where the host filters at all: answers leave by the interface beneath); `net.ipv6.conf` has `addr_gen_mode` 1,
 /// `accept_ra` 0 and `autoconf` 0.
 ///
-/// The interface beneath gets `arp_ignore` 1, unless it has 1, 2 or 8, and `arp_announce` 2, where there are virtual IPv4 addresses. The
-/// values that it had are kept in the alias of the macvlan, where a crash does not reach them, and come back with the end of the last
-/// macvlan on that interface. A value that somebody has changed in the meantime stays.
+/// The parent gets `arp_ignore` 1, unless it has 1, 2 or 8, and `arp_announce` 2, where there are
+/// virtual IPv4 addresses. The values that it had are recorded on the parent itself, as an
+/// alternative name (`vrrp-net.INDEX.ARP_IGNORE.ARP_ANNOUNCE`), which survives a crash and whatever
+/// becomes of the macvlan. They come back with the end of the last macvlan on that parent; a value
+/// that somebody has changed in the meantime stays. Kernels before Linux 5.5 have no alternative
+/// names: there the alias of the macvlan holds the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Macvlan {
     interface: u32,
@@ -41,18 +41,22 @@ pub struct Macvlan {
 }
 
 impl Macvlan {
-    /// Puts the macvlan of a virtual router on the interface of the index `parent`, down, or takes over the one that an earlier run has
-    /// left there, in whatever state it is. `interfaces` has to be up to date, and is kept so.
+    /// Puts the macvlan of a virtual router on the interface of the index `parent`, down, or takes over
+    /// the one that an earlier run has left there, whatever its state and name. `interfaces` has to be
+    /// up to date, and is kept so.
     ///
-    /// Without a `name` it is called `vrrp4-51-2` or so: family, VRID, and index of the interface beneath in hexadecimal digits.
+    /// Without a `name` it is called `vrrp4-51-2` or so: family, VRID, and index of the parent in
+    /// hexadecimal digits.
     ///
-    /// Settings belong to the network namespace of the calling thread, which has to be that of `netlink`.
+    /// Settings belong to the network namespace of the calling thread, which has to be that of
+    /// `netlink`.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the interface beneath is not Ethernet, where the name is not one that a link can have, and where another
-    /// link has it; [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not be made, or another
-    /// refusal. Nothing has changed then.
+    /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the parent is not Ethernet,
+    /// where the name is not one that a link can have, and where another link has it;
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not be
+    /// made, or another refusal. Nothing has changed then.
     pub fn add(
         netlink: &mut Netlink,
         interfaces: &mut Interfaces,
@@ -62,47 +66,81 @@ impl Macvlan {
         has_ipv4: bool,
     ) -> Result<Self, Error> {
         let mac = virtual_mac(vrid, family);
-        netlink
-            .check_namespace(|| format!("set up a macvlan on {}", describe_interface(parent)))?;
         let name = match name {
             Some(name) => name.into(),
-            None => format!(
-                "vrrp{}-{vrid}-{parent:x}",
-                match family {
-                    Family::Ipv4 => 4,
-                    Family::Ipv6 => 6,
+            None => default_name(family, vrid, parent),
+        };
+        let found = interfaces.get(parent).map(|it| it.link.clone());
+        let found = found.ok_or_else(|| not_ethernet(parent))?;
+        let existing = interfaces.iter().map(|it| &it.link).find(|link| {
+            let is_ours = link.is_marked_macvlan() || link.name == name;
+            is_ours && link.parent == Some(parent) && link.mac == Some(mac)
+        });
+        let existing = existing.cloned();
+        let (macvlan, link) = Self::create(netlink, &found, mac, &name, existing.as_ref())?;
+        interfaces.apply(&MonitorEvent::Link(link.clone()));
+        if has_ipv4 {
+            match quiet_parent(netlink, &found, &link) {
+                Ok(changed) => {
+                    for link in changed {
+                        interfaces.apply(&MonitorEvent::Link(link));
+                    }
                 }
-            ),
-        };
-        check_link_name("virtual_mac", &name)?;
-        let beneath = interfaces.get(parent).map(|parent| parent.link.clone());
-        let Some(beneath) = beneath.filter(|link| link.mac.is_some()) else {
-            let problem = format!("{} is not Ethernet", describe_interface(parent));
-            return Err(invalid(problem));
-        };
-        let is_new = netlink.add_macvlan(parent, &name, mac)?;
-        let Some(mut link) = netlink.link(&name)? else {
+                Err(error) => {
+                    if existing.is_none()
+                        && let Err(error) = macvlan.delete(netlink, interfaces)
+                    {
+                        tracing::warn!(%error, "a macvlan that could not be set up stays");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(macvlan)
+    }
+
+    /// Makes the macvlan on this parent, down, or takes over `existing`, and applies its settings.
+    pub(crate) fn create(
+        netlink: &mut Netlink,
+        parent: &Link,
+        mac: MacAddress,
+        name: &str,
+        existing: Option<&Link>,
+    ) -> Result<(Self, Link), Error> {
+        netlink.check_namespace(|| format!("set up a macvlan on {}", parent.name))?;
+        check_link_name("virtual_mac", name)?;
+        if parent.mac.is_none() {
+            return Err(not_ethernet(parent.index));
+        }
+        let mut is_new = false;
+        match existing {
+            Some(existing) if existing.name != name => {
+                netlink.set_up(existing.index, false)?;
+                netlink.set_name(existing.index, name)?;
+            }
+            Some(_) => {}
+            None => is_new = netlink.add_macvlan(parent.index, name, mac)?,
+        }
+        let Some(mut link) = netlink.link(name)? else {
             return Err(invalid(format!("{name} was removed at once")));
         };
-        if !is_new && !is_left_over(&link, parent, mac) {
+        if !is_new && !is_left_over(&link, parent.index, mac) {
             let problem = format!(
                 "there is a link {name} already, which is not a macvlan of this crate on {} with the address {mac}",
-                beneath.name
+                parent.name
             );
             return Err(invalid(problem));
         }
         let macvlan = Self {
             interface: link.index,
-            name,
-            parent,
+            name: name.into(),
+            parent: parent.index,
             mac,
         };
-        let result = macvlan.set_up(netlink, interfaces, &mut link, &beneath.name, has_ipv4);
-        interfaces.apply(&MonitorEvent::Link(link));
-        match result {
-            Ok(()) => Ok(macvlan),
+        match macvlan.set_up(netlink, &mut link) {
+            Ok(()) => Ok((macvlan, link)),
             Err(error) => {
-                if is_new && let Err(error) = macvlan.delete(netlink, interfaces) {
+                if is_new && let Err(error) = netlink.delete_links(&[macvlan.interface]) {
                     tracing::warn!(%error, "a macvlan that could not be set up stays");
                 }
                 Err(error)
@@ -110,32 +148,11 @@ impl Macvlan {
         }
     }
 
-    /// First the record, then what it is about: a crash in between is repaired by it.
-    fn set_up(
-        &self,
-        netlink: &mut Netlink,
-        interfaces: &Interfaces,
-        link: &mut Link,
-        beneath: &str,
-        has_ipv4: bool,
-    ) -> Result<(), Error> {
-        let mut record = record_of(&link.alias).map(str::to_owned);
-        if has_ipv4 && record.as_deref().is_none_or(str::is_empty) {
-            let known = siblings(interfaces, self.parent, self.interface).next();
-            record = Some(match known {
-                Some(record) => record.into(),
-                None => record_anew(beneath)?,
-            });
+    fn set_up(&self, netlink: &mut Netlink, link: &mut Link) -> Result<(), Error> {
+        if !link.is_marked_macvlan() {
+            netlink.set_alias(self.interface, LINK_MARK)?;
+            link.alias = LINK_MARK.into();
         }
-        let alias = match record.as_deref() {
-            None | Some("") => MARK.into(),
-            Some(record) => format!("{MARK} {record}"),
-        };
-        if link.alias != alias {
-            netlink.set_alias(self.interface, &alias)?;
-            link.alias = alias;
-        }
-
         let all = Sysctl {
             family: Family::Ipv4,
             interface: "all",
@@ -160,14 +177,6 @@ impl Macvlan {
             // A kernel without IPv6 has no such settings, and needs none.
             if family == Family::Ipv4 || sysctl.exists() {
                 sysctl.set(value)?;
-            }
-        }
-        if has_ipv4 {
-            for (key, value) in BENEATH {
-                let sysctl = setting_beneath(beneath, key);
-                if !(key == "arp_ignore" && matches!(sysctl.get()?, 1 | 2 | 8)) {
-                    sysctl.set(value)?;
-                }
             }
         }
         Ok(())
@@ -196,27 +205,23 @@ impl Macvlan {
         settings.fold(Ok(()), Result::and)
     }
 
-    /// Takes note that it is deleted, and with the last one on an interface brings that interface's settings back.
-    fn end(self, netlink: &Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
+    /// Takes note that it is deleted, and with the last one on a parent puts its settings back.
+    fn end(self, netlink: &mut Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
         let alias = interfaces
             .get(self.interface)
             .map(|own| own.link.alias.clone());
         interfaces.apply(&MonitorEvent::LinkGone {
             interface: self.interface,
         });
-        let is_last = siblings(interfaces, self.parent, self.interface)
-            .next()
-            .is_none();
-        let (Some(beneath), Some(record)) = (
-            interfaces.get(self.parent),
-            alias.as_deref().and_then(record_of),
-        ) else {
+        let is_sibling = |link: &Link| link.parent == Some(self.parent) && link.is_marked_macvlan();
+        if interfaces.iter().any(|it| is_sibling(&it.link)) {
+            return Ok(());
+        }
+        let Some(parent) = interfaces.get(self.parent).map(|it| it.link.clone()) else {
             return Ok(());
         };
-        if is_last {
-            let name = &beneath.link.name;
-            netlink.check_namespace(|| format!("bring the settings of {name} back"))?;
-            restore(name, record)?;
+        if let Some(link) = restore_parent(netlink, &parent, alias.as_deref())? {
+            interfaces.apply(&MonitorEvent::Link(link));
         }
         Ok(())
     }
@@ -245,9 +250,7 @@ impl Macvlan {
     /// A link, if it is one of these.
     fn of(link: &Link) -> Option<Self> {
         let mac = link.mac?;
-        let is_own = link.kind == "macvlan"
-            && record_of(&link.alias).is_some()
-            && mac.virtual_router().is_some();
+        let is_own = link.is_marked_macvlan();
         Some(Self {
             interface: link.index,
             name: link.name.clone(),
@@ -282,33 +285,109 @@ impl Macvlan {
     }
 }
 
+/// The name of a macvlan for which none is configured.
+pub(crate) fn default_name(family: Family, vrid: Vrid, parent: u32) -> String {
+    let family = match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 6,
+    };
+    format!("vrrp{family}-{vrid}-{parent:x}")
+}
+
 /// Whether an earlier run has made this link; also one that did not live to mark it.
 fn is_left_over(link: &Link, parent: u32, mac: MacAddress) -> bool {
     link.kind == "macvlan"
         && link.parent == Some(parent)
         && link.mac == Some(mac)
-        && (link.alias.is_empty() || record_of(&link.alias).is_some())
+        && (link.alias.is_empty() || link.is_marked_macvlan())
 }
 
-/// The record in the alias of a macvlan of ours.
-fn record_of(alias: &str) -> Option<&str> {
-    let rest = alias.strip_prefix(MARK)?;
-    (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim_start())
+/// Keeps a parent from speaking for the IPv4 addresses of its macvlans, after its settings were
+/// recorded. Returns the links that have changed.
+pub(crate) fn quiet_parent(
+    netlink: &mut Netlink,
+    parent: &Link,
+    macvlan: &Link,
+) -> Result<Vec<Link>, Error> {
+    netlink.check_namespace(|| format!("change the settings of {}", parent.name))?;
+    let mut changed = Vec::new();
+    // Another program may have recorded them by now.
+    let found = netlink.link(&parent.name)?;
+    let found = found.filter(|link| link.index == parent.index);
+    let Some(found) = found else {
+        return Err(invalid(format!("{} was removed at once", parent.name)));
+    };
+    let is_recorded = found.settings_record().is_some() || alias_record(&macvlan.alias).is_some();
+    if !is_recorded {
+        let mut values = [0; 2];
+        for ((key, _), value) in PARENT_SETTINGS.into_iter().zip(&mut values) {
+            *value = parent_setting(&parent.name, key).get()?;
+        }
+        let [ignore, announce] = values;
+        let name = format!("{LINK_MARK}.{}.{ignore}.{announce}", parent.index);
+        if netlink.set_alt_name(parent.index, &name, true)? {
+            let mut link = found;
+            link.alt_names.push(name);
+            changed.push(link);
+        } else {
+            let alias = format!("{LINK_MARK} arp_ignore={ignore} arp_announce={announce}");
+            netlink.set_alias(macvlan.index, &alias)?;
+            let mut link = macvlan.clone();
+            link.alias = alias;
+            changed.push(link);
+        }
+    }
+    for (key, value) in PARENT_SETTINGS {
+        let sysctl = parent_setting(&parent.name, key);
+        if !(key == "arp_ignore" && matches!(sysctl.get()?, 1 | 2 | 8)) {
+            sysctl.set(value)?;
+        }
+    }
+    Ok(changed)
 }
 
-/// The records of the other macvlans of ours on an interface.
-fn siblings(interfaces: &Interfaces, parent: u32, own: u32) -> impl Iterator<Item = &str> {
-    interfaces
-        .iter()
-        .map(|interface| &interface.link)
-        .filter(move |link| {
-            link.kind == "macvlan" && link.parent == Some(parent) && link.index != own
-        })
-        .filter_map(|link| record_of(&link.alias))
-        .filter(|record| !record.is_empty())
+/// Puts the settings of a parent back that are still as we have set them: those of its record, or of
+/// the alias of its last macvlan. Returns the parent where it has changed.
+pub(crate) fn restore_parent(
+    netlink: &mut Netlink,
+    parent: &Link,
+    alias: Option<&str>,
+) -> Result<Option<Link>, Error> {
+    let record = parent.settings_record();
+    let values = record.map(|(_, values)| values);
+    let Some(values) = values.or_else(|| alias_record(alias?)) else {
+        return Ok(None);
+    };
+    netlink.check_namespace(|| format!("bring the settings of {} back", parent.name))?;
+    for ((key, ours), value) in PARENT_SETTINGS.into_iter().zip(values) {
+        let sysctl = parent_setting(&parent.name, key);
+        if sysctl.get()? == ours {
+            sysctl.set(value)?;
+        }
+    }
+    let Some((name, _)) = record else {
+        return Ok(None);
+    };
+    netlink.set_alt_name(parent.index, name, false)?;
+    let mut link = parent.clone();
+    link.alt_names.retain(|it| it != name);
+    Ok(Some(link))
 }
 
-const fn setting_beneath<'a>(interface: &'a str, key: &'a str) -> Sysctl<'a> {
+/// The record in the alias of a macvlan of ours, on a kernel without alternative names.
+pub(crate) fn alias_record(alias: &str) -> Option<[i32; 2]> {
+    let record = alias.strip_prefix(LINK_MARK)?;
+    let value = |wanted: &str| {
+        record
+            .split(' ')
+            .filter_map(|entry| entry.split_once('='))
+            .find(|(key, _)| *key == wanted)
+            .and_then(|(_, value)| value.parse().ok())
+    };
+    Some([value("arp_ignore")?, value("arp_announce")?])
+}
+
+const fn parent_setting<'a>(interface: &'a str, key: &'a str) -> Sysctl<'a> {
     Sysctl {
         family: Family::Ipv4,
         interface,
@@ -316,32 +395,8 @@ const fn setting_beneath<'a>(interface: &'a str, key: &'a str) -> Sysctl<'a> {
     }
 }
 
-/// What the settings of an interface are, as text.
-fn record_anew(beneath: &str) -> Result<String, Error> {
-    let values = BENEATH.map(|(key, _)| {
-        let value = setting_beneath(beneath, key).get()?;
-        Ok(format!("{key}={value}"))
-    });
-    let values: Vec<String> = values.into_iter().collect::<Result<_, Error>>()?;
-    Ok(values.join(" "))
-}
-
-/// Brings the settings of an interface back that are still as we have set them.
-fn restore(beneath: &str, record: &str) -> Result<(), Error> {
-    for (key, ours) in BENEATH {
-        let recorded = record
-            .split(' ')
-            .filter_map(|entry| entry.split_once('='))
-            .find(|(name, _)| *name == key)
-            .and_then(|(_, value)| value.parse().ok());
-        let sysctl = setting_beneath(beneath, key);
-        if let Some(value) = recorded
-            && sysctl.get()? == ours
-        {
-            sysctl.set(value)?;
-        }
-    }
-    Ok(())
+fn not_ethernet(parent: u32) -> Error {
+    invalid(format!("{} is not Ethernet", describe_interface(parent)))
 }
 
 const fn invalid(problem: String) -> Error {

@@ -17,7 +17,8 @@ use super::{
     sys::{self, Buffer, describe_interface, set_buffer},
 };
 use crate::{
-    ADDRESS_PROTOCOL, Capability, Error, Interfaces, Link, MonitorEvent, Route, VirtualAddress,
+    ADDRESS_PROTOCOL, Capability, Error, InterfaceAddress, Interfaces, Link, MonitorEvent, Route,
+    VirtualAddress,
 };
 
 /// Requests in one datagram, at most. The kernel answers all of them before the call that sends
@@ -55,6 +56,13 @@ pub enum AddressChange<'a> {
         interface: u32,
         /// The address.
         address: &'a VirtualAddress,
+    },
+    /// Take an address away from an interface as it was found there: with its peer.
+    RemoveFound {
+        /// The index of the interface.
+        interface: u32,
+        /// The address.
+        address: &'a InterfaceAddress,
     },
 }
 
@@ -130,6 +138,9 @@ impl<'a> Change<'a> {
             Self::Address(AddressChange::Remove { interface, address }) => {
                 Request::Remove(interface, address)
             }
+            Self::Address(AddressChange::RemoveFound { interface, address }) => {
+                Request::RemoveFound(interface, address)
+            }
             Self::Link(LinkChange::Up { interface }) => Request::SetUp(interface, true),
             Self::Link(LinkChange::Down { interface }) => Request::SetUp(interface, false),
             Self::Route(RouteChange::Add { interface, route }) => {
@@ -147,7 +158,7 @@ impl<'a> Change<'a> {
             Self::Address(AddressChange::Add { .. }) | Self::Route(RouteChange::Add { .. }) => {
                 errno == libc::EEXIST
             }
-            Self::Address(AddressChange::Remove { .. }) => {
+            Self::Address(AddressChange::Remove { .. } | AddressChange::RemoveFound { .. }) => {
                 matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV)
             }
             Self::Link(LinkChange::Up { .. }) => false,
@@ -169,6 +180,10 @@ impl fmt::Display for Change<'_> {
             }
             Self::Address(AddressChange::Remove { interface, address }) => {
                 write!(f, "remove {address} from {}", on(interface))
+            }
+            Self::Address(AddressChange::RemoveFound { interface, address }) => {
+                let (local, prefix_len) = (address.address, address.prefix_len);
+                write!(f, "remove {local}/{prefix_len} from {}", on(interface))
             }
             Self::Link(LinkChange::Up { interface }) => write!(f, "set {} up", on(interface)),
             Self::Link(LinkChange::Down { interface }) => write!(f, "set {} down", on(interface)),
@@ -406,6 +421,65 @@ impl Netlink {
         }
     }
 
+    /// Sets a link up or down.
+    pub(crate) fn set_up(&mut self, interface: u32, up: bool) -> Result<(), Error> {
+        match self.request(Request::SetUp(interface, up))? {
+            0 => Ok(()),
+            errno => {
+                let verb = if up { "up" } else { "down" };
+                let action = format!("set {} {verb}", describe_interface(interface));
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// Gives a link another name. It has to be down.
+    pub(crate) fn set_name(&mut self, interface: u32, name: &str) -> Result<(), Error> {
+        match self.request(Request::SetName(interface, name))? {
+            0 => Ok(()),
+            errno => {
+                let action = format!("rename {} to {name}", describe_interface(interface));
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// Gives a link an alternative name, or takes it away. Returns whether the kernel knows of such
+    /// names (Linux 5.5).
+    pub(crate) fn set_alt_name(
+        &mut self,
+        interface: u32,
+        name: &str,
+        add: bool,
+    ) -> Result<bool, Error> {
+        match self.request(Request::AltName(interface, name, add))? {
+            0 => Ok(true),
+            libc::EEXIST if add => Ok(true),
+            libc::ENOENT | libc::ENODEV if !add => Ok(true),
+            libc::EOPNOTSUPP | libc::EINVAL => Ok(false),
+            errno => {
+                let verb = if add { "set" } else { "remove" };
+                let of = describe_interface(interface);
+                let action = format!("{verb} the alternative name {name} of {of}");
+                Err(refused(action, errno))
+            }
+        }
+    }
+
+    /// The marked routes of both families, with the index of their interface.
+    pub(crate) fn marked_routes(&mut self) -> Result<Vec<(Option<u32>, Route)>, Error> {
+        for _ in 0..ATTEMPTS {
+            let found = self.list(&Request::Routes, |reply| match reply {
+                Reply::Route(payload) => rtnetlink::virtual_route(payload),
+                _ => None,
+            })?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        Err(Error::os("list routes")(ever_changing()))
+    }
+
     /// Deletes the links of these indexes, as far as there are any: several by way of a group, which takes as long as one.
     pub(crate) fn delete_links(&mut self, interfaces: &[u32]) -> Result<(), Error> {
         if interfaces.len() > 1 {
@@ -443,17 +517,7 @@ impl Netlink {
         &mut self,
         keep: impl Fn(Option<u32>, &Route) -> bool,
     ) -> Result<Vec<(Option<u32>, Route)>, Error> {
-        let mut left_over = None;
-        for _ in 0..ATTEMPTS {
-            left_over = self.list(&Request::Routes, |reply| match reply {
-                Reply::Route(payload) => rtnetlink::virtual_route(payload),
-                _ => None,
-            })?;
-            if left_over.is_some() {
-                break;
-            }
-        }
-        let mut left_over = left_over.ok_or_else(|| Error::os("list routes")(ever_changing()))?;
+        let mut left_over = self.marked_routes()?;
         left_over.retain(|(interface, route)| !keep(*interface, route));
         self.remove_all(left_over, |(interface, route)| {
             let interface = *interface;
@@ -513,9 +577,9 @@ impl Netlink {
     /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on all interfaces, and returns them
     /// with the index of their interface.
     ///
-    /// It is meant for what a run left behind that had no chance to clean up. The mark is that of all programs that speak VRRP: where
-    /// keepalived runs in the same namespace, its addresses go as well, unless `keep` knows them. On kernels before Linux 5.18
-    /// addresses have no mark, and nothing is removed.
+    /// It is meant for the addresses of a run that had no chance to clean up. Where another instance runs
+    /// in the same namespace, its addresses go as well, unless `keep` knows them. On kernels before
+    /// Linux 5.18 addresses have no mark, and nothing is removed.
     ///
     /// # Errors
     ///

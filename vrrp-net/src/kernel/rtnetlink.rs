@@ -6,15 +6,15 @@ use std::{
 };
 
 use libc::{
-    IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
-    IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_MASTER, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_OIF,
-    RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWROUTE,
+    IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND,
+    IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_MASTER, IFLA_PROP_LIST, RTA_DST, RTA_GATEWAY,
+    RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTM_DELADDR, RTM_DELLINK,
+    RTM_DELROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
 };
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
-    NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NlasIterator, Parseable,
+    Emitable, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL,
+    NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NlasIterator, Parseable,
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -23,7 +23,7 @@ use netlink_packet_route::{
     },
     link::{
         InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkHeader, LinkInfo,
-        LinkMessage, MacVlanMode,
+        LinkMessage, MacVlanMode, Prop,
     },
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
 };
@@ -72,6 +72,8 @@ pub(crate) enum Request<'a> {
     Add(u32, &'a VirtualAddress),
     /// Take it away.
     Remove(u32, &'a VirtualAddress),
+    /// Take an address away as it was found: with its peer.
+    RemoveFound(u32, &'a InterfaceAddress),
     /// Put a macvlan on the link of the index `parent`, down.
     AddMacvlan {
         parent: u32,
@@ -80,6 +82,10 @@ pub(crate) enum Request<'a> {
     },
     /// Give the link of this index a text.
     SetAlias(u32, &'a str),
+    /// Give the link of this index another name. It has to be down.
+    SetName(u32, &'a str),
+    /// Give the link of this index an alternative name, or take it away.
+    AltName(u32, &'a str, bool),
     /// Set the link of this index up, or down.
     SetUp(u32, bool),
     /// Delete the link of this index.
@@ -112,44 +118,35 @@ impl Request<'_> {
             ),
             Self::Remove(interface, address) => (
                 NLM_F_ACK,
-                RouteNetlinkMessage::DelAddress(to_remove(interface, address)),
+                RouteNetlinkMessage::DelAddress(to_remove(
+                    interface,
+                    address.address(),
+                    address.prefix_len(),
+                    None,
+                )),
+            ),
+            Self::RemoveFound(interface, own) => (
+                NLM_F_ACK,
+                RouteNetlinkMessage::DelAddress(to_remove(
+                    interface,
+                    own.address,
+                    own.prefix_len,
+                    own.peer,
+                )),
             ),
             Self::Link(name) => {
                 let mut message = LinkMessage::default();
                 message.attributes = vec![LinkAttribute::IfName(name.into())];
                 (NLM_F_ACK, RouteNetlinkMessage::GetLink(message))
             }
-            Self::AddMacvlan { parent, name, mac } => (
-                NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-                RouteNetlinkMessage::NewLink(macvlan(parent, name, mac)),
-            ),
-            Self::SetAlias(interface, alias) => {
-                let mut message = about_link(interface);
-                message.attributes = vec![LinkAttribute::IfAlias(alias.into())];
-                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
-            }
-            Self::SetUp(interface, up) => {
-                let mut message = about_link(interface);
-                message.header.change_mask = LinkFlags::Up;
-                if up {
-                    message.header.flags = LinkFlags::Up;
-                }
-                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
-            }
-            Self::DeleteLink(interface) => (
-                NLM_F_ACK,
-                RouteNetlinkMessage::DelLink(about_link(interface)),
-            ),
-            Self::SetGroup(interface, group) => {
-                let mut message = about_link(interface);
-                message.attributes = vec![LinkAttribute::Group(group)];
-                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
-            }
-            Self::DeleteGroup(group) => {
-                let mut message = LinkMessage::default();
-                message.attributes = vec![LinkAttribute::Group(group)];
-                (NLM_F_ACK, RouteNetlinkMessage::DelLink(message))
-            }
+            Self::AddMacvlan { .. }
+            | Self::SetAlias(..)
+            | Self::SetName(..)
+            | Self::AltName(..)
+            | Self::SetUp(..)
+            | Self::DeleteLink(_)
+            | Self::SetGroup(..)
+            | Self::DeleteGroup(_) => self.change_of_link(),
             Self::Routes => (
                 NLM_F_DUMP,
                 RouteNetlinkMessage::GetRoute(RouteMessage::default()),
@@ -182,6 +179,62 @@ impl Request<'_> {
         buffer.resize(start + message.buffer_len().next_multiple_of(4), 0);
         if let Some(target) = buffer.get_mut(start..start + message.buffer_len()) {
             message.emit(target);
+        }
+    }
+}
+
+impl Request<'_> {
+    /// The flags and the message of a request that changes a link.
+    fn change_of_link(&self) -> (u16, RouteNetlinkMessage) {
+        let set = |interface, attribute| {
+            let mut message = about_link(interface);
+            message.attributes = vec![attribute];
+            (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
+        };
+        match *self {
+            Self::AddMacvlan { parent, name, mac } => (
+                NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                RouteNetlinkMessage::NewLink(macvlan(parent, name, mac)),
+            ),
+            Self::SetAlias(interface, alias) => {
+                set(interface, LinkAttribute::IfAlias(alias.into()))
+            }
+            Self::SetName(interface, name) => set(interface, LinkAttribute::IfName(name.into())),
+            Self::SetGroup(interface, group) => set(interface, LinkAttribute::Group(group)),
+            Self::AltName(interface, name, add) => {
+                let mut message = about_link(interface);
+                message.attributes =
+                    vec![LinkAttribute::PropList(vec![Prop::AltIfName(name.into())])];
+                if add {
+                    (
+                        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND,
+                        RouteNetlinkMessage::NewLinkProp(message),
+                    )
+                } else {
+                    (NLM_F_ACK, RouteNetlinkMessage::DelLinkProp(message))
+                }
+            }
+            Self::SetUp(interface, up) => {
+                let mut message = about_link(interface);
+                message.header.change_mask = LinkFlags::Up;
+                if up {
+                    message.header.flags = LinkFlags::Up;
+                }
+                (NLM_F_ACK, RouteNetlinkMessage::SetLink(message))
+            }
+            Self::DeleteGroup(group) => {
+                let mut message = LinkMessage::default();
+                message.attributes = vec![LinkAttribute::Group(group)];
+                (NLM_F_ACK, RouteNetlinkMessage::DelLink(message))
+            }
+            Self::DeleteLink(interface) => (
+                NLM_F_ACK,
+                RouteNetlinkMessage::DelLink(about_link(interface)),
+            ),
+            _ => (
+                NLM_F_ACK,
+                RouteNetlinkMessage::GetLink(LinkMessage::default()),
+            ),
         }
     }
 }
@@ -252,24 +305,29 @@ fn route_message(interface: Option<u32>, route: &Route) -> RouteMessage {
     message
 }
 
-fn to_remove(interface: u32, address: &VirtualAddress) -> AddressMessage {
+fn to_remove(
+    interface: u32,
+    local: IpAddr,
+    prefix_len: u8,
+    peer: Option<IpAddr>,
+) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = if address.address().is_ipv4() {
+    message.header.family = if local.is_ipv4() {
         AddressFamily::Inet
     } else {
         AddressFamily::Inet6
     };
-    message.header.prefix_len = address.prefix_len();
+    message.header.prefix_len = prefix_len;
     message.header.index = interface;
     message.attributes = vec![
-        AddressAttribute::Local(address.address()),
-        AddressAttribute::Address(address.address()),
+        AddressAttribute::Local(local),
+        AddressAttribute::Address(peer.unwrap_or(local)),
     ];
     message
 }
 
 fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
-    let mut message = to_remove(interface, address);
+    let mut message = to_remove(interface, address.address(), address.prefix_len(), None);
     message
         .attributes
         .push(AddressAttribute::Protocol(ADDRESS_PROTOCOL.into()));
@@ -413,6 +471,8 @@ fn link(payload: &[u8]) -> Option<Link> {
         parent: None,
         alias: String::new(),
         vrf: None,
+        enabled: header.flags.contains(LinkFlags::Up),
+        alt_names: Vec::new(),
     };
     let (mut master, mut is_in_vrf) = (None, false);
     let mut is_parent_elsewhere = false;
@@ -426,6 +486,12 @@ fn link(payload: &[u8]) -> Option<Link> {
             IFLA_LINK_NETNSID => is_parent_elsewhere = true,
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_MASTER => master = number(value),
+            IFLA_PROP_LIST => {
+                let names = NlasIterator::new(value)
+                    .map_while(Result::ok)
+                    .filter(|attribute| attribute.kind() == IFLA_ALT_IFNAME);
+                link.alt_names.extend(names.map(|name| text(name.value())));
+            }
             IFLA_LINKINFO => {
                 for attribute in NlasIterator::new(value).map_while(Result::ok) {
                     match attribute.kind() {
@@ -661,6 +727,7 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
         // On a point-to-point link the one is ours and the other is the peer's. IPv6 has the second only, as a rule.
         address: local.or(peer)?,
         prefix_len: message.header.prefix_len,
+        peer: peer.filter(|peer| local.is_some_and(|local| local != *peer)),
         protocol,
         secondary: flags.contains(AddressFlags::Secondary),
         usable: !flags.contains(AddressFlags::Dadfailed)

@@ -494,6 +494,13 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
+/// The version of the kernel, such as 6.1.
+pub(crate) fn kernel_version() -> Option<(u32, u32)> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// The time on `CLOCK_MONOTONIC`, the clock behind [`std::time::Instant`], as a number that another process can compare with its own.
 pub(crate) fn monotonic_clock() -> Duration {
     let mut time = libc::timespec {

@@ -231,7 +231,7 @@ fn with_something_elsewhere() -> (Lan, Lan, Host, Running, RouterId) {
 
 /// Waits until there are so many routes with the mark.
 fn wait_for_routes(host: &Host, count: usize) {
-    let shown = || iproute2(host, &["route", "show", "table", "all", "proto", "18"]);
+    let shown = || iproute2(host, &["route", "show", "table", "all", "proto", "112"]);
     wait_for(&format!("{count} routes"), LIMIT, || {
         (shown().lines().count() == count).then_some(())
     })

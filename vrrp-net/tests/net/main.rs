@@ -20,6 +20,7 @@ mod faults;
 mod filter;
 mod groups;
 mod hand_over;
+mod left_overs;
 mod macvlans;
 mod own_loop;
 mod owners;

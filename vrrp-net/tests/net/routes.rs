@@ -15,7 +15,7 @@ fn marked(host: &Host) -> String {
     let show = |family| {
         iproute2(
             host,
-            &[family, "route", "show", "table", "all", "proto", "18"],
+            &[family, "route", "show", "table", "all", "proto", "112"],
         )
     };
     show("-4") + &show("-6")
@@ -362,7 +362,7 @@ fn what_a_crash_leaves_of_routes_and_drop_routes_is_removed() {
             "via",
             "192.0.2.9",
             "proto",
-            "18",
+            "112",
         ],
     );
     let third = Running::start(r1.namespace());

@@ -467,7 +467,7 @@ fn a_macvlan_and_routes_that_go_while_news_are_lost_come_back() {
     running.wait_for_state(id, State::Active);
     wait_until_bearing(&r1, Family::Ipv4, true);
     let there = |host: &Host| {
-        let shown = iproute2(host, &["route", "show", "proto", "18"]);
+        let shown = iproute2(host, &["route", "show", "proto", "112"]);
         shown.contains(route) && bears(host, Family::Ipv4)
     };
     wait_for("the route", LIMIT, || there(&r1).then_some(())).unwrap();
@@ -656,8 +656,11 @@ fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
 
             // And nothing is left of it.
             running.stop();
-            let routes = iproute2(&r1, &["route", "show", "table", "all", "proto", "18"])
-                + &iproute2(&r1, &["-6", "route", "show", "table", "all", "proto", "18"]);
+            let routes = iproute2(&r1, &["route", "show", "table", "all", "proto", "112"])
+                + &iproute2(
+                    &r1,
+                    &["-6", "route", "show", "table", "all", "proto", "112"],
+                );
             assert_eq!(routes, "");
         }
     }
@@ -853,7 +856,8 @@ fn m_05_a_backup_discards_what_is_sent_to_the_virtual_mac() {
         .unwrap();
         std::thread::sleep(Duration::from_millis(100));
         assert!(!flood.frames().iter().any(is_echo));
-        // With the macvlan up they would be forwarded.
+        // With the macvlan up they would be forwarded. The router would set it down again.
+        running.kill();
         iproute2(&r1, &["link", "set", &name(&r1, family), "up"]);
         wait_for("a forwarded frame", LIMIT, || {
             forget_stations();

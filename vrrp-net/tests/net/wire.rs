@@ -8,7 +8,10 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Lan, wait_for};
-use vrrp_net::{Driver, DriverEvent, ForeignPackets, RouterConfig, UnicastPath, VirtualMac};
+use vrrp_net::{
+    AddressChange, Driver, DriverEvent, ForeignPackets, Netlink, RouterConfig, UnicastPath,
+    VirtualMac,
+};
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, Authentication, ChecksumAcceptance, ChecksumForm,
     DecodeOptions, Discard, Endpoints, Family, Interval, IpHeader, Priority, Versions,
@@ -51,9 +54,19 @@ fn p_05_ipv6_advertisements_leave_with_hop_limit_255_and_traffic_class_c0() {
 fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
     let (lan, [_]) = lan_of::<1>();
     // The virtual address stands first, left over from another run.
-    let host = lan
-        .host("r2", &["192.0.2.254/32", "192.0.2.7/24", "192.0.2.8/24"])
-        .unwrap();
+    let host = lan.host("r2", &[]).unwrap();
+    host.namespace().run(|| {
+        let address = VIP4.parse().unwrap();
+        let add = AddressChange::Add {
+            interface: host.index(),
+            address: &address,
+        };
+        let result = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
+        result.unwrap();
+    });
+    for own in ["192.0.2.7/24", "192.0.2.8/24"] {
+        host.add_address(own).unwrap();
+    }
     let capture = lan.capture().unwrap();
     let started = Instant::now();
     let running = Running::start(host.namespace());

@@ -1,0 +1,495 @@
+//! Routers and their interfaces: binding, group memberships, faults, and host events.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use vrrp_fsm::{
+    Instant, State,
+    fleet::{Change as Record, RouterId},
+};
+use vrrp_proto::Family;
+
+use super::{Driver, DriverEvent, Fault, is_active, router::Router};
+use crate::{
+    ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, MonitorEvent, VirtualAddress, VrrpSocket,
+    plan::{Lost, Thing},
+};
+
+impl Driver {
+    /// Takes in the notifications of links, addresses and routes that wait, and acts upon them.
+    pub(super) fn receive_host_events(&mut self) -> Result<(), Error> {
+        let events = self.host.notifications()?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let mut affected = BTreeSet::new();
+        let mut lost = Vec::new();
+        for event in &events {
+            self.note_event(now, event, &mut affected);
+            let concerned = self.planner.notice(event, &self.host.actual);
+            lost.extend(self.host.actual.apply(event));
+            for id in concerned {
+                self.queue.push(id);
+            }
+        }
+        if events.contains(&MonitorEvent::Overrun) && self.host.resync_at.is_none() {
+            self.notify(None, DriverEvent::Overrun);
+            self.host.resync_at = Some(now);
+        }
+        let may_cost_routes = events.iter().any(|event| match event {
+            MonitorEvent::Link(link) => !link.up,
+            MonitorEvent::AddressRemoved { .. } | MonitorEvent::Overrun => true,
+            _ => false,
+        });
+        if may_cost_routes {
+            self.tracked_routes.doubt();
+        }
+        for id in affected {
+            self.reconcile(now, id);
+        }
+        for id in self.objects_concerned(&events) {
+            self.look_at(now, id);
+        }
+        self.report_lost(now, lost);
+        Ok(())
+    }
+
+    /// Acts upon an event that the known state of the host does not contain yet.
+    fn note_event(
+        &mut self,
+        now: Instant,
+        event: &MonitorEvent,
+        affected: &mut BTreeSet<RouterId>,
+    ) {
+        match event {
+            MonitorEvent::Link(link) => self.note_link(now, link, affected),
+            MonitorEvent::LinkGone { interface } => {
+                let bound = self.routers_on(*interface);
+                // At once: a link that follows it may have the same index.
+                for id in &bound {
+                    self.unbind(*id);
+                }
+                affected.extend(bound);
+                affected.extend(self.routers_at(*interface));
+                self.numbers.unbind(*interface);
+            }
+            MonitorEvent::AddressAdded { interface, address } => {
+                self.report_foreign(*interface, address);
+                if !self.is_virtual(address.address) && address.protocol != ADDRESS_PROTOCOL {
+                    affected.extend(self.routers_on(*interface));
+                    self.rejoin(*interface, address);
+                    let known = self.host.interfaces().get(*interface);
+                    let routed = known.map(|known| self.routed_via(&known.link));
+                    self.allow_routes(now, &routed.unwrap_or_default());
+                }
+            }
+            MonitorEvent::AddressRemoved { interface, address } => {
+                if self.is_virtual(address.address) {
+                    let waits = |id: &RouterId| {
+                        let router = self.routers.get(id);
+                        router.is_some_and(|it| it.is_kept_down_by_an_address())
+                    };
+                    affected.extend(self.planner.holders(address.address).filter(waits));
+                } else {
+                    affected.extend(self.routers_on(*interface));
+                }
+            }
+            MonitorEvent::RouteRemoved { .. } | MonitorEvent::Overrun => {}
+        }
+    }
+
+    fn note_link(&mut self, now: Instant, link: &Link, affected: &mut BTreeSet<RouterId>) {
+        let known = self.host.interfaces().get(link.index).map(|it| &it.link);
+        if known == Some(link) {
+            return;
+        }
+        let has_moved = known.is_some_and(|known| known.mac != link.mac);
+        let was_there = known.is_some_and(|known| known.up && known.name == link.name);
+        let number = self.numbers.of_name(&link.name);
+        let named = number.and_then(|number| self.members.get(&number));
+        affected.extend(named.into_iter().flatten());
+        affected.extend(self.routers_on(link.index));
+        let at = self.routers_at(link.index);
+        for id in &at {
+            self.queue.push(*id);
+        }
+        if link.up && !was_there {
+            let routed = self.routed_via(link);
+            self.allow_routes(now, &routed);
+        }
+        if has_moved {
+            for id in at {
+                self.install_and_announce(now, id);
+            }
+        }
+    }
+
+    /// After an overrun: dumps everything again, in a turn in which nothing changes meanwhile. Where
+    /// much changes all the time that may take some turns, in which the rest goes on.
+    pub(super) fn resync(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let Some(lost) = self.host.resync(now)? else {
+            return Ok(());
+        };
+        tracing::debug!("notifications of links and addresses were lost: all were dumped again");
+        self.planner.look_around(&self.host.actual);
+        // IPv6 may have ended somewhere and begun again.
+        self.renew_memberships(VrrpSocket::join_all_again);
+        self.tracked_routes.doubt();
+        let ids: Vec<_> = self.routers.keys().copied().collect();
+        for id in ids {
+            self.reconcile(now, id);
+            self.queue.push(id);
+        }
+        let watched: Vec<_> = self.watches.keys().copied().collect();
+        for id in watched {
+            self.look_at(now, id);
+        }
+        self.report_lost(now, lost);
+        Ok(())
+    }
+
+    fn routers_where<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a RouterId>,
+        is_meant: impl Fn(&Router) -> bool,
+    ) -> Vec<RouterId> {
+        let is_meant = |id: &&RouterId| self.routers.get(id).is_some_and(|it| is_meant(it));
+        ids.into_iter().filter(is_meant).copied().collect()
+    }
+
+    /// The routers that are bound to the interface of this index. Among thousands of routers and links
+    /// there are few that a change concerns.
+    fn routers_on(&self, interface: u32) -> Vec<RouterId> {
+        let members = self.members.get(&self.numbers.at(interface));
+        let is_bound = |router: &Router| router.interface() == Some(interface);
+        self.routers_where(members.into_iter().flatten(), is_bound)
+    }
+
+    /// The routers that have their addresses on the interface of this index: they are bound to it, or
+    /// it is their macvlan.
+    fn routers_at(&self, interface: u32) -> Vec<RouterId> {
+        let link = self.host.actual.link(interface);
+        let parent = link.and_then(|it| it.parent);
+        let members = [Some(interface), parent]
+            .into_iter()
+            .flatten()
+            .filter_map(|index| self.members.get(&self.numbers.at(index)));
+        let is_at = |router: &Router| router.station() == Some(interface);
+        self.routers_where(members.flatten(), is_at)
+    }
+
+    /// Whether a router has this as a virtual address, and not as an address that it owns and that
+    /// was configured on the host.
+    pub(super) fn is_virtual(&self, address: IpAddr) -> bool {
+        let mut holders = self.planner.holders(address);
+        holders.any(|id| {
+            let wanted = self.wanted(id);
+            wanted.is_some_and(|it| !it.is_native(address, &self.host.actual))
+        })
+    }
+
+    /// Reports an address of a router that somebody else puts on its interface.
+    fn report_foreign(&mut self, interface: u32, own: &InterfaceAddress) {
+        let actual = &self.host.actual;
+        if actual.is_marked(interface, own)
+            || actual
+                .addresses(interface, own.address)
+                .any(|known| known.is_same(own))
+        {
+            return;
+        }
+        let Ok(address) = VirtualAddress::new(own.address).with_prefix_len(own.prefix_len) else {
+            return;
+        };
+        let holders: Vec<_> = self.planner.holders(own.address).collect();
+        for id in holders {
+            let is_here = self.routers.get(&id).is_some_and(|router| {
+                [router.interface(), router.station()].contains(&Some(interface))
+                    && !router.config.fsm.is_owner()
+            });
+            // On a kernel without marks, the addresses of an Active come without one.
+            if is_here && (self.host.actual.keeps_marks() || !is_active(&self.fleet, id)) {
+                let address = address.clone();
+                self.notify(Some(id), DriverEvent::ForeignAddress(address));
+            }
+        }
+    }
+
+    /// Reports addresses and routes that an Active has lost. They are put back.
+    fn report_lost(&mut self, now: Instant, lost: Vec<Lost>) {
+        for lost in lost {
+            match lost {
+                Lost::Address { interface, address } => {
+                    let holders: Vec<_> = self.planner.holders(address.address).collect();
+                    for id in holders {
+                        self.report_lost_address(now, id, interface, &address);
+                    }
+                }
+                Lost::Route { route } => {
+                    let routed: Vec<_> = self.planner.routed().collect();
+                    for id in routed {
+                        let own = self.routers.get(&id).and_then(|router| {
+                            let own = router.config.routes.iter();
+                            own.clone().find(|own| own.is_reported_as(&route)).cloned()
+                        });
+                        if let Some(own) = own.filter(|_| is_active(&self.fleet, id)) {
+                            self.planner.retry(now, Some(id), Thing::of_route(&own));
+                            self.notify(Some(id), DriverEvent::RouteLost(own));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn report_lost_address(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        interface: u32,
+        own: &InterfaceAddress,
+    ) {
+        let is_wanted = self
+            .wanted(id)
+            .is_some_and(|it| it.wants(interface, own, &self.host.actual));
+        let address = self.routers.get(&id).and_then(|router| {
+            let mut all = router
+                .config
+                .addresses
+                .iter()
+                .chain(&router.config.excluded);
+            all.find(|address| address.is_at(own)).cloned()
+        });
+        if let Some(address) = address.filter(|_| is_wanted) {
+            self.planner
+                .retry(now, Some(id), Thing::Address(own.address));
+            self.queue.push(id);
+            self.notify(Some(id), DriverEvent::AddressLost(address));
+        }
+    }
+
+    /// The routers whose routes may lead over this link now. A route without a named interface may
+    /// use any link.
+    fn routed_via(&self, link: &Link) -> Vec<RouterId> {
+        let routed: Vec<_> = self.planner.routed().collect();
+        self.routers_where(&routed, |router| {
+            let mut own = router.config.routes.iter();
+            link.up && own.any(|it| it.interface().is_none_or(|name| name == link.name))
+        })
+    }
+
+    fn allow_routes(&mut self, now: Instant, ids: &[RouterId]) {
+        for id in ids {
+            self.planner.allow_routes(now, *id);
+            self.queue.push(*id);
+        }
+    }
+
+    /// Where IPv6 begins on an interface, the kernel may have ended it there before, for an MTU under
+    /// 1280, and all memberships of groups with it.
+    fn rejoin(&mut self, interface: u32, added: &InterfaceAddress) {
+        let known = self.host.interfaces().get(interface);
+        let is_first = matches!(added.address, IpAddr::V6(it) if it.is_unicast_link_local())
+            && added.usable
+            && known.is_some_and(|it| !it.has(added.address));
+        if is_first {
+            self.renew_memberships(|socket| socket.join_again(interface));
+        }
+    }
+
+    fn renew_memberships(&mut self, renew: impl Fn(&mut VrrpSocket) -> Result<(), Error>) {
+        for socket in &mut self.sockets {
+            if socket.family() == Family::Ipv6
+                && let Err(error) = renew(socket)
+            {
+                tracing::warn!(%error, "advertisements over IPv6 are no longer heard there");
+            }
+        }
+    }
+
+    /// Brings a router in line with its interface: starts it, faults it, or gives it another primary
+    /// address.
+    pub(super) fn reconcile(&mut self, now: Instant, id: RouterId) {
+        self.rebind(now, id);
+        self.ensure_macvlan(now, id);
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let interface = self.host.interfaces().named(&router.config.interface);
+        router.vrf = interface.and_then(|interface| interface.link.vrf);
+        let Some(router) = self.routers.get(&id) else {
+            return;
+        };
+        let primary = interface.and_then(|interface| {
+            router.primary_address(interface, |address| self.is_virtual(address))
+        });
+        let mut faults = router.current_faults(interface, primary);
+        faults.extend(self.foreign_fault(id));
+        let primary = primary.filter(|_| !faults.iter().any(Fault::stops_router));
+        let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
+        let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
+        let is_shut_down = router.is_shut_down;
+        let is_refused =
+            faults.contains(&Fault::NoMulticast) || faults.contains(&Fault::VrfPacketsIgnored);
+        if let Some(router) = self.routers.get_mut(&id) {
+            router.faults = faults;
+        }
+        for fault in come {
+            self.notify(Some(id), DriverEvent::Fault(fault));
+        }
+        for fault in gone {
+            self.notify(Some(id), DriverEvent::Recovered(fault));
+        }
+        if is_shut_down {
+            return;
+        }
+        if is_refused {
+            self.planner.retry(now, Some(id), Thing::Group);
+        }
+        let moved = self.fleet.get(id).is_some_and(|machine| {
+            machine.state() != State::Initialize && primary != Some(machine.primary_address())
+        });
+        if let Some(address) = primary.filter(|_| moved) {
+            self.notify(Some(id), DriverEvent::PrimaryAddress(address));
+        }
+        // They fail for a router that does not exist.
+        let _known = match primary {
+            Some(address) => self.fleet.startup(now, id, address),
+            None => self.fleet.set_primary_address(now, id, None),
+        };
+        self.collect(now);
+    }
+
+    /// A router does not start while its interface has one of its addresses from somebody else: that
+    /// address would stay when another router is Active.
+    fn foreign_fault(&self, id: RouterId) -> Option<Fault> {
+        let machine = self.fleet.get(id)?;
+        if machine.state() != State::Initialize {
+            return None;
+        }
+        let (interface, own) = self.wanted(id)?.foreign(&self.host.actual)?;
+        let name = &self.host.actual.link(interface)?.name;
+        let (address, prefix_len) = (own.address, own.prefix_len);
+        Some(Fault::ForeignAddress(format!(
+            "{name} has the virtual address {address}/{prefix_len}, and this router did not add it: remove it from the \
+             configuration of the host, or set priority 255 if the host owns it"
+        )))
+    }
+
+    /// Reports what the fleet has noted, except changes of state: those are reported once they are
+    /// carried out.
+    pub(super) fn tell_records(&mut self) {
+        while let Some(record) = self.fleet.read(&mut self.records) {
+            match record.map(|record| record.change) {
+                Ok(Record::EffectivePriority { router, from, to }) => {
+                    self.notify(Some(router), DriverEvent::PriorityChanged { from, to });
+                }
+                Ok(Record::Object(object, level)) => {
+                    self.notify(None, DriverEvent::ObjectChanged { object, level });
+                }
+                Ok(Record::WantsActive(router, group)) => {
+                    self.notify(Some(router), DriverEvent::WantsActive { group });
+                }
+                Ok(_) => {}
+                // There is room for more records than one call can add.
+                Err(lost) => tracing::error!(%lost, "records were lost"),
+            }
+        }
+    }
+
+    /// Ties a router to the interface that has its name now.
+    fn rebind(&mut self, now: Instant, id: RouterId) {
+        let Some(router) = self.routers.get(&id) else {
+            return;
+        };
+        let interface = self.host.interfaces().named(&router.config.interface);
+        let index = interface.map(|interface| interface.link.index);
+        match router.binding {
+            Some(binding) if Some(binding.interface) == index => {
+                if !binding.joined {
+                    self.join(id);
+                }
+                return;
+            }
+            Some(binding) => {
+                if self.host.actual.link(binding.interface).is_some() {
+                    // It resigns there. It fails for a router that does not exist.
+                    let _known = self.fleet.set_primary_address(now, id, None);
+                    self.collect(now);
+                    self.flush(now);
+                }
+                self.unbind(id);
+            }
+            None => {}
+        }
+        let Some(index) = index else {
+            return;
+        };
+        // Without marks, an address of ours can only be told from the host's by the configuration. The
+        // only address of an interface is the host's.
+        let takes_unmarked = !self.host.actual.keeps_marks()
+            && self.routers.get(&id).is_some_and(|router| {
+                let is_own = |address| router.all().any(|own| own.address() == address);
+                let interface = self.host.interfaces().get(index);
+                !router.config.fsm.is_owner()
+                    && interface
+                        .is_some_and(|it| it.primary_address(router.family(), is_own).is_some())
+            });
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        router.bind(index);
+        router.takes_unmarked = takes_unmarked;
+        self.numbers.bind(index, &router.config.interface);
+        self.queue.push(id);
+        self.join(id);
+    }
+
+    /// Joins the group on a router's interface, where it uses one.
+    fn join(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let is_multicast = router.is_multicast();
+        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
+        if let (Some(binding), Some(socket)) = (&mut router.binding, socket) {
+            let result = if is_multicast {
+                socket.join(binding.interface)
+            } else {
+                Ok(())
+            };
+            binding.joined = result.is_ok();
+            if let Err(error) = result {
+                tracing::debug!(%id, %error, "a router stays in fault");
+            }
+        }
+    }
+
+    /// Unties a router from its interface. Everything that it has there goes.
+    pub(super) fn unbind(&mut self, id: RouterId) {
+        self.leave(id);
+        if let Some(wanted) = self.wanted(id) {
+            let former = wanted.left_behind(&self.host.actual);
+            self.planner.add_all_former(former);
+        }
+        if let Some(router) = self.routers.get_mut(&id) {
+            router.unbind();
+        }
+    }
+
+    /// Leaves the group that a router has joined.
+    pub(super) fn leave(&mut self, id: RouterId) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let is_multicast = router.is_multicast();
+        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
+        if let (Some(binding), Some(socket)) = (&mut router.binding, socket)
+            && std::mem::take(&mut binding.joined)
+            && is_multicast
+        {
+            socket.leave(binding.interface);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The state of the host: followed by notifications and dumps, and changed by plans.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use vrrp_fsm::Instant;
+use vrrp_proto::Family;
+
+use super::proxies::Proxies;
+use crate::{
+    AddressChange, Change as NetlinkChange, Error, Interfaces, Link, LinkChange, Macvlan, Monitor,
+    MonitorEvent, Netlink, Outcome, RouteChange,
+    kernel::{
+        macvlan::{alias_record, quiet_parent, restore_parent},
+        sys,
+        sysctl::Sysctl,
+    },
+    plan::{Actual, Change, Lost},
+};
+
+/// The pause before another dump, after links or addresses changed during the last one.
+const REST: Duration = Duration::from_millis(10);
+
+/// The oldest kernel that keeps the marks of addresses (`IFA_PROTO`).
+const MARKS: (u32, u32) = (5, 18);
+
+/// The kernel, and what is known of its links, addresses and routes.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) monitor: Monitor,
+    netlink: Netlink,
+    pub(super) actual: Actual,
+    pub(super) proxies: Proxies,
+    /// When to dump everything again, because notifications were lost.
+    pub(super) resync_at: Option<Instant>,
+}
+
+/// The result of a change.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) outcome: Outcome,
+    /// The macvlan that was created.
+    pub(super) macvlan: Option<Macvlan>,
+}
+
+impl Host {
+    /// Reads the state of the network namespace of the calling thread.
+    pub(super) fn open() -> Result<Self, Error> {
+        // First the notifications, then the state: nothing in between is missed.
+        let monitor = Monitor::open()?;
+        let mut netlink = Netlink::open()?;
+        netlink.check_privilege()?;
+        let interfaces = netlink.interfaces()?;
+        let keeps_marks = sys::kernel_version().is_none_or(|version| version >= MARKS);
+        let mut actual = Actual::new(interfaces, keeps_marks);
+        actual.found_routes(netlink.marked_routes()?);
+        Ok(Self {
+            monitor,
+            netlink,
+            actual,
+            proxies: Proxies::default(),
+            resync_at: None,
+        })
+    }
+
+    pub(super) const fn interfaces(&self) -> &Interfaces {
+        self.actual.interfaces()
+    }
+
+    /// The notifications that wait. They are not taken in yet.
+    pub(super) fn notifications(&mut self) -> Result<Vec<MonitorEvent>, Error> {
+        let mut events = Vec::new();
+        self.monitor.receive(|event| events.push(event))?;
+        Ok(events)
+    }
+
+    /// Dumps everything again where that is due, and nothing changes meanwhile. Returns what is gone.
+    pub(super) fn resync(&mut self, now: Instant) -> Result<Option<Vec<Lost>>, Error> {
+        if self.resync_at.is_none_or(|at| now < at) {
+            return Ok(None);
+        }
+        let Some(interfaces) = self.netlink.interfaces_at_once()? else {
+            self.resync_at = Some(now + REST);
+            return Ok(None);
+        };
+        self.resync_at = None;
+        let lost = self.actual.resync(interfaces);
+        self.actual.found_routes(self.netlink.marked_routes()?);
+        Ok(Some(lost))
+    }
+
+    /// Makes changes in order, as many as possible with one system call.
+    ///
+    /// # Errors
+    ///
+    /// An error when the kernel cannot be talked to; each change has a result of its own.
+    pub(super) fn make(&mut self, changes: &[Change]) -> Result<Vec<Result<Made, Error>>, Error> {
+        let mut results = Vec::with_capacity(changes.len());
+        for part in changes.chunk_by(|a, b| kind(a) == kind(b)) {
+            match part.first() {
+                Some(Change::DeleteLink { .. }) => results.extend(self.delete_links(part)),
+                Some(
+                    Change::CreateMacvlan { .. }
+                    | Change::QuietParent { .. }
+                    | Change::RestoreParent { .. }
+                    | Change::BeginProxy { .. }
+                    | Change::EndProxy { .. },
+                ) => results.extend(part.iter().map(|change| self.make_one(change))),
+                _ => {
+                    let promoted = self.promote_secondaries(part);
+                    let made = self.apply(part);
+                    for setting in promoted {
+                        setting.restore();
+                    }
+                    results.extend(made?);
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn apply(&mut self, part: &[Change]) -> Result<Vec<Result<Made, Error>>, Error> {
+        let requests: Vec<_> = part.iter().filter_map(request).collect();
+        let results = self.netlink.apply(&requests)?;
+        let made = part.iter().zip(results).map(|(change, result)| {
+            let outcome = result?;
+            self.actual.made(change, outcome == Outcome::Changed);
+            Ok(Made::new(outcome))
+        });
+        Ok(made.collect())
+    }
+
+    /// Has the kernel promote an address of a subnet in place of its primary one, on the interfaces
+    /// where it would remove all of them.
+    fn promote_secondaries(&self, part: &[Change]) -> Vec<Promotion> {
+        let interfaces: BTreeSet<u32> = part
+            .iter()
+            .filter(|change| change.spares_subnet())
+            .filter_map(|change| match change {
+                Change::RemoveAddress { interface, .. } => Some(*interface),
+                _ => None,
+            })
+            .collect();
+        let names = interfaces
+            .into_iter()
+            .filter_map(|index| self.actual.link(index))
+            .map(|link| link.name.clone());
+        names.filter_map(|name| self.promote_on(name)).collect()
+    }
+
+    fn promote_on(&self, name: String) -> Option<Promotion> {
+        let is_set = |name| promotion(name).get().is_ok_and(|value| value != 0);
+        let allowed = self
+            .netlink
+            .check_namespace(|| format!("set promote_secondaries of {name}"));
+        if allowed.is_ok() && (is_set("all") || is_set(&name)) {
+            return None;
+        }
+        let result = allowed.and_then(|()| promotion(&name).set(1));
+        match result {
+            Ok(_) => Some(Promotion { name }),
+            Err(error) => {
+                tracing::warn!(%error, "other addresses of a subnet may go with a virtual one");
+                None
+            }
+        }
+    }
+
+    fn delete_links(&mut self, part: &[Change]) -> Vec<Result<Made, Error>> {
+        let indexes: Vec<u32> = part
+            .iter()
+            .filter_map(|change| match change {
+                Change::DeleteLink { interface } => Some(*interface),
+                _ => None,
+            })
+            .collect();
+        let links: Vec<Link> = indexes
+            .iter()
+            .filter_map(|index| self.actual.link(*index).cloned())
+            .collect();
+        // One that was refused is seen when it is deleted alone.
+        let _refused = self.netlink.delete_links(&indexes);
+        let results = part.iter().zip(indexes).map(|(change, index)| {
+            let result = self.netlink.delete_links(&[index]);
+            if result.is_ok() {
+                for address in self.actual.proxied_on(index) {
+                    self.proxies.leave(index, address);
+                }
+                self.actual.made(change, true);
+            }
+            result.map(|()| Made::new(Outcome::Changed))
+        });
+        let mut results: Vec<_> = results.collect();
+        if let Err(error) = self.restore_by_alias(&links)
+            && let Some(last) = results.last_mut()
+        {
+            *last = Err(error);
+        }
+        results
+    }
+
+    /// On a kernel without alternative names, the alias of the last macvlan has the record.
+    fn restore_by_alias(&mut self, links: &[Link]) -> Result<(), Error> {
+        for link in links {
+            let Some(parent) = link.parent.filter(|_| alias_record(&link.alias).is_some()) else {
+                continue;
+            };
+            let is_last = self.actual.macvlans_on(parent).next().is_none();
+            if let Some(parent) = self.actual.link(parent).filter(|_| is_last) {
+                restore_parent(&mut self.netlink, &parent.clone(), Some(&link.alias))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_one(&mut self, change: &Change) -> Result<Made, Error> {
+        let mut made = Made::new(Outcome::Changed);
+        match change {
+            Change::CreateMacvlan {
+                parent,
+                mac,
+                name,
+                existing,
+            } => {
+                let Some(parent) = self.actual.link(*parent).cloned() else {
+                    return Err(gone(*parent));
+                };
+                let existing = existing.and_then(|index| self.actual.link(index).cloned());
+                let existing = existing.as_ref();
+                let (macvlan, link) =
+                    Macvlan::create(&mut self.netlink, &parent, *mac, name, existing)?;
+                self.actual.adopt(link);
+                made.macvlan = Some(macvlan);
+            }
+            Change::QuietParent { parent, interface } => {
+                let link = |index: u32| self.actual.link(index).cloned();
+                let (Some(parent), Some(macvlan)) = (link(*parent), link(*interface)) else {
+                    return Err(gone(*parent));
+                };
+                for link in quiet_parent(&mut self.netlink, &parent, &macvlan)? {
+                    self.actual.apply(&MonitorEvent::Link(link));
+                }
+            }
+            Change::RestoreParent { interface } => {
+                if let Some(parent) = self.actual.link(*interface).cloned() {
+                    restore_parent(&mut self.netlink, &parent, None)?;
+                }
+            }
+            Change::BeginProxy { interface, address } => {
+                self.proxies.join(*interface, *address)?;
+            }
+            Change::EndProxy { interface, address } => {
+                self.proxies.leave(*interface, *address);
+            }
+            _ => {}
+        }
+        self.actual.made(change, true);
+        Ok(made)
+    }
+}
+
+impl Made {
+    const fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            macvlan: None,
+        }
+    }
+}
+
+/// `promote_secondaries` of an interface, while it is set for a removal.
+struct Promotion {
+    name: String,
+}
+
+impl Promotion {
+    fn restore(self) {
+        if let Err(error) = promotion(&self.name).set(0) {
+            tracing::warn!(%error, "a setting was not put back");
+        }
+    }
+}
+
+const fn promotion(interface: &str) -> Sysctl<'_> {
+    Sysctl {
+        family: Family::Ipv4,
+        interface,
+        key: "promote_secondaries",
+    }
+}
+
+/// Changes of one kind are made together.
+const fn kind(change: &Change) -> u8 {
+    match change {
+        Change::DeleteLink { .. } => 0,
+        Change::CreateMacvlan { .. }
+        | Change::QuietParent { .. }
+        | Change::RestoreParent { .. }
+        | Change::BeginProxy { .. }
+        | Change::EndProxy { .. } => 1,
+        Change::SetUp { .. }
+        | Change::SetDown { .. }
+        | Change::AddAddress { .. }
+        | Change::RemoveAddress { .. }
+        | Change::AddRoute { .. }
+        | Change::RemoveRoute { .. } => 2,
+    }
+}
+
+/// The netlink request of a change.
+fn request(change: &Change) -> Option<NetlinkChange<'_>> {
+    let request = match change {
+        Change::SetUp { interface } => LinkChange::Up {
+            interface: *interface,
+        }
+        .into(),
+        Change::SetDown { interface } => LinkChange::Down {
+            interface: *interface,
+        }
+        .into(),
+        Change::AddAddress { interface, address } => AddressChange::Add {
+            interface: *interface,
+            address,
+        }
+        .into(),
+        Change::RemoveAddress { interface, address } => AddressChange::RemoveFound {
+            interface: *interface,
+            address,
+        }
+        .into(),
+        Change::AddRoute { interface, route } => RouteChange::Add {
+            interface: *interface,
+            route,
+        }
+        .into(),
+        Change::RemoveRoute { interface, route } => RouteChange::Remove {
+            interface: *interface,
+            route,
+        }
+        .into(),
+        Change::CreateMacvlan { .. }
+        | Change::QuietParent { .. }
+        | Change::DeleteLink { .. }
+        | Change::RestoreParent { .. }
+        | Change::BeginProxy { .. }
+        | Change::EndProxy { .. } => return None,
+    };
+    Some(request)
+}
+
+fn gone(interface: u32) -> Error {
+    Error::Invalid {
+        field: "virtual_mac",
+        problem: format!("interface {interface} is gone"),
+    }
+}

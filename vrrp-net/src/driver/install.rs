@@ -1,0 +1,526 @@
+//! Plans carried out: macvlans, addresses, routes, then announcements and reports.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
+
+use vrrp_fsm::{
+    Instant, Transition, VirtualRouter,
+    fleet::{RouterId, VrrpRouter},
+};
+use vrrp_proto::frame::{arp, neighbor};
+
+use super::{Driver, DriverEvent, events::Topic, host::Made, is_active, router::Router};
+use crate::{
+    Error, Outcome, VirtualAddress,
+    kernel::{resolution_frame::ResolutionFrame, sys::describe_interface},
+    plan::{Actual, Change, DUMMY, Thing, Wanted},
+};
+
+/// Changes that are made before the driver looks at its sockets and timers again: a millisecond's
+/// work.
+const PORTION: usize = 64;
+
+/// Changes of state of one router that wait to be reported, at most.
+const CHANGES: usize = 8;
+
+/// What waits for a router once all advertisements are out. Its plan is made in any case.
+#[derive(Debug, Default)]
+pub(super) struct Task {
+    /// How often to announce each address, if it is Active then.
+    repeat: u8,
+    /// The changes of state to report, each with the number of those that were dropped before it.
+    transitions: VecDeque<(Transition, u32)>,
+}
+
+/// The routers whose plan may be another, in the order in which they came, each with its task.
+///
+/// A router is in it once, however often it changes: the plan depends on its last state alone.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    routers: VecDeque<RouterId>,
+    tasks: BTreeMap<RouterId, Task>,
+}
+
+impl Queue {
+    /// Has the plan of a router made.
+    pub(super) fn push(&mut self, id: RouterId) {
+        self.task(id);
+    }
+
+    /// Has the addresses of a router announced, each so often, if it is Active then.
+    pub(super) fn announce(&mut self, id: RouterId, repeat: u8) {
+        let task = self.task(id);
+        task.repeat = task.repeat.max(repeat);
+    }
+
+    /// Reports a change of state, once the plan is carried out.
+    pub(super) fn report(&mut self, id: RouterId, transition: Transition) {
+        let task = self.task(id);
+        let mut overtaken = 0;
+        if task.transitions.len() >= CHANGES
+            && let Some((_, before)) = task.transitions.pop_back()
+        {
+            overtaken = before.saturating_add(1);
+        }
+        task.transitions.push_back((transition, overtaken));
+    }
+
+    fn task(&mut self, id: RouterId) -> &mut Task {
+        self.tasks.entry(id).or_insert_with(|| {
+            self.routers.push_back(id);
+            Task::default()
+        })
+    }
+
+    /// Puts a task back that waits for another change.
+    fn put_back(&mut self, id: RouterId, task: Task) {
+        let own = self.task(id);
+        own.repeat = own.repeat.max(task.repeat);
+        for transition in task.transitions.into_iter().rev() {
+            own.transitions.push_front(transition);
+        }
+    }
+
+    fn pop(&mut self) -> Option<(RouterId, Task)> {
+        let id = self.routers.pop_front()?;
+        Some((id, self.tasks.remove(&id)?))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.routers.is_empty()
+    }
+
+    pub(super) fn concerns(&self, id: RouterId) -> bool {
+        self.tasks.contains_key(&id)
+    }
+}
+
+/// What the host should have for a router.
+pub(super) fn wanted<'a>(
+    routers: &'a BTreeMap<RouterId, Box<Router>>,
+    fleet: &VrrpRouter,
+    id: RouterId,
+) -> Option<Wanted<'a>> {
+    Some(routers.get(&id)?.wanted(fleet.get(id)))
+}
+
+impl Driver {
+    /// What the host should have for a router.
+    pub(super) fn wanted(&self, id: RouterId) -> Option<Wanted<'_>> {
+        wanted(&self.routers, &self.fleet, id)
+    }
+
+    /// Carries out a portion of the plans: first all changes, many to a system call, then the
+    /// announcements and reports that wait for them.
+    pub(super) fn install(&mut self, now: Instant) -> Result<(), Error> {
+        if self.queue.is_empty() && !self.planner.has_former() {
+            return Ok(());
+        }
+        let mut portion = Vec::new();
+        let mut changes: Vec<Change> = Vec::new();
+        let mut cost = 0;
+        while cost < PORTION
+            && let Some((id, task)) = self.queue.pop()
+        {
+            let get = |id| wanted(&self.routers, &self.fleet, id);
+            let plan = self.planner.plan(now, id, &get, &self.host.actual);
+            cost += self.cost(id, &plan);
+            portion.push((id, task, plan.len()));
+            changes.extend(plan);
+        }
+        if self.queue.is_empty() && self.planner.has_former() {
+            let get = |id| wanted(&self.routers, &self.fleet, id);
+            changes.extend(self.planner.plan_former(now, &get, &self.host.actual));
+        }
+        let results = self.host.make(&changes)?;
+        let mut done = changes.iter().zip(results);
+        let mut frames = Vec::new();
+        for (id, task, count) in portion {
+            let mut creates = false;
+            for (change, result) in done.by_ref().take(count) {
+                creates |= matches!(change, Change::CreateMacvlan { .. }) && result.is_ok();
+                self.on_result(now, Some(id), change, result);
+            }
+            self.give_up_unmarked(id);
+            if creates {
+                self.queue.put_back(id, task);
+            } else {
+                self.finish(now, id, task, &mut frames);
+            }
+        }
+        for (change, result) in done {
+            self.on_result(now, None, change, result);
+        }
+        self.is_sweeping &= self.planner.has_former();
+        self.send_announcements(&mut frames, now);
+        Ok(())
+    }
+
+    /// The kernel sets a link down, or deletes it, only once no processor uses it any more, which
+    /// takes milliseconds.
+    fn cost(&self, id: RouterId, plan: &[Change]) -> usize {
+        let is_slow = |change: &Change| {
+            matches!(
+                change,
+                Change::SetDown { .. } | Change::DeleteLink { .. } | Change::CreateMacvlan { .. }
+            )
+        };
+        if plan.iter().any(is_slow) {
+            return PORTION;
+        }
+        let router = self.routers.get(&id);
+        router.map_or(1, |router| {
+            let config = &router.config;
+            (config.addresses.len() + config.excluded.len() + config.routes.len()).max(1)
+        })
+    }
+
+    /// Makes the macvlan of a router that has none, at once: it cannot start without.
+    pub(super) fn ensure_macvlan(&mut self, now: Instant, id: RouterId) {
+        let needs_one = self.routers.get(&id).is_some_and(|router| {
+            router.macvlan.is_some() && router.binding.is_some() && !router.is_shut_down
+        });
+        if !needs_one {
+            return;
+        }
+        // The macvlan, then the settings of its parent.
+        for _ in 0..2 {
+            let get = |id| wanted(&self.routers, &self.fleet, id);
+            let changes = self.planner.plan_macvlan(now, id, &get, &self.host.actual);
+            if changes.is_empty() {
+                return;
+            }
+            match self.host.make(&changes) {
+                Ok(results) => {
+                    for (change, result) in changes.iter().zip(results) {
+                        self.on_result(now, Some(id), change, result);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%id, %error, "a macvlan could not be made");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has an Active see to it that all is in place, and announce it.
+    pub(super) fn install_and_announce(&mut self, now: Instant, id: RouterId) {
+        if is_active(&self.fleet, id) {
+            self.queue.push(id);
+            // It fails for a router that does not exist.
+            let _known = self.fleet.reannounce(now, id);
+            self.collect(now);
+        }
+    }
+
+    /// An ex-owner has taken over what it had; later addresses without our mark are the host's.
+    fn give_up_unmarked(&mut self, id: RouterId) {
+        let Some(mut wanted) = self.wanted(id).filter(|it| it.takes_unmarked) else {
+            return;
+        };
+        wanted.takes_unmarked = false;
+        if wanted.foreign(&self.host.actual).is_none()
+            && self.host.actual.keeps_marks()
+            && let Some(router) = self.routers.get_mut(&id)
+        {
+            router.takes_unmarked = false;
+        }
+    }
+
+    /// Takes note of the result of a change.
+    pub(super) fn on_result(
+        &mut self,
+        now: Instant,
+        owner: Option<RouterId>,
+        change: &Change,
+        result: Result<Made, Error>,
+    ) {
+        match result {
+            Ok(made) => self.on_made(now, owner, change, made),
+            Err(error) => {
+                self.planner.refused(now, owner, change);
+                self.on_refused(owner, change, error);
+            }
+        }
+    }
+
+    fn on_made(&mut self, now: Instant, owner: Option<RouterId>, change: &Change, made: Made) {
+        let has_changed = made.outcome == Outcome::Changed;
+        let is_retried = self.planner.is_retried(owner, Thing::of(change));
+        let router = owner.and_then(|id| self.routers.get_mut(&id));
+        match change {
+            Change::CreateMacvlan { .. } => {
+                if let (Some(id), Some(router)) = (owner, router) {
+                    if let Some(macvlan) = &mut router.macvlan {
+                        macvlan.made = made.macvlan;
+                        macvlan.refusal = None;
+                    }
+                    self.install_and_announce(now, id);
+                }
+            }
+            Change::QuietParent { .. } => {
+                if let Some(macvlan) = router.and_then(|it| it.macvlan.as_mut()) {
+                    macvlan.refusal = None;
+                }
+            }
+            Change::AddAddress { .. } | Change::BeginProxy { .. } => {
+                let Some(local) = local_of(change) else {
+                    return;
+                };
+                let Some(router) = router else { return };
+                router.note_installed();
+                let address = router.all().find(|it| it.address() == local).cloned();
+                if let (Some(id), Some(address)) = (owner, address)
+                    && has_changed
+                    && is_retried
+                {
+                    self.notify(owner, DriverEvent::AddressRestored(address));
+                    // It fails for a router that was removed meanwhile.
+                    let _known = self.fleet.reannounce(now, id);
+                    self.collect(now);
+                }
+            }
+            Change::AddRoute { route, .. } => {
+                if let Some(router) = router {
+                    router.note_installed();
+                }
+                if has_changed && is_retried && !route.discards() {
+                    self.notify(owner, DriverEvent::RouteRestored(route.clone()));
+                }
+            }
+            Change::RemoveAddress { address, .. } => {
+                let left = VirtualAddress::new(address.address).with_prefix_len(address.prefix_len);
+                if let Ok(address) = left
+                    && has_changed
+                    && address.address() != DUMMY
+                    && router.map_or(self.is_sweeping, |it| it.finds_left_overs())
+                {
+                    self.notify(owner, DriverEvent::LeftOverRemoved(address));
+                }
+            }
+            Change::RemoveRoute { route, .. } if route.discards() => {
+                let is_left = router.is_some_and(|it| it.finds_left_overs());
+                if has_changed && is_left {
+                    let address = VirtualAddress::new(route.destination());
+                    self.notify(owner, DriverEvent::LeftOverRemoved(address));
+                }
+            }
+            Change::DeleteLink { .. }
+            | Change::RestoreParent { .. }
+            | Change::SetUp { .. }
+            | Change::SetDown { .. }
+            | Change::EndProxy { .. }
+            | Change::RemoveRoute { .. } => {}
+        }
+    }
+
+    fn on_refused(&mut self, owner: Option<RouterId>, change: &Change, error: Error) {
+        let event = match change {
+            Change::CreateMacvlan { .. } | Change::QuietParent { .. } => {
+                let router = owner.and_then(|id| self.routers.get_mut(&id));
+                if let Some(macvlan) = router.and_then(|it| it.macvlan.as_mut()) {
+                    macvlan.refusal = Some(error.to_string());
+                }
+                return;
+            }
+            Change::DeleteLink { .. }
+            | Change::RestoreParent { .. }
+            | Change::SetUp { .. }
+            | Change::SetDown { .. } => DriverEvent::VirtualMacFailed(error),
+            Change::AddRoute { route, .. } | Change::RemoveRoute { route, .. }
+                if !route.discards() =>
+            {
+                let route = route.clone();
+                DriverEvent::RouteFailed { route, error }
+            }
+            _ => {
+                let Some(local) = local_of(change) else {
+                    return;
+                };
+                let router = owner.and_then(|id| self.routers.get(&id));
+                let known = router.and_then(|it| it.all().find(|it| it.address() == local));
+                let address = known.cloned().unwrap_or_else(|| VirtualAddress::new(local));
+                DriverEvent::AddressFailed { address, error }
+            }
+        };
+        self.notify(owner, event);
+    }
+
+    /// Announces and reports, once the plan of a router is carried out.
+    fn finish(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        task: Task,
+        frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
+    ) {
+        if task.repeat > 0
+            && is_active(&self.fleet, id)
+            && let Some(router) = self.routers.get(&id)
+        {
+            let machine = self.fleet.get(id);
+            announce(id, router, machine, task.repeat, &self.host.actual, frames);
+        }
+        for (transition, overtaken) in task.transitions {
+            self.send_announcements(frames, now);
+            if overtaken > 0 {
+                let event = DriverEvent::ChangesOvertaken { changes: overtaken };
+                self.notify(Some(id), event);
+            }
+            let transition = self.events.record_state(id, transition);
+            self.notify(Some(id), DriverEvent::StateChanged(transition));
+            if let Some(group) = self.fleet.group_with(id) {
+                self.tell_group(group);
+            }
+        }
+    }
+
+    fn send_announcements(
+        &mut self,
+        frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
+        now: Instant,
+    ) {
+        let mut refused = Vec::new();
+        self.frames.send(
+            frames
+                .iter()
+                .map(|(_, interface, frame)| (*interface, frame.octets())),
+            |place, error| refused.push((place, error)),
+        );
+        for (place, error) in refused {
+            let Some(&(id, interface, _)) = frames.get(place) else {
+                continue;
+            };
+            let Some(suppressed) = self.events.pass(now, id, Topic::AnnounceFailed) else {
+                continue;
+            };
+            let action = format!(
+                "announce a virtual address on {}",
+                describe_interface(interface)
+            );
+            let error = Error::os(action)(error);
+            self.notify(Some(id), DriverEvent::AnnounceFailed { error, suppressed });
+        }
+        frames.clear();
+    }
+}
+
+/// The address that a change is about.
+const fn local_of(change: &Change) -> Option<IpAddr> {
+    match change {
+        Change::AddAddress { address, .. } => Some(address.address()),
+        Change::RemoveAddress { address, .. } => Some(address.address),
+        Change::BeginProxy { address, .. } | Change::EndProxy { address, .. } => Some(*address),
+        Change::AddRoute { route, .. } | Change::RemoveRoute { route, .. } => {
+            Some(route.destination())
+        }
+        _ => None,
+    }
+}
+
+/// The frames that announce the addresses of an Active: those that are in place, each once, and all
+/// of that so often.
+fn announce(
+    id: RouterId,
+    router: &Router,
+    machine: Option<&VirtualRouter>,
+    repeat: u8,
+    actual: &Actual,
+    frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
+) {
+    // Without a hardware address there is nobody to announce to.
+    let Some(link) = router.station().and_then(|index| actual.link(index)) else {
+        return;
+    };
+    let Some(mac) = link.mac else { return };
+    let wanted = router.wanted(machine);
+    for _ in 0..repeat {
+        for address in wanted.all().filter(|it| wanted.is_in_place(it, actual)) {
+            let frame = match address.address() {
+                IpAddr::V4(address) => ResolutionFrame::Arp(arp::gratuitous(
+                    mac,
+                    address,
+                    router.config.gratuitous_arp,
+                )),
+                // From the address itself (AMB-17).
+                IpAddr::V6(address) => {
+                    ResolutionFrame::Neighbor(neighbor::unsolicited(mac, address, address))
+                }
+            };
+            frames.push((id, link.index, frame));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_fsm::{Reason, State};
+
+    use super::*;
+
+    const ID: RouterId = RouterId::nth(7);
+
+    const fn transition(from: State, to: State, reason: Reason) -> Transition {
+        Transition { from, to, reason }
+    }
+
+    fn take_over(queue: &mut Queue, repeat: u8) {
+        queue.push(ID);
+        queue.announce(ID, repeat);
+        queue.report(
+            ID,
+            transition(State::Backup, State::Active, Reason::ActiveDown),
+        );
+    }
+
+    fn yield_to_another(queue: &mut Queue) {
+        queue.push(ID);
+        queue.report(
+            ID,
+            transition(State::Active, State::Backup, Reason::HigherPriority),
+        );
+    }
+
+    #[test]
+    fn a_router_waits_once_with_the_most_announcements_that_were_asked_for() {
+        let mut queue = Queue::default();
+        take_over(&mut queue, 5);
+        queue.push(ID);
+        queue.announce(ID, 2);
+        assert!(queue.concerns(ID) && !queue.is_empty());
+        let (_, task) = queue.pop().unwrap();
+        assert_eq!((task.repeat, task.transitions.len()), (5, 1));
+        assert!(!queue.concerns(ID) && queue.is_empty());
+    }
+
+    #[test]
+    fn a_task_that_is_put_back_is_reported_before_later_changes() {
+        let mut queue = Queue::default();
+        take_over(&mut queue, 5);
+        let (_, task) = queue.pop().unwrap();
+        yield_to_another(&mut queue);
+        queue.put_back(ID, task);
+        let (_, task) = queue.pop().unwrap();
+        let to: Vec<_> = task.transitions.iter().map(|(it, _)| it.to).collect();
+        assert_eq!(to, [State::Active, State::Backup]);
+        assert_eq!(task.repeat, 5);
+    }
+
+    #[test]
+    fn rapid_transitions_are_coalesced_and_counted() {
+        let mut queue = Queue::default();
+        for _ in 0..1000 {
+            take_over(&mut queue, 5);
+            yield_to_another(&mut queue);
+        }
+        let (_, task) = queue.pop().unwrap();
+        assert!(task.transitions.len() <= CHANGES);
+        let reported = task.transitions.iter().map(|(_, overtaken)| 1 + overtaken);
+        let last = task.transitions.back().map(|(it, _)| it.to);
+        assert_eq!((reported.sum(), last), (2000_u32, Some(State::Backup)));
+        assert!(queue.pop().is_none());
+    }
+}

@@ -1,0 +1,61 @@
+//! The sockets that answer for virtual addresses that the host must not have.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use vrrp_proto::Family;
+
+use crate::{Error, ProxySocket, address::family, plan::Actual};
+
+/// A socket for each family that has such addresses. Which addresses they answer for, and with which
+/// hardware address, [`Actual`] knows.
+#[derive(Debug, Default)]
+pub(super) struct Proxies {
+    sockets: Vec<ProxySocket>,
+}
+
+impl Proxies {
+    /// Opens the socket of a family, in the network namespace of the calling thread.
+    pub(super) fn open(&mut self, wanted: Family) -> Result<(), Error> {
+        if self.sockets.iter().all(|socket| socket.family() != wanted) {
+            self.sockets.push(ProxySocket::open(wanted)?);
+        }
+        Ok(())
+    }
+
+    /// Receives the questions for an address on an interface.
+    pub(super) fn join(&mut self, interface: u32, address: IpAddr) -> Result<(), Error> {
+        match self.socket(address) {
+            Some(socket) => socket.join(interface, address),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn leave(&mut self, interface: u32, address: IpAddr) {
+        if let Some(socket) = self.socket(address) {
+            socket.leave(interface, address);
+        }
+    }
+
+    fn socket(&mut self, address: IpAddr) -> Option<&mut ProxySocket> {
+        let wanted = family(address);
+        self.sockets
+            .iter_mut()
+            .find(|socket| socket.family() == wanted)
+    }
+
+    /// The sockets, to wait for questions.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// Answers the questions that wait.
+    pub(super) fn answer(&self, actual: &Actual) -> Result<(), Error> {
+        let mac = |interface, address| actual.proxy(interface, address);
+        self.sockets
+            .iter()
+            .try_for_each(|socket| socket.answer(mac))
+    }
+}

@@ -1,0 +1,572 @@
+//! What to do next: plans with their retries, and things that no router has any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use vrrp_fsm::{Instant, fleet::RouterId};
+
+use super::{Actual, Change, Pause, Stage, Wanted, plan};
+use crate::{ADDRESS_PROTOCOL, Link, MonitorEvent, Route};
+
+/// The subject of a change: retries are spaced for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thing {
+    Link(u32),
+    Address(IpAddr),
+    Route(u32, IpAddr, u8),
+    /// The membership of its multicast group.
+    Group,
+}
+
+impl Thing {
+    pub(crate) const fn of_route(route: &Route) -> Self {
+        Self::Route(route.table(), route.destination(), route.prefix_len())
+    }
+
+    pub(crate) const fn of(change: &Change) -> Self {
+        match change {
+            Change::CreateMacvlan { parent, .. } | Change::QuietParent { parent, .. } => {
+                Self::Link(*parent)
+            }
+            Change::DeleteLink { interface }
+            | Change::RestoreParent { interface }
+            | Change::SetUp { interface }
+            | Change::SetDown { interface } => Self::Link(*interface),
+            Change::AddAddress { address, .. } => Self::Address(address.address()),
+            Change::RemoveAddress { address, .. } => Self::Address(address.address),
+            Change::BeginProxy { address, .. } | Change::EndProxy { address, .. } => {
+                Self::Address(*address)
+            }
+            Change::AddRoute { route, .. } | Change::RemoveRoute { route, .. } => {
+                Self::of_route(route)
+            }
+        }
+    }
+}
+
+/// Something on the host that no router wants, or no longer wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Former {
+    Address {
+        interface: u32,
+        local: IpAddr,
+    },
+    Route {
+        interface: Option<u32>,
+        route: Route,
+    },
+    Macvlan {
+        interface: u32,
+    },
+    /// The settings of a parent that has no macvlan of ours any more.
+    Parent {
+        interface: u32,
+    },
+}
+
+/// Looks up a router.
+pub(crate) type Lookup<'a> = &'a dyn Fn(RouterId) -> Option<Wanted<'a>>;
+
+/// Plans for all routers, and knows when to try again.
+#[derive(Debug, Default)]
+pub(crate) struct Planner {
+    /// The routers of each virtual address.
+    holders: BTreeSet<(IpAddr, RouterId)>,
+    /// The routers that have routes.
+    routed: BTreeSet<RouterId>,
+    former: Vec<Former>,
+    pauses: BTreeMap<(Option<RouterId>, Thing), Pause>,
+    due: BTreeSet<(Instant, Option<RouterId>)>,
+}
+
+impl Planner {
+    /// Notes the addresses and routes of a router.
+    pub(crate) fn insert(&mut self, id: RouterId, wanted: &Wanted<'_>) {
+        self.holders
+            .extend(wanted.all().map(|it| (it.address(), id)));
+        if !wanted.routes.is_empty() {
+            self.routed.insert(id);
+        }
+    }
+
+    /// Forgets a router.
+    pub(crate) fn forget(&mut self, id: RouterId) {
+        self.holders.retain(|(_, of)| *of != id);
+        self.routed.remove(&id);
+        self.pauses.retain(|(of, _), _| *of != Some(id));
+        self.due.retain(|(_, of)| *of != Some(id));
+    }
+
+    /// Notes that a router has another address.
+    pub(crate) fn add_address(&mut self, id: RouterId, local: IpAddr) {
+        self.holders.insert((local, id));
+    }
+
+    /// Notes that a router has an address no longer.
+    pub(crate) fn remove_address(&mut self, id: RouterId, local: IpAddr) {
+        self.holders.remove(&(local, id));
+    }
+
+    /// Has these removed, unless a router wants them.
+    pub(crate) fn add_all_former(&mut self, former: Vec<Former>) {
+        self.former.extend(former);
+    }
+
+    /// Has something removed, unless a router wants it.
+    pub(crate) fn add_former(&mut self, former: Former) {
+        if !self.former.contains(&former) {
+            self.former.push(former);
+        }
+    }
+
+    /// Has everything removed that has our mark, that `is_claimed` does not know, and that no router
+    /// wants.
+    pub(crate) fn sweep(&mut self, actual: &Actual, is_claimed: impl Fn(&Former) -> bool) {
+        let mut found = marked(actual);
+        found.retain(|it| !is_claimed(it));
+        self.former.extend(found);
+    }
+
+    /// After notifications were lost: has everything removed that has our mark, that no router
+    /// wants, and that would have been noticed.
+    pub(crate) fn look_around(&mut self, actual: &Actual) {
+        let found = marked(actual).into_iter().filter(|it| match it {
+            Former::Address { local, .. } => self.holders(*local).next().is_some(),
+            Former::Parent { .. } => true,
+            Former::Macvlan { interface } => actual.link(*interface).is_some_and(is_orphan),
+            Former::Route { .. } => false,
+        });
+        let found: Vec<_> = found.collect();
+        self.former.extend(found);
+    }
+
+    /// The routers that have this address.
+    pub(crate) fn holders(&self, local: IpAddr) -> impl Iterator<Item = RouterId> {
+        let first = RouterId::nth(0);
+        let from = self.holders.range((local, first)..);
+        from.take_while(move |(address, _)| *address == local)
+            .map(|(_, id)| *id)
+    }
+
+    /// Whether a router has this address.
+    pub(crate) fn has_holders(&self, local: IpAddr) -> bool {
+        self.holders(local).next().is_some()
+    }
+
+    /// The routers that have routes.
+    pub(crate) fn routed(&self) -> impl Iterator<Item = RouterId> {
+        self.routed.iter().copied()
+    }
+
+    /// Takes note of a notification that `actual` has not taken in yet. Returns the routers whose
+    /// plan may be another then; those on the interface the caller adds.
+    pub(crate) fn notice(&mut self, event: &MonitorEvent, actual: &Actual) -> BTreeSet<RouterId> {
+        let mut found = BTreeSet::new();
+        if let MonitorEvent::LinkGone { interface } = event
+            && actual.is_our_link(*interface)
+            && let Some(parent) = actual.link(*interface).and_then(|it| it.parent)
+        {
+            self.add_former(Former::Parent { interface: parent });
+        }
+        if let MonitorEvent::Link(link) = event
+            && link.settings_record().is_some()
+        {
+            self.add_former(Former::Parent {
+                interface: link.index,
+            });
+        }
+        if let MonitorEvent::Link(link) = event
+            && is_orphan(link)
+        {
+            self.add_former(Former::Macvlan {
+                interface: link.index,
+            });
+        }
+        if let MonitorEvent::AddressAdded { interface, address } = event
+            && address.protocol == ADDRESS_PROTOCOL
+            && !actual
+                .addresses(*interface, address.address)
+                .any(|own| own.is_same(address))
+            && self.holders(address.address).next().is_some()
+        {
+            let (interface, local) = (*interface, address.address);
+            self.add_former(Former::Address { interface, local });
+        }
+        match event {
+            MonitorEvent::Link(_) | MonitorEvent::LinkGone { .. } => found.extend(&self.routed),
+            MonitorEvent::AddressAdded { address, .. } => {
+                found.extend(self.holders(address.address));
+            }
+            MonitorEvent::AddressRemoved { address, .. } => {
+                found.extend(self.holders(address.address));
+                found.extend(&self.routed);
+            }
+            MonitorEvent::RouteRemoved { route, .. } => {
+                found.extend(&self.routed);
+                found.extend(self.holders(route.destination()));
+            }
+            MonitorEvent::Overrun => {}
+        }
+        found
+    }
+
+    /// The changes to make for a router now. Those that were refused, or are undone by somebody
+    /// again and again, wait.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        routers: Lookup<'_>,
+        actual: &Actual,
+    ) -> Vec<Change> {
+        let Some(wanted) = routers(id) else {
+            return Vec::new();
+        };
+        let mut others = BTreeSet::new();
+        for address in wanted.all() {
+            others.extend(self.holders(address.address()));
+        }
+        if !wanted.routes.is_empty() {
+            others.extend(&self.routed);
+        }
+        others.remove(&id);
+        let others: Vec<_> = others.into_iter().filter_map(routers).collect();
+        let changes = plan(&wanted, &others, actual);
+        let changes = self.space(now, Some(id), changes);
+        self.follow_parents(&changes, actual);
+        changes
+    }
+
+    /// A parent can be put right once its macvlans are gone.
+    fn follow_parents(&mut self, changes: &[Change], actual: &Actual) {
+        for change in changes {
+            if let Change::DeleteLink { interface } = change
+                && let Some(parent) = actual.link(*interface).and_then(|it| it.parent)
+            {
+                self.add_former(Former::Parent { interface: parent });
+            }
+        }
+    }
+
+    /// Those of the changes for a router that make its macvlan.
+    pub(crate) fn plan_macvlan(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        routers: Lookup<'_>,
+        actual: &Actual,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(wanted) = routers(id) {
+            let station = wanted.station(actual);
+            super::plan_macvlan(&wanted, station, actual, &mut changes);
+        }
+        changes.retain(|change| {
+            matches!(
+                change,
+                Change::CreateMacvlan { .. } | Change::QuietParent { .. }
+            )
+        });
+        self.space(now, Some(id), changes)
+    }
+
+    /// The changes that remove what no router wants any more.
+    pub(crate) fn plan_former(
+        &mut self,
+        now: Instant,
+        routers: Lookup<'_>,
+        actual: &Actual,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut former = std::mem::take(&mut self.former);
+        // What depends on something else comes last.
+        former.sort_by_key(Former::rank);
+        former.retain(|it| {
+            let before = changes.len();
+            if !self.is_wanted(it, routers, actual) {
+                it.plan(actual, &mut changes);
+            }
+            changes.len() > before
+        });
+        self.former = former;
+        let changes = self.space(now, None, changes);
+        self.follow_parents(&changes, actual);
+        changes
+    }
+
+    /// Whether a router has this on one of its interfaces, and so plans for it.
+    fn is_wanted(&self, former: &Former, routers: Lookup<'_>, actual: &Actual) -> bool {
+        match former {
+            Former::Address { interface, local } => {
+                let mut holders = self.holders(*local).filter_map(routers);
+                if *local == super::DUMMY {
+                    let all = self.holders.iter().filter_map(|(_, id)| routers(*id));
+                    return all
+                        .filter(|it| it.macvlan.is_some())
+                        .any(|it| it.station(actual) == Some(*interface));
+                }
+                holders.any(|it| {
+                    let station = it.station(actual);
+                    it.places(station).any(|place| place == *interface)
+                })
+            }
+            Former::Route { route, .. } if route.discards() => {
+                let mut holders = self.holders(route.destination());
+                holders.next().is_some()
+            }
+            Former::Route { interface, route } => {
+                let mut routed = self.routed.iter().filter_map(|id| routers(*id));
+                routed.any(|it| {
+                    it.routes.iter().any(|own| {
+                        let oif = it.interface_of(own, actual);
+                        own.destination() == route.destination()
+                            && own.prefix_len() == route.prefix_len()
+                            && own.table() == route.table()
+                            && own.gateway() == route.gateway()
+                            && (oif.is_none() || oif == *interface)
+                    })
+                })
+            }
+            Former::Macvlan { interface } => {
+                let Some(link) = actual.link(*interface) else {
+                    return true;
+                };
+                let all = self.holders.iter().filter_map(|(_, id)| routers(*id));
+                all.filter(|it| it.stage != Stage::Ended)
+                    .any(|it| match it.macvlan {
+                        Some(macvlan) => {
+                            link.parent
+                                .is_some_and(|parent| it.interface == Some(parent))
+                                && Some(macvlan.mac) == link.mac
+                        }
+                        None => false,
+                    })
+            }
+            Former::Parent { .. } => false,
+        }
+    }
+
+    /// Holds changes back whose last attempt was not long enough ago.
+    fn space(
+        &mut self,
+        now: Instant,
+        owner: Option<RouterId>,
+        mut changes: Vec<Change>,
+    ) -> Vec<Change> {
+        if self.pauses.is_empty() {
+            return changes;
+        }
+        changes.retain(|change| {
+            let Some(pause) = self.pauses.get_mut(&(owner, Thing::of(change))) else {
+                return true;
+            };
+            let not_before = pause.not_before();
+            if now < not_before {
+                self.due.insert((not_before, owner));
+                return false;
+            }
+            true
+        });
+        // One attempt at a thing may take several changes.
+        for change in &changes {
+            if let Some(pause) = self.pauses.get_mut(&(owner, Thing::of(change)))
+                && pause.not_before() <= now
+            {
+                pause.begin(now);
+            }
+        }
+        self.pauses
+            .retain(|(of, _), pause| *of != owner || !pause.is_over(now));
+        changes
+    }
+
+    /// Notes that a change was refused: it is tried again.
+    pub(crate) fn refused(&mut self, now: Instant, owner: Option<RouterId>, change: &Change) {
+        self.retry(now, owner, Thing::of(change));
+    }
+
+    /// Has a router's plan made again as soon as an attempt at this thing may be made.
+    pub(crate) fn retry(&mut self, now: Instant, owner: Option<RouterId>, thing: Thing) {
+        let pause = self.pauses.entry((owner, thing)).or_default();
+        self.due.insert((pause.not_before().max(now), owner));
+    }
+
+    /// Notes an attempt that no plan makes.
+    pub(crate) fn begin(&mut self, now: Instant, owner: Option<RouterId>, thing: Thing) {
+        if let Some(pause) = self.pauses.get_mut(&(owner, thing)) {
+            pause.begin(now);
+        }
+    }
+
+    /// Whether attempts at this thing are being spaced.
+    pub(crate) fn is_retried(&self, owner: Option<RouterId>, thing: Thing) -> bool {
+        self.pauses.contains_key(&(owner, thing))
+    }
+
+    /// Allows the routes of a router to be tried now: something has come that may lead to them.
+    pub(crate) fn allow_routes(&mut self, now: Instant, id: RouterId) {
+        for ((of, thing), pause) in &mut self.pauses {
+            if *of == Some(id) && matches!(thing, Thing::Route(..)) {
+                pause.allow(now);
+            }
+        }
+    }
+
+    /// When [`take_due`](Self::take_due) gives something.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Whether something waits to be removed that no router has any more, and may be tried now.
+    pub(crate) fn has_former(&self) -> bool {
+        !self.former.is_empty() && !self.due.iter().any(|(_, owner)| owner.is_none())
+    }
+
+    /// The routers, or `None` for what no router has, that may be tried again now.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Option<RouterId>> {
+        let mut taken = Vec::new();
+        while let Some((at, owner)) = self.due.first().copied()
+            && at <= now
+        {
+            self.due.pop_first();
+            taken.push(owner);
+        }
+        taken
+    }
+}
+
+/// Whether a macvlan of ours was left behind by its parent, which moved to another network namespace.
+fn is_orphan(link: &Link) -> bool {
+    link.is_marked_macvlan() && link.parent.is_none()
+}
+
+/// Everything with our mark.
+fn marked(actual: &Actual) -> Vec<Former> {
+    let mut found = Vec::new();
+    for it in actual.interfaces().iter() {
+        let interface = it.link.index;
+        let marked = it
+            .addresses
+            .iter()
+            .filter(|own| own.protocol == ADDRESS_PROTOCOL);
+        found.extend(marked.map(|own| Former::Address {
+            interface,
+            local: own.address,
+        }));
+        if actual.is_our_link(interface) {
+            found.push(Former::Macvlan { interface });
+        }
+        if it.link.settings_record().is_some() {
+            found.push(Former::Parent { interface });
+        }
+    }
+    let routes = actual.routes();
+    found.extend(routes.map(|(interface, route)| Former::Route { interface, route }));
+    found
+}
+
+impl Wanted<'_> {
+    /// Everything that the router may have on its interfaces.
+    pub(crate) fn left_behind(&self, actual: &Actual) -> Vec<Former> {
+        let mut found = Vec::new();
+        for address in self.all() {
+            found.extend(self.left_of(address.address(), actual));
+        }
+        if let (Some(macvlan), Some(parent)) = (self.macvlan, self.interface) {
+            let ours = actual.our_macvlans(parent, macvlan.mac);
+            // Its parent may have moved to another network namespace and left it behind.
+            let last = self.station.filter(|it| actual.is_our_link(*it));
+            let ours: BTreeSet<u32> = ours.chain(last).collect();
+            let ours = ours.into_iter();
+            found.extend(ours.map(|interface| Former::Macvlan { interface }));
+        }
+        found
+    }
+
+    /// The routes that it may have.
+    pub(crate) fn left_routes(&self, actual: &Actual) -> Vec<Former> {
+        let routes = self.routes.iter().map(|route| {
+            let interface = self.interface_of(route, actual);
+            let interface = interface.filter(|it| *it != super::NO_INTERFACE);
+            (interface, route.clone())
+        });
+        let there = routes.filter(|(interface, route)| actual.may_have_route(*interface, route));
+        there
+            .map(|(interface, route)| Former::Route { interface, route })
+            .collect()
+    }
+
+    /// Everything that it may have of an address on its interfaces.
+    pub(crate) fn left_of(&self, local: IpAddr, actual: &Actual) -> Vec<Former> {
+        let station = self.station(actual);
+        let places = self
+            .places(station)
+            .filter(|place| actual.has_address(*place, local) || actual.is_proxied(*place, local));
+        let mut found: Vec<_> = places
+            .map(|interface| Former::Address { interface, local })
+            .collect();
+        if actual.is_discarded(local) {
+            found.push(Former::Route {
+                interface: None,
+                route: Route::discard(local),
+            });
+        }
+        found
+    }
+}
+
+impl Former {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Route { .. } => 0,
+            Self::Macvlan { .. } => 1,
+            Self::Address { .. } => 2,
+            Self::Parent { .. } => 3,
+        }
+    }
+
+    /// What removes it, where it is there.
+    fn plan(&self, actual: &Actual, changes: &mut Vec<Change>) {
+        match self {
+            Self::Address { interface, local } => {
+                let interface = *interface;
+                let deleted = Change::DeleteLink { interface };
+                if changes.contains(&deleted) {
+                    return;
+                }
+                for own in actual.addresses(interface, *local) {
+                    if actual.is_marked(interface, own) {
+                        changes.push(Change::remove_address(interface, own));
+                    }
+                }
+                if actual.is_proxied(interface, *local) {
+                    let address = *local;
+                    changes.push(Change::EndProxy { interface, address });
+                }
+            }
+            Self::Route { interface, route } => {
+                if actual.may_have_route(*interface, route) {
+                    let (interface, route) = (*interface, route.clone());
+                    changes.push(Change::RemoveRoute { interface, route });
+                }
+            }
+            Self::Macvlan { interface } => {
+                let interface = *interface;
+                if actual.is_our_link(interface) {
+                    changes.push(Change::DeleteLink { interface });
+                }
+            }
+            Self::Parent { interface } => {
+                let interface = *interface;
+                let is_recorded = actual
+                    .link(interface)
+                    .is_some_and(|link| link.settings_record().is_some());
+                if is_recorded && actual.macvlans_on(interface).next().is_none() {
+                    changes.push(Change::RestoreParent { interface });
+                }
+            }
+        }
+    }
+}
