@@ -9,6 +9,8 @@ use vrrp_proto::{ChecksumForm, ChecksumMatch};
 /// Backup that rejects every advertisement of the Active takes over, and an Active never hears its Backups. So no form that an
 /// Active starts with is right for all, and it cannot find the right one before the damage is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ChecksumSending {
     /// Sends each advertisement in both forms until the field shows which one it needs, then in that form alone. The default.
@@ -63,6 +65,7 @@ impl ChecksumForms {
 
 /// The checksum forms of the version 3 advertisements that were accepted last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChecksumEvidence {
     /// The form of the last one, and the number of advertisements in that form since one in the other form.
     last: Option<(ChecksumForm, u8)>,

@@ -27,6 +27,7 @@ use crate::ChecksumSending;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// The virtual router. It cannot change while the router lives.
@@ -34,29 +35,38 @@ pub struct Config {
     /// The family that it serves. It cannot change while the router lives; the same VRID in the other family is another router (S-01).
     pub family: Family,
     /// The versions that it speaks. Version 2 is for IPv4 only.
+    #[cfg_attr(feature = "serde", serde(default = "default::versions"))]
     pub versions: Versions,
     /// Which RFC decides where they differ.
+    #[cfg_attr(feature = "serde", serde(default = "default::profile"))]
     pub profile: Profile,
     /// 1 to 255. 255 says that the router owns the virtual addresses (P-18, AMB-25), and no preemption policy then holds it back.
+    #[cfg_attr(feature = "serde", serde(default = "default::priority"))]
     pub priority: Priority,
     /// Advertisement_Interval: seconds where `versions` is [`Versions::V2`], else centiseconds. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(default = "default::interval"))]
     pub interval: Interval,
     /// Whether a live Active of lower priority is taken over from. Default [`Preempt::Always`] (S-29).
+    #[cfg_attr(feature = "serde", serde(default = "default::preempt"))]
     pub preempt: Preempt,
     /// Accept_Mode: whether an Active that does not own the addresses accepts packets to them (S-30, M-08). It changes nothing in the
     /// machine but what [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic) says. Default false (AMB-22), and
     /// false in version 2, which has no such thing.
+    #[cfg_attr(feature = "serde", serde(default = "default::accept_mode"))]
     pub accept_mode: bool,
     /// How many of the Active's advertisements must stay out before a Backup takes over: 1 to 100. The RFCs know 3, the default;
     /// anything else leaves them (AMB-34).
+    #[cfg_attr(feature = "serde", serde(default = "default::missed_advertisements"))]
     pub missed_advertisements: u8,
     /// How long after Startup the router may not become Active: time for the link, the switch port and routing to come up. 0 (the
     /// default) to [`LONGEST_DELAY`](Self::LONGEST_DELAY).
     ///
     /// Until then it listens as a Backup, the address owner too; then Skew_Time follows in any case, so that routers that were
     /// started together still take over in the order of their priorities. No RFC has this.
+    #[cfg_attr(feature = "serde", serde(default = "default::startup_hold"))]
     pub startup_hold: Duration,
     /// When an Active announces its addresses, and how often.
+    #[cfg_attr(feature = "serde", serde(default = "default::announce"))]
     pub announce: AnnouncePolicy,
     /// Whether an Active that yields to another router advertises once more before it lets go. Default true.
     ///
@@ -64,10 +74,13 @@ pub struct Config {
     /// its own advertisement may be the first that crosses: without this last word it does not learn that the neighbours may hold the
     /// loser's entry, and announces nothing.
     #[doc(alias = "higher_prio_send_advert")]
+    #[cfg_attr(feature = "serde", serde(default = "default::advertise_on_yield"))]
     pub advertise_on_yield: bool,
     /// The checksum forms of version 3 over IPv4. Default [`ChecksumSending::Adaptive`].
+    #[cfg_attr(feature = "serde", serde(default = "default::checksum"))]
     pub checksum: ChecksumSending,
     /// What to do when the host was late. Default [`StallPolicy::Resume`].
+    #[cfg_attr(feature = "serde", serde(default = "default::stall"))]
     pub stall: StallPolicy,
 }
 
@@ -149,6 +162,39 @@ impl Config {
     }
 }
 
+/// The values of fields that a configuration file does not have: those of [`Config::new`].
+#[cfg(feature = "serde")]
+mod default {
+    use core::time::Duration;
+
+    use vrrp_proto::{Family, Interval, Priority, Versions, Vrid};
+
+    use super::{AnnouncePolicy, ChecksumSending, Config, Preempt, Profile, StallPolicy};
+
+    macro_rules! fields {
+        ($($field:ident: $type:ty),* $(,)?) => {
+            $(pub(super) fn $field() -> $type {
+                Config::new(Vrid::MIN, Family::Ipv4).$field
+            })*
+        };
+    }
+
+    fields! {
+        versions: Versions,
+        profile: Profile,
+        priority: Priority,
+        interval: Interval,
+        preempt: Preempt,
+        accept_mode: bool,
+        missed_advertisements: u8,
+        startup_hold: Duration,
+        announce: AnnouncePolicy,
+        advertise_on_yield: bool,
+        checksum: ChecksumSending,
+        stall: StallPolicy,
+    }
+}
+
 fn within(field: &'static str, value: u8, lowest: u8, highest: u8) -> Result<(), ConfigError> {
     if (lowest..=highest).contains(&value) {
         return Ok(());
@@ -176,6 +222,8 @@ fn within_delay(field: &'static str, value: Duration, lowest: Duration) -> Resul
 
 /// Which RFC decides where they differ (`docs/conformance.md` section 4). The timers depend on the version only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Profile {
     /// RFC 3768, for version 2: an Active does not answer a rival of lower priority (S-21), and the address owner discards the
@@ -195,6 +243,8 @@ pub enum Profile {
 /// There is one policy, applied alike whatever led to Backup. It plays no part in Active: two Actives always resolve by priority and
 /// address (S-22).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Preempt {
     /// Preempt_Mode True: its advertisements are ignored, and the router takes over when the running Active_Down_Interval is over
     /// (S-14).
@@ -215,6 +265,8 @@ pub enum Preempt {
 ///
 /// Either way the host first drains its sockets, so that what was sent meanwhile is heard before anything is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StallPolicy {
     /// Carry on. An Active advertises and announces anew, a Backup takes over: shortest outage when nobody else is there.
     #[default]
@@ -230,6 +282,8 @@ pub enum StallPolicy {
 /// A *burst* is one [`Action::Announce`](crate::Action::Announce). Delays are from
 /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to [`Config::LONGEST_DELAY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct AnnouncePolicy {
     /// Messages per address in a burst: on becoming Active, after a stall, and when the host asks. 1 to 255, default 5.
     pub repeat: u8,

@@ -108,6 +108,8 @@ pub struct VrrpRouter {
 
 /// Discarded packets, in the words of RFC 8347, of all virtual routers together (O-16). They stop at their highest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct PacketErrors {
     /// `checksum-errors`.
     pub checksum_errors: u64,

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// The state of a virtual router (RFC 9568 section 6.3, S-02).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
     /// Waits for Startup. A fault is this state, with [`ShutdownCause::Fault`].
     #[doc(alias = "fault")]
@@ -28,6 +29,8 @@ impl fmt::Display for State {
 
 /// Why a virtual router was shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ShutdownCause {
     /// Somebody asked for it.
@@ -40,6 +43,7 @@ pub enum ShutdownCause {
 
 /// A change of state: one of the six edges of RFC 9568 section 6.3, and what led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Transition {
     /// The state before.
     pub from: State,
@@ -51,6 +55,8 @@ pub struct Transition {
 
 /// Why a virtual router changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// Initialize to Backup: Startup (S-07).
@@ -149,6 +155,8 @@ impl fmt::Display for Reason {
 /// `new-master-reason` of RFC 8347, `vrrpv3...NewMasterReason` of RFC 6527 (O-22).
 #[doc(alias = "NewMasterReason")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum NewActiveReason {
     /// The virtual router was never Active.
     NotActive,

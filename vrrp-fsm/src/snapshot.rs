@@ -30,6 +30,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
     /// The state, with what exists in it only.
     pub phase: Phase,
@@ -51,6 +52,8 @@ pub struct Snapshot {
 
 /// The state in a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Phase {
     /// [`State::Initialize`](crate::State::Initialize).
     Initialize {
@@ -93,6 +96,8 @@ pub enum Phase {
 
 /// A deadline, seen from the moment of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Deadline {
     /// There is none.
     Never,

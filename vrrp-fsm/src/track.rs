@@ -59,6 +59,7 @@ pub use weight::{Contribution, Weight};
 
 /// An object of a [`Tracker`]. The number of an object that was removed is not given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ObjectId {
     index: u32,
     serial: u32,
@@ -66,6 +67,7 @@ pub struct ObjectId {
 
 /// An object that counts for a router or a sync group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackRef {
     /// The object.
     pub object: ObjectId,

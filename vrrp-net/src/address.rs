@@ -6,6 +6,8 @@ use vrrp_proto::{Family, OutOfRange};
 
 /// How far an IPv4 address is valid, as `ip address` has it. It plays no part for IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Scope {
     /// Everywhere.
     #[default]
@@ -32,6 +34,11 @@ pub enum Scope {
 /// # Ok::<(), vrrp_net::ParseAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "typed::Address", into = "typed::Address")
+)]
 pub struct VirtualAddress {
     address: IpAddr,
     prefix_len: u8,
@@ -143,6 +150,60 @@ impl From<IpAddr> for VirtualAddress {
 impl fmt::Display for VirtualAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// The form that a user types: `ADDRESS/LENGTH`, or a table with scope and label beside it.
+#[cfg(feature = "serde")]
+mod typed {
+    use super::{ParseAddressError, Scope, VirtualAddress};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Address {
+        Plain(String),
+        Detailed {
+            address: String,
+            #[serde(default)]
+            scope: Scope,
+            #[serde(default)]
+            label: Option<String>,
+        },
+    }
+
+    impl From<VirtualAddress> for Address {
+        fn from(it: VirtualAddress) -> Self {
+            let address = it.to_string();
+            match (it.scope, it.label) {
+                (Scope::Global, None) => Self::Plain(address),
+                (scope, label) => Self::Detailed {
+                    address,
+                    scope,
+                    label,
+                },
+            }
+        }
+    }
+
+    impl TryFrom<Address> for VirtualAddress {
+        type Error = ParseAddressError;
+
+        fn try_from(typed: Address) -> Result<Self, ParseAddressError> {
+            match typed {
+                Address::Plain(address) => address.parse(),
+                Address::Detailed {
+                    address,
+                    scope,
+                    label,
+                } => {
+                    let address = address.parse::<Self>()?.with_scope(scope);
+                    Ok(match label {
+                        Some(label) => address.with_label(&label)?,
+                        None => address,
+                    })
+                }
+            }
+        }
     }
 }
 

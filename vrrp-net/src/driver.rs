@@ -1,5 +1,7 @@
 //! A loop that runs virtual routers.
 
+#[cfg(feature = "tokio")]
+mod async_driver;
 mod attach;
 mod authentication;
 mod changes;
@@ -17,6 +19,8 @@ mod notification;
 mod numbers;
 mod proxies;
 mod router;
+#[cfg(feature = "serde")]
+mod succession;
 mod tracking;
 mod traffic;
 
@@ -33,12 +37,15 @@ use vrrp_fsm::{
 };
 use vrrp_proto::Family;
 
+#[cfg(feature = "tokio")]
+pub use self::async_driver::AsyncDriver;
 #[cfg(feature = "hmac")]
 pub use self::config::{HmacKeys, HmacMode};
+#[cfg(feature = "serde")]
+pub use self::succession::Successor;
 pub use self::{
-    authentication::Sequences,
     config::{Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath, VirtualMac},
-    hand_over::{DriverSnapshot, HandOver, RouterSnapshot},
+    hand_over::HandOver,
     handle::DriverHandle,
     notification::{DriverEvent, Fault, Notification, Subject},
     router::RouterView,

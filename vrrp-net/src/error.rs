@@ -135,6 +135,12 @@ pub enum Error {
     /// A value is outside its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
+    /// The other process of a hand-over did not keep to its rules, or was too slow.
+    #[error("hand over: {problem}")]
+    HandOver {
+        /// The problem.
+        problem: String,
+    },
     /// The driver has stopped, or was handed over, and takes no more requests.
     #[error("the driver has stopped")]
     Stopped,

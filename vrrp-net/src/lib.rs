@@ -88,10 +88,13 @@ mod plan;
 mod route;
 
 pub use address::{ParseAddressError, Scope, VirtualAddress};
+#[cfg(feature = "tokio")]
+pub use driver::AsyncDriver;
+#[cfg(feature = "serde")]
+pub use driver::Successor;
 pub use driver::{
-    Authentication, Driver, DriverEvent, DriverHandle, DriverSnapshot, Fault, ForeignPackets,
-    HandOver, Notification, RouterConfig, RouterSnapshot, RouterView, Sequences, Subject,
-    Transport, UnicastPath, VirtualMac, Watch,
+    Authentication, Driver, DriverEvent, DriverHandle, Fault, ForeignPackets, HandOver,
+    Notification, RouterConfig, RouterView, Subject, Transport, UnicastPath, VirtualMac, Watch,
 };
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};

@@ -31,6 +31,8 @@ const LOCAL: u32 = 255;
 /// # Ok::<(), vrrp_net::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Route {
     destination: IpAddr,
     prefix_len: u8,
@@ -256,6 +258,20 @@ impl fmt::Display for Route {
             write!(f, " table {}", self.table)?;
         }
         Ok(())
+    }
+}
+
+impl From<Route> for String {
+    fn from(route: Route) -> Self {
+        route.to_string()
+    }
+}
+
+impl TryFrom<String> for Route {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
     }
 }
 

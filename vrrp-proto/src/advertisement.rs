@@ -65,6 +65,7 @@ pub struct Advertisement<'a> {
 
 /// What a receiver accepts. The default is strict, but for the checksum: it takes both forms (AMB-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DecodeOptions {
     /// Which checksums of a version 3 message over IPv4 are accepted.
     pub v3_ipv4_checksum: ChecksumAcceptance,

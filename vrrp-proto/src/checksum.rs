@@ -8,6 +8,8 @@ use crate::{ChecksumFault, Endpoints, IP_PROTOCOL, LengthFault, Priority};
 /// keepalived, FRR and others send that form by default (AMB-01). The other messages have one form each: version 2 is
 /// always [`MessageOnly`](Self::MessageOnly), version 3 over IPv6 always [`PseudoHeader`](Self::PseudoHeader).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumForm {
     /// The VRRP message alone: RFC 9568, and Cisco and Juniper routers.
     #[default]
@@ -43,6 +45,8 @@ impl ChecksumMatch {
 
 /// Which forms a receiver accepts in a version 3 message over IPv4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumAcceptance {
     /// Only the message alone, as RFC 9568 has it.
     MessageOnly,

@@ -75,6 +75,9 @@ const DIGEST_LEN: usize = 16;
 pub struct Key {
     id: u8,
     state: Hmac<Sha256>,
+    /// What was given, filled up with zeros: a key cannot be read back from `state`.
+    #[cfg(feature = "serde")]
+    block: [u8; 64],
 }
 
 impl Key {
@@ -106,6 +109,8 @@ impl Key {
         Ok(Self {
             id,
             state: Hmac::new(&block.into()),
+            #[cfg(feature = "serde")]
+            block,
         })
     }
 
@@ -113,6 +118,11 @@ impl Key {
     #[must_use]
     pub const fn id(&self) -> u8 {
         self.id
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) const fn block(&self) -> &[u8; 64] {
+        &self.block
     }
 }
 
@@ -347,6 +357,7 @@ impl UtcTime {
 
 /// The number of a signed message: the time it was signed, and a counter for those of one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(u64);
 
 impl Sequence {
@@ -377,6 +388,8 @@ impl Sequence {
 
 /// What a message needs to be taken for new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AntiReplay {
     /// A higher sequence than the sender's last, and a time within the window: clocks have to agree. Made by [`AntiReplay::time`].
     Time(Window),
@@ -425,7 +438,21 @@ impl AntiReplay {
 
 /// 1 to 300 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u16"))]
 pub struct Window(u16);
+
+#[cfg(feature = "serde")]
+impl TryFrom<u16> for Window {
+    type Error = OutOfRange;
+
+    fn try_from(seconds: u16) -> Result<Self, OutOfRange> {
+        match AntiReplay::time(seconds)? {
+            AntiReplay::Time(window) => Ok(window),
+            AntiReplay::Monotonic => Ok(Self(seconds)),
+        }
+    }
+}
 
 impl Window {
     /// In seconds.

@@ -21,6 +21,11 @@ const NANOS_PER_CENTI: u64 = 10_000_000;
 /// # Ok::<(), vrrp_proto::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "typed::Count", into = "typed::Count")
+)]
 pub struct Interval {
     version: Version,
     count: NonZeroU16,
@@ -132,6 +137,41 @@ impl fmt::Display for Interval {
         match self.version {
             Version::V2 => write!(f, "{} s", self.count),
             Version::V3 => write!(f, "{} cs", self.count),
+        }
+    }
+}
+
+/// The form that a user types: the number with its unit.
+#[cfg(feature = "serde")]
+mod typed {
+    use super::Interval;
+    use crate::{OutOfRange, Version};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub(super) enum Count {
+        Seconds(u8),
+        Centiseconds(u16),
+    }
+
+    impl From<Interval> for Count {
+        fn from(interval: Interval) -> Self {
+            match interval.version {
+                // At most 255.
+                Version::V2 => Self::Seconds(u8::try_from(interval.count.get()).unwrap_or(u8::MAX)),
+                Version::V3 => Self::Centiseconds(interval.count.get()),
+            }
+        }
+    }
+
+    impl TryFrom<Count> for Interval {
+        type Error = OutOfRange;
+
+        fn try_from(count: Count) -> Result<Self, OutOfRange> {
+            match count {
+                Count::Seconds(seconds) => Self::seconds(seconds),
+                Count::Centiseconds(centis) => Self::centis(centis),
+            }
         }
     }
 }

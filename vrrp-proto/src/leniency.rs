@@ -11,6 +11,8 @@
 /// assert_eq!(lenient.names().collect::<Vec<_>>(), ["surplus"]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Leniency {
     /// AMB-06: octets after the message, inside the IP packet. They are ignored and handed out as
     /// [`Decoded::surplus`](crate::Decoded::surplus). The checksum is that of the message alone over IPv4, and that of the

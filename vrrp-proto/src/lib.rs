@@ -45,6 +45,8 @@ mod leniency;
 mod local;
 mod out_of_range;
 mod priority;
+#[cfg(feature = "serde")]
+mod secret;
 mod version;
 mod vrid;
 

@@ -58,6 +58,8 @@ pub struct LocalRouter<'a> {
 
 /// The versions that a virtual router hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Versions {
     /// Version 2 only.
     V2,
@@ -91,6 +93,8 @@ pub enum OwnerRule {
 
 /// How a message has to be authenticated to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum LocalAuthentication {
     /// Not at all: messages with any authentication are discarded (P-46).
     None,
@@ -135,6 +139,7 @@ pub enum Transport<'a> {
 
 /// A router that is spoken to by unicast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer {
     /// Its address.
     pub address: IpAddr,

@@ -15,9 +15,13 @@ use crate::OutOfRange;
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Vrid(NonZeroU8);
 
 impl Vrid {
+    /// The lowest VRID, 1.
+    pub const MIN: Self = Self(NonZeroU8::MIN);
+
     /// The identifier with this number, or `None` for 0.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {

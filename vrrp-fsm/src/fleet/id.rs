@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A virtual router of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RouterId {
     pub(super) slot: u32,
     pub(super) serial: u32,
@@ -17,6 +18,7 @@ impl fmt::Display for RouterId {
 
 /// A sync group of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId {
     pub(super) slot: u32,
     pub(super) serial: u32,

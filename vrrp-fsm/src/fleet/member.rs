@@ -26,6 +26,7 @@ pub struct Key {
 
 /// A virtual router with all that it takes to judge its packets and to know when it may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member {
     /// The interface, as in [`Key::interface`]. It cannot change while the router lives.
     pub interface: u32,
@@ -73,6 +74,8 @@ impl Member {
 
 /// [`Transport`], with a list of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum MessageTransport {
     /// [`Transport::Multicast`].
     Multicast {
@@ -88,6 +91,8 @@ pub enum MessageTransport {
 
 /// [`Addresses`], with a list of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AddressList {
     /// IPv4 addresses.
     Ipv4(Vec<Ipv4Addr>),

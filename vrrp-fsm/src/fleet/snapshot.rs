@@ -12,6 +12,7 @@ use crate::{
 /// Everything that a [`VrrpRouter`] knows but the actions that wait, the records, and what [`set_patience`](VrrpRouter::set_patience) has set. It is
 /// plain, so that a host can carry it in whatever form it likes.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FleetSnapshot {
     /// The virtual routers.
     pub members: Vec<MemberSnapshot>,
@@ -29,6 +30,7 @@ pub struct FleetSnapshot {
 
 /// A virtual router in a [`FleetSnapshot`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberSnapshot {
     /// The configuration, with objects as [`ObjectId::nth`].
     pub member: Member,

@@ -18,6 +18,7 @@ use crate::track::TrackRef;
 /// | G-7 | What the group tracks counts for all members. Weights that a single member tracks do not count in a group, unless [`member_weights`](Self::member_weights) says so; faults do. |
 /// | G-8 | A router that joins adapts to the others, and they do not move for it. |
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SyncGroup {
     /// Its name, which no other group has.
     pub name: String,

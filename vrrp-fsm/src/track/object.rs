@@ -8,6 +8,7 @@ use crate::{Deadline, Instant};
 
 /// A tracked object as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Object {
     /// Its name, which no other object has. [`Explanation`](super::Explanation) shows it.
     pub name: String,
@@ -37,6 +38,8 @@ impl Object {
 
 /// What is tracked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Kind {
     /// An interface: [`Report::Up`], [`Report::Down`].
@@ -67,6 +70,7 @@ pub enum Kind {
 ///
 /// The first result decides at once, whatever `rise` and `fall` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Check {
     /// Successes in a row after which a failed check counts as passed.
     pub rise: NonZeroU8,
@@ -88,6 +92,7 @@ impl Check {
 
 /// How many processes there have to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Quorum {
     /// At least so many.
     pub at_least: u32,
@@ -109,6 +114,8 @@ impl Quorum {
 ///
 /// While members have not reported, the set is up or down as soon as they can no longer change that, and has not reported until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Require {
     /// One.
     Any,
@@ -133,6 +140,7 @@ impl Require {
 ///
 /// Of a [`Kind::Number`], up is 0: from one other number to another there is no wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Debounce {
     /// Before down counts.
     pub down: Duration,
@@ -337,6 +345,7 @@ impl Known {
 
 /// An object as a plain value: its configuration and what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ObjectSnapshot {
     /// The configuration. The members of a set are [`ObjectId::nth`] of their places in the list of all objects.
     pub object: Object,

@@ -14,6 +14,8 @@ use super::{Level, TrackError};
 /// # Ok::<(), vrrp_fsm::track::TrackError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "i16"))]
 pub struct Weight(i16);
 
 impl Weight {
@@ -43,6 +45,18 @@ impl Weight {
         match self.0 {
             0 => None,
             points => Some(points),
+        }
+    }
+}
+
+/// [`FAULT`](Weight::FAULT) for 0, as keepalived writes it, else [`points`](Weight::points).
+impl TryFrom<i16> for Weight {
+    type Error = TrackError;
+
+    fn try_from(points: i16) -> Result<Self, TrackError> {
+        match points {
+            0 => Ok(Self::FAULT),
+            points => Self::points(points),
         }
     }
 }

@@ -41,20 +41,21 @@ pub(super) enum Authenticator {
 /// Without it (the default) peers discard what a router with IP AH sends, until it has sent more than before or heard one of them; with HMAC
 /// what others sent before can be sent again, as long as it is in the window.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Sequences {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub(super) struct Sequences {
     /// The number of the last packet that was sent with IP AH; 0 for none.
     #[cfg(feature = "ah")]
-    pub ah_sent: u32,
+    ah_sent: u32,
     /// The highest number that was received with IP AH; 0 for none.
     #[cfg(feature = "ah")]
-    pub ah_heard: u32,
+    ah_heard: u32,
     /// The sequence of the last message that was sent with an HMAC trailer; `None` for none.
     #[cfg(feature = "hmac")]
-    pub hmac_sent: Option<hmac::Sequence>,
+    hmac_sent: Option<hmac::Sequence>,
     /// The last sequence that was received from each sender with an HMAC trailer, the sender heard most recently first: at most four.
     #[cfg(feature = "hmac")]
-    pub hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
+    hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
 }
 
 /// What has to be remembered of a packet once it has passed every check.

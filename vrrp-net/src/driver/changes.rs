@@ -88,8 +88,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Changes how a router's advertisements are authenticated, without an election. What it has counted goes on, where the method stays the
-    /// same ([`Sequences`](super::Sequences)).
+    /// Changes how a router's advertisements are authenticated, without an election. Its sequence numbers go on, where the method stays the
+    /// same.
     ///
     /// Advertisements that the other routers do not accept they do not hear: either change it everywhere within Active_Down_Interval, or in steps
     /// in which all hear each other. For HMAC these are the modes of `HmacMode`, and another key is first added everywhere,

@@ -26,6 +26,7 @@ use crate::{Error, Route, VirtualAddress, address::family, interface::check_link
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RouterConfig {
     /// The name of the interface. It need not exist yet: the router starts when it comes, and starts anew when it comes back.
@@ -36,28 +37,39 @@ pub struct RouterConfig {
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that come and go with the others and are announced, but not listed in advertisements: of either family, and as
     /// many as there are.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub excluded: Vec<VirtualAddress>,
     /// How advertisements travel. Default [`Transport::Multicast`].
+    #[cfg_attr(feature = "serde", serde(default))]
     pub transport: Transport,
     /// The way that unicast advertisements take. Default [`UnicastPath::Interface`].
+    #[cfg_attr(feature = "serde", serde(default))]
     pub unicast_path: UnicastPath,
     /// The address to advertise from, in place of the interface's primary address; it has to be on the interface. Over IPv6 with
     /// multicast it has to be link-local (P-09).
+    #[cfg_attr(feature = "serde", serde(default))]
     pub source: Option<IpAddr>,
     /// How advertisements are authenticated. Default not at all.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub authentication: Authentication,
     /// Whether the address lists of others are compared with `addresses` (P-44, P-45). Default false (AMB-03).
+    #[cfg_attr(feature = "serde", serde(default))]
     pub check_addresses: bool,
     /// Which checksums of a version 3 message over IPv4 are accepted. Default either (AMB-01).
+    #[cfg_attr(feature = "serde", serde(default))]
     pub checksum: ChecksumAcceptance,
     /// Which deviations are forgiven. Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub leniency: Leniency,
     /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub gratuitous_arp: GratuitousTarget,
     /// The objects that the router depends on: see [`Driver::add_object`](super::Driver::add_object). Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub tracking: Vec<TrackRef>,
     /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks with the interface's own hardware address,
     /// and neighbours learn another one from the announcements when another router takes over.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub virtual_mac: Option<VirtualMac>,
     /// Whether [`Config::accept_mode`] decides what the host accepts (M-08). Default false: the host has the addresses of an Active, and
     /// accepts what is sent to them.
@@ -65,8 +77,10 @@ pub struct RouterConfig {
     /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no such address: the driver answers ARP and
     /// Neighbor Discovery for it, and a [route](Route::discard) discards what is sent to it (M-09). Version 2 has no Accept_Mode, so
     /// that only the owner accepts there.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub enforce_accept_mode: bool,
     /// Routes that are there while the router is Active: installed after the addresses, and removed before them.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub routes: Vec<Route>,
 }
 
@@ -219,6 +233,8 @@ fn check_family(field: &'static str, address: IpAddr, wanted: Family) -> Result<
 /// addresses come from the virtual MAC (M-03, A-05, A-08, A-12). What the host sends for itself, from whatever address, leaves by the
 /// interface beneath with its own hardware address; so do unicast advertisements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct VirtualMac {
     /// The name of the macvlan, 1 to 15 octets. Without, it is `vrrp4-51-2` or so: family, VRID, and index of the interface in hexadecimal
     /// digits.
@@ -230,6 +246,8 @@ pub struct VirtualMac {
 
 /// What becomes of advertisements whose VRID no router here has: [`Driver::set_foreign_packets`](super::Driver::set_foreign_packets).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ForeignPackets {
     /// The kernel drops them, so that they do not wake the thread.
     #[default]
@@ -241,6 +259,8 @@ pub enum ForeignPackets {
 
 /// How the advertisements of a router travel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Transport {
     /// To the VRRP group of the family, on the interface.
     #[default]
@@ -257,6 +277,8 @@ pub enum Transport {
 /// The way that the advertisements of a router with [`Transport::Unicast`] take to its peers. Those to a link-local address always leave by
 /// the interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum UnicastPath {
     /// By the interface of the router, also where the routing table names another: as keepalived does. Where the interface is in a VRF, the
     /// routing table of that VRF is used.
@@ -269,6 +291,8 @@ pub enum UnicastPath {
 
 /// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show them.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Authentication {
     /// Not at all.
@@ -287,6 +311,7 @@ pub enum Authentication {
 /// The keys of [`Authentication::Hmac`], and what is asked of others.
 #[cfg(feature = "hmac")]
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HmacKeys {
     /// The keys, of which each verifies.
     pub keys: Vec<vrrp_proto::hmac::Key>,
@@ -302,6 +327,8 @@ pub struct HmacKeys {
 /// discards the messages that have one. keepalived has the same modes.
 #[cfg(feature = "hmac")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum HmacMode {
     /// Messages go out without a trailer. Those of others are heard with a right one or with none.
     ReceiveOnly,

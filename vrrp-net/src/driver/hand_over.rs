@@ -1,5 +1,7 @@
 //! From one driver to the next, without an address moving: for a program that replaces itself.
 
+#[cfg(feature = "serde")]
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant as StdInstant},
@@ -20,53 +22,149 @@ use crate::{Error, SocketParts, VrrpSocket, kernel::sys, plan::Thing};
 /// So long before the hand-over the successor's time begins, so that what was overdue then stays it.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a [`Driver`] leaves to its successor: [`Driver::take_over`].
+/// The state of a [`Driver`] for its successor: [`Driver::hand_over`] and [`Driver::take_over`].
 ///
-/// The addresses of Actives stay on their interfaces, and what arrives meanwhile waits in the sockets: nothing is lost, and nobody else
-/// notices, as long as it takes less than an advertisement interval.
+/// The addresses of Actives stay on their interfaces, and packets that arrive in the meantime wait in the sockets. Nothing is lost, and no
+/// other router notices, as long as the hand-over takes less than an advertisement interval. Hosts that ask for an address that an Active
+/// only answers for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
 ///
-/// Whoever asks for an address that an Active only answers for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
-///
-/// Both are plain values. Within a process they go to the successor as they are. To another process of the same host the sockets travel as
-/// descriptors, over `exec` or as `SCM_RIGHTS` on a Unix socket, and the rest in whatever form the host likes.
+/// Within a process it goes to the successor as it is. To another process of the same host, use
+/// [`Driver::hand_over_to`] and [`Driver::take_over_from`] (feature `serde`), or carry the [parts](Self::into_parts) yourself.
 #[derive(Debug)]
 pub struct HandOver {
-    /// The sockets, with what waits in them.
-    pub sockets: Vec<SocketParts>,
-    /// The rest.
-    pub state: DriverSnapshot,
+    /// The sockets, with the packets that wait in them.
+    sockets: Vec<SocketParts>,
+    state: DriverState,
 }
 
 /// The state of a [`Driver`], with all configurations. There are secrets in it, where routers authenticate.
 #[derive(Clone, Debug)]
-pub struct DriverSnapshot {
-    /// When it was taken, on `CLOCK_MONOTONIC`, which all processes of a host share.
-    pub taken_at: Duration,
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct DriverState {
+    /// The time of the snapshot, on `CLOCK_MONOTONIC`, which all processes of a host share.
+    taken_at: Duration,
     /// The routers with their timers, sync groups and objects. The numbers of interfaces are places in `interfaces`.
-    pub fleet: FleetSnapshot,
+    fleet: FleetSnapshot,
     /// The names of the interfaces. An empty one has no router any more.
-    pub interfaces: Vec<String>,
-    /// What Linux needs for each of `fleet.members`.
-    pub routers: Vec<RouterSnapshot>,
-    /// Who reports about each of `fleet.objects`.
-    pub watches: Vec<Watch>,
+    interfaces: Vec<String>,
+    /// The host's side of each of `fleet.members`.
+    routers: Vec<RouterState>,
+    /// The reporter of each of `fleet.objects`.
+    watches: Vec<Watch>,
     /// [`Driver::set_foreign_packets`].
-    pub foreign_packets: ForeignPackets,
+    foreign_packets: ForeignPackets,
     /// The number of the last notification.
-    pub last_sequence: u64,
+    last_sequence: u64,
 }
 
-/// A router in a [`DriverSnapshot`].
+/// A router in a [`DriverState`].
 #[derive(Clone, Debug)]
-pub struct RouterSnapshot {
-    /// The configuration. Its interface, state machine and objects are those of `fleet.members`, whatever stands here.
-    pub config: RouterConfig,
-    /// What was missing.
-    pub faults: BTreeSet<Fault>,
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct RouterState {
+    /// The configuration. Interface, state machine and objects are those of `fleet.members`.
+    config: RouterConfig,
+    /// The faults.
+    faults: BTreeSet<Fault>,
     /// Whether [`Driver::shutdown`] has ended it.
-    pub is_shut_down: bool,
-    /// What was counted for its authentication.
-    pub sequences: Sequences,
+    is_shut_down: bool,
+    /// The counters of its authentication.
+    sequences: Sequences,
+}
+
+/// The first line of a state in bytes.
+#[cfg(feature = "serde")]
+const VERSION: &[u8] = b"vrrp-net hand-over 1\n";
+
+/// A [`HandOver`] in bytes.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Parcel<S> {
+    sockets: Vec<SocketPlaces>,
+    state: S,
+}
+
+/// The descriptors of one socket.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SocketPlaces {
+    /// The number of descriptors, of those in order.
+    descriptors: usize,
+    /// As [`SocketParts::memberships`].
+    memberships: Vec<(u32, usize)>,
+}
+
+#[cfg(feature = "serde")]
+fn to_bytes(sockets: Vec<SocketPlaces>, state: &DriverState) -> Result<Vec<u8>, Error> {
+    let mut bytes = VERSION.to_vec();
+    serde_json::to_writer(&mut bytes, &Parcel { sockets, state })
+        .map_err(|error| invalid("state", &error))?;
+    Ok(bytes)
+}
+
+#[cfg(feature = "serde")]
+fn invalid(field: &'static str, problem: &dyn std::fmt::Display) -> Error {
+    Error::Invalid {
+        field,
+        problem: problem.to_string(),
+    }
+}
+
+#[cfg(feature = "serde")]
+impl HandOver {
+    /// Takes it apart: bytes, which carry a version and the secrets of authentication, and the descriptors in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] where a configuration cannot be written down. The sockets are closed then.
+    pub fn into_parts(self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
+        let mut descriptors = Vec::new();
+        let places = self.sockets.into_iter().map(|parts| {
+            let places = SocketPlaces {
+                descriptors: parts.sockets.len(),
+                memberships: parts.memberships,
+            };
+            descriptors.extend(parts.sockets);
+            places
+        });
+        let places = places.collect();
+        Ok((to_bytes(places, &self.state)?, descriptors))
+    }
+
+    /// Puts it together again. Without any descriptors the successor opens sockets of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for bytes of another version, or that no driver has written, and for another number of descriptors.
+    pub fn from_parts(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Self, Error> {
+        let Some(text) = bytes.strip_prefix(VERSION) else {
+            let problem =
+                "the state is of another version of vrrp-net: start the new program without it";
+            return Err(invalid("version", &problem));
+        };
+        let Parcel { sockets, state } =
+            serde_json::from_slice(text).map_err(|error| invalid("state", &error))?;
+        let expected = sockets
+            .iter()
+            .try_fold(0_usize, |sum, it| sum.checked_add(it.descriptors));
+        let sockets = match (descriptors.len(), expected) {
+            (0, _) => Vec::new(),
+            (found, Some(expected)) if found == expected => {
+                let mut descriptors = descriptors.into_iter();
+                let parts = |places: SocketPlaces| SocketParts {
+                    sockets: descriptors.by_ref().take(places.descriptors).collect(),
+                    memberships: places.memberships,
+                };
+                sockets.into_iter().map(parts).collect()
+            }
+            (found, _) => {
+                return Err(invalid(
+                    "sockets",
+                    &format!("there are {found} descriptors, not those of the state"),
+                ));
+            }
+        };
+        Ok(Self { sockets, state })
+    }
 }
 
 impl Driver {
@@ -77,6 +175,16 @@ impl Driver {
     ///
     /// [`Error::Stopped`] when the driver was handed over before; else as for [`turn`](Self::turn), and then the driver can go on.
     pub fn hand_over(&mut self) -> Result<HandOver, Error> {
+        let state = self.prepare_hand_over()?;
+        let sockets = self.cease().into_iter();
+        Ok(HandOver {
+            state,
+            sockets: sockets.map(VrrpSocket::into_parts).collect(),
+        })
+    }
+
+    /// Does what is under way, and takes the snapshot. The driver can go on.
+    pub(super) fn prepare_hand_over(&mut self) -> Result<DriverState, Error> {
         if self.end == Some(End::HandedOver) {
             return Err(Error::Stopped);
         }
@@ -89,27 +197,46 @@ impl Driver {
         }
         self.flush(now);
         result?;
-        let state = self.snapshot();
+        Ok(self.snapshot())
+    }
+
+    /// Ends the driver after a hand-over. Returns its sockets.
+    pub(super) fn cease(&mut self) -> Vec<VrrpSocket> {
         self.end = Some(End::HandedOver);
         self.inbox.close();
         self.instance.close();
-        let sockets = std::mem::take(&mut self.sockets).into_iter();
-        Ok(HandOver {
-            state,
-            sockets: sockets.map(VrrpSocket::into_parts).collect(),
-        })
+        std::mem::take(&mut self.sockets)
     }
 
-    fn snapshot(&self) -> DriverSnapshot {
+    /// A state in bytes, and the descriptors that go with it, while the driver keeps both.
+    #[cfg(feature = "serde")]
+    pub(super) fn lend(
+        &self,
+        state: &DriverState,
+    ) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>), Error> {
+        let mut descriptors = Vec::new();
+        let places = self.sockets.iter().map(|socket| {
+            let before = descriptors.len();
+            descriptors.extend(socket.descriptors());
+            SocketPlaces {
+                descriptors: descriptors.len() - before,
+                memberships: socket.memberships(),
+            }
+        });
+        let places = places.collect();
+        Ok((to_bytes(places, state)?, descriptors))
+    }
+
+    fn snapshot(&self) -> DriverState {
         let (taken_at, now) = (sys::monotonic_clock(), self.now());
-        let routers = self.routers.values().map(|router| RouterSnapshot {
+        let routers = self.routers.values().map(|router| RouterState {
             config: router.config.clone(),
             faults: router.faults.clone(),
             is_shut_down: router.is_shut_down,
             sequences: router.authenticator.sequences(),
         });
         let watch = |(id, _)| self.watches.get(&id).cloned().unwrap_or_default();
-        DriverSnapshot {
+        DriverState {
             taken_at,
             fleet: self.fleet.snapshot(now),
             interfaces: self.numbers.names(),
@@ -130,8 +257,13 @@ impl Driver {
     ///
     /// As for [`new`](Self::new), and for a snapshot that no driver has made. The routers then stay silent, and their addresses stay.
     pub fn take_over(hand_over: HandOver) -> Result<Self, Error> {
+        Self::new()?.resume(hand_over)
+    }
+
+    /// Goes on, in a driver that is new.
+    pub(super) fn resume(self, hand_over: HandOver) -> Result<Self, Error> {
+        let mut driver = self;
         let HandOver { sockets, state } = hand_over;
-        let mut driver = Self::new()?;
         let lasted = sys::monotonic_clock().saturating_sub(state.taken_at);
         let now = StdInstant::now();
         let epoch = now.checked_sub(lasted + MARGIN).unwrap_or(now);
@@ -166,7 +298,7 @@ impl Driver {
         self.watch_sources()
     }
 
-    fn settle_in(&mut self, state: DriverSnapshot) -> Result<(), Error> {
+    fn settle_in(&mut self, state: DriverState) -> Result<(), Error> {
         same_length("routers", state.routers.len(), state.fleet.members.len())?;
         same_length("watches", state.watches.len(), state.fleet.objects.len())?;
         let objects: Vec<ObjectId> = self.fleet.tracker().iter().map(|(id, _)| id).collect();
@@ -209,7 +341,7 @@ impl Driver {
         &self,
         id: RouterId,
         interfaces: &[String],
-        saved: RouterSnapshot,
+        saved: RouterState,
     ) -> Result<Router, Error> {
         let mut config = saved.config;
         let member = self.fleet.member(id).ok_or(Error::NoRouter { id })?;

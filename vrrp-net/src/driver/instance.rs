@@ -70,25 +70,28 @@ pub(super) enum Answers {
 impl Instance {
     /// Announces this instance in the network namespace of the calling thread, and asks the others.
     pub(super) fn open() -> Result<Self, Error> {
-        let action = "bind the socket by which other instances know this one";
-        let own = format!("{NAME}{}.", process::id());
-        let names = (0_u32..).map(|number| format!("{own}{number}"));
-        let mut result = Err(Error::os(action)(io::ErrorKind::AddrInUse.into()));
-        for name in names.take(1 << 16) {
-            match bind(&name) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                bound => {
-                    let bound = bound.map(|listener| (listener, name));
-                    result = bound.map_err(Error::os(action));
-                    break;
-                }
-            }
-        }
-        let (listener, name) = result?;
+        let (listener, name) = announce()?;
         Ok(Self {
-            listener: Some(listener),
             questions: Some(Questions::ask(&name)),
+            listener: Some(listener),
         })
+    }
+
+    /// Announces this instance again after the end of the announcement.
+    #[cfg(feature = "serde")]
+    pub(super) fn reopen(&mut self) -> Result<(), Error> {
+        let (listener, _name) = announce()?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Asks the instances that there are now, in place of those at the start.
+    #[cfg(feature = "serde")]
+    pub(super) fn ask_again(&mut self) {
+        let address = self.listener.as_ref().and_then(|it| it.local_addr().ok());
+        let name = address.as_ref().and_then(SocketAddr::as_abstract_name);
+        let name = String::from_utf8_lossy(name.unwrap_or_default());
+        self.questions = Some(Questions::ask(&name));
     }
 
     /// Ends the announcement.
@@ -135,6 +138,25 @@ impl Instance {
         }
         Some(Answers::All(questions.claims))
     }
+}
+
+/// Binds the socket by which other instances know this one. Returns it with its name.
+fn announce() -> Result<(UnixListener, String), Error> {
+    let action = "bind the socket by which other instances know this one";
+    let own = format!("{NAME}{}.", process::id());
+    let names = (0_u32..).map(|number| format!("{own}{number}"));
+    let mut result = Err(Error::os(action)(io::ErrorKind::AddrInUse.into()));
+    for name in names.take(1 << 16) {
+        match bind(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => {
+                let bound = bound.map(|listener| (listener, name));
+                result = bound.map_err(Error::os(action));
+                break;
+            }
+        }
+    }
+    result
 }
 
 fn bind(name: &str) -> io::Result<UnixListener> {

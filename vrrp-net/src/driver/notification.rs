@@ -20,17 +20,22 @@ use crate::{Error, Route, VirtualAddress};
 /// virtual router 51 on eth0 (IPv4): the state changed from Backup to Active: the Active fell silent
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Notification {
     /// The number: 1 for the first notification of a driver, 2 for the second, and so on.
     pub sequence: u64,
     /// The time of the event.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::time"))]
     pub time: SystemTime,
     /// The id of the router, for an event of one router.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub router: Option<RouterId>,
     /// The name of the router, sync group or object; `None` for an event of the whole driver.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub subject: Option<Subject>,
     /// The event.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub event: DriverEvent,
 }
 
@@ -45,6 +50,8 @@ impl fmt::Display for Notification {
 
 /// The subject of a [`Notification`], by the names of its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(untagged))]
 #[non_exhaustive]
 pub enum Subject {
     /// A virtual router.
@@ -52,6 +59,7 @@ pub enum Subject {
         /// The name of its interface.
         interface: String,
         /// Its family.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         family: Family,
         /// Its VRID.
         vrid: Vrid,
@@ -85,10 +93,13 @@ impl fmt::Display for Subject {
 /// An event. An event that every packet can cause is reported at most once in five seconds for each router (O-03), with the
 /// number of equal ones that were suppressed before it. `Display` gives a sentence without the subject.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum DriverEvent {
     /// The state has changed, and what goes with it is done: in Active the addresses are in place and announced, otherwise they are
     /// gone.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::transition"))]
     StateChanged(Transition),
     /// Changes of state that were coalesced, because the router changed faster than the host could follow. The next
     /// [`StateChanged`](Self::StateChanged) begins in the state that was reported last.
@@ -106,29 +117,38 @@ pub enum DriverEvent {
     /// A tracked object has another level, or counts in another way. With `None` it has not reported.
     ObjectChanged {
         /// The object.
+        #[cfg_attr(feature = "serde", serde(skip))]
         object: ObjectId,
         /// What counts of it now.
+        #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "form::level"))]
         level: Option<Level>,
     },
     /// A member of a sync group wants to be Active and waits for the others (G-3).
     WantsActive {
         /// The group.
+        #[cfg_attr(feature = "serde", serde(skip))]
         group: GroupId,
     },
     /// All members of a sync group have this state now, with what goes with it done for each.
+    #[cfg_attr(feature = "serde", serde(rename = "sync-group-changed"))]
     GroupChanged {
         /// The group.
+        #[cfg_attr(feature = "serde", serde(skip))]
         group: GroupId,
         /// The state that was reported before; `None` for the first one.
         from: Option<State>,
         /// The state.
+        #[cfg_attr(feature = "serde", serde(rename = "to"))]
         state: State,
     },
     /// Something that the router needs is missing. With the first such thing it goes to Initialize.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     Fault(Fault),
     /// It is there again. With the last such thing the router starts.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     Recovered(Fault),
     /// The router advertises from this address now (AMB-15).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     PrimaryAddress(IpAddr),
     /// Another running instance on this host did not say within 200 ms what is its own. Addresses,
     /// routes and macvlans that an earlier run may have left stay:
@@ -138,34 +158,54 @@ pub enum DriverEvent {
     /// another router is Active: remove it.
     ForeignAddress(VirtualAddress),
     /// A virtual address was on the interface while the router was not Active, left over from another run, and was removed.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     LeftOverRemoved(VirtualAddress),
     /// Somebody removed a virtual address while the router was Active. It will be put back.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressLost(VirtualAddress),
     /// It was put back, and will be announced.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressRestored(VirtualAddress),
     /// The kernel refused to add or remove a virtual address. While the router is Active it is tried again.
     AddressFailed {
         /// The address.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         address: VirtualAddress,
         /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
         error: Error,
     },
     /// Somebody removed a virtual route while the router was Active. It will be put back.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteLost(Route),
     /// It was put back.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteRestored(Route),
     /// The kernel refused to add or remove a virtual route, or its interface does not exist. While the router is Active it is tried again.
     RouteFailed {
         /// The route.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         route: Route,
         /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
         error: Error,
     },
     /// The kernel refused to set the macvlan of the virtual MAC up or down, or to bring back the settings of the interface beneath.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     VirtualMacFailed(Error),
     /// An advertisement was discarded.
     Discarded {
         /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
         discard: Discard,
         /// Its sender.
         source: IpAddr,
@@ -177,6 +217,10 @@ pub enum DriverEvent {
         /// The Active.
         source: IpAddr,
         /// Its interval.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "interval_cs", serialize_with = "form::centis")
+        )]
         interval: Interval,
         /// How many others since the last notification.
         suppressed: u32,
@@ -221,6 +265,10 @@ pub enum DriverEvent {
         /// Where to.
         destination: IpAddr,
         /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
         error: Error,
         /// How many others since the last notification.
         suppressed: u32,
@@ -228,6 +276,10 @@ pub enum DriverEvent {
     /// The kernel refused to send an announcement.
     AnnounceFailed {
         /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
         error: Error,
         /// How many others since the last notification.
         suppressed: u32,
@@ -235,6 +287,7 @@ pub enum DriverEvent {
     /// News of links and addresses were lost, and everything is read anew.
     Overrun,
     /// The driver refused a report or a fault of a [`DriverHandle`](super::DriverHandle).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     RequestRefused(Error),
     /// The program did not read its notifications, and the oldest were dropped.
     NotificationsLost {
@@ -407,6 +460,8 @@ impl DriverEvent {
 
 /// Something that a router needs and that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Fault {
     /// There is no interface of that name.
@@ -466,6 +521,95 @@ impl fmt::Display for Fault {
             }
             Self::Host(cause) => cause,
         })
+    }
+}
+
+/// The forms of values in a log that programs read.
+#[cfg(feature = "serde")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::ref_option,
+    reason = "serde hands references to fields"
+)]
+mod form {
+    use std::{
+        fmt::Display,
+        time::{SystemTime, UNIX_EPOCH},
+    };
+
+    use serde::{Serialize, Serializer, ser::SerializeMap};
+    use vrrp_fsm::{Transition, track::Level};
+    use vrrp_proto::Interval;
+
+    pub(super) fn text<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    /// Seconds since 1970, with fractions.
+    pub(super) fn time<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        to.serialize_f64(since.as_secs_f64())
+    }
+
+    pub(super) fn centis<S: Serializer>(interval: &Interval, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u16(interval.as_centis())
+    }
+
+    #[derive(Serialize)]
+    struct Reason {
+        reason: String,
+    }
+
+    pub(super) fn reason<S: Serializer>(reason: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        let reason = reason.to_string();
+        Reason { reason }.serialize(to)
+    }
+
+    #[derive(Serialize)]
+    struct Address {
+        address: String,
+    }
+
+    pub(super) fn address<S: Serializer>(it: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        let address = it.to_string();
+        Address { address }.serialize(to)
+    }
+
+    #[derive(Serialize)]
+    struct Route {
+        route: String,
+    }
+
+    pub(super) fn route<S: Serializer>(it: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        let route = it.to_string();
+        Route { route }.serialize(to)
+    }
+
+    #[derive(Serialize)]
+    struct Change {
+        from: String,
+        to: String,
+        reason: String,
+        last_event: &'static str,
+    }
+
+    pub(super) fn transition<S: Serializer>(it: &Transition, to: S) -> Result<S::Ok, S::Error> {
+        let change = Change {
+            from: it.from.to_string(),
+            to: it.to.to_string(),
+            reason: it.reason.to_string(),
+            last_event: it.reason.last_event(),
+        };
+        change.serialize(to)
+    }
+
+    pub(super) fn level<S: Serializer>(level: &Option<Level>, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("up", &level.map(Level::is_up))?;
+        if let Some(Level::Number(number)) = level {
+            map.serialize_entry("number", number)?;
+        }
+        map.end()
     }
 }
 
@@ -532,5 +676,90 @@ mod tests {
         let line = event.to_string();
         assert_eq!(line.matches("not permitted").count(), 1, "{line}");
         assert!(line.ends_with("(4 more since the last report)"), "{line}");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_notification_is_an_object_with_its_subject_and_the_values_of_its_event() {
+        use serde_json::{json, to_value};
+
+        use crate::Error;
+
+        let interface = || Subject::Router {
+            interface: "eth0".into(),
+            family: Family::Ipv4,
+            vrid: Vrid::new(51).unwrap(),
+        };
+        let router = |event| to_value(notification(Some(interface()), event)).unwrap();
+        let changed = DriverEvent::StateChanged(Transition {
+            from: State::Backup,
+            to: State::Active,
+            reason: Reason::ActiveDown,
+        });
+        assert_eq!(
+            router(changed),
+            json!({
+                "sequence": 1, "time": 0.0, "event": "state-changed",
+                "interface": "eth0", "family": "IPv4", "vrid": 51,
+                "from": "Backup", "to": "Active",
+                "reason": "the Active fell silent", "last_event": "vrrp-event-master-timeout",
+            })
+        );
+        let event = |event| {
+            let mut value = router(event);
+            let object = value.as_object_mut().unwrap();
+            for field in ["sequence", "time", "interface", "family", "vrid"] {
+                object.remove(field).unwrap();
+            }
+            value
+        };
+        let fault = DriverEvent::Fault(Fault::Host("no upstream".into()));
+        assert_eq!(
+            event(fault),
+            json!({"event": "fault", "reason": "no upstream"})
+        );
+        let address: VirtualAddress = "192.0.2.254/32".parse().unwrap();
+        let failed = DriverEvent::AddressFailed {
+            address: address.clone(),
+            error: Error::Stopped,
+        };
+        assert_eq!(
+            event(failed),
+            json!({"event": "address-failed", "address": "192.0.2.254/32", "reason": "the driver has stopped"})
+        );
+        let lost = DriverEvent::AddressLost(address);
+        assert_eq!(
+            event(lost),
+            json!({"event": "address-lost", "address": "192.0.2.254/32"})
+        );
+        let group = DriverEvent::GroupChanged {
+            group: vrrp_fsm::fleet::VrrpRouter::new()
+                .add_group(
+                    vrrp_fsm::Instant::ZERO,
+                    vrrp_fsm::fleet::SyncGroup::new("g", Vec::new()),
+                )
+                .unwrap(),
+            from: None,
+            state: State::Active,
+        };
+        assert_eq!(
+            event(group),
+            json!({"event": "sync-group-changed", "from": null, "to": "Active"})
+        );
+        let number = DriverEvent::ObjectChanged {
+            object: ObjectId::nth(0),
+            level: Some(Level::Number(7)),
+        };
+        assert_eq!(
+            event(number),
+            json!({"event": "object-changed", "up": false, "number": 7})
+        );
+        assert_eq!(event(DriverEvent::Overrun), json!({"event": "overrun"}));
+        let discarded = DriverEvent::Discarded {
+            discard: Discard::Owner,
+            source: [192, 0, 2, 2].into(),
+            suppressed: 2,
+        };
+        assert_eq!(event(discarded)["source"], "192.0.2.2");
     }
 }

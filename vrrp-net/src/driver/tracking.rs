@@ -17,6 +17,8 @@ use crate::{
 
 /// Who reports about a tracked object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Watch {
     /// The host, with [`Driver::report`].

@@ -140,13 +140,27 @@ impl VrrpSocket {
         })
     }
 
+    /// The descriptors: the socket itself, then those that hold memberships.
+    #[cfg(feature = "serde")]
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.socket]
+            .into_iter()
+            .chain(&self.holders)
+            .map(AsFd::as_fd)
+    }
+
+    /// As [`SocketParts::memberships`].
+    pub(crate) fn memberships(&self) -> Vec<(u32, usize)> {
+        let place = |membership: &Membership| membership.holder.map_or(0, |holder| holder + 1);
+        let memberships = self.members.iter().map(|(index, it)| (*index, place(it)));
+        memberships.collect()
+    }
+
     /// Takes the socket apart, with all that waits in it.
     #[must_use]
     pub fn into_parts(self) -> SocketParts {
-        let place = |membership: &Membership| membership.holder.map_or(0, |holder| holder + 1);
-        let memberships = self.members.iter().map(|(index, it)| (*index, place(it)));
         SocketParts {
-            memberships: memberships.collect(),
+            memberships: self.memberships(),
             sockets: [self.socket]
                 .into_iter()
                 .chain(self.holders)

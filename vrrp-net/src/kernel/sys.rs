@@ -501,6 +501,16 @@ pub(crate) fn kernel_version() -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// Registers a descriptor with the runtime of tokio, to wait until it is readable.
+#[cfg(feature = "tokio")]
+pub(crate) fn register(
+    descriptor: std::os::fd::OwnedFd,
+) -> io::Result<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>> {
+    use tokio::io::{Interest, unix::AsyncFd};
+    // SAFETY: an `OwnedFd` has one descriptor, and keeps it open for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
 /// The time on `CLOCK_MONOTONIC`, the clock behind [`std::time::Instant`], as a number that another process can compare with its own.
 pub(crate) fn monotonic_clock() -> Duration {
     let mut time = libc::timespec {

@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::UdpSocket,
+    os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
 use vrrp_fsm::{
     Reason, State,
     fleet::{RouterId, SyncGroup},
@@ -15,19 +17,18 @@ use vrrp_fsm::{
 use vrrp_lab::{Frame, Host, wait_for};
 use vrrp_net::{
     Authentication, Driver, DriverEvent, Error, Fault, FrameSocket, HandOver, HmacKeys, HmacMode,
-    Monitor, MonitorEvent, Notification, RouterConfig, RouterView, Sequences, SocketParts,
-    VrrpSocket, Watch,
+    Monitor, MonitorEvent, Notification, RouterConfig, RouterView, SocketParts, VrrpSocket, Watch,
 };
 use vrrp_proto::{
     AuthenticationFault, Discard, Family, Interval, Password,
     frame::multicast_mac,
     group,
-    hmac::{AntiReplay, Key, Sequence},
+    hmac::{AntiReplay, Key},
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, advertisements, has, ip, iproute2, lan_of, router, router_v2,
-    wait_for_address, wait_for_advertisement,
+    LIMIT, Running, Seen, VIP4, VIP6, advertisements, bytes, has, ip, iproute2, lan_of, parts,
+    router, router_v2, wait_for_address, wait_for_advertisement,
 };
 use crate::virtual_mac::{bearer, is_resolved_and_silent, mac};
 
@@ -385,19 +386,6 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     assert_eq!(high.state(nth(0)), State::Active);
 }
 
-/// What another process knows of the counted numbers: those that can be written down.
-fn written_down(sequences: &Sequences) -> Sequences {
-    let mut copy = Sequences::default();
-    (copy.ah_sent, copy.ah_heard) = (sequences.ah_sent, sequences.ah_heard);
-    let copy_of = |sequence: Sequence| Sequence::new(sequence.get());
-    copy.hmac_sent = sequences.hmac_sent.map(copy_of);
-    let heard = sequences.hmac_heard.iter();
-    copy.hmac_heard = heard
-        .map(|(it, sequence)| (*it, copy_of(*sequence)))
-        .collect();
-    copy
-}
-
 /// What a router has heard cannot be sent to its successor again, by somebody who wants to keep it quiet.
 fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let (lan, [r1, r2, stranger]) = lan_of::<3>();
@@ -417,10 +405,9 @@ fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let is_old = |frame: &&Frame| frame.bytes[..6] == group.0 && frame.bytes[6..12] == r2.mac();
     let old = frames.iter().find(is_old).unwrap();
 
-    let mut hand_over = low.hand_over();
+    // In bytes, as another process gets it.
+    let hand_over = change(low.hand_over(), |_, _| {});
     high.kill();
-    let sequences = &mut hand_over.state.routers[0].sequences;
-    *sequences = written_down(sequences);
     let low = Running::take_over(r1.namespace(), hand_over);
     let socket = stranger.namespace().run(|| FrameSocket::open().unwrap());
     socket.send([(stranger.index(), &old.bytes[..])], |_, error| {
@@ -488,72 +475,77 @@ fn what_is_sent_with_hmac_is_above_what_the_predecessor_sent_with_a_clock_ahead(
     let config = |priority| with_hmac(Family::Ipv4, AntiReplay::Monotonic, priority);
     let (high, id) = Running::with_router(r1.namespace(), config(200));
     high.wait_for_state(id, State::Active);
-    let mut hand_over = high.hand_over();
-    let sent = &mut hand_over.state.routers[0].sequences.hmac_sent;
-    let ahead = sent.unwrap().get() + (3600 << 32);
-    *sent = Some(Sequence::new(ahead));
+    let mut ahead = 0;
+    let hand_over = change(high.hand_over(), |it, _| {
+        let sent = &mut it["state"]["routers"][0]["sequences"]["hmac_sent"];
+        ahead = sent.as_u64().unwrap() + (3600 << 32);
+        *sent = ahead.into();
+    });
     let high = Running::take_over(r1.namespace(), hand_over);
     let (low, id) = Running::with_router(r2.namespace(), config(100));
     low.wait_for_state(id, State::Backup);
-    let heard = |hand_over: &HandOver| hand_over.state.routers[0].sequences.hmac_heard.clone();
     wait_for("an advertisement", LIMIT, || {
         low.with(move |driver| driver.get(id).unwrap().machine().active())
     })
     .unwrap();
-    let [(sender, sequence)] = heard(&low.hand_over())[..] else {
-        panic!("it has heard another, or none");
-    };
-    assert_eq!(sender, ip("192.0.2.1"));
-    assert!(sequence.get() > ahead);
+    let (state, _) = parts(low.hand_over());
+    let heard = &state["state"]["routers"][0]["sequences"]["hmac_heard"];
+    assert_eq!(heard.as_array().unwrap().len(), 1, "{heard}");
+    assert_eq!(heard[0][0], "192.0.2.1");
+    assert!(heard[0][1].as_u64().unwrap() > ahead);
     high.stop();
 }
 
 #[test]
 fn what_no_driver_has_left_is_refused() {
     let (_lan, [r1]) = lan_of::<1>();
-    let refused = |spoil: fn(&mut HandOver)| {
+    let refused = |spoil: fn(&mut Value, &mut Vec<OwnedFd>)| {
         let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
         running.wait_for_state(id, State::Active);
-        let mut hand_over = running.hand_over();
-        spoil(&mut hand_over);
-        let error = inside(&r1, || Driver::take_over(hand_over).map(drop).unwrap_err());
-        match error {
+        let (mut state, mut descriptors) = parts(running.hand_over());
+        spoil(&mut state, &mut descriptors);
+        let taken = HandOver::from_parts(&bytes(&state), descriptors);
+        let taken = taken.and_then(|hand_over| inside(&r1, || Driver::take_over(hand_over)));
+        match taken.map(drop).unwrap_err() {
             Error::Invalid { field, .. } => field,
             error => panic!("{error}"),
         }
     };
     let fields = [
-        refused(|it| it.state.routers.clear()),
-        refused(|it| it.state.watches.push(Watch::Host)),
-        refused(|it| it.state.interfaces.clear()),
-        refused(|it| it.sockets[0].sockets.clear()),
-        refused(|it| it.sockets[0].memberships.push((1, 7))),
-        refused(|it| {
-            let socket = UdpSocket::bind("[::1]:0").unwrap();
-            it.sockets[0].sockets[0] = socket.into();
+        refused(|it, _| it["state"]["routers"] = json!([])),
+        refused(|it, _| it["state"]["watches"] = json!(["host"])),
+        refused(|it, _| it["state"]["interfaces"] = json!([])),
+        refused(|it, _| {
+            let sockets = it["sockets"].as_array_mut().unwrap();
+            sockets.push(json!({"descriptors": 0, "memberships": []}));
         }),
-        refused(|it| {
-            let socket = UdpSocket::bind("[::1]:0").unwrap();
-            it.sockets[0].sockets.push(socket.into());
+        refused(|it, _| it["sockets"][0]["memberships"] = json!([[1, 7]])),
+        refused(|_, descriptors| descriptors[0] = UdpSocket::bind("[::1]:0").unwrap().into()),
+        refused(|it, descriptors| {
+            descriptors.push(UdpSocket::bind("[::1]:0").unwrap().into());
+            it["sockets"][0]["descriptors"] = 2.into();
         }),
-        refused(|it| {
+        refused(|_, descriptors| {
             let icmp = socket2::Socket::new(
                 socket2::Domain::IPV4,
                 socket2::Type::RAW,
                 Some(socket2::Protocol::ICMPV4),
             );
-            it.sockets[0].sockets[0] = icmp.unwrap().into();
+            descriptors[0] = icmp.unwrap().into();
         }),
         // Each would hear all, and send all.
-        refused(|it| {
-            let again = it.sockets[0].sockets[0].try_clone().unwrap();
-            it.sockets.push(SocketParts {
-                sockets: vec![again],
-                memberships: Vec::new(),
-            });
+        refused(|it, descriptors| {
+            descriptors.push(descriptors[0].try_clone().unwrap());
+            let sockets = it["sockets"].as_array_mut().unwrap();
+            sockets.push(json!({"descriptors": 1, "memberships": []}));
         }),
         // The router would have the number of which packets are not for it.
-        refused(|it| it.state.interfaces.push("eth0".into())),
+        refused(|it, _| it["state"]["interfaces"] = json!(["eth0", "eth0"])),
+        // One more than the state has.
+        refused(|_, descriptors| descriptors.push(descriptors[0].try_clone().unwrap())),
+        refused(|it, _| it["sockets"][0]["descriptors"] = u64::MAX.into()),
+        refused(|it, _| it["state"]["fleet"]["members"][0]["member"]["config"]["vrid"] = 0.into()),
+        refused(|it, _| it["state"] = json!(null)),
     ];
     let expected = [
         "routers",
@@ -566,8 +558,21 @@ fn what_no_driver_has_left_is_refused() {
         "sockets",
         "sockets",
         "interfaces",
+        "sockets",
+        "sockets",
+        "state",
+        "state",
     ];
     assert_eq!(fields, expected);
+    let error = HandOver::from_parts(b"vrrp-net hand-over 2\n{}", Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("another version"), "{error}");
+}
+
+/// Changes what is handed over.
+fn change(hand_over: HandOver, how: impl FnOnce(&mut Value, &mut Vec<OwnedFd>)) -> HandOver {
+    let (mut state, mut descriptors) = parts(hand_over);
+    how(&mut state, &mut descriptors);
+    HandOver::from_parts(&bytes(&state), descriptors).unwrap()
 }
 
 #[test]
@@ -585,15 +590,11 @@ fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (low, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
     low.wait_for_state(id, State::Active);
-    let mut hand_over = low.hand_over();
-    let memberships = hand_over.sockets[0].memberships.clone();
-    assert_eq!(memberships, [(r1.index(), 0)]);
-    hand_over.sockets = inside(&r1, || {
-        let parts = VrrpSocket::open(Family::Ipv4).unwrap().into_parts();
-        vec![SocketParts {
-            memberships,
-            ..parts
-        }]
+    let hand_over = change(low.hand_over(), |it, descriptors| {
+        let memberships = &it["sockets"][0]["memberships"];
+        assert_eq!(*memberships, json!([[r1.index(), 0]]));
+        let other = inside(&r1, || VrrpSocket::open(Family::Ipv4).unwrap().into_parts());
+        *descriptors = other.sockets;
     });
     let low = Running::take_over(r1.namespace(), hand_over);
     let (high, high_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
@@ -608,13 +609,13 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     one.wait_for_state(id, State::Active);
     let (two, two_id) = Running::with_router(r2.namespace(), slow(Family::Ipv4, 50));
     two.wait_for_state(two_id, State::Backup);
-    let mut hand_over = one.hand_over();
-    let state = hand_over.state.clone();
-    hand_over.state.watches.push(Watch::Host);
+    let (mut state, descriptors) = parts(one.hand_over());
+    let without = HandOver::from_parts(&bytes(&state), Vec::new()).unwrap();
+    state["state"]["watches"] = json!(["host"]);
+    let hand_over = HandOver::from_parts(&bytes(&state), descriptors).unwrap();
     inside(&r1, || Driver::take_over(hand_over).map(drop).unwrap_err());
     assert!(has(&r1, VIP4), "addresses stay");
-    let sockets = Vec::new();
-    let three = Running::take_over(r1.namespace(), HandOver { sockets, state });
+    let three = Running::take_over(r1.namespace(), without);
     assert_eq!(three.state(nth(0)), State::Active);
     // It hears and is heard.
     two.with(move |driver| {
@@ -632,9 +633,10 @@ fn a_number_of_notifications_that_cannot_be_does_no_harm() {
     let (_lan, [r1]) = lan_of::<1>();
     let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
-    let mut hand_over = one.hand_over();
-    hand_over.state.last_sequence = u64::MAX;
-    hand_over.state.taken_at = Duration::MAX;
+    let hand_over = change(one.hand_over(), |it, _| {
+        it["state"]["last_sequence"] = u64::MAX.into();
+        it["state"]["taken_at"] = json!({"secs": u64::MAX, "nanos": 999_999_999});
+    });
     let two = Running::take_over(r1.namespace(), hand_over);
     two.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
     two.wait_for_state(nth(0), State::Initialize);

@@ -11,6 +11,7 @@ mod rig;
 
 mod addresses;
 mod announcements;
+mod async_driver;
 mod authentication;
 mod bystanders;
 mod changes;
@@ -30,6 +31,7 @@ mod privileges;
 mod resolution;
 mod routes;
 mod sending;
+mod succession;
 mod tracked_routes;
 mod tracking;
 mod virtual_mac;

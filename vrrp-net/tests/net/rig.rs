@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender, TryRecvError},
@@ -10,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use vrrp_fsm::{Config, State};
 use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, wait_for};
 use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
@@ -241,6 +243,20 @@ impl Drop for Running {
         }
     }
 }
+
+/// A hand-over as a JSON value, to be changed, and its descriptors.
+pub(crate) fn parts(hand_over: HandOver) -> (Value, Vec<OwnedFd>) {
+    let (bytes, descriptors) = hand_over.into_parts().unwrap();
+    let text = bytes.strip_prefix(HAND_OVER).unwrap();
+    (serde_json::from_slice(text).unwrap(), descriptors)
+}
+
+/// A hand-over in bytes.
+pub(crate) fn bytes(state: &Value) -> Vec<u8> {
+    [HAND_OVER, &serde_json::to_vec(state).unwrap()].concat()
+}
+
+const HAND_OVER: &[u8] = b"vrrp-net hand-over 1\n";
 
 /// What a driver has to report.
 pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notification> {

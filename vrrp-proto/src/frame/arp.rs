@@ -36,6 +36,8 @@ impl Operation {
 
 /// The target hardware address of a gratuitous ARP, which receivers do not look at (AMB-16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum GratuitousTarget {
     /// The virtual MAC, as RFC 9568 section 6.4 has it.
     #[default]

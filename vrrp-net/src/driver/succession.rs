@@ -1,0 +1,382 @@
+//! A hand-over to another process, over a Unix stream socket.
+//!
+//! ```text
+//! successor                            predecessor
+//! "vrrp-net successor 1\n"  ───────►   routers run until here
+//!                           ◄───────   "vrrp-net predecessor 1\n", number of descriptors, length of the state
+//!                           ◄───────   "f" with up to 64 descriptors (SCM_RIGHTS), until all are there
+//!                           ◄───────   the state
+//! "r": it can go on         ───────►
+//!                           ◄───────   "g": it must go on; the predecessor has stopped
+//! ```
+//!
+//! Until the last octet the predecessor keeps everything, and goes on with its routers when the successor fails, breaks the rules, or takes too
+//! long. After it, only the successor goes on. A successor that dies at that moment is a crash: other routers take over.
+
+use std::{
+    mem::MaybeUninit,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, IoSlice, IoSliceMut},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt::socket_peercred,
+    },
+    process::geteuid,
+};
+use vrrp_fsm::State;
+
+use super::{Driver, HandOver};
+use crate::Error;
+
+const SUCCESSOR: &[u8] = b"vrrp-net successor 1\n";
+const PREDECESSOR: &[u8] = b"vrrp-net predecessor 1\n";
+const DESCRIPTORS: &[u8] = b"f";
+const READY: &[u8] = b"r";
+const GO: &[u8] = b"g";
+
+/// Descriptors in one message. The kernel takes 253.
+const AT_ONCE: usize = 64;
+
+/// Descriptors of one driver, at most: memberships on 80,000 interfaces.
+const MOST_DESCRIPTORS: u32 = 4096;
+
+/// Octets of a state, at most: 100,000 routers.
+const LONGEST_STATE: u64 = 1 << 30;
+
+/// The time that a predecessor gives a successor, at least and at most.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The time that a successor waits for the last word of its predecessor. The predecessor keeps to `LONGEST`, and its end closes the socket.
+const LAST_WORD: Duration = Duration::from_secs(60);
+
+/// Another process that is ready to take over: for [`Driver::hand_over_to`].
+#[derive(Debug)]
+pub struct Successor(Connection);
+
+impl Successor {
+    /// Waits until the process at the other end of a connection is ready, in [`Driver::take_over_from`]. Call it on another
+    /// thread than that of the driver, whose routers run on in the meantime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HandOver`] for a process of another user (only root and the user of this process may take over), for one that breaks the
+    /// rules, and after `limit`; [`Error::Os`].
+    pub fn accept(stream: UnixStream, limit: Duration) -> Result<Self, Error> {
+        let mut connection = Connection::new(stream, limit)?;
+        connection.expect(SUCCESSOR, "a successor of the same version")?;
+        Ok(Self(connection))
+    }
+}
+
+impl Driver {
+    /// Hands over to another process. On success the driver [is stopped](Self::is_stopped), and its last notifications can be
+    /// [read](Self::next_notification). On an error it goes on, and the next turn does at once what came due in the meantime.
+    ///
+    /// No router does anything while the successor takes over. After `limit` the driver gives up; `None` stands for two of the shortest
+    /// advertisement intervals of Actives, 100 ms at least: no other router takes over in that time, if intervals are not shorter than 50 ms.
+    ///
+    /// ```no_run
+    /// use std::{os::unix::net::UnixListener, time::Duration};
+    /// use vrrp_net::{Driver, Successor};
+    ///
+    /// let mut driver = Driver::new()?;
+    /// let handle = driver.handle();
+    /// std::thread::spawn(move || {
+    ///     let listener = UnixListener::bind("/run/program/take-over")?;
+    ///     for stream in listener.incoming() {
+    ///         let handed_over = Successor::accept(stream?, Duration::from_secs(10))
+    ///             .and_then(|successor| handle.call(|driver| driver.hand_over_to(successor, None))?);
+    ///         match handed_over {
+    ///             Ok(()) => break,
+    ///             Err(error) => println!("{error}"),
+    ///         }
+    ///     }
+    ///     Ok::<(), std::io::Error>(())
+    /// });
+    /// driver.run(|notification| println!("{notification}"))?;
+    /// # Ok::<(), vrrp_net::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`hand_over`](Self::hand_over) and [`Successor::accept`].
+    pub fn hand_over_to(
+        &mut self,
+        successor: Successor,
+        limit: Option<Duration>,
+    ) -> Result<(), Error> {
+        let limit = limit.unwrap_or_else(|| self.hand_over_limit());
+        let Successor(mut connection) = successor;
+        connection.set_limit(limit.min(LONGEST));
+        let state = self.prepare_hand_over()?;
+        let (bytes, descriptors) = self.lend(&state)?;
+        connection.send_state(&bytes, &descriptors)?;
+        connection.expect(READY, "the successor to be ready")?;
+        // So that the successor does not ask an instance that no longer answers.
+        self.instance.close();
+        if let Err(error) = connection.send(GO, &[]) {
+            self.instance.reopen()?;
+            self.watch_sources()?;
+            return Err(error);
+        }
+        drop(self.cease());
+        Ok(())
+    }
+
+    /// Two of the shortest advertisement intervals of Actives.
+    fn hand_over_limit(&self) -> Duration {
+        let machines = self.fleet.iter().map(|(_, machine)| machine);
+        let actives = machines.filter(|machine| machine.state() == State::Active);
+        let shortest = actives.map(|it| it.config().interval.as_duration()).min();
+        shortest.map_or(LONGEST, |it| (it * 2).max(SHORTEST))
+    }
+
+    /// Takes over from another process, in its network namespace and with its user or as root: see [`hand_over_to`](Self::hand_over_to)
+    /// and [`take_over`](Self::take_over). Where nobody listens at the socket of a predecessor, use [`new`](Self::new).
+    ///
+    /// ```no_run
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    /// use vrrp_net::Driver;
+    ///
+    /// let mut driver = match UnixStream::connect("/run/program/take-over") {
+    ///     Ok(predecessor) => Driver::take_over_from(predecessor, Duration::from_secs(10))?,
+    ///     Err(_) => Driver::new()?,
+    /// };
+    /// # Ok::<(), vrrp_net::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then goes on, if it lives.
+    pub fn take_over_from(predecessor: UnixStream, limit: Duration) -> Result<Self, Error> {
+        let mut connection = Connection::new(predecessor, limit)?;
+        // What takes long comes before the predecessor stops.
+        let driver = Self::new()?;
+        connection.send(SUCCESSOR, &[])?;
+        let (bytes, descriptors) = connection.receive_state()?;
+        let mut driver = driver.resume(HandOver::from_parts(&bytes, descriptors)?)?;
+        connection.send(READY, &[])?;
+        connection.set_limit(LAST_WORD);
+        connection.expect(GO, "the predecessor to stop")?;
+        driver.instance.ask_again();
+        Ok(driver)
+    }
+}
+
+fn broken(problem: impl Into<String>) -> Error {
+    Error::HandOver {
+        problem: problem.into(),
+    }
+}
+
+/// A connection with a time limit for all that is sent and received.
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    end: Instant,
+}
+
+impl Connection {
+    fn new(stream: UnixStream, limit: Duration) -> Result<Self, Error> {
+        let other = socket_peercred(&stream).map_err(failed("find the user of"))?;
+        let own = geteuid();
+        if other.uid != own && !other.uid.is_root() {
+            return Err(broken(format!(
+                "the other process runs as user {}, and only root and user {} may take part",
+                other.uid.as_raw(),
+                own.as_raw()
+            )));
+        }
+        stream
+            .set_nonblocking(true)
+            .map_err(Error::os("hand over without waiting"))?;
+        Ok(Self {
+            stream,
+            end: Instant::now() + limit,
+        })
+    }
+
+    fn set_limit(&mut self, limit: Duration) {
+        self.end = Instant::now() + limit;
+    }
+
+    /// Waits until the socket can be read or written.
+    fn wait(&self, flags: PollFlags) -> Result<(), Error> {
+        loop {
+            let left = self.end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(broken("the other process took too long"));
+            }
+            let mut source = [PollFd::new(&self.stream, flags)];
+            match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(failed("wait for")(errno)),
+            }
+        }
+    }
+
+    /// Sends all octets, with descriptors beside the first.
+    fn send(&mut self, octets: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+        let (mut rest, mut beside) = (octets, descriptors);
+        while !rest.is_empty() {
+            let mut control = SendAncillaryBuffer::new(&mut room);
+            if !beside.is_empty() {
+                control.push(SendAncillaryMessage::ScmRights(beside));
+            }
+            let flags = SendFlags::NOSIGNAL;
+            match sendmsg(&self.stream, &[IoSlice::new(rest)], &mut control, flags) {
+                Ok(sent) => {
+                    rest = rest.get(sent..).unwrap_or_default();
+                    beside = &[];
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(errno) => return Err(failed("send to")(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives octets, at least one, and the descriptors beside them.
+    fn receive(
+        &mut self,
+        octets: &mut [u8],
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> Result<usize, Error> {
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+        loop {
+            let mut control = RecvAncillaryBuffer::new(&mut room);
+            let mut buffer = [IoSliceMut::new(octets)];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let received = match recvmsg(&self.stream, &mut buffer, &mut control, flags) {
+                Ok(received) => received,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    self.wait(PollFlags::IN)?;
+                    continue;
+                }
+                Err(errno) => return Err(failed("receive from")(errno)),
+            };
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(rights) = message {
+                    descriptors.extend(rights);
+                }
+            }
+            if received.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(broken(
+                    "the other process sent too many descriptors at once",
+                ));
+            }
+            if received.bytes == 0 {
+                return Err(broken("the other process has closed the connection"));
+            }
+            return Ok(received.bytes);
+        }
+    }
+
+    fn receive_exact(&mut self, octets: &mut [u8]) -> Result<(), Error> {
+        let mut descriptors = Vec::new();
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let count = self.receive(rest, &mut descriptors)?;
+            if !descriptors.is_empty() {
+                return Err(broken(
+                    "the other process sent descriptors where there are none",
+                ));
+            }
+            rest = rest.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Receives exactly these octets.
+    fn expect(&mut self, expected: &[u8], what: &str) -> Result<(), Error> {
+        let mut octets = vec![0; expected.len()];
+        self.receive_exact(&mut octets)?;
+        if octets == expected {
+            return Ok(());
+        }
+        Err(broken(format!(
+            "{octets:?} was received, and not what stands for {what}"
+        )))
+    }
+
+    fn send_state(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let count = u32::try_from(descriptors.len()).unwrap_or(u32::MAX);
+        let length = bytes.len() as u64;
+        if count > MOST_DESCRIPTORS || length > LONGEST_STATE {
+            return Err(broken(format!(
+                "{count} sockets and {length} octets of state are more than the {MOST_DESCRIPTORS} and {LONGEST_STATE} that there may be"
+            )));
+        }
+        let head = [PREDECESSOR, &count.to_be_bytes(), &length.to_be_bytes()].concat();
+        self.send(&head, &[])?;
+        for some in descriptors.chunks(AT_ONCE) {
+            self.send(DESCRIPTORS, some)?;
+        }
+        self.send(bytes, &[])
+    }
+
+    fn receive_state(&mut self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
+        self.expect(PREDECESSOR, "a predecessor of the same version")?;
+        let (mut count, mut length) = ([0; 4], [0; 8]);
+        self.receive_exact(&mut count)?;
+        self.receive_exact(&mut length)?;
+        let (count, length) = (u32::from_be_bytes(count), u64::from_be_bytes(length));
+        if count > MOST_DESCRIPTORS || length > LONGEST_STATE {
+            return Err(broken(format!(
+                "the predecessor announces {count} sockets and {length} octets of state, more than the {MOST_DESCRIPTORS} and \
+                 {LONGEST_STATE} that there may be"
+            )));
+        }
+        let count = count as usize;
+        let mut descriptors = Vec::new();
+        while descriptors.len() < count {
+            let (before, mut octet) = (descriptors.len(), [0]);
+            self.receive(&mut octet, &mut descriptors)?;
+            let expected = (count - before).min(AT_ONCE);
+            if octet != *DESCRIPTORS || descriptors.len() - before != expected {
+                return Err(broken(format!(
+                    "{} descriptors came at once, and not {expected}",
+                    descriptors.len() - before
+                )));
+            }
+        }
+        // It grows with what is received, not with what is announced.
+        let mut bytes = Vec::new();
+        let mut portion = vec![0; 1 << 16];
+        let mut left = length;
+        while left > 0 {
+            let room = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(portion.len());
+            let room = portion.get_mut(..room).unwrap_or_default();
+            let before = descriptors.len();
+            let received = self.receive(room, &mut descriptors)?;
+            if descriptors.len() != before {
+                return Err(broken(
+                    "the predecessor sent more descriptors than it had announced",
+                ));
+            }
+            bytes.extend_from_slice(room.get(..received).unwrap_or_default());
+            left -= received as u64;
+        }
+        Ok((bytes, descriptors))
+    }
+}
+
+fn failed(action: &str) -> impl FnOnce(Errno) -> Error {
+    let action = format!("{action} the other process of a hand-over");
+    move |errno| Error::os(action)(errno.into())
+}
