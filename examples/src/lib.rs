@@ -5,6 +5,7 @@ pub mod command;
 pub mod ipvsadm;
 pub mod keepalived_conf;
 pub mod notify;
+pub mod probe;
 pub mod svg;
 
 /// The example of the README.
