@@ -206,7 +206,7 @@ impl VirtualAddresses {
             let problem = if is_same(&arguments.source) {
                 Some("the router's own address has to be another one")
             } else if addresses.iter().take(place).any(is_same) {
-                Some("it is there twice")
+                Some("given more than once")
             } else {
                 None
             };

@@ -22,11 +22,11 @@ pub(crate) struct AuthenticationArguments {
     #[arg(long, value_name = "TEXT", conflicts_with = "hmac_keys", value_parser = parse_password)]
     ah: Option<Password>,
 
-    /// Authenticate with an HMAC-SHA256 trailer, as keepalived 2.4.3 does. Can be repeated: each key
-    /// verifies.
+    /// Authenticate with an HMAC-SHA256 trailer, as keepalived 2.4.3 does. Can be repeated: each
+    /// key verifies.
     ///
-    /// ID is 1 to 255. VALUE is a key of 32 to 64 bytes: text, `hex:DIGITS`, or `file:PATH` of a file
-    /// that has one of these. In a file the key is not visible in the list of processes.
+    /// ID is 1 to 255. VALUE is a key of 32 to 64 bytes: text, `hex:DIGITS`, or `file:PATH` of a
+    /// file that has one of these. In a file the key is not visible in the list of processes.
     #[arg(long = "hmac-key", value_name = "ID:VALUE", value_parser = parse_key)]
     hmac_keys: Vec<(u8, Key)>,
 
@@ -38,8 +38,8 @@ pub(crate) struct AuthenticationArguments {
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Mode::Enforce, requires = "hmac_keys")]
     hmac_mode: Mode,
 
-    /// How far the clock of another router may differ in seconds, 1 to 300. Default: three intervals,
-    /// and 5 seconds at least.
+    /// How far the clock of another router may differ in seconds, 1 to 300. Default: three
+    /// intervals, and 5 seconds at least.
     #[arg(
         long, value_name = "S", requires = "hmac_keys", conflicts_with = "hmac_monotonic",
         value_parser = value_parser!(u16).range(1..=300)
@@ -54,7 +54,8 @@ pub(crate) struct AuthenticationArguments {
 /// [`HmacMode`].
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Sends no trailer; accepts messages with a valid trailer or none. The first step of a roll-out.
+    /// Sends no trailer; accepts messages with a valid trailer or none. The first step of a
+    /// roll-out.
     ReceiveOnly,
     /// Sends a trailer; accepts messages with a valid trailer or none. The second step.
     Permissive,

@@ -38,8 +38,8 @@ pub(crate) struct NotifyArguments {
     /// NAME: `--notify '/etc/vrrp/moved "$@"'` passes them on as arguments.
     ///
     /// While a command runs, a newer change overtakes those that wait, which are logged as
-    /// `notify-overtaken`. Standard input is empty. The last lines that a command prints are part of
-    /// `notify-failed` if it fails.
+    /// `notify-overtaken`. Standard input is empty. The last lines that a command prints are part
+    /// of `notify-failed` if it fails.
     #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     notify: Option<String>,
 

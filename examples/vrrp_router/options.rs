@@ -62,7 +62,7 @@ impl Options {
         for (place, group) in self.sync_groups.iter().enumerate() {
             let is_named = |other: &SyncGroupOptions| other.name == group.name;
             if self.sync_groups.iter().take(place).any(is_named) {
-                return Err(invalid(SYNC_GROUP, &group.name, "it is there twice"));
+                return Err(invalid(SYNC_GROUP, &group.name, "given more than once"));
             }
             if self.members(&group.name).next().is_none() {
                 return Err(invalid(
@@ -111,11 +111,11 @@ impl Options {
             for tracked in list {
                 let first = known.entry(&tracked.name).or_insert(tracked);
                 if !first.is_same(tracked) {
-                    let problem = "another object that is tracked has this name";
+                    let problem = "already used by another tracked object";
                     return Err(invalid(OPTION, &tracked.name, problem));
                 }
                 if !used.insert(&tracked.name) {
-                    return Err(invalid(OPTION, &tracked.name, "it is there twice"));
+                    return Err(invalid(OPTION, &tracked.name, "given more than once"));
                 }
             }
         }

@@ -7,15 +7,17 @@ use crate::{
     tracking::{Tracked, TrackingArguments},
 };
 
-/// A sync group: the virtual routers with this --sync-group are Active, Backup or in Initialize together.
+/// A sync group: the virtual routers with this --sync-group are Active, Backup or in Initialize
+/// together.
 #[derive(Parser)]
 #[command(name = "sync-group", bin_name = "vrrp_router ... --next sync-group")]
 pub(crate) struct SyncGroupArguments {
-    /// Its name.
+    /// The name of the group, as in --sync-group.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
 
-    /// Weights of what single members track count as well. Members of different priorities then may find different Actives.
+    /// Apply the weights of objects that single members track. Members with different priorities may
+    /// then find different Actives.
     #[arg(long)]
     member_weights: bool,
 

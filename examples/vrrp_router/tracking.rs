@@ -25,13 +25,14 @@ const SLACK: Duration = Duration::from_secs(1);
 #[command(next_help_heading = "Tracking")]
 #[allow(clippy::struct_field_names, reason = "they are those of the options")]
 pub(crate) struct TrackingArguments {
-    /// Another interface: bad while it is down or has no carrier. With `with ipv4` or `with ipv6` it
-    /// is also bad while it has no usable address of that family.
+    /// Another interface: bad while it is down or has no carrier. With `with ipv4` or `with ipv6`
+    /// it is also bad while it has no usable address of that family.
     ///
-    /// A bad object is a fault: the router is in Initialize. With a WEIGHT, -253 to -1 or 1 to 253, it
-    /// changes the priority instead: a negative WEIGHT applies while the object is bad, a positive one
-    /// while it is good. This option and the following ones can be repeated. Identical definitions in
-    /// several routers and sync groups are one object, for which each may give another WEIGHT.
+    /// A bad object is a fault: the router is in Initialize. With a WEIGHT, -253 to -1 or 1 to 253,
+    /// it changes the priority instead: a negative WEIGHT applies while the object is bad, a
+    /// positive one while it is good. This option and the following ones can be repeated. Identical
+    /// definitions in several routers and sync groups are one object, for which each may give
+    /// another WEIGHT.
     ///
     /// All of these options take `reverse`, which swaps good and bad, and `up-delay S` and
     /// `down-delay S`, 0.01 to 3600 seconds: how long the object has to stay up or down before that
@@ -39,8 +40,8 @@ pub(crate) struct TrackingArguments {
     #[arg(long, value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::interface)]
     track_interface: Vec<Tracked>,
 
-    /// An address: bad while no interface has it, or the interface after `dev` does not. IPv6 addresses
-    /// count after duplicate address detection.
+    /// An address: bad while no interface has it, or the interface after `dev` does not. IPv6
+    /// addresses count after duplicate address detection.
     ///
     /// NAME is for messages.
     #[arg(
@@ -58,9 +59,9 @@ pub(crate) struct TrackingArguments {
     /// A command that runs periodically: bad when its status is not 0, or when it does not end in
     /// time.
     ///
-    /// NAME is for messages. COMMAND is split into words as a shell does it, and runs without a shell;
-    /// `run sh -c '...'` has one. The last lines that it prints are part of `check-failed` if it fails.
-    /// Before `run` stand any of:
+    /// NAME is for messages. COMMAND is split into words as a shell does it, and runs without a
+    /// shell; `run sh -c '...'` has one. The last lines that it prints are part of `check-failed`
+    /// if it fails. Before `run` stand any of:
     ///
     /// `interval S`: from one run to the next, 0.01 to 3600 seconds, default 1.
     ///
@@ -69,23 +70,23 @@ pub(crate) struct TrackingArguments {
     ///
     /// `rise N`: consecutive successes after which it is good again, 1 to 255, default 1.
     ///
-    /// `fall N`: consecutive failures after which it is bad, 1 to 255, default 1. The first run decides
-    /// at once.
+    /// `fall N`: consecutive failures after which it is bad, 1 to 255, default 1. The first run
+    /// decides at once.
     #[arg(long, value_name = "NAME[:WEIGHT] [...] run COMMAND", value_parser = Tracked::script)]
     track_script: Vec<Tracked>,
 
     /// The processes of a name, as `ps -o comm` shows it: bad while there are too few or too many.
     ///
-    /// Options: `at-least N`, default 1; `at-most N`; `interval S` from one count to the next, 0.01 to
-    /// 3600 seconds, default 1.
+    /// Options: `at-least N`, default 1; `at-most N`; `interval S` from one count to the next, 0.01
+    /// to 3600 seconds, default 1.
     #[arg(long, value_name = "NAME[:WEIGHT] [...]", value_parser = Tracked::process)]
     track_process: Vec<Tracked>,
 
-    /// A file that contains a whole number. The number times WEIGHT is added to the priority; a sum of
-    /// -254 or less is a fault. Without a WEIGHT any number except 0 is a fault.
+    /// A file that contains a whole number. The number times WEIGHT is added to the priority; a sum
+    /// of -254 or less is a fault. Without a WEIGHT any number except 0 is a fault.
     ///
-    /// While no number can be read, the last one holds. Option: `interval S` from one read to the next,
-    /// 0.01 to 3600 seconds, default 1.
+    /// While no number can be read, the last one holds. Option: `interval S` from one read to the
+    /// next, 0.01 to 3600 seconds, default 1.
     #[arg(long, value_name = "PATH[:WEIGHT] [...]", value_parser = Tracked::file)]
     track_file: Vec<Tracked>,
 }
@@ -214,7 +215,7 @@ impl Tracked {
                         program: words
                             .next()
                             .filter(|program| !program.is_empty())
-                            .ok_or("run has no COMMAND behind it")?,
+                            .ok_or("run needs a COMMAND")?,
                         arguments: words.collect(),
                         timeout,
                     };
@@ -291,7 +292,7 @@ impl Head {
             None => (&*first, Weight::FAULT),
         };
         if name.is_empty() {
-            return Err("there is no name".into());
+            return Err("the name is missing".into());
         }
         let head = Self {
             name: name.into(),
@@ -302,7 +303,8 @@ impl Head {
         Ok((head, words))
     }
 
-    /// An option that all have. `others` are those that stand before it in the message where it is none.
+    /// An option that all have. `others` are those that stand before it in the message where it is
+    /// none.
     fn take(
         &mut self,
         option: &str,

@@ -31,10 +31,10 @@ Examples:
 
 /// Runs virtual routers (RFC 9568, RFC 3768), alone or in sync groups.
 ///
-/// An Active router has its virtual addresses on its interface. Standard output gets one JSON object
-/// a line for each event. SIGTERM, SIGINT and SIGHUP (the end of the terminal, except under nohup)
-/// end the program with status 0: its routers resign and remove their addresses. SIGUSR1 logs the
-/// full state and all counters.
+/// An Active router has its virtual addresses on its interface. Standard output gets one JSON
+/// object a line for each event. SIGTERM, SIGINT and SIGHUP (the end of the terminal, except under
+/// nohup) end the program with status 0: its routers resign and remove their addresses. SIGUSR1
+/// logs the full state and all counters.
 ///
 /// Needs CAP_NET_ADMIN and CAP_NET_RAW.
 #[derive(Parser)]
@@ -65,12 +65,13 @@ pub(crate) struct RouterArguments {
     #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=25500))]
     interval: u16,
 
-    /// A virtual address with its prefix length (default 32 or 128). Can be repeated. All are of one
-    /// family; the first IPv6 address is link-local.
+    /// A virtual address with its prefix length (default 32 or 128). Can be repeated. All are of
+    /// one family; the first IPv6 address is link-local.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
     addresses: Vec<VirtualAddress>,
 
-    /// A further virtual address, of either family, that advertisements do not list. Can be repeated.
+    /// A further virtual address, of either family, that advertisements do not list. Can be
+    /// repeated.
     #[arg(long = "excluded-address", value_name = "ADDRESS/LENGTH")]
     excluded: Vec<VirtualAddress>,
 
@@ -86,8 +87,9 @@ pub(crate) struct RouterArguments {
     #[arg(long = "unicast-peer", value_name = "IP")]
     unicast_peers: Vec<IpAddr>,
 
-    /// The lowest TTL or hop limit accepted from --unicast-peer, 1 to 255: 255 for peers on the link,
-    /// one less for each router on the way. Below 255 anybody can send such packets from afar.
+    /// The lowest TTL or hop limit accepted from --unicast-peer, 1 to 255: 255 for peers on the
+    /// link, one less for each router on the way. Below 255 anybody can send such packets from
+    /// afar.
     #[arg(
         long, value_name = "TTL", default_value_t = TTL, requires = "unicast_peers",
         value_parser = value_parser!(u8).range(1..)
@@ -115,14 +117,14 @@ pub(crate) struct RouterArguments {
     #[arg(long, value_enum, value_name = "FORM", default_value_t = Checksum::Adaptive)]
     checksum: Checksum,
 
-    /// Accept_Mode: an Active router that does not own the addresses accepts packets to them. Without
-    /// --enforce-accept-mode this is only shown in the state output.
+    /// Accept_Mode: an Active router that does not own the addresses accepts packets to them.
+    /// Without --enforce-accept-mode this is only shown in the state output.
     #[arg(long)]
     accept: bool,
 
     /// Enforce Accept_Mode. Without --accept the host of an Active router discards packets to the
-    /// virtual addresses, and still answers ARP and Neighbor Discovery for them. Without this option it
-    /// accepts them.
+    /// virtual addresses, and still answers ARP and Neighbor Discovery for them. Without this
+    /// option it accepts them.
     #[arg(long)]
     enforce_accept_mode: bool,
 
@@ -156,7 +158,8 @@ enum Checksum {
     Rfc9568,
     /// A pseudo-header as well, as keepalived and FRR send it.
     Pseudo,
-    /// Both forms, until the advertisements of other routers show which one they need; then that one.
+    /// Both forms, until the advertisements of other routers show which one they need; then that
+    /// one.
     Adaptive,
     /// Both forms, always.
     Both,
@@ -169,7 +172,8 @@ enum Deviation {
     Surplus,
     /// A version 2 message without addresses, as keepalived can send it.
     V2WithoutAddresses,
-    /// An IPv6 address list that begins with a global address, as VPP, FRR and keepalived can send it.
+    /// An IPv6 address list that begins with a global address, as VPP, FRR and keepalived can send
+    /// it.
     FirstAddressNotLinkLocal,
 }
 

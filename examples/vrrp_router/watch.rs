@@ -206,7 +206,8 @@ const LONGEST: u64 = 128;
 
 fn number_in(path: &Path) -> Result<i32, String> {
     let mut text = String::new();
-    // Without waiting: what has the name may be a FIFO that nobody writes to, and then the program could not end.
+    // Without waiting: what has the name may be a FIFO that nobody writes to, and then the program
+    // could not end.
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)

@@ -20,7 +20,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// A program that a test runs in the background, with the lines that it has printed. Killed on drop.
+/// A program that a test runs in the background, with the lines that it has printed. Killed on
+/// drop.
 #[derive(Debug)]
 pub struct Running {
     child: Child,

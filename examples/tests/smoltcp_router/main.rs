@@ -393,7 +393,7 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
         ),
         (
             format!("{others} --tap tap0 --address 192.0.2.254/24 --address 192.0.2.254/32"),
-            "invalid value '192.0.2.254/32' for '--address <ADDRESS/LENGTH>': it is there twice",
+            "invalid value '192.0.2.254/32' for '--address <ADDRESS/LENGTH>': given more than once",
         ),
         (
             format!("{others} --tap tap0 --address 192.0.2.33/24"),

@@ -223,7 +223,8 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
         has_ended(&child).then_some(())
     })
     .unwrap();
-    // That of the next command is left alone where its parent ended in time. It is this test's to end.
+    // That of the next command is left alone where its parent ended in time. It is this test's to
+    // end.
     for child in read(&log).iter().skip(1) {
         let _ = kill(Pid::from_raw(child.parse().unwrap()), Signal::SIGKILL);
     }

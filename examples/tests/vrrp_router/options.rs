@@ -1,5 +1,5 @@
-//! Options beyond the plain router: peers behind routers, deviations, HMAC, announcements, tracked and
-//! excluded addresses.
+//! Options beyond the plain router: peers behind routers, deviations, HMAC, announcements, tracked
+//! and excluded addresses.
 
 use std::{
     fs,

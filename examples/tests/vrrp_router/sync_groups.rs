@@ -218,7 +218,7 @@ fn a_sync_group_that_cannot_be_is_named() {
         ),
         (
             &format!("{base} --sync-group a --next sync-group a --next sync-group a"),
-            "invalid value 'a' for 'sync-group': it is there twice",
+            "invalid value 'a' for 'sync-group': given more than once",
         ),
     ]);
 }

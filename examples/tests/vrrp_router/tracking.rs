@@ -349,11 +349,11 @@ fn what_cannot_be_tracked_is_named_with_its_value_and_range() {
         ),
         (
             &format!("{base} --track-script web,run"),
-            "invalid value 'web run' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run has no COMMAND behind it",
+            "invalid value 'web run' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run needs a COMMAND",
         ),
         (
             &format!("{base} --track-script web,run,''"),
-            "invalid value 'web run ''' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run has no COMMAND behind it",
+            "invalid value 'web run ''' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': run needs a COMMAND",
         ),
         (
             &format!("{base} --track-script web,run,'x"),
@@ -361,7 +361,7 @@ fn what_cannot_be_tracked_is_named_with_its_value_and_range() {
         ),
         (
             &format!("{base} --track-script :5"),
-            "invalid value ':5' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': there is no name",
+            "invalid value ':5' for '--track-script <NAME[:WEIGHT] [...] run COMMAND>': the name is missing",
         ),
         (
             &format!("{base} --track-route uplink,0.0.0.0/0"),
@@ -385,11 +385,11 @@ fn what_cannot_be_tracked_is_named_with_its_value_and_range() {
         ),
         (
             &format!("{base} --track-process eth1 --next {base} --track-interface eth1"),
-            "invalid value 'eth1' for '--track-...': another object that is tracked has this name",
+            "invalid value 'eth1' for '--track-...': already used by another tracked object",
         ),
         (
             &format!("{base} --track-file a --track-file a:5"),
-            "invalid value 'a' for '--track-...': it is there twice",
+            "invalid value 'a' for '--track-...': given more than once",
         ),
     ]);
 }
