@@ -113,6 +113,10 @@ fn describe_packets(event: &DriverEvent) -> (&'static str, Value) {
             "send-failed",
             json!({"destination": destination, "reason": error.to_string(), "suppressed": suppressed}),
         ),
+        DriverEvent::SystemCallFailed { error, suppressed } => (
+            "system-call-failed",
+            json!({"reason": error.to_string(), "suppressed": suppressed}),
+        ),
         DriverEvent::AnnounceFailed { error, suppressed } => (
             "announce-failed",
             json!({"reason": error.to_string(), "suppressed": suppressed}),

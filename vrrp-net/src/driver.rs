@@ -23,6 +23,7 @@ mod router;
 mod succession;
 mod tracking;
 mod traffic;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -60,6 +61,7 @@ use self::{
     link_watch::LinkWatch,
     numbers::Numbers,
     router::Router,
+    trouble::{Part, Troubles},
 };
 use crate::{
     Error, FrameSocket, Interfaces, Outcome, ReceiveBatch, VirtualAddress, VrrpSocket,
@@ -69,6 +71,9 @@ use crate::{
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
 const SOCKETS: usize = 3;
+
+/// How long a turn rests where the kernel does not report what can be read.
+const POLLING: Duration = Duration::from_millis(10);
 
 /// From so many routers on, advertisements wait a little for others to share a system call with.
 const MANY: usize = 32;
@@ -225,6 +230,10 @@ pub struct Driver {
     queue: Queue,
     events: Events,
     foreign_packets: ForeignPackets,
+    /// The parts that failed last time.
+    troubles: Troubles,
+    /// The faults of routers that come from those.
+    part_faults: BTreeMap<Part, Fault>,
     /// Whether the last turn has read advertisements.
     has_heard: bool,
 }
@@ -264,6 +273,17 @@ struct Ready {
 }
 
 impl Ready {
+    /// Everything, where it is not known what can be read.
+    const fn all() -> Self {
+        Self {
+            sockets: [true; SOCKETS + 1],
+            questions: true,
+            news: true,
+            routes: [true; 2],
+            requests: true,
+        }
+    }
+
     fn set(&mut self, token: u64) {
         match token {
             token::PROXY => self.questions = true,
@@ -330,6 +350,8 @@ impl Driver {
             queue: Queue::default(),
             events: Events::default(),
             foreign_packets: ForeignPackets::default(),
+            troubles: Troubles::default(),
+            part_faults: BTreeMap::new(),
             has_heard: false,
         };
         driver.watch_sources()?;
@@ -556,14 +578,24 @@ impl Driver {
 
     /// Has the poller watch every source that is open. A source that is closed it forgets by itself.
     fn watch_sources(&self) -> Result<(), Error> {
+        let now = self.now();
+        let is_watched = |part| !self.troubles.rests(now, part);
         let sockets = self.sockets.iter().map(AsFd::as_fd).zip(0..);
+        let sockets = (0..)
+            .zip(sockets)
+            .filter(|(place, _)| is_watched(Part::Socket(*place)))
+            .map(|(_, it)| it);
         let links = self.link_watch.source().map(|it| (it, token::LINKS));
+        let links = links.filter(|_| is_watched(Part::Links));
         let questions = self.host.proxies.sources().map(|it| (it, token::PROXY));
+        let questions = questions.filter(|_| is_watched(Part::Proxies));
         let routes = self.tracked_routes.sources().zip(token::ROUTES..);
-        let others = [
-            (self.host.monitor.as_fd(), token::MONITOR),
-            (self.inbox.as_fd(), token::INBOX),
-        ];
+        let routes = routes.filter(|_| is_watched(Part::Routes));
+        let monitor = Some((self.host.monitor.as_fd(), token::MONITOR));
+        let monitor = monitor.filter(|_| is_watched(Part::Monitor));
+        let others = [(self.inbox.as_fd(), token::INBOX)]
+            .into_iter()
+            .chain(monitor);
         let instance = self.instance.source().map(|it| (it, token::INSTANCE));
         for (source, token) in sockets
             .chain(links)
@@ -589,7 +621,7 @@ impl Driver {
             || !self.outbox.is_empty()
             || self.is_unfinished
             || self.events.has_new()
-            || self.tracked_routes.is_eager()
+            || (self.tracked_routes.is_eager() && !self.troubles.rests(self.now(), Part::Routes))
         {
             return Some(Duration::ZERO);
         }
@@ -598,6 +630,7 @@ impl Driver {
             self.planner.next_due(),
             self.host.resync_at,
             self.instance.next_look(self.now()),
+            self.troubles.next_retry(),
         ];
         let alarm = alarms.into_iter().flatten().min()?;
         Some(alarm - self.now())
@@ -623,16 +656,22 @@ impl Driver {
     /// [`Error::Os`].
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<(), Error> {
         let timeout = self.timeout().into_iter().chain(limit).min();
-        self.poll(timeout).map(drop)
+        let _read_by_the_turn = self.poll(timeout);
+        Ok(())
     }
 
-    /// Waits for a source that can be read, but not longer than `limit`.
-    fn poll(&self, limit: Option<Duration>) -> Result<Ready, Error> {
+    /// Waits for a source that can be read, but not longer than `limit`. Where the kernel does not
+    /// report what can be read, everything may be.
+    fn poll(&mut self, limit: Option<Duration>) -> Ready {
         let mut ready = Ready::default();
-        self.poller
-            .wait(limit, |token| ready.set(token))
-            .map_err(Error::os("wait for packets"))?;
-        Ok(ready)
+        let waited = self.poller.wait(limit, |token| ready.set(token));
+        let result = waited.map_err(Error::os("wait for packets"));
+        if result.is_err() {
+            std::thread::sleep(limit.unwrap_or(POLLING).min(POLLING));
+            ready = Ready::all();
+        }
+        self.note(Part::Wait, result);
+        ready
     }
 
     /// Takes a turn, without waiting. Then read the [notifications](Self::next_notification).
@@ -657,7 +696,12 @@ impl Driver {
         if self.end == Some(End::HandedOver) {
             return Ok(());
         }
-        let ready = self.poll(limit)?;
+        if !self.troubles.is_empty() {
+            // Those that have rested.
+            let watched = self.watch_sources();
+            self.note(Part::Wait, watched);
+        }
+        let ready = self.poll(limit);
         // Those that are read up to a limit may have more. Sockets know it.
         self.is_unfinished = ready.news || ready.questions || ready.routes.contains(&true);
         let result = self.work_through(&ready);
@@ -669,17 +713,21 @@ impl Driver {
         self.has_heard = false;
         let [sockets @ .., links] = ready.sockets;
         if links {
-            self.drain_links()?;
+            let result = self.drain_links();
+            self.note(Part::Links, result);
         }
         for (place, is_ready) in sockets.into_iter().enumerate() {
             if is_ready {
-                self.drain(place)?;
+                let result = self.drain(place);
+                self.note(Part::Socket(place), result);
             }
         }
         if ready.news {
-            self.receive_host_events()?;
+            let result = self.receive_host_events();
+            self.note(Part::Monitor, result);
         }
-        self.resync()?;
+        let result = self.resync();
+        self.note(Part::Lists, result);
         if ready.requests {
             self.answer_instances();
             self.serve_requests()?;
@@ -692,12 +740,24 @@ impl Driver {
         self.report_unheard(now);
         self.serve_timers(now);
         self.flush(now);
-        self.watch_links()?;
-        if ready.questions {
-            self.host.proxies.answer(&self.host.actual)?;
+        if !self.troubles.rests(now, Part::Links) {
+            let result = self.watch_links();
+            self.note(Part::Links, result);
         }
-        self.install(now)?;
-        self.follow_routes(now, ready.routes)
+        if ready.questions {
+            let result = self.host.proxies.answer(&self.host.actual);
+            self.note(Part::Proxies, result);
+        }
+        let result = self.install(now);
+        self.note(Part::Changes, result);
+        if !self.troubles.rests(now, Part::Routes) {
+            let result = self.follow_routes(now, ready.routes);
+            if result.is_err() {
+                self.tracked_routes.recover();
+            }
+            self.note(Part::Routes, result);
+        }
+        Ok(())
     }
 
     /// Sends the claims of this driver to other instances that start.

@@ -326,6 +326,7 @@ impl Driver {
         });
         let mut faults = router.current_faults(interface, primary);
         faults.extend(self.foreign_fault(id));
+        faults.extend(self.part_faults_of(router));
         let primary = primary.filter(|_| !faults.iter().any(Fault::stops_router));
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();

@@ -20,6 +20,9 @@ use crate::{
 /// The pause before another dump, after links or addresses changed during the last one.
 const REST: Duration = Duration::from_millis(10);
 
+/// The pause before a dump that the kernel refused is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The oldest kernel that keeps the marks of addresses (`IFA_PROTO`).
 const MARKS: (u32, u32) = (5, 18);
 
@@ -78,13 +81,16 @@ impl Host {
         if self.resync_at.is_none_or(|at| now < at) {
             return Ok(None);
         }
+        // Where it fails, it is tried again.
+        self.resync_at = Some(now + RETRY);
         let Some(interfaces) = self.netlink.interfaces_at_once()? else {
             self.resync_at = Some(now + REST);
             return Ok(None);
         };
+        let routes = self.netlink.marked_routes()?;
         self.resync_at = None;
         let lost = self.actual.resync(interfaces);
-        self.actual.found_routes(self.netlink.marked_routes()?);
+        self.actual.found_routes(routes);
         Ok(Some(lost))
     }
 

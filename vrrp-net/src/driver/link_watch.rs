@@ -61,7 +61,10 @@ impl LinkWatch {
         if let Some(socket) = &self.socket
             && self.routers != routers
         {
-            socket.listen(&routers)?;
+            if let Err(error) = socket.listen(&routers) {
+                self.is_stale = true;
+                return Err(error);
+            }
             self.routers = routers;
         }
         Ok(())
@@ -104,7 +107,7 @@ impl LinkWatch {
         unheard.into_keys().collect()
     }
 
-    /// What can be read.
+    /// The descriptor that is readable when advertisements wait.
     pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
     }

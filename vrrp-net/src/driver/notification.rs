@@ -273,6 +273,18 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
+    /// A system call of the driver failed, and is made again: at once, then at growing intervals of up to a second. Where it fails for
+    /// longer than a second, routers have a fault: [`Fault::CannotReceive`] or [`Fault::SystemCallFails`].
+    SystemCallFailed {
+        /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
+        error: Error,
+        /// How many others since the last notification.
+        suppressed: u32,
+    },
     /// The kernel refused to send an announcement.
     AnnounceFailed {
         /// Why.
@@ -434,6 +446,10 @@ impl DriverEvent {
                 )?;
                 suppressed
             }
+            Self::SystemCallFailed { error, suppressed } => {
+                write!(f, "a system call failed and is made again: {error}")?;
+                suppressed
+            }
             Self::SendFailed {
                 destination,
                 error,
@@ -480,6 +496,11 @@ pub enum Fault {
     /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so that others take over. The router goes on
     /// and tries, because nobody else may be there; this fault ends with the first advertisement that leaves.
     CannotSend(String),
+    /// For longer than a second the advertisements of others could not be received, for this reason.
+    CannotReceive(String),
+    /// For longer than a second the kernel has refused something that the driver needs, for this reason. The router goes on with what is
+    /// known of links, addresses and routes.
+    SystemCallFails(String),
     /// The interface has a virtual address that the router did not add, and does not own. The text
     /// names it and the remedy.
     ForeignAddress(String),
@@ -488,15 +509,23 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether a router with this fault is in Initialize: true of all but [`CannotSend`](Self::CannotSend).
+    /// Whether a router with this fault is in Initialize: true of all but [`CannotSend`](Self::CannotSend) and
+    /// [`SystemCallFails`](Self::SystemCallFails).
     #[must_use]
     pub const fn stops_router(&self) -> bool {
-        !matches!(self, Self::CannotSend(_))
+        !matches!(self, Self::CannotSend(_) | Self::SystemCallFails(_))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::CannotReceive(reason) | Self::SystemCallFails(reason) = self {
+            return write!(
+                f,
+                "a system call fails again and again: {reason}; look for a shortage of memory, and for a seccomp filter or \
+                 a security module that forbids it"
+            );
+        }
         if let Self::CannotSend(reason) = self {
             return write!(
                 f,
@@ -505,9 +534,11 @@ impl fmt::Display for Fault {
             );
         }
         f.write_str(match self {
-            Self::NoVirtualMac(reason) | Self::ForeignAddress(reason) | Self::CannotSend(reason) => {
-                reason
-            }
+            Self::NoVirtualMac(reason)
+            | Self::ForeignAddress(reason)
+            | Self::CannotSend(reason)
+            | Self::CannotReceive(reason)
+            | Self::SystemCallFails(reason) => reason,
             Self::NoInterface => "there is no such interface",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoPrimaryAddress => {

@@ -250,10 +250,13 @@ impl Netlink {
 
     /// Makes changes in order, many to a system call, and returns one result for each, in the same order.
     ///
+    /// Where a datagram of requests cannot be sent, or is not answered, each change in it has that as its result. A change may have been made
+    /// then; to make it again does no harm.
+    ///
     /// # Errors
     ///
-    /// [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to. For a single change: [`Error::Capability`]
-    /// without `CAP_NET_ADMIN`, [`Error::Os`] for another refusal.
+    /// None for the whole. For a single change: [`Error::Capability`] without `CAP_NET_ADMIN`, [`Error::Os`] for another refusal or for a
+    /// socket that fails, [`Error::NoAnswer`].
     pub fn apply<'a, C: Copy + Into<Change<'a>>>(
         &mut self,
         changes: &[C],
@@ -262,12 +265,13 @@ impl Netlink {
         for part in changes.chunks(PIPELINE) {
             let part: Vec<Change<'a>> = part.iter().copied().map(Into::into).collect();
             let requests: Vec<Request<'a>> = part.iter().map(|change| change.request()).collect();
-            let errnos = self.exchange(&requests)?;
-            results.extend(
-                part.iter()
-                    .zip(errnos)
-                    .map(|(change, errno)| outcome(*change, errno)),
-            );
+            match self.exchange(&requests) {
+                Ok(errnos) => {
+                    let outcomes = part.iter().zip(errnos);
+                    results.extend(outcomes.map(|(change, errno)| outcome(*change, errno)));
+                }
+                Err(error) => results.extend(part.iter().map(|change| Err(again(*change, &error)))),
+            }
         }
         Ok(results)
     }
@@ -683,10 +687,14 @@ impl Netlink {
     }
 
     fn send(&self, action: &'static str) -> Result<(), Error> {
-        self.socket
-            .send(&self.requests)
-            .map(drop)
-            .map_err(Error::os(action))
+        let mut attempts = 0;
+        loop {
+            match self.socket.send(&self.requests) {
+                // Nothing was sent.
+                Err(error) if is_passing(&error) && attempts < ATTEMPTS => attempts += 1,
+                result => return result.map(drop).map_err(Error::os(action)),
+            }
+        }
     }
 
     /// Receives one datagram. Where none is there, waits for one if `is_expected`.
@@ -701,7 +709,9 @@ impl Netlink {
             match (&self.socket).read(&mut self.replies) {
                 Ok(length) => break length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) =>
+                {
                     return Ok(Received::Lost);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits => {
@@ -770,6 +780,30 @@ fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {
         _ => "",
     };
     Err(refused(format!("{change}{hint}"), errno))
+}
+
+/// Whether the kernel could not take requests for the moment: a signal came, or it was short of
+/// memory.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINTR | libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+/// The failure of a datagram of requests, as that of one of its changes.
+fn again(change: Change<'_>, error: &Error) -> Error {
+    let action = change.to_string();
+    match error {
+        Error::Os { cause, .. } => {
+            let errno = cause.raw_os_error();
+            Error::os(action)(errno.map_or_else(
+                || io::Error::new(cause.kind(), cause.to_string()),
+                io::Error::from_raw_os_error,
+            ))
+        }
+        _ => Error::NoAnswer { action },
+    }
 }
 
 fn ever_changing() -> io::Error {

@@ -53,6 +53,14 @@ impl Poller {
         }
     }
 
+    /// Forgets a descriptor, until it is added again.
+    pub(crate) fn remove(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        match epoll::delete(&self.epoll, source) {
+            Err(Errno::NOENT) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
     /// Waits until a descriptor is readable or has an error, but not longer than the limit, and hands out the tokens. A signal ends the
     /// wait.
     pub(crate) fn wait(&self, limit: Option<Duration>, on: impl FnMut(u64)) -> io::Result<()> {

@@ -124,6 +124,15 @@ impl RouteWatch {
         sockets.flat_map(|it| [it.news.as_fd(), it.list.as_fd()])
     }
 
+    /// After an error: reads the lists from the beginning with the next [`turn`](Self::turn).
+    pub(crate) fn recover(&mut self) {
+        self.is_doubted = true;
+        if let Err(error) = self.start_over() {
+            self.reading = None;
+            tracing::debug!(%error, "the lists of routes are read again later");
+        }
+    }
+
     /// Whether the [sources](Self::sources) are others since the last call.
     pub(crate) fn take_reopened(&mut self) -> bool {
         std::mem::take(&mut self.is_reopened)

@@ -100,6 +100,7 @@ fn amb_01_keepalived_joins_as_a_backup() {
 }
 
 #[test]
+#[ignore = "root alone can start the unpacked keepalived: run ./test"]
 fn amb_01_a_recent_keepalived_joins_as_a_backup_with_either_form() {
     for (ours, further) in [
         (200, ""),
@@ -117,6 +118,7 @@ fn amb_01_a_recent_keepalived_joins_as_a_backup_with_either_form() {
 }
 
 #[test]
+#[ignore = "root alone can start FRR: run ./test"]
 fn amb_01_frr_joins_as_a_backup() {
     let instance = FrrInstance {
         advertisement_interval: INTERVAL,
@@ -194,6 +196,7 @@ fn amb_01_the_form_of_a_keepalived_that_was_active_is_sent_alone() {
 }
 
 #[test]
+#[ignore = "root alone can start the unpacked keepalived: run ./test"]
 fn amb_01_the_form_of_a_keepalived_without_the_pseudo_header_is_sent_alone() {
     let config = keepalived(100, "v3_checksum_as_v2\n    nopreempt\n    state BACKUP");
     follows(

@@ -17,6 +17,7 @@ mod bystanders;
 mod changes;
 mod checksum;
 mod election;
+mod errno;
 mod faults;
 mod filter;
 mod groups;

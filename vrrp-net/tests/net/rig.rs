@@ -118,7 +118,10 @@ impl Running {
         hand_over
     }
 
-    fn start_as(namespace: &Namespace, make: impl FnOnce() -> Driver + Send + 'static) -> Self {
+    pub(crate) fn start_as(
+        namespace: &Namespace,
+        make: impl FnOnce() -> Driver + Send + 'static,
+    ) -> Self {
         let (commands, inbox) = mpsc::channel::<Command>();
         let log = Arc::new(Mutex::new(Vec::new()));
         let thread = thread::spawn({

@@ -1,0 +1,239 @@
+//! Parts of the driver whose system calls fail: each rests for a while, and is tried again.
+
+use std::{collections::BTreeMap, os::fd::AsFd, time::Duration};
+
+use vrrp_fsm::{Instant, fleet::RouterId};
+
+use super::{Driver, DriverEvent, Fault, router::Router};
+use crate::Error;
+
+/// A part of the driver that fails on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    /// The socket for advertisements in this place.
+    Socket(usize),
+    /// The socket for the links of Actives.
+    Links,
+    /// Notifications of links and addresses.
+    Monitor,
+    /// Lists of links and addresses.
+    Lists,
+    /// Answers for addresses that the host does not have.
+    Proxies,
+    /// Tracked routes.
+    Routes,
+    /// Changes of the host.
+    Changes,
+    /// Waiting for all of these.
+    Wait,
+}
+
+/// A part after its last failure.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    since: Instant,
+    retry_at: Instant,
+    pause: Duration,
+    is_reported: bool,
+    /// Before then a failure is counted and not reported.
+    quiet_until: Instant,
+    suppressed: u32,
+}
+
+/// The parts that failed last time.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    parts: BTreeMap<Part, Trouble>,
+}
+
+/// A change of a part that [`Troubles`] noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It works, or it fails for less than [`LASTING`].
+    Passing,
+    /// It fails for that long now.
+    Lasting,
+    /// It works again, after a failure that was lasting.
+    Over,
+}
+
+impl Troubles {
+    /// The rest after the first failure. It doubles with each further one.
+    const SHORTEST: Duration = Duration::from_millis(1);
+    /// The longest rest.
+    const LONGEST: Duration = Duration::from_secs(1);
+    /// A failure for so long does not pass by itself.
+    const LASTING: Duration = Duration::from_secs(1);
+    /// The pause between two reports about a part (O-03).
+    const QUIET: Duration = Duration::from_secs(5);
+
+    /// Whether a part rests now.
+    pub(super) fn rests(&self, now: Instant, part: Part) -> bool {
+        self.parts.get(&part).is_some_and(|it| now < it.retry_at)
+    }
+
+    /// Notes a failure, after which the part rests.
+    pub(super) fn fail(&mut self, now: Instant, part: Part) -> Course {
+        let trouble = self.parts.entry(part).or_insert(Trouble {
+            since: now,
+            retry_at: now,
+            pause: Self::SHORTEST,
+            is_reported: false,
+            quiet_until: now,
+            suppressed: 0,
+        });
+        trouble.retry_at = now + trouble.pause;
+        trouble.pause = (trouble.pause * 2).min(Self::LONGEST);
+        if trouble.is_reported || now < trouble.since + Self::LASTING {
+            return Course::Passing;
+        }
+        trouble.is_reported = true;
+        Course::Lasting
+    }
+
+    /// Asks whether the last failure of a part may be reported. Returns the number of those before
+    /// it that were not.
+    pub(super) fn pass(&mut self, now: Instant, part: Part) -> Option<u32> {
+        let trouble = self.parts.get_mut(&part)?;
+        if now < trouble.quiet_until {
+            trouble.suppressed = trouble.suppressed.saturating_add(1);
+            return None;
+        }
+        trouble.quiet_until = now + Self::QUIET;
+        Some(std::mem::take(&mut trouble.suppressed))
+    }
+
+    /// Notes that a part works.
+    pub(super) fn work(&mut self, part: Part) -> Course {
+        match self.parts.remove(&part) {
+            Some(trouble) if trouble.is_reported => Course::Over,
+            _ => Course::Passing,
+        }
+    }
+
+    /// When the next part is tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.parts.values().map(|it| it.retry_at).min()
+    }
+
+    /// Whether nothing fails.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
+impl Driver {
+    /// Takes note of how a part has worked. One that fails rests, and is tried again.
+    pub(super) fn note(&mut self, part: Part, result: Result<(), Error>) {
+        let error = match result {
+            Ok(()) if self.troubles.is_empty() => return,
+            Ok(()) => {
+                if self.troubles.work(part) == Course::Over {
+                    self.part_faults.remove(&part);
+                    self.reconcile_users(part);
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        let now = self.now();
+        let course = self.troubles.fail(now, part);
+        self.unwatch(part);
+        if course == Course::Lasting {
+            let reason = error.to_string();
+            let fault = match part {
+                Part::Socket(_) => Fault::CannotReceive(reason),
+                _ => Fault::SystemCallFails(reason),
+            };
+            self.part_faults.insert(part, fault);
+            self.reconcile_users(part);
+        }
+        if let Some(suppressed) = self.troubles.pass(now, part) {
+            self.notify(None, DriverEvent::SystemCallFailed { error, suppressed });
+        }
+    }
+
+    /// Has the poller forget what a part reads, so that it does not report it while the part rests.
+    fn unwatch(&self, part: Part) {
+        let sources: Vec<_> = match part {
+            Part::Socket(place) => {
+                let socket = self.sockets.get(place);
+                socket.map(AsFd::as_fd).into_iter().collect()
+            }
+            Part::Links => self.link_watch.source().into_iter().collect(),
+            Part::Monitor => vec![self.host.monitor.as_fd()],
+            Part::Proxies => self.host.proxies.sources().collect(),
+            Part::Routes => self.tracked_routes.sources().collect(),
+            Part::Lists | Part::Changes | Part::Wait => Vec::new(),
+        };
+        for source in sources {
+            if let Err(error) = self.poller.remove(source) {
+                tracing::debug!(%error, "a descriptor is watched while its part rests");
+            }
+        }
+    }
+
+    /// Whether a fault of a part is one of this router.
+    fn uses_part(&self, router: &Router, part: Part) -> bool {
+        match part {
+            Part::Socket(place) => self.sockets.get(place).is_some_and(|it| router.uses(it)),
+            _ => true,
+        }
+    }
+
+    /// The faults of a router that come from parts that fail.
+    pub(super) fn part_faults_of(&self, router: &Router) -> impl Iterator<Item = Fault> {
+        let faults = self.part_faults.iter();
+        faults
+            .filter(|(part, _)| self.uses_part(router, **part))
+            .map(|(_, fault)| fault.clone())
+    }
+
+    /// Brings the routers in line with the faults of a part.
+    fn reconcile_users(&mut self, part: Part) {
+        let users = self
+            .routers
+            .iter()
+            .filter(|(_, it)| self.uses_part(it, part));
+        let users: Vec<RouterId> = users.map(|(id, _)| *id).collect();
+        let now = self.now();
+        for id in users {
+            self.reconcile(now, id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_fails_rests_ever_longer_and_is_reported_once() {
+        let mut troubles = Troubles::default();
+        let (mut now, mut reports) = (Instant::ZERO, 0);
+        let mut longest = Duration::ZERO;
+        while now < Instant::ZERO + Duration::from_secs(20) {
+            let course = troubles.fail(now, Part::Monitor);
+            reports += u32::from(course == Course::Lasting);
+            assert!(troubles.rests(now, Part::Monitor) && !troubles.rests(now, Part::Links));
+            let next = troubles.next_retry().unwrap();
+            longest = longest.max(next - now);
+            now = next;
+            assert!(!troubles.rests(now, Part::Monitor));
+        }
+        assert_eq!((reports, longest), (1, Troubles::LONGEST));
+        assert_eq!(troubles.work(Part::Monitor), Course::Over);
+        assert!(troubles.is_empty());
+        assert_eq!(troubles.work(Part::Monitor), Course::Passing);
+    }
+
+    #[test]
+    fn a_failure_that_passes_is_not_lasting() {
+        let mut troubles = Troubles::default();
+        for seconds in 0..100 {
+            let now = Instant::ZERO + Duration::from_secs(seconds);
+            assert_eq!(troubles.fail(now, Part::Lists), Course::Passing);
+            assert_eq!(troubles.work(Part::Lists), Course::Passing);
+        }
+    }
+}

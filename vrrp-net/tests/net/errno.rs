@@ -1,0 +1,306 @@
+//! System calls of a running driver that fail for a while, and for good.
+//!
+//! A seccomp filter on the driver's thread hands each call to a supervisor, which lets the kernel carry it out or
+//! answers it with an errno.
+
+#![allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use vrrp_fsm::State;
+use vrrp_lab::wait_for;
+use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig};
+use vrrp_proto::{Family, Interval};
+
+use crate::rig::{LIMIT, Running, VIP4, has, lan_of, router, vrid};
+
+/// The calls that a driver makes in its turns, each with what it is for.
+const CALLS: &[(libc::c_long, &str)] = &[
+    (libc::SYS_recvmmsg, "receive advertisements"),
+    (libc::SYS_sendmmsg, "send advertisements and announcements"),
+    (
+        libc::SYS_recvfrom,
+        "receive from netlink and packet sockets",
+    ),
+    (libc::SYS_sendto, "send netlink requests"),
+    (libc::SYS_read, "read the eventfd, the timer and settings"),
+    (libc::SYS_epoll_wait, "wait"),
+    (libc::SYS_epoll_pwait2, "wait with a limit in nanoseconds"),
+    (libc::SYS_ppoll, "wait for an answer of the kernel"),
+    (libc::SYS_epoll_ctl, "watch another descriptor"),
+    (libc::SYS_setsockopt, "set filters and memberships"),
+    (libc::SYS_getsockopt, "read the size of a buffer"),
+    (libc::SYS_bind, "listen on links"),
+    (libc::SYS_socket, "open a socket again"),
+];
+
+/// What the supervisor does with one call.
+#[derive(Default)]
+struct Injection {
+    call: libc::c_long,
+    errno: i32,
+    /// Until then, and at most so often.
+    until: Option<Instant>,
+    times: u32,
+    /// How often it was done.
+    done: u32,
+}
+
+type Shared = Arc<Mutex<Injection>>;
+
+/// Has the calls of this thread supervised from now on.
+fn supervise(injection: Shared) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    // The number of the call is the first word of seccomp_data.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for (call, _) in CALLS {
+        let number = u32::try_from(*call).unwrap();
+        program.push(libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+        });
+        program.push(statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_USER_NOTIF,
+        ));
+    }
+    program.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ALLOW,
+    ));
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).unwrap(),
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the program is one that the kernel copies during the call.
+    let listener = unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        )
+    };
+    assert!(listener >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: the descriptor is new.
+    let listener = unsafe { OwnedFd::from_raw_fd(i32::try_from(listener).unwrap()) };
+    thread::spawn(move || answer_calls(&listener, &injection));
+}
+
+/// Answers calls until the thread that makes them has ended.
+fn answer_calls(listener: &OwnedFd, injection: &Shared) {
+    loop {
+        let mut poll = libc::pollfd {
+            fd: listener.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: the structures are valid for each call, and zeros are valid for them.
+        let (received, request) = unsafe {
+            libc::poll(&raw mut poll, 1, -1);
+            if poll.revents & libc::POLLHUP != 0 {
+                return;
+            }
+            let mut request: libc::seccomp_notif = mem::zeroed();
+            let received = libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_RECV,
+                &raw mut request,
+            );
+            (received, request)
+        };
+        if received != 0 {
+            continue;
+        }
+        let mut injection = injection.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = libc::c_long::from(request.data.nr) == injection.call
+            && injection.done < injection.times
+            && injection.until.is_some_and(|until| Instant::now() < until);
+        injection.done += u32::from(is_meant);
+        let mut response = libc::seccomp_notif_resp {
+            id: request.id,
+            val: 0,
+            error: if is_meant { -injection.errno } else { 0 },
+            flags: if is_meant {
+                0
+            } else {
+                u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap()
+            },
+        };
+        drop(injection);
+        // SAFETY: the structure is valid. It fails where the thread has died meanwhile.
+        unsafe {
+            libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_SEND,
+                &raw mut response,
+            );
+        }
+    }
+}
+
+/// Lets a call fail from now on: for so long, and so often.
+fn inject(shared: &Shared, call: libc::c_long, errno: i32, lasts: Duration, times: u32) {
+    *shared.lock().unwrap() = Injection {
+        call,
+        errno,
+        until: Some(Instant::now() + lasts),
+        times,
+        done: 0,
+    };
+}
+
+fn done(shared: &Shared) -> u32 {
+    shared.lock().unwrap().done
+}
+
+/// A router of this VRID with this interval in hundredths of a second.
+fn with_vrid(number: u8, priority: u8, interval: u16, address: &str) -> RouterConfig {
+    let mut config = router(Family::Ipv4, priority);
+    config.fsm.vrid = vrid(number);
+    config.fsm.interval = Interval::centis(interval).unwrap();
+    config.addresses = vec![address.parse().unwrap()];
+    config
+}
+
+/// Has the driver do all that it does: a router comes, becomes Active, gets another address, and goes.
+fn use_every_call(running: &Running, what: &str) {
+    let config = with_vrid(60, 150, 2, "192.0.2.60/32");
+    // A call of the program may fail; it is made again.
+    let id = wait_for(&format!("another router while {what}"), LIMIT, || {
+        let config = config.clone();
+        running.with(move |driver| driver.add(config).ok())
+    })
+    .unwrap();
+    running.wait_for_state(id, State::Active);
+    running.with(move |driver| {
+        let added = driver.add_address(id, "192.0.2.61".parse().unwrap());
+        assert!(added.is_ok(), "{added:?}");
+    });
+    wait_for(&format!("its addresses while {what}"), LIMIT, || {
+        let all = running.with(move |driver| driver.get(id).unwrap().addresses().all(|it| it.1));
+        all.then_some(())
+    })
+    .unwrap();
+    // The filter may fail to be made smaller, when the router is gone.
+    running.with(move |driver| driver.remove(id).ok());
+}
+
+#[test]
+fn a_system_call_that_fails_for_a_while_is_made_again() {
+    /// Those that the driver makes whatever happens.
+    const FREQUENT: &[libc::c_long] = &[
+        libc::SYS_recvmmsg,
+        libc::SYS_sendmmsg,
+        libc::SYS_recvfrom,
+        libc::SYS_sendto,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_setsockopt,
+        libc::SYS_bind,
+    ];
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let shared = Shared::default();
+    let running = Running::start_as(r1.namespace(), {
+        let shared = Arc::clone(&shared);
+        move || {
+            let driver = Driver::new().unwrap();
+            supervise(shared);
+            driver
+        }
+    });
+    let active = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+    running.wait_for_state(active, State::Active);
+    // A peer that is heard all the time.
+    let theirs = with_vrid(52, 200, 50, "192.0.2.52");
+    let (peer, peer_id) = Running::with_router(r2.namespace(), theirs);
+    peer.wait_for_state(peer_id, State::Active);
+    let ours = with_vrid(52, 100, 50, "192.0.2.52");
+    let backup = running.with(|driver| driver.add(ours).unwrap());
+    running.wait_for_state(backup, State::Backup);
+
+    let errnos = [
+        libc::EINTR,
+        libc::EAGAIN,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EPERM,
+    ];
+    for (call, name) in CALLS {
+        for errno in errnos {
+            inject(&shared, *call, errno, LIMIT, 5);
+            let what = format!("it cannot {name}: {}", io::Error::from_raw_os_error(errno));
+            use_every_call(&running, &what);
+            if FREQUENT.contains(call) {
+                wait_for(&format!("that {what}"), LIMIT, || {
+                    (done(&shared) > 0).then_some(())
+                })
+                .unwrap();
+            }
+            assert_eq!(running.state(active), State::Active, "{what}");
+            assert_eq!(running.state(backup), State::Backup, "{what}");
+        }
+    }
+    inject(&shared, 0, 0, Duration::ZERO, 0);
+    wait_for("no fault", LIMIT, || {
+        let count = |driver: &Driver, id| driver.get(id).unwrap().faults().count();
+        let faults = running.with(move |driver| count(driver, active) + count(driver, backup));
+        (faults == 0).then_some(())
+    })
+    .unwrap();
+    running.wait_for_event("a report", |event| {
+        matches!(event, DriverEvent::SystemCallFailed { .. }).then_some(())
+    });
+    assert!(has(&r1, VIP4));
+    running.stop();
+    assert!(!has(&r1, VIP4));
+}
+
+#[test]
+fn a_router_that_cannot_receive_for_long_is_in_fault_until_it_can() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let shared = Shared::default();
+    let running = Running::start_as(r1.namespace(), {
+        let shared = Arc::clone(&shared);
+        move || {
+            let driver = Driver::new().unwrap();
+            supervise(shared);
+            driver
+        }
+    });
+    let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+    let (peer, peer_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    peer.wait_for_state(peer_id, State::Active);
+    running.wait_for_state(id, State::Backup);
+    inject(
+        &shared,
+        libc::SYS_recvmmsg,
+        libc::ENOMEM,
+        Duration::from_secs(6),
+        u32::MAX,
+    );
+    let fault = running.wait_for_event("the fault", |event| match event {
+        DriverEvent::Fault(fault @ Fault::CannotReceive(_)) => Some(fault.clone()),
+        _ => None,
+    });
+    assert!(
+        fault.to_string().contains("receive advertisements"),
+        "{fault}"
+    );
+    running.wait_for_state(id, State::Initialize);
+    running.wait_for_event("the recovery", |event| {
+        matches!(event, DriverEvent::Recovered(Fault::CannotReceive(_))).then_some(())
+    });
+    running.wait_for_state(id, State::Backup);
+}
