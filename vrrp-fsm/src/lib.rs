@@ -94,6 +94,8 @@ extern crate std;
 
 mod action;
 mod announce;
+#[cfg(feature = "alloc")]
+mod arena;
 mod backup;
 mod checksum;
 mod config;

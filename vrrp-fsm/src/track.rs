@@ -46,10 +46,12 @@ use alloc::{
 };
 use core::fmt;
 
-use slab::Slab;
 use vrrp_proto::Priority;
 
-use crate::{Deadlines, Instant};
+use crate::{
+    Deadlines, Instant,
+    arena::{Arena, Key, TypedKey},
+};
 
 pub use explain::{Explanation, Influence};
 pub use level::Level;
@@ -60,10 +62,7 @@ pub use weight::{Contribution, Weight};
 /// An object of a [`Tracker`]. The number of an object that was removed is not given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ObjectId {
-    index: u32,
-    serial: u32,
-}
+pub struct ObjectId(Key);
 
 /// An object that counts for a router or a sync group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,6 +176,9 @@ pub enum TrackError {
     /// Only another object is of another kind.
     #[error("object {0:?} is of another kind, which cannot change")]
     KindChanged(String),
+    /// There are as many objects as can be numbered.
+    #[error("too many tracked objects (limit 2^32 - 1)")]
+    Full,
     /// The object is needed by another one, a router or a sync group.
     #[error("object {0:?} is in use")]
     InUse(String),
@@ -185,16 +187,14 @@ pub enum TrackError {
 /// The objects, and what is known about each.
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
-    objects: Slab<Entry>,
+    objects: Arena<ObjectId, Entry>,
     names: BTreeMap<String, ObjectId>,
     deadlines: Deadlines,
     changed: VecDeque<ObjectId>,
-    next_serial: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
-    id: ObjectId,
     object: Object,
     known: Known,
     /// The sets that it is a member of.
@@ -208,11 +208,10 @@ impl Tracker {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            objects: Slab::new(),
+            objects: Arena::new(),
             names: BTreeMap::new(),
             deadlines: Deadlines::new(),
             changed: VecDeque::new(),
-            next_serial: 0,
         }
     }
 
@@ -224,29 +223,24 @@ impl Tracker {
     pub fn add(&mut self, now: Instant, object: Object) -> Result<ObjectId, TrackError> {
         self.check(&object, None)?;
         let known = Known::new(now, &object.kind);
-        let id = self.insert(object, known);
+        let id = self.insert(object, known)?;
         self.enter_sets(id);
         self.update_set(now, id);
         Ok(id)
     }
 
-    fn insert(&mut self, object: Object, known: Known) -> ObjectId {
-        let slot = self.objects.vacant_entry();
-        let id = ObjectId {
-            index: u32::try_from(slot.key()).unwrap_or(u32::MAX),
-            serial: self.next_serial,
-        };
-        self.next_serial = self.next_serial.wrapping_add(1);
-        self.names.insert(object.name.clone(), id);
-        slot.insert(Entry {
-            id,
+    fn insert(&mut self, object: Object, known: Known) -> Result<ObjectId, TrackError> {
+        let (name, deadline) = (object.name.clone(), known.deadline());
+        let id = self.objects.insert(Entry {
             object,
             known,
             sets: Vec::new(),
             is_changed: false,
         });
-        self.deadlines.set(id.index, known.deadline());
-        id
+        let id = id.ok_or(TrackError::Full)?;
+        self.names.insert(name, id);
+        self.deadlines.set(id.key().slot(), deadline);
+        Ok(id)
     }
 
     /// Replaces the configuration of an object. What was reported stays; a debounce that runs ends when it was to end. Another
@@ -287,13 +281,10 @@ impl Tracker {
             return Err(TrackError::InUse(entry.object.name.clone()));
         }
         self.leave_sets(id);
-        self.deadlines.set(id.index, None);
-        let entry = self.objects.try_remove(id.index as usize);
-        let object = entry
-            .map(|entry| entry.object)
-            .ok_or(TrackError::Unknown(id))?;
-        self.names.remove(&object.name);
-        Ok(object)
+        self.deadlines.set(id.key().slot(), None);
+        let removed = self.objects.remove(id).ok_or(TrackError::Unknown(id))?;
+        self.names.remove(&removed.object.name);
+        Ok(removed.object)
     }
 
     /// The object of this name.
@@ -310,9 +301,7 @@ impl Tracker {
 
     /// All objects, in an order that does not depend on chance.
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
-        self.objects
-            .iter()
-            .map(|(_, entry)| (entry.id, &entry.object))
+        self.objects.iter().map(|(id, entry)| (id, &entry.object))
     }
 
     /// What counts of an object; `None` before it has reported, and when there is no such object.
@@ -338,9 +327,9 @@ impl Tracker {
 
     /// Time has passed. Before [`poll_timeout`](Self::poll_timeout) this does nothing. Reports that wait come first.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(index) = self.deadlines.due(now) {
-            let Some(id) = self.objects.get(index as usize).map(|entry| entry.id) else {
-                self.deadlines.set(index, None);
+        while let Some(slot) = self.deadlines.due(now) {
+            let Some((id, _)) = self.objects.at(slot) else {
+                self.deadlines.set(slot, None);
                 continue;
             };
             // It takes the deadline away, or moves it behind now.
@@ -423,7 +412,7 @@ impl Tracker {
             let mut object = entry.object.clone();
             if let Kind::Set { members, .. } = &mut object.kind {
                 for member in members {
-                    *member = ObjectId::placed(&ids, *member);
+                    *member = Key::placed(&ids, *member);
                 }
             }
             entry.known.snapshot(now, object)
@@ -441,7 +430,7 @@ impl Tracker {
         let ids: Vec<ObjectId> = objects
             .iter()
             .map(|saved| tracker.insert(saved.object.clone(), Known::restore(saved, now)))
-            .collect();
+            .collect::<Result<_, _>>()?;
         // Members may come after their sets.
         for id in ids {
             if let Some(object) = tracker.get(id) {
@@ -453,15 +442,11 @@ impl Tracker {
     }
 
     fn entry(&self, id: ObjectId) -> Option<&Entry> {
-        let entry = self.objects.get(id.index as usize)?;
-        (entry.id == id).then_some(entry)
+        self.objects.get(id)
     }
 
     fn entry_mut(&mut self, id: ObjectId) -> Result<&mut Entry, TrackError> {
-        self.objects
-            .get_mut(id.index as usize)
-            .filter(|entry| entry.id == id)
-            .ok_or(TrackError::Unknown(id))
+        self.objects.get_mut(id).ok_or(TrackError::Unknown(id))
     }
 
     /// Changes what is known about an object, with all that follows if its level is another then.
@@ -476,7 +461,7 @@ impl Tracker {
         change(&mut entry.known, &entry.object)?;
         let after = (entry.known.level, entry.known.is_stale);
         let deadline = entry.known.deadline();
-        self.deadlines.set(id.index, deadline);
+        self.deadlines.set(id.key().slot(), deadline);
         if before != after {
             self.mark_changed(now, id);
         }
@@ -493,7 +478,7 @@ impl Tracker {
         let deadline = entry.known.deadline();
         let first = !core::mem::replace(&mut entry.is_changed, true);
         let sets = entry.sets.len();
-        self.deadlines.set(id.index, deadline);
+        self.deadlines.set(id.key().slot(), deadline);
         if first {
             self.changed.push_back(id);
         }
@@ -618,7 +603,7 @@ impl Object {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "object {}", self.serial)
+        write!(f, "object {}", self.0.serial())
     }
 }
 
@@ -626,16 +611,16 @@ impl ObjectId {
     /// The id that the object at this place of a snapshot has in the tracker that is restored from it.
     #[must_use]
     pub const fn nth(place: u32) -> Self {
-        Self {
-            index: place,
-            serial: place,
-        }
+        Self(Key::nth(place))
+    }
+}
+
+impl TypedKey for ObjectId {
+    fn new(key: Key) -> Self {
+        Self(key)
     }
 
-    /// For a snapshot: the place of this id in a list that is in order; one that no object has where it is not there.
-    pub(crate) fn placed(ids: &[Self], id: Self) -> Self {
-        let place = ids.binary_search(&id).ok();
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        Self::nth(place.unwrap_or(u32::MAX))
+    fn key(self) -> Key {
+        self.0
     }
 }

@@ -1,22 +1,21 @@
 //! What members of a sync group do together: the rules of [`SyncGroup`](crate::fleet::SyncGroup).
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use vrrp_proto::Version;
 
-use super::{Change, Entry, FleetError, GroupId, RouterId, SyncGroup, VrrpRouter};
+use super::{Change, Entry, FleetError, GroupId, Output, RouterId, SyncGroup, VrrpRouter};
 use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::TrackState};
 
 /// Who uses an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    Router(u32),
-    Group(u32),
+    Router(RouterId),
+    Group(GroupId),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    pub(super) id: GroupId,
     pub(super) config: SyncGroup,
     /// What the objects of the group come to.
     pub(super) track_state: TrackState,
@@ -37,31 +36,25 @@ impl VrrpRouter {
     /// When a router does not exist or is in a group, owners and others are mixed, the name is taken, or a tracked object does not exist.
     pub fn add_group(&mut self, now: Instant, group: SyncGroup) -> Result<GroupId, FleetError> {
         self.check_group(&group, None)?;
-        let id = self.insert_group(group.name.clone());
-        self.apply_group(now, id.slot, group);
+        let id = self.insert_group(group.name.clone())?;
+        self.apply_group(now, id, group);
         Ok(id)
     }
 
-    pub(super) fn insert_group(&mut self, name: alloc::string::String) -> GroupId {
-        let vacant = self.groups.vacant_entry();
-        let id = GroupId {
-            slot: u32::try_from(vacant.key()).unwrap_or(u32::MAX),
-            serial: self.next_serial,
-        };
-        self.next_serial = self.next_serial.wrapping_add(1);
-        self.group_names.insert(name.clone(), id);
-        vacant.insert(Group {
-            id,
-            config: SyncGroup::new(name, Vec::new()),
+    pub(super) fn insert_group(&mut self, name: String) -> Result<GroupId, FleetError> {
+        let id = self.groups.insert(Group {
+            config: SyncGroup::new(name.clone(), Vec::new()),
             track_state: TrackState::default(),
             has_active: false,
             blocker: 0,
             is_dirty: false,
         });
+        let id = id.ok_or(FleetError::Full)?;
+        self.group_names.insert(name, id);
         // So that a mass event allocates nothing.
         let missing = self.groups.len().saturating_sub(self.dirty_groups.len());
         self.dirty_groups.reserve(missing);
-        id
+        Ok(id)
     }
 
     /// Replaces the configuration of a sync group. Routers that are no longer members keep their state and go on alone; those that are new join
@@ -78,7 +71,7 @@ impl VrrpRouter {
     ) -> Result<(), FleetError> {
         self.group(id).ok_or(FleetError::UnknownGroup(id))?;
         self.check_group(&group, Some(id))?;
-        self.apply_group(now, id.slot, group);
+        self.apply_group(now, id, group);
         Ok(())
     }
 
@@ -90,27 +83,24 @@ impl VrrpRouter {
     pub fn remove_group(&mut self, now: Instant, id: GroupId) -> Result<SyncGroup, FleetError> {
         let config = self.group(id).ok_or(FleetError::UnknownGroup(id))?.clone();
         self.group_names.remove(&config.name);
-        self.set_uses(User::Group(id.slot), Vec::new());
+        self.set_uses(User::Group(id), Vec::new());
         for member in &config.members {
-            self.leave_group(now, member.slot);
+            self.leave_group(now, *member);
         }
         self.start_or_stop_groups(now);
-        let _removed = self.groups.try_remove(id.slot as usize);
+        let _removed = self.groups.remove(id);
         Ok(config)
     }
 
     /// The configuration of a sync group.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&SyncGroup> {
-        let group = self.groups.get(id.slot as usize)?;
-        (group.id == id).then_some(&group.config)
+        self.groups.get(id).map(|group| &group.config)
     }
 
     /// All sync groups, in an order that does not depend on chance.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &SyncGroup)> {
-        self.groups
-            .iter()
-            .map(|(_, group)| (group.id, &group.config))
+        self.groups.iter().map(|(id, group)| (id, &group.config))
     }
 
     /// The sync group that a virtual router is a member of.
@@ -121,22 +111,18 @@ impl VrrpRouter {
 
     /// The members of a sync group that count: not those that could not run when they joined, and cannot yet (G-8).
     pub fn counted_members(&self, id: GroupId) -> impl Iterator<Item = RouterId> {
-        let group = self.group(id).map(|_| id.slot);
-        group
-            .into_iter()
-            .flat_map(|slot| self.members(slot))
-            .filter(|entry| !entry.is_joining)
-            .map(|entry| entry.id)
+        self.members(id)
+            .filter(|(_, entry)| !entry.is_joining)
+            .map(|(member, _)| member)
     }
 
     pub(super) fn group_of(&self, entry: &Entry) -> Option<&Group> {
-        self.groups.get(entry.group?.slot as usize)
+        self.groups.get(entry.group?)
     }
 
     /// Whether a router has other members beside it.
-    pub(super) fn has_company(&self, slot: u32) -> bool {
-        let entry = self.routers.get(slot as usize);
-        let group = entry.and_then(|entry| self.group_of(entry));
+    pub(super) fn has_company(&self, entry: &Entry) -> bool {
+        let group = self.group_of(entry);
         group.is_some_and(|group| group.config.members.len() > 1)
     }
 
@@ -172,48 +158,44 @@ impl VrrpRouter {
     }
 
     /// Gives a group a configuration that was checked.
-    fn apply_group(&mut self, now: Instant, slot: u32, config: SyncGroup) {
-        let Some(group) = self.groups.get_mut(slot as usize) else {
+    fn apply_group(&mut self, now: Instant, id: GroupId, config: SyncGroup) {
+        let Some(group) = self.groups.get_mut(id) else {
             return;
         };
         let old = core::mem::take(&mut group.config.members);
         let name = config.name.clone();
         let old_name = core::mem::replace(&mut group.config.name, config.name);
         self.group_names.remove(&old_name);
-        self.group_names.insert(name, group.id);
+        self.group_names.insert(name, id);
         group.config.member_weights = config.member_weights;
         group.config.members.clone_from(&old);
         for member in old {
             if !config.members.contains(&member) {
-                self.leave_group(now, member.slot);
+                self.leave_group(now, member);
             }
         }
-        self.set_uses(User::Group(slot), config.tracking);
-        self.update_group_tracking(now, slot);
+        self.set_uses(User::Group(id), config.tracking);
+        self.update_group_tracking(now, id);
         // Those that run first: they do not go down for one that cannot.
         for state in [State::Active, State::Backup, State::Initialize] {
             for member in &config.members {
                 if self.get(*member).is_some_and(|it| it.state() == state) {
-                    self.join_group(now, slot, *member);
+                    self.join_group(now, id, *member);
                 }
             }
         }
-        if let Some(group) = self.groups.get_mut(slot as usize) {
+        if let Some(group) = self.groups.get_mut(id) {
             group.config.members = config.members;
             group.blocker = 0;
         }
         self.start_or_stop_groups(now);
     }
 
-    /// G-8, for a router that is in no group.
-    fn join_group(&mut self, now: Instant, slot: u32, member: RouterId) {
-        let Some(group) = self.groups.get(slot as usize) else {
-            return;
-        };
-        let id = group.id;
-        let waits = self.is_held(slot) && self.members(slot).any(|entry| !entry.is_joining);
-        let state = self.state_of(slot);
-        let Ok(entry) = self.entry_mut(member) else {
+    /// G-8, for a router that is in no other group.
+    fn join_group(&mut self, now: Instant, id: GroupId, member: RouterId) {
+        let waits = self.is_held(id) && self.members(id).any(|(_, entry)| !entry.is_joining);
+        let state = self.state_of(id);
+        let Some(entry) = self.routers.get_mut(member) else {
             return;
         };
         if entry.group == Some(id) {
@@ -227,192 +209,165 @@ impl VrrpRouter {
                 false
             }
         };
-        let yields = state == State::Backup;
-        let actions = if yields {
-            entry.router.yield_with_group(now)
-        } else {
-            Actions::default()
-        };
-        self.perform(now, member.slot, actions);
-        if pulled {
-            self.step(now, member.slot, Event::Shutdown(ShutdownCause::Group));
+        if state == State::Backup {
+            let actions = entry.router.yield_with_group(now);
+            self.output.perform(now, member, entry, actions);
         }
-        if let Some(group) = self.groups.get_mut(slot as usize) {
+        if pulled {
+            let event = Event::Shutdown(ShutdownCause::Group);
+            self.output.step(now, member, entry, event);
+        }
+        if let Some(group) = self.groups.get_mut(id) {
             group.config.members.push(member);
         }
-        self.apply_priority(now, member.slot);
-        self.refresh(slot);
+        self.apply_priority(now, member);
+        self.refresh(id);
         self.mark_dirty(id);
     }
 
     /// A router goes on alone, in the state that it has.
-    pub(super) fn leave_group(&mut self, now: Instant, slot: u32) {
-        let Some(entry) = self.routers.get_mut(slot as usize) else {
+    pub(super) fn leave_group(&mut self, now: Instant, member: RouterId) {
+        let Some(entry) = self.routers.get_mut(member) else {
             return;
         };
         let Some(id) = entry.group.take() else { return };
         entry.pending_takeover = None;
         entry.is_joining = false;
-        let member = entry.id;
-        if let Some(group) = self.groups.get_mut(id.slot as usize) {
+        if let Some(group) = self.groups.get_mut(id) {
             group.config.members.retain(|it| *it != member);
             group.blocker = 0;
         }
-        self.refresh(id.slot);
+        self.refresh(id);
         self.mark_dirty(id);
-        self.apply_priority(now, slot);
-        self.start_or_stop(now, slot);
+        self.apply_priority(now, member);
+        self.start_or_stop(now, member);
     }
 
     /// What the members are at, as far as they count: Active when one is, Initialize when none runs.
-    fn state_of(&self, slot: u32) -> State {
-        self.members(slot)
-            .filter(|entry| !entry.is_joining)
-            .map(|entry| entry.router.state())
+    fn state_of(&self, id: GroupId) -> State {
+        self.members(id)
+            .filter(|(_, entry)| !entry.is_joining)
+            .map(|(_, entry)| entry.router.state())
             .max()
             .unwrap_or(State::Initialize)
     }
 
-    fn members(&self, slot: u32) -> impl Iterator<Item = &Entry> {
-        self.groups
-            .get(slot as usize)
+    fn members(&self, id: GroupId) -> impl Iterator<Item = (RouterId, &Entry)> {
+        let group = self.groups.get(id);
+        group
             .map_or(&[][..], |group| &group.config.members)
             .iter()
-            .filter_map(|id| self.routers.get(id.slot as usize))
+            .filter_map(|id| Some((*id, self.routers.get(*id)?)))
     }
 
     /// Does something with each member, one after the other.
-    fn each_member(&mut self, slot: u32, mut work: impl FnMut(&mut Self, u32)) {
-        let mut number = 0;
-        while let Some(member) = self
-            .groups
-            .get(slot as usize)
-            .and_then(|group| group.config.members.get(number))
-        {
-            let member = member.slot;
-            work(self, member);
-            number += 1;
+    fn each_member(
+        &mut self,
+        id: GroupId,
+        mut work: impl FnMut(&mut Output, RouterId, &mut Entry),
+    ) {
+        let group = self.groups.get(id);
+        for member in group.map_or(&[][..], |group| &group.config.members) {
+            if let Some(entry) = self.routers.get_mut(*member) {
+                work(&mut self.output, *member, entry);
+            }
         }
     }
 
     /// Steps each member's machine in a way of its own.
-    fn step_members(&mut self, now: Instant, slot: u32, step: impl Fn(&mut Entry) -> Actions) {
-        self.each_member(slot, |fleet, member| {
-            if let Some(entry) = fleet.routers.get_mut(member as usize) {
-                let actions = step(entry);
-                fleet.perform(now, member, actions);
-            }
+    fn step_members(&mut self, now: Instant, id: GroupId, step: impl Fn(&mut Entry) -> Actions) {
+        self.each_member(id, |output, member, entry| {
+            let actions = step(entry);
+            output.perform(now, member, entry, actions);
         });
-        self.refresh(slot);
+        self.refresh(id);
     }
 
-    pub(super) fn refresh(&mut self, slot: u32) {
-        let has_active = self.state_of(slot) == State::Active;
-        if let Some(group) = self.groups.get_mut(slot as usize) {
+    pub(super) fn refresh(&mut self, id: GroupId) {
+        let has_active = self.state_of(id) == State::Active;
+        if let Some(group) = self.groups.get_mut(id) {
             group.has_active = has_active;
         }
     }
 
     /// What the objects of a group come to, and what follows for its members.
-    pub(super) fn update_group_tracking(&mut self, now: Instant, slot: u32) {
-        let Some(group) = self.groups.get_mut(slot as usize) else {
+    pub(super) fn update_group_tracking(&mut self, now: Instant, id: GroupId) {
+        let Some(group) = self.groups.get_mut(id) else {
             return;
         };
         group.track_state = self.tracker.track_state(&group.config.tracking);
-        let id = group.id;
-        self.each_member(slot, |fleet, member| fleet.apply_priority(now, member));
+        for member in &group.config.members {
+            if let Some(entry) = self.routers.get_mut(*member) {
+                let from = entry.router.effective_priority();
+                self.output
+                    .apply_priority(now, *member, entry, Some(group), from);
+            }
+        }
         self.mark_dirty(id);
     }
 
     /// Notes that a group has to be looked at.
     pub(super) fn mark_dirty(&mut self, id: GroupId) {
-        if let Some(group) = self.groups.get_mut(id.slot as usize)
-            && !core::mem::replace(&mut group.is_dirty, true)
-        {
-            self.dirty_groups.push(id.slot);
+        if let Some(group) = self.groups.get_mut(id) {
+            group.mark_dirty(id, &mut self.dirty_groups);
         }
     }
 
     /// Looks at the groups that have to be.
     pub(super) fn start_or_stop_groups(&mut self, now: Instant) {
-        while let Some(slot) = self.dirty_groups.pop() {
-            if let Some(group) = self.groups.get_mut(slot as usize) {
+        while let Some(id) = self.dirty_groups.pop() {
+            if let Some(group) = self.groups.get_mut(id) {
                 group.is_dirty = false;
-                self.start_or_stop_group(now, slot);
+                self.start_or_stop_group(now, id);
             }
         }
     }
 
     /// G-1: whether a group has to be in Initialize.
-    fn is_held(&self, slot: u32) -> bool {
-        let Some(Group { track_state, .. }) = self.groups.get(slot as usize) else {
-            return false;
-        };
-        let mut members = self.members(slot);
+    fn is_held(&self, id: GroupId) -> bool {
+        let group = self.groups.get(id);
+        let track_state = group.map_or(TrackState::default(), |group| group.track_state);
+        let mut members = self.members(id);
         track_state.faults != 0
-            || members.any(|entry| !entry.is_joining && !entry.can_run())
-            || (track_state.unreported != 0 && !self.members(slot).any(Entry::runs))
+            || members.any(|(_, entry)| !entry.is_joining && !entry.can_run())
+            || (track_state.unreported != 0 && !self.members(id).any(|(_, entry)| entry.runs()))
     }
 
     /// G-1, G-2
-    fn start_or_stop_group(&mut self, now: Instant, slot: u32) {
-        self.each_member(slot, |fleet, member| {
-            if let Some(entry) = fleet.routers.get_mut(member as usize) {
-                entry.is_joining &= !entry.can_run();
-            }
-        });
-        let is_held = self.is_held(slot);
-        let waits_for_others = self.members(slot).any(Entry::keeps_owners_waiting);
-        let group = self.groups.get(slot as usize);
-        let cause = match group {
+    fn start_or_stop_group(&mut self, now: Instant, id: GroupId) {
+        self.each_member(id, |_, _, entry| entry.is_joining &= !entry.can_run());
+        let is_held = self.is_held(id);
+        let mut members = self.members(id);
+        let waits_for_others = members.any(|(_, entry)| entry.keeps_owners_waiting());
+        drop(members);
+        let cause = match self.groups.get(id) {
             Some(group) if group.track_state.faults != 0 => ShutdownCause::Fault,
             _ => ShutdownCause::Group,
         };
-        self.each_member(slot, |fleet, member| {
-            let Some(entry) = fleet.routers.get_mut(member as usize) else {
-                return;
-            };
+        self.each_member(id, |output, member, entry| {
             if is_held {
                 let cause = entry.obstacle().unwrap_or(cause);
-                fleet.step(now, member, Event::Shutdown(cause));
+                output.step(now, member, entry, Event::Shutdown(cause));
             } else if let Some(address) = entry.primary_address
                 && !entry.is_joining
                 && !entry.runs()
             {
                 let actions = entry.router.start(now, address, waits_for_others);
-                fleet.perform(now, member, actions);
+                output.perform(now, member, entry, actions);
             }
         });
-        self.refresh(slot);
-        self.take_over_together(now, slot);
-    }
-
-    /// G-3: the timer of a Backup has fired.
-    pub(super) fn backup_in_group_timed_out(&mut self, now: Instant, id: GroupId, slot: u32) {
-        let Some(entry) = self.routers.get_mut(slot as usize) else {
-            return;
-        };
-        let pending_takeover = entry.router.want_active(now);
-        let router = entry.id;
-        let is_new = pending_takeover.is_some() && entry.pending_takeover.is_none();
-        if pending_takeover.is_some() {
-            entry.pending_takeover = pending_takeover;
-        }
-        self.deadlines.set(slot, entry.alarm(self.patience));
-        if is_new {
-            self.log.push(now, Change::WantsActive(router, id));
-        }
-        self.take_over_together(now, id.slot);
+        self.refresh(id);
+        self.take_over_together(now, id);
     }
 
     /// G-3: when all want to, all take over.
-    fn take_over_together(&mut self, now: Instant, slot: u32) {
-        let Some(group) = self.groups.get(slot as usize) else {
+    pub(super) fn take_over_together(&mut self, now: Instant, id: GroupId) {
+        let Some(group) = self.groups.get_mut(id) else {
             return;
         };
         let members = &group.config.members;
         let wants = |member: &RouterId| {
-            self.routers.get(member.slot as usize).is_none_or(|entry| {
+            self.routers.get(*member).is_none_or(|entry| {
                 entry.is_joining
                     || entry.pending_takeover.is_some()
                     || entry.router.state() == State::Active
@@ -421,14 +376,11 @@ impl VrrpRouter {
         let (asked, rest) = members.split_at(group.blocker.min(members.len()));
         let blocker = rest.iter().chain(asked).position(|member| !wants(member));
         if let Some(blocker) = blocker {
-            let blocker = (asked.len() + blocker) % members.len();
-            if let Some(group) = self.groups.get_mut(slot as usize) {
-                group.blocker = blocker;
-            }
+            group.blocker = (asked.len() + blocker) % members.len();
             return;
         }
-        self.step_members(now, slot, |entry| match entry.pending_takeover.take() {
-            Some(pending_takeover) => entry.router.take_over(now, pending_takeover),
+        self.step_members(now, id, |entry| match entry.pending_takeover.take() {
+            Some(expiry) => entry.router.take_over(now, expiry),
             None => Actions::default(),
         });
     }
@@ -438,23 +390,22 @@ impl VrrpRouter {
         &mut self,
         now: Instant,
         id: GroupId,
-        slot: u32,
+        member: RouterId,
         version: Version,
         before: Option<Schedule>,
     ) {
-        let Some(entry) = self.routers.get_mut(slot as usize) else {
+        let Some(entry) = self.routers.get_mut(member) else {
             return;
         };
         match (before, entry.router.state()) {
             (Some(_), State::Backup) => self.yield_group(now, id),
             // It announces, now or soon.
             (Some(_), State::Active) if entry.router.schedule() != before => {
-                self.announce_together(now, id, slot);
+                self.announce_together(now, id, member);
             }
             (None, State::Backup) if entry.router.accepts_another(version) => {
                 entry.pending_takeover = None;
-                let group = self.groups.get(id.slot as usize);
-                if group.is_some_and(|group| group.has_active) {
+                if self.groups.get(id).is_some_and(|group| group.has_active) {
                     self.yield_group(now, id);
                 }
             }
@@ -464,18 +415,46 @@ impl VrrpRouter {
 
     /// G-5
     pub(super) fn yield_group(&mut self, now: Instant, id: GroupId) {
-        self.step_members(now, id.slot, |entry| entry.router.yield_with_group(now));
+        self.step_members(now, id, |entry| entry.router.yield_with_group(now));
     }
 
     /// G-6
-    fn announce_together(&mut self, now: Instant, id: GroupId, heard_by: u32) {
-        self.each_member(id.slot, |fleet, member| {
-            if let Some(entry) = fleet.routers.get_mut(member as usize)
-                && member != heard_by
-            {
+    fn announce_together(&mut self, now: Instant, id: GroupId, heard_by: RouterId) {
+        self.each_member(id, |output, member, entry| {
+            if member != heard_by {
                 let actions = entry.router.announce_with_group(now);
-                fleet.perform(now, member, actions);
+                output.perform(now, member, entry, actions);
             }
         });
+    }
+}
+
+impl Group {
+    /// Puts the group into the list of those that have to be looked at, once.
+    pub(super) fn mark_dirty(&mut self, id: GroupId, dirty_groups: &mut Vec<GroupId>) {
+        if !core::mem::replace(&mut self.is_dirty, true) {
+            dirty_groups.push(id);
+        }
+    }
+}
+
+impl Output {
+    /// G-3: the timer of a Backup has fired.
+    pub(super) fn want_active(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        entry: &mut Entry,
+        group: GroupId,
+    ) {
+        let expiry = entry.router.want_active(now);
+        let is_new = expiry.is_some() && entry.pending_takeover.is_none();
+        if expiry.is_some() {
+            entry.pending_takeover = expiry;
+        }
+        self.schedule(id, entry);
+        if is_new {
+            self.log.push(now, Change::WantsActive(id, group));
+        }
     }
 }

@@ -7,7 +7,7 @@ use vrrp_proto::{
     Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
 };
 
-use super::{FleetError, GroupId, RouterId, check_family};
+use super::{FleetError, GroupId, check_family};
 use crate::{
     Config, Expiry, Instant, Outgoing, ReceiveContext, ShutdownCause, State, VirtualRouter,
     track::{TrackRef, TrackState},
@@ -149,7 +149,6 @@ impl Reception {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) router: VirtualRouter,
-    pub(super) id: RouterId,
     pub(super) interface: u32,
     /// The advertisement that waits to be sent.
     pub(super) advertisement: Option<Outgoing>,

@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use super::{FleetError, Log, Member, PacketErrors, RouterId, SyncGroup, VrrpRouter, groups::User};
 use crate::{
     Expiry, Instant, Snapshot, VirtualRouter,
+    arena::Key,
     track::{ObjectId, ObjectSnapshot, TrackRef, Tracker},
 };
 
@@ -55,7 +56,7 @@ impl VrrpRouter {
         let routers: Vec<RouterId> = self.iter().map(|(id, _)| id).collect();
         let number = |uses: &mut Vec<TrackRef>| {
             for one in uses {
-                one.object = ObjectId::placed(&objects, one.object);
+                one.object = Key::placed(&objects, one.object);
             }
         };
         let members = self.routers.iter().filter(|(_, entry)| !entry.is_leaving);
@@ -75,7 +76,7 @@ impl VrrpRouter {
             let mut group = group.clone();
             number(&mut group.tracking);
             for member in &mut group.members {
-                *member = RouterId::placed(&routers, *member);
+                *member = Key::placed(&routers, *member);
             }
             group
         });
@@ -84,8 +85,8 @@ impl VrrpRouter {
             groups: groups.collect(),
             objects: self.tracker.snapshot(now),
             packet_errors: self.errors,
-            records: self.log.capacity(),
-            next_record: self.log.next,
+            records: self.output.log.capacity(),
+            next_record: self.output.log.next,
         }
     }
 
@@ -103,12 +104,11 @@ impl VrrpRouter {
             return Err(FleetError::NextRecord { next });
         }
         let mut fleet = Self::with_capacity(snapshot.members.len(), 0);
-        fleet.log = Log::try_new(records, next).ok_or(FleetError::Records { records })?;
+        fleet.output.log = Log::try_new(records, next).ok_or(FleetError::Records { records })?;
         fleet.tracker = Tracker::restore(&snapshot.objects, now)?;
         fleet.errors = snapshot.packet_errors;
         for saved in &snapshot.members {
             let router = VirtualRouter::restore(saved.member.config, saved.router, now)?;
-            let deadline = router.poll_timeout();
             let id = fleet.insert(router, saved.member.clone())?;
             let track_state = fleet.tracker.track_state(&saved.member.tracking);
             let entry = fleet.entry_mut(id)?;
@@ -120,7 +120,9 @@ impl VrrpRouter {
             entry.is_joining = saved.is_joining;
             entry.is_enabled = saved.is_enabled;
             entry.primary_address = saved.primary_address;
-            fleet.deadlines.set(id.slot, deadline);
+            if let Some(entry) = fleet.routers.get(id) {
+                fleet.output.schedule(id, entry);
+            }
         }
         for saved in &snapshot.groups {
             fleet.restore_group(saved)?;
@@ -130,43 +132,19 @@ impl VrrpRouter {
 
     fn restore_group(&mut self, saved: &SyncGroup) -> Result<(), FleetError> {
         self.check_group(saved, None)?;
-        let id = self.insert_group(saved.name.clone());
+        let id = self.insert_group(saved.name.clone())?;
         for member in &saved.members {
             self.entry_mut(*member)?.group = Some(id);
         }
-        if let Some(group) = self.groups.get_mut(id.slot as usize) {
+        if let Some(group) = self.groups.get_mut(id) {
             group.config = SyncGroup {
                 tracking: Vec::new(),
                 ..saved.clone()
             };
             group.track_state = self.tracker.track_state(&saved.tracking);
         }
-        self.set_uses(User::Group(id.slot), saved.tracking.clone());
-        self.refresh(id.slot);
+        self.set_uses(User::Group(id), saved.tracking.clone());
+        self.refresh(id);
         Ok(())
-    }
-}
-
-impl RouterId {
-    /// The id that the router at this place of a snapshot has in the fleet that is restored from it.
-    #[must_use]
-    pub const fn nth(place: u32) -> Self {
-        Self {
-            slot: place,
-            serial: place,
-        }
-    }
-
-    /// The place of which this is the id, if it is one of [`nth`](Self::nth).
-    #[cfg(feature = "sim")]
-    pub(crate) fn place(self) -> Option<u32> {
-        (self == Self::nth(self.slot)).then_some(self.slot)
-    }
-
-    /// For a snapshot: the place of this id in a list that is in order; one that no router has where it is not there.
-    fn placed(ids: &[Self], id: Self) -> Self {
-        let place = ids.binary_search(&id).ok();
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        Self::nth(place.unwrap_or(u32::MAX))
     }
 }

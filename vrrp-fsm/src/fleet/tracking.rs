@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use vrrp_proto::Priority;
 
-use super::{Change, FleetError, RouterId, VrrpRouter, groups::User};
+use super::{
+    Change, Entry, FleetError, Output, RouterId, VrrpRouter,
+    groups::{Group, User},
+};
 use crate::{
     Event, Instant,
     track::{Explanation, Object, ObjectId, Report, TrackError, TrackRef, TrackState, Tracker},
@@ -91,12 +94,12 @@ impl VrrpRouter {
     pub(super) fn set_uses(&mut self, user: User, wanted: Vec<TrackRef>) {
         let new: Vec<ObjectId> = wanted.iter().map(|one| one.object).collect();
         let old = match user {
-            User::Router(slot) => {
-                let entry = self.routers.get_mut(slot as usize);
+            User::Router(id) => {
+                let entry = self.routers.get_mut(id);
                 entry.map(|it| core::mem::replace(&mut it.tracking, wanted.into()).into_vec())
             }
-            User::Group(slot) => {
-                let group = self.groups.get_mut(slot as usize);
+            User::Group(id) => {
+                let group = self.groups.get_mut(id);
                 group.map(|it| core::mem::replace(&mut it.config.tracking, wanted))
             }
         };
@@ -118,12 +121,12 @@ impl VrrpRouter {
     pub(super) fn follow_objects(&mut self, now: Instant) {
         while let Some(id) = self.tracker.poll_changed() {
             let level = self.tracker.level(id);
-            self.log.push(now, Change::Object(id, level));
+            self.output.log.push(now, Change::Object(id, level));
             let mut number = 0;
             while let Some(user) = self.users.get(&id).and_then(|users| users.get(number)) {
                 match *user {
-                    User::Router(slot) => self.update_tracking(now, slot),
-                    User::Group(slot) => self.update_group_tracking(now, slot),
+                    User::Router(router) => self.update_tracking(now, router, None),
+                    User::Group(group) => self.update_group_tracking(now, group),
                 }
                 number += 1;
             }
@@ -131,56 +134,56 @@ impl VrrpRouter {
         self.start_or_stop_groups(now);
     }
 
-    /// The uses of a router, which had this priority, have changed.
-    pub(super) fn retrack(&mut self, now: Instant, slot: u32, from: Priority) {
-        self.recompute_track_state(slot);
-        self.apply_priority_from(now, slot, from);
-        self.start_or_stop(now, slot);
-        self.start_or_stop_groups(now);
-    }
-
-    /// What the objects of a router come to, and what follows for it.
-    fn update_tracking(&mut self, now: Instant, slot: u32) {
-        self.recompute_track_state(slot);
-        self.apply_priority(now, slot);
-        self.start_or_stop(now, slot);
-    }
-
-    fn recompute_track_state(&mut self, slot: u32) {
-        if let Some(entry) = self.routers.get_mut(slot as usize) {
-            entry.track_state = self.tracker.track_state(&entry.tracking);
-        }
-    }
-
-    /// Lets a router have the priority that its objects and those of its group make of the configured one.
-    pub(super) fn apply_priority(&mut self, now: Instant, slot: u32) {
-        if let Some(entry) = self.routers.get(slot as usize) {
-            self.apply_priority_from(now, slot, entry.router.effective_priority());
-        }
-    }
-
-    /// The same for a router that had this priority when it was last told.
-    pub(super) fn apply_priority_from(&mut self, now: Instant, slot: u32, from: Priority) {
-        let Some(entry) = self.routers.get(slot as usize) else {
+    /// What the objects of a router come to, and what follows for it. `from` is the priority that was reported last,
+    /// where the configuration has replaced it since.
+    pub(super) fn update_tracking(&mut self, now: Instant, id: RouterId, from: Option<Priority>) {
+        let Some(entry) = self.routers.get_mut(id) else {
             return;
         };
-        let group = self.group_of(entry);
+        entry.track_state = self.tracker.track_state(&entry.tracking);
+        let group = entry.group.and_then(|group| self.groups.get(group));
+        let from = from.unwrap_or(entry.router.effective_priority());
+        self.output.apply_priority(now, id, entry, group, from);
+        self.start_or_stop(now, id);
+    }
+
+    /// Applies the priority that the objects of a router and of its group make of the configured one.
+    pub(super) fn apply_priority(&mut self, now: Instant, id: RouterId) {
+        if let Some(entry) = self.routers.get_mut(id) {
+            let group = entry.group.and_then(|group| self.groups.get(group));
+            let from = entry.router.effective_priority();
+            self.output.apply_priority(now, id, entry, group, from);
+        }
+    }
+}
+
+impl Output {
+    /// Applies the priority that the objects of a router and of its group make of the configured one, and records
+    /// where it is another than `from`.
+    pub(super) fn apply_priority(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        entry: &mut Entry,
+        group: Option<&Group>,
+        from: Priority,
+    ) {
         let own = match group {
             Some(group) if !group.config.member_weights => 0,
             _ => entry.track_state.points,
         };
         let points = own.saturating_add(group.map_or(0, |group| group.track_state.points));
         let configured = entry.router.settings.priority;
-        let router = entry.id;
-        let to: Priority = TrackState {
+        let to = TrackState {
             points,
             ..TrackState::default()
         }
         .effective_priority(configured);
         if entry.router.effective_priority() != to {
-            self.step(now, slot, Event::EffectivePriority(to));
+            self.step(now, id, entry, Event::EffectivePriority(to));
         }
         if from != to {
+            let router = id;
             self.log
                 .push(now, Change::EffectivePriority { router, from, to });
         }

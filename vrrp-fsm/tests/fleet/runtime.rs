@@ -197,7 +197,7 @@ fn errors_name_what_is_not_there() {
         gone(fleet.remove_group(now, group).map(drop)),
         gone(fleet.report(now, object, Report::Up)),
     ];
-    let expected = ["router 0", "group 2", "object 0"];
+    let expected = ["router 0", "group 0", "object 0"];
     assert_eq!(errors, expected.map(|it| format!("{it} does not exist")));
 }
 
