@@ -21,13 +21,7 @@ const LIBRARIES: [&str; 4] = ["vrrp-proto", "vrrp-fsm", "vrrp-net", "ipvs-netlin
 
 /// Dependencies that close a cycle today: the crate, the using module and the used one. Removing a
 /// dependency removes its line; the list only becomes shorter.
-const KNOWN: &[(&str, &str, &str)] = &[
-    ("vrrp-net", "driver::router", "driver::work"),
-    ("vrrp-net", "interface", "monitor"),
-    ("vrrp-net", "netlink", "monitor"),
-    ("vrrp-net", "rtnetlink", "monitor"),
-    ("vrrp-net", "rtnetlink", "route_watch"),
-];
+const KNOWN: &[(&str, &str, &str)] = &[("vrrp-net", "driver::router", "driver::work")];
 
 /// The names in a path, such as `crate`, `fleet`, `RouterId`.
 type Names = Vec<String>;
