@@ -15,7 +15,7 @@ use std::{
 use ipvs_netlink::{
     Client, ServiceKey, VirtualServer, Weight,
     message::Change,
-    plan::{Draining, Policy, Reconciler, Scope},
+    plan::{Reconciler, Wanted},
     rules::{self, Form},
 };
 use vrrp_benches::{
@@ -339,14 +339,8 @@ fn reconcile_with(
     desired: &[VirtualServer],
     differences: usize,
 ) -> Result<(), Error> {
-    let work = Reconciler::new(
-        desired,
-        Scope::All,
-        Policy::default(),
-        Draining::default(),
-        Duration::ZERO,
-    )?;
-    let report = client.reconcile(work)?;
+    let mut reconciler = Reconciler::default();
+    let report = client.reconcile(&mut reconciler, Wanted::new(desired), Duration::ZERO)?;
     if report.is_settled() && report.applied.len() == differences {
         Ok(())
     } else {

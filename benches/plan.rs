@@ -11,14 +11,11 @@ use std::{
 use ipvs_netlink::{
     Destination, DestinationKey, ForwardingMethod, ListedDestination, ListedService, Scheduler,
     Service, ServiceKey, Stats, Table, TableEntry, VirtualServer,
-    plan::{Draining, Plan, Policy, Scope, plan},
+    plan::{Draining, Plan, Policy, Wanted, plan},
 };
 use vrrp_benches::{is_quick, median};
 
-const POLICY: Policy = Policy {
-    drain: None,
-    change_schedulers: true,
-};
+const POLICY: Policy = Policy::AT_ONCE;
 
 fn wanted(services: u16, destinations: u8) -> Vec<VirtualServer> {
     (0..services)
@@ -62,7 +59,7 @@ fn listed(servers: &[VirtualServer]) -> Table {
 
 fn planned(table: &Table, desired: &[VirtualServer]) -> Plan {
     let none = Draining::default();
-    plan(table, desired, &Scope::All, &POLICY, &none, Duration::ZERO).unwrap_or_default()
+    plan(table, Wanted::new(desired), &POLICY, &none, Duration::ZERO)
 }
 
 /// What no planner can do without: every object of one table found in the other.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use ipvs_netlink::{Error, connections::ConnectionsError, plan::PlanError, rules::ParseError};
+use ipvs_netlink::{Error, connections::ConnectionsError, plan::Rejected, rules::ParseError};
 
 /// Why the program could not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub(crate) enum Failure {
     },
     /// A file contradicts itself.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Rejected(#[from] Rejected),
     /// What was done could not be said, or signals cannot be had.
     #[error("standard input or output: {0}")]
     Io(#[from] io::Error),
@@ -63,7 +63,7 @@ impl Failure {
             Self::Kernel(_) | Self::NotListed(_) | Self::Connections(_) | Self::Io(_) => 1,
             Self::Usage(_)
             | Self::NotText(_)
-            | Self::Plan(_)
+            | Self::Rejected(_)
             | Self::Option(_)
             | Self::File { .. }
             | Self::Text { .. } => 2,

@@ -9,7 +9,7 @@ use std::{
 
 use ipvs_netlink::{
     VirtualServer,
-    plan::{Drain, Draining, Next, Policy, Reconciler, Report, Scope, plan},
+    plan::{Drain, Draining, Policy, Reconciler, Report, Wanted, plan},
 };
 
 use crate::{failure::Failure, session::Session, table_file};
@@ -27,20 +27,13 @@ pub(crate) fn diff(words: &[&str]) -> Result<ExitCode, Failure> {
     };
     let wanted = table_file::read(path)?;
     let mut session = Session::new(io::stdout().lock());
-    let at_once = Policy {
-        drain: None,
-        ..Policy::default()
-    };
     let table = session.table()?;
     let nothing = Draining::default();
-    let plan = plan(
-        &table,
-        &wanted,
-        &Scope::All,
-        &at_once,
-        &nothing,
-        Duration::ZERO,
-    )?;
+    let wanted = Wanted::new(&wanted);
+    let plan = plan(&table, wanted, &Policy::AT_ONCE, &nothing, Duration::ZERO);
+    if let Some(rejected) = plan.rejected.first() {
+        return Err((*rejected).into());
+    }
     for step in &plan.steps {
         writeln!(session.out(), "{}", step.change)?;
     }
@@ -72,23 +65,28 @@ fn reconcile(
     wanted: &[VirtualServer],
     drain: Duration,
 ) -> Result<ExitCode, Failure> {
-    let policy = Policy {
-        drain: Some(Drain {
-            at_most: drain,
-            at_most_udp: drain,
-            ..Drain::default()
-        }),
-        ..Policy::default()
-    };
+    let mut reconciler = Reconciler::new(Policy::drained(Drain {
+        at_most: drain,
+        at_most_udp: drain,
+        ..Drain::default()
+    }));
     let begun = Instant::now();
-    let mut draining = Draining::default();
     let mut said = Vec::new();
     loop {
-        let report = round(session, wanted, policy, draining, begun.elapsed())?;
+        let client = session.client()?;
+        let now = begun.elapsed();
+        let result = client.reconcile(&mut reconciler, Wanted::new(wanted), now);
+        let (report, error) = match result {
+            Ok(report) => (report, None),
+            Err(failed) => (*failed.report, Some(failed.error)),
+        };
         for step in &report.applied {
             writeln!(session.out(), "{step}")?;
         }
         session.out().flush()?;
+        if let Some(error) = error {
+            return Err(error.into());
+        }
         // What was refused is tried again whenever the servers that go are looked at.
         let problems = problems(&report);
         if problems != said {
@@ -96,47 +94,32 @@ fn reconcile(
                 let _ = writeln!(io::stderr(), "ipvsadm: {problem}");
             }
         }
-        if report.contended || report.draining.destinations.is_empty() {
+        let Some(wait) = report.wait.filter(|_| !report.contended) else {
             return Ok(if problems.is_empty() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::from(255)
             });
-        }
+        };
         said = problems;
-        draining = report.draining;
-        thread::sleep(PATIENCE);
+        thread::sleep(wait.min(PATIENCE));
     }
 }
 
 fn problems(report: &Report) -> Vec<String> {
+    let rejected = report.rejected.iter().map(ToString::to_string);
     let failed = report.failed.iter();
     let held_back = report.held_back.iter();
     let contended = report
         .contended
         .then(|| "another program changes the table all the time".to_owned());
-    failed
-        .map(|failure| failure.error.to_string())
-        .chain(held_back.map(|step| {
-            format!("not made, because nothing that was to serve instead could be: {step}")
-        }))
+    let incomplete = report
+        .may_be_incomplete
+        .then(|| "the table changes all the time: something unwanted may be left".to_owned());
+    rejected
+        .chain(failed.map(|failure| failure.error.to_string()))
+        .chain(held_back.map(|step| format!("skipped, no replacement could be added: {step}")))
         .chain(contended)
+        .chain(incomplete)
         .collect()
-}
-
-fn round(
-    session: &mut Session<impl Write>,
-    wanted: &[VirtualServer],
-    policy: Policy,
-    draining: Draining,
-    now: Duration,
-) -> Result<Report, Failure> {
-    let mut work = Reconciler::new(wanted, Scope::All, policy, draining, now)?;
-    loop {
-        match work.next() {
-            Next::Read => work.handle_table(&session.table()?),
-            Next::Apply(changes) => work.handle_results(session.apply(&changes)?),
-            Next::Done(report) => return Ok(report),
-        }
-    }
 }

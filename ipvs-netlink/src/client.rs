@@ -55,7 +55,7 @@ use crate::{
     DaemonState, Destination, DestinationKey, Error, Info, ListedDestination, ListedService,
     Service, ServiceKey, SyncDaemon, Table, Timeouts,
     message::Change,
-    plan::{Reconciler, Report},
+    plan::{ReconcileError, Reconciler, Report, Wanted},
 };
 
 /// How long a call may take unless [`Client::set_timeout`] says otherwise.
@@ -208,14 +208,36 @@ macro_rules! methods {
                 $finish!(self.exchange.apply(changes))
             }
 
-            /// Brings the table to what is wanted: reads it, plans, makes the changes, and starts over where another program was faster. What it
-            /// did, what was refused and what is still being drained is in the [`Report`].
+            /// These services with their destinations, as [`confirmed_table`](Self::confirmed_table) reads them; other services
+            /// are not read, unless there are more than 256 of these. Services that are not there are left out.
+            ///
+            /// The answer for one service shows one moment. Lists of more than about 80 destinations may be torn, and are
+            /// read twice or more.
             ///
             /// # Errors
             ///
-            /// An [`Error`] if the table cannot be read.
-            pub $($keyword)? fn reconcile(&mut self, work: Reconciler<'_>) -> Result<Report, Error> {
-                $finish!(self.exchange.reconcile(work))
+            /// An [`Error`].
+            pub $($keyword)? fn table_of(&mut self, services: &[ServiceKey]) -> Result<Table, Error> {
+                $finish!(self.exchange.table_of(services))
+            }
+
+            /// Brings the table to the wanted one: reads it, plans, makes the changes, and starts over where another program
+            /// was faster. With [`Scope::Services`](crate::plan::Scope::Services) only those services are read.
+            /// `now` is the time by a clock that does not go back.
+            ///
+            /// The reconciler remembers what is being drained, also if the call fails or its future is dropped. The
+            /// [`Report`] names the changes, and the time to wait before the next call.
+            ///
+            /// # Errors
+            ///
+            /// A [`ReconcileError`] if the table cannot be read, with the changes that were made before.
+            pub $($keyword)? fn reconcile(
+                &mut self,
+                reconciler: &mut Reconciler,
+                wanted: Wanted<'_>,
+                now: Duration,
+            ) -> Result<Report, ReconcileError> {
+                $finish!(self.exchange.reconcile(reconciler.begin(wanted, now)))
             }
 
             /// Adds a service.

@@ -1,66 +1,143 @@
 //! A wanted table against the kernel's table: the least changes, in a safe order.
 //!
-//! [`plan`] compares and says what to do. [`Reconciler`] goes on until it is done: it asks for the table, plans, hands out changes, takes what
-//! became of them, and starts over where another program was faster. Neither does any I/O, and time is an argument; `Client::reconcile` runs
-//! the second against a kernel.
+//! [`plan`] compares and returns the steps. A [`Reconciler`] remembers what is being drained from call to call; each call is a
+//! [`Reconciliation`], which asks for the table, plans, hands out changes, takes their results, and starts over where
+//! another program was faster. None of them does any I/O, and time is an argument; `Client::reconcile` runs a reconciliation
+//! against a kernel.
 //!
 //! ```
 //! use std::time::Duration;
 //! use ipvs_netlink::{
 //!     Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey, Table, VirtualServer,
-//!     plan::{Draining, Policy, Scope, plan},
+//!     plan::{Draining, Policy, Wanted, plan},
 //! };
 //!
 //! let service = Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80)), Scheduler::WRR);
 //! let server = Destination::new(DestinationKey::new(([10, 0, 0, 1], 80)), ForwardingMethod::Masquerade);
-//! let wanted = [VirtualServer { service, destinations: vec![server] }];
-//! let plan = plan(&Table::default(), &wanted, &Scope::All, &Policy::default(), &Draining::default(), Duration::ZERO)?;
+//! let servers = [VirtualServer { service, destinations: vec![server] }];
+//! let wanted = Wanted::new(&servers);
+//! let plan = plan(&Table::default(), wanted, &Policy::default(), &Draining::default(), Duration::ZERO);
 //! let lines: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
 //! assert_eq!(lines, [
 //!     "add service tcp 192.0.2.1:80 scheduler wrr",
 //!     "add destination 10.0.0.1:80 masquerade weight 1 to tcp 192.0.2.1:80",
 //! ]);
-//! # Ok::<(), ipvs_netlink::plan::PlanError>(())
 //! ```
 //!
 //! # What is left alone
 //!
-//! Services outside the [`Scope`], and whatever is equal already: equal once brought into one form, which the types of this crate are (flags that it
-//! does not know and settings that mean nothing without persistence are not part of them). With nothing to do there are no steps, and each
+//! Services outside the [`Scope`], and anything equal already. Comparison uses the types of this crate: unknown flags, and
+//! settings that are meaningless without persistence, are ignored. With nothing to do there are no steps, and each
 //! difference is one step.
+//!
+//! A service that is wanted twice with different settings, or a destination that is wanted twice with different settings, is
+//! [`Rejected`]: the kernel's service stays as it is, and all other services are made. Two identical ones count as one.
 //!
 //! # The order
 //!
-//! What gives comes before what takes away: first new services, new destinations and changes, then weights that become 0 and destinations that go,
-//! and last of all services that go. So a service that has servers before and after is at no moment without. If the kernel refuses all its new ones, a
-//! [`Reconciler`] keeps the old. A new scheduler is a step of its own, because the kernel waits for all its processors then and has the
-//! service without one meanwhile.
+//! Additions come before removals: first new services, new destinations and changes, then weights that become 0 and
+//! destinations that go, and services that go last. A service that has servers before and after is at no moment
+//! without. If the kernel refuses all new servers of a service, a [`Reconciliation`] keeps the old. A new scheduler
+//! is a step of its own, because the kernel waits for all its processors then and the service has no scheduler
+//! in the meantime.
 //!
 //! # Draining
 //!
-//! A destination that is no longer wanted gets weight 0, and is deleted when the [`Policy`] says that it is done. If it comes back meanwhile,
-//! it gets its wanted weight and has kept its connections. What is being drained since when is a plain value, [`Draining`], that the caller keeps. A
-//! destination of weight 0 that nobody wants and that is not in it, because the program was started anew, counts from the moment it was first seen.
-//! One that another program gave weight meanwhile begins anew.
+//! A destination that is no longer wanted gets weight 0, and is deleted when its [`Drain`] is over: at once, in the same
+//! call, if it has no connections. If it comes back before, it gets its wanted weight and has kept its connections.
+//! The rule for a destination is, in this order: the one that [`Removals`] has for it in this call or had when it was named last;
+//! the one that [`Removals`] has for its service; that of the [`Policy`].
 //!
-//! The time may be read from any clock that does not go back. Whoever keeps [`Draining`] across restarts of the program takes one that
-//! goes on meanwhile, such as `CLOCK_BOOTTIME`.
+//! A [`Reconciler`] keeps the destinations that are being drained, since when and until when, across calls, scopes, errors and
+//! dropped futures. A program that stores [`Reconciler::draining`] goes on after a restart with [`Reconciler::resume`];
+//! without, a destination of weight 0 that nobody wants counts from the moment it was first seen. A destination
+//! that another program gave weight in the meantime begins again.
 //!
-//! Clients that are remembered for persistence keep coming to a drained destination, unless `net.ipv4.vs.expire_quiescent_template` is 1.
-//! UDP has no end of a connection: entries linger for their whole timeout, so that it has a time of its own. One-packet services have nothing to
-//! drain.
+//! The time may be read from any clock that does not go back. A program that keeps [`Draining`] across its restarts takes
+//! one that goes on in the meantime, such as `CLOCK_BOOTTIME`.
+//!
+//! Clients that are remembered for persistence keep coming to a drained destination, unless
+//! `net.ipv4.vs.expire_quiescent_template` is 1. UDP has no end of a connection: entries linger for their whole timeout, so UDP
+//! has a time limit of its own. A firewall mark has the limit of UDP while its destination has no active connection,
+//! because the kernel counts UDP as inactive. One-packet services have nothing to drain.
 
 mod compare;
 mod reconcile;
+mod reconciler;
+mod rejected;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use compare::plan;
-pub use reconcile::{Failure, Next, Reconciler, Report};
+pub use reconcile::{Failure, Next, ReconcileError, Reconciliation, Report};
+pub use reconciler::Reconciler;
+pub use rejected::Rejected;
 
-use crate::{DestinationKey, ServiceKey, Weight, message::Change};
+use crate::{DestinationKey, ServiceKey, VirtualServer, Weight, message::Change};
+
+/// What is wanted of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The services with their destinations.
+    pub servers: &'a [VirtualServer],
+    /// The services that may be touched. A service of the scope that is not wanted is removed.
+    pub scope: Scope<'a>,
+    /// How destinations leave, where the policy does not fit.
+    pub removals: &'a Removals,
+}
+
+static NO_REMOVALS: Removals = Removals {
+    services: BTreeMap::new(),
+    destinations: BTreeMap::new(),
+};
+
+impl<'a> Wanted<'a> {
+    /// The whole table of the namespace.
+    #[must_use]
+    pub fn new(servers: &'a [VirtualServer]) -> Self {
+        Self {
+            servers,
+            scope: Scope::All,
+            removals: &NO_REMOVALS,
+        }
+    }
+
+    /// The same within a scope.
+    #[must_use]
+    pub fn within(self, scope: Scope<'a>) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// The same with other rules for removals.
+    #[must_use]
+    pub fn with_removals(self, removals: &'a Removals) -> Self {
+        Self { removals, ..self }
+    }
+}
+
+/// How destinations leave that are no longer wanted, where the [`Policy`] does not fit: `None` for at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use ipvs_netlink::{DestinationKey, ServiceKey, plan::{Drain, Removals}};
+///
+/// let web = ServiceKey::tcp(([192, 0, 2, 1], 80));
+/// let mut removals = Removals::default();
+/// // A dead server goes at once, a pod within its grace period.
+/// removals.destinations.insert((web, DestinationKey::new(([10, 0, 0, 1], 80))), None);
+/// let grace = Drain { at_most: Duration::from_secs(30), ..Drain::default() };
+/// removals.destinations.insert((web, DestinationKey::new(([10, 0, 0, 2], 80))), Some(grace));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// For all destinations of a service, whether the service is still wanted or not.
+    pub services: BTreeMap<ServiceKey, Option<Drain>>,
+    /// For one destination. A [`Reconciler`] remembers this rule until the destination is gone or wanted again.
+    pub destinations: BTreeMap<(ServiceKey, DestinationKey), Option<Drain>>,
+}
 
 /// The services that may be touched.
 #[derive(Clone, Copy)]
@@ -86,19 +163,37 @@ impl fmt::Debug for Scope<'_> {
 /// How careful to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// When a destination that is no longer wanted may be deleted; `None` for at once.
+    /// When a destination may be deleted that its service no longer wants; `None` for at once.
     pub drain: Option<Drain>,
-    /// Whether a scheduler may be changed. If not, the service keeps its own, and the plan says so.
+    /// The same for the destinations of a service that is no longer wanted.
+    pub drain_services: Option<Drain>,
+    /// Whether a scheduler may be changed. If not, the service keeps its own, and the report names it.
     pub change_schedulers: bool,
 }
 
-impl Default for Policy {
-    /// Draining as [`Drain::default`] has it; schedulers may be changed.
-    fn default() -> Self {
+impl Policy {
+    /// Destinations and services go at once; schedulers may be changed.
+    pub const AT_ONCE: Self = Self {
+        drain: None,
+        drain_services: None,
+        change_schedulers: true,
+    };
+
+    /// Destinations and services are drained by one rule; schedulers may be changed.
+    #[must_use]
+    pub const fn drained(drain: Drain) -> Self {
         Self {
-            drain: Some(Drain::default()),
+            drain: Some(drain),
+            drain_services: Some(drain),
             change_schedulers: true,
         }
+    }
+}
+
+impl Default for Policy {
+    /// Draining as in [`Drain::default`]; schedulers may be changed.
+    fn default() -> Self {
+        Self::drained(Drain::default())
     }
 }
 
@@ -127,20 +222,40 @@ impl Default for Drain {
     }
 }
 
-/// What is being drained. Kept by the caller from plan to plan, and if it likes across restarts.
+/// The destinations that are being drained. A [`Reconciler`] keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draining {
     /// The destinations, in the order of their keys.
     pub destinations: BTreeMap<(ServiceKey, DestinationKey), DrainingDestination>,
 }
 
-/// A destination that is being drained.
+impl Draining {
+    /// Whether nothing is being drained.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.destinations.is_empty()
+    }
+
+    /// How long after `now` the time of the first destination is over; `None` if nothing is being drained. Connections
+    /// may end before, which the kernel does not notify.
+    #[must_use]
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        let ends = self.destinations.values().map(|draining| draining.until);
+        ends.min().map(|end| end.saturating_sub(now))
+    }
+}
+
+/// A destination that is being drained. Times are by the clock of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainingDestination {
-    /// Since when, by the clock that the caller plans with.
+    /// Since when.
     pub since: Duration,
+    /// When it is deleted whatever connections it has.
+    pub until: Duration,
     /// The weight it had; 0 if it was first seen with none.
     pub weight: Weight,
+    /// Its own rule, if it was named in [`Removals::destinations`].
+    pub rule: Option<Drain>,
 }
 
 /// What to do.
@@ -148,12 +263,12 @@ pub struct DrainingDestination {
 pub struct Plan {
     /// The changes, in the order in which they are to be made.
     pub steps: Vec<Step>,
-    /// What is being drained once they are made.
+    /// The destinations that are being drained once they are made.
     pub draining: Draining,
-    /// When a destination has been drained long enough. It may be done before, when its connections have ended.
-    pub next_deadline: Option<Duration>,
-    /// Services that keep a scheduler that is not the wanted one, because the policy says so.
+    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow the change.
     pub schedulers_kept: Vec<ServiceKey>,
+    /// Parts of the wanted table that are not made.
+    pub rejected: Vec<Rejected>,
 }
 
 /// A change with its reason. As text it is one line.
@@ -201,24 +316,4 @@ impl fmt::Display for Step {
             Why::Drained => " (drained)",
         })
     }
-}
-
-/// Why there can be no plan: what is wanted contradicts itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A service is wanted twice.
-    #[error("service {0} is wanted twice")]
-    ServiceTwice(ServiceKey),
-    /// A destination is wanted twice.
-    #[error("destination {destination} of {service} is wanted twice")]
-    DestinationTwice {
-        /// The service.
-        service: ServiceKey,
-        /// The destination.
-        destination: DestinationKey,
-    },
-    /// A service is wanted that is not to be touched.
-    #[error("service {0} is wanted, but is outside the scope")]
-    OutsideScope(ServiceKey),
 }

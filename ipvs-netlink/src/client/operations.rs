@@ -4,7 +4,7 @@ use super::{exchange::Exchange, socket::Transport};
 use crate::{
     Destination, DestinationKey, Error, Info, Service, ServiceKey, SyncDaemon, Timeouts,
     message::{Change, Command, DecodeError, Query, Reply},
-    plan::{Next, Reconciler, Report},
+    plan::{Next, ReconcileError, Reconciliation, Report},
 };
 
 impl<T: Transport> Exchange<T> {
@@ -47,12 +47,23 @@ impl<T: Transport> Exchange<T> {
         .await
     }
 
-    pub(super) async fn reconcile(&mut self, mut work: Reconciler<'_>) -> Result<Report, Error> {
+    pub(super) async fn reconcile(
+        &mut self,
+        mut work: Reconciliation<'_>,
+    ) -> Result<Report, ReconcileError> {
         loop {
-            match work.next() {
-                Next::Read => work.handle_table(&self.confirmed_table().await?),
-                Next::Apply(changes) => work.handle_results(self.apply(&changes).await),
+            let table = match work.next() {
+                Next::Read => self.confirmed_table().await,
+                Next::ReadServices(services) => self.table_of(&services).await,
+                Next::Apply(changes) => {
+                    work.handle_results(self.apply(&changes).await);
+                    continue;
+                }
                 Next::Done(report) => return Ok(report),
+            };
+            match table {
+                Ok(table) => work.handle_table(&table),
+                Err(error) => return Err(work.fail(error)),
             }
         }
     }

@@ -32,6 +32,9 @@ const ATTEMPTS: usize = 16;
 /// same place. Twice is not enough: another program that works in a rhythm tears two lists alike.
 const ENOUGH: usize = 3;
 
+/// Up to so many services are asked for one by one. A list of all has about 100 in a piece.
+const FEW: usize = 256;
+
 /// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
 fn pause(attempt: usize) -> Duration {
     Duration::from_micros(100 << attempt.min(6))
@@ -207,6 +210,32 @@ impl<T: Transport> Exchange<T> {
         };
         for service in services.objects {
             self.confirm_entry(service, &mut table).await?;
+        }
+        Ok(table)
+    }
+
+    /// Some services with their destinations. Few are asked for by name; many are looked for in the list of all.
+    pub(super) async fn table_of(&mut self, services: &[ServiceKey]) -> Result<Table, Error> {
+        let mut table = Table::default();
+        if services.len() > FEW {
+            let wanted: HashSet<_> = services.iter().collect();
+            let all = self.confirmed_services().await?;
+            table.may_be_incomplete = !all.is_whole();
+            table.unreadable = all.unreadable;
+            for service in all.objects {
+                if wanted.contains(&service.service.key) {
+                    self.confirm_entry(service, &mut table).await?;
+                }
+            }
+            return Ok(table);
+        }
+        for key in services {
+            match self.service(*key).await {
+                Ok(service) => self.confirm_entry(service, &mut table).await?,
+                Err(Error::Decode { error, .. }) => table.unreadable.push(*error),
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(table)
     }

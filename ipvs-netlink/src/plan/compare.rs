@@ -5,136 +5,111 @@ use std::{
     time::Duration,
 };
 
-use super::{Drain, Draining, DrainingDestination, Plan, PlanError, Policy, Scope, Step, Why};
+use super::{
+    Drain, Draining, DrainingDestination, Plan, Policy, Removals, Step, Wanted, Why,
+    target::{Target, Targets},
+};
 use crate::{
     Destination, DestinationKey, ListedDestination, Protocol, Service, ServiceKey, Table,
-    TableEntry, VirtualServer, Weight, message::Change,
+    TableEntry, Weight, message::Change,
 };
 
-/// Plans how to get from the kernel's table to the wanted one. `draining` is what the last plan said of it, `now` the time by the clock of
-/// that plan.
+/// Plans how to get from the kernel's table to the wanted one. `draining` is that of the last plan, `now` the time
+/// by the clock of that plan.
 ///
 /// The time it takes is linear in the size of both tables.
-///
-/// # Errors
-///
-/// A [`PlanError`] if what is wanted contradicts itself or the scope.
+#[must_use]
 pub fn plan(
     actual: &Table,
-    desired: &[VirtualServer],
-    scope: &Scope<'_>,
+    wanted: Wanted<'_>,
     policy: &Policy,
     draining: &Draining,
     now: Duration,
-) -> Result<Plan, PlanError> {
-    Ok(Target::new(desired, *scope)?.plan(actual, policy, draining, now))
+) -> Plan {
+    let targets = Targets::new(wanted);
+    let mut found = targets.compare(actual, None, policy, draining, now);
+    found.plan.rejected = targets.rejected;
+    found.plan
 }
 
-/// What is wanted, without contradictions.
-#[derive(Debug)]
-pub(super) struct Target<'a> {
-    pub(super) desired: &'a [VirtualServer],
-    scope: Scope<'a>,
-    /// The services of a [`Scope::Services`].
-    ours: HashSet<ServiceKey>,
-    wanted: HashSet<ServiceKey>,
+/// A plan, with notes for those who carry it out.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) plan: Plan,
+    /// Destinations that get weight 0 and have no connections: they may go as soon as they have it.
+    pub(super) idle: HashSet<(ServiceKey, DestinationKey)>,
 }
 
-impl<'a> Target<'a> {
-    pub(super) fn new(desired: &'a [VirtualServer], scope: Scope<'a>) -> Result<Self, PlanError> {
-        let ours = match scope {
-            Scope::Services(keys) => keys.iter().copied().collect(),
-            Scope::All | Scope::Matching(_) => HashSet::new(),
-        };
-        let mut target = Self {
-            desired,
-            scope,
-            ours,
-            wanted: HashSet::with_capacity(desired.len()),
-        };
-        let mut destinations = HashSet::new();
-        for server in desired {
-            let service = server.service.key;
-            if !target.may_touch(&service) {
-                return Err(PlanError::OutsideScope(service));
-            }
-            if !target.wanted.insert(service) {
-                return Err(PlanError::ServiceTwice(service));
-            }
-            destinations.clear();
-            for destination in server.destinations.iter().map(|wanted| wanted.key) {
-                if !destinations.insert(destination) {
-                    return Err(PlanError::DestinationTwice {
-                        service,
-                        destination,
-                    });
-                }
-            }
-        }
-        Ok(target)
-    }
-
-    fn may_touch(&self, service: &ServiceKey) -> bool {
-        match self.scope {
-            Scope::All => true,
-            Scope::Services(_) => self.ours.contains(service),
-            Scope::Matching(matching) => matching(service),
-        }
-    }
-
-    pub(super) fn plan(
+impl Targets<'_> {
+    /// Plans for all services, or only for some, of which the table was read.
+    pub(super) fn compare(
         &self,
         actual: &Table,
+        only: Option<&HashSet<ServiceKey>>,
         policy: &Policy,
         draining: &Draining,
         now: Duration,
-    ) -> Plan {
+    ) -> Comparison {
+        let is_concerned = |service: &ServiceKey| only.is_none_or(|only| only.contains(service));
         let there: HashMap<ServiceKey, &TableEntry> = actual
             .entries
             .iter()
             .map(|entry| (entry.service.service.key, entry))
             .collect();
         let mut work = Work {
+            targets: self,
             policy,
+            removals: self.wanted.removals,
             before: draining,
             now,
             may_be_incomplete: actual.may_be_incomplete,
-            plan: Plan::default(),
-            removals: Vec::new(),
+            found: Comparison::default(),
+            removed: Vec::new(),
             deleted_services: Vec::new(),
         };
-        for server in self.desired {
+        for server in &self.servers {
             match there.get(&server.service.key) {
+                _ if !is_concerned(&server.service.key) => {}
                 None => work.add(server),
                 Some(entry) => work.change(entry, server),
             }
         }
         for entry in &actual.entries {
             let key = entry.service.service.key;
-            if !self.wanted.contains(&key) && self.may_touch(&key) {
+            if is_concerned(&key) && self.is_unwanted(&key) {
                 work.remove(entry);
             }
         }
-        if actual.may_be_incomplete {
-            for (place, draining) in self.left_out(actual, draining) {
-                work.wait_for(place, draining);
-            }
-        }
+        // What was not read is drained on; so is anything that a list may have left out.
+        let others = draining.destinations.iter().filter(|(place, _)| {
+            !is_concerned(&place.0) || !self.may_touch(&place.0) || self.is_left_alone(place)
+        });
+        let others: Vec<_> = others
+            .map(|(place, draining)| (*place, *draining))
+            .collect();
+        let left_out = if actual.may_be_incomplete {
+            self.left_out(actual, draining, is_concerned)
+        } else {
+            Vec::new()
+        };
+        let destinations = &mut work.found.plan.draining.destinations;
+        destinations.extend(others.into_iter().chain(left_out));
         work.finish()
     }
 
-    /// What was being drained and is not in a list that may leave something out.
+    /// Destinations that were being drained and are not in a list that may leave something out.
     fn left_out(
         &self,
         actual: &Table,
         before: &Draining,
+        is_concerned: impl Fn(&ServiceKey) -> bool,
     ) -> Vec<((ServiceKey, DestinationKey), DrainingDestination)> {
         let listed = actual.entries.iter().flat_map(|entry| {
             let service = entry.service.service.key;
             let keys = entry.destinations.iter();
             keys.map(move |listed| (service, listed.destination.key))
         });
-        let wanted = self.desired.iter().flat_map(|server| {
+        let wanted = self.servers.iter().flat_map(|server| {
             let keys = server.destinations.iter();
             keys.map(|wanted| (server.service.key, wanted.key))
         });
@@ -142,36 +117,46 @@ impl<'a> Target<'a> {
         before
             .destinations
             .iter()
-            .filter(|(place, _)| !known.contains(place) && self.may_touch(&place.0))
+            .filter(|(place, _)| !known.contains(place))
+            .filter(|(place, _)| self.may_touch(&place.0) && is_concerned(&place.0))
             .map(|(place, draining)| (*place, *draining))
             .collect()
     }
 }
 
 struct Work<'a> {
+    targets: &'a Targets<'a>,
     policy: &'a Policy,
+    removals: &'a Removals,
     before: &'a Draining,
     now: Duration,
     may_be_incomplete: bool,
-    plan: Plan,
-    /// What takes from a service, after everything that gives.
-    removals: Vec<Step>,
+    found: Comparison,
+    /// Steps that take from a service, after all steps that give.
+    removed: Vec<Step>,
     /// Services that go, last of all.
     deleted_services: Vec<Step>,
 }
 
+/// How a destination leaves.
+#[derive(Clone, Copy)]
+enum Leaving {
+    Now { is_drained: bool },
+    Drained(DrainingDestination),
+}
+
 impl Work<'_> {
     fn step(&mut self, change: Change, why: Why) {
-        self.plan.steps.push(Step { change, why });
+        self.found.plan.steps.push(Step { change, why });
     }
 
     fn remove_with(&mut self, change: Change, why: Why) {
-        self.removals.push(Step { change, why });
+        self.removed.push(Step { change, why });
     }
 
-    fn add(&mut self, server: &VirtualServer) {
+    fn add(&mut self, server: &Target<'_>) {
         self.step(Change::AddService(server.service), Why::Missing);
-        for destination in &server.destinations {
+        for destination in &*server.destinations {
             self.add_destination(server.service.key, *destination);
         }
     }
@@ -184,7 +169,7 @@ impl Work<'_> {
         self.step(change, Why::Missing);
     }
 
-    fn change(&mut self, entry: &TableEntry, server: &VirtualServer) {
+    fn change(&mut self, entry: &TableEntry, server: &Target<'_>) {
         self.change_service(entry.service.service, server.service);
         let service = server.service.key;
         let mut unwanted: HashMap<DestinationKey, Destination> = entry
@@ -192,7 +177,7 @@ impl Work<'_> {
             .iter()
             .map(|listed| (listed.destination.key, listed.destination))
             .collect();
-        for destination in &server.destinations {
+        for destination in &*server.destinations {
             let destination = *destination;
             let update = Step {
                 change: Change::UpdateDestination {
@@ -204,13 +189,15 @@ impl Work<'_> {
             match unwanted.remove(&destination.key) {
                 None => self.add_destination(service, destination),
                 Some(before) if before == destination => {}
-                Some(_) if update.takes_away() => self.removals.push(update),
-                Some(_) => self.plan.steps.push(update),
+                Some(_) if update.takes_away() => self.removed.push(update),
+                Some(_) => self.found.plan.steps.push(update),
             }
         }
         for listed in &entry.destinations {
-            if unwanted.contains_key(&listed.destination.key) {
-                self.remove_destination(&entry.service.service, listed);
+            let key = listed.destination.key;
+            if unwanted.contains_key(&key) && !self.targets.is_left_alone(&(service, key)) {
+                let leaving = self.leaving(&entry.service.service, listed, self.policy.drain);
+                self.remove_destination(service, listed, leaving);
             }
         }
     }
@@ -219,7 +206,7 @@ impl Work<'_> {
         let same_scheduler = before.scheduler == wanted.scheduler;
         let keep = !same_scheduler && !self.policy.change_schedulers;
         if keep {
-            self.plan.schedulers_kept.push(wanted.key);
+            self.found.plan.schedulers_kept.push(wanted.key);
         }
         // The flags belong to the scheduler and change with it.
         let mut first = wanted;
@@ -235,16 +222,21 @@ impl Work<'_> {
         }
     }
 
-    /// A service that is not wanted: its destinations are drained first, all of them. With it would go those that a list left out.
+    /// A service that is not wanted: its destinations are drained first, all of them. Destinations that a list left out
+    /// would go with it.
     fn remove(&mut self, entry: &TableEntry) {
         let service = entry.service.service;
-        let drains = self.policy.drain.is_some();
-        let mut listed = entry.destinations.iter();
-        if (drains && self.may_be_incomplete)
-            || listed.any(|listed| self.to_drain(&service, listed).is_some())
-        {
-            for listed in &entry.destinations {
-                self.remove_destination(&service, listed);
+        let policy = self.policy.drain_services;
+        let listed = entry.destinations.iter();
+        let leaving: Vec<_> = listed
+            .map(|listed| self.leaving(&service, listed, policy))
+            .collect();
+        let of_service = self.removals.services.get(&service.key).copied();
+        let drains = of_service.unwrap_or(policy).is_some();
+        let waits = |leaving: &Leaving| matches!(leaving, Leaving::Drained(_));
+        if (drains && self.may_be_incomplete) || leaving.iter().any(waits) {
+            for (listed, leaving) in entry.destinations.iter().zip(leaving) {
+                self.remove_destination(service.key, listed, leaving);
             }
             return;
         }
@@ -253,99 +245,113 @@ impl Work<'_> {
         self.deleted_services.push(Step { change, why });
     }
 
-    fn remove_destination(&mut self, service: &Service, listed: &ListedDestination) {
+    fn remove_destination(
+        &mut self,
+        service: ServiceKey,
+        listed: &ListedDestination,
+        leaving: Leaving,
+    ) {
         let destination = listed.destination;
-        let has_weight = destination.weight != Weight::ZERO;
-        let Some(draining) = self.to_drain(service, listed) else {
-            let change = Change::DeleteDestination {
-                service: service.key,
-                destination: destination.key,
-            };
-            let is_drained = !has_weight && self.policy.drain.is_some();
-            let why = if is_drained {
-                Why::Drained
-            } else {
-                Why::Unwanted
-            };
-            self.remove_with(change, why);
-            return;
-        };
-        if has_weight {
-            let destination = Destination {
-                weight: Weight::ZERO,
-                ..destination
-            };
-            let change = Change::UpdateDestination {
-                service: service.key,
-                destination,
-            };
-            self.remove_with(change, Why::Unwanted);
+        match leaving {
+            Leaving::Now { is_drained } => {
+                let why = if is_drained {
+                    Why::Drained
+                } else {
+                    Why::Unwanted
+                };
+                let destination = destination.key;
+                let change = Change::DeleteDestination {
+                    service,
+                    destination,
+                };
+                self.remove_with(change, why);
+            }
+            Leaving::Drained(draining) => {
+                let place = (service, destination.key);
+                self.found
+                    .plan
+                    .draining
+                    .destinations
+                    .insert(place, draining);
+                if destination.weight != Weight::ZERO {
+                    let destination = Destination {
+                        weight: Weight::ZERO,
+                        ..destination
+                    };
+                    let change = Change::UpdateDestination {
+                        service,
+                        destination,
+                    };
+                    self.remove_with(change, Why::Unwanted);
+                }
+            }
         }
-        self.wait_for((service.key, destination.key), draining);
     }
 
-    /// How a destination that is not wanted is to be drained; `None` if it can go at once.
-    fn to_drain(
-        &self,
+    /// How a destination leaves that is not wanted.
+    fn leaving(
+        &mut self,
         service: &Service,
         listed: &ListedDestination,
-    ) -> Option<DrainingDestination> {
-        let drain = self.policy.drain?;
-        let limit = drain.limit(&service.key);
-        if service.one_packet || limit.is_zero() {
-            return None;
-        }
+        policy: Option<Drain>,
+    ) -> Leaving {
         let Destination { key, weight, .. } = listed.destination;
-        let from_now = DrainingDestination {
-            since: self.now,
-            weight,
+        let has_weight = weight != Weight::ZERO;
+        let place = (service.key, key);
+        let remembered = self.before.destinations.get(&place);
+        let own = self.removals.destinations.get(&place).copied();
+        let own = own.or_else(|| remembered.and_then(|before| before.rule).map(Some));
+        let of_service = self.removals.services.get(&service.key).copied();
+        let Some(drain) = own.or(of_service).unwrap_or(policy) else {
+            return Leaving::Now { is_drained: false };
         };
-        // What has weight is given its time from when it has none.
-        if weight != Weight::ZERO {
-            return Some(from_now);
+        let limit = drain.limit(&service.key, listed);
+        if service.one_packet || limit.is_zero() {
+            let is_drained = !has_weight;
+            return Leaving::Now { is_drained };
         }
-        let remembered = self.before.destinations.get(&(service.key, key));
-        let draining = remembered.map_or(from_now, |before| DrainingDestination {
-            // A clock that begins anew does not make the time longer.
-            since: before.since.min(self.now),
-            ..*before
-        });
-        let is_over = self.now >= draining.since.saturating_add(limit)
-            || connections(&drain, listed) <= u64::from(drain.connections);
-        (!is_over).then_some(draining)
-    }
-
-    fn wait_for(&mut self, place: (ServiceKey, DestinationKey), draining: DrainingDestination) {
-        if self.policy.drain.is_some() {
-            self.plan.draining.destinations.insert(place, draining);
+        // A destination that has weight is given its time from the moment when it has none.
+        let begun = remembered.filter(|_| !has_weight);
+        // A clock that begins again does not make the time longer.
+        let since = begun.map_or(self.now, |before| before.since.min(self.now));
+        let draining = DrainingDestination {
+            since,
+            until: since.saturating_add(limit),
+            weight: begun.map_or(weight, |before| before.weight),
+            rule: own.flatten(),
+        };
+        let is_idle = connections(&drain, listed) <= u64::from(drain.connections);
+        if has_weight {
+            if is_idle {
+                self.found.idle.insert(place);
+            }
+            return Leaving::Drained(draining);
         }
+        if is_idle || self.now >= draining.until {
+            return Leaving::Now { is_drained: true };
+        }
+        Leaving::Drained(draining)
     }
 
-    fn finish(mut self) -> Plan {
-        self.plan.steps.append(&mut self.removals);
-        self.plan.steps.append(&mut self.deleted_services);
-        self.plan.next_deadline = self.plan.draining.next_deadline(self.policy);
-        self.plan
-    }
-}
-
-impl Draining {
-    /// When the first has been drained long enough.
-    pub(super) fn next_deadline(&self, policy: &Policy) -> Option<Duration> {
-        let drain = policy.drain?;
-        let ends = self.destinations.iter();
-        ends.map(|((service, _), draining)| draining.since.saturating_add(drain.limit(service)))
-            .min()
+    fn finish(mut self) -> Comparison {
+        self.found.plan.steps.append(&mut self.removed);
+        self.found.plan.steps.append(&mut self.deleted_services);
+        self.found
     }
 }
 
 impl Drain {
-    fn limit(&self, service: &ServiceKey) -> Duration {
+    /// How long a destination may keep connections. The kernel counts those of UDP as inactive, and a firewall mark
+    /// does not show which protocol it marks.
+    fn limit(&self, service: &ServiceKey, listed: &ListedDestination) -> Duration {
         match service {
             ServiceKey::Address {
                 protocol: Protocol::Udp,
                 ..
             } => self.at_most_udp,
+            ServiceKey::FirewallMark { .. } if listed.active_connections == 0 => {
+                self.at_most.min(self.at_most_udp)
+            }
             _ => self.at_most,
         }
     }

@@ -1,46 +1,60 @@
 //! From a wanted table to the kernel's, whatever other programs do meanwhile.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     time::Duration,
 };
 
-use super::{Draining, Plan, PlanError, Policy, Scope, Step, compare::Target};
-use crate::{
-    Destination, DestinationKey, Error, ServiceKey, Table, VirtualServer, Weight, message::Change,
+use super::{
+    Draining, Plan, Policy, Rejected, Scope, Step, Wanted,
+    compare::Comparison,
+    target::{Target, Targets},
 };
+use crate::{Destination, DestinationKey, Error, ServiceKey, Table, Weight, message::Change};
 
-/// How often the table is read. With one program at the table it is once, or twice if something was refused; others can make it more.
+/// How often the table is read. With one program at the table it is once, or twice if something was refused or is
+/// drained at once; others can make it more.
 const ROUNDS: usize = 8;
 
-/// Brings the kernel's table to the wanted one, without doing I/O itself: it says [what to do next](Self::next), and is told what came of it.
+/// One call of a [`Reconciler`](super::Reconciler): brings the kernel's table to the wanted one without I/O of its own. It
+/// says [what to do next](Self::next), and takes the results.
 ///
 /// ```
-/// # use std::time::Duration;
-/// # use ipvs_netlink::{Error, Table, VirtualServer, message::Change, plan::{Next, Reconciler, Report}};
+/// # use ipvs_netlink::{Error, ServiceKey, Table, message::Change, plan::{Next, Reconciliation, ReconcileError, Report}};
 /// fn run(
-///     mut work: Reconciler<'_>,
+///     mut work: Reconciliation<'_>,
 ///     mut read: impl FnMut() -> Result<Table, Error>,
+///     mut read_services: impl FnMut(&[ServiceKey]) -> Result<Table, Error>,
 ///     mut apply: impl FnMut(&[Change]) -> Vec<Result<(), Error>>,
-/// ) -> Result<Report, Error> {
+/// ) -> Result<Report, ReconcileError> {
 ///     loop {
-///         match work.next() {
-///             Next::Read => work.handle_table(&read()?),
-///             Next::Apply(changes) => work.handle_results(apply(&changes)),
+///         let table = match work.next() {
+///             Next::Read => read(),
+///             Next::ReadServices(services) => read_services(&services),
+///             Next::Apply(changes) => {
+///                 work.handle_results(apply(&changes));
+///                 continue;
+///             }
 ///             Next::Done(report) => return Ok(report),
+///         };
+///         match table {
+///             Ok(table) => work.handle_table(&table),
+///             Err(error) => return Err(work.fail(error)),
 ///         }
 ///     }
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Reconciler<'a> {
-    target: Target<'a>,
+pub struct Reconciliation<'a> {
+    targets: Targets<'a>,
     policy: Policy,
     now: Duration,
+    draining: &'a mut Draining,
     state: State,
     rounds: usize,
-    /// Whether this round met something that only the table can tell.
-    look_again: bool,
+    /// The services that have to be read again.
+    look_again: LookAgain,
     /// What this round did not make of what gives.
     unmade: HashSet<Object>,
     /// What was refused for good, and is not tried again.
@@ -49,14 +63,26 @@ pub struct Reconciler<'a> {
     never_added: HashSet<ServiceKey>,
     /// What the kernel has by its own word.
     known: HashMap<Object, Known>,
+    /// Destinations without connections that may go as soon as they have weight 0.
+    idle: HashSet<(ServiceKey, DestinationKey)>,
     report: Report,
+}
+
+/// What has to be read again, for a table that another program changed.
+#[derive(Debug, Default)]
+struct LookAgain {
+    services: BTreeSet<ServiceKey>,
+    /// Whether answers are missing, so that anything may have happened.
+    all: bool,
+    /// Whether another program is the reason.
+    is_contended: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The table is to be read.
-    Read,
-    /// These steps are to be made, and when they are, those that take away.
+    /// The table has to be read, or some services.
+    Read(Option<HashSet<ServiceKey>>),
+    /// These steps have to be made, and then those that take away.
     Apply { steps: Vec<Step>, later: Vec<Step> },
     /// Nothing is left to do.
     Done,
@@ -78,43 +104,49 @@ enum Known {
     Written,
 }
 
-/// What a [`Reconciler`] wants done.
+/// What a [`Reconciliation`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Read the table, best a confirmed one, and hand it to [`Reconciler::handle_table`].
+    /// Read the table, best a confirmed one, and hand it to [`Reconciliation::handle_table`].
     Read,
-    /// Make these changes in order, and hand the results to [`Reconciler::handle_results`].
+    /// Read these services, each with its destinations, and hand a table of those that are there to
+    /// [`Reconciliation::handle_table`]. Other services in it are ignored.
+    ReadServices(Vec<ServiceKey>),
+    /// Make these changes in order, and hand the results to [`Reconciliation::handle_results`].
     Apply(Vec<Change>),
     /// Nothing: it is done.
     Done(Report),
 }
 
-/// What a [`Reconciler`] did.
+/// The results of a [`Reconciliation`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The steps that were made, in order.
     pub applied: Vec<Step>,
     /// The steps that were refused for good.
     pub failed: Vec<Failure>,
-    /// The steps that were not made, because all that was to serve in place of what they take away was refused.
+    /// Removals held back because every replacement destination was refused.
     pub held_back: Vec<Step>,
-    /// What is being drained, for the next time.
-    pub draining: Draining,
-    /// When a destination has been drained long enough.
-    pub next_deadline: Option<Duration>,
-    /// Services that keep a scheduler that is not the wanted one, because the policy says so.
+    /// Parts of the wanted table that are not made.
+    pub rejected: Vec<Rejected>,
+    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow the change.
     pub schedulers_kept: Vec<ServiceKey>,
-    /// Whether the table that was read last may have been incomplete, so that something unwanted may still be there.
+    /// How long to wait before the next call: then the time of the first destination is over that is being drained, of
+    /// any scope. Its connections may end before, which the kernel does not notify. `None` if nothing is being
+    /// drained.
+    pub wait: Option<Duration>,
+    /// Whether the table that was read last may have been incomplete, so something unwanted may still be there.
     pub may_be_incomplete: bool,
     /// Whether it gave up because another program changed the table again and again, or the kernel did not answer.
     pub contended: bool,
 }
 
 impl Report {
-    /// Whether the table is what it should be, but for what is being drained.
+    /// Whether the table is as wanted, except for destinations that are being drained.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.failed.is_empty() && !self.may_be_incomplete && !self.contended
+        let is_made = self.failed.is_empty() && self.rejected.is_empty();
+        is_made && !self.may_be_incomplete && !self.contended
     }
 }
 
@@ -123,77 +155,134 @@ impl Report {
 pub struct Failure {
     /// The step.
     pub step: Step,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 
-impl<'a> Reconciler<'a> {
-    /// Prepares to bring the services of a scope to what is wanted. `draining` is what the last [`Report`] said of it, `now` the time by
-    /// the clock of that time.
-    ///
-    /// # Errors
-    ///
-    /// A [`PlanError`] if what is wanted contradicts itself or the scope.
-    pub fn new(
-        desired: &'a [VirtualServer],
-        scope: Scope<'a>,
+/// The table could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconcileError {
+    /// The error of the client.
+    pub error: Error,
+    /// The results up to then.
+    pub report: Box<Report>,
+}
+
+impl fmt::Display for ReconcileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, report } = self;
+        match report.applied.len() {
+            0 => write!(f, "{error} (nothing was changed)"),
+            1 => write!(f, "{error} (after 1 change)"),
+            changes => write!(f, "{error} (after {changes} changes)"),
+        }
+    }
+}
+
+impl std::error::Error for ReconcileError {}
+
+impl<'a> Reconciliation<'a> {
+    pub(super) fn new(
+        draining: &'a mut Draining,
+        wanted: Wanted<'a>,
         policy: Policy,
-        draining: Draining,
         now: Duration,
-    ) -> Result<Self, PlanError> {
-        Ok(Self {
-            target: Target::new(desired, scope)?,
+    ) -> Self {
+        let targets = Targets::new(wanted);
+        let report = Report {
+            rejected: targets.rejected.clone(),
+            ..Report::default()
+        };
+        let services = match wanted.scope {
+            Scope::Services(services) => Some(services.iter().copied().collect()),
+            Scope::All | Scope::Matching(_) => None,
+        };
+        Self {
+            targets,
             policy,
             now,
-            state: State::Read,
+            draining,
+            state: State::Read(services),
             rounds: 0,
-            look_again: false,
+            look_again: LookAgain::default(),
             unmade: HashSet::new(),
             given_up: HashSet::new(),
             never_added: HashSet::new(),
             known: HashMap::new(),
-            report: Report {
-                draining,
-                ..Report::default()
-            },
-        })
+            idle: HashSet::new(),
+            report,
+        }
     }
 
     /// What to do next.
     #[must_use]
     pub fn next(&self) -> Next {
         match &self.state {
-            State::Read => Next::Read,
+            State::Read(None) => Next::Read,
+            State::Read(Some(services)) => {
+                let mut services: Vec<_> = services.iter().copied().collect();
+                services.sort_unstable();
+                Next::ReadServices(services)
+            }
             State::Apply { steps, .. } => {
                 Next::Apply(steps.iter().map(|step| step.change).collect())
             }
-            State::Done => Next::Done(self.report.clone()),
+            State::Done => Next::Done(self.results()),
         }
     }
 
-    /// Takes the table that [`Next::Read`] asked for; at any other time it is ignored.
-    pub fn handle_table(&mut self, table: &Table) {
-        if !matches!(self.state, State::Read) {
-            return;
+    /// Ends the work because the table could not be read.
+    #[must_use]
+    pub fn fail(self, error: Error) -> ReconcileError {
+        let report = Box::new(self.results());
+        ReconcileError { error, report }
+    }
+
+    fn results(&self) -> Report {
+        Report {
+            wait: self.draining.wait(self.now),
+            ..self.report.clone()
         }
+    }
+
+    /// Takes the table that [`Next::Read`] or [`Next::ReadServices`] asked for; at any other time it is ignored.
+    pub fn handle_table(&mut self, table: &Table) {
+        let State::Read(only) = &self.state else {
+            return;
+        };
         self.rounds += 1;
-        self.look_again = false;
+        self.look_again = LookAgain::default();
         self.unmade.clone_from(&self.given_up);
-        let before = &self.report.draining;
-        let Plan {
-            mut steps,
-            draining,
-            next_deadline,
-            schedulers_kept,
-        } = self.target.plan(table, &self.policy, before, self.now);
-        self.report.draining = draining;
-        self.report.next_deadline = next_deadline;
-        self.report.schedulers_kept = schedulers_kept;
-        self.report.may_be_incomplete = table.may_be_incomplete;
-        self.report.held_back.clear();
+        let Comparison {
+            plan:
+                Plan {
+                    mut steps,
+                    draining,
+                    schedulers_kept,
+                    ..
+                },
+            idle,
+        } = self
+            .targets
+            .compare(table, only.as_ref(), &self.policy, self.draining, self.now);
+        let is_concerned =
+            |service: &ServiceKey| only.as_ref().is_none_or(|it| it.contains(service));
+        *self.draining = draining;
+        self.idle = idle;
+        self.report
+            .schedulers_kept
+            .retain(|service| !is_concerned(service));
+        self.report.schedulers_kept.extend(schedulers_kept);
+        // A later round that reads less shows less.
+        let whole = self.rounds == 1 || only.is_none();
+        self.report.may_be_incomplete =
+            table.may_be_incomplete || (!whole && self.report.may_be_incomplete);
+        let is_held = |step: &Step| step.change.service().as_ref().is_some_and(is_concerned);
+        self.report.held_back.retain(|step| !is_held(step));
         if !table.may_be_incomplete && table.unreadable.is_empty() {
-            // What is not listed is not there, whatever was said before.
-            self.known.clear();
+            // An object that is not listed is not there, whatever was known before.
+            let is_read = |object: &Object| object.0.as_ref().is_some_and(is_concerned);
+            self.known.retain(|object, _| !is_read(object));
         }
         steps.retain_mut(|step| self.is_to_be_made(step));
         let takes = steps.iter().position(Step::takes_away);
@@ -201,7 +290,8 @@ impl<'a> Reconciler<'a> {
         self.proceed(steps, later);
     }
 
-    /// Whether a step of a plan is to be made. One that adds what exists, although no list shows it, becomes an update.
+    /// Whether a step of a plan is made. A step that adds an object that exists, although no list shows it, becomes an
+    /// update.
     fn is_to_be_made(&self, step: &mut Step) -> bool {
         let object = object(&step.change);
         if self.given_up.contains(&object) || self.is_of_a_service_never_added(step) {
@@ -246,7 +336,8 @@ impl<'a> Reconciler<'a> {
                 Some(Err(error)) if !is_unknown(&error) => self.refused(step, error),
                 // First it has to be seen what came of it.
                 Some(Err(_)) | None => {
-                    self.look_again = true;
+                    self.look_again.all = true;
+                    self.look_again.is_contended = true;
                     later.clear();
                 }
             }
@@ -255,10 +346,17 @@ impl<'a> Reconciler<'a> {
     }
 
     fn made(&mut self, step: Step) {
-        if let Some(known) = self.known.get_mut(&object(&step.change)) {
+        let object = object(&step.change);
+        if let Some(known) = self.known.get_mut(&object) {
             *known = Known::Written;
             // If lists show it now, it can be compared.
-            self.look_again = true;
+            self.look_again_at(object.0);
+        }
+        if let (Some(service), Some(destination)) = object
+            && self.idle.contains(&(service, destination))
+        {
+            // It had no connection before it had weight 0. If it has none now either, it can go.
+            self.look_again.services.insert(service);
         }
         self.report.applied.push(step);
     }
@@ -268,17 +366,30 @@ impl<'a> Reconciler<'a> {
         self.unmade.insert(object);
         if error.already_exists() {
             self.known.insert(object, Known::Exists);
-            self.look_again = true;
+            self.look_again_at(object.0);
         } else if error.is_missing() {
             self.known.remove(&object);
             // Without its service it is no wonder; otherwise somebody was faster.
-            self.look_again |= !self.is_of_a_service_never_added(&step);
+            if !self.is_of_a_service_never_added(&step) {
+                self.look_again_at(object.0);
+            }
         } else {
             self.given_up.insert(object);
             if let Change::AddService(service) = step.change {
                 self.never_added.insert(service.key);
             }
             self.report.failed.push(Failure { step, error });
+        }
+    }
+
+    /// Notes that another program was at a service.
+    fn look_again_at(&mut self, service: Option<ServiceKey>) {
+        self.look_again.is_contended = true;
+        match service {
+            Some(service) => {
+                self.look_again.services.insert(service);
+            }
+            None => self.look_again.all = true,
         }
     }
 
@@ -289,31 +400,48 @@ impl<'a> Reconciler<'a> {
         }
         self.state = if !steps.is_empty() {
             State::Apply { steps, later }
-        } else if self.look_again && self.rounds < ROUNDS {
-            State::Read
+        } else if self.look_again.is_empty() {
+            State::Done
+        } else if self.rounds < ROUNDS {
+            State::Read(self.next_reading())
         } else {
-            self.report.contended = self.look_again;
+            self.report.contended = self.look_again.is_contended;
             State::Done
         };
     }
 
-    /// Leaves out what takes from a service while none of the destinations that are to serve could be made.
+    /// The services to read again; `None` for the whole table.
+    fn next_reading(&mut self) -> Option<HashSet<ServiceKey>> {
+        let LookAgain { services, all, .. } = std::mem::take(&mut self.look_again);
+        // Another reading may show what this one left out.
+        let all = all || self.report.may_be_incomplete;
+        match self.targets.wanted.scope {
+            Scope::Services(ours) if all => Some(ours.iter().copied().collect()),
+            _ if all => None,
+            _ => Some(services.into_iter().collect()),
+        }
+    }
+
+    /// Leaves out removals from a service while none of the destinations that replace them could be made.
     fn hold_back(&mut self, steps: Vec<Step>) -> Vec<Step> {
-        if steps.is_empty() || self.unmade.is_empty() {
+        let has_rejected = |server: &Target<'_>| server.has_rejected;
+        if steps.is_empty()
+            || (self.unmade.is_empty() && !self.targets.servers.iter().any(has_rejected))
+        {
             return steps;
         }
-        let is_bare = |server: &&VirtualServer| {
+        let is_bare = |server: &&Target<'_>| {
             let serving = |wanted: &&Destination| wanted.weight != Weight::ZERO;
             let is_unmade = |wanted: &Destination| {
                 let object = (Some(server.service.key), Some(wanted.key));
                 self.unmade.contains(&object)
             };
             let mut serving = server.destinations.iter().filter(serving).peekable();
-            serving.peek().is_some() && serving.all(is_unmade)
+            (server.has_rejected || serving.peek().is_some()) && serving.all(is_unmade)
         };
         let bare: HashSet<ServiceKey> = self
-            .target
-            .desired
+            .targets
+            .servers
             .iter()
             .filter(is_bare)
             .map(|server| server.service.key)
@@ -326,13 +454,18 @@ impl<'a> Reconciler<'a> {
         for step in &held_back {
             // It still serves.
             if let (Some(service), Some(destination)) = object(&step.change) {
-                let draining = &mut self.report.draining.destinations;
+                let draining = &mut self.draining.destinations;
                 draining.remove(&(service, destination));
             }
         }
-        self.report.next_deadline = self.report.draining.next_deadline(&self.policy);
-        self.report.held_back = held_back;
+        self.report.held_back.extend(held_back);
         steps
+    }
+}
+
+impl LookAgain {
+    fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.all
     }
 }
 

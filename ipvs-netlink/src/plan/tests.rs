@@ -153,15 +153,20 @@ impl Kernel {
         }
     }
 
+    fn table_of(&self, services: &[ServiceKey]) -> Table {
+        let mut table = self.table();
+        table
+            .entries
+            .retain(|entry| services.contains(&entry.service.service.key));
+        table
+    }
+
     fn servers(&self) -> Vec<VirtualServer> {
         self.table().servers()
     }
 }
 
-const AT_ONCE: Policy = Policy {
-    drain: None,
-    change_schedulers: true,
-};
+const AT_ONCE: Policy = Policy::AT_ONCE;
 
 fn sorted(mut servers: Vec<VirtualServer>) -> Vec<VirtualServer> {
     for server in &mut servers {
@@ -189,17 +194,18 @@ fn of(service: ServiceKey, hosts: &[u8]) -> VirtualServer {
     }
 }
 
-fn steps(kernel: &Kernel, desired: &[VirtualServer], policy: Policy) -> Vec<Step> {
+fn plan_of(kernel: &Kernel, wanted: Wanted<'_>, policy: Policy) -> Plan {
     plan(
         &kernel.table(),
-        desired,
-        &Scope::All,
+        wanted,
         &policy,
         &Draining::default(),
         Duration::ZERO,
     )
-    .unwrap()
-    .steps
+}
+
+fn steps(kernel: &Kernel, desired: &[VirtualServer], policy: Policy) -> Vec<Step> {
+    plan_of(kernel, Wanted::new(desired), policy).steps
 }
 
 fn lines(kernel: &Kernel, desired: &[VirtualServer], policy: Policy) -> Vec<String> {
@@ -212,13 +218,14 @@ fn lines(kernel: &Kernel, desired: &[VirtualServer], policy: Policy) -> Vec<Stri
 /// Reconciles with other programs at work before every change.
 fn reconcile(
     kernel: &mut Kernel,
-    mut work: Reconciler<'_>,
+    mut work: Reconciliation<'_>,
     mut foreign: impl FnMut(&mut Kernel),
     mut watch: impl FnMut(&Kernel),
 ) -> Report {
     loop {
         match work.next() {
             Next::Read => work.handle_table(&kernel.table()),
+            Next::ReadServices(services) => work.handle_table(&kernel.table_of(&services)),
             Next::Apply(changes) => {
                 let mut results = Vec::new();
                 for change in changes {
@@ -233,15 +240,10 @@ fn reconcile(
     }
 }
 
-fn begin(desired: &[VirtualServer], policy: Policy) -> Reconciler<'_> {
-    Reconciler::new(
-        desired,
-        Scope::All,
-        policy,
-        Draining::default(),
-        Duration::ZERO,
-    )
-    .unwrap()
+/// The first call of a program that makes no second one.
+fn begin(desired: &[VirtualServer], policy: Policy) -> Reconciliation<'_> {
+    let reconciler = Box::leak(Box::new(Reconciler::new(policy)));
+    reconciler.begin(Wanted::new(desired), Duration::ZERO)
 }
 
 fn quietly(kernel: &mut Kernel, desired: &[VirtualServer], policy: Policy) -> Report {

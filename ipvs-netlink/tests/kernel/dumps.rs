@@ -14,6 +14,8 @@ use ipvs_netlink::{
 };
 use vrrp_lab::{GuestTest, Namespace, guest_tests};
 
+use crate::requests;
+
 pub(crate) fn tests() -> Vec<GuestTest> {
     let limit = Duration::from_secs(180);
     guest_tests![
@@ -280,13 +282,6 @@ fn a_short_list_is_whole() {
     assert_eq!(table.entries.len(), 5);
     assert!(!table.may_be_incomplete);
     assert_eq!(client.confirmed_table().unwrap(), table);
-}
-
-/// How many requests a client has made: its sequence number, which only its debug text has.
-fn requests(client: &Client) -> u32 {
-    let text = format!("{client:?}");
-    let (_, number) = text.split_once("sequence: ").unwrap();
-    number.split_once(',').unwrap().0.parse().unwrap()
 }
 
 fn lists_of_any_length_are_confirmed_by_the_fewest_requests() {

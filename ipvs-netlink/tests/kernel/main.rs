@@ -18,13 +18,20 @@ mod traffic;
 
 use std::process::ExitCode;
 
-use ipvs_netlink::Service;
+use ipvs_netlink::{Client, Service};
 use vrrp_lab::{Kernel, Suite};
 
 /// A service with some fields changed.
 fn with(mut service: Service, edit: impl FnOnce(&mut Service)) -> Service {
     edit(&mut service);
     service
+}
+
+/// How many requests a client has made: its sequence number, which only its debug text has.
+fn requests(client: &Client) -> u32 {
+    let text = format!("{client:?}");
+    let (_, number) = text.split_once("sequence: ").unwrap();
+    number.split_once(',').unwrap().0.parse().unwrap()
 }
 
 fn main() -> ExitCode {

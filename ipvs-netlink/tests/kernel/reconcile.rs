@@ -11,9 +11,11 @@ use ipvs_netlink::{
     AsyncClient, Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service,
     ServiceKey, VirtualServer,
     message::Change,
-    plan::{Draining, Policy, Reconciler, Report, Scope},
+    plan::{Policy, Reconciler, Report, Scope, Wanted},
 };
 use vrrp_lab::{GuestTest, guest_tests};
+
+use crate::requests;
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
@@ -23,17 +25,15 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         another_program_at_the_same_table_does_not_stop_it,
         what_the_kernel_refuses_is_reported_and_the_rest_is_made,
         the_old_servers_stay_while_the_kernel_refuses_the_new_ones,
-        a_server_that_goes_and_comes_back_keeps_its_place,
+        a_server_that_goes_without_connections_goes_in_one_call,
+        one_service_of_many_is_read_alone,
         the_async_client_reconciles_too,
     ]
     .map(|test| test.within(Duration::from_secs(60)))
     .to_vec()
 }
 
-const AT_ONCE: Policy = Policy {
-    drain: None,
-    change_schedulers: true,
-};
+const AT_ONCE: Policy = Policy::AT_ONCE;
 
 fn key(number: u16) -> ServiceKey {
     let [high, low] = number.to_be_bytes();
@@ -55,19 +55,12 @@ fn server(number: u16, hosts: &[u8]) -> VirtualServer {
     }
 }
 
-fn work(desired: &[VirtualServer], policy: Policy) -> Reconciler<'_> {
-    Reconciler::new(
-        desired,
-        Scope::All,
-        policy,
-        Draining::default(),
-        Duration::ZERO,
-    )
-    .unwrap()
-}
-
 fn reconcile(client: &mut Client, desired: &[VirtualServer]) -> Report {
-    client.reconcile(work(desired, AT_ONCE)).unwrap()
+    let mut reconciler = Reconciler::new(AT_ONCE);
+    let wanted = Wanted::new(desired);
+    client
+        .reconcile(&mut reconciler, wanted, Duration::ZERO)
+        .unwrap()
 }
 
 fn sorted(mut servers: Vec<VirtualServer>) -> Vec<VirtualServer> {
@@ -154,12 +147,12 @@ fn one_table_becomes_another() {
     }
 }
 
-fn all_but<'a>(
-    desired: &'a [VirtualServer],
-    mine: &'a (dyn Fn(&ServiceKey) -> bool + Send + Sync),
-) -> Reconciler<'a> {
-    let scope = Scope::Matching(mine);
-    Reconciler::new(desired, scope, AT_ONCE, Draining::default(), Duration::ZERO).unwrap()
+fn reconcile_in(client: &mut Client, desired: &[VirtualServer], scope: Scope<'_>) -> Report {
+    let mut reconciler = Reconciler::new(AT_ONCE);
+    let wanted = Wanted::new(desired).within(scope);
+    client
+        .reconcile(&mut reconciler, wanted, Duration::ZERO)
+        .unwrap()
 }
 
 fn another_program_at_the_same_table_does_not_stop_it() {
@@ -202,12 +195,12 @@ fn another_program_at_the_same_table_does_not_stop_it() {
         });
         for _ in 0..10 {
             desired = numbers.table();
-            let report = client.reconcile(all_but(&desired, &mine)).unwrap();
+            let report = reconcile_in(&mut client, &desired, Scope::Matching(&mine));
             assert_eq!(report.failed, []);
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let report = client.reconcile(all_but(&desired, &mine)).unwrap();
+    let report = reconcile_in(&mut client, &desired, Scope::Matching(&mine));
     assert!(report.is_settled(), "{report:?}");
     desired.push(VirtualServer {
         service: Service::new(theirs, Scheduler::RR),
@@ -256,28 +249,44 @@ fn the_old_servers_stay_while_the_kernel_refuses_the_new_ones() {
     assert_table(&mut client, &desired);
 }
 
-fn a_server_that_goes_and_comes_back_keeps_its_place() {
+fn a_server_that_goes_without_connections_goes_in_one_call() {
     let mut client = Client::open().unwrap();
     let both = [server(1, &[1, 2])];
     reconcile(&mut client, &both);
     let one = [server(1, &[2])];
-    let report = client.reconcile(work(&one, Policy::default())).unwrap();
-    let idle = [VirtualServer {
-        destinations: vec![destination(1, 0), destination(2, 1)],
-        ..both[0].clone()
-    }];
-    assert_table(&mut client, &idle);
-    assert_eq!(report.draining.destinations.len(), 1);
-    let again = Reconciler::new(
-        &both,
-        Scope::All,
-        Policy::default(),
-        report.draining,
-        Duration::from_secs(1),
-    );
-    let report = client.reconcile(again.unwrap()).unwrap();
+    let mut reconciler = Reconciler::new(Policy::default());
+    let report = client
+        .reconcile(&mut reconciler, Wanted::new(&one), Duration::ZERO)
+        .unwrap();
+    assert_eq!(report.applied.len(), 2, "{report:?}");
+    assert!(report.wait.is_none() && reconciler.draining().is_empty());
+    assert_table(&mut client, &one);
+}
+
+fn one_service_of_many_is_read_alone() {
+    let mut client = Client::open().unwrap();
+    let mut desired: Vec<_> = (0..500).map(|number| server(number, &[1, 2])).collect();
+    reconcile(&mut client, &desired);
+    let scope = [key(7)];
+    desired[7].destinations.push(destination(3, 1));
+    desired[8].destinations.clear();
+    let before = requests(&client);
+    let report = reconcile_in(&mut client, &desired[7..=7], Scope::Services(&scope));
+    // The service, its destinations, and the one change.
+    assert_eq!(requests(&client) - before, 3);
     assert_eq!(report.applied.len(), 1);
-    assert_table(&mut client, &both);
+    assert!(report.is_settled());
+    let removed = reconcile_in(&mut client, &[], Scope::Services(&scope));
+    assert_eq!(removed.applied.len(), 1);
+    desired.remove(7);
+    desired[7] = server(8, &[1, 2]);
+    assert_table(&mut client, &desired);
+    // A service that is not there is added, and more than a few are looked for in the list of all.
+    let scope: Vec<_> = (0..500).map(key).collect();
+    desired.push(server(7, &[1]));
+    let report = reconcile_in(&mut client, &desired, Scope::Services(&scope));
+    assert_eq!(report.applied.len(), 2);
+    assert_table(&mut client, &desired);
 }
 
 fn the_async_client_reconciles_too() {
@@ -288,7 +297,12 @@ fn the_async_client_reconciles_too() {
         .unwrap();
     runtime.block_on(async {
         let mut client = AsyncClient::open().await.unwrap();
-        let report = client.reconcile(work(&desired, AT_ONCE)).await.unwrap();
+        let mut reconciler = Reconciler::new(AT_ONCE);
+        let wanted = Wanted::new(&desired);
+        let report = client
+            .reconcile(&mut reconciler, wanted, Duration::ZERO)
+            .await
+            .unwrap();
         assert!(report.is_settled());
         assert_eq!(report.applied.len(), 4);
     });

@@ -150,15 +150,7 @@ fn a_scheduler_is_kept_where_the_policy_says_so() {
         change_schedulers: false,
         ..AT_ONCE
     };
-    let plan = plan(
-        &kernel.table(),
-        &[desired],
-        &Scope::All,
-        &policy,
-        &Draining::default(),
-        Duration::ZERO,
-    )
-    .unwrap();
+    let plan = plan_of(&kernel, Wanted::new(&[desired]), policy);
     assert_eq!(plan.steps, []);
     assert_eq!(plan.schedulers_kept, [web(1)]);
 }
@@ -203,55 +195,131 @@ fn nothing_outside_the_scope_is_touched() {
     let ours = [web(1), web(2)];
     let matching = |key: &ServiceKey| ours.contains(key);
     for scope in [Scope::Services(&ours), Scope::Matching(&matching)] {
-        let none = Draining::default();
-        let plan = plan(
-            &kernel.table(),
-            &[],
-            &scope,
-            &AT_ONCE,
-            &none,
-            Duration::ZERO,
-        )
-        .unwrap();
+        let plan = plan_of(&kernel, Wanted::new(&[]).within(scope), AT_ONCE);
         let changes: Vec<_> = plan.steps.iter().map(|step| step.change).collect();
         assert_eq!(
             changes,
             [Change::DeleteService(web(1)), Change::DeleteService(web(2))]
         );
     }
-    let none = Draining::default();
-    let error = plan(
-        &kernel.table(),
-        &[of(web(3), &[])],
-        &Scope::Services(&ours),
-        &AT_ONCE,
-        &none,
-        Duration::ZERO,
-    );
-    assert_eq!(error, Err(PlanError::OutsideScope(web(3))));
+    let desired = [of(web(3), &[1])];
+    let wanted = Wanted::new(&desired).within(Scope::Services(&ours[..1]));
+    let plan = plan_of(&kernel, wanted, AT_ONCE);
+    assert_eq!(plan.rejected, [Rejected::OutsideScope(web(3))]);
+    let changes: Vec<_> = plan.steps.iter().map(|step| step.change).collect();
+    assert_eq!(changes, [Change::DeleteService(web(1))]);
 }
 
 #[test]
-fn what_is_wanted_twice_is_an_error_that_names_it() {
-    let new = |desired: &[VirtualServer]| {
-        Reconciler::new(
-            desired,
-            Scope::All,
-            AT_ONCE,
-            Draining::default(),
-            Duration::ZERO,
-        )
-        .unwrap_err()
-        .to_string()
+fn identical_services_and_destinations_count_once() {
+    let once = [of(web(1), &[1, 2])];
+    let twice = [of(web(1), &[1, 2, 1]), of(web(1), &[2, 1])];
+    let mut kernel = Kernel::default();
+    let report = quietly(&mut kernel, &twice, AT_ONCE);
+    assert!(report.is_settled(), "{report:?}");
+    assert_eq!(kernel.servers(), once);
+    assert_eq!(steps(&kernel, &twice, AT_ONCE), []);
+}
+
+#[test]
+fn a_clash_concerns_its_service_alone_and_all_are_reported() {
+    let heavy = Destination {
+        weight: 9.into(),
+        ..server(4)
     };
+    let mut other_scheduler = of(web(1), &[1]);
+    other_scheduler.service.scheduler = Scheduler::RR;
+    let mut clash = of(web(2), &[4, 5]);
+    clash.destinations.push(heavy);
+    let desired = [
+        of(web(1), &[1]),
+        other_scheduler,
+        clash,
+        of(web(3), &[1]),
+        of(web(4), &[1]),
+        of(web(4), &[2]),
+    ];
+    let before = [of(web(1), &[7]), of(web(2), &[7]), of(web(5), &[])];
+    let mut kernel = Kernel::of(&before);
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
     assert_eq!(
-        new(&[of(web(1), &[]), of(web(1), &[])]),
-        "service tcp 192.0.2.1:80 is wanted twice"
+        kernel.servers(),
+        [of(web(1), &[7]), of(web(2), &[7]), of(web(3), &[1])]
     );
+    let rejected: Vec<_> = report.rejected.iter().map(ToString::to_string).collect();
     assert_eq!(
-        new(&[of(web(1), &[4, 4])]),
-        "destination 10.0.0.4:80 of tcp 192.0.2.1:80 is wanted twice"
+        rejected,
+        [
+            "service tcp 192.0.2.1:80 is wanted twice with different settings: name it once",
+            "destination 10.0.0.4:80 of tcp 192.0.2.2:80 is wanted twice with different settings: \
+             name it once",
+            "service tcp 192.0.2.4:80 is wanted twice with different settings: name it once",
+        ]
     );
+    assert!(!report.is_settled());
+}
+
+/// A destination at another port than its service's.
+fn at_other_port(host: u8, forwarding: ForwardingMethod) -> Destination {
+    Destination::new(DestinationKey::new(([10, 0, 0, host], 8080)), forwarding)
+}
+
+#[test]
+fn another_port_is_only_for_masquerading() {
+    let tunnel = ForwardingMethod::Tunnel(Tunnel::IpIp);
+    for forwarding in [
+        ForwardingMethod::DirectRoute,
+        ForwardingMethod::Local,
+        tunnel,
+    ] {
+        let mut desired = [of(web(1), &[1])];
+        desired[0].destinations.push(at_other_port(2, forwarding));
+        let mut kernel = Kernel::of(&[of(web(1), &[3])]);
+        let report = quietly(&mut kernel, &desired, AT_ONCE);
+        assert_eq!(kernel.servers(), [of(web(1), &[1])]);
+        let destination = desired[0].destinations[1];
+        let service = web(1);
+        let rejected = Rejected::Port {
+            service,
+            destination,
+        };
+        assert_eq!(report.rejected, [rejected]);
+        let text = rejected.to_string();
+        assert!(text.contains("port 8080 cannot differ"), "{text}");
+    }
+    let mark = ServiceKey::mark(5.try_into().unwrap(), Family::V4);
+    for (service, forwarding) in [
+        (web(1), ForwardingMethod::Masquerade),
+        (mark, ForwardingMethod::DirectRoute),
+    ] {
+        let desired = [VirtualServer {
+            destinations: vec![at_other_port(2, forwarding)],
+            ..of(service, &[])
+        }];
+        let mut kernel = Kernel::default();
+        assert!(quietly(&mut kernel, &desired, AT_ONCE).is_settled());
+        assert_eq!(kernel.servers(), desired);
+    }
+}
+
+#[test]
+fn the_old_servers_stay_while_the_new_ones_cannot_have_their_port() {
+    let mut desired = [of(web(1), &[])];
+    let other = at_other_port(2, ForwardingMethod::DirectRoute);
+    desired[0].destinations.push(other);
+    let mut kernel = Kernel::of(&[of(web(1), &[1])]);
+    let report = quietly(&mut kernel, &desired, AT_ONCE);
+    assert_eq!(kernel.servers(), [of(web(1), &[1])]);
+    assert_eq!(report.held_back.len(), 1);
+}
+
+#[test]
+fn a_destination_that_is_there_with_another_port_is_left_alone() {
+    let mut desired = [of(web(1), &[1])];
+    let other = at_other_port(2, ForwardingMethod::DirectRoute);
+    desired[0].destinations.push(other);
+    let kernel = Kernel::of(&desired);
+    assert_eq!(steps(&kernel, &desired, AT_ONCE), []);
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn refusal(change: Change, errno: i32) -> Result<(), Error> {
 }
 
 /// The only change that is to be made.
-fn only_change(work: &Reconciler<'_>) -> Change {
+fn only_change(work: &Reconciliation<'_>) -> Change {
     match work.next() {
         Next::Apply(changes) if changes.len() == 1 => changes[0],
         other => panic!("{other:?}"),
@@ -218,7 +218,7 @@ fn torn() -> Table {
 }
 
 /// A service that no list has shown yet, and that the kernel says to have.
-fn begin_unseen(desired: &[VirtualServer]) -> Reconciler<'_> {
+fn begin_unseen(desired: &[VirtualServer]) -> Reconciliation<'_> {
     let mut work = begin(desired, AT_ONCE);
     work.handle_table(&torn());
     let add = Change::AddService(desired[0].service);

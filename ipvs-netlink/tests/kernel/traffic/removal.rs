@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Read, Write},
-    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -18,7 +17,7 @@ use super::{
 use ipvs_netlink::{
     Family, Timeouts, Weight,
     message::Change,
-    plan::{Draining, Policy, Reconciler, Scope},
+    plan::{Policy, Reconciler, Wanted},
 };
 use vrrp_lab::{GuestTest, guest_tests, wait_for};
 
@@ -78,16 +77,13 @@ fn a_destination_is_drained_without_a_broken_connection() {
         .destinations
         .retain(|destination| destination.key != drained.key);
     let started = Instant::now();
-    let mut draining = Draining::default();
+    let mut reconciler = Reconciler::new(Policy::default());
     let mut controller = network.controller();
     let mut reconcile = || {
         let now = started.elapsed();
-        let draining_before = mem::take(&mut draining);
-        let policy = Policy::default();
-        let work = Reconciler::new(&wanted, Scope::All, policy, draining_before, now).unwrap();
-        let report = controller.reconcile(work).unwrap();
+        let report = controller.reconcile(&mut reconciler, Wanted::new(&wanted), now);
+        let report = report.unwrap();
         assert!(report.is_settled(), "{report:?}");
-        draining = report.draining;
         let changes = report.applied.into_iter().map(|step| step.change);
         changes.collect::<Vec<_>>()
     };
