@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use crate::Family;
+use crate::{Family, ValueError};
 
 /// What makes a destination itself among those of its service. How traffic is forwarded to it is not part of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,18 @@ impl DestinationKey {
     #[must_use]
     pub fn family(&self) -> Family {
         Family::of(self.address)
+    }
+}
+
+impl From<SocketAddr> for DestinationKey {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address)
+    }
+}
+
+impl From<DestinationKey> for SocketAddr {
+    fn from(key: DestinationKey) -> Self {
+        Self::new(key.address, key.port)
     }
 }
 
@@ -128,13 +140,16 @@ impl Weight {
     /// The heaviest weight.
     pub const MAX: Self = Self(i32::MAX.cast_unsigned());
 
-    /// A weight; `None` above 2³¹ − 1.
-    #[must_use]
-    pub const fn new(weight: u32) -> Option<Self> {
+    /// A weight.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::Weight`] above 2³¹ − 1.
+    pub const fn new(weight: u32) -> Result<Self, ValueError> {
         if weight <= Self::MAX.0 {
-            Some(Self(weight))
+            Ok(Self(weight))
         } else {
-            None
+            Err(ValueError::Weight(weight))
         }
     }
 
@@ -158,6 +173,20 @@ impl From<u16> for Weight {
     }
 }
 
+impl TryFrom<u32> for Weight {
+    type Error = ValueError;
+
+    fn try_from(weight: u32) -> Result<Self, ValueError> {
+        Self::new(weight)
+    }
+}
+
+impl From<Weight> for u32 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
+
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -178,14 +207,18 @@ impl Thresholds {
     /// No limits.
     pub const NONE: Self = Self { upper: 0, lower: 0 };
 
-    /// Limits; 0 means none. `None` if the lower one is greater than the upper one, or the upper one greater than 2³¹ − 1, which some
-    /// kernels take and others do not.
-    #[must_use]
-    pub const fn new(upper: u32, lower: u32) -> Option<Self> {
-        if lower <= upper && upper <= i32::MAX.cast_unsigned() {
-            Some(Self { upper, lower })
+    /// Limits; 0 means none.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::UpperThreshold`] above 2³¹ − 1, [`ValueError::LowerThreshold`] if the lower limit is greater than the upper.
+    pub const fn new(upper: u32, lower: u32) -> Result<Self, ValueError> {
+        if upper > i32::MAX.cast_unsigned() {
+            Err(ValueError::UpperThreshold(upper))
+        } else if lower > upper {
+            Err(ValueError::LowerThreshold { lower, upper })
         } else {
-            None
+            Ok(Self { upper, lower })
         }
     }
 

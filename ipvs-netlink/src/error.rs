@@ -1,6 +1,9 @@
 //! What can go wrong, and what it means.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use crate::{
     DestinationKey, ServiceKey,
@@ -259,7 +262,7 @@ impl fmt::Display for Refusal {
             (Reason::OutOfRange, _) => {
                 f.write_str("a number is outside the range the kernel takes")
             }
-            (Reason::Invalid, _) => f.write_str(invalid(&self.request)),
+            (Reason::Invalid, _) => invalid(&self.request, f),
             (Reason::Unsupported, _) => f.write_str("the kernel does not know the command"),
             (Reason::OutOfMemory, _) => f.write_str("the kernel has no memory left"),
             (Reason::Other, _) => self.errno.fmt(f),
@@ -267,9 +270,23 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What the kernel checks before it says "invalid".
-fn invalid(request: &Request) -> &'static str {
-    match request {
+/// An IPv4 address in the IPv6 form `::ffff:a.b.c.d`, which the kernel takes for no destination.
+fn mapped_address(request: &Request) -> Option<Ipv4Addr> {
+    match request.destination()?.address {
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// The checks of the kernel before it answers "invalid".
+fn invalid(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(address) = mapped_address(request) {
+        return write!(
+            f,
+            "not taken: an IPv4 address in IPv6 form is no destination: write {address}"
+        );
+    }
+    f.write_str(match request {
         Request::Change(Change::AddDestination { .. } | Change::UpdateDestination { .. }) => {
             "not taken: a destination has a unicast address that is not link-local, \
              and one of the other family than its service is reached by a tunnel, \
@@ -285,8 +302,8 @@ fn invalid(request: &Request) -> &'static str {
         Request::Change(_) | Request::Query(Query::Service(_)) => {
             "the kernel takes no such settings"
         }
-        Request::Query(_) => "the kernel takes no such question",
-    }
+        Request::Query(_) => "the kernel rejected the query as invalid (EINVAL)",
+    })
 }
 
 impl From<Refusal> for Error {

@@ -33,6 +33,8 @@ mod stats;
 mod table;
 #[cfg(test)]
 mod testing;
+mod text;
+mod value;
 
 #[cfg(all(feature = "tokio", target_os = "linux"))]
 pub use client::AsyncClient;
@@ -51,6 +53,7 @@ pub use service::{
 pub use settings::{DaemonState, Info, MulticastGroup, SyncDaemon, Timeouts, Version};
 pub use stats::{Rates, Stats};
 pub use table::{Table, TableEntry, VirtualServer};
+pub use value::{TextError, ValueError};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -25,7 +25,7 @@
 //! A line is one command of ipvsadm 1.31 with its options, after the program's name or without it: `-A`, `-E`, `-D` (services), `-a`, `-e`,
 //! `-d` (destinations), `-C`, `-Z`, `--set`, `--start-daemon`, `--stop-daemon`. Blanks, tabs and carriage returns separate words; there are
 //! no quotes. Long options are written out, `--weight 3` or `--weight=3`; short ones can be bundled, `-mw3`. Beyond ipvsadm, a word that
-//! starts with `#` starts a comment, and options have the same meaning in every order, apart from `-6`, which follows its `-f`. Where
+//! starts with `#` starts a comment, `(null)` is the forwarding method that `ipvsadm -S` prints for bypass destinations, and options have the same meaning in every order, apart from `-6`, which follows its `-f`. Where
 //! ipvsadm drops a part of a word without a sign (`-M 64x`, `[192.0.2.1]:80`), the word is refused.
 //!
 //! # What only [`Form::Lossless`] has

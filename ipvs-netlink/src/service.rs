@@ -7,7 +7,7 @@ use std::{
     ops::{BitOr, BitOrAssign},
 };
 
-use crate::{PersistenceEngine, Scheduler};
+use crate::{PersistenceEngine, Scheduler, ValueError};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,22 +92,40 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
+    /// A service of an address and a port, with 0 for all ports.
+    ///
+    /// ```
+    /// use ipvs_netlink::{Protocol, ServiceKey};
+    ///
+    /// let key = ServiceKey::new(Protocol::Tcp, [192, 0, 2, 1], 80);
+    /// assert_eq!(key, ServiceKey::tcp(([192, 0, 2, 1], 80)));
+    /// assert_eq!("tcp 192.0.2.1:80".parse(), Ok(key));
+    /// ```
+    #[must_use]
+    pub fn new(protocol: Protocol, address: impl Into<IpAddr>, port: u16) -> Self {
+        Self::Address {
+            protocol,
+            address: address.into(),
+            port,
+        }
+    }
+
     /// A TCP service.
     #[must_use]
     pub fn tcp(address: impl Into<SocketAddr>) -> Self {
-        Self::new(Protocol::Tcp, address.into())
+        Self::of_socket(Protocol::Tcp, address.into())
     }
 
     /// A UDP service.
     #[must_use]
     pub fn udp(address: impl Into<SocketAddr>) -> Self {
-        Self::new(Protocol::Udp, address.into())
+        Self::of_socket(Protocol::Udp, address.into())
     }
 
     /// An SCTP service.
     #[must_use]
     pub fn sctp(address: impl Into<SocketAddr>) -> Self {
-        Self::new(Protocol::Sctp, address.into())
+        Self::of_socket(Protocol::Sctp, address.into())
     }
 
     /// A service for a firewall mark.
@@ -116,12 +134,8 @@ impl ServiceKey {
         Self::FirewallMark { mark, family }
     }
 
-    fn new(protocol: Protocol, address: SocketAddr) -> Self {
-        Self::Address {
-            protocol,
-            address: address.ip(),
-            port: address.port(),
-        }
+    fn of_socket(protocol: Protocol, address: SocketAddr) -> Self {
+        Self::new(protocol, address.ip(), address.port())
     }
 
     /// The address family of the traffic.
@@ -185,6 +199,14 @@ impl Netmask {
     }
 }
 
+impl TryFrom<u8> for PrefixLength {
+    type Error = ValueError;
+
+    fn try_from(bits: u8) -> Result<Self, ValueError> {
+        Self::new(bits)
+    }
+}
+
 impl fmt::Display for Netmask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,13 +224,16 @@ impl PrefixLength {
     /// The whole address.
     pub const HOST: Self = Self(128);
 
-    /// A length in bits; `None` unless it is 1 to 128.
-    #[must_use]
-    pub const fn new(bits: u8) -> Option<Self> {
+    /// A length in bits.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::PrefixLength`] unless it is 1 to 128.
+    pub const fn new(bits: u8) -> Result<Self, ValueError> {
         if bits >= 1 && bits <= 128 {
-            Some(Self(bits))
+            Ok(Self(bits))
         } else {
-            None
+            Err(ValueError::PrefixLength(bits))
         }
     }
 

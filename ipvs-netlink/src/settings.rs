@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::InterfaceName;
+use crate::{InterfaceName, ValueError};
 
 /// What a sync daemon does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,17 +63,32 @@ impl SyncDaemon {
 pub struct MulticastGroup(IpAddr);
 
 impl MulticastGroup {
-    /// A group; `None` for an address that is not multicast.
-    #[must_use]
-    pub fn new(address: impl Into<IpAddr>) -> Option<Self> {
+    /// A group.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::MulticastGroup`] for an address that is not multicast.
+    pub fn new(address: impl Into<IpAddr>) -> Result<Self, ValueError> {
         let address = address.into();
-        address.is_multicast().then_some(Self(address))
+        if address.is_multicast() {
+            Ok(Self(address))
+        } else {
+            Err(ValueError::MulticastGroup(address))
+        }
     }
 
     /// Its address.
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.0
+    }
+}
+
+impl TryFrom<IpAddr> for MulticastGroup {
+    type Error = ValueError;
+
+    fn try_from(address: IpAddr) -> Result<Self, ValueError> {
+        Self::new(address)
     }
 }
 

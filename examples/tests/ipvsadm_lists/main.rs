@@ -130,7 +130,7 @@ fn everything() -> Vec<TableEntry> {
             1,
         ),
         service(tcp("[fd00:9::100]:80"), Scheduler::RR, |service| {
-            persist(service, 300, PrefixLength::new(64).map(Netmask::V6));
+            persist(service, 300, PrefixLength::new(64).map(Netmask::V6).ok());
         })
         .with("[fd00:9::1]:8080", MASQ, 2),
         service(tcp("[fd00:9::101]:80"), Scheduler::LC, |service| {

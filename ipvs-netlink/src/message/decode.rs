@@ -264,7 +264,7 @@ impl<'a> ServiceAttributes<'a> {
             Family::V4 => netmask.ipv4().map(Netmask::V4),
             Family::V6 => u8::try_from(netmask.u32()?)
                 .ok()
-                .and_then(PrefixLength::new)
+                .and_then(|bits| PrefixLength::new(bits).ok())
                 .map(Netmask::V6)
                 .ok_or_else(|| netmask.refuse("not the length of a prefix, 1 to 128")),
         }
@@ -429,7 +429,7 @@ impl<'a> DestinationAttributes<'a> {
             key: self.key(of_the_service)?,
             forwarding: self.forwarding()?,
             weight: Weight::new(weight.u32()?)
-                .ok_or_else(|| weight.refuse("not a weight, 0 to 2147483647"))?,
+                .map_err(|_| weight.refuse("not a weight, 0 to 2147483647"))?,
             thresholds: Thresholds::from_kernel(upper, lower),
         })
     }
@@ -484,10 +484,10 @@ fn read_daemon(octets: &[u8]) -> Result<SyncDaemon, DecodeError> {
             }
             daemon::SYNC_MAXLEN => max_length = Some(attribute.u16()?),
             daemon::MCAST_GROUP => {
-                group = Some(MulticastGroup::new(attribute.ipv4()?).ok_or_else(not_multicast)?);
+                group = Some(MulticastGroup::new(attribute.ipv4()?).map_err(|_| not_multicast())?);
             }
             daemon::MCAST_GROUP6 => {
-                group = Some(MulticastGroup::new(attribute.ipv6()?).ok_or_else(not_multicast)?);
+                group = Some(MulticastGroup::new(attribute.ipv6()?).map_err(|_| not_multicast())?);
             }
             daemon::MCAST_PORT => port = Some(attribute.u16()?),
             daemon::MCAST_TTL => ttl = Some(attribute.u8()?),

@@ -133,6 +133,15 @@ impl Request {
             Self::Query(_) => None,
         }
     }
+
+    /// The destination that it is about.
+    #[must_use]
+    pub fn destination(&self) -> Option<DestinationKey> {
+        match self {
+            Self::Change(change) => change.destination(),
+            Self::Query(_) => None,
+        }
+    }
 }
 
 impl Change {

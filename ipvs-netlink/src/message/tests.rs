@@ -291,11 +291,11 @@ fn what_is_left_out_of_a_daemon_is_left_to_the_kernel() {
 #[test]
 fn a_group_of_a_daemon_is_in_the_attribute_of_its_family() {
     let mut daemon = SyncDaemon::new(DaemonState::Master, InterfaceName::new("lo").unwrap(), 0);
-    daemon.group = MulticastGroup::new(Ipv4Addr::new(239, 1, 2, 3));
+    daemon.group = MulticastGroup::new(Ipv4Addr::new(239, 1, 2, 3)).ok();
     let octets = encoded(Change::StartDaemon(daemon));
     assert_eq!(value(&octets, DAEMON, 5).unwrap(), [239, 1, 2, 3]);
     assert_eq!(value(&octets, DAEMON, 6), None);
-    daemon.group = MulticastGroup::new("ff02::81".parse::<Ipv6Addr>().unwrap());
+    daemon.group = MulticastGroup::new("ff02::81".parse::<Ipv6Addr>().unwrap()).ok();
     let octets = encoded(Change::StartDaemon(daemon));
     assert_eq!(value(&octets, DAEMON, 5), None);
     assert_eq!(value(&octets, DAEMON, 6).unwrap()[..2], [0xff, 0x02]);
@@ -653,7 +653,7 @@ fn daemon() -> impl Strategy<Value = SyncDaemon> {
                 interface: InterfaceName::new(&interface).unwrap(),
                 sync_id,
                 max_length,
-                group: group.and_then(MulticastGroup::new),
+                group: group.and_then(|group| MulticastGroup::new(group).ok()),
                 port,
                 ttl,
             },

@@ -391,7 +391,9 @@ impl Reader<'_, '_> {
             }),
             Family::V6 => {
                 let bits = value::short(word, "prefix length of the netmask", 1, 128)?;
-                let length = u8::try_from(bits).ok().and_then(PrefixLength::new);
+                let length = u8::try_from(bits)
+                    .ok()
+                    .and_then(|bits| PrefixLength::new(bits).ok());
                 Ok(Netmask::V6(length.unwrap_or(PrefixLength::HOST)))
             }
         }
@@ -471,7 +473,9 @@ impl Reader<'_, '_> {
             )));
         }
         let weight = self.number(Name::Weight, "weight", 0, Weight::MAX.get())?;
-        let weight = weight.and_then(Weight::new).unwrap_or_default();
+        let weight = weight
+            .and_then(|weight| Weight::new(weight).ok())
+            .unwrap_or_default();
         Ok((
             service,
             Destination {
@@ -703,7 +707,7 @@ impl Reader<'_, '_> {
             .text
             .parse::<IpAddr>()
             .ok()
-            .and_then(MulticastGroup::new);
+            .and_then(|address| MulticastGroup::new(address).ok());
         group.map(Some).ok_or_else(|| {
             word.refused(Problem::Value {
                 field: "multicast group",

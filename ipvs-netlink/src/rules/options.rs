@@ -58,6 +58,9 @@ pub(crate) enum Takes {
     PerhapsValue,
 }
 
+/// The forwarding method that ipvsadm 1.31 prints for a destination of the bypass method, for which it has no name.
+pub(super) const UNNAMED_METHOD: &str = "(null)";
+
 struct Row {
     name: Name,
     long: &'static str,
@@ -325,6 +328,15 @@ impl<'a> Divider<'_, 'a> {
                 self.long(&mut options, word)?;
             } else if word.text.len() > 1 && word.text.starts_with('-') {
                 self.bundle(&mut options, word)?;
+            } else if let Some(options) = &mut options
+                && word.text == UNNAMED_METHOD
+                && matches!(options.verb, Verb::AddServer | Verb::EditServer)
+            {
+                options.add(Given {
+                    name: Name::Bypass,
+                    word,
+                    value: None,
+                })?;
             } else if options.is_none() && self.words.len() == 1 {
                 return Err(word.refused(Problem::NoCommand));
             } else {

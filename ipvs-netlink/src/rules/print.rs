@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::{Form, sort_destinations, sort_services};
+use super::{Form, options::UNNAMED_METHOD, sort_destinations, sort_services};
 use crate::{
     Destination, Family, ForwardingMethod, GueChecksum, Netmask, Protocol, Scheduler,
     SchedulerFlags, Service, ServiceKey, Thresholds, Tunnel, VirtualServer,
@@ -205,7 +205,7 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
             ForwardingMethod::Bypass if self.lossless() => "--bypass",
             ForwardingMethod::DirectRoute | ForwardingMethod::Local => "-g",
             // What ipvsadm says of it, and does not read.
-            ForwardingMethod::Bypass => "(null)",
+            ForwardingMethod::Bypass => UNNAMED_METHOD,
         }
     }
 }

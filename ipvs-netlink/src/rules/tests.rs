@@ -779,6 +779,40 @@ fn what_ipvsadm_loses_is_lost_in_its_form_only() {
     );
 }
 
+#[test]
+fn a_bypass_destination_is_read_as_ipvsadm_saves_it() {
+    let key = DestinationKey::new(([10, 0, 0, 1], 80));
+    let destination = Destination::new(key, ForwardingMethod::Bypass);
+    let service = crate::Service::new(ServiceKey::tcp(([1, 1, 1, 1], 80)), crate::Scheduler::RR);
+    let server = VirtualServer {
+        service,
+        destinations: vec![destination],
+    };
+    let saved = print(&[server], Form::Ipvsadm);
+    assert!(saved.contains("-r 10.0.0.1:80 (null) -w 1"), "{saved}");
+    for form in [Form::Ipvsadm, Form::Lossless] {
+        let grammar = Grammar {
+            form,
+            ..Grammar::default()
+        };
+        let rules = grammar.parse(&saved).unwrap();
+        let service = service.key;
+        let add = Change::AddDestination {
+            service,
+            destination,
+        };
+        assert_eq!(rules[1].change, add);
+    }
+    for wrong in [
+        "-a -t 1.2.3.4:80 -r 9.9.9.9 (null) -m",
+        "-A -t 1.2.3.4:80 (null)",
+        "-d -t 1.2.3.4:80 -r 9.9.9.9 (null)",
+        "(null) -a -t 1.2.3.4:80 -r 9.9.9.9",
+    ] {
+        assert!(command(wrong).is_err(), "{wrong}");
+    }
+}
+
 /// Endpoints in the order in which the kernel listed them, and in the one in which ipvsadm 1.31 did.
 #[test]
 fn the_order_is_that_of_ipvsadm_where_its_comparison_runs_in_a_circle() {

@@ -313,7 +313,7 @@ fn a_sync_daemon_is_told_everything() {
     for group in [IpAddr::from([239, 1, 2, 3]), "ff02::81".parse().unwrap()] {
         let daemon = SyncDaemon {
             max_length: Some(1000),
-            group: MulticastGroup::new(group),
+            group: MulticastGroup::new(group).ok(),
             port: Some(9000),
             ttl: Some(3),
             ..SyncDaemon::new(DaemonState::Master, interface, 255)

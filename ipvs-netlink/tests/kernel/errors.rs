@@ -197,6 +197,13 @@ fn errors_of_destinations_say_what_they_mean() {
         let error = client.add_destination(six.key, at(address)).unwrap_err();
         assert_eq!(error.reason(), Some(Reason::Invalid), "{address}");
     }
+    let mapped = "::ffff:10.0.0.1".parse::<Ipv6Addr>().unwrap();
+    for service in [web(), six.key] {
+        let error = client.add_destination(service, at(mapped)).unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::Invalid));
+        let text = error.to_string();
+        assert!(text.ends_with("write 10.0.0.1"), "{text}");
+    }
     // The other family is reached by tunnels only.
     let error = client
         .add_destination(six.key, at([10, 0, 0, 9]))
