@@ -10,7 +10,8 @@ use ipvs_netlink::{
     Weight, message::Change,
 };
 
-/// Services of TCP with the scheduler wrr, and their destinations behind masquerading with weight 1. No two share an address.
+/// Services of TCP with the scheduler wrr, and their destinations behind masquerading with weight 1. No two share an address and
+/// a port.
 #[must_use]
 pub fn servers(services: u16, destinations: u16) -> Vec<VirtualServer> {
     let address = |first: u8, second: u8, number: u16| {
@@ -25,8 +26,9 @@ pub fn servers(services: u16, destinations: u16) -> Vec<VirtualServer> {
             ),
             destinations: (1..=destinations)
                 .map(|destination| {
-                    let [_, second] = destination.to_be_bytes();
-                    let key = DestinationKey::new((address(10, second, service), 8080));
+                    let [high, second] = destination.to_be_bytes();
+                    let port = 8080 + u16::from(high);
+                    let key = DestinationKey::new((address(10, second, service), port));
                     Destination::new(key, ForwardingMethod::Masquerade)
                 })
                 .collect(),

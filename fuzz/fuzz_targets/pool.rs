@@ -296,7 +296,7 @@ fuzz_target!(|input: Input| {
                 let _ = pool.set_operator(now, &service_key(*port), &key(*host), operator);
             }
             Step::Weight(port, host, weight) => {
-                let weight = weight.and_then(Weight::new);
+                let weight = weight.and_then(|weight| Weight::new(weight).ok());
                 let _ = pool.set_weight(now, &service_key(*port), &key(*host), weight);
             }
             Step::Suspend(port, suspended) => {

@@ -55,7 +55,8 @@ use crate::{
     DaemonState, Destination, DestinationKey, Error, Info, ListedDestination, ListedService,
     Service, ServiceKey, SyncDaemon, Table, Timeouts,
     message::Change,
-    plan::{ReconcileError, Reconciler, Report, Wanted},
+    namespace,
+    plan::{DaemonReport, ReconcileError, Reconciler, Report, Wanted},
 };
 
 /// How long a call may take unless [`Client::set_timeout`] says otherwise.
@@ -97,7 +98,7 @@ impl Client {
     ///
     /// As [`open_in`](Self::open_in), and [`Error::System`] if there is no such file.
     pub fn open_path(namespace: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open_in(socket::namespace(namespace.as_ref())?)
+        Self::open_in(namespace::open(namespace.as_ref())?)
     }
 
     fn with(socket: OwnedFd, second: Option<OwnedFd>) -> Result<Self, Error> {
@@ -341,6 +342,19 @@ macro_rules! methods {
             /// An [`Error`].
             pub $($keyword)? fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
                 $finish!(self.exchange.daemons())
+            }
+
+            /// Makes the sync daemons the wanted ones: starts, stops, or starts again with other settings. Daemons that run
+            /// as wanted go on.
+            ///
+            /// # Errors
+            ///
+            /// An [`Error`] if the daemons cannot be listed. The [`DaemonReport`] has errors of single changes.
+            pub $($keyword)? fn reconcile_daemons(
+                &mut self,
+                wanted: &[SyncDaemon],
+            ) -> Result<DaemonReport, Error> {
+                $finish!(self.exchange.reconcile_daemons(wanted))
             }
 
             /// Starts a sync daemon.

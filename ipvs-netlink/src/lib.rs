@@ -7,6 +7,7 @@
 //! | [`plan`] | wanted table against the kernel's table: the least changes, in a safe order, with draining; no I/O |
 //! | [`pool`] | health of real servers to wanted table: checks, quorum, sorry server, drain; no I/O |
 //! | [`rules`] | the text that ipvsadm saves and restores; no I/O |
+//! | `sysctl` | the sysctls of IPVS as typed settings that can be put back (feature `client`) |
 //! | [`connections`] | reads `/proc/net/ip_vs_conn` |
 //!
 //! The vocabulary is the kernel's: a [`Service`] is what clients connect to, known by its [`ServiceKey`]; its [`Destination`]s are the real
@@ -24,12 +25,16 @@ mod error;
 mod listed;
 pub mod message;
 mod name;
+#[cfg(all(feature = "client", target_os = "linux"))]
+mod namespace;
 pub mod plan;
 pub mod pool;
 pub mod rules;
 mod service;
 mod settings;
 mod stats;
+#[cfg(all(feature = "client", target_os = "linux"))]
+pub mod sysctl;
 mod table;
 #[cfg(test)]
 mod testing;

@@ -62,6 +62,7 @@
 //! because the kernel counts UDP as inactive. One-packet services have nothing to drain.
 
 mod compare;
+mod daemons;
 mod reconcile;
 mod reconciler;
 mod rejected;
@@ -72,6 +73,7 @@ mod tests;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use compare::plan;
+pub use daemons::{DaemonReport, plan_daemons};
 pub use reconcile::{Failure, Next, ReconcileError, Reconciliation, Report};
 pub use reconciler::Reconciler;
 pub use rejected::Rejected;

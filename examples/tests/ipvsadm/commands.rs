@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         help_and_version_are_printed,
         a_refusal_says_what_and_why,
     ]
-    .map(|test| test.within(Duration::from_secs(240)))
+    .map(|test| test.within(Duration::from_secs(900)))
     .to_vec()
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         watching_does_not_make_up_for_lists_that_a_stop_kept_from_being_written,
         watching_takes_the_options_of_a_list,
     ]
-    .map(|test| test.within(Duration::from_secs(240)))
+    .map(|test| test.within(Duration::from_secs(900)))
     .to_vec()
 }
 

@@ -4,7 +4,7 @@ use super::{exchange::Exchange, socket::Transport};
 use crate::{
     Destination, DestinationKey, Error, Info, Service, ServiceKey, SyncDaemon, Timeouts,
     message::{Change, Command, DecodeError, Query, Reply},
-    plan::{Next, ReconcileError, Reconciliation, Report},
+    plan::{DaemonReport, Next, ReconcileError, Reconciliation, Report, plan_daemons},
 };
 
 impl<T: Transport> Exchange<T> {
@@ -66,6 +66,24 @@ impl<T: Transport> Exchange<T> {
                 Err(error) => return Err(work.fail(error)),
             }
         }
+    }
+
+    pub(super) async fn reconcile_daemons(
+        &mut self,
+        wanted: &[SyncDaemon],
+    ) -> Result<DaemonReport, Error> {
+        let (changes, rejected) = plan_daemons(&self.daemons().await?, wanted);
+        let mut report = DaemonReport {
+            rejected,
+            ..DaemonReport::default()
+        };
+        for change in changes {
+            match self.change(change).await {
+                Ok(()) => report.applied.push(change),
+                Err(error) => report.failed.push((change, error)),
+            }
+        }
+        Ok(report)
     }
 
     pub(super) async fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {

@@ -35,6 +35,9 @@ const ENOUGH: usize = 3;
 /// Up to so many services are asked for one by one. A list of all has about 100 in a piece.
 const FEW: usize = 256;
 
+/// Up to so many services without destinations are asked for one by one, to see whether they are still there.
+const FEW_EMPTY: usize = 8;
+
 /// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
 fn pause(attempt: usize) -> Duration {
     Duration::from_micros(100 << attempt.min(6))
@@ -60,15 +63,14 @@ impl<O, K: PartialEq> List<O, K> {
         !self.is_torn && (self.seams.is_empty() || self.times >= ENOUGH)
     }
 
-    /// Takes the list read next in its place. Returns whether it is the same.
-    fn follow(&mut self, next: Self) -> bool {
+    /// Takes the list read next in its place.
+    fn follow(&mut self, next: Self) {
         let is_same = !self.is_torn && !next.is_torn && self.order == next.order;
         let before = std::mem::replace(self, next);
         if is_same {
             self.times = before.times + 1;
             self.seams.retain(|seam| before.seams.contains(seam));
         }
-        is_same
     }
 }
 
@@ -211,7 +213,35 @@ impl<T: Transport> Exchange<T> {
         for service in services.objects {
             self.confirm_entry(service, &mut table).await?;
         }
+        self.drop_vanished(&mut table).await?;
         Ok(table)
+    }
+
+    /// Takes out services that were deleted meanwhile: they are listed like services without destinations.
+    async fn drop_vanished(&mut self, table: &mut Table) -> Result<(), Error> {
+        let is_empty = |entry: &&TableEntry| entry.destinations.is_empty();
+        let key = |entry: &TableEntry| entry.service.service.key;
+        let mut empty: Vec<_> = table.entries.iter().filter(is_empty).map(key).collect();
+        if empty.len() > FEW_EMPTY {
+            let there = self.confirmed_services().await?;
+            let there: HashSet<_> = there.objects.iter().map(Listed::key).collect();
+            empty.retain(|key| !there.contains(key));
+        }
+        let mut vanished = HashSet::new();
+        for service in empty {
+            match self.service(service).await {
+                Err(error) if error.is_missing() => {
+                    vanished.insert(service);
+                }
+                answer => drop(answer?),
+            }
+        }
+        if !vanished.is_empty() {
+            table
+                .entries
+                .retain(|entry| !vanished.contains(&key(entry)));
+        }
+        Ok(())
     }
 
     /// Some services with their destinations. Few are asked for by name; many are looked for in the list of all.
@@ -227,6 +257,7 @@ impl<T: Transport> Exchange<T> {
                     self.confirm_entry(service, &mut table).await?;
                 }
             }
+            self.drop_vanished(&mut table).await?;
             return Ok(table);
         }
         for key in services {
@@ -237,23 +268,18 @@ impl<T: Transport> Exchange<T> {
                 Err(error) => return Err(error),
             }
         }
+        self.drop_vanished(&mut table).await?;
         Ok(table)
     }
 
-    /// Adds a service with its destinations to a table, if it is still there.
+    /// Adds a service with its destinations to a table.
     async fn confirm_entry(
         &mut self,
         service: ListedService,
         table: &mut Table,
     ) -> Result<(), Error> {
-        let key = service.service.key;
-        let found = self.confirm(Query::Destinations(key), |_| false).await?;
-        if found.objects.is_empty() && found.unreadable.is_empty() {
-            match self.service(key).await {
-                Err(error) if error.is_missing() => return Ok(()),
-                answer => drop(answer?),
-            }
-        }
+        let query = Query::Destinations(service.service.key);
+        let found = self.confirm(query, |_| false).await?;
         table.take(service, found);
         Ok(())
     }
@@ -295,7 +321,8 @@ impl<T: Transport> Exchange<T> {
             }
             reader = reader.other();
             let next = self.list(reader, query).await?;
-            if !list.follow(next) || list.times > 1 {
+            list.follow(next);
+            if !list.is_whole() {
                 self.main.transport.pause(pause(attempt)).await;
             }
         }

@@ -1,10 +1,8 @@
 //! Sockets of generic netlink, and how octets pass through a blocking one.
 
 use std::{
-    fs::File,
     io::{self, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -13,7 +11,6 @@ use std::{
 use nix::{
     errno::Errno as Os,
     getsockopt_impl,
-    sched::{CloneFlags, setns},
     sys::{
         socket::{
             AddressFamily, MsgFlags, MultiHeaders, NetlinkAddr, SockFlag, SockProtocol, SockType,
@@ -24,14 +21,10 @@ use nix::{
     },
 };
 
-use crate::{Errno, Error, NoAnswer};
-
-pub(super) fn system(doing: &'static str) -> impl Fn(Os) -> Error {
-    move |error| Error::System {
-        doing,
-        errno: Errno(error as i32),
-    }
-}
+use crate::{
+    Errno, Error, NoAnswer,
+    namespace::{errno, inside, system},
+};
 
 /// Opens a socket in the network namespace of the calling thread. It hears nobody but the kernel.
 pub(super) fn open() -> Result<OwnedFd, Error> {
@@ -47,38 +40,9 @@ pub(super) fn open() -> Result<OwnedFd, Error> {
     Ok(socket)
 }
 
-/// Opens two sockets in another network namespace, by way of a thread that ends at once: a thread that changed its
-/// namespace is of no more use to a program.
+/// Opens two sockets in another network namespace.
 pub(super) fn open_two_in(namespace: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd), Error> {
-    thread::scope(|scope| {
-        let opened = thread::Builder::new().spawn_scoped(scope, || {
-            setns(namespace, CloneFlags::CLONE_NEWNET)
-                .map_err(system("enter the network namespace"))?;
-            Ok((open()?, open()?))
-        });
-        match opened.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(system("enter the network namespace")(Os::UnknownErrno)),
-            Err(error) => Err(from_io("start a thread", &error)),
-        }
-    })
-}
-
-/// Opens what names a network namespace, such as `/run/netns/NAME` or `/proc/PID/ns/net`.
-pub(super) fn namespace(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|error| from_io("open the network namespace", &error))
-}
-
-pub(super) fn from_io(doing: &'static str, error: &io::Error) -> Error {
-    Error::System {
-        doing,
-        errno: errno(error),
-    }
-}
-
-/// The number of an error. One that no system call made, such as for a path with a NUL, is of something invalid.
-pub(super) fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::INVALID, Errno)
+    inside(namespace, || Ok((open()?, open()?)))
 }
 
 /// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock knows the end.

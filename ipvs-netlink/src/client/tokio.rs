@@ -15,9 +15,12 @@ use tokio::{
 use super::{
     DEFAULT_TIMEOUT,
     exchange::Exchange,
-    socket::{self, Deadline, Room, Transport, errno, from_io, send_now},
+    socket::{self, Deadline, Room, Transport, send_now},
 };
-use crate::{Error, NoAnswer};
+use crate::{
+    Error, NoAnswer,
+    namespace::{self, errno, from_io},
+};
 
 /// A client that waits in tokio.
 ///
@@ -74,7 +77,7 @@ impl AsyncClient {
     ///
     /// As [`open_in`](Self::open_in), and [`Error::System`] if there is no such file.
     pub async fn open_path(namespace: impl AsRef<Path>) -> Result<Self, Error> {
-        let namespace = socket::namespace(namespace.as_ref())?;
+        let namespace = namespace::open(namespace.as_ref())?;
         Self::open_in(namespace).await
     }
 

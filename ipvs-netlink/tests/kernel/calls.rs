@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_client_keeps_its_namespace_on_any_thread,
         sync_daemons_start_are_listed_and_stop,
         a_sync_daemon_is_told_everything,
+        sync_daemons_become_the_wanted_ones,
         timeouts_of_zero_are_left_as_they_are,
         info_says_the_version,
         a_lost_answer_is_an_error_after_which_the_client_goes_on,
@@ -321,6 +322,35 @@ fn a_sync_daemon_is_told_everything() {
         client.start_daemon(daemon).unwrap();
         assert_eq!(client.daemons().unwrap(), [daemon]);
         client.stop_daemon(DaemonState::Master).unwrap();
+    }
+}
+
+fn sync_daemons_become_the_wanted_ones() {
+    let lan = Lan::new().unwrap();
+    let host = lan.host("director", &["192.0.2.1/24"]).unwrap();
+    let interface = InterfaceName::new(host.interface()).unwrap();
+    let mut client = Client::open_in(host.namespace()).unwrap();
+    client.set_timeout(Duration::from_secs(20)).unwrap();
+    let daemon = |state| SyncDaemon::new(state, interface, 7);
+    let (master, backup) = (daemon(DaemonState::Master), daemon(DaemonState::Backup));
+    let short = SyncDaemon {
+        max_length: Some(10),
+        ..backup
+    };
+    // Each is made, and then there is nothing to do.
+    for (wanted, changes) in [
+        (vec![backup], 1),
+        (vec![master], 2),
+        (vec![master, backup], 1),
+        (vec![master, short], 2),
+        (vec![], 2),
+    ] {
+        let report = client.reconcile_daemons(&wanted).unwrap();
+        assert!(report.is_settled(), "{report:?}");
+        assert_eq!(report.applied.len(), changes, "{report:?}");
+        assert_eq!(client.daemons().unwrap().len(), wanted.len());
+        let again = client.reconcile_daemons(&wanted).unwrap();
+        assert_eq!(again.applied, [], "{wanted:?}");
     }
 }
 

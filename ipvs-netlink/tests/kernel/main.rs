@@ -14,6 +14,7 @@ mod foreign_transport;
 mod matrix;
 mod reconcile;
 mod rules;
+mod sysctls;
 mod traffic;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         dumps::tests(),
         reconcile::tests(),
         rules::tests(),
+        sysctls::tests(),
         traffic::tests(),
     ]
     .concat();

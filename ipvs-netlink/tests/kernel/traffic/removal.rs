@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    net::UdpSocket,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -11,13 +12,14 @@ use std::{
 };
 
 use super::{
-    echo::{Conversation, PATIENCE, connect, octets},
-    network::{Network, ReturnPath, listed, serve_web, virtual_socket, web, web_server},
+    echo::{Conversation, PATIENCE, ask, connect, datagrams_to, octets},
+    network::{Network, ReturnPath, listed, serve, serve_web, virtual_socket, web, web_server},
 };
 use ipvs_netlink::{
-    Family, Timeouts, Weight,
+    Client, Family, Scheduler, Service, ServiceKey, Timeouts, Weight,
     message::Change,
     plan::{Policy, Reconciler, Wanted},
+    sysctl::{Setting, Sysctls},
 };
 use vrrp_lab::{GuestTest, guest_tests, wait_for};
 
@@ -26,6 +28,8 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_destination_is_drained_without_a_broken_connection,
         a_dead_destination_is_removed_while_traffic_flows,
         a_destination_that_comes_back_has_its_connections_again,
+        udp_clients_of_a_removed_destination_get_no_answer,
+        udp_clients_of_a_removed_destination_move_with_expire_nodest_conn,
     ]
     .to_vec()
 }
@@ -216,4 +220,55 @@ fn a_destination_that_comes_back_has_its_connections_again() {
     for conversation in &mut second {
         conversation.exchange(&octets(10_000)).unwrap();
     }
+}
+
+/// A director with a UDP service, and a client that keeps its port, with the number of its server.
+fn dns() -> (Network, Client, UdpSocket, u8) {
+    let network = Network::new(ReturnPath::Direct);
+    let mut ipvs = network.controller();
+    let key = ServiceKey::udp(virtual_socket(Family::V4, 80));
+    serve(&mut ipvs, Service::new(key, Scheduler::RR));
+    let client = datagrams_to(virtual_socket(Family::V4, 80));
+    let server = ask(&client, b"before");
+    (network, ipvs, client, server)
+}
+
+/// Asks again and again until somebody answers or the time is over, and returns the number of the server.
+fn ask_until(client: &UdpSocket, limit: Duration) -> Option<u8> {
+    let wait = Some(Duration::from_millis(200));
+    client.set_read_timeout(wait).unwrap();
+    let end = Instant::now() + limit;
+    let mut answer = [0; 64];
+    while Instant::now() < end {
+        client.send(b"after").unwrap();
+        if client.recv(&mut answer).is_ok() {
+            return Some(answer[0]);
+        }
+    }
+    None
+}
+
+fn remove_udp_server(ipvs: &mut Client, server: u8) {
+    let key = ServiceKey::udp(virtual_socket(Family::V4, 80));
+    let destination = web_server(server);
+    ipvs.delete_destination(key, destination).unwrap();
+}
+
+fn udp_clients_of_a_removed_destination_get_no_answer() {
+    let (network, mut ipvs, client, server) = dns();
+    let sysctls = Sysctls::open_in(network.director.namespace()).unwrap();
+    let off = sysctls.set(&[Setting::ExpireNodestConn(false)]).unwrap();
+    assert_eq!(off.old().count(), 0, "the kernel's default");
+    remove_udp_server(&mut ipvs, server);
+    assert_eq!(ask_until(&client, Duration::from_secs(3)), None);
+}
+
+fn udp_clients_of_a_removed_destination_move_with_expire_nodest_conn() {
+    let (network, mut ipvs, client, server) = dns();
+    let sysctls = Sysctls::open_in(network.director.namespace()).unwrap();
+    let saved = sysctls.set(&[Setting::ExpireNodestConn(true)]).unwrap();
+    remove_udp_server(&mut ipvs, server);
+    let now = ask_until(&client, 4 * PATIENCE);
+    assert!(now.is_some_and(|now| now != server), "{now:?}");
+    saved.restore().unwrap();
 }
