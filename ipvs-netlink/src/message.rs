@@ -16,7 +16,7 @@
 //! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, and of how `net/netfilter/ipvs/ip_vs_ctl.c` reads them.
 
 pub(crate) mod attribute;
-mod decode;
+pub(crate) mod decode;
 mod encode;
 mod error;
 mod reply;

@@ -26,6 +26,9 @@ const GET_FAMILY: u8 = 3;
 const NETLINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
+/// In place of a header that is cut short: no command has the number 0.
+const NO_HEADER: [u8; GENERIC_HEADER] = [0; GENERIC_HEADER];
+
 /// Left-over answers that are thrown away before the kernel is asked again.
 const LEFTOVERS: usize = 65_536;
 
@@ -209,17 +212,20 @@ impl<T: Transport> Exchange<T> {
     pub(super) async fn query(
         &mut self,
         query: Query,
-        each: impl FnMut(Result<Reply, DecodeError>),
+        mut each: impl FnMut(Result<Reply, DecodeError>),
     ) -> Result<Arrival, Error> {
-        self.query_by(Reader::Main, query, each).await
+        self.query_by(Reader::Main, query, |command, attributes| {
+            each(Reply::decode(command, attributes));
+        })
+        .await
     }
 
-    /// The same by one of the sockets.
+    /// The same by one of the sockets, with the command and the attributes of each answer.
     pub(super) async fn query_by(
         &mut self,
         reader: Reader,
         query: Query,
-        mut each: impl FnMut(Result<Reply, DecodeError>),
+        mut each: impl FnMut(u8, &[u8]),
     ) -> Result<Arrival, Error> {
         let error = match self.query_once(reader, query, &mut each).await {
             Err(error) => error,
@@ -235,7 +241,7 @@ impl<T: Transport> Exchange<T> {
         &mut self,
         reader: Reader,
         query: Query,
-        each: &mut impl FnMut(Result<Reply, DecodeError>),
+        each: &mut impl FnMut(u8, &[u8]),
     ) -> Result<Arrival, Error> {
         let request = Request::from(query);
         let unanswered = |cause| Error::Unanswered {
@@ -292,7 +298,9 @@ impl<T: Transport> Exchange<T> {
                         }
                         Answer::Overrun => return Err(unanswered(NoAnswer::Overrun)),
                         Answer::Family => {
-                            each(decode(message.payload()));
+                            let payload = message.payload().split_first_chunk();
+                            let (header, attributes) = payload.unwrap_or((&NO_HEADER, &[]));
+                            each(header[0], attributes);
                             if !request.is_dump() {
                                 lane.unsettled = false;
                                 return Ok(arrival);
@@ -598,11 +606,4 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<NetlinkBuffer<&[u8]>
         rest = rest.get(length..).unwrap_or_default();
         Some(Ok(message))
     })
-}
-
-fn decode(payload: &[u8]) -> Result<Reply, DecodeError> {
-    match payload.split_first_chunk::<GENERIC_HEADER>() {
-        Some((header, attributes)) => Reply::decode(header[0], attributes),
-        None => Err(DecodeError::Truncated { object: "message" }),
-    }
 }

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     DestinationKey, Errno, Error, ListedDestination, ListedService, NoAnswer, ServiceKey, Table,
     TableEntry,
-    message::{DecodeError, Query, Reply},
+    message::{
+        DecodeError, Query, Reply,
+        decode::{listed_destination_key, listed_service_key},
+    },
 };
 
 /// How often a list is read again that was torn, or that does not come out the same.
@@ -62,16 +65,6 @@ impl<O, K: PartialEq> List<O, K> {
     fn is_whole(&self) -> bool {
         !self.is_torn && (self.seams.is_empty() || self.times >= ENOUGH)
     }
-
-    /// Takes the list read next in its place.
-    fn follow(&mut self, next: Self) {
-        let is_same = !self.is_torn && !next.is_torn && self.order == next.order;
-        let before = std::mem::replace(self, next);
-        if is_same {
-            self.times = before.times + 1;
-            self.seams.retain(|seam| before.seams.contains(seam));
-        }
-    }
 }
 
 type Services = List<ListedService, ServiceKey>;
@@ -83,6 +76,8 @@ trait Listed: Sized {
 
     fn key(&self) -> Self::Key;
     fn pick(reply: Reply) -> Option<Self>;
+    /// The key of a listed object by its attributes, which is less work than to read it whole.
+    fn read_key(attributes: &[u8]) -> Option<Self::Key>;
 }
 
 impl Listed for ListedService {
@@ -98,6 +93,10 @@ impl Listed for ListedService {
             _ => None,
         }
     }
+
+    fn read_key(attributes: &[u8]) -> Option<ServiceKey> {
+        listed_service_key(attributes).ok()
+    }
 }
 
 impl Listed for ListedDestination {
@@ -112,6 +111,10 @@ impl Listed for ListedDestination {
             Reply::Destination(listed) => Some(listed),
             _ => None,
         }
+    }
+
+    fn read_key(attributes: &[u8]) -> Option<DestinationKey> {
+        listed_destination_key(attributes).ok()
     }
 }
 
@@ -320,13 +323,48 @@ impl<T: Transport> Exchange<T> {
                 break;
             }
             reader = reader.other();
-            let next = self.list(reader, query).await?;
-            list.follow(next);
+            if list.is_torn || !self.is_same(&mut list, reader, query).await? {
+                list = self.list(reader, query).await?;
+            }
             if !list.is_whole() {
                 self.main.transport.pause(pause(attempt)).await;
             }
         }
         Ok(list)
+    }
+
+    /// Reads the keys of a list again, and compares. If they are the same, the seams that both have in common remain.
+    async fn is_same<O: Listed>(
+        &mut self,
+        list: &mut List<O, O::Key>,
+        reader: Reader,
+        query: Query,
+    ) -> Result<bool, Error> {
+        let (mut place, mut is_same) = (0, true);
+        let arrival = self
+            .query_by(reader, query, |_, attributes| {
+                is_same &= match list.order.get(place) {
+                    // An unreadable object may have a key.
+                    Some(None) => true,
+                    Some(key) => *key == O::read_key(attributes),
+                    None => false,
+                };
+                place += 1;
+            })
+            .await;
+        let arrival = match arrival {
+            Err(error) if is_torn(&error) => return Ok(false),
+            arrival => arrival?,
+        };
+        if arrival.needs_probe {
+            self.begin_to_probe();
+        }
+        if !is_same || place != list.order.len() || arrival.interrupted {
+            return Ok(false);
+        }
+        list.times += 1;
+        list.seams.retain(|seam| arrival.seams.contains(seam));
+        Ok(true)
     }
 
     /// A list, read again where answers were lost. Of an object that was listed twice, the later one counts.
@@ -341,7 +379,8 @@ impl<T: Transport> Exchange<T> {
             let mut unreadable = Vec::new();
             let mut foreign = None;
             let arrival = self
-                .query_by(reader, query, |reply| {
+                .query_by(reader, query, |command, attributes| {
+                    let reply = Reply::decode(command, attributes);
                     match reply.map(|reply| (reply.command(), O::pick(reply))) {
                         Ok((_, Some(object))) => objects.push(object),
                         Ok((command, None)) => foreign = Some(command),

@@ -208,7 +208,8 @@ fn a_destination_that_a_torn_list_left_out_is_updated() {
         lists += 1;
         match lists {
             1 | 2 => vec![vec![listed(1)], vec![listed(2)]],
-            3 => vec![vec![listed(1)], vec![listed(2), listed(3)]],
+            // Once to compare, and once to read what is different.
+            3 | 4 => vec![vec![listed(1)], vec![listed(2), listed(3)]],
             more => panic!("list {more} is not needed"),
         }
     });
@@ -311,9 +312,17 @@ fn a_list_that_is_torn_at_a_seam_is_not_confirmed_by_the_other_reader() {
     // Another program deletes an object of the first piece and adds it again, every time that the first reader reads.
     let main = || in_pieces(&[1, 2, 3, 5, 6], &[3, 2]);
     let second = || in_pieces(&all, &[4, 2]);
-    let main = vec![main(), main(), in_pieces(&all, &[3, 3])];
-    let found = confirmed(main, vec![second(), second()]);
+    // A list that is different is read once to compare, and once more whole.
+    let main = vec![main(), main(), main(), in_pieces(&all, &[3, 3])];
+    let found = confirmed(main, vec![second(), second(), second(), second()]);
     assert_eq!(found, (all.to_vec(), false));
+}
+
+#[test]
+fn a_list_with_an_unreadable_object_is_confirmed() {
+    let main = vec![vec![vec![listed(1), unreadable(2)], vec![listed(3)]]];
+    let second = vec![vec![vec![listed(1)], vec![unreadable(2), listed(3)]]];
+    assert_eq!(confirmed(main, second), (vec![1, 3], false));
 }
 
 #[test]
@@ -322,7 +331,8 @@ fn a_list_in_another_order_is_another_list() {
         in_pieces(&[1, 2, 3, 4], &[2, 2]),
         in_pieces(&[4, 1, 2, 3], &[2, 2]),
     ];
-    let second = vec![in_pieces(&[4, 1, 2, 3], &[3, 1])];
+    let second = || in_pieces(&[4, 1, 2, 3], &[3, 1]);
+    let second = vec![second(), second()];
     assert_eq!(confirmed(main, second), (vec![4, 1, 2, 3], false));
 }
 

@@ -107,6 +107,29 @@ impl Request {
     }
 }
 
+/// The key of a listed service, and nothing else of it.
+pub(crate) fn listed_service_key(octets: &[u8]) -> Result<ServiceKey, DecodeError> {
+    let is_needed = |kind| {
+        let needed = [
+            service::AF,
+            service::PROTOCOL,
+            service::ADDR,
+            service::PORT,
+            service::FWMARK,
+        ];
+        needed.contains(&kind)
+    };
+    let octets = TopLevel::read(octets)?.service()?;
+    ServiceAttributes::read_some(octets, is_needed)?.key()
+}
+
+/// The key of a listed destination, and nothing else of it.
+pub(crate) fn listed_destination_key(octets: &[u8]) -> Result<DestinationKey, DecodeError> {
+    let is_needed = |kind| [dest::ADDR, dest::PORT, dest::ADDR_FAMILY].contains(&kind);
+    let octets = TopLevel::read(octets)?.destination()?;
+    DestinationAttributes::read_some(octets, is_needed)?.key(None)
+}
+
 /// The attributes of the top level, but for those of an info reply, whose numbers mean something else.
 #[derive(Default)]
 struct TopLevel<'a> {
@@ -194,10 +217,15 @@ impl<'a> ServiceAttributes<'a> {
     const OBJECT: &'static str = "service";
 
     fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read_some(octets, |_| true)
+    }
+
+    fn read_some(octets: &'a [u8], is_needed: impl Fn(u16) -> bool) -> Result<Self, DecodeError> {
         let mut found = Self::default();
         for attribute in attributes(Self::OBJECT, octets) {
             let attribute = attribute?;
             match attribute.kind {
+                kind if !is_needed(kind) => {}
                 service::AF => found.family = Some(attribute.family()?),
                 service::PROTOCOL => {
                     let protocol = Protocol::from_number(attribute.u16()?);
@@ -331,10 +359,15 @@ impl<'a> DestinationAttributes<'a> {
     const OBJECT: &'static str = "destination";
 
     fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read_some(octets, |_| true)
+    }
+
+    fn read_some(octets: &'a [u8], is_needed: impl Fn(u16) -> bool) -> Result<Self, DecodeError> {
         let mut found = Self::default();
         for attribute in attributes(Self::OBJECT, octets) {
             let attribute = attribute?;
             match attribute.kind {
+                kind if !is_needed(kind) => {}
                 dest::ADDR => found.address = Some(attribute),
                 dest::PORT => found.port = Some(attribute.u16_be()?),
                 // Zero stands for the family of the service.
