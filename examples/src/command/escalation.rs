@@ -25,6 +25,7 @@ pub enum Step {
 /// The way from the start of a command to its enforced end. No I/O: the time is an argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Escalation {
+    started: Instant,
     grace: Duration,
     /// The next step and its time; `None` after the last one.
     next: Option<(Step, Instant)>,
@@ -35,6 +36,7 @@ impl Escalation {
     #[must_use]
     pub fn new(now: Instant, limits: Limits) -> Self {
         Self {
+            started: now,
             grace: limits.grace,
             next: Some((Step::Terminate, now + limits.run)),
         }
@@ -70,6 +72,12 @@ impl Escalation {
             let latest = last.checked_sub(behind).unwrap_or(now).max(now);
             self.next = Some((step, at.min(latest)));
         }
+    }
+
+    /// Returns for how long the command has run.
+    #[must_use]
+    pub fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     /// Whether SIGTERM has been due.

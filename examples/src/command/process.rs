@@ -8,7 +8,7 @@ use std::{
         unix::process::CommandExt,
     },
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::{
@@ -37,7 +37,6 @@ const PIPE: usize = 64 << 10;
 pub struct Process {
     child: Child,
     pid: Pid,
-    started: Instant,
     /// Readable once the child has ended.
     ended: OwnedFd,
     has_ended: bool,
@@ -93,7 +92,6 @@ impl Process {
         Ok(Self {
             child,
             pid,
-            started: Instant::now(),
             ended,
             has_ended: false,
             is_reaped: false,
@@ -203,12 +201,6 @@ impl Process {
         };
         // The group's number is its own: its leader has not been waited for.
         Ok(kill_process_group(self.pid, signal)?)
-    }
-
-    /// Returns for how long it has run.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Returns the last lines that it has printed so far.

@@ -162,7 +162,11 @@ impl<T: Clone, C: Fn(&T) -> Command, R: Fn(Report<'_, T>)> Runner<T, C, R> {
         };
         let refusal = process.take(step).err();
         let failure = match step {
-            Step::Terminate => Failure::TimedOut(self.limits.run.min(process.elapsed())),
+            // Less than the limit at the end of the program.
+            Step::Terminate => {
+                let elapsed = self.shared.schedule().elapsed(Instant::now());
+                Failure::TimedOut(elapsed.unwrap_or_default().min(self.limits.run))
+            }
             Step::Kill => return,
             Step::GiveUp => Failure::Stuck(refusal),
         };

@@ -128,6 +128,13 @@ impl<T: Clone> Schedule<T> {
         self.actions.pop_front()
     }
 
+    /// Returns for how long the command that runs has run.
+    #[must_use]
+    pub fn elapsed(&self, now: Instant) -> Option<Duration> {
+        let (_, escalation) = self.running.as_ref()?;
+        Some(escalation.elapsed(now))
+    }
+
     /// Whether a command runs that has been asked to end.
     #[must_use]
     pub fn is_ending_one(&self) -> bool {

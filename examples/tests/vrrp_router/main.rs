@@ -647,8 +647,8 @@ fn every_option_reaches_the_wire() {
     assert_eq!(addresses, ["192.0.2.254", "192.0.2.253"]);
     assert_eq!(
         decoded.checksum,
-        ChecksumMatch::MessageOnly,
-        "what adaptive starts with"
+        ChecksumMatch::PseudoHeader,
+        "the first of the two forms that adaptive starts with"
     );
     assert_eq!(packet.destination.to_string(), "224.0.0.18");
     assert_eq!(packet.source.to_string(), "192.0.2.1");
