@@ -81,6 +81,8 @@ mod counters;
 mod deadlines;
 mod event;
 mod explain;
+#[cfg(feature = "serde")]
+mod file;
 mod journal;
 mod kernel;
 mod machine;

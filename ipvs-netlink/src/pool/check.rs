@@ -159,7 +159,7 @@ impl<P> CheckState<P> {
             Some(spread) if self.is_spread_later() && self.is_regular() => spread.of(wait),
             _ => share.shorten(wait, self.check.noise),
         };
-        base.saturating_add(wait).max(ended)
+        base.saturating_add(wait)
     }
 
     /// The longest time until the next probe, in the present state.

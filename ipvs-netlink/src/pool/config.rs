@@ -216,6 +216,11 @@ pub enum Panic {
 /// Signs of failure in the kernel's counters. Of use with masquerading, where answers of servers
 /// pass this host and are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Passive {
     /// A server is probed at once when it got so many new connections, 1 or more, between two calls
     /// of [`Pool::handle_table`](super::Pool::handle_table) and sent no packet.
@@ -238,7 +243,7 @@ pub struct Check<P> {
     /// The time from one probe to the next while the server is up. 1 ms to 1 day. Default: 2 s.
     pub interval: Duration,
     /// The same after a failure that has not taken the server down, and before the first verdict.
-    /// `None`: as `interval`. Default: 500 ms.
+    /// `None`: 500 ms, or `interval` where that is shorter.
     pub fast_interval: Option<Duration>,
     /// The same after a success that has not brought the server back; 0 is allowed.
     /// `None`: as `fast_interval`.
@@ -287,7 +292,7 @@ impl<P> Check<P> {
             address: None,
             port: None,
             interval: Duration::from_secs(2),
-            fast_interval: Some(Duration::from_millis(500)),
+            fast_interval: None,
             rising_interval: None,
             down_interval: None,
             time_limit: Duration::from_secs(2),
@@ -304,7 +309,8 @@ impl<P> Check<P> {
     }
 
     pub(super) fn fast(&self) -> Duration {
-        self.fast_interval.unwrap_or(self.interval)
+        self.fast_interval
+            .unwrap_or(Duration::from_millis(500).min(self.interval))
     }
 
     pub(super) fn rising(&self) -> Duration {
@@ -323,6 +329,11 @@ impl<P> Check<P> {
 
 /// The state of a server before the first result of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Initial {
     /// In use until the check fails.
     Up,
@@ -336,6 +347,11 @@ pub enum Initial {
 
 /// How the first result of a check counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum FirstResult {
     /// It decides alone: one failure takes the server down, one success of each probe brings it up.
     #[default]
@@ -346,6 +362,11 @@ pub enum FirstResult {
 
 /// The start of an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Pace {
     /// The end of the probe before.
     #[default]
@@ -356,6 +377,11 @@ pub enum Pace {
 
 /// What a failed check does to its server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Effect {
     /// It takes the server out.
     #[default]
@@ -369,6 +395,11 @@ pub enum Effect {
 /// Reports of several checks add up: each contributes its difference from the configured weight.
 /// The sum is held within 0 to 2³¹ - 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum WeightReport {
     /// This weight in place of the configured one.
     Set(u32),
@@ -392,6 +423,11 @@ impl WeightReport {
 
 /// The state that the operator gave a server. It survives changes of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Operator {
     /// As checks decide.
     #[default]

@@ -192,7 +192,7 @@ impl Errors {
         let shown = |interval: Option<Duration>| interval.unwrap_or(check.interval);
         for (field, interval, shortest) in [
             ("interval", check.interval, SHORTEST),
-            ("fast_interval", shown(check.fast_interval), SHORTEST),
+            ("fast_interval", check.fast(), SHORTEST),
             (
                 "rising_interval",
                 shown(check.rising_interval),

@@ -144,6 +144,12 @@ fn a_quorum_above_all_weights_is_gained_when_all_servers_are_up() {
     let mut host = Host::new(config(vec![service]), |_| good());
     host.run_until(s(0.5));
     assert_eq!(host.pool.quorum(&web()), Some(Level::Up));
+    host.set_reply(|_| bad());
+    host.run_until(s(1.5));
+    assert_eq!(host.pool.quorum(&web()), Some(Level::Down));
+    host.set_reply(|_| good());
+    host.run_until(s(2.5));
+    assert_eq!(host.pool.quorum(&web()), Some(Level::Up));
 }
 
 #[test]
@@ -503,4 +509,17 @@ fn events_have_a_cause_and_a_sequence() {
     let sequence: Vec<u64> = host.events.iter().map(|event| event.sequence).collect();
     let expected: Vec<u64> = (0..).take(sequence.len()).collect();
     assert_eq!(sequence, expected);
+}
+
+#[test]
+fn the_first_success_of_a_server_is_no_recovery() {
+    let alpha = Check {
+        initial: Initial::Down,
+        ..plain()
+    };
+    let mut service = service(alpha, &[100, 100]);
+    service.slow_start = Some(s(10.0));
+    let mut host = Host::new(config(vec![service]), |_| good());
+    host.run_until(s(0.5));
+    assert_eq!(host.wanted(), [(1, 100), (2, 100)]);
 }

@@ -56,7 +56,7 @@ pub(crate) fn sorry() -> SorryServer {
 pub(crate) fn plain() -> Check<&'static str> {
     Check {
         interval: s(1.0),
-        fast_interval: None,
+        fast_interval: Some(s(1.0)),
         time_limit: s(0.5),
         fall: 1,
         rise: 1,

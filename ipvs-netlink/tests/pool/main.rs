@@ -9,6 +9,7 @@
 mod configuration;
 mod decisions;
 mod explanations;
+mod file;
 mod host;
 mod keepalived;
 mod kernel_table;

@@ -413,3 +413,24 @@ fn a_clock_that_goes_back_stands_still() {
     host.run_until(s(6.5));
     assert_eq!(host.starts(1).len(), 7);
 }
+
+#[test]
+fn checks_that_were_suspended_do_not_stay_in_one_phase() {
+    let check = Check {
+        interval: s(60.0),
+        spread: None,
+        noise: 5,
+        ..plain()
+    };
+    let mut host = Host::new(config(vec![service(check, &[1; 200])]), |_| good());
+    host.run_until(s(200.0));
+    host.pool.set_suspended(host.now, &web(), true).unwrap();
+    host.run_until(s(300.0));
+    host.pool.set_suspended(host.now, &web(), false).unwrap();
+    host.made.clear();
+    host.run_until(s(361.0));
+    let starts: Vec<_> = (1..=200).map(|server| host.starts(server)).collect();
+    assert!(starts.iter().all(|starts| starts[0] == s(300.0)));
+    let early = starts.iter().filter(|starts| starts[1] < s(330.0)).count();
+    assert!((60..140).contains(&early), "{early}");
+}
