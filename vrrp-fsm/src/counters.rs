@@ -16,7 +16,8 @@ pub struct Counters {
     /// `master-transitions`: how often the router became Active.
     #[doc(alias = "master_transitions")]
     pub active_transitions: u32,
-    /// Discarded packets without a counter of their own: checksum, version, VRID, destination, or source not a configured peer.
+    /// Discarded packets without a counter of their own: checksum, version, VRID, destination, source no
+    /// unicast address, or source not a configured peer.
     pub other_discards: u32,
     /// `advertisement-rcvd`: advertisements that passed every check.
     pub advertisements_received: u64,

@@ -99,6 +99,8 @@ pub struct VrrpRouter {
     group_names: BTreeMap<String, GroupId>,
     /// The groups that have to be looked at after what is going on.
     dirty_groups: Vec<GroupId>,
+    /// The virtual routers whose objects have changed, each once.
+    dirty_routers: Vec<RouterId>,
     errors: PacketErrors,
 }
 
@@ -223,6 +225,7 @@ impl VrrpRouter {
             groups: Arena::new(),
             group_names: BTreeMap::new(),
             dirty_groups: Vec::new(),
+            dirty_routers: Vec::new(),
             errors: PacketErrors::default(),
         };
         fleet.reserve(routers);
@@ -235,6 +238,8 @@ impl VrrpRouter {
         self.routers.reserve_exact(missing);
         self.output.deadlines.reserve(routers);
         self.output.queue.reserve(routers);
+        let missing = routers.saturating_sub(self.dirty_routers.len());
+        self.dirty_routers.reserve_exact(missing);
     }
 
     /// Room for one more. It grows by a sixteenth, so that a fleet that was added one by one takes little more memory than one that was
@@ -288,6 +293,7 @@ impl VrrpRouter {
             is_joining: false,
             is_enabled: false,
             is_leaving: false,
+            is_dirty: false,
             primary_address: None,
         });
         let id = id.ok_or(FleetError::Full)?;

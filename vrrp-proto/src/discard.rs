@@ -59,6 +59,12 @@ pub enum Discard {
         /// The source of the packet.
         source_address: IpAddr,
     },
+    /// The source is no unicast address that a router can have: unspecified, loopback, multicast or broadcast.
+    #[error("source {found} is no unicast address of a router")]
+    Source {
+        /// The source of the packet.
+        found: IpAddr,
+    },
     /// The packet went to another destination than the configured transport uses (P-02, P-03).
     #[error("destination {found} does not fit the configured transport")]
     Destination {
@@ -87,9 +93,11 @@ impl Discard {
             Self::Authentication(_) => Some(Counter::Authentication),
             Self::Interval(_) => Some(Counter::Interval),
             Self::AddressList(_) => Some(Counter::AddressList),
-            Self::Owner | Self::OwnPacket { .. } | Self::Destination { .. } | Self::Peer { .. } => {
-                None
-            }
+            Self::Owner
+            | Self::OwnPacket { .. }
+            | Self::Source { .. }
+            | Self::Destination { .. }
+            | Self::Peer { .. } => None,
         }
     }
 }

@@ -178,7 +178,7 @@ pub struct Mismatches {
 impl LocalRouter<'_> {
     /// Checks a decoded message against the configuration.
     ///
-    /// The order is: source not our own, destination or peer, peer's TTL, VRID, version, authentication, version 2 interval, owner,
+    /// The order is: source a unicast address, source not our own, destination or peer, peer's TTL, VRID, version, authentication, version 2 interval, owner,
     /// version 2 address list.
     ///
     /// # Errors
@@ -249,6 +249,9 @@ impl LocalRouter<'_> {
     fn check_path(&self, ip: &IpHeader) -> Result<(), Discard> {
         let source = ip.endpoints.source();
         let destination = ip.endpoints.destination();
+        if !is_unicast(source) {
+            return Err(Discard::Source { found: source });
+        }
         if source == self.primary_address {
             return Err(Discard::OwnPacket {
                 source_address: source,
@@ -256,7 +259,7 @@ impl LocalRouter<'_> {
         }
         match self.transport {
             Transport::Multicast { group } if destination == group => Ok(()),
-            Transport::Unicast { peers } if !destination.is_multicast() => {
+            Transport::Unicast { peers } if is_unicast(destination) => {
                 let Some(peer) = peers.iter().find(|peer| peer.address == source) else {
                     return Err(Discard::Peer { found: source });
                 };
@@ -321,6 +324,21 @@ impl LocalRouter<'_> {
             }
             (_, _, Protection::None) => Err(AuthenticationFault::Unverified { method: found }),
             _ => Err(AuthenticationFault::Combined),
+        }
+    }
+}
+
+/// Whether an interface that speaks VRRP can have this address (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). The broadcast
+/// address of a subnet cannot be known from a packet.
+fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, ..] = address.octets();
+            // 0/8 is "this network", 127/8 loopback, 224/4 multicast, and 240/4 reserved, with the broadcast address at its end.
+            !matches!(first, 0 | 127 | 224..)
+        }
+        IpAddr::V6(address) => {
+            !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
         }
     }
 }

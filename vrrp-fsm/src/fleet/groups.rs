@@ -292,16 +292,23 @@ impl VrrpRouter {
 
     /// What the objects of a group come to, and what follows for its members.
     pub(super) fn update_group_tracking(&mut self, now: Instant, id: GroupId) {
-        let Some(group) = self.groups.get_mut(id) else {
+        self.recompute_group_tracking(id);
+        let Some(group) = self.groups.get(id) else {
             return;
         };
-        group.track_state = self.tracker.track_state(&group.config.tracking);
         for member in &group.config.members {
             if let Some(entry) = self.routers.get_mut(*member) {
                 let from = entry.router.effective_priority();
                 self.output
                     .apply_priority(now, *member, entry, Some(group), from);
             }
+        }
+    }
+
+    /// Recomputes what the objects of a group come to.
+    pub(super) fn recompute_group_tracking(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(id) {
+            group.track_state = self.tracker.track_state(&group.config.tracking);
         }
         self.mark_dirty(id);
     }

@@ -147,6 +147,8 @@ impl Reception {
 
 /// A router with what the fleet knows about it.
 #[derive(Clone, Debug)]
+// Each is a cause of its own, in any combination.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Entry {
     pub(super) router: VirtualRouter,
     pub(super) interface: u32,
@@ -165,6 +167,8 @@ pub(super) struct Entry {
     pub(super) is_enabled: bool,
     /// It is removed, and only its last actions are left.
     pub(super) is_leaving: bool,
+    /// It waits in `VrrpRouter::dirty_routers`.
+    pub(super) is_dirty: bool,
     /// `None` where the host has none: it then cannot run.
     pub(super) primary_address: Option<IpAddr>,
 }

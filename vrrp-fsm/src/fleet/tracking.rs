@@ -55,7 +55,7 @@ impl VrrpRouter {
         Ok(self.tracker.remove(id)?)
     }
 
-    /// Something is reported about an object: [`Tracker::report`]. Those who use it act at once.
+    /// Reports about an object: [`Tracker::report`]. Its users act at once.
     ///
     /// # Errors
     ///
@@ -64,6 +64,25 @@ impl VrrpRouter {
         self.tracker.report(now, id, report)?;
         self.follow_objects(now);
         Ok(())
+    }
+
+    /// Reports about many objects at once. Their users act when all reports are known: a router changes its priority once, and an
+    /// Active advertises once.
+    ///
+    /// # Errors
+    ///
+    /// The first error of [`report`](Self::report). The other reports count.
+    pub fn report_all(
+        &mut self,
+        now: Instant,
+        reports: impl IntoIterator<Item = (ObjectId, Report)>,
+    ) -> Result<(), FleetError> {
+        let mut result = Ok(());
+        for (id, report) in reports {
+            result = result.and(self.tracker.report(now, id, report));
+        }
+        self.follow_objects(now);
+        Ok(result?)
     }
 
     /// The objects, to be looked at.
@@ -125,13 +144,40 @@ impl VrrpRouter {
             let mut number = 0;
             while let Some(user) = self.users.get(&id).and_then(|users| users.get(number)) {
                 match *user {
-                    User::Router(router) => self.update_tracking(now, router, None),
-                    User::Group(group) => self.update_group_tracking(now, group),
+                    User::Router(router) => self.mark_router_dirty(router),
+                    User::Group(group) => {
+                        self.recompute_group_tracking(group);
+                        let mut place = 0;
+                        while let Some(member) = self
+                            .groups
+                            .get(group)
+                            .and_then(|group| group.config.members.get(place))
+                        {
+                            self.mark_router_dirty(*member);
+                            place += 1;
+                        }
+                    }
                 }
                 number += 1;
             }
         }
+        // Each router once, when all that changed is known.
+        while let Some(id) = self.dirty_routers.pop() {
+            if let Some(entry) = self.routers.get_mut(id) {
+                entry.is_dirty = false;
+            }
+            self.update_tracking(now, id, None);
+        }
         self.start_or_stop_groups(now);
+    }
+
+    /// Notes that objects of a router or of its group have changed.
+    fn mark_router_dirty(&mut self, id: RouterId) {
+        if let Some(entry) = self.routers.get_mut(id)
+            && !core::mem::replace(&mut entry.is_dirty, true)
+        {
+            self.dirty_routers.push(id);
+        }
     }
 
     /// What the objects of a router come to, and what follows for it. `from` is the priority that was reported last,

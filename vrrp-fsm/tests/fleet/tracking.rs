@@ -1,8 +1,8 @@
 //! What objects do to the routers that use them.
 
 use vrrp_fsm::{
-    ShutdownCause, State,
-    fleet::{FleetError, RouterId},
+    Action, ShutdownCause, State,
+    fleet::{Change, FleetError, Reader, RouterId, VrrpRouter},
     track::{Kind, Object, ObjectId, Report, TrackError, TrackRef, Weight},
 };
 
@@ -206,4 +206,82 @@ fn an_object_in_use_is_not_removed() {
     tracks.tracking = vec![TrackRef::of(load)];
     let refused = fleet.add(now, tracks);
     assert_eq!(refused, Err(FleetError::Track(TrackError::Unknown(load))));
+}
+
+#[test]
+fn many_reports_at_once_change_the_priority_once_and_are_advertised_once() {
+    let mut lan = Lan::new(1);
+    let mut objects: Vec<ObjectId> = (0..100)
+        .map(|number| object(&mut lan, &format!("link {number}"), -1))
+        .collect();
+    let of_group = object(&mut lan, "uplink of the group", -30);
+    let mut alone = member(1, 200);
+    alone.tracking = objects.iter().map(|id| TrackRef::of(*id)).collect();
+    let alone = lan.add(0, alone);
+    let grouped = lan.add_group(0, [member(2, 200), member(3, 200)]);
+    let now = lan.now;
+    let group = lan.fleet(0).groups().next().unwrap().0;
+    let mut config = lan.fleet(0).group(group).unwrap().clone();
+    config.tracking = vec![TrackRef::of(of_group)];
+    lan.fleet(0).reconfigure_group(now, group, config).unwrap();
+    objects.push(of_group);
+    for id in &objects {
+        report(&mut lan, *id, Report::Up);
+    }
+    lan.run(ms(5_000));
+    let routers = [alone, grouped[0], grouped[1]];
+    assert!(routers.iter().all(|id| lan.state(0, *id) == State::Active));
+
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    while fleet.poll_action().is_some() {}
+    let mut reader = Reader::default();
+    while let Some(_seen) = fleet.read(&mut reader) {}
+    let sent = |fleet: &VrrpRouter| {
+        routers.map(|id| fleet.get(id).unwrap().counters().advertisements_sent)
+    };
+    let before = sent(fleet);
+    let reports = objects.iter().map(|id| (*id, Report::Down));
+    fleet.report_all(now, reports).unwrap();
+    // In both checksum forms.
+    assert_eq!(sent(fleet), before.map(|count| count + 2));
+    let mut actions = Vec::new();
+    while let Some((id, action)) = fleet.poll_action() {
+        let Action::SendAdvertisement(outgoing) = action else {
+            panic!("{action:?}");
+        };
+        actions.push((id, outgoing.priority.get()));
+    }
+    actions.sort_unstable();
+    assert_eq!(
+        actions,
+        [(alone, 100), (grouped[0], 170), (grouped[1], 170)]
+    );
+    let mut changes = Vec::new();
+    while let Some(record) = fleet.read(&mut reader) {
+        if let Change::EffectivePriority { router, to, .. } = record.unwrap().change {
+            changes.push((router, to.get()));
+        }
+    }
+    changes.sort_unstable();
+    assert_eq!(changes, actions);
+}
+
+#[test]
+fn of_many_reports_a_wrong_one_is_named_and_the_others_count() {
+    let mut lan = Lan::new(1);
+    let objects = ["a", "b"].map(|name| object(&mut lan, name, -10));
+    let id = tracking(&mut lan, 1, 100, &objects);
+    let now = lan.now;
+    let reports = [
+        (objects[0], Report::Number(1)),
+        (objects[0], Report::Down),
+        (objects[1], Report::Down),
+    ];
+    let error = lan.fleet(0).report_all(now, reports).unwrap_err();
+    assert!(matches!(
+        error,
+        FleetError::Track(TrackError::Report { .. })
+    ));
+    assert_eq!(priority(&lan, id), 80);
 }

@@ -47,9 +47,7 @@ impl Driver {
         for id in affected {
             self.reconcile(now, id);
         }
-        for id in self.objects_concerned(&events) {
-            self.look_at(now, id);
-        }
+        self.look_at(now, self.objects_concerned(&events));
         self.report_lost(now, lost);
         Ok(())
     }
@@ -142,9 +140,7 @@ impl Driver {
             self.queue.push(id);
         }
         let watched: Vec<_> = self.watches.keys().copied().collect();
-        for id in watched {
-            self.look_at(now, id);
-        }
+        self.look_at(now, watched);
         self.report_lost(now, lost);
         Ok(())
     }

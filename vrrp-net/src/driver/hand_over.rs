@@ -328,9 +328,7 @@ impl Driver {
             self.reconcile(now, *id);
             self.retake(now, *id);
         }
-        for id in objects {
-            self.look_at(now, id);
-        }
+        self.look_at(now, objects);
         for socket in &mut self.sockets {
             socket.leave_unused();
         }

@@ -183,7 +183,7 @@ impl Driver {
             return Err(error);
         }
         self.adapt_to_size();
-        self.look_at(now, id);
+        self.look_at(now, [id]);
         Ok(id)
     }
 
@@ -268,21 +268,19 @@ impl Driver {
         if has_more {
             let routes = self.watches.iter().filter(|(_, it)| it.route().is_some());
             let routes: Vec<_> = routes.map(|(id, _)| *id).collect();
-            for id in routes {
-                self.look_at(now, id);
-            }
+            self.look_at(now, routes);
         }
         Ok(())
     }
 
-    /// Reports about an object what can be seen of it.
-    pub(super) fn look_at(&mut self, now: Instant, id: ObjectId) {
-        let report = self.watches.get(&id);
-        let report =
-            report.and_then(|watch| watch.report(self.host.interfaces(), &self.tracked_routes));
-        if let Some(report) = report
-            && let Err(error) = self.fleet.report(now, id, report)
-        {
+    /// Reports about objects what can be seen of them, all at once: a router whose priority changes advertises once.
+    pub(super) fn look_at(&mut self, now: Instant, ids: impl IntoIterator<Item = ObjectId>) {
+        let reports = ids.into_iter().filter_map(|id| {
+            let watch = self.watches.get(&id)?;
+            let report = watch.report(self.host.interfaces(), &self.tracked_routes)?;
+            Some((id, report))
+        });
+        if let Err(error) = self.fleet.report_all(now, reports) {
             // Its kind was checked when it came.
             tracing::error!(%error, "an object could not be reported about");
         }

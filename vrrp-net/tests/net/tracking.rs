@@ -15,7 +15,7 @@ use vrrp_net::{Driver, DriverEvent, Error, RouterId, Watch};
 use vrrp_proto::{Family, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, has, ip, iproute2, lan_of, router, wait_for_address,
+    LIMIT, Running, VIP4, advertisements, has, ip, iproute2, lan_of, router, wait_for_address,
     wait_for_advertisement,
 };
 
@@ -299,4 +299,53 @@ fn drivers_of_two_namespaces_run_on_one_thread_and_know_nothing_of_each_other() 
     hosts[1].mend().unwrap();
     hosts[0].unplug().unwrap();
     wait_for_states([State::Initialize, State::Active]);
+}
+
+#[test]
+fn one_change_of_a_link_with_a_hundred_objects_is_one_advertisement() {
+    let (lan, [host]) = lan_of::<1>();
+    let outside = Lan::new().unwrap();
+    let uplink = outside.attach(&host, "eth1", &[]).unwrap();
+    let running = Running::start(host.namespace());
+    let id = running.with(|driver| {
+        let objects = (0..100).map(|number| {
+            let object = Object {
+                name: format!("uplink {number}"),
+                ..weighing(Kind::Interface, -1)
+            };
+            let watch = Watch::Interface("eth1".into());
+            TrackRef::of(driver.add_object(object, watch).unwrap())
+        });
+        let tracking = objects.collect();
+        let mut config = router(Family::Ipv4, 200);
+        config.tracking = tracking;
+        driver.add(config).unwrap()
+    });
+    running.wait_for_state(id, State::Active);
+    let capture = lan.capture().unwrap();
+    let cut = Instant::now();
+    uplink.unplug().unwrap();
+    wait_for_advertisement(&capture, "the lower priority", cut, |seen| {
+        seen.priority() == 100
+    });
+    // Each priority that was advertised, and each that was notified.
+    let seen = advertisements(&capture);
+    let mut priorities: Vec<u8> = seen.iter().map(|(_, seen)| seen.priority()).collect();
+    priorities.dedup();
+    assert!(
+        matches!(priorities[..], [100] | [200, 100]),
+        "{priorities:?}"
+    );
+    let count = || {
+        let log = running.log();
+        let changes = log.iter().filter(|notification| {
+            matches!(notification.event, DriverEvent::PriorityChanged { .. })
+        });
+        changes.count()
+    };
+    wait_for("the change of priority", LIMIT, || {
+        (count() > 0).then_some(())
+    })
+    .unwrap();
+    assert_eq!(count(), 1);
 }

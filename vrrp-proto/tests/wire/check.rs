@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod, Counter,
     DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval, IntervalFault, IpHeader,
-    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password, Peer, Protection, TTL,
-    Transport, Version, VersionFault, Versions, VridFault, frame,
+    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password, Peer, Priority, Protection,
+    TTL, Transport, Version, VersionFault, Versions, VridFault, frame,
 };
 
 use crate::support::{
@@ -722,5 +722,125 @@ fn o_16_each_discard_counts_once() {
     ];
     for (discard, counter) in discards {
         assert_eq!(discard.counter(), counter, "{discard}");
+    }
+}
+
+/// The header of a packet from this address to the group of its family, or to another destination.
+fn header(source: IpAddr, destination: Option<IpAddr>) -> IpHeader {
+    let endpoints = Endpoints::multicast(source);
+    let destination = destination.unwrap_or(endpoints.destination());
+    IpHeader {
+        endpoints: Endpoints::new(source, destination).unwrap(),
+        ttl: TTL,
+    }
+}
+
+/// A packet from this source to this destination, with a checksum of its own.
+fn hear_from(
+    local: &LocalRouter<'_>,
+    source: IpAddr,
+    destination: Option<IpAddr>,
+) -> Result<Mismatches, Discard> {
+    let ip = header(source, destination);
+    let (list_v4, list_v6) = ([VIRTUAL_V4], [VIRTUAL_V6]);
+    let advertisement = Advertisement {
+        vrid: vrid(51),
+        priority: Priority::DEFAULT,
+        interval: Interval::centis(100).unwrap(),
+        authentication: vrrp_proto::Authentication::None,
+        addresses: match source {
+            IpAddr::V4(_) => Addresses::from(&list_v4[..]),
+            IpAddr::V6(_) => Addresses::from(&list_v6[..]),
+        },
+    };
+    let mut octets = vec![0; advertisement.encoded_len()];
+    let form = vrrp_proto::ChecksumForm::PseudoHeader;
+    advertisement
+        .encode(&mut octets, &ip.endpoints, form)
+        .unwrap();
+    let decoded = Advertisement::decode(&octets, &ip, &DecodeOptions::default()).unwrap();
+    local.check(&decoded, &ip, Protection::None)
+}
+
+const NO_UNICAST: [&str; 13] = [
+    "0.0.0.0",
+    "0.1.2.3",
+    "127.0.0.1",
+    "127.255.255.255",
+    "224.0.0.1",
+    "224.0.0.18",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "ff02::1",
+    "ff02::12",
+];
+
+#[test]
+fn p_08_a_source_that_is_no_unicast_address_is_discarded() {
+    for source in NO_UNICAST {
+        let found: IpAddr = source.parse().unwrap();
+        let local = if found.is_ipv4() {
+            v3_router()
+        } else {
+            ipv6_router()
+        };
+        let discard = hear_from(&local, found, None).unwrap_err();
+        assert_eq!(discard, Discard::Source { found });
+        assert_eq!(discard.counter(), None);
+        assert!(discard.to_string().contains(source), "{discard}");
+        // Also before the router has started and has an address.
+        let unstarted = LocalRouter {
+            primary_address: if found.is_ipv4() {
+                Ipv4Addr::UNSPECIFIED.into()
+            } else {
+                Ipv6Addr::UNSPECIFIED.into()
+            },
+            ..local
+        };
+        let discard = hear_from(&unstarted, found, None).unwrap_err();
+        assert_eq!(discard, Discard::Source { found });
+        // Not as a unicast peer either.
+        let peers = [Peer {
+            address: found,
+            min_ttl: TTL,
+        }];
+        let unicast = LocalRouter {
+            transport: Transport::Unicast { peers: &peers },
+            ..local
+        };
+        let to = unicast.primary_address;
+        let discard = hear_from(&unicast, found, Some(to)).unwrap_err();
+        assert_eq!(discard, Discard::Source { found });
+    }
+    for source in ["1.0.0.1", "126.255.255.255", "128.0.0.1", "223.255.255.255"] {
+        assert!(hear_from(&v3_router(), source.parse().unwrap(), None).is_ok());
+    }
+    for source in ["fe80::7", "2001:db8::7"] {
+        assert!(hear_from(&ipv6_router(), source.parse().unwrap(), None).is_ok());
+    }
+}
+
+#[test]
+fn a_unicast_router_discards_a_destination_that_is_no_unicast_address() {
+    for destination in NO_UNICAST {
+        let found: IpAddr = destination.parse().unwrap();
+        let (local, source) = if found.is_ipv4() {
+            (v3_router(), SENDER_V4.into())
+        } else {
+            (ipv6_router(), SENDER_V6.into())
+        };
+        let peers = [Peer {
+            address: source,
+            min_ttl: TTL,
+        }];
+        let unicast = LocalRouter {
+            transport: Transport::Unicast { peers: &peers },
+            ..local
+        };
+        let discard = hear_from(&unicast, source, Some(found)).unwrap_err();
+        assert_eq!(discard, Discard::Destination { found });
     }
 }
