@@ -104,7 +104,7 @@ pub use config::{
 pub use counters::{Counters, ServerCounters};
 pub use event::{Cause, Change, Event, LiveCapacity};
 pub use explain::{CheckExplanation, Explanation, ServiceStatus};
-pub use machine::{Action, Pool, Probe, Removal, UnknownServer};
+pub use machine::{Action, Pool, Probe, UnknownServer};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use server::{In, Out, Usage};
 pub use service::Level;

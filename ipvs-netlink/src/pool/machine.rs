@@ -19,7 +19,10 @@ use super::{
     service::{Evaluation, ServiceState},
     target::{Answer, Running, TargetState, User},
 };
-use crate::{DestinationKey, ServiceKey, Table, VirtualServer, Weight, plan::Drain};
+use crate::{
+    DestinationKey, ServiceKey, Table, VirtualServer, Weight,
+    plan::{Drain, Removals},
+};
 
 /// Something that the host has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +44,6 @@ pub struct Probe<'a, P> {
     pub attempt: &'a P,
     /// The end of the time limit. A probe without a result at this time has failed.
     pub until: Duration,
-}
-
-/// A server that is not in the wanted table, and how it leaves the kernel's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Removal {
-    /// The service.
-    pub service: ServiceKey,
-    /// The server.
-    pub destination: DestinationKey,
-    /// When it may be deleted; `None` for at once.
-    pub drain: Option<Drain>,
 }
 
 /// No such service or server is configured.
@@ -269,25 +261,28 @@ impl<P: Clone + Ord> Pool<P> {
         owned.into_iter().collect()
     }
 
-    /// The servers that are not in the wanted table, and how each leaves the kernel's table.
-    pub fn removals(&self) -> impl Iterator<Item = Removal> {
-        let configured = self.services.iter().flat_map(|service| {
+    /// How the servers leave the kernel's table that are not in the wanted one: failed ones as
+    /// [`drain_failed`](super::VirtualServer::drain_failed) says, live ones as
+    /// [`drain`](super::VirtualServer::drain) says, and those of a removed service at once.
+    #[must_use]
+    pub fn removals(&self) -> Removals {
+        let mut removals = Removals::default();
+        for service in &self.services {
             let key = service.key();
-            let servers = service.servers.iter().enumerate();
-            servers
-                .filter(|(_, server)| server.placed.is_none())
-                .map(move |(place, server)| Removal {
-                    service: key,
-                    destination: server.key(),
-                    drain: service.drain_of(place),
-                })
-        });
-        let departed = self.departed.iter().map(|(place, departed)| Removal {
-            service: place.0,
-            destination: place.1,
-            drain: departed.drain,
-        });
-        configured.chain(departed)
+            for (place, server) in service.servers.iter().enumerate() {
+                if server.placed.is_none() {
+                    let drain = service.drain_of(place);
+                    removals.destinations.insert((key, server.key()), drain);
+                }
+            }
+        }
+        for (place, departed) in &self.departed {
+            removals.destinations.insert(*place, departed.drain);
+        }
+        for service in &self.departed_services {
+            removals.services.insert(*service, None);
+        }
+        removals
     }
 
     /// The level of the quorum of a service.

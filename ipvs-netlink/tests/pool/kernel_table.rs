@@ -149,12 +149,15 @@ fn services_and_servers_that_left_are_owned_until_the_kernel_lacks_them() {
     let mut host = Host::new(config(vec![service(plain(), &[1, 1])]), |_| good());
     host.run_until(s(0.5));
     host.reload(config(vec![service(plain(), &[1])]));
-    let removals: Vec<_> = host.pool.removals().collect();
+    let removals = host.pool.removals().destinations;
     assert_eq!(removals.len(), 1);
-    assert!(removals[0].drain.is_some(), "it is alive, so it drains");
+    assert!(
+        removals[&(web(), key(2))].is_some(),
+        "it is alive, so it drains"
+    );
     host.pool
         .handle_table(host.now, &listed(&[(1, 1, 0, Stats::default())]));
-    assert_eq!(host.pool.removals().count(), 0);
+    assert!(host.pool.removals().destinations.is_empty());
 
     host.reload(config(vec![]));
     assert_eq!(host.pool.owned(), [web()]);

@@ -14,6 +14,7 @@ mod host;
 mod keepalived;
 mod kernel_table;
 mod operator;
+mod planned;
 mod properties;
 
 mod reload;

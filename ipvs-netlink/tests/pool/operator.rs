@@ -17,9 +17,9 @@ fn a_drained_server_leaves_with_its_drain_policy_and_returns_at_once() {
         host.changes(),
         ["server 10.0.0.1:80 drain", "server 10.0.0.1:80 draining"]
     );
-    let removal = host.pool.removals().next().unwrap();
-    assert_eq!((removal.service, removal.destination), (web(), key(1)));
-    assert!(removal.drain.is_some());
+    let removals = host.pool.removals();
+    assert_eq!(removals.destinations.len(), 1);
+    assert!(removals.destinations[&(web(), key(1))].is_some());
     // Its checks go on.
     host.run_until(s(2.5));
     assert_eq!(host.starts(1).len(), 3);
@@ -37,7 +37,7 @@ fn a_server_in_maintenance_is_out_at_once_and_checked_before_it_returns() {
         .set_operator(host.now, &web(), &key(1), Operator::Maintenance)
         .unwrap();
     assert_eq!(host.wanted(), [(2, 1)]);
-    assert_eq!(host.pool.removals().next().unwrap().drain, None);
+    assert_eq!(host.pool.removals().destinations[&(web(), key(1))], None);
     host.run_until(s(5.0));
     assert_eq!(host.starts(1).len(), 1, "no checks");
     host.pool
@@ -54,7 +54,7 @@ fn a_failed_server_leaves_at_once() {
         if made.host() == 1 { bad() } else { good() }
     });
     host.run_until(s(0.5));
-    assert_eq!(host.pool.removals().next().unwrap().drain, None);
+    assert_eq!(host.pool.removals().destinations[&(web(), key(1))], None);
 }
 
 #[test]

@@ -56,13 +56,12 @@ impl<P> RealServerForm<P> {
         self,
         forwarding: Option<ForwardingMethod>,
     ) -> Result<RealServer<P>, &'static str> {
-        let (upper, lower) = (self.upper_threshold, self.lower_threshold);
-        if lower > upper || upper > Weight::MAX.get() {
+        let thresholds = Thresholds::new(self.upper_threshold, self.lower_threshold);
+        let Ok(thresholds) = thresholds else {
             return Err(
                 "thresholds: use at most 2147483647, and lower_threshold <= upper_threshold",
             );
-        }
-        let thresholds = Thresholds::new(upper, lower).unwrap_or_default();
+        };
         let own = self.forwarding.map(|forwarding| forwarding.0);
         let forwarding = own.or(forwarding).unwrap_or(FORWARDING);
         Ok(RealServer {

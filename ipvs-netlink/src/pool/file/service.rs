@@ -113,10 +113,8 @@ impl PersistenceForm {
             None => Netmask::host(family),
             Some(NetmaskForm::Mask(mask)) => Netmask::V4(mask),
             Some(NetmaskForm::Length(bits)) => {
-                if !(1..=128).contains(&bits) {
-                    return Err("netmask: use a length of 1 to 128".into());
-                }
-                Netmask::V6(PrefixLength::new(bits).unwrap_or(PrefixLength::HOST))
+                let length = PrefixLength::new(bits);
+                Netmask::V6(length.map_err(|error| error.to_string())?)
             }
         };
         if timeout.0.subsec_nanos() != 0 {
