@@ -567,7 +567,7 @@ impl Driver {
         self.filter()
     }
 
-    /// Asks for room for this many octets of news of links and addresses: see [`Monitor::set_receive_buffer`].
+    /// Asks for room for this many octets of news of links and addresses: see [`Monitor::set_receive_buffer`](crate::Monitor::set_receive_buffer).
     ///
     /// # Errors
     ///
