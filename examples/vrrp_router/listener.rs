@@ -1,6 +1,6 @@
 //! What is done with that which the driver tells: it is written, and changes of state are given to the commands.
 
-use std::{collections::BTreeMap, mem};
+use std::collections::{BTreeMap, BTreeSet};
 
 use vrrp_fsm::{State, fleet::GroupId, track::ObjectId};
 use vrrp_net::{DriverEvent, Notification, RouterId};
@@ -22,18 +22,6 @@ pub(crate) struct Listener {
 struct Party {
     subject: Subject,
     commands: Option<Commands>,
-    /// What was told last.
-    state: State,
-}
-
-impl Party {
-    const fn new(subject: Subject, commands: Option<Commands>) -> Self {
-        Self {
-            subject,
-            commands,
-            state: State::Initialize,
-        }
-    }
 }
 
 impl Listener {
@@ -52,7 +40,7 @@ impl Listener {
         subject: Subject,
         commands: Option<Commands>,
     ) {
-        self.routers.insert(id, Party::new(subject, commands));
+        self.routers.insert(id, Party { subject, commands });
     }
 
     pub(crate) fn add_sync_group(
@@ -61,11 +49,19 @@ impl Listener {
         subject: Subject,
         commands: Option<Commands>,
     ) {
-        self.sync_groups.insert(id, Party::new(subject, commands));
+        self.sync_groups.insert(id, Party { subject, commands });
     }
 
     pub(crate) fn add_object(&mut self, id: ObjectId, subject: Subject) {
         self.objects.insert(id, subject);
+    }
+
+    pub(crate) fn routers(&self) -> BTreeSet<RouterId> {
+        self.routers.keys().copied().collect()
+    }
+
+    pub(crate) fn sync_groups(&self) -> BTreeSet<GroupId> {
+        self.sync_groups.keys().copied().collect()
     }
 
     /// The commands of all virtual routers and sync groups.
@@ -85,8 +81,8 @@ impl Listener {
                     .tell_of(time, self.objects.get(object), name, detail);
                 return;
             }
-            DriverEvent::GroupChanged { group, .. } => self.sync_groups.get_mut(group),
-            _ => notification.router.and_then(|id| self.routers.get_mut(&id)),
+            DriverEvent::GroupChanged { group, .. } => self.sync_groups.get(group),
+            _ => notification.router.and_then(|id| self.routers.get(&id)),
         };
         self.log.tell_of(
             time,
@@ -95,14 +91,17 @@ impl Listener {
             detail,
         );
 
-        let (to, reason) = match &notification.event {
-            DriverEvent::StateChanged(change) => (change.to, Some(change.reason.to_string())),
-            DriverEvent::GroupChanged { state, .. } => (*state, None),
+        let (from, to, reason) = match &notification.event {
+            DriverEvent::StateChanged(change) => {
+                (change.from, change.to, Some(change.reason.to_string()))
+            }
+            // A sync group reports the state that it begins with.
+            DriverEvent::GroupChanged { from, state, .. } => {
+                (from.unwrap_or(State::Initialize), *state, None)
+            }
             _ => return,
         };
         if let Some(party) = party {
-            let from = mem::replace(&mut party.state, to);
-            // A sync group tells with which state it begins.
             if let Some(commands) = party.commands.as_ref().filter(|_| from != to) {
                 commands.push(Change {
                     from,

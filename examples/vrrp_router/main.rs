@@ -10,6 +10,7 @@ mod process;
 mod seconds;
 mod signals;
 mod state;
+mod succession;
 mod sync_group;
 mod tracking;
 mod virtual_router;
@@ -18,6 +19,7 @@ mod watch;
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     sync::mpsc::{self, Receiver, Sender},
 };
@@ -34,6 +36,7 @@ use crate::{
     notify::{Commands, Hook},
     options::Options,
     signals::{Signals, Wake},
+    succession::Succession,
     sync_group::SyncGroupOptions,
     tracking::{Reporter, Tracked},
     virtual_router::RouterOptions,
@@ -57,11 +60,15 @@ fn run(options: Options) -> Result<(), Error> {
     // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
     let signals = Signals::new().map_err(failed_to("prepare for signals"))?;
     let (log, written) = Log::start().map_err(failed_to("start the thread that writes"))?;
-    let mut program = Program::new(log.clone())?;
+    let take_over = options.take_over.clone();
+    let mut program = Program::new(take_over.as_deref(), log.clone())?;
     let (driver, wake) = (program.driver.handle(), program.wake.clone());
     let serving = signals.serve(driver, wake, log.clone());
     let serving = serving.map_err(failed_to("start the thread that serves signals"))?;
-    let result = program.add(options).and_then(|()| program.run());
+    let result = program
+        .add(options)
+        .and_then(|()| program.listen(take_over.as_deref()))
+        .and_then(|()| program.run());
     // Whatever went wrong, and if it was with the last router: as far as it is still possible, all resign, and what they made goes.
     let stopped = program.end();
     drop(serving);
@@ -86,11 +93,14 @@ struct Program {
     wakes: Receiver<Wake>,
     /// The members of each sync group.
     members: BTreeMap<String, Vec<RouterId>>,
+    /// The tracked objects by their names.
+    added: BTreeMap<String, ObjectId>,
+    succession: Option<Succession>,
 }
 
 impl Program {
-    fn new(log: Log) -> Result<Self, Error> {
-        let mut driver = Driver::new()?;
+    fn new(take_over: Option<&Path>, log: Log) -> Result<Self, Error> {
+        let mut driver = succession::take_over(take_over)?;
         // The state shows all counters.
         driver.set_foreign_packets(ForeignPackets::Counted)?;
         let (wake, wakes) = mpsc::channel();
@@ -102,6 +112,8 @@ impl Program {
             wake,
             wakes,
             members: BTreeMap::new(),
+            added: BTreeMap::new(),
+            succession: None,
         })
     }
 
@@ -112,6 +124,19 @@ impl Program {
         for group in options.sync_groups {
             self.add_sync_group(group)?;
         }
+        let (routers, groups) = (self.listener.routers(), self.listener.sync_groups());
+        let objects = self.added.values().copied().collect();
+        succession::remove_others(&mut self.driver, &routers, &groups, &objects)
+    }
+
+    /// Listens for a successor from now on.
+    fn listen(&mut self, socket: Option<&Path>) -> Result<(), Error> {
+        if let Some(socket) = socket {
+            let (driver, log) = (self.driver.handle(), self.log.clone());
+            let what = format!("listen at {}", socket.display());
+            let listening = Succession::listen(socket, driver, log);
+            self.succession = Some(listening.map_err(failed_to(&what))?);
+        }
         Ok(())
     }
 
@@ -119,7 +144,10 @@ impl Program {
         let mut config = router.config;
         config.tracking = self.add_objects(router.tracked)?;
         let subject = Subject::router(&config);
-        let id = self.driver.add(config)?;
+        let id = match succession::adopt(&mut self.driver, &config, &self.listener.routers())? {
+            Some(id) => id,
+            None => self.driver.add(config)?,
+        };
         if let Some(view) = self.driver.get(id) {
             let configured = state::configured(view);
             self.log.tell(Some(&subject), "started", configured);
@@ -140,7 +168,14 @@ impl Program {
         let mut group = SyncGroup::new(options.name, members);
         group.tracking = self.add_objects(options.tracked)?;
         group.member_weights = options.member_weights;
-        let id = self.driver.add_group(group)?;
+        let known = self.driver.groups().find(|(_, it)| it.name == group.name);
+        let id = match known.map(|(id, _)| id) {
+            Some(id) => {
+                self.driver.reconfigure_group(id, group)?;
+                id
+            }
+            None => self.driver.add_group(group)?,
+        };
         let commands = self.start_commands(options.notify, &subject)?;
         self.listener.add_sync_group(id, subject, commands);
         Ok(())
@@ -150,7 +185,7 @@ impl Program {
     fn add_objects(&mut self, all: Vec<Tracked>) -> Result<Vec<TrackRef>, Error> {
         let mut uses = Vec::new();
         for tracked in all {
-            let known = self.driver.objects().find(&tracked.name);
+            let known = self.added.get(&tracked.name).copied();
             let id = known.map_or_else(|| self.add_object(&tracked), Ok)?;
             uses.push(tracked.used_as(id));
         }
@@ -163,10 +198,16 @@ impl Program {
         };
         let mut object = Object::new(&*tracked.name, tracked.kind.clone());
         object.debounce = tracked.debounce;
+        let known = self.driver.objects().find(&tracked.name);
+        let add = |watch: Watch| match known {
+            // Of one that was taken over the name says who reports.
+            Some(id) => self.driver.reconfigure_object(id, object).map(|()| id),
+            None => self.driver.add_object(object, watch),
+        };
         let id = match &tracked.reporter {
-            Reporter::Driver(watch) => self.driver.add_object(object, watch.clone())?,
+            Reporter::Driver(watch) => add(watch.clone())?,
             Reporter::Thread(probe) => {
-                let id = self.driver.add_object(object, Watch::Host)?;
+                let id = add(Watch::Host)?;
                 let what = format!("watch {}", tracked.name);
                 let driver = self.driver.handle();
                 let (probe, subject, log) = (probe.clone(), subject.clone(), self.log.clone());
@@ -176,6 +217,7 @@ impl Program {
                 id
             }
         };
+        self.added.insert(tracked.name.clone(), id);
         self.listener.add_object(id, subject);
         Ok(id)
     }
@@ -206,6 +248,7 @@ impl Program {
     /// Stops the driver, where nothing else did, and then ends all commands: checks at once, those of --notify within their time, or at
     /// a second signal.
     fn end(mut self) -> Result<(), Error> {
+        self.succession = None;
         let stopped = if self.driver.is_stopped() {
             Ok(())
         } else {

@@ -5,6 +5,7 @@ use std::{
     env,
     ffi::OsString,
     fmt::Display,
+    path::PathBuf,
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -25,6 +26,8 @@ const SYNC_GROUP: &str = "sync-group";
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) routers: Vec<RouterOptions>,
+    /// The socket of the program to take over from.
+    pub(crate) take_over: Option<PathBuf>,
     /// All that routers are members of.
     pub(crate) sync_groups: Vec<SyncGroupOptions>,
 }
@@ -48,7 +51,14 @@ impl Options {
                 let program = OsString::from("vrrp_router");
                 let arguments =
                     RouterArguments::try_parse_from([&program].into_iter().chain(part))?;
-                let router = arguments.into_options().map_err(refuse)?;
+                let mut router = arguments.into_options().map_err(refuse)?;
+                if let Some(socket) = router.take_over.take()
+                    && let Some(first) = options.take_over.replace(socket)
+                {
+                    let problem = "it is there twice";
+                    let first = first.display();
+                    return Err(refuse(invalid("--take-over <SOCKET>", first, problem)));
+                }
                 options.routers.push(router);
             }
         }

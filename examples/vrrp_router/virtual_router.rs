@@ -1,6 +1,6 @@
 //! The options of a virtual router.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser, value_parser};
 use vrrp_fsm::{ChecksumSending, Config, Preempt};
@@ -69,6 +69,11 @@ pub(crate) struct RouterArguments {
     /// one family; the first IPv6 address is link-local.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
     addresses: Vec<VirtualAddress>,
+
+    /// Take over from the program that listens at this socket, without an election, if there is
+    /// one; then listen there for a successor. Once for the whole program, with any of its routers.
+    #[arg(long, value_name = "SOCKET")]
+    take_over: Option<PathBuf>,
 
     /// A further virtual address, of either family, that advertisements do not list. Can be
     /// repeated.
@@ -179,6 +184,7 @@ enum Deviation {
 
 /// A virtual router, as it was asked for.
 pub(crate) struct RouterOptions {
+    pub(crate) take_over: Option<PathBuf>,
     pub(crate) config: RouterConfig,
     pub(crate) tracked: Vec<Tracked>,
     pub(crate) sync_group: Option<String>,
@@ -246,6 +252,7 @@ impl RouterArguments {
             };
         }
         Ok(RouterOptions {
+            take_over: self.take_over,
             tracked: self.tracking.into_list(),
             sync_group: self.sync_group,
             notify: self.notify.of_router(&config),

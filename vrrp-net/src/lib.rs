@@ -1,7 +1,9 @@
-//! VRRP on Linux.
+#![doc = include_str!("../README.md")]
 //!
-//! The crate has two doors. **Parts**, for a program with a loop of its own: each is non-blocking, implements
-//! `AsFd` and `AsRawFd`, and knows nothing of the others.
+//! # Parts
+//!
+//! [`Driver`] is made of parts, for a program that decides everything itself. Each is non-blocking, implements `AsFd` and
+//! `AsRawFd`, and knows none of the others.
 //!
 //! | part | does |
 //! |---|---|
@@ -14,11 +16,11 @@
 //! | [`Monitor`] | tells of links, addresses and virtual routes that change; after an overrun it says that everything is to be read anew |
 //! | [`Interfaces`] | holds what the two tell, and finds the primary address |
 //!
-//! **A driver**, for a program without one: [`Driver`] runs any number of virtual routers on one thread. It drains its sockets before
-//! it serves expired timers, sends all advertisements before any slow work, keeps the addresses in place while Active, and
-//! resigns and withdraws when told to stop. Routers depend on [tracked objects](Driver::add_object), change their state together in
-//! [sync groups](Driver::add_group), and go on in [another process](Driver::hand_over). Everything can be changed while it runs, without another election. What happens it tells as
-//! [`Notification`]s, in order.
+//! # The driver
+//!
+//! [`Driver`] drains its sockets before it serves expired timers, sends all advertisements before any slow work, keeps the addresses in
+//! place while Active, and resigns and withdraws at the end. Everything can be changed while it runs, without another election. It
+//! reports as [`Notification`]s, in order. Other threads speak to it by a [`DriverHandle`].
 //!
 //! Protocol decisions are not made here: `vrrp_fsm` says when, `vrrp_proto` says what octets, this crate does it.
 //!
@@ -114,9 +116,9 @@ pub use kernel::{
     vrid_set::VridSet,
 };
 pub use route::{ROUTE_PROTOCOL, Route};
-pub use vrrp_fsm::fleet::{PacketErrors, RouterId};
-
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+pub use vrrp_fsm::{
+    self as fsm, Config, State,
+    fleet::{GroupId, PacketErrors, RouterId, SyncGroup},
+    track::{Check, Kind, Object, ObjectId, Report, TrackRef, Weight},
+};
+pub use vrrp_proto::{self as proto, Family, Interval, Peer, Priority, Vrid};

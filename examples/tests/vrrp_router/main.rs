@@ -5,6 +5,7 @@
 mod commands;
 mod containers;
 mod options;
+mod succession;
 mod sync_groups;
 mod tracking;
 

@@ -1,0 +1,52 @@
+//! One program takes over from another.
+
+use vrrp_lab::Running;
+
+use crate::{VIP, ask_for_state, events, lan_of, router, wait_for_event, wait_for_state};
+
+#[test]
+fn a_program_takes_over_from_another_without_an_election() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("take-over");
+    let socket = socket.to_str().unwrap();
+    let mut one = router(&r1, &["--take-over", socket]);
+    wait_for_state(&one, "Active");
+    let other = router(&r2, &["--priority", "50"]);
+    wait_for_state(&other, "Backup");
+
+    let start = |more: &[&str]| {
+        let options = [&["--take-over", socket], more].concat();
+        router(&r1, &options)
+    };
+    // The same options, then another priority, which needs no election either.
+    for (more, priority) in [(&[][..], 100), (&["--priority", "120"], 120)] {
+        let next = start(more);
+        wait_for_event(&one, "handed-over");
+        wait_for_event(&one, "stopped");
+        let state = ask_for_state(&next);
+        assert_eq!(state["state"], "Active");
+        assert_eq!(state["priority"], priority);
+        assert!(r1.addresses().unwrap().contains(&VIP.parse().unwrap()));
+        let changes = |of: &Running| {
+            let of = events(of);
+            of.iter()
+                .filter(|it| it["event"] == "state-changed")
+                .count()
+        };
+        assert_eq!(changes(&next), 0);
+        one = next;
+    }
+    let changes = events(&other);
+    assert!(
+        changes.iter().all(|it| it["to"] != "Active"),
+        "{changes:#?}"
+    );
+
+    // What is not on the command line any more goes.
+    let next = router(&r1, &["--take-over", socket, "--vrid", "52"]);
+    wait_for_event(&one, "stopped");
+    wait_for_state(&next, "Active");
+    wait_for_state(&other, "Active");
+    drop(next);
+}

@@ -1,0 +1,182 @@
+//! A program takes over from another one, and a later one takes over from it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, ErrorKind, PipeReader, PipeWriter},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use serde_json::{Value, json};
+use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Successor};
+
+use crate::{Error, log::Log};
+
+/// How long one program waits for the other, apart from the moment in which no router runs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The driver of the program that listens at a socket, with all its routers. A new one if there is no such program.
+pub(crate) fn take_over(socket: Option<&Path>) -> Result<Driver, Error> {
+    let Some(socket) = socket else {
+        return Ok(Driver::new()?);
+    };
+    match UnixStream::connect(socket) {
+        Ok(predecessor) => Ok(Driver::take_over_from(predecessor, PATIENCE)?),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(Driver::new()?)
+        }
+        Err(error) => Err(format!("--take-over {}: {error}", socket.display()).into()),
+    }
+}
+
+/// Brings a router that was taken over in line with the command line, without an election. Returns `None` for a router that is not there,
+/// or that differs in more than its election and its tracked objects, and then is gone. Those on the command line before it are `added`.
+pub(crate) fn adopt(
+    driver: &mut Driver,
+    wanted: &RouterConfig,
+    added: &BTreeSet<RouterId>,
+) -> Result<Option<RouterId>, Error> {
+    let is_same = |config: &RouterConfig| {
+        (&config.interface, config.fsm.vrid, config.fsm.family)
+            == (&wanted.interface, wanted.fsm.vrid, wanted.fsm.family)
+    };
+    let is_meant = |id| !added.contains(&id);
+    let found = driver
+        .routers()
+        .find(|router| is_meant(router.id()) && is_same(router.config()));
+    let Some(router) = found else {
+        return Ok(None);
+    };
+    let (id, has) = (router.id(), rest(router.config())?);
+    if has != rest(wanted)? {
+        driver.remove(id)?;
+        return Ok(None);
+    }
+    driver.reconfigure(id, wanted.fsm)?;
+    driver.set_tracking(id, wanted.tracking.clone())?;
+    Ok(Some(id))
+}
+
+/// What cannot be changed without another election.
+fn rest(config: &RouterConfig) -> Result<Value, Error> {
+    let mut config = serde_json::to_value(config)?;
+    config["fsm"] = Value::Null;
+    config["tracking"] = Value::Null;
+    Ok(config)
+}
+
+/// Removes what was taken over and is not on the command line any more.
+pub(crate) fn remove_others(
+    driver: &mut Driver,
+    routers: &BTreeSet<RouterId>,
+    groups: &BTreeSet<GroupId>,
+    objects: &BTreeSet<ObjectId>,
+) -> Result<(), Error> {
+    let others = driver.groups().map(|(id, _)| id);
+    for id in others.filter(|id| !groups.contains(id)).collect::<Vec<_>>() {
+        driver.remove_group(id)?;
+    }
+    let others = driver.routers().map(|it| it.id());
+    for id in others
+        .filter(|id| !routers.contains(id))
+        .collect::<Vec<_>>()
+    {
+        driver.remove(id)?;
+    }
+    let others = driver.objects().iter().map(|(id, _)| id);
+    for id in others
+        .filter(|id| !objects.contains(id))
+        .collect::<Vec<_>>()
+    {
+        driver.remove_object(id)?;
+    }
+    Ok(())
+}
+
+/// Listens for a successor. Dropping this ends it.
+pub(crate) struct Succession {
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Succession {
+    pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Result<Self> {
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket)?;
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+        let (stopped, stop) = io::pipe()?;
+        let socket = socket.to_owned();
+        let serve = move || serve(&listener, &stopped, &driver, &log, &socket);
+        let thread = thread::Builder::new()
+            .name("succession".into())
+            .spawn(serve)?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Succession {
+    fn drop(&mut self) {
+        self.stop = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn serve(
+    listener: &UnixListener,
+    stopped: &PipeReader,
+    driver: &DriverHandle,
+    log: &Log,
+    socket: &Path,
+) {
+    loop {
+        let mut sources = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::new(stopped, PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        if !sources[1].revents().is_empty() {
+            // Nobody has taken over, so that it is still the one of this program.
+            let _ = fs::remove_file(socket);
+            return;
+        }
+        let Ok((stream, _)) = listener.accept() else {
+            continue;
+        };
+        let handed_over = Successor::accept(stream, PATIENCE)
+            .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
+        match handed_over {
+            Ok(()) => {
+                log.tell(None, "handed-over", json!({}));
+                return;
+            }
+            Err(error) => {
+                let detail = json!({"reason": error.to_string()});
+                log.tell(None, "hand-over-failed", detail);
+            }
+        }
+    }
+}
