@@ -263,7 +263,10 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
             }
         }
         let is_discarded = |it: &Wanted<'_>| it.wants_discarded(local, actual);
-        if actual.is_discarded(local) && !is_discarded(wanted) && !others.iter().any(is_discarded) {
+        if actual.may_be_discarded(local)
+            && !is_discarded(wanted)
+            && !others.iter().any(is_discarded)
+        {
             changes.push(Change::RemoveRoute {
                 interface: None,
                 route: Route::discard(local),

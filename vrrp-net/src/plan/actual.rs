@@ -33,8 +33,8 @@ pub(crate) struct Actual {
     quieted: BTreeSet<u32>,
     /// Routes that lead somewhere, by table and prefix.
     routes: HashMap<(u32, IpAddr, u8), Vec<MarkedRoute>>,
-    /// Routes that discard.
-    discards: BTreeSet<IpAddr>,
+    /// Routes that discard, each with whether it may be gone.
+    discards: BTreeMap<IpAddr, bool>,
     /// The addresses that the proxy answers for.
     proxied: BTreeMap<(u32, IpAddr), Option<MacAddress>>,
     /// The addresses that this driver added, where the kernel keeps no mark (before Linux 5.18).
@@ -110,7 +110,8 @@ impl Actual {
                 }
             }
             MonitorEvent::RouteRemoved { interface, route } => {
-                if self.forget_route(*interface, route) {
+                // We may have added it again before this notification was read.
+                if self.doubt_route(*interface, route) {
                     let route = route.clone();
                     lost = Some(Lost::Route { route });
                 }
@@ -316,8 +317,14 @@ impl Actual {
         self.proxied.contains_key(&(interface, local))
     }
 
+    /// Whether packets to an address are discarded for sure.
     pub(crate) fn is_discarded(&self, local: IpAddr) -> bool {
-        self.discards.contains(&local)
+        self.discards.get(&local) == Some(&false)
+    }
+
+    /// Whether packets to an address may be discarded.
+    pub(crate) fn may_be_discarded(&self, local: IpAddr) -> bool {
+        self.discards.contains_key(&local)
     }
 
     /// Whether a route is there for sure.
@@ -329,7 +336,7 @@ impl Actual {
     /// Whether a route may be there.
     pub(crate) fn may_have_route(&self, interface: Option<u32>, route: &Route) -> bool {
         if route.discards() {
-            return self.is_discarded(route.destination());
+            return self.may_be_discarded(route.destination());
         }
         self.found(interface, route).next().is_some()
     }
@@ -341,7 +348,7 @@ impl Actual {
 
     /// The marked routes, with the index of their interface.
     pub(crate) fn routes(&self) -> impl Iterator<Item = (Option<u32>, Route)> {
-        let discards = self.discards.iter();
+        let discards = self.discards.keys();
         let discards = discards.map(|address| (None, Route::discard(*address)));
         let routes = self.routes.values().flatten();
         let routes = routes.map(|it| (it.interface, it.route.clone()));
@@ -442,9 +449,24 @@ impl Actual {
         }
     }
 
+    /// Doubts a route. Returns whether it was there for sure.
+    fn doubt_route(&mut self, interface: Option<u32>, route: &Route) -> bool {
+        if route.discards() {
+            let doubt = self.discards.get_mut(&route.destination());
+            return doubt.is_some_and(|doubt| !std::mem::replace(doubt, true));
+        }
+        let mut was_sure = false;
+        for found in self.routes.get_mut(&key_of(route)).into_iter().flatten() {
+            if found.is(interface, route) {
+                was_sure |= !std::mem::replace(&mut found.is_doubted, true);
+            }
+        }
+        was_sure
+    }
+
     fn note_route(&mut self, interface: Option<u32>, route: Route) {
         if route.discards() {
-            self.discards.insert(route.destination());
+            self.discards.insert(route.destination(), false);
             return;
         }
         self.forget_route(interface, &route);
@@ -459,7 +481,7 @@ impl Actual {
     /// Returns whether it was there.
     fn forget_route(&mut self, interface: Option<u32>, route: &Route) -> bool {
         if route.discards() {
-            return self.discards.remove(&route.destination());
+            return self.discards.remove(&route.destination()).is_some();
         }
         let key = key_of(route);
         let Some(list) = self.routes.get_mut(&key) else {

@@ -133,12 +133,10 @@ impl Kernel {
         }
         let free = index.filter(|it| !self.links.contains_key(it));
         let index = free.unwrap_or_else(|| {
-            self.next_index += 1;
-            while self.links.contains_key(&self.next_index) {
-                self.next_index += 1;
-            }
-            self.next_index
+            // The kernel gives an index again only when it is asked to, as for a link that moves.
+            self.next_index + 1
         });
+        self.next_index = self.next_index.max(index);
         let is_macvlan = kind == "macvlan";
         let link = Link {
             index,
@@ -183,16 +181,11 @@ impl Kernel {
         }
     }
 
-    /// Moves a link to another network namespace. Its macvlans stay.
+    /// Moves a link to another network namespace. Its macvlans stay, and nothing is said about them.
     pub(super) fn move_link_away(&mut self, index: u32) {
-        let children: Vec<u32> = self
-            .links
-            .values()
-            .filter(|it| it.link.parent == Some(index))
-            .map(|it| it.link.index)
-            .collect();
-        for child in children {
-            self.change_link(child, |link| link.parent = None);
+        let is_child = |it: &&mut ModelLink| it.link.parent == Some(index);
+        for child in self.links.values_mut().filter(is_child) {
+            child.link.parent = None;
         }
         self.delete_link(index);
     }

@@ -135,7 +135,10 @@ impl Planner {
         let found = marked(actual).into_iter().filter(|it| match it {
             Former::Address { local, .. } => self.holders(*local).next().is_some(),
             Former::Parent { .. } => true,
-            Former::Macvlan { interface } => actual.link(*interface).is_some_and(is_orphan),
+            Former::Macvlan { interface } => {
+                let parent = actual.link(*interface).and_then(|it| it.parent);
+                parent.and_then(|it| actual.link(it)).is_none()
+            }
             Former::Route { .. } => false,
         });
         let found: Vec<_> = found.collect();
@@ -176,6 +179,14 @@ impl Planner {
             self.add_former(Former::Parent {
                 interface: link.index,
             });
+        }
+        if let MonitorEvent::LinkGone { interface } = event {
+            // A parent that moved to another network namespace leaves its macvlans behind, and the
+            // kernel does not say so.
+            let left: Vec<_> = actual.macvlans_on(*interface).collect();
+            for interface in left {
+                self.add_former(Former::Macvlan { interface });
+            }
         }
         if let MonitorEvent::Link(link) = event
             && is_orphan(link)
@@ -507,7 +518,7 @@ impl Wanted<'_> {
         let mut found: Vec<_> = places
             .map(|interface| Former::Address { interface, local })
             .collect();
-        if actual.is_discarded(local) {
+        if actual.may_be_discarded(local) {
             found.push(Former::Route {
                 interface: None,
                 route: Route::discard(local),
