@@ -282,6 +282,7 @@ fn a_successor_gives_up_on_a_slow_predecessor() {
 }
 
 #[test]
+#[ignore = "root alone can become another user: run ./test"]
 fn a_process_of_another_user_may_not_take_over() {
     // The kernel notes the user of the thread that makes the pair.
     let pair = thread::spawn(|| {
