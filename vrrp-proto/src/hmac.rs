@@ -11,6 +11,17 @@
 //! digest read as zero. The destination is not covered: one trailer serves all unicast peers. Over IPv4 the VRRP checksum
 //! leaves the trailer out; over IPv6 it covers it, as [`append`](Keys::append) sees to.
 //!
+//! # Limits of the scheme
+//!
+//! The sequence is the sender's clock, and a receiver keeps the highest one of each sender. With
+//! [`AntiReplay::time`](AntiReplay::time) this means:
+//!
+//! * A sender that restarts with its clock behind, or whose clock was set back and that restarts, starts below its last
+//!   sequence. Receivers that heard it before discard its messages until the clock has passed that sequence.
+//! * A clock that goes back within the window does not matter while the sender runs: it counts on from its last sequence.
+//!   Where the clock goes back further, the sequence follows it, and receivers discard its messages as repeated.
+//! * A receiver that has just started knows no sequence, and accepts a replay that is not older than the window.
+//!
 //! # Sending and receiving
 //!
 //! ```
