@@ -101,16 +101,16 @@ impl Listener {
             }
             _ => return,
         };
-        if let Some(party) = party {
-            if let Some(commands) = party.commands.as_ref().filter(|_| from != to) {
-                commands.push(Change {
-                    from,
-                    to,
-                    reason,
-                    sequence,
-                    time,
-                });
-            }
+        if let Some(commands) = party.and_then(|party| party.commands.as_ref())
+            && from != to
+        {
+            commands.push(Change {
+                from,
+                to,
+                reason,
+                sequence,
+                time,
+            });
         }
     }
 }
