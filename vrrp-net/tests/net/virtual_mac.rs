@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vrrp_fsm::State;
+use vrrp_fsm::{ChecksumSending, State};
 use vrrp_lab::{
     Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan, Namespace, Probe, V3Checksum,
     tshark, wait_for, write_pcap,
@@ -16,7 +16,7 @@ use vrrp_net::{
     VirtualMac,
 };
 use vrrp_proto::{
-    Family, Priority,
+    ChecksumForm, Family, Priority,
     frame::{MacAddress, virtual_mac},
 };
 
@@ -118,7 +118,10 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
     for family in FAMILIES {
         let (lan, [r1]) = lan_of::<1>();
         let capture = lan.capture().unwrap();
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let mut config = bearer(family, 100);
+        // The form that the judge below is asked for.
+        config.fsm.checksum = ChecksumSending::Fixed(ChecksumForm::MessageOnly);
+        let (running, id) = Running::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         for _ in 0..3 {
             wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
