@@ -296,7 +296,14 @@ impl Planner {
         former.sort_by_key(Former::rank);
         former.retain(|it| {
             let before = changes.len();
-            if !self.is_wanted(it, routers, actual) {
+            if self.is_wanted(it, routers, actual) {
+                // Another router has it there as well, and decides about it.
+                if let Former::Address { local, .. } = it {
+                    let holders: Vec<_> = self.holders(*local).collect();
+                    self.due
+                        .extend(holders.into_iter().map(|id| (now, Some(id))));
+                }
+            } else {
                 it.plan(actual, &mut changes);
             }
             changes.len() > before
