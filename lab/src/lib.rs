@@ -65,6 +65,6 @@ pub use lan::{Host, Lan};
 pub use namespace::Namespace;
 pub use probe::{Answer, Outage, Ping, Pings, Probe};
 pub use running::Running;
-pub use tshark::{Packet, V3Checksum, tshark};
+pub use tshark::{Packet, V3Checksum, tshark, tshark_in_either_form};
 pub use user_namespace::become_root_in_user_namespace;
 pub use wait::wait_for;

@@ -24,13 +24,13 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp_fsm::{Config, State};
+use vrrp_fsm::{ChecksumSending, Config, State};
 use vrrp_lab::{Namespace, wait_for};
 use vrrp_net::{
     AddressChange, Datagram, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome,
     RouterConfig, RouterId, VirtualAddress, VirtualMac, VrrpSocket,
 };
-use vrrp_proto::{Endpoints, Family, Interval, Priority, Vrid};
+use vrrp_proto::{ChecksumForm, Endpoints, Family, Interval, Priority, Vrid};
 
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -80,6 +80,8 @@ impl Cables {
                 fsm.interval = Interval::centis(interval).unwrap();
                 fsm.announce.repeat = 1;
                 fsm.announce.second_burst_after = None;
+                // One message per advertisement, so that messages can be counted.
+                fsm.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
                 RouterConfig::new(
                     interface(cable),
                     fsm,
