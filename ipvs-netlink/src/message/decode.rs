@@ -108,6 +108,7 @@ impl Request {
 }
 
 /// The key of a listed service, and nothing else of it.
+#[cfg(all(feature = "client", target_os = "linux"))]
 pub(crate) fn listed_service_key(octets: &[u8]) -> Result<ServiceKey, DecodeError> {
     let is_needed = |kind| {
         let needed = [
@@ -124,6 +125,7 @@ pub(crate) fn listed_service_key(octets: &[u8]) -> Result<ServiceKey, DecodeErro
 }
 
 /// The key of a listed destination, and nothing else of it.
+#[cfg(all(feature = "client", target_os = "linux"))]
 pub(crate) fn listed_destination_key(octets: &[u8]) -> Result<DestinationKey, DecodeError> {
     let is_needed = |kind| [dest::ADDR, dest::PORT, dest::ADDR_FAMILY].contains(&kind);
     let octets = TopLevel::read(octets)?.destination()?;
