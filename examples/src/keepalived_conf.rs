@@ -1,9 +1,9 @@
 //! Reads keepalived.conf as keepalived does.
 //!
-//! The text becomes [lines](source) with comments, definitions, conditions and includes taken
-//! care of; the lines become blocks; the blocks become a [configuration](configuration) whose
+//! The text becomes lines ([`source`]) with comments, definitions, conditions and includes taken
+//! care of; the lines become blocks; the blocks become a [`configuration`] whose
 //! values are checked and whose references are resolved. Each step notes what is wrong as
-//! [complaints](complaint), with the place.
+//! complaints ([`complaint`]), with the place.
 //!
 //! keepalived reads a file once for each of its processes, and the passes here do the same, so
 //! that a file with unbalanced braces means the same too.

@@ -29,7 +29,8 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// only answers for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
 ///
 /// Within a process it goes to the successor as it is. To another process of the same host, use
-/// [`Driver::hand_over_to`] and [`Driver::take_over_from`] (feature `serde`), or carry the [parts](Self::into_parts) yourself.
+/// `Driver::hand_over_to` and `Driver::take_over_from` (feature `serde`), or carry the parts
+/// (`HandOver::into_parts`) yourself.
 #[derive(Debug)]
 pub struct HandOver {
     /// The sockets, with the packets that wait in them.
