@@ -7,13 +7,10 @@ use std::{net::Ipv4Addr, time::Duration};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vrrp_fsm::{
-    Action, Actions, Config, Counters, Event, Instant, Link, Preempt, Profile, ShutdownCause,
-    Snapshot, StallPolicy, State, VirtualRouter,
+    Action, Actions, Config, Counters, Event, Instant, Preempt, Profile, ReceiveContext,
+    ShutdownCause, Snapshot, StallPolicy, State, VirtualRouter,
 };
-use vrrp_proto::{
-    Advertisement, DecodeOptions, Family, Interval, LocalAuthentication, Priority, Protection,
-    Transport, Versions, Vrid, group,
-};
+use vrrp_proto::{Family, Interval, Priority, Versions, Vrid};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -81,23 +78,13 @@ fn without_counters(router: &VirtualRouter, now: Instant) -> (Snapshot, Option<I
 
 fn receive(router: &mut VirtualRouter, now: Instant, payload: &[u8]) -> Actions {
     let ip = vrrp_fuzz::ipv4();
-    let link = Link {
-        transport: Transport::Multicast {
-            group: group(Family::Ipv4),
-        },
-        authentication: LocalAuthentication::None,
-        protection: Protection::None,
-        addresses: None,
-    };
+    let context = ReceiveContext::multicast(Family::Ipv4);
     let mut payload = payload.to_vec();
     vrrp_fuzz::mend_checksum(&mut payload, &ip);
     let before = without_counters(router, now);
-    let heard = Advertisement::decode(&payload, &ip, &DecodeOptions::default())
-        .and_then(|decoded| router.check(&decoded, &ip, &link));
-    match heard {
-        Ok(heard) => router.handle_event(now, Event::Advertisement(heard)),
-        Err(discard) => {
-            router.count_discard(&discard);
+    match router.handle_packet(now, &ip, &payload, &context) {
+        Ok((_, actions)) => actions,
+        Err(_) => {
             assert_eq!(before, without_counters(router, now));
             Actions::default()
         }
