@@ -11,6 +11,7 @@ use vrrp_proto::Family;
 use super::{Driver, DriverEvent, Fault, is_active, router::Router};
 use crate::{
     ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, MonitorEvent, VirtualAddress, VrrpSocket,
+    kernel::route_watch::Loss,
     plan::{Lost, Thing},
 };
 
@@ -36,14 +37,10 @@ impl Driver {
             self.notify(None, DriverEvent::Overrun);
             self.host.resync_at = Some(now);
         }
-        let may_cost_routes = events.iter().any(|event| match event {
-            MonitorEvent::Link(link) => !link.up,
-            MonitorEvent::AddressRemoved { .. } | MonitorEvent::Overrun => true,
-            _ => false,
-        });
-        if may_cost_routes {
-            self.tracked_routes.doubt();
+        for loss in events.iter().filter_map(Loss::by) {
+            self.tracked_routes.doubt(loss);
         }
+        self.tracked_routes.catch_up();
         for id in affected {
             self.reconcile(now, id);
         }
@@ -133,7 +130,7 @@ impl Driver {
         self.planner.look_around(&self.host.actual);
         // IPv6 may have ended somewhere and begun again.
         self.renew_memberships(VrrpSocket::join_all_again);
-        self.tracked_routes.doubt();
+        self.tracked_routes.doubt(Loss::Any);
         let ids: Vec<_> = self.routers.keys().copied().collect();
         for id in ids {
             self.reconcile(now, id);

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Read},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -13,10 +13,10 @@ use vrrp_proto::Family;
 
 use super::{
     filter,
-    rtnetlink::{self, FoundRoute, Malformed, Prefix, Reply, Request},
+    rtnetlink::{self, FoundRoute, Hop, Malformed, Prefix, Reply, Request},
     sys::{self, Buffer, set_buffer},
 };
-use crate::{Error, Interfaces, Route, VirtualAddress, address::family};
+use crate::{Error, Interfaces, MonitorEvent, Route, VirtualAddress, address::family};
 
 /// News that are taken in before the caller gets a chance to do something else. The rest stays readable.
 const NEWS: usize = 4096;
@@ -40,6 +40,8 @@ pub(crate) struct RouteWatch {
     sockets: Option<Sockets>,
     /// The routes to the prefixes that lead somewhere; not known before the lists were read.
     found: Option<Vec<FoundRoute>>,
+    /// The events since those lists were asked for that may have removed some of them.
+    losses: BTreeSet<Loss>,
     /// Whether they may be out of date.
     is_doubted: bool,
     reading: Option<Reading>,
@@ -67,6 +69,8 @@ struct Reading {
     /// Those that are left after this one: of a family, and of a table where the kernel can.
     left: Vec<(Family, Option<u32>)>,
     found: Vec<FoundRoute>,
+    /// The events since the first list was asked for that may have removed some of them.
+    losses: BTreeSet<Loss>,
     /// Whether this list is one of IPv6 routes, and has begun to come.
     is_ipv6: bool,
     has_begun: bool,
@@ -75,6 +79,42 @@ struct Reading {
     may_have_gaps: bool,
     /// Since when lists are read again for gaps.
     in_doubt_since: Option<Instant>,
+}
+
+/// An event that may have removed routes without a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Loss {
+    /// This interface went down, with the routes by it.
+    Interface(u32),
+    /// This interface lost this address, with the routes by the interface and from the address.
+    Address(u32, IpAddr),
+    /// Notifications were lost, or wait to be read.
+    Any,
+}
+
+impl Loss {
+    /// The loss that a change of the host may have brought.
+    pub(crate) fn by(event: &MonitorEvent) -> Option<Self> {
+        match event {
+            MonitorEvent::Link(link) if !link.up => Some(Self::Interface(link.index)),
+            MonitorEvent::LinkGone { interface } => Some(Self::Interface(*interface)),
+            MonitorEvent::AddressRemoved { interface, address } => {
+                Some(Self::Address(*interface, address.address))
+            }
+            MonitorEvent::Overrun => Some(Self::Any),
+            _ => None,
+        }
+    }
+
+    /// Whether a route may have lost this way to its destination.
+    fn concerns(self, route: &FoundRoute, hop: &Hop) -> bool {
+        let is_by = |interface| hop.interface.is_none_or(|it| it == interface);
+        match self {
+            Self::Interface(interface) => is_by(interface),
+            Self::Address(interface, address) => is_by(interface) || route.source == Some(address),
+            Self::Any => true,
+        }
+    }
 }
 
 impl RouteWatch {
@@ -99,6 +139,7 @@ impl RouteWatch {
         self.sockets = Some(sockets);
         self.wanted = wanted;
         self.found = None;
+        self.losses.clear();
         self.is_doubted = true;
         if let Some(reading) = &mut self.reading {
             reading.left.clear();
@@ -107,15 +148,45 @@ impl RouteWatch {
         Ok(())
     }
 
-    /// Whether a route is there; `None` while that is being found out.
+    /// Whether a route is there. `None` before the lists were read, and while nothing but a route
+    /// that may have gone since then would make it true.
     pub(crate) fn has(&self, route: &Route, interfaces: &Interfaces) -> Option<bool> {
-        let found = self.found.as_ref()?;
-        Some(found.iter().any(|it| it.is(route, interfaces)))
+        let mut answer = Some(false);
+        for found in self.found.as_ref()? {
+            for hop in found.hops_of(route, interfaces) {
+                if !self.losses.iter().any(|loss| loss.concerns(found, hop)) {
+                    return Some(true);
+                }
+                answer = None;
+            }
+        }
+        answer
     }
 
-    /// Takes note of something by which routes may have gone in silence.
-    pub(crate) fn doubt(&mut self) {
+    /// Schedules another dump, and withholds the routes that may be gone until it was read.
+    pub(crate) fn doubt(&mut self, loss: Loss) {
         self.is_doubted = true;
+        if let Some(reading) = &mut self.reading {
+            reading.losses.insert(loss);
+        }
+        if self.found.is_some() {
+            self.losses.insert(loss);
+        }
+    }
+
+    /// Reads the notifications of routes, so that a link that comes up does not bring back a route
+    /// whose removal waits to be read.
+    pub(crate) fn catch_up(&mut self) {
+        let Some(sockets) = &self.sockets else {
+            return;
+        };
+        let had_any = sockets.take_in_news().unwrap_or_else(|error| {
+            tracing::debug!(%error, "notifications of routes may be lost");
+            true
+        });
+        if had_any {
+            self.doubt(Loss::Any);
+        }
     }
 
     /// What can be read when [`turn`](Self::turn) has something to do: news, and lists.
@@ -289,6 +360,7 @@ impl RouteWatch {
             sockets.hear_of(&self.wanted);
         }
         self.found = Some(reading.found);
+        self.losses = reading.losses;
         Ok(true)
     }
 }

@@ -602,20 +602,26 @@ pub(crate) struct Hop {
 }
 
 impl FoundRoute {
-    /// Whether it is the route that is meant, with all that is said of that one, and leads by an interface that is up.
-    pub(crate) fn is(&self, meant: &Route, interfaces: &Interfaces) -> bool {
-        let leads = |hop: &Hop| {
+    /// The next hops by which the route is the one that is meant, in all that is given of that one.
+    /// Each leads by an interface that is up.
+    pub(crate) fn hops_of(
+        &self,
+        meant: &Route,
+        interfaces: &Interfaces,
+    ) -> impl Iterator<Item = &Hop> {
+        let is_meant = self.prefix == Prefix::of(meant)
+            && meant.metric().is_none_or(|it| self.metric == it)
+            && meant.source().is_none_or(|it| self.source == Some(it));
+        let leads = move |hop: &&Hop| {
             let by = hop.interface.map(|index| interfaces.get(index));
             let is_up = by.is_none_or(|by| by.is_some_and(|by| by.link.up));
             let name = by.flatten().map(|by| by.link.name.as_str());
-            is_up
+            is_meant
+                && is_up
                 && meant.gateway().is_none_or(|it| hop.gateway == Some(it))
                 && meant.interface().is_none_or(|it| name == Some(it))
         };
-        self.prefix == Prefix::of(meant)
-            && meant.metric().is_none_or(|it| self.metric == it)
-            && meant.source().is_none_or(|it| self.source == Some(it))
-            && self.hops.iter().any(leads)
+        self.hops.iter().filter(leads)
     }
 }
 

@@ -13,7 +13,7 @@ use vrrp_fsm::{
     track::{Kind, Level, Object, ObjectId},
 };
 use vrrp_lab::{Host, Lan, wait_for};
-use vrrp_net::{Driver, DriverEvent, Error, RouterId, Watch};
+use vrrp_net::{Driver, DriverEvent, Error, Monitor, MonitorEvent, RouterId, Watch};
 use vrrp_proto::Family;
 
 use crate::rig::notifications;
@@ -262,6 +262,89 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
         ip_of(&r1, "link delete eth1");
         wait_for_level(&running, id, Level::Down);
         ip_of(&r1, "route flush 192.88.99.0/24");
+    }
+}
+
+/// Takes turns until an object has a level, and returns the changes of all objects.
+fn turn_until(driver: &mut Driver, id: ObjectId, level: Level) -> Vec<(ObjectId, Option<Level>)> {
+    let mut changes = Vec::new();
+    wait_for(&format!("{level:?}"), LIMIT, || {
+        driver.turn().unwrap();
+        changes.extend(notifications(driver).filter_map(|it| match it.event {
+            DriverEvent::ObjectChanged { object, level } => Some((object, level)),
+            _ => None,
+        }));
+        (driver.objects().level(id) == Some(level)).then_some(())
+    })
+    .unwrap();
+    changes
+}
+
+/// Waits until the kernel has sent the notification of a link that is up.
+fn wait_for_link_up(monitor: &mut Monitor, name: &str) {
+    wait_for("the link", LIMIT, || {
+        let mut is_up = false;
+        let up = |event| {
+            is_up |= matches!(event, MonitorEvent::Link(link) if link.name == name && link.up);
+        };
+        monitor.receive(up).unwrap();
+        is_up.then_some(())
+    })
+    .unwrap();
+}
+
+/// The driver reads notifications of links first, and the lists of routes after them. Between the two
+/// it does not report a route of the lists before.
+#[test]
+fn a_route_that_is_gone_is_not_reported_by_a_link_that_is_back_before_the_lists_are_read() {
+    let (_lan, [r1]) = lan_of::<1>();
+    for (route, gateway) in [
+        ("203.0.113.0/24", "198.51.100.9"),
+        ("2001:db8:2::/48", "fe80::9"),
+    ] {
+        let outside = Lan::new().unwrap();
+        let uplink = outside.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
+        let add = format!("route add {route} via {gateway} dev eth1");
+        let (mut driver, id, link, mut monitor) = r1.namespace().run(|| {
+            let mut driver = Driver::new().unwrap();
+            let object = Object::new("route", Kind::Route);
+            let id = driver.add_object(object, watch(route)).unwrap();
+            let object = Object::new("link", Kind::Interface);
+            let watch = Watch::Interface("eth1".into());
+            let link = driver.add_object(object, watch).unwrap();
+            (driver, id, link, Monitor::open().unwrap())
+        });
+        let r1 = &r1;
+        let down = || ip_of(r1, "link set eth1 down");
+        let up = || ip_of(r1, "link set eth1 up");
+        // The kernel keeps the route while the carrier is gone, so that somebody can remove it.
+        let pull = || uplink.unplug().unwrap();
+        let remove_and_plug = || {
+            ip_of(r1, &format!("route del {route}"));
+            uplink.mend().unwrap();
+        };
+        let mut ways: Vec<[&dyn Fn(); 2]> = vec![[&down, &up]];
+        if route.contains('.') {
+            ways.push([&pull, &remove_and_plug]);
+        }
+        for [lose, restore] in ways {
+            ip_of(r1, &add);
+            turn_until(&mut driver, id, Level::Up);
+            lose();
+            turn_until(&mut driver, id, Level::Down);
+            turn_until(&mut driver, link, Level::Down);
+            // The driver sleeps until the link is up again.
+            monitor.receive(drop).unwrap();
+            restore();
+            wait_for_link_up(&mut monitor, "eth1");
+            let mut changes = turn_until(&mut driver, link, Level::Up);
+            // The first of these asks for the lists, the next ones read them.
+            for _ in 0..10 {
+                changes.extend(turn_until(&mut driver, link, Level::Up));
+            }
+            assert_eq!(changes, [(link, Some(Level::Up))], "{route}");
+        }
+        ip_of(r1, "link delete eth1");
     }
 }
 
