@@ -27,7 +27,7 @@ use vrrp_proto::{
     frame::{ethernet, ipv4, multicast_mac, virtual_mac},
 };
 
-use crate::case::{Case, Side, interface, source, virtual_address};
+use vrrp_benches::side_by_side::case::{Case, Side, interface, source, virtual_address};
 
 /// Messages in one system call, as many as the driver puts there.
 const BATCH: usize = 64;

@@ -6,22 +6,27 @@
 //! as `"1000 x 10 ms"`, leaves out the others.
 
 mod bare;
-mod case;
 mod node;
 mod process;
 mod wire;
 
 use std::{
-    env,
+    env, fs,
     process::ExitCode,
     thread,
     time::{Duration, SystemTime},
 };
 
-use vrrp_benches::{Error, Table, is_quick, verdict};
+use vrrp_benches::{
+    Error, Table, is_quick,
+    side_by_side::{
+        case::{Case, Side},
+        chart,
+    },
+    verdict,
+};
 use vrrp_lab::Namespace;
 
-use case::{Case, Side};
 use node::{Node, Program};
 use wire::{Calm, Wire, takeovers};
 
@@ -43,7 +48,9 @@ fn run() -> Result<(), Error> {
     if node::run(&arguments)? {
         return Ok(());
     }
-    let cases = Case::choose(arguments.get(1..).unwrap_or_default())?;
+    let mut arguments: Vec<String> = arguments.into_iter().skip(1).collect();
+    let svg = take_svg(&mut arguments)?;
+    let cases = Case::choose(&arguments)?;
     let calm = if is_quick() {
         Duration::from_millis(500)
     } else {
@@ -94,10 +101,26 @@ fn run() -> Result<(), Error> {
         }
     }
     println!("{table}\n{budgets}");
+    if let Some(file) = svg {
+        fs::write(&file, chart::draw(&table.to_string())?)
+            .map_err(|error| format!("write {file}: {error}"))?;
+    }
     if let Some(reason) = not_counted {
         println!("System calls were not counted: {reason}");
     }
     Ok(())
+}
+
+/// Takes `--svg FILE` out of the arguments, and returns the file.
+fn take_svg(arguments: &mut Vec<String>) -> Result<Option<String>, Error> {
+    let Some(place) = arguments.iter().position(|argument| argument == "--svg") else {
+        return Ok(None);
+    };
+    if place + 1 >= arguments.len() {
+        return Err("--svg needs the name of a file".into());
+    }
+    arguments.remove(place);
+    Ok(Some(arguments.remove(place)))
 }
 
 /// What a bare loop sent, and what CPU time it took.

@@ -2,14 +2,14 @@
 
 use std::{env, fs};
 
-use vrrp_benches::{Error, Helper, ready};
+use vrrp_benches::{
+    Error, Helper, ready,
+    side_by_side::case::{Case, Side},
+};
 use vrrp_lab::{Keepalived, Namespace};
 use vrrp_net::Driver;
 
-use crate::{
-    bare,
-    case::{Case, Side},
-};
+use crate::bare;
 
 /// The arguments with which the program calls itself.
 const DRIVER: &str = "--driver";

@@ -29,7 +29,7 @@ use vrrp_benches::Error;
 use vrrp_lab::Namespace;
 use vrrp_proto::frame::{ethernet, ipv4};
 
-use crate::case::{Case, Side, sender};
+use vrrp_benches::side_by_side::case::{Case, Side, sender};
 
 /// Frames that are read with one system call, and what is kept of each: its headers.
 const BATCH: usize = 64;

@@ -25,6 +25,7 @@ mod helper;
 pub mod index;
 pub mod ipvs;
 mod measure;
+pub mod side_by_side;
 mod table;
 
 pub use helper::{Helper, ready};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use vrrp_examples::svg::{Anchor, Picture};
 use vrrp_fsm::State;
+use vrrp_lab::svg::{Anchor, Picture};
 
 use crate::{
     report::{Report, answered, parts},

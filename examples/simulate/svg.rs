@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use vrrp_examples::svg::{Anchor, Picture};
 use vrrp_fsm::{
     Instant, State,
     fleet::Key,
     sim::{Condition, Fault, Occurrence},
 };
+use vrrp_lab::svg::{Anchor, Picture};
 
 use crate::setting::Setting;
 

@@ -6,7 +6,6 @@ pub mod ipvsadm;
 pub mod keepalived_conf;
 pub mod notify;
 pub mod probe;
-pub mod svg;
 
 /// The example of the README.
 #[cfg(doctest)]

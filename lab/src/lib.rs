@@ -47,6 +47,7 @@ mod namespace;
 mod netlink;
 mod probe;
 mod running;
+pub mod svg;
 mod sys;
 mod tshark;
 mod user_namespace;

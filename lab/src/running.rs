@@ -7,8 +7,8 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -25,6 +25,8 @@ use nix::{
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Open until the program ends.
+    input: Option<ChildStdin>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -51,11 +53,24 @@ impl Running {
     /// If the program does not start.
     #[must_use]
     pub fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.stdin(Stdio::null());
+        Self::follow(command)
+    }
+
+    /// Starts a command whose standard input stays open, for [`write_line`](Self::write_line).
+    ///
+    /// # Panics
+    ///
+    /// If the program does not start.
+    #[must_use]
+    pub fn spawn_with_input(mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        Self::follow(command)
+    }
+
+    fn follow(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
         thread::spawn({
@@ -66,7 +81,22 @@ impl Running {
                 }
             }
         });
-        Self { child, lines }
+        Self {
+            child,
+            input,
+            lines,
+        }
+    }
+
+    /// Writes a line to the standard input.
+    ///
+    /// # Panics
+    ///
+    /// If the program was not started with [`spawn_with_input`](Self::spawn_with_input), or has
+    /// closed its standard input.
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        writeln!(input, "{line}").unwrap();
     }
 
     /// Returns the lines that it has printed so far.

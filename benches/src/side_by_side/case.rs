@@ -1,4 +1,4 @@
-//! So many routers at such an interval, and where each of them is.
+//! A case: the number of virtual routers, their interval, and their places on the cables.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -6,24 +6,29 @@ use std::{
     time::Duration,
 };
 
-use vrrp_benches::Error;
 use vrrp_fsm::{ChecksumSending, Config};
 use vrrp_lab::{KeepalivedInstance, Namespace};
 use vrrp_net::{RouterConfig, VirtualAddress};
 use vrrp_proto::{ChecksumForm, Family, Interval, Priority, Vrid};
 
-/// Routers on one cable: an interface has 255 VRIDs.
+use crate::Error;
+
+/// Virtual routers on one cable. An interface has 255 VRIDs.
 const PER_CABLE: u16 = 250;
 
-/// The end of the cables at which a router is.
+/// The two ends of the cables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
+    /// The end with the higher priority.
     Active,
+    /// The other end.
     Backup,
 }
 
 impl Side {
-    pub(crate) const fn priority(self) -> u8 {
+    /// The priority of its routers.
+    #[must_use]
+    pub const fn priority(self) -> u8 {
         match self {
             Self::Active => 200,
             Self::Backup => 100,
@@ -39,12 +44,13 @@ impl Side {
     }
 }
 
-/// What is compared: version 3 over IPv4, one virtual address each.
+/// Virtual routers of version 3 over IPv4, with one virtual address each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Case {
-    pub(crate) routers: u16,
-    /// Hundredths of a second.
-    pub(crate) interval: u16,
+pub struct Case {
+    /// The number of virtual routers.
+    pub routers: u16,
+    /// The interval in hundredths of a second.
+    pub interval: u16,
 }
 
 impl Case {
@@ -56,8 +62,12 @@ impl Case {
             .flat_map(move |interval| sizes.map(|routers| Self { routers, interval }))
     }
 
-    /// Those that are named in the arguments, or all; with `--quick` two small ones.
-    pub(crate) fn choose(arguments: &[String]) -> Result<Vec<Self>, Error> {
+    /// The cases that the arguments name, or all; with `--quick` two small ones.
+    ///
+    /// # Errors
+    ///
+    /// An argument that is neither an option of cargo nor the name of a case.
+    pub fn choose(arguments: &[String]) -> Result<Vec<Self>, Error> {
         // cargo adds the first.
         let is_option = |argument: &&String| ["--bench", "--quick"].contains(&argument.as_str());
         let named: Vec<&String> = arguments.iter().filter(|it| !is_option(it)).collect();
@@ -83,33 +93,44 @@ impl Case {
         Self::all().find(|case| case.to_string() == name)
     }
 
-    pub(crate) fn interval(self) -> Duration {
+    /// The interval.
+    #[must_use]
+    pub fn interval(self) -> Duration {
         Duration::from_millis(10) * self.interval.into()
     }
 
-    /// Adverts that the Active owes in this time.
-    pub(crate) fn adverts_in(self, time: Duration) -> f64 {
+    /// The number of advertisements that the Active has to send in this time.
+    #[must_use]
+    pub fn adverts_in(self, time: Duration) -> f64 {
         f64::from(self.routers) * time.as_secs_f64() / self.interval().as_secs_f64()
     }
 
-    /// Whether one thread of either program cannot send so many adverts: the kernel takes more than 2 us for each. What the routers do then, the
-    /// protocol does not say, and a Backup that has taken over before the Active ended cannot be timed.
-    pub(crate) fn is_overload(self) -> bool {
+    /// Whether one thread of either program cannot send so many advertisements: the kernel needs
+    /// more than 2 us for each. A Backup then takes over before the Active ends, so its takeover
+    /// cannot be timed.
+    #[must_use]
+    pub fn is_overload(self) -> bool {
         self.adverts_in(Duration::from_secs(1)) > 400_000.0
     }
 
-    /// Skew_Time of the Backup (RFC 9568 section 6.1).
-    pub(crate) fn skew_time(self) -> Duration {
+    /// `Skew_Time` of the Backup (RFC 9568 section 6.1).
+    #[must_use]
+    pub fn skew_time(self) -> Duration {
         self.interval() * (256 - u32::from(Side::Backup.priority())) / 256
     }
 
-    /// Active_Down_Interval of the Backup.
-    pub(crate) fn active_down_interval(self) -> Duration {
+    /// `Active_Down_Interval` of the Backup.
+    #[must_use]
+    pub fn active_down_interval(self) -> Duration {
         3 * self.interval() + self.skew_time()
     }
 
-    /// Lays the cables between two new namespaces.
-    pub(crate) fn network(self) -> Result<[Namespace; 2], Error> {
+    /// Makes two namespaces with the cables between them.
+    ///
+    /// # Errors
+    ///
+    /// The error of the namespaces.
+    pub fn network(self) -> Result<[Namespace; 2], Error> {
         let [active, backup] = [Namespace::new()?, Namespace::new()?];
         for cable in self.cables() {
             let address = |side| format!("{}/24", source(side, cable));
@@ -127,19 +148,24 @@ impl Case {
         Ok([active, backup])
     }
 
-    pub(crate) fn cables(self) -> impl Iterator<Item = u8> {
+    /// The numbers of the cables.
+    pub fn cables(self) -> impl Iterator<Item = u8> {
         (0..).take(self.routers.div_ceil(PER_CABLE).into())
     }
 
     /// Each router: its cable and its VRID.
-    pub(crate) fn places(self) -> impl Iterator<Item = (u8, u8)> {
+    pub fn places(self) -> impl Iterator<Item = (u8, u8)> {
         self.cables()
             .flat_map(|cable| (1..).take(PER_CABLE.into()).map(move |vrid| (cable, vrid)))
             .take(self.routers.into())
     }
 
     /// The configurations for the driver.
-    pub(crate) fn configs(self, priority: u8) -> Result<Vec<RouterConfig>, Error> {
+    ///
+    /// # Errors
+    ///
+    /// A value outside the range that the protocol has. No case has one.
+    pub fn configs(self, priority: u8) -> Result<Vec<RouterConfig>, Error> {
         self.places()
             .map(|(cable, vrid)| {
                 let mut fsm = Config::new(Vrid::try_from(vrid)?, Family::Ipv4);
@@ -154,9 +180,11 @@ impl Case {
             .collect()
     }
 
-    /// The same for keepalived. Its defaults are the driver's; a second burst of announcements after 5 s is left out in both, for it
-    /// would fall into the measurement or not.
-    pub(crate) fn keepalived_conf(self, priority: u8) -> String {
+    /// The configuration for keepalived. Its defaults are those of the driver, except for a second
+    /// burst of announcements after 5 s, which both leave out: it would fall into some
+    /// measurements only.
+    #[must_use]
+    pub fn keepalived_conf(self, priority: u8) -> String {
         let instances = self.places().map(|(cable, vrid)| {
             let instance = KeepalivedInstance {
                 interface: interface(cable),
@@ -181,17 +209,22 @@ impl Display for Case {
     }
 }
 
-pub(crate) fn interface(cable: u8) -> String {
+/// The interface at both ends of a cable.
+#[must_use]
+pub fn interface(cable: u8) -> String {
     format!("eth{cable}")
 }
 
-/// The address that a side advertises from.
-pub(crate) const fn source(side: Side, cable: u8) -> Ipv4Addr {
+/// The primary address of a side.
+#[must_use]
+pub const fn source(side: Side, cable: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, cable, side.host())
 }
 
-/// Which router sent an advert with this source and VRID: its place in [`Case::places`], and the side.
-pub(crate) fn sender(source: Ipv4Addr, vrid: u8) -> Option<(usize, Side)> {
+/// The router that sent an advertisement with this source and VRID: its place in [`Case::places`],
+/// and its side.
+#[must_use]
+pub fn sender(source: Ipv4Addr, vrid: u8) -> Option<(usize, Side)> {
     let [198, 18, cable, host] = source.octets() else {
         return None;
     };
@@ -202,6 +235,8 @@ pub(crate) fn sender(source: Ipv4Addr, vrid: u8) -> Option<(usize, Side)> {
     Some((usize::from(cable) * usize::from(PER_CABLE) + place, side))
 }
 
-pub(crate) const fn virtual_address(cable: u8, vrid: u8) -> Ipv4Addr {
+/// The virtual address of a router.
+#[must_use]
+pub const fn virtual_address(cable: u8, vrid: u8) -> Ipv4Addr {
     Ipv4Addr::new(198, 19, cable, vrid)
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 /// A picture that is being drawn. Lengths are in pixels. A class names a rule of the style sheet.
 ///
 /// ```
-/// use vrrp_examples::svg::{Anchor, Picture};
+/// use vrrp_lab::svg::{Anchor, Picture};
 ///
 /// let mut picture = Picture::new(2.0);
 /// picture.bar("active", (10.0, 20.0), (50.0, 8.0), Some("r1 & r2"));
