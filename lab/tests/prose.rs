@@ -9,7 +9,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fmt::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -368,7 +370,7 @@ fn write_accepted(counts: &BTreeMap<String, usize>) {
          # UPDATE_PROSE=1 cargo test -p vrrp-lab --test prose\n",
     );
     for (path, count) in counts {
-        list.push_str(&format!("{count} {path}\n"));
+        writeln!(list, "{count} {path}").unwrap();
     }
     fs::write(root().join(LIST), list).unwrap();
 }
@@ -384,12 +386,9 @@ fn no_text_has_more_findings_than_the_list_accepts() {
         let findings = check(path, text);
         let limit = accepted.get(path).copied().unwrap_or(0);
         if findings.len() > limit {
-            worse.push_str(&format!(
-                "{path}: {} findings, of {limit}\n",
-                findings.len()
-            ));
+            writeln!(worse, "{path}: {} findings, of {limit}", findings.len()).unwrap();
             for finding in &findings {
-                worse.push_str(&format!("  {path}:{}: {}\n", finding.line, finding.reason));
+                writeln!(worse, "  {path}:{}: {}", finding.line, finding.reason).unwrap();
             }
         }
         let count = findings.len().min(limit);
