@@ -1,4 +1,5 @@
-//! Time of a packet among many routers, octets per router, and ways to keep their deadlines in order and to find the router of a packet.
+//! Time of a packet among many routers, octets per router, and ways to keep their deadlines in
+//! order and to find the router of a packet.
 
 use vrrp_benches::{
     Error, Repeat, Table, codec,

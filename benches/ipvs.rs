@@ -1,7 +1,8 @@
-//! Time to fill, read and change the kernel's IPVS table: the client, a sender of prepared octets, and ipvsadm take turns in one guest
-//! kernel.
+//! Time to fill, read and change the kernel's IPVS table: the client, a sender of prepared octets,
+//! and ipvsadm take turns in one guest kernel.
 //!
-//! The times are those of user-mode Linux, whose system calls are much dearer than a machine's own. The ratios are what counts.
+//! The times are those of user-mode Linux, whose system calls are much dearer than a machine's own.
+//! Only the ratios mean something.
 
 use std::{
     env,
@@ -38,7 +39,7 @@ const BARE_BUDGET: f64 = 1.15;
 /// How many times faster than ipvsadm a change of the table has to be.
 const IPVSADM_BUDGET: f64 = 10.0;
 
-/// How long the kernel is left alone before each measurement, to free what was deleted.
+/// How long the kernel rests before each measurement, to free deleted objects.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a way is tried again and again in each round.
@@ -105,7 +106,8 @@ struct Contest<'a> {
 }
 
 impl Contest<'_> {
-    /// Takes the ways in turns, each round from another one on, and adds a row for each. The first round does not count.
+    /// Takes the ways in turns, each round from another one on, and adds a row for each. The first
+    /// round does not count.
     fn run(mut self, rounds: usize, table: &mut Table) -> Result<(), Error> {
         let mut judge = Client::open()?;
         let mut outcome = self.outcome;
@@ -162,7 +164,8 @@ impl Contest<'_> {
     }
 }
 
-/// The time that a way takes. Of several tries the fastest counts: on a busy machine the others tell of the machine.
+/// The time that a way takes. Of several tries the fastest counts: on a busy machine the others
+/// tell of the machine.
 fn fastest(prepare: &mut Step<'_>, way: &mut Step<'_>) -> Result<Duration, Error> {
     let (mut fastest, mut spent) = (Duration::MAX, Duration::ZERO);
     for _ in 0..if is_quick() { 3 } else { 10 } {
@@ -289,8 +292,8 @@ fn edit<'a>(
     })
 }
 
-/// Makes the table what it should be, where some weights are not. The client finds out which; the others are told, and read the table all
-/// the same.
+/// Corrects the table, in which some weights are wrong. The client finds them; the other programs
+/// get them as input, and read the table anyway.
 fn reconcile<'a>(
     wanted: &[VirtualServer],
     differences: usize,
@@ -385,7 +388,8 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Runs ipvsadm, with its standard input from a file. What it prints goes nowhere, so that nobody has to read it.
+/// Runs ipvsadm, with its standard input from a file. What it prints goes nowhere, so that nobody
+/// has to read it.
 fn ipvsadm(option: &str, input: Option<&PathBuf>) -> Result<(), Error> {
     let input = match input {
         Some(path) => File::open(path)?.into(),

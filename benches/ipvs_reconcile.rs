@@ -1,8 +1,8 @@
-//! Time to find out that nothing has to be done: `reconcile` beside `table()` and `ipvsadm -Ln`, for services with 0 to 500
-//! destinations; and of one service in a table of 10,000.
+//! Time to find out that nothing has to be done: `reconcile` beside `table()` and `ipvsadm -Ln`,
+//! for services with 0 to 500 destinations; and of one service in a table of 10,000.
 //!
-//! `cargo bench -p vrrp-benches --bench ipvs_reconcile [-- --quick] [--all]` boots user-mode Linux, and with `--all` the
-//! emulated kernels too.
+//! `cargo bench -p vrrp-benches --bench ipvs_reconcile [-- --quick] [--all]` boots user-mode Linux,
+//! and with `--all` the emulated kernels too.
 
 use std::{
     env, fs,

@@ -1,4 +1,5 @@
-//! A plan for 10,000 services with 10 destinations each, beside a walk that looks every key up once.
+//! A plan for 10,000 services with 10 destinations each, beside a walk that looks every key up
+//! once.
 //!
 //! `cargo bench -p vrrp-benches --bench plan [-- --quick]`
 

@@ -1,7 +1,9 @@
-//! Time until a Backup has taken over, beside keepalived: two of our routers and two keepalived take turns on the same two hosts.
+//! Time until a Backup has taken over, beside keepalived: two of our routers and two keepalived
+//! take turns on the same two hosts.
 //!
-//! It is measured on the wire, from the last advertisement of the router that goes to the first of the one that comes. By the RFCs
-//! that is Active_Down_Interval after a crash, and Skew_Time after a resignation (RFC 9568 section 6.1).
+//! It is measured on the wire, from the last advertisement of the router that goes to the first of
+//! the one that comes. By the RFCs that is Active_Down_Interval after a crash, and Skew_Time after
+//! a resignation (RFC 9568 section 6.1).
 
 use std::{
     env,
@@ -112,7 +114,8 @@ impl End {
         }
     }
 
-    /// Milliseconds from the last advertisement of the Active to the first of the Backup, as RFC 9568 section 6.1 has it.
+    /// Milliseconds from the last advertisement of the Active to the first of the Backup, as RFC
+    /// 9568 section 6.1 has it.
     fn bound(self, interval: u16) -> f64 {
         let interval = f64::from(interval) * 10.0;
         let skew_time = f64::from(256 - u16::from(BACKUP_PRIORITY)) * interval / 256.0;
@@ -130,7 +133,7 @@ enum Program {
 }
 
 impl Program {
-    /// Another one for each, so that what is late of one is not taken for the other.
+    /// A VRID for each program, so that a late packet of one is not taken for the other's.
     const fn vrid(self) -> u8 {
         match self {
             Self::Ours => 51,
@@ -181,12 +184,13 @@ impl Bench {
                             && sent.priority.is_resign() == matches!(end, End::Stop)
                     })
             })
-            .ok_or("the Active did not end as it was told")?;
+            .ok_or("the Active did not end in order")?;
         Ok((first.at - last.at).as_secs_f64() * 1e3)
     }
 }
 
-/// Returns once the Active has advertised three times, and the Backup, which was there all the time, has not.
+/// Returns once the Active has advertised three times, and the Backup, which was there all the
+/// time, has not.
 fn wait_until_settled(capture: &Capture, program: Program) -> Result<(), Error> {
     let started = Instant::now();
     let mut in_sequence = 0;
@@ -303,7 +307,7 @@ fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
         vec![address(vrid).parse()?],
     ))?;
     let stop = driver.handle();
-    // Now it hears what is sent.
+    // Now it receives packets.
     ready(move || stop.stop())?;
     driver.run(|_| {})?;
     Ok(())

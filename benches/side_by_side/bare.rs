@@ -1,5 +1,5 @@
-//! The floor of sending: prepared octets, by the same kind of socket, at the same pace, and nothing else. And what a packet socket would take,
-//! which goes past routing and the host's firewall.
+//! The floor of sending: prepared octets, by the same kind of socket, at the same pace, and nothing
+//! else. And what a packet socket would take, which goes past routing and the host's firewall.
 
 use std::{
     io::IoSlice,

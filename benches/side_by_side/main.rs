@@ -1,9 +1,11 @@
-//! The driver and keepalived side by side: the same routers, on as many veth pairs as their VRIDs need, between two namespaces.
+//! The driver and keepalived side by side: the same routers, on as many veth pairs as their VRIDs
+//! need, between two namespaces.
 //!
-//! For each case and program: a calm time in which CPU time is measured, and one in which lateness is; half as much, in which system calls are
-//! counted; the end of the Active by SIGKILL; and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
-//! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says. The name of a case as an argument, such
-//! as `"1000 x 10 ms"`, leaves out the others.
+//! For each case and program: a calm time in which CPU time is measured, and one in which lateness
+//! is; half as much, in which system calls are counted; the end of the Active by SIGKILL; and, from
+//! the start again, its end in order. Times are the kernel's, taken on the Backup's host.
+//! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says.
+//! The name of a case as an argument, such as `"1000 x 10 ms"`, leaves out the others.
 
 mod bare;
 mod node;
@@ -123,7 +125,7 @@ fn take_svg(arguments: &mut Vec<String>) -> Result<Option<String>, Error> {
     Ok(Some(arguments.remove(place)))
 }
 
-/// What a bare loop sent, and what CPU time it took.
+/// The row of a bare loop: the packets it sent, and its CPU time.
 fn bare_row(case: Case, program: Program, calm: &Calm, cpu: f64) -> Vec<String> {
     vec![
         case.to_string(),
@@ -135,7 +137,7 @@ fn bare_row(case: Case, program: Program, calm: &Calm, cpu: f64) -> Vec<String> 
     ]
 }
 
-/// The routers of both sides, up and settled.
+/// The routers of both sides, in their final states.
 struct Pair {
     active: Node,
     backup: Node,
@@ -165,8 +167,9 @@ impl Pair {
         })
     }
 
-    /// Microseconds of CPU time per advert, of the Active and of the Backup, while they do their work for so long. Nothing is recorded meanwhile: what
-    /// the kernel does for a recorder with each packet would count as the sender's.
+    /// Returns the CPU time per advertisement of the Active and of the Backup, in microseconds,
+    /// over this time. Nothing is recorded: the kernel would charge the recorder's copy of each
+    /// packet to the sender.
     fn cpu_time(self, time: Duration) -> Result<(Self, [f64; 2]), Error> {
         let Self {
             active,
@@ -195,7 +198,7 @@ impl Pair {
         Ok((pair, cpu))
     }
 
-    /// What is seen of them in so long.
+    /// Records the routers for this time.
     fn calm(&self, time: Duration) -> Result<Calm, Error> {
         let start = SystemTime::now();
         thread::sleep(time);
@@ -203,8 +206,9 @@ impl Pair {
         Ok(Calm::of(self.case, &self.wire.during(start..end)?))
     }
 
-    /// Ends the Active, and returns how long it took until the last router of the Backup advertised: from the last advert of the same
-    /// router after SIGKILL, less Active_Down_Interval; from the order to end, less Skew_Time. In milliseconds.
+    /// Ends the Active, and returns how long it took until the last router of the Backup
+    /// advertised: from the last advert of the same router after SIGKILL, less
+    /// Active_Down_Interval; from the order to end, less Skew_Time. In milliseconds.
     fn end(self, end: End) -> Result<f64, Error> {
         let Self {
             active,
@@ -253,7 +257,7 @@ enum End {
     Stop,
 }
 
-/// What was measured of one program.
+/// The measurements of one program.
 struct Measured {
     calm: Calm,
     owed: f64,
@@ -263,7 +267,8 @@ struct Measured {
     calls: Result<[f64; 2], String>,
     /// KiB that the Active had at the most.
     memory: u32,
-    /// Milliseconds that the last takeover was later than the protocol has it, after SIGKILL and after the order to end.
+    /// Milliseconds that the last takeover was later than the protocol has it, after SIGKILL and
+    /// after the order to end.
     takeover: Option<[f64; 2]>,
 }
 
@@ -321,7 +326,7 @@ impl Measured {
         ]
     }
 
-    /// Ours by keepalived's, where that says something.
+    /// The ratios of the driver to keepalived.
     fn ratios(&self, keepalived: &Self) -> Vec<String> {
         let cell = |ours: f64, theirs: f64| format!("{:.3}", ours / theirs);
         let calls = |side: usize| match (&self.calls, &keepalived.calls) {
@@ -342,7 +347,7 @@ impl Measured {
         ]
     }
 
-    /// What the case has to keep to: what it is, what was measured, and the limit.
+    /// The budgets of the case: name, measured value, limit.
     fn budgets(
         &self,
         case: Case,

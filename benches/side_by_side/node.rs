@@ -16,7 +16,7 @@ const DRIVER: &str = "--driver";
 const BARE: &str = "--bare";
 const BARE_FRAMES: &str = "--bare-frames";
 
-/// Who runs the routers.
+/// The program that runs the routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Driver,
@@ -45,7 +45,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// Returns once it has read its configuration and hears what is sent.
+    /// Returns once it has read its configuration and receives packets.
     pub(crate) fn start(
         program: Program,
         namespace: &Namespace,

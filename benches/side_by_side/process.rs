@@ -27,8 +27,9 @@ pub(crate) fn peak_memory(id: u32) -> Result<u32, Error> {
     Ok(number.ok_or("VmHWM is not there")?.parse()?)
 }
 
-/// Counts the system calls of processes by perf(1), for so long. The count is of the kernel's trace point at their entry, so that the
-/// processes run on at almost full speed; with strace(1) they would be late.
+/// Counts the system calls of processes by perf(1), for so long. The count is of the kernel's trace
+/// point at their entry, so that the processes run on at almost full speed; with strace(1) they
+/// would be late.
 ///
 /// It needs the Debian package linux-perf, and root. Without, the error says what perf said.
 pub(crate) fn system_calls(ids: [u32; 2], time: Duration) -> Result<[u64; 2], Error> {

@@ -31,7 +31,7 @@ use vrrp_proto::frame::{ethernet, ipv4};
 
 use vrrp_benches::side_by_side::case::{Case, Side, sender};
 
-/// Frames that are read with one system call, and what is kept of each: its headers.
+/// Frames that one system call reads. Only their headers are kept.
 const BATCH: usize = 64;
 const HEADERS: usize = 64;
 
@@ -76,7 +76,7 @@ impl Wire {
         })?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        // Without privilege on the host the system's limit holds; what is lost is told.
+        // Without privilege on the host the system's limit holds, and a loss is an error.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
             socket.set_recv_buffer_size(BUFFER)?;
         }
@@ -158,7 +158,7 @@ impl Drop for Wire {
     }
 }
 
-/// What is guarded is only ever replaced or appended to, so that a panic elsewhere does not spoil it.
+/// Guarded values are only replaced or appended to, so a panic elsewhere leaves them whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -231,7 +231,8 @@ fn identify(octets: &[u8]) -> Option<(std::net::Ipv4Addr, u8)> {
     (packet.protocol == vrrp_proto::IP_PROTOCOL).then_some((packet.source, *packet.payload.get(1)?))
 }
 
-/// Packets that all interfaces of a namespace have received so far, as the kernel counts them. Where nothing but the Active sends, these are its adverts.
+/// Packets that all interfaces of a namespace have received so far, as the kernel counts them.
+/// Where nothing but the Active sends, these are its adverts.
 pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
     let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
     let mut total = 0.0;
@@ -244,7 +245,7 @@ pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
     Ok(total)
 }
 
-/// What is seen of routers while nothing happens to them.
+/// The record of routers without a disturbance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calm {
     /// Adverts of the Active.
@@ -292,7 +293,8 @@ impl Calm {
     }
 }
 
-/// For each router that both sides have advertised: the time from the last advert of the Active to the next of the Backup.
+/// For each router that both sides have advertised: the time from the last advert of the Active to
+/// the next of the Backup.
 pub(crate) fn takeovers(case: Case, adverts: &[Advert]) -> Vec<Takeover> {
     let mut routers: Vec<Takeover> =
         iter::repeat_n(Takeover::default(), case.routers.into()).collect();

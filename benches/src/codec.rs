@@ -14,7 +14,7 @@ const LONGEST: usize = 328;
 
 const MANY: u8 = 20;
 
-/// A message with what is around it.
+/// A message with its IP header and options.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     /// Version, family and number of addresses.
@@ -185,18 +185,21 @@ impl Message {
     }
 }
 
-/// The least that can be done with the octets of a message: to check that they are there, copy them, and sum them up as RFC 1071
-/// says. Who decodes does not have to copy, but has to read and judge every field.
+/// The least that can be done with the octets of a message: to check that they are there, copy
+/// them, and sum them up as RFC 1071 says. A decoder need not copy, but has to read and
+/// check every field.
 ///
-/// Copying and summing up are measured one by one, and their times added. In one loop they depend on each other in ways that have
-/// nothing to do with the work: the processor does both at once, or makes the one wait for the other.
+/// Copying and summing up are measured one by one, and their times added. In one loop they depend
+/// on each other in ways that have nothing to do with the work: the processor does both at once, or
+/// makes the one wait for the other.
 pub struct Floor {
     /// Copies the message.
     pub copy: Repeat,
     /// Sums up the message.
     pub sum: Repeat,
-    /// Sums up the message with the pseudo-header: what a receiver of version 3 has to do over IPv6, and over IPv4 where it accepts both
-    /// checksum forms. In version 2 it is the message alone.
+    /// Sums up the message with the pseudo-header: what a receiver of version 3 has to do over
+    /// IPv6, and over IPv4 where it accepts both checksum forms. In version 2 it is the message
+    /// alone.
     pub sum_with_pseudo_header: Repeat,
     /// Copies the message and sums it up in one loop.
     pub at_once: Repeat,
@@ -240,7 +243,8 @@ impl Place {
     }
 }
 
-/// In the fastest way known without `unsafe`: 32 bits at a time into 64, in blocks that are unrolled. The length is a multiple of 4.
+/// In the fastest way known without `unsafe`: 32 bits at a time into 64, in blocks that are
+/// unrolled. The length is a multiple of 4.
 #[inline]
 fn sum(octets: &[u8]) -> u64 {
     let add = |sum: u64, word: &[u8; 4]| sum + u64::from(u32::from_ne_bytes(*word));

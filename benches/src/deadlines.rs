@@ -94,7 +94,8 @@ impl<const ARITY: usize> Queue for Indexed<ARITY> {
     }
 }
 
-/// A heap in which an entry stays where it is when its deadline moves away, until it comes to the front.
+/// A heap in which an entry stays where it is when its deadline moves away, until it comes to the
+/// front.
 #[derive(Debug)]
 pub struct Lazy {
     heap: BinaryHeap<Reverse<(Instant, u32)>>,
@@ -173,7 +174,8 @@ impl Queue for Tree {
     }
 }
 
-/// Numbers below `n` in an order that looks like none, each once in a round: the phases of routers that were started at any time.
+/// Numbers below `n` in an order that looks like none, each once in a round: the phases of routers
+/// that were started at any time.
 #[must_use]
 pub fn shuffled(n: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n).collect();
@@ -190,8 +192,9 @@ pub fn shuffled(n: u32) -> Vec<u32> {
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Backups that hear their Actives, each once a second in a phase of its own: the deadline moves to Active_Down_Interval from now, which is a
-/// little different for each; then when the first deadline is.
+/// Backups that hear their Actives, each once a second in a phase of its own: the deadline moves to
+/// Active_Down_Interval from now, which is a little different for each; then when the first
+/// deadline is.
 #[must_use]
 pub fn backups_hear(mut queue: impl Queue + 'static, n: u32) -> Repeat {
     let order = shuffled(n);

@@ -19,7 +19,8 @@ pub struct Shape {
     pub per_interface: u32,
 }
 
-/// A fleet whose routers were started one after the other, in an order that looks like none, within one interval.
+/// A fleet whose routers were started one after the other, in an order that looks like none, within
+/// one interval.
 ///
 /// # Errors
 ///
@@ -57,8 +58,9 @@ pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter,
     Ok(fleet)
 }
 
-/// All that a fleet of Backups does with a message: find the router, decode, check, step, and say when it wants to be called again. Each router
-/// hears its Active once in an interval, in a phase of its own.
+/// All that a fleet of Backups does with a message: find the router, decode, check, step, and say
+/// when it wants to be called again. Each router hears its Active once in an interval, in a phase
+/// of its own.
 ///
 /// # Errors
 ///
@@ -73,7 +75,7 @@ pub fn hears(message: &Message, shape: Shape) -> Result<Repeat, Error> {
     let packets = (1..=per_interface)
         .map(|vrid| packet(message, u8::try_from(vrid)?))
         .collect::<Result<Vec<_>, Error>>()?;
-    // As from one receive buffer: what is far away is the router, not the packet.
+    // As from one receive buffer: the packet is in the cache, the router is not.
     let arrivals: Vec<(u32, u32)> = shuffled(routers)
         .into_iter()
         .map(|number| (number / per_interface, number % per_interface))

@@ -82,7 +82,8 @@ impl Step {
         })
     }
 
-    /// All that a Backup does with a message: decode, check, step, and say when it wants to be called again.
+    /// All that a Backup does with a message: decode, check, step, and say when it wants to be
+    /// called again.
     #[must_use]
     pub fn whole_path(self) -> Repeat {
         repeat((self, Instant::ZERO), |(step, now)| {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::Error;
 
-/// A copy of this program that does something beside it until it is told to end. It is killed on drop.
+/// A copy of this program that works beside it until its input closes. It is killed on drop.
 #[derive(Debug)]
 pub struct Helper {
     child: Child,
@@ -20,7 +20,8 @@ impl Helper {
     ///
     /// # Errors
     ///
-    /// That of the system if it cannot be started, or ends before; it has said why on its standard error.
+    /// That of the system if it cannot be started, or ends before; it has said why on its standard
+    /// error.
     pub fn start(mut command: Command) -> Result<Self, Error> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -72,7 +73,7 @@ impl Drop for Helper {
     }
 }
 
-/// In the helper: says that it is ready, and calls `end` on another thread once it is told to end.
+/// In the copy: reports that it is ready, and calls `end` on another thread when the input closes.
 ///
 /// # Errors
 ///

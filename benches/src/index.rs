@@ -9,7 +9,8 @@ use crate::{Repeat, deadlines::shuffled, repeat};
 /// Interface and family in one number, and VRID.
 pub type Key = (u32, u8);
 
-/// A virtual router as far as finding it goes: as long as one of the fleet, with its key in the middle.
+/// A virtual router as far as finding it goes: as long as one of the fleet, with its key in the
+/// middle.
 #[derive(Debug)]
 #[repr(C)]
 struct Router {
@@ -160,7 +161,8 @@ impl Index for List {
     }
 }
 
-/// The keys of `n` virtual routers, so many on an interface, with interfaces numbered as a kernel does.
+/// The keys of `n` virtual routers, so many on an interface, with interfaces numbered as a kernel
+/// does.
 #[must_use]
 pub fn keys(n: u32, per_interface: u32) -> Vec<Key> {
     (0..n)
@@ -171,8 +173,8 @@ pub fn keys(n: u32, per_interface: u32) -> Vec<Key> {
         .collect()
 }
 
-/// Finds the routers one after the other, in an order that looks like none, and looks into each. The next one waits for what was seen there, as what
-/// is done with a packet waits for its router.
+/// Finds the routers one after the other, in an order that looks like none, and looks into each.
+/// The next search depends on the router just read, as the handling of a packet does.
 #[must_use]
 pub fn finds<I: Index + 'static>(keys: &[Key]) -> Repeat {
     let index = I::new(keys);

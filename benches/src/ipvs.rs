@@ -10,8 +10,8 @@ use ipvs_netlink::{
     Weight, message::Change,
 };
 
-/// Services of TCP with the scheduler wrr, and their destinations behind masquerading with weight 1. No two share an address and
-/// a port.
+/// Services of TCP with the scheduler wrr, and their destinations behind masquerading with weight
+/// 1. No two share an address and a port.
 #[must_use]
 pub fn servers(services: u16, destinations: u16) -> Vec<VirtualServer> {
     let address = |first: u8, second: u8, number: u16| {
@@ -55,7 +55,8 @@ pub fn additions(servers: &[VirtualServer]) -> Vec<Change> {
         .collect()
 }
 
-/// Gives the first `count` destinations a weight, and returns the changes that do the same in the kernel.
+/// Gives the first `count` destinations a weight, and returns the changes that do the same in the
+/// kernel.
 pub fn set_weight(servers: &mut [VirtualServer], count: usize, weight: Weight) -> Vec<Change> {
     servers
         .iter_mut()

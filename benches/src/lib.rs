@@ -1,6 +1,7 @@
 //! What the benches measure, and how.
 //!
-//! `cargo bench -p vrrp-benches` runs all of them; `-- --quick` takes fewer samples, and `--bench NAME` runs one.
+//! `cargo bench -p vrrp-benches` runs all of them; `-- --quick` takes fewer samples, and `--bench
+//! NAME` runs one.
 //!
 //! | bench | shows |
 //! |---|---|
@@ -14,8 +15,9 @@
 //! | `side_by_side` | up to 5,000 routers under the driver and under keepalived: CPU time, system calls, lateness, memory, mass takeovers |
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
 //!
-//! Budgets are ratios where they can be, because times differ from machine to machine and from minute to minute. A budget that is
-//! missed is shown and fails nothing; what fails is a bench that cannot run.
+//! Budgets are ratios where they can be, because times differ from machine to machine and from
+//! minute to minute. A budget that is missed is shown and fails nothing; what fails is a bench that
+//! cannot run.
 
 pub mod codec;
 pub mod deadlines;

@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A piece of work that runs as often as it is told.
+/// A piece of work that runs this many times.
 pub type Repeat = Box<dyn FnMut(u32)>;
 
-/// How often a piece of work runs in one sample: long beside the 25 ns that it takes to read the clock.
+/// How often a piece of work runs in one sample: long beside the 25 ns that it takes to read the
+/// clock.
 const RUNS: u32 = 2000;
 
-/// Repeats some work over an input. The compiler knows neither the input nor what becomes of the result, so that it can leave out
-/// nothing, and do nothing ahead of the loop.
+/// Repeats some work over an input. The compiler knows neither the input nor what becomes of the
+/// result, so that it can leave out nothing, and do nothing ahead of the loop.
 pub fn repeat<I: 'static, O>(mut input: I, work: impl Fn(&mut I) -> O + 'static) -> Repeat {
     Box::new(move |times| {
         for _ in 0..times {
@@ -51,8 +52,8 @@ impl Samples {
         median(self.0.clone())
     }
 
-    /// How often the time of all the `others` together this took: the median over samples that were taken one after the other, so that
-    /// a change of the clock's speed changes both.
+    /// How often the time of all the `others` together this took: the median over samples that were
+    /// taken one after the other, so that a change of the clock's speed changes both.
     #[must_use]
     pub fn ratio(&self, others: &[&Self]) -> f64 {
         let ratio = |(round, own): (usize, &f64)| {

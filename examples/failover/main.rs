@@ -1,7 +1,9 @@
-//! A small network in which a virtual address moves: three routers with real sockets, a client that asks the address every
-//! millisecond, and an Active that dies, comes back, stops and loses its cable.
+//! A small network in which a virtual address moves: three routers with real sockets, a client that
+//! asks the address every millisecond, and an Active that dies, comes back, stops and loses its
+//! cable.
 //!
-//! `cargo run --release --example failover` needs no root: the network is made of namespaces that belong to the program.
+//! `cargo run --release --example failover` needs no root: the network is made of namespaces that
+//! belong to the program.
 
 mod report;
 mod scenario;
@@ -23,12 +25,13 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Watch a virtual address move.
 ///
-/// Kills, restarts, stops and unplugs the Active of a small network, and measures for how long the address did not answer, beside the time
-/// that the protocol allows. The network is made of namespaces: no privilege is needed where users may make user namespaces, and
-/// nothing is left behind.
+/// Kills, restarts, stops and unplugs the Active of a small network, and measures for how long the
+/// address did not answer, beside the time that the protocol allows. The network is made of
+/// namespaces: no privilege is needed where users may make user namespaces, and nothing is left
+/// behind.
 ///
-/// Exit status: 0 if the address always moved in time, 1 if it once took 50 ms longer than allowed, 2 if the program could not do its work
-/// or the address did not move at all.
+/// Exit status: 0 if the address always moved in time, 1 if it once took 50 ms longer than allowed,
+/// 2 if the program could not do its work or the address did not move at all.
 #[derive(Parser)]
 struct Options {
     /// Time between advertisements in centiseconds. Version 2 knows whole seconds and rounds up.
@@ -53,7 +56,8 @@ struct Options {
 
     /// Write what crossed the network into this file, for Wireshark.
     ///
-    /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference vrrp.v3_checksum_as_in_v2 is set.
+    /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference
+    /// vrrp.v3_checksum_as_in_v2 is set.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
 

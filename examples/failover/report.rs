@@ -10,7 +10,8 @@ use vrrp_lab::Outage;
 
 use crate::scenario::{Phase, Recording, Setting, What};
 
-/// How much later than the protocol says a takeover and the answers may come: what threads and the kernel take.
+/// How much later than the protocol says a takeover and the answers may come: what threads and the
+/// kernel take.
 const ALLOWANCE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize)]
@@ -38,13 +39,15 @@ pub(crate) struct Event {
     pub(crate) at_ms: f64,
     /// The router that is Active afterwards.
     pub(crate) active: String,
-    /// The longest time that the protocol allows from the event to the new Active's first advertisement.
+    /// The longest time that the protocol allows from the event to the new Active's first
+    /// advertisement.
     pub(crate) bound_ms: f64,
     /// The time that it took.
     pub(crate) takeover_ms: f64,
     /// The longest time in which the address did not answer.
     pub(crate) outage_ms: f64,
-    /// The longest that the protocol allows: the takeover's, or nothing where there is an Active all the time.
+    /// The longest that the protocol allows: the takeover's, or nothing where there is an Active
+    /// all the time.
     pub(crate) outage_bound_ms: f64,
     #[serde(skip)]
     what: What,
@@ -56,8 +59,8 @@ fn millis(duration: Duration) -> f64 {
 
 impl Report {
     pub(crate) fn new(setting: &Setting, recording: &Recording) -> Self {
-        // An outage belongs to the last event before its end: its beginning is that of the last request that was answered, and may lie
-        // a little before the event.
+        // An outage belongs to the last event before its end: its beginning is that of the last
+        // request that was answered, and may lie a little before the event.
         let outages = recording.pings.outages();
         let cause_of = |outage: &Outage| {
             let end = outage.start + outage.length;
@@ -157,7 +160,8 @@ impl Report {
     }
 }
 
-/// The parts of a router's lane in which it was in one phase, from the beginning of the recording to its end.
+/// The parts of a router's lane in which it was in one phase, from the beginning of the recording
+/// to its end.
 pub(crate) fn parts(
     lane: &[(Instant, Phase)],
     recording: &Recording,

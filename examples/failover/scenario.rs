@@ -23,7 +23,7 @@ use vrrp_proto::{
 
 use crate::Failure;
 
-/// How long to wait for what has to happen, beyond the time that the protocol gives it.
+/// How long to wait for an effect, beyond the time that the protocol allows.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the client asks.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(1);
@@ -96,7 +96,8 @@ impl Setting {
         config
     }
 
-    /// How long the router at this place waits for an Active that is silent, and for one that has resigned.
+    /// How long the router at this place waits for an Active that is silent, and for one that has
+    /// resigned.
     pub(crate) fn waits(&self, place: usize) -> Result<(Duration, Duration), Failure> {
         let machine = VirtualRouter::new(self.config(place))?;
         Ok((machine.active_down_interval(), machine.skew_time()))
@@ -153,7 +154,7 @@ impl What {
         }
     }
 
-    /// Whether there is an Active meanwhile, which answers until it is preempted.
+    /// Whether an Active remains, which answers until it is preempted.
     pub(crate) const fn is_preemption(self) -> bool {
         matches!(self, Self::Return | Self::Mend)
     }
@@ -239,7 +240,7 @@ impl Router {
                 let mut driver = match opened {
                     Ok(driver) => driver,
                     Err(failure) => {
-                        // Who waits for the handle tells of the failure.
+                        // The thread that waits for the handle reports the failure.
                         let _ = handle.send(Err(failure));
                         return Ok(());
                     }
@@ -323,7 +324,7 @@ struct Stage<'a> {
     tell: &'a dyn Fn(&str) -> io::Result<()>,
 }
 
-/// Builds the network, lets everything happen, and returns what was seen.
+/// Builds the network, runs all events, and returns the recording.
 pub(crate) fn play(
     setting: &Setting,
     tell: impl Fn(&str) -> io::Result<()>,
@@ -447,7 +448,8 @@ impl Stage<'_> {
         self.start(place)
     }
 
-    /// Lets something happen, waits until `active` advertises, and leaves the network alone for a while.
+    /// Runs an event, waits until `active` advertises, and then leaves the network alone for a
+    /// while.
     fn happens(
         &mut self,
         what: What,
@@ -457,8 +459,8 @@ impl Stage<'_> {
     ) -> Result<(), Failure> {
         let before = Instant::now();
         action(self)?;
-        // The protocol's clock starts where the Backups hear something, or nothing any more; of a router that has to start first, or
-        // to notice its cable, when it is Backup.
+        // The protocol's clock starts where the Backups hear something, or nothing any more; of a
+        // router that has to start first, or to notice its cable, when it is Backup.
         let at = match what {
             What::Kill | What::Stop | What::Unplug => before,
             What::Start | What::Return | What::Mend => self.backup_since(active, before),

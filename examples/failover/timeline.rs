@@ -46,7 +46,7 @@ pub(crate) fn print(
         let mut line = String::new();
         for column in 0..WIDTH {
             let (begin, end) = (moment(column), moment(column + 1));
-            // What is shown of a column is the most that there was in it.
+            // A column shows the phase that took most of its time.
             let seen = parts
                 .iter()
                 .filter(|(from, to, _)| *from < end && *to > begin);

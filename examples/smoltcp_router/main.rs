@@ -1,7 +1,9 @@
-//! One virtual router without the kernel's IP stack: its addresses are on smoltcp, behind a TAP device.
+//! One virtual router without the kernel's IP stack: its addresses are on smoltcp, behind a TAP
+//! device.
 //!
-//! Here is what has to do with the operating system: the device, the clock, the signals. The router itself, in `router`, turns frames and
-//! time into frames and could run on a microcontroller. Link faults, version 2, unicast and authentication are left out.
+//! This file has the operating system's part: the device, the clock, the signals. The router
+//! itself, in `router`, turns frames and time into frames and could run on a microcontroller. Link
+//! faults, version 2, unicast and authentication are left out.
 
 mod router;
 mod station;
@@ -37,8 +39,9 @@ use crate::{
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Runs one virtual router, version 3 by multicast, on smoltcp. While it is Active it answers ARP, neighbor discovery and pings for the
-/// virtual addresses, with the virtual MAC; the kernel has no address. SIGTERM and SIGINT have it resign.
+/// Runs one virtual router, version 3 by multicast, on smoltcp. While it is Active it answers ARP,
+/// neighbor discovery and pings for the virtual addresses, with the virtual MAC; the kernel has no
+/// address. SIGTERM and SIGINT have it resign.
 ///
 /// It needs CAP_NET_ADMIN, or a TAP device that belongs to the user. To plug one into a bridge:
 ///
@@ -53,7 +56,8 @@ struct Arguments {
     /// The router's own Ethernet address.
     #[arg(long, value_name = "MAC", value_parser = parse_mac)]
     mac: EthernetAddress,
-    /// The router's own address, from which it advertises, with its prefix length. For IPv6 it is link-local.
+    /// The router's own address, from which it advertises, with its prefix length. For IPv6 it is
+    /// link-local.
     #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = parse_address)]
     source: IpCidr,
     /// The virtual router identifier, 1 to 255.
@@ -65,8 +69,8 @@ struct Arguments {
     /// The time between advertisements in centiseconds, 1 to 4095.
     #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=4095))]
     interval: u16,
-    /// A virtual address with the prefix length of its network. Can be repeated, up to 8 times; all are of one family, and the first IPv6
-    /// address is link-local.
+    /// A virtual address with the prefix length of its network. Can be repeated, up to 8 times; all
+    /// are of one family, and the first IPv6 address is link-local.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", value_parser = parse_address, required = true)]
     addresses: Vec<IpCidr>,
 }
@@ -140,7 +144,7 @@ fn run() -> Result {
         if sources[1].any() == Some(true) {
             break;
         }
-        // Drain, then decide: what was sent while we slept comes before what we slept through.
+        // Drain, then decide: packets that arrived before the deadline come before the timeout.
         for _ in 0..FRAMES {
             let received = tap.receive(&mut frame);
             let Some(frame) = received.map_err(|error| format!("{}: {error}", arguments.tap))?
@@ -157,7 +161,7 @@ fn run() -> Result {
 
 fn tell(change: Option<Transition>) {
     if let Some(change) = change {
-        // Where nobody reads any more, the router goes on all the same.
+        // The router goes on when nobody reads its output any more.
         let _ = writeln!(
             io::stdout(),
             "{} -> {}: {}",

@@ -1,5 +1,5 @@
-//! A virtual router that is given frames and time, and gives frames back. It knows no operating system, and neither this module nor
-//! `station` needs the standard library or an allocator.
+//! A virtual router that is given frames and time, and gives frames back. It knows no operating
+//! system, and neither this module nor `station` needs the standard library or an allocator.
 
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 
@@ -40,8 +40,8 @@ pub(crate) enum SendError {
     Header(#[from] OutOfRange),
 }
 
-/// The state machine and two stations: the router's own, which is always there, and that of the virtual router, which is there while this
-/// one is Active.
+/// The state machine and two stations: the router's own, which is always there, and that of the
+/// virtual router, which is there while this one is Active.
 pub(crate) struct Router<'a> {
     machine: VirtualRouter,
     primary_address: IpAddr,
@@ -54,7 +54,8 @@ pub(crate) struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    /// A router in Initialize, which is known by `mac` and `primary`. The virtual `addresses` stand in `list` again, without the prefixes.
+    /// A router in Initialize, which is known by `mac` and `primary`. The virtual `addresses` stand
+    /// in `list` again, without the prefixes.
     pub(crate) fn new(
         now: Instant,
         machine: VirtualRouter,
@@ -94,7 +95,7 @@ impl<'a> Router<'a> {
         self.perform(now, actions, send)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.machine.poll_timeout()
     }
@@ -125,7 +126,8 @@ impl<'a> Router<'a> {
         let asked = self.virtual_station.is_some() && self.answer(&frame, send);
         if let Some(virtual_station) = &mut self.virtual_station {
             if asked {
-                // It learns who asks. What it would answer does not say that this is a router.
+                // It learns who asks. What it would answer does not say that this is a router
+                //
                 virtual_station.poll(now, None, send);
                 virtual_station.poll(now, Some(octets), &mut |_| {});
             } else {
@@ -230,7 +232,8 @@ impl<'a> Router<'a> {
                 };
                 let asked = request.asks_for().is_some_and(|own| is_ours(own.into()));
                 if asked {
-                    // The frame is from the physical MAC, what it says is the virtual one.
+                    // The frame is from the physical MAC, what it says is the virtual one
+                    //
                     send(&arp::reply(&request, self.virtual_mac, self.mac));
                 }
                 asked

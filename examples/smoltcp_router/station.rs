@@ -25,7 +25,8 @@ impl Station {
     /// The most addresses that one can have.
     pub(crate) const MAX_ADDRESSES: usize = IFACE_MAX_ADDR_COUNT;
 
-    /// With the first [`MAX_ADDRESSES`](Self::MAX_ADDRESSES) of these. It belongs to their solicited-node groups.
+    /// With the first [`MAX_ADDRESSES`](Self::MAX_ADDRESSES) of these. It belongs to their
+    /// solicited-node groups.
     pub(crate) fn new(now: Instant, mac: MacAddress, addresses: &[IpCidr]) -> Self {
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         let mut wire = Wire {
@@ -42,7 +43,7 @@ impl Station {
         self.0.join_multicast_group(group)
     }
 
-    /// Takes a frame, if there is one, and sends what it causes and what is due.
+    /// Handles a frame, if there is one, and sends its answers and the frames that are due.
     pub(crate) fn poll(&mut self, now: Instant, received: Option<&[u8]>, send: Send<'_>) {
         let mut wire = Wire { received, send };
         let mut no_sockets = SocketSet::new([]);

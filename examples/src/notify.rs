@@ -1,4 +1,4 @@
-//! Commands for what has happened, one at a time and in order: how a change of state reaches the
+//! Commands for events, one at a time and in order: how a change of state reaches the
 //! scripts of an operator.
 //!
 //! A [`Schedule`] decides, without I/O. A [`Notifier`] is a thread that runs the commands; nothing

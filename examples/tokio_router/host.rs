@@ -103,7 +103,7 @@ impl Host {
                 Action::Announce { repeat } => (0..repeat).for_each(|_| self.announce()),
                 Action::RemoveAddresses => self.set_installed(false)?,
                 Action::StateChanged(change) => {
-                    // Where nobody reads any more, the router goes on all the same.
+                    // The router goes on when nobody reads its output any more.
                     let (from, to) = (change.from, change.to);
                     let _ = writeln!(io::stdout(), "{from} -> {to}: {}", change.reason);
                 }

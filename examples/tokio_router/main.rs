@@ -1,8 +1,10 @@
-//! One virtual router inside tokio: the parts of the crates in somebody else's runtime, without the driver of vrrp-net.
+//! One virtual router inside tokio: the parts of the crates in somebody else's runtime, without the
+//! driver of vrrp-net.
 //!
-//! Here is all that has to do with tokio: what wakes the state machine up. What it then asks for is done in `host`. Link faults, repairs,
-//! unicast and authentication are left out; `vrrp_net::Driver` has them, and its `sources`, `timeout` and `turn` fit into tokio in the
-//! same way.
+//! Here is all that has to do with tokio: what wakes the state machine up. What it then asks for is
+//! done in `host`. Link faults, repairs, unicast and authentication are left out;
+//! `vrrp_net::Driver` has them, and its `sources`, `timeout` and `turn` fit into tokio in the same
+//! way.
 
 mod host;
 
@@ -25,7 +27,8 @@ use vrrp_proto::{Interval, Priority, Vrid};
 
 use crate::host::{Host, Result};
 
-/// Runs one virtual router, version 3 by multicast, inside tokio. SIGTERM and SIGINT have it resign.
+/// Runs one virtual router, version 3 by multicast, inside tokio. SIGTERM and SIGINT have it
+/// resign.
 #[derive(Parser)]
 struct Arguments {
     /// The interface.
@@ -40,13 +43,14 @@ struct Arguments {
     /// The time between advertisements in centiseconds, 1 to 4095.
     #[arg(long, value_name = "CS", default_value_t = 100, value_parser = value_parser!(u16).range(1..=4095))]
     interval: u16,
-    /// A virtual address with its prefix length. Can be repeated; all are of one family, and the first IPv6 address is link-local.
+    /// A virtual address with its prefix length. Can be repeated; all are of one family, and the
+    /// first IPv6 address is link-local.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", required = true)]
     addresses: Vec<VirtualAddress>,
 }
 
-/// How often up to 64 advertisements are read before the timers have their turn: a flood must not hold them up. What is left is read with
-/// the next one that comes.
+/// How often up to 64 advertisements are read before the timers have their turn: a flood must not
+/// hold them up. The next packet causes the rest to be read.
 const BATCHES: usize = 128;
 
 #[tokio::main(flavor = "current_thread")]
@@ -93,13 +97,14 @@ async fn run() -> Result {
             }
         };
         tokio::select! {
-            // What comes after this makes it readable again; what is there is read below.
+            // A later packet makes it readable again; those that wait are read below.
             guard = socket.readable() => guard?.clear_ready(),
             () = timeout => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        // Drain, then decide, whichever of them it was: what was sent while we slept comes before what we slept through.
+        // Drain, then decide, in every case: packets that arrived before the deadline come before
+        // the timeout.
         for _ in 0..BATCHES {
             if socket.get_ref().receive(&mut batch)? == 0 {
                 break;

@@ -17,7 +17,8 @@ use crate::{
 /// Octets of the longest line: an IP packet of 65 535 octets, with a blank after each.
 const LONGEST: u64 = 256 * 1024;
 
-/// Shows the packet of each line. A line that cannot be read does not keep the others from being shown.
+/// Shows the packet of each line. A line that cannot be read does not keep the others from being
+/// shown.
 pub(crate) fn show(output: &mut Output, mut input: impl BufRead, lenient: bool) -> io::Result<()> {
     let mut line = Vec::new();
     for number in 1_u64.. {
@@ -48,7 +49,7 @@ pub(crate) fn show(output: &mut Output, mut input: impl BufRead, lenient: bool) 
     Ok(())
 }
 
-/// What is wrong with a line, and where.
+/// The fault in a line, and its place.
 struct Malformed {
     /// Counted from 1, in octets.
     column: usize,

@@ -1,4 +1,5 @@
-//! Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would make of each.
+//! Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would
+//! make of each.
 
 mod capture;
 mod lines;
@@ -16,23 +17,26 @@ use std::{
 use clap::Parser;
 use record::Record;
 
-/// Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would make of each: accept, or
-/// reject and why. Gratuitous ARP and neighbor advertisements of virtual MACs are shown too.
+/// Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would
+/// make of each: accept, or reject and why. Gratuitous ARP and neighbor advertisements of virtual
+/// MACs are shown too.
 ///
-/// Without FILE, standard input is read: a capture (`tcpdump -U -w - | vrrp_dump`), or lines of one of these forms, where HEX may hold
-/// blanks, SRC and DST are IP addresses, and blank lines and lines that begin with # are passed over.
+/// Without FILE, standard input is read: a capture (`tcpdump -U -w - | vrrp_dump`), or lines of one
+/// of these forms, where HEX may hold blanks, SRC and DST are IP addresses, and blank lines and
+/// lines that begin with # are passed over.
 ///
-///   ether HEX                 an Ethernet frame
-///   ipv4 HEX | ipv6 HEX       an IP packet
-///   vrrp4 SRC DST HEX         a VRRP message from one IPv4 address to another; its TTL is taken to be right
+///   ether HEX                 an Ethernet frame ipv4 HEX | ipv6 HEX       an IP packet vrrp4 SRC
+///   DST HEX         a VRRP message from one IPv4 address to another; its TTL is taken to be right
 ///   vrrp6 SRC DST HEX         the same for IPv6
 ///
-/// A packet passes or fails by what can be known without the configuration of a router. VLAN tags are seen through. So are the IP
-/// Authentication Header and the HMAC trailer of draft-cassen-vrrp-auth-hmac, whose digests are not verified. Frames of a capture that have
+/// A packet passes or fails by what can be known without the configuration of a router. VLAN tags
+/// are seen through. So are the IP Authentication Header and the HMAC trailer of
+/// draft-cassen-vrrp-auth-hmac, whose digests are not verified. Frames of a capture that have
 /// nothing to do with VRRP are passed over; a line of standard input always has its answer.
 ///
-/// The exit status is 0 when everything could be read, whatever was accepted or rejected, and 2 when a line or a file could not be: the
-/// error names its line and column, or its frame, and everything else is still shown.
+/// The exit status is 0 when everything could be read, whatever was accepted or rejected, and 2
+/// when a line or a file could not be: the error names its line and column, or its frame, and
+/// everything else is still shown.
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Arguments {

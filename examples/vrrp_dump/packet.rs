@@ -89,7 +89,8 @@ impl Content {
         Self::Other(Judgement::reject(format_args!("not VRRP: {reason}")))
     }
 
-    /// A frame with a header of Linux's own, where the EtherType stands here and the payload there. VLAN tags may follow.
+    /// A frame with a header of Linux's own, where the EtherType stands here and the payload there.
+    /// VLAN tags may follow.
     fn cooked(octets: &[u8], ethertype: usize, payload: usize, lenient: bool) -> Self {
         let (Some(ethertype), Some(payload)) =
             (octets.get(ethertype..ethertype + 2), octets.get(payload..))
@@ -256,7 +257,7 @@ impl Packet {
         } else {
             Advertisement::decode(payload, ip, &options(leniency))
         };
-        // To show what is refused, everything is forgiven that can be.
+        // Rejected packets are shown too, so the decoder forgives as much as it can.
         let forgiven = IpHeader { ttl: TTL, ..*ip };
         let (mut fields, checksum) =
             match Advertisement::decode(payload, &forgiven, &options(Leniency::ALL)) {

@@ -1,4 +1,4 @@
-//! What is shown of a packet, as text and as JSON.
+//! A packet as text and as JSON.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -32,7 +32,7 @@ pub(crate) enum Place {
     },
 }
 
-/// What is known of a packet of protocol 112, or 51 around it.
+/// The facts about a packet of protocol 112, or of 51 around it.
 #[derive(Serialize)]
 pub(crate) struct Packet {
     #[serde(skip_serializing_if = "Option::is_none")]

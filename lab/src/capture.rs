@@ -30,7 +30,8 @@ use crate::{Error, Namespace, netlink, sys};
 /// How long the capturing thread waits for a frame before it looks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// Octets of socket buffer: half a minute of a thousand small frames a second, should the thread not get to run.
+/// Octets of socket buffer: half a minute of a thousand small frames a second, should the thread
+/// not get to run.
 const BUFFER: usize = 32 << 20;
 
 /// An Ethernet frame and when the kernel saw it.
@@ -42,9 +43,11 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
-/// Records every frame on an interface, sent or received, from [`start`](Self::start) to [`stop`](Self::stop).
+/// Records every frame on an interface, sent or received, from [`start`](Self::start) to
+/// [`stop`](Self::stop).
 ///
-/// On a [`Lan`](crate::Lan) use [`Lan::capture`](crate::Lan::capture), which sees the traffic of all hosts once.
+/// On a [`Lan`](crate::Lan) use [`Lan::capture`](crate::Lan::capture), which sees the traffic of
+/// all hosts once.
 #[derive(Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
@@ -88,14 +91,15 @@ impl Capture {
         })
     }
 
-    /// A copy of what was recorded so far.
+    /// A copy of the frames recorded so far.
     #[must_use]
     pub fn frames(&self) -> Vec<Frame> {
         self.shared.frames().clone()
     }
 
-    /// Waits for a frame that `predicate` accepts, at most for `limit`, and returns it. The frames recorded already are
-    /// looked at first, each frame once; compare [`Frame::at`] to have a new one.
+    /// Waits for a frame that `predicate` accepts, at most for `limit`, and returns it. The frames
+    /// recorded already are looked at first, each frame once; compare [`Frame::at`] to have a new
+    /// one.
     ///
     /// # Errors
     ///
@@ -133,8 +137,8 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// [`Error::FramesLost`] if the kernel had to drop frames, so that a test which counts frames cannot be fooled;
-    /// [`Error::Os`] if the interface went away.
+    /// [`Error::FramesLost`] if the kernel had to drop frames, so that a test which counts frames
+    /// cannot be fooled; [`Error::Os`] if the interface went away.
     pub fn stop(mut self) -> Result<Vec<Frame>, Error> {
         self.join()?;
         Ok(std::mem::take(&mut *self.shared.frames()))
@@ -162,7 +166,8 @@ impl Drop for Capture {
 fn open(index: u32) -> io::Result<Socket> {
     let socket = sys::packet_socket(index)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    // Only privileged users may exceed the system's limit; below it the buffer is as large as it may be.
+    // Only privileged users may exceed the system's limit; below it the buffer is as large as it
+    // may be.
     if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         socket.set_recv_buffer_size(BUFFER)?;
     }
@@ -173,8 +178,8 @@ fn open(index: u32) -> io::Result<Socket> {
 fn record(socket: &Socket, shared: &Shared) -> Result<(), Error> {
     let mut buffer = vec![0; 1 << 16];
     let mut recorded = 0_u32;
-    // How many frames the socket had taken in when it was to stop. By their time stamps it does not show: the kernel makes
-    // up for a missing one when the frame is read.
+    // How many frames the socket had taken in when it was to stop. By their time stamps it does not
+    // show: the kernel makes up for a missing one when the frame is read.
     let mut wanted = None;
     loop {
         if wanted.is_none() && shared.stop.load(Ordering::Relaxed) {

@@ -105,8 +105,8 @@ impl Daemons {
         }
     }
 
-    /// Fails if a program printed a line with `complaint`, which is what it says of a configuration that it goes on
-    /// without.
+    /// Fails if a program printed a line with `complaint`, which is what it says of a configuration
+    /// that it goes on without.
     pub(crate) fn refuse(&self, complaint: &str) -> Result<(), Error> {
         let output = self.log();
         let line = output
@@ -143,7 +143,8 @@ impl Daemons {
     pub(crate) fn stop(&mut self) -> Result<(), Error> {
         let log = Arc::clone(&self.log);
         for (name, child) in self.running.iter_mut().rev() {
-            // Its id is still its own, for it has not been waited for; if it has ended already, nothing is lost.
+            // Its id is still its own, for it has not been waited for; if it has ended already,
+            // nothing is lost.
             let _ = kill(pid(child), Signal::SIGTERM);
             let status = wait_for(&format!("the end of {name}"), ENDING, || {
                 child.try_wait().transpose()

@@ -7,7 +7,7 @@ pub enum Error {
     /// A system call was refused.
     #[error("cannot {action}: {source}{}", hint(source))]
     Os {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The kernel's answer.
         source: io::Error,
@@ -15,7 +15,7 @@ pub enum Error {
     /// A request to the kernel's routing socket was refused.
     #[error("cannot {action}: {source}")]
     Netlink {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The kernel's answer.
         source: rtnetlink::Error,
@@ -42,8 +42,8 @@ pub enum Error {
     UserNamespacesForbidden {
         /// The kernel's answer.
         source: io::Error,
-        /// The sysctls that forbid it, as `name = value`; empty if none explains it (a container's system call filter,
-        /// for instance).
+        /// The sysctls that forbid it, as `name = value`; empty if none explains it (a container's
+        /// system call filter, for instance).
         settings: Vec<String>,
         /// This program.
         program: PathBuf,
@@ -84,7 +84,7 @@ pub enum Error {
     /// Something that was waited for did not happen in time.
     #[error("{what} did not happen within {limit:?}")]
     Timeout {
-        /// What was waited for.
+        /// The effect that was waited for.
         what: String,
         /// For how long.
         limit: Duration,

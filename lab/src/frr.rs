@@ -20,10 +20,11 @@ const USER: &str = "frr";
 /// How long each daemon may take to come up.
 const STARTING: Duration = Duration::from_secs(10);
 
-/// A running FRR: its daemons `zebra` and `vrrpd`. Dropping it kills them, as [`kill`](Self::kill) does.
+/// A running FRR: its daemons `zebra` and `vrrpd`. Dropping it kills them, as [`kill`](Self::kill)
+/// does.
 ///
-/// They change to the user `frr`, for which this process must be root outside any user namespace, and reach their
-/// configuration in the temporary folder, which all users must be able to enter.
+/// They change to the user `frr`, for which this process must be root outside any user namespace,
+/// and reach their configuration in the temporary folder, which all users must be able to enter.
 #[derive(Debug)]
 pub struct Frr {
     daemons: Daemons,
@@ -33,14 +34,15 @@ pub struct Frr {
 }
 
 impl Frr {
-    /// Starts FRR on a host's interface with one virtual router. FRR wants a macvlan with the virtual MAC and the virtual
-    /// addresses for each family, which is made here: `vrrp4-VRID` and `vrrp6-VRID`. Returns when the virtual router is
-    /// started.
+    /// Starts FRR on a host's interface with one virtual router. FRR wants a macvlan with the
+    /// virtual MAC and the virtual addresses for each family, which is made here: `vrrp4-VRID` and
+    /// `vrrp6-VRID`. Returns when the virtual router is started.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingProgram`]; [`Error::Os`] if this process is not root; [`Error::Netlink`] if the macvlan exists;
-    /// [`Error::Program`] with FRR's output if a daemon ends or refuses its configuration.
+    /// [`Error::MissingProgram`]; [`Error::Os`] if this process is not root; [`Error::Netlink`] if
+    /// the macvlan exists; [`Error::Program`] with FRR's output if a daemon ends or refuses its
+    /// configuration.
     pub fn start(host: &Host, instance: &FrrInstance) -> Result<Self, Error> {
         let user = User::from_name(USER)
             .map_err(Error::os(format!("look the user {USER} up")))?
@@ -104,12 +106,13 @@ impl Frr {
         self.daemons.log()
     }
 
-    /// Waits until the log contains `text`, for instance `[IPv4] Backup -> Master`. A new Active enables its macvlan then
-    /// and fails to send until the kernel has brought it up, which may take a second.
+    /// Waits until the log contains `text`, for instance `[IPv4] Backup -> Master`. A new Active
+    /// enables its macvlan then and fails to send until the kernel has brought it up, which may
+    /// take a second.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] with the log; [`Error::Program`] if a daemon ends meanwhile.
+    /// [`Error::Timeout`] with the log; [`Error::Program`] if a daemon ends before.
     pub fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<(), Error> {
         self.daemons
             .wait_until(&format!("FRR's line {text:?}"), limit, |log| {
@@ -123,7 +126,8 @@ impl Frr {
         self.folder.path()
     }
 
-    /// Stops vrrpd with SIGTERM, upon which an Active sends priority zero and sets its macvlan down, and then zebra.
+    /// Stops vrrpd with SIGTERM, upon which an Active sends priority zero and sets its macvlan
+    /// down, and then zebra.
     ///
     /// # Errors
     ///
@@ -132,7 +136,8 @@ impl Frr {
         self.daemons.stop()
     }
 
-    /// Kills both daemons at once without warning. The macvlans stay as they are, an Active's with its addresses.
+    /// Kills both daemons at once without warning. The macvlans stay as they are, an Active's with
+    /// its addresses.
     pub fn kill(mut self) {
         self.daemons.kill();
     }
@@ -148,8 +153,8 @@ impl Drop for Frr {
     }
 }
 
-/// A virtual router of FRR. FRR 8.4 has no setting for the checksum of version 3 over IPv4: it always covers a
-/// pseudo-header.
+/// A virtual router of FRR. FRR 8.4 has no setting for the checksum of version 3 over IPv4: it
+/// always covers a pseudo-header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrrInstance {
     /// `vrrp VRID`.

@@ -15,9 +15,9 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Group {
     id: Pid,
-    /// It kills the group, itself included, when its standard input ends, which is when this process does, whatever the
-    /// reason. (PR_SET_PDEATHSIG would not do: it is bound to the thread that spawned, and forgotten when a program
-    /// changes its user.)
+    /// It kills the group, itself included, when its standard input ends, which is when this
+    /// process does, whatever the reason. (PR_SET_PDEATHSIG would not do: it is bound to the thread
+    /// that spawned, and forgotten when a program changes its user.)
     watchdog: Child,
 }
 
@@ -31,10 +31,11 @@ impl Group {
         })
     }
 
-    /// A group that the program of `command`, which is in the Debian package `package`, leads. So it cannot leave it.
+    /// A group that the program of `command`, which is in the Debian package `package`, leads. So
+    /// it cannot leave it.
     ///
-    /// If this process dies without a chance to clean up, `folder` goes with the group. Otherwise it is its owner's to
-    /// remove.
+    /// If this process dies without a chance to clean up, `folder` goes with the group. Otherwise
+    /// it is its owner's to remove.
     pub(crate) fn led_by(
         command: &mut Command,
         package: &'static str,
@@ -65,8 +66,8 @@ impl Group {
 
     /// Kills every process of the group at one blow and waits for the end of its watchdog.
     pub(crate) fn kill(&mut self) {
-        // Until the watchdog has been waited for, nobody else can have its group's id. Errors mean that there is nobody
-        // left to kill or to wait for.
+        // Until the watchdog has been waited for, nobody else can have its group's id. Errors mean
+        // that there is nobody left to kill or to wait for.
         if matches!(self.watchdog.try_wait(), Ok(None)) {
             let _ = killpg(self.id, Signal::SIGKILL);
             let _ = self.watchdog.wait();

@@ -33,18 +33,20 @@ impl Keepalived {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingProgram`]; [`Error::Program`] with keepalived's output if it ends or finds fault with the
-    /// configuration.
+    /// [`Error::MissingProgram`]; [`Error::Program`] with keepalived's output if it ends or finds
+    /// fault with the configuration.
     pub fn start(namespace: &Namespace, config: &str) -> Result<Self, Error> {
         Self::start_program(OsStr::new(PROGRAM), namespace, config)
     }
 
-    /// The same with a keepalived of version 2.3.3 or later, which knows `v3_checksum_as_v2`: the program that the environment
-    /// variable `RECENT_KEEPALIVED` names (the test command sets it on Debian 12), else the installed one.
+    /// The same with a keepalived of version 2.3.3 or later, which knows `v3_checksum_as_v2`: the
+    /// program that the environment variable `RECENT_KEEPALIVED` names (the test command sets it on
+    /// Debian 12), else the installed one.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start); an older keepalived finds fault with the words that it does not know.
+    /// As for [`start`](Self::start); an older keepalived finds fault with the words that it does
+    /// not know.
     pub fn start_recent(namespace: &Namespace, config: &str) -> Result<Self, Error> {
         let program = std::env::var_os(RECENT).unwrap_or_else(|| PROGRAM.into());
         Self::start_program(&program, namespace, config)
@@ -59,7 +61,8 @@ impl Keepalived {
         command.args([
             "--dont-fork",
             "--log-console",
-            // Where no syslog daemon runs, each line would go to the console of the machine, which takes milliseconds.
+            // Where no syslog daemon runs, each line would go to the console of the machine, which
+            // takes milliseconds.
             "--no-syslog",
             "--log-detail",
             "--vrrp",
@@ -93,7 +96,7 @@ impl Keepalived {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] with the log; [`Error::Program`] if keepalived ends meanwhile.
+    /// [`Error::Timeout`] with the log; [`Error::Program`] if keepalived ends before.
     pub fn wait_for_log(&mut self, text: &str, limit: Duration) -> Result<(), Error> {
         self.daemons
             .wait_until(&format!("keepalived's line {text:?}"), limit, |log| {
@@ -107,8 +110,8 @@ impl Keepalived {
         self.folder.path()
     }
 
-    /// Stops it as an operator does: with SIGTERM, upon which an Active sends priority zero and removes its addresses.
-    /// Returns when it has ended.
+    /// Stops it as an operator does: with SIGTERM, upon which an Active sends priority zero and
+    /// removes its addresses. Returns when it has ended.
     ///
     /// # Errors
     ///
@@ -117,7 +120,8 @@ impl Keepalived {
         self.daemons.stop()
     }
 
-    /// Kills it without warning: all of its processes at once, so that none can say goodbye. Its addresses stay.
+    /// Kills it without warning: all of its processes at once, so that none can say goodbye. Its
+    /// addresses stay.
     pub fn kill(mut self) {
         self.daemons.kill();
     }
@@ -134,8 +138,9 @@ pub enum KeepalivedAuthentication {
 
 /// A `vrrp_instance` block of keepalived.conf: [`Display`] writes it.
 ///
-/// Debian 12's keepalived 2.2.7 computes the checksum of version 3 over IPv4 with a pseudo-header, and has no setting for
-/// it; a later version ([`Keepalived::start_recent`]) takes `v3_checksum_as_v2` in [`further`](Self::further).
+/// Debian 12's keepalived 2.2.7 computes the checksum of version 3 over IPv4 with a pseudo-header,
+/// and has no setting for it; a later version ([`Keepalived::start_recent`]) takes
+/// `v3_checksum_as_v2` in [`further`](Self::further).
 ///
 /// ```
 /// use std::time::Duration;
@@ -156,7 +161,8 @@ pub struct KeepalivedInstance {
     pub vrid: u8,
     /// `priority`.
     pub priority: u8,
-    /// `advert_int`; 1 s by default. Whole seconds for version 2, hundredths of a second for version 3.
+    /// `advert_int`; 1 s by default. Whole seconds for version 2, hundredths of a second for
+    /// version 3.
     pub advert_interval: Duration,
     /// `version`, 2 or 3; 3 by default.
     pub version: u8,
@@ -166,7 +172,8 @@ pub struct KeepalivedInstance {
     pub start_as_master: bool,
     /// Whether `nopreempt` is absent; on by default.
     pub preempt: bool,
-    /// `mcast_src_ip`, or `unicast_src_ip` if there are unicast peers; keepalived's choice by default.
+    /// `mcast_src_ip`, or `unicast_src_ip` if there are unicast peers; keepalived's choice by
+    /// default.
     pub source: Option<IpAddr>,
     /// `unicast_peer`; none, which means multicast, by default.
     pub unicast_peers: Vec<IpAddr>,

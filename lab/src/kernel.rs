@@ -17,7 +17,8 @@ use std::{
 use self::console::Console;
 use crate::Error;
 
-/// A Linux kernel in which a program can run as a guest, with privileges and without touching the host.
+/// A Linux kernel in which a program can run as a guest, with privileges and without touching the
+/// host.
 ///
 /// ```no_run
 /// use vrrp_lab::{Guest, Kernel};
@@ -31,10 +32,12 @@ use crate::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
-    /// User-mode Linux 6.1, Debian 12's package `user-mode-linux`. The host's files are the guest's, read-only.
+    /// User-mode Linux 6.1, Debian 12's package `user-mode-linux`. The host's files are the
+    /// guest's, read-only.
     Uml6_1,
-    /// Debian 12's Linux 6.1 for cloud machines, in a machine that qemu emulates. The guest's files are in its memory:
-    /// its program and files, busybox, ipvsadm, iptables, iproute2, and the modules for networks.
+    /// Debian 12's Linux 6.1 for cloud machines, in a machine that qemu emulates. The guest's files
+    /// are in its memory: its program and files, busybox, ipvsadm, iptables, iproute2, and the
+    /// modules for networks.
     Debian6_1,
     /// The same with Debian 12's Linux 6.12.
     Debian6_12,
@@ -75,17 +78,20 @@ impl Kernel {
         }
     }
 
-    /// Boots the kernel, runs the guest's program in it, gives its lines to `on_line` as they come (both its standard
-    /// output and its standard error, without line ends), and returns the program's exit status, 128 + n after signal n.
-    /// Then the kernel is gone, with every process and file that it had.
+    /// Boots the kernel, runs the guest's program in it, gives its lines to `on_line` as they come
+    /// (both its standard output and its standard error, without line ends), and returns the
+    /// program's exit status, 128 + n after signal n. Then the kernel is gone, with every process
+    /// and file that it had.
     ///
-    /// The program runs as root in the initial namespaces. `/proc`, `/sys`, `/dev` and `/run` are mounted, `TMPDIR` can
-    /// be written, modules load when the kernel asks for them or by `modprobe`. Standard input is empty.
+    /// The program runs as root in the initial namespaces. `/proc`, `/sys`, `/dev` and `/run` are
+    /// mounted, `TMPDIR` can be written, modules load when the kernel asks for them or by
+    /// `modprobe`. Standard input is empty.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingProgram`] or [`Error::NoKernels`] if the kernel is not installed, [`Error::Timeout`] if the program did not end within
-    /// the guest's limit, [`Error::Program`] if the kernel did before it. The latter two show the end of the console.
+    /// [`Error::MissingProgram`] or [`Error::NoKernels`] if the kernel is not installed,
+    /// [`Error::Timeout`] if the program did not end within the guest's limit, [`Error::Program`]
+    /// if the kernel did before it. The latter two show the end of the console.
     pub fn run(self, guest: &Guest, mut on_line: impl FnMut(&str)) -> Result<i32, Error> {
         let deadline = Instant::now() + guest.limit;
         let mut console = self.boot(guest)?;
@@ -117,12 +123,14 @@ pub struct Guest {
     pub program: PathBuf,
     /// The program's arguments.
     pub arguments: Vec<OsString>,
-    /// Variables of the program's environment, beside `PATH`, `HOME` and `TMPDIR`. The host's are not handed down.
+    /// Variables of the program's environment, beside `PATH`, `HOME` and `TMPDIR`. The host's are
+    /// not handed down.
     pub environment: Vec<(String, OsString)>,
-    /// Other files that the program needs, absolute paths on the host. They have the same paths in the guest. A
-    /// program's shared libraries come with it.
+    /// Other files that the program needs, absolute paths on the host. They have the same paths in
+    /// the guest. A program's shared libraries come with it.
     pub files: Vec<PathBuf>,
-    /// The guest's memory in MiB. The least with which an emulated machine boots and runs a small program is 160.
+    /// The guest's memory in MiB. The least with which an emulated machine boots and runs a small
+    /// program is 160.
     pub memory: u32,
     /// How long booting and running may take.
     pub limit: Duration,

@@ -55,17 +55,19 @@ impl Lan {
         })
     }
 
-    /// Adds a host with one interface, `eth0`, that is ready to send and receive with the given addresses, each of the
-    /// form `192.0.2.1/24` or `2001:db8::1/64`. The interface has an IPv6 link-local address as well.
+    /// Adds a host with one interface, `eth0`, that is ready to send and receive with the given
+    /// addresses, each of the form `192.0.2.1/24` or `2001:db8::1/64`. The interface has an IPv6
+    /// link-local address as well.
     ///
-    /// The n-th interface attached to a network has the Ethernet address `02:00:00:00:hi:lo` of n, so that captures are
-    /// easy to read and link-local addresses are in the order of attachment.
+    /// The n-th interface attached to a network has the Ethernet address `02:00:00:00:hi:lo` of n,
+    /// so that captures are easy to read and link-local addresses are in the order of attachment.
     ///
     /// `name` names the switch's port and has at most 15 octets.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] for a name that is too long or taken.
+    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] for a name that is too long
+    /// or taken.
     pub fn host(&self, name: &str, addresses: &[&str]) -> Result<Host, Error> {
         self.plug(name, Namespace::new()?, "eth0", addresses)
     }
@@ -79,8 +81,8 @@ impl Lan {
         self.plug(&host.name, host.namespace.clone(), interface, addresses)
     }
 
-    /// Makes an interface of the [switch](Self::switch)'s namespace a port of the bridge, up, as soon as it exists: the TAP device of
-    /// a program that runs there.
+    /// Makes an interface of the [switch](Self::switch)'s namespace a port of the bridge, up, as
+    /// soon as it exists: the TAP device of a program that runs there.
     ///
     /// # Errors
     ///
@@ -197,8 +199,8 @@ impl Host {
         Ipv6Addr::from(octets)
     }
 
-    /// Adds a macvlan in bridge mode on top of the interface, up, with the Ethernet address `mac`: the form in which
-    /// FRR, and keepalived with `use_vmac`, hold a virtual router's addresses.
+    /// Adds a macvlan in bridge mode on top of the interface, up, with the Ethernet address `mac`:
+    /// the form in which FRR, and keepalived with `use_vmac`, hold a virtual router's addresses.
     ///
     /// # Errors
     ///
@@ -233,7 +235,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Error::NoInterface`] if the interface was removed meanwhile.
+    /// [`Error::NoInterface`] if the interface is gone.
     pub fn addresses(&self) -> Result<Vec<IpNet>, Error> {
         self.namespace.addresses(&self.interface)
     }
@@ -242,13 +244,13 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Error::NoInterface`] if the interface was removed meanwhile.
+    /// [`Error::NoInterface`] if the interface is gone.
     pub fn has_carrier(&self) -> Result<bool, Error> {
         Ok(netlink::link(&self.namespace, &self.interface)?.carrier)
     }
 
-    /// Pulls the cable: the host loses the carrier and sees it. (The kernel may take up to a second to report a lost
-    /// carrier to programs; it reports [`Host::shut`] at once.)
+    /// Pulls the cable: the host loses the carrier and sees it. (The kernel may take up to a second
+    /// to report a lost carrier to programs; it reports [`Host::shut`] at once.)
     ///
     /// # Errors
     ///
@@ -257,7 +259,7 @@ impl Host {
         netlink::set_down(&self.switch, &self.name)
     }
 
-    /// Drops every frame from and to the host, while its carrier stays: nothing tells the host.
+    /// Drops every frame from and to the host, while its carrier stays: the host notices nothing.
     ///
     /// # Errors
     ///
@@ -275,8 +277,8 @@ impl Host {
         netlink::set_down(&self.namespace, &self.interface)
     }
 
-    /// Undoes [`unplug`](Self::unplug), [`partition`](Self::partition) and [`shut`](Self::shut), and returns once the
-    /// link carries frames again.
+    /// Undoes [`unplug`](Self::unplug), [`partition`](Self::partition) and [`shut`](Self::shut),
+    /// and returns once the link carries frames again.
     ///
     /// # Errors
     ///
@@ -292,7 +294,8 @@ impl Host {
         )?
     }
 
-    /// `Some` once the link is up, with its link-local address, and with no address that is not usable yet.
+    /// `Some` once the link is up, with its link-local address, and with no address that is not
+    /// usable yet.
     fn is_ready(&self) -> Result<Option<()>, Error> {
         for (namespace, interface) in [
             (&self.switch, &self.name),

@@ -1,8 +1,9 @@
 //! Networks of namespaces, real peers and captures for tests, benches and example programs.
 //!
-//! A [`Lan`] is a bridge with [`Host`]s plugged into it, each in a network [`Namespace`] of its own. Programs, sockets
-//! and foreign routers ([`Keepalived`], [`Frr`]) run inside the hosts; a [`Capture`] on the bridge sees every frame; a
-//! [`Probe`] on one host measures for how long an address did not answer; [`tshark`] gives Wireshark's opinion.
+//! A [`Lan`] is a bridge with [`Host`]s plugged into it, each in a network [`Namespace`] of its
+//! own. Programs, sockets and foreign routers ([`Keepalived`], [`Frr`]) run inside the hosts; a
+//! [`Capture`] on the bridge sees every frame; a [`Probe`] on one host measures for how long an
+//! address did not answer; [`tshark`] gives Wireshark's opinion.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -20,19 +21,21 @@
 //! # }
 //! ```
 //!
-//! A [`Kernel`] other than the machine's runs a program as a guest, and a [`Suite`] of tests in several kernels.
+//! A [`Kernel`] other than the machine's runs a program as a guest, and a [`Suite`] of tests in
+//! several kernels.
 //!
 //! # Privileges
 //!
-//! `CAP_SYS_ADMIN`, `CAP_NET_ADMIN` and `CAP_NET_RAW` in the current user namespace are enough: root has them, so has
-//! a normal user under `unshare -Urn` or after [`become_root_in_user_namespace`]. The exception is [`Frr`], whose
-//! daemons change to the user `frr` and therefore need real root.
+//! `CAP_SYS_ADMIN`, `CAP_NET_ADMIN` and `CAP_NET_RAW` in the current user namespace are enough:
+//! root has them, so has a normal user under `unshare -Urn` or after
+//! [`become_root_in_user_namespace`]. The exception is [`Frr`], whose daemons change to the user
+//! `frr` and therefore need real root.
 //!
 //! # Nothing is left behind
 //!
-//! A namespace lives as long as the file descriptors and processes that hold it; it has no name in the file system.
-//! Programs are killed and temporary files removed on drop; a watchdog kills the programs when the process that started
-//! them dies without a chance to clean up.
+//! A namespace lives as long as the file descriptors and processes that hold it; it has no name in
+//! the file system. Programs are killed and temporary files removed on drop; a watchdog kills the
+//! programs when the process that started them dies without a chance to clean up.
 
 mod capture;
 mod daemon;

@@ -19,18 +19,20 @@ use crate::{
 
 /// A network namespace of its own, held by a file descriptor.
 ///
-/// It has no name in the file system: once the last clone of this value, the last socket and the last process in it are
-/// gone, the kernel removes it with all its interfaces, however the program ended.
+/// It has no name in the file system: once the last clone of this value, the last socket and the
+/// last process in it are gone, the kernel removes it with all its interfaces, however the program
+/// ended.
 ///
-/// The loopback interface is up. IPv6 duplicate address detection and router advertisements are off, so that addresses
-/// are usable at once; IPv6 addresses survive their interface being down; reverse path filters are off.
+/// The loopback interface is up. IPv6 duplicate address detection and router advertisements are
+/// off, so that addresses are usable at once; IPv6 addresses survive their interface being down;
+/// reverse path filters are off.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     fd: Arc<OwnedFd>,
 }
 
-/// Settings of a fresh namespace: whether `/proc/sys/net` starts from the kernel's defaults or from the host's values
-/// differs between kernels and families, so each one that matters is written.
+/// Settings of a fresh namespace: whether `/proc/sys/net` starts from the kernel's defaults or from
+/// the host's values differs between kernels and families, so each one that matters is written.
 const SYSCTLS: &[(&str, &str)] = &[
     ("ipv4.conf.all.rp_filter", "0"),
     ("ipv4.conf.default.rp_filter", "0"),
@@ -66,13 +68,15 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Joins two namespaces by a cable: a veth pair, with an interface of the same name in each, and its address there, of the form
-    /// `192.0.2.1/24` or `2001:db8::1/64`. It carries frames after [`wait_for_link`](Self::wait_for_link), which takes the kernel up to a
-    /// second, however many there are.
+    /// Joins two namespaces by a cable: a veth pair, with an interface of the same name in each,
+    /// and its address there, of the form `192.0.2.1/24` or `2001:db8::1/64`. It carries frames
+    /// after [`wait_for_link`](Self::wait_for_link), which takes the kernel up to a second, however
+    /// many there are.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] if one of them has such an interface.
+    /// [`Error::Address`] for a malformed address, [`Error::Netlink`] if one of them has such an
+    /// interface.
     pub fn connect(
         &self,
         other: &Self,
@@ -100,8 +104,8 @@ impl Namespace {
         })?
     }
 
-    /// Runs `work` on a thread inside the namespace and returns its result. Sockets that it opens belong to the
-    /// namespace for good, also when they are used from elsewhere afterwards.
+    /// Runs `work` on a thread inside the namespace and returns its result. Sockets that it opens
+    /// belong to the namespace for good, also when they are used from elsewhere afterwards.
     ///
     /// # Panics
     ///
@@ -118,14 +122,15 @@ impl Namespace {
         on_own_thread(|| {
             #[expect(
                 clippy::expect_used,
-                reason = "documented: whoever made the namespace may enter it"
+                reason = "documented: the process that made the namespace may enter it"
             )]
             self.enter().expect("enter a network namespace");
             work()
         })
     }
 
-    /// Moves the calling thread into the namespace for good. Meant for threads that have no other work.
+    /// Moves the calling thread into the namespace for good. Meant for threads that have no other
+    /// work.
     ///
     /// # Errors
     ///
@@ -142,7 +147,8 @@ impl Namespace {
         command
     }
 
-    /// Writes a sysctl below `net`, for instance `ipv4.ip_forward`. Interface names with dots are not supported.
+    /// Writes a sysctl below `net`, for instance `ipv4.ip_forward`. Interface names with dots are
+    /// not supported.
     ///
     /// # Errors
     ///

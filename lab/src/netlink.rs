@@ -25,7 +25,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// Whether the link is up and has a carrier.
     pub(crate) carrier: bool,
-    /// Whether the kernel has finished bringing the link up (operational state, RFC 2863), which is later.
+    /// Whether the kernel has finished bringing the link up (operational state, RFC 2863), which is
+    /// later.
     pub(crate) up: bool,
 }
 
@@ -125,7 +126,8 @@ pub(crate) fn add_bridge(namespace: &Namespace, name: &str) -> Result<(), Error>
     )
 }
 
-/// Adds a veth pair: `interface` with address `mac` in `namespace`, `peer` in `peer_namespace`. Both are down.
+/// Adds a veth pair: `interface` with address `mac` in `namespace`, `peer` in `peer_namespace`.
+/// Both are down.
 pub(crate) fn add_veth(
     namespace: &Namespace,
     interface: &str,
@@ -201,7 +203,8 @@ fn add_address_request(handle: &Handle, index: u32, address: IpNet) -> AddressAd
         .address()
         .add(index, address.addr(), address.prefix_len());
     if address.addr().is_ipv6() {
-        // Even where duplicate address detection is off, an address without this flag is tentative for a moment.
+        // Even where duplicate address detection is off, an address without this flag is tentative
+        // for a moment.
         request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
     }
     request
@@ -233,7 +236,8 @@ fn address(message: &AddressMessage) -> Option<Address> {
     let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
         message.attributes.iter().find_map(wanted)
     };
-    // Where both are there, Address is the other end of a point-to-point link. IPv6 has Address alone.
+    // Where both are there, Address is the other end of a point-to-point link. IPv6 has Address
+    // alone.
     let local = find(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,

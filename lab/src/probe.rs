@@ -14,12 +14,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{Capture, Error, Frame, Host};
 
-/// An answer that takes longer counts as none. On a bridge an answer takes some tens of microseconds; one that takes
-/// long is to a request that waited for the target's Ethernet address to be found.
+/// An answer that takes longer counts as none. On a bridge an answer takes some tens of
+/// microseconds; one that takes long is to a request that waited for the target's Ethernet address
+/// to be found.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Asks an address for an ICMP or ICMPv6 echo at a steady pace, and records which requests were answered, when, and by
-/// whom. Times are the kernel's, taken where the frames leave and enter the host.
+/// Asks an address for an ICMP or ICMPv6 echo at a steady pace, and records which requests were
+/// answered, when, and by whom. Times are the kernel's, taken where the frames leave and enter the
+/// host.
 ///
 /// ```no_run
 /// # use std::time::{Duration, Instant};
@@ -91,7 +93,8 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// [`Error::FramesLost`] if the kernel had to drop frames of the recording, which would look like outages.
+    /// [`Error::FramesLost`] if the kernel had to drop frames of the recording, which would look
+    /// like outages.
     pub fn stop(self) -> Result<Pings, Error> {
         let Self {
             target,
@@ -118,7 +121,8 @@ impl Probe {
             }
         }
         let pings = (0..).zip(sent).map(|(number, (before, after))| {
-            // Within the call: the request left at once. Later or never: it waited for a neighbour or found no route.
+            // Within the call: the request left at once. Later or never: it waited for a neighbour
+            // or found no route.
             let left = requests
                 .get(&number)
                 .copied()
@@ -160,10 +164,12 @@ pub struct Answer {
 /// A time without answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// When the last request before the outage was sent that was answered, or the very first request.
+    /// When the last request before the outage was sent that was answered, or the very first
+    /// request.
     pub start: Instant,
-    /// From there to the sending of the first request after the outage that was answered, or the very last request: no
-    /// shorter than the outage, and longer by two intervals of the probe at the most.
+    /// From there to the sending of the first request after the outage that was answered, or the
+    /// very last request: no shorter than the outage, and longer by two intervals of the probe at
+    /// the most.
     pub length: Duration,
     /// Whether answers came again.
     pub recovered: bool,
@@ -200,8 +206,8 @@ impl Pings {
         outages
     }
 
-    /// The longest time between two requests: how much a busy machine held the probe up, and with it the precision of
-    /// [`outages`](Self::outages).
+    /// The longest time between two requests: how much a busy machine held the probe up, and with
+    /// it the precision of [`outages`](Self::outages).
     #[must_use]
     pub fn longest_pause(&self) -> Duration {
         self.0
@@ -282,7 +288,8 @@ const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST_V6: u8 = 128;
 const ECHO_REPLY_V6: u8 = 129;
 
-/// An echo request: type, code, checksum, identifier, sequence number, and the full number as its data.
+/// An echo request: type, code, checksum, identifier, sequence number, and the full number as its
+/// data.
 fn request(target: IpAddr, identifier: u16, number: u64) -> [u8; 16] {
     let mut message = [0; 16];
     message[0] = if target.is_ipv4() {

@@ -22,9 +22,10 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-/// Lets the child of `command` start inside the network namespace `namespace`.
+/// Makes the child of `command` start inside the network namespace `namespace`.
 pub(crate) fn start_inside(command: &mut Command, namespace: Arc<OwnedFd>) {
-    // SAFETY: setns is a bare system call; it neither allocates nor takes a lock, so it may run between fork and exec.
+    // SAFETY: setns is a bare system call; it neither allocates nor takes a lock, so it may run
+    // between fork and exec.
     unsafe {
         command.pre_exec(move || {
             setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
@@ -32,7 +33,8 @@ pub(crate) fn start_inside(command: &mut Command, namespace: Arc<OwnedFd>) {
     }
 }
 
-/// A packet socket (packet(7)) that receives every frame on the interface `index`, also those addressed to others.
+/// A packet socket (packet(7)) that receives every frame on the interface `index`, also those
+/// addressed to others.
 pub(crate) fn packet_socket(index: u32) -> io::Result<Socket> {
     // Protocol 0: nothing is received before the socket is bound to its interface.
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
@@ -68,7 +70,8 @@ pub(crate) fn packet_socket(index: u32) -> io::Result<Socket> {
         sll_addr: [0; 8],
     };
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: a sockaddr_storage has room and alignment for every socket address; sockaddr_ll is one.
+    // SAFETY: a sockaddr_storage has room and alignment for every socket address; sockaddr_ll is
+    // one.
     let address = unsafe {
         *storage.view_as::<libc::sockaddr_ll>() = address;
         SockAddr::new(storage, length_of::<libc::sockaddr_ll>())
@@ -77,14 +80,16 @@ pub(crate) fn packet_socket(index: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The numbers of frames since the last call that a packet socket took in, and that it lost for want of buffer space.
+/// The numbers of frames since the last call that a packet socket took in, and that it lost for
+/// want of buffer space.
 pub(crate) fn frames_taken_and_lost(socket: &Socket) -> io::Result<(u32, u32)> {
     let mut statistics = libc::tpacket_stats {
         tp_packets: 0,
         tp_drops: 0,
     };
     let mut length = length_of::<libc::tpacket_stats>();
-    // SAFETY: the pointers are to live locals, and `length` is the size of the one that the kernel fills.
+    // SAFETY: the pointers are to live locals, and `length` is the size of the one that the kernel
+    // fills.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// What the checksum of VRRP version 3 over IPv4 covers, which a message does not tell. (Version 2 has the first form,
-/// IPv6 always the second.)
+/// What the checksum of VRRP version 3 over IPv4 covers, which a message does not tell. (Version 2
+/// has the first form, IPv6 always the second.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V3Checksum {
     /// The message alone: RFC 9568 section 5.2.8.
@@ -22,20 +22,22 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// The first value of a field by its Wireshark name, for instance `vrrp.prio`, as Wireshark writes it.
+    /// The first value of a field by its Wireshark name, for instance `vrrp.prio`, as Wireshark
+    /// writes it.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields(name).first().map(String::as_str)
     }
 
-    /// All values of a field that occurs more than once, for instance `vrrp.ip_addr`, in the order of the packet.
+    /// All values of a field that occurs more than once, for instance `vrrp.ip_addr`, in the order
+    /// of the packet.
     #[must_use]
     pub fn fields(&self, name: &str) -> &[String] {
         self.fields.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// What Wireshark holds against the packet: that it is malformed, checksums that are wrong, and expert information
-    /// of severity warning and error. Empty for a good packet.
+    /// What Wireshark holds against the packet: that it is malformed, checksums that are wrong, and
+    /// expert information of severity warning and error. Empty for a good packet.
     #[must_use]
     pub fn complaints(&self) -> &[String] {
         &self.complaints
@@ -119,8 +121,8 @@ pub fn tshark_in_either_form(path: impl AsRef<Path>) -> Result<Vec<Packet>, Erro
         .collect())
 }
 
-/// Has Wireshark dissect a capture file, with its default settings apart from the verification of IPv4 header
-/// checksums, which is on. VRRP checksums are verified in the form given.
+/// Has Wireshark dissect a capture file, with its default settings apart from the verification of
+/// IPv4 header checksums, which is on. VRRP checksums are verified in the form given.
 ///
 /// # Errors
 ///
@@ -143,7 +145,7 @@ pub fn tshark(path: impl AsRef<Path>, checksum: V3Checksum) -> Result<Vec<Packet
             "-o",
         ])
         .arg(format!("vrrp.v3_checksum_as_in_v2:{as_in_v2}"))
-        // The settings of whoever runs this must not matter.
+        // The settings of the user must not matter.
         .env("WIRESHARK_CONFIG_DIR", "/nonexistent")
         .output()
         .map_err(|source| match source.kind() {

@@ -29,7 +29,8 @@ pub fn wait_for<T>(
 ) -> Result<T, Error> {
     let deadline = Instant::now() + limit;
     loop {
-        // The time is read first, so that a thread that was not scheduled for a while still asks once more.
+        // The time is read first, so that a thread that was not scheduled for a while still asks
+        // once more.
         let late = Instant::now() >= deadline;
         if let Some(answer) = probe() {
             return Ok(answer);

@@ -65,7 +65,8 @@ fn frames_carry_the_time_at_which_they_passed() {
         let frame = capture
             .wait_for("a broadcast", LONG, |frame| carries(frame, payload))
             .unwrap();
-        // The kernel's clock and this one are read one after the other, so allow for a few microseconds between them.
+        // The kernel's clock and this one are read one after the other, so allow for a few
+        // microseconds between them.
         let slack = Duration::from_micros(200);
         assert!(frame.at + slack >= before && frame.at <= after + slack);
         std::thread::sleep(Duration::from_millis(20));
@@ -118,7 +119,8 @@ fn a_capture_on_a_host_sees_what_it_sends_and_receives_and_nothing_after_the_sto
     ));
 }
 
-/// A frame with a version 3 IPv4 advertisement, VRID 7, priority 100, one address, 1 s, and the given checksum.
+/// A frame with a version 3 IPv4 advertisement, VRID 7, priority 100, one address, 1 s, and the
+/// given checksum.
 fn advertisement(checksum: u16) -> Frame {
     let mut bytes = vec![
         0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0x00, 0x00, 0x5e, 0x00, 0x01, 0x07, 0x08,

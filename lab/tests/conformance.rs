@@ -1,7 +1,7 @@
-//! Holds the conformance list against the tests: a row that can be tested must have a test named after it, and the table in
-//! the README must say what is so.
+//! Holds the conformance list against the tests: a row that can be tested must have a test named
+//! after it, and the table in the README must be right.
 //!
-//! `UPDATE_README=1 cargo test -p vrrp-lab --test conformance` writes the table anew.
+//! `UPDATE_README=1 cargo test -p vrrp-lab --test conformance` writes the table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,6 +1,7 @@
 //! What a suite says when tests fail, hang, or end their guest.
 //!
-//! This program is both: the tests on the host, and, in its own role, the suite with what can go wrong.
+//! This program is both: the tests on the host, and, in its own role, the suite with what can go
+//! wrong.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +22,7 @@ use std::{
 use libtest_mimic::{Arguments, Trial};
 use vrrp_lab::{Kernel, Suite, guest_tests, wait_for};
 
-/// The variable that tells this program to be a suite, and which.
+/// The variable that selects the suite of this program.
 const ROLE: &str = "VRRP_LAB_TEST_ROLE";
 
 fn main() -> ExitCode {

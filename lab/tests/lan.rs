@@ -236,7 +236,8 @@ fn addresses_are_added_listed_and_removed() {
 
 #[test]
 fn a_namespace_ends_with_its_last_user() {
-    // A veth pair dies with either of its namespaces: the port on the switch shows that the host is gone.
+    // A veth pair dies with either of its namespaces: the port on the switch shows that the host is
+    // gone.
     let lan = Lan::new().unwrap();
     let host = lan.host("r1", &[]).unwrap();
     assert!(lan.switch().addresses("r1").is_ok());

@@ -1,7 +1,7 @@
 //! Reads the sources of the library crates and fails on a cycle between their modules.
 //!
-//! The modules of one parent are compared, each together with everything inside it. A module and its
-//! own child modules may use each other. Tests are left out.
+//! The modules of one parent are compared, each together with everything inside it. A module and
+//! its own child modules may use each other. Tests are left out.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -120,7 +120,8 @@ fn the_answer_names_the_responder() {
     client.shut().unwrap();
     client.mend().unwrap();
     probe.wait_for_answer(Instant::now(), LONG).unwrap();
-    // The first answer may have been to a request that waited for the neighbour, which does not count.
+    // The first answer may have been to a request that waited for the neighbour, which does not
+    // count.
     sleep(50 * MILLISECOND);
     let macs: Vec<_> = probe
         .stop()

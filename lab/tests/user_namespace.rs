@@ -1,7 +1,8 @@
 //! A normal user's program builds networks after `become_root_in_user_namespace`.
 //!
-//! Without the usual test harness, because the harness has threads and the kernel moves only single-threaded processes
-//! into a user namespace. This program starts itself again as the user `nobody`.
+//! Without the usual test harness, because the harness has threads and the kernel moves only
+//! single-threaded processes into a user namespace. This program starts itself again as the user
+//! `nobody`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -53,7 +54,8 @@ fn as_nobody(role: &str) {
 
     let mut command = Command::new(program);
     command.env(ROLE, role);
-    // Inside a user namespace that maps one user only, nobody does not exist and root is a normal user already.
+    // Inside a user namespace that maps one user only, nobody does not exist and root is a normal
+    // user already.
     let users: u64 = fs::read_to_string("/proc/self/uid_map")
         .unwrap()
         .split_whitespace()
@@ -108,7 +110,8 @@ fn threads() {
     }
 }
 
-/// A user namespace has limits of its own, so one can be closed without touching the system's settings.
+/// A user namespace has limits of its own, so one can be closed without touching the system's
+/// settings.
 fn in_a_closed_namespace(role: &str) {
     let close_and_run = "echo 0 > /proc/sys/user/max_user_namespaces && \
         exec setpriv --bounding-set -all --inh-caps -all --securebits +noroot \"$0\"";

@@ -1,7 +1,8 @@
-//! A sender of prepared octets: the least that a program can do that changes or reads the kernel's IPVS table.
+//! A sender of prepared octets: the least that a program can do that changes or reads the kernel's
+//! IPVS table.
 //!
-//! All octets exist before the clock starts, and what comes back is looked at only for its end. Nothing of `ipvs_netlink` but the types of
-//! its messages is used.
+//! All octets exist before the clock starts, and what comes back is looked at only for its end.
+//! Nothing of `ipvs_netlink` but the types of its messages is used.
 
 use std::{
     io::IoSliceMut,
@@ -57,7 +58,8 @@ pub struct Prepared {
 pub enum Receive {
     /// A datagram with each call.
     One,
-    /// A datagram and, if it is there too, the next one with each call: the end of a list is a datagram of its own.
+    /// A datagram and, if it is there too, the next one with each call: the end of a list is a
+    /// datagram of its own.
     Two,
 }
 
@@ -131,7 +133,8 @@ impl Bare {
         changes.chunks(BATCH).map(batch).collect()
     }
 
-    /// Prepares the questions that read the whole table: for the services, and for the destinations of each.
+    /// Prepares the questions that read the whole table: for the services, and for the destinations
+    /// of each.
     #[must_use]
     pub fn lists(&self, services: &[ServiceKey]) -> Vec<Prepared> {
         let destinations = services.iter().map(|key| Query::Destinations(*key));
@@ -180,7 +183,8 @@ impl Bare {
         Ok(())
     }
 
-    /// Asks one question after the other, throws the answers away, and returns how many octets they had.
+    /// Asks one question after the other, throws the answers away, and returns how many octets they
+    /// had.
     ///
     /// # Errors
     ///

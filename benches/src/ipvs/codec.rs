@@ -9,8 +9,8 @@ use crate::{Error, Repeat, codec::Place, repeat};
 /// Room for the longest message here.
 const LONGEST: usize = 384;
 
-/// What the kernel answered, after the octet of the command: a service and a destination, each with statistics in 32 and in 64 bit and the
-/// padding between. They were recorded for the fuzz targets.
+/// What the kernel answered, after the octet of the command: a service and a destination, each with
+/// statistics in 32 and in 64 bit and the padding between. They were recorded for the fuzz targets.
 const SERVICE: &[u8] = include_bytes!("../../../fuzz/corpus/ipvs_reply/service-tcp");
 const DESTINATION: &[u8] = include_bytes!("../../../fuzz/corpus/ipvs_reply/destination-masquerade");
 
@@ -117,8 +117,8 @@ pub fn count_attributes(octets: &[u8]) -> Option<u32> {
 /// The bits of an attribute's number; the others are flags.
 const NUMBER: u16 = 0x3fff;
 
-/// In the messages here everything at the top is a nest, and in it the statistics are, which have the same numbers in services and destinations.
-/// (The kernel does not flag nests as such.)
+/// In the messages here everything at the top is a nest, and in it the statistics are, which have
+/// the same numbers in services and destinations. (The kernel does not flag nests as such.)
 fn count(mut octets: &[u8], depth: u8) -> Option<u32> {
     let mut found = 0;
     while !octets.is_empty() {

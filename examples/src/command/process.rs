@@ -102,8 +102,8 @@ impl Process {
         })
     }
 
-    /// Waits until the command has ended, until a time, or until `wake` is readable, and reads what
-    /// the command prints meanwhile.
+    /// Waits until the command has ended, until a time, or until `wake` is readable, and reads the
+    /// output of the command until then.
     ///
     /// A `whole_group` has ended when the command has, and no process has its output any more.
     ///
@@ -209,8 +209,8 @@ impl Process {
         self.tail.text()
     }
 
-    /// Returns the exit status of a command that has ended. What is left of the group of a command
-    /// that was to end is killed.
+    /// Returns the exit status of a command that has ended. Kills the rest of the group of a
+    /// command that had to end.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ impl Process {
             }
         }
         match &self.input {
-            // Nobody reads any more: whoever has the pipe must not wait for that.
+            // Nobody reads any more: a process that has the pipe must not wait for a reader.
             Some(input) => ioctl_fionbio(input, true)?,
             // Usually nobody is left.
             None => {

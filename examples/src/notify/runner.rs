@@ -83,7 +83,7 @@ impl<T: Clone + Send + 'static> Notifier<T> {
         })
     }
 
-    /// Has the command run for an item, when its turn comes.
+    /// Queues an item, for which the command runs in its turn.
     pub fn push(&self, item: T) {
         self.change(|schedule| schedule.push(Instant::now(), item));
     }

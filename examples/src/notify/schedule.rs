@@ -61,7 +61,7 @@ impl<T: Clone> Schedule<T> {
         }
     }
 
-    /// Adds an item, for which a command is to be run.
+    /// Adds an item, for which a command should run.
     pub fn push(&mut self, now: Instant, item: T) {
         if self.is_finished {
             self.actions.push_back(Action::LeftOut(item));

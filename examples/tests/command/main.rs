@@ -43,7 +43,7 @@ fn run(script: &str, limits: Limits) -> Vec<(Result<(), String>, String)> {
     results
 }
 
-/// Waits for a file, and returns what is in it.
+/// Waits for a file, and returns its content.
 fn wait_for_text(path: &Path) -> String {
     wait_for("the file", LIMIT, || {
         fs::read_to_string(path)

@@ -53,8 +53,8 @@ fn the_address_moves_in_time(report: &Value) {
             number("takeover_ms") <= number("bound_ms") + 50.0,
             "{event}"
         );
-        // The last advertisement of an Active that falls silent came at most an interval before; the rest is what it takes a thread to
-        // say when it became Backup.
+        // The last advertisement of an Active that falls silent came at most an interval before;
+        // the rest is what it takes a thread to say when it became Backup.
         let name = event["event"].as_str().unwrap();
         let (falls_silent, preempted) = (
             matches!(name, "kill" | "unplug"),

@@ -17,7 +17,7 @@ use nix::{
 use vrrp_lab::{Capture, Frame, Host, Lan, Probe, Running, example};
 use vrrp_proto::frame::{MacAddress, arp, ethernet, ipv6, neighbor};
 
-/// What is different in the two families.
+/// The differences of the two families.
 struct Family {
     /// The address of the router on smoltcp, and the Ethernet address of the same.
     source: &'static str,
@@ -83,8 +83,8 @@ impl Network {
         router
     }
 
-    /// Pings are answered, of a client that was there before and of one that is new, which has to ask who has the addresses and is told
-    /// this Ethernet address.
+    /// Asserts that pings of a known and of a new client are answered. The new one resolves the
+    /// addresses, and has to get this Ethernet address.
     fn assert_answered_by(&self, mac: MacAddress, [old, new]: [&Host; 2]) {
         let since = Instant::now();
         for address in self.family.addresses.iter().copied().map(ip) {
@@ -129,7 +129,7 @@ fn assert_answers(client: &Host, address: IpAddr, since: Instant) {
     probe.wait_for_answer(since, Running::LIMIT).unwrap();
 }
 
-/// The Ethernet address that this frame tells the asker for an address.
+/// The Ethernet address in this frame's answer to the asker for an address.
 fn answered(frame: &[u8], address: IpAddr, asker: &Host) -> Option<MacAddress> {
     let frame = ethernet::Frame::parse(frame).ok()?;
     if frame.destination.0 != asker.mac() {
@@ -243,7 +243,8 @@ fn ipv6_fails_over_from_the_kernel_and_back_when_the_active_is_stopped() {
     fail_over_and_back(&IPV6, End::Stopped(Signal::SIGINT));
 }
 
-/// Waits until each address was announced from the virtual MAC, and that after the first advertisement from there.
+/// Waits until each address was announced from the virtual MAC, and that after the first
+/// advertisement from there.
 fn assert_announced(network: &Network) {
     let family = network.family;
     let from_virtual_mac =

@@ -151,7 +151,8 @@ fn sum_up(message: &mut [u8]) {
     message[6..8].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
 }
 
-/// The folder of foreign vectors, or `None` where it may be absent and is. The rule is that of vrrp-proto's tests.
+/// The folder of foreign vectors, or `None` where it may be absent and is. The rule is that of
+/// vrrp-proto's tests.
 fn foreign_vectors() -> Option<PathBuf> {
     let named = env::var_os("VRRP_VECTORS").map(PathBuf::from);
     let must_exist = named.is_some() || env::var_os("CI").is_some();

@@ -34,17 +34,17 @@ pub(crate) struct Console {
 
 #[derive(Clone, Copy)]
 enum Progress {
-    /// What is printed is the kernel's and the init script's.
+    /// The kernel and the init script print.
     Booting,
-    /// What is printed is the program's.
+    /// The program prints.
     Running,
     /// The program's exit status.
     Ended(i32),
 }
 
 impl Console {
-    /// Starts the command that `command` makes, given a folder of its own and the mark of the lines with which the
-    /// guest's init script tells how far it is.
+    /// Starts the command that `command` makes, given a folder of its own and the mark of the lines
+    /// with which the guest's init script reports its progress.
     pub(crate) fn open(
         kernel: Kernel,
         command: impl FnOnce(&Path, &str) -> Result<Command, Error>,

@@ -23,7 +23,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/sbin/tc", "iproute2"),
 ];
 
-/// The modules that every guest has, as the starts of their paths. What they depend on comes with them.
+/// The modules that every guest has, as the starts of their paths. What they depend on comes with
+/// them.
 const MODULES: &[&str] = &[
     "kernel/drivers/net/dummy.",
     "kernel/drivers/net/ifb.",
@@ -40,7 +41,8 @@ const MODULES: &[&str] = &[
     "kernel/net/sctp/",
 ];
 
-/// The command that boots Debian's kernel `version` in an emulated machine. All that it writes is in `folder`.
+/// The command that boots Debian's kernel `version` in an emulated machine. All that it writes is
+/// in `folder`.
 pub(crate) fn command(
     kernel: Kernel,
     version: &str,
@@ -57,7 +59,8 @@ pub(crate) fn command(
     command
         // Whether there is hardware support, and of what quality, must make no difference.
         .args(["-accel", "tcg"])
-        // It has a clock by which the kernel finds the speed of the others also on a busy host; a microvm does not.
+        // It has a clock by which the kernel finds the speed of the others also on a busy host; a
+        // microvm does not.
         .args(["-machine", "q35"])
         .args(["-no-user-config", "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio"])
@@ -99,7 +102,8 @@ fn pack(
     archive.finish()
 }
 
-/// Adds the modules, which are on the host in a folder with a folder for each kernel release, to the same in the guest.
+/// Adds the modules, which are on the host in a folder with a folder for each kernel release, to
+/// the same in the guest.
 fn add_modules(archive: &mut Initramfs, from: &Path, to: &Path) -> Result<(), Error> {
     let list = |folder: &Path| -> Result<Vec<PathBuf>, Error> {
         fs::read_dir(folder)
@@ -109,7 +113,8 @@ fn add_modules(archive: &mut Initramfs, from: &Path, to: &Path) -> Result<(), Er
     let read = |path: &Path| fs::read(path).map_err(Error::os(format!("read {}", path.display())));
     for release in list(from)? {
         let to = to.join(release.file_name().unwrap_or_default());
-        // What modprobe looks up: lists of all modules, those that the guest does not have included.
+        // What modprobe looks up: lists of all modules, those that the guest does not have
+        // included.
         let is_index = |path: &PathBuf| path.is_file();
         for index in list(&release)?.into_iter().filter(is_index) {
             let name = index.file_name().unwrap_or_default();
@@ -123,7 +128,8 @@ fn add_modules(archive: &mut Initramfs, from: &Path, to: &Path) -> Result<(), Er
     Ok(())
 }
 
-/// The paths of [`MODULES`] and of all that they need, by a `modules.dep` with lines of the form `path: path path`.
+/// The paths of [`MODULES`] and of all that they need, by a `modules.dep` with lines of the form
+/// `path: path path`.
 fn with_dependencies(list: &str) -> BTreeSet<&str> {
     list.lines()
         .filter_map(|line| line.split_once(':'))

@@ -18,8 +18,9 @@ const LINK: u32 = 0o120_000;
 /// Each of these is a link to its namesake in `/usr`, as in Debian.
 const MERGED: &[&str] = &["bin", "lib", "lib64", "sbin"];
 
-/// An archive with which a kernel fills its first file system: cpio in the format "newc" (initramfs buffer format,
-/// `Documentation/driver-api/early-userspace/buffer-format.rst` of Linux), not compressed.
+/// An archive with which a kernel fills its first file system: cpio in the format "newc" (initramfs
+/// buffer format, `Documentation/driver-api/early-userspace/buffer-format.rst` of Linux), not
+/// compressed.
 pub(crate) struct Initramfs {
     path: PathBuf,
     out: BufWriter<File>,
@@ -50,7 +51,8 @@ impl Initramfs {
         Ok(archive)
     }
 
-    /// Adds a file of the host at its own path; a program with its shared libraries, a folder with what is in it.
+    /// Adds a file of the host at its own path; a program with its shared libraries, a folder with
+    /// its content.
     pub(crate) fn add(&mut self, path: &Path) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(reading(path))?;
         if metadata.is_dir() {
@@ -70,8 +72,8 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Adds a program of the host as [`Initramfs::add`] does, but without the debug information that makes most of a
-    /// test. Anything but a program is added as it is.
+    /// Adds a program of the host as [`Initramfs::add`] does, but without the debug information
+    /// that makes most of a test. Anything but a program is added as it is.
     pub(crate) fn add_stripped(&mut self, path: &Path) -> Result<(), Error> {
         let stripped = self.path.with_extension("stripped");
         let output = Command::new("strip")
@@ -126,7 +128,8 @@ impl Initramfs {
             .arg(program)
             .output()
             .map_err(starting("ldd", "libc-bin"))?;
-        // It fails for a static program, which needs nothing. Lines are `name => /path (address)` or `/path (address)`.
+        // It fails for a static program, which needs nothing. Lines are `name => /path (address)`
+        // or `/path (address)`.
         let text = String::from_utf8_lossy(&output.stdout);
         let libraries: BTreeSet<_> = text
             .split_ascii_whitespace()
@@ -142,7 +145,8 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Writes a header of 13 fields in hexadecimal, the name and the content, each padded to a multiple of four octets.
+    /// Writes a header of 13 fields in hexadecimal, the name and the content, each padded to a
+    /// multiple of four octets.
     fn entry(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<(), Error> {
         self.write_entry(path.as_os_str(), mode, content)
             .map_err(Error::os(format!(

@@ -27,8 +27,8 @@ const BOOTING: Duration = Duration::from_secs(60);
 pub struct GuestTest {
     /// What it shows.
     pub name: &'static str,
-    /// The test, which fails by a panic. It runs as root on a thread of its own, in a fresh [`Namespace`], so with empty
-    /// IPVS tables.
+    /// The test, which fails by a panic. It runs as root on a thread of its own, in a fresh
+    /// [`Namespace`], so with empty IPVS tables.
     pub run: fn(),
     /// The kernels for which it is meant. It is not listed for the others.
     pub kernels: &'static [Kernel],
@@ -82,10 +82,10 @@ macro_rules! guest_tests {
 
 /// The `main` of a test target: tests that run in several kernels.
 ///
-/// It takes the command line of Rust's own test harness. Each test is listed once for each of its kernels, as
-/// `uml_6_1::name`. A kernel boots when the first of its tests is due, with this same program as the guest's, which
-/// there runs all of the kernel's tests that the command line selects, one after another. At most two kernels run at a
-/// time.
+/// It takes the command line of Rust's own test harness. Each test is listed once for each of its
+/// kernels, as `uml_6_1::name`. A kernel boots when the first of its tests is due, with this same
+/// program as the guest's, which there runs all of the kernel's tests that the command line
+/// selects, one after another. At most two kernels run at a time.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -106,7 +106,8 @@ pub struct Suite {
     pub kernels: Vec<Kernel>,
     /// The tests. Names must differ.
     pub tests: Vec<GuestTest>,
-    /// Further files that the tests need, as in [`Guest::files`]: the path of an example program, for instance.
+    /// Further files that the tests need, as in [`Guest::files`]: the path of an example program,
+    /// for instance.
     pub files: Vec<PathBuf>,
     /// Further variables of the guest's environment, as in [`Guest::environment`].
     pub environment: Vec<(String, OsString)>,
@@ -147,7 +148,8 @@ impl Suite {
             .iter()
             .map(|&kernel| (kernel, Arc::new(OnceLock::new())))
             .collect();
-        // A kernel's trials are not neighbours, so that one thread does not wait for the kernel of another.
+        // A kernel's trials are not neighbours, so that one thread does not wait for the kernel of
+        // another.
         let trials = suite
             .tests
             .iter()
@@ -197,7 +199,8 @@ impl Suite {
             memory: self.memory,
             ..Guest::new(program)
         })?;
-        // The guest ends a test that takes too long. If it does not, then it is the guest that hangs.
+        // The guest ends a test that takes too long. If it does not, then it is the guest that
+        // hangs.
         let longest = self.tests.iter().map(|test| test.limit).max();
         let silence = BOOTING + longest.unwrap_or_default();
         while let Some(line) = console.next_line(Instant::now() + silence)? {
@@ -240,7 +243,8 @@ fn trial_name(kernel: Kernel, test: &GuestTest) -> String {
     format!("{kernel}::{}", test.name)
 }
 
-/// Runs a test on a thread of its own in a namespace of its own. What a panic has to say is printed by then.
+/// Runs a test on a thread of its own in a namespace of its own. What a panic has to say is printed
+/// by then.
 fn run_isolated(name: &str, test: GuestTest) -> Result<(), Failed> {
     let (running, ended) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
@@ -277,8 +281,9 @@ struct Outcomes {
 impl Outcomes {
     /// Takes in one line from the guest.
     fn take(&mut self, line: &str, mark: &str) {
-        // The mark need not come first: a test, and the guest's own test harness, may leave a line open.
-        let (printed, news) = match line.find(mark) {
+        // The mark need not come first: a test, and the guest's own test harness, may leave a line
+        // open.
+        let (printed, report) = match line.find(mark) {
             Some(at) => (&line[..at], &line[at + mark.len()..]),
             None => (line, ""),
         };
@@ -288,7 +293,7 @@ impl Outcomes {
             output.push_str(printed);
             output.push('\n');
         }
-        match news.trim().split_once(' ') {
+        match report.trim().split_once(' ') {
             Some(("begins", name)) => self.current = Some((name.into(), String::new())),
             Some(("passed", name)) => {
                 self.current = None;
