@@ -237,7 +237,8 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
                 .output();
         }
         wait_for_level(&running, id, Level::Up);
-        // It takes it away, for IPv4 without a word, with a link that is set down. IPv6 addresses go as well, and would tell of it.
+        // A link that is set down takes the route away, for IPv4 without a notification. Its IPv6
+        // addresses go as well, and would cause one.
         if route.contains('.') {
             let no_ipv6 = "ipv6.conf.eth1.disable_ipv6";
             r1.namespace().set_sysctl(no_ipv6, "1").unwrap();
