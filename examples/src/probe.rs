@@ -1,21 +1,103 @@
 //! Probes: one attempt to use one server, for the health checks of a load balancer.
 //!
-//! Each probe is a future that ends by its deadline and has no state. It returns the [`Outcome`]
-//! that [`Pool::handle_result`](ipvs_netlink::pool::Pool::handle_result) takes. A cause on this
+//! [`Probe`] describes an attempt, as a configuration has it, and [`probe`] makes it. The result is
+//! the [`Outcome`] that [`Pool::handle_result`](ipvs_netlink::pool::Pool::handle_result) takes. An
+//! attempt has no state and ends by its deadline, which covers the whole of it. A cause on this
 //! host, such as a lack of ports, is a [local failure](Outcome::LocalFailure), which says nothing
 //! about the server.
+//!
+//! ```no_run
+//! use std::time::{Duration, Instant};
+//! use vrrp_examples::probe::{Http, Probe, probe};
+//!
+//! # async fn example() {
+//! let health = Http { path: "/health".parse().unwrap(), ..Http::default() };
+//! let attempt = Probe::Http(Box::new(health));
+//! let deadline = Instant::now() + Duration::from_secs(2);
+//! println!("{}", probe(&attempt, ([10, 0, 0, 1], 80).into(), deadline).await);
+//! # }
+//! ```
+//!
+//! In a file, a probe is its name, or its name with settings:
+//!
+//! ```toml
+//! probe = "tcp"
+//! probe = { http = { path = "/health", tls = true, status = "200, 204" } }
+//! probe = { dns = { name = "example.com", kind = "A" } }
+//! probe = { script = { command = "/usr/local/bin/check --fast" } }
+//! ```
 
 mod agent;
+mod dns;
+mod form;
+mod http;
+mod icmp;
+mod pattern;
+mod script;
+mod smtp;
 mod source;
 mod tcp;
+mod tls;
+mod udp;
 
-use std::time::Instant;
+use std::{io, net::SocketAddr, time::Instant};
 
 use ipvs_netlink::pool::{FailureKind, Outcome};
 
-pub use self::{agent::agent, source::Source, tcp::tcp};
+pub use self::{
+    agent::Agent,
+    dns::{Dns, Question, QuestionError},
+    http::{
+        Body, HeaderLabel, HeaderText, Http, HttpVersion, Md5, Method, StatusSet, Target, WrongText,
+    },
+    icmp::Icmp,
+    pattern::{BytePattern, Bytes, Pattern, PatternError},
+    script::{Place, Script, User, name_places},
+    smtp::Smtp,
+    source::Source,
+    tcp::Tcp,
+    tls::{Tls, TlsError, TlsSettings},
+    udp::Udp,
+};
 
-/// Runs a probe until its deadline. The time limit covers the whole attempt.
+/// One attempt to use a server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Probe {
+    /// A TCP connection.
+    Tcp(Tcp),
+    /// A request over HTTP or HTTPS.
+    Http(Box<Http>),
+    /// A query over DNS.
+    Dns(Dns),
+    /// A UDP datagram.
+    Udp(Udp),
+    /// The dialogue of SMTP up to the greeting of the client.
+    Smtp(Smtp),
+    /// An ICMP echo request.
+    Icmp(Icmp),
+    /// A question to an agent on the server.
+    Agent(Agent),
+    /// A command on this host.
+    Script(Box<Script>),
+}
+
+/// Makes an attempt. It ends by the deadline; a future that is dropped gives the attempt up.
+///
+/// Run it in a runtime of tokio with I/O and time.
+pub async fn probe(probe: &Probe, target: SocketAddr, deadline: Instant) -> Outcome {
+    match probe {
+        Probe::Tcp(tcp) => within(deadline, tcp.attempt(target)).await,
+        Probe::Http(http) => within(deadline, http.attempt(target)).await,
+        Probe::Dns(dns) => within(deadline, dns.attempt(target)).await,
+        Probe::Udp(udp) => within(deadline, udp.attempt(target, deadline)).await,
+        Probe::Smtp(smtp) => within(deadline, smtp.attempt(target)).await,
+        Probe::Icmp(icmp) => within(deadline, icmp.attempt(target.ip())).await,
+        Probe::Agent(agent) => agent.ask(target, deadline).await,
+        Probe::Script(script) => script.run(target, deadline).await,
+    }
+}
+
+/// Runs an attempt until its deadline.
 async fn within(
     deadline: Instant,
     attempt: impl Future<Output = Result<Outcome, Outcome>>,
@@ -24,4 +106,27 @@ async fn within(
         Ok(Ok(outcome) | Err(outcome)) => outcome,
         Err(_) => Outcome::failure(FailureKind::TimeLimit, "no answer in time"),
     }
+}
+
+/// The connection broke.
+fn closed(error: &io::Error) -> Outcome {
+    Outcome::failure(FailureKind::Closed, error.to_string())
+}
+
+/// An answer that is not as expected.
+fn wrong(text: String) -> Outcome {
+    Outcome::failure(FailureKind::Answer, text)
+}
+
+/// An answer that breaks the protocol.
+fn broken(text: String) -> Outcome {
+    Outcome::failure(FailureKind::Protocol, text)
+}
+
+/// The beginning of a text from a server, without control characters.
+fn excerpt(text: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim().chars().filter(|it| !it.is_control());
+    text.take(LONGEST).collect()
 }

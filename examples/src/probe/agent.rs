@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, time::Instant};
 
 use ipvs_netlink::pool::{FailureKind, Outcome, WeightReport};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Source, within};
+use super::{Bytes, Source, closed, within};
 
 /// The longest line that is read, in bytes.
 const LONGEST: u64 = 1024;
 
-/// Asks an agent on a server for its state, after sending it `request`, which may be empty.
+/// A question to an agent on a server about its state.
 ///
 /// The agent answers with one line of words between blanks, tabs and commas; the last word of each
 /// kind counts, and what follows a `#` is a reason. `75%` is a share of the configured weight;
@@ -19,33 +20,45 @@ const LONGEST: u64 = 1024;
 ///
 /// An agent that cannot be reached is a [local failure](Outcome::LocalFailure): as with HAProxy, it
 /// changes nothing. The server itself needs another check.
-pub async fn agent(
-    target: SocketAddr,
-    deadline: Instant,
-    source: &Source,
-    request: &[u8],
-) -> Outcome {
-    let outcome = within(deadline, async {
-        let mut stream = source.connect(target).await?;
-        let closed =
-            |error: std::io::Error| Outcome::failure(FailureKind::Closed, error.to_string());
-        stream.write_all(request).await.map_err(closed)?;
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Agent {
+    /// The local side.
+    pub source: Source,
+    /// The bytes that are sent first. Default: none.
+    pub request: Bytes,
+}
+
+impl Agent {
+    pub(super) async fn ask(&self, target: SocketAddr, deadline: Instant) -> Outcome {
+        match within(deadline, self.attempt(target)).await {
+            Outcome::Failure(failure) if failure.kind != FailureKind::Reported => {
+                Outcome::LocalFailure(format!("no answer of the agent: {}", failure.text).into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&self, target: SocketAddr) -> Result<Outcome, Outcome> {
+        let mut stream = self.source.connect(target).await?;
+        stream
+            .write_all(&self.request.0)
+            .await
+            .map_err(|error| closed(&error))?;
         let mut stream = stream.take(LONGEST);
         let mut line = Vec::new();
         while !line.iter().any(|byte| is_end(*byte)) {
-            if stream.read_buf(&mut line).await.map_err(closed)? == 0 {
+            if stream
+                .read_buf(&mut line)
+                .await
+                .map_err(|error| closed(&error))?
+                == 0
+            {
                 break;
             }
         }
         let line = line.split(|byte| is_end(*byte)).next().unwrap_or_default();
         Ok(state(&String::from_utf8_lossy(line)))
-    })
-    .await;
-    match outcome {
-        Outcome::Failure(failure) if failure.kind != FailureKind::Reported => {
-            Outcome::LocalFailure(format!("no answer of the agent: {}", failure.text).into())
-        }
-        outcome => outcome,
     }
 }
 

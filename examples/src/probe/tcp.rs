@@ -1,16 +1,23 @@
 //! A TCP connection.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use ipvs_netlink::pool::Outcome;
+use serde::Deserialize;
 
-use super::{Source, within};
+use super::Source;
 
-/// Connects to a server over TCP, and resets the connection.
-pub async fn tcp(target: SocketAddr, deadline: Instant, source: &Source) -> Outcome {
-    within(deadline, async {
-        source.connect(target).await?;
+/// A connection over TCP, which is reset once it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tcp {
+    /// The local side.
+    pub source: Source,
+}
+
+impl Tcp {
+    pub(super) async fn attempt(&self, target: SocketAddr) -> Result<Outcome, Outcome> {
+        self.source.connect(target).await?;
         Ok(Outcome::SUCCESS)
-    })
-    .await
+    }
 }

@@ -1,4 +1,4 @@
-//! Probes against servers in namespaces.
+//! Probes against servers in namespaces and on the loopback interface.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,8 +10,13 @@ use std::{
 };
 
 use ipvs_netlink::pool::{FailureKind, Outcome, WeightReport};
-use vrrp_examples::probe::{Source, agent, tcp};
+use vrrp_examples::probe::{Agent, Bytes, Probe, Source, Tcp, probe};
 use vrrp_lab::{Host, Lan};
+
+mod forms;
+mod malformed;
+mod scripts;
+mod servers;
 
 /// Longer than any probe that has an answer takes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -42,18 +47,30 @@ fn listen(server: &Host, address: &str) -> TcpListener {
 }
 
 /// Runs a probe on a host.
-fn run<F: Future<Output = Outcome>>(host: &Host, probe: impl FnOnce() -> F + Send) -> Outcome {
-    host.namespace().run(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async { probe().await })
-    })
+fn run(host: &Host, attempt: impl AsyncFnOnce() -> Outcome + Send) -> Outcome {
+    host.namespace().run(|| block_on(attempt()))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+/// Makes an attempt from this network namespace.
+fn attempt(attempt: &Probe, target: SocketAddr, limit: Duration) -> Outcome {
+    block_on(probe(attempt, target, Instant::now() + limit))
 }
 
 fn probe_tcp(host: &Host, target: &str, limit: Duration, source: &Source) -> Outcome {
-    run(host, || tcp(at(target), Instant::now() + limit, source))
+    let attempt = Probe::Tcp(Tcp {
+        source: source.clone(),
+    });
+    run(host, async || {
+        probe(&attempt, at(target), Instant::now() + limit).await
+    })
 }
 
 /// The kind of a failure.
@@ -208,15 +225,13 @@ fn ask(request: &'static [u8], answer: &'static [u8]) -> Outcome {
         // It stays open until the probe is through.
         let _ = stream.read(&mut [0]);
     });
-    let source = Source::default();
     let limit = Duration::from_secs(2);
-    let outcome = run(&client, || {
-        agent(
-            at("192.0.2.2:5000"),
-            Instant::now() + limit,
-            &source,
-            request,
-        )
+    let attempt = Probe::Agent(Agent {
+        request: Bytes(request.to_vec()),
+        ..Agent::default()
+    });
+    let outcome = run(&client, async || {
+        probe(&attempt, at("192.0.2.2:5000"), Instant::now() + limit).await
     });
     agent_thread.join().unwrap();
     outcome
@@ -241,9 +256,9 @@ fn an_agent_without_a_proper_answer_changes_nothing() {
         assert_local(&ask(b"", answer), "no answer of the agent: ");
     }
     let (_lan, client, _server) = lan();
-    let source = Source::default();
-    let outcome = run(&client, || {
-        agent(at("192.0.2.2:5000"), Instant::now() + LIMIT, &source, b"")
+    let attempt = Probe::Agent(Agent::default());
+    let outcome = run(&client, async || {
+        probe(&attempt, at("192.0.2.2:5000"), Instant::now() + LIMIT).await
     });
     assert_local(&outcome, "no answer of the agent: Connection refused");
 }
