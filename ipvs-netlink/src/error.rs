@@ -50,7 +50,8 @@ mod numbers {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel has no IPVS: it was built without, or its module `ip_vs` cannot be loaded here, for example from a container.
+    /// The kernel has no IPVS: it was built without, or its module `ip_vs` cannot be loaded here,
+    /// for example from a container.
     #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
     Unavailable,
     /// The kernel refused a request. Nothing was changed.
@@ -113,8 +114,8 @@ pub enum NoAnswer {
 
 /// A request that the kernel refused.
 ///
-/// The same error number means different things for different commands; [`reason`](Self::reason) says which. The text names the object and the
-/// meaning:
+/// The same error number means different things for different commands; [`reason`](Self::reason)
+/// says which. The text names the object and the meaning:
 ///
 /// ```
 /// use ipvs_netlink::{Errno, Refusal, Scheduler, Service, ServiceKey, message::Change};
@@ -148,7 +149,8 @@ pub enum Reason {
     DestinationExists,
     /// The scheduler's module is not loaded and could not be loaded.
     SchedulerUnavailable,
-    /// The module of the scheduler or that of the persistence engine is not loaded and could not be loaded; the kernel does not say which.
+    /// The module of the scheduler or that of the persistence engine is not loaded and could not be
+    /// loaded; the kernel does not say which.
     SchedulerOrEngineUnavailable,
     /// No such sync daemon runs.
     NoSuchDaemon,
@@ -158,7 +160,8 @@ pub enum Reason {
     NoSuchInterface,
     /// The kernel has no support for the address family.
     FamilyUnsupported,
-    /// The caller lacks `CAP_NET_ADMIN` in the initial user namespace: root in another user namespace is not enough.
+    /// The caller lacks `CAP_NET_ADMIN` in the initial user namespace: root in another user
+    /// namespace is not enough.
     NotPermitted,
     /// A number is outside the range that the kernel takes.
     OutOfRange,
@@ -168,7 +171,8 @@ pub enum Reason {
     Unsupported,
     /// The kernel has no memory left.
     OutOfMemory,
-    /// Something that the kernel's IPVS does not say by itself, such as an error of a sync daemon's socket.
+    /// Something that the kernel's IPVS does not say by itself, such as an error of a sync daemon's
+    /// socket.
     Other,
 }
 
@@ -312,7 +316,8 @@ impl From<Refusal> for Error {
     }
 }
 
-/// A batch has a result for each of its changes, so that its size counts.
+// A batch has a result for each of its changes. Boxed, a result has 24 bytes; with its request
+// inline it has 80, so 12,000 changes take 0.3 MB and not 1 MB.
 const _: () = assert!(size_of::<Result<(), Error>>() <= 24);
 
 impl Error {
@@ -347,8 +352,8 @@ impl Error {
         }
     }
 
-    /// Whether the service, destination or daemon that was to be got, changed or deleted is not there, or the service to which a destination
-    /// was to be added.
+    /// Whether the service, destination or daemon that was to be got, changed or deleted is not
+    /// there, or the service to which a destination was to be added.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NoSuchDestination { .. })

@@ -45,7 +45,8 @@ pub(super) fn open_two_in(namespace: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd
     inside(namespace, || Ok((open()?, open()?)))
 }
 
-/// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock knows the end.
+/// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock
+/// knows the end.
 fn within_bounds(limit: Duration) -> Duration {
     limit.clamp(
         Duration::from_millis(1),
@@ -53,8 +54,8 @@ fn within_bounds(limit: Duration) -> Duration {
     )
 }
 
-/// When to give up. The clock is read for the first time when there is need, and then now and then: most answers are there at once,
-/// and reading it can cost as much as receiving.
+/// When to give up. The clock is read for the first time when there is need, and then now and then:
+/// most answers are there at once, and reading it can cost as much as receiving.
 #[derive(Debug)]
 pub(super) struct Deadline {
     limit: Duration,
@@ -105,30 +106,35 @@ pub(super) trait Transport: AsFd {
     /// Does nothing for a time.
     async fn pause(&mut self, time: Duration);
 
-    /// Waits for a datagram until a time, and takes a second one if it is there too: a list ends with a datagram of its own.
+    /// Waits for a datagram until a time, and takes further ones that are there too, up to
+    /// [`DATAGRAMS`].
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer>;
 }
 
-/// Room for two datagrams, and how much of it is used.
+/// Datagrams of one system call. A list of three pieces comes in one: its end is a datagram of its
+/// own, and the kernel makes the next piece when one is read.
+const DATAGRAMS: usize = 4;
+
+/// Room for some datagrams, and how much of it is used.
 #[derive(Debug)]
 pub(super) struct Room {
     octets: Box<[u8]>,
     /// Room for one of them.
     datagram: usize,
-    lengths: [usize; 2],
+    lengths: [usize; DATAGRAMS],
 }
 
-/// Room for the longest datagram of the kernel, which makes room for up to 32 KiB less the overhead of a
-/// socket buffer. It makes room for as much as the longest read so far asked for.
+/// Room for the longest datagram of the kernel, which makes room for up to 32 KiB less the overhead
+/// of a socket buffer. It makes room for as much as the longest read so far asked for.
 const DATAGRAM: usize = 64 * 1024;
 
-/// A full piece of a list has at least this many octets, for a reader with room for more: 32 KiB less
-/// `struct skb_shared_info` (`SKB_WITH_OVERHEAD(32768)`), which has 320 to 768 octets.
+/// A full piece of a list has at least this many octets, for a reader with room for more: 32 KiB
+/// less `struct skb_shared_info` (`SKB_WITH_OVERHEAD(32768)`), which has 320 to 768 octets.
 const LONG_PIECE: usize = 32_000;
 
-/// The room of a second reader. A list that may have filled one long piece does not fit into one of these, and begins
-/// its second piece with few objects. A listed object has 320 to 400 octets, so the numbers of objects in a piece have a
-/// large common multiple with those in a long piece.
+/// The room of a second reader. A list that may have filled one long piece does not fit into one of
+/// these, and begins its second piece with few objects. A listed object has 320 to 400 octets, so
+/// the numbers of objects in a piece have a large common multiple with those in a long piece.
 const SHORTER_DATAGRAM: usize = 31_040;
 
 impl Room {
@@ -143,13 +149,14 @@ impl Room {
 
     fn of(datagram: usize) -> Self {
         Self {
-            octets: vec![0; 2 * datagram].into(),
+            octets: vec![0; DATAGRAMS * datagram].into(),
             datagram,
-            lengths: [0; 2],
+            lengths: [0; DATAGRAMS],
         }
     }
 
-    /// The room that the kernel makes for a piece of a list, at least, unless it is short of memory.
+    /// The room that the kernel makes for a piece of a list, at least, unless it is short of
+    /// memory.
     pub(super) fn piece(&self) -> usize {
         self.datagram.min(LONG_PIECE)
     }
@@ -168,7 +175,8 @@ impl Room {
         self.receive(socket, MsgFlags::MSG_DONTWAIT, || Ok(()))
     }
 
-    /// Takes datagrams, and says whether there were any. `interrupted` is asked whether to go on after a signal.
+    /// Takes datagrams, and says whether there were any. `interrupted` is asked whether to go on
+    /// after a signal.
     fn receive(
         &mut self,
         socket: impl AsFd,
@@ -177,7 +185,7 @@ impl Room {
     ) -> Result<bool, NoAnswer> {
         // With MSG_TRUNC the length is that of the datagram, whatever there is room for.
         let flags = flags | MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
-        self.lengths = [0; 2];
+        self.lengths = [0; DATAGRAMS];
         loop {
             let mut headers = MultiHeaders::<()>::preallocate(self.lengths.len(), None);
             let mut rooms: Vec<_> = self
@@ -216,8 +224,8 @@ getsockopt_impl!(
     GetStruct<[u32; 9]>
 );
 
-/// `SO_MEMINFO`: the memory of a socket. The first number is that of the datagrams that wait to be read
-/// (`SK_MEMINFO_RMEM_ALLOC`), with everything that the kernel allocated for them.
+/// `SO_MEMINFO`: the memory of a socket. The first number is that of the datagrams that wait to be
+/// read (`SK_MEMINFO_RMEM_ALLOC`), with everything that the kernel allocated for them.
 #[derive(Clone, Copy, Debug)]
 struct MemoryInfo;
 
@@ -281,8 +289,8 @@ impl Transport for Blocking {
         send_now(&self.socket, octets)
     }
 
-    /// The kernel works inside the system call, and a system call has no time limit: so another thread makes it. When the kernel never
-    /// comes back, neither does that thread.
+    /// The kernel works inside the system call, and a system call has no time limit: so another
+    /// thread makes it. When the kernel never comes back, neither does that thread.
     async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer> {
         let failed = |error: io::Error| NoAnswer::Socket(errno(&error));
         let socket = self.socket.try_clone().map_err(failed)?;
@@ -303,7 +311,8 @@ impl Transport for Blocking {
     }
 
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {
-        // The socket's own limit holds for each datagram anew, and after each signal; the deadline is for those that keep coming.
+        // The socket's own limit holds for each datagram anew, and after each signal; the deadline
+        // is for those that keep coming.
         deadline.check()?;
         let interrupted = || deadline.check_now();
         if room.receive(&self.socket, MsgFlags::empty(), interrupted)? {

@@ -80,8 +80,8 @@ fn socket_of(
     ours
 }
 
-/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers each query with a list that comes in
-/// these pieces.
+/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers
+/// each query with a list that comes in these pieces.
 fn client(
     list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
 ) -> (Client, mpsc::Receiver<Change>) {
@@ -259,7 +259,8 @@ fn in_pieces(numbers: &[u8], lengths: &[usize]) -> Vec<Vec<Octets>> {
     pieces
 }
 
-/// The destinations of a confirmed list, and whether some may be missing. Each socket gives its lists in turn.
+/// The destinations of a confirmed list, and whether some may be missing. Each socket gives its
+/// lists in turn.
 fn confirmed(main: Vec<Vec<Vec<Octets>>>, second: Vec<Vec<Vec<Octets>>>) -> (Vec<u8>, bool) {
     let turns = |lists: Vec<Vec<Vec<Octets>>>| {
         let mut lists = lists.into_iter();
@@ -309,7 +310,8 @@ fn two_readers_with_a_seam_at_the_same_place_need_a_third_list() {
 #[test]
 fn a_list_that_is_torn_at_a_seam_is_not_confirmed_by_the_other_reader() {
     let all = [1, 2, 3, 4, 5, 6];
-    // Another program deletes an object of the first piece and adds it again, every time that the first reader reads.
+    // Another program deletes an object of the first piece and adds it again, every time that the
+    // first reader reads.
     let main = || in_pieces(&[1, 2, 3, 5, 6], &[3, 2]);
     let second = || in_pieces(&all, &[4, 2]);
     // A list that is different is read once to compare, and once more whole.
@@ -441,4 +443,19 @@ fn signals_that_keep_coming_do_not_make_a_call_wait_for_ever() {
         signals.join().unwrap()
     });
     assert!(sent < SIGNALS, "it waited until there were no more signals");
+}
+
+#[test]
+fn one_call_receives_four_datagrams_in_order() {
+    let (ours, theirs) = pair();
+    for number in 1..=5_u8 {
+        send(theirs.as_raw_fd(), &[number; 3], MsgFlags::empty()).unwrap();
+    }
+    let mut room = Room::new();
+    for expected in [&[1, 2, 3, 4][..], &[5]] {
+        assert_eq!(room.receive_now(&ours), Ok(true));
+        let received: Vec<_> = room.datagrams().map(|octets| octets.unwrap()[0]).collect();
+        assert_eq!(received, expected);
+    }
+    assert_eq!(room.receive_now(&ours), Ok(false));
 }

@@ -14,8 +14,8 @@ use crate::{
     TableEntry, Weight, message::Change,
 };
 
-/// Plans how to get from the kernel's table to the wanted one. `draining` is that of the last plan, `now` the time
-/// by the clock of that plan.
+/// Plans how to get from the kernel's table to the wanted one. `draining` is that of the last plan,
+/// `now` the time by the clock of that plan.
 ///
 /// The time it takes is linear in the size of both tables.
 #[must_use]
@@ -171,6 +171,9 @@ impl Work<'_> {
 
     fn change(&mut self, entry: &TableEntry, server: &Target<'_>) {
         self.change_service(entry.service.service, server.service);
+        if is_as_wanted(&entry.destinations, &server.destinations) {
+            return;
+        }
         let service = server.service.key;
         let mut unwanted: HashMap<DestinationKey, Destination> = entry
             .destinations
@@ -222,8 +225,8 @@ impl Work<'_> {
         }
     }
 
-    /// A service that is not wanted: its destinations are drained first, all of them. Destinations that a list left out
-    /// would go with it.
+    /// A service that is not wanted: its destinations are drained first, all of them. Destinations
+    /// that a list left out would go with it.
     fn remove(&mut self, entry: &TableEntry) {
         let service = entry.service.service;
         let policy = self.policy.drain_services;
@@ -340,9 +343,27 @@ impl Work<'_> {
     }
 }
 
+/// Whether a service has exactly the wanted destinations. This is the usual case, and sorting costs
+/// less than the maps that find differences, most of all where both are in order already: the
+/// kernel lists the newest first.
+fn is_as_wanted(listed: &[ListedDestination], wanted: &[Destination]) -> bool {
+    if listed.len() != wanted.len() {
+        return false;
+    }
+    let newest_last = listed.iter().rev().map(|listed| &listed.destination);
+    if newest_last.clone().eq(wanted) {
+        return true;
+    }
+    let mut listed: Vec<_> = newest_last.collect();
+    let mut wanted: Vec<_> = wanted.iter().collect();
+    listed.sort_unstable();
+    wanted.sort_unstable();
+    listed == wanted
+}
+
 impl Drain {
-    /// How long a destination may keep connections. The kernel counts those of UDP as inactive, and a firewall mark
-    /// does not show which protocol it marks.
+    /// How long a destination may keep connections. The kernel counts those of UDP as inactive, and
+    /// a firewall mark does not show which protocol it marks.
     fn limit(&self, service: &ServiceKey, listed: &ListedDestination) -> Duration {
         match service {
             ServiceKey::Address {

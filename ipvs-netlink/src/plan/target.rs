@@ -97,27 +97,7 @@ impl<'a> Targets<'a> {
     /// A service with each destination once, without those that the kernel would send elsewhere.
     fn target(&mut self, server: &'a VirtualServer) -> Result<Target<'a>, Vec<Rejected>> {
         let service = server.service.key;
-        let mut first = HashMap::with_capacity(server.destinations.len());
-        let mut clashes = Vec::new();
-        for destination in &server.destinations {
-            let before = first.insert(destination.key, destination);
-            if before.is_some_and(|before| before != destination) {
-                clashes.push(Rejected::DestinationTwice {
-                    service,
-                    destination: destination.key,
-                });
-            }
-        }
-        if !clashes.is_empty() {
-            return Err(clashes);
-        }
-        let mut destinations = Cow::Borrowed(server.destinations.as_slice());
-        if first.len() < destinations.len() {
-            let mut seen = HashSet::new();
-            destinations
-                .to_mut()
-                .retain(|destination| seen.insert(destination.key));
-        }
+        let mut destinations = each_once(server)?;
         let is_wrong = |destination: &Destination| !keeps_port(service, destination);
         let mut has_rejected = false;
         if destinations.iter().any(is_wrong) {
@@ -156,6 +136,36 @@ impl<'a> Targets<'a> {
     }
 }
 
+/// The destinations of a service, of which identical ones count as one.
+fn each_once(server: &VirtualServer) -> Result<Cow<'_, [Destination]>, Vec<Rejected>> {
+    let mut destinations = Cow::Borrowed(server.destinations.as_slice());
+    if destinations.is_sorted_by(|a, b| a.key < b.key) {
+        return Ok(destinations);
+    }
+    let service = server.service.key;
+    let mut first = HashMap::with_capacity(destinations.len());
+    let mut clashes = Vec::new();
+    for destination in &server.destinations {
+        let before = first.insert(destination.key, destination);
+        if before.is_some_and(|before| before != destination) {
+            clashes.push(Rejected::DestinationTwice {
+                service,
+                destination: destination.key,
+            });
+        }
+    }
+    if !clashes.is_empty() {
+        return Err(clashes);
+    }
+    if first.len() < destinations.len() {
+        let mut seen = HashSet::new();
+        destinations
+            .to_mut()
+            .retain(|destination| seen.insert(destination.key));
+    }
+    Ok(destinations)
+}
+
 fn is_same(a: &VirtualServer, b: &VirtualServer) -> bool {
     let sorted = |server: &VirtualServer| {
         let mut destinations = server.destinations.clone();
@@ -166,8 +176,8 @@ fn is_same(a: &VirtualServer, b: &VirtualServer) -> bool {
     a.service == b.service && sorted(a) == sorted(b)
 }
 
-/// Whether packets arrive at the port that a destination names. Only masquerading changes ports. A firewall mark may choose
-/// any traffic, so its ports are not compared.
+/// Whether packets arrive at the port that a destination names. Only masquerading changes ports. A
+/// firewall mark may choose any traffic, so its ports are not compared.
 fn keeps_port(service: ServiceKey, destination: &Destination) -> bool {
     let ServiceKey::Address { port, .. } = service else {
         return true;

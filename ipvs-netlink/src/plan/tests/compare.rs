@@ -11,6 +11,47 @@ fn nothing_is_written_where_everything_is_equal() {
 }
 
 #[test]
+fn the_order_of_destinations_is_no_difference() {
+    let base = of(web(1), &[1, 2, 3, 4]);
+    let kernel = Kernel::of(std::slice::from_ref(&base));
+    for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3]] {
+        let desired = of(web(1), &order);
+        assert_eq!(steps(&kernel, &[desired], Policy::default()), []);
+    }
+}
+
+#[test]
+fn as_many_destinations_of_which_one_is_another_are_a_difference() {
+    let kernel = Kernel::of(&[of(web(1), &[1, 2, 3])]);
+    for order in [[1, 2, 4], [4, 2, 1]] {
+        let changes = steps(&kernel, &[of(web(1), &order)], AT_ONCE);
+        assert_eq!(changes.len(), 2, "{changes:?}");
+    }
+}
+
+#[test]
+fn a_destination_twice_is_found_beside_its_twin_in_order() {
+    let mut server = of(web(1), &[1, 2, 2, 3]);
+    let once = of(web(1), &[1, 2, 3]);
+    let kernel = Kernel::of(&[once]);
+    assert_eq!(
+        steps(&kernel, std::slice::from_ref(&server), Policy::default()),
+        []
+    );
+    server.destinations[2].weight = 7.into();
+    let wanted = Wanted::new(std::slice::from_ref(&server));
+    let plan = plan(
+        &Table::default(),
+        wanted,
+        &AT_ONCE,
+        &Draining::default(),
+        Duration::ZERO,
+    );
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.rejected.len(), 1, "{:?}", plan.rejected);
+}
+
+#[test]
 fn every_field_of_a_service_is_compared() {
     let base = of(web(1), &[1]);
     let kernel = Kernel::of(std::slice::from_ref(&base));
