@@ -69,7 +69,12 @@ pub(crate) fn command(
         .arg(root.join("vmlinuz"))
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1"])
+        // On a busy host the first ticks may come late, which the kernel would take for a broken
+        // timer.
+        .args([
+            "-append",
+            "console=ttyS0 quiet loglevel=1 panic=-1 no_timer_check",
+        ])
         // Some of its files are temporary.
         .env("TMPDIR", folder);
     Ok(command)
