@@ -4,6 +4,8 @@
 pub mod command;
 pub mod ipvsadm;
 pub mod keepalived_conf;
+pub mod kubernetes;
+pub mod metrics;
 pub mod notify;
 pub mod probe;
 

@@ -1,0 +1,411 @@
+//! The IPVS services of a Kubernetes node: Services and EndpointSlices in, IPVS out.
+//!
+//! Three parts: a source ([`source`]) reads objects from a folder or a stream; the library's
+//! `kubernetes` module translates them into the wanted table; the controller ([`controller`])
+//! reconciles it with the kernel, when the schedule ([`schedule`]) says so.
+
+mod controller;
+mod host;
+mod interface;
+mod options;
+mod ownership;
+mod pages;
+mod schedule;
+mod source;
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use ipvs_netlink::{
+    AsyncClient,
+    rules::{self, Form},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{sleep_until, timeout},
+};
+use vrrp_examples::{
+    kubernetes::{Node, Objects, Problem, translate},
+    metrics,
+};
+
+use crate::{
+    controller::{Controller, Outcome, SyncError, settings},
+    interface::{Interface, InterfaceError},
+    options::{Configuration, Mode, Options, OptionsError, Source},
+    ownership::Ownership,
+    pages::Pages,
+    schedule::{Extent, Schedule},
+    source::{Folder, Update, follow},
+};
+
+/// Updates that wait while the program is busy.
+const WAITING: usize = 1024;
+
+/// Changes of the kernel's table up to this number are printed one by one.
+const FEW: usize = 20;
+
+/// Why the program ends.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    #[error("{0}")]
+    Source(String),
+    #[error("no IPVS: {0}")]
+    Kernel(#[from] ipvs_netlink::Error),
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error("state file: {0}")]
+    State(io::Error),
+    #[error("listen on {address}: {error}")]
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    #[error("not all is as wanted; see above")]
+    Incomplete,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn main() -> ExitCode {
+    let run = || -> Result<(), Failure> {
+        let configuration = Options::parse().join()?;
+        for field in &configuration.ignored {
+            complain(format_args!("{field}: not used by this program"));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let result = runtime.block_on(run(&configuration));
+        // A source may wait for input that never comes.
+        runtime.shutdown_background();
+        result
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(format_args!("{failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line to standard error. Without a reader it is lost, and nothing else.
+fn complain(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "ipvs_controller: {line}");
+}
+
+/// Writes a line to standard output, likewise.
+fn report(line: std::fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+async fn run(configuration: &Configuration) -> Result<(), Failure> {
+    if configuration.mode == Mode::Cleanup {
+        return clean_up(configuration).await;
+    }
+    let mut source = start_source(&configuration.source)?;
+    if configuration.mode == Mode::Print {
+        return print(configuration, &mut source).await;
+    }
+    let mut program = Program::new(configuration, source).await?;
+    program.follow(configuration.mode == Mode::Once).await
+}
+
+/// Starts a thread that reads the source.
+fn start_source(source: &Source) -> Result<mpsc::Receiver<Update>, Failure> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let thread = thread::Builder::new().name("source".into());
+    // The thread ends with the program: a program that has ended takes no more updates.
+    match source {
+        Source::Stream => drop(thread.spawn(move || follow(io::stdin(), &sender))?),
+        Source::Folder(path) => {
+            let folder = Folder::open(path)
+                .map_err(|error| Failure::Source(format!("{}: {error}", path.display())))?;
+            drop(thread.spawn(move || folder.follow(&sender))?);
+        }
+    }
+    Ok(receiver)
+}
+
+async fn open(configuration: &Configuration) -> Result<Controller, Failure> {
+    let client = AsyncClient::open().await?;
+    let interface = Interface::new(&configuration.interface)?;
+    let ownership = Ownership::open(configuration.state.as_deref()).map_err(Failure::State)?;
+    Ok(Controller::new(configuration, client, interface, ownership))
+}
+
+async fn clean_up(configuration: &Configuration) -> Result<(), Failure> {
+    let mut controller = open(configuration).await?;
+    let outcome = controller.clean_up().await?;
+    show(&outcome);
+    if !outcome.is_success() {
+        return Err(Failure::Incomplete);
+    }
+    match configuration.state.as_deref().map(std::fs::remove_file) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(Failure::State(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the wanted table. The kernel is asked only for the node's addresses.
+async fn print(
+    configuration: &Configuration,
+    source: &mut mpsc::Receiver<Update>,
+) -> Result<(), Failure> {
+    let mut objects = Objects::default();
+    let mut is_faulty = false;
+    loop {
+        // A stream has all its objects when it ends.
+        match source.recv().await {
+            Some(Update::Change(change)) => drop(objects.apply(change)),
+            Some(Update::Fault { part, error }) => {
+                if let Some(error) = error {
+                    complain(format_args!("{part}: {error}"));
+                    is_faulty = true;
+                }
+            }
+            Some(Update::Ready | Update::Ended(_)) | None => break,
+        }
+    }
+    let addresses = Interface::new(&configuration.interface)?
+        .addresses()
+        .await?;
+    let node = Node {
+        name: configuration.node.clone(),
+        addresses: addresses.node,
+    };
+    let wanted = translate(&objects, &node, &settings(configuration));
+    for problem in &wanted.problems {
+        complain(format_args!("{problem}"));
+    }
+    let text = rules::print(&wanted.servers, Form::Ipvsadm);
+    io::stdout().write_all(text.as_bytes())?;
+    if is_faulty {
+        return Err(Failure::Incomplete);
+    }
+    Ok(())
+}
+
+/// The running program.
+struct Program {
+    controller: Controller,
+    source: mpsc::Receiver<Update>,
+    schedule: Schedule,
+    pages: Pages,
+    /// A stream counts as complete after this time without objects.
+    quiet: Option<Duration>,
+    faults: BTreeMap<String, String>,
+    problems: Vec<Problem>,
+    start: Instant,
+}
+
+impl Program {
+    async fn new(
+        configuration: &Configuration,
+        source: mpsc::Receiver<Update>,
+    ) -> Result<Self, Failure> {
+        let mut controller = open(configuration).await?;
+        for problem in host::prepare(configuration.strict_arp) {
+            complain(format_args!("{problem}"));
+        }
+        controller.set_timeouts(configuration.timeouts).await?;
+        let pages = Pages::new(&configuration.node, configuration.sync_period);
+        if configuration.mode == Mode::Run {
+            let addresses = [configuration.healthz, configuration.metrics];
+            for (place, address) in addresses.iter().enumerate() {
+                // One address may serve both.
+                if let Some(address) = address
+                    && !addresses[..place].contains(&Some(*address))
+                {
+                    listen(*address, pages.clone()).await?;
+                }
+            }
+        }
+        Ok(Self {
+            controller,
+            source,
+            schedule: Schedule::new(configuration.min_sync_period, configuration.sync_period),
+            pages,
+            quiet: match configuration.source {
+                Source::Stream => Some(configuration.initial_quiet),
+                Source::Folder(_) => None,
+            },
+            faults: BTreeMap::new(),
+            problems: Vec::new(),
+            start: Instant::now(),
+        })
+    }
+
+    /// Synchronizes until a signal or the end of the source, or once.
+    async fn follow(&mut self, is_once: bool) -> Result<(), Failure> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        self.receive_initial_objects().await?;
+        loop {
+            let next = self.schedule.next();
+            let now = self.start.elapsed();
+            if let Some((at, extent)) = next
+                && at <= now
+            {
+                let is_success = self.synchronize(extent).await;
+                if is_once {
+                    return if is_success {
+                        Ok(())
+                    } else {
+                        Err(Failure::Incomplete)
+                    };
+                }
+                continue;
+            }
+            let wake = next.map(|(at, _)| tokio::time::Instant::from_std(self.start + at));
+            tokio::select! {
+                update = self.source.recv() => self.handle(update)?,
+                () = wait_until(wake) => {}
+                // The services stay: traffic goes on without this program.
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                // Repairs the whole table now.
+                _ = hang_up.recv() => { self.synchronize(Extent::Full).await; }
+            }
+        }
+    }
+
+    /// Removals before all objects are known would break traffic. A folder says when it has sent
+    /// all; a stream has when it pauses.
+    async fn receive_initial_objects(&mut self) -> Result<(), Failure> {
+        let Some(quiet) = self.quiet else {
+            while !self.schedule.is_ready() {
+                let update = self.source.recv().await;
+                self.handle(update)?;
+            }
+            return Ok(());
+        };
+        let first = self.source.recv().await;
+        self.handle(first)?;
+        while let Ok(update) = timeout(quiet, self.source.recv()).await {
+            self.handle(update)?;
+        }
+        self.schedule.ready();
+        Ok(())
+    }
+
+    fn handle(&mut self, update: Option<Update>) -> Result<(), Failure> {
+        match update {
+            Some(Update::Change(change)) => {
+                if self.controller.objects.apply(change) {
+                    self.schedule.changed();
+                }
+            }
+            Some(Update::Ready) => self.schedule.ready(),
+            Some(Update::Fault { part, error }) => {
+                match error {
+                    Some(error) => {
+                        complain(format_args!("{part}: {error}"));
+                        self.faults.insert(part, error);
+                    }
+                    None => drop(self.faults.remove(&part)),
+                }
+                let faults = self.faults.iter();
+                let lines = faults.map(|(part, error)| format!("{part}: {error}"));
+                self.pages.faults(lines.collect());
+            }
+            Some(Update::Ended(reason)) => return Err(Failure::Source(reason)),
+            None => return Err(Failure::Source("the source ended".into())),
+        }
+        Ok(())
+    }
+
+    /// Synchronizes, and shows the result. Returns whether all is as wanted.
+    async fn synchronize(&mut self, extent: Extent) -> bool {
+        self.schedule.begin();
+        let begin = Instant::now();
+        let result = self.controller.synchronize(extent).await;
+        let time = begin.elapsed();
+        self.pages
+            .synchronized(&self.controller, extent, time, &result);
+        let is_success = match &result {
+            Ok(outcome) => {
+                show(outcome);
+                outcome.is_success()
+            }
+            Err(error) => {
+                complain(format_args!("{error}"));
+                false
+            }
+        };
+        let problems = &self.controller.wanted().problems;
+        for problem in problems {
+            if !self.problems.contains(problem) {
+                complain(format_args!("{problem}"));
+            }
+        }
+        self.problems.clone_from(problems);
+        let drain = result.as_ref().ok().and_then(|outcome| outcome.report.wait);
+        self.schedule
+            .done(self.start.elapsed(), extent, is_success, drain);
+        is_success
+    }
+}
+
+async fn wait_until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn listen(address: SocketAddr, pages: Pages) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::Listen { address, error })?;
+    let page = Arc::new(move |path: &str| pages.page(path));
+    tokio::spawn(metrics::serve(listener, page));
+    Ok(())
+}
+
+/// Prints what a synchronization changed.
+fn show(outcome: &Outcome) {
+    let applied = &outcome.report.applied;
+    if applied.len() <= FEW {
+        for step in applied {
+            report(format_args!("{step}"));
+        }
+    } else {
+        report(format_args!("{} changes of the table", applied.len()));
+    }
+    for (number, verb) in [(outcome.added, "added"), (outcome.removed, "removed")] {
+        if number > 0 {
+            report(format_args!("{number} addresses {verb}"));
+        }
+    }
+    for failure in &outcome.report.failed {
+        complain(format_args!("{}", failure.error));
+    }
+    for step in &outcome.report.held_back {
+        complain(format_args!(
+            "skipped, no replacement could be added: {step}"
+        ));
+    }
+    if outcome.report.contended {
+        complain(format_args!(
+            "another program keeps changing the table; trying again"
+        ));
+    }
+}

@@ -1,0 +1,127 @@
+//! The services that belong to this program, remembered across restarts.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use ipvs_netlink::ServiceKey;
+
+/// The services of IPVS that this program has made, in a file of one key a line. Without a file the
+/// program forgets them at its end, and a later one leaves those alone that nobody wants any more.
+#[derive(Debug)]
+pub(crate) struct Ownership {
+    file: Option<PathBuf>,
+    keys: BTreeSet<ServiceKey>,
+}
+
+impl Ownership {
+    /// Reads the file, if there is one.
+    pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
+        let text = match file.map(fs::read_to_string) {
+            None => String::new(),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Some(read) => read?,
+        };
+        let mut keys = BTreeSet::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let key = line.parse().map_err(|error| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("line {number}: {error}"),
+                )
+            })?;
+            keys.insert(key);
+        }
+        Ok(Self {
+            file: file.map(Path::to_owned),
+            keys,
+        })
+    }
+
+    pub(crate) fn contains(&self, key: &ServiceKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.keys.iter()
+    }
+
+    /// Adds keys before their services are made, so that no service is forgotten after a crash.
+    pub(crate) fn claim(&mut self, keys: impl Iterator<Item = ServiceKey>) -> io::Result<()> {
+        let before = self.keys.len();
+        self.keys.extend(keys);
+        if self.keys.len() == before {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    /// Keeps some keys after the services of the others are gone.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&ServiceKey) -> bool) -> io::Result<()> {
+        let before = self.keys.len();
+        self.keys.retain(keep);
+        if self.keys.len() == before {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    /// Replaces the file in one step.
+    fn save(&self) -> io::Result<()> {
+        let Some(path) = &self.file else {
+            return Ok(());
+        };
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut text = String::new();
+        for key in &self.keys {
+            text.push_str(&key.to_string());
+            text.push('\n');
+        }
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> ServiceKey {
+        ServiceKey::tcp(([10, 0, 0, number], 80))
+    }
+
+    #[test]
+    fn claimed_services_are_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/services");
+        let mut first = Ownership::open(Some(&path)).unwrap();
+        first.claim([key(1), key(2), key(3)].into_iter()).unwrap();
+        first.retain(|it| *it != key(2)).unwrap();
+        let second = Ownership::open(Some(&path)).unwrap();
+        assert_eq!(second.keys().copied().collect::<Vec<_>>(), [key(1), key(3)]);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("services");
+        fs::write(&path, "tcp 10.0.0.1:80\nnonsense\n").unwrap();
+        let error = Ownership::open(Some(&path)).unwrap_err();
+        assert!(error.to_string().starts_with("line 2: "), "{error}");
+    }
+
+    #[test]
+    fn without_a_file_nothing_is_written() {
+        let mut ownership = Ownership::open(None).unwrap();
+        ownership.claim([key(1)].into_iter()).unwrap();
+        assert!(ownership.contains(&key(1)));
+    }
+}

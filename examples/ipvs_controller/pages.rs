@@ -1,0 +1,333 @@
+//! Metrics, health and status of the program.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use hyper::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+use serde::Serialize;
+use vrrp_examples::{
+    kubernetes::ObjectKind,
+    metrics::{JSON, OPEN_METRICS, Page, TEXT},
+};
+
+use crate::{
+    controller::{Controller, Outcome, SyncError},
+    schedule::Extent,
+};
+
+/// How many of its periods a synchronization may be late before the program counts as unhealthy, as
+/// with kube-proxy.
+const LATE_PERIODS: u32 = 2;
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+enum ExtentLabel {
+    Full,
+    Changes,
+}
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+enum ResultLabel {
+    Success,
+    Failure,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SyncLabels {
+    extent: ExtentLabel,
+    result: ResultLabel,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ExtentLabels {
+    extent: ExtentLabel,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    registry: Registry,
+    synchronizations: Family<SyncLabels, Counter>,
+    durations: Family<ExtentLabels, Histogram>,
+    changes: Counter,
+    refused: Counter,
+    last_success: Gauge<f64, AtomicU64>,
+    objects: Family<KindLabels, Gauge>,
+    sizes: Family<KindLabels, Gauge>,
+    faults: Gauge<i64, AtomicI64>,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut new = Self {
+            registry: Registry::with_prefix("ipvs_controller"),
+            synchronizations: Family::default(),
+            durations: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.001, 2.0, 15))
+            }),
+            changes: Counter::default(),
+            refused: Counter::default(),
+            last_success: Gauge::default(),
+            objects: Family::default(),
+            sizes: Family::default(),
+            faults: Gauge::default(),
+        };
+        let registry = &mut new.registry;
+        registry.register(
+            "synchronizations",
+            "Synchronizations with the kernel",
+            new.synchronizations.clone(),
+        );
+        registry.register_with_unit(
+            "synchronization_duration",
+            "Time of a synchronization",
+            Unit::Seconds,
+            new.durations.clone(),
+        );
+        registry.register(
+            "changes",
+            "Changes of the kernel's table",
+            new.changes.clone(),
+        );
+        registry.register(
+            "refused_changes",
+            "Changes that the kernel refused",
+            new.refused.clone(),
+        );
+        registry.register_with_unit(
+            "last_success_timestamp",
+            "Time of the last successful synchronization since the epoch",
+            Unit::Seconds,
+            new.last_success.clone(),
+        );
+        registry.register("objects", "Known objects by kind", new.objects.clone());
+        registry.register(
+            "table",
+            "Size of the wanted state by kind",
+            new.sizes.clone(),
+        );
+        registry.register(
+            "source_faults",
+            "Parts of the source that cannot be read",
+            new.faults.clone(),
+        );
+        new
+    }
+}
+
+/// The status as JSON.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    node: String,
+    is_ready: bool,
+    last_success: Option<String>,
+    last_error: Option<String>,
+    refused: Vec<String>,
+    services: usize,
+    destinations: usize,
+    addresses: usize,
+    draining: Vec<String>,
+    problems: Vec<String>,
+    faults: Vec<String>,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    /// The last success, or the start.
+    alive: Instant,
+    updated: SystemTime,
+}
+
+/// What the pages show. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    metrics: Arc<Metrics>,
+    state: Arc<Mutex<State>>,
+    period: Duration,
+}
+
+impl Pages {
+    pub(crate) fn new(node: &str, period: Duration) -> Self {
+        Self {
+            metrics: Arc::new(Metrics::new()),
+            state: Arc::new(Mutex::new(State {
+                status: Status {
+                    node: node.to_owned(),
+                    ..Status::default()
+                },
+                alive: Instant::now(),
+                updated: SystemTime::now(),
+            })),
+            period,
+        }
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut State)) {
+        edit(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Shows which parts of the source have faults.
+    pub(crate) fn faults(&self, faults: Vec<String>) {
+        let number = i64::try_from(faults.len()).unwrap_or(i64::MAX);
+        self.metrics.faults.set(number);
+        self.edit(|state| state.status.faults = faults);
+    }
+
+    /// Shows the result of a synchronization.
+    pub(crate) fn synchronized(
+        &self,
+        controller: &Controller,
+        extent: Extent,
+        time: Duration,
+        result: &Result<Outcome, SyncError>,
+    ) {
+        let metrics = &self.metrics;
+        let extent = match extent {
+            Extent::Full => ExtentLabel::Full,
+            Extent::Changes => ExtentLabel::Changes,
+        };
+        let is_success = result.as_ref().is_ok_and(Outcome::is_success);
+        let labels = SyncLabels {
+            extent,
+            result: if is_success {
+                ResultLabel::Success
+            } else {
+                ResultLabel::Failure
+            },
+        };
+        metrics.synchronizations.get_or_create(&labels).inc();
+        let labels = ExtentLabels { extent };
+        let histogram = metrics.durations.get_or_create(&labels);
+        histogram.observe(time.as_secs_f64());
+        drop(histogram);
+        if let Ok(outcome) = result {
+            metrics.changes.inc_by(outcome.report.applied.len() as u64);
+            metrics.refused.inc_by(outcome.report.failed.len() as u64);
+        }
+        for kind in [ObjectKind::Service, ObjectKind::EndpointSlice] {
+            let number = controller.objects.count(kind);
+            set(&metrics.objects, &format!("{kind:?}"), number);
+        }
+        let size = controller.size();
+        for (kind, number) in &size {
+            set(&metrics.sizes, kind, *number);
+        }
+        let now = SystemTime::now();
+        if is_success {
+            let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH);
+            metrics
+                .last_success
+                .set(since_epoch.unwrap_or_default().as_secs_f64());
+        }
+        self.edit(|state| {
+            let status = &mut state.status;
+            status.is_ready = status.is_ready || is_success;
+            status.last_error = result.as_ref().err().map(ToString::to_string);
+            if let Ok(outcome) = result {
+                let failed = outcome.report.failed.iter();
+                let rejected = outcome.report.rejected.iter();
+                status.refused = failed
+                    .map(|failure| failure.error.to_string())
+                    .chain(rejected.map(ToString::to_string))
+                    .collect();
+            }
+            [status.services, status.destinations, status.addresses] =
+                ["services", "destinations", "addresses"].map(|kind| size[kind]);
+            status.draining = controller.draining().collect();
+            let problems = controller.wanted().problems.iter();
+            status.problems = problems.map(ToString::to_string).collect();
+            if is_success {
+                status.last_success = Some(time_text(now));
+                state.alive = Instant::now();
+                state.updated = now;
+            }
+        });
+    }
+
+    /// Makes the page of a path.
+    pub(crate) fn page(&self, path: &str) -> Option<Page> {
+        match path {
+            "/healthz" => Some(self.health()),
+            "/metrics" => Some(self.metrics()),
+            "/status" => Some(self.status()),
+            _ => None,
+        }
+    }
+
+    /// Healthy while synchronizations succeed, and ready after the first one.
+    fn health(&self) -> Page {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_late = state.alive.elapsed() > self.period * LATE_PERIODS;
+        let is_healthy = state.status.is_ready && !is_late;
+        let body = serde_json::json!({
+            "lastUpdated": time_text(state.updated),
+            "currentTime": time_text(SystemTime::now()),
+            "nodeEligible": is_healthy,
+        });
+        Page {
+            status: if is_healthy {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            },
+            content_type: JSON,
+            body: body.to_string() + "\n",
+        }
+    }
+
+    fn metrics(&self) -> Page {
+        let mut body = String::new();
+        match encode(&mut body, &self.metrics.registry) {
+            Ok(()) => Page::ok(OPEN_METRICS, body),
+            Err(error) => failure(&error),
+        }
+    }
+
+    fn status(&self) -> Page {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match serde_json::to_string_pretty(&state.status) {
+            Ok(body) => Page::ok(JSON, body + "\n"),
+            Err(error) => failure(&error),
+        }
+    }
+}
+
+fn failure(error: &dyn std::error::Error) -> Page {
+    Page {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: TEXT,
+        body: format!("{error}\n"),
+    }
+}
+
+fn set(family: &Family<KindLabels, Gauge>, kind: &str, number: usize) {
+    let labels = KindLabels {
+        kind: kind.to_owned(),
+    };
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    family.get_or_create(&labels).set(number);
+}
+
+fn time_text(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}

@@ -1,0 +1,192 @@
+//! The time and the extent of the next synchronization. No I/O; times are by the caller's clock.
+
+use std::time::Duration;
+
+/// The extent of a synchronization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The whole table is read.
+    Full,
+    /// Only services that changed, or that drain, are read.
+    Changes,
+}
+
+/// The longest time between two looks at connections that drain: the kernel does not report their
+/// end.
+const DRAIN_POLL: Duration = Duration::from_secs(5);
+
+/// The time after the first failure; it doubles up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Decides when to synchronize.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    min_period: Duration,
+    period: Duration,
+    /// Whether all objects were seen that there were at the start.
+    is_ready: bool,
+    is_changed: bool,
+    last: Option<Duration>,
+    last_full: Option<Duration>,
+    /// The next look at connections that drain.
+    drain: Option<Duration>,
+    /// The time to wait after failures, and the time of the next attempt.
+    retry: Option<(Duration, Duration)>,
+}
+
+impl Schedule {
+    pub(crate) fn new(min_period: Duration, period: Duration) -> Self {
+        Self {
+            min_period,
+            period,
+            is_ready: false,
+            is_changed: false,
+            last: None,
+            last_full: None,
+            drain: None,
+            retry: None,
+        }
+    }
+
+    /// All initial objects have arrived.
+    pub(crate) fn ready(&mut self) {
+        self.is_ready = true;
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// An object has changed.
+    pub(crate) fn changed(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// The time and the extent of the next synchronization; `None` before all objects have arrived.
+    pub(crate) fn next(&self) -> Option<(Duration, Extent)> {
+        if !self.is_ready {
+            return None;
+        }
+        let Some(last) = self.last else {
+            return Some((Duration::ZERO, Extent::Full));
+        };
+        let earliest = last.saturating_add(self.min_period);
+        let full = self
+            .last_full
+            .map_or(last, |full| full.saturating_add(self.period));
+        let due = [
+            self.retry.map(|(_, at)| (at, Extent::Full)),
+            Some((full.max(earliest), Extent::Full)),
+            self.is_changed.then_some((earliest, Extent::Changes)),
+            self.drain.map(|at| (at.max(earliest), Extent::Changes)),
+        ];
+        let due = due.into_iter().flatten();
+        due.min_by_key(|(at, extent)| (*at, *extent == Extent::Changes))
+    }
+
+    /// A synchronization begins: later changes need another one.
+    pub(crate) fn begin(&mut self) {
+        self.is_changed = false;
+    }
+
+    /// A synchronization has ended. `drain` is the longest time until the next look at connections
+    /// that drain.
+    pub(crate) fn done(
+        &mut self,
+        now: Duration,
+        extent: Extent,
+        is_success: bool,
+        drain: Option<Duration>,
+    ) {
+        self.last = Some(now);
+        if extent == Extent::Full {
+            self.last_full = Some(now);
+        }
+        self.drain = drain.map(|wait| now.saturating_add(wait.min(DRAIN_POLL)));
+        self.retry = if is_success {
+            None
+        } else {
+            let wait = match self.retry {
+                None => FIRST_RETRY,
+                Some((before, _)) => before.saturating_mul(2).min(LONGEST_RETRY),
+            };
+            Some((wait, now.saturating_add(wait)))
+        };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn synchronized() -> Schedule {
+        let mut schedule = Schedule::new(at(1), at(30));
+        schedule.ready();
+        schedule.begin();
+        schedule.done(at(100), Extent::Full, true, None);
+        schedule
+    }
+
+    #[test]
+    fn nothing_is_synchronized_before_all_objects_have_arrived() {
+        let mut schedule = Schedule::new(at(1), at(30));
+        schedule.changed();
+        assert_eq!(schedule.next(), None);
+        schedule.ready();
+        assert_eq!(schedule.next(), Some((at(0), Extent::Full)));
+    }
+
+    #[test]
+    fn a_change_is_synchronized_after_the_min_period() {
+        let mut schedule = synchronized();
+        schedule.changed();
+        assert_eq!(schedule.next(), Some((at(101), Extent::Changes)));
+        schedule.begin();
+        schedule.done(at(101), Extent::Changes, true, None);
+        // The period counts from the last full synchronization.
+        assert_eq!(schedule.next(), Some((at(130), Extent::Full)));
+    }
+
+    #[test]
+    fn a_change_during_a_synchronization_needs_another_one() {
+        let mut schedule = synchronized();
+        schedule.changed();
+        schedule.begin();
+        schedule.changed();
+        schedule.done(at(101), Extent::Changes, true, None);
+        assert_eq!(schedule.next(), Some((at(102), Extent::Changes)));
+    }
+
+    #[test]
+    fn draining_connections_are_looked_at_every_five_seconds_or_at_their_deadline() {
+        let mut schedule = synchronized();
+        for (wait, next) in [(at(900), at(105)), (at(2), at(102))] {
+            schedule.done(at(100), Extent::Changes, true, Some(wait));
+            assert_eq!(schedule.next(), Some((next, Extent::Changes)));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_retried_in_full_with_growing_pauses_up_to_a_minute() {
+        let mut schedule = Schedule::new(at(1), at(1_000));
+        schedule.ready();
+        let mut now = at(100);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            schedule.done(now, Extent::Full, false, None);
+            let (next, extent) = schedule.next().unwrap();
+            assert_eq!(extent, Extent::Full);
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        schedule.done(now, Extent::Full, true, None);
+        assert_eq!(schedule.next(), Some((now + at(1_000), Extent::Full)));
+    }
+}
