@@ -14,6 +14,7 @@
 //! servers; a [`ForwardingMethod`] says how packets reach them; a [`Scheduler`] chooses one for each new connection.
 
 // The one exception: tokio wants to be promised that a descriptor stays open.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "tokio"), forbid(unsafe_code))]
 #![deny(missing_docs, unsafe_code)]
 

@@ -83,6 +83,7 @@
 //! has a last word ([`Config::advertise_on_yield`]).
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(clippy::indexing_slicing)]

@@ -79,6 +79,7 @@
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
 
 #![cfg(target_os = "linux")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
 mod address;

@@ -25,6 +25,7 @@
 //! configured, authentication, interval, owner and address list in [`LocalRouter::check`].
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![warn(clippy::indexing_slicing)]
