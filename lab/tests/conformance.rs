@@ -220,6 +220,58 @@ fn the_readme_shows_the_coverage_that_there_is() {
     }
 }
 
+/// The codes of requirements and ambiguities, such as `S-11` and `AMB-22`, in a text.
+fn codes(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| {
+            let Some((group, number)) = word.split_once('-') else {
+                return false;
+            };
+            ["P", "S", "T", "A", "M", "O", "AMB"].contains(&group)
+                && number.len() == 2
+                && number.bytes().all(|digit| digit.is_ascii_digit())
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_cited_requirement_is_a_row_of_the_list() {
+    let list = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let first_cells = list.lines().filter_map(|line| line.strip_prefix("| "));
+    let rows: BTreeSet<String> = first_cells
+        .filter_map(|line| line.split_once(" |"))
+        .flat_map(|(cell, _)| codes(cell))
+        .collect();
+    assert_eq!(codes("see S-11/AMB-22, not S-1 or XS-11"), {
+        ["AMB-22", "S-11"].map(str::to_owned).into()
+    });
+    let mut strays = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                if !name.starts_with("target") && name != ".git" && name != "corpus" {
+                    folders.push(path);
+                }
+            } else if [".rs", ".md"].iter().any(|end| name.ends_with(end))
+                && name != "conformance.rs"
+            {
+                let cited = codes(&fs::read_to_string(&path).unwrap());
+                let unknown = cited.difference(&rows);
+                strays.extend(unknown.map(|code| format!("{}: {code}", path.display())));
+            }
+        }
+    }
+    assert!(
+        strays.is_empty(),
+        "codes without a row in docs/conformance.md:\n{}",
+        strays.join("\n")
+    );
+}
+
 fn table() -> String {
     let (rows, tests, exempt) = (rows(), tests(), exempt());
     let mut table = String::from(
