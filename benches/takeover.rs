@@ -160,7 +160,7 @@ impl Bench {
         let capture = self.lan.capture()?;
         let active = Router::start(program, &self.active, ACTIVE_PRIORITY, interval)?;
         let backup = Router::start(program, &self.backup, BACKUP_PRIORITY, interval)?;
-        wait_until_settled(&capture, program)?;
+        wait_until_stable(&capture, program)?;
         thread::sleep(phase);
 
         let ended = Instant::now();
@@ -191,7 +191,7 @@ impl Bench {
 
 /// Returns once the Active has advertised three times, and the Backup, which was there all the
 /// time, has not.
-fn wait_until_settled(capture: &Capture, program: Program) -> Result<(), Error> {
+fn wait_until_stable(capture: &Capture, program: Program) -> Result<(), Error> {
     let started = Instant::now();
     let mut in_sequence = 0;
     capture.wait_for("an Active", LIMIT, |frame| {

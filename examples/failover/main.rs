@@ -20,33 +20,34 @@ use clap::Parser;
 
 use crate::{report::Report, scenario::Setting};
 
-/// What can go wrong in the program, in plain words.
+/// An error of the program, in plain words.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Watch a virtual address move.
 ///
-/// Kills, restarts, stops and unplugs the Active of a small network, and measures for how long the
-/// address did not answer, beside the time that the protocol allows. The network is made of
-/// namespaces: no privilege is needed where users may make user namespaces, and nothing is left
+/// Kills, restarts, stops and unplugs the Active of a small network, and measures how long the
+/// address does not answer, beside the time that the protocol allows. The network consists of
+/// namespaces. It needs no privilege where users may make user namespaces, and leaves nothing
 /// behind.
 ///
-/// Exit status: 0 if the address always moved in time, 1 if it once took 50 ms longer than allowed,
-/// 2 if the program could not do its work or the address did not move at all.
+/// Exit status: 0 if the address always moved in time; 1 if a move took 50 ms longer than allowed;
+/// 2 if the program failed or the address did not move at all.
 #[derive(Parser)]
 struct Options {
-    /// Time between advertisements in centiseconds. Version 2 knows whole seconds and rounds up.
+    /// Time between advertisements in centiseconds, 1 to 4095. Version 2 rounds up to whole
+    /// seconds.
     #[arg(long, value_name = "CS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=4095))]
     interval: u16,
 
-    /// How many routers there are.
+    /// Number of routers, 2 to 9.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
     routers: u8,
 
-    /// Over IPv6 instead of IPv4.
+    /// Use IPv6 instead of IPv4.
     #[arg(long)]
     ipv6: bool,
 
-    /// The version of VRRP. Version 2 is for IPv4.
+    /// Version of VRRP, 2 or 3. Version 2 needs IPv4.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=3))]
     version: u8,
 
@@ -54,9 +55,9 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// Write what crossed the network into this file, for Wireshark.
+    /// Write the packets of the network into this file, for Wireshark.
     ///
-    /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference
+    /// Over IPv4, Wireshark reports the checksum of RFC 9568 as wrong unless its preference
     /// vrrp.v3_checksum_as_in_v2 is set.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the address always moved in time.
+/// Returns whether the address always moved in time.
 fn run(options: &Options) -> Result<bool, Failure> {
     let setting = Setting::new(
         options.version,

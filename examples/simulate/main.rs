@@ -1,4 +1,5 @@
-//! Many virtual routers on a network that does its worst, for virtual hours or years, and whether what VRRP promises held all along.
+//! Many virtual routers on a faulty network, for virtual hours or years, with a verdict on VRRP's
+//! properties.
 
 mod capture;
 mod mistake;
@@ -24,35 +25,38 @@ use crate::{
     setting::Setting,
 };
 
-/// What can go wrong in the program, in plain words.
+/// An error of the program, in plain words.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Simulate virtual routers on a network that does its worst.
+/// Simulate virtual routers on a faulty network.
 ///
-/// Each fleet is a host with all the virtual routers. The network loses, doubles and delays messages and is cut; hosts crash, stall and are configured anew; and it is
-/// checked all along that what VRRP promises holds. The same seed gives the same run.
+/// Each fleet is a host with all the virtual routers. The network loses, doubles and delays
+/// messages and is cut; hosts crash, stall and change their configuration. VRRP's properties are
+/// checked throughout. The same seed gives the same run.
 ///
-/// Exit status: 0 if all held; 1 if something did not, with the seed and the fewest faults that lead to it; 2 if the program could not do its work.
+/// Exit status: 0 if all properties held; 1 if one did not, with the seed and the fewest faults
+/// that lead to it; 2 if the program failed.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
     setting: Setting,
 
-    /// What goes wrong when is drawn from this number. Default another one each time.
+    /// Seed of all random faults. Default: a new one each time.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
-    /// Do a trace again that this program has written: the settings and the faults are those of the file.
+    /// Replay a trace of this program, with the settings and the faults of the file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "Setting"])]
     replay: Option<PathBuf>,
 
-    /// Write all that happens into this file, line by line.
+    /// Write all occurrences into this file, line by line.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 
     /// Write all messages and announcements into this file, for Wireshark.
     ///
-    /// Over IPv4, Wireshark takes the checksum of RFC 9568 for wrong until its preference vrrp.v3_checksum_as_in_v2 is set.
+    /// Over IPv4, Wireshark reports the checksum of RFC 9568 as wrong unless its preference
+    /// vrrp.v3_checksum_as_in_v2 is set.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
 

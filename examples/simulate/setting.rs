@@ -1,4 +1,4 @@
-//! What is simulated.
+//! The settings of a simulation.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::{Failure, mistake::Mistake};
 
 #[derive(Args, Clone, Debug, PartialEq)]
 pub(crate) struct Setting {
-    /// How many virtual routers there are, half of them IPv4 and half IPv6.
+    /// Number of virtual routers, half of them IPv4 and half IPv6.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) routers: u32,
 
-    /// How many hosts take part in all of them.
+    /// Number of hosts. Each takes part in all virtual routers.
     #[arg(long, value_name = "M", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) fleets: u32,
 
-    /// For how many hours something may go wrong. A while without any fault follows.
+    /// Virtual hours with faults. A while without faults follows.
     #[arg(long, value_name = "H", default_value_t = 1.0, value_parser = hours)]
     pub(crate) hours: f64,
 
@@ -35,48 +35,50 @@ pub(crate) struct Setting {
     #[arg(long, value_name = "US", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000_000))]
     pub(crate) delay: u64,
 
-    /// How many per cent of the messages are lost.
+    /// Percentage of messages that are lost.
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = per_cent)]
     pub(crate) loss: f64,
 
-    /// How many per cent of the messages come twice.
+    /// Percentage of messages that arrive twice.
     #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = per_cent)]
     pub(crate) duplication: f64,
 
-    /// How many per cent of the messages come up to two intervals late.
+    /// Percentage of messages that arrive up to two intervals late.
     #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
     pub(crate) late: f64,
 
-    /// How many per cent of the messages come once more, up to a minute later.
+    /// Percentage of messages that arrive once more, up to a minute later.
     #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = per_cent)]
     pub(crate) resent: f64,
 
-    /// Which virtual routers speak by unicast, with the other hosts as their peers.
+    /// The virtual routers that use unicast, with the other hosts as their peers.
     #[arg(long, value_name = "WHICH", default_value_t, value_enum)]
     pub(crate) unicast: Unicast,
 
-    /// How messages are authenticated. With a password or IP AH, those of IPv4 speak version 2, with an interval of whole seconds, and those of IPv6 have no authentication.
+    /// Authentication of messages. With a password or IP AH, routers over IPv4 speak version 2,
+    /// with an interval of whole seconds, and those over IPv6 have no authentication.
     #[arg(long, value_name = "METHOD", default_value_t, value_enum)]
     pub(crate) authentication: Authentication,
 
-    /// The seconds between two crashes, in the mean; so for stalls, stops, changes of priority and of interval, objects that go down, partitions, and one-way cuts. 0 for none.
+    /// Mean seconds between two crashes, and likewise for stalls, stops, changes of priority and of
+    /// interval, objects that go down, partitions, and one-way cuts. 0 for none.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) faults_every: u32,
 
-    /// How many seconds each of these lasts at most.
+    /// The longest duration of such a fault, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) faults_last: u32,
 
-    /// How many sync groups of two virtual routers there are.
+    /// Number of sync groups of two virtual routers.
     #[arg(long, value_name = "G", default_value_t = 0)]
     pub(crate) groups: u32,
 
-    /// Hosts with this mistake, which has to be found.
+    /// Give the hosts this mistake, for the simulation to find.
     #[arg(long, value_name = "MISTAKE")]
     pub(crate) mistake: Option<Mistake>,
 }
 
-/// Which virtual routers speak by unicast.
+/// The virtual routers that use unicast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Unicast {
     #[default]
@@ -86,7 +88,7 @@ pub(crate) enum Unicast {
     All,
 }
 
-/// How messages are authenticated.
+/// The authentication of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Authentication {
     #[default]
@@ -105,7 +107,7 @@ pub(crate) enum Authentication {
 const MARK: &str = "# simulate ";
 
 impl Setting {
-    /// The line that lets [`of_trace`](Self::of_trace) find the settings again.
+    /// The line from which [`of_trace`](Self::of_trace) reads the settings.
     pub(crate) fn line(&self) -> String {
         let Self {
             routers,
@@ -145,7 +147,7 @@ impl Setting {
         Ok(Line::try_parse_from(line.split_whitespace())?.setting)
     }
 
-    /// What each option allows, and together they do not.
+    /// Checks combinations of options.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let most = self.routers / 2;
         if self.groups > most {
@@ -179,7 +181,7 @@ impl Setting {
         Instant::ZERO + Duration::from_secs_f64(self.hours * 3600.0)
     }
 
-    /// When all is over: whatever was wrong has had the time to become right, and the neighbours to hear of it.
+    /// The end of the run: every fault has been corrected, and the neighbors know.
     pub(crate) fn end(&self) -> Instant {
         // Version 2 may have rounded the interval up to whole seconds.
         let round = self.interval() + Duration::from_secs(1);

@@ -41,7 +41,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Runs one virtual router, version 3 by multicast, on smoltcp. While it is Active it answers ARP,
 /// neighbor discovery and pings for the virtual addresses, with the virtual MAC; the kernel has no
-/// address. SIGTERM and SIGINT have it resign.
+/// address. It resigns on SIGTERM and SIGINT.
 ///
 /// It needs CAP_NET_ADMIN, or a TAP device that belongs to the user. To plug one into a bridge:
 ///
@@ -50,7 +50,7 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[derive(Parser)]
 #[command(name = "smoltcp_router", verbatim_doc_comment)]
 struct Arguments {
-    /// The TAP device. Where there is none of this name, it is made, and removed at the end.
+    /// The TAP device. If none has this name, the program makes it, and removes it at the end.
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     tap: String,
     /// The router's own Ethernet address.
@@ -63,7 +63,7 @@ struct Arguments {
     /// The virtual router identifier, 1 to 255.
     #[arg(long, value_parser = value_parser!(u8).range(1..))]
     vrid: u8,
-    /// 1 to 254, or 255 for the owner of the addresses.
+    /// Priority, 1 to 254; the highest becomes Active. 255 marks the address owner.
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u8).range(1..))]
     priority: u8,
     /// The time between advertisements in centiseconds, 1 to 4095.
@@ -75,7 +75,7 @@ struct Arguments {
     addresses: Vec<IpCidr>,
 }
 
-/// How many frames are read before the timers have their turn: a flood must not hold them up.
+/// The number of frames to read before the timers have their turn: a flood must not delay them.
 const FRAMES: usize = 1024;
 
 fn main() -> ExitCode {
@@ -98,7 +98,7 @@ fn run() -> Result {
     let mut config = Config::new(Vrid::try_from(arguments.vrid)?, list.family());
     config.priority = Priority::new(arguments.priority);
     config.interval = Interval::centis(arguments.interval)?;
-    // What smoltcp answers for, it accepts.
+    // smoltcp accepts packets to the addresses that it answers for.
     config.accept_mode = true;
 
     let (signals, ring) = UnixStream::pair()?;
@@ -106,14 +106,14 @@ fn run() -> Result {
         pipe::register(signal, ring.try_clone()?)?;
     }
     let tap = Tap::open(&arguments.tap).map_err(|error| format!("{}: {error}", arguments.tap))?;
-    let mut told = None;
+    let mut reported = None;
     let mut send = |frame: &[u8]| {
         let problem = tap.send(frame).err().map(|error| error.kind());
         // Once, not with every frame.
-        if let Some(kind) = problem.filter(|_| problem != told) {
+        if let Some(kind) = problem.filter(|_| problem != reported) {
             let _ = writeln!(io::stderr(), "{}: frames are lost: {kind}", arguments.tap);
         }
-        told = problem;
+        reported = problem;
     };
     // A monotonic clock; the epoch turns it into the machine's.
     let epoch = Epoch::new(Instant::now());

@@ -22,7 +22,8 @@ impl Tap {
         TunTapInterface::new(name, Medium::Ethernet).map(Self)
     }
 
-    /// The next frame that waits, without waiting for one. A frame longer than the buffer is truncated.
+    /// The next frame that waits, without waiting for one. A frame longer than the buffer is
+    /// truncated.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a mut [u8]>> {
         match read(self.as_fd(), buffer) {
             Ok(length) => Ok(buffer.get_mut(..length)),

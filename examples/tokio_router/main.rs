@@ -1,10 +1,9 @@
-//! One virtual router inside tokio: the parts of the crates in somebody else's runtime, without the
+//! One virtual router inside tokio: the parts of the crates in a foreign runtime, without the
 //! driver of vrrp-net.
 //!
-//! Here is all that has to do with tokio: what wakes the state machine up. What it then asks for is
-//! done in `host`. Link faults, repairs, unicast and authentication are left out;
-//! `vrrp_net::Driver` has them, and its `sources`, `timeout` and `turn` fit into tokio in the same
-//! way.
+//! This file has tokio's part: the sources that wake the state machine up. `host` carries out its
+//! actions. Link faults, repairs, unicast and authentication are left out; `vrrp_net::AsyncDriver`
+//! has them.
 
 mod host;
 
@@ -27,8 +26,8 @@ use vrrp_proto::{Interval, Priority, Vrid};
 
 use crate::host::{Host, Result};
 
-/// Runs one virtual router, version 3 by multicast, inside tokio. SIGTERM and SIGINT have it
-/// resign.
+/// Runs one virtual router, version 3 by multicast, inside tokio. It resigns
+/// on SIGTERM and SIGINT.
 #[derive(Parser)]
 struct Arguments {
     /// The interface.
@@ -37,7 +36,7 @@ struct Arguments {
     /// The virtual router identifier, 1 to 255.
     #[arg(long, value_parser = value_parser!(u8).range(1..))]
     vrid: u8,
-    /// 1 to 254, or 255 for the owner of the addresses.
+    /// Priority, 1 to 254; the highest becomes Active. 255 marks the address owner.
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u8).range(1..))]
     priority: u8,
     /// The time between advertisements in centiseconds, 1 to 4095.
@@ -49,8 +48,8 @@ struct Arguments {
     addresses: Vec<VirtualAddress>,
 }
 
-/// How often up to 64 advertisements are read before the timers have their turn: a flood must not
-/// hold them up. The next packet causes the rest to be read.
+/// The number of reads, of up to 64 advertisements each, before the timers have their turn: a flood
+/// must not delay them. The next packet causes the rest to be read.
 const BATCHES: usize = 128;
 
 #[tokio::main(flavor = "current_thread")]

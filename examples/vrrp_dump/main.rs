@@ -1,5 +1,5 @@
-//! Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would
-//! make of each.
+//! Lists the VRRP packets of captures, or of lines of hexadecimal digits, and the decision of a
+//! router about each.
 
 mod capture;
 mod lines;
@@ -17,34 +17,35 @@ use std::{
 use clap::Parser;
 use record::Record;
 
-/// Shows the VRRP packets of captures, or of lines of hexadecimal digits, and what a router would
-/// make of each: accept, or reject and why. Gratuitous ARP and neighbor advertisements of virtual
-/// MACs are shown too.
+/// Lists the VRRP packets of captures, or of lines of hexadecimal digits, and the decision of a
+/// router about each: accept, or reject with a reason. Gratuitous ARP and neighbor advertisements
+/// of virtual MACs are listed too.
 ///
 /// Without FILE, standard input is read: a capture (`tcpdump -U -w - | vrrp_dump`), or lines of one
-/// of these forms, where HEX may hold blanks, SRC and DST are IP addresses, and blank lines and
-/// lines that begin with # are passed over.
+/// of these forms. HEX may contain blanks, SRC and DST are IP addresses. Blank lines and lines that
+/// begin with # are ignored.
 ///
-///   ether HEX                 an Ethernet frame ipv4 HEX | ipv6 HEX       an IP packet vrrp4 SRC
-///   DST HEX         a VRRP message from one IPv4 address to another; its TTL is taken to be right
+///   ether HEX                 an Ethernet frame
+///   ipv4 HEX | ipv6 HEX       an IP packet
+///   vrrp4 SRC DST HEX         a VRRP message from one IPv4 address to another, with a TTL of 255
 ///   vrrp6 SRC DST HEX         the same for IPv6
 ///
-/// A packet passes or fails by what can be known without the configuration of a router. VLAN tags
-/// are seen through. So are the IP Authentication Header and the HMAC trailer of
-/// draft-cassen-vrrp-auth-hmac, whose digests are not verified. Frames of a capture that have
-/// nothing to do with VRRP are passed over; a line of standard input always has its answer.
+/// The decision uses only checks that need no configuration of a router. VLAN tags, the IP
+/// Authentication Header and the HMAC trailer of draft-cassen-vrrp-auth-hmac are decoded; digests
+/// are not verified. Frames of a capture without VRRP are skipped; a line of standard input always
+/// has its answer.
 ///
-/// The exit status is 0 when everything could be read, whatever was accepted or rejected, and 2
-/// when a line or a file could not be: the error names its line and column, or its frame, and
-/// everything else is still shown.
+/// The exit status is 0 when everything could be read, whatever was accepted or rejected. It is 2
+/// when a line or a file could not: the error names its line and column, or its frame, and
+/// everything else is still listed.
 #[derive(Parser)]
 #[command(verbatim_doc_comment)]
 struct Arguments {
-    /// Print one JSON object a line.
+    /// Print one JSON object on each line.
     #[arg(long)]
     json: bool,
 
-    /// Forgive the deviations that are seen in the field, and name each that a packet needed.
+    /// Forgive the deviations of deployed implementations, and name each that a packet needed.
     #[arg(long)]
     lenient: bool,
 
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) if output.failed => ExitCode::from(2),
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough.
+        // The reader of our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "vrrp_dump: standard input or output: {error}");
@@ -125,7 +126,7 @@ impl Output {
         }
     }
 
-    /// Tells of something that cannot be read. The rest goes on.
+    /// Reports something that cannot be read. The rest goes on.
     fn fail(&mut self, error: fmt::Arguments<'_>) {
         self.failed = true;
         let _ = writeln!(io::stderr(), "vrrp_dump: {error}");

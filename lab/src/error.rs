@@ -1,6 +1,6 @@
 use std::{ffi::OsStr, io, path::PathBuf, time::Duration};
 
-/// What went wrong while building or using a lab.
+/// An error while building or using a lab.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -51,7 +51,7 @@ pub enum Error {
     /// A program is not installed.
     #[error("{program} is not installed; on Debian: apt-get install {package}")]
     MissingProgram {
-        /// The program that was to be run.
+        /// The missing program.
         program: PathBuf,
         /// The Debian package that has it.
         package: &'static str,
@@ -62,7 +62,7 @@ pub enum Error {
         /// Where cargo would have put it.
         path: PathBuf,
     },
-    /// Nobody said where Debian's kernels are.
+    /// The folder with Debian's kernels is not known.
     #[error(
         "{variable} does not name the folder with Debian's kernels; `lab/fetch-kernels FOLDER` makes one, \
          and `./test` does both"
@@ -76,9 +76,9 @@ pub enum Error {
     Program {
         /// The program.
         program: String,
-        /// What it did.
+        /// Its failure, as a verb: "ended with status 1".
         what: String,
-        /// What it had to say.
+        /// Its output.
         output: String,
     },
     /// Something that was waited for did not happen in time.

@@ -103,7 +103,7 @@ fn wait_for_returns_an_old_frame_or_a_new_one() {
 }
 
 #[test]
-fn a_capture_on_a_host_sees_what_it_sends_and_receives_and_nothing_after_the_stop() {
+fn a_capture_on_a_host_sees_both_directions_and_nothing_after_the_stop() {
     let (_lan, r1, r2) = lan();
     let capture = Capture::start(r1.namespace(), r1.interface()).unwrap();
     send(&r1, "192.0.2.2:4112", b"sent");

@@ -67,7 +67,7 @@ fn arguments_variables_and_files_arrive_unchanged() {
 }
 
 #[test]
-fn a_program_without_execute_permission_is_told_by_the_shell() {
+fn a_program_without_execute_permission_is_an_error_of_the_shell() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file()
         .set_permissions(PermissionsExt::from_mode(0o644))

@@ -1,6 +1,7 @@
 //! A virtual router in a loop of the program's own, which also answers requests over UDP.
 //!
-//! `cargo run --example own_loop -- eth0 192.0.2.254/24`, as root. `nc -u 127.0.0.1 5112` asks for the state.
+//! `cargo run --example own_loop -- eth0 192.0.2.254/24`, as root. `nc -u 127.0.0.1 5112` asks for
+//! the state.
 
 use std::{env, net::UdpSocket, os::fd::AsFd};
 

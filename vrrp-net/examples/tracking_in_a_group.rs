@@ -1,7 +1,8 @@
-//! A gateway: two virtual routers that change their state together, an uplink that lowers their priority, and a service that this program
-//! checks.
+//! A gateway: two virtual routers that change their state together, an uplink that lowers their
+//! priority, and a service that this program checks. As root:
 //!
-//! `cargo run --example tracking_in_a_group -- eth0 192.0.2.254/24 eth1 198.51.100.254/24 eth2 127.0.0.1:80`, as root.
+//! `cargo run --example tracking_in_a_group -- \
+//!     eth0 192.0.2.254/24 eth1 198.51.100.254/24 eth2 127.0.0.1:80`
 
 use std::{
     env,
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         members.push(driver.add(RouterConfig::new(interface, election, vec![address]))?);
     }
 
-    // The driver watches the uplink. While it is down, all members have 60 points less.
+    // The driver watches the uplink. While it is down, each member loses 60 points.
     let mut uplink = Object::new("uplink", Kind::Interface);
     uplink.weight = Weight::points(-60)?;
     let uplink = driver.add_object(uplink, Watch::Interface(next("an uplink")?))?;

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_without_time_kills_what_runs_and_leaves_out_what_waits() {
+    fn an_end_without_time_kills_running_commands_and_drops_waiting_ones() {
         let now = Instant::now();
         let mut schedule = Schedule::new(Order::Latest, LIMITS);
         schedule.push(now, 'a');

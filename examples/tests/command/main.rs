@@ -144,7 +144,7 @@ fn a_command_that_is_cut_short_has_no_result() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_neither_blocks_nor_dies_when_it_prints() {
+fn children_that_outlive_a_command_neither_block_nor_die_when_they_print() {
     let folder = tempfile::tempdir().unwrap();
     let (go, file) = (folder.path().join("go"), folder.path().join("status"));
     let script = format!(

@@ -87,7 +87,7 @@ fn the_address_moves_in_time(report: &Value) {
 }
 
 #[test]
-fn three_routers_over_ipv4_and_what_is_left_in_files() {
+fn three_routers_over_ipv4_write_a_picture_and_a_capture() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let (svg, pcap) = (file("timeline.svg"), file("network.pcap"));
@@ -163,7 +163,7 @@ fn a_file_that_cannot_be_written_costs_no_measurement() {
 }
 
 #[test]
-fn output_that_nobody_takes_ends_it_in_words() {
+fn a_closed_output_ends_it_with_a_message() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let output = Command::new(example("failover").unwrap())
         .args(["--interval", "1"])
@@ -193,7 +193,7 @@ fn two_routers_over_ipv6() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_with_what_to_do() {
+fn conflicting_options_are_refused_with_a_remedy() {
     let output = Command::new(example("failover").unwrap())
         .args(["--version", "2", "--ipv6"])
         .output()

@@ -6,7 +6,7 @@ use std::{fs::File, process::Command};
 use vrrp_lab::example;
 
 #[test]
-fn a_message_that_nobody_takes_does_not_change_the_exit_status() {
+fn a_closed_standard_error_does_not_change_the_exit_status() {
     for (line, status) in [
         ("failover --version 2 --ipv6", 2),
         ("ipvsadm --diff /no/where", 2),

@@ -37,7 +37,7 @@ fn a_healthy_run_says_that_all_held_and_ends_with_status_0() {
 }
 
 #[test]
-fn the_json_object_has_what_was_done_and_what_was_looked_at() {
+fn the_json_object_has_settings_and_checks() {
     let output = simulate(
         "--seed 2 --routers 6 --fleets 4 --hours 2 --loss 2 --groups 1 --json",
         &[],
@@ -80,7 +80,7 @@ fn the_json_object_has_what_was_done_and_what_was_looked_at() {
 }
 
 #[test]
-fn without_a_seed_another_one_is_drawn_and_told() {
+fn without_a_seed_a_new_one_is_drawn_and_printed() {
     let output = simulate("--hours 0.01 --json", &[]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let again = simulate(
@@ -243,7 +243,7 @@ fn the_capture_has_every_message_and_announcement_and_wireshark_finds_nothing_wr
 }
 
 #[test]
-fn what_goes_by_unicast_goes_from_host_to_host() {
+fn unicast_packets_go_from_host_to_host() {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("run.pcap");
     let output = simulate(
@@ -289,7 +289,7 @@ fn the_picture_shows_each_host_of_each_virtual_router() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_words_and_ends_with_status_2() {
+fn failures_are_plain_sentences_with_status_2() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     for (text, wanted) in [

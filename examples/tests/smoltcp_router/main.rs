@@ -303,7 +303,7 @@ fn it_announces_the_addresses_when_it_takes_over_and_is_silent_once_it_has_yield
 }
 
 #[test]
-fn what_is_not_for_the_router_is_not_answered() {
+fn packets_for_others_are_not_answered() {
     let network = Network::new(&IPV4);
     let client = host(&network.lan, "c1", 11);
     let r2 = network.on_smoltcp("255");
@@ -333,7 +333,7 @@ fn what_is_not_for_the_router_is_not_answered() {
 }
 
 #[test]
-fn a_device_that_cannot_be_had_is_told_in_words() {
+fn an_unavailable_device_is_a_plain_error() {
     let network = Network::new(&IPV4);
     let _busy = network.on_smoltcp("100");
     let mut second = network
@@ -351,7 +351,7 @@ fn a_device_that_cannot_be_had_is_told_in_words() {
 }
 
 #[test]
-fn a_device_that_is_down_is_told_once() {
+fn a_device_that_is_down_is_reported_once() {
     let network = Network::new(&IPV4);
     let mut command = network
         .lan

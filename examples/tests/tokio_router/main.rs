@@ -143,7 +143,7 @@ fn it_resigns_when_it_is_asked_to_end() {
 }
 
 #[test]
-fn it_goes_on_when_nobody_reads_what_it_tells() {
+fn it_goes_on_when_nobody_reads_its_output() {
     let lan = Lan::new().unwrap();
     let (h1, h2) = hosts(&lan);
     let mut command = h1.namespace().command(example("tokio_router").unwrap());
@@ -161,7 +161,7 @@ fn it_goes_on_when_nobody_reads_what_it_tells() {
 }
 
 #[test]
-fn what_it_cannot_do_is_told_in_words() {
+fn failures_are_plain_sentences() {
     let lan = Lan::new().unwrap();
     let (h1, _h2) = hosts(&lan);
     for (arguments, expected) in [
@@ -204,7 +204,7 @@ fn a_stop_of_the_process_is_not_taken_for_silence_of_the_active() {
 }
 
 #[test]
-fn what_an_earlier_run_left_is_removed() {
+fn addresses_of_an_earlier_run_are_removed() {
     let lan = Lan::new().unwrap();
     let (h1, _h2) = hosts(&lan);
     let r1 = start("tokio_router", &h1, "255", IPV4);

@@ -251,7 +251,7 @@ fn compare(record: Option<&Value>, expected: &Value) {
 }
 
 #[test]
-fn every_frame_of_the_foreign_captures_is_what_its_file_says() {
+fn every_frame_of_the_foreign_captures_matches_its_file() {
     let Some(folder) = foreign_vectors() else {
         return;
     };
@@ -353,7 +353,7 @@ fn the_foreign_messages_are_understood() {
 }
 
 #[test]
-fn what_keepalived_and_frr_send_is_shown() {
+fn packets_of_keepalived_and_frr_are_listed() {
     let keepalived = of_capture(&own_vector("keepalived-2.2.7.pcap"));
     let auth_of = |vrid: u8| -> Vec<&Value> {
         keepalived
