@@ -1,13 +1,20 @@
 //! Parts that the example programs share, and that their tests test. The programs are the folders
 //! beside this one; the README lists them, and its example is a test here.
 
+pub mod announce;
+pub mod balancer;
 pub mod command;
+pub mod control;
+pub mod event_log;
 pub mod ipvsadm;
 pub mod keepalived_conf;
 pub mod kubernetes;
 pub mod metrics;
 pub mod notify;
 pub mod probe;
+pub mod status;
+pub mod toml_file;
+pub mod virtual_routers;
 
 /// The example of the README.
 #[cfg(doctest)]

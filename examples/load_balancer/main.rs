@@ -1,0 +1,360 @@
+//! A load balancer out of the box: VRRP moves an address, IPVS spreads its connections over servers,
+//! and checks decide which of them get any.
+//!
+//! It is a tutorial of the crates as well. `config` reads the file;
+//! [`Routers`] runs the driver of vrrp-net inside tokio; [`Balancer`] joins pool, probes and the
+//! kernel's table; this module joins these parts in one loop.
+
+mod config;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use ipvs_netlink::pool::{Change, Explanation, Level};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+use vrrp_examples::{
+    announce::Announcer,
+    balancer::{Balancer, Notice, Options, SavedState},
+    control::{self, Answer, Command, Control, Question},
+    event_log::{self, Notify},
+    status::History,
+    toml_file::fingerprint,
+    virtual_routers::{Routers, changes_state},
+};
+
+use crate::config::File;
+
+/// What can go wrong, in plain words.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Highly available load balancing with VRRP and IPVS.
+///
+/// SIGHUP, or a change of the file, reads the configuration again; a wrong one changes nothing.
+/// SIGTERM and SIGINT end the program: each Active router resigns, and the kernel's table stays or
+/// goes as `on_stop` says.
+#[derive(Parser)]
+struct Arguments {
+    /// The configuration, in TOML.
+    file: PathBuf,
+    /// Check the configuration, and do nothing else.
+    #[arg(long)]
+    check: bool,
+    /// Make checks, print the changes of the table, and change nothing.
+    #[arg(long, conflicts_with = "check")]
+    dry_run: bool,
+    /// Check each server, print why it would be used or not, and change nothing.
+    #[arg(long, conflicts_with_all = ["check", "dry_run"])]
+    explain: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: &Arguments) -> Result<(), Failure> {
+    let file = read(&arguments.file)?;
+    if let Some(command) = &arguments.command {
+        let socket = file.control.ok_or("control: missing; name a UNIX socket")?;
+        let answer = control::send(&socket, command).await?;
+        writeln!(io::stdout(), "{answer}")?;
+        return Ok(());
+    }
+    if arguments.check {
+        return Ok(());
+    }
+    if arguments.explain {
+        return explain(&file).await;
+    }
+    event_log::start()?;
+    Program::start(&arguments.file, file, arguments.dry_run)
+        .await?
+        .run()
+        .await
+}
+
+fn read(path: &Path) -> Result<File, String> {
+    File::read(path, io::stderr().is_terminal())
+}
+
+/// Checks each server once, and prints why it would be used or not.
+async fn explain(file: &File) -> Result<(), Failure> {
+    let options = Options {
+        dry_run: true,
+        ..Options::default()
+    };
+    let mut balancer = Balancer::open(file.pool(), options).await?;
+    let is_open = |balancer: &Balancer| {
+        let mut all = explanations(balancer);
+        all.any(|it| it.checks.iter().any(|check| check.last.is_none()))
+    };
+    while is_open(&balancer) {
+        balancer.next().await;
+    }
+    let mut out = io::stdout();
+    for explanation in explanations(&balancer) {
+        writeln!(out, "{explanation}")?;
+    }
+    Ok(())
+}
+
+fn explanations(balancer: &Balancer) -> impl Iterator<Item = Explanation> {
+    let pool = balancer.pool();
+    pool.statuses().flat_map(move |status| {
+        let service = status.service;
+        let servers = status.servers.into_iter();
+        servers.filter_map(move |server| pool.explain(&service, &server))
+    })
+}
+
+/// The program while it runs.
+struct Program<'a> {
+    path: &'a Path,
+    file: File,
+    balancer: Balancer,
+    routers: Routers,
+    announcer: Announcer,
+    control: Control,
+    history: History,
+    notify: Notify,
+    saved: SavedState,
+    dry_run: bool,
+}
+
+impl<'a> Program<'a> {
+    async fn start(path: &'a Path, file: File, dry_run: bool) -> Result<Self, Failure> {
+        let saved = match &file.state {
+            Some(state) => {
+                SavedState::read(state).map_err(|error| format!("{}: {error}", state.display()))?
+            }
+            None => SavedState::default(),
+        };
+        let options = Options {
+            interval: file.interval,
+            dry_run,
+            saved: saved.clone(),
+        };
+        let balancer = Balancer::open(file.pool(), options).await?;
+        let mut control = Control::new();
+        let (routers, announce) = if dry_run {
+            (Routers::start(&[])?, Vec::new())
+        } else {
+            if let Some(socket) = &file.control {
+                let listening = control.listen_unix(socket).await;
+                listening.map_err(|error| format!("{}: {error}", socket.display()))?;
+            }
+            if let Some(page) = file.page {
+                let listening = control.listen_tcp(page).await;
+                listening.map_err(|error| format!("page {page}: {error}"))?;
+            }
+            (Routers::start(&file.routers)?, file.announce.clone())
+        };
+        Ok(Self {
+            path,
+            notify: Notify::start(&file.notify)?,
+            file,
+            balancer,
+            routers,
+            announcer: Announcer::new(announce)?,
+            control,
+            history: History::new(),
+            saved,
+            dry_run,
+        })
+    }
+
+    async fn run(mut self) -> Result<(), Failure> {
+        let [mut terminate, mut interrupt, mut hangup] = signals()?;
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut seen = fingerprint(self.path);
+        self.set_daemon();
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                notice = self.balancer.next() => {
+                    let Some(notice) = notice else {
+                        self.notify.finish().await;
+                        return Ok(());
+                    };
+                    self.note(&notice)?;
+                }
+                notification = self.routers.next() => match notification? {
+                    Some(notification) => self.note_router(&notification),
+                    // All routers have resigned, so the table may go.
+                    None => self.stop_balancer(),
+                },
+                request = self.control.next() => {
+                    let answer = self.answer(&request.question);
+                    request.answer(answer);
+                    self.save();
+                }
+                _ = hangup.recv() => self.reload(),
+                _ = tick.tick() => {
+                    let now = fingerprint(self.path);
+                    if now.is_some() && now != seen {
+                        seen = now;
+                        self.reload();
+                    }
+                }
+                _ = terminate.recv() => self.stop(),
+                _ = interrupt.recv() => self.stop(),
+            }
+        }
+    }
+
+    /// Logs a notice, and does what follows from it.
+    fn note(&mut self, notice: &Notice) -> Result<(), Failure> {
+        self.history.note(notice, &self.balancer);
+        event_log::notice(notice);
+        match notice {
+            Notice::Event(event) => {
+                self.notify.push(event);
+                if matches!(
+                    event.change,
+                    Change::QuorumGained(_) | Change::QuorumLost(_)
+                ) {
+                    self.routers.report(self.quorum())?;
+                }
+            }
+            Notice::Compared => {
+                // A quorum that is known from the start has no event.
+                self.routers.report(self.quorum())?;
+                for line in self.announcer.update(&self.balancer) {
+                    self.tell(line);
+                }
+                self.save();
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn quorum(&self) -> Level {
+        self.balancer.pool().quorum_of_all()
+    }
+
+    fn note_router(&mut self, notification: &vrrp_net::Notification) {
+        self.tell(notification.to_string());
+        if changes_state(notification) {
+            self.set_daemon();
+        }
+    }
+
+    /// Logs a line, and shows it on the page.
+    fn tell(&mut self, line: String) {
+        tracing::info!("{line}");
+        self.history.event(line);
+    }
+
+    /// Runs the sync daemon that belongs to the state.
+    fn set_daemon(&mut self) {
+        if let Some(sync) = self.file.sync {
+            self.balancer.set_daemons(vec![self.routers.daemon(sync)]);
+        }
+    }
+
+    /// Reads the file again. A wrong one changes nothing.
+    fn reload(&mut self) {
+        let _ = NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+        let result = read(self.path).map_err(Failure::from).and_then(|file| {
+            self.balancer.reconfigure(file.pool())?;
+            if !self.dry_run {
+                self.routers.reconfigure(&file.routers)?;
+                if file.announce != self.file.announce {
+                    self.announcer.withdraw();
+                    self.announcer = Announcer::new(file.announce.clone())?;
+                }
+            }
+            self.file = file;
+            Ok(())
+        });
+        match result {
+            Ok(()) => self.tell(format!("read {}", self.path.display())),
+            Err(failure) => tracing::error!("nothing changes: {failure}"),
+        }
+        self.set_daemon();
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+
+    /// Begins the end: first the routers resign.
+    fn stop(&mut self) {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        for line in self.announcer.withdraw() {
+            self.tell(line);
+        }
+        if !self.routers.stop() {
+            self.stop_balancer();
+        }
+    }
+
+    fn stop_balancer(&mut self) {
+        // Without routers nothing is left that could wait.
+        self.routers = Routers::none();
+        if self.file.sync.is_some() {
+            self.balancer.set_daemons(Vec::new());
+        }
+        self.balancer.stop(self.file.stop());
+    }
+
+    /// Answers a client.
+    fn answer(&mut self, question: &Question) -> Answer {
+        let status = || self.history.status(&self.balancer, self.routers.lines());
+        match question {
+            Question::Page => Answer::Text(Answer::HTML, status().html()),
+            Question::Metrics => Answer::Text(Answer::METRICS, status().metrics()),
+            Question::Status => match serde_json::to_string_pretty(&status()) {
+                Ok(json) => Answer::Text(Answer::JSON, json),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            Question::Command(command) => match command.apply(&mut self.balancer) {
+                Ok(text) => Answer::Text(Answer::PLAIN, text),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            other => Answer::Refused(format!("{other:?} is not known here")),
+        }
+    }
+
+    /// Saves what a later run goes on with, if it has changed.
+    fn save(&mut self) {
+        let Some(path) = self.file.state.as_ref().filter(|_| !self.dry_run) else {
+            return;
+        };
+        let state = self.balancer.saved_state();
+        if state == self.saved {
+            return;
+        }
+        match state.write(path) {
+            Ok(()) => self.saved = state,
+            Err(error) => tracing::error!("{}: {error}", path.display()),
+        }
+    }
+}
+
+fn signals() -> io::Result<[Signal; 3]> {
+    Ok([
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+    ])
+}

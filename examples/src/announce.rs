@@ -1,0 +1,107 @@
+//! Addresses that a routing daemon announces: each is on its interface while the quorum of its
+//! service is there.
+
+use std::collections::BTreeSet;
+
+use ipvs_netlink::{ServiceKey, pool::Level};
+use serde::Deserialize;
+use vrrp_net::{AddressChange, Error, Netlink, Outcome, VirtualAddress};
+
+use crate::{balancer::Balancer, toml_file::text};
+
+/// An address of a service.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announce {
+    /// The service whose quorum decides.
+    #[serde(deserialize_with = "text")]
+    pub service: ServiceKey,
+    /// The name of the interface, which has to be there and up: best a dummy one.
+    pub interface: String,
+    /// The address.
+    #[serde(deserialize_with = "text")]
+    pub address: VirtualAddress,
+}
+
+/// Puts addresses on their interfaces, and takes them away.
+#[derive(Debug)]
+pub struct Announcer {
+    netlink: Netlink,
+    all: Vec<Announce>,
+    /// The places of those that are on their interfaces.
+    placed: BTreeSet<usize>,
+}
+
+impl Announcer {
+    /// Begins with the addresses as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where the system has no more sockets.
+    pub fn new(all: Vec<Announce>) -> Result<Self, Error> {
+        let netlink = Netlink::open()?;
+        let placed = (0..all.len()).collect();
+        Ok(Self {
+            netlink,
+            all,
+            placed,
+        })
+    }
+
+    /// Brings the addresses in line with the quorums. Returns a line for each change and refusal.
+    /// While a quorum is unknown, its address stays as it is.
+    pub fn update(&mut self, balancer: &Balancer) -> Vec<String> {
+        let level = |announce: &Announce| balancer.pool().quorum(&announce.service);
+        let mut lines = Vec::new();
+        for place in 0..self.all.len() {
+            let is_wanted = match self.all.get(place).and_then(level) {
+                Some(Level::Up) => true,
+                Some(Level::Down) | None => false,
+                Some(Level::Unknown) => continue,
+            };
+            lines.extend(self.set(place, is_wanted));
+        }
+        lines
+    }
+
+    /// Takes all addresses away.
+    pub fn withdraw(&mut self) -> Vec<String> {
+        let places = 0..self.all.len();
+        places.filter_map(|place| self.set(place, false)).collect()
+    }
+
+    fn set(&mut self, place: usize, is_wanted: bool) -> Option<String> {
+        let announce = self.all.get(place)?;
+        let link = self.netlink.link(&announce.interface);
+        let (address, name) = (&announce.address, &announce.interface);
+        let Some(interface) = link.ok().flatten().map(|link| link.index) else {
+            let before = self.placed.remove(&place);
+            return before.then(|| format!("{address}: there is no interface {name}"));
+        };
+        let change = if is_wanted {
+            AddressChange::Add { interface, address }
+        } else {
+            AddressChange::Remove { interface, address }
+        };
+        let before = self.placed.contains(&place);
+        let outcomes = self.netlink.apply(&[change]).unwrap_or_default();
+        let verb = if is_wanted {
+            "added to"
+        } else {
+            "removed from"
+        };
+        match outcomes.into_iter().next() {
+            Some(Ok(outcome)) => {
+                if is_wanted {
+                    self.placed.insert(place);
+                } else {
+                    self.placed.remove(&place);
+                }
+                let is_new = before != is_wanted || outcome == Outcome::Changed;
+                is_new.then(|| format!("address {address} {verb} {name}"))
+            }
+            Some(Err(error)) => Some(format!("address {address} not {verb} {name}: {error}")),
+            None => None,
+        }
+    }
+}

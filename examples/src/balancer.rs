@@ -1,0 +1,652 @@
+//! A load balancer as a value that runs: a [`Pool`], its probes, and the kernel's table.
+//!
+//! [`Balancer`] joins [`ipvs_netlink::pool`], [`probe`] and the reconciliation of
+//! [`ipvs_netlink::plan`] into one loop. It does not know where its configuration comes from, so a
+//! program with a file of its own converts it into a [`Config`] and is done.
+//!
+//! * [`Balancer::open`] reads the kernel's table and adopts it: a server that the kernel has goes
+//!   on, so a restart breaks no connection.
+//! * [`Balancer::next`] makes probes, keeps the table right, and returns the next [`Notice`]. It is
+//!   cancel-safe; call it again and again in `tokio::select!`.
+//! * [`Balancer::reconfigure`] takes a new configuration at any time.
+//! * [`Balancer::stop`] begins the end; [`Balancer::next`] returns `None` once it is reached.
+//!
+//! Every change, whoever has made it, ends in the same step: the wanted table is compared with the
+//! kernel's. Changed services are compared at once, all of them every [`Options::interval`].
+//!
+//! ```no_run
+//! use ipvs_netlink::pool::{Change, Config, Level};
+//! use vrrp_examples::{balancer::{Balancer, Notice, Options, Stop}, probe::Probe};
+//!
+//! # async fn example(config: Config<Probe>) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut balancer = Balancer::open(config, Options::default()).await?;
+//! loop {
+//!     tokio::select! {
+//!         notice = balancer.next() => match notice {
+//!             Some(Notice::Event(event)) => {
+//!                 println!("{event}");
+//!                 // Report `balancer.pool().quorum_of_all()` to the tracked object of VRRP here.
+//!             }
+//!             Some(notice) => println!("{notice}"),
+//!             None => break,
+//!         },
+//!         _ = tokio::signal::ctrl_c() => balancer.stop(Stop::Leave),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod dry;
+mod kernel;
+mod operator;
+mod saved;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    fmt,
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use ipvs_netlink::{
+    AsyncClient, DestinationKey, Error, ServiceKey, SyncDaemon, Table, Weight,
+    plan::{DaemonReport, Drain, Draining, Failure, Policy, Reconciler, Rejected, Removals, Step},
+    pool::{Action, Config, ConfigErrors, Event, Operator, Outcome, Pool, ProbeId, UnknownServer},
+};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+pub(crate) use self::saved::text;
+use self::{
+    dry::DryTable,
+    kernel::{Done, Job, Kernel, Worker},
+};
+pub use self::{
+    operator::{OperatorSetting, OperatorSettings},
+    saved::SavedState,
+};
+use crate::probe::{Probe, name_places, probe};
+
+/// The pause after an error of the kernel.
+const RETRY: Duration = Duration::from_secs(1);
+/// A table that takes long to read is read less often: reading takes at most one part in so many of
+/// the time.
+const SHARE: u32 = 20;
+/// How often sync daemons are compared.
+const DAEMON_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Settings of a [`Balancer`] that have nothing to do with servers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often the whole of what the pool owns is compared with the kernel's table. Default: 1 s.
+    pub interval: Duration,
+    /// Whether nothing is written: changes are made in a copy of the kernel's table. Default:
+    /// false.
+    pub dry_run: bool,
+    /// What an earlier run has saved: the settings of the operator go on, and services that the
+    /// configuration no longer has are removed.
+    pub saved: SavedState,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            dry_run: false,
+            saved: SavedState::default(),
+        }
+    }
+}
+
+/// How a [`Balancer`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The kernel's table stays as it is: connections go on, and the next start adopts it.
+    Leave,
+    /// Services are removed at once, with their connections.
+    Remove,
+    /// Servers get no new connections; services are removed when their connections have ended, or
+    /// after this time.
+    Drain(Duration),
+}
+
+/// What a [`Balancer`] reports. As text it is one line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An event of the pool.
+    Event(Event),
+    /// A change of the kernel's table, or with [`Options::dry_run`] one that would be made.
+    Changed(Step),
+    /// A change that the kernel refuses. It is reported once until it succeeds or another takes its
+    /// place.
+    Refused(Failure),
+    /// A part of the configuration that cannot be made.
+    Rejected(Rejected),
+    /// The table cannot be read or written. The next attempt follows after a second.
+    Trouble(Error),
+    /// Sync daemons were started or stopped, or could not be.
+    Daemons(DaemonReport),
+    /// The whole of what the pool owns was compared, so [`Balancer::table`] is new.
+    Compared,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Changed(step) => step.fmt(f),
+            Self::Refused(failure) => write!(f, "{}: {}", failure.step, failure.error),
+            Self::Rejected(rejected) => rejected.fmt(f),
+            Self::Trouble(error) => error.fmt(f),
+            Self::Daemons(report) => {
+                let applied = report.applied.iter().map(ToString::to_string);
+                let failed = report.failed.iter();
+                let failed = failed.map(|(change, error)| format!("{change}: {error}"));
+                f.write_str(&applied.chain(failed).collect::<Vec<_>>().join("; "))
+            }
+            Self::Compared => f.write_str("table compared"),
+        }
+    }
+}
+
+/// A balancer cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration has wrong values.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The kernel's table cannot be read.
+    #[error("read the IPVS table: {0}")]
+    Kernel(#[from] Error),
+}
+
+/// A pool with its probes and its table. The [module](self) explains how to drive it.
+#[derive(Debug)]
+pub struct Balancer {
+    pool: Pool<Probe>,
+    epoch: Instant,
+    interval: Duration,
+    dry_run: bool,
+    probes: JoinSet<(ProbeId, Outcome)>,
+    running: HashMap<ProbeId, AbortHandle>,
+    worker: Worker,
+    /// Services to compare, before the whole is due.
+    changed: BTreeSet<ServiceKey>,
+    /// When the whole is compared.
+    due: Duration,
+    leftovers: BTreeSet<ServiceKey>,
+    table: Table,
+    refused: Vec<Failure>,
+    rejected: Vec<Rejected>,
+    draining: Draining,
+    daemons: Daemons,
+    notices: VecDeque<Notice>,
+    end: End,
+}
+
+/// The sync daemons; none of them is touched until some are wanted.
+#[derive(Debug, Default)]
+struct Daemons {
+    wanted: Option<Vec<SyncDaemon>>,
+    due: Duration,
+    /// Whether they were not compared since they changed.
+    is_changed: bool,
+    work: Option<JoinHandle<Result<DaemonReport, Error>>>,
+    failed: Vec<(ipvs_netlink::message::Change, Error)>,
+}
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Running,
+    /// The table has to become as the end wants it.
+    Begun(Stop),
+    Reached,
+}
+
+impl Balancer {
+    /// Reads the kernel's table, and begins. With [`Options::dry_run`] a kernel without IPVS has an
+    /// empty table.
+    ///
+    /// # Errors
+    ///
+    /// An [`OpenError`]; nothing was changed.
+    pub async fn open(mut config: Config<Probe>, options: Options) -> Result<Self, OpenError> {
+        name_places(&mut config);
+        let (kernel, table) = open(options.dry_run).await?;
+        let mut pool = Pool::new(Duration::ZERO, config, &table)?;
+        options.saved.operator.apply(Duration::ZERO, &mut pool);
+        Ok(Self {
+            pool,
+            epoch: Instant::now(),
+            interval: options.interval,
+            dry_run: options.dry_run,
+            probes: JoinSet::new(),
+            running: HashMap::new(),
+            worker: Worker::new(kernel, Reconciler::new(Policy::AT_ONCE)),
+            changed: BTreeSet::new(),
+            due: Duration::ZERO,
+            leftovers: options.saved.services.into_iter().collect(),
+            table,
+            refused: Vec::new(),
+            rejected: Vec::new(),
+            draining: Draining::default(),
+            daemons: Daemons::default(),
+            notices: VecDeque::new(),
+            end: End::Running,
+        })
+    }
+
+    /// The pool, to ask it.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool<Probe> {
+        &self.pool
+    }
+
+    /// The time of the pool: since [`open`](Self::open).
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// The moment of a time of the pool.
+    #[must_use]
+    pub fn instant(&self, time: Duration) -> Instant {
+        self.epoch + time
+    }
+
+    /// The kernel's table of what the pool owns, as it was read last.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The destinations that leave the table and still have connections.
+    #[must_use]
+    pub const fn draining(&self) -> &Draining {
+        &self.draining
+    }
+
+    /// The changes that the kernel refused when the table was compared last.
+    #[must_use]
+    pub fn refused(&self) -> &[Failure] {
+        &self.refused
+    }
+
+    /// The services that are configured, and those of an earlier configuration or run that may still
+    /// be in the kernel's table.
+    #[must_use]
+    pub fn owned(&self) -> Vec<ServiceKey> {
+        let mut owned = self.leftovers.clone();
+        owned.extend(self.pool.owned());
+        owned.into_iter().collect()
+    }
+
+    /// Replaces the configuration: see [`Pool::reconfigure`].
+    ///
+    /// # Errors
+    ///
+    /// All wrong values. Nothing has changed then.
+    pub fn reconfigure(&mut self, mut config: Config<Probe>) -> Result<(), ConfigErrors> {
+        name_places(&mut config);
+        let now = self.now();
+        self.pool.reconfigure(now, config)?;
+        self.due = now;
+        Ok(())
+    }
+
+    /// Sets the state that the operator gives a server.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer`], and nothing has changed.
+    pub fn set_operator(
+        &mut self,
+        service: &ServiceKey,
+        server: &DestinationKey,
+        operator: Operator,
+    ) -> Result<(), UnknownServer> {
+        let now = self.now();
+        self.pool.set_operator(now, service, server, operator)
+    }
+
+    /// Sets a weight in place of the configured one, or with `None` returns to that.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer`], and nothing has changed.
+    pub fn set_weight(
+        &mut self,
+        service: &ServiceKey,
+        server: &DestinationKey,
+        weight: Option<Weight>,
+    ) -> Result<(), UnknownServer> {
+        let now = self.now();
+        self.pool.set_weight(now, service, server, weight)
+    }
+
+    /// Suspends the checks of a service, or lets them go on: see [`Pool::set_suspended`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownServer::Service`], and nothing has changed.
+    pub fn set_suspended(
+        &mut self,
+        service: &ServiceKey,
+        suspended: bool,
+    ) -> Result<(), UnknownServer> {
+        let now = self.now();
+        self.pool.set_suspended(now, service, suspended)
+    }
+
+    /// The state that a later run goes on with, once it is [saved](SavedState::write). It changes
+    /// with the configuration and with settings of the operator.
+    #[must_use]
+    pub fn saved_state(&self) -> SavedState {
+        SavedState {
+            operator: OperatorSettings::of(&self.pool),
+            services: self.owned(),
+        }
+    }
+
+    /// Sets the sync daemons that have to run. Until the first call none is touched.
+    pub fn set_daemons(&mut self, daemons: Vec<SyncDaemon>) {
+        self.daemons.wanted = Some(daemons);
+        self.daemons.is_changed = !self.dry_run;
+        self.daemons.due = Duration::ZERO;
+    }
+
+    /// Begins the end: no more probes, and the table as `stop` says. Services with
+    /// [`omega`](ipvs_netlink::pool::VirtualServer::omega) report their end first. A second call
+    /// may change the way.
+    pub fn stop(&mut self, stop: Stop) {
+        if self.end == End::Reached {
+            return;
+        }
+        self.end = End::Begun(stop);
+        let now = self.now();
+        self.pool.stop(now);
+        self.due = now;
+    }
+
+    /// Waits for the next notice; `None` once the end is reached that [`stop`](Self::stop) began.
+    ///
+    /// It is cancel-safe. Nothing happens while nobody waits here, except probes and changes of the
+    /// table that are under way.
+    pub async fn next(&mut self) -> Option<Notice> {
+        loop {
+            self.turn();
+            if let Some(notice) = self.notices.pop_front() {
+                return Some(notice);
+            }
+            if self.end == End::Reached {
+                return None;
+            }
+            let wake = self.wake_at();
+            let timer = async {
+                match wake {
+                    Some(wake) => tokio::time::sleep_until(wake.into()).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                Some(result) = self.probes.join_next() => {
+                    // One that was aborted has no result.
+                    if let Ok((id, outcome)) = result {
+                        self.take(id, outcome);
+                    }
+                }
+                done = finished(&mut self.worker.task) => self.finish_comparison(done),
+                report = finished(&mut self.daemons.work) => self.take_daemons(report),
+                () = timer => {}
+            }
+        }
+    }
+
+    /// Everything that can be done without waiting. Results come before time.
+    fn turn(&mut self) {
+        while let Some(result) = self.probes.try_join_next() {
+            if let Ok((id, outcome)) = result {
+                self.take(id, outcome);
+            }
+        }
+        let now = self.now();
+        self.pool.handle_timeout(now);
+        while let Some(action) = self.pool.poll_action(now) {
+            match action {
+                Action::Cancel(id) => {
+                    if let Some(running) = self.running.remove(&id) {
+                        running.abort();
+                    }
+                }
+                Action::Probe(probe_) => {
+                    let (id, target) = (probe_.id, probe_.address);
+                    let attempt = probe_.attempt.clone();
+                    let deadline = self.epoch + probe_.until;
+                    let running = self
+                        .probes
+                        .spawn(async move { (id, probe(&attempt, target, deadline).await) });
+                    self.running.insert(id, running);
+                }
+            }
+        }
+        while let Some(event) = self.pool.poll_event() {
+            self.notices.push_back(Notice::Event(event));
+        }
+        while let Some(service) = self.pool.poll_changed() {
+            self.changed.insert(service);
+        }
+        self.compare_daemons(now);
+        self.compare(now);
+    }
+
+    fn take(&mut self, id: ProbeId, outcome: Outcome) {
+        self.running.remove(&id);
+        let now = self.now();
+        self.pool.handle_result(now, id, outcome);
+    }
+
+    /// When something is due without a result.
+    fn wake_at(&self) -> Option<Instant> {
+        let table = self.worker.is_idle().then_some(self.due);
+        let daemons = &self.daemons;
+        let daemons = (daemons.wanted.is_some() && daemons.work.is_none()).then_some(daemons.due);
+        let at = [self.pool.poll_timeout(), table, daemons];
+        at.into_iter().flatten().min().map(|at| self.epoch + at)
+    }
+
+    /// Begins to compare the table, if that is due and not under way.
+    fn compare(&mut self, now: Duration) {
+        if !self.worker.is_idle() || self.end == End::Reached {
+            return;
+        }
+        if self.end == End::Begun(Stop::Leave) {
+            self.end_if_nothing_is_left();
+            self.due = now.saturating_add(self.interval);
+            return;
+        }
+        let is_whole = now >= self.due;
+        let scope: Vec<_> = if is_whole {
+            self.changed.clear();
+            self.owned()
+        } else {
+            std::mem::take(&mut self.changed).into_iter().collect()
+        };
+        if scope.is_empty() {
+            if is_whole {
+                self.due = now.saturating_add(self.interval);
+                self.end_if_nothing_is_left();
+            }
+            return;
+        }
+        let wanted = if is_whole {
+            self.pool.wanted()
+        } else {
+            let all = scope.iter();
+            all.filter_map(|service| self.pool.wanted_of(service))
+                .collect()
+        };
+        let removals = self.removals(&scope);
+        self.worker.start(Job {
+            wanted,
+            scope,
+            removals,
+            now,
+            is_whole,
+        });
+    }
+
+    /// How servers leave that are no longer wanted.
+    fn removals(&self, scope: &[ServiceKey]) -> Removals {
+        let of_services = |drain: Option<Drain>| Removals {
+            services: scope.iter().map(|service| (*service, drain)).collect(),
+            ..Removals::default()
+        };
+        match self.end {
+            End::Begun(Stop::Drain(at_most)) => of_services(Some(Drain {
+                at_most,
+                at_most_udp: at_most.min(Drain::default().at_most_udp),
+                ..Drain::default()
+            })),
+            End::Begun(_) => of_services(None),
+            End::Running | End::Reached => {
+                let mut removals = self.pool.removals();
+                let leftovers = self.leftovers.iter().map(|service| (*service, None));
+                removals.services.extend(leftovers);
+                removals
+            }
+        }
+    }
+
+    /// Takes the result of a comparison.
+    fn finish_comparison(&mut self, done: Done) {
+        self.worker.task = None;
+        let now = self.now();
+        let failed_to_read = done.result.is_err();
+        let report = match done.result {
+            Ok(report) => {
+                if done.is_whole {
+                    self.due = now + self.interval.max(done.took * SHARE);
+                }
+                report
+            }
+            Err(error) => {
+                self.notices.push_back(Notice::Trouble(error.error));
+                self.due = now + RETRY;
+                *error.report
+            }
+        };
+        self.notices
+            .extend(report.applied.into_iter().map(Notice::Changed));
+        let known = |failure: &Failure| self.refused.contains(failure);
+        let failed = report.failed.iter().filter(|failure| !known(failure));
+        let failed: Vec<_> = failed.cloned().map(Notice::Refused).collect();
+        let known = |rejected: &Rejected| self.rejected.contains(rejected);
+        let rejected = report.rejected.iter().filter(|it| !known(it));
+        let rejected: Vec<_> = rejected.copied().map(Notice::Rejected).collect();
+        self.notices.extend(failed.into_iter().chain(rejected));
+        if done.is_whole {
+            self.refused = report.failed;
+            self.rejected = report.rejected;
+        }
+        self.draining = done.draining;
+        if let Some(table) = done.table.filter(|_| done.is_whole) {
+            self.pool.handle_table(now, &table);
+            if !table.may_be_incomplete {
+                let listed = table.entries.iter();
+                let listed: BTreeSet<_> = listed.map(|entry| entry.service.service.key).collect();
+                self.leftovers.retain(|service| listed.contains(service));
+            }
+            self.table = table;
+            self.notices.push_back(Notice::Compared);
+        }
+        if matches!(self.end, End::Begun(_)) && report.wait.is_some() {
+            // Connections may end at any time.
+            self.due = self.due.min(now + RETRY);
+        } else if done.is_whole && !failed_to_read {
+            self.end_if_nothing_is_left();
+        }
+    }
+
+    /// Ends when the table is as the end wants it. What the kernel refuses does not hold it up.
+    fn end_if_nothing_is_left(&mut self) {
+        if matches!(self.end, End::Begun(_)) && self.daemons.are_compared() {
+            self.end = End::Reached;
+        }
+    }
+
+    /// Begins to compare the sync daemons, if that is due and not under way.
+    fn compare_daemons(&mut self, now: Duration) {
+        let daemons = &mut self.daemons;
+        let Some(wanted) = &daemons.wanted else {
+            return;
+        };
+        if self.dry_run || daemons.work.is_some() || now < daemons.due {
+            return;
+        }
+        let wanted = wanted.clone();
+        daemons.due = now + DAEMON_INTERVAL;
+        daemons.is_changed = false;
+        // A client of its own: the kernel may take seconds to stop a daemon.
+        daemons.work = Some(tokio::spawn(async move {
+            let mut client = AsyncClient::open().await?;
+            client.reconcile_daemons(&wanted).await
+        }));
+    }
+
+    fn take_daemons(&mut self, report: Result<DaemonReport, Error>) {
+        self.daemons.work = None;
+        match report {
+            Ok(report) => {
+                let is_known = report.applied.is_empty() && report.failed == self.daemons.failed;
+                self.daemons.failed.clone_from(&report.failed);
+                if !is_known {
+                    self.notices.push_back(Notice::Daemons(report));
+                }
+            }
+            Err(error) => self.notices.push_back(Notice::Trouble(error)),
+        }
+        if matches!(self.end, End::Begun(_)) {
+            self.due = self.now();
+        }
+    }
+}
+
+impl Daemons {
+    /// Whether the wanted daemons were compared since they changed.
+    fn are_compared(&self) -> bool {
+        self.work.is_none() && !self.is_changed
+    }
+}
+
+/// Opens the kernel's table, and reads it.
+async fn open(dry_run: bool) -> Result<(Kernel, Table), Error> {
+    let client = AsyncClient::open().await;
+    if !dry_run {
+        let mut client = client?;
+        let table = client.confirmed_table().await?;
+        return Ok((Kernel::Real(client), table));
+    }
+    let table = match client {
+        Ok(mut client) => client.confirmed_table().await?,
+        Err(_) => Table::default(),
+    };
+    Ok((Kernel::Dry(DryTable::new(table.clone())), table))
+}
+
+/// Waits for the end of a task; for ever without one.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> T {
+    let Some(task) = task else {
+        return pending().await;
+    };
+    match task.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only at the end of the runtime.
+            Err(_) => pending().await,
+        },
+    }
+}

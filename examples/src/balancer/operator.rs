@@ -1,0 +1,67 @@
+//! The settings of the operator, which survive a restart.
+
+use std::time::Duration;
+
+use ipvs_netlink::{
+    DestinationKey, ServiceKey, Weight,
+    pool::{Operator, Pool},
+};
+use serde::{Deserialize, Serialize};
+
+use super::saved::text;
+use crate::probe::Probe;
+
+/// All that the operator has set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct OperatorSettings(pub Vec<OperatorSetting>);
+
+/// What the operator has set for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OperatorSetting {
+    /// The service.
+    #[serde(with = "text")]
+    pub service: ServiceKey,
+    /// The server.
+    #[serde(with = "text")]
+    pub server: DestinationKey,
+    /// The state.
+    pub state: Operator,
+    /// The weight in place of the configured one.
+    pub weight: Option<u32>,
+}
+
+impl OperatorSettings {
+    /// Those of a pool.
+    #[must_use]
+    pub fn of(pool: &Pool<Probe>) -> Self {
+        let servers = pool.statuses().flat_map(|status| {
+            let service = status.service;
+            let servers = status.servers.into_iter();
+            servers.filter_map(move |server| pool.explain(&service, &server))
+        });
+        let settings = servers.map(|server| OperatorSetting {
+            service: server.service,
+            server: server.server,
+            state: server.operator,
+            weight: server.operator_weight.map(Weight::get),
+        });
+        let is_set = |it: &OperatorSetting| it.state != Operator::Ready || it.weight.is_some();
+        Self(settings.filter(is_set).collect())
+    }
+
+    /// Sets them in a pool. Servers that it does not have are left out.
+    pub(super) fn apply(&self, now: Duration, pool: &mut Pool<Probe>) {
+        for setting in &self.0 {
+            let OperatorSetting {
+                service,
+                server,
+                state,
+                weight,
+            } = setting;
+            let weight = weight.and_then(|weight| Weight::new(weight).ok());
+            let _ = pool.set_operator(now, service, server, *state);
+            let _ = pool.set_weight(now, service, server, weight);
+        }
+    }
+}

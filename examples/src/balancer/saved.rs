@@ -1,0 +1,126 @@
+//! What one run of a program leaves for the next one.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ipvs_netlink::ServiceKey;
+use serde::{Deserialize, Serialize};
+
+use super::OperatorSettings;
+
+/// What a later run goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SavedState {
+    /// What the operator has set.
+    pub operator: OperatorSettings,
+    /// The services that this program has made.
+    #[serde(with = "texts")]
+    pub services: Vec<ServiceKey>,
+}
+
+impl SavedState {
+    /// Reads a file. One that is not there is an empty state.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and [`io::ErrorKind::InvalidData`] for a file that is none of these.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a file, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut other = path.as_os_str().to_owned();
+        other.push(".new");
+        let other = PathBuf::from(other);
+        fs::write(&other, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(other, path)
+    }
+}
+
+/// A value as the text that it prints.
+pub(crate) mod text {
+    use std::{fmt, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<T, S>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: fmt::Display,
+        S: Serializer,
+    {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Services as the texts that they print.
+mod texts {
+    use ipvs_netlink::ServiceKey;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        services: &[ServiceKey],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(services.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<ServiceKey>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let services = texts.iter().map(|text| text.parse());
+        services
+            .collect::<Result<_, _>>()
+            .map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs_netlink::{DestinationKey, pool::Operator};
+
+    use super::{super::OperatorSetting, *};
+
+    #[test]
+    fn a_state_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        assert_eq!(SavedState::read(&path).unwrap(), SavedState::default());
+        let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
+        let state = SavedState {
+            operator: OperatorSettings(vec![OperatorSetting {
+                service,
+                server: DestinationKey::new(([10, 0, 0, 1], 80)),
+                state: Operator::Drain,
+                weight: Some(5),
+            }]),
+            services: vec![service, "mark 5".parse().unwrap()],
+        };
+        state.write(&path).unwrap();
+        assert_eq!(SavedState::read(&path).unwrap(), state);
+        fs::write(&path, "{ \"services\": [\"x\"] }").unwrap();
+        let error = SavedState::read(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

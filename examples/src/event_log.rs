@@ -1,0 +1,162 @@
+//! The log, and the command that is run for each event.
+
+use std::{io, process::Command, time::Duration};
+
+use crate::{
+    balancer::Notice,
+    command::Limits,
+    notify::{Notifier, Order, Report},
+};
+use ipvs_netlink::pool::{Cause, Change, Event};
+use tracing::{error, info, warn};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// The events that may wait for the command.
+const WAITING: usize = 10_000;
+const LIMITS: Limits = Limits {
+    run: Duration::from_secs(30),
+    grace: Duration::from_secs(2),
+};
+
+/// Begins to log: to the journal with its fields if systemd has started this program, and otherwise
+/// as text on standard output. `RUST_LOG` chooses what is logged.
+///
+/// # Errors
+///
+/// The system's, if the journal cannot be reached.
+pub fn start() -> io::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let layer = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        tracing_journald::layer()?.boxed()
+    } else {
+        tracing_subscriber::fmt::layer()
+            .with_writer(io::stdout)
+            .with_ansi(false)
+            .with_target(false)
+            .boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .init();
+    Ok(())
+}
+
+/// Logs a notice.
+pub fn notice(notice: &Notice) {
+    match notice {
+        Notice::Event(event) => {
+            let (service, change) = (event.service, event.change);
+            let (cause, server) = (&event.cause, server(&change));
+            let (check, reason) = match cause {
+                Cause::Check { check, outcome } => (check.to_string(), outcome.to_string()),
+                other => (String::new(), other.to_string()),
+            };
+            info!(%service, server, check, reason, "{service}: {change} ({cause})");
+        }
+        Notice::Changed(step) => info!("{step}"),
+        Notice::Refused(_) | Notice::Rejected(_) => warn!("{notice}"),
+        Notice::Trouble(trouble) => error!("{trouble}"),
+        Notice::Compared => {}
+        other => info!("{other}"),
+    }
+}
+
+/// The server of a change, as text.
+fn server(change: &Change) -> String {
+    match change {
+        Change::ServerUp(server)
+        | Change::ServerDown(server)
+        | Change::Draining(server)
+        | Change::Drained(server)
+        | Change::Weight { server, .. }
+        | Change::ServerAdded(server)
+        | Change::ServerRemoved { server, .. }
+        | Change::Operator(server, _)
+        | Change::SorryIn(server)
+        | Change::SorryOut(server) => server.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The word for a change, as the command gets it.
+fn word(change: &Change) -> &'static str {
+    match change {
+        Change::ServerUp(_) => "server-up",
+        Change::ServerDown(_) => "server-down",
+        Change::Draining(_) => "draining",
+        Change::Drained(_) => "drained",
+        Change::Weight { .. } => "weight",
+        Change::ServerAdded(_) => "server-added",
+        Change::ServerRemoved { .. } => "server-removed",
+        Change::Operator(..) => "operator",
+        Change::QuorumGained(_) => "quorum-gained",
+        Change::QuorumLost(_) => "quorum-lost",
+        Change::SorryIn(_) => "sorry-in",
+        Change::SorryOut(_) => "sorry-out",
+        Change::BrakeOn(_) => "brake-on",
+        Change::BrakeOff => "brake-off",
+        Change::PanicOn(_) => "panic-on",
+        Change::PanicOff => "panic-off",
+        Change::Suspended => "suspended",
+        Change::Resumed => "resumed",
+        _ => "other",
+    }
+}
+
+/// Runs a command for each event, one at a time and in order. Its environment has `EVENT`, a word
+/// such as `server-down`, `SERVICE`, `SERVER`, and `REASON`.
+#[derive(Debug)]
+pub struct Notify(Option<Notifier<Event>>);
+
+impl Notify {
+    /// Begins. Without words there is no command.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if there are too few descriptors or threads.
+    pub fn start(words: &[String]) -> io::Result<Self> {
+        let Some((program, arguments)) = words.split_first() else {
+            return Ok(Self(None));
+        };
+        let (program, arguments) = (program.clone(), arguments.to_vec());
+        let command = move |event: &Event| {
+            let mut command = Command::new(&program);
+            command
+                .args(&arguments)
+                .env("EVENT", word(&event.change))
+                .env("SERVICE", event.service.to_string())
+                .env("SERVER", server(&event.change))
+                .env("REASON", event.cause.to_string());
+            command
+        };
+        let report = |report: Report<'_, Event>| match report {
+            Report::Failed(event, failure, output) => {
+                warn!("notify of {event}: {failure}: {output}");
+            }
+            Report::Overtaken(event) | Report::LeftOut(event) => warn!("not notified: {event}"),
+            Report::Finished => {}
+        };
+        let notifier = Notifier::start(Order::Each(WAITING), LIMITS, command, report)?;
+        Ok(Self(Some(notifier)))
+    }
+
+    /// Runs the command for an event, when its turn comes.
+    pub fn push(&self, event: &Event) {
+        if let Some(notifier) = &self.0 {
+            notifier.push(event.clone());
+        }
+    }
+
+    /// Lets the commands that wait run, for a few seconds.
+    pub async fn finish(&self) {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let Some(notifier) = &self.0 else {
+            return;
+        };
+        notifier.stop(PATIENCE);
+        while !notifier.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Configuration files in TOML: values that are texts, and errors with the line and a mark under the
+//! place.
+
+use std::{
+    fmt, fs,
+    ops::Range,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use serde::{Deserialize, Deserializer, de};
+
+/// Renders an error of a file as rustc does.
+#[must_use]
+pub fn complaint(
+    path: &Path,
+    text: &str,
+    message: &str,
+    span: Option<Range<usize>>,
+    is_coloured: bool,
+) -> String {
+    let title = Level::ERROR.primary_title(message);
+    let path = path.to_string_lossy();
+    let group = match span {
+        Some(span) => title.element(
+            Snippet::source(text)
+                .path(path)
+                .annotation(AnnotationKind::Primary.span(span)),
+        ),
+        None => title.element(Origin::path(path)),
+    };
+    let renderer = if is_coloured {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    renderer.render(&[group])
+}
+
+/// For `deserialize_with`: a time such as `"500ms"` or `"1m 30s"`.
+///
+/// # Errors
+///
+/// The deserializer's, for another text.
+pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|_| de::Error::custom(format!("{text:?}: use a time such as \"500ms\" or \"2s\"")))
+}
+
+/// For `deserialize_with`: a value that is read from its text.
+///
+/// # Errors
+///
+/// The deserializer's, with the error of the value.
+pub fn text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(de::Error::custom)
+}
+
+/// For `deserialize_with`: values that are read from their texts.
+///
+/// # Errors
+///
+/// The deserializer's, with the error of the first wrong value.
+pub fn texts<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let values = texts.iter().map(|text| text.parse());
+    values.collect::<Result<_, _>>().map_err(de::Error::custom)
+}
+
+/// Returns what shows that a file is another one: its time, its length, and its place on the disk.
+/// `None` while it is not there.
+#[must_use]
+pub fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}

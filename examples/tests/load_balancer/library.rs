@@ -1,0 +1,316 @@
+//! `vrrp_examples::balancer`.
+
+use std::time::{Duration, Instant};
+
+use ipvs_netlink::{
+    DestinationKey, ServiceKey,
+    message::Change,
+    pool::{Config, Operator, Verdict},
+};
+use vrrp_examples::{
+    balancer::{Balancer, Notice, Options, SavedState, Stop},
+    probe::Probe,
+};
+use vrrp_lab::{GuestTest, guest_tests};
+
+use super::{run, serve, set_up, table};
+
+/// Longer than anything takes in a guest on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn tests() -> Vec<GuestTest> {
+    guest_tests![
+        servers_come_and_go_with_their_checks_and_the_sorry_server_fills_the_gap,
+        a_start_adopts_what_the_kernel_has,
+        what_another_program_changes_is_put_right,
+        a_new_configuration_goes_on_with_what_is_in_both,
+        settings_of_the_operator_survive_a_restart,
+        a_service_of_an_earlier_run_is_removed,
+        the_end_leaves_removes_or_drains_the_table,
+        a_dry_run_changes_nothing,
+    ]
+    .map(|test| test.within(Duration::from_secs(300)))
+    .to_vec()
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+fn service() -> ServiceKey {
+    "tcp 192.0.2.1:80".parse().unwrap()
+}
+
+fn server(server: u8) -> DestinationKey {
+    DestinationKey::new(([10, 0, 0, server], 80))
+}
+
+/// A service with these servers, which are checked quickly.
+fn config(servers: &[u8], more: &str) -> Config<Probe> {
+    let servers: Vec<_> = servers
+        .iter()
+        .map(|server| format!("{{ address = \"10.0.0.{server}:80\" }}"))
+        .collect();
+    let text = format!(
+        "[[services]]
+        service = \"tcp 192.0.2.1:80\"
+        scheduler = \"rr\"
+        servers = [{}]
+        checks = [{{ probe = \"tcp\", interval = \"100ms\", fast_interval = \"50ms\", fall = 2 }}]
+        {more}",
+        servers.join(", ")
+    );
+    toml::from_str(&text).unwrap()
+}
+
+async fn open(config: Config<Probe>) -> Balancer {
+    Balancer::open(config, Options::default()).await.unwrap()
+}
+
+/// Runs until a notice is there, and returns all up to it.
+#[track_caller]
+fn until(
+    balancer: &mut Balancer,
+    mut is_it: impl FnMut(&Notice) -> bool,
+) -> impl Future<Output = Vec<Notice>> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let mut notices = Vec::new();
+        let end = Instant::now() + LIMIT;
+        loop {
+            let next = tokio::time::timeout_at(end.into(), balancer.next()).await;
+            let Ok(next) = next else {
+                let lines: Vec<_> = notices.iter().map(ToString::to_string).collect();
+                panic!("{caller}: did not come: {lines:#?}\n{:#?}", table());
+            };
+            let notice = next.unwrap();
+            let is_found = is_it(&notice);
+            notices.push(notice);
+            if is_found {
+                return notices;
+            }
+        }
+    }
+}
+
+fn is_compared(notice: &Notice) -> bool {
+    matches!(notice, Notice::Compared)
+}
+
+/// Runs until the table is as expected.
+async fn until_table(balancer: &mut Balancer, expected: &[&str]) {
+    let end = Instant::now() + LIMIT;
+    while table() != expected {
+        assert!(Instant::now() < end, "{:#?}, not {expected:#?}", table());
+        until(balancer, is_compared).await;
+    }
+}
+
+const SERVICE: &str = "-A -t 192.0.2.1:80 -s rr";
+const FIRST: &str = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1";
+const SECOND: &str = "-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1";
+const SORRY: &str = "-a -t 192.0.2.1:80 -r 10.0.0.4:80 -m -w 1";
+
+fn servers_come_and_go_with_their_checks_and_the_sorry_server_fills_the_gap() {
+    set_up();
+    block_on(async {
+        let (first, second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1, 2], "sorry_server = \"10.0.0.4:80\"")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+        drop(first);
+        until_table(&mut balancer, &[SERVICE, SECOND]).await;
+        drop(second);
+        let sorry_out = |notice: &Notice| {
+            matches!(notice, Notice::Changed(step)
+            if step.change.destination() == Some(server(2)) && matches!(step.change, Change::DeleteDestination { .. }))
+        };
+        let notices = until(&mut balancer, sorry_out).await;
+        // The sorry server is in before the last server is out.
+        let is_sorry_in = |notice: &Notice| {
+            matches!(notice, Notice::Changed(step)
+            if step.change.destination() == Some(server(4)) && matches!(step.change, Change::AddDestination { .. }))
+        };
+        assert!(notices.iter().any(is_sorry_in), "{notices:#?}");
+        assert_eq!(table(), [SERVICE, SORRY]);
+        let _first = serve(1);
+        until_table(&mut balancer, &[SERVICE, FIRST]).await;
+    });
+}
+
+fn a_start_adopts_what_the_kernel_has() {
+    set_up();
+    run("ipvsadm -A -t 192.0.2.1:80 -s rr");
+    run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.1:80 -m");
+    run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.3:80 -m -w 7");
+    run("ipvsadm -A -t 192.0.2.9:80 -s lc");
+    block_on(async {
+        let _first = serve(1);
+        let mut balancer = open(config(&[1, 2], "drain = false")).await;
+        let notices = until(&mut balancer, is_compared).await;
+        let lines: Vec<_> = notices.iter().map(ToString::to_string).collect();
+        // What is right is not touched; what nobody wants goes; another service is foreign.
+        assert!(
+            !lines.iter().any(|line| line.contains("10.0.0.1:80 masq")),
+            "{lines:#?}"
+        );
+        until_table(&mut balancer, &[SERVICE, "-A -t 192.0.2.9:80 -s lc", FIRST]).await;
+    });
+}
+
+fn what_another_program_changes_is_put_right() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1, 2], "")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+        for edit in [
+            "ipvsadm -C",
+            "ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.1:80",
+            "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 9",
+            "ipvsadm -E -t 192.0.2.1:80 -s wlc",
+            "ipvsadm -D -t 192.0.2.1:80",
+        ] {
+            run(edit);
+            let edited = Instant::now();
+            until(&mut balancer, |notice| matches!(notice, Notice::Changed(_))).await;
+            until(&mut balancer, is_compared).await;
+            assert_eq!(table(), [SERVICE, FIRST, SECOND], "{edit}");
+            // One interval, and what a guest on a busy machine takes.
+            assert!(edited.elapsed() < Duration::from_secs(10), "{edit}");
+        }
+    });
+}
+
+fn a_new_configuration_goes_on_with_what_is_in_both() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1, 3], "drain = false")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST]).await;
+        let probes = balancer.pool().counters().probes;
+        balancer
+            .reconfigure(config(&[1, 2, 3], "drain = false"))
+            .unwrap();
+        until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+        let counters = balancer.pool().counters();
+        assert!(
+            counters.probes > probes && counters.servers_down <= 1,
+            "{counters:?}"
+        );
+        let wrong = config(&[1, 1], "");
+        let error = balancer.reconfigure(wrong).unwrap_err().to_string();
+        assert!(error.contains("10.0.0.1:80"), "{error}");
+        balancer.reconfigure(Config::default()).unwrap();
+        until_table(&mut balancer, &[]).await;
+    });
+}
+
+fn settings_of_the_operator_survive_a_restart() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1, 2], "")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+        balancer
+            .set_operator(&service(), &server(1), Operator::Maintenance)
+            .unwrap();
+        balancer
+            .set_weight(&service(), &server(2), Some(5.into()))
+            .unwrap();
+        let heavy = "-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 5";
+        until_table(&mut balancer, &[SERVICE, heavy]).await;
+        let saved = balancer.saved_state();
+        balancer.stop(Stop::Leave);
+        while balancer.next().await.is_some() {}
+        let options = Options {
+            saved,
+            ..Options::default()
+        };
+        let mut again = Balancer::open(config(&[1, 2], ""), options).await.unwrap();
+        for _ in 0..3 {
+            until(&mut again, is_compared).await;
+        }
+        assert_eq!(table(), [SERVICE, heavy]);
+        again
+            .set_operator(&service(), &server(1), Operator::Ready)
+            .unwrap();
+        until_table(&mut again, &[SERVICE, FIRST, heavy]).await;
+    });
+}
+
+fn a_service_of_an_earlier_run_is_removed() {
+    set_up();
+    run("ipvsadm -A -t 192.0.2.1:81 -s rr");
+    run("ipvsadm -A -t 192.0.2.1:82 -s rr");
+    block_on(async {
+        let saved = SavedState {
+            services: vec!["tcp 192.0.2.1:81".parse().unwrap()],
+            ..SavedState::default()
+        };
+        let options = Options {
+            saved,
+            ..Options::default()
+        };
+        let mut balancer = Balancer::open(Config::default(), options).await.unwrap();
+        until_table(&mut balancer, &["-A -t 192.0.2.1:82 -s rr"]).await;
+        // The next reading shows that it is gone.
+        until(&mut balancer, is_compared).await;
+        assert_eq!(balancer.owned(), []);
+    });
+}
+
+fn the_end_leaves_removes_or_drains_the_table() {
+    set_up();
+    block_on(async {
+        let _first = serve(1);
+        for (stop, expected) in [
+            (Stop::Leave, &[SERVICE, FIRST][..]),
+            (Stop::Remove, &[]),
+            (Stop::Drain(LIMIT), &[]),
+        ] {
+            let mut balancer = open(config(&[1], "omega = true")).await;
+            let is_up = |balancer: &Balancer| {
+                let explanation = balancer.pool().explain(&service(), &server(1));
+                explanation.is_some_and(|it| it.health == Verdict::Up)
+            };
+            while !is_up(&balancer) {
+                until(&mut balancer, |_| true).await;
+            }
+            until_table(&mut balancer, &[SERVICE, FIRST]).await;
+            balancer.stop(stop);
+            let mut lines = Vec::new();
+            while let Some(notice) = balancer.next().await {
+                lines.push(notice.to_string());
+            }
+            assert_eq!(table(), expected, "{stop:?}: {lines:#?}");
+            let down = "tcp 192.0.2.1:80: server 10.0.0.1:80 down (stop)";
+            assert!(lines.iter().any(|line| line == down), "{lines:#?}");
+        }
+    });
+}
+
+fn a_dry_run_changes_nothing() {
+    set_up();
+    run("ipvsadm -A -t 192.0.2.1:80 -s wlc");
+    let before = table();
+    block_on(async {
+        let _first = serve(1);
+        let options = Options {
+            dry_run: true,
+            ..Options::default()
+        };
+        let mut balancer = Balancer::open(config(&[1], ""), options).await.unwrap();
+        let added = |notice: &Notice| {
+            matches!(notice, Notice::Changed(step)
+            if matches!(step.change, Change::AddDestination { .. }))
+        };
+        until(&mut balancer, added).await;
+        balancer.stop(Stop::Remove);
+        while balancer.next().await.is_some() {}
+    });
+    assert_eq!(table(), before);
+}

@@ -1,0 +1,428 @@
+//! The program `load_balancer`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use vrrp_lab::{GuestTest, Running, example, guest_tests, wait_for};
+
+use super::{run, serve, set_up, table};
+
+/// Longer than anything takes in a guest on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) fn tests() -> Vec<GuestTest> {
+    guest_tests![
+        a_wrong_file_is_refused_with_the_line_and_a_mark,
+        pages_and_metrics_show_the_state_and_commands_change_it,
+        a_changed_file_is_read_and_a_wrong_one_changes_nothing,
+        a_restart_breaks_no_connection,
+        a_lost_quorum_makes_the_router_resign,
+        an_address_is_announced_while_the_quorum_is_there,
+        a_dry_run_prints_its_changes_and_an_explanation_its_reasons,
+        the_notify_command_gets_events_in_order,
+    ]
+    .map(|test| test.within(Duration::from_secs(300)))
+    .to_vec()
+}
+
+/// A folder with a configuration.
+struct Setting {
+    folder: TempDir,
+}
+
+const SERVICE: &str = "-A -t 192.0.2.1:80 -s rr";
+const FIRST: &str = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1";
+const SECOND: &str = "-a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1";
+
+/// The text of a service with two servers.
+const SERVICES: &str = r#"
+[[services]]
+service = "tcp 192.0.2.1:80"
+scheduler = "rr"
+drain = false
+servers = [{ address = "10.0.0.1:80" }, { address = "10.0.0.2:80" }]
+checks = [{ probe = "tcp", interval = "200ms", fast_interval = "100ms", fall = 2 }]
+"#;
+
+impl Setting {
+    /// `{dir}` in the text is the folder.
+    fn new(text: &str) -> Self {
+        set_up();
+        let setting = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        setting.write(text);
+        setting
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, text: &str) {
+        let dir = self.folder.path().to_str().unwrap();
+        let new = self.path("new");
+        fs::write(&new, text.replace("{dir}", dir)).unwrap();
+        fs::rename(new, self.path("lb.toml")).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(example("load_balancer").unwrap());
+        command.arg(self.path("lb.toml")).args(words);
+        command
+    }
+
+    fn start(&self) -> Running {
+        Running::spawn(self.command(&[]))
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Waits until the table is as expected.
+#[track_caller]
+fn wait_for_table(program: &Running, expected: &[&str]) {
+    let waited = wait_for("the table", LIMIT, || (table() == expected).then_some(()));
+    waited.unwrap_or_else(|_| panic!("{:#?}\n{:#?}", table(), program.lines()));
+}
+
+/// Ends a program.
+#[track_caller]
+fn stop(mut program: Running) -> Vec<String> {
+    program.signal(Signal::SIGTERM);
+    let status = program.wait();
+    let lines = program.lines();
+    assert!(status.success(), "{status}: {lines:#?}");
+    lines
+}
+
+/// Gets a page, over TCP or a UNIX socket.
+fn get(mut stream: impl Read + Write, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn status(socket: &Path) -> Value {
+    let page = get(UnixStream::connect(socket).unwrap(), "/status.json");
+    serde_json::from_str(&page).unwrap()
+}
+
+fn a_wrong_file_is_refused_with_the_line_and_a_mark() {
+    for (text_, expected) in [
+        (
+            "page = \"127.0.0.1:0\"\nstate 5\n",
+            &["lb.toml:2:", "^", "expected"][..],
+        ),
+        (
+            "on_stop = \"never\"\n",
+            &["lb.toml:1:", "^^^", "unknown variant `never`"],
+        ),
+        (
+            "[[routers]]\ninterface = \"eth0\"\nvrid = 300\n",
+            &["lb.toml:3:", "300"],
+        ),
+        (
+            "[[routers]]\ninterface = \"eth0\"\nvrid = 0\naddresses = [\"192.0.2.9/24\"]\n",
+            &["lb.toml:1:", "router 0: "],
+        ),
+        (
+            "[[services]]\nservice = \"tcp 192.0.2.1:80\"\nquorum = 0\n",
+            &[
+                "lb.toml:2:",
+                "quorum: 0 is not allowed",
+                "use 1 for any live server",
+            ],
+        ),
+        (
+            "[[services]]\nservice = \"tcp 192.0.2.1:80\"\nchecks = [{ probe = \"ftp\" }]\n",
+            &["lb.toml:3:", "unknown variant `ftp`"],
+        ),
+        (
+            "[[announce]]\nservice = \"tcp 192.0.2.1:80\"\ninterface = \"d\"\naddress = \"192.0.2.1\"\n",
+            &[
+                "lb.toml:2:",
+                "announce: there is no service tcp 192.0.2.1:80",
+            ],
+        ),
+    ] {
+        let setting = Setting::new(text_);
+        let output = setting.run(&["--check"]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        for part in expected {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        run("ip address flush dev lo scope global");
+    }
+    let setting = Setting::new(SERVICES);
+    assert!(setting.run(&["--check"]).status.success());
+    assert_eq!(table(), [""; 0]);
+}
+
+fn pages_and_metrics_show_the_state_and_commands_change_it() {
+    let setting = Setting::new(&format!(
+        "control = \"{{dir}}/socket\"\npage = \"127.0.0.1:8404\"\nstate = \"{{dir}}/state\"\n\
+         on_stop = \"remove\"\n{SERVICES}"
+    ));
+    let (_first, _second) = (serve(1), serve(2));
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
+    let socket = setting.path("socket");
+    let page: SocketAddr = ([127, 0, 0, 1], 8404).into();
+
+    let html = get(TcpStream::connect(page).unwrap(), "/");
+    assert!(
+        html.contains("tcp 192.0.2.1:80") && html.contains("10.0.0.1:80"),
+        "{html}"
+    );
+    let metrics = get(TcpStream::connect(page).unwrap(), "/metrics");
+    let up = "balancer_server_up{service=\"tcp 192.0.2.1:80\",server=\"10.0.0.1:80\"} 1";
+    assert!(metrics.contains(up), "{metrics}");
+    let state = status(&socket);
+    assert_eq!(state["services"][0]["quorum"], "up", "{state:#}");
+    assert_eq!(state["services"][0]["servers"][0]["in_use"], true);
+
+    let place = ["tcp 192.0.2.1:80", "10.0.0.1:80"];
+    for (words, expected) in [
+        (&["drain"][..], &[SERVICE, SECOND][..]),
+        (&["resume"], &[SERVICE, FIRST, SECOND]),
+        (&["maintain"], &[SERVICE, SECOND]),
+        (&["resume"], &[SERVICE, FIRST, SECOND]),
+    ] {
+        let output = setting.run(&[words, &place].concat());
+        assert!(output.status.success(), "{output:?}");
+        wait_for_table(&program, expected);
+    }
+    let output = setting.run(&["weight", place[0], place[1], "9"]);
+    assert!(output.status.success(), "{output:?}");
+    let heavy = FIRST.replace("-w 1", "-w 9");
+    wait_for_table(&program, &[SERVICE, &heavy, SECOND]);
+    let output = setting.run(&["drain", place[0], "10.0.0.9:80"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("10.0.0.9:80"), "{output:?}");
+    // Only the UNIX socket takes commands.
+    let mut stream = TcpStream::connect(page).unwrap();
+    let request = "POST /command HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 405 Method Not Allowed\r\n");
+
+    stop(program);
+    assert_eq!(table(), [""; 0]);
+    assert!(!socket.exists());
+    // The weight is there again after a restart.
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, &heavy, SECOND]);
+    stop(program);
+}
+
+fn a_changed_file_is_read_and_a_wrong_one_changes_nothing() {
+    let setting = Setting::new(SERVICES);
+    let (_first, _second) = (serve(1), serve(2));
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
+    let of = |found: &str, part: &str| found.contains(part).then_some(());
+    setting.write("services = 5");
+    program.wait_for("the complaint", |line| of(line, "nothing changes"));
+    assert_eq!(table(), [SERVICE, FIRST, SECOND]);
+    setting.write(&SERVICES.replace("\"rr\"", "\"wlc\""));
+    let service = "-A -t 192.0.2.1:80 -s wlc";
+    wait_for_table(&program, &[service, FIRST, SECOND]);
+    program.signal(Signal::SIGHUP);
+    wait_for("the second reading", LIMIT, || {
+        let lines = program.lines();
+        let readings = lines.iter().filter(|line| line.contains("read /"));
+        (readings.count() >= 2).then_some(())
+    })
+    .unwrap();
+    let lines = stop(program);
+    // The table stays.
+    assert_eq!(table(), [service, FIRST, SECOND], "{lines:#?}");
+}
+
+/// A server that answers each line with itself.
+fn echo(listener: std::net::TcpListener) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    let _ = (&stream).write_all(line.as_bytes());
+                    line.clear();
+                }
+            });
+        }
+    });
+}
+
+fn a_restart_breaks_no_connection() {
+    let setting = Setting::new(SERVICES);
+    echo(serve(1));
+    echo(serve(2));
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
+    let mut streams: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect("192.0.2.1:80").unwrap())
+        .collect();
+    let mut speak = |word: &str| {
+        for stream in &mut streams {
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            writeln!(stream, "{word}").unwrap();
+            let mut answer = vec![0; word.len() + 1];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(text(&answer), format!("{word}\n"));
+        }
+    };
+    speak("before");
+    stop(program);
+    speak("between");
+    let program = setting.start();
+    program.wait_for("the adopted table", |line| {
+        line.contains("up").then_some(())
+    });
+    speak("after");
+    let changes = program.lines();
+    let changes = changes
+        .iter()
+        .filter(|line| line.contains("add ") || line.contains("delete "));
+    assert_eq!(changes.count(), 0, "{:#?}", program.lines());
+    drop(program.lines());
+    stop(program);
+    speak("at the end");
+}
+
+fn a_lost_quorum_makes_the_router_resign() {
+    let setting = Setting::new(&format!(
+        "{SERVICES}\n[sync]\ninterface = \"left\"\nid = 51\n[[routers]]\ninterface = \"left\"\n\
+         vrid = 51\ninterval = \"100ms\"\naddresses = [\"192.0.2.100/24\"]\n"
+    ));
+    run("ip link add left type veth peer name right");
+    run("ip link set left up");
+    run("ip link set right up");
+    run("ip address add 192.0.2.10/24 dev left");
+    let (first, second) = (serve(1), serve(2));
+    let program = setting.start();
+    let has_address = || run("ip address show dev left").contains("192.0.2.100/24");
+    let daemon = || run("ipvsadm -ln --daemon");
+    let waited = wait_for("Active", LIMIT, || {
+        (has_address() && daemon().contains("master sync daemon")).then_some(())
+    });
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    drop(first);
+    drop(second);
+    let waited = wait_for("the fault", LIMIT, || {
+        (!has_address() && daemon().contains("backup sync daemon")).then_some(())
+    });
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    let _first = serve(1);
+    let waited = wait_for("Active again", LIMIT, || has_address().then_some(()));
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    stop(program);
+    assert!(!has_address());
+    assert_eq!(daemon(), "");
+}
+
+fn an_address_is_announced_while_the_quorum_is_there() {
+    let setting = Setting::new(&format!(
+        "{SERVICES}\n[[announce]]\nservice = \"tcp 192.0.2.1:80\"\ninterface = \"left\"\n\
+         address = \"192.0.2.200/32\"\n"
+    ));
+    run("ip link add left type veth peer name right");
+    run("ip link set left up");
+    let has_address = || run("ip address show dev left").contains("192.0.2.200/32");
+    let first = serve(1);
+    let program = setting.start();
+    let wait = |what: &str, expected: bool| {
+        let waited = wait_for(what, LIMIT, || (has_address() == expected).then_some(()));
+        waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    };
+    wait("the address", true);
+    drop(first);
+    wait("its removal", false);
+    let _first = serve(1);
+    wait("the address again", true);
+    stop(program);
+    assert!(!has_address());
+}
+
+fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
+    let setting = Setting::new(SERVICES);
+    let _first = serve(1);
+    let program = Running::spawn(setting.command(&["--dry-run"]));
+    program.wait_for("the service", |line| {
+        line.contains("add service tcp 192.0.2.1:80").then_some(())
+    });
+    program.wait_for("the dead server", |line| {
+        line.contains("server 10.0.0.2:80 down").then_some(())
+    });
+    stop(program);
+    assert_eq!(table(), [""; 0]);
+    let output = setting.run(&["--explain"]);
+    let explanation = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for part in [
+        "10.0.0.1:80 of tcp 192.0.2.1:80: in; up",
+        "out: failed its checks",
+        "refused",
+    ] {
+        assert!(explanation.contains(part), "{part}: {explanation}");
+    }
+}
+
+fn the_notify_command_gets_events_in_order() {
+    let setting = Setting::new(&format!(
+        "notify = [\"/bin/sh\", \"-c\", \"echo $EVENT $SERVER >> {{dir}}/events\"]\n{SERVICES}"
+    ));
+    let (first, second) = (serve(1), serve(2));
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
+    drop(first);
+    wait_for_table(&program, &[SERVICE, SECOND]);
+    drop(second);
+    let file = setting.path("events");
+    let started = Instant::now();
+    let events = loop {
+        let events = fs::read_to_string(&file).unwrap_or_default();
+        if events.contains("quorum-lost") || started.elapsed() > LIMIT {
+            break events;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let lines: Vec<_> = events.lines().collect();
+    let of = |line: &str| lines.iter().position(|it| it.trim() == line);
+    let order = [
+        "server-down 10.0.0.1:80",
+        "server-down 10.0.0.2:80",
+        "quorum-lost",
+    ]
+    .map(of);
+    assert!(
+        order.iter().all(Option::is_some) && order.is_sorted(),
+        "{events}"
+    );
+    stop(program);
+}
