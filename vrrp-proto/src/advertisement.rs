@@ -269,8 +269,24 @@ impl<'a> Advertisement<'a> {
         endpoints: &Endpoints,
         form: ChecksumForm,
     ) -> Result<usize, EncodeError> {
+        self.encode_lenient(buffer, endpoints, form, Leniency::NONE)
+    }
+
+    /// Writes the message, as [`encode`](Self::encode) does, with deviations that older routers have:
+    /// a version 2 message without addresses, and an IPv6 list that begins with a global address.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode), except for the deviations in `leniency`.
+    pub fn encode_lenient(
+        &self,
+        buffer: &mut [u8],
+        endpoints: &Endpoints,
+        form: ChecksumForm,
+        leniency: Leniency,
+    ) -> Result<usize, EncodeError> {
         let given = buffer.len();
-        let needed = self.checked_len(endpoints)?;
+        let needed = self.checked_len(endpoints, leniency)?;
         let Some(mut rest) = buffer.get_mut(..needed) else {
             return Err(EncodeError::BufferTooSmall { needed, given });
         };
@@ -299,7 +315,7 @@ impl<'a> Advertisement<'a> {
         form: ChecksumForm,
     ) -> Result<usize, EncodeError> {
         let given = buffer.remaining_mut();
-        let needed = self.checked_len(endpoints)?;
+        let needed = self.checked_len(endpoints, Leniency::NONE)?;
         if given < needed {
             return Err(EncodeError::BufferTooSmall { needed, given });
         }
@@ -310,7 +326,7 @@ impl<'a> Advertisement<'a> {
     }
 
     /// The length, if this message may be sent between these endpoints.
-    fn checked_len(&self, endpoints: &Endpoints) -> Result<usize, EncodeError> {
+    fn checked_len(&self, endpoints: &Endpoints, leniency: Leniency) -> Result<usize, EncodeError> {
         let family = self.addresses.family();
         if family != endpoints.family() {
             return Err(EncodeError::Family {
@@ -327,14 +343,13 @@ impl<'a> Advertisement<'a> {
             (Version::V3, _) => return Err(EncodeError::AuthenticationInV3),
         }
         let count = self.addresses.len();
-        if count == 0 || count > 255 {
+        let may_be_empty = leniency.v2_without_addresses && self.version() == Version::V2;
+        if (count == 0 && !may_be_empty) || count > 255 {
             return Err(EncodeError::AddressCount { count });
         }
-        if let Some(found) = self
-            .addresses
-            .first_ipv6()
-            .filter(|first| !first.is_unicast_link_local())
-        {
+        if let Some(found) = self.addresses.first_ipv6().filter(|first| {
+            !leniency.first_address_not_link_local && !first.is_unicast_link_local()
+        }) {
             return Err(EncodeError::FirstNotLinkLocal { found });
         }
         Ok(self.encoded_len())

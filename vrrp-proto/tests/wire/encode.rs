@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
     Addresses, Advertisement, Authentication, ChecksumForm, EncodeError, Endpoints, Interval,
-    LengthFault, MAX_MESSAGE_LEN, Password, Priority, set_priority,
+    LengthFault, Leniency, MAX_MESSAGE_LEN, Password, Priority, set_priority,
 };
 
 use crate::support::{
@@ -141,6 +141,32 @@ fn p_38_a_first_ipv6_address_that_is_not_link_local_is_not_sent() {
         ),
         Err(EncodeError::FirstNotLinkLocal { found: global })
     );
+}
+
+#[test]
+fn deviations_that_older_routers_have_are_sent_where_they_are_asked_for() {
+    let global = [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)];
+    let first = advertisement(Interval::DEFAULT_V3, global[..].into());
+    let none: [Ipv4Addr; 0] = [];
+    let empty = advertisement(Interval::DEFAULT_V2, none[..].into());
+    let empty_v3 = advertisement(Interval::DEFAULT_V3, none[..].into());
+    let encode = |advertisement: &Advertisement<'_>, endpoints: &Endpoints, leniency| {
+        let mut buffer = [0; 64];
+        let form = ChecksumForm::PseudoHeader;
+        advertisement.encode_lenient(&mut buffer, endpoints, form, leniency)
+    };
+    let all = Leniency {
+        surplus: false,
+        v2_without_addresses: true,
+        first_address_not_link_local: true,
+    };
+    let (v4, v6) = (to_group_v4(), to_group_v6());
+    assert_eq!(encode(&first, &v6, all), Ok(24));
+    assert_eq!(encode(&empty, &v4, all), Ok(16));
+    let refused = Err(EncodeError::AddressCount { count: 0 });
+    assert_eq!(encode(&empty_v3, &v4, all), refused);
+    assert_eq!(encode(&empty, &v4, Leniency::NONE), refused);
+    assert!(encode(&first, &v6, Leniency::NONE).is_err());
 }
 
 #[test]
