@@ -1,6 +1,10 @@
 //! Virtual addresses as they stand on an interface.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use vrrp_proto::{Family, OutOfRange};
 
@@ -16,6 +20,33 @@ pub enum Scope {
     Link,
     /// On this host.
     Host,
+}
+
+/// Settings of an address that the kernel gets when the address is added. They play no part in
+/// telling addresses apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "the flags of ip-address(8), each on or off"
+)]
+pub struct AddressOptions {
+    /// The broadcast address (IPv4). Default none.
+    pub broadcast: Option<Ipv4Addr>,
+    /// The seconds for which the host prefers the address as a source (IPv6); `u32::MAX` for ever.
+    /// Default 0: the address is deprecated, and never chosen.
+    pub preferred: u32,
+    /// Whether the kernel looks for a duplicate before it uses the address (IPv6). Default false.
+    pub detects_duplicates: bool,
+    /// `home`: the home address of mobile IPv6.
+    pub is_home: bool,
+    /// `mngtmpaddr`: the kernel makes temporary addresses of its prefix (IPv6).
+    pub manages_temporary: bool,
+    /// `noprefixroute`: the kernel adds no route to its prefix.
+    pub without_prefix_route: bool,
+    /// `autojoin`: the kernel joins the group of a multicast address.
+    pub joins_group: bool,
 }
 
 /// A virtual address with the way in which it is put on an interface.
@@ -44,6 +75,7 @@ pub struct VirtualAddress {
     prefix_len: u8,
     scope: Scope,
     label: Option<String>,
+    options: AddressOptions,
 }
 
 impl VirtualAddress {
@@ -55,7 +87,29 @@ impl VirtualAddress {
             prefix_len: if address.is_ipv4() { 32 } else { 128 },
             scope: Scope::Global,
             label: None,
+            options: AddressOptions {
+                broadcast: None,
+                preferred: 0,
+                detects_duplicates: false,
+                is_home: false,
+                manages_temporary: false,
+                without_prefix_route: false,
+                joins_group: false,
+            },
         }
+    }
+
+    /// With further settings.
+    #[must_use]
+    pub const fn with_options(mut self, options: AddressOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The further settings.
+    #[must_use]
+    pub const fn options(&self) -> &AddressOptions {
+        &self.options
     }
 
     /// With another prefix length.
@@ -156,7 +210,7 @@ impl fmt::Display for VirtualAddress {
 /// The form that a user types: `ADDRESS/LENGTH`, or a table with scope and label beside it.
 #[cfg(feature = "serde")]
 mod typed {
-    use super::{ParseAddressError, Scope, VirtualAddress};
+    use super::{AddressOptions, ParseAddressError, Scope, VirtualAddress};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     #[serde(untagged)]
@@ -168,18 +222,23 @@ mod typed {
             scope: Scope,
             #[serde(default)]
             label: Option<String>,
+            #[serde(default)]
+            options: AddressOptions,
         },
     }
 
     impl From<VirtualAddress> for Address {
         fn from(it: VirtualAddress) -> Self {
             let address = it.to_string();
-            match (it.scope, it.label) {
-                (Scope::Global, None) => Self::Plain(address),
-                (scope, label) => Self::Detailed {
+            match (it.scope, it.label, it.options) {
+                (Scope::Global, None, options) if options == AddressOptions::default() => {
+                    Self::Plain(address)
+                }
+                (scope, label, options) => Self::Detailed {
                     address,
                     scope,
                     label,
+                    options,
                 },
             }
         }
@@ -195,8 +254,10 @@ mod typed {
                     address,
                     scope,
                     label,
+                    options,
                 } => {
                     let address = address.parse::<Self>()?.with_scope(scope);
+                    let address = address.with_options(options);
                     Ok(match label {
                         Some(label) => address.with_label(&label)?,
                         None => address,

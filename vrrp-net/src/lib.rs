@@ -90,7 +90,7 @@ mod kernel;
 mod plan;
 mod route;
 
-pub use address::{ParseAddressError, Scope, VirtualAddress};
+pub use address::{AddressOptions, ParseAddressError, Scope, VirtualAddress};
 #[cfg(feature = "tokio")]
 pub use driver::AsyncDriver;
 #[cfg(feature = "serde")]

@@ -9,8 +9,8 @@ use vrrp_fsm::{
     track::{Check, Kind, Object, Weight},
 };
 use vrrp_net::{
-    Authentication, HmacKeys, HmacMode, Route, RouterConfig, Scope, Transport, VirtualAddress,
-    VirtualMac, Watch,
+    AddressOptions, Authentication, HmacKeys, HmacMode, Route, RouterConfig, Scope, Transport,
+    VirtualAddress, VirtualMac, Watch,
 };
 use vrrp_proto::{
     Family, Interval, Password, Peer, Priority, Vrid,
@@ -45,7 +45,14 @@ fn every_field_of_a_configuration_comes_back() {
     fsm.interval = Interval::seconds(2).unwrap();
     fsm.preempt = Preempt::AfterDelay(std::time::Duration::from_millis(1500));
     let address = VirtualAddress::new([192, 0, 2, 254].into()).with_scope(Scope::Link);
-    let address = address.with_label("eth0:1").unwrap();
+    let address = address
+        .with_label("eth0:1")
+        .unwrap()
+        .with_options(AddressOptions {
+            broadcast: Some([192, 0, 2, 255].into()),
+            without_prefix_route: true,
+            ..AddressOptions::default()
+        });
     let mut config = RouterConfig::new("eth0", fsm, vec![address]);
     config.transport = Transport::Unicast {
         peers: vec![Peer {
@@ -53,6 +60,10 @@ fn every_field_of_a_configuration_comes_back() {
             min_ttl: 254,
         }],
     };
+    config.listed = vec![[192, 0, 2, 253].into()];
+    config.group = Some([224, 0, 0, 77].into());
+    config.track_interface = false;
+    config.own_deviations.v2_without_addresses = true;
     config.virtual_mac = Some(VirtualMac::default());
     config.routes = vec!["203.0.113.0/24 via 192.0.2.9 metric 10".parse().unwrap()];
     for password in [&b"s3cret"[..], b"0x41", &[0xff, 0, 1], b"a\tb", b"12345678"] {

@@ -445,13 +445,12 @@ impl Driver {
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
-        let is_multicast = router.is_multicast();
+        let group = router.group();
         let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
         if let (Some(binding), Some(socket)) = (&mut router.binding, socket) {
-            let result = if is_multicast {
-                socket.join(binding.interface)
-            } else {
-                Ok(())
+            let result = match group {
+                Some(group) => socket.join_group(binding.interface, group),
+                None => Ok(()),
             };
             binding.joined = result.is_ok();
             if let Err(error) = result {
@@ -477,13 +476,13 @@ impl Driver {
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
-        let is_multicast = router.is_multicast();
+        let group = router.group();
         let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
         if let (Some(binding), Some(socket)) = (&mut router.binding, socket)
             && std::mem::take(&mut binding.joined)
-            && is_multicast
+            && let Some(group) = group
         {
-            socket.leave(binding.interface);
+            socket.leave_group(binding.interface, group);
         }
     }
 }

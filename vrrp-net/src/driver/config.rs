@@ -39,6 +39,19 @@ pub struct RouterConfig {
     /// many as there are.
     #[cfg_attr(feature = "serde", serde(default))]
     pub excluded: Vec<VirtualAddress>,
+    /// Further addresses of the router's family that its advertisements list, and that the program puts in place itself. Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub listed: Vec<IpAddr>,
+    /// Whether the router is in Initialize while its interface is down or without a carrier. Default true.
+    #[cfg_attr(feature = "serde", serde(default = "yes"))]
+    pub track_interface: bool,
+    /// The multicast group in place of that of VRRP; of the router's family. Default `None`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub group: Option<IpAddr>,
+    /// Which deviations the router's own advertisements may have: no addresses in version 2, an IPv6 list that begins with a global
+    /// address. Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub own_deviations: Leniency,
     /// How advertisements travel. Default [`Transport::Multicast`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub transport: Transport,
@@ -93,6 +106,10 @@ impl RouterConfig {
             fsm,
             addresses,
             excluded: Vec::new(),
+            listed: Vec::new(),
+            track_interface: true,
+            group: None,
+            own_deviations: Leniency::NONE,
             transport: Transport::Multicast,
             unicast_path: UnicastPath::default(),
             source: None,
@@ -117,10 +134,21 @@ impl RouterConfig {
             check_address(address, family)?;
         }
         let mut seen = BTreeSet::new();
-        for address in self.addresses.iter().chain(&self.excluded) {
-            check_unicast("addresses", address.address())?;
-            if !seen.insert(address.address()) {
-                return invalid("addresses", format!("{} is there twice", address.address()));
+        for address in &self.listed {
+            check_family("listed", *address, family)?;
+        }
+        let own = self.addresses.iter().chain(&self.excluded);
+        let own = own.map(VirtualAddress::address);
+        for address in own.chain(self.listed.iter().copied()) {
+            check_unicast("addresses", address)?;
+            if !seen.insert(address) {
+                return invalid("addresses", format!("{address} is there twice"));
+            }
+        }
+        if let Some(group) = self.group {
+            check_family("group", group, family)?;
+            if !group.is_multicast() {
+                return invalid("group", format!("{group} is not a multicast address"));
             }
         }
         if let Some(source) = self.source {
@@ -175,6 +203,11 @@ impl RouterConfig {
             leniency: self.leniency,
         }
     }
+}
+
+#[cfg(feature = "serde")]
+const fn yes() -> bool {
+    true
 }
 
 /// Whether an address can be advertised by a router of this family.

@@ -74,7 +74,7 @@ struct RouterState {
 
 /// The first line of a state in bytes.
 #[cfg(feature = "serde")]
-const VERSION: &[u8] = b"vrrp-net hand-over 1\n";
+const VERSION: &[u8] = b"vrrp-net hand-over 2\n";
 
 /// A [`HandOver`] in bytes.
 #[cfg(feature = "serde")]
@@ -91,7 +91,7 @@ struct SocketPlaces {
     /// The number of descriptors, of those in order.
     descriptors: usize,
     /// As [`SocketParts::memberships`].
-    memberships: Vec<(u32, usize)>,
+    memberships: Vec<(u32, std::net::IpAddr, usize)>,
 }
 
 #[cfg(feature = "serde")]

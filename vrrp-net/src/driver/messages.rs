@@ -4,17 +4,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_fsm::{Outgoing, VirtualRouter, fleet::AddressList};
 use vrrp_proto::{
-    EncodeError, Endpoints, Family, MAX_MESSAGE_LEN, Priority,
+    EncodeError, Endpoints, Family, Leniency, MAX_MESSAGE_LEN, Priority,
     frame::{MacAddress, ethernet, ipv4, ipv6, multicast_mac},
     group, set_priority,
 };
 
-use super::{Transport, authentication::Authenticator};
+use super::{RouterConfig, Transport, authentication::Authenticator};
 use crate::{Datagram, VirtualAddress};
 
 /// The addresses that a router of this family lists in its advertisements.
-pub(super) fn address_list(wanted: Family, addresses: &[VirtualAddress]) -> AddressList {
+pub(super) fn address_list(
+    wanted: Family,
+    addresses: &[VirtualAddress],
+    listed: &[IpAddr],
+) -> AddressList {
     let addresses = addresses.iter().map(VirtualAddress::address);
+    let addresses = addresses.chain(listed.iter().copied());
     match wanted {
         Family::Ipv4 => AddressList::Ipv4(
             addresses
@@ -68,8 +73,7 @@ impl Messages {
         &mut self,
         outgoing: Outgoing,
         machine: &VirtualRouter,
-        addresses: &[VirtualAddress],
-        transport: &Transport,
+        config: &RouterConfig,
         authenticator: &mut Authenticator,
     ) -> Result<(), EncodeError> {
         let source = machine.primary_address();
@@ -81,8 +85,9 @@ impl Messages {
         if !fits {
             self.list.clear();
             self.built = None;
-            let addresses = address_list(machine.config().family, addresses);
-            for destination in destinations(machine, transport) {
+            let family = machine.config().family;
+            let addresses = address_list(family, &config.addresses, &config.listed);
+            for destination in destinations(machine, config) {
                 let Some(endpoints) = Endpoints::new(source, destination) else {
                     continue;
                 };
@@ -93,7 +98,8 @@ impl Messages {
                 );
                 for (advertisement, form) in advertisements {
                     let mut octets = vec![0; advertisement.encoded_len()];
-                    advertisement.encode(&mut octets, &endpoints, form)?;
+                    let deviations = config.own_deviations;
+                    advertisement.encode_lenient(&mut octets, &endpoints, form, deviations)?;
                     self.list.push(Message {
                         endpoints,
                         octets,
@@ -207,9 +213,14 @@ fn is_on_link(destination: IpAddr) -> bool {
 }
 
 /// Where the advertisements of a router go.
-fn destinations(machine: &VirtualRouter, transport: &Transport) -> impl Iterator<Item = IpAddr> {
-    let (group, peers) = match transport {
-        Transport::Multicast => (Some(group(machine.config().family)), &[][..]),
+fn destinations(machine: &VirtualRouter, config: &RouterConfig) -> impl Iterator<Item = IpAddr> {
+    let (group, peers) = match &config.transport {
+        Transport::Multicast => {
+            let group = config
+                .group
+                .unwrap_or_else(|| group(machine.config().family));
+            (Some(group), &[][..])
+        }
         Transport::Unicast { peers } => (None, &peers[..]),
     };
     group
@@ -222,6 +233,7 @@ pub(super) fn check(
     machine: &VirtualRouter,
     addresses: &AddressList,
     authenticator: &Authenticator,
+    deviations: Leniency,
 ) -> Result<(), EncodeError> {
     let config = machine.config();
     let outgoing = Outgoing {
@@ -242,7 +254,7 @@ pub(super) fn check(
         )
         .try_for_each(|(advertisement, form)| {
             advertisement
-                .encode(&mut buffer, &endpoints, form)
+                .encode_lenient(&mut buffer, &endpoints, form, deviations)
                 .map(drop)
         })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::{
     Instant, Outgoing, State, VirtualRouter,
-    fleet::{Member, MessageTransport, RouterId},
+    fleet::{AddressList, Member, MessageTransport, RouterId},
 };
 use vrrp_proto::{
     EncodeError, Family, IP_PROTOCOL, Peer,
@@ -202,6 +202,12 @@ impl Router {
         self.config.transport == Transport::Multicast
     }
 
+    /// The multicast group that its advertisements go to, where it uses one.
+    pub(super) fn group(&self) -> Option<IpAddr> {
+        let group = || self.config.group.unwrap_or_else(|| group(self.family()));
+        self.is_multicast().then(group)
+    }
+
     /// The IP protocol of its packets.
     pub(super) fn protocol(&self) -> u8 {
         match self.authenticator {
@@ -220,8 +226,13 @@ impl Router {
     pub(super) fn check(&self, config: &RouterConfig) -> Result<(), Error> {
         config.check()?;
         let machine = VirtualRouter::new(config.fsm)?;
-        let list = messages::address_list(config.fsm.family, &config.addresses);
-        Ok(messages::check(&machine, &list, &self.authenticator)?)
+        let list = messages::address_list(config.fsm.family, &config.addresses, &config.listed);
+        Ok(messages::check(
+            &machine,
+            &list,
+            &self.authenticator,
+            config.own_deviations,
+        )?)
     }
 
     /// What the fleet knows of it.
@@ -229,7 +240,7 @@ impl Router {
         let mut member = Member::new(interface, self.config.fsm);
         member.transport = match &self.config.transport {
             Transport::Multicast => MessageTransport::Multicast {
-                group: group(self.family()),
+                group: self.config.group.unwrap_or_else(|| group(self.family())),
             },
             Transport::Unicast { peers } => MessageTransport::Unicast {
                 peers: peers.clone(),
@@ -237,12 +248,14 @@ impl Router {
         };
         member.authentication = self.authenticator.local();
         member.decode = self.config.decode_options();
-        member.addresses = self
-            .config
-            .check_addresses
-            .then(|| messages::address_list(self.family(), &self.config.addresses));
+        member.addresses = self.config.check_addresses.then(|| self.address_list());
         member.tracking.clone_from(&self.config.tracking);
         member
+    }
+
+    /// The addresses that its advertisements list.
+    fn address_list(&self) -> AddressList {
+        messages::address_list(self.family(), &self.config.addresses, &self.config.listed)
     }
 
     /// Brings the advertisements up to date for sending.
@@ -251,13 +264,8 @@ impl Router {
         outgoing: Outgoing,
         machine: &VirtualRouter,
     ) -> Result<(), EncodeError> {
-        self.messages.prepare(
-            outgoing,
-            machine,
-            &self.config.addresses,
-            &self.config.transport,
-            &mut self.authenticator,
-        )?;
+        self.messages
+            .prepare(outgoing, machine, &self.config, &mut self.authenticator)?;
         if let Some(source) = self.frame_source() {
             let is_sealed = self.protocol() != IP_PROTOCOL;
             self.messages.put_into_frames(source, is_sealed);
@@ -312,9 +320,10 @@ impl Router {
         for address in &addresses {
             check_address(address, self.family())?;
         }
-        let list = messages::address_list(self.family(), &addresses);
+        let list = messages::address_list(self.family(), &addresses, &self.config.listed);
         let machine = VirtualRouter::new(self.config.fsm)?;
-        messages::check(&machine, &list, &self.authenticator)?;
+        let deviations = self.config.own_deviations;
+        messages::check(&machine, &list, &self.authenticator, deviations)?;
         self.config.addresses = addresses;
         self.forget_messages();
         Ok(())
@@ -356,7 +365,7 @@ impl Router {
                 faults.insert(Fault::NoInterface);
             }
             Some(interface) => {
-                if !interface.link.up {
+                if !interface.link.up && self.config.track_interface {
                     faults.insert(Fault::InterfaceDown);
                 }
                 if primary.is_none() {

@@ -361,7 +361,11 @@ impl Driver {
         let DriverEvent::SendFailed { error, .. } = event else {
             return;
         };
-        if !lasts || router.is_shut_down || router.cannot_send.is_some() {
+        if !lasts
+            || router.is_shut_down
+            || router.cannot_send.is_some()
+            || !router.config.track_interface
+        {
             return;
         }
         let reason = error.to_string();

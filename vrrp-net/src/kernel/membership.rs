@@ -1,9 +1,9 @@
 //! Memberships of multicast groups, and the sockets that hold those for which another one has no room.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{io, net::IpAddr, os::fd::BorrowedFd};
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
-use vrrp_proto::{Family, GROUP_IPV4, GROUP_IPV6};
+use vrrp_proto::Family;
 
 use super::sys;
 
@@ -16,16 +16,16 @@ pub(super) const fn domain(family: Family) -> Domain {
 
 pub(super) fn membership(
     socket: &Socket,
-    family: Family,
+    group: IpAddr,
     interface: u32,
     member: bool,
 ) -> io::Result<()> {
     let index = InterfaceIndexOrAddress::Index(interface);
-    match (family, member) {
-        (Family::Ipv4, true) => socket.join_multicast_v4_n(&GROUP_IPV4, &index),
-        (Family::Ipv4, false) => socket.leave_multicast_v4_n(&GROUP_IPV4, &index),
-        (Family::Ipv6, true) => socket.join_multicast_v6(&GROUP_IPV6, interface),
-        (Family::Ipv6, false) => socket.leave_multicast_v6(&GROUP_IPV6, interface),
+    match (group, member) {
+        (IpAddr::V4(group), true) => socket.join_multicast_v4_n(&group, &index),
+        (IpAddr::V4(group), false) => socket.leave_multicast_v4_n(&group, &index),
+        (IpAddr::V6(group), true) => socket.join_multicast_v6(&group, interface),
+        (IpAddr::V6(group), false) => socket.leave_multicast_v6(&group, interface),
     }
 }
 

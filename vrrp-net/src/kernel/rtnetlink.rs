@@ -342,22 +342,47 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
                 .attributes
                 .push(AddressAttribute::Label(label.into()));
         }
-    } else {
-        // The routers agreed on who has the address: duplicate address detection would keep it from being used, and the old Active
-        // may hold it for another moment.
-        message.header.flags = AddressHeaderFlags::Nodad;
+        let broadcast = address.options().broadcast;
         message
             .attributes
-            .push(AddressAttribute::Flags(AddressFlags::Nodad));
-        // For ever valid, and never preferred: not to be chosen as the source of what the host itself sends.
+            .extend(broadcast.map(AddressAttribute::Broadcast));
+    } else {
+        // For ever valid, and as a rule never preferred: not to be chosen as the source of what the host itself sends.
         let mut lifetime = CacheInfo::default();
-        lifetime.ifa_preferred = 0;
+        lifetime.ifa_preferred = address.options().preferred;
         lifetime.ifa_valid = u32::MAX;
         message
             .attributes
             .push(AddressAttribute::CacheInfo(lifetime));
     }
+    let flags = flags_of(address);
+    if !flags.is_empty() {
+        message.header.flags =
+            AddressHeaderFlags::from_bits_truncate(flags.bits().to_le_bytes()[0]);
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
     message
+}
+
+/// The flags that the kernel gets with an address.
+fn flags_of(address: &VirtualAddress) -> AddressFlags {
+    let options = address.options();
+    let is_ipv6 = address.address().is_ipv6();
+    // The routers agreed on who has the address: duplicate address detection would keep it from being used, and the old Active
+    // may hold it for another moment.
+    [
+        (is_ipv6 && !options.detects_duplicates, AddressFlags::Nodad),
+        (is_ipv6 && options.is_home, AddressFlags::Homeaddress),
+        (
+            is_ipv6 && options.manages_temporary,
+            AddressFlags::Managetempaddr,
+        ),
+        (options.without_prefix_route, AddressFlags::Noprefixroute),
+        (options.joins_group, AddressFlags::Mcautojoin),
+    ]
+    .into_iter()
+    .filter(|(is_on, _)| *is_on)
+    .fold(AddressFlags::empty(), |all, (_, flag)| all | flag)
 }
 
 /// What the kernel says.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
@@ -65,8 +65,8 @@ pub struct VrrpSocket {
     protocol: u8,
     /// The VRIDs that the kernel lets through, if not all.
     filter: Option<VridSet>,
-    /// The interfaces on which the group is joined.
-    members: BTreeMap<u32, Membership>,
+    /// The interfaces on which a group is joined, each with the group.
+    members: BTreeMap<(u32, IpAddr), Membership>,
     /// Sockets that hold the memberships for which `socket` had no room.
     holders: Vec<Socket>,
 }
@@ -76,8 +76,8 @@ pub struct VrrpSocket {
 pub struct SocketParts {
     /// The socket itself, then those that hold memberships for which it had no room.
     pub sockets: Vec<OwnedFd>,
-    /// The interfaces on which the group is joined, each with the place in `sockets` of the one that has the membership.
-    pub memberships: Vec<(u32, usize)>,
+    /// The interfaces on which a group is joined, each with the group and the place in `sockets` of the one that has the membership.
+    pub memberships: Vec<(u32, IpAddr, usize)>,
 }
 
 /// A membership of the group on one interface.
@@ -150,9 +150,10 @@ impl VrrpSocket {
     }
 
     /// As [`SocketParts::memberships`].
-    pub(crate) fn memberships(&self) -> Vec<(u32, usize)> {
+    pub(crate) fn memberships(&self) -> Vec<(u32, IpAddr, usize)> {
         let place = |membership: &Membership| membership.holder.map_or(0, |holder| holder + 1);
-        let memberships = self.members.iter().map(|(index, it)| (*index, place(it)));
+        let members = self.members.iter();
+        let memberships = members.map(|((index, group), it)| (*index, *group, place(it)));
         memberships.collect()
     }
 
@@ -211,19 +212,22 @@ impl VrrpSocket {
             }
         }
         let mut members = BTreeMap::new();
-        for (interface, place) in parts.memberships {
+        for (interface, group, place) in parts.memberships {
+            if Family::of(group) != family || !group.is_multicast() {
+                return Err(invalid(format!("{group} is no group of {family}")));
+            }
             let holder = place.checked_sub(1);
             let holding = holder.map_or(Some(&socket), |holder| holders.get(holder));
             let Some(holding) = holding else {
                 return Err(invalid(format!("number {place} is not there")));
             };
             // Who is no member, whatever was said, does not stay it. Where the interface is gone, so is the membership.
-            match membership(holding, family, interface, true) {
+            match membership(holding, group, interface, true) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(_) => continue,
             }
-            members.insert(interface, Membership { users: 0, holder });
+            members.insert((interface, group), Membership { users: 0, holder });
         }
         Ok(Self {
             protocol,
@@ -238,9 +242,9 @@ impl VrrpSocket {
     /// Ends the memberships that nobody uses.
     pub fn leave_unused(&mut self) {
         let unused = self.members.iter().filter(|(_, it)| it.users == 0);
-        let unused: Vec<u32> = unused.map(|(interface, _)| *interface).collect();
-        for interface in unused {
-            self.leave(interface);
+        let unused: Vec<(u32, IpAddr)> = unused.map(|(key, _)| *key).collect();
+        for (interface, group) in unused {
+            self.leave_group(interface, group);
         }
     }
 
@@ -302,20 +306,35 @@ impl VrrpSocket {
     ///
     /// [`Error::Os`]: no such interface, or one without multicast, or a further socket would be in another namespace.
     pub fn join(&mut self, interface: u32) -> Result<(), Error> {
-        if let Some(membership) = self.members.get_mut(&interface) {
+        self.join_group(interface, vrrp_proto::group(self.family))
+    }
+
+    /// Joins another group than that of VRRP on an interface, for one more user: see [`join`](Self::join).
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Invalid`] for an address that is no group of the family.
+    pub fn join_group(&mut self, interface: u32, group: IpAddr) -> Result<(), Error> {
+        if Family::of(group) != self.family || !group.is_multicast() {
+            return Err(Error::Invalid {
+                field: "group",
+                problem: format!("{group} is no multicast address of {}", self.family),
+            });
+        }
+        if let Some(membership) = self.members.get_mut(&(interface, group)) {
             membership.users += 1;
             return Ok(());
         }
-        let joined = self.join_anew(interface);
-        let holder = joined.map_err(|error| self.refusal(interface)(error))?;
+        let joined = self.join_anew(interface, group);
+        let holder = joined.map_err(refusal(interface, group))?;
         self.members
-            .insert(interface, Membership { users: 1, holder });
+            .insert((interface, group), Membership { users: 1, holder });
         Ok(())
     }
 
     /// Finds a socket that has room for a membership.
-    fn join_anew(&mut self, interface: u32) -> io::Result<Option<usize>> {
-        match membership(&self.socket, self.family, interface, true) {
+    fn join_anew(&mut self, interface: u32, group: IpAddr) -> io::Result<Option<usize>> {
+        match membership(&self.socket, group, interface, true) {
             Err(error) if is_full(&error) => {}
             result => return result.map(|()| None),
         }
@@ -326,7 +345,7 @@ impl VrrpSocket {
             used,
             self.socket.as_fd(),
             self.family,
-            |holder| membership(holder, self.family, interface, true),
+            |holder| membership(holder, group, interface, true),
         )?;
         if place == before
             && let Err(error) = set_multicast_all(&self.socket, self.family, true)
@@ -337,20 +356,26 @@ impl VrrpSocket {
         Ok(Some(place))
     }
 
-    /// Joins the group again on an interface where it is joined, after the kernel may have ended the membership for itself.
+    /// Joins the groups again on an interface where they are joined, after the kernel may have ended the memberships for itself.
     pub(crate) fn join_again(&mut self, interface: u32) -> Result<(), Error> {
-        let Some(member) = self.members.get(&interface) else {
-            return Ok(());
-        };
-        let socket = self.holder(member);
-        // The socket has it on its list, whether or not the interface has.
-        let _listed = membership(socket, self.family, interface, false);
-        membership(socket, self.family, interface, true).map_err(self.refusal(interface))
+        let mut result = Ok(());
+        for ((of, group), member) in &self.members {
+            if *of != interface {
+                continue;
+            }
+            let socket = self.holder(member);
+            // The socket has it on its list, whether or not the interface has.
+            let _listed = membership(socket, *group, interface, false);
+            let joined = membership(socket, *group, interface, true);
+            result = result.and(joined.map_err(refusal(interface, *group)));
+        }
+        result
     }
 
-    /// Joins the group again wherever it is joined.
+    /// Joins the groups again wherever they are joined.
     pub(crate) fn join_all_again(&mut self) -> Result<(), Error> {
-        let interfaces: Vec<u32> = self.members.keys().copied().collect();
+        let mut interfaces: Vec<u32> = self.members.keys().map(|(it, _)| *it).collect();
+        interfaces.dedup();
         let mut result = Ok(());
         for interface in interfaces {
             // One that is refused keeps no other from its group.
@@ -365,29 +390,27 @@ impl VrrpSocket {
         holder.unwrap_or(&self.socket)
     }
 
-    fn refusal(&self, interface: u32) -> impl FnOnce(io::Error) -> Error {
-        let group = vrrp_proto::group(self.family);
-        Error::os(format!(
-            "join group {group} on {}",
-            describe_interface(interface)
-        ))
-    }
-
     /// Leaves the group on an interface, for one user. With the last of them the membership ends, also where the interface is gone.
     pub fn leave(&mut self, interface: u32) {
-        let Some(member) = self.members.get_mut(&interface) else {
+        self.leave_group(interface, vrrp_proto::group(self.family));
+    }
+
+    /// Leaves another group, for one user: see [`leave`](Self::leave).
+    pub fn leave_group(&mut self, interface: u32, group: IpAddr) {
+        let key = (interface, group);
+        let Some(member) = self.members.get_mut(&key) else {
             return;
         };
         member.users = member.users.saturating_sub(1);
         if member.users > 0 {
             return;
         }
-        let Some(member) = self.members.remove(&interface) else {
+        let Some(member) = self.members.remove(&key) else {
             return;
         };
         let socket = self.holder(&member);
         // The kernel has ended the membership of an interface that is gone, and says so. There is nothing else to do.
-        if let Err(error) = membership(socket, self.family, interface, false) {
+        if let Err(error) = membership(socket, group, interface, false) {
             tracing::debug!(interface, %error, "left a group that was gone");
         }
     }
@@ -427,6 +450,13 @@ impl AsRawFd for VrrpSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+fn refusal(interface: u32, group: IpAddr) -> impl FnOnce(io::Error) -> Error {
+    Error::os(format!(
+        "join group {group} on {}",
+        describe_interface(interface)
+    ))
 }
 
 /// The protocol, where advertisements of this family can come by it.

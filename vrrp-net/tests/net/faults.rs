@@ -52,6 +52,53 @@ fn a_router_whose_interface_goes_down_is_in_fault_until_it_is_up() {
 }
 
 #[test]
+fn a_router_that_does_not_track_its_interface_stays_active_while_it_is_down() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut config = router(Family::Ipv4, 200);
+    config.track_interface = false;
+    let (one, one_id) = Running::with_router(r1.namespace(), config);
+    one.wait_for_state(one_id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    two.wait_for_state(two_id, State::Backup);
+    r1.shut().unwrap();
+    two.wait_for_state(two_id, State::Active);
+    assert_eq!(faults(&one, one_id), []);
+    r1.mend().unwrap();
+    two.wait_for_state(two_id, State::Backup);
+    one.wait_for_state(one_id, State::Active);
+}
+
+#[test]
+fn routers_of_another_multicast_group_hear_each_other_and_list_addresses_of_the_program() {
+    let (lan, [r1, r2]) = lan_of::<2>();
+    let capture = lan.capture().unwrap();
+    let group = [224, 24, 24, 18];
+    let of_group = |priority| {
+        let mut config = router(Family::Ipv4, priority);
+        config.group = Some(group.into());
+        config.listed = vec![[192, 0, 2, 77].into()];
+        config
+    };
+    let (one, one_id) = Running::with_router(r1.namespace(), of_group(200));
+    one.wait_for_state(one_id, State::Active);
+    let (two, two_id) = Running::with_router(r2.namespace(), of_group(100));
+    two.wait_for_state(two_id, State::Backup);
+    wait_for("an advertisement heard", LIMIT, || {
+        two.with(move |driver| driver.get(two_id).unwrap().machine().active().is_some())
+            .then_some(())
+    })
+    .unwrap();
+    let listed = capture.wait_for("the group", LIMIT, |frame| {
+        frame.bytes.get(23) == Some(&112) && frame.bytes.get(30..34) == Some(&group)
+    });
+    // Two addresses, the second of which the driver does not put in place.
+    let frame = listed.unwrap();
+    assert_eq!(frame.bytes.get(37), Some(&2));
+    assert_eq!(frame.bytes.get(46..50), Some(&[192, 0, 2, 77][..]));
+    assert!(!has(&r1, "192.0.2.77/32"));
+}
+
+#[test]
 fn a_router_that_loses_the_carrier_hands_over() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 200));

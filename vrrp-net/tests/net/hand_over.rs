@@ -519,7 +519,7 @@ fn what_no_driver_has_left_is_refused() {
             let sockets = it["sockets"].as_array_mut().unwrap();
             sockets.push(json!({"descriptors": 0, "memberships": []}));
         }),
-        refused(|it, _| it["sockets"][0]["memberships"] = json!([[1, 7]])),
+        refused(|it, _| it["sockets"][0]["memberships"] = json!([[1, "224.0.0.18", 7]])),
         refused(|_, descriptors| descriptors[0] = UdpSocket::bind("[::1]:0").unwrap().into()),
         refused(|it, descriptors| {
             descriptors.push(UdpSocket::bind("[::1]:0").unwrap().into());
@@ -592,7 +592,7 @@ fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
     low.wait_for_state(id, State::Active);
     let hand_over = change(low.hand_over(), |it, descriptors| {
         let memberships = &it["sockets"][0]["memberships"];
-        assert_eq!(*memberships, json!([[r1.index(), 0]]));
+        assert_eq!(*memberships, json!([[r1.index(), "224.0.0.18", 0]]));
         let other = inside(&r1, || VrrpSocket::open(Family::Ipv4).unwrap().into_parts());
         *descriptors = other.sockets;
     });
@@ -661,7 +661,7 @@ fn a_socket_is_put_together_as_it_was() {
         };
         assert_eq!(joined(&groups()), 1);
         let parts: SocketParts = socket.into_parts();
-        assert_eq!(parts.memberships, [(index, 0)]);
+        assert_eq!(parts.memberships, [(index, group(Family::Ipv6), 0)]);
         let mut again = VrrpSocket::from_parts(parts).unwrap();
         assert_eq!((again.family(), again.protocol()), (Family::Ipv6, 112));
         again.join(index).unwrap();
