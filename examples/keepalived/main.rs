@@ -1,54 +1,79 @@
-//! keepalived's command line on these crates.
-//!
-//! Today it reads and checks: `keepalived -t -f FILE`.
+//! keepalived's command line on these crates: reads keepalived.conf, checks it, runs it.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+mod daemon;
+mod data;
+mod host;
+mod log;
+mod options;
+mod outlet;
+mod signals;
+mod succession;
+mod systemd;
+mod watch;
 
-use clap::{Parser, ValueEnum};
-use vrrp_examples::keepalived_conf::{self, host::Host, source::Environment};
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-/// Reads keepalived.conf, and says what is wrong with it.
-#[derive(Debug, Parser)]
-struct Options {
-    /// The configuration file.
-    #[arg(
-        short = 'f',
-        long = "use-file",
-        default_value = "/etc/keepalived/keepalived.conf"
-    )]
-    file: PathBuf,
-    /// Check the configuration and exit: status 0, 2, 5 or 6 as keepalived has it.
-    #[arg(short = 't', long = "config-test")]
-    test: bool,
-    /// The configuration id that lines beginning with `@` are compared with.
-    #[arg(short = 'i', long = "config-id")]
-    config_id: Option<String>,
-    /// Treat every warning as an error: exit status 5 instead of 0.
-    #[arg(long)]
-    strict: bool,
-    /// How complaints are printed.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
+use clap::Parser as _;
+use nix::sched::CloneFlags;
+use vrrp_examples::{
+    keepalived::translate::{Plan, translate},
+    keepalived_conf::{
+        self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
+    },
+};
+use vrrp_net::{Driver, ForeignPackets};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: the line, a mark under the word, and help.
-    Text,
-    /// For programs: one object.
-    Json,
-}
+use crate::{
+    daemon::Daemon,
+    log::Log,
+    options::{Format, Options},
+    signals::Signals,
+    succession::Succession,
+};
+
+pub(crate) type Error = Box<dyn std::error::Error>;
+
+/// The exit status of a daemon whose configuration cannot be used.
+const NO_CONFIG: u8 = 6;
+/// The exit status of a daemon that cannot start.
+const FATAL: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let host = match Host::read() {
-        Ok(host) => host,
-        Err(error) => {
-            eprintln!("the interfaces of this host cannot be listed: {error}");
+    if options.version {
+        println!("Keepalived on vrrp-net {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(name) = &options.signum {
+        let Some(number) = signals::number(name) else {
+            eprintln!("--signum {name}: not one of STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON");
             return ExitCode::FAILURE;
+        };
+        println!("{number}");
+        return ExitCode::SUCCESS;
+    }
+    if options.test.is_some() {
+        return check(&options);
+    }
+    match run(&options) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("keepalived: {error}");
+            ExitCode::from(FATAL)
         }
-    };
+    }
+}
+
+/// Reads the configuration for this host.
+fn read(options: &Options) -> io::Result<(Reading, Host)> {
+    let host = Host::read()?;
     let environment = Environment {
+        like: options.like(),
         config_id: options
             .config_id
             .clone()
@@ -56,20 +81,264 @@ fn main() -> ExitCode {
         seed: 1,
     };
     let reading = keepalived_conf::read(&options.file, &environment, &host);
-    match options.format {
-        Format::Json => println!("{}", keepalived_conf::report(&reading, &host)),
+    Ok((reading, host))
+}
+
+/// `-t`: what is wrong with the configuration, and keepalived's exit status.
+fn check(options: &Options) -> ExitCode {
+    let (reading, host) = match read(options) {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("the interfaces of this host cannot be listed: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let file = options.test.as_ref().filter(|it| it.as_os_str() != "-");
+    let text = match options.format {
+        Format::Json => format!("{}\n", keepalived_conf::report(&reading, &host)),
         Format::Text => {
-            let is_coloured = std::io::stdout().is_terminal();
-            print!(
-                "{}",
-                keepalived_conf::diagnostic::render(&reading, is_coloured)
-            );
+            let is_coloured = file.is_none() && io::stdout().is_terminal();
+            keepalived_conf::diagnostic::render(&reading, is_coloured)
+        }
+    };
+    let written = match file {
+        Some(path) => fs::write(path, text),
+        None => io::stdout().write_all(text.as_bytes()),
+    };
+    if let Err(error) = written {
+        eprintln!("keepalived: {error}");
+        return ExitCode::FAILURE;
+    }
+    let has_warnings = reading
+        .complaints
+        .iter()
+        .any(|it| it.weight > Weight::Remark);
+    ExitCode::from(match reading.exit_status() {
+        0 if options.strict && has_warnings => 5,
+        status => status,
+    })
+}
+
+fn run(options: &Options) -> Result<ExitCode, Error> {
+    let (reading, _) = read(options)?;
+    let facility = log::facility(&options.log_facility).ok_or_else(|| {
+        format!(
+            "--log-facility {}: not 0 to 7, local0 to local7, user or daemon",
+            options.log_facility
+        )
+    })?;
+    enter_namespace(options, &reading)?;
+    set_umask(options, &reading)?;
+    if !options.foreground {
+        nix::unistd::daemon(false, false)?;
+    }
+    let log = Log::open(
+        options.log_console,
+        options.log_file.as_deref(),
+        (!options.no_syslog).then_some(facility),
+        options.log_detail,
+    )?;
+    for (option, reason) in options.without_effect() {
+        log.info(&format!("{option} has no effect: {reason}"));
+    }
+    for line in keepalived_conf::diagnostic::render(&reading, false).lines() {
+        log.info(line);
+    }
+    let misses_file = options.all_config
+        && reading
+            .complaints
+            .iter()
+            .any(|it| it.kind == keepalived_conf::complaint::Kind::ConfigFiles);
+    if !reading.is_startable || misses_file {
+        log.warning("the configuration cannot be used; the daemon does not start");
+        let status = if reading.files.is_empty() || misses_file {
+            NO_CONFIG
+        } else {
+            FATAL
+        };
+        return Ok(ExitCode::from(status));
+    }
+    serve(options, reading, &log)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the daemon from its first router to its end.
+fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
+    // Before the first address, so that no signal leaves one behind.
+    let signals = Signals::new()?;
+    let mut driver = if options.replace {
+        succession::take_over(&options.replace_socket, log)?
+    } else {
+        Driver::new()?
+    };
+    if reading.configuration.global.has("log_unknown_vrids") {
+        driver.set_foreign_packets(ForeignPackets::Counted)?;
+    }
+    let pid_files = PidFiles::write(options, &reading)?;
+    let serving = signals.serve(driver.handle())?;
+    let succession = Succession::listen(&options.replace_socket, driver.handle(), log.clone());
+    let succession = match succession {
+        Ok(succession) => Some(succession),
+        Err(error) => {
+            let socket = options.replace_socket.display();
+            log.warning(&format!("--replace is not possible: {socket}: {error}"));
+            None
+        }
+    };
+    let global = reading.configuration.global.clone();
+    let script = |word: &str| global.scripts.get(word);
+    let timeout = |word: &str| global.numbers.get(word).copied().unwrap_or(10);
+    run_script(
+        script("startup_script"),
+        timeout("startup_script_timeout"),
+        log,
+    );
+    let plan = plan_of(options, &reading);
+    if options.dump {
+        log.info(&format!("{:?}", reading.configuration));
+    }
+    let mut daemon = Daemon::new(driver, reading, log.clone())?;
+    daemon.apply(plan);
+    systemd::notify("READY=1");
+    log.info("Startup complete");
+    let reload = |log: &Log| match read(options) {
+        Ok((reading, _)) => {
+            let plan = plan_of(options, &reading);
+            (reading, plan)
+        }
+        Err(error) => {
+            log.warning(&format!("the interfaces cannot be listed: {error}"));
+            (
+                keepalived_conf::interpret(
+                    keepalived_conf::source::Lines::default(),
+                    &Host::default(),
+                ),
+                Plan::default(),
+            )
+        }
+    };
+    let result = daemon.run(&serving, reload, options.lenient_reload);
+    systemd::notify("STOPPING=1");
+    drop(succession);
+    let ended = daemon.end(options.keep_vrrp);
+    drop(serving);
+    run_script(
+        script("shutdown_script"),
+        timeout("shutdown_script_timeout"),
+        log,
+    );
+    drop(pid_files);
+    log.info("Stopped");
+    result.and(ended)
+}
+
+/// What the configuration asks of VRRP; nothing with `--check`.
+fn plan_of(options: &Options, reading: &Reading) -> Plan {
+    if options.checks_only {
+        return Plan::default();
+    }
+    translate(&reading.configuration, host::uptime())
+}
+
+/// Runs `startup_script` or `shutdown_script` to its end.
+fn run_script(script: Option<&Script>, seconds: i64, log: &Log) {
+    use std::os::fd::AsFd as _;
+    use vrrp_examples::command::{Limits, run};
+
+    let Some(command) = script.and_then(watch::command_of) else {
+        return;
+    };
+    let Ok((never, _open)) = io::pipe() else {
+        return;
+    };
+    let limits = Limits {
+        run: std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(10)),
+        grace: std::time::Duration::from_secs(2),
+    };
+    run(command, limits, never.as_fd(), |result, output| {
+        if let Err(failure) = result {
+            log.warning(format!("the script failed: {failure} {output}").trim_end());
+        }
+    });
+}
+
+/// Enters the network namespace of `net_namespace` or `--namespace`.
+fn enter_namespace(options: &Options, reading: &Reading) -> Result<(), Error> {
+    let own = reading.configuration.net_namespace.as_deref();
+    let Some(name) = options.namespace.as_deref().or(own) else {
+        return Ok(());
+    };
+    let path = Path::new("/run/netns").join(name);
+    let namespace =
+        fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET)?;
+    Ok(())
+}
+
+fn set_umask(options: &Options, reading: &Reading) -> Result<(), Error> {
+    let configured = reading.configuration.global.text("umask");
+    let Some(text) = options.umask.as_deref().or(configured) else {
+        return Ok(());
+    };
+    let bits = u32::from_str_radix(text, 8).map_err(|_| format!("umask {text}: not octal"))?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
+    Ok(())
+}
+
+/// The files with the process id. They go when this is dropped.
+struct PidFiles(Vec<PathBuf>);
+
+impl PidFiles {
+    fn write(options: &Options, reading: &Reading) -> Result<Self, Error> {
+        let folder = if reading.configuration.uses_pid_folder {
+            fs::create_dir_all("/run/keepalived")?;
+            "/run/keepalived"
+        } else {
+            "/run"
+        };
+        let default = |name: &str| Path::new(folder).join(name);
+        let mut files = vec![
+            options
+                .pid_file
+                .clone()
+                .unwrap_or_else(|| default("keepalived.pid")),
+        ];
+        if !options.checks_only {
+            let vrrp = options.vrrp_pid_file.clone();
+            files.push(vrrp.unwrap_or_else(|| default("keepalived_vrrp.pid")));
+        }
+        if !options.vrrp_only {
+            files.extend(options.checkers_pid_file.clone());
+        }
+        if let Some(first) = files.first()
+            && !options.replace
+            && let Ok(text) = fs::read_to_string(first)
+            && is_running(text.trim())
+        {
+            return Err(format!("{}: a daemon runs already: {text}", first.display()).into());
+        }
+        let process = format!("{}\n", std::process::id());
+        for file in &files {
+            fs::write(file, &process).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(Self(files))
+    }
+}
+
+/// Whether a process with this id is a daemon of this name.
+fn is_running(process: &str) -> bool {
+    let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|its| its == own)
+}
+
+impl Drop for PidFiles {
+    fn drop(&mut self) {
+        let own = std::process::id().to_string();
+        for file in &self.0 {
+            // A successor has written its own.
+            if fs::read_to_string(file).is_ok_and(|text| text.trim() == own) {
+                let _ = fs::remove_file(file);
+            }
         }
     }
-    let is_clean = reading.complaints.is_empty();
-    let status = match reading.exit_status() {
-        0 if options.strict && !is_clean => 5,
-        status => status,
-    };
-    ExitCode::from(status)
 }

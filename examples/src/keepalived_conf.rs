@@ -13,6 +13,7 @@ mod bfd;
 pub mod complaint;
 pub mod configuration;
 pub mod diagnostic;
+mod effect;
 mod global;
 mod grammar;
 pub mod host;
@@ -20,6 +21,7 @@ pub mod lvs;
 mod nearest;
 mod report;
 pub mod route;
+pub mod rule;
 pub mod script;
 pub mod source;
 mod tracking;
@@ -33,7 +35,6 @@ use std::{
     path::Path,
 };
 
-pub use self::report::report;
 use self::{
     complaint::{Complaint, Kind, Weight},
     configuration::Configuration,
@@ -43,6 +44,7 @@ use self::{
     source::{Environment, File, Lines},
     tree::Node,
 };
+pub use self::{effect::keyword_table, report::report};
 
 /// A configuration that was read, with all that there is to say about it.
 #[derive(Debug)]
@@ -167,7 +169,13 @@ fn resolve(
         is_secure: global.has("enable_script_security"),
     };
     let starts = match reader {
-        Reader::Parent => true,
+        Reader::Parent => {
+            let last = |word: &str| nodes.iter().rev().find(|node| node.word == word);
+            let namespace = last("net_namespace").and_then(|node| node.word_at(0));
+            configuration.net_namespace = namespace.map(str::to_owned);
+            configuration.uses_pid_folder = last("use_pid_dir").is_some();
+            true
+        }
         Reader::Vrrp => {
             vrrp::Resolver::new(host, policy, &global, complaints).resolve(nodes, configuration)
         }

@@ -7,6 +7,7 @@ pub mod command;
 pub mod control;
 pub mod event_log;
 pub mod ipvsadm;
+pub mod keepalived;
 pub mod keepalived_conf;
 pub mod kubernetes;
 pub mod metrics;

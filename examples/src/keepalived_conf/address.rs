@@ -31,6 +31,10 @@ pub struct Address {
     pub peer: Option<(IpAddr, u8)>,
     /// Whether its loss takes the instance out of MASTER.
     pub is_tracked: bool,
+    /// `use_vmac`: it goes to a virtual MAC on its own interface.
+    pub uses_vmac: bool,
+    /// `track_group`, of a static address.
+    pub track_group: Option<String>,
     /// Flags of IPv6: `home`, `-nodad`, `noprefixroute`, `mngtmpaddr`, `autojoin`.
     pub flags: Vec<&'static str>,
     /// The preferred lifetime of IPv6: `forever`, or seconds.
@@ -128,6 +132,8 @@ impl Address {
             label: None,
             peer: None,
             is_tracked: true,
+            uses_vmac: false,
+            track_group: None,
             flags: Vec::new(),
             preferred: address
                 .is_ipv6()
@@ -144,8 +150,8 @@ impl Address {
             }
             match word {
                 "no_track" | "no-track" => result.is_tracked = false,
-                "track_group" => drop(words.next()),
-                "use_vmac" => {}
+                "track_group" => result.track_group = words.next().map(str::to_owned),
+                "use_vmac" => result.uses_vmac = true,
                 "dev" | "scope" | "brd" | "broadcast" | "label" | "peer" | "preferred_lft" => {
                     let Some(value) = words.next() else {
                         complain(at(Complaint::new(
@@ -282,12 +288,8 @@ impl Address {
         use fmt::Write as _;
 
         let mut text = self.address.to_string();
-        let length = self.peer.map_or(self.prefix_len, |(peer, length)| {
-            let _infallible = write!(text, " peer {peer}");
-            length
-        });
-        if length != longest(self.address) {
-            let _infallible = write!(text, "/{length}");
+        if self.prefix_len != longest(self.address) {
+            let _infallible = write!(text, "/{}", self.prefix_len);
         }
         match self.broadcast {
             Some(Broadcast::Address(address)) => {
@@ -303,6 +305,9 @@ impl Address {
         let _infallible = write!(text, " dev {interface} scope {}", self.scope);
         if let Some(label) = &self.label {
             let _infallible = write!(text, " label {label}");
+        }
+        if let Some((peer, length)) = self.peer {
+            let _infallible = write!(text, " peer {peer}/{length}");
         }
         for flag in &self.flags {
             let _infallible = write!(text, " {flag}");

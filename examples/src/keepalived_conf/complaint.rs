@@ -145,6 +145,8 @@ pub enum Kind {
 /// How much a complaint weighs in the exit status of `-t`, lightest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {
+    /// A keyword has no effect here and needs none: no warning.
+    Remark,
     /// What keepalived passes over in silence: not part of its complaints.
     Advice,
     /// Mentioned, without effect on the exit status.

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{
-    address::Address,
-    route::{Route, Rule},
-    script::Script,
-};
+use super::{address::Address, route::Route, rule::Rule, script::Script};
 
 /// A configuration whose meaning is settled: values checked, references resolved, defaults filled
 /// in as keepalived does when it starts.
@@ -14,6 +10,12 @@ use super::{
 pub struct Configuration {
     /// `global_defs`, by keyword.
     pub global: Global,
+    /// `net_namespace`.
+    pub net_namespace: Option<String>,
+    /// `use_pid_dir`.
+    pub uses_pid_folder: bool,
+    /// The names of `track_group`.
+    pub track_groups: Vec<String>,
     /// `static_ipaddress`.
     pub static_addresses: Vec<Address>,
     /// `static_routes`.
@@ -263,6 +265,18 @@ pub struct Instance {
     pub promote_secondaries: bool,
     /// `PASS` or `AH` with the password.
     pub authentication: Option<(&'static str, String)>,
+    /// `auth_hmac`.
+    pub hmac: Option<Hmac>,
+    /// `no_virtual_ipaddress`.
+    pub may_lack_addresses: bool,
+    /// `owner_ignore_adverts`.
+    pub owner_ignores_others: bool,
+    /// `timer_expired_backup`.
+    pub yields_after_stall: bool,
+    /// `v3_checksum_as_v2`.
+    pub checksum_is_of_message: bool,
+    /// `use_ipvlan`.
+    pub uses_ipvlan: bool,
     /// `virtual_ipaddress`.
     pub addresses: Vec<Address>,
     /// `virtual_ipaddress_excluded`, with the surplus of the other.
@@ -311,6 +325,8 @@ pub struct Instance {
     pub debug: Option<i64>,
     /// `kernel_rx_buf_size`.
     pub kernel_rx_buf_size: Option<i64>,
+    /// `old_unicast_checksum`: `no`, `config` or `never`.
+    pub old_unicast_checksum: &'static str,
     /// `use_vmac_addr`.
     pub use_vmac_addr: bool,
     /// `unicast_fault_no_peer`.
@@ -319,11 +335,40 @@ pub struct Instance {
     pub sync_group: Option<String>,
 }
 
+/// `auth_hmac`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hmac {
+    /// The keys: an id, and text, `hex:` with digits, or `file:` with a path.
+    pub keys: Vec<(u8, String)>,
+    /// The id of the key that signs.
+    pub active: u8,
+    /// Whether replays are told by the order of messages alone, without clocks.
+    pub is_monotonic: bool,
+    /// Seconds by which the clock of another router may differ.
+    pub window: Option<u16>,
+    /// Which messages are signed and accepted.
+    pub mode: HmacMode,
+}
+
+/// `mode` of `auth_hmac`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HmacMode {
+    /// `receive-only`.
+    ReceiveOnly,
+    /// `permissive`.
+    Permissive,
+    /// `enforce`.
+    #[default]
+    Enforce,
+}
+
 /// The interface of a virtual MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vmac {
     /// Its name.
     pub device: String,
+    /// The hardware address, where it is not that of VRRP.
+    pub own_address: Option<String>,
     /// Whether advertisements leave by the parent.
     pub transmits_from_parent: bool,
 }

@@ -1,12 +1,31 @@
 //! The words of the language: which keyword stands in which block, and what it takes.
 
-use super::value::Range;
+use super::{source::Like, value::Range};
 
 /// A keyword of a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keyword {
     pub(super) word: &'static str,
     pub(super) takes: Takes,
+    /// Whether keepalived 2.2.7 does not know it.
+    is_recent: bool,
+}
+
+impl Keyword {
+    const fn recent(self) -> Self {
+        Self {
+            is_recent: true,
+            ..self
+        }
+    }
+
+    /// Whether that keepalived knows it.
+    pub(super) const fn is_known(&self, like: Like) -> bool {
+        match like {
+            Like::Debian12 => !self.is_recent,
+            Like::Recent => true,
+        }
+    }
 }
 
 /// What stands behind a keyword.
@@ -72,7 +91,11 @@ const I32: i64 = i32::MAX as i64;
 const TIMER: i64 = U32 / 1_000_000;
 
 const fn kw(word: &'static str, takes: Takes) -> Keyword {
-    Keyword { word, takes }
+    Keyword {
+        word,
+        takes,
+        is_recent: false,
+    }
 }
 
 const fn unsigned(word: &'static str, low: i64, high: i64) -> Keyword {
@@ -265,6 +288,20 @@ pub(super) const GLOBAL: &[Keyword] = &[
     kw("config_save_dir", Words(Fatal)),
     kw("tmp_config_directory", Words(Complaint)),
     kw("data_use_instance", Switch),
+    kw("dbus_no_interface_name", Nothing).recent(),
+    kw("iproute_etc_dir", Words(Complaint)).recent(),
+    kw("iproute_usr_dir", Words(Complaint)).recent(),
+    kw("json_dump_file", Words(Complaint)).recent(),
+    asked("json_version", 1, 2).recent(),
+    kw("set_supplementary_groups", Nothing).recent(),
+    unsigned("snmp_rs_stats_update_interval", 0, U32).recent(),
+    unsigned("snmp_vs_stats_update_interval", 0, U32).recent(),
+    kw("state_dump_file", Words(Complaint)).recent(),
+    kw("stats_dump_file", Words(Complaint)).recent(),
+    kw("use_symlink_paths", Switch).recent(),
+    kw("v3_checksum_as_v2", Switch).recent(),
+    seconds("vrrp_delay_after_boot", 1000, U32).recent(),
+    kw("vrrp_owner_ignore_adverts", Switch).recent(),
 ];
 
 pub(super) const TRACK_FILE: &[Keyword] = &[
@@ -291,6 +328,7 @@ pub(super) const SYNC_GROUP: &[Keyword] = &[
     kw("global_tracking", Deprecated("sync_group_tracking_weight")),
     kw("sync_group_tracking_weight", Nothing),
     kw("notify_priority_changes", Switch),
+    kw("notify_deleted", Command(Allowed)).recent(),
 ];
 
 const GARP_GROUP: &[Keyword] = &[
@@ -371,6 +409,20 @@ pub(super) const INSTANCE: &[Keyword] = &[
         Number(Range::whole(0, I32), Complaint),
     ),
     kw("authentication", Block(AUTHENTICATION)),
+    kw("auth_hmac", Block(AUTH_HMAC)).recent(),
+    kw("no_virtual_ipaddress", Nothing).recent(),
+    kw("owner_ignore_adverts", Switch).recent(),
+    kw("thread_timer_expired", Words(Allowed)).recent(),
+    kw("timer_expired_backup", Words(Allowed)).recent(),
+    kw("v3_checksum_as_v2", Switch).recent(),
+];
+
+const AUTH_HMAC: &[Keyword] = &[
+    kw("key", Words(Fatal)).recent(),
+    unsigned("active_key", 1, 255).recent(),
+    kw("anti_replay", Words(Fatal)).recent(),
+    unsigned("time_window", 1, 300).recent(),
+    kw("mode", Words(Fatal)).recent(),
 ];
 
 const AUTHENTICATION: &[Keyword] = &[kw("auth_type", Words(Fatal)), kw("auth_pass", Words(Fatal))];
@@ -429,6 +481,7 @@ const BFD: &[Keyword] = &[
     unsigned("weight", -253, 253),
     kw("vrrp", Nothing),
     kw("checker", Nothing),
+    kw("multihop", Nothing).recent(),
 ];
 
 const SSL: &[Keyword] = &[
@@ -526,21 +579,29 @@ const DELAY_LOOP: Keyword = seconds("delay_loop", 1, LONGEST);
 const ALPHA: Keyword = kw("alpha", Switch);
 const LOG_ALL_FAILURES: Keyword = kw("log_all_failures", Switch);
 
-const CONNECTION: &[Keyword] = &[
-    CONNECT_IP,
-    CONNECT_PORT,
-    BINDTO,
-    BIND_PORT,
-    BIND_IF,
-    CONNECT_TIMEOUT,
-    FWMARK,
-    RETRY,
-    DELAY_BEFORE_RETRY,
-    WARMUP,
-    DELAY_LOOP,
-    ALPHA,
-    LOG_ALL_FAILURES,
-];
+/// What each check that connects takes: its own words follow.
+macro_rules! connecting {
+    ($($own:expr),* $(,)?) => {
+        &[
+            CONNECT_IP,
+            CONNECT_PORT,
+            BINDTO,
+            BIND_PORT,
+            BIND_IF,
+            CONNECT_TIMEOUT,
+            FWMARK,
+            RETRY,
+            DELAY_BEFORE_RETRY,
+            WARMUP,
+            DELAY_LOOP,
+            ALPHA,
+            LOG_ALL_FAILURES,
+            $($own),*
+        ]
+    };
+}
+
+const CONNECTION: &[Keyword] = connecting![];
 
 const MISC_CHECK: &[Keyword] = &[
     RETRY,
@@ -555,81 +616,27 @@ const MISC_CHECK: &[Keyword] = &[
     kw("user", Words(Complaint)),
 ];
 
-const SMTP_CHECK: &[Keyword] = &[
-    CONNECT_IP,
-    CONNECT_PORT,
-    BINDTO,
-    BIND_PORT,
-    BIND_IF,
-    CONNECT_TIMEOUT,
-    FWMARK,
-    RETRY,
-    DELAY_BEFORE_RETRY,
-    WARMUP,
-    DELAY_LOOP,
-    ALPHA,
-    LOG_ALL_FAILURES,
+const SMTP_CHECK: &[Keyword] = connecting![
     kw("helo_name", Words(Complaint)),
     kw("host", Block(CONNECTION)),
 ];
 
-const UDP_CHECK: &[Keyword] = &[
-    CONNECT_IP,
-    CONNECT_PORT,
-    BINDTO,
-    BIND_PORT,
-    BIND_IF,
-    CONNECT_TIMEOUT,
-    FWMARK,
-    RETRY,
-    DELAY_BEFORE_RETRY,
-    WARMUP,
-    DELAY_LOOP,
-    ALPHA,
-    LOG_ALL_FAILURES,
+const UDP_CHECK: &[Keyword] = connecting![
     kw("payload", Words(Complaint)),
     kw("require_reply", Words(Allowed)),
     strict("min_reply_length", 0, 65535),
     strict("max_reply_length", 0, 65535),
 ];
 
-const DNS_CHECK: &[Keyword] = &[
-    CONNECT_IP,
-    CONNECT_PORT,
-    BINDTO,
-    BIND_PORT,
-    BIND_IF,
-    CONNECT_TIMEOUT,
-    FWMARK,
-    RETRY,
-    DELAY_BEFORE_RETRY,
-    WARMUP,
-    DELAY_LOOP,
-    ALPHA,
-    LOG_ALL_FAILURES,
-    kw("type", Words(Fatal)),
-    kw("name", Words(Fatal)),
-];
+const DNS_CHECK: &[Keyword] = connecting![kw("type", Words(Fatal)), kw("name", Words(Fatal)),];
 
-const HTTP_GET: &[Keyword] = &[
-    CONNECT_IP,
-    CONNECT_PORT,
-    BINDTO,
-    BIND_PORT,
-    BIND_IF,
-    CONNECT_TIMEOUT,
-    FWMARK,
-    RETRY,
-    DELAY_BEFORE_RETRY,
-    WARMUP,
-    DELAY_LOOP,
-    ALPHA,
-    LOG_ALL_FAILURES,
+const HTTP_GET: &[Keyword] = connecting![
     unsigned("nb_get_retry", 0, U32),
     kw("virtualhost", Words(Complaint)),
     kw("http_protocol", Words(Complaint)),
     kw("enable_sni", Switch),
     kw("fast_recovery", Switch),
+    kw("sni_name", Words(Complaint)).recent(),
     kw("url", Block(URL)),
 ];
 
@@ -644,6 +651,7 @@ const URL: &[Keyword] = &[
     kw("regex_min_offset", Words(Allowed)),
     kw("regex_max_offset", Words(Allowed)),
     kw("regex_stack", Words(Allowed)),
+    kw("tls_compliant", Nothing).recent(),
 ];
 
 const FILE_CHECK: &[Keyword] = &[kw("track_file", Words(Fatal)), asked("weight", -254, 254)];

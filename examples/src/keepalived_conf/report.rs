@@ -20,7 +20,7 @@ pub fn report(reading: &Reading, host: &Host) -> Value {
     let (advice, complaints): (Vec<&Complaint>, Vec<&Complaint>) = reading
         .complaints
         .iter()
-        .partition(|complaint| complaint.weight == Weight::Advice);
+        .partition(|complaint| complaint.weight <= Weight::Advice);
     let show = |list: Vec<&Complaint>| -> Vec<Value> {
         list.into_iter()
             .map(|complaint| show_complaint(complaint, reading))
@@ -110,13 +110,25 @@ fn values(configuration: &Configuration, host: &Host) -> Value {
     }
     if !it.static_routes.is_empty() {
         let shown = list(&it.static_routes, |route| {
-            json!(format!("{} [installed ifindex 0]", route.describe()))
+            // keepalived looks for the interface of a route that it tracks.
+            let place = if route.is_tracked {
+                " [installed ifindex 0]"
+            } else {
+                ""
+            };
+            json!(format!("{}{place}", route.describe()))
         });
         statics.push(json!({ "static routes": shown }));
     }
     if !it.static_rules.is_empty() {
         let shown = list(&it.static_rules, |rule| json!(rule.describe()));
         statics.push(json!({ "static rules": shown }));
+    }
+    if !it.track_groups.is_empty() {
+        let shown = list(&it.track_groups, |name| {
+            json!(format!("Static Track Group = {name}"))
+        });
+        statics.push(json!({ "static track groups": shown }));
     }
     let scripts = list(&it.scripts, |script| {
         json!({
@@ -557,6 +569,10 @@ fn instance(it: &Instance) -> Value {
             ),
         ),
         (
+            "vmac_mac",
+            json!(it.vmac.as_ref().and_then(|vmac| vmac.own_address.as_ref())),
+        ),
+        (
             "strict_mode",
             if it.is_strict {
                 json!(true)
@@ -587,7 +603,8 @@ fn instance(it: &Instance) -> Value {
                     .map_or("(none)".into(), |source| source.to_string())
             ),
         ),
-        ("src_ip_configured", json!(it.source_is_configured)),
+        // No text of keepalived 2.2.7 says it.
+        ("src_ip_configured", json!(false)),
         (
             "multicast",
             if is_unicast {
@@ -663,7 +680,11 @@ fn instance(it: &Instance) -> Value {
         ),
         (
             "old_unicast_checksum",
-            if is_unicast { json!("no") } else { Value::Null },
+            if is_unicast {
+                json!(it.old_unicast_checksum)
+            } else {
+                Value::Null
+            },
         ),
         (
             "virtual_routes",

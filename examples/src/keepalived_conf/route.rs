@@ -1,4 +1,4 @@
-//! Routes and rules that come and go with an instance, in the words of iproute2.
+//! Routes that come and go with an instance, in the words of iproute2.
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -11,6 +11,10 @@ use super::{
 
 /// A route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "as many as the language has flags"
+)]
 pub struct Route {
     /// `unicast`, or what becomes of packets: `blackhole`, `unreachable`, `prohibit`, `throw`.
     pub kind: String,
@@ -34,6 +38,8 @@ pub struct Route {
     pub is_onlink: bool,
     /// The MTU.
     pub mtu: Option<u32>,
+    /// `mtu lock`: path MTU discovery does not change it.
+    pub locks_mtu: bool,
     /// Several next hops with their weights.
     pub hops: Vec<Hop>,
     /// Whether its loss takes the instance out of MASTER.
@@ -53,27 +59,6 @@ pub struct Hop {
     pub interface: Option<String>,
     /// Its share.
     pub weight: u32,
-}
-
-/// A rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// Packets from here.
-    pub from: Option<(IpAddr, u8)>,
-    /// Packets to there.
-    pub to: Option<(IpAddr, u8)>,
-    /// Its place among the rules.
-    pub priority: u32,
-    /// The mark and its mask.
-    pub fwmark: Option<(u32, Option<u32>)>,
-    /// The interface by which packets come in.
-    pub input: Option<String>,
-    /// The interface by which they leave.
-    pub output: Option<String>,
-    /// The table that is looked up.
-    pub table: Option<u32>,
-    /// Whether its loss takes the instance out of MASTER.
-    pub is_tracked: bool,
 }
 
 const KINDS: [&str; 5] = ["unicast", "blackhole", "unreachable", "prohibit", "throw"];
@@ -106,7 +91,7 @@ const FURTHER: [&str; 24] = [
     "as",
 ];
 
-fn table(text: &str) -> Option<u32> {
+pub(super) fn table(text: &str) -> Option<u32> {
     match text {
         "main" => Some(254),
         "local" => Some(255),
@@ -126,7 +111,7 @@ fn scope(text: &str) -> Option<u8> {
     }
 }
 
-fn protocol(text: &str) -> Option<u8> {
+pub(super) fn protocol(text: &str) -> Option<u8> {
     match text {
         "kernel" => Some(2),
         "boot" => Some(3),
@@ -138,7 +123,7 @@ fn protocol(text: &str) -> Option<u8> {
 }
 
 /// Decimal, or hexadecimal behind `0x`.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
@@ -168,7 +153,7 @@ impl Route {
             }
             match word {
                 "onlink" if route.hops.is_empty() => route.is_onlink = true,
-                "onlink" | "lock" | "or" => {}
+                "onlink" | "or" => {}
                 "no_track" => {
                     route.is_tracked = false;
                     route.asks_no_tracking = true;
@@ -181,6 +166,10 @@ impl Route {
                 | "metric" | "priority" | "preference" | "mtu" | "weight" => {
                     let mut value = words.next();
                     if word == "via" && matches!(value, Some("inet" | "inet6")) {
+                        value = words.next();
+                    }
+                    if word == "mtu" && value == Some("lock") {
+                        route.locks_mtu = true;
                         value = words.next();
                     }
                     let Some(value) = value else {
@@ -219,16 +208,21 @@ impl Route {
         if failed {
             return None;
         }
-        if route.destination.is_none() {
+        route.finish(&mut complain)
+    }
+
+    /// What can only be said of the whole line.
+    fn finish(mut self, complain: &mut dyn FnMut(Complaint)) -> Option<Self> {
+        if self.destination.is_none() {
             complain(Complaint::new(
                 Kind::BadAddress,
                 "a route needs a destination; the route is not used",
             ));
             return None;
         }
-        if route.is_tracked && route.protocol.is_some_and(|it| it != 18) {
+        if self.is_tracked && self.protocol.is_some_and(|it| it != 18) {
             // A route is known again by its mark.
-            route.protocol = None;
+            self.protocol = None;
             complain(
                 Complaint::new(
                     Kind::Other,
@@ -238,11 +232,11 @@ impl Route {
             );
         }
         let has_interface =
-            route.interface.is_some() || route.hops.iter().any(|hop| hop.interface.is_some());
+            self.interface.is_some() || self.hops.iter().any(|hop| hop.interface.is_some());
         // One next hop by an interface is followed; several, or none, are not.
-        let is_traceable = has_interface && route.hops.is_empty();
-        if route.is_tracked && !is_traceable {
-            route.is_tracked = false;
+        let is_traceable = has_interface && self.hops.is_empty();
+        if self.is_tracked && !is_traceable {
+            self.is_tracked = false;
             complain(
                 Complaint::new(
                     Kind::Untrackable,
@@ -251,7 +245,7 @@ impl Route {
                 .help("add dev and an interface, or no_track"),
             );
         }
-        Some(route)
+        Some(self)
     }
 
     fn option(
@@ -345,6 +339,11 @@ impl Route {
                 let _infallible = write!(text, "/{length}");
             }
         }
+        for (word, value) in &self.further {
+            if word == "tos" || word == "dsfield" {
+                let _infallible = write!(text, " tos {}", number(value).unwrap_or(0));
+            }
+        }
         if let Some(source) = self.source {
             let _infallible = write!(text, " src {source}");
         }
@@ -367,9 +366,7 @@ impl Route {
         if let Some(metric) = self.metric {
             let _infallible = write!(text, " metric {metric}");
         }
-        if let Some(mtu) = self.mtu {
-            let _infallible = write!(text, " mtu {mtu}");
-        }
+        self.describe_further(&mut text);
         if self.is_onlink {
             text.push_str(" onlink");
         }
@@ -388,176 +385,33 @@ impl Route {
         }
         text
     }
+
+    /// The metrics, in the oracle's order.
+    fn describe_further(&self, text: &mut String) {
+        // Those without a place of their own come in the order in which the kernel counts them.
+        const ORDER: [&str; 16] = [
+            "realms", "hoplimit", "rtt", "rttvar", "ssthresh", "cwnd", "window", "mtu", "advmss",
+            "rto_min", "features", "initcwnd", "initrwnd", "quickack", "congctl", "pref",
+        ];
+        for word in ORDER {
+            if let (Some(mtu), "mtu") = (self.mtu, word) {
+                let lock = if self.locks_mtu { "lock " } else { "" };
+                let _infallible = write!(text, " mtu {lock}{mtu}");
+            }
+            for (_, value) in self.further.iter().filter(|(its, _)| its == word) {
+                let _infallible = match word {
+                    "realms" => write!(text, " realm {value}"),
+                    "rtt" => write!(text, " rtt {}ms", number(value).unwrap_or(0).max(200)),
+                    _ => write!(text, " {word} {value}"),
+                };
+            }
+        }
+    }
 }
 
 const fn family(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "inet",
         IpAddr::V6(_) => "inet6",
-    }
-}
-
-impl Rule {
-    /// Reads a line of a rule block. `next_priority` is the one for a rule that names none; it
-    /// counts down from 16384.
-    #[allow(clippy::too_many_lines, reason = "one setting after the other")]
-    pub(super) fn read(
-        entry: &Entry,
-        host: &Host,
-        next_priority: &mut u32,
-        complain: &mut dyn FnMut(Complaint),
-    ) -> Option<Self> {
-        let mut complain = |complaint: Complaint| complain(complaint.at(entry.place));
-        let mut rule = Self {
-            is_tracked: true,
-            ..Self::default()
-        };
-        let mut priority = None;
-        let mut words = entry.words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            if word == "no_track" {
-                rule.is_tracked = false;
-                continue;
-            }
-            let is_known = matches!(
-                word,
-                "from"
-                    | "to"
-                    | "table"
-                    | "lookup"
-                    | "priority"
-                    | "preference"
-                    | "order"
-                    | "pref"
-                    | "fwmark"
-                    | "iif"
-                    | "dev"
-                    | "oif"
-                    | "tos"
-                    | "dsfield"
-                    | "protocol"
-            );
-            let value = if is_known { words.next() } else { None };
-            let Some(value) = value else {
-                complain(
-                    Complaint::new(
-                        Kind::UnknownValue,
-                        format!("{word:?} is no word of a rule, or lacks its value; the rule is not used"),
-                    )
-                    .token(word),
-                );
-                return None;
-            };
-            let is_usable = match word {
-                "from" | "to" => {
-                    let found = prefix(value, &mut complain)?;
-                    let found = (value != "all").then_some(found);
-                    if word == "from" {
-                        rule.from = found;
-                    } else {
-                        rule.to = found;
-                    }
-                    true
-                }
-                "table" | "lookup" => {
-                    rule.table = table(value);
-                    rule.table.is_some()
-                }
-                "priority" | "preference" | "order" | "pref" => {
-                    priority = number(value);
-                    priority.is_some()
-                }
-                "fwmark" => {
-                    rule.fwmark = match value.split_once('/') {
-                        Some((mark, bits)) => number(mark)
-                            .zip(number(bits))
-                            .map(|(mark, bits)| (mark, Some(bits))),
-                        None => number(value).map(|mark| (mark, None)),
-                    };
-                    rule.fwmark.is_some()
-                }
-                "iif" | "dev" | "oif" => {
-                    if !host.interfaces.contains_key(value) {
-                        complain(no_such_interface(value));
-                    }
-                    if word == "oif" {
-                        rule.output = Some(value.into());
-                    } else {
-                        rule.input = Some(value.into());
-                    }
-                    true
-                }
-                _ => true,
-            };
-            if !is_usable {
-                complain(
-                    Complaint::new(
-                        Kind::ValueInvalid,
-                        format!(
-                            "{value:?} is not a value of {word} in a rule; the rule is not used"
-                        ),
-                    )
-                    .token(value),
-                );
-                return None;
-            }
-        }
-        rule.priority = if let Some(priority) = priority {
-            priority
-        } else {
-            complain(
-                Complaint::new(
-                    Kind::RuleNoPreference,
-                    format!("the rule has no priority; {next_priority} is used"),
-                )
-                .help("add priority and a number"),
-            );
-            let priority = *next_priority;
-            *next_priority = next_priority.saturating_sub(1);
-            priority
-        };
-        Some(rule)
-    }
-
-    /// The rule as the oracle prints it.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let show = |(address, length): (IpAddr, u8)| {
-            let whole = if address.is_ipv4() { 32 } else { 128 };
-            if length == whole {
-                address.to_string()
-            } else {
-                format!("{address}/{length}")
-            }
-        };
-        let mut text = String::from("from ");
-        text.push_str(&self.from.map_or_else(|| "all".into(), show));
-        if let Some(to) = self.to {
-            let _infallible = write!(text, " to {}", show(to));
-        }
-        let _infallible = write!(text, " priority {} tos 0x0", self.priority);
-        if let Some((mark, mask)) = self.fwmark {
-            let _infallible = write!(text, " fwmark {mark:#x}");
-            if let Some(mask) = mask {
-                let _infallible = write!(text, "/{mask:#x}");
-            }
-        }
-        if let Some(input) = &self.input {
-            let _infallible = write!(text, " iif {input}");
-        }
-        if let Some(output) = &self.output {
-            let _infallible = write!(text, " oif {output}");
-        }
-        // A rule without a mark of its own can be told from others.
-        if self.is_tracked {
-            text.push_str(" protocol 18");
-        }
-        if let Some(table) = self.table {
-            let _infallible = write!(text, " lookup {table}");
-        }
-        if !self.is_tracked {
-            text.push_str(" no_track");
-        }
-        text
     }
 }

@@ -59,9 +59,21 @@ pub struct Line {
     pub place: Place,
 }
 
+/// The keepalived whose words are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Like {
+    /// 2.2.7, as in Debian 12.
+    Debian12,
+    /// 2.4, with all words.
+    #[default]
+    Recent,
+}
+
 /// What reading depends on beside the files.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
+    /// The keepalived whose words are known.
+    pub like: Like,
     /// The configuration id (`-i`; keepalived's default is the host name).
     pub config_id: Option<String>,
     /// The seed of `${_RANDOM}`.
@@ -79,6 +91,8 @@ pub struct Lines {
     pub complaints: Vec<Complaint>,
     /// Whether a strict include missed its files.
     pub is_refused: bool,
+    /// The keepalived whose words are known.
+    pub like: Like,
 }
 
 impl Lines {
@@ -98,6 +112,7 @@ impl Lines {
         let mut reader = Reader::new(environment);
         reader.open(path.to_owned(), text, Vec::new(), Strictness::default());
         reader.run();
+        reader.lines.like = environment.like;
         reader.lines
     }
 }

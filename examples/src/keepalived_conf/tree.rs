@@ -6,9 +6,10 @@
 //! passes here.
 
 use super::{
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
+    effect::{self, Effect},
     grammar::{Keyword, Missing, ROOTS, Reader, Takes},
-    source::{Line, Lines, Place},
+    source::{Like, Line, Lines, Place},
     value::{self, Range},
     word,
 };
@@ -101,6 +102,7 @@ pub(super) fn read(lines: &Lines, reader: Reader) -> Reading {
         lines: &lines.lines,
         at: 0,
         reader,
+        like: lines.like,
         reading: Reading::default(),
     };
     let mut nodes = Vec::new();
@@ -118,6 +120,7 @@ struct Walker<'a> {
     lines: &'a [Line],
     at: usize,
     reader: Reader,
+    like: Like,
     reading: Reading,
 }
 
@@ -162,13 +165,15 @@ impl<'a> Walker<'a> {
                 self.unexpected_open(place);
                 continue;
             }
-            match ROOTS.iter().find(|root| root.keyword.word == *first) {
+            let mut known = ROOTS.iter().filter(|root| root.keyword.is_known(self.like));
+            match known.find(|root| root.keyword.word == *first) {
                 Some(root) if root.readers.contains(&self.reader) => {
+                    self.remark("", first, place);
                     self.statement(&root.keyword, rest, place, nodes)?;
                 }
                 Some(_) => self.pass_over(),
                 None => {
-                    let known = ROOTS.iter().map(|root| root.keyword.word);
+                    let known = ROOTS.iter().map(|root| &root.keyword);
                     self.unknown(first, place, known);
                 }
             }
@@ -261,6 +266,7 @@ impl<'a> Walker<'a> {
     /// The statements of a block, up to its closing brace.
     fn block(
         &mut self,
+        name: &'static str,
         keywords: &'static [Keyword],
         nodes: &mut Vec<Node>,
         begin: Place,
@@ -288,11 +294,12 @@ impl<'a> Walker<'a> {
             if *first == "}" {
                 return Ok(place);
             }
-            if let Some(keyword) = keywords.iter().find(|keyword| keyword.word == *first) {
+            let mut known = keywords.iter().filter(|it| it.is_known(self.like));
+            if let Some(keyword) = known.find(|keyword| keyword.word == *first) {
+                self.remark(name, first, place);
                 self.statement(keyword, rest, place, nodes)?;
             } else {
-                let known = keywords.iter().map(|keyword| keyword.word);
-                self.unknown(first, place, known);
+                self.unknown(first, place, keywords.iter());
             }
         }
         Ok(last)
@@ -376,7 +383,7 @@ impl<'a> Walker<'a> {
             }
             Takes::Block(keywords) => {
                 let mut children = Vec::new();
-                let result = self.block(keywords, &mut children, place);
+                let result = self.block(keyword.word, keywords, &mut children, place);
                 node.children = children;
                 if let Ok(end) = result {
                     node.end = end;
@@ -422,7 +429,7 @@ impl<'a> Walker<'a> {
                         Kind::MissingBlockStart,
                         format!("{}: its list does not begin with '{{'", node.word),
                     )
-                    .weight(super::complaint::Weight::Notice),
+                    .weight(Weight::Notice),
                 );
             }
             if first == Some("}") {
@@ -492,14 +499,39 @@ impl<'a> Walker<'a> {
         );
     }
 
-    fn unknown(&mut self, word: &str, place: Place, known: impl Iterator<Item = &'static str>) {
+    /// Says what becomes of a keyword that is not obeyed.
+    fn remark(&mut self, block: &str, word: &str, place: Place) {
+        let (weight, message) = match effect::of(block, word) {
+            Effect::Obeyed => return,
+            Effect::Without(reason) => (
+                Weight::Remark,
+                format!("{word} is accepted without effect: {reason}"),
+            ),
+            Effect::Refused(reason) => {
+                (Weight::Advice, format!("{word} is not supported: {reason}"))
+            }
+        };
+        self.complain(
+            Complaint::new(Kind::Other, message)
+                .at(place)
+                .token(word)
+                .weight(weight),
+        );
+    }
+
+    fn unknown(&mut self, word: &str, place: Place, all: impl Iterator<Item = &'static Keyword>) {
+        let all: Vec<&Keyword> = all.collect();
         let mut complaint = Complaint::new(
             Kind::UnknownKeyword,
             format!("{word:?} is no keyword here; the line is ignored"),
         )
         .at(place)
         .token(word);
-        if let Some(near) = super::nearest::nearest(word, known) {
+        let like = self.like;
+        let mut known = all.iter().filter(|it| it.is_known(like)).map(|it| it.word);
+        if all.iter().any(|it| it.word == word) {
+            complaint = complaint.help("keepalived 2.4 knows it: use --like 2.4");
+        } else if let Some(near) = super::nearest::nearest(word, &mut known) {
             complaint = complaint.help(format!("did you mean {near:?}?"));
         }
         self.complain(complaint);

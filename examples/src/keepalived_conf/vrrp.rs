@@ -8,9 +8,13 @@ use std::{
 use super::{
     address::{Address, no_such_interface},
     complaint::{Complaint, Kind, Weight},
-    configuration::{Configuration, Global, Instance, Notifies, Peer, SyncGroup, Tracking, Vmac},
+    configuration::{
+        Configuration, Global, Hmac, HmacMode, Instance, Notifies, Peer, SyncGroup, Tracked,
+        Tracking, Vmac,
+    },
     host::Host,
-    route::{Route, Rule},
+    route::Route,
+    rule::Rule,
     script::{Policy, Usability},
     tracking::{self, Defined},
     tree::Node,
@@ -110,6 +114,10 @@ impl<'a> Resolver<'a> {
                     let found = self.rules(node);
                     configuration.static_rules.extend(found);
                 }
+                "track_group" => {
+                    let name = node.word_at(0).map(str::to_owned);
+                    configuration.track_groups.extend(name);
+                }
                 "vrrp_sync_group" => {
                     let group = self.group(node);
                     groups.push(group);
@@ -132,6 +140,9 @@ impl<'a> Resolver<'a> {
                 _ => {}
             }
         }
+        for node in nodes.iter().filter(|node| node.word == "static_ipaddress") {
+            self.track_groups(node, nodes);
+        }
         let starts = self.finish(&mut drafts, &mut groups);
         configuration.instances = drafts.into_iter().map(|draft| draft.instance).collect();
         configuration.sync_groups = groups;
@@ -152,6 +163,31 @@ impl<'a> Resolver<'a> {
             found.extend(address);
         }
         found
+    }
+
+    /// Complains of the track groups of static objects that are not defined before them.
+    fn track_groups(&mut self, node: &Node, nodes: &[Node]) {
+        for entry in &node.entries {
+            let mut words = entry.words.iter();
+            let name = words
+                .by_ref()
+                .find(|word| *word == "track_group")
+                .and(words.next());
+            let Some(name) = name else { continue };
+            let is_before = |it: &&Node| {
+                it.word == "track_group" && it.word_at(0) == Some(name) && it.place < entry.place
+            };
+            if !nodes.iter().any(|it| is_before(&it)) {
+                self.complain(
+                    Complaint::new(
+                        Kind::NotDefined,
+                        format!("there is no track_group {name:?} before this line"),
+                    )
+                    .at(entry.place)
+                    .token(name),
+                );
+            }
+        }
     }
 
     fn routes(&mut self, node: &Node) -> Vec<Route> {
@@ -436,6 +472,7 @@ impl<'a> Resolver<'a> {
             (None, _) => 100,
         };
         let authentication = self.authentication(node, &name);
+        let hmac = self.hmac(node, &name);
         let tracking = self.tracking(node, &name);
         let notifies = self.notifies(node);
         if node.has("use_vmac") && !peers.is_empty() && !node.has("vmac_xmit_base") {
@@ -470,11 +507,12 @@ impl<'a> Resolver<'a> {
             starts_as_master: false,
             interface: interface.clone().unwrap_or_default(),
             vmac: node.last("use_vmac").map(|statement| Vmac {
-                device: vmac_name(statement, node),
+                device: vmac_name(statement, node, global),
+                own_address: own_hardware_address(statement),
                 transmits_from_parent: node.has("vmac_xmit_base") || !peers.is_empty(),
             }),
             source,
-            source_is_configured: false,
+            source_is_configured: source.is_some(),
             tracks_source: node.has("track_src_ip"),
             multicast: self.multicast(node, is_ipv6),
             vrid: node
@@ -494,6 +532,12 @@ impl<'a> Resolver<'a> {
             dont_track_primary: node.has("dont_track_primary"),
             promote_secondaries: node.has("promote_secondaries"),
             authentication,
+            hmac,
+            may_lack_addresses: node.has("no_virtual_ipaddress"),
+            owner_ignores_others: switch("owner_ignore_adverts", "vrrp_owner_ignore_adverts"),
+            yields_after_stall: node.has("timer_expired_backup"),
+            checksum_is_of_message: switch("v3_checksum_as_v2", "v3_checksum_as_v2"),
+            uses_ipvlan: node.has("use_ipvlan"),
             addresses,
             excluded,
             routes,
@@ -545,6 +589,11 @@ impl<'a> Resolver<'a> {
             notifies,
             debug: node.number("debug"),
             kernel_rx_buf_size: node.number("kernel_rx_buf_size"),
+            old_unicast_checksum: match node.last("old_unicast_checksum").map(|it| it.word_at(0)) {
+                None => "no",
+                Some(Some("never")) => "never",
+                Some(_) => "config",
+            },
             use_vmac_addr: node.has("use_vmac_addr"),
             unicast_fault_no_peer: node.has("unicast_fault_no_peer"),
             sync_group: None,
@@ -827,6 +876,79 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// `auth_hmac`. Without a usable key there is none.
+    fn hmac(&mut self, node: &Node, name: &str) -> Option<Hmac> {
+        let block = node.last("auth_hmac")?;
+        let mut hmac = Hmac {
+            keys: Vec::new(),
+            active: 0,
+            is_monotonic: false,
+            window: block
+                .number("time_window")
+                .and_then(|it| u16::try_from(it).ok()),
+            mode: HmacMode::Enforce,
+        };
+        for statement in &block.children {
+            let text = statement.word_at(0).unwrap_or_default();
+            let problem = match (statement.word, text) {
+                ("key", _) => {
+                    let id = value::number(text, Range::whole(1, 255)).value;
+                    match (
+                        id.and_then(|it| u8::try_from(it).ok()),
+                        statement.word_at(1),
+                    ) {
+                        (Some(id), Some(secret)) => {
+                            hmac.keys.push((id, secret.to_owned()));
+                            continue;
+                        }
+                        _ => "needs an id from 1 to 255 and a secret",
+                    }
+                }
+                ("anti_replay", "time" | "monotonic") => {
+                    hmac.is_monotonic = text == "monotonic";
+                    continue;
+                }
+                ("anti_replay", _) => "is time or monotonic",
+                ("mode", _) => {
+                    hmac.mode = match text {
+                        "enforce" => HmacMode::Enforce,
+                        "permissive" => HmacMode::Permissive,
+                        "receive-only" => HmacMode::ReceiveOnly,
+                        _ => {
+                            self.complain_of_hmac(
+                                statement,
+                                "is enforce, permissive or receive-only",
+                                name,
+                            );
+                            continue;
+                        }
+                    };
+                    continue;
+                }
+                _ => continue,
+            };
+            self.complain_of_hmac(statement, problem, name);
+        }
+        let first = hmac.keys.first().map(|(id, _)| *id);
+        let active = block
+            .number("active_key")
+            .and_then(|it| u8::try_from(it).ok());
+        let Some(active) = active.or(first) else {
+            self.complain_of_hmac(block, "has no key; there is no authentication", name);
+            return None;
+        };
+        hmac.active = active;
+        Some(hmac)
+    }
+
+    fn complain_of_hmac(&mut self, statement: &Node, problem: &str, name: &str) {
+        self.complain(
+            Complaint::new(Kind::UnknownValue, format!("{} {problem}", statement.word))
+                .at(statement.place)
+                .object(name),
+        );
+    }
+
     fn multicast(&self, node: &Node, is_ipv6: bool) -> IpAddr {
         let own = node
             .text("mcast_dst_ip")
@@ -909,7 +1031,7 @@ impl<'a> Resolver<'a> {
         }
         if it.addresses.is_empty() && !it.excluded.is_empty() && it.version == 2 {
             say(Kind::NoVips, "no address is listed in advertisements");
-        } else if it.addresses.is_empty() {
+        } else if it.addresses.is_empty() && !it.may_lack_addresses {
             say(Kind::NoVips, "the instance has no virtual_ipaddress");
             if it.version == 3 || it.is_strict {
                 self.complaints.append(&mut complaints);
@@ -1204,24 +1326,23 @@ impl<'a> Resolver<'a> {
             let name = draft.instance.name.clone();
             let tracking = &mut draft.instance.tracking;
             if !group.tracking_weight {
+                let complaints = &mut *self.complaints;
+                tracking.scripts.retain(|tracked| {
+                    if tracked.weight != 0 {
+                        complaints
+                            .push(weight_in_group("script", tracked, &group.name).object(&name));
+                    }
+                    tracked.weight == 0
+                });
                 for (kind, list) in [
                     ("interface", &mut tracking.interfaces),
-                    ("script", &mut tracking.scripts),
                     ("file", &mut tracking.files),
                     ("BFD instance", &mut tracking.bfd),
                 ] {
                     let complaints = &mut *self.complaints;
                     // An owner's weights were complained of before.
                     for tracked in list.iter_mut().filter(|tracked| tracked.weight != 0) {
-                        complaints.push(
-                            Complaint::new(
-                                Kind::SyncGroupWeight,
-                                format!("the weight of {kind} {} does not count in sync group {}", tracked.name, group.name),
-                            )
-                            .token(&tracked.name)
-                            .object(&name)
-                            .help("add sync_group_tracking_weight to the group, or leave the weight out"),
-                        );
+                        complaints.push(weight_in_group(kind, tracked, &group.name).object(&name));
                         tracked.weight = 0;
                     }
                 }
@@ -1376,6 +1497,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// The complaint about a weight that does not count in a sync group.
+fn weight_in_group(kind: &str, tracked: &Tracked, group: &str) -> Complaint {
+    Complaint::new(
+        Kind::SyncGroupWeight,
+        format!(
+            "the weight of {kind} {} does not count in sync group {group}",
+            tracked.name
+        ),
+    )
+    .token(&tracked.name)
+    .help("add sync_group_tracking_weight to the group, or leave the weight out")
+}
+
 /// Something that keepalived passes over in silence.
 fn advice(node: &Node, message: String, help: &str) -> Complaint {
     Complaint::new(Kind::Other, message)
@@ -1384,14 +1518,29 @@ fn advice(node: &Node, message: String, help: &str) -> Complaint {
         .help(help)
 }
 
-fn vmac_name(statement: &Node, node: &Node) -> String {
+fn vmac_name(statement: &Node, node: &Node, global: &Global) -> String {
     let given = statement.words.iter().find(|word| {
         word.matches(':').count() < 4 && !matches!(word.as_str(), "netlink_notify_msg" | "group")
     });
-    match given.filter(|word| word.len() <= 15) {
-        Some(word) => word.clone(),
-        None => format!("vrrp.{}", node.number("virtual_router_id").unwrap_or(0)),
+    if let Some(word) = given.filter(|word| word.len() <= 15) {
+        return word.clone();
     }
+    let prefix = global.text("vmac_prefix").unwrap_or("vrrp");
+    format!("{prefix}.{}", node.number("virtual_router_id").unwrap_or(0))
+}
+
+/// A hardware address for a virtual MAC that is not one of VRRP.
+fn own_hardware_address(statement: &Node) -> Option<String> {
+    let is_address = |word: &&String| word.matches(':').count() >= 4;
+    let given = statement
+        .words
+        .iter()
+        .find(is_address)?
+        .to_ascii_lowercase();
+    let is_of_vrrp = ["00:00:5e:00:01", "00:00:5e:00:02"]
+        .iter()
+        .any(|prefix| given.starts_with(prefix));
+    (!is_of_vrrp).then_some(given)
 }
 
 /// Whether an instance is of IPv6: the first address of it decides, be it virtual, a peer's or

@@ -103,3 +103,52 @@ fn a_file_that_does_not_exist_is_named_with_the_status_of_keepalived() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("/nosuch/keepalived.conf"), "{text}");
 }
+
+#[test]
+fn words_that_came_after_2_2_7_are_known_and_like_2_2_7_they_are_not() {
+    let text = "global_defs {\n    dynamic_interfaces\n}\n\
+        vrrp_instance V {\n    interface nosuch0\n    virtual_router_id 1\n    \
+        no_virtual_ipaddress\n    auth_hmac {\n        key 1 0123456789abcdef0123456789abcdef\n    \
+        }\n    timer_expired_backup\n    v3_checksum_as_v2\n}\n";
+    let (status, shown) = check(text, &[]);
+    assert_eq!((status, shown.as_str()), (0, ""));
+    let (status, shown) = check(text, &["--like", "2.2.7"]);
+    assert_eq!(status, 5);
+    assert!(shown.contains("keepalived 2.4 knows it"), "{shown}");
+}
+
+#[test]
+fn a_keyword_without_effect_is_a_note_and_one_that_is_not_supported_a_warning() {
+    let (status, shown) = check("global_defs {\n    vrrp_no_swap\n}\n", &["--strict"]);
+    assert_eq!(status, 0, "{shown}");
+    assert!(
+        shown.contains("note: vrrp_no_swap is accepted without effect"),
+        "{shown}"
+    );
+    let text = "global_defs {\n    enable_snmp_vrrp\n}\n";
+    let (status, shown) = check(text, &[]);
+    assert_eq!(status, 0, "{shown}");
+    assert!(
+        shown.contains("warning: enable_snmp_vrrp is not supported"),
+        "{shown}"
+    );
+    assert_eq!(check(text, &["--strict"]).0, 5);
+}
+
+/// Lines in docs/keepalived.md between which the table of keywords stands.
+const TABLE: [&str; 2] = ["<!-- keywords -->\n", "<!-- end of keywords -->\n"];
+
+#[test]
+fn the_table_of_keywords_in_the_documentation_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/keepalived.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(TABLE[0]).unwrap();
+    let (table, after) = rest.split_once(TABLE[1]).unwrap();
+    let wanted = format!("\n{}\n", vrrp_examples::keepalived_conf::keyword_table());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{before}{}{wanted}{}{after}", TABLE[0], TABLE[1]);
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    assert_eq!(table, wanted, "run this test with UPDATE_DOCS=1");
+}

@@ -5,6 +5,7 @@ fn read(text: &str) -> (Vec<(usize, String)>, Vec<Kind>) {
     let environment = Environment {
         config_id: Some("node-a".into()),
         seed: 1,
+        ..Environment::default()
     };
     let lines = Lines::of_text(Path::new("x.conf"), text.into(), &environment);
     let kinds = lines.complaints.iter().map(|it| it.kind).collect();

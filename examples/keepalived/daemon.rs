@@ -1,0 +1,780 @@
+//! The daemon: a driver with the routers of a configuration, and all that speaks to it or hears
+//! it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use vrrp_examples::{
+    keepalived::{
+        event::{Change, Event, Party},
+        host_object::HostObject,
+        translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
+    },
+    keepalived_conf::{Reading, configuration::Configuration},
+};
+use vrrp_fsm::{
+    Reason, State,
+    fleet::{GroupId, SyncGroup},
+    track::{ObjectId, Report, TrackRef},
+};
+use vrrp_net::{
+    Driver, DriverEvent, Fault, FrameSocket, Notification, RouterConfig, RouterId, Transport,
+    VirtualAddress,
+};
+use vrrp_proto::frame::{
+    arp::{self, GratuitousTarget},
+    neighbor,
+};
+
+use crate::{
+    Error, data, host,
+    log::Log,
+    outlet::Outlet,
+    signals::{Request, Serving},
+    watch::{self, Watcher},
+};
+
+/// Announcements of an address that ip(8) has put in place, at once.
+const ANNOUNCEMENTS: usize = 5;
+
+/// From one attempt to put an address back to the next.
+const REPAIR_PERIOD: Duration = Duration::from_secs(1);
+
+/// A daemon that runs.
+pub(crate) struct Daemon {
+    pub(crate) driver: Driver,
+    pub(crate) log: Log,
+    outlet: Outlet,
+    frames: FrameSocket,
+    pub(crate) routers: BTreeMap<RouterId, Running>,
+    pub(crate) groups: BTreeMap<GroupId, Grouped>,
+    objects: BTreeMap<String, ObjectId>,
+    watchers: BTreeMap<String, (Probe, Watcher)>,
+    statics: Vec<HostObject>,
+    /// The configuration that runs, and the errors that it was started with.
+    pub(crate) configuration: Configuration,
+    known_errors: BTreeSet<String>,
+    /// When lost addresses are looked for again.
+    repair_at: Option<Instant>,
+}
+
+/// An instance that runs.
+pub(crate) struct Running {
+    pub(crate) planned: PlannedRouter,
+    /// The change that was reported last.
+    pub(crate) reported: Option<Change>,
+    /// Whether its objects are in place.
+    has_objects: bool,
+}
+
+/// A sync group.
+pub(crate) struct Grouped {
+    pub(crate) planned: PlannedGroup,
+    pub(crate) reported: Option<Change>,
+}
+
+impl Daemon {
+    pub(crate) fn new(driver: Driver, reading: Reading, log: Log) -> Result<Self, Error> {
+        let outlet = Outlet::open(&reading.configuration.global, log.clone());
+        Ok(Self {
+            driver,
+            outlet,
+            frames: FrameSocket::open()?,
+            log,
+            routers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            statics: Vec::new(),
+            known_errors: errors(&reading),
+            repair_at: None,
+            configuration: reading.configuration,
+        })
+    }
+
+    /// Brings everything in line with a plan: what stays is not touched.
+    pub(crate) fn apply(&mut self, plan: Plan) {
+        for note in &plan.notes {
+            self.log.warning(note);
+        }
+        self.apply_statics(plan.statics);
+        self.remove_groups(&plan.groups);
+        self.add_objects(plan.objects);
+        let mut kept = BTreeSet::new();
+        for planned in plan.routers {
+            let name = planned.name.clone();
+            match self.apply_router(planned) {
+                Ok(id) => drop(kept.insert(id)),
+                Err(error) => self.log.warning(&format!("({name}) does not run: {error}")),
+            }
+        }
+        let gone: Vec<RouterId> = self.driver.routers().map(|it| it.id()).collect();
+        for id in gone.into_iter().filter(|id| !kept.contains(id)) {
+            self.remove_router(id);
+        }
+        for group in plan.groups {
+            let name = group.name.clone();
+            if let Err(error) = self.apply_group(group) {
+                self.log.warning(&format!("(sync group {name}) {error}"));
+            }
+        }
+        self.remove_objects();
+    }
+
+    fn apply_statics(&mut self, statics: Vec<HostObject>) {
+        let is_in = |list: &[HostObject], it: &HostObject| list.contains(it);
+        let gone: Vec<&HostObject> = self
+            .statics
+            .iter()
+            .filter(|it| !is_in(&statics, it))
+            .collect();
+        let come: Vec<&HostObject> = statics
+            .iter()
+            .filter(|it| !is_in(&self.statics, it))
+            .collect();
+        self.note(host::remove(gone).map(|()| String::new()));
+        self.note(host::add(come));
+        self.statics = statics;
+    }
+
+    fn note(&self, result: std::io::Result<String>) {
+        match result {
+            Ok(complaints) if complaints.is_empty() => {}
+            Ok(complaints) => self.log.warning(&complaints),
+            Err(error) => self.log.warning(&format!("ip cannot be run: {error}")),
+        }
+    }
+
+    /// Adds objects, and has those looked at that the program looks at. Whether each is used is seen
+    /// at the end.
+    fn add_objects(&mut self, planned: Vec<PlannedObject>) {
+        let names: BTreeSet<String> = planned.iter().map(|it| it.object.name.clone()).collect();
+        self.watchers.retain(|name, _| names.contains(name));
+        for PlannedObject {
+            object,
+            watch,
+            probe,
+        } in planned
+        {
+            let name = object.name.clone();
+            let known = self.driver.objects().find(&name);
+            let result = match known {
+                Some(id) => self.driver.reconfigure_object(id, object).map(|()| id),
+                None => self.driver.add_object(object, watch),
+            };
+            let id = match result {
+                Ok(id) => id,
+                Err(error) => {
+                    self.log.warning(&format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            self.objects.insert(name.clone(), id);
+            let Some(probe) = probe else { continue };
+            if self.watchers.get(&name).is_some_and(|(it, _)| *it == probe) {
+                continue;
+            }
+            self.begin(&name, id, &probe, known.is_some());
+            let (driver, log) = (self.driver.handle(), self.log.clone());
+            match Watcher::start(name.clone(), probe.clone(), id, driver, log) {
+                Ok(watcher) => drop(self.watchers.insert(name, (probe, watcher))),
+                Err(error) => self.log.warning(&format!("{name}: {error}")),
+            }
+        }
+    }
+
+    /// What is known of an object before the first look.
+    fn begin(&mut self, name: &str, id: ObjectId, probe: &Probe, is_known: bool) {
+        match probe {
+            Probe::Script {
+                fails_first: true, ..
+            } if !is_known => {
+                // It fails for an object that does not exist.
+                let _known = self.driver.report(id, Report::Down);
+            }
+            Probe::File {
+                path,
+                initial: Some(initial),
+            } => {
+                if let Err(error) = watch::initialise(path, *initial) {
+                    self.log.warning(&format!("{name}: {path}: {error}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remove_objects(&mut self) {
+        let mut used = BTreeSet::new();
+        for uses in self
+            .routers
+            .values()
+            .map(|it| &it.planned.tracked)
+            .chain(self.groups.values().map(|it| &it.planned.tracked))
+        {
+            used.extend(uses.iter().map(|it| it.object.clone()));
+        }
+        let unused: Vec<(ObjectId, String)> = self
+            .driver
+            .objects()
+            .iter()
+            .filter(|(_, object)| !used.contains(&object.name))
+            .map(|(id, object)| (id, object.name.clone()))
+            .collect();
+        for (id, name) in unused {
+            if let Err(error) = self.driver.remove_object(id) {
+                self.log.warning(&format!("{name}: {error}"));
+            }
+            self.objects.remove(&name);
+            self.watchers.remove(&name);
+        }
+    }
+
+    fn references(&self, uses: &[Use]) -> Vec<TrackRef> {
+        uses.iter()
+            .filter_map(|it| {
+                Some(TrackRef {
+                    object: *self.objects.get(&it.object)?,
+                    weight: Some(it.weight),
+                    reverse: Some(it.is_reverse),
+                })
+            })
+            .collect()
+    }
+
+    /// Changes a router that runs, without an election where that is possible, or adds one.
+    fn apply_router(&mut self, planned: PlannedRouter) -> Result<RouterId, Error> {
+        let mut config = planned.config.clone();
+        config.tracking = self.references(&planned.tracked);
+        self.outlet
+            .set(Party::Instance, &planned.name, &planned.notify);
+        let same = self.driver.routers().find(|router| {
+            let own = router.config();
+            (&own.interface, own.fsm.vrid, own.fsm.family)
+                == (&config.interface, config.fsm.vrid, config.fsm.family)
+        });
+        if let Some(id) = same.map(|it| it.id()) {
+            if self.change_router(id, &config)? {
+                self.keep(id, planned);
+                return Ok(id);
+            }
+            self.remove_router(id);
+        }
+        // Left over by a run that was killed.
+        self.note(host::remove(&planned.objects).map(|()| String::new()));
+        let id = self.driver.add(config)?;
+        self.routers.insert(
+            id,
+            Running {
+                planned,
+                reported: None,
+                has_objects: false,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Takes note of a router that stays. Its objects become those of the plan.
+    fn keep(&mut self, id: RouterId, planned: PlannedRouter) {
+        let is_active = self
+            .driver
+            .get(id)
+            .is_some_and(|it| it.state() == State::Active);
+        let before = self.routers.remove(&id);
+        let (reported, had_objects, old) = if let Some(it) = before {
+            (it.reported, it.has_objects, it.planned.objects)
+        } else {
+            // It was taken over from another process.
+            let change = self.driver.get(id).map(|it| Change::of(it.state(), None));
+            (change, is_active, planned.objects.clone())
+        };
+        if had_objects && old != planned.objects {
+            let gone: Vec<_> = old
+                .iter()
+                .filter(|it| !planned.objects.contains(it))
+                .collect();
+            let come: Vec<_> = planned
+                .objects
+                .iter()
+                .filter(|it| !old.contains(it))
+                .collect();
+            self.note(host::remove(gone).map(|()| String::new()));
+            self.note(host::add(come));
+        }
+        self.routers.insert(
+            id,
+            Running {
+                planned,
+                reported,
+                has_objects: had_objects,
+            },
+        );
+        if is_active && !had_objects {
+            self.install(id);
+        }
+    }
+
+    /// Changes a router to this configuration. Returns whether it could, without another election.
+    fn change_router(&mut self, id: RouterId, config: &RouterConfig) -> Result<bool, Error> {
+        let Some(own) = self.driver.get(id).map(|it| it.config().clone()) else {
+            return Ok(false);
+        };
+        if rest(&own)? != rest(config)? {
+            return Ok(false);
+        }
+        let old: Vec<IpAddr> = own.addresses.iter().map(VirtualAddress::address).collect();
+        let is_kept = |it: &IpAddr| config.addresses.iter().any(|new| new.address() == *it);
+        for address in &config.addresses {
+            if !own.addresses.contains(address) {
+                if old.contains(&address.address()) {
+                    return Ok(false);
+                }
+                self.driver.add_address(id, address.clone())?;
+            }
+        }
+        for address in old.into_iter().filter(|it| !is_kept(it)) {
+            self.driver.remove_address(id, address)?;
+        }
+        if let (Transport::Unicast { peers }, false) =
+            (&config.transport, own.transport == config.transport)
+        {
+            self.driver.set_peers(id, peers.clone())?;
+        }
+        self.driver.reconfigure(id, config.fsm)?;
+        self.driver.set_tracking(id, config.tracking.clone())?;
+        Ok(true)
+    }
+
+    fn remove_router(&mut self, id: RouterId) {
+        if let Err(error) = self.driver.remove(id) {
+            self.log.warning(&format!("{id}: {error}"));
+        }
+        self.read_notifications();
+        if let Some(running) = self.routers.remove(&id) {
+            self.note(host::remove(&running.planned.objects).map(|()| String::new()));
+            let name = &running.planned.name;
+            self.log.info(&format!("({name}) removed"));
+            let priority = running.planned.config.fsm.priority;
+            self.report(&Event::of_instance(name, Change::Deleted, priority));
+        }
+    }
+
+    /// Dissolves the groups that are not planned, or that have other members.
+    fn remove_groups(&mut self, planned: &[PlannedGroup]) {
+        let gone: Vec<GroupId> = self
+            .driver
+            .groups()
+            .filter(|(_, group)| !planned.iter().any(|it| it.name == group.name))
+            .map(|(id, _)| id)
+            .collect();
+        for id in gone {
+            if let Err(error) = self.driver.remove_group(id) {
+                self.log.warning(&format!("{id}: {error}"));
+            }
+            self.groups.remove(&id);
+        }
+    }
+
+    fn apply_group(&mut self, planned: PlannedGroup) -> Result<(), Error> {
+        let is_member = |name: &String| planned.members.contains(name);
+        let members = self
+            .routers
+            .iter()
+            .filter(|(_, running)| is_member(&running.planned.name))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut group = SyncGroup::new(planned.name.clone(), members);
+        group.tracking = self.references(&planned.tracked);
+        group.member_weights = planned.member_weights;
+        self.outlet
+            .set(Party::Group, &planned.name, &planned.notify);
+        let known = self.driver.groups().find(|(_, it)| it.name == group.name);
+        let id = match known.map(|(id, _)| id) {
+            Some(id) => {
+                self.driver.reconfigure_group(id, group)?;
+                id
+            }
+            None => self.driver.add_group(group)?,
+        };
+        let reported = self.groups.get(&id).and_then(|it| it.reported);
+        self.groups.insert(id, Grouped { planned, reported });
+        Ok(())
+    }
+
+    /// Runs until SIGTERM, or until a successor has taken over. `reload` reads the configuration
+    /// again.
+    pub(crate) fn run(
+        &mut self,
+        signals: &Serving,
+        mut reload: impl FnMut(&Log) -> (Reading, Plan),
+        is_lenient: bool,
+    ) -> Result<(), Error> {
+        while !self.driver.is_stopped() {
+            let pause = self
+                .repair_at
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            self.driver.wait(pause)?;
+            self.driver.turn()?;
+            self.read_notifications();
+            self.report_faults();
+            self.repair();
+            while let Some(request) = signals.next() {
+                match request {
+                    Request::Stop => return Ok(()),
+                    Request::Reload => {
+                        crate::systemd::notify_reloading();
+                        let (reading, plan) = reload(&self.log);
+                        self.reload(reading, plan, is_lenient);
+                        crate::systemd::notify("READY=1");
+                    }
+                    Request::Data => self.write("keepalived.data", &data::text(self)),
+                    Request::Statistics => {
+                        self.write("keepalived.stats", &data::statistics(self));
+                    }
+                    Request::ClearStatistics => {
+                        self.log
+                            .warning("counters are not cleared: they only ever grow");
+                    }
+                    Request::Json => self.write("keepalived.json", &data::json(self)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up another configuration. One with errors that are new is refused whole.
+    fn reload(&mut self, reading: Reading, plan: Plan, is_lenient: bool) {
+        self.log.info("Reloading");
+        let new: Vec<String> = errors(&reading)
+            .difference(&self.known_errors)
+            .cloned()
+            .collect();
+        if !reading.is_startable || (!is_lenient && !new.is_empty()) {
+            for error in &new {
+                self.log.warning(error);
+            }
+            self.log
+                .warning("the configuration has errors: the running one stays as it is");
+            return;
+        }
+        self.known_errors = errors(&reading);
+        self.configuration = reading.configuration;
+        self.apply(plan);
+        if self
+            .configuration
+            .global
+            .has("fifo_write_vrrp_states_on_reload")
+        {
+            let events: Vec<Event> = self
+                .routers
+                .iter()
+                .filter_map(|(id, it)| {
+                    let priority = self.driver.get(*id)?.machine().effective_priority();
+                    Some(Event::of_instance(&it.planned.name, it.reported?, priority))
+                })
+                .collect();
+            for event in events {
+                self.outlet.write_line(&event);
+            }
+        }
+        self.log.info("Reload complete");
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let folder = std::env::temp_dir();
+        let word = match name {
+            "keepalived.data" => "state_dump_file",
+            "keepalived.stats" => "stats_dump_file",
+            _ => "json_dump_file",
+        };
+        let path = match self.configuration.global.text(word) {
+            Some(path) => path.into(),
+            None => folder.join(name),
+        };
+        if let Err(error) = std::fs::write(&path, text) {
+            self.log.warning(&format!("{}: {error}", path.display()));
+        }
+    }
+
+    fn read_notifications(&mut self) {
+        while let Some(notification) = self.driver.next_notification() {
+            self.on(&notification);
+        }
+    }
+
+    fn on(&mut self, notification: &Notification) {
+        match &notification.event {
+            DriverEvent::StateChanged(change) => {
+                if let Some(id) = notification.router {
+                    self.on_state(id, change.to, Some(change.reason));
+                }
+            }
+            DriverEvent::GroupChanged { group, state, from } => {
+                let reason = self
+                    .driver
+                    .is_stopped()
+                    .then_some(Reason::Shutdown(vrrp_fsm::ShutdownCause::Administrative));
+                // A group begins in Initialize without a change.
+                if *state != State::Initialize || from.is_some() {
+                    self.on_group(*group, Change::of(*state, reason));
+                }
+            }
+            DriverEvent::PriorityChanged { .. } => {
+                if let Some(id) = notification.router {
+                    self.on_priority(id);
+                }
+                self.log.info(&notification.to_string());
+            }
+            DriverEvent::RivalHeard { .. } => {
+                self.log.info(&notification.to_string());
+                if let Some(id) = notification.router {
+                    self.report_of(id, Change::RivalHeard);
+                }
+            }
+            DriverEvent::ObjectChanged { .. }
+            | DriverEvent::WantsActive { .. }
+            | DriverEvent::Recovered(_) => self.log.detail(&notification.to_string()),
+            _ => self.log.warning(&notification.to_string()),
+        }
+    }
+
+    fn on_state(&mut self, id: RouterId, state: State, reason: Option<Reason>) {
+        let change = Change::of(state, reason);
+        if let Some(running) = self.routers.get_mut(&id) {
+            let name = &running.planned.name;
+            self.log
+                .info(&format!("({name}) Entering {} STATE", change.word()));
+            running.reported = Some(change);
+        }
+        if state == State::Active {
+            self.install(id);
+        } else {
+            self.uninstall(id);
+        }
+        self.report_of(id, change);
+    }
+
+    fn on_group(&mut self, id: GroupId, change: Change) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        if group.reported.replace(change) == Some(change) {
+            return;
+        }
+        let name = group.planned.name.clone();
+        self.log.info(&format!(
+            "(sync group {name}) all members are {}",
+            change.word()
+        ));
+        self.report(&Event::of_group(&name, change));
+    }
+
+    fn on_priority(&mut self, id: RouterId) {
+        let Some(running) = self.routers.get(&id) else {
+            return;
+        };
+        if !self
+            .outlet
+            .reports_priorities(Party::Instance, &running.planned.name)
+        {
+            return;
+        }
+        match running.reported {
+            Some(Change::Master) => self.report_of(id, Change::MasterPriority),
+            Some(Change::Backup) => self.report_of(id, Change::BackupPriority),
+            _ => {}
+        }
+    }
+
+    fn report_of(&mut self, id: RouterId, change: Change) {
+        let Some(running) = self.routers.get(&id) else {
+            return;
+        };
+        let priority = match self.driver.get(id) {
+            Some(view) => view.machine().effective_priority(),
+            None => running.planned.config.fsm.priority,
+        };
+        let event = Event::of_instance(&running.planned.name, change, priority);
+        self.report(&event);
+    }
+
+    fn report(&mut self, event: &Event) {
+        self.outlet.report(event);
+    }
+
+    /// Reports the fault of routers that never started: they have no change of state.
+    fn report_faults(&mut self) {
+        let is_down = |id: &RouterId| {
+            self.driver.get(*id).is_some_and(|view| {
+                view.state() == State::Initialize
+                    && (view.faults().any(|fault| *fault != Fault::NoPrimaryAddress)
+                        || view.faults().next().is_some()
+                        || self
+                            .driver
+                            .explain(*id)
+                            .is_some_and(|it| it.faults().next().is_some()))
+            })
+        };
+        let new: Vec<RouterId> = self
+            .routers
+            .iter()
+            .filter(|(id, it)| it.reported.is_none() && is_down(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in new {
+            self.on_state(id, State::Initialize, None);
+        }
+    }
+
+    /// Puts what the driver has no words for in place, and announces it.
+    fn install(&mut self, id: RouterId) {
+        let Some(running) = self.routers.get_mut(&id) else {
+            return;
+        };
+        if running.planned.objects.is_empty() {
+            return;
+        }
+        running.has_objects = true;
+        let result = host::add(&running.planned.objects);
+        let announced = running.planned.announced.clone();
+        self.note(result);
+        for (interface, address) in announced {
+            self.announce(&interface, address);
+        }
+    }
+
+    fn uninstall(&mut self, id: RouterId) {
+        let Some(running) = self.routers.get_mut(&id) else {
+            return;
+        };
+        if std::mem::take(&mut running.has_objects) {
+            let result = host::remove(&running.planned.objects);
+            self.note(result.map(|()| String::new()));
+        }
+    }
+
+    fn announce(&self, interface: &str, address: IpAddr) {
+        let Some(link) = self.driver.interfaces().named(interface).map(|it| &it.link) else {
+            return;
+        };
+        let Some(mac) = link.mac else { return };
+        let target = GratuitousTarget::Broadcast;
+        let index = link.index;
+        let refused = |_, error: std::io::Error| {
+            self.log.warning(&format!(
+                "{address} could not be announced on {interface}: {error}"
+            ));
+        };
+        match address {
+            IpAddr::V4(address) => {
+                let frame = arp::gratuitous(mac, address, target);
+                let frames = std::iter::repeat_n((index, frame.as_slice()), ANNOUNCEMENTS);
+                self.frames.send(frames, refused);
+            }
+            IpAddr::V6(address) => {
+                let frame = neighbor::unsolicited(mac, address, address);
+                let frames = std::iter::repeat_n((index, frame.as_slice()), ANNOUNCEMENTS);
+                self.frames.send(frames, refused);
+            }
+        }
+    }
+
+    /// Puts addresses back that somebody has removed and that the driver does not know: at once, and
+    /// then once a second.
+    fn repair(&mut self) {
+        let now = Instant::now();
+        if self.repair_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let is_lost = |interface: &String, address: IpAddr| {
+            let found = self.driver.interfaces().named(interface);
+            found.is_some_and(|it| {
+                it.link.up && !it.addresses.iter().any(|own| own.address == address)
+            })
+        };
+        let lost: Vec<RouterId> = self
+            .routers
+            .iter()
+            .filter(|(_, it)| {
+                it.has_objects
+                    && it
+                        .planned
+                        .announced
+                        .iter()
+                        .any(|(interface, address)| is_lost(interface, *address))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        self.repair_at = (!lost.is_empty()).then(|| now + REPAIR_PERIOD);
+        for id in lost {
+            self.install(id);
+        }
+    }
+
+    /// Ends everything: Actives resign and addresses go, unless they are to stay.
+    pub(crate) fn end(mut self, keeps_addresses: bool) -> Result<(), Error> {
+        for (_, watcher) in self.watchers.values_mut() {
+            watcher.stop();
+        }
+        let mut result = Ok(());
+        let is_handed_over = self.driver.is_stopped();
+        if !keeps_addresses && !is_handed_over {
+            result = self.driver.shutdown();
+            self.read_notifications();
+            self.report_stop();
+            let ids: Vec<RouterId> = self.routers.keys().copied().collect();
+            for id in ids {
+                self.uninstall(id);
+            }
+            self.note(host::remove(&self.statics).map(|()| String::new()));
+        }
+        self.watchers.clear();
+        self.outlet.close();
+        Ok(result?)
+    }
+
+    /// Reports the end of routers that were in a fault: they have no change of state.
+    fn report_stop(&mut self) {
+        let others: Vec<RouterId> = self
+            .routers
+            .iter()
+            .filter(|(_, it)| it.reported != Some(Change::Stop))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in others {
+            self.report_of(id, Change::Stop);
+        }
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in groups {
+            self.on_group(id, Change::Stop);
+        }
+    }
+}
+
+/// What cannot be changed without another election.
+fn rest(config: &RouterConfig) -> Result<serde_json::Value, Error> {
+    let mut config = serde_json::to_value(config)?;
+    for field in ["fsm", "tracking", "addresses"] {
+        config[field] = serde_json::Value::Null;
+    }
+    if config["transport"].get("unicast").is_some() {
+        config["transport"] = "unicast".into();
+    }
+    Ok(config)
+}
+
+/// The errors of a configuration, as text.
+fn errors(reading: &Reading) -> BTreeSet<String> {
+    use vrrp_examples::keepalived_conf::complaint::Weight;
+    let errors = reading.complaints.iter();
+    let errors = errors.filter(|it| it.weight == Weight::Error);
+    errors
+        .map(|it| match &it.object {
+            Some(object) => format!("({object}) {it}"),
+            None => it.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,239 @@
+//! Where changes are reported: FIFOs and scripts.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::stat::Mode;
+use vrrp_examples::{
+    command::Limits,
+    keepalived::{
+        event::{Event, Party},
+        translate::Notify,
+    },
+    keepalived_conf::{configuration::Global, script::Script},
+    notify::{Notifier, Order, Report},
+};
+
+use crate::{log::Log, watch::command_of};
+
+/// How long a notify script may run. keepalived has no limit; without one, a script that hangs
+/// would keep all later ones of its instance from running.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Scripts of one instance that wait, at most.
+const WAITING: usize = 1024;
+
+/// How long scripts may run once the daemon ends.
+const AT_THE_END: Duration = Duration::from_secs(5);
+
+/// From one look at scripts that end to the next.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Reports changes.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    log: Log,
+    fifos: Vec<Fifo>,
+    parties: BTreeMap<(bool, String), Hooks>,
+}
+
+/// What happens at changes of one instance or sync group.
+#[derive(Debug, Default)]
+struct Hooks {
+    notify: Notify,
+    runner: Option<Notifier<Vec<String>>>,
+    account: Option<(u32, u32)>,
+}
+
+/// A FIFO that gets a line for each change.
+#[derive(Debug)]
+struct Fifo {
+    path: PathBuf,
+    file: File,
+    /// Whether it was made here, and goes at the end.
+    is_own: bool,
+    reader: Option<Child>,
+}
+
+impl Outlet {
+    /// Opens what `global_defs` names.
+    pub(crate) fn open(global: &Global, log: Log) -> Self {
+        let mut fifos = Vec::new();
+        for (word, script) in [
+            ("notify_fifo", "notify_fifo_script"),
+            ("vrrp_notify_fifo", "vrrp_notify_fifo_script"),
+        ] {
+            let Some(path) = global.text(word) else {
+                continue;
+            };
+            match Fifo::open(Path::new(path), global.scripts.get(script)) {
+                Ok(fifo) => fifos.push(fifo),
+                Err(error) => log.warning(&format!("{word} {path}: {error}")),
+            }
+        }
+        Self {
+            log,
+            fifos,
+            parties: BTreeMap::new(),
+        }
+    }
+
+    /// Sets what happens at changes of an instance or a sync group. Scripts that run go on.
+    pub(crate) fn set(&mut self, party: Party, name: &str, notify: &Notify) {
+        let key = (party == Party::Group, name.to_owned());
+        let hooks = self.parties.entry(key).or_default();
+        hooks.notify = notify.clone();
+    }
+
+    /// Whether changes of the priority are reported.
+    pub(crate) fn reports_priorities(&self, party: Party, name: &str) -> bool {
+        let hooks = self.parties.get(&(party == Party::Group, name.to_owned()));
+        hooks.is_some_and(|hooks| hooks.notify.priorities)
+    }
+
+    /// Writes a change to the FIFOs.
+    pub(crate) fn write_line(&mut self, event: &Event) {
+        for fifo in &mut self.fifos {
+            if let Err(error) = fifo.file.write_all(event.fifo_line().as_bytes()) {
+                let path = fifo.path.display();
+                self.log.warning(&format!(
+                    "{path}: the line for {} is lost: {error}",
+                    event.name
+                ));
+            }
+        }
+    }
+
+    /// Reports a change everywhere.
+    pub(crate) fn report(&mut self, event: &Event) {
+        self.write_line(event);
+        let key = (event.party == Party::Group, event.name.clone());
+        let Some(hooks) = self.parties.get_mut(&key) else {
+            return;
+        };
+        let own = event.change.command();
+        let own = own.and_then(|name| hooks.notify.commands.get(name).cloned());
+        if let Some(script) = own {
+            hooks.run(&script, &[], &self.log);
+        }
+        if let Some(script) = hooks.notify.commands.get("generic").cloned() {
+            hooks.run(&script, &event.arguments(), &self.log);
+        }
+    }
+
+    /// Waits for the scripts that are on their way, for a bounded time.
+    pub(crate) fn close(self) {
+        let runners = || self.parties.values().filter_map(|it| it.runner.as_ref());
+        for runner in runners() {
+            runner.stop(AT_THE_END);
+        }
+        let end = Instant::now() + AT_THE_END + GRACE;
+        while !runners().all(Notifier::is_finished) && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+        }
+        for fifo in self.fifos {
+            fifo.close();
+        }
+    }
+}
+
+impl Hooks {
+    /// Has a script run, behind those of this instance that wait.
+    fn run(&mut self, script: &Script, arguments: &[String], log: &Log) {
+        let account = (script.account.uid, script.account.gid);
+        if self.account != Some(account) {
+            self.runner = None;
+        }
+        if self.runner.is_none() {
+            let limits = Limits {
+                run: LIMIT,
+                grace: GRACE,
+            };
+            let account = script.account;
+            let command = move |arguments: &Vec<String>| {
+                let script = Script {
+                    arguments: arguments.clone(),
+                    account,
+                };
+                command_of(&script).unwrap_or_else(|| Command::new("/nonexistent"))
+            };
+            let log_of_runner = log.clone();
+            let report = move |report: Report<'_, Vec<String>>| match report {
+                Report::Failed(script, failure, output) => {
+                    let text = format!("{}: {failure} {output}", script.join(" "));
+                    log_of_runner.warning(text.trim_end());
+                }
+                Report::Overtaken(script) | Report::LeftOut(script) => {
+                    log_of_runner.warning(&format!("{}: not run", script.join(" ")));
+                }
+                Report::Finished => {}
+            };
+            match Notifier::start(Order::Each(WAITING), limits, command, report) {
+                Ok(runner) => self.runner = Some(runner),
+                Err(error) => log.warning(&format!("no thread for scripts: {error}")),
+            }
+            self.account = Some((account.uid, account.gid));
+        }
+        if let Some(runner) = &self.runner {
+            let mut words = script.arguments.clone();
+            words.extend_from_slice(arguments);
+            runner.push(words);
+        }
+    }
+}
+
+impl Fifo {
+    fn open(path: &Path, script: Option<&Script>) -> io::Result<Self> {
+        let is_own = match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(()) => true,
+            Err(nix::errno::Errno::EEXIST) => false,
+            Err(errno) => return Err(errno.into()),
+        };
+        if !fs::metadata(path)?.file_type().is_fifo() {
+            return Err(io::Error::other("it is not a FIFO"));
+        }
+        // For reading as well, so that it opens without a reader. A full FIFO loses lines.
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        let reader = match script.and_then(command_of) {
+            Some(mut command) => Some(command.arg(path).stdin(Stdio::null()).spawn()?),
+            None => None,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_own,
+            reader,
+        })
+    }
+
+    fn close(mut self) {
+        if let Some(mut reader) = self.reader.take() {
+            let pid = rustix::process::Pid::from_child(&reader);
+            // It fails where the reader has ended.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let end = Instant::now() + GRACE;
+            while matches!(reader.try_wait(), Ok(None)) && Instant::now() < end {
+                std::thread::sleep(PAUSE);
+            }
+            let _ = reader.kill();
+            let _ = reader.wait();
+        }
+        if self.is_own {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Signals, passed on to the loop of the daemon.
+
+use std::{
+    io,
+    sync::mpsc::{self, Receiver},
+    thread::{self, JoinHandle},
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
+    iterator::{self, Handle},
+};
+use vrrp_net::DriverHandle;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Stop,
+    Reload,
+    Data,
+    Statistics,
+    ClearStatistics,
+    Json,
+}
+
+/// The numbers of the signals, by the name that `--signum` has for them.
+pub(crate) fn number(name: &str) -> Option<i32> {
+    Some(match name {
+        "STOP" => SIGTERM,
+        "RELOAD" => SIGHUP,
+        "DATA" => SIGUSR1,
+        "STATS" => SIGUSR2,
+        "STATS_CLEAR" => stats_clear(),
+        "JSON" => json(),
+        _ => return None,
+    })
+}
+
+fn json() -> i32 {
+    libc::SIGRTMIN() + 2
+}
+
+fn stats_clear() -> i32 {
+    libc::SIGRTMAX() - 1
+}
+
+/// The signals that the daemon serves. They wait until [`serve`](Self::serve).
+pub(crate) struct Signals(iterator::Signals);
+
+impl Signals {
+    pub(crate) fn new() -> io::Result<Self> {
+        let signals = [
+            SIGTERM,
+            SIGINT,
+            SIGHUP,
+            SIGUSR1,
+            SIGUSR2,
+            stats_clear(),
+            json(),
+        ];
+        Ok(Self(iterator::Signals::new(signals)?))
+    }
+
+    /// Passes them on, and wakes the driver up for each.
+    pub(crate) fn serve(mut self, driver: DriverHandle) -> io::Result<Serving> {
+        let handle = self.0.handle();
+        let (sender, requests) = mpsc::channel();
+        let serve = move || {
+            for signal in self.0.forever() {
+                let request = match signal {
+                    SIGHUP => Request::Reload,
+                    SIGUSR1 => Request::Data,
+                    SIGUSR2 => Request::Statistics,
+                    it if it == json() => Request::Json,
+                    it if it == stats_clear() => Request::ClearStatistics,
+                    _ => Request::Stop,
+                };
+                // They fail where the daemon ends.
+                let _ = sender.send(request);
+                let _ = driver.submit(|_| ());
+            }
+        };
+        let thread = thread::Builder::new().name("signals".into()).spawn(serve)?;
+        Ok(Serving {
+            handle,
+            requests,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// The thread that passes signals on. Dropping this ends it.
+pub(crate) struct Serving {
+    handle: Handle,
+    requests: Receiver<Request>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// The next request, if there is one.
+    pub(crate) fn next(&self) -> Option<Request> {
+        self.requests.try_recv().ok()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.handle.close();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}

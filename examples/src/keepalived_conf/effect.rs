@@ -1,0 +1,368 @@
+//! What becomes of each keyword: obeyed, accepted without effect, or not supported.
+
+use std::fmt::Write as _;
+
+use super::grammar::{Keyword, ROOTS, Takes};
+
+/// What becomes of a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It does what it does in keepalived.
+    Obeyed,
+    /// It has no effect, and needs none here, for this reason.
+    Without(&'static str),
+    /// It has no effect, and somebody may miss it.
+    Refused(&'static str),
+}
+
+const SCHEDULING: &str =
+    "the service manager schedules processes, for example CPUSchedulingPolicy= of systemd";
+const ONE_PROCESS: &str = "one process serves everything, so there are no others to name";
+const NO_FIREWALL: &str = "no firewall rules are made";
+const BUFFERS: &str =
+    "buffers are large enough from the start, and lost notifications cause a new dump";
+const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
+const DBUS: &str = "there is no D-Bus service";
+const BFD: &str = "there is no BFD engine";
+const PACING: &str = "announcements are not spaced; each burst leaves at once";
+const MAIL: &str = "no mails are sent";
+const LVS: &str = "virtual servers are read and checked, not run";
+
+/// The keywords without effect, by block and word. `*` stands for every word.
+const WITHOUT: &[(&str, &str, &str)] = &[
+    ("", "namespace_with_ipsets", NO_FIREWALL),
+    ("", "child_wait_time", ONE_PROCESS),
+    ("", "linkbeat_use_polling", "the kernel reports carriers"),
+    ("", "linkbeat_interfaces", "the kernel reports carriers"),
+    (
+        "vrrp_instance",
+        "linkbeat_use_polling",
+        "the kernel reports carriers",
+    ),
+    ("global_defs", "process_names", ONE_PROCESS),
+    ("global_defs", "process_name", ONE_PROCESS),
+    ("global_defs", "vrrp_process_name", ONE_PROCESS),
+    ("global_defs", "checker_process_name", ONE_PROCESS),
+    ("global_defs", "lvs_process_name", ONE_PROCESS),
+    ("global_defs", "bfd_process_name", ONE_PROCESS),
+    ("global_defs", "max_auto_priority", SCHEDULING),
+    ("global_defs", "min_auto_priority_delay", SCHEDULING),
+    ("global_defs", "vrrp_priority", SCHEDULING),
+    ("global_defs", "vrrp_no_swap", SCHEDULING),
+    ("global_defs", "vrrp_rt_priority", SCHEDULING),
+    ("global_defs", "vrrp_cpu_affinity", SCHEDULING),
+    ("global_defs", "vrrp_rlimit_rttime", SCHEDULING),
+    ("global_defs", "vrrp_rlimit_rtime", SCHEDULING),
+    ("global_defs", "checker_priority", SCHEDULING),
+    ("global_defs", "checker_no_swap", SCHEDULING),
+    ("global_defs", "checker_rt_priority", SCHEDULING),
+    ("global_defs", "checker_cpu_affinity", SCHEDULING),
+    ("global_defs", "checker_rlimit_rttime", SCHEDULING),
+    ("global_defs", "checker_rlimit_rtime", SCHEDULING),
+    ("global_defs", "bfd_priority", SCHEDULING),
+    ("global_defs", "bfd_no_swap", SCHEDULING),
+    ("global_defs", "bfd_rt_priority", SCHEDULING),
+    ("global_defs", "bfd_cpu_affinity", SCHEDULING),
+    ("global_defs", "bfd_rlimit_rttime", SCHEDULING),
+    ("global_defs", "bfd_rlimit_rtime", SCHEDULING),
+    (
+        "global_defs",
+        "disable_local_igmp",
+        "the groups are joined on the parent interface, so nothing leaves with the virtual MAC",
+    ),
+    ("global_defs", "vrrp_iptables", NO_FIREWALL),
+    ("global_defs", "nftables", NO_FIREWALL),
+    ("global_defs", "nftables_priority", NO_FIREWALL),
+    ("global_defs", "nftables_ifindex", NO_FIREWALL),
+    ("global_defs", "nftables_counters", NO_FIREWALL),
+    ("global_defs", "vrrp_netlink_cmd_rcv_bufs", BUFFERS),
+    ("global_defs", "vrrp_netlink_cmd_rcv_bufs_force", BUFFERS),
+    ("global_defs", "vrrp_netlink_monitor_rcv_bufs", BUFFERS),
+    (
+        "global_defs",
+        "vrrp_netlink_monitor_rcv_bufs_force",
+        BUFFERS,
+    ),
+    ("global_defs", "lvs_netlink_cmd_rcv_bufs", BUFFERS),
+    ("global_defs", "lvs_netlink_cmd_rcv_bufs_force", BUFFERS),
+    ("global_defs", "lvs_netlink_monitor_rcv_bufs", BUFFERS),
+    ("global_defs", "lvs_netlink_monitor_rcv_bufs_force", BUFFERS),
+    (
+        "global_defs",
+        "process_monitor_rcv_bufs",
+        "processes are counted from /proc",
+    ),
+    (
+        "global_defs",
+        "process_monitor_rcv_bufs_force",
+        "processes are counted from /proc",
+    ),
+    ("global_defs", "vrrp_rx_bufs_policy", BUFFERS),
+    ("global_defs", "vrrp_rx_bufs_multiplier", BUFFERS),
+    (
+        "global_defs",
+        "random_seed",
+        "nothing here depends on chance",
+    ),
+    (
+        "global_defs",
+        "reload_check_config",
+        "a reload always checks the files, and refuses them whole where they are wrong",
+    ),
+    (
+        "global_defs",
+        "tmp_config_directory",
+        "no temporary copies of the files are made",
+    ),
+    (
+        "global_defs",
+        "set_supplementary_groups",
+        "scripts run with the groups of their user",
+    ),
+    (
+        "global_defs",
+        "iproute_etc_dir",
+        "the names of routing tables are read where iproute2 has them",
+    ),
+    (
+        "global_defs",
+        "iproute_usr_dir",
+        "the names of routing tables are read where iproute2 has them",
+    ),
+    (
+        "global_defs",
+        "use_symlink_paths",
+        "scripts are found by their real path, as security asks for",
+    ),
+    ("vrrp_instance", "kernel_rx_buf_size", BUFFERS),
+    (
+        "vrrp_instance",
+        "debug",
+        "the log level is that of the command line",
+    ),
+    (
+        "vrrp_instance",
+        "native_ipv6",
+        "the addresses decide on the family",
+    ),
+    (
+        "vrrp_instance",
+        "old_unicast_checksum",
+        "both checksum forms are accepted, and unicast has the form of RFC 5798",
+    ),
+    (
+        "vrrp_instance",
+        "skip_check_adv_addr",
+        "an address list that differs is reported and never refused",
+    ),
+    (
+        "vrrp_instance",
+        "promote_secondaries",
+        "the setting is on during each removal of an address",
+    ),
+    (
+        "vrrp_instance",
+        "check_unicast_src",
+        "only configured peers are ever heard",
+    ),
+    (
+        "vrrp_instance",
+        "thread_timer_expired",
+        "a late Active advertises and announces again",
+    ),
+    (
+        "global_defs",
+        "vrrp_check_unicast_src",
+        "only configured peers are ever heard",
+    ),
+    (
+        "global_defs",
+        "vrrp_skip_check_adv_addr",
+        "an address list that differs is reported and never refused",
+    ),
+];
+
+/// The keywords that are not supported, by block and word. `*` stands for every word.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("", "net_namespace_ipvs", LVS),
+    ("global_defs", "notification_email", MAIL),
+    ("global_defs", "notification_email_from", MAIL),
+    ("global_defs", "smtp_server", MAIL),
+    ("global_defs", "smtp_helo_name", MAIL),
+    ("global_defs", "smtp_connect_timeout", MAIL),
+    ("global_defs", "smtp_alert", MAIL),
+    ("global_defs", "smtp_alert_vrrp", MAIL),
+    ("global_defs", "no_email_faults", MAIL),
+    ("vrrp_instance", "smtp_alert", MAIL),
+    ("vrrp_sync_group", "smtp_alert", MAIL),
+    ("", "bfd_instance", BFD),
+    ("", "SSL", LVS),
+    ("", "virtual_server_group", LVS),
+    ("", "virtual_server", LVS),
+    ("", "garp_group", PACING),
+    ("bfd_instance", "*", BFD),
+    ("SSL", "*", LVS),
+    ("garp_group", "*", PACING),
+    ("virtual_server", "*", LVS),
+    ("vrrp_sync_group", "track_bfd", BFD),
+    ("vrrp_instance", "track_bfd", BFD),
+    (
+        "vrrp_instance",
+        "use_ipvlan",
+        "the addresses stay on the interface itself",
+    ),
+    (
+        "vrrp_instance",
+        "use_vmac_addr",
+        "addresses on other interfaces have the MAC address of those",
+    ),
+    (
+        "vrrp_instance",
+        "vrf",
+        "give the instance an interface of the VRF",
+    ),
+    ("vrrp_instance", "garp_extra_if", PACING),
+    ("vrrp_instance", "vmac_garp_intvl", PACING),
+    ("vrrp_instance", "lvs_sync_daemon_interface", LVS),
+    ("global_defs", "vrrp_garp_interval", PACING),
+    ("global_defs", "vrrp_gna_interval", PACING),
+    ("global_defs", "vrrp_garp_extra_if", PACING),
+    ("global_defs", "vrrp_vmac_garp_intvl", PACING),
+    ("global_defs", "smtp_alert_checker", LVS),
+    ("global_defs", "checker_log_all_failures", LVS),
+    ("global_defs", "lvs_timeouts", LVS),
+    ("global_defs", "lvs_flush", LVS),
+    ("global_defs", "lvs_flush_on_stop", LVS),
+    ("global_defs", "lvs_flush_onstop", LVS),
+    ("global_defs", "lvs_sync_daemon", LVS),
+    ("global_defs", "lvs_notify_fifo", LVS),
+    ("global_defs", "lvs_notify_fifo_script", LVS),
+    ("global_defs", "nftables_ipvs", LVS),
+    ("global_defs", "nftables_ipvs_priority", LVS),
+    ("global_defs", "nftables_ipvs_start_fwmark", LVS),
+    ("global_defs", "rs_init_notifies", LVS),
+    ("global_defs", "no_checker_emails", LVS),
+    (
+        "global_defs",
+        "vmac_addr_prefix",
+        "addresses on other interfaces have the MAC address of those",
+    ),
+    ("global_defs", "snmp_socket", SNMP),
+    ("global_defs", "enable_traps", SNMP),
+    ("global_defs", "enable_snmp_vrrp", SNMP),
+    ("global_defs", "enable_snmp_keepalived", SNMP),
+    ("global_defs", "enable_snmp_rfc", SNMP),
+    ("global_defs", "enable_snmp_rfcv2", SNMP),
+    ("global_defs", "enable_snmp_rfcv3", SNMP),
+    ("global_defs", "enable_snmp_checker", SNMP),
+    ("global_defs", "snmp_rs_stats_update_interval", SNMP),
+    ("global_defs", "snmp_vs_stats_update_interval", SNMP),
+    ("global_defs", "enable_dbus", DBUS),
+    ("global_defs", "dbus_service_name", DBUS),
+    ("global_defs", "dbus_no_interface_name", DBUS),
+    (
+        "global_defs",
+        "reload_time_file",
+        "a reload comes with SIGHUP only",
+    ),
+    (
+        "global_defs",
+        "reload_repeat",
+        "a reload comes with SIGHUP only",
+    ),
+    (
+        "global_defs",
+        "reload_file",
+        "a reload comes with SIGHUP only",
+    ),
+    ("global_defs", "config_save_dir", "files are not copied"),
+];
+
+/// What becomes of a keyword of a block; the block outside all others has no name.
+pub(super) fn of(block: &str, word: &str) -> Effect {
+    let find = |table: &[(&str, &str, &'static str)]| {
+        table
+            .iter()
+            .find(|(of, its, _)| *of == block && (*its == word || *its == "*"))
+            .map(|(_, _, reason)| *reason)
+    };
+    if let Some(reason) = find(REFUSED) {
+        Effect::Refused(reason)
+    } else if let Some(reason) = find(WITHOUT) {
+        Effect::Without(reason)
+    } else {
+        Effect::Obeyed
+    }
+}
+
+/// Every keyword with what becomes of it, as a table in Markdown.
+#[must_use]
+pub fn keyword_table() -> String {
+    let mut text = String::from("| block | keyword | |\n|---|---|---|\n");
+    let roots = ROOTS.iter().map(|root| &root.keyword);
+    rows("", "", roots.clone(), &mut text);
+    for root in roots {
+        block(root, root.word, &mut text);
+    }
+    text
+}
+
+/// The words of a block and of those inside it. Checks that connect are alike in all servers.
+fn block(keyword: &'static Keyword, path: &str, text: &mut String) {
+    let Takes::Block(words) = keyword.takes else {
+        return;
+    };
+    rows(keyword.word, path, words.iter(), text);
+    for inner in words {
+        block(inner, &format!("{path} {}", inner.word), text);
+    }
+}
+
+fn rows(name: &str, path: &str, words: impl Iterator<Item = &'static Keyword>, text: &mut String) {
+    for keyword in words {
+        let outer = path.split(' ').next().unwrap_or_default();
+        let effect = match (of(name, keyword.word), of("", outer)) {
+            (Effect::Obeyed, outer @ Effect::Refused(_)) if !path.is_empty() => outer,
+            (effect, _) => effect,
+        };
+        let effect = match effect {
+            Effect::Obeyed => "obeyed".to_owned(),
+            Effect::Without(reason) => format!("no effect: {reason}"),
+            Effect::Refused(reason) => format!("not supported: {reason}"),
+        };
+        let _infallible = writeln!(text, "| {path} | `{}` | {effect} |", keyword.word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exists(block: &str, word: &str) -> bool {
+        fn find(words: &[&Keyword], block: &str, word: &str) -> bool {
+            words.iter().any(|keyword| {
+                let Takes::Block(inner) = keyword.takes else {
+                    return false;
+                };
+                let is_here = keyword.word == block
+                    && (word == "*" || inner.iter().any(|it| it.word == word));
+                is_here || find(&inner.iter().collect::<Vec<_>>(), block, word)
+            })
+        }
+        let roots: Vec<&Keyword> = ROOTS.iter().map(|root| &root.keyword).collect();
+        if block.is_empty() {
+            return roots.iter().any(|keyword| keyword.word == word);
+        }
+        find(&roots, block, word)
+    }
+
+    #[test]
+    fn each_keyword_with_an_effect_of_its_own_is_a_word_of_the_language_and_is_listed_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (block, word, reason) in WITHOUT.iter().chain(REFUSED) {
+            assert!(exists(block, word), "{block} {word}");
+            assert!(seen.insert((block, word)), "{block} {word} stands twice");
+            assert!(!reason.is_empty());
+        }
+    }
+}

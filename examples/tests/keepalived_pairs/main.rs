@@ -1,0 +1,82 @@
+//! The same pair of configurations under keepalived and under this program, and one of each: the
+//! same changes are reported, the same addresses are where they were promised.
+//!
+//! Named differences, which the comparison leaves out: times; `state MASTER` does not shorten the
+//! first wait.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "helpers of tests"
+)]
+
+mod guides;
+mod rig;
+mod settings;
+
+use std::thread;
+
+use rig::{Kind, Rig};
+
+/// Runs a trial with each choice of programs, and compares what was reported.
+fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
+    use Kind::{Keepalived, Ours};
+
+    let kinds = [
+        [Keepalived, Keepalived],
+        [Ours, Ours],
+        [Ours, Keepalived],
+        [Keepalived, Ours],
+    ];
+    let run = |kinds: [Kind; 2]| {
+        let mut rig = Rig::new(kinds, configs);
+        trial(&mut rig);
+        let notes = [0, 1].map(|place| rig.nodes[place].notes());
+        for node in &mut rig.nodes {
+            node.kill();
+        }
+        notes
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads = kinds.map(|kinds| scope.spawn(move || run(kinds)));
+        threads
+            .map(thread::ScopedJoinHandle::join)
+            .into_iter()
+            .collect()
+    });
+    let results: Vec<_> = results
+        .into_iter()
+        .map(|it| it.expect("the trial fails"))
+        .collect();
+    for (kinds, notes) in kinds.iter().zip(&results) {
+        assert_eq!(notes, &results[0], "{kinds:?} beside keepalived");
+    }
+}
+
+/// An instance with the settings that most tests share, half a second between
+/// advertisements, and a script that notes each change.
+fn instance(priority: u8, further: &str) -> String {
+    format!(
+        "global_defs {{
+    script_user root
+    dynamic_interfaces
+}}
+vrrp_instance VI_1 {{
+    interface eth0
+    virtual_router_id 51
+    version 3
+    advert_int 0.5
+    priority {priority}
+    virtual_ipaddress {{
+        192.0.2.100/24
+    }}
+    notify_master \"DIR/note MASTER\"
+    notify_backup \"DIR/note BACKUP\"
+    notify_fault \"DIR/note FAULT\"
+    notify_stop \"DIR/note STOP\"
+{further}
+}}
+"
+    )
+}

@@ -1,0 +1,359 @@
+//! Two hosts on one network, each with keepalived or with this program, and what is seen of them.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
+
+/// How long each wait lasts at most. A test that reaches it has found a fault.
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+
+/// The installed keepalived.
+const KEEPALIVED: &str = "/usr/sbin/keepalived";
+
+/// The program of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Keepalived,
+    Ours,
+}
+
+/// One of the two hosts.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) host: Host,
+    kind: Kind,
+    folder: TempDir,
+    config: String,
+    running: Option<Running>,
+}
+
+/// The network with both hosts.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    lan: Lan,
+    pub(crate) capture: Capture,
+    pub(crate) nodes: [Node; 2],
+}
+
+impl Rig {
+    pub(crate) fn new(kinds: [Kind; 2], configs: [&str; 2]) -> Self {
+        let lan = Lan::new().unwrap();
+        let capture = lan.capture().unwrap();
+        let nodes = std::array::from_fn(|place| {
+            let name = format!("n{place}");
+            let addresses = [
+                format!("192.0.2.{}/24", place + 1),
+                format!("2001:db8::{}/64", place + 1),
+            ];
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            let host = lan.host(&name, &addresses).unwrap();
+            for other in ["eth1", "eth2"] {
+                let pair = format!("link add {other} type veth peer name {other}p");
+                iproute2(&host, &pair);
+                iproute2(&host, &format!("link set {other}p up"));
+                iproute2(&host, &format!("link set {other} up"));
+            }
+            Node::new(host, kinds[place], configs[place])
+        });
+        Self {
+            lan,
+            capture,
+            nodes,
+        }
+    }
+
+    pub(crate) fn node(&self, place: usize) -> &Node {
+        &self.nodes[place]
+    }
+
+    pub(crate) fn start(&mut self, place: usize) {
+        self.nodes[place].start();
+    }
+
+    /// Starts the first host, and once it is master the other one.
+    pub(crate) fn start_both(&mut self) {
+        self.start(0);
+        self.wait_until("the first master", |rig| {
+            let notes = rig.node(0).notes();
+            notes.iter().any(|note| note.eq_ignore_ascii_case("master"))
+        });
+        self.start(1);
+        self.wait_until("the second host", |rig| !rig.node(1).notes().is_empty());
+    }
+
+    pub(crate) fn stop(&mut self, place: usize) {
+        self.nodes[place].stop();
+    }
+
+    /// Runs ip(8) on a host.
+    pub(crate) fn ip(&self, place: usize, arguments: &str) {
+        iproute2(&self.node(place).host, arguments);
+    }
+
+    /// Deletes the interface of a host.
+    pub(crate) fn delete_interface(&self, place: usize) {
+        self.ip(place, "link delete eth0");
+    }
+
+    /// Makes another interface of that name.
+    pub(crate) fn make_interface(&self, place: usize) {
+        let address = format!("192.0.2.{}/24", place + 1);
+        let host = &self.node(place).host;
+        self.lan.attach(host, "eth0", &[&address]).unwrap();
+    }
+
+    /// Makes a file in the folder of a host.
+    pub(crate) fn touch(&self, place: usize, name: &str) {
+        fs::write(self.node(place).path(name), "").unwrap();
+    }
+
+    /// Removes a file from the folder of a host.
+    pub(crate) fn remove(&self, place: usize, name: &str) {
+        fs::remove_file(self.node(place).path(name)).unwrap();
+    }
+
+    /// Waits until the address is on the one host, and not on the other.
+    pub(crate) fn wait_for_address(&self, address: &str, place: usize) {
+        let [here, there] = [place, 1 - place].map(|it| self.node(it));
+        let what = format!("{address} on {} alone", here.host.name());
+        wait_for(&what, LIMIT, || {
+            (here.has(address) && !there.has(address)).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {self:#?}"));
+    }
+
+    /// Waits until the last change that a host has reported is this.
+    pub(crate) fn wait_for_note(&self, place: usize, wanted: &str) {
+        let node = self.node(place);
+        let what = format!("{wanted} on {}", node.host.name());
+        wait_for(&what, LIMIT, || {
+            (node.notes().last().map(String::as_str) == Some(wanted)).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?} {:?}", node.kind, node.notes()));
+    }
+
+    /// Waits until a host advertises with this priority.
+    pub(crate) fn wait_for_priority(&self, place: usize, priority: u8) {
+        let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
+        let since = self.capture.frames().len();
+        wait_for(&format!("priority {priority}"), LIMIT, || {
+            let frames = self.capture.frames();
+            frames.get(since..)?.iter().find_map(|frame| {
+                let ip = frame.bytes.get(14..)?;
+                let is_vrrp = *ip.get(9)? == 112 && ip.get(12..16)? == source;
+                (is_vrrp && *ip.get(22)? == priority).then_some(())
+            })
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
+    }
+
+    /// Waits until a host has sent so many more advertisements.
+    pub(crate) fn wait_for_heartbeats(&self, place: usize, count: usize) {
+        let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
+        let seen = || {
+            let frames = self.capture.frames();
+            let is_one = |frame: &&vrrp_lab::Frame| {
+                let ip = frame.bytes.get(14..).unwrap_or_default();
+                matches!(ip.get(9), Some(112 | 51)) && ip.get(12..16) == Some(&source)
+            };
+            frames.iter().filter(is_one).count()
+        };
+        let before = seen();
+        wait_for("advertisements", LIMIT, || {
+            (seen() >= before + count).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
+    }
+
+    /// Waits until a host has announced an address so often.
+    pub(crate) fn wait_for_announcements(&self, place: usize, address: [u8; 4], count: usize) {
+        wait_for("announcements", LIMIT, || {
+            let frames = self.capture.frames();
+            let is_one = |frame: &&vrrp_lab::Frame| {
+                frame.bytes.get(12..14) == Some(&[8, 6])
+                    && frame.bytes.get(28..32) == Some(&address)
+            };
+            (frames.iter().filter(is_one).count() >= count).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
+    }
+
+    /// Waits until a condition holds.
+    pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        wait_for(what, LIMIT, || holds(self).then_some(()))
+            .unwrap_or_else(|error| panic!("{error}: {self:#?}"));
+    }
+
+    /// Whether somebody has advertised with this priority.
+    pub(crate) fn has_seen_priority(&self, priority: u8) -> bool {
+        self.capture.frames().iter().any(|frame| {
+            let ip = frame.bytes.get(14..).unwrap_or_default();
+            ip.get(9) == Some(&112) && ip.get(22) == Some(&priority)
+        })
+    }
+}
+
+impl Node {
+    fn new(host: Host, kind: Kind, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Self {
+            host,
+            kind,
+            folder,
+            config: config.to_owned(),
+            running: None,
+        };
+        let script = "#!/bin/sh\necho \"$@\" >> \"$(dirname \"$0\")/notes\"\n";
+        let path = node.path("note");
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        node.write_config(config);
+        node
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration; `DIR` stands for the folder of this host.
+    pub(crate) fn write_config(&self, config: &str) {
+        let folder = self.folder.path().display().to_string();
+        fs::write(self.path("conf"), config.replace("DIR", &folder)).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> &str {
+        &self.config
+    }
+
+    pub(crate) fn start(&mut self) {
+        let program = match self.kind {
+            Kind::Keepalived => PathBuf::from(KEEPALIVED),
+            Kind::Ours => example("keepalived").unwrap(),
+        };
+        let file = |name: &str| self.folder.path().join(name);
+        let mut command = self.host.namespace().command(program);
+        command
+            .args(["-n", "-l", "-D", "-P", "-G", "-R"])
+            .arg("-f")
+            .arg(file("conf"))
+            .arg("-p")
+            .arg(file("pid"))
+            .arg("-r")
+            .arg(file("vrrp.pid"))
+            .stderr(
+                fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(file("log"))
+                    .unwrap(),
+            )
+            .env("TMPDIR", self.folder.path());
+        if self.kind == Kind::Ours {
+            command.arg("--replace-socket").arg(file("socket"));
+        }
+        self.running = Some(Running::spawn(command));
+        let log = file("log");
+        wait_for("the start", LIMIT, || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            text.contains("Startup complete").then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Ends the program with SIGTERM.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.signal(Signal::SIGTERM);
+            running.wait();
+        }
+    }
+
+    /// Kills the program with all its processes.
+    pub(crate) fn kill(&mut self) {
+        // The child first: its parent would ask it to end.
+        for name in ["vrrp.pid", "pid"] {
+            let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
+        // keepalived does not start beside the files of one that was killed.
+        for name in ["log", "pid", "vrrp.pid"] {
+            let _ = fs::remove_file(self.path(name));
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(running) = &self.running {
+            running.signal(signal);
+        }
+    }
+
+    /// The changes that were reported to the script, as `STATE PRIORITY`.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("notes")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Puts the changes into the order of their text, where they came at the same time.
+    pub(crate) fn sort_notes(&self) {
+        let mut notes = self.notes();
+        notes.sort();
+        fs::write(self.path("notes"), notes.join("\n") + "\n").unwrap();
+    }
+
+    pub(crate) fn has(&self, address: &str) -> bool {
+        let text = iproute2(&self.host, "-o address");
+        text.contains(&format!(" {address} "))
+    }
+}
+
+/// Runs ip(8) in the namespace of a host.
+pub(crate) fn iproute2(host: &Host, arguments: &str) -> String {
+    let mut command = host.namespace().command("ip");
+    command.args(arguments.split(' '));
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A process of this name, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Process(std::process::Child);
+
+impl Process {
+    pub(crate) fn start(folder: &Path, name: &str) -> Self {
+        let path = folder.join(name);
+        fs::copy("/usr/bin/sleep", &path).unwrap();
+        Self(Command::new(path).arg("1000").spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,320 @@
+//! What becomes of each setting: routers, groups and objects of a driver, without any I/O.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use vrrp_examples::{
+    keepalived::{
+        host_object::HostObject,
+        translate::{Plan, PlannedRouter, Probe, translate},
+    },
+    keepalived_conf::{
+        self,
+        host::{Host, Interface},
+        source::{Environment, Lines},
+    },
+};
+use vrrp_fsm::{ChecksumSending, Preempt, Profile, StallPolicy, track::Weight};
+use vrrp_net::{Authentication, Transport};
+use vrrp_proto::{ChecksumForm, Versions};
+
+/// A host with eth0 and eth1.
+fn host() -> Host {
+    let interface = |address: &str| Interface {
+        addresses: vec![address.parse().unwrap()],
+        is_loopback: false,
+    };
+    Host {
+        interfaces: BTreeMap::from([
+            ("eth0".into(), interface("192.0.2.1")),
+            ("eth1".into(), interface("198.51.100.1")),
+        ]),
+        name: "host".into(),
+        path: vec!["/usr/bin".into()],
+    }
+}
+
+fn plan_of(text: &str) -> Plan {
+    let lines = Lines::of_text(Path::new("conf"), text.into(), &Environment::default());
+    let reading = keepalived_conf::interpret(lines, &host());
+    assert!(reading.is_startable, "{:#?}", reading.complaints);
+    translate(&reading.configuration, Duration::from_secs(1000))
+}
+
+/// The only router of an instance with further settings.
+fn router(further: &str) -> (PlannedRouter, Vec<String>) {
+    let text = format!(
+        "vrrp_instance V {{\n interface eth0\n virtual_router_id 7\n{further}\n \
+         virtual_ipaddress {{\n 192.0.2.100/24\n }}\n}}\n"
+    );
+    let mut plan = plan_of(&text);
+    (plan.routers.remove(0), plan.notes)
+}
+
+#[test]
+fn the_defaults_are_those_of_keepalived() {
+    let (router, notes) = router("");
+    let fsm = router.config.fsm;
+    assert_eq!(fsm.versions, Versions::V2);
+    assert_eq!(fsm.priority.get(), 100);
+    assert_eq!(fsm.interval.as_duration(), Duration::from_secs(1));
+    assert_eq!(fsm.preempt, Preempt::Always);
+    assert_eq!(fsm.profile, Profile::Rfc9568);
+    assert_eq!(fsm.announce.repeat, 5);
+    assert_eq!(
+        fsm.announce.second_burst_after,
+        Some(Duration::from_secs(5))
+    );
+    assert!(!fsm.advertise_on_yield);
+    assert!(router.config.track_interface && router.config.check_addresses);
+    assert!(!router.config.enforce_accept_mode);
+    assert_eq!(router.config.addresses[0].to_string(), "192.0.2.100/24");
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+#[test]
+fn each_setting_of_the_election_reaches_the_state_machine() {
+    let fsm = |further: &str| router(further).0.config.fsm;
+    assert_eq!(fsm(" nopreempt").preempt, Preempt::Never);
+    assert_eq!(
+        fsm(" preempt_delay 1.5").preempt,
+        Preempt::AfterDelay(Duration::from_millis(1500))
+    );
+    assert_eq!(fsm(" priority 7").priority.get(), 7);
+    assert_eq!(fsm(" down_timer_adverts 5").missed_advertisements, 5);
+    assert_eq!(fsm(" lower_prio_no_advert").profile, Profile::Rfc3768);
+    assert_eq!(
+        fsm(" version 3\n lower_prio_no_advert").profile,
+        Profile::Rfc5798
+    );
+    assert!(fsm(" higher_prio_send_advert").advertise_on_yield);
+    assert_eq!(
+        fsm(" version 3\n advert_int 0.25").interval.as_duration(),
+        Duration::from_millis(250)
+    );
+    assert_eq!(
+        fsm(" version 3").checksum,
+        ChecksumSending::Fixed(ChecksumForm::PseudoHeader)
+    );
+    assert_eq!(
+        fsm(" version 3\n v3_checksum_as_v2").checksum,
+        ChecksumSending::Fixed(ChecksumForm::MessageOnly)
+    );
+    assert_eq!(
+        fsm(" nopreempt\n timer_expired_backup 200").stall,
+        StallPolicy::Yield
+    );
+}
+
+#[test]
+fn announcements_follow_the_garp_settings() {
+    let (router, _) = router(
+        " garp_master_repeat 3\n garp_master_delay 0\n garp_master_refresh 9\n \
+         garp_master_refresh_repeat 2\n garp_lower_prio_repeat 0\n garp_lower_prio_delay 4",
+    );
+    let announce = router.config.fsm.announce;
+    assert_eq!((announce.repeat, announce.second_burst_after), (3, None));
+    assert_eq!(announce.refresh, Some(Duration::from_secs(9)));
+    assert_eq!((announce.refresh_repeat, announce.rival_repeat), (2, 0));
+    assert_eq!(
+        announce.rival_second_burst_after,
+        Some(Duration::from_secs(4))
+    );
+}
+
+#[test]
+fn addresses_that_the_driver_has_no_words_for_are_listed_and_put_in_place_by_ip() {
+    let (router, _) = router(
+        " virtual_ipaddress {\n 192.0.2.101/24 brd + label eth0:1\n \
+         192.0.2.102/24 dev eth1\n 192.0.2.103 peer 192.0.2.104\n }",
+    );
+    let own: Vec<String> = router
+        .config
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(own, ["192.0.2.101/24", "192.0.2.100/24"]);
+    let first = &router.config.addresses[0];
+    assert_eq!(first.label(), Some("eth0:1"));
+    assert_eq!(first.options().broadcast, Some([192, 0, 2, 255].into()));
+    assert_eq!(router.config.listed.len(), 2);
+    let lines: Vec<String> = router.objects.iter().map(HostObject::addition).collect();
+    assert_eq!(
+        lines,
+        [
+            "address add 192.0.2.102/24 dev eth1 scope global\n",
+            "address add 192.0.2.103 peer 192.0.2.104/32 dev eth0 scope global\n",
+        ]
+    );
+    assert_eq!(
+        router.objects[0].removal(),
+        "address del 192.0.2.102/24 dev eth1\n"
+    );
+}
+
+#[test]
+fn routes_go_to_the_driver_where_it_has_words_for_them() {
+    let (router, _) = router(
+        " virtual_routes {\n 203.0.113.0/24 via 192.0.2.9 dev eth0 metric 5\n \
+         203.0.113.0/25 via 192.0.2.9 dev eth0 onlink mtu 1400\n blackhole 198.18.0.0/15\n }\n \
+         virtual_rules {\n from 192.0.2.100 table 10 priority 5\n }",
+    );
+    assert_eq!(
+        router.config.routes[0].to_string(),
+        "203.0.113.0/24 via 192.0.2.9 dev eth0 metric 5"
+    );
+    let lines: Vec<String> = router.objects.iter().map(HostObject::addition).collect();
+    assert_eq!(
+        lines,
+        [
+            "route prepend 203.0.113.0/25 via 192.0.2.9 dev eth0 mtu 1400 proto 18 onlink\n",
+            "route prepend blackhole 198.18.0.0/15 proto 18\n",
+            "rule add from 192.0.2.100/32 priority 5 table 10 protocol 18\n",
+        ]
+        .map(|line| line.replace("prepend blackhole", "add blackhole"))
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let (_, notes) = router(
+        " use_vmac vm 00:11:22:33:44:55\n unicast_ttl 64\n unicast_peer {\n \
+         192.0.2.2 min_ttl 100 max_ttl 200\n }",
+    );
+    for part in ["00:11:22:33:44:55", "unicast_ttl 64", "max_ttl 200"] {
+        assert!(notes.iter().any(|note| note.contains(part)), "{notes:?}");
+    }
+    let plan = plan_of(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 7\n version 2\n \
+         virtual_ipaddress {\n 2001:db8::1\n }\n}\n",
+    );
+    assert!(plan.routers.is_empty());
+    assert!(
+        plan.notes[0].contains("version 2 over IPv6"),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn transport_and_authentication_are_taken_over() {
+    let (router, notes) = router(
+        " unicast_src_ip 192.0.2.1\n unicast_peer {\n 192.0.2.2 min_ttl 250\n }\n \
+         authentication {\n auth_type PASS\n auth_pass secret\n }",
+    );
+    let Transport::Unicast { peers } = &router.config.transport else {
+        panic!("{:?}", router.config.transport);
+    };
+    assert_eq!(peers[0].min_ttl, 250);
+    assert_eq!(router.config.source, Some([192, 0, 2, 1].into()));
+    assert!(matches!(
+        router.config.authentication,
+        Authentication::SimpleText(_)
+    ));
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+#[test]
+fn a_trailer_with_hmac_is_taken_over() {
+    let (router, _) = router(
+        " auth_hmac {\n key 3 0123456789abcdef0123456789abcdef\n key 4 \
+         hex:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n active_key 4\n \
+         anti_replay monotonic\n mode permissive\n }",
+    );
+    let Authentication::Hmac(keys) = &router.config.authentication else {
+        panic!("{:?}", router.config.authentication);
+    };
+    assert_eq!((keys.keys.len(), keys.active), (2, 4));
+    assert_eq!(keys.mode, vrrp_net::HmacMode::Permissive);
+}
+
+#[test]
+fn tracked_objects_are_made_once_and_used_with_the_weight_of_each_use() {
+    let plan = plan_of(
+        "vrrp_script s {\n script \"/usr/bin/true a\"\n interval 3\n rise 2\n fall 4\n weight 7\n}\n\
+         vrrp_script unused {\n script /usr/bin/true\n}\n\
+         vrrp_track_file f {\n file /tmp/f\n}\n\
+         vrrp_track_process p {\n process x\n delay 2\n}\n\
+         vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.9\n }\n \
+         track_script {\n s\n }\n track_file {\n f weight 3\n }\n track_process {\n p\n }\n \
+         track_interface {\n eth1 weight -5\n }\n}\n\
+         vrrp_instance B {\n interface eth0\n virtual_router_id 2\n virtual_ipaddress {\n 192.0.2.10\n }\n \
+         track_script {\n s weight -9 reverse\n }\n}\n",
+    );
+    let names: Vec<&str> = plan
+        .objects
+        .iter()
+        .map(|it| it.object.name.as_str())
+        .collect();
+    assert_eq!(names, ["interface eth1", "script s", "file f", "process p"]);
+    let Some(Probe::Script {
+        script, interval, ..
+    }) = &plan.objects[1].probe
+    else {
+        panic!("{:?}", plan.objects[1]);
+    };
+    assert_eq!(script.arguments, ["/usr/bin/true", "a"]);
+    assert_eq!(*interval, Duration::from_secs(3));
+    let weight = |router: usize, name: &str| {
+        let uses = &plan.routers[router].tracked;
+        let found = uses.iter().find(|it| it.object == name).unwrap();
+        (found.weight.get(), found.is_reverse)
+    };
+    assert_eq!(weight(0, "script s"), (Some(7), false));
+    assert_eq!(weight(1, "script s"), (Some(-9), true));
+    assert_eq!(weight(0, "interface eth1"), (Some(-5), false));
+    assert_eq!(weight(0, "process p"), (Weight::FAULT.get(), false));
+    assert_eq!(plan.objects[3].object.debounce.down, Duration::from_secs(2));
+}
+
+#[test]
+fn groups_have_the_members_that_run() {
+    let plan = plan_of(
+        "vrrp_sync_group G {\n group {\n A\n B\n }\n}\n\
+         vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.9\n }\n}\n\
+         vrrp_instance B {\n interface eth0\n virtual_router_id 2\n version 2\n virtual_ipaddress {\n 2001:db8::1\n }\n}\n",
+    );
+    assert_eq!(plan.groups[0].members, ["A"]);
+    assert!(
+        plan.notes.iter().any(|it| it.contains("left out")),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn the_later_of_both_delays_at_the_start_counts() {
+    let hold = |global: &str| {
+        let text = format!(
+            "global_defs {{\n{global}\n}}\nvrrp_instance A {{\n interface eth0\n virtual_router_id 1\n \
+             virtual_ipaddress {{\n 192.0.2.9\n }}\n}}\n"
+        );
+        plan_of(&text).routers[0].config.fsm.startup_hold
+    };
+    assert_eq!(hold("vrrp_startup_delay 2.5"), Duration::from_millis(2500));
+    // The host runs for 1000 seconds.
+    assert_eq!(hold("vrrp_delay_after_boot 1010"), Duration::from_secs(10));
+    assert_eq!(hold("vrrp_delay_after_boot 900"), Duration::ZERO);
+}
+
+#[test]
+fn static_objects_are_those_of_ip() {
+    let plan = plan_of(
+        "static_ipaddress {\n 198.51.100.5/24 dev eth1\n 2001:db8::5/64 dev eth0\n}\n\
+         static_routes {\n 203.0.113.0/24 via 198.51.100.9 dev eth1\n}\n\
+         static_rules {\n to 203.0.113.0/24 table 5 priority 9\n}\n",
+    );
+    let lines: Vec<String> = plan.statics.iter().map(HostObject::addition).collect();
+    assert_eq!(
+        lines,
+        [
+            "address add 198.51.100.5/24 dev eth1 scope global\n",
+            "address add 2001:db8::5/64 dev eth0 nodad valid_lft forever preferred_lft forever\n",
+            "route prepend 203.0.113.0/24 via 198.51.100.9 dev eth1 proto 18\n",
+            "rule add from all to 203.0.113.0/24 priority 9 table 5 protocol 18\n",
+        ]
+    );
+    assert!(plan.statics[1].is_ipv6() && !plan.statics[2].is_ipv6());
+}
