@@ -11,6 +11,7 @@
     reason = "helpers of tests"
 )]
 
+mod daemon;
 mod guides;
 mod rig;
 mod settings;

@@ -176,6 +176,22 @@ impl Rig {
         .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
     }
 
+    /// The longest time between two advertisements of a host.
+    pub(crate) fn longest_silence(&self, place: usize) -> Duration {
+        let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
+        let frames = self.capture.frames();
+        let times: Vec<_> = frames
+            .iter()
+            .filter(|frame| {
+                let ip = frame.bytes.get(14..).unwrap_or_default();
+                ip.get(9) == Some(&112) && ip.get(12..16) == Some(&source)
+            })
+            .map(|frame| frame.at)
+            .collect();
+        let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+        pauses.max().unwrap_or_default()
+    }
+
     /// Waits until a host has announced an address so often.
     pub(crate) fn wait_for_announcements(&self, place: usize, address: [u8; 4], count: usize) {
         wait_for("announcements", LIMIT, || {
@@ -237,11 +253,22 @@ impl Node {
     }
 
     pub(crate) fn start(&mut self) {
+        let before = self.log().matches("Startup complete").count();
+        self.spawn(&[]);
+        self.wait_for_start(before + 1);
+    }
+
+    fn spawn(&mut self, further: &[&str]) {
         let program = match self.kind {
             Kind::Keepalived => PathBuf::from(KEEPALIVED),
             Kind::Ours => example("keepalived").unwrap(),
         };
         let file = |name: &str| self.folder.path().join(name);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(file("log"))
+            .unwrap();
         let mut command = self.host.namespace().command(program);
         command
             .args(["-n", "-l", "-D", "-P", "-G", "-R"])
@@ -251,24 +278,47 @@ impl Node {
             .arg(file("pid"))
             .arg("-r")
             .arg(file("vrrp.pid"))
-            .stderr(
-                fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(file("log"))
-                    .unwrap(),
-            )
+            .args(further)
+            .stderr(log)
             .env("TMPDIR", self.folder.path());
         if self.kind == Kind::Ours {
             command.arg("--replace-socket").arg(file("socket"));
         }
         self.running = Some(Running::spawn(command));
-        let log = file("log");
+    }
+
+    /// Waits until the program has started for the n-th time.
+    fn wait_for_start(&self, count: usize) {
         wait_for("the start", LIMIT, || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            text.contains("Startup complete").then_some(())
+            (self.log().matches("Startup complete").count() >= count).then_some(())
         })
         .unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+    }
+
+    /// Starts a successor of the program that runs, and waits until it has taken over.
+    pub(crate) fn replace(&mut self) {
+        let mut before = self.running.take();
+        let log = self.log().matches("Startup complete").count();
+        self.spawn(&["--replace"]);
+        self.wait_for_start(log + 1);
+        if let Some(before) = &mut before {
+            before.wait();
+        }
+    }
+
+    /// Reads a FIFO until its writer has gone.
+    pub(crate) fn read_fifo(&self, name: &str) -> std::thread::JoinHandle<String> {
+        let path = self.path(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::thread::spawn(move || fs::read_to_string(path).unwrap())
+    }
+
+    /// Sends a real-time signal.
+    pub(crate) fn signal_number(&self, number: i32) {
+        let text = fs::read_to_string(self.path("pid")).unwrap();
+        let mut command = Command::new("kill");
+        command.args([format!("-{number}"), text.trim().to_owned()]);
+        assert!(command.status().unwrap().success());
     }
 
     pub(crate) fn log(&self) -> String {

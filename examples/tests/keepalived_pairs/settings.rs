@@ -21,7 +21,7 @@ fn a_master_that_is_killed_is_followed_and_takes_its_address_back() {
         rig.nodes[0].kill();
         rig.wait_for_note(1, "MASTER");
         rig.start(0);
-        rig.wait_for_note(0, "MASTER");
+        rig.wait_until("the second run", |rig| rig.node(0).notes().len() == 4);
         rig.wait_for_note(1, "BACKUP");
         rig.wait_for_address(VIP, 0);
     });
