@@ -1,5 +1,5 @@
-//! A load balancer out of the box: VRRP moves an address, IPVS spreads its connections over servers,
-//! and checks decide which of them get any.
+//! A load balancer out of the box: VRRP moves an address, IPVS spreads its connections over
+//! servers, and checks decide which of them get any.
 //!
 //! It is a tutorial of the crates as well. `config` reads the file;
 //! [`Routers`] runs the driver of vrrp-net inside tokio; [`Balancer`] joins pool, probes and the

@@ -11,7 +11,7 @@
 //! * [`Balancer::reconfigure`] takes a new configuration at any time.
 //! * [`Balancer::stop`] begins the end; [`Balancer::next`] returns `None` once it is reached.
 //!
-//! Every change, whoever has made it, ends in the same step: the wanted table is compared with the
+//! Every change, by this program or another, ends in the same step: the wanted table is compared with the
 //! kernel's. Changed services are compared at once, all of them every [`Options::interval`].
 //!
 //! ```no_run
@@ -275,8 +275,8 @@ impl Balancer {
         &self.refused
     }
 
-    /// The services that are configured, and those of an earlier configuration or run that may still
-    /// be in the kernel's table.
+    /// The services that are configured, and those of an earlier configuration or run that may
+    /// still be in the kernel's table.
     #[must_use]
     pub fn owned(&self) -> Vec<ServiceKey> {
         let mut owned = self.leftovers.clone();

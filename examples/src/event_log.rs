@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// Begins to log: to the journal with its fields if systemd has started this program, and otherwise
-/// as text on standard output. `RUST_LOG` chooses what is logged.
+/// as text on standard output. `RUST_LOG` selects the events.
 ///
 /// # Errors
 ///
@@ -148,7 +148,7 @@ impl Notify {
         }
     }
 
-    /// Lets the commands that wait run, for a few seconds.
+    /// Waits a few seconds for the commands in the queue.
     pub async fn finish(&self) {
         const PATIENCE: Duration = Duration::from_secs(5);
         let Some(notifier) = &self.0 else {

@@ -1,5 +1,5 @@
-//! Configuration files in TOML: values that are texts, and errors with the line and a mark under the
-//! place.
+//! Configuration files in TOML: values that are texts, and errors with the line and a mark under
+//! the place.
 
 use std::{
     fmt, fs,

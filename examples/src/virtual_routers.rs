@@ -95,7 +95,7 @@ impl Routers {
     ///
     /// # Errors
     ///
-    /// A text: what is wrong with a router, or what the system lacks.
+    /// A text: the mistake of a router, or the capability that the system lacks.
     pub fn start(routers: &[Router]) -> Result<Self, Failure> {
         let mut all = Self::none();
         all.reconfigure(routers)?;

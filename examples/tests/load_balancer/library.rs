@@ -152,7 +152,7 @@ fn a_start_adopts_what_the_kernel_has() {
         let mut balancer = open(config(&[1, 2], "drain = false")).await;
         let notices = until(&mut balancer, is_compared).await;
         let lines: Vec<_> = notices.iter().map(ToString::to_string).collect();
-        // What is right is not touched; what nobody wants goes; another service is foreign.
+        // Correct entries are not touched; unwanted ones go; another service is foreign.
         assert!(
             !lines.iter().any(|line| line.contains("10.0.0.1:80 masq")),
             "{lines:#?}"
