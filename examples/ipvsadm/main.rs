@@ -1,4 +1,5 @@
-//! ipvsadm's command line on `ipvs-netlink`: lists, saves and changes the services of the kernel's IPVS, and reconciles them with a file.
+//! ipvsadm's command line on `ipvs-netlink`: lists, saves and changes the services of the kernel's
+//! IPVS, and reconciles them with a file.
 
 mod failure;
 mod restore;

@@ -14,8 +14,8 @@ use vrrp_examples::ipvsadm::names;
 
 use crate::{failure::Failure, session::Session};
 
-/// Obeys the commands of the standard input up to a line that is none. What the kernel refuses is told with its line, and the rest is done all
-/// the same.
+/// Obeys the commands of the standard input up to a line that is none. What the kernel refuses is
+/// told with its line, and the rest is done all the same.
 pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Failure> {
     let mut text = String::new();
     io::stdin().lock().read_to_string(&mut text)?;

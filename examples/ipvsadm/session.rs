@@ -49,7 +49,8 @@ impl<W: Write> Session<W> {
                 "ipvsadm of ipvs-netlink {}, with the command line and the output of ipvsadm 1.31",
                 env!("CARGO_PKG_VERSION")
             )?,
-            // What this command reads is no matter of the session; others this version of the grammar does not have.
+            // What this command reads is no matter of the session; others this version of the
+            // grammar does not have.
             _ => {}
         }
         self.out.flush()?;
@@ -74,7 +75,8 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// All services with their destinations. What can only be told of in words goes to standard error.
+    /// All services with their destinations. What can only be told of in words goes to standard
+    /// error.
     pub(crate) fn table(&mut self) -> Result<Table, Failure> {
         let table = self.client()?.confirmed_table()?;
         for object in &table.unreadable {

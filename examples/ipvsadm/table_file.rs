@@ -11,7 +11,8 @@ use vrrp_examples::ipvsadm::names;
 
 use crate::failure::Failure;
 
-/// Reads a file, or with `-` the standard input. Beside what ipvsadm saves it may say all that a table can hold.
+/// Reads a file, or with `-` the standard input. Beside what ipvsadm saves it may say all that a
+/// table can hold.
 pub(crate) fn read(path: &str) -> Result<Vec<VirtualServer>, Failure> {
     let (name, text) = if path == "-" {
         let mut text = String::new();

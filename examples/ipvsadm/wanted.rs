@@ -1,4 +1,5 @@
-//! The table that a file describes: how the kernel's differs from it (`--diff`), and how it becomes the same (`--apply`).
+//! The table that a file describes: how the kernel's differs from it (`--diff`), and how it becomes
+//! the same (`--apply`).
 
 use std::{
     io::{self, Write},
@@ -59,7 +60,8 @@ pub(crate) fn apply(words: &[&str]) -> Result<ExitCode, Failure> {
     reconcile(&mut Session::new(io::stdout().lock()), &wanted, drain)
 }
 
-/// Changes what differs, and looks again and again at servers that go until they have no connections, or have had their time.
+/// Changes what differs, and looks again and again at servers that go until they have no
+/// connections, or have had their time.
 fn reconcile(
     session: &mut Session<impl Write>,
     wanted: &[VirtualServer],

@@ -58,8 +58,9 @@ pub(crate) fn run(options: &[&str]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what `draw` makes to the standard output every second, until `count` lists are written or SIGINT or SIGTERM comes. On a terminal
-/// each takes the place of the one before; elsewhere a blank line is between them.
+/// Writes what `draw` makes to the standard output every second, until `count` lists are written or
+/// SIGINT or SIGTERM comes. On a terminal each takes the place of the one before; elsewhere a blank
+/// line is between them.
 fn watch(
     count: Option<u64>,
     mut draw: impl FnMut() -> Result<Vec<u8>, Failure>,
@@ -139,7 +140,8 @@ fn height(terminal: &impl AsRawFd) -> Option<usize> {
     (status == 0 && size.ws_row > 1).then_some(size.ws_row.into())
 }
 
-/// What puts a list in the place of what a terminal shows: as much of it as there is room for, and how much more there is.
+/// What puts a list in the place of what a terminal shows: as much of it as there is room for, and
+/// how much more there is.
 fn screen(list: &[u8], height: Option<usize>) -> Vec<u8> {
     const HOME: &[u8] = b"\x1b[H";
     const END_OF_LINE: &[u8] = b"\x1b[K\r\n";

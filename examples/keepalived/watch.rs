@@ -1,4 +1,4 @@
-//! Threads that look at what is tracked: scripts, files, processes.
+//! Threads that watch tracked scripts, files and processes.
 
 use std::{
     fs::{self, File},
@@ -222,7 +222,7 @@ pub(crate) fn initialise(path: &str, (number, overwrites): (i64, bool)) -> io::R
 /// A file that does not exist, or that has no number in it, counts as 0.
 fn number_in(path: &Path) -> Result<i32, String> {
     let mut text = String::new();
-    // Without waiting: what has the name may be a FIFO that nobody writes to.
+    // Without waiting: the path may be a FIFO without a writer.
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)

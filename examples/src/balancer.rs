@@ -11,8 +11,9 @@
 //! * [`Balancer::reconfigure`] takes a new configuration at any time.
 //! * [`Balancer::stop`] begins the end; [`Balancer::next`] returns `None` once it is reached.
 //!
-//! Every change, by this program or another, ends in the same step: the wanted table is compared with the
-//! kernel's. Changed services are compared at once, all of them every [`Options::interval`].
+//! Every change, by this program or another, ends in the same step: the wanted table is compared
+//! with the kernel's. Changed services are compared at once, all of them every
+//! [`Options::interval`].
 //!
 //! ```no_run
 //! use ipvs_netlink::pool::{Change, Config, Level};

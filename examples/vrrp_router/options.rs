@@ -1,4 +1,5 @@
-//! The command line: one part for each virtual router, and one for each sync group that has options of its own.
+//! The command line: one part for each virtual router, and one for each sync group that has options
+//! of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

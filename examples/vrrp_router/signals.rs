@@ -36,7 +36,8 @@ impl Signals {
         Ok(Self(iterator::Signals::new(signals)?))
     }
 
-    /// Passes them on from now on: SIGUSR1 shows the state, the others stop the driver, and wake a program that ends already.
+    /// Passes them on from now on: SIGUSR1 shows the state, the others stop the driver, and wake a
+    /// program that ends already.
     pub(crate) fn serve(
         mut self,
         driver: DriverHandle,
@@ -82,7 +83,8 @@ impl Drop for Serving {
 /// Whether a signal is ignored since the start of the program, as under nohup(1).
 fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action nothing changes, and the old one is written to memory that is large enough and zeroed before.
+    // SAFETY: without a new action nothing changes, and the old one is written to memory that is
+    // large enough and zeroed before.
     unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN

@@ -16,8 +16,8 @@ pub(crate) struct SyncGroupArguments {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
 
-    /// Apply the weights of objects that single members track. Members with different priorities may
-    /// then find different Actives.
+    /// Apply the weights of objects that single members track. Members with different priorities
+    /// may then find different Actives.
     #[arg(long)]
     member_weights: bool,
 

@@ -1,6 +1,6 @@
 #![no_main]
-//! Octets from the wire and events in any order, at any times: the machine does not panic, its invariants hold, and what is refused
-//! changes nothing but a counter.
+//! Octets from the wire and events in any order, at any times: the machine does not panic, its
+//! invariants hold, and what is refused changes nothing but a counter.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -135,7 +135,8 @@ fuzz_target!(|input: Input<'_>| {
                 let Ok(next) = VirtualRouter::restore(router.config(), snapshot, now) else {
                     panic!("a snapshot of a running router is refused");
                 };
-                // A deadline at the end of time is stored as a distance from now, and that may be nearer.
+                // A deadline at the end of time is stored as a distance from now, and that may be
+                // nearer.
                 assert_eq!(next.state(), router.state());
                 assert_eq!(next.effective_priority(), router.effective_priority());
                 router = next;

@@ -1,5 +1,6 @@
 #![no_main]
-//! Messages with trailers, verified as they are; and what was signed, verified with one octet changed.
+//! Messages with trailers, verified as they are; and what was signed, verified with one octet
+//! changed.
 
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::{

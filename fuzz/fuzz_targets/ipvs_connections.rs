@@ -1,5 +1,6 @@
 #![no_main]
-//! The text of `/proc/net/ip_vs_conn`. What is read is written as the kernel writes it, read again, and has to be the same.
+//! The text of `/proc/net/ip_vs_conn`. What is read is written as the kernel writes it, read again,
+//! and has to be the same.
 
 use std::net::{IpAddr, SocketAddr};
 

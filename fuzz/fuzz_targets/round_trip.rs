@@ -1,5 +1,6 @@
 #![no_main]
-//! What decodes is encoded, decoded again, and has to be the same; so has what is put together from values.
+//! What decodes is encoded, decoded again, and has to be the same; so has what is put together from
+//! values.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

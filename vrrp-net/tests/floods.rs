@@ -1,7 +1,8 @@
-//! Floods of forged packets for routers that are here: nothing changes, nothing is late, nothing grows, and everything is counted.
+//! Floods of forged packets for routers that are here: nothing changes, nothing is late, nothing
+//! grows, and everything is counted.
 //!
-//! Each takes 3 s; the environment variable `FLOOD_SECONDS` has them take longer. They are in a process of their own, because the memory
-//! of the whole process is looked at.
+//! Each takes 3 s; the environment variable `FLOOD_SECONDS` has them take longer. They are in a
+//! process of their own, because the memory of the whole process is looked at.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,7 +54,8 @@ const ACTIVE: &str = "192.0.2.1";
 const PEER: &str = "192.0.2.2";
 const FORGER: &str = "192.0.2.3";
 
-/// Kibibytes that the process may grow by, in all floods together: less than two octets for each packet.
+/// Kibibytes that the process may grow by, in all floods together: less than two octets for each
+/// packet.
 const GROWTH: u64 = 2048;
 
 /// The routers of one host, on VRIDs of their own.
@@ -88,7 +90,8 @@ fn start(host: &Host, priority: u8, peer: &'static str) -> (Running, Vec<RouterI
     (running, ids)
 }
 
-/// Packets that all fail the same check, and would end the part of the Active if that were overlooked: their priority is 254.
+/// Packets that all fail the same check, and would end the part of the Active if that were
+/// overlooked: their priority is 254.
 struct Flood {
     name: &'static str,
     octets: Vec<u8>,
@@ -146,7 +149,8 @@ fn floods() -> [Flood; 5] {
     ]
 }
 
-/// What the forger would send to be heard, but for the one fault that each flood has: with a password, it is the wrong one.
+/// What the forger would send to be heard, but for the one fault that each flood has: with a
+/// password, it is the wrong one.
 fn message(number: u8, destination: IpAddr) -> Vec<u8> {
     let authentication = match number {
         WITH_PASSWORD => vrrp_proto::Authentication::SimpleText(Password::new(b"wrong").unwrap()),
@@ -209,7 +213,8 @@ fn send(from: &Host, flood: &Flood, time: Duration) -> u64 {
     u64::from(batches * BATCH) - refused
 }
 
-/// Packets that the kernel dropped on their way to the sockets of a host: at the interface, and for want of room in the socket.
+/// Packets that the kernel dropped on their way to the sockets of a host: at the interface, and for
+/// want of room in the socket.
 fn dropped(host: &Host) -> u64 {
     host.namespace().run(|| {
         let read = |path| fs::read_to_string(path).unwrap();
@@ -236,7 +241,8 @@ fn memory() -> u64 {
     number.unwrap().parse().unwrap()
 }
 
-/// Hears the Active where the Backup is, and nothing else: when each advertisement of a VRID was read.
+/// Hears the Active where the Backup is, and nothing else: when each advertisement of a VRID was
+/// read.
 struct Listener {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Vec<(u8, Instant)>>,

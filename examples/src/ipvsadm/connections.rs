@@ -12,7 +12,8 @@ use ipvs_netlink::{
 
 use super::names::Names;
 
-/// Writes connections as they come. Those that cannot be read are left out and returned as the first error of their kind.
+/// Writes connections as they come. Those that cannot be read are left out and returned as the
+/// first error of their kind.
 ///
 /// # Errors
 ///

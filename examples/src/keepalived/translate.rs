@@ -43,7 +43,7 @@ pub struct Plan {
     pub objects: Vec<PlannedObject>,
     /// `static_ipaddress`, `static_routes` and `static_rules`.
     pub statics: Vec<HostObject>,
-    /// What is not done as the configuration has it, one sentence each.
+    /// Deviations from the configuration, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ pub enum Probe {
     File {
         /// The path.
         path: String,
-        /// The number that is written at the start, and whether it replaces what is there.
+        /// The number that is written at the start, and whether it replaces the content.
         initial: Option<(i64, bool)>,
     },
     /// The processes of a name.

@@ -59,7 +59,7 @@ pub struct Global {
     pub lvs_timeouts: [Option<u32>; 3],
     /// The scripts of FIFOs, startup and shutdown, by keyword.
     pub scripts: BTreeMap<&'static str, Script>,
-    /// Who runs scripts that name nobody.
+    /// The account of scripts that name none.
     pub script_account: Option<super::host::Account>,
 }
 

@@ -302,7 +302,8 @@ fn lvs_timeouts(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind,
             return found_one;
         };
         words.next();
-        // The longest that the kernel holds: as many seconds as fit into a signed number of jiffies.
+        // The longest that the kernel holds: as many seconds as fit into a signed number of
+        // jiffies.
         let number = value::number(text, Range::whole(0, i64::from(i32::MAX) / 1000));
         match number.value.and_then(|value| u32::try_from(value).ok()) {
             Some(value) if number.problem.is_none() => {

@@ -290,7 +290,7 @@ impl Rule {
         if self.is_l3mdev {
             text.push_str(" l3mdev");
         }
-        // A rule without a mark of its own can be told from others.
+        // A rule without a mark of its own can be distinguished.
         if self.is_tracked {
             text.push_str(" protocol 18");
         } else if let Some(protocol) = self.protocol {

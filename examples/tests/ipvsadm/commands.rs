@@ -1,5 +1,5 @@
-//! Commands that change something: the same table and the same exit status afterwards. Texts that are restored: the same table, and an exit
-//! status that tells of every failure.
+//! Commands that change something: the same table and the same exit status afterwards. Texts that
+//! are restored: the same table, and an exit status that tells of every failure.
 
 use std::time::Duration;
 

@@ -269,7 +269,8 @@ fn counters_rates_and_connections_of_traffic_are_the_same() {
     same("-Ln --stats");
 }
 
-/// Compares a list that changes with time: theirs has to be the same as ours before and after it, if these two are.
+/// Compares a list that changes with time: theirs has to be the same as ours before and after it,
+/// if these two are.
 #[track_caller]
 fn steady(line: &str) -> String {
     let (ours, theirs) = wait_for("a moment without change", Duration::from_secs(60), || {

@@ -1,4 +1,5 @@
-//! The program `ipvsadm` beside ipvsadm 1.31 itself, in real kernels. Each test starts with an empty table in a network namespace of its own.
+//! The program `ipvsadm` beside ipvsadm 1.31 itself, in real kernels. Each test starts with an
+//! empty table in a network namespace of its own.
 
 #![allow(
     clippy::unwrap_used,

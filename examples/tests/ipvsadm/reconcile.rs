@@ -1,4 +1,5 @@
-//! What ipvsadm does not have: differences, reconciling, and a list that is written again and again.
+//! What ipvsadm does not have: differences, reconciling, and a list that is written again and
+//! again.
 
 use std::{
     env, fs,
@@ -43,8 +44,8 @@ fn file(name: &str, text: &str) -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// [`EVERYTHING`] with seven differences: an address that goes with its server, one that comes with its server, a server that goes, one that
-/// comes, a weight, a scheduler, and a limit.
+/// [`EVERYTHING`] with seven differences: an address that goes with its server, one that comes with
+/// its server, a server that goes, one that comes, a weight, a scheduler, and a limit.
 fn seven_differences() -> String {
     let wanted = EVERYTHING
         .replace(

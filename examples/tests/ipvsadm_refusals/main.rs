@@ -4,8 +4,8 @@
 
 use vrrp_lab::{Guest, Kernel, example};
 
-/// Runs lines of the shell in a kernel that has not loaded IPVS yet, with the program as `$ipvsadm`, which everybody may run. Returns what
-/// they print.
+/// Runs lines of the shell in a kernel that has not loaded IPVS yet, with the program as
+/// `$ipvsadm`, which everybody may run. Returns what they print.
 fn shell(lines: &str) -> Vec<String> {
     let script = format!(
         "cp {} /run/ipvsadm\nipvsadm=/run/ipvsadm\n{lines}",

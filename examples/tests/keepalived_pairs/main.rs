@@ -20,7 +20,7 @@ use std::thread;
 
 use rig::{Kind, Rig};
 
-/// Runs a trial with each choice of programs, and compares what was reported.
+/// Runs a trial with each choice of programs, and compares the reports.
 fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
     use Kind::{Keepalived, Ours};
 

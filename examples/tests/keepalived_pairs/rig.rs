@@ -1,4 +1,4 @@
-//! Two hosts on one network, each with keepalived or with this program, and what is seen of them.
+//! Two hosts on one network, each with keepalived or with this program, and observations of both.
 
 use std::{
     fs,

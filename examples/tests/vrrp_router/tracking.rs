@@ -40,7 +40,8 @@ fn levels(router: &Running) -> Vec<Value> {
         .collect()
 }
 
-/// A script that hangs, and the file to which it appends the number of the process that it waits for.
+/// A script that hangs, and the file to which it appends the number of the process that it waits
+/// for.
 fn hanging(folder: &TempDir) -> (String, PathBuf) {
     let children = folder.path().join("children");
     let wait = format!("sleep 60 & echo $! >>{}; wait", children.display());
