@@ -30,6 +30,12 @@ use crate::{Error, Namespace, netlink, sys};
 /// How long the capturing thread waits for a frame before it looks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// The distance of two readings of clocks that were not interrupted.
+const TOGETHER: Duration = Duration::from_micros(20);
+
+/// Further readings, for a machine that is slower than this.
+const READINGS: usize = 10;
+
 /// Octets of socket buffer: half a minute of a thousand small frames a second, should the thread
 /// not get to run.
 const BUFFER: usize = 32 << 20;
@@ -54,17 +60,36 @@ pub struct Capture {
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    socket: Socket,
+    counts: Mutex<Counts>,
     frames: Mutex<Vec<Frame>>,
     more: Condvar,
     stop: AtomicBool,
+}
+
+/// The numbers of frames since the start that the socket took in, and that it lost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    taken: usize,
+    lost: u32,
 }
 
 impl Shared {
     /// A panic elsewhere does not spoil a list that is only ever appended to.
     fn frames(&self) -> MutexGuard<'_, Vec<Frame>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds up the kernel's counters, which each reading sets to zero.
+    fn counts(&self) -> Result<Counts, Error> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, lost) = sys::frames_taken_and_lost(&self.socket)
+            .map_err(Error::os("read the statistics of a capture"))?;
+        counts.taken += taken as usize;
+        counts.lost = counts.lost.saturating_add(lost);
+        Ok(*counts)
     }
 }
 
@@ -80,10 +105,16 @@ impl Capture {
             .run(|| open(index))
             .map_err(Error::os(format!("capture on {interface}")))?;
 
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            socket,
+            counts: Mutex::default(),
+            frames: Mutex::default(),
+            more: Condvar::new(),
+            stop: AtomicBool::new(false),
+        });
         let thread = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || record(&socket, &shared)
+            move || record(&shared)
         });
         Ok(Self {
             shared,
@@ -91,10 +122,22 @@ impl Capture {
         })
     }
 
-    /// A copy of the frames recorded so far.
+    /// A copy of the recording. It contains every frame that passed before this call, except frames
+    /// that the kernel dropped: [`stop`](Self::stop) reports those.
     #[must_use]
     pub fn frames(&self) -> Vec<Frame> {
-        self.shared.frames().clone()
+        let taken = self.shared.counts().map_or(0, |counts| counts.taken);
+        let has_ended = || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let mut frames = self.shared.frames();
+        // A busy machine may keep the recording thread from its work.
+        while frames.len() < taken && !has_ended() {
+            (frames, _) = self
+                .shared
+                .more
+                .wait_timeout(frames, PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        frames.clone()
     }
 
     /// Waits for a frame that `predicate` accepts, at most for `limit`, and returns it. The frames
@@ -175,26 +218,26 @@ fn open(index: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn record(socket: &Socket, shared: &Shared) -> Result<(), Error> {
+fn record(shared: &Shared) -> Result<(), Error> {
     let mut buffer = vec![0; 1 << 16];
-    let mut recorded = 0_u32;
-    // How many frames the socket had taken in when it was to stop. By their time stamps it does not
-    // show: the kernel makes up for a missing one when the frame is read.
+    let mut recorded = 0;
+    // The number of frames that the socket had taken in when it had to stop. Time stamps do not
+    // show it: the kernel makes up for a missing one when the frame is read.
     let mut wanted = None;
     loop {
         if wanted.is_none() && shared.stop.load(Ordering::Relaxed) {
-            match sys::frames_taken_and_lost(socket) {
-                Ok((taken, 0)) => wanted = Some(taken),
-                Ok((_, count)) => return Err(Error::FramesLost { count }),
-                Err(error) => return Err(Error::os("read the statistics of a capture")(error)),
+            let counts = shared.counts()?;
+            if counts.lost > 0 {
+                return Err(Error::FramesLost { count: counts.lost });
             }
+            wanted = Some(counts.taken);
         }
-        if wanted.is_some_and(|wanted| recorded == wanted) {
+        if wanted.is_some_and(|wanted| recorded >= wanted) {
             return Ok(());
         }
-        match receive(socket, &mut buffer) {
+        match receive(&shared.socket, &mut buffer) {
             Ok(frame) => {
-                recorded = recorded.wrapping_add(1);
+                recorded += 1;
                 shared.frames().push(frame);
                 shared.more.notify_all();
             }
@@ -219,19 +262,37 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Frame, Errno> {
         _ => None,
     });
     // The kernel stamps in wall-clock time; its distance to now is the same on the monotonic clock.
+    let (now, wall_clock) = clocks();
     let age = stamp
         .and_then(|stamp| {
-            SystemTime::now()
+            wall_clock
                 .duration_since(SystemTime::UNIX_EPOCH + stamp)
                 .ok()
         })
         .unwrap_or_default();
-    let now = Instant::now();
     let length = message.bytes;
     Ok(Frame {
         at: now.checked_sub(age).unwrap_or(now),
         bytes: buffer[..length].to_vec(),
     })
+}
+
+/// The time on both clocks, read together. A thread that is interrupted between the readings reads
+/// again, and takes the closest readings of a few.
+fn clocks() -> (Instant, SystemTime) {
+    let read = || {
+        let before = Instant::now();
+        let wall_clock = SystemTime::now();
+        (before.elapsed(), (before, wall_clock))
+    };
+    let mut closest = read();
+    for _ in 0..READINGS {
+        if closest.0 < TOGETHER {
+            break;
+        }
+        closest = std::cmp::min_by_key(closest, read(), |(distance, _)| *distance);
+    }
+    closest.1
 }
 
 /// Writes frames as a pcap file with nanosecond time stamps, which Wireshark opens.
@@ -249,7 +310,7 @@ pub fn write_pcap(path: impl AsRef<Path>, frames: &[Frame]) -> Result<(), Error>
         ..PcapHeader::default()
     };
     let mut writer = PcapWriter::with_header(&mut file, header)?;
-    let (now, wall_clock) = (Instant::now(), SystemTime::now());
+    let (now, wall_clock) = clocks();
     for frame in frames {
         let at = wall_clock - now.saturating_duration_since(frame.at);
         let at = at

@@ -49,6 +49,7 @@ mod lan;
 mod namespace;
 mod netlink;
 mod probe;
+mod processor;
 mod running;
 pub mod svg;
 mod sys;
@@ -68,6 +69,7 @@ pub use kernel::{
 pub use lan::{Host, Lan};
 pub use namespace::Namespace;
 pub use probe::{Answer, Outage, Ping, Pings, Probe};
+pub use processor::{ProcessorWaits, processor_wait};
 pub use running::Running;
 pub use tshark::{Packet, V3Checksum, tshark, tshark_in_either_form};
 pub use user_namespace::become_root_in_user_namespace;
