@@ -31,7 +31,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// behind.
 ///
 /// Exit status: 0 if the address always moved in time; 1 if a move took 50 ms longer than allowed;
-/// 2 if the program failed or the address did not move at all.
+/// 2 if the program failed or the address did not move at all. On a busy machine the time for which
+/// threads of the program wait for a processor is allowed too.
 #[derive(Parser)]
 struct Options {
     /// Time between advertisements in centiseconds, 1 to 4095. Version 2 rounds up to whole

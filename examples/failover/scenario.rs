@@ -13,7 +13,7 @@ use std::{
 };
 
 use vrrp_fsm::{Config, State, VirtualRouter};
-use vrrp_lab::{Capture, Frame, Host, Lan, Pings, Probe, wait_for};
+use vrrp_lab::{Capture, Frame, Host, Lan, Pings, Probe, ProcessorWaits, wait_for};
 use vrrp_net::{Driver, DriverEvent, DriverHandle, RouterConfig, VirtualAddress};
 use vrrp_proto::{
     Advertisement, DecodeOptions, Family, IP_PROTOCOL, Interval, IpHeader, Leniency, Priority,
@@ -181,6 +181,8 @@ pub(crate) struct Happening {
     pub(crate) advertised: Instant,
     /// How long it may take by the protocol, from `at` to `advertised`.
     pub(crate) bound: Duration,
+    /// The time for which threads of the program waited for a processor, from the event on.
+    pub(crate) held_up: Duration,
 }
 
 /// All that was seen.
@@ -458,6 +460,7 @@ impl Stage<'_> {
         action: impl FnOnce(&mut Self) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let before = Instant::now();
+        let waits = ProcessorWaits::now();
         action(self)?;
         // The protocol's clock starts where the Backups hear something, or nothing any more; of a
         // router that has to start first, or to notice its cable, when it is Backup.
@@ -486,6 +489,7 @@ impl Stage<'_> {
             active,
             advertised: frame.at,
             bound,
+            held_up: waits.elapsed(),
         });
         // Long enough to be seen, and for everybody to have heard the new Active.
         let rest = (self.setting.interval.as_duration() * 2).max(Duration::from_millis(300));

@@ -49,8 +49,10 @@ fn the_address_moves_in_time(report: &Value) {
     assert_eq!(active, ["r1", "r2", "r1", "r2", "r1", "r2", "r1"]);
     for event in events {
         let number = |name: &str| event[name].as_f64().unwrap();
+        // Next to nothing on an idle machine.
+        let held_up = number("held_up_ms");
         assert!(
-            number("takeover_ms") <= number("bound_ms") + 50.0,
+            number("takeover_ms") <= number("bound_ms") + 50.0 + held_up,
             "{event}"
         );
         // The last advertisement of an Active that falls silent came at most an interval before;
@@ -62,7 +64,7 @@ fn the_address_moves_in_time(report: &Value) {
         );
         let interval = report["interval_cs"].as_f64().unwrap() * 10.0;
         let heard_before = if falls_silent { interval } else { 0.0 } + 20.0;
-        let earliest = number("bound_ms") - heard_before;
+        let earliest = number("bound_ms") - heard_before - held_up;
         assert!(number("takeover_ms") >= earliest, "{event}");
 
         let nothing = Value::from(0.0);
@@ -73,7 +75,7 @@ fn the_address_moves_in_time(report: &Value) {
         };
         assert_eq!(&event["outage_bound_ms"], allowed);
         assert!(
-            number("outage_ms") <= number("outage_bound_ms") + 50.0,
+            number("outage_ms") <= number("outage_bound_ms") + 50.0 + held_up,
             "{event}"
         );
         if falls_silent {
