@@ -80,7 +80,7 @@ mod tests {
                 while !stop.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
-                processor_wait() - before
+                processor_wait().saturating_sub(before)
             };
             let threads: Vec<_> = (0..count).map(|_| scope.spawn(spin)).collect();
             started.wait();

@@ -14,7 +14,7 @@ use std::{
 
 use vrrp_fsm::{Config, State};
 use vrrp_lab::Lan;
-use vrrp_net::{Driver, RouterConfig, RouterId};
+use vrrp_net::{Driver, RouterConfig, RouterId, RouterView};
 use vrrp_proto::{Family, Interval, Priority, Vrid};
 
 thread_local! {
@@ -83,6 +83,13 @@ fn messages(driver: &Driver) -> u64 {
 
 #[test]
 fn a_driver_allocates_nothing_per_packet() {
+    let measured = (0..20).find_map(|_| allocations_of_a_quiet_network());
+    assert_eq!(measured.expect("a machine that is not busy"), [0, 0]);
+}
+
+/// The allocations of an Active and a Backup while both work; `None` where a busy machine held the
+/// thread up for so long that the Backup had to take over, which is not about single packets.
+fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
     let lan = Lan::new().unwrap();
     let hosts = [
         lan.host("r1", &["192.0.2.1/24"]).unwrap(),
@@ -112,9 +119,13 @@ fn a_driver_allocates_nothing_per_packet() {
     let before = drivers.each_ref().map(messages);
     let allocations = run(&mut drivers, Duration::from_millis(500));
     let after = drivers.each_ref().map(messages);
+    let took_over = |view: RouterView<'_>| view.machine().counters().active_transitions > 0;
+    if drivers[1].routers().any(took_over) {
+        return None;
+    }
     assert!(settled(&drivers));
     for (before, after) in before.into_iter().zip(after) {
         assert!(after - before > 1000, "{}", after - before);
     }
-    assert_eq!(allocations, [0, 0]);
+    Some(allocations)
 }

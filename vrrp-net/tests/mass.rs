@@ -24,11 +24,14 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp_fsm::{ChecksumSending, Config, State};
+use vrrp_fsm::{
+    ChecksumSending, Config, State,
+    track::{Kind, Object, Report, TrackRef},
+};
 use vrrp_lab::{Namespace, wait_for};
 use vrrp_net::{
     AddressChange, Datagram, Driver, DriverEvent, Interfaces, Netlink, Notification, Outcome,
-    RouterConfig, RouterId, VirtualAddress, VirtualMac, VrrpSocket,
+    RouterConfig, RouterId, VirtualAddress, VirtualMac, VrrpSocket, Watch,
 };
 use vrrp_proto::{ChecksumForm, Endpoints, Family, Interval, Priority, Vrid};
 
@@ -91,12 +94,18 @@ impl Cables {
         })
     }
 
+    /// A driver with these routers, which start together once all of them are there: a busy machine
+    /// may need longer for that than Active_Down_Interval.
     fn driver(&self, routers: impl Iterator<Item = RouterConfig> + Send) -> Driver {
         self.here.run(|| {
             let mut driver = Driver::new().unwrap();
-            for router in routers {
+            let gate = Object::new("gate", Kind::BfdSession);
+            let gate = driver.add_object(gate, Watch::Host).unwrap();
+            for mut router in routers {
+                router.tracking = vec![TrackRef::of(gate)];
                 driver.add(router).unwrap();
             }
+            driver.report(gate, Report::Up).unwrap();
             driver
         })
     }

@@ -20,10 +20,10 @@ use crate::rig::{
 
 /// An address that a frame tells the neighbours where to find, and the station that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    about: IpAddr,
+pub(crate) struct Told {
+    pub(crate) about: IpAddr,
     /// In the ARP packet or the link-layer address option.
-    station: MacAddress,
+    pub(crate) station: MacAddress,
     /// In the Ethernet header.
     source: MacAddress,
     /// Nobody asked for it.
@@ -31,7 +31,7 @@ struct Told {
 }
 
 impl Told {
-    fn by(frame: &Frame) -> Option<Self> {
+    pub(crate) fn by(frame: &Frame) -> Option<Self> {
         let (header, payload) = frame.bytes.split_at_checked(14)?;
         let source = MacAddress(header[6..12].try_into().ok()?);
         match header[12..14] {

@@ -13,8 +13,8 @@ use vrrp_proto::{Family, Interval, Peer, Priority};
 use serde_json::json;
 
 use crate::rig::{
-    LIMIT, Running, VIP4, fsm, has, ip, lan_of, parts, router, unicast, vrid, wait_for_address,
-    wait_for_advertisement,
+    LIMIT, Running, VIP4, fsm, has, in_time, ip, lan_of, parts, router, unicast, vrid,
+    wait_for_address, wait_for_advertisement,
 };
 
 const SECOND: &str = "192.0.2.253/32";
@@ -40,118 +40,128 @@ fn nothing_moved(low: &Running, high: &Running) {
 
 #[test]
 fn amb_21_addresses_change_without_an_election() {
-    let (lan, hosts) = lan_of::<2>();
-    let ((low, low_id), (high, high_id)) =
-        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
-    let capture = lan.capture().unwrap();
-    let added = Instant::now();
-    for (running, id) in [(&low, low_id), (&high, high_id)] {
-        running.with(move |driver| driver.add_address(id, SECOND.parse().unwrap()).unwrap());
-    }
-    wait_for_address(&hosts[1], SECOND, true);
-    wait_for_advertisement(&capture, "both addresses", added, |seen| {
-        seen.priority() == 200 && seen.message[3] == 2
-    });
-    assert!(!has(&hosts[0], SECOND), "not on the Backup");
+    in_time(|| {
+        let (lan, hosts) = lan_of::<2>();
+        let ((low, low_id), (high, high_id)) =
+            pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+        let capture = lan.capture().unwrap();
+        let added = Instant::now();
+        for (running, id) in [(&low, low_id), (&high, high_id)] {
+            running.with(move |driver| driver.add_address(id, SECOND.parse().unwrap()).unwrap());
+        }
+        wait_for_address(&hosts[1], SECOND, true);
+        wait_for_advertisement(&capture, "both addresses", added, |seen| {
+            seen.priority() == 200 && seen.message[3] == 2
+        });
+        assert!(!has(&hosts[0], SECOND), "not on the Backup");
 
-    let removed = Instant::now();
-    high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.254")).unwrap());
-    wait_for_address(&hosts[1], VIP4, false);
-    wait_for_advertisement(&capture, "the other address", removed, |seen| {
-        seen.priority() == 200 && seen.message[3] == 1 && seen.message.ends_with(&[192, 0, 2, 253])
+        let removed = Instant::now();
+        high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.254")).unwrap());
+        wait_for_address(&hosts[1], VIP4, false);
+        wait_for_advertisement(&capture, "the other address", removed, |seen| {
+            seen.priority() == 200
+                && seen.message[3] == 1
+                && seen.message.ends_with(&[192, 0, 2, 253])
+        });
+        assert!(has(&hosts[1], SECOND));
+        let last = high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.253")));
+        assert!(matches!(last, Err(Error::Advertisement(_))), "{last:?}");
+        nothing_moved(&low, &high);
+        assert!(has(&hosts[1], SECOND));
     });
-    assert!(has(&hosts[1], SECOND));
-    let last = high.with(move |driver| driver.remove_address(high_id, ip("192.0.2.253")));
-    assert!(matches!(last, Err(Error::Advertisement(_))), "{last:?}");
-    nothing_moved(&low, &high);
-    assert!(has(&hosts[1], SECOND));
 }
 
 #[test]
 fn amb_21_the_interval_changes_without_an_election() {
-    let (lan, hosts) = lan_of::<2>();
-    let ((low, low_id), (high, high_id)) =
-        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
-    let capture = lan.capture().unwrap();
-    let mut config = fsm(Family::Ipv4, 200);
-    config.interval = Interval::centis(20).unwrap();
-    let changed = Instant::now();
-    high.with(move |driver| driver.reconfigure(high_id, config).unwrap());
-    wait_for_advertisement(&capture, "the new interval", changed, |seen| {
-        seen.message[4..6] == [0, 20]
+    in_time(|| {
+        let (lan, hosts) = lan_of::<2>();
+        let ((low, low_id), (high, high_id)) =
+            pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+        let capture = lan.capture().unwrap();
+        let mut config = fsm(Family::Ipv4, 200);
+        config.interval = Interval::centis(20).unwrap();
+        let changed = Instant::now();
+        high.with(move |driver| driver.reconfigure(high_id, config).unwrap());
+        wait_for_advertisement(&capture, "the new interval", changed, |seen| {
+            seen.message[4..6] == [0, 20]
+        });
+        wait_for("the Backup learning it", LIMIT, || {
+            low.with(move |driver| driver.get(low_id).unwrap().machine().active_interval())
+                .eq(&Interval::centis(20).unwrap())
+                .then_some(())
+        })
+        .unwrap();
+        let interval = low.wait_for_event("the note of it", |event| match event {
+            DriverEvent::IntervalDiffers { interval, .. } => Some(*interval),
+            _ => None,
+        });
+        assert_eq!(interval.as_centis(), 20);
+        nothing_moved(&low, &high);
     });
-    wait_for("the Backup learning it", LIMIT, || {
-        low.with(move |driver| driver.get(low_id).unwrap().machine().active_interval())
-            .eq(&Interval::centis(20).unwrap())
-            .then_some(())
-    })
-    .unwrap();
-    let interval = low.wait_for_event("the note of it", |event| match event {
-        DriverEvent::IntervalDiffers { interval, .. } => Some(*interval),
-        _ => None,
-    });
-    assert_eq!(interval.as_centis(), 20);
-    nothing_moved(&low, &high);
 }
 
 #[test]
 fn another_priority_decides_who_is_active() {
-    let (_lan, hosts) = lan_of::<2>();
-    let ((low, low_id), (high, high_id)) =
-        pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
-    high.with(move |driver| {
-        driver.reconfigure(high_id, fsm(Family::Ipv4, 50)).unwrap();
+    in_time(|| {
+        let (_lan, hosts) = lan_of::<2>();
+        let ((low, low_id), (high, high_id)) =
+            pair(&hosts, router(Family::Ipv4, 100), router(Family::Ipv4, 200));
+        high.with(move |driver| {
+            driver.reconfigure(high_id, fsm(Family::Ipv4, 50)).unwrap();
+        });
+        low.wait_for_state(low_id, State::Active);
+        high.wait_for_state(high_id, State::Backup);
+        wait_for_address(&hosts[0], VIP4, true);
+        high.with(move |driver| {
+            driver.reconfigure(high_id, fsm(Family::Ipv4, 200)).unwrap();
+        });
+        high.wait_for_state(high_id, State::Active);
+        low.wait_for_state(low_id, State::Backup);
     });
-    low.wait_for_state(low_id, State::Active);
-    high.wait_for_state(high_id, State::Backup);
-    wait_for_address(&hosts[0], VIP4, true);
-    high.with(move |driver| {
-        driver.reconfigure(high_id, fsm(Family::Ipv4, 200)).unwrap();
-    });
-    high.wait_for_state(high_id, State::Active);
-    low.wait_for_state(low_id, State::Backup);
 }
 
 #[test]
 fn peers_change_without_an_election() {
-    let (_lan, hosts) = lan_of::<3>();
-    let [r1, r2, r3] = &hosts;
-    let (one, one_id) = Running::with_router(
-        r1.namespace(),
-        unicast(router(Family::Ipv4, 200), &["192.0.2.2"]),
-    );
-    let (two, two_id) = Running::with_router(
-        r2.namespace(),
-        unicast(router(Family::Ipv4, 100), &["192.0.2.1"]),
-    );
-    one.wait_for_state(one_id, State::Active);
-    two.wait_for_state(two_id, State::Backup);
-    one.with(move |driver| {
-        let peers = ["192.0.2.2", "192.0.2.3"].map(|address| Peer {
-            address: ip(address),
-            min_ttl: 255,
+    in_time(|| {
+        let (_lan, hosts) = lan_of::<3>();
+        let [r1, r2, r3] = &hosts;
+        let (one, one_id) = Running::with_router(
+            r1.namespace(),
+            unicast(router(Family::Ipv4, 200), &["192.0.2.2"]),
+        );
+        let (two, two_id) = Running::with_router(
+            r2.namespace(),
+            unicast(router(Family::Ipv4, 100), &["192.0.2.1"]),
+        );
+        one.wait_for_state(one_id, State::Active);
+        two.wait_for_state(two_id, State::Backup);
+        one.with(move |driver| {
+            let peers = ["192.0.2.2", "192.0.2.3"].map(|address| Peer {
+                address: ip(address),
+                min_ttl: 255,
+            });
+            driver.set_peers(one_id, peers.to_vec()).unwrap();
         });
-        driver.set_peers(one_id, peers.to_vec()).unwrap();
-    });
-    let (three, three_id) = Running::with_router(
-        r3.namespace(),
-        unicast(router(Family::Ipv4, 50), &["192.0.2.1"]),
-    );
-    wait_for("the third router hearing the Active", LIMIT, || {
-        three.with(move |driver| {
-            let view = driver.get(three_id).unwrap();
-            (view.machine().counters().advertisements_received > 0).then_some(())
+        let (three, three_id) = Running::with_router(
+            r3.namespace(),
+            unicast(router(Family::Ipv4, 50), &["192.0.2.1"]),
+        );
+        wait_for("the third router hearing the Active", LIMIT, || {
+            three.with(move |driver| {
+                let view = driver.get(three_id).unwrap();
+                (view.machine().counters().advertisements_received > 0).then_some(())
+            })
         })
-    })
-    .unwrap();
-    assert_eq!(three.state(three_id), State::Backup);
-    assert_eq!(one.count_transitions(State::Active), 1);
-    assert_eq!(two.count_transitions(State::Active), 0);
-    let refused = one.with(move |driver| driver.set_peers(one_id, Vec::new()));
-    assert!(
-        matches!(refused, Err(Error::Invalid { field: "peers", .. })),
-        "{refused:?}"
-    );
+        .unwrap();
+        assert_eq!(three.state(three_id), State::Backup);
+        assert_eq!(one.count_transitions(State::Active), 1);
+        assert_eq!(two.count_transitions(State::Active), 0);
+        let refused = one.with(move |driver| driver.set_peers(one_id, Vec::new()));
+        assert!(
+            matches!(refused, Err(Error::Invalid { field: "peers", .. })),
+            "{refused:?}"
+        );
+    });
 }
 
 #[test]

@@ -14,7 +14,7 @@ use vrrp_net::{AddressChange, DriverEvent, Fault, Netlink, RouterId, VirtualAddr
 use vrrp_proto::Family;
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, has, ip, iproute2, lan_of, router, wait_for_address,
+    LIMIT, Running, VIP4, VIP6, has, in_time, ip, iproute2, lan_of, router, wait_for_address,
     wait_for_advertisement,
 };
 
@@ -130,27 +130,29 @@ fn a_router_without_a_primary_address_is_in_fault_until_there_is_one() {
 
 #[test]
 fn amb_15_another_primary_address_is_advertised_from_without_an_election() {
-    let (lan, _) = lan_of::<0>();
-    let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.2/24"]).unwrap();
-    // The second address is to survive the first.
-    host.namespace()
-        .set_sysctl("ipv4.conf.eth0.promote_secondaries", "1")
-        .unwrap();
-    let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
-    running.wait_for_state(id, State::Active);
-    let removed = std::time::Instant::now();
-    host.remove_address("192.0.2.1/24").unwrap();
-    let address: IpAddr = running.wait_for_event("the other address", |event| match event {
-        DriverEvent::PrimaryAddress(address) => Some(*address),
-        _ => None,
+    in_time(|| {
+        let (lan, _) = lan_of::<0>();
+        let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.2/24"]).unwrap();
+        // The second address is to survive the first.
+        host.namespace()
+            .set_sysctl("ipv4.conf.eth0.promote_secondaries", "1")
+            .unwrap();
+        let capture = lan.capture().unwrap();
+        let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+        running.wait_for_state(id, State::Active);
+        let removed = std::time::Instant::now();
+        host.remove_address("192.0.2.1/24").unwrap();
+        let address: IpAddr = running.wait_for_event("the other address", |event| match event {
+            DriverEvent::PrimaryAddress(address) => Some(*address),
+            _ => None,
+        });
+        assert_eq!(address, ip("192.0.2.2"));
+        crate::rig::wait_for_advertisement(&capture, "an advertisement from it", removed, |seen| {
+            seen.source == ip("192.0.2.2")
+        });
+        assert_eq!(running.count_transitions(State::Active), 1);
+        assert_eq!(running.count_transitions(State::Initialize), 0);
     });
-    assert_eq!(address, ip("192.0.2.2"));
-    crate::rig::wait_for_advertisement(&capture, "an advertisement from it", removed, |seen| {
-        seen.source == ip("192.0.2.2")
-    });
-    assert_eq!(running.count_transitions(State::Active), 1);
-    assert_eq!(running.count_transitions(State::Initialize), 0);
 }
 
 #[test]

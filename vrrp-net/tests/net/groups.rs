@@ -10,7 +10,8 @@ use vrrp_net::{DriverEvent, Fault, RouterId, Watch};
 use vrrp_proto::Family;
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, advertisements, iproute2, lan_of, router, wait_for_address,
+    LIMIT, Running, Seen, VIP4, VIP6, advertisements, in_time, iproute2, lan_of, router,
+    wait_for_address,
 };
 
 /// Two hosts between an IPv4 network on eth0 and an IPv6 network on eth1.
@@ -134,20 +135,22 @@ fn g_1_when_one_cable_is_cut_routers_of_both_families_move_together() {
 
 #[test]
 fn g_3_a_member_waits_for_the_others_before_it_takes_over() {
-    let net = Gateways::new();
-    let (one, ones, _) = net.start(0, 200);
-    wait_for_all(&one, ones, State::Active);
-    let (two, twos, group) = net.start(1, 100);
-    wait_for_all(&two, twos, State::Backup);
+    in_time(|| {
+        let net = Gateways::new();
+        let (one, ones, _) = net.start(0, 200);
+        wait_for_all(&one, ones, State::Active);
+        let (two, twos, group) = net.start(1, 100);
+        wait_for_all(&two, twos, State::Backup);
 
-    // It hears its Active no more on one side only.
-    net.uplinks[1].partition().unwrap();
-    two.wait_for_event("the wish", |event| {
-        matches!(event, DriverEvent::WantsActive { group: it } if *it == group).then_some(())
+        // It hears its Active no more on one side only.
+        net.uplinks[1].partition().unwrap();
+        two.wait_for_event("the wish", |event| {
+            matches!(event, DriverEvent::WantsActive { group: it } if *it == group).then_some(())
+        });
+        assert_eq!(two.count_transitions(State::Active), 0);
+        one.kill();
+        wait_for_all(&two, twos, State::Active);
     });
-    assert_eq!(two.count_transitions(State::Active), 0);
-    one.kill();
-    wait_for_all(&two, twos, State::Active);
 }
 
 #[test]

@@ -27,8 +27,8 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, advertisements, bytes, has, ip, iproute2, lan_of, parts,
-    router, router_v2, wait_for_address, wait_for_advertisement,
+    LIMIT, Running, Seen, VIP4, VIP6, advertisements, bytes, has, in_time, ip, iproute2, lan_of,
+    parts, router, router_v2, wait_for_address, wait_for_advertisement,
 };
 use crate::virtual_mac::{bearer, is_resolved_and_silent, mac};
 
@@ -132,67 +132,69 @@ fn sent(running: &Running) -> BTreeMap<Family, (u64, Duration)> {
 
 #[test]
 fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
-    let (lan, [r1, r2, r3]) = lan_of::<3>();
-    let mut running = start_gateway(&r1);
-    let (two, two_ids) = start_all(&r2, FAMILIES.map(|family| slow(family, 100)));
-    let (three, three_ids) = start_all(&r3, FAMILIES.map(|family| slow(family, 150)));
-    for (other, ids) in [(&two, two_ids), (&three, three_ids)] {
-        for id in ids {
-            other.wait_for_state(id, State::Backup);
+    in_time(|| {
+        let (lan, [r1, r2, r3]) = lan_of::<3>();
+        let mut running = start_gateway(&r1);
+        let (two, two_ids) = start_all(&r2, FAMILIES.map(|family| slow(family, 100)));
+        let (three, three_ids) = start_all(&r3, FAMILIES.map(|family| slow(family, 150)));
+        for (other, ids) in [(&two, two_ids), (&three, three_ids)] {
+            for id in ids {
+                other.wait_for_state(id, State::Backup);
+            }
         }
-    }
-    let mut monitor = inside(&r1, || Monitor::open().unwrap());
-    let capture = lan.capture().unwrap();
-    let before = sent(&running);
+        let mut monitor = inside(&r1, || Monitor::open().unwrap());
+        let capture = lan.capture().unwrap();
+        let before = sent(&running);
 
-    for _ in 0..3 {
-        running = Running::take_over(r1.namespace(), running.hand_over());
-        let now = Instant::now();
-        for family in FAMILIES {
-            wait_for_advertisement(&capture, "one of the successor", now, |seen| {
-                seen.priority() == 180 && seen.source.is_ipv4() == (family == Family::Ipv4)
-            });
+        for _ in 0..3 {
+            running = Running::take_over(r1.namespace(), running.hand_over());
+            let now = Instant::now();
+            for family in FAMILIES {
+                wait_for_advertisement(&capture, "one of the successor", now, |seen| {
+                    seen.priority() == 180 && seen.source.is_ipv4() == (family == Family::Ipv4)
+                });
+            }
+            assert_goes_on(&running);
         }
-        assert_goes_on(&running);
-    }
 
-    // What was seen is what was sent, and nobody could have missed anything.
-    let seen = advertisements(&capture);
-    for (family, (count, down)) in sent(&running) {
-        let is_meant = |seen: &Seen| seen.source.is_ipv4() == (family == Family::Ipv4);
-        let ours: Vec<_> = seen.iter().filter(|(_, seen)| is_meant(seen)).collect();
-        let foreign = ours.iter().find(|(_, seen)| seen.priority() != 180);
-        assert!(foreign.is_none(), "{foreign:?} of {ours:#?}");
-        for pair in ours.windows(2) {
-            assert!(pair[1].0 - pair[0].0 < down, "{:?}", pair[1].0 - pair[0].0);
+        // What was seen is what was sent, and nobody could have missed anything.
+        let seen = advertisements(&capture);
+        for (family, (count, down)) in sent(&running) {
+            let is_meant = |seen: &Seen| seen.source.is_ipv4() == (family == Family::Ipv4);
+            let ours: Vec<_> = seen.iter().filter(|(_, seen)| is_meant(seen)).collect();
+            let foreign = ours.iter().find(|(_, seen)| seen.priority() != 180);
+            assert!(foreign.is_none(), "{foreign:?} of {ours:#?}");
+            for pair in ours.windows(2) {
+                assert!(pair[1].0 - pair[0].0 < down, "{:?}", pair[1].0 - pair[0].0);
+            }
+            // One may have left between the two looks.
+            let counted = count - before[&family].0;
+            assert!(
+                ours.len() >= 3 && counted.abs_diff(ours.len() as u64) <= 1,
+                "{counted} of {ours:?}"
+            );
         }
-        // One may have left between the two looks.
-        let counted = count - before[&family].0;
-        assert!(
-            ours.len() >= 3 && counted.abs_diff(ours.len() as u64) <= 1,
-            "{counted} of {ours:?}"
-        );
-    }
-    for other in [&two, &three] {
-        assert_eq!(other.count_transitions(State::Active), 0);
-    }
-    let note = |event| match event {
-        MonitorEvent::AddressRemoved { address, .. } => panic!("{address:?} was removed"),
-        MonitorEvent::Overrun => panic!("news were lost"),
-        _ => {}
-    };
-    monitor.receive(note).unwrap();
+        for other in [&two, &three] {
+            assert_eq!(other.count_transitions(State::Active), 0);
+        }
+        let note = |event| match event {
+            MonitorEvent::AddressRemoved { address, .. } => panic!("{address:?} was removed"),
+            MonitorEvent::Overrun => panic!("news were lost"),
+            _ => {}
+        };
+        monitor.receive(note).unwrap();
 
-    // It can still do everything.
-    running.with(|driver| {
-        let load = driver.objects().find("load").unwrap();
-        driver.report(load, Report::Number(90)).unwrap();
+        // It can still do everything.
+        running.with(|driver| {
+            let load = driver.objects().find("load").unwrap();
+            driver.report(load, Report::Number(90)).unwrap();
+        });
+        for id in three_ids {
+            three.wait_for_state(id, State::Active);
+        }
+        wait_for_address(&r1, VIP4, false);
+        assert_in_order(&running.log());
     });
-    for id in three_ids {
-        three.wait_for_state(id, State::Active);
-    }
-    wait_for_address(&r1, VIP4, false);
-    assert_in_order(&running.log());
 }
 
 fn start_all<const N: usize>(host: &Host, configs: [RouterConfig; N]) -> (Running, [RouterId; N]) {

@@ -8,6 +8,7 @@
 )]
 
 mod rig;
+mod rivals;
 
 mod addresses;
 mod announcements;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use vrrp_fsm::{Preempt, State};
+use vrrp_fsm::{Preempt, State, VirtualRouter};
 use vrrp_lab::{
     Capture, Frame, Frr, FrrInstance, Host, Keepalived, KeepalivedAuthentication,
     KeepalivedInstance, Lan, V3Checksum, tshark, wait_for, write_pcap,
@@ -14,14 +14,14 @@ use vrrp_net::{Authentication, RouterConfig, RouterId};
 use vrrp_proto::{Family, Interval, Password, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, ip, lan_of, router, router_v2, unicast,
+    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, in_time, ip, lan_of, router, router_v2, unicast,
     wait_for_address,
 };
 
 /// How much later than the protocol says a takeover of ours may come.
 const ALLOWANCE: Duration = Duration::from_millis(50);
 /// The same for the peers, about whose timing this says nothing.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which program the peer is, and what both speak.
 #[derive(Clone, Copy, PartialEq)]
@@ -286,41 +286,57 @@ impl Scene {
     }
 }
 
+/// Plays a scene in which our Backup must take over so long after the last advertisement of a
+/// priority. The time for which its thread waited for a processor is allowed too. Where the peer
+/// was so late that ours took over before, as it must, the scene is played again.
+fn we_take_over(
+    case: Case,
+    last_priority: u8,
+    wait: fn(&VirtualRouter) -> Duration,
+    happen: impl Fn(&Scene, Peer),
+) {
+    for _ in 0..10 {
+        let scene = Scene::new(case);
+        let (peer, ours, id) = scene.peer_is_active();
+        let wait = ours.with(move |driver| wait(driver.get(id).unwrap().machine()));
+        let waited = ours.processor_wait();
+        let begun = Instant::now();
+        happen(&scene, peer);
+        let taken = wait_for_priority(&scene.capture, 100, begun);
+        let held_up = ours.processor_wait().saturating_sub(waited);
+        let frames = scene.capture.frames();
+        let is_early = |frame: &Frame| frame.at < begun && priority(frame) == Some(100);
+        if frames.iter().any(is_early) {
+            continue;
+        }
+        let silence = taken - last_before(&scene.capture, last_priority, taken);
+        assert!(
+            silence + Duration::from_millis(2) > wait && silence < wait + ALLOWANCE + held_up,
+            "{silence:?} of {wait:?}, of which {held_up:?} without a processor"
+        );
+        ours.wait_for_state(id, State::Active);
+        wait_for_address(&scene.hosts[0], case.address(), true);
+        drop(ours);
+        scene.judge();
+        return;
+    }
+    panic!("the peer was late each time");
+}
+
 fn we_take_over_when_it_dies(case: Case) {
-    let scene = Scene::new(case);
-    let (peer, ours, id) = scene.peer_is_active();
-    let down = ours.with(move |driver| driver.get(id).unwrap().machine().active_down_interval());
-    let cut = Instant::now();
-    scene.hosts[1].partition().unwrap();
-    peer.kill();
-    let taken = wait_for_priority(&scene.capture, 100, cut);
-    let silence = taken - last_before(&scene.capture, 200, taken);
-    assert!(
-        silence + Duration::from_millis(2) > down && silence < down + ALLOWANCE,
-        "{silence:?} of {down:?}"
+    we_take_over(
+        case,
+        200,
+        VirtualRouter::active_down_interval,
+        |scene, peer| {
+            scene.hosts[1].partition().unwrap();
+            peer.kill();
+        },
     );
-    ours.wait_for_state(id, State::Active);
-    wait_for_address(&scene.hosts[0], case.address(), true);
-    drop(ours);
-    scene.judge();
 }
 
 fn we_take_over_when_it_resigns(case: Case) {
-    let scene = Scene::new(case);
-    let (peer, ours, id) = scene.peer_is_active();
-    let skew = ours.with(move |driver| driver.get(id).unwrap().machine().skew_time());
-    let stopped = Instant::now();
-    peer.stop();
-    let taken = wait_for_priority(&scene.capture, 100, stopped);
-    let gap = taken - last_before(&scene.capture, 0, taken);
-    assert!(
-        gap + Duration::from_millis(2) > skew && gap < skew + ALLOWANCE,
-        "{gap:?} of {skew:?}"
-    );
-    ours.wait_for_state(id, State::Active);
-    wait_for_address(&scene.hosts[0], case.address(), true);
-    drop(ours);
-    scene.judge();
+    we_take_over(case, 0, VirtualRouter::skew_time, |_, peer| peer.stop());
 }
 
 /// We go, it takes over; we come back, and it yields.
@@ -361,30 +377,30 @@ macro_rules! with_each_peer {
             #[test]
             $(#[ignore = $reason])?
             fn we_take_over_when_it_dies() {
-                super::we_take_over_when_it_dies($case);
+                in_time(|| super::we_take_over_when_it_dies($case));
             }
 
             #[test]
             $(#[ignore = $reason])?
             fn we_take_over_when_it_resigns() {
-                super::we_take_over_when_it_resigns($case);
+                in_time(|| super::we_take_over_when_it_resigns($case));
             }
 
             #[test]
             $(#[ignore = $reason])?
             fn it_takes_over_when_we_resign_and_yields_when_we_return() {
-                it_takes_over_and_yields($case, |_, ours| {
+                in_time(|| it_takes_over_and_yields($case, |_, ours| {
                     ours.stop();
-                });
+                }));
             }
 
             #[test]
             $(#[ignore = $reason])?
             fn it_takes_over_when_we_die_and_yields_when_we_return() {
-                it_takes_over_and_yields($case, |scene, ours| {
+                in_time(|| it_takes_over_and_yields($case, |scene, ours| {
                     scene.hosts[0].partition().unwrap();
                     ours.kill();
-                });
+                }));
             }
         }
     )* };
@@ -422,25 +438,27 @@ fn of_equal_priorities_keepalived_with_the_greater_address_stays_active() {
 
 #[test]
 fn without_preemption_we_leave_keepalived_active() {
-    let scene = Scene::new(Case::KeepalivedV3Ipv4);
-    let peer = scene.case.start_peer(&scene.hosts[1], 100);
-    wait_for_priority(&scene.capture, 100, Instant::now());
-    let mut config = scene.case.our_router(200);
-    config.fsm.preempt = Preempt::Never;
-    let (ours, id) = Running::with_router(scene.hosts[0].namespace(), config);
-    ours.wait_for_state(id, State::Backup);
-    // As many advertisements as would pass before a preemption, twice.
-    let mut since = Instant::now();
-    for _ in 0..8 {
-        since = wait_for_priority(&scene.capture, 100, since);
-    }
-    assert_eq!(ours.state(id), State::Backup);
-    assert_eq!(ours.count_transitions(State::Active), 0);
-    // When it goes, we take over all the same.
-    peer.stop();
-    ours.wait_for_state(id, State::Active);
-    drop(ours);
-    scene.judge();
+    in_time(|| {
+        let scene = Scene::new(Case::KeepalivedV3Ipv4);
+        let peer = scene.case.start_peer(&scene.hosts[1], 100);
+        wait_for_priority(&scene.capture, 100, Instant::now());
+        let mut config = scene.case.our_router(200);
+        config.fsm.preempt = Preempt::Never;
+        let (ours, id) = Running::with_router(scene.hosts[0].namespace(), config);
+        ours.wait_for_state(id, State::Backup);
+        // As many advertisements as would pass before a preemption, twice.
+        let mut since = Instant::now();
+        for _ in 0..8 {
+            since = wait_for_priority(&scene.capture, 100, since);
+        }
+        assert_eq!(ours.state(id), State::Backup);
+        assert_eq!(ours.count_transitions(State::Active), 0);
+        // When it goes, we take over all the same.
+        peer.stop();
+        ours.wait_for_state(id, State::Active);
+        drop(ours);
+        scene.judge();
+    });
 }
 
 #[test]

@@ -39,8 +39,17 @@ fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     }
 }
 
-/// The stations that answer a client that knows nothing.
+/// Returns the stations that answer a client with an empty neighbor table. A busy kernel may drop
+/// the question; then the client learns the station from an announcement, and asks again.
 fn who_answers(client: &Host, capture: &Capture, address: &str) -> BTreeSet<MacAddress> {
+    wait_for("an answer", LIMIT, || {
+        let stations = who_answers_once(client, capture, address);
+        (!stations.is_empty()).then_some(stations)
+    })
+    .unwrap()
+}
+
+fn who_answers_once(client: &Host, capture: &Capture, address: &str) -> BTreeSet<MacAddress> {
     iproute2(client, &["neighbor", "flush", "all"]);
     let asked = Instant::now();
     let probe = Probe::start(client, ip(address), Duration::from_millis(5)).unwrap();

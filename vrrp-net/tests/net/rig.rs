@@ -1,8 +1,10 @@
 //! What the tests are made of: hosts with routers on them.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender, TryRecvError},
@@ -13,12 +15,12 @@ use std::{
 
 use serde_json::Value;
 use vrrp_fsm::{Config, State};
-use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, wait_for};
+use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, processor_wait, wait_for};
 use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// How long a test waits for what has to happen. Reached only where something is broken.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const VIP4: &str = "192.0.2.254/32";
 pub(crate) const VIP6_LINK_LOCAL: &str = "fe80::254/128";
@@ -90,6 +92,39 @@ pub(crate) fn lan_of<const N: usize>() -> (Lan, [Host; N]) {
     (lan, hosts)
 }
 
+/// The longest time for which a driver of each test was held up: its loop took that much longer
+/// than it waits. A test is known by the name of its thread.
+static HELD_UP: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
+
+fn held_up() -> MutexGuard<'static, BTreeMap<String, Duration>> {
+    HELD_UP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn test_name() -> String {
+    thread::current().name().unwrap_or_default().into()
+}
+
+/// A driver that is held up for longer may cost an election at the intervals of these tests.
+const HOLD_UP: Duration = Duration::from_millis(150);
+
+/// Plays a scenario in which drivers must do something in time. A scenario that fails is played
+/// again if a driver was held up during it, by the processor or by a lock of the kernel: then other
+/// routers take over, as they must. The test fails if nothing was held up, or each time.
+pub(crate) fn in_time(scenario: impl Fn()) {
+    for _ in 0..5 {
+        held_up().remove(&test_name());
+        let Err(panic) = catch_unwind(AssertUnwindSafe(&scenario)) else {
+            return;
+        };
+        let longest = held_up().remove(&test_name()).unwrap_or_default();
+        if longest < HOLD_UP {
+            resume_unwind(panic);
+        }
+        eprintln!("a driver was held up for {longest:?}: once more");
+    }
+    scenario();
+}
+
 type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
 /// A driver on a thread of its own, in a host's namespace.
@@ -126,10 +161,11 @@ impl Running {
         let log = Arc::new(Mutex::new(Vec::new()));
         let thread = thread::spawn({
             let (namespace, log) = (namespace.clone(), Arc::clone(&log));
+            let test = test_name();
             move || {
                 namespace.enter().unwrap();
                 let mut driver = make();
-                drive(&mut driver, &inbox, &log);
+                drive(&mut driver, &inbox, &log, &test);
                 driver
             }
         });
@@ -160,6 +196,11 @@ impl Running {
         answered
             .recv_timeout(LIMIT)
             .expect("the driver's thread has ended")
+    }
+
+    /// Returns how long the driver's thread has waited for a processor since its start.
+    pub(crate) fn processor_wait(&self) -> Duration {
+        self.with(|_| processor_wait())
     }
 
     /// Does something while the driver's thread sleeps.
@@ -266,16 +307,29 @@ pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notific
     std::iter::from_fn(|| driver.next_notification())
 }
 
-fn drive(driver: &mut Driver, inbox: &Receiver<Command>, log: &Mutex<Vec<Notification>>) {
+fn drive(
+    driver: &mut Driver,
+    inbox: &Receiver<Command>,
+    log: &Mutex<Vec<Notification>>,
+    test: &str,
+) {
+    const POLL: Duration = Duration::from_millis(2);
     loop {
         match inbox.try_recv() {
             Ok(command) => command(driver),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return,
         }
+        let begin = Instant::now();
         driver.turn().unwrap();
         log.lock().unwrap().extend(notifications(driver));
-        driver.wait(Some(Duration::from_millis(2))).unwrap();
+        driver.wait(Some(POLL)).unwrap();
+        let late = begin.elapsed().saturating_sub(POLL);
+        if late >= HOLD_UP {
+            let mut held_up = held_up();
+            let longest = held_up.entry(test.into()).or_default();
+            *longest = late.max(*longest);
+        }
     }
 }
 

@@ -20,8 +20,8 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, advertisements, has, ip, iproute2, lan_of, router, router_v2,
-    unicast, vrid, wait_for_address, wait_for_advertisement,
+    LIMIT, Running, Seen, VIP4, advertisements, has, in_time, ip, iproute2, lan_of, router,
+    router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
 /// The first advertisement of a router that stands alone on r1.
@@ -106,51 +106,54 @@ fn p_09_the_source_is_the_link_local_address_of_the_interface() {
 
 #[test]
 fn o_10_an_active_of_both_versions_is_followed_in_both_and_resigns_in_both() {
-    for virtual_mac in [None, Some(VirtualMac::default())] {
-        let (lan, hosts) = lan_of::<3>();
-        let capture = lan.capture().unwrap();
-        let mut config = router(Family::Ipv4, 200);
-        config.fsm.versions = Versions::Both;
-        config.virtual_mac = virtual_mac;
-        let (both, both_id) = Running::with_router(hosts[0].namespace(), config);
-        both.wait_for_state(both_id, State::Active);
-        let others = [router_v2(100), router(Family::Ipv4, 100)];
-        let others = [1, 2]
-            .map(|place| Running::with_router(hosts[place].namespace(), others[place - 1].clone()));
-        for (other, id) in &others {
-            let id = *id;
-            vrrp_lab::wait_for("the Active being heard", LIMIT, || {
-                let machine = other.with(move |driver| *driver.get(id).unwrap().machine());
-                machine
-                    .active()
-                    .filter(|_| machine.state() == State::Backup)
-            })
-            .unwrap();
-        }
-        both.stop();
-        for (other, id) in &others {
-            other.wait_for_state(*id, State::Active);
-            assert_eq!(other.count_transitions(State::Active), 1);
-        }
+    in_time(|| {
+        for virtual_mac in [None, Some(VirtualMac::default())] {
+            let (lan, hosts) = lan_of::<3>();
+            let capture = lan.capture().unwrap();
+            let mut config = router(Family::Ipv4, 200);
+            config.fsm.versions = Versions::Both;
+            config.virtual_mac = virtual_mac;
+            let (both, both_id) = Running::with_router(hosts[0].namespace(), config);
+            both.wait_for_state(both_id, State::Active);
+            let others = [router_v2(100), router(Family::Ipv4, 100)];
+            let others = [1, 2].map(|place| {
+                Running::with_router(hosts[place].namespace(), others[place - 1].clone())
+            });
+            for (other, id) in &others {
+                let id = *id;
+                vrrp_lab::wait_for("the Active being heard", LIMIT, || {
+                    let machine = other.with(move |driver| *driver.get(id).unwrap().machine());
+                    machine
+                        .active()
+                        .filter(|_| machine.state() == State::Backup)
+                })
+                .unwrap();
+            }
+            both.stop();
+            for (other, id) in &others {
+                other.wait_for_state(*id, State::Active);
+                assert_eq!(other.count_transitions(State::Active), 1);
+            }
 
-        // At the same rate, each in its unit (AMB-28), and each valid.
-        let seen = advertisements(&capture);
-        let ours = seen
-            .iter()
-            .filter(|(_, seen)| seen.source == ip("192.0.2.1"));
-        let ours: Vec<Advertisement<'_>> = ours.map(|(_, seen)| decoded(seen)).collect();
-        assert!(ours.len() >= 4, "{ours:?}");
-        // Version 3 in both checksum forms (AMB-01).
-        let (sets, rest) = ours.as_chunks::<3>();
-        assert!(rest.is_empty(), "{ours:?}");
-        for [v3, v3_again, v2] in sets {
-            assert_eq!(v3, v3_again);
-            assert_eq!(v3.interval, Interval::centis(10).unwrap());
-            assert_eq!(v2.interval, Interval::seconds(1).unwrap());
-            assert_eq!(v3.priority, v2.priority);
+            // At the same rate, each in its unit (AMB-28), and each valid.
+            let seen = advertisements(&capture);
+            let ours = seen
+                .iter()
+                .filter(|(_, seen)| seen.source == ip("192.0.2.1"));
+            let ours: Vec<Advertisement<'_>> = ours.map(|(_, seen)| decoded(seen)).collect();
+            assert!(ours.len() >= 4, "{ours:?}");
+            // Version 3 in both checksum forms (AMB-01).
+            let (sets, rest) = ours.as_chunks::<3>();
+            assert!(rest.is_empty(), "{ours:?}");
+            for [v3, v3_again, v2] in sets {
+                assert_eq!(v3, v3_again);
+                assert_eq!(v3.interval, Interval::centis(10).unwrap());
+                assert_eq!(v2.interval, Interval::seconds(1).unwrap());
+                assert_eq!(v3.priority, v2.priority);
+            }
+            assert!(ours.last().unwrap().priority.is_resign());
         }
-        assert!(ours.last().unwrap().priority.is_resign());
-    }
+    });
 }
 
 fn decoded(seen: &Seen) -> Advertisement<'_> {
