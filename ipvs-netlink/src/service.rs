@@ -134,6 +134,15 @@ impl ServiceKey {
         Self::FirewallMark { mark, family }
     }
 
+    /// Returns the transport protocol; `None` for a firewall mark, which may mark any.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Address { protocol, .. } => Some(*protocol),
+            Self::FirewallMark { .. } => None,
+        }
+    }
+
     fn of_socket(protocol: Protocol, address: SocketAddr) -> Self {
         Self::new(protocol, address.ip(), address.port())
     }
@@ -329,6 +338,19 @@ impl SchedulerFlags {
         self.0 == 0
     }
 
+    /// Returns the names of the set flags, as ipvsadm has them for a scheduler: `sh-port`, `flag-2`.
+    /// The third flag has no name (`None`) with `sh` and `mh`.
+    pub fn names(self, scheduler: Scheduler) -> impl Iterator<Item = Option<&'static str>> {
+        let names = match scheduler {
+            Scheduler::SH => [Some("sh-fallback"), Some("sh-port"), None],
+            Scheduler::MH => [Some("mh-fallback"), Some("mh-port"), None],
+            _ => [Some("flag-1"), Some("flag-2"), Some("flag-3")],
+        };
+        let flags = [Self::FLAG_1, Self::FLAG_2, Self::FLAG_3];
+        let set = flags.into_iter().zip(names);
+        set.filter_map(move |(flag, name)| self.contains(flag).then_some(name))
+    }
+
     pub(crate) const fn bits(self) -> u8 {
         self.0
     }
@@ -341,12 +363,8 @@ impl SchedulerFlags {
 impl fmt::Display for SchedulerFlags {
     /// The flags as ipvsadm names them for any scheduler: `flag-1,flag-3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for number in (1..=3).filter(|number| self.0 & 1 << (number - 1) != 0) {
-            write!(f, "{separator}flag-{number}")?;
-            separator = ",";
-        }
-        Ok(())
+        let names: Vec<_> = self.names(Scheduler::NONE).flatten().collect();
+        f.write_str(&names.join(","))
     }
 }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvs_netlink::{
-    ForwardingMethod, GueChecksum, Info, ListedDestination, Netmask, Protocol, Scheduler,
-    SchedulerFlags, Service, ServiceKey, Stats, TableEntry, Tunnel,
+    ForwardingMethod, GueChecksum, Info, ListedDestination, Netmask, Protocol, Service, ServiceKey,
+    Stats, TableEntry, Tunnel,
 };
 
 use super::names::Names;
@@ -145,10 +145,7 @@ impl List {
         entry: &TableEntry,
         listed: &ListedDestination,
     ) -> io::Result<()> {
-        let protocol = match entry.service.service.key {
-            ServiceKey::Address { protocol, .. } => Some(protocol),
-            ServiceKey::FirewallMark { .. } => None,
-        };
+        let protocol = entry.service.service.key.protocol();
         let destination = &listed.destination;
         let key = destination.key;
         let endpoint = self.names.endpoint(key.address, key.port, protocol);
@@ -274,11 +271,8 @@ impl fmt::Display for Settings<'_> {
         let service = self.0;
         write!(f, "{}", service.scheduler)?;
         if !service.scheduler_flags.is_empty() {
-            write!(
-                f,
-                " ({})",
-                flags(service.scheduler, service.scheduler_flags)
-            )?;
+            let names = service.scheduler_flags.names(service.scheduler);
+            write!(f, " ({})", names.flatten().collect::<Vec<_>>().join(","))?;
         }
         if let Some(persistence) = service.persistence() {
             write!(f, " persistent {}", persistence.timeout)?;
@@ -295,27 +289,6 @@ impl fmt::Display for Settings<'_> {
         }
         Ok(())
     }
-}
-
-/// The flags under the names they have with the scheduler.
-fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> String {
-    let names: &[_] = match scheduler {
-        Scheduler::SH => &["sh-fallback", "sh-port"],
-        Scheduler::MH => &["mh-fallback", "mh-port"],
-        _ => &["flag-1", "flag-2", "flag-3"],
-    };
-    let all = [
-        SchedulerFlags::FLAG_1,
-        SchedulerFlags::FLAG_2,
-        SchedulerFlags::FLAG_3,
-    ];
-    let set: Vec<_> = all
-        .iter()
-        .zip(names)
-        .filter(|(flag, _)| flags.contains(**flag))
-        .map(|(_, name)| *name)
-        .collect();
-    set.join(",")
 }
 
 fn method(forwarding: ForwardingMethod) -> &'static str {

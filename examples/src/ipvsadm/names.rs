@@ -4,6 +4,7 @@ use std::{
     ffi::{CStr, CString, c_char, c_int},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     ptr,
+    sync::{Mutex, PoisonError},
 };
 
 use ipvs_netlink::{
@@ -61,24 +62,46 @@ pub fn host_address(host: &str) -> Option<IpAddr> {
     found.map(|at| at.ip()).find(IpAddr::is_ipv4)
 }
 
-/// The port of a service by its name.
+/// The C library keeps the last entry of the database of services in one place for the whole process.
+static SERVICES: Mutex<()> = Mutex::new(());
+
+/// Looks an entry of the database of services up, and reads it before another thread can replace it.
+fn service_entry<T>(
+    look_up: impl FnOnce() -> *mut libc::servent,
+    read: impl FnOnce(&libc::servent) -> T,
+) -> Option<T> {
+    let _lock = SERVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the pointer is null or an entry that is valid until the next look-up, which needs the lock.
+    unsafe { look_up().as_ref() }.map(read)
+}
+
+/// Returns the port of a service by its name.
 pub fn service_port(name: &str, protocol: Protocol) -> Option<u16> {
     let name = CString::new(name).ok()?;
-    // SAFETY: both arguments are strings that end with a zero and outlive the call.
-    let entry = unsafe { libc::getservbyname(name.as_ptr(), protocol_name(protocol).as_ptr()) };
-    // SAFETY: what was returned is null or an entry that stays what it is until the next such call, and this program has one thread.
-    let port = unsafe { entry.as_ref() }?.s_port;
+    let protocol = protocol_name(protocol);
+    let port = service_entry(
+        // SAFETY: both arguments are strings that end with a zero and outlive the call.
+        || unsafe { libc::getservbyname(name.as_ptr(), protocol.as_ptr()) },
+        |entry| entry.s_port,
+    )?;
     u16::try_from(port).ok().map(u16::from_be)
 }
 
-/// The name of a service by its port.
+/// Returns the name of a service by its port.
 fn service_name(port: u16, protocol: Protocol) -> Option<String> {
     let port = c_int::from(port.to_be());
-    // SAFETY: the name of the protocol is a string that ends with a zero.
-    let entry = unsafe { libc::getservbyport(port, protocol_name(protocol).as_ptr()) };
-    // SAFETY: as in `service_port`; the name in an entry is a string that ends with a zero.
-    let name = unsafe { CStr::from_ptr(entry.as_ref()?.s_name) };
-    name.to_str().ok().map(str::to_owned)
+    let protocol = protocol_name(protocol);
+    service_entry(
+        // SAFETY: the name of the protocol is a string that ends with a zero.
+        || unsafe { libc::getservbyport(port, protocol.as_ptr()) },
+        // SAFETY: the name in an entry is a string that ends with a zero.
+        |entry| {
+            unsafe { CStr::from_ptr(entry.s_name) }
+                .to_str()
+                .ok()
+                .map(str::to_owned)
+        },
+    )?
 }
 
 fn protocol_name(protocol: Protocol) -> &'static CStr {

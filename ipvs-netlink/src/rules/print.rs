@@ -140,24 +140,12 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
 
     /// The flags under the names that they have with the scheduler. The third has none with some.
     fn flags(&self, scheduler: Scheduler, flags: SchedulerFlags) -> String {
-        let third = if self.lossless() { "flag-3" } else { "" };
-        let names = match scheduler {
-            Scheduler::SH => ["sh-fallback", "sh-port", third],
-            Scheduler::MH => ["mh-fallback", "mh-port", third],
-            _ => ["flag-1", "flag-2", "flag-3"],
-        };
-        let all = [
-            SchedulerFlags::FLAG_1,
-            SchedulerFlags::FLAG_2,
-            SchedulerFlags::FLAG_3,
-        ];
-        let set: Vec<_> = all
-            .iter()
-            .zip(names)
-            .filter(|(flag, name)| flags.contains(**flag) && !name.is_empty())
-            .map(|(_, name)| name)
+        let unnamed = self.lossless().then_some("flag-3");
+        let names: Vec<_> = flags
+            .names(scheduler)
+            .filter_map(|name| name.or(unnamed))
             .collect();
-        set.join(",")
+        names.join(",")
     }
 
     fn destination(
@@ -172,13 +160,13 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
             weight,
             thresholds,
         } = *destination;
-        let (protocol, service_port) = match service {
-            ServiceKey::Address { protocol, port, .. } => (Some(protocol), port),
-            ServiceKey::FirewallMark { .. } => (None, key.port),
+        let service_port = match service {
+            ServiceKey::Address { port, .. } => port,
+            ServiceKey::FirewallMark { .. } => key.port,
         };
         text.write_str("-a")?;
         self.key(text, service)?;
-        let endpoint = (self.endpoint)(key.address, key.port, protocol);
+        let endpoint = (self.endpoint)(key.address, key.port, service.protocol());
         write!(text, " -r {endpoint} {}", self.method(forwarding))?;
         let port_of_service = matches!(
             forwarding,
