@@ -30,9 +30,9 @@ use ipvs_netlink::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{sleep_until, timeout},
+    time::sleep_until,
 };
 use vrrp_examples::{
     kubernetes::{Node, Objects, Problem, translate},
@@ -208,8 +208,10 @@ struct Program {
     source: mpsc::Receiver<Update>,
     schedule: Schedule,
     pages: Pages,
+    signals: Signals,
     /// A stream counts as complete after this time without objects.
     quiet: Option<Duration>,
+    last_update: Option<Instant>,
     faults: BTreeMap<String, String>,
     problems: Vec<Problem>,
     start: Instant,
@@ -220,6 +222,7 @@ impl Program {
         configuration: &Configuration,
         source: mpsc::Receiver<Update>,
     ) -> Result<Self, Failure> {
+        let signals = Signals::new()?;
         let mut controller = open(configuration).await?;
         for problem in host::prepare(configuration.strict_arp) {
             complain(format_args!("{problem}"));
@@ -242,10 +245,12 @@ impl Program {
             source,
             schedule: Schedule::new(configuration.min_sync_period, configuration.sync_period),
             pages,
+            signals,
             quiet: match configuration.source {
                 Source::Stream => Some(configuration.initial_quiet),
                 Source::Folder(_) => None,
             },
+            last_update: None,
             faults: BTreeMap::new(),
             problems: Vec::new(),
             start: Instant::now(),
@@ -254,13 +259,15 @@ impl Program {
 
     /// Synchronizes until a signal or the end of the source, or once.
     async fn follow(&mut self, is_once: bool) -> Result<(), Failure> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        self.receive_initial_objects().await?;
         loop {
+            let now = Instant::now();
+            let quiet_end = self.quiet_end();
+            if quiet_end.is_some_and(|end| end <= now) {
+                self.schedule.ready();
+                continue;
+            }
             let next = self.schedule.next();
-            let now = self.start.elapsed();
+            let next = next.map(|(at, extent)| (self.start + at, extent));
             if let Some((at, extent)) = next
                 && at <= now
             {
@@ -274,36 +281,31 @@ impl Program {
                 }
                 continue;
             }
-            let wake = next.map(|(at, _)| tokio::time::Instant::from_std(self.start + at));
+            let wake = next.map(|(at, _)| at).or(quiet_end);
             tokio::select! {
-                update = self.source.recv() => self.handle(update)?,
+                update = self.source.recv() => {
+                    self.last_update = Some(Instant::now());
+                    self.handle(update)?;
+                }
                 () = wait_until(wake) => {}
                 // The services stay: traffic goes on without this program.
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
                 // Repairs the whole table now.
-                _ = hang_up.recv() => { self.synchronize(Extent::Full).await; }
+                _ = self.signals.hang_up.recv() => {
+                    if self.schedule.is_ready() {
+                        self.synchronize(Extent::Full).await;
+                    }
+                }
             }
         }
     }
 
-    /// Removals before all objects are known would break traffic. A folder says when it has sent
-    /// all; a stream has when it pauses.
-    async fn receive_initial_objects(&mut self) -> Result<(), Failure> {
-        let Some(quiet) = self.quiet else {
-            while !self.schedule.is_ready() {
-                let update = self.source.recv().await;
-                self.handle(update)?;
-            }
-            return Ok(());
-        };
-        let first = self.source.recv().await;
-        self.handle(first)?;
-        while let Ok(update) = timeout(quiet, self.source.recv()).await {
-            self.handle(update)?;
-        }
-        self.schedule.ready();
-        Ok(())
+    /// The time at which a stream counts as complete, unless another object comes. Removals before
+    /// all objects are known would break traffic. A folder reports its end by itself.
+    fn quiet_end(&self) -> Option<Instant> {
+        let quiet = self.quiet.filter(|_| !self.schedule.is_ready())?;
+        Some(self.last_update? + quiet)
     }
 
     fn handle(&mut self, update: Option<Update>) -> Result<(), Failure> {
@@ -364,9 +366,26 @@ impl Program {
     }
 }
 
-async fn wait_until(time: Option<tokio::time::Instant>) {
+/// The signals that the program serves, from their creation on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn wait_until(time: Option<Instant>) {
     match time {
-        Some(time) => sleep_until(time).await,
+        Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }

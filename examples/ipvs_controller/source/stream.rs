@@ -15,9 +15,9 @@ pub(crate) fn follow(stream: impl Read, updates: &Updates) -> Result<(), Closed>
     let values = serde_json::Deserializer::from_reader(BufReader::new(stream)).into_iter::<Value>();
     let mut shows_deletions = true;
     for value in values {
-        let events = match value {
-            Ok(value) => WatchEvent::from_value(value),
-            Err(error) => return send(updates, Update::Ended(format!("{NAME}: {error}"))),
+        let (events, is_end) = match value {
+            Ok(value) => (WatchEvent::from_value(value), false),
+            Err(error) => (Err(error.into()), true),
         };
         let events = match events {
             Ok(events) => events,
@@ -27,6 +27,9 @@ pub(crate) fn follow(stream: impl Read, updates: &Updates) -> Result<(), Closed>
                     error: Some(error.to_string()),
                 };
                 send(updates, fault)?;
+                if is_end {
+                    break;
+                }
                 continue;
             }
         };

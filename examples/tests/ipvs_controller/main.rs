@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         a_service_in_an_excluded_network_is_not_removed,
         objects_of_a_stream_become_services_and_deletions_are_followed,
         a_stream_that_ends_ends_the_program_and_leaves_the_services,
+        a_stream_that_is_not_json_is_an_error,
+        a_signal_ends_the_program_before_the_first_object,
         sysctls_and_timeouts_are_set,
         health_metrics_and_status_are_served,
         clean_up_removes_everything_that_belongs_to_the_program,
@@ -450,6 +452,30 @@ fn a_stream_that_ends_ends_the_program_and_leaves_the_services() {
     drop(program.0.stdin.take());
     assert_eq!(program.wait(), Some(1));
     assert_eq!(table(), rules_of(1, &[]) + &rules_of(2, &[]));
+}
+
+fn a_stream_that_is_not_json_is_an_error() {
+    let files = Files::new();
+    for options in [&[][..], &["--print"]] {
+        let mut command = files.command(Path::new("-"));
+        let mut program = Program::spawn(command.args(options));
+        program.feed(&(event("ADDED", 1) + "nonsense"));
+        drop(program.0.stdin.take());
+        assert_eq!(program.wait(), Some(1), "{options:?}");
+    }
+    assert_eq!(table(), "");
+}
+
+fn a_signal_ends_the_program_before_the_first_object() {
+    let files = Files::new();
+    let program = stream(&files);
+    // The program sets it after it has taken the signals.
+    wait_for("the program", LIMIT, || {
+        let forwarding = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        (forwarding.trim() == "1").then_some(())
+    })
+    .unwrap();
+    program.terminate();
 }
 
 fn sysctls_and_timeouts_are_set() {
