@@ -344,7 +344,7 @@ fn reconcile_with(
 ) -> Result<(), Error> {
     let mut reconciler = Reconciler::default();
     let report = client.reconcile(&mut reconciler, Wanted::new(desired), Duration::ZERO)?;
-    if report.is_settled() && report.applied.len() == differences {
+    if report.is_complete() && report.applied.len() == differences {
         Ok(())
     } else {
         Err(format!(

@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether nothing has to be tried again.
     pub(crate) fn is_success(&self) -> bool {
-        self.report.is_settled()
+        self.report.is_complete()
     }
 }
 
@@ -120,7 +120,7 @@ impl Controller {
             Extent::Full => self.reconcile_all(&wanted, &keys, &addresses).await?,
             Extent::Changes => self.reconcile_changes(&wanted, &keys).await?,
         };
-        if report.is_settled() {
+        if report.is_complete() {
             let draining = &self.reconciler.draining().destinations;
             let draining: BTreeSet<_> = draining.keys().map(|(service, _)| *service).collect();
             let is_left = |key: &ServiceKey| is_excluded(&self.excluded, key);

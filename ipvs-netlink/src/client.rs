@@ -1,7 +1,8 @@
 //! Clients of the kernel's IPVS.
 //!
-//! [`Client`] blocks; with the feature `tokio`, `AsyncClient` has the same methods and waits. Both speak for the network namespace in which their
-//! socket was opened, from whatever thread they are used later, and close it when they are dropped.
+//! [`Client`] blocks; with the feature `tokio`, `AsyncClient` has the same methods and waits. A
+//! client belongs to the network namespace in which its sockets were opened, whichever thread uses
+//! it later. Dropping it closes the sockets.
 //!
 //! ```no_run
 //! use ipvs_netlink::{Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey};
@@ -20,13 +21,14 @@
 //! # Ok::<(), ipvs_netlink::Error>(())
 //! ```
 //!
-//! # What to know of the kernel
+//! # The kernel's interface
 //!
-//! * Every call needs `CAP_NET_ADMIN` in the initial user namespace, reading too.
-//! * There are no notifications: who wants to know of changes has to read again.
-//! * There are no transactions: a batch is many changes, of which each is made or refused by itself.
-//! * Long lists are handed out in pieces, and a change between two of them makes the kernel skip objects without a word.
-//!   [`Table::may_be_incomplete`] tells; [`confirmed_table`](Client::confirmed_table) reads again until it can be trusted.
+//! * Every call, also one that reads, needs `CAP_NET_ADMIN` in the initial user namespace.
+//! * There are no notifications: a program that follows changes has to poll.
+//! * There are no transactions: each change of a batch is made or refused by itself.
+//! * Long lists come in pieces. If the table changes between two of them, the kernel silently skips
+//!   objects. [`Table::may_be_incomplete`] reports that this is possible;
+//!   [`confirmed_table`](Client::confirmed_table) reads again until the list can be trusted.
 
 mod exchange;
 mod operations;
@@ -59,14 +61,15 @@ use crate::{
     plan::{DaemonReport, ReconcileError, Reconciler, Report, Wanted},
 };
 
-/// How long a call may take unless [`Client::set_timeout`] says otherwise.
+/// The time limit of a request unless [`Client::set_timeout`] sets another one: 5 seconds.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A blocking client.
 ///
-/// It has two sockets: long lists are read by both, to see that nothing is missing. [`AsFd`] gives the first.
+/// It has two sockets: both read long lists, to make sure that nothing is missing. [`AsFd`] returns
+/// the first.
 ///
-/// No call takes much longer than its time limit ([`DEFAULT_TIMEOUT`]), which counts anew for each question that a call asks of the kernel.
+/// The time limit ([`DEFAULT_TIMEOUT`]) applies to each request that a call sends to the kernel.
 #[derive(Debug)]
 pub struct Client {
     exchange: Exchange<Blocking>,
@@ -77,12 +80,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket to be had.
+    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket
+    /// to be had.
     pub fn open() -> Result<Self, Error> {
         Self::with(socket::open()?, Some(socket::open()?))
     }
 
-    /// Opens a client for a network namespace by a file descriptor of it, such as an open `/proc/PID/ns/net`.
+    /// Opens a client for a network namespace by a file descriptor of it, such as an open
+    /// `/proc/PID/ns/net`.
     ///
     /// # Errors
     ///
@@ -108,7 +113,7 @@ impl Client {
         Ok(Self { exchange })
     }
 
-    /// Sets the time limit of every following call: a millisecond to a year, and what is outside is as the nearer of these.
+    /// Sets the time limit for subsequent calls, clamped to 1 ms ..= 365 days.
     ///
     /// # Errors
     ///
@@ -128,7 +133,7 @@ impl AsFd for Client {
     }
 }
 
-/// Waits for what a blocking transport does, which is done when it returns.
+/// Runs the future of a blocking transport, which is ready when its calls return.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -143,31 +148,34 @@ fn ready<F: Future>(future: F) -> F::Output {
 macro_rules! methods {
     ($client:ident, $finish:ident $(, $keyword:ident)?) => {
         impl $client {
-            /// All services. Of a long list that changes while it is read some may be missing, without a word:
-            /// [`confirmed_table`](Self::confirmed_table) makes sure.
+            /// Lists all services. If a long list changes while it is read, services may be
+            /// missing: [`confirmed_table`](Self::confirmed_table) makes sure.
             ///
             /// # Errors
             ///
-            /// An [`Error`], also for an object that this crate has no words for; [`table`](Self::table) puts such aside.
+            /// An [`Error`], also for an object that this crate cannot represent;
+            /// [`table`](Self::table) keeps such objects apart.
             pub $($keyword)? fn services(&mut self) -> Result<Vec<ListedService>, Error> {
                 $finish!(self.exchange.services())
             }
 
-            /// One service.
+            /// Reads one service.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service.
             pub $($keyword)? fn service(&mut self, key: ServiceKey) -> Result<ListedService, Error> {
                 $finish!(self.exchange.service(key))
             }
 
-            /// The destinations of a service. Of a long list that changes while it is read some may be missing, without a word:
-            /// [`confirmed_table`](Self::confirmed_table) makes sure.
+            /// Lists the destinations of a service. If a long list changes while it is read,
+            /// destinations may be missing: [`confirmed_table`](Self::confirmed_table) makes sure.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service.
             pub $($keyword)? fn destinations(
                 &mut self,
                 service: ServiceKey,
@@ -175,7 +183,8 @@ macro_rules! methods {
                 $finish!(self.exchange.destinations(service))
             }
 
-            /// All services with their destinations, each once. [`Table::may_be_incomplete`] says whether something may be missing.
+            /// Reads all services with their destinations, each once. [`Table::may_be_incomplete`]
+            /// shows whether something may be missing.
             ///
             /// # Errors
             ///
@@ -184,8 +193,9 @@ macro_rules! methods {
                 $finish!(self.exchange.table())
             }
 
-            /// All services with their destinations, with lists that may be incomplete read again until they come out the same several
-            /// times. It may still be incomplete, and says so, where another program keeps changing the table all the time.
+            /// Reads all services with their destinations, and reads lists that may be incomplete
+            /// again until they can be trusted. If another program keeps changing the table, the
+            /// result may still be incomplete, which [`Table::may_be_incomplete`] shows.
             ///
             /// # Errors
             ///
@@ -203,17 +213,19 @@ macro_rules! methods {
                 $finish!(self.exchange.change(change))
             }
 
-            /// Makes changes in order, many to a system call, and returns what became of each, in the same order. One that is refused does not
-            /// stop those that follow. If an answer does not come, the rest is not sent.
+            /// Makes changes in order, up to 64 per system call, and returns their results in the
+            /// same order. A refused change does not stop those that follow. After a missing answer
+            /// the rest is not sent.
             pub $($keyword)? fn apply(&mut self, changes: &[Change]) -> Vec<Result<(), Error>> {
                 $finish!(self.exchange.apply(changes))
             }
 
-            /// These services with their destinations, as [`confirmed_table`](Self::confirmed_table) reads them; other services
-            /// are not read, unless there are more than 256 of these. Services that are not there are left out.
+            /// Reads some services with their destinations, as
+            /// [`confirmed_table`](Self::confirmed_table) does. Up to 256 services are read alone;
+            /// for more, the list of all is read. Missing services are left out.
             ///
-            /// The answer for one service shows one moment. Lists of more than about 80 destinations may be torn, and are
-            /// read twice or more.
+            /// The answer for one service shows one moment. Lists of more than about 80
+            /// destinations may be torn, so they are read twice or more.
             ///
             /// # Errors
             ///
@@ -222,16 +234,19 @@ macro_rules! methods {
                 $finish!(self.exchange.table_of(services))
             }
 
-            /// Brings the table to the wanted one: reads it, plans, makes the changes, and starts over where another program
-            /// was faster. With [`Scope::Services`](crate::plan::Scope::Services) only those services are read.
+            /// Makes the table the wanted one: reads it, plans, makes the changes, and repeats
+            /// where another program interferes. With
+            /// [`Scope::Services`](crate::plan::Scope::Services) only those services are read.
             /// `now` is the time by a clock that does not go back.
             ///
-            /// The reconciler remembers what is being drained, also if the call fails or its future is dropped. The
-            /// [`Report`] names the changes, and the time to wait before the next call.
+            /// The reconciler remembers draining destinations, also if the call fails or its future
+            /// is dropped. The [`Report`] lists the changes and the time to wait before the next
+            /// call.
             ///
             /// # Errors
             ///
-            /// A [`ReconcileError`] if the table cannot be read, with the changes that were made before.
+            /// A [`ReconcileError`] if the table cannot be read, with the changes that were made
+            /// before.
             pub $($keyword)? fn reconcile(
                 &mut self,
                 reconciler: &mut Reconciler,
@@ -245,17 +260,19 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if there is such a service.
+            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if there is such a
+            /// service.
             pub $($keyword)? fn add_service(&mut self, service: Service) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::AddService(service)))
             }
 
-            /// Changes settings of a service and leaves the others as they are: reads it, has it edited, and writes it if it differs. Its key
-            /// stays what it is.
+            /// Changes settings of a service: reads it, calls `edit`, and writes it if it differs.
+            /// The key cannot change.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service.
             pub $($keyword)? fn update_service(
                 &mut self,
                 key: ServiceKey,
@@ -268,7 +285,8 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service.
             pub $($keyword)? fn delete_service(&mut self, key: ServiceKey) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::DeleteService(key)))
             }
@@ -277,8 +295,9 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service, one that
-            /// [`already_exists`](Error::already_exists) if it has such a destination.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service, one that [`already_exists`](Error::already_exists) if it has such a
+            /// destination.
             pub $($keyword)? fn add_destination(
                 &mut self,
                 service: ServiceKey,
@@ -287,12 +306,13 @@ macro_rules! methods {
                 $finish!(self.exchange.change(Change::AddDestination { service, destination }))
             }
 
-            /// Changes settings of a destination and leaves the others as they are: reads it, has it edited, and writes it if it differs. Its key
-            /// stays what it is.
+            /// Changes settings of a destination: reads it, calls `edit`, and writes it if it
+            /// differs. The key cannot change.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service or destination.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service
+            /// or destination.
             pub $($keyword)? fn update_destination(
                 &mut self,
                 service: ServiceKey,
@@ -302,12 +322,13 @@ macro_rules! methods {
                 $finish!(self.exchange.update_destination(service, destination, edit))
             }
 
-            /// Deletes a destination. Its connections stall until it is added again, or with `net.ipv4.vs.expire_nodest_conn` at 1 are cut; to let
-            /// them end, set its weight to 0 first.
+            /// Deletes a destination. Its connections stall until it is added again, or are cut if
+            /// `net.ipv4.vs.expire_nodest_conn` is 1. To let them end, set its weight to 0 first.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service or destination.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service
+            /// or destination.
             pub $($keyword)? fn delete_destination(
                 &mut self,
                 service: ServiceKey,
@@ -325,17 +346,19 @@ macro_rules! methods {
                 $finish!(self.exchange.change(Change::Flush))
             }
 
-            /// Sets the counters of a service and its destinations to zero, or with `None` those of all.
+            /// Resets the counters of a service and its destinations, or of all services if
+            /// `service` is `None`.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service.
+            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
+            /// service.
             pub $($keyword)? fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Error> {
                 let change = service.map_or(Change::ZeroAll, Change::ZeroService);
                 $finish!(self.exchange.change(change))
             }
 
-            /// The sync daemons that run: none, a master, a backup, or both.
+            /// Lists the running sync daemons: none, a master, a backup, or both.
             ///
             /// # Errors
             ///
@@ -344,12 +367,13 @@ macro_rules! methods {
                 $finish!(self.exchange.daemons())
             }
 
-            /// Makes the sync daemons the wanted ones: starts, stops, or starts again with other settings. Daemons that run
-            /// as wanted go on.
+            /// Makes the sync daemons the wanted ones: starts, stops and restarts those that
+            /// differ. Daemons that run as wanted continue.
             ///
             /// # Errors
             ///
-            /// An [`Error`] if the daemons cannot be listed. The [`DaemonReport`] has errors of single changes.
+            /// An [`Error`] if the daemons cannot be listed. The [`DaemonReport`] has errors of
+            /// single changes.
             pub $($keyword)? fn reconcile_daemons(
                 &mut self,
                 wanted: &[SyncDaemon],
@@ -361,13 +385,15 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if such a daemon runs.
+            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if such a daemon
+            /// runs.
             pub $($keyword)? fn start_daemon(&mut self, daemon: SyncDaemon) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::StartDaemon(daemon)))
             }
 
-            /// Stops a sync daemon. The kernel waits for its threads, and has been seen not to come back: then this ends with the time limit, and a
-            /// thread stays behind until the kernel does.
+            /// Stops a sync daemon. The kernel waits for its threads, and was seen to hang: then
+            /// the call ends with its time limit, and a thread stays behind until the kernel
+            /// answers.
             ///
             /// # Errors
             ///
@@ -376,7 +402,7 @@ macro_rules! methods {
                 $finish!(self.exchange.change(Change::StopDaemon(state)))
             }
 
-            /// How long connections without traffic are kept.
+            /// Reads the timeouts of idle connections.
             ///
             /// # Errors
             ///
@@ -385,7 +411,7 @@ macro_rules! methods {
                 $finish!(self.exchange.timeouts())
             }
 
-            /// Sets how long connections without traffic are kept; 0 leaves one as it is.
+            /// Sets the timeouts of idle connections; 0 keeps the current value.
             ///
             /// # Errors
             ///
@@ -394,7 +420,7 @@ macro_rules! methods {
                 $finish!(self.exchange.change(Change::SetTimeouts(timeouts)))
             }
 
-            /// The version of the kernel's IPVS, and the size of its connection table.
+            /// Reads the version of the kernel's IPVS and the size of its connection table.
             ///
             /// # Errors
             ///

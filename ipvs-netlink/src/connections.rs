@@ -1,4 +1,5 @@
-//! The connections that the kernel balances, from `/proc/net/ip_vs_conn`: the only place where it tells of them.
+//! The connections that the kernel balances, from `/proc/net/ip_vs_conn`: the only place where it
+//! tells of them.
 //!
 //! ```no_run
 //! use ipvs_netlink::connections::Connections;
@@ -24,24 +25,26 @@ use crate::{PersistenceEngine, Protocol, name::Name};
 /// A connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// The transport protocol; `None` for the template of a firewall mark and for anything that is not TCP, UDP or SCTP.
+    /// The transport protocol; `None` for the template of a firewall mark and for anything that is
+    /// not TCP, UDP or SCTP.
     pub protocol: Option<Protocol>,
     /// The client. Port 0 stands for a template of persistence.
     pub client: SocketAddr,
-    /// What the client connected to; for a template of a firewall mark, the mark as an address.
+    /// The address to which the client connected; for a template of a firewall mark, the mark as an
+    /// address.
     pub service: SocketAddr,
     /// The destination that was chosen.
     pub destination: SocketAddr,
     /// Its state.
     pub state: ConnectionState,
-    /// In what time it is forgotten, in whole seconds, if nothing happens.
+    /// The time until it expires without traffic, in whole seconds.
     pub expires: Duration,
     /// The persistence engine with its data, for example a Call-ID.
     pub engine: Option<(PersistenceEngine, String)>,
 }
 
 impl Connection {
-    /// Whether it stands for the memory that a client has a destination, and not for traffic.
+    /// Whether it is a template, which remembers the destination of a client for persistence.
     #[must_use]
     pub fn is_template(&self) -> bool {
         self.client.port() == 0
@@ -84,9 +87,9 @@ pub enum ConnectionsError {
     Line {
         /// The number of the line, from 1.
         line: usize,
-        /// What was expected there.
+        /// The expected text.
         field: &'static str,
-        /// What was found there.
+        /// The text of the file.
         text: String,
     },
 }
@@ -96,8 +99,8 @@ const LONGEST_LINE: u64 = 4096;
 
 /// The connections, one after the other, with room for one line.
 ///
-/// The kernel walks its table while it is read: connections that come and go meanwhile may be there or not. After an error of
-/// reading there is no more.
+/// The kernel walks its table while it is read: connections that come and go meanwhile may be there
+/// or not. After an error of reading there is no more.
 #[derive(Debug)]
 pub struct Connections<R> {
     reader: R,
@@ -112,7 +115,8 @@ impl Connections<io::BufReader<std::fs::File>> {
     ///
     /// # Errors
     ///
-    /// [`ConnectionsError::Read`]; with [`NotFound`](io::ErrorKind::NotFound) where the kernel has no IPVS.
+    /// [`ConnectionsError::Read`]; with [`NotFound`](io::ErrorKind::NotFound) where the kernel has
+    /// no IPVS.
     pub fn open() -> Result<Self, ConnectionsError> {
         let file = std::fs::File::open("/proc/thread-self/net/ip_vs_conn")?;
         Ok(Self::new(io::BufReader::with_capacity(1 << 16, file)))
@@ -130,7 +134,8 @@ impl<R: BufRead> Connections<R> {
         }
     }
 
-    /// Reads the next line, if there is one, and says whether all of it; the rest of a long one is skipped.
+    /// Reads the next line, if there is one, and returns whether it is complete; the rest of a long
+    /// one is skipped.
     fn read_line(&mut self) -> io::Result<Option<bool>> {
         self.line.clear();
         let mut limited = self.reader.by_ref().take(LONGEST_LINE);
@@ -181,7 +186,7 @@ impl<R: BufRead> Iterator for Connections<R> {
     }
 }
 
-/// A line, or what of it cannot be read.
+/// A line, or its first unreadable field.
 fn connection(line: &str) -> Result<Connection, (&'static str, &str)> {
     let mut fields = Fields(line);
     let protocol = match fields.next("protocol")? {
@@ -220,7 +225,7 @@ fn connection(line: &str) -> Result<Connection, (&'static str, &str)> {
     })
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
@@ -299,7 +304,7 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
     }
 
     #[test]
-    fn a_template_is_told_from_a_connection() {
+    fn a_template_differs_from_a_connection() {
         let found: Vec<_> = read(TEXT)
             .into_iter()
             .map(|found| found.unwrap().is_template())
@@ -332,7 +337,7 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
     }
 
     #[test]
-    fn a_line_that_ends_early_says_what_is_missing() {
+    fn an_error_of_a_short_line_names_the_missing_field() {
         let found = read("TCP 0A090001 86F8 0A090001 0050\n");
         assert_eq!(
             found,
@@ -359,7 +364,7 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
     }
 
     #[test]
-    fn an_error_of_reading_is_the_last_that_is_told() {
+    fn nothing_follows_an_error_of_reading() {
         /// A file that gives a line and fails from then on.
         struct Failing(&'static [u8]);
 

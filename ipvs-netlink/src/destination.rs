@@ -8,17 +8,18 @@ use std::{
 
 use crate::{Family, ValueError};
 
-/// What makes a destination itself among those of its service. How traffic is forwarded to it is not part of that.
+/// The identity of a destination within its service. The forwarding method is not a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    /// The address of the server. It may be of the other family than the service only behind a tunnel.
+    /// The address of the server. Only behind a tunnel may it be of another family than the
+    /// service.
     pub address: IpAddr,
     /// The port of the server. Only masquerading can change the port; 0 keeps it.
     pub port: u16,
 }
 
 impl DestinationKey {
-    /// A destination by address and port.
+    /// Creates a key from an address and a port.
     #[must_use]
     pub fn new(address: impl Into<SocketAddr>) -> Self {
         let address = address.into();
@@ -28,7 +29,7 @@ impl DestinationKey {
         }
     }
 
-    /// The family of its address.
+    /// Returns the family of the address.
     #[must_use]
     pub fn family(&self) -> Family {
         Family::of(self.address)
@@ -58,14 +59,17 @@ impl fmt::Display for DestinationKey {
 pub enum ForwardingMethod {
     /// Network address translation (NAT); answers come back through this host.
     Masquerade,
-    /// This host itself. The kernel puts it in place of the others where the address is its own; when read, only some say so.
+    /// This host itself. The kernel delivers locally wherever the address is its own; not all
+    /// kernels show it in lists.
     Local,
     /// Encapsulation (TUN); the server answers the client itself.
     Tunnel(Tunnel),
-    /// Direct routing (DR), to the server's hardware address: the default of ipvsadm. The server answers the client itself.
+    /// Direct routing (DR), to the server's hardware address: the default of ipvsadm. The server
+    /// answers the client itself.
     #[default]
     DirectRoute,
-    /// Past the load balancer, to the original address: what the kernel uses for its transparent cache cluster.
+    /// Past the load balancer, to the original address. The kernel uses it for transparent cache
+    /// clusters.
     Bypass,
 }
 
@@ -130,7 +134,8 @@ impl fmt::Display for Tunnel {
     }
 }
 
-/// A destination's share of the traffic, 0 to 2³¹ − 1. With 0 it gets no new connections and keeps those it has.
+/// A destination's share of new connections, 0 to 2³¹ − 1. With 0 it gets none and keeps those it
+/// has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(u32);
 
@@ -161,7 +166,7 @@ impl Weight {
 }
 
 impl Default for Weight {
-    /// 1, as ipvsadm has it.
+    /// Returns 1, the default of ipvsadm.
     fn default() -> Self {
         Self(1)
     }
@@ -195,8 +200,8 @@ impl fmt::Display for Weight {
 
 /// Limits on the connections of a destination.
 ///
-/// At the upper one it gets no more; it gets some again when there are fewer than the lower one, or, where that is 0, than three
-/// quarters of the upper one.
+/// At the upper limit it gets no new connections, until it has fewer than the lower limit. A lower
+/// limit of 0 stands for three quarters of the upper one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Thresholds {
     upper: u32,
@@ -211,7 +216,8 @@ impl Thresholds {
     ///
     /// # Errors
     ///
-    /// [`ValueError::UpperThreshold`] above 2³¹ − 1, [`ValueError::LowerThreshold`] if the lower limit is greater than the upper.
+    /// [`ValueError::UpperThreshold`] above 2³¹ − 1, [`ValueError::LowerThreshold`] if the lower
+    /// limit is greater than the upper.
     pub const fn new(upper: u32, lower: u32) -> Result<Self, ValueError> {
         if upper > i32::MAX.cast_unsigned() {
             Err(ValueError::UpperThreshold(upper))
@@ -222,13 +228,14 @@ impl Thresholds {
         }
     }
 
-    /// The number of connections at which it gets no more; 0 for no limit.
+    /// Returns the number of connections at which it gets no new ones; 0 for no limit.
     #[must_use]
     pub const fn upper(self) -> u32 {
         self.upper
     }
 
-    /// The number of connections below which it gets some again; 0 for the kernel's choice.
+    /// Returns the number of connections below which it gets new ones again; 0 for the kernel's
+    /// choice.
     #[must_use]
     pub const fn lower(self) -> u32 {
         self.lower
@@ -251,7 +258,7 @@ impl Thresholds {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
-    /// What makes it itself.
+    /// The identity.
     pub key: DestinationKey,
     /// How packets reach it.
     pub forwarding: ForwardingMethod,
@@ -262,7 +269,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// A destination of weight 1 without limits.
+    /// Creates a destination of weight 1 without limits.
     #[must_use]
     pub fn new(key: DestinationKey, forwarding: ForwardingMethod) -> Self {
         Self {

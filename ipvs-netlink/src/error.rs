@@ -1,4 +1,4 @@
-//! What can go wrong, and what it means.
+//! Errors and their meaning.
 
 use std::{
     fmt, io,
@@ -35,7 +35,7 @@ impl fmt::Display for Errno {
     }
 }
 
-/// The numbers that differ between architectures; the others are the same everywhere.
+/// Error numbers that differ between architectures.
 mod numbers {
     #[cfg(target_os = "linux")]
     pub(super) use libc::{EAFNOSUPPORT, EOPNOTSUPP};
@@ -46,21 +46,21 @@ mod numbers {
     pub(super) const EAFNOSUPPORT: i32 = 97;
 }
 
-/// Why the client could not do what it was asked.
+/// The reason why a call of the client failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel has no IPVS: it was built without, or its module `ip_vs` cannot be loaded here,
-    /// for example from a container.
+    /// The kernel has no IPVS: it was built without it, or cannot load the module `ip_vs`, for
+    /// example from a container.
     #[error("this kernel has no IPVS: the module ip_vs is not loaded and could not be loaded")]
     Unavailable,
     /// The kernel refused a request. Nothing was changed.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// No answer, or not all of it, was received: what was to be changed may or may not have been.
+    /// No answer, or only a part of it, was received. The change may or may not have been made.
     #[error("{request}: {cause}")]
     Unanswered {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
         /// Why there is no answer.
         cause: NoAnswer,
@@ -68,12 +68,12 @@ pub enum Error {
     /// A change of a batch was not sent, because an earlier one was not answered.
     #[error("{0}: not sent, because an earlier change was not answered")]
     NotSent(Box<Change>),
-    /// The kernel answered with something this crate has no words for.
+    /// The kernel's answer cannot be decoded.
     #[error("{query}: the kernel's answer: {error}")]
     Decode {
-        /// What was asked.
+        /// The request.
         query: Box<Query>,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         error: Box<DecodeError>,
     },
     /// A destination to be updated is not in the kernel's list.
@@ -87,14 +87,14 @@ pub enum Error {
     /// The system refused something other than a request.
     #[error("{doing}: {errno}")]
     System {
-        /// What was being done.
+        /// The attempted operation.
         doing: &'static str,
         /// The error of the system.
         errno: Errno,
     },
 }
 
-/// Why an answer did not come.
+/// The reason why an answer is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -114,8 +114,8 @@ pub enum NoAnswer {
 
 /// A request that the kernel refused.
 ///
-/// The same error number means different things for different commands; [`reason`](Self::reason)
-/// says which. The text names the object and the meaning:
+/// The meaning of an error number depends on the command; [`reason`](Self::reason) returns it. The
+/// text names the object and the meaning:
 ///
 /// ```
 /// use ipvs_netlink::{Errno, Refusal, Scheduler, Service, ServiceKey, message::Change};
@@ -129,23 +129,23 @@ pub enum NoAnswer {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked.
+    /// The request.
     pub request: Request,
     /// The kernel's error number.
     pub errno: Errno,
 }
 
-/// What a refusal means.
+/// The meaning of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
     /// There is no such service.
     NoSuchService,
-    /// There is such a service already.
+    /// The service exists already.
     ServiceExists,
     /// There is no such destination.
     NoSuchDestination,
-    /// There is such a destination already.
+    /// The destination exists already.
     DestinationExists,
     /// The scheduler's module is not loaded and could not be loaded.
     SchedulerUnavailable,
@@ -163,21 +163,20 @@ pub enum Reason {
     /// The caller lacks `CAP_NET_ADMIN` in the initial user namespace: root in another user
     /// namespace is not enough.
     NotPermitted,
-    /// A number is outside the range that the kernel takes.
+    /// A number is outside the kernel's range.
     OutOfRange,
-    /// The kernel takes no such combination.
+    /// The kernel rejects the combination of settings.
     Invalid,
     /// The kernel does not know the command.
     Unsupported,
     /// The kernel has no memory left.
     OutOfMemory,
-    /// Something that the kernel's IPVS does not say by itself, such as an error of a sync daemon's
-    /// socket.
+    /// Another reason, such as an error of a sync daemon's socket.
     Other,
 }
 
 impl Refusal {
-    /// What the error number means for this request. See the kernel's `ip_vs_ctl.c`.
+    /// Returns the meaning of the error number for this request, by the kernel's `ip_vs_ctl.c`.
     #[must_use]
     pub fn reason(&self) -> Reason {
         let command = self.request.command();
@@ -329,7 +328,7 @@ impl Error {
         }
     }
 
-    /// The kernel's or the system's error number, if there is one.
+    /// Returns the error number of the kernel or the system, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -343,7 +342,7 @@ impl Error {
         }
     }
 
-    /// What a refusal means; `None` for other errors.
+    /// Returns the meaning of a refusal; `None` for other errors.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
@@ -352,8 +351,7 @@ impl Error {
         }
     }
 
-    /// Whether the service, destination or daemon that was to be got, changed or deleted is not
-    /// there, or the service to which a destination was to be added.
+    /// Whether the service, destination or daemon of the request does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NoSuchDestination { .. })
@@ -363,7 +361,7 @@ impl Error {
             )
     }
 
-    /// Whether what was to be added is there already.
+    /// Whether the object to add exists already.
     #[must_use]
     pub fn already_exists(&self) -> bool {
         matches!(
@@ -384,7 +382,7 @@ impl Error {
         *self == Self::Unavailable
     }
 
-    /// Whether it is unknown what came of it: the table has to be read again.
+    /// Whether the result is unknown, so the table has to be read again.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
         matches!(self, Self::Unanswered { .. })

@@ -1,20 +1,26 @@
-//! IPVS, the load balancer of the Linux kernel, over generic netlink.
+#![doc = include_str!("../README.md")]
 //!
-//! | module | does |
+//! # Modules
+//!
+//! | module | content |
 //! |---|---|
-//! | [`message`] | the IPVS family as plain types and a codec, with the traits of the rust-netlink crates; no I/O, any platform |
-//! | `client` | a blocking socket (feature `client`, on by default), and the same for tokio (feature `tokio`) |
-//! | [`plan`] | wanted table against the kernel's table: the least changes, in a safe order, with draining; no I/O |
-//! | [`pool`] | health of real servers to wanted table: checks, quorum, sorry server, drain; no I/O |
-//! | [`rules`] | the text that ipvsadm saves and restores; no I/O |
-//! | `sysctl` | the sysctls of IPVS as typed settings that can be put back (feature `client`) |
-//! | [`connections`] | reads `/proc/net/ip_vs_conn` |
+//! | `client` | a client that blocks, and one for tokio |
+//! | [`plan`] | the wanted table against the kernel's: minimal changes in a safe order, with draining |
+//! | [`pool`] | the wanted table from the health of servers: checks, quorum, sorry server |
+//! | [`rules`] | the text that ipvsadm saves and restores |
+//! | [`message`] | the IPVS family of generic netlink as plain types, with their encoding |
+//! | `sysctl` | the sysctls of IPVS as typed settings, restored on drop |
+//! | [`connections`] | the connections of `/proc/net/ip_vs_conn` |
 //!
-//! The vocabulary is the kernel's: a [`Service`] is what clients connect to, known by its [`ServiceKey`]; its [`Destination`]s are the real
-//! servers; a [`ForwardingMethod`] says how packets reach them; a [`Scheduler`] chooses one for each new connection.
+//! `plan`, `pool`, `rules` and `message` do no I/O and build on every platform.
+//!
+//! The vocabulary is the kernel's. Clients connect to a [`Service`], which a [`ServiceKey`]
+//! identifies. Its [`Destination`]s are the real servers. A [`Scheduler`] chooses one for each new
+//! connection, and packets reach it by a [`ForwardingMethod`].
 
-// The one exception: tokio wants to be promised that a descriptor stays open.
+// docs.rs shows the feature of each item.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The exception: `AsyncFd` requires a promise that its descriptor stays open.
 #![cfg_attr(not(feature = "tokio"), forbid(unsafe_code))]
 #![deny(missing_docs, unsafe_code)]
 
@@ -60,8 +66,3 @@ pub use settings::{DaemonState, Info, MulticastGroup, SyncDaemon, Timeouts, Vers
 pub use stats::{Rates, Stats};
 pub use table::{Table, TableEntry, VirtualServer};
 pub use value::{TextError, ValueError};
-
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

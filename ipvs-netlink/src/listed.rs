@@ -7,7 +7,7 @@ use crate::{Destination, Service, Stats};
 pub struct ListedService {
     /// The service.
     pub service: Service,
-    /// What it has done.
+    /// Its counters.
     pub stats: Stats,
     /// Attributes that this crate does not know.
     pub unknown: Vec<UnknownAttribute>,
@@ -24,7 +24,7 @@ pub struct ListedDestination {
     pub inactive_connections: u32,
     /// Clients that are remembered for persistence.
     pub persistent_connections: u32,
-    /// What it has done.
+    /// Its counters.
     pub stats: Stats,
     /// Attributes that this crate does not know.
     pub unknown: Vec<UnknownAttribute>,

@@ -1,9 +1,12 @@
-//! The IPVS family of generic netlink: what is asked of the kernel, what it answers, and the octets of both.
+//! The IPVS family of generic netlink: requests to the kernel, its answers, and the encoding of
+//! both.
 //!
-//! A [`Request`] is a [`Change`], which the kernel acknowledges, or a [`Query`], which it answers with [`Reply`]s. [`Message`] is either, with
-//! the traits that make it a payload of the `genetlink` and `netlink-proto` crates.
+//! A [`Request`] is a [`Change`], which the kernel acknowledges, or a [`Query`], which it answers
+//! with [`Reply`]s. [`Message`] is either. With the feature `netlink-packet` it implements the
+//! traits of a payload for the `genetlink` and `netlink-proto` crates:
 //!
 //! ```
+//! # #[cfg(feature = "netlink-packet")] {
 //! use ipvs_netlink::{Scheduler, Service, ServiceKey, message::{Change, Message, Request}};
 //! use netlink_packet_generic::GenlMessage;
 //!
@@ -11,22 +14,24 @@
 //! let message = Message::from(Change::AddService(service));
 //! let packet = GenlMessage::from_payload(message);
 //! assert_eq!(packet.header.cmd, 1);
+//! # }
 //! ```
 //!
-//! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, and of how `net/netfilter/ipvs/ip_vs_ctl.c` reads them.
+//! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, and of how
+//! `net/netfilter/ipvs/ip_vs_ctl.c` reads them.
 
 pub(crate) mod attribute;
 pub(crate) mod decode;
 mod encode;
 mod error;
+#[cfg(feature = "netlink-packet")]
+mod foreign;
 mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use error::DecodeError;
-use netlink_packet_core::{Emitable, ParseableParametrized};
-use netlink_packet_generic::{GenlFamily, GenlHeader};
 pub use reply::Reply;
 pub use request::{Change, Query, Request};
 
@@ -105,8 +110,8 @@ impl Command {
 
 /// A message of the family, in either direction.
 ///
-/// Octets are taken for what the kernel sends: commands 1, 5, 9, 12 and 14 are replies. To read what a client sent, there is
-/// [`Request::decode`].
+/// Parsing takes commands 1, 5, 9, 12 and 14 for replies of the kernel. [`Request::decode`] reads
+/// the messages of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// To the kernel.
@@ -147,56 +152,5 @@ impl From<Query> for Message {
 impl From<Reply> for Message {
     fn from(reply: Reply) -> Self {
         Self::Reply(reply)
-    }
-}
-
-impl GenlFamily for Message {
-    fn family_name() -> &'static str {
-        FAMILY_NAME
-    }
-
-    fn command(&self) -> u8 {
-        Message::command(self) as u8
-    }
-
-    fn version(&self) -> u8 {
-        FAMILY_VERSION
-    }
-}
-
-impl Emitable for Message {
-    fn buffer_len(&self) -> usize {
-        match self {
-            Self::Request(request) => request.encoded_len(),
-            Self::Reply(reply) => reply.encoded_len(),
-        }
-    }
-
-    fn emit(&self, buffer: &mut [u8]) {
-        match self {
-            Self::Request(request) => request.encode(buffer),
-            Self::Reply(reply) => reply.encode(buffer),
-        };
-    }
-}
-
-impl ParseableParametrized<[u8], GenlHeader> for Message {
-    fn parse_with_param(
-        octets: &[u8],
-        header: GenlHeader,
-    ) -> Result<Self, netlink_packet_core::DecodeError> {
-        let foreign =
-            |error: DecodeError| netlink_packet_core::DecodeError::from(error.to_string());
-        if Reply::is_one(header.cmd) {
-            Reply::decode(header.cmd, octets)
-                .map(Self::Reply)
-                .map_err(foreign)
-        } else {
-            // Of the requests that a program may see come back in an error, those that share a command with a reply
-            // are read as such; the others can only be requests.
-            Request::decode(header.cmd, octets)
-                .map(Self::Request)
-                .map_err(foreign)
-        }
     }
 }

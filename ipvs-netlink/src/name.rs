@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Why a text is not a name that the kernel takes.
+/// The reason why a text is not a name of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?}: {reason}")]
 pub struct NameError {
@@ -57,7 +57,7 @@ impl<const N: usize> Name<N> {
 
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&octet| octet == 0).unwrap_or(N);
-        // Made from a `str`, so that it is always text.
+        // It was made from a `str`, so it is text.
         std::str::from_utf8(&self.0[..end]).unwrap_or_default()
     }
 }
@@ -75,7 +75,7 @@ impl Scheduler {
     pub const WRR: Self = Self(Name::literal("wrr"));
     /// Least connections.
     pub const LC: Self = Self(Name::literal("lc"));
-    /// Weighted least connections: what ipvsadm takes when none is named.
+    /// Weighted least connections, the default of ipvsadm.
     pub const WLC: Self = Self(Name::literal("wlc"));
     /// Weighted failover: the destination of the highest weight.
     pub const FO: Self = Self(Name::literal("fo"));
@@ -118,7 +118,7 @@ impl Scheduler {
         Self::TWOS,
     ];
 
-    /// A scheduler by name.
+    /// Creates a scheduler from its name.
     ///
     /// # Errors
     ///
@@ -127,14 +127,15 @@ impl Scheduler {
         Name::new("scheduler", name).map(Self)
     }
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// The name of a persistence engine: what of a packet, beside the client's address, makes connections belong together.
+/// The name of a persistence engine, which uses data of a packet, beside the client's address, to
+/// find the connections that belong together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersistenceEngine(Name<16>);
 
@@ -142,7 +143,7 @@ impl PersistenceEngine {
     /// The Call-ID of SIP over UDP, the only engine of the kernel's source tree.
     pub const SIP: Self = Self(Name::literal("sip"));
 
-    /// An engine by name.
+    /// Creates an engine from its name.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl PersistenceEngine {
         Name::new("persistence engine", name).map(Self)
     }
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -163,7 +164,7 @@ impl PersistenceEngine {
 pub struct InterfaceName(Name<15>);
 
 impl InterfaceName {
-    /// An interface by name.
+    /// Creates an interface from its name.
     ///
     /// # Errors
     ///
@@ -172,7 +173,7 @@ impl InterfaceName {
         Name::new("interface", name).map(Self)
     }
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()

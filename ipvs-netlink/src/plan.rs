@@ -1,9 +1,9 @@
-//! A wanted table against the kernel's table: the least changes, in a safe order.
+//! The planner: minimal changes from the kernel's table to the wanted one, in a safe order.
 //!
-//! [`plan`] compares and returns the steps. A [`Reconciler`] remembers what is being drained from call to call; each call is a
-//! [`Reconciliation`], which asks for the table, plans, hands out changes, takes their results, and starts over where
-//! another program was faster. None of them does any I/O, and time is an argument; `Client::reconcile` runs a reconciliation
-//! against a kernel.
+//! [`plan`] compares and returns the steps. A [`Reconciler`] remembers the draining destinations
+//! from call to call; each call is a [`Reconciliation`], which requests the table, plans, returns
+//! changes, takes their results, and repeats where another program interferes. None of them does
+//! I/O, and time is an argument. `Client::reconcile` runs a reconciliation against a kernel.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,42 +24,46 @@
 //! ]);
 //! ```
 //!
-//! # What is left alone
+//! # Unchanged objects
 //!
-//! Services outside the [`Scope`], and anything equal already. Comparison uses the types of this crate: unknown flags, and
-//! settings that are meaningless without persistence, are ignored. With nothing to do there are no steps, and each
-//! difference is one step.
+//! Services outside the [`Scope`], and anything already equal, stay as they are. Comparison uses
+//! the types of this crate: unknown flags, and settings that are meaningless without persistence,
+//! are ignored. Each difference is one step.
 //!
-//! A service that is wanted twice with different settings, or a destination that is wanted twice with different settings, is
-//! [`Rejected`]: the kernel's service stays as it is, and all other services are made. Two identical ones count as one.
+//! A service that is wanted twice with different settings, or a destination that is wanted twice
+//! with different settings, is [`Rejected`]: the kernel's service stays as it is, and all other
+//! services are made. Two identical ones count as one.
 //!
 //! # The order
 //!
-//! Additions come before removals: first new services, new destinations and changes, then weights that become 0 and
-//! destinations that go, and services that go last. A service that has servers before and after is at no moment
-//! without. If the kernel refuses all new servers of a service, a [`Reconciliation`] keeps the old. A new scheduler
-//! is a step of its own, because the kernel waits for all its processors then and the service has no scheduler
-//! in the meantime.
+//! Additions come before removals: first new services, new destinations and changes, then weights
+//! that become 0 and destinations that go, and services that go last. A service that has servers
+//! before and after has some at any moment. If the kernel refuses all new servers of a service, a
+//! [`Reconciliation`] keeps the old. A new scheduler is a step of its own, because the kernel waits
+//! for all its processors then and the service has no scheduler in the meantime.
 //!
 //! # Draining
 //!
-//! A destination that is no longer wanted gets weight 0, and is deleted when its [`Drain`] is over: at once, in the same
-//! call, if it has no connections. If it comes back before, it gets its wanted weight and has kept its connections.
-//! The rule for a destination is, in this order: the one that [`Removals`] has for it in this call or had when it was named last;
-//! the one that [`Removals`] has for its service; that of the [`Policy`].
+//! A destination that is no longer wanted gets weight 0, and is deleted when its [`Drain`] is over:
+//! at once, in the same call, if it has no connections. If it comes back before, it gets its wanted
+//! weight and has kept its connections. The rule for a destination is, in this order: the one that
+//! [`Removals`] has for it in this call or had when it was named last; the one that [`Removals`]
+//! has for its service; that of the [`Policy`].
 //!
-//! A [`Reconciler`] keeps the destinations that are being drained, since when and until when, across calls, scopes, errors and
-//! dropped futures. A program that stores [`Reconciler::draining`] goes on after a restart with [`Reconciler::resume`];
-//! without, a destination of weight 0 that nobody wants counts from the moment it was first seen. A destination
-//! that another program gave weight in the meantime begins again.
+//! A [`Reconciler`] keeps the destinations that are being drained, since when and until when,
+//! across calls, scopes, errors and dropped futures. A program that stores [`Reconciler::draining`]
+//! continues after a restart with [`Reconciler::resume`]. Otherwise the time of an unwanted
+//! destination of weight 0 begins when it is first seen. If another program gives a draining
+//! destination weight, its time begins again.
 //!
-//! The time may be read from any clock that does not go back. A program that keeps [`Draining`] across its restarts takes
-//! one that goes on in the meantime, such as `CLOCK_BOOTTIME`.
+//! Any clock that does not go back will do. A program that keeps [`Draining`] across restarts uses
+//! one that runs on in the meantime, such as `CLOCK_BOOTTIME`.
 //!
-//! Clients that are remembered for persistence keep coming to a drained destination, unless
-//! `net.ipv4.vs.expire_quiescent_template` is 1. UDP has no end of a connection: entries linger for their whole timeout, so UDP
-//! has a time limit of its own. A firewall mark has the limit of UDP while its destination has no active connection,
-//! because the kernel counts UDP as inactive. One-packet services have nothing to drain.
+//! Persistent clients keep coming to a drained destination, unless
+//! `net.ipv4.vs.expire_quiescent_template` is 1. UDP has no end of a connection: entries linger for
+//! their whole timeout, so UDP has a time limit of its own. A firewall mark has the limit of UDP
+//! while its destination has no active connection, because the kernel counts UDP as inactive.
+//! One-packet services have nothing to drain.
 
 mod compare;
 mod daemons;
@@ -80,7 +84,7 @@ pub use rejected::Rejected;
 
 use crate::{DestinationKey, ServiceKey, VirtualServer, Weight, message::Change};
 
-/// What is wanted of the kernel.
+/// The wanted state of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The services with their destinations.
@@ -120,7 +124,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How destinations leave that are no longer wanted, where the [`Policy`] does not fit: `None` for at once.
+/// How destinations leave that are no longer wanted, where the [`Policy`] does not fit: `None` for
+/// at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -137,7 +142,8 @@ impl<'a> Wanted<'a> {
 pub struct Removals {
     /// For all destinations of a service, whether the service is still wanted or not.
     pub services: BTreeMap<ServiceKey, Option<Drain>>,
-    /// For one destination. A [`Reconciler`] remembers this rule until the destination is gone or wanted again.
+    /// For one destination. A [`Reconciler`] remembers this rule until the destination is gone or
+    /// wanted again.
     pub destinations: BTreeMap<(ServiceKey, DestinationKey), Option<Drain>>,
 }
 
@@ -169,7 +175,8 @@ pub struct Policy {
     pub drain: Option<Drain>,
     /// The same for the destinations of a service that is no longer wanted.
     pub drain_services: Option<Drain>,
-    /// Whether a scheduler may be changed. If not, the service keeps its own, and the report names it.
+    /// Whether a scheduler may be changed. If not, the service keeps its own, and the report names
+    /// it.
     pub change_schedulers: bool,
 }
 
@@ -213,7 +220,8 @@ pub struct Drain {
 }
 
 impl Default for Drain {
-    /// Until there are no connections, for at most 15 minutes, which is how long the kernel keeps a silent TCP connection; UDP 30 seconds.
+    /// Until there are no connections, for at most 15 minutes, which is how long the kernel keeps a
+    /// silent TCP connection; UDP 30 seconds.
     fn default() -> Self {
         Self {
             at_most: Duration::from_secs(900),
@@ -238,8 +246,8 @@ impl Draining {
         self.destinations.is_empty()
     }
 
-    /// How long after `now` the time of the first destination is over; `None` if nothing is being drained. Connections
-    /// may end before, which the kernel does not notify.
+    /// How long after `now` the time of the first destination is over; `None` if nothing is being
+    /// drained. Connections may end before, which the kernel does not notify.
     #[must_use]
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let ends = self.destinations.values().map(|draining| draining.until);
@@ -260,14 +268,15 @@ pub struct DrainingDestination {
     pub rule: Option<Drain>,
 }
 
-/// What to do.
+/// The result of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The changes, in the order in which they are to be made.
+    /// The changes, in the order of their execution.
     pub steps: Vec<Step>,
     /// The destinations that are being drained once they are made.
     pub draining: Draining,
-    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow the change.
+    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow
+    /// the change.
     pub schedulers_kept: Vec<ServiceKey>,
     /// Parts of the wanted table that are not made.
     pub rejected: Vec<Rejected>,

@@ -1,9 +1,11 @@
-//! The text form of ipvsadm: what it saves and restores, and its command line, which is the same language. No I/O.
+//! The text form of ipvsadm: its saved tables and its command line, which share one language. No
+//! I/O.
 //!
-//! A [`Grammar`] reads: a whole text into the table that it describes ([`servers`](Grammar::servers)) or into changes
-//! ([`parse`](Grammar::parse)), line by line ([`lines`](Grammar::lines)), or the words of a command line
-//! ([`command`](Grammar::command)). [`print()`] writes. [`sort_services`] and [`sort_destinations`] put things into the order of ipvsadm's
-//! lists.
+//! A [`Grammar`] reads: a whole text into the table that it describes
+//! ([`servers`](Grammar::servers)) or into changes ([`parse`](Grammar::parse)), line by line
+//! ([`lines`](Grammar::lines)), or the words of a command line ([`command`](Grammar::command)).
+//! [`print()`] writes. [`sort_services`] and [`sort_destinations`] put things into the order of
+//! ipvsadm's lists.
 //!
 //! ```
 //! use ipvs_netlink::rules::{self, Form, Grammar};
@@ -22,13 +24,16 @@
 //!
 //! # The language
 //!
-//! A line is one command of ipvsadm 1.31 with its options, after the program's name or without it: `-A`, `-E`, `-D` (services), `-a`, `-e`,
-//! `-d` (destinations), `-C`, `-Z`, `--set`, `--start-daemon`, `--stop-daemon`. Blanks, tabs and carriage returns separate words; there are
-//! no quotes. Long options are written out, `--weight 3` or `--weight=3`; short ones can be bundled, `-mw3`. Beyond ipvsadm, a word that
-//! starts with `#` starts a comment, `(null)` is the forwarding method that `ipvsadm -S` prints for bypass destinations, and options have the same meaning in every order, apart from `-6`, which follows its `-f`. Where
-//! ipvsadm drops a part of a word without a sign (`-M 64x`, `[192.0.2.1]:80`), the word is refused.
+//! A line is one command of ipvsadm 1.31 with its options, after the program's name or without it:
+//! `-A`, `-E`, `-D` (services), `-a`, `-e`, `-d` (destinations), `-C`, `-Z`, `--set`,
+//! `--start-daemon`, `--stop-daemon`. Blanks, tabs and carriage returns separate words; there are
+//! no quotes. Long options are written out, `--weight 3` or `--weight=3`; short ones can be
+//! bundled, `-mw3`. Beyond ipvsadm, a word that starts with `#` starts a comment, `(null)` is the
+//! forwarding method that `ipvsadm -S` prints for bypass destinations, and options have the same
+//! meaning in every order, apart from `-6`, which follows its `-f`. Where ipvsadm drops a part of a
+//! word without a sign (`-M 64x`, `[192.0.2.1]:80`), the word is refused.
 //!
-//! # What only [`Form::Lossless`] has
+//! # Additions of [`Form::Lossless`]
 //!
 //! | in a text | says |
 //! |---|---|
@@ -61,17 +66,19 @@ pub use self::{
 };
 use crate::{Protocol, VirtualServer, message::Change};
 
-/// Which texts are read and written.
+/// The language of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// As ipvsadm 1.31: what it refuses is refused, and a printed table is octet for octet what `ipvsadm -Sn` prints.
+    /// The language of ipvsadm 1.31, with its refusals. A printed table is the output of `ipvsadm
+    /// -Sn`, byte for byte.
     Ipvsadm,
-    /// The same with words for everything a table can hold, so that what is read is what was printed.
+    /// The same with words for everything that a table can hold, so a printed table can be read
+    /// back.
     #[default]
     Lossless,
 }
 
-/// How names become numbers.
+/// The lookup of names.
 #[derive(Clone, Copy)]
 pub struct Names<'a> {
     /// The address of a host.
@@ -85,9 +92,9 @@ pub struct Names<'a> {
 /// By default it reads [`Form::Lossless`] and refuses names.
 #[derive(Clone, Copy, Default)]
 pub struct Grammar<'a> {
-    /// What is accepted.
+    /// The accepted words.
     pub form: Form,
-    /// How names become numbers; without it a name is an error.
+    /// The lookup of names; without it a name is an error.
     pub names: Option<Names<'a>>,
 }
 
@@ -96,7 +103,7 @@ pub struct Grammar<'a> {
 pub struct Line {
     /// Its number, from 1 on.
     pub number: usize,
-    /// What it says.
+    /// The command.
     pub command: Command,
 }
 
@@ -105,15 +112,16 @@ pub struct Line {
 pub struct Rule {
     /// The number of its line, from 1 on.
     pub line: usize,
-    /// What it changes.
+    /// The change.
     pub change: Change,
 }
 
-/// What a line says, with its number and its first word.
+/// The content of a line, with its number and its first word.
 type Numbered<'t, T> = (usize, word::Word<'t>, T);
 
 impl Grammar<'_> {
-    /// Reads the words of a command line, without the name of the program. No word at all lists the table.
+    /// Reads the words of a command line, without the name of the program. No word at all lists the
+    /// table.
     ///
     /// # Errors
     ///
@@ -122,7 +130,8 @@ impl Grammar<'_> {
         command::read(self, &word::of_command_line(words))
     }
 
-    /// Reads a text line by line, skipping those without a command. As in ipvsadm any command may be in it, apart from `-R`.
+    /// Reads a text line by line, skipping those without a command. As in ipvsadm any command may
+    /// be in it, apart from `-R`.
     pub fn lines(&self, text: &str) -> impl Iterator<Item = Result<Line, ParseError>> {
         self.commands(text).map(|line| {
             let (number, _, command) = line?;
@@ -134,7 +143,8 @@ impl Grammar<'_> {
     ///
     /// # Errors
     ///
-    /// A [`ParseError`] for the first line that is wrong, or that has a command that changes nothing, such as `-L`.
+    /// A [`ParseError`] for the first line that is wrong, or that has a command that changes
+    /// nothing, such as `-L`.
     pub fn parse(&self, text: &str) -> Result<Vec<Rule>, ParseError> {
         self.changes(text)
             .map(|change| {
@@ -144,13 +154,15 @@ impl Grammar<'_> {
             .collect()
     }
 
-    /// Reads the table that a text describes: what there is after it was restored onto an empty table. Services and destinations are in the
-    /// order in which the text adds them. Counters, timeouts and daemons are no part of a table; lines about them are read and skipped.
+    /// Reads the table that a text describes, as if it were restored onto an empty table. Services
+    /// and destinations are in the order in which the text adds them. Counters, timeouts and
+    /// daemons are no part of a table; lines about them are read and skipped.
     ///
     /// # Errors
     ///
-    /// A [`ParseError`] as [`parse`](Self::parse) has it, or for the first line that the kernel would refuse because of the lines before
-    /// it: a service or destination that is added twice, or changed or deleted where there is none.
+    /// A [`ParseError`] as [`parse`](Self::parse) has it, or for the first line that the kernel
+    /// would refuse because of the lines before it: a service or destination that is added twice,
+    /// or changed or deleted where there is none.
     pub fn servers(&self, text: &str) -> Result<Vec<VirtualServer>, ParseError> {
         servers::of(self.changes(text))
     }

@@ -19,7 +19,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() {
@@ -70,7 +70,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What makes a virtual service itself: two services of a network namespace never have the same key.
+/// The identity of a virtual service. Two services of a network namespace never share a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceKey {
     /// Traffic to a virtual address.
@@ -92,7 +92,7 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
-    /// A service of an address and a port, with 0 for all ports.
+    /// Creates the key of an address and a port; 0 stands for all ports.
     ///
     /// ```
     /// use ipvs_netlink::{Protocol, ServiceKey};
@@ -110,25 +110,25 @@ impl ServiceKey {
         }
     }
 
-    /// A TCP service.
+    /// Creates the key of a TCP service.
     #[must_use]
     pub fn tcp(address: impl Into<SocketAddr>) -> Self {
         Self::of_socket(Protocol::Tcp, address.into())
     }
 
-    /// A UDP service.
+    /// Creates the key of a UDP service.
     #[must_use]
     pub fn udp(address: impl Into<SocketAddr>) -> Self {
         Self::of_socket(Protocol::Udp, address.into())
     }
 
-    /// An SCTP service.
+    /// Creates the key of an SCTP service.
     #[must_use]
     pub fn sctp(address: impl Into<SocketAddr>) -> Self {
         Self::of_socket(Protocol::Sctp, address.into())
     }
 
-    /// A service for a firewall mark.
+    /// Creates the key of a firewall mark.
     #[must_use]
     pub fn mark(mark: NonZeroU32, family: Family) -> Self {
         Self::FirewallMark { mark, family }
@@ -147,7 +147,7 @@ impl ServiceKey {
         Self::new(protocol, address.ip(), address.port())
     }
 
-    /// The address family of the traffic.
+    /// Returns the address family of the traffic.
     #[must_use]
     pub fn family(&self) -> Family {
         match self {
@@ -189,7 +189,7 @@ pub enum Netmask {
 }
 
 impl Netmask {
-    /// The mask under which every address is a client of its own.
+    /// Returns the mask under which every address is a client of its own.
     #[must_use]
     pub fn host(family: Family) -> Self {
         match family {
@@ -198,7 +198,7 @@ impl Netmask {
         }
     }
 
-    /// Its family.
+    /// Returns its family.
     #[must_use]
     pub fn family(&self) -> Family {
         match self {
@@ -253,24 +253,25 @@ impl PrefixLength {
     }
 }
 
-/// That the connections of a client go to the same destination.
+/// Persistence: the connections of a client go to the same destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Persistence {
-    /// For how many seconds after its last connection ended a client is remembered, 0 to [`MAX_TIMEOUT`](Self::MAX_TIMEOUT).
+    /// The time for which a client is remembered after its last connection, in seconds, 0 to
+    /// [`MAX_TIMEOUT`](Self::MAX_TIMEOUT).
     pub timeout: u32,
     /// Which clients count as one.
     pub netmask: Netmask,
 }
 
 impl Persistence {
-    /// What ipvsadm takes when no time is named, in seconds.
+    /// The default of ipvsadm, in seconds.
     pub const DEFAULT_TIMEOUT: u32 = 360;
 
-    /// The longest time that every kernel holds, in seconds. Kernels count in ticks of up to 1/1000 s in 32 bits, and longer
-    /// times wrap without a word.
+    /// The longest time that every kernel holds, in seconds. Kernels count ticks of 1/1000 s or
+    /// more in 32 bits, and longer times silently wrap.
     pub const MAX_TIMEOUT: u32 = u32::MAX / 1000;
 
-    /// Persistence that takes every address of the family as a client of its own.
+    /// Creates persistence that takes every address of the family as a client of its own.
     #[must_use]
     pub fn new(timeout: u32, family: Family) -> Self {
         Self {
@@ -280,7 +281,7 @@ impl Persistence {
     }
 }
 
-/// Why a service cannot have a [`Persistence`].
+/// The reason why a service cannot have a [`Persistence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PersistenceError {
@@ -292,7 +293,7 @@ pub enum PersistenceError {
         /// The service.
         service: ServiceKey,
     },
-    /// The time is longer than kernels hold.
+    /// The time is longer than every kernel holds.
     #[error("persistence timeout {0} s: at most {max} s", max = Persistence::MAX_TIMEOUT)]
     Timeout(u32),
 }
@@ -382,7 +383,7 @@ impl BitOrAssign for SchedulerFlags {
     }
 }
 
-/// A virtual service: how traffic of one key is balanced.
+/// A virtual service: the balancing of the traffic of one key.
 ///
 /// ```
 /// use ipvs_netlink::{Family, Netmask, Persistence, Scheduler, Service, ServiceKey};
@@ -395,21 +396,23 @@ impl BitOrAssign for SchedulerFlags {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Service {
-    /// What makes it itself.
+    /// The identity.
     pub key: ServiceKey,
-    /// How a destination is chosen.
+    /// The scheduler, which chooses a destination.
     pub scheduler: Scheduler,
     /// Flags for the scheduler.
     pub scheduler_flags: SchedulerFlags,
-    /// One-packet scheduling: every datagram is scheduled on its own. For UDP, and for UDP traffic of a firewall mark.
+    /// One-packet scheduling: every datagram is scheduled on its own. For UDP, and for UDP traffic
+    /// of a firewall mark.
     pub one_packet: bool,
-    /// What beside the client's address makes connections belong together. Of use with persistence.
+    /// The engine that decides, beside the client's address, which connections belong together. It
+    /// needs persistence.
     pub persistence_engine: Option<PersistenceEngine>,
     persistence: Option<Persistence>,
 }
 
 impl Service {
-    /// A service without persistence and without flags.
+    /// Creates a service without persistence and without flags.
     #[must_use]
     pub fn new(key: ServiceKey, scheduler: Scheduler) -> Self {
         Self {
@@ -422,7 +425,7 @@ impl Service {
         }
     }
 
-    /// Its persistence, if it is persistent.
+    /// Returns its persistence, if it is persistent.
     #[must_use]
     pub fn persistence(&self) -> Option<Persistence> {
         self.persistence
@@ -432,7 +435,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// A [`PersistenceError`] for a netmask of the other family, or a time longer than [`Persistence::MAX_TIMEOUT`].
+    /// A [`PersistenceError`] for a netmask of the other family, or a time longer than
+    /// [`Persistence::MAX_TIMEOUT`].
     pub fn set_persistence(&mut self, persistence: Persistence) -> Result<(), PersistenceError> {
         if persistence.netmask.family() != self.key.family() {
             return Err(PersistenceError::Netmask {
@@ -447,7 +451,7 @@ impl Service {
         Ok(())
     }
 
-    /// Makes it forget its persistence.
+    /// Removes its persistence.
     pub fn clear_persistence(&mut self) {
         self.persistence = None;
     }

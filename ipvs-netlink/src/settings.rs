@@ -1,10 +1,10 @@
-//! What belongs to no service: the sync daemons, the timeouts, the kernel's version.
+//! Settings of a namespace: sync daemons, timeouts, and the kernel's version.
 
 use std::{fmt, net::IpAddr};
 
 use crate::{InterfaceName, ValueError};
 
-/// What a sync daemon does.
+/// The role of a sync daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DaemonState {
     /// It sends the connections of this host.
@@ -22,17 +22,18 @@ impl fmt::Display for DaemonState {
     }
 }
 
-/// A sync daemon: connections are told to another load balancer by multicast, so that it can go on with them.
+/// A sync daemon: it multicasts connections to another load balancer, which can then go on
+/// with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
-    /// What it does. A namespace has at most one of each.
+    /// The role. A namespace has at most one daemon of each.
     pub state: DaemonState,
     /// The interface it uses.
     pub interface: InterfaceName,
     /// The group of load balancers it belongs to; a backup with 0 takes from all.
     pub sync_id: u8,
-    /// The longest message in octets; `None` leaves it to the kernel, which goes by the MTU of the interface, and keeps every value within what the
-    /// interface takes.
+    /// The longest message in octets; `None` for the kernel's choice by the MTU of the interface.
+    /// The kernel limits every value to the interface.
     pub max_length: Option<u16>,
     /// The multicast group; `None` for 224.0.0.81.
     pub group: Option<MulticastGroup>,
@@ -43,7 +44,7 @@ pub struct SyncDaemon {
 }
 
 impl SyncDaemon {
-    /// A daemon with the kernel's defaults.
+    /// Creates a daemon with the kernel's defaults.
     #[must_use]
     pub fn new(state: DaemonState, interface: InterfaceName, sync_id: u8) -> Self {
         Self {
@@ -98,9 +99,9 @@ impl From<MulticastGroup> for IpAddr {
     }
 }
 
-/// How long connections without traffic are kept, in seconds.
+/// The timeouts of idle connections, in seconds.
 ///
-/// When they are set, 0 leaves one as it is.
+/// Setting 0 keeps the current value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// Established TCP connections.
@@ -111,12 +112,13 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
-/// What the kernel says of its IPVS.
+/// The version of the kernel's IPVS, and the size of its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Info {
     /// The version of its interface, which is not the kernel's.
     pub version: Version,
-    /// The number of buckets of the connection table. From Linux 7.2 on 0 where there is no service, and growing.
+    /// The number of buckets of the connection table. From Linux 7.2 on 0 where there is no
+    /// service, and growing.
     pub connection_table_size: u32,
 }
 

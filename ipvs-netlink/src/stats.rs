@@ -1,6 +1,6 @@
 //! Counters of services and destinations.
 
-/// What a service or destination has done.
+/// The counters of a service or destination.
 ///
 /// The kernel's estimator works every two seconds: counters lag behind the traffic by as much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

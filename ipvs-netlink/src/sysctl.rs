@@ -1,11 +1,12 @@
-//! The sysctls of IPVS, `net.ipv4.vs` of a network namespace, as typed settings that can be put back.
+//! The sysctls of IPVS, `net.ipv4.vs` of a network namespace, as typed settings that can be put
+//! back.
 //!
 //! # UDP after a destination was removed
 //!
-//! When a destination is deleted, its connections stay until they time out, five minutes for UDP, and the kernel drops their
-//! packets in silence. A client that keeps its port, such as a resolver or a QUIC client, gets no answer in this
-//! time. With [`Setting::ExpireNodestConn`] the first packet ends the connection, and the client reaches another
-//! server:
+//! When a destination is deleted, its connections stay until they time out, five minutes for UDP,
+//! and the kernel silently drops their packets. A client that keeps its port, such as a resolver
+//! or a QUIC client, gets no answer in this time. With [`Setting::ExpireNodestConn`] the first
+//! packet ends the connection, and the client reaches another server:
 //!
 //! ```no_run
 //! use ipvs_netlink::sysctl::{Setting, Sysctls};
@@ -16,8 +17,8 @@
 //! # Ok::<(), ipvs_netlink::sysctl::SysctlError>(())
 //! ```
 //!
-//! kube-proxy uses this setting too. A destination with weight 0 keeps its connections with it; persistent clients of
-//! such a destination move with [`Setting::ExpireQuiescentTemplate`].
+//! kube-proxy uses this setting too. A destination with weight 0 keeps its connections with it;
+//! persistent clients of such a destination move with [`Setting::ExpireQuiescentTemplate`].
 
 use std::{
     fmt, fs, io,
@@ -73,35 +74,42 @@ settings! {
     Amemthresh(u32) = "amemthresh",
     /// The rate of the drop strategy that is always active: one packet of so many is dropped.
     AmDroprate(u32) = "am_droprate",
-    /// Whether to process nothing of the traffic that a backup load balancer sees, unless it is the master.
+    /// Whether to process nothing of the traffic that a backup load balancer sees, unless it is the
+    /// master.
     BackupOnly(bool) = "backup_only",
-    /// Whether a cluster of transparent caches passes packets to the original address when no cache is there.
+    /// Whether a cluster of transparent caches passes packets to the original address when no cache
+    /// is there.
     CacheBypass(bool) = "cache_bypass",
     /// The most connections of the namespace (Linux 7).
     ConnMax(u32) = "conn_max",
     /// The load factor of the connection table, a power of 2 (Linux 7).
     ConnLfactor(i32) = "conn_lfactor",
-    /// How a connection from a port that was used before is treated: 0 as a packet of the old one; bit 0 schedules it again
-    /// where the old one is closing; bit 1 does so for TCP only where it is safe.
+    /// How a connection from a port that was used before is treated: 0 as a packet of the old one;
+    /// bit 0 schedules it again where the old one is closing; bit 1 does so for TCP only where it
+    /// is safe.
     ConnReuseMode(u32) = "conn_reuse_mode",
     /// Whether connections are known to the firewall's connection tracking.
     Conntrack(bool) = "conntrack",
-    /// When random entries are dropped: 0 never, 1 where memory is short, 2 and 3 as 1 with the state remembered, or always.
+    /// When random entries are dropped: 0 never, 1 where memory is short, 2 and 3 as 1 with the
+    /// state remembered, or always.
     DropEntry(u32) = "drop_entry",
     /// When packets are dropped at a rate, with values as for `drop_entry`.
     DropPacket(u32) = "drop_packet",
     /// The nice value of the threads that estimate rates (Linux 6.2).
     EstNice(i32) = "est_nice",
-    /// Whether the first packet of a connection whose destination was deleted ends the connection, so the client
-    /// reaches another server. Otherwise its packets are dropped until the connection times out.
+    /// Whether the first packet of a connection whose destination was deleted ends the connection,
+    /// so the client reaches another server. Otherwise its packets are dropped until the connection
+    /// times out.
     ExpireNodestConn(bool) = "expire_nodest_conn",
     /// Whether persistence forgets a client when its destination has weight 0.
     ExpireQuiescentTemplate(bool) = "expire_quiescent_template",
     /// Whether tunneled packets in ICMP errors are ignored.
     IgnoreTunneled(bool) = "ignore_tunneled",
-    /// Whether the load balancer sends ICMP errors for masqueraded connections whose server is unreachable.
+    /// Whether the load balancer sends ICMP errors for masqueraded connections whose server is
+    /// unreachable.
     NatIcmpSend(bool) = "nat_icmp_send",
-    /// Whether ICMP errors "fragmentation needed" are sent to clients of tunnels and direct routing.
+    /// Whether ICMP errors "fragmentation needed" are sent to clients of tunnels and direct
+    /// routing.
     PmtuDisc(bool) = "pmtu_disc",
     /// Whether counters and rates are estimated.
     RunEstimation(bool) = "run_estimation",
@@ -111,8 +119,8 @@ settings! {
     SecureTcp(u32) = "secure_tcp",
     /// Whether an SCTP packet may begin a connection that is no INIT.
     SloppySctp(bool) = "sloppy_sctp",
-    /// Whether a TCP packet may begin a connection that is no SYN: for load balancers of equal rank behind ECMP, with a
-    /// scheduler that hashes.
+    /// Whether a TCP packet may begin a connection that is no SYN: for load balancers of equal rank
+    /// behind ECMP, with a scheduler that hashes.
     SloppyTcp(bool) = "sloppy_tcp",
     /// Whether packets of masqueraded connections are routed again after translation.
     SnatReroute(bool) = "snat_reroute",
@@ -139,7 +147,8 @@ settings! {
 /// The value of [`Setting::SyncThreshold`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Threshold {
-    /// The packet of a connection that is synchronized first. Less than the period, unless that is 0.
+    /// The packet of a connection that is synchronized first. Less than the period, unless that is
+    /// 0.
     pub first: u32,
     /// After how many packets again; 0 for once only.
     pub period: u32,
@@ -277,7 +286,8 @@ impl Sysctls {
     ///
     /// # Errors
     ///
-    /// [`SysctlError::Namespace`] if the namespace cannot be entered. [`SysctlError::Missing`] if there is none at all.
+    /// [`SysctlError::Namespace`] if the namespace cannot be entered. [`SysctlError::Missing`] if
+    /// there is none at all.
     pub fn all(&self) -> Result<Vec<Setting>, SysctlError> {
         let found: Vec<Setting> = self.inside(|| {
             let names = Setting::NAMES.iter();
@@ -289,14 +299,14 @@ impl Sysctls {
         Ok(found)
     }
 
-    /// Sets some settings, and returns the old values of those that were different. If one fails, the others get
-    /// their old values back. A setting that has its value already is not written, so a container with read-only settings
-    /// works once its host has set them.
+    /// Sets some settings, and returns the old values of those that were different. If one fails,
+    /// the others get their old values back. A setting that has its value already is not written,
+    /// so a container with read-only settings works once its host has set them.
     ///
     /// # Errors
     ///
-    /// A [`SysctlError`]; [`SysctlError::Refused`] without `CAP_NET_ADMIN`, for a value that the kernel does not take,
-    /// and where the settings are read-only.
+    /// A [`SysctlError`]; [`SysctlError::Refused`] without `CAP_NET_ADMIN`, for a value that the
+    /// kernel does not take, and where the settings are read-only.
     pub fn set(&self, settings: &[Setting]) -> Result<Saved, SysctlError> {
         let mut saved = Saved {
             sysctls: self.clone(),
@@ -315,8 +325,8 @@ impl Sysctls {
     }
 }
 
-/// The old values of settings, which are put back when this is dropped: the last change first, and only where the setting
-/// still has the value that was set.
+/// The old values of settings, which are put back when this is dropped: the last change first, and
+/// only where the setting still has the value that was set.
 #[derive(Debug)]
 #[must_use = "the old values are put back when this is dropped"]
 pub struct Saved {

@@ -2,7 +2,7 @@
 
 use crate::{Destination, ListedDestination, ListedService, Service, message::DecodeError};
 
-/// A service with its destinations: what is wanted of the kernel.
+/// A wanted service with its destinations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VirtualServer {
     /// The service.
@@ -27,15 +27,17 @@ pub struct Table {
     pub entries: Vec<TableEntry>,
     /// Whether something may be missing.
     ///
-    /// The kernel hands out long lists in pieces and does not say when the table changed between them (before Linux 7 even the table of another
-    /// namespace): an object that was there all the time can be left out. Absence from such a table proves nothing.
+    /// The kernel sends long lists in pieces, and does not report a change of the table between
+    /// them (before Linux 7 even of another namespace's table). It may leave out objects that never
+    /// changed, so absence proves nothing.
     pub may_be_incomplete: bool,
-    /// Objects that other programs made and that this crate has no words for, such as a service of protocol 50.
+    /// Objects of other programs that this crate cannot represent, such as a service of protocol
+    /// 50.
     pub unreadable: Vec<DecodeError>,
 }
 
 impl Table {
-    /// The table without its counters.
+    /// Returns the table without its counters.
     #[must_use]
     pub fn servers(&self) -> Vec<VirtualServer> {
         let server = |entry: &TableEntry| VirtualServer {

@@ -117,7 +117,7 @@ pub(crate) fn thresholds() -> impl Strategy<Value = Thresholds> {
         .prop_map(|(upper, lower)| Thresholds::new(upper, lower).unwrap())
 }
 
-/// A destination of any family: only a tunnel makes sense of one of the other.
+/// A destination of any family: the other family needs a tunnel.
 pub(crate) fn destination() -> impl Strategy<Value = Destination> {
     let key = (family().prop_flat_map(address), any::<u16>())
         .prop_map(|(address, port)| DestinationKey { address, port });

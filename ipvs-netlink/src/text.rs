@@ -23,7 +23,8 @@ impl FromStr for Protocol {
 impl FromStr for ServiceKey {
     type Err = TextError;
 
-    /// The text that it prints: `tcp 192.0.2.1:80`, `udp [2001:db8::1]:53`, `mark 5` or `mark 5 ipv6`.
+    /// The text that it prints: `tcp 192.0.2.1:80`, `udp [2001:db8::1]:53`, `mark 5` or `mark 5
+    /// ipv6`.
     fn from_str(text: &str) -> Result<Self, TextError> {
         let refused = || {
             let expected =
@@ -65,8 +66,8 @@ impl FromStr for DestinationKey {
 impl FromStr for ForwardingMethod {
     type Err = TextError;
 
-    /// The text that it prints, such as `masquerade`, `direct route` or `tunnel gue port 6080`, or keepalived's name: `nat`,
-    /// `dr` or `tun`, in any case.
+    /// The text that it prints, such as `masquerade`, `direct route` or `tunnel gue port 6080`, or
+    /// keepalived's name: `nat`, `dr` or `tun`, in any case.
     fn from_str(text: &str) -> Result<Self, TextError> {
         let lower = text.to_ascii_lowercase();
         let words: Vec<_> = lower.split_ascii_whitespace().collect();
@@ -90,8 +91,8 @@ impl FromStr for ForwardingMethod {
 impl FromStr for Tunnel {
     type Err = TextError;
 
-    /// The text that it prints: `ipip`, `gre`, `gre checksum`, or `gue port 6080` with nothing, `checksum` or `remote
-    /// checksum` behind.
+    /// The text that it prints: `ipip`, `gre`, `gre checksum`, or `gue port 6080` with nothing,
+    /// `checksum` or `remote checksum` behind.
     fn from_str(text: &str) -> Result<Self, TextError> {
         let words: Vec<_> = text.split_ascii_whitespace().collect();
         tunnel(&words).ok_or_else(|| refused_tunnel(text))

@@ -32,7 +32,7 @@ pub enum Columns {
 /// How a list is written.
 #[derive(Clone, Copy, Debug)]
 pub struct List {
-    /// What is in it.
+    /// The content of the list.
     pub columns: Columns,
     /// Whether long numbers are written out (`--exact`).
     pub exact: bool,
@@ -247,7 +247,8 @@ fn rates(stats: &Stats) -> [u64; 5] {
     ]
 }
 
-/// A number in nine columns: written out below 10^8, and cut, not rounded, to thousands and so on from there.
+/// A number in nine columns: written out below 10^8, and cut, not rounded, to thousands and so on
+/// from there.
 struct Scaled(u64);
 
 impl fmt::Display for Scaled {
@@ -263,7 +264,8 @@ impl fmt::Display for Scaled {
     }
 }
 
-/// The settings of a service: scheduler, its flags, persistence, persistence engine, one-packet scheduling.
+/// The settings of a service: scheduler, its flags, persistence, persistence engine, one-packet
+/// scheduling.
 struct Settings<'a>(&'a Service);
 
 impl fmt::Display for Settings<'_> {
@@ -297,7 +299,7 @@ fn method(forwarding: ForwardingMethod) -> &'static str {
         ForwardingMethod::Local => "Local",
         ForwardingMethod::Tunnel(_) => "Tunnel",
         ForwardingMethod::DirectRoute => "Route",
-        // ipvsadm has no word for it, and this is what comes out.
+        // The word that ipvsadm prints, for want of a name.
         ForwardingMethod::Bypass => "(null)",
     }
 }

@@ -1,4 +1,5 @@
-//! Addresses and ports as ipvsadm writes them: by number, or by the names that the system has for them.
+//! Addresses and ports as ipvsadm writes them: by number, or by the names that the system has for
+//! them.
 
 use std::{
     ffi::{CStr, CString, c_char, c_int},
@@ -25,7 +26,8 @@ pub enum Names {
 }
 
 impl Names {
-    /// An address with its port, as `10.0.0.1:80` or `[fd00::1]:http`. Without a protocol a port has no name.
+    /// An address with its port, as `10.0.0.1:80` or `[fd00::1]:http`. Without a protocol a port
+    /// has no name.
     #[must_use]
     pub fn endpoint(self, address: IpAddr, port: u16, protocol: Option<Protocol>) -> String {
         let number = rules::endpoint(address, port, protocol);
@@ -62,16 +64,19 @@ pub fn host_address(host: &str) -> Option<IpAddr> {
     found.map(|at| at.ip()).find(IpAddr::is_ipv4)
 }
 
-/// The C library keeps the last entry of the database of services in one place for the whole process.
+/// The C library keeps the last entry of the database of services in one place for the whole
+/// process.
 static SERVICES: Mutex<()> = Mutex::new(());
 
-/// Looks an entry of the database of services up, and reads it before another thread can replace it.
+/// Looks an entry of the database of services up, and reads it before another thread can replace
+/// it.
 fn service_entry<T>(
     look_up: impl FnOnce() -> *mut libc::servent,
     read: impl FnOnce(&libc::servent) -> T,
 ) -> Option<T> {
     let _lock = SERVICES.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the pointer is null or an entry that is valid until the next look-up, which needs the lock.
+    // SAFETY: the pointer is null or an entry that is valid until the next look-up, which needs the
+    // lock.
     unsafe { look_up().as_ref() }.map(read)
 }
 
@@ -116,7 +121,8 @@ fn protocol_name(protocol: Protocol) -> &'static CStr {
 fn host_name(address: IpAddr) -> Option<String> {
     let mut name = [0 as c_char; 1025];
     let socket = socket2::SockAddr::from(SocketAddr::new(address, 0));
-    // SAFETY: the address is as long as it says, and so is the room for the name; no service is asked for.
+    // SAFETY: the address is as long as it says, and so is the room for the name; no service is
+    // asked for.
     let status = unsafe {
         libc::getnameinfo(
             socket.as_ptr().cast(),

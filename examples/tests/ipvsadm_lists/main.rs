@@ -1,5 +1,5 @@
-//! The lists of the program `ipvsadm`, against what ipvsadm 1.31 printed for the same tables. In the texts a blank at the end of a line
-//! is written `·`.
+//! The lists of the program `ipvsadm`, against what ipvsadm 1.31 printed for the same tables. In
+//! the texts a blank at the end of a line is written `·`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -149,7 +149,8 @@ fn everything() -> Vec<TableEntry> {
     ]
 }
 
-/// Two services of one destination each, one of them with the longest numeric names, which have done what `stats` says.
+/// Two services of one destination each, one of them with the longest numeric names, which have
+/// done what `stats` says.
 fn busy(stats: Stats) -> Vec<TableEntry> {
     let mut entries = vec![
         service(mark(u32::MAX, Family::V6), Scheduler::RR, |_| {}).with(
@@ -262,7 +263,8 @@ fn prints_everything(columns: Columns, headings: &str, cells: &[&str; DESTINATIO
 fn idle_list_has(columns: Columns, headings: &str) {
     let mut expected = headings.to_owned();
     for line in EVERYTHING.lines() {
-        // Protocol and address, or the mark with its family. The settings of a service are not shown.
+        // Protocol and address, or the mark with its family. The settings of a service are not
+        // shown.
         let name = match line.strip_prefix("FWM  ") {
             Some(mark) if mark.contains("IPv6") => "FWM  8 IPv6",
             Some(_) => "FWM  7",

@@ -15,8 +15,9 @@ use crate::{
     },
 };
 
-/// Changes in one datagram. More bring nothing, and this many answers always find room in the socket's buffer, which holds more than 200
-/// of them: the kernel answers all before the call that sends them returns.
+/// Changes in one datagram. More bring nothing, and this many answers always find room in the
+/// socket's buffer, which holds more than 200 of them: the kernel answers all before the call that
+/// sends them returns.
 const CHUNK: usize = 64;
 
 /// The fixed number of the controller of generic netlink, and its command that resolves a family.
@@ -38,9 +39,10 @@ pub(super) struct Arrival {
     /// Before which replies, by their number, one piece ended and another began. The number of all
     /// replies is among them if the last piece may have been full.
     pub(super) seams: Vec<usize>,
-    /// Whether the kernel said that the list changed meanwhile.
+    /// Whether the kernel reported a change of the list.
     pub(super) interrupted: bool,
-    /// Whether the seam at the end would have been ruled out by the size of the buffer of the first piece.
+    /// Whether the seam at the end would have been ruled out by the size of the buffer of the first
+    /// piece.
     pub(super) needs_probe: bool,
 }
 
@@ -59,8 +61,9 @@ struct Pieces {
 /// The longest object of a list, in octets, with a margin.
 const LONGEST_OBJECT: usize = 450;
 
-/// The lengths of a full short piece, which the kernel makes where memory is short (`NLMSG_GOODSIZE`): a page, and at
-/// most 8 KiB, less `struct skb_shared_info`, which has 320 to 768 octets.
+/// The lengths of a full short piece, which the kernel makes where memory is short
+/// (`NLMSG_GOODSIZE`): a page, and at most 8 KiB, less `struct skb_shared_info`, which has 320 to
+/// 768 octets.
 const SHORT_PIECE: RangeInclusive<usize> = 3_328
     ..=if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
         4_096
@@ -90,8 +93,9 @@ impl Pieces {
         self.last = octets;
     }
 
-    /// The list is at its end. The kernel was at its end with the last piece too, if there was room left in it for
-    /// one object more. Otherwise other programs may have deleted the rest in between.
+    /// The list is at its end. The kernel was at its end with the last piece too, if there was room
+    /// left in it for one object more. Otherwise other programs may have deleted the rest in
+    /// between.
     fn end(mut self) -> Arrival {
         let full = self.last + LONGEST_OBJECT;
         let is_short_and_full = full > *SHORT_PIECE.start() && self.last <= *SHORT_PIECE.end();
@@ -104,13 +108,13 @@ impl Pieces {
     }
 }
 
-/// A socket, and what was received by it.
+/// A socket with its receive buffer.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
     pub(super) transport: T,
     room: Room,
     /// Whether answers may still be under way that nobody waits for.
-    unsettled: bool,
+    has_pending_answers: bool,
 }
 
 impl<T: Transport> Lane<T> {
@@ -118,15 +122,15 @@ impl<T: Transport> Lane<T> {
         Self {
             transport,
             room,
-            unsettled: false,
+            has_pending_answers: false,
         }
     }
 
-    /// Clears the way for a new request: reads what is left of an earlier one, which also ends a list that was not
-    /// read to its end.
+    /// Clears the way for a new request: reads the rest of an earlier answer, which also ends a
+    /// list that was not read to its end.
     fn begin(&mut self, limit: Duration) -> Result<Deadline, NoAnswer> {
         let mut deadline = Deadline::new(limit);
-        if self.unsettled {
+        if self.has_pending_answers {
             for _ in 0..LEFTOVERS {
                 match self.room.receive_now(&self.transport) {
                     Ok(false) => break,
@@ -136,7 +140,7 @@ impl<T: Transport> Lane<T> {
                 deadline.check()?;
             }
         }
-        self.unsettled = true;
+        self.has_pending_answers = true;
         Ok(deadline)
     }
 
@@ -208,7 +212,7 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// Asks, and hands over each answer.
+    /// Sends a query, and passes each answer to `each`.
     pub(super) async fn query(
         &mut self,
         query: Query,
@@ -285,11 +289,11 @@ impl<T: Transport> Exchange<T> {
                     match Answer::of(&message) {
                         Answer::Error(Errno(0)) => {}
                         Answer::Error(errno) => {
-                            lane.unsettled = false;
+                            lane.has_pending_answers = false;
                             return Err(Refusal { request, errno }.into());
                         }
                         Answer::Done => {
-                            lane.unsettled = false;
+                            lane.has_pending_answers = false;
                             let interrupted = arrival.interrupted;
                             return Ok(Arrival {
                                 interrupted,
@@ -302,7 +306,7 @@ impl<T: Transport> Exchange<T> {
                             let (header, attributes) = payload.unwrap_or((&NO_HEADER, &[]));
                             each(header[0], attributes);
                             if !request.is_dump() {
-                                lane.unsettled = false;
+                                lane.has_pending_answers = false;
                                 return Ok(arrival);
                             }
                             if !is_counted {
@@ -322,7 +326,7 @@ impl<T: Transport> Exchange<T> {
         !std::mem::replace(&mut self.probes, true)
     }
 
-    /// Makes changes in order, and returns what became of each.
+    /// Makes changes in order, and returns their results.
     pub(super) async fn apply(&mut self, changes: &[Change]) -> Vec<Result<(), Error>> {
         let mut results = Vec::with_capacity(changes.len());
         let mut slow = changes.chunks(CHUNK);
@@ -344,7 +348,7 @@ impl<T: Transport> Exchange<T> {
     ) -> Result<(), NoAnswer> {
         let start = results.len();
         let mut sent = self.send_chunk(chunk, results).await;
-        // One look is enough to tell a family that was registered anew from schedulers that are missing.
+        // One request distinguishes a family with a new number from missing schedulers.
         let stale = results[start..]
             .first()
             .and_then(|result| result.as_ref().err().cloned());
@@ -367,7 +371,8 @@ impl<T: Transport> Exchange<T> {
         sent
     }
 
-    /// Sends some changes at once and asks for an acknowledgement of the last. The kernel answers those that fail unasked, in order.
+    /// Sends some changes at once and asks for an acknowledgement of the last. The kernel answers
+    /// those that fail unasked, in order.
     async fn send_chunk(
         &mut self,
         chunk: &[Change],
@@ -377,7 +382,7 @@ impl<T: Transport> Exchange<T> {
         results.extend(chunk.iter().map(|_| Ok(())));
         let outcome = self.exchange_chunk(chunk, &mut results[start..]).await;
         if let Err(cause) = outcome {
-            // What was refused is known; of the others nothing is.
+            // Refusals are known; the results of the others are not.
             for (result, change) in results[start..].iter_mut().zip(chunk) {
                 if result.is_ok() {
                     *result = Err(Error::Unanswered {
@@ -433,15 +438,16 @@ impl<T: Transport> Exchange<T> {
                     }
                 }
                 if message.sequence_number() == last {
-                    self.main.unsettled = false;
+                    self.main.has_pending_answers = false;
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Whether the error comes of a family number that is no longer right, because the module was unloaded and loaded again. If so, the new
-    /// one is taken. An error if the module was unloaded and cannot be loaded.
+    /// Whether the error comes of a family number that is no longer right, because the module was
+    /// unloaded and loaded again. If so, the new one is taken. An error if the module was unloaded
+    /// and cannot be loaded.
     async fn family_moved(&mut self, error: &Error) -> Result<bool, Error> {
         if error.errno() != Some(Errno::NO_ENTRY) {
             return Ok(false);
@@ -484,7 +490,7 @@ impl<T: Transport> Exchange<T> {
                 if message.sequence_number() != sequence {
                     continue;
                 }
-                self.main.unsettled = false;
+                self.main.has_pending_answers = false;
                 return match Answer::of(&message) {
                     Answer::Error(Errno::NO_ENTRY) => Err(Error::Unavailable),
                     Answer::Error(errno) => Err(Error::System {
@@ -511,7 +517,7 @@ impl<T: Transport> Exchange<T> {
         })
     }
 
-    /// Appends a message to what is to be sent, and returns its sequence number.
+    /// Appends a message to the send buffer, and returns its sequence number.
     fn push_raw(
         &mut self,
         kind: u16,
@@ -545,10 +551,11 @@ impl<T: AsFd> AsFd for Exchange<T> {
     }
 }
 
-/// Set by the kernel in a list that changed while it was handed out. IPVS does not, up to Linux 7.3.
+/// Set by the kernel in a list that changed while it was handed out. IPVS does not, up to Linux
+/// 7.3.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// What a message of the kernel is.
+/// The kind of a message from the kernel.
 enum Answer {
     /// An error, or with 0 an acknowledgement.
     Error(Errno),

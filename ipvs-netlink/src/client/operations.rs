@@ -1,4 +1,4 @@
-//! What both clients do beside reading lists.
+//! The operations of both clients, except reading lists.
 
 use super::{exchange::Exchange, socket::Transport};
 use crate::{

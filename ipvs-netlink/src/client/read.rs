@@ -1,12 +1,14 @@
 //! Whole lists, and lists that can be trusted.
 //!
-//! The kernel makes a list in pieces. Each piece shows the table at one moment; between two pieces the kernel only
-//! remembers how many objects it has listed, so it skips objects when others before them are deleted. A skipped
-//! object is always missing at a seam: between the last object of one piece and the first of the next.
+//! The kernel makes a list in pieces. Each piece shows the table at one moment; between two pieces
+//! the kernel only remembers how many objects it has listed, so it skips objects when others before
+//! them are deleted. A skipped object is always missing at a seam: between the last object of one
+//! piece and the first of the next.
 //!
-//! So a list is read twice, by two sockets for which the kernel ends its pieces at different places. If both show the
-//! same objects in the same order, and no seam of one is a seam of the other, then all neighbours were listed in one piece
-//! at least once, and nothing was between them at that moment.
+//! So a list is read twice, by two sockets for which the kernel ends its pieces at different
+//! places. If both show the same objects in the same order, and no seam of one is a seam of the
+//! other, then all neighbours were listed in one piece at least once, and nothing was between them
+//! at that moment.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -31,17 +33,20 @@ use crate::{
 /// How often a list is read again that was torn, or that does not come out the same.
 const ATTEMPTS: usize = 16;
 
-/// How often in a row a list has to come out the same before it is trusted although two readers had a seam at the
-/// same place. Twice is not enough: another program that works in a rhythm tears two lists alike.
+/// How often in a row a list has to come out the same before it is trusted although two readers had
+/// a seam at the same place. Twice is not enough: another program that works in a rhythm tears two
+/// lists alike.
 const ENOUGH: usize = 3;
 
 /// Up to so many services are asked for one by one. A list of all has about 100 in a piece.
 const FEW: usize = 256;
 
-/// Up to so many services without destinations are asked for one by one, to see whether they are still there.
+/// Up to so many services without destinations are asked for one by one, to see whether they are
+/// still there.
 const FEW_EMPTY: usize = 8;
 
-/// A pause before a list is read again, longer every time, so as not to keep step with whoever changes it.
+/// The pause before a list is read again. It grows, so readings do not keep step with a program
+/// that changes the table.
 fn pause(attempt: usize) -> Duration {
     Duration::from_micros(100 << attempt.min(6))
 }
@@ -52,9 +57,9 @@ struct List<O, K> {
     unreadable: Vec<DecodeError>,
     /// Where objects may be missing, by the number of replies before.
     seams: Vec<usize>,
-    /// What was listed, in order, with `None` for an unreadable object: to compare lists that have seams.
+    /// The listed keys in order, with `None` for an unreadable object, to compare lists with seams.
     order: Vec<Option<K>>,
-    /// Whether the list is known to be torn: an object is in it twice, or the kernel said so.
+    /// Whether the list is known to be torn: it has an object twice, or the kernel reported it.
     is_torn: bool,
     /// How often in a row it came out the same.
     times: usize,
@@ -70,7 +75,7 @@ impl<O, K: PartialEq> List<O, K> {
 type Services = List<ListedService, ServiceKey>;
 type Destinations = List<ListedDestination, DestinationKey>;
 
-/// What a list consists of.
+/// The objects of a list.
 trait Listed: Sized {
     type Key: Copy + Eq + Hash;
 
@@ -143,7 +148,8 @@ impl<T: Transport> Exchange<T> {
         Ok(list.objects)
     }
 
-    /// One destination. There is no way to ask for one, so that it is looked for in lists until it is seen, or its absence is certain.
+    /// Reads one destination. The kernel only lists them, so lists are read until one has it, or
+    /// its absence is certain.
     pub(super) async fn destination(
         &mut self,
         service: ServiceKey,
@@ -220,7 +226,8 @@ impl<T: Transport> Exchange<T> {
         Ok(table)
     }
 
-    /// Takes out services that were deleted meanwhile: they are listed like services without destinations.
+    /// Removes services that were deleted in the meantime: their lists look like those of services
+    /// without destinations.
     async fn drop_vanished(&mut self, table: &mut Table) -> Result<(), Error> {
         let is_empty = |entry: &&TableEntry| entry.destinations.is_empty();
         let key = |entry: &TableEntry| entry.service.service.key;
@@ -247,7 +254,8 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// Some services with their destinations. Few are asked for by name; many are looked for in the list of all.
+    /// Some services with their destinations. Few are asked for by name; many are looked for in the
+    /// list of all.
     pub(super) async fn table_of(&mut self, services: &[ServiceKey]) -> Result<Table, Error> {
         let mut table = Table::default();
         if services.len() > FEW {
@@ -310,7 +318,8 @@ impl<T: Transport> Exchange<T> {
         Ok(last)
     }
 
-    /// Reads a list until nothing can be missing, or until it is good enough, which is asked of each list that was read.
+    /// Reads a list until nothing can be missing, or until it is good enough, which is asked of
+    /// each list that was read.
     async fn confirm<O: Listed>(
         &mut self,
         query: Query,
@@ -333,7 +342,8 @@ impl<T: Transport> Exchange<T> {
         Ok(list)
     }
 
-    /// Reads the keys of a list again, and compares. If they are the same, the seams that both have in common remain.
+    /// Reads the keys of a list again, and compares. If they are the same, the seams that both have
+    /// in common remain.
     async fn is_same<O: Listed>(
         &mut self,
         list: &mut List<O, O::Key>,
@@ -367,7 +377,8 @@ impl<T: Transport> Exchange<T> {
         Ok(true)
     }
 
-    /// A list, read again where answers were lost. Of an object that was listed twice, the later one counts.
+    /// A list, read again where answers were lost. Of an object that was listed twice, the later
+    /// one counts.
     async fn list<O: Listed>(
         &mut self,
         reader: Reader,

@@ -26,7 +26,7 @@ use crate::{
     namespace::{errno, inside, system},
 };
 
-/// Opens a socket in the network namespace of the calling thread. It hears nobody but the kernel.
+/// Opens a socket in the network namespace of the calling thread, connected to the kernel.
 pub(super) fn open() -> Result<OwnedFd, Error> {
     let socket = socket(
         AddressFamily::Netlink,
@@ -45,8 +45,8 @@ pub(super) fn open_two_in(namespace: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd
     inside(namespace, || Ok((open()?, open()?)))
 }
 
-/// A time limit that can be kept: zero would mean none to a socket, and of a very long one no clock
-/// knows the end.
+/// Clamps a time limit: a socket takes zero for none, and a clock cannot represent the end of a
+/// very long one.
 fn within_bounds(limit: Duration) -> Duration {
     limit.clamp(
         Duration::from_millis(1),
@@ -54,8 +54,8 @@ fn within_bounds(limit: Duration) -> Duration {
     )
 }
 
-/// When to give up. The clock is read for the first time when there is need, and then now and then:
-/// most answers are there at once, and reading it can cost as much as receiving.
+/// The end of a time limit. The clock is read late and seldom: most answers are there at once, and
+/// reading it can cost as much as receiving.
 #[derive(Debug)]
 pub(super) struct Deadline {
     limit: Duration,
@@ -77,7 +77,7 @@ impl Deadline {
         *self.end.get_or_insert_with(|| Instant::now() + self.limit)
     }
 
-    /// Whether there is time left, as of late.
+    /// Checks now and then whether there is time left.
     pub(super) fn check(&mut self) -> Result<(), NoAnswer> {
         self.checks = (self.checks + 1) % 16;
         if self.checks == 0 {
@@ -95,7 +95,7 @@ impl Deadline {
     }
 }
 
-/// What passes octets to the kernel and back.
+/// Passes octets to the kernel and back.
 pub(super) trait Transport: AsFd {
     /// Sends a datagram. The kernel does the work before this returns, unless it starts a dump.
     async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer>;
@@ -170,13 +170,13 @@ impl Room {
             .map(|(octets, length)| octets.get(..length).ok_or(NoAnswer::Truncated))
     }
 
-    /// Takes datagrams that are there already, and says whether there were any.
+    /// Receives waiting datagrams, and returns whether there were any.
     pub(super) fn receive_now(&mut self, socket: impl AsFd) -> Result<bool, NoAnswer> {
         self.receive(socket, MsgFlags::MSG_DONTWAIT, || Ok(()))
     }
 
-    /// Takes datagrams, and says whether there were any. `interrupted` is asked whether to go on
-    /// after a signal.
+    /// Receives datagrams, and returns whether there were any. `interrupted` decides whether to go
+    /// on after a signal.
     fn receive(
         &mut self,
         socket: impl AsFd,
@@ -311,8 +311,8 @@ impl Transport for Blocking {
     }
 
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer> {
-        // The socket's own limit holds for each datagram anew, and after each signal; the deadline
-        // is for those that keep coming.
+        // The socket's own limit restarts with each datagram and each signal; the deadline bounds
+        // their sum.
         deadline.check()?;
         let interrupted = || deadline.check_now();
         if room.receive(&self.socket, MsgFlags::empty(), interrupted)? {

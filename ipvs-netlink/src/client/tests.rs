@@ -80,13 +80,13 @@ fn socket_of(
     ours
 }
 
-/// A client, and the changes that its kernel was told. The kernel acknowledges all, and answers
+/// A client, and the changes that its kernel received. The kernel acknowledges all, and answers
 /// each query with a list that comes in these pieces.
 fn client(
     list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
 ) -> (Client, mpsc::Receiver<Change>) {
-    let (told, changes) = mpsc::channel();
-    let client = client_of(kernel_of(told, list));
+    let (received, changes) = mpsc::channel();
+    let client = client_of(kernel_of(received, list));
     (client.unwrap(), changes)
 }
 
@@ -95,14 +95,14 @@ fn client_with_two(
     main: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
     second: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
 ) -> Client {
-    let (told, _) = mpsc::channel();
-    let main = socket_of(kernel_of(told.clone(), main));
-    let second = socket_of(kernel_of(told, second));
+    let (received, _) = mpsc::channel();
+    let main = socket_of(kernel_of(received.clone(), main));
+    let second = socket_of(kernel_of(received, second));
     Client::with(main, Some(second)).unwrap()
 }
 
 fn kernel_of(
-    told: mpsc::Sender<Change>,
+    received: mpsc::Sender<Change>,
     mut list: impl FnMut(Query) -> Vec<Vec<Octets>> + Send + 'static,
 ) -> impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static {
     move |message| {
@@ -112,7 +112,7 @@ fn kernel_of(
         let (header, attributes) = message.payload().split_at(4);
         match Request::decode(header[0], attributes).unwrap() {
             Request::Change(change) => {
-                told.send(change).unwrap();
+                received.send(change).unwrap();
                 let acknowledged = message.flags() & NLM_F_ACK != 0;
                 acknowledged.then(|| vec![error(0)]).into_iter().collect()
             }
@@ -208,7 +208,7 @@ fn a_destination_that_a_torn_list_left_out_is_updated() {
         lists += 1;
         match lists {
             1 | 2 => vec![vec![listed(1)], vec![listed(2)]],
-            // Once to compare, and once to read what is different.
+            // Once to compare, and once to read the new list.
             3 | 4 => vec![vec![listed(1)], vec![listed(2), listed(3)]],
             more => panic!("list {more} is not needed"),
         }
@@ -379,7 +379,7 @@ fn a_full_short_piece_ends_a_list_only_where_the_kernel_had_memory_for_a_long_on
 }
 
 #[test]
-fn a_module_that_went_and_does_not_come_back_is_what_the_errors_say() {
+fn errors_name_a_module_that_was_unloaded_for_good() {
     let mut is_there = true;
     let mut client = client_of(move |_| {
         let answer = if std::mem::take(&mut is_there) {

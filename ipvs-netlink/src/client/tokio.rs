@@ -24,11 +24,11 @@ use crate::{
 
 /// A client that waits in tokio.
 ///
-/// It has the methods of [`Client`](super::Client). A future may be dropped before it is done: whether its change was made is then unknown, and the
-/// client can be used on.
+/// It has the methods of [`Client`](super::Client). A future may be dropped before it is ready.
+/// Whether its change was made is then unknown; the client stays usable.
 ///
-/// The kernel works inside the system call that tells it what to do, and the thread of the runtime with it: for microseconds a change, but for
-/// some milliseconds where a service gets another scheduler, and for as long as it takes where a module has to be loaded.
+/// The kernel makes a change inside the system call, which blocks the thread of the runtime: for
+/// microseconds, or some milliseconds for another scheduler, or the time to load a module.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,16 +51,19 @@ impl AsyncClient {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket to be had.
+    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket
+    /// to be had.
     ///
     /// # Panics
     ///
-    /// Tokio panics outside a runtime, and in one without I/O or time. The same holds for the other ways to open.
+    /// Tokio panics outside a runtime, and in one without I/O or time. The same holds for the other
+    /// ways to open.
     pub async fn open() -> Result<Self, Error> {
         Self::with(socket::open()?, socket::open()?).await
     }
 
-    /// Opens a client for a network namespace by a file descriptor of it, such as an open `/proc/PID/ns/net`.
+    /// Opens a client for a network namespace by a file descriptor of it, such as an open
+    /// `/proc/PID/ns/net`.
     ///
     /// # Errors
     ///
@@ -87,7 +90,7 @@ impl AsyncClient {
         Ok(Self { exchange })
     }
 
-    /// Sets the time limit of every following call: a millisecond to a year, and what is outside is as the nearer of these.
+    /// Sets the time limit for subsequent calls, clamped to 1 ms ..= 365 days.
     pub fn set_timeout(&mut self, limit: Duration) {
         self.exchange.limit = limit;
     }
@@ -107,8 +110,8 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn new(socket: OwnedFd) -> Result<Self, Error> {
-        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after
-        // it has deregistered it.
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which
+        // `AsyncFd` does after it has deregistered it.
         #[allow(unsafe_code)]
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
             .map_err(|error| from_io("watch the socket", &error.into()))?;

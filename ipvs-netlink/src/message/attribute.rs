@@ -104,7 +104,8 @@ pub(super) const KNOWN_FLAGS: u32 = PERSISTENT | ONE_PACKET | 0x7 << SCHEDULER_F
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 
-/// Writes attributes, or with no buffer counts their octets. What does not fit is left out, but counted.
+/// Writes attributes, or without a buffer counts their octets. Attributes that do not fit are left
+/// out, but counted.
 pub(crate) struct Writer<'a> {
     buffer: Option<&'a mut [u8]>,
     at: usize,
@@ -282,7 +283,8 @@ impl Attribute<'_> {
         self.array::<16>().map(Ipv6Addr::from)
     }
 
-    /// An address. The kernel gives 16 octets for either family, with an IPv4 address in the first four; it takes four.
+    /// An address. The kernel gives 16 octets for either family, with an IPv4 address in the first
+    /// four; it takes four.
     pub(super) fn address(&self, family: Family) -> Result<IpAddr, DecodeError> {
         match (family, self.value) {
             (Family::V4, [a, b, c, d]) => Ok(Ipv4Addr::new(*a, *b, *c, *d).into()),
@@ -311,7 +313,7 @@ impl Attribute<'_> {
         }
     }
 
-    /// That the value is one for which there are no words.
+    /// Returns the error for a value that this crate cannot represent.
     pub(super) fn refuse(&self, problem: &'static str) -> DecodeError {
         DecodeError::Value {
             object: self.object,

@@ -17,11 +17,12 @@ use crate::{
 };
 
 impl Reply {
-    /// Reads an answer of the kernel: the attributes that follow the header of generic netlink with this command.
+    /// Reads an answer of the kernel: the attributes that follow the header of generic netlink with
+    /// this command.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] says what is wrong. Unknown attributes are not: they are kept apart.
+    /// A [`DecodeError`] with the attribute. Unknown attributes are no error: they are kept apart.
     pub fn decode(command: u8, octets: &[u8]) -> Result<Self, DecodeError> {
         match Command::from_u8(command) {
             Some(Command::NewService) => {
@@ -47,12 +48,12 @@ impl Reply {
 }
 
 impl Request {
-    /// Reads what a client sent: the attributes that follow the header of generic netlink with this command. For tests that
-    /// play the kernel, and to look into recorded messages.
+    /// Reads a request: the attributes that follow the header of generic netlink with this
+    /// command. For tests that play the kernel, and to look into recorded messages.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] says what is wrong.
+    /// A [`DecodeError`] with the attribute.
     pub fn decode(command: u8, octets: &[u8]) -> Result<Self, DecodeError> {
         let refused = DecodeError::Command(command);
         let command = Command::from_u8(command).ok_or_else(|| refused.clone())?;
@@ -132,7 +133,8 @@ pub(crate) fn listed_destination_key(octets: &[u8]) -> Result<DestinationKey, De
     DestinationAttributes::read_some(octets, is_needed)?.key(None)
 }
 
-/// The attributes of the top level, but for those of an info reply, whose numbers mean something else.
+/// The attributes of the top level, except in an info reply, whose numbers mean something
+/// else.
 #[derive(Default)]
 struct TopLevel<'a> {
     service: Option<&'a [u8]>,
@@ -197,7 +199,7 @@ impl<'a> TopLevel<'a> {
     }
 }
 
-/// What is said of a service, before it is known to be one.
+/// The attributes of a service, before they are known to be complete.
 #[derive(Default)]
 struct ServiceAttributes<'a> {
     family: Option<Family>,
@@ -336,7 +338,7 @@ fn read_flags(attribute: Attribute<'_>) -> Result<u32, DecodeError> {
     Ok(flags & mask)
 }
 
-/// What is said of a destination, before it is known to be one.
+/// The attributes of a destination, before they are known to be complete.
 #[derive(Default)]
 struct DestinationAttributes<'a> {
     address: Option<Attribute<'a>>,
@@ -400,7 +402,8 @@ impl<'a> DestinationAttributes<'a> {
         Attribute::required(Self::OBJECT, value, number)
     }
 
-    /// The key. The family is said by every kernel from Linux 3.18 on; a request may leave it to the service.
+    /// The key. Every kernel from Linux 3.18 on sends the family; a request may leave it to
+    /// the service.
     fn key(&self, of_the_service: Option<Family>) -> Result<DestinationKey, DecodeError> {
         let family = Self::required(self.family.or(of_the_service), dest::ADDR_FAMILY)?;
         let address = Self::required(self.address, dest::ADDR)?;
@@ -564,7 +567,7 @@ fn read_info(octets: &[u8]) -> Result<Info, DecodeError> {
     })
 }
 
-/// Statistics in 32 or in 64 bit: numbers and meanings are the same. A kernel says all of them; what it leaves out is 0.
+/// Statistics in 32 or in 64 bit: numbers and meanings are the same. A missing counter is 0.
 fn read_stats(octets: &[u8]) -> Result<Stats, DecodeError> {
     let mut found = Stats::default();
     for attribute in attributes("statistics", octets) {
@@ -580,7 +583,8 @@ fn read_stats(octets: &[u8]) -> Result<Stats, DecodeError> {
             stats::OUTPPS => &mut found.rates.outgoing_packets,
             stats::INBPS => &mut found.rates.incoming_bytes,
             stats::OUTBPS => &mut found.rates.outgoing_bytes,
-            // Padding, which some kernels put in front of 64-bit numbers, and what newer kernels count.
+            // Padding, which some kernels put in front of 64-bit numbers, and what newer kernels
+            // count.
             _ => continue,
         };
         *field = attribute.counter()?;

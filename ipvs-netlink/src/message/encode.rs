@@ -22,8 +22,9 @@ impl Request {
         Writer::measure(|out| self.write(out))
     }
 
-    /// Writes the attributes, which follow the header of generic netlink, and returns the number of octets that they have. A
-    /// buffer shorter than [`encoded_len`](Self::encoded_len) ends up with part of them.
+    /// Writes the attributes, which follow the header of generic netlink, and returns the number of
+    /// octets that they have. A buffer shorter than [`encoded_len`](Self::encoded_len) ends up with
+    /// part of them.
     pub fn encode(&self, buffer: &mut [u8]) -> usize {
         Writer::fill(buffer, |out| self.write(out))
     }
@@ -83,8 +84,9 @@ impl Reply {
         Writer::measure(|out| self.write(out))
     }
 
-    /// Writes the attributes as the kernel does, with statistics in 64 bit, and returns the number of octets that they have: for
-    /// tests that play the kernel. A buffer shorter than [`encoded_len`](Self::encoded_len) ends up with part of them.
+    /// Writes the attributes as the kernel does, with statistics in 64 bit, and returns the number
+    /// of octets that they have: for tests that play the kernel. A buffer shorter than
+    /// [`encoded_len`](Self::encoded_len) ends up with part of them.
     pub fn encode(&self, buffer: &mut [u8]) -> usize {
         Writer::fill(buffer, |out| self.write(out))
     }

@@ -12,13 +12,13 @@ pub enum DecodeError {
     /// The octets end within an attribute.
     #[error("{object}: cut short")]
     Truncated {
-        /// What was being read.
+        /// The object or attribute.
         object: &'static str,
     },
     /// An attribute that must be there is not.
     #[error("{object}: attribute {attribute} is missing")]
     Missing {
-        /// What was being read.
+        /// The object or attribute.
         object: &'static str,
         /// The number of the attribute.
         attribute: u16,
@@ -26,7 +26,7 @@ pub enum DecodeError {
     /// An attribute has a wrong length.
     #[error("{object}: attribute {attribute} has {length} octets, expected {expected}")]
     Length {
-        /// What was being read.
+        /// The object or attribute.
         object: &'static str,
         /// The number of the attribute.
         attribute: u16,
@@ -35,16 +35,16 @@ pub enum DecodeError {
         /// The length it must have.
         expected: usize,
     },
-    /// An attribute has a value for which this crate has no words.
+    /// An attribute has a value that this crate cannot represent.
     #[error("{object}: attribute {attribute} is {value:?}: {problem}")]
     Value {
-        /// What was being read.
+        /// The object or attribute.
         object: &'static str,
         /// The number of the attribute.
         attribute: u16,
         /// Its octets, at most 16 of them.
         value: Vec<u8>,
-        /// What is wrong.
+        /// The fault.
         problem: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What the kernel answers.
+//! Answers of the kernel.
 
 use super::Command;
 use crate::{Info, ListedDestination, ListedService, SyncDaemon, Timeouts};
@@ -29,19 +29,5 @@ impl Reply {
             Self::Timeouts(_) => Command::SetConfig,
             Self::Info(_) => Command::SetInfo,
         }
-    }
-
-    /// Whether the kernel sends this command.
-    pub(super) fn is_one(command: u8) -> bool {
-        matches!(
-            Command::from_u8(command),
-            Some(
-                Command::NewService
-                    | Command::NewDest
-                    | Command::NewDaemon
-                    | Command::SetConfig
-                    | Command::SetInfo
-            )
-        )
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of the kernel.
+//! Requests to the kernel.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{DaemonState, Destination, DestinationKey, Service, ServiceKey, SyncD
 pub enum Change {
     /// Add a service.
     AddService(Service),
-    /// Give a service new settings: all of them, so that what is left out is lost.
+    /// Give a service new settings: all of them, because the kernel forgets the others.
     UpdateService(Service),
     /// Delete a service with its destinations.
     DeleteService(ServiceKey),
@@ -21,14 +21,15 @@ pub enum Change {
         /// The destination.
         destination: Destination,
     },
-    /// Give a destination new settings: all of them, so that what is left out is lost.
+    /// Give a destination new settings: all of them, because the kernel forgets the others.
     UpdateDestination {
         /// The service it belongs to.
         service: ServiceKey,
         /// The destination.
         destination: Destination,
     },
-    /// Delete a destination. Its connections stall until it is added again, or with `net.ipv4.vs.expire_nodest_conn` at 1 are cut.
+    /// Delete a destination. Its connections stall until it is added again, or with
+    /// `net.ipv4.vs.expire_nodest_conn` at 1 are cut.
     DeleteDestination {
         /// The service it belongs to.
         service: ServiceKey,
@@ -49,7 +50,7 @@ pub enum Change {
     Flush,
 }
 
-/// Something to be told.
+/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
     /// One service.
@@ -71,7 +72,7 @@ pub enum Query {
 pub enum Request {
     /// Something to be changed.
     Change(Change),
-    /// Something to be told.
+    /// A change.
     Query(Query),
 }
 
@@ -115,7 +116,7 @@ impl Request {
         }
     }
 
-    /// Whether it is answered with a list, so that its header needs `NLM_F_DUMP`.
+    /// Whether the answer is a list, so the header needs `NLM_F_DUMP`.
     #[must_use]
     pub fn is_dump(&self) -> bool {
         matches!(
@@ -240,7 +241,7 @@ impl fmt::Display for Request {
     }
 }
 
-/// A service with what is not a default.
+/// A service with the settings that differ from the default.
 struct Settings<'a>(&'a Service);
 
 impl fmt::Display for Settings<'_> {
@@ -267,7 +268,7 @@ impl fmt::Display for Settings<'_> {
     }
 }
 
-/// A destination with what is not a default.
+/// A destination with the settings that differ from the default.
 struct Shape<'a>(&'a Destination);
 
 impl fmt::Display for Shape<'_> {

@@ -1,4 +1,5 @@
-//! The encodings of section "Attributes" of the kernel's interface, each with its traps, octet by octet.
+//! The encodings of section "Attributes" of the kernel's interface, each with its traps, octet by
+//! octet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -217,7 +218,7 @@ fn a_destination_is_encoded_octet_by_octet_with_its_family() {
 }
 
 #[test]
-fn a_tunnel_says_all_of_itself_every_time_because_the_kernel_forgets_what_is_left_out() {
+fn a_tunnel_is_sent_whole_because_the_kernel_forgets_missing_attributes() {
     let tunnels = [
         (Tunnel::IpIp, 0, 0_u16, 0_u16),
         (
@@ -271,7 +272,7 @@ fn a_deleted_destination_is_named_with_its_family_which_may_differ_from_the_serv
 }
 
 #[test]
-fn what_is_left_out_of_a_daemon_is_left_to_the_kernel() {
+fn missing_settings_of_a_daemon_are_left_to_the_kernel() {
     let daemon = SyncDaemon::new(
         DaemonState::Backup,
         InterfaceName::new("eth0").unwrap(),
@@ -330,7 +331,8 @@ fn stats32() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Statistics in 64 bit with padding in front of every number, as kernels write them that want them aligned.
+/// Statistics in 64 bit with padding in front of every number, as kernels write them that want them
+/// aligned.
 fn stats64() -> Vec<Vec<u8>> {
     (1..=10_u16)
         .flat_map(|kind| {

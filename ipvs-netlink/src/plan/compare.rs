@@ -32,7 +32,7 @@ pub fn plan(
     found.plan
 }
 
-/// A plan, with notes for those who carry it out.
+/// A plan, with notes for its execution.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) plan: Plan,
@@ -80,7 +80,8 @@ impl Targets<'_> {
                 work.remove(entry);
             }
         }
-        // What was not read is drained on; so is anything that a list may have left out.
+        // Services that were not read keep draining; so does anything that a list may have left
+        // out.
         let others = draining.destinations.iter().filter(|(place, _)| {
             !is_concerned(&place.0) || !self.may_touch(&place.0) || self.is_left_alone(place)
         });

@@ -18,7 +18,7 @@ pub struct DaemonReport {
 impl DaemonReport {
     /// Whether the daemons are as wanted.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.rejected.is_empty()
     }
 }
@@ -28,12 +28,12 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 const PORT: u16 = 8848;
 const TTL: u8 = 1;
 
-/// Plans how to get from the sync daemons that run to the wanted ones, and names those that are wanted twice with different
-/// settings. A daemon that is missing is started before another is stopped, because stopping takes time; a daemon with
-/// other settings is stopped and started again.
+/// Plans how to get from the sync daemons that run to the wanted ones, and names those that are
+/// wanted twice with different settings. A daemon that is missing is started before another is
+/// stopped, because stopping takes time; a daemon with other settings is stopped and started again.
 ///
-/// A setting that is `None` is equal to the kernel's default. The longest message is compared as the kernel limits it, and
-/// with `None` it may be any.
+/// A setting that is `None` is equal to the kernel's default. The longest message is compared as
+/// the kernel limits it, and with `None` it may be any.
 #[must_use]
 pub fn plan_daemons(
     actual: &[SyncDaemon],
@@ -78,7 +78,8 @@ fn is_as_wanted(running: &SyncDaemon, wanted: &SyncDaemon) -> bool {
         && is_length_as_wanted(running, wanted)
 }
 
-/// The kernel takes at least 1024 octets for a backup, and at most 65535 less the headers of IP and UDP.
+/// The kernel takes at least 1024 octets for a backup, and at most 65535 less the headers of IP and
+/// UDP.
 fn is_length_as_wanted(running: &SyncDaemon, wanted: &SyncDaemon) -> bool {
     let (Some(running), Some(length)) = (running.max_length, wanted.max_length) else {
         return true;

@@ -1,4 +1,4 @@
-//! From a wanted table to the kernel's, whatever other programs do meanwhile.
+//! The steps from the kernel's table to the wanted one, beside other programs that change it.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{Destination, DestinationKey, Error, ServiceKey, Table, Weight, message::Change};
 
-/// How often the table is read. With one program at the table it is once, or twice if something was refused or is
-/// drained at once; others can make it more.
+/// The most readings of the table. One is enough while no other program changes it, two if a change
+/// was refused or an idle destination goes at once.
 const ROUNDS: usize = 8;
 
-/// One call of a [`Reconciler`](super::Reconciler): brings the kernel's table to the wanted one without I/O of its own. It
-/// says [what to do next](Self::next), and takes the results.
+/// One call of a [`Reconciler`](super::Reconciler): brings the kernel's table to the wanted one
+/// without I/O of its own. [`next`](Self::next) returns the next action, and the `handle_*` methods
+/// take its result.
 ///
 /// ```
 /// # use ipvs_netlink::{Error, ServiceKey, Table, message::Change, plan::{Next, Reconciliation, ReconcileError, Report}};
@@ -54,25 +55,25 @@ pub struct Reconciliation<'a> {
     state: State,
     rounds: usize,
     /// The services that have to be read again.
-    look_again: LookAgain,
-    /// What this round did not make of what gives.
+    reread: Reread,
+    /// Additions of this round that were refused.
     unmade: HashSet<Object>,
-    /// What was refused for good, and is not tried again.
+    /// Objects that were refused for good. They are not tried again.
     given_up: HashSet<Object>,
     /// Services that could not be added: nothing of them is tried again.
     never_added: HashSet<ServiceKey>,
-    /// What the kernel has by its own word.
+    /// Objects that exist by the kernel's answer.
     known: HashMap<Object, Known>,
     /// Destinations without connections that may go as soon as they have weight 0.
     idle: HashSet<(ServiceKey, DestinationKey)>,
     report: Report,
 }
 
-/// What has to be read again, for a table that another program changed.
+/// The services to read again after another program changed the table.
 #[derive(Debug, Default)]
-struct LookAgain {
+struct Reread {
     services: BTreeSet<ServiceKey>,
-    /// Whether answers are missing, so that anything may have happened.
+    /// Whether answers are missing, so anything may have changed.
     all: bool,
     /// Whether another program is the reason.
     is_contended: bool,
@@ -88,7 +89,7 @@ enum State {
     Done,
 }
 
-/// What a change is about: a service, or a destination of it.
+/// The object of a change: a service, or a destination of it.
 type Object = (Option<ServiceKey>, Option<DestinationKey>);
 
 fn object(change: &Change) -> Object {
@@ -104,7 +105,7 @@ enum Known {
     Written,
 }
 
-/// What a [`Reconciliation`] needs.
+/// The next action of a [`Reconciliation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Read the table, best a confirmed one, and hand it to [`Reconciliation::handle_table`].
@@ -129,22 +130,25 @@ pub struct Report {
     pub held_back: Vec<Step>,
     /// Parts of the wanted table that are not made.
     pub rejected: Vec<Rejected>,
-    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow the change.
+    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow
+    /// the change.
     pub schedulers_kept: Vec<ServiceKey>,
-    /// How long to wait before the next call: then the time of the first destination is over that is being drained, of
-    /// any scope. Its connections may end before, which the kernel does not notify. `None` if nothing is being
-    /// drained.
+    /// How long to wait before the next call: then the time of the first destination is over that
+    /// is being drained, of any scope. Its connections may end before, which the kernel does not
+    /// notify. `None` if nothing is being drained.
     pub wait: Option<Duration>,
-    /// Whether the table that was read last may have been incomplete, so something unwanted may still be there.
+    /// Whether the table that was read last may have been incomplete, so something unwanted may
+    /// still be there.
     pub may_be_incomplete: bool,
-    /// Whether it gave up because another program changed the table again and again, or the kernel did not answer.
+    /// Whether it gave up because another program changed the table again and again, or the kernel
+    /// did not answer.
     pub contended: bool,
 }
 
 impl Report {
     /// Whether the table is as wanted, except for destinations that are being drained.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         let is_made = self.failed.is_empty() && self.rejected.is_empty();
         is_made && !self.may_be_incomplete && !self.contended
     }
@@ -204,7 +208,7 @@ impl<'a> Reconciliation<'a> {
             draining,
             state: State::Read(services),
             rounds: 0,
-            look_again: LookAgain::default(),
+            reread: Reread::default(),
             unmade: HashSet::new(),
             given_up: HashSet::new(),
             never_added: HashSet::new(),
@@ -214,7 +218,7 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// What to do next.
+    /// Returns the next action.
     #[must_use]
     pub fn next(&self) -> Next {
         match &self.state {
@@ -245,13 +249,13 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Takes the table that [`Next::Read`] or [`Next::ReadServices`] asked for; at any other time it is ignored.
+    /// Takes the table for [`Next::Read`] or [`Next::ReadServices`]. Ignored at any other time.
     pub fn handle_table(&mut self, table: &Table) {
         let State::Read(only) = &self.state else {
             return;
         };
         self.rounds += 1;
-        self.look_again = LookAgain::default();
+        self.reread = Reread::default();
         self.unmade.clone_from(&self.given_up);
         let Comparison {
             plan:
@@ -290,8 +294,8 @@ impl<'a> Reconciliation<'a> {
         self.proceed(steps, later);
     }
 
-    /// Whether a step of a plan is made. A step that adds an object that exists, although no list shows it, becomes an
-    /// update.
+    /// Whether a step of a plan is made. A step that adds an object that exists, although no list
+    /// shows it, becomes an update.
     fn is_to_be_made(&self, step: &mut Step) -> bool {
         let object = object(&step.change);
         if self.given_up.contains(&object) || self.is_of_a_service_never_added(step) {
@@ -323,7 +327,8 @@ impl<'a> Reconciliation<'a> {
         service.is_some_and(|service| self.never_added.contains(&service))
     }
 
-    /// Takes what became of the changes of [`Next::Apply`], in their order; at any other time it is ignored.
+    /// Takes the results of the changes of [`Next::Apply`], in their order. Ignored at any other
+    /// time.
     pub fn handle_results(&mut self, results: Vec<Result<(), Error>>) {
         let State::Apply { steps, later } = &mut self.state else {
             return;
@@ -334,10 +339,10 @@ impl<'a> Reconciliation<'a> {
             match results.next() {
                 Some(Ok(())) => self.made(step),
                 Some(Err(error)) if !is_unknown(&error) => self.refused(step, error),
-                // First it has to be seen what came of it.
+                // The result is unknown until the table is read.
                 Some(Err(_)) | None => {
-                    self.look_again.all = true;
-                    self.look_again.is_contended = true;
+                    self.reread.all = true;
+                    self.reread.is_contended = true;
                     later.clear();
                 }
             }
@@ -350,13 +355,13 @@ impl<'a> Reconciliation<'a> {
         if let Some(known) = self.known.get_mut(&object) {
             *known = Known::Written;
             // If lists show it now, it can be compared.
-            self.look_again_at(object.0);
+            self.reread_service(object.0);
         }
         if let (Some(service), Some(destination)) = object
             && self.idle.contains(&(service, destination))
         {
             // It had no connection before it had weight 0. If it has none now either, it can go.
-            self.look_again.services.insert(service);
+            self.reread.services.insert(service);
         }
         self.report.applied.push(step);
     }
@@ -366,12 +371,12 @@ impl<'a> Reconciliation<'a> {
         self.unmade.insert(object);
         if error.already_exists() {
             self.known.insert(object, Known::Exists);
-            self.look_again_at(object.0);
+            self.reread_service(object.0);
         } else if error.is_missing() {
             self.known.remove(&object);
             // Without its service it is no wonder; otherwise somebody was faster.
             if !self.is_of_a_service_never_added(&step) {
-                self.look_again_at(object.0);
+                self.reread_service(object.0);
             }
         } else {
             self.given_up.insert(object);
@@ -382,38 +387,38 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Notes that another program was at a service.
-    fn look_again_at(&mut self, service: Option<ServiceKey>) {
-        self.look_again.is_contended = true;
+    /// Marks a service that another program has changed.
+    fn reread_service(&mut self, service: Option<ServiceKey>) {
+        self.reread.is_contended = true;
         match service {
             Some(service) => {
-                self.look_again.services.insert(service);
+                self.reread.services.insert(service);
             }
-            None => self.look_again.all = true,
+            None => self.reread.all = true,
         }
     }
 
-    /// Goes on with these steps, or with the later ones, or with the next round.
+    /// Continues with these steps, then the later ones, then the next round.
     fn proceed(&mut self, mut steps: Vec<Step>, mut later: Vec<Step>) {
         if steps.is_empty() {
             steps = self.hold_back(std::mem::take(&mut later));
         }
         self.state = if !steps.is_empty() {
             State::Apply { steps, later }
-        } else if self.look_again.is_empty() {
+        } else if self.reread.is_empty() {
             State::Done
         } else if self.rounds < ROUNDS {
             State::Read(self.next_reading())
         } else {
-            self.report.contended = self.look_again.is_contended;
+            self.report.contended = self.reread.is_contended;
             State::Done
         };
     }
 
     /// The services to read again; `None` for the whole table.
     fn next_reading(&mut self) -> Option<HashSet<ServiceKey>> {
-        let LookAgain { services, all, .. } = std::mem::take(&mut self.look_again);
-        // Another reading may show what this one left out.
+        let Reread { services, all, .. } = std::mem::take(&mut self.reread);
+        // Another reading may show objects that this one left out.
         let all = all || self.report.may_be_incomplete;
         match self.targets.wanted.scope {
             Scope::Services(ours) if all => Some(ours.iter().copied().collect()),
@@ -422,7 +427,8 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Leaves out removals from a service while none of the destinations that replace them could be made.
+    /// Leaves out removals from a service while none of the destinations that replace them could be
+    /// made.
     fn hold_back(&mut self, steps: Vec<Step>) -> Vec<Step> {
         let has_rejected = |server: &Target<'_>| server.has_rejected;
         if steps.is_empty()
@@ -463,13 +469,13 @@ impl<'a> Reconciliation<'a> {
     }
 }
 
-impl LookAgain {
+impl Reread {
     fn is_empty(&self) -> bool {
         self.services.is_empty() && !self.all
     }
 }
 
-/// Whether it is unknown what came of a change.
+/// Whether the result of a change is unknown.
 fn is_unknown(error: &Error) -> bool {
     error.is_unanswered() || matches!(error, Error::NotSent(_))
 }

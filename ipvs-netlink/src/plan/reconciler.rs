@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Draining, Policy, Reconciliation, Wanted};
 
-/// Reconciles again and again, and remembers the destinations that are being drained: across calls, scopes, errors and
-/// dropped futures.
+/// Reconciles again and again, and remembers the destinations that are being drained: across calls,
+/// scopes, errors and dropped futures.
 ///
 /// ```no_run
 /// # use std::time::{Duration, Instant};
@@ -29,13 +29,13 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler that drains nothing yet.
+    /// Creates a reconciler without draining destinations.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self::resume(policy, Draining::default())
     }
 
-    /// A reconciler that goes on with the memory of an earlier one.
+    /// Creates a reconciler with the draining destinations of an earlier one.
     #[must_use]
     pub fn resume(policy: Policy, draining: Draining) -> Self {
         Self { policy, draining }
@@ -58,8 +58,9 @@ impl Reconciler {
         &self.draining
     }
 
-    /// Begins to bring the kernel's table to the wanted one. `now` is the time by a clock that does not go back. A
-    /// reconciliation may be dropped at any time: the next call reads the table again.
+    /// Begins to make the kernel's table the wanted one. `now` is the time by a clock that does
+    /// not go back. A reconciliation may be dropped at any time: the next call reads the table
+    /// again.
     pub fn begin<'a>(&'a mut self, wanted: Wanted<'a>, now: Duration) -> Reconciliation<'a> {
         let policy = self.policy;
         Reconciliation::new(&mut self.draining, wanted, policy, now)

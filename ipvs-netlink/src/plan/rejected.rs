@@ -2,7 +2,8 @@
 
 use crate::{Destination, DestinationKey, ServiceKey};
 
-/// A part of the wanted table that is not made. The kernel's object stays as it is, and all others are made.
+/// A part of the wanted table that is not made. The kernel's object stays as it is, and all others
+/// are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
@@ -22,8 +23,8 @@ pub enum Rejected {
     /// A service is wanted that may not be touched.
     #[error("service {0} is outside the scope: widen the scope or leave the service out")]
     OutsideScope(ServiceKey),
-    /// A destination has a port of its own, but only masquerading can change the port. The kernel would accept and list
-    /// the destination, and send packets to the port of the service.
+    /// A destination has a port of its own, but only masquerading can change the port. The kernel
+    /// would accept and list the destination, and send packets to the port of the service.
     #[error(
         "destination {} of {service}: port {} cannot differ from the service's with {}: \
          use the same port, or masquerade",

@@ -10,7 +10,7 @@ use crate::{
     Destination, DestinationKey, ForwardingMethod, Service, ServiceKey, VirtualServer, Weight,
 };
 
-/// A service that is to be made.
+/// A service to make.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) service: Service,
@@ -20,7 +20,7 @@ pub(super) struct Target<'a> {
     pub(super) has_rejected: bool,
 }
 
-/// All services that are to be made.
+/// All services to make.
 #[derive(Debug)]
 pub(super) struct Targets<'a> {
     pub(super) servers: Vec<Target<'a>>,

@@ -20,16 +20,17 @@ const EINVAL: i32 = 22;
 /// A service, or a destination of it.
 type Object = (ServiceKey, Option<DestinationKey>);
 
-/// A kernel in so far as it has a table: it refuses what the real one refuses, by the same error numbers.
+/// A model of the kernel's table. It refuses the same changes as the kernel, with the same error
+/// numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Kernel {
     services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
     connections: HashMap<(ServiceKey, DestinationKey), u32>,
     /// Destinations that it does not take.
     refused: BTreeSet<DestinationKey>,
-    /// What is there and in no list, because lists are torn all the time.
+    /// Objects that exist and that lists leave out, because every list is torn.
     left_out: BTreeSet<Object>,
-    /// What has settings that there are no words for, until it gets others.
+    /// Objects with unknown settings, until they are written.
     unreadable: BTreeSet<Object>,
 }
 

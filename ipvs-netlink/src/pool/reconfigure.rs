@@ -204,7 +204,7 @@ impl<P: Clone + Ord> Pool<P> {
             .into_iter()
             .map(Some)
             .collect();
-        // The same checks first, so that only what is left can count as changed.
+        // The same checks first, so only the others can count as changed.
         let same: Vec<Option<CheckState<P>>> = targets
             .iter()
             .map(|(_, target)| {

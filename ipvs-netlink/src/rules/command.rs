@@ -14,7 +14,7 @@ use crate::{
     Weight, message::Change,
 };
 
-/// What a command line says.
+/// A command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
@@ -35,10 +35,10 @@ pub enum Command {
     Version,
 }
 
-/// A list, and how it is to be written.
+/// A list and its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {
-    /// What is listed.
+    /// The content of the list.
     pub listing: Listing,
     /// The only service in it; `None` for all.
     pub service: Option<ServiceKey>,
@@ -50,7 +50,7 @@ pub struct List {
     pub sorted: bool,
 }
 
-/// What is listed.
+/// The content of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Listing {
@@ -68,7 +68,7 @@ pub enum Listing {
     Rates,
     /// `-c`: connections.
     Connections {
-        /// `--persistent-conn`: with what the persistence engine knows of them.
+        /// `--persistent-conn`: with the data of the persistence engine.
         engine_data: bool,
     },
     /// `--timeout`: how long connections are kept.
@@ -143,7 +143,7 @@ const LIST: [Name; 17] = [
     Name::PersistentConnections,
     Name::TunnelInfo,
     Name::NoSort,
-    // Without a meaning here, and taken all the same.
+    // Accepted without a meaning.
     Name::SyncId,
 ];
 
@@ -340,7 +340,7 @@ impl Reader<'_, '_> {
         let mut service = Service::new(key, scheduler);
         service.scheduler_flags = self.scheduler_flags(scheduler)?;
         service.persistence_engine = self.name(Name::Engine, PersistenceEngine::new)?;
-        // Without persistence a netmask says nothing, but is checked.
+        // Without persistence a netmask has no effect, but is checked.
         let netmask = self.netmask(key.family())?;
         if let Some(persistent) = options.get(Name::Persistent) {
             let (shortest, longest) = if self.strict() {

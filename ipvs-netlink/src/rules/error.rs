@@ -10,7 +10,7 @@ pub struct ParseError {
     pub place: Place,
     /// The word that is wrong, or the command that lacks something.
     pub word: String,
-    /// What is wrong with it.
+    /// The fault.
     pub problem: Problem,
 }
 
@@ -38,10 +38,10 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a word.
+/// The fault of a word.
 ///
-/// After the first four and [`Problem::UnexpectedValue`] ipvsadm ends with exit status 255, after the others with 2
-/// ([`is_malformed`](Self::is_malformed)).
+/// After the first four and [`Problem::UnexpectedValue`] ipvsadm ends with exit status 255, after
+/// the others with 2 ([`is_malformed`](Self::is_malformed)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -66,7 +66,7 @@ pub enum Problem {
     /// A second command.
     #[error("a line has one command")]
     SecondCommand,
-    /// An option that is there already, or another that says the same.
+    /// An option that was given already, or another one of the same meaning.
     #[error("{0} is given twice")]
     Repeated(&'static str),
     /// An option that the command does not have.
@@ -84,18 +84,18 @@ pub enum Problem {
     /// `-6` without a mark before it.
     #[error("it follows -f with a firewall mark")]
     FamilyWithoutMark,
-    /// A value that is not what it should be.
+    /// A value of another form than expected.
     #[error("{field}: expected {expected}")]
     Value {
-        /// What the value is for.
+        /// The purpose of the value.
         field: &'static str,
-        /// What it can be.
+        /// The expected form.
         expected: &'static str,
     },
     /// A number outside its range, or not a number.
     #[error("{field}: expected a number from {minimum} to {maximum}")]
     Number {
-        /// What the number is for.
+        /// The purpose of the number.
         field: &'static str,
         /// The least it can be.
         minimum: u32,
@@ -105,13 +105,13 @@ pub enum Problem {
     /// A name where names are not looked up.
     #[error("{field}: expected a number, as names are not looked up")]
     NamesAreOff {
-        /// What has a name.
+        /// The kind of the named object.
         field: &'static str,
     },
     /// A name that the lookup does not know.
     #[error("{field}: the name is not known")]
     UnknownName {
-        /// What has a name.
+        /// The kind of the named object.
         field: &'static str,
     },
     /// Not a name that the kernel takes.
@@ -145,7 +145,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether the words make no command line at all, for which ipvsadm has another exit status (255) than for options that are wrong (2).
+    /// Whether the words make no command line at all, for which ipvsadm has another exit status
+    /// (255) than for options that are wrong (2).
     #[must_use]
     pub fn is_malformed(&self) -> bool {
         matches!(

@@ -49,7 +49,7 @@ pub(crate) enum Name {
     MaxLength,
 }
 
-/// What follows an option.
+/// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     Nothing,
@@ -58,7 +58,8 @@ pub(crate) enum Takes {
     PerhapsValue,
 }
 
-/// The forwarding method that ipvsadm 1.31 prints for a destination of the bypass method, for which it has no name.
+/// The forwarding method that ipvsadm 1.31 prints for a destination of the bypass method, for which
+/// it has no name.
 pub(super) const UNNAMED_METHOD: &str = "(null)";
 
 struct Row {
@@ -132,7 +133,8 @@ const ROWS: &[Row] = &[
 ];
 
 impl Name {
-    /// The options of which there can be one: a second `-t` and a `-u` after `-t` are the same mistake.
+    /// The options of which there can be one: a second `-t` and a `-u` after `-t` are the same
+    /// mistake.
     fn group(self) -> Option<&'static str> {
         match self {
             Self::Tcp | Self::Udp | Self::Sctp | Self::Mark => Some("the service"),

@@ -11,19 +11,21 @@ use crate::{
     SchedulerFlags, Service, ServiceKey, Thresholds, Tunnel, VirtualServer,
 };
 
-/// Writes a table as ipvsadm saves it, a line for each service and each destination, in the order of [`sort_services`] and
-/// [`sort_destinations`].
+/// Writes a table as ipvsadm saves it, a line for each service and each destination, in the order
+/// of [`sort_services`] and [`sort_destinations`].
 ///
-/// With [`Form::Ipvsadm`] it is octet for octet what `ipvsadm -Sn` writes, if the services and destinations are in the order in which the
-/// kernel lists them. With [`Form::Lossless`] a [`Grammar`](super::Grammar) of that form reads back what was written, apart from
-/// times longer than [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT) and limits above 2³¹ − 1, which some kernels take of
-/// other programs.
+/// With [`Form::Ipvsadm`] it is the output of `ipvsadm -Sn`, byte for byte, if the services and
+/// destinations are in the order in which the kernel lists them. With [`Form::Lossless`] a
+/// [`Grammar`](super::Grammar) of that form reads the text back, apart from times longer
+/// than [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT) and limits above 2³¹ − 1,
+/// which some kernels take of other programs.
 #[must_use]
 pub fn print(servers: &[VirtualServer], form: Form) -> String {
     print_named(servers, form, endpoint)
 }
 
-/// Like [`print()`], with `endpoint` to write an address with a port. It is told the protocol of the service, if that has one.
+/// Like [`print()`], with `endpoint` to write an address with a port. It receives the protocol of
+/// the service, if that has one.
 ///
 /// ```
 /// use ipvs_netlink::{Scheduler, Service, ServiceKey, VirtualServer, rules::{self, Form}};
@@ -60,8 +62,9 @@ pub fn print_named(
 
 /// An address with a port as ipvsadm writes it with `-n`: `192.0.2.1:80`, `[2001:db8::1]:80`.
 ///
-/// That is as usual but for addresses of `::/96`, of which the C library writes the last 32 bits as an IPv4 address, unless the first 16 of
-/// them are 0. The protocol plays no part; it is here for [`print_named`].
+/// The C library writes the last 32 bits of an address in `::/96` as an IPv4 address, unless the
+/// first 16 of them are 0. The protocol is ignored; it is an argument for the sake of
+/// [`print_named`].
 #[must_use]
 pub fn endpoint(address: IpAddr, port: u16, _protocol: Option<Protocol>) -> String {
     match address {
@@ -192,7 +195,7 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
             ForwardingMethod::Local if self.lossless() => "--local",
             ForwardingMethod::Bypass if self.lossless() => "--bypass",
             ForwardingMethod::DirectRoute | ForwardingMethod::Local => "-g",
-            // What ipvsadm says of it, and does not read.
+            // The word that ipvsadm prints and does not read.
             ForwardingMethod::Bypass => UNNAMED_METHOD,
         }
     }

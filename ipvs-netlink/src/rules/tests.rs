@@ -473,7 +473,7 @@ const REFUSED: &[&str] = &[
 ];
 
 #[test]
-fn what_ipvsadm_refuses_is_refused() {
+fn refusals_of_ipvsadm_are_refusals() {
     for line in REFUSED {
         assert!(!problem(line).is_malformed(), "{line}: {:?}", problem(line));
     }
@@ -506,7 +506,7 @@ const MALFORMED: &[&str] = &[
 ];
 
 #[test]
-fn what_is_no_command_line_for_ipvsadm_is_malformed() {
+fn command_lines_that_ipvsadm_rejects_are_malformed() {
     for line in MALFORMED {
         assert!(problem(line).is_malformed(), "{line}: {:?}", problem(line));
     }
@@ -692,7 +692,7 @@ fn a_text_describes_a_table() {
 }
 
 #[test]
-fn what_the_kernel_would_refuse_of_a_text_is_an_error_with_its_line_and_column() {
+fn a_line_that_the_kernel_would_refuse_is_an_error_with_line_and_column() {
     let service = ServiceKey::tcp(([1, 1, 1, 1], 80));
     let destination = DestinationKey::new(([2, 2, 2, 2], 80));
     let exists = Problem::DestinationExists {
@@ -735,7 +735,7 @@ fn what_the_kernel_would_refuse_of_a_text_is_an_error_with_its_line_and_column()
 }
 
 #[test]
-fn what_only_the_lossless_form_has_is_refused_by_the_other() {
+fn words_of_the_lossless_form_are_refused_by_the_other() {
     let lines = [
         "-A -t 1.2.3.4:0",
         "-A -t 1.2.3.4:80 -o",
@@ -758,7 +758,7 @@ fn what_only_the_lossless_form_has_is_refused_by_the_other() {
 }
 
 #[test]
-fn what_ipvsadm_loses_is_lost_in_its_form_only() {
+fn settings_that_ipvsadm_loses_are_lost_in_its_form_only() {
     let key = DestinationKey::new(([10, 0, 0, 1], 81));
     let destination = Destination {
         weight: Weight::ZERO,
@@ -813,7 +813,8 @@ fn a_bypass_destination_is_read_as_ipvsadm_saves_it() {
     }
 }
 
-/// Endpoints in the order in which the kernel listed them, and in the one in which ipvsadm 1.31 did.
+/// Endpoints in the order in which the kernel listed them, and in the one in which ipvsadm 1.31
+/// did.
 #[test]
 fn the_order_is_that_of_ipvsadm_where_its_comparison_runs_in_a_circle() {
     let listed = [
@@ -890,7 +891,7 @@ proptest! {
     fn every_table_is_read_as_it_was_printed(mut table in testing::table(8, 6)) {
         let text = print(&table, Form::Lossless);
         let mut read = Grammar::default().servers(&text).unwrap();
-        // Both in an order of their own: what is printed is sorted.
+        // Both in an order of their own: the printed text is sorted.
         for servers in [&mut table, &mut read] {
             servers.sort_by_key(|server| server.service.key);
             for server in servers {
@@ -916,7 +917,7 @@ proptest! {
         ], 0..9)) {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let by_words = ipvsadm().command(&words);
-        // What is read on a command line is the same as a line of a text.
+        // A command line is read as a line of a text is.
         if let Ok(Command::Change(change)) = by_words && !words.iter().any(|word| word.is_empty() || word.starts_with('#')) {
             let rules = ipvsadm().parse(&words.join(" ")).unwrap();
             prop_assert_eq!(rules[0].change, change);

@@ -1,4 +1,5 @@
-//! The calls of both clients: batches, updates, namespaces, daemons, timeouts, counters, and what happens when answers are lost.
+//! The calls of both clients: batches, updates, namespaces, daemons, timeouts, counters, and what
+//! happens when answers are lost.
 
 use std::{
     fs::{self, File},
@@ -23,22 +24,22 @@ pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
         a_batch_has_a_result_for_each_change_in_order,
         a_long_batch_is_made_whole,
-        an_update_keeps_what_the_kernel_would_drop,
+        an_update_keeps_settings_that_the_kernel_would_drop,
         an_update_that_changes_nothing_writes_nothing,
         a_client_speaks_for_the_namespace_it_was_opened_for,
         a_client_keeps_its_namespace_on_any_thread,
         sync_daemons_start_are_listed_and_stop,
-        a_sync_daemon_is_told_everything,
+        a_sync_daemon_gets_all_its_settings,
         sync_daemons_become_the_wanted_ones,
         timeouts_of_zero_are_left_as_they_are,
         info_says_the_version,
         a_lost_answer_is_an_error_after_which_the_client_goes_on,
         an_answer_that_does_not_come_ends_with_the_time_limit,
         flush_leaves_nothing,
-        the_async_client_does_what_the_blocking_one_does,
+        the_async_client_has_the_results_of_the_blocking_one,
         an_async_call_that_is_dropped_leaves_the_client_usable,
         a_batch_of_deletions_of_things_that_are_gone_says_so_for_each,
-        the_family_is_found_again_when_the_module_was_loaded_anew,
+        the_family_is_found_again_after_the_module_was_reloaded,
     ]
     .to_vec()
 }
@@ -153,7 +154,7 @@ fn a_batch_of_deletions_of_things_that_are_gone_says_so_for_each() {
     }
 }
 
-fn an_update_keeps_what_the_kernel_would_drop() {
+fn an_update_keeps_settings_that_the_kernel_would_drop() {
     let mut client = Client::open().unwrap();
     let mut service = Service::new(ServiceKey::udp(([192, 0, 2, 1], 5060)), Scheduler::RR);
     service.persistence_engine = Some(PersistenceEngine::SIP);
@@ -305,7 +306,7 @@ fn sync_daemons_start_are_listed_and_stop() {
     assert_eq!(client.daemons().unwrap(), []);
 }
 
-fn a_sync_daemon_is_told_everything() {
+fn a_sync_daemon_gets_all_its_settings() {
     // A group of IPv6 needs an interface with a link-local address.
     let lan = Lan::new().unwrap();
     let host = lan.host("director", &["192.0.2.1/24"]).unwrap();
@@ -346,7 +347,7 @@ fn sync_daemons_become_the_wanted_ones() {
         (vec![], 2),
     ] {
         let report = client.reconcile_daemons(&wanted).unwrap();
-        assert!(report.is_settled(), "{report:?}");
+        assert!(report.is_complete(), "{report:?}");
         assert_eq!(report.applied.len(), changes, "{report:?}");
         assert_eq!(client.daemons().unwrap().len(), wanted.len());
         let again = client.reconcile_daemons(&wanted).unwrap();
@@ -432,7 +433,7 @@ fn a_lost_answer_is_an_error_after_which_the_client_goes_on() {
             .iter()
             .all(|error| matches!(error, Error::NotSent(_)))
     );
-    // The next call is not confused by what is left.
+    // The rest of the answer does not confuse the next call.
     client
         .add_service(Service::new(web(1), Scheduler::RR))
         .unwrap();
@@ -500,7 +501,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn the_async_client_does_what_the_blocking_one_does() {
+fn the_async_client_has_the_results_of_the_blocking_one() {
     let mut blocking = Client::open().unwrap();
     runtime().block_on(async {
         let mut client = AsyncClient::open().await.unwrap();
@@ -596,7 +597,7 @@ fn unload() {
     .unwrap();
 }
 
-fn the_family_is_found_again_when_the_module_was_loaded_anew() {
+fn the_family_is_found_again_after_the_module_was_reloaded() {
     let mut client = Client::open().unwrap();
     client.info().unwrap();
     unload();
@@ -606,7 +607,7 @@ fn the_family_is_found_again_when_the_module_was_loaded_anew() {
     assert_eq!(client.apply(&batch), [Ok(()), Ok(())]);
     assert_eq!(client.services().unwrap().len(), 2);
     client.flush().unwrap();
-    // What is missing is not taken for a family that has moved.
+    // A missing object is not taken for a family that has moved.
     let nope = Service::new(web(1), Scheduler::new("nope").unwrap());
     let error = client.add_service(nope).unwrap_err();
     assert_eq!(error.reason(), Some(Reason::SchedulerUnavailable));

@@ -50,8 +50,9 @@ fn fleeting(number: u16) -> ServiceKey {
 /// How long another program works on end.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Another program that works and rests in turns. Without any rest a list never comes out the same, and says that it may
-/// be incomplete, so a rest lasts until a table was read within it, however busy the machine is.
+/// Another program that works and rests in turns. Without any rest a list never comes out the same,
+/// and says that it may be incomplete, so a rest lasts until a table was read within it, however
+/// busy the machine is.
 #[derive(Default)]
 struct Disturbance {
     stop: AtomicBool,
@@ -110,7 +111,8 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Reads confirmed tables while `disturb` is called now and then, until plain ones were seen to be torn, and checks that no confirmed one is.
+/// Reads confirmed tables while `disturb` is called now and then, until plain ones were seen to be
+/// torn, and checks that no confirmed one is.
 fn nothing_is_lost(client: &mut Client, disturb: impl FnMut() + Send) {
     let other = Disturbance::default();
     let (torn, confirmed) = thread::scope(|scope| {
@@ -307,8 +309,8 @@ fn lists_of_any_length_are_confirmed_by_the_fewest_requests() {
             .collect();
         done(&mut client, &more);
         there = length;
-        // The first list of a critical length takes one more, and so does a list for which the kernel happens to be short of
-        // memory. The fewest count.
+        // The first list of a critical length takes one more, and so does a list for which the
+        // kernel happens to be short of memory. The fewest count.
         let mut fewest = u32::MAX;
         let mut is_whole = false;
         for _ in 0..10 {
@@ -332,7 +334,8 @@ fn lists_of_any_length_are_confirmed_by_the_fewest_requests() {
 
 fn a_long_list_says_that_it_may_be_incomplete_and_is_confirmed_when_nothing_changes() {
     let mut client = full_client();
-    // It may even be so: before Linux 7 the end of another namespace, that of the test before this one for example, is enough.
+    // It may even be so: before Linux 7 the end of another namespace, that of the test before this
+    // one for example, is enough.
     assert!(client.table().unwrap().may_be_incomplete);
     let confirmed = client.confirmed_table().unwrap();
     assert_eq!(confirmed.entries.len(), usize::from(KEPT));

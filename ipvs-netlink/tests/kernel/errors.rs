@@ -21,10 +21,10 @@ use vrrp_lab::{GuestTest, guest_tests};
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
-        errors_of_services_say_what_they_mean,
-        errors_of_destinations_say_what_they_mean,
-        errors_of_sync_daemons_say_what_they_mean,
-        errors_of_timeouts_and_counters_say_what_they_mean,
+        errors_of_services_have_their_meaning,
+        errors_of_destinations_have_their_meaning,
+        errors_of_sync_daemons_have_their_meaning,
+        errors_of_timeouts_and_counters_have_their_meaning,
         messages_that_the_types_cannot_say_are_refused_as_the_errors_assume,
         a_scheduler_that_is_missing_is_named_with_its_module,
         without_the_privilege_the_error_says_which,
@@ -64,7 +64,7 @@ fn refused(result: Result<(), Error>, reason: Reason, text: &str) {
     assert_eq!(error.to_string(), text);
 }
 
-fn errors_of_services_say_what_they_mean() {
+fn errors_of_services_have_their_meaning() {
     let mut client = Client::open().unwrap();
     for change in [
         Change::UpdateService(service()),
@@ -120,7 +120,7 @@ fn a_scheduler_that_is_missing_is_named_with_its_module() {
     assert_eq!(client.service(web()).unwrap().service, service());
 }
 
-fn errors_of_destinations_say_what_they_mean() {
+fn errors_of_destinations_have_their_meaning() {
     let mut client = Client::open().unwrap();
     let key = server().key;
     let add = |destination| Change::AddDestination {
@@ -142,7 +142,8 @@ fn errors_of_destinations_say_what_they_mean() {
             &format!("{change}: no such service tcp 192.0.2.1:80"),
         );
     }
-    // The kernel lists no destinations of a service that is not there; the client says that it is not.
+    // The kernel lists no destinations of a service that is not there; the client says that it is
+    // not.
     assert!(client.destinations(web()).unwrap_err().is_missing());
 
     client.add_service(service()).unwrap();
@@ -216,7 +217,7 @@ fn errors_of_destinations_say_what_they_mean() {
     client.add_destination(six.key, tunnel).unwrap();
 }
 
-fn errors_of_sync_daemons_say_what_they_mean() {
+fn errors_of_sync_daemons_have_their_meaning() {
     let mut client = Client::open().unwrap();
     let lo = InterfaceName::new("lo").unwrap();
     let daemon = SyncDaemon::new(DaemonState::Master, lo, 1);
@@ -263,7 +264,7 @@ fn errors_of_sync_daemons_say_what_they_mean() {
     );
 }
 
-fn errors_of_timeouts_and_counters_say_what_they_mean() {
+fn errors_of_timeouts_and_counters_have_their_meaning() {
     let mut client = Client::open().unwrap();
     let before = client.timeouts().unwrap();
     let error = client
@@ -285,7 +286,8 @@ fn errors_of_timeouts_and_counters_say_what_they_mean() {
     client.flush().unwrap();
 }
 
-/// Sends octets that the types of the crate cannot make, and returns the kernel's error number, 0 for none.
+/// Sends octets that the types of the crate cannot make, and returns the kernel's error number, 0
+/// for none.
 fn raw(client: &Client, command: u8, flags: u16, attributes: &[u8]) -> Errno {
     let family = family_of(client);
     let mut message = Vec::new();
@@ -438,7 +440,8 @@ fn messages_that_the_types_cannot_say_are_refused_as_the_errors_assume() {
     let (command, octets) = patched(encoded(add), 14, &[0, 0]);
     assert_eq!(raw(&client, command, ACK, &octets), EINVAL);
 
-    // Commands in a mode that they do not have, the one that is a reply only, and one that there is not.
+    // Commands in a mode that they do not have, the one that is a reply only, and one that there is
+    // not.
     let (command, octets) = encoded(Query::Destinations(web()));
     let errno = raw(&client, command, ACK, &octets);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Every kind of service with every scheduler, every destination with every method: made, read back equal, each field changed alone,
-//! deleted.
+//! Every kind of service with every scheduler, every destination with every method: made, read back
+//! equal, each field changed alone, deleted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

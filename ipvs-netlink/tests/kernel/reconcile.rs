@@ -23,7 +23,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         as_many_changes_are_made_as_there_are_differences,
         one_table_becomes_another,
         another_program_at_the_same_table_does_not_stop_it,
-        what_the_kernel_refuses_is_reported_and_the_rest_is_made,
+        a_refusal_of_the_kernel_is_reported_and_the_other_changes_are_made,
         the_old_servers_stay_while_the_kernel_refuses_the_new_ones,
         a_server_that_goes_without_connections_goes_in_one_call,
         one_service_of_many_is_read_alone,
@@ -84,7 +84,7 @@ fn a_large_table_is_made_and_then_there_is_nothing_to_do() {
         .map(|number| server(number, &[1, 2, 3, 4]))
         .collect();
     let report = reconcile(&mut client, &desired);
-    assert!(report.is_settled());
+    assert!(report.is_complete());
     assert_eq!(report.applied.len(), 500 * 5);
     assert_table(&mut client, &desired);
     assert_eq!(reconcile(&mut client, &desired), Report::default());
@@ -142,7 +142,7 @@ fn one_table_becomes_another() {
     for _ in 0..20 {
         let desired = numbers.table();
         let report = reconcile(&mut client, &desired);
-        assert!(report.is_settled(), "{report:?}");
+        assert!(report.is_complete(), "{report:?}");
         assert_table(&mut client, &desired);
     }
 }
@@ -201,7 +201,7 @@ fn another_program_at_the_same_table_does_not_stop_it() {
         stop.store(true, Ordering::Relaxed);
     });
     let report = reconcile_in(&mut client, &desired, Scope::Matching(&mine));
-    assert!(report.is_settled(), "{report:?}");
+    assert!(report.is_complete(), "{report:?}");
     desired.push(VirtualServer {
         service: Service::new(theirs, Scheduler::RR),
         destinations: Vec::new(),
@@ -209,7 +209,7 @@ fn another_program_at_the_same_table_does_not_stop_it() {
     assert_table(&mut client, &desired);
 }
 
-fn what_the_kernel_refuses_is_reported_and_the_rest_is_made() {
+fn a_refusal_of_the_kernel_is_reported_and_the_other_changes_are_made() {
     let mut client = Client::open().unwrap();
     let mut desired = [server(1, &[1]), server(2, &[1]), server(3, &[1])];
     desired[0].service.scheduler = Scheduler::new("nope").unwrap();
@@ -245,7 +245,7 @@ fn the_old_servers_stay_while_the_kernel_refuses_the_new_ones() {
 
     desired[0] = server(1, &[3]);
     let report = reconcile(&mut client, &desired);
-    assert!(report.is_settled() && report.held_back.is_empty());
+    assert!(report.is_complete() && report.held_back.is_empty());
     assert_table(&mut client, &desired);
 }
 
@@ -275,7 +275,7 @@ fn one_service_of_many_is_read_alone() {
     // The service, its destinations, and the one change.
     assert_eq!(requests(&client) - before, 3);
     assert_eq!(report.applied.len(), 1);
-    assert!(report.is_settled());
+    assert!(report.is_complete());
     let removed = reconcile_in(&mut client, &[], Scope::Services(&scope));
     assert_eq!(removed.applied.len(), 1);
     desired.remove(7);
@@ -303,7 +303,7 @@ fn the_async_client_reconciles_too() {
             .reconcile(&mut reconciler, wanted, Duration::ZERO)
             .await
             .unwrap();
-        assert!(report.is_settled());
+        assert!(report.is_complete());
         assert_eq!(report.applied.len(), 4);
     });
     assert_table(&mut Client::open().unwrap(), &desired);

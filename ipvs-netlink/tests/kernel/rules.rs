@@ -1,4 +1,5 @@
-//! The text form, with ipvsadm itself as the judge: random tables, each from a seed that a failure names.
+//! The text form beside ipvsadm itself: random tables, each from a seed that a failure
+//! names.
 
 use std::{
     collections::BTreeSet,
@@ -18,15 +19,15 @@ use vrrp_lab::{GuestTest, guest_tests};
 
 pub(crate) fn tests() -> Vec<GuestTest> {
     guest_tests![
-        ipvsadm_restores_what_was_printed,
-        what_ipvsadm_saves_is_read_and_applied,
+        ipvsadm_restores_printed_tables,
+        tables_that_ipvsadm_saved_are_read_and_applied,
     ]
     .to_vec()
 }
 
 const SEEDS: std::ops::Range<u64> = 1..9;
 
-fn ipvsadm_restores_what_was_printed() {
+fn ipvsadm_restores_printed_tables() {
     let mut client = Client::open().unwrap();
     for seed in SEEDS {
         let wanted = Random(seed).table();
@@ -38,7 +39,7 @@ fn ipvsadm_restores_what_was_printed() {
     }
 }
 
-fn what_ipvsadm_saves_is_read_and_applied() {
+fn tables_that_ipvsadm_saved_are_read_and_applied() {
     let mut client = Client::open().unwrap();
     for seed in SEEDS {
         restore(&print(&Random(seed).table(), Form::Ipvsadm));

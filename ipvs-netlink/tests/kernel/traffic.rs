@@ -1,4 +1,5 @@
-//! Traffic of real sockets through real IPVS: a client, a router, a director and three servers, each a namespace.
+//! Traffic of real sockets through real IPVS: a client, a router, a director and three servers,
+//! each a namespace.
 
 mod echo;
 mod methods;

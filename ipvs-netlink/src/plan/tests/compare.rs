@@ -257,7 +257,7 @@ fn identical_services_and_destinations_count_once() {
     let twice = [of(web(1), &[1, 2, 1]), of(web(1), &[2, 1])];
     let mut kernel = Kernel::default();
     let report = quietly(&mut kernel, &twice, AT_ONCE);
-    assert!(report.is_settled(), "{report:?}");
+    assert!(report.is_complete(), "{report:?}");
     assert_eq!(kernel.servers(), once);
     assert_eq!(steps(&kernel, &twice, AT_ONCE), []);
 }
@@ -297,7 +297,7 @@ fn a_clash_concerns_its_service_alone_and_all_are_reported() {
             "service tcp 192.0.2.4:80 is wanted twice with different settings: name it once",
         ]
     );
-    assert!(!report.is_settled());
+    assert!(!report.is_complete());
 }
 
 /// A destination at another port than its service's.
@@ -338,7 +338,7 @@ fn another_port_is_only_for_masquerading() {
             ..of(service, &[])
         }];
         let mut kernel = Kernel::default();
-        assert!(quietly(&mut kernel, &desired, AT_ONCE).is_settled());
+        assert!(quietly(&mut kernel, &desired, AT_ONCE).is_complete());
         assert_eq!(kernel.servers(), desired);
     }
 }

@@ -95,7 +95,7 @@ fn an_idle_destination_goes_in_the_same_call() {
             "delete destination 10.0.0.1:80 of tcp 192.0.2.1:80 (drained)",
         ]
     );
-    assert!(report.is_settled() && reconciler.draining().is_empty());
+    assert!(report.is_complete() && reconciler.draining().is_empty());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_connection_that_arrives_before_the_weight_is_0_is_waited_for() {
     };
     let report = reconcile(&mut kernel, work, connect, |_| {});
     assert_eq!(weight(&kernel, web(1), 1), Some(0));
-    assert!(report.is_settled() && report.wait.is_some());
+    assert!(report.is_complete() && report.wait.is_some());
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_service_that_goes_is_drained_first() {
     kernel.connections.clear();
     let report = at(&mut kernel, &[], &mut reconciler, FIRST);
     assert_eq!(kernel.services.len(), 0);
-    assert!(report.is_settled());
+    assert!(report.is_complete());
 }
 
 #[test]
@@ -489,7 +489,7 @@ fn a_clash_forgets_no_drain() {
     assert_eq!(report.wait, Some(seconds(59)));
 }
 
-/// What is being drained after a plan for a list that leaves everything out.
+/// The draining destinations after a plan for a list that leaves everything out.
 fn remembered(scope: Scope<'_>) -> Draining {
     let torn = Table {
         may_be_incomplete: true,

@@ -55,7 +55,7 @@ proptest! {
     fn any_table_becomes_any_other_and_then_nothing_is_left_to_do(before in small_table(), desired in small_table()) {
         let mut kernel = Kernel::of(&before);
         let report = quietly(&mut kernel, &desired, AT_ONCE);
-        prop_assert!(report.is_settled());
+        prop_assert!(report.is_complete());
         prop_assert_eq!(sorted(kernel.servers()), sorted(desired.clone()));
         prop_assert_eq!(quietly(&mut kernel, &desired, AT_ONCE).applied, []);
     }
@@ -76,7 +76,7 @@ proptest! {
         }
         let mut kernel = Kernel::of(&before);
         let report = quietly(&mut kernel, &desired, AT_ONCE);
-        prop_assert!(report.is_settled());
+        prop_assert!(report.is_complete());
         prop_assert_eq!(sorted(kernel.servers()), sorted(desired));
     }
 
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn other_programs_at_work_do_not_stop_it_and_what_is_theirs_stays_theirs(
+    fn other_programs_do_not_stop_it_and_keep_their_services(
         before in small_table(),
         desired in small_table(),
         foreign in vec(proptest::option::of(foreign_change()), 0..40),
@@ -153,11 +153,12 @@ proptest! {
             }
         };
         reconcile(&mut kernel, reconciler.begin(wanted, Duration::ZERO), disturb, |_| {});
-        // The others are done: one more time settles it, and another takes what has been drained, and then its service.
+        // The others are done: one more time settles it, and another takes what has been drained,
+        // and then its service.
         for _ in 0..2 {
             let work = reconciler.begin(wanted, Duration::ZERO);
             let report = reconcile(&mut kernel, work, |_| {}, |_| {});
-            prop_assert!(report.is_settled());
+            prop_assert!(report.is_complete());
         }
         prop_assert!(reconciler.draining().is_empty());
         let (ours, rest): (Vec<_>, Vec<_>) =

@@ -2,7 +2,7 @@ use super::*;
 use crate::NoAnswer;
 
 #[test]
-fn what_is_refused_for_good_is_reported_and_the_rest_is_done() {
+fn a_change_refused_for_good_is_reported_and_the_others_are_made() {
     let mut kernel = Kernel::default();
     let mut desired = [of(web(1), &[1]), of(web(2), &[1])];
     desired[0].service.scheduler = Scheduler::new("nope").unwrap();
@@ -13,7 +13,7 @@ fn what_is_refused_for_good_is_reported_and_the_rest_is_done() {
         report.failed[0].step.change,
         Change::AddService(desired[0].service)
     );
-    assert!(!report.is_settled() && !report.contended);
+    assert!(!report.is_complete() && !report.contended);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_table_that_may_be_incomplete_is_reported() {
     let Next::Done(report) = work.next() else {
         panic!("nothing to do")
     };
-    assert!(report.may_be_incomplete && !report.is_settled());
+    assert!(report.may_be_incomplete && !report.is_complete());
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn absence_from_a_list_is_a_suspicion_and_no_more() {
     let Next::Done(report) = work.next() else {
         panic!("nothing to do")
     };
-    assert!(report.is_settled());
+    assert!(report.is_complete());
     assert_eq!(copy, kernel);
 }
 
@@ -86,12 +86,12 @@ fn the_old_servers_stay_while_all_the_new_ones_are_refused() {
     );
     kernel.refused.clear();
     let report = quietly(&mut kernel, &desired, AT_ONCE);
-    assert!(report.is_settled() && report.held_back.is_empty());
+    assert!(report.is_complete() && report.held_back.is_empty());
     assert_eq!(kernel.servers(), desired);
 }
 
 #[test]
-fn what_is_refused_does_not_stop_the_other_destinations_of_its_service() {
+fn a_refused_destination_does_not_stop_the_others_of_its_service() {
     let mut kernel = Kernel::of(&[of(web(1), &[])]);
     kernel.refused.insert(server(1).key);
     let desired = [of(web(1), &[1, 2])];
@@ -117,18 +117,18 @@ fn what_is_refused_does_not_stop_the_other_destinations_of_its_service() {
 }
 
 #[test]
-fn what_exists_in_words_unknown_is_given_those_that_are_wanted() {
+fn an_unreadable_object_gets_the_wanted_settings() {
     let wanted = [of(web(1), &[1, 2]), of(web(2), &[1])];
     let mut kernel = Kernel::of(&[of(web(1), &[1, 3]), of(web(2), &[1, 2])]);
     kernel.unreadable.insert((web(1), Some(server(1).key)));
     kernel.unreadable.insert((web(2), None));
     let report = quietly(&mut kernel, &wanted, AT_ONCE);
-    assert!(report.is_settled(), "{report:?}");
+    assert!(report.is_complete(), "{report:?}");
     assert_eq!(kernel.servers(), wanted);
 }
 
 #[test]
-fn what_every_list_leaves_out_is_written_once() {
+fn an_object_that_every_list_leaves_out_is_written_once() {
     let wanted = [of(web(1), &[1, 2])];
     let mut kernel = Kernel::of(&wanted);
     kernel
@@ -168,7 +168,7 @@ fn where_answers_fail_to_come_the_table_is_read_before_anything_is_taken_away() 
         assert_eq!(work.next(), Next::Read);
         let mut kernel = kernel.clone();
         let report = reconcile(&mut kernel, work, |_| {}, |_| {});
-        assert!(report.is_settled());
+        assert!(report.is_complete());
         assert_eq!(kernel.servers(), desired);
     }
 }
@@ -202,7 +202,7 @@ fn refusal(change: Change, errno: i32) -> Result<(), Error> {
     .into())
 }
 
-/// The only change that is to be made.
+/// The only change of the plan.
 fn only_change(work: &Reconciliation<'_>) -> Change {
     match work.next() {
         Next::Apply(changes) if changes.len() == 1 => changes[0],
@@ -228,7 +228,7 @@ fn begin_unseen(desired: &[VirtualServer]) -> Reconciliation<'_> {
 }
 
 #[test]
-fn what_is_not_in_a_whole_list_is_added_whatever_was_known_of_it() {
+fn an_object_missing_from_a_complete_list_is_added_despite_earlier_answers() {
     let desired = [of(web(1), &[])];
     let service = desired[0].service;
     let mut work = begin_unseen(&desired);
@@ -239,7 +239,7 @@ fn what_is_not_in_a_whole_list_is_added_whatever_was_known_of_it() {
 }
 
 #[test]
-fn what_existed_and_went_is_added() {
+fn an_object_that_existed_and_vanished_is_added() {
     let desired = [of(web(1), &[])];
     let service = desired[0].service;
     let mut work = begin_unseen(&desired);
@@ -249,7 +249,7 @@ fn what_existed_and_went_is_added() {
 }
 
 #[test]
-fn what_was_held_back_for_a_moment_only_is_not_reported() {
+fn a_removal_held_back_for_one_round_is_not_reported() {
     let desired = [of(web(1), &[2])];
     let mut kernel = Kernel::of(&[of(web(1), &[1])]);
     let mut work = begin(&desired, AT_ONCE);
@@ -264,7 +264,7 @@ fn what_was_held_back_for_a_moment_only_is_not_reported() {
 }
 
 #[test]
-fn what_was_refused_keeps_the_old_servers_in_later_rounds_too() {
+fn a_refusal_keeps_the_old_servers_in_later_rounds_too() {
     let desired = [of(web(1), &[2]), of(web(2), &[])];
     let mut kernel = Kernel::of(&[of(web(1), &[1])]);
     kernel.refused.insert(server(2).key);
@@ -279,7 +279,7 @@ fn what_was_refused_keeps_the_old_servers_in_later_rounds_too() {
 }
 
 #[test]
-fn a_service_that_is_to_have_no_servers_loses_them_whatever_is_refused_of_others() {
+fn a_service_without_wanted_servers_loses_them_despite_refusals_of_others() {
     let desired = [of(web(1), &[]), of(web(2), &[2])];
     let mut kernel = Kernel::of(&[of(web(1), &[1]), of(web(2), &[])]);
     kernel.refused.insert(server(2).key);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::span::Span;
 use crate::pool::{Check, Effect, FirstResult, Initial, Pace};
 
-/// A check as a file has it: one `probe` or several `probes`; what is left out has its default.
+/// A check as a file has it: one `probe` or several `probes`. Missing fields have their defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckForm<P> {

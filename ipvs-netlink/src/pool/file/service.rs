@@ -12,7 +12,7 @@ use crate::{
     pool::{Check, Limit, Panic, Passive, Quorum, VirtualServer},
 };
 
-/// A virtual server as a file has it; what is left out has its default.
+/// A virtual server as a file has it. Missing fields have their defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, bound(serialize = "P: Clone + Serialize"))]
 pub(crate) struct VirtualServerForm<P> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::span::Span;
 use crate::pool::{Config, VirtualServer};
 
-/// The configuration as a file has it; what is left out has its default.
+/// The configuration as a file has it. Missing fields have their defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, bound(serialize = "P: Clone + Serialize"))]
 pub(crate) struct ConfigForm<P> {

@@ -32,8 +32,8 @@ impl EchoServers {
         Self(runtime.unwrap())
     }
 
-    /// Starts a server inside `namespace`. Over TCP it says its number and then repeats what it hears; over UDP it answers
-    /// with its number and what it heard.
+    /// Starts a server inside `namespace`. Over TCP it says its number and then repeats what it
+    /// hears; over UDP it answers with its number and what it heard.
     pub(crate) fn start(&self, namespace: &Namespace, number: u8, addresses: &[IpAddr]) {
         let _inside = self.0.enter();
         for &address in addresses {
@@ -78,7 +78,7 @@ async fn answer(socket: tokio::net::UdpSocket, number: u8) -> io::Result<()> {
     }
 }
 
-/// Octets that are not all the same, so that some that are lost or out of place are noticed.
+/// Octets that differ, so that lost or misplaced ones are noticed.
 pub(crate) fn octets(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
 }
@@ -134,7 +134,8 @@ pub(crate) fn datagrams_to(service: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// Sends `octets` in a datagram, hears them repeated, and returns the number of the server that did.
+/// Sends `octets` in a datagram, hears them repeated, and returns the number of the server that
+/// did.
 pub(crate) fn ask(socket: &UdpSocket, octets: &[u8]) -> u8 {
     socket.send(octets).unwrap();
     let mut answer = [0; DATAGRAM];

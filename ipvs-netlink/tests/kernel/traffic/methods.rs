@@ -1,4 +1,5 @@
-//! Every forwarding method carries TCP and UDP of both families, and is seen on the wire to be that method.
+//! Every forwarding method carries TCP and UDP of both families, and is seen on the wire to be that
+//! method.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -82,7 +83,7 @@ fn gre_tunnels_carry_tcp_and_udp_of_both_families() {
     );
     let gre = |checksum| ForwardingMethod::Tunnel(Tunnel::Gre { checksum });
     carries_both_families(&network, gre(false));
-    // Linux takes checksums only in a tunnel that has been told to expect them.
+    // Linux accepts checksums only in a tunnel that is configured for them.
     for number in SERVERS {
         let namespace = network.server(number).namespace();
         for (family, kind, director) in [

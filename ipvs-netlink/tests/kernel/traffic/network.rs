@@ -28,9 +28,11 @@ const ROUTER_OUTSIDE: [&str; 4] = [
 /// By what way the servers answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReturnPath {
-    /// Through the director, which is their default gateway: for masquerading. They have addresses of their own only.
+    /// Through the director, which is their default gateway: for masquerading. They have addresses
+    /// of their own only.
     Director,
-    /// Past the director, through the router: for direct routing and tunnels. They serve the virtual address only, which they have on `lo`.
+    /// Past the director, through the router: for direct routing and tunnels. They serve the
+    /// virtual address only, which they have on `lo`.
     Direct,
 }
 
@@ -72,7 +74,8 @@ impl Network {
         );
         let director = host(&inside, "director", ["10.0.0.1/24", "fd00::1/64"], ROUTER);
         director.add_address("10.0.0.100/24").unwrap();
-        // Not for packets of the director's own: tunnels would come to the servers as if from themselves.
+        // Not for packets of the director's own: tunnels would come to the servers as if from
+        // themselves.
         run(
             director.namespace(),
             "ip address add fd00::100/64 dev eth0 nodad preferred_lft 0",
@@ -150,7 +153,8 @@ fn server(inside: &Lan, echo: &EchoServers, number: u8, answers: ReturnPath) -> 
     let namespace = host.namespace();
     let served = match answers {
         ReturnPath::Director => {
-            // The director tells them of the shorter way, by the router. On that, nobody would undo the translation.
+            // The director redirects them to the shorter way, by the router. On that, nobody would
+            // undo the translation.
             for redirects in [
                 "ipv4.conf.all.accept_redirects",
                 "ipv4.conf.eth0.accept_redirects",

@@ -87,7 +87,7 @@ fn a_destination_is_drained_without_a_broken_connection() {
         let now = started.elapsed();
         let report = controller.reconcile(&mut reconciler, Wanted::new(&wanted), now);
         let report = report.unwrap();
-        assert!(report.is_settled(), "{report:?}");
+        assert!(report.is_complete(), "{report:?}");
         let changes = report.applied.into_iter().map(|step| step.change);
         changes.collect::<Vec<_>>()
     };
@@ -170,7 +170,8 @@ fn a_dead_destination_is_removed_while_traffic_flows() {
     let network = Network::new(ReturnPath::Direct);
     let mut ipvs = network.controller();
     serve_web(&mut ipvs);
-    // A packet of a connection whose destination is gone ends the connection: its client is told by a reset.
+    // A packet of a connection whose destination is gone ends the connection: its client is told by
+    // a reset.
     network
         .director
         .namespace()
@@ -213,7 +214,7 @@ fn a_destination_that_comes_back_has_its_connections_again() {
 
     ipvs.add_destination(web(), destination).unwrap();
     assert_eq!(listed(&mut ipvs, destination.key).active_connections, 2);
-    // What got lost meanwhile is sent again.
+    // Lost packets are sent again.
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"hello");
@@ -233,7 +234,8 @@ fn dns() -> (Network, Client, UdpSocket, u8) {
     (network, ipvs, client, server)
 }
 
-/// Asks again and again until somebody answers or the time is over, and returns the number of the server.
+/// Asks again and again until somebody answers or the time is over, and returns the number of the
+/// server.
 fn ask_until(client: &UdpSocket, limit: Duration) -> Option<u8> {
     let wait = Some(Duration::from_millis(200));
     client.set_read_timeout(wait).unwrap();

@@ -40,7 +40,8 @@ fn counters(ipvs: &mut Client, key: ServiceKey) -> [Stats; 2] {
     [service, sum]
 }
 
-/// Sends four datagrams from each of six sockets to the service, so that each server has two of them.
+/// Sends four datagrams from each of six sockets to the service, so that each server has two of
+/// them.
 fn traffic(family: Family) {
     for _ in 0..6 {
         let socket = datagrams_to(virtual_socket(family, 80));
@@ -50,7 +51,8 @@ fn traffic(family: Family) {
     }
 }
 
-/// What [`traffic`] makes, with the headers of IP and UDP, and with the octet in which a server says its number.
+/// What [`traffic`] makes, with the headers of IP and UDP, and with the octet in which a server
+/// says its number.
 fn expected(family: Family) -> Stats {
     let headers = match family {
         Family::V4 => 20 + 8,
