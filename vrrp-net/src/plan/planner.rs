@@ -296,16 +296,13 @@ impl Planner {
         former.sort_by_key(Former::rank);
         former.retain(|it| {
             let before = changes.len();
-            if self.is_wanted(it, routers, actual) {
-                // Another router has it there as well, and decides about it.
-                if let Former::Address { local, .. } = it {
-                    let holders: Vec<_> = self.holders(*local).collect();
-                    self.due
-                        .extend(holders.into_iter().map(|id| (now, Some(id))));
-                }
-            } else {
+            let claimants = self.claimants(it, routers, actual);
+            if claimants.is_empty() {
                 it.plan(actual, &mut changes);
             }
+            // Another router has it there as well, and its own plan decides.
+            let claimants = claimants.into_iter().map(|id| (now, Some(id)));
+            self.due.extend(claimants);
             changes.len() > before
         });
         self.former = former;
@@ -314,55 +311,61 @@ impl Planner {
         changes
     }
 
-    /// Whether a router has this on one of its interfaces, and so plans for it.
-    fn is_wanted(&self, former: &Former, routers: Lookup<'_>, actual: &Actual) -> bool {
+    /// The routers that may want this, and so plan for it.
+    fn claimants(
+        &self,
+        former: &Former,
+        routers: Lookup<'_>,
+        actual: &Actual,
+    ) -> BTreeSet<RouterId> {
+        let is_at = |it: &Wanted<'_>, interface| {
+            let station = it.station(actual);
+            it.places(station).any(|place| place == interface)
+        };
+        let chosen = |ids: &mut dyn Iterator<Item = RouterId>,
+                      claims: &dyn Fn(&Wanted<'_>) -> bool| {
+            ids.filter(|id| routers(*id).is_some_and(|it| claims(&it)))
+                .collect()
+        };
+        let mut all = self.holders.iter().map(|(_, id)| *id);
         match former {
-            Former::Address { interface, local } => {
-                let mut holders = self.holders(*local).filter_map(routers);
-                if *local == super::DUMMY {
-                    let all = self.holders.iter().filter_map(|(_, id)| routers(*id));
-                    return all
-                        .filter(|it| it.macvlan.is_some())
-                        .any(|it| it.station(actual) == Some(*interface));
-                }
-                holders.any(|it| {
-                    let station = it.station(actual);
-                    it.places(station).any(|place| place == *interface)
+            Former::Address { interface, local } if *local == super::DUMMY => {
+                chosen(&mut all, &|it| {
+                    it.macvlan.is_some() && it.station(actual) == Some(*interface)
                 })
+            }
+            Former::Address { interface, local } => {
+                chosen(&mut self.holders(*local), &|it| is_at(it, *interface))
             }
             Former::Route { route, .. } if route.discards() => {
-                let mut holders = self.holders(route.destination());
-                holders.next().is_some()
+                self.holders(route.destination()).collect()
             }
-            Former::Route { interface, route } => {
-                let mut routed = self.routed.iter().filter_map(|id| routers(*id));
-                routed.any(|it| {
-                    it.routes.iter().any(|own| {
-                        let oif = it.interface_of(own, actual);
-                        own.destination() == route.destination()
-                            && own.prefix_len() == route.prefix_len()
-                            && own.table() == route.table()
-                            && own.gateway() == route.gateway()
-                            && (oif.is_none() || oif == *interface)
-                    })
+            Former::Route { interface, route } => chosen(&mut self.routed.iter().copied(), &|it| {
+                it.routes.iter().any(|own| {
+                    let oif = it.interface_of(own, actual);
+                    own.destination() == route.destination()
+                        && own.prefix_len() == route.prefix_len()
+                        && own.table() == route.table()
+                        && own.gateway() == route.gateway()
+                        && (oif.is_none() || oif == *interface)
                 })
-            }
-            Former::Macvlan { interface } => {
-                let Some(link) = actual.link(*interface) else {
-                    return true;
-                };
-                let all = self.holders.iter().filter_map(|(_, id)| routers(*id));
-                all.filter(|it| it.stage != Stage::Ended)
-                    .any(|it| match it.macvlan {
-                        Some(macvlan) => {
-                            link.parent
-                                .is_some_and(|parent| it.interface == Some(parent))
-                                && Some(macvlan.mac) == link.mac
-                        }
-                        None => false,
+            }),
+            Former::Macvlan { interface } => match actual.link(*interface) {
+                None => BTreeSet::new(),
+                // At most one router: there may be thousands of both.
+                Some(link) => all
+                    .find(|id| {
+                        routers(*id).is_some_and(|it| {
+                            it.stage != Stage::Ended
+                                && it.macvlan.is_some_and(|own| Some(own.mac) == link.mac)
+                                && link.parent.is_some()
+                                && it.interface == link.parent
+                        })
                     })
-            }
-            Former::Parent { .. } => false,
+                    .into_iter()
+                    .collect(),
+            },
+            Former::Parent { .. } => BTreeSet::new(),
         }
     }
 
