@@ -722,7 +722,7 @@ impl Driver {
                 self.note(Part::Socket(place), result);
             }
         }
-        if ready.news {
+        if ready.news || self.host.is_ahead() {
             let result = self.receive_host_events();
             self.note(Part::Monitor, result);
         }

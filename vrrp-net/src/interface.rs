@@ -267,6 +267,14 @@ pub enum MonitorEvent {
     Overrun,
 }
 
+impl MonitorEvent {
+    /// Whether addresses of an interface may change their order by it: the kernel promotes one of a
+    /// subnet, or one comes back at the end.
+    pub(crate) const fn reorders(&self) -> bool {
+        matches!(self, Self::AddressRemoved { address, .. } if address.address.is_ipv4())
+    }
+}
+
 /// The interfaces of a network namespace: read by [`Netlink::interfaces`](crate::Netlink::interfaces), and kept up to date by
 /// the events of a [`Monitor`](crate::Monitor).
 ///

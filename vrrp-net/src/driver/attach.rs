@@ -18,11 +18,11 @@ use crate::{
 impl Driver {
     /// Takes in the notifications of links, addresses and routes that wait, and acts upon them.
     pub(super) fn receive_host_events(&mut self) -> Result<(), Error> {
-        let events = self.host.notifications()?;
+        let now = self.now();
+        let events = self.host.notifications(now)?;
         if events.is_empty() {
             return Ok(());
         }
-        let now = self.now();
         let mut affected = BTreeSet::new();
         let mut lost = Vec::new();
         for event in &events {
@@ -185,11 +185,7 @@ impl Driver {
     /// Reports an address of a router that somebody else puts on its interface.
     fn report_foreign(&mut self, interface: u32, own: &InterfaceAddress) {
         let actual = &self.host.actual;
-        if actual.is_marked(interface, own)
-            || actual
-                .addresses(interface, own.address)
-                .any(|known| known.is_same(own))
-        {
+        if actual.is_marked(interface, own) || actual.is_known(interface, own) {
             return;
         }
         let Ok(address) = VirtualAddress::new(own.address).with_prefix_len(own.prefix_len) else {

@@ -35,6 +35,8 @@ pub(super) struct Host {
     pub(super) proxies: Proxies,
     /// When to dump everything again, because notifications were lost.
     pub(super) resync_at: Option<Instant>,
+    /// Whether notifications may wait that are older than the last dump.
+    is_ahead: bool,
 }
 
 /// The result of a change.
@@ -62,6 +64,7 @@ impl Host {
             actual,
             proxies: Proxies::default(),
             resync_at: None,
+            is_ahead: true,
         })
     }
 
@@ -69,11 +72,23 @@ impl Host {
         self.actual.interfaces()
     }
 
-    /// The notifications that wait. They are not taken in yet.
-    pub(super) fn notifications(&mut self) -> Result<Vec<MonitorEvent>, Error> {
+    /// The notifications that wait. They are not applied yet.
+    ///
+    /// A notification that is older than the last dump can put addresses out of the order in which
+    /// the kernel has them: everything is then dumped again.
+    pub(super) fn notifications(&mut self, now: Instant) -> Result<Vec<MonitorEvent>, Error> {
         let mut events = Vec::new();
         self.monitor.receive(|event| events.push(event))?;
+        if self.is_ahead && events.iter().any(MonitorEvent::reorders) {
+            self.resync_at.get_or_insert(now + REST);
+        }
+        self.is_ahead &= !events.is_empty();
         Ok(events)
+    }
+
+    /// Whether to read notifications, also where none is known to wait.
+    pub(super) const fn is_ahead(&self) -> bool {
+        self.is_ahead
     }
 
     /// Dumps everything again where that is due, and nothing changes meanwhile. Returns what is gone.
@@ -89,6 +104,7 @@ impl Host {
         };
         let routes = self.netlink.marked_routes()?;
         self.resync_at = None;
+        self.is_ahead = true;
         let lost = self.actual.resync(interfaces);
         self.actual.found_routes(routes);
         Ok(Some(lost))

@@ -39,6 +39,9 @@ pub(crate) struct Actual {
     proxied: BTreeMap<(u32, IpAddr), Option<MacAddress>>,
     /// The addresses that this driver added, where the kernel keeps no mark (before Linux 5.18).
     added: Option<BTreeSet<(u32, IpAddr, u8)>>,
+    /// The addresses that are known from the results of our own requests alone. Their place among the
+    /// addresses of the interface comes with the notification.
+    unplaced: BTreeSet<(u32, IpAddr, u8)>,
 }
 
 /// A marked route that leads somewhere.
@@ -92,6 +95,12 @@ impl Actual {
                 if self.interfaces.get(*interface).is_some() {
                     self.present.insert((*interface, address.address));
                 }
+                let key = key_of_address(*interface, address);
+                if address.peer.is_none() && self.unplaced.remove(&key) {
+                    let (interface, address) = (*interface, address.clone());
+                    self.interfaces
+                        .apply(&MonitorEvent::AddressRemoved { interface, address });
+                }
             }
             MonitorEvent::AddressRemoved { interface, address } => {
                 let was_there = self
@@ -105,8 +114,10 @@ impl Actual {
                     oif.is_none_or(|oif| oif == *interface)
                         || route.source() == Some(address.address)
                 });
+                let key = key_of_address(*interface, address);
+                self.unplaced.remove(&key);
                 if let Some(added) = &mut self.added {
-                    added.remove(&(*interface, address.address, address.prefix_len));
+                    added.remove(&key);
                 }
             }
             MonitorEvent::RouteRemoved { interface, route } => {
@@ -133,6 +144,7 @@ impl Actual {
         let before = std::mem::replace(&mut self.interfaces, interfaces);
         self.present.clear();
         self.macvlans.clear();
+        self.unplaced.clear();
         let links: Vec<Link> = self.interfaces.iter().map(|it| it.link.clone()).collect();
         for link in &links {
             self.index_link(link);
@@ -228,10 +240,15 @@ impl Actual {
                     let is_first = |it: &InterfaceAddress| !it.secondary && own.is_in_subnet_of(it);
                     own.secondary = own.prefix_len < 32 && interface.addresses.iter().any(is_first);
                 }
+                let key = key_of_address(index, &own);
+                let is_known = self.is_known(index, &own);
                 self.apply(&MonitorEvent::AddressAdded {
                     interface: index,
                     address: own,
                 });
+                if !is_known {
+                    self.unplaced.insert(key);
+                }
             }
             Change::RemoveAddress { interface, address } => {
                 self.apply(&MonitorEvent::AddressRemoved {
@@ -272,6 +289,13 @@ impl Actual {
             .flatten();
         let all = found.into_iter().flat_map(|it| &it.addresses);
         all.filter(move |own| own.address == local)
+    }
+
+    /// Whether an interface has this address by a notification or a dump.
+    pub(crate) fn is_known(&self, interface: u32, address: &InterfaceAddress) -> bool {
+        let mut own = self.addresses(interface, address.address);
+        own.any(|own| own.is_same(address))
+            && !self.unplaced.contains(&key_of_address(interface, address))
     }
 
     /// Whether an interface has an address with this local part, in whatever form.
@@ -436,6 +460,7 @@ impl Actual {
         self.made.remove(&index);
         self.quieted.remove(&index);
         self.proxied.retain(|(of, _), _| *of != index);
+        self.unplaced.retain(|(of, _, _)| *of != index);
         if let Some(added) = &mut self.added {
             added.retain(|(of, _, _)| *of != index);
         }
@@ -495,6 +520,10 @@ impl Actual {
         }
         was_there
     }
+}
+
+const fn key_of_address(interface: u32, address: &InterfaceAddress) -> (u32, IpAddr, u8) {
+    (interface, address.address, address.prefix_len)
 }
 
 const fn key_of(route: &Route) -> (u32, IpAddr, u8) {

@@ -134,6 +134,8 @@ struct Host {
     routers: Vec<Router>,
     dirty: BTreeSet<RouterId>,
     is_lost: bool,
+    /// Whether notifications may wait that are older than the last dump.
+    is_ahead: bool,
     now: Instant,
     /// The changes that were made.
     log: Vec<String>,
@@ -161,6 +163,7 @@ impl Host {
             routers: Vec::new(),
             dirty: BTreeSet::new(),
             is_lost: false,
+            is_ahead: false,
             now: Instant::ZERO + Duration::from_secs(100),
             log: Vec::new(),
         };
@@ -176,6 +179,7 @@ impl Host {
         self.planner = Planner::default();
         self.routers = routers;
         self.is_lost = false;
+        self.is_ahead = false;
         for router in &self.routers {
             self.planner.insert(router.id, &router.wanted());
             self.dirty.insert(router.id);
@@ -214,8 +218,10 @@ impl Host {
     fn hear(&mut self, count: usize) {
         for _ in 0..count {
             let Some(event) = self.kernel.queue.pop_front() else {
+                self.is_ahead = false;
                 break;
             };
+            self.is_lost |= self.is_ahead && event.reorders();
             self.dirty.extend(self.planner.notice(&event, &self.actual));
             if let MonitorEvent::Link(Link { index, .. })
             | MonitorEvent::LinkGone { interface: index } = &event
@@ -231,6 +237,7 @@ impl Host {
             self.note_lost(lost);
         }
         if std::mem::take(&mut self.is_lost) {
+            self.is_ahead = true;
             let lost = self.actual.resync(self.kernel.dump());
             self.actual.found_routes(self.kernel.dump_routes());
             self.planner.look_around(&self.actual);
@@ -804,6 +811,49 @@ fn a_notification_of_our_own_removal_that_is_read_late_hides_nothing() {
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.kernel.routes.is_empty(), "{:#?}", host.log);
+    host.check();
+}
+
+#[test]
+fn a_foreign_address_keeps_its_place_when_a_request_finds_it_before_its_notification() {
+    let mut host = Host::new(vec![Router::new(0, "eth0", &["203.0.113.7/24"])]);
+    for address in ["198.51.100.5/24", "203.0.113.7/24"] {
+        host.kernel.add_address(1, own(address)).unwrap();
+    }
+    // The kernel answers EEXIST.
+    host.activate(0);
+    let known = |host: &Host| {
+        let found = host.actual.interfaces().get(1).unwrap();
+        found
+            .addresses
+            .iter()
+            .any(|it| it.is_same(&own("203.0.113.7/24")))
+    };
+    assert!(known(&host));
+    host.check();
+}
+
+#[test]
+fn addresses_are_dumped_again_after_notifications_that_are_older_than_the_dump() {
+    let mut host = Host::new(Vec::new());
+    host.kernel.room = 0;
+    host.kernel.add_address(1, own("203.0.113.1/24")).unwrap();
+    host.kernel.room = usize::MAX;
+    host.kernel.remove_address(1, &own("192.0.2.1/24"), false);
+    for address in ["192.0.2.1/24", "198.51.100.5/24"] {
+        host.kernel.add_address(1, own(address)).unwrap();
+    }
+    // The loss alone, then a dump.
+    host.hear(1);
+    let order = |host: &Host| {
+        let found = &host.actual.interfaces().get(1).unwrap().addresses;
+        let found = found.iter().filter(|it| it.address.is_ipv4());
+        found.map(|it| it.address.to_string()).collect::<Vec<_>>()
+    };
+    let expected = ["203.0.113.1", "192.0.2.1", "198.51.100.5"];
+    assert_eq!(order(&host), expected);
+    host.hear(usize::MAX);
+    assert_eq!(order(&host), expected);
     host.check();
 }
 
