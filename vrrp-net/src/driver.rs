@@ -19,6 +19,7 @@ mod notification;
 mod numbers;
 mod proxies;
 mod router;
+mod subnet;
 #[cfg(feature = "serde")]
 mod succession;
 mod tracking;
@@ -166,7 +167,9 @@ const RECORDS: usize = 8;
 /// starting driver waits for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]).
 ///
 /// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface is 1
-/// for the moment of its removal, so the other addresses of the subnet stay.
+/// for the moment of its removal, so the other addresses of the subnet stay. Where that cannot be set,
+/// as in a container with a read-only `/proc/sys`, the others are added again at once with all their
+/// attributes ([`DriverEvent::HostAddressRestored`]); routes with such an address as their source go.
 ///
 /// # Virtual MAC and routes
 ///

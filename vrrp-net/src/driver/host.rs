@@ -1,18 +1,16 @@
 //! The state of the host: followed by notifications and dumps, and changed by plans.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use vrrp_fsm::Instant;
-use vrrp_proto::Family;
 
-use super::proxies::Proxies;
+use super::{DriverEvent, proxies::Proxies, subnet::SparedSubnets};
 use crate::{
     AddressChange, Change as NetlinkChange, Error, Interfaces, Link, LinkChange, Macvlan, Monitor,
     MonitorEvent, Netlink, Outcome, RouteChange,
     kernel::{
         macvlan::{alias_record, quiet_parent, restore_parent},
         sys,
-        sysctl::Sysctl,
     },
     plan::{Actual, Change, Lost},
 };
@@ -37,6 +35,8 @@ pub(super) struct Host {
     pub(super) resync_at: Option<Instant>,
     /// Whether notifications may wait that are older than the last dump.
     is_ahead: bool,
+    /// Events about addresses of the host that had gone with virtual ones.
+    subnet_events: Vec<DriverEvent>,
 }
 
 /// The result of a change.
@@ -65,6 +65,7 @@ impl Host {
             proxies: Proxies::default(),
             resync_at: None,
             is_ahead: true,
+            subnet_events: Vec::new(),
         })
     }
 
@@ -84,6 +85,11 @@ impl Host {
         }
         self.is_ahead &= !events.is_empty();
         Ok(events)
+    }
+
+    /// Takes the events about addresses of the host that had gone with virtual ones.
+    pub(super) fn take_subnet_events(&mut self) -> Vec<DriverEvent> {
+        std::mem::take(&mut self.subnet_events)
     }
 
     /// Whether to read notifications, also where none is known to wait.
@@ -128,11 +134,9 @@ impl Host {
                     | Change::EndProxy { .. },
                 ) => results.extend(part.iter().map(|change| self.make_one(change))),
                 _ => {
-                    let promoted = self.promote_secondaries(part);
+                    let spared = SparedSubnets::prepare(&mut self.netlink, &self.actual, part)?;
                     let made = self.apply(part);
-                    for setting in promoted {
-                        setting.restore();
-                    }
+                    self.subnet_events.extend(spared.restore(&mut self.netlink));
                     results.extend(made?);
                 }
             }
@@ -149,42 +153,6 @@ impl Host {
             Ok(Made::new(outcome))
         });
         Ok(made.collect())
-    }
-
-    /// Has the kernel promote an address of a subnet in place of its primary one, on the interfaces
-    /// where it would remove all of them.
-    fn promote_secondaries(&self, part: &[Change]) -> Vec<Promotion> {
-        let interfaces: BTreeSet<u32> = part
-            .iter()
-            .filter(|change| change.spares_subnet())
-            .filter_map(|change| match change {
-                Change::RemoveAddress { interface, .. } => Some(*interface),
-                _ => None,
-            })
-            .collect();
-        let names = interfaces
-            .into_iter()
-            .filter_map(|index| self.actual.link(index))
-            .map(|link| link.name.clone());
-        names.filter_map(|name| self.promote_on(name)).collect()
-    }
-
-    fn promote_on(&self, name: String) -> Option<Promotion> {
-        let is_set = |name| promotion(name).get().is_ok_and(|value| value != 0);
-        let allowed = self
-            .netlink
-            .check_namespace(|| format!("set promote_secondaries of {name}"));
-        if allowed.is_ok() && (is_set("all") || is_set(&name)) {
-            return None;
-        }
-        let result = allowed.and_then(|()| promotion(&name).set(1));
-        match result {
-            Ok(_) => Some(Promotion { name }),
-            Err(error) => {
-                tracing::warn!(%error, "other addresses of a subnet may go with a virtual one");
-                None
-            }
-        }
     }
 
     fn delete_links(&mut self, part: &[Change]) -> Vec<Result<Made, Error>> {
@@ -286,27 +254,6 @@ impl Made {
             outcome,
             macvlan: None,
         }
-    }
-}
-
-/// `promote_secondaries` of an interface, while it is set for a removal.
-struct Promotion {
-    name: String,
-}
-
-impl Promotion {
-    fn restore(self) {
-        if let Err(error) = promotion(&self.name).set(0) {
-            tracing::warn!(%error, "a setting was not put back");
-        }
-    }
-}
-
-const fn promotion(interface: &str) -> Sysctl<'_> {
-    Sysctl {
-        family: Family::Ipv4,
-        interface,
-        key: "promote_secondaries",
     }
 }
 

@@ -134,8 +134,11 @@ impl Driver {
             let get = |id| wanted(&self.routers, &self.fleet, id);
             changes.extend(self.planner.plan_former(now, &get, &self.host.actual));
         }
-        let results = self.host.make(&changes)?;
-        let mut done = changes.iter().zip(results);
+        let results = self.host.make(&changes);
+        for event in self.host.take_subnet_events() {
+            self.notify(None, event);
+        }
+        let mut done = changes.iter().zip(results?);
         let mut frames = Vec::new();
         for (id, task, count) in portion {
             let mut creates = false;

@@ -156,6 +156,7 @@ pub enum DriverEvent {
     LeftOversKept,
     /// Somebody else put a virtual address on the interface of the router. It stays there, also while
     /// another router is Active: remove it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     ForeignAddress(VirtualAddress),
     /// A virtual address was on the interface while the router was not Active, left over from another run, and was removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
@@ -168,6 +169,33 @@ pub enum DriverEvent {
     AddressRestored(VirtualAddress),
     /// The kernel refused to add or remove a virtual address. While the router is Active it is tried again.
     AddressFailed {
+        /// The address.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
+        address: VirtualAddress,
+        /// Why.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "reason", serialize_with = "form::text")
+        )]
+        error: Error,
+    },
+    /// The kernel removed an address of the host along with a virtual address that was the primary one
+    /// of their subnet, because `promote_secondaries` could not be set for the moment. It was added again
+    /// at once with all its attributes.
+    HostAddressRestored {
+        /// The name of the interface.
+        #[cfg_attr(feature = "serde", serde(rename = "link"))]
+        interface: String,
+        /// The address.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
+        address: VirtualAddress,
+    },
+    /// As [`HostAddressRestored`](Self::HostAddressRestored), but the kernel refused to add the address
+    /// again. Set `net.ipv4.conf.<interface>.promote_secondaries=1` on this host.
+    HostAddressLost {
+        /// The name of the interface.
+        #[cfg_attr(feature = "serde", serde(rename = "link"))]
+        interface: String,
         /// The address.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         address: VirtualAddress,
@@ -201,11 +229,8 @@ pub enum DriverEvent {
     VirtualMacFailed(Error),
     /// An advertisement was discarded.
     Discarded {
-        /// Why.
-        #[cfg_attr(
-            feature = "serde",
-            serde(rename = "reason", serialize_with = "form::text")
-        )]
+        /// Why. With the feature `serde` also the name of the counter that counts it.
+        #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "form::discard"))]
         discard: Discard,
         /// Its sender.
         source: IpAddr,
@@ -362,6 +387,23 @@ impl fmt::Display for DriverEvent {
             Self::AddressRestored(address) => write!(f, "{address} was put back"),
             Self::AddressFailed { address, error } => {
                 write!(f, "the kernel refused to change {address}: {error}")
+            }
+            Self::HostAddressRestored { interface, address } => {
+                write!(
+                    f,
+                    "{address} of {interface} went with a virtual address of its subnet, and was put back"
+                )
+            }
+            Self::HostAddressLost {
+                interface,
+                address,
+                error,
+            } => {
+                write!(
+                    f,
+                    "{address} of {interface} went with a virtual address of its subnet: {error}; set \
+                     net.ipv4.conf.{interface}.promote_secondaries=1"
+                )
             }
             Self::RouteLost(route) => {
                 write!(f, "the route {route} was removed and will be put back")
@@ -570,7 +612,7 @@ mod form {
 
     use serde::{Serialize, Serializer, ser::SerializeMap};
     use vrrp_fsm::{Transition, track::Level};
-    use vrrp_proto::Interval;
+    use vrrp_proto::{Counter, Discard, Interval};
 
     pub(super) fn text<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
@@ -594,6 +636,13 @@ mod form {
     pub(super) fn reason<S: Serializer>(reason: &impl Display, to: S) -> Result<S::Ok, S::Error> {
         let reason = reason.to_string();
         Reason { reason }.serialize(to)
+    }
+
+    pub(super) fn discard<S: Serializer>(discard: &Discard, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("reason", &discard.to_string())?;
+        map.serialize_entry("counter", &discard.counter().map(Counter::name))?;
+        map.end()
     }
 
     #[derive(Serialize)]
@@ -791,6 +840,56 @@ mod tests {
             source: [192, 0, 2, 2].into(),
             suppressed: 2,
         };
-        assert_eq!(event(discarded)["source"], "192.0.2.2");
+        assert_eq!(
+            event(discarded),
+            json!({
+                "event": "discarded", "reason": Discard::Owner.to_string(), "counter": null,
+                "source": "192.0.2.2", "suppressed": 2,
+            })
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn every_event_about_an_address_is_an_object() {
+        let address = || -> VirtualAddress { "192.0.2.254/32".parse().unwrap() };
+        let interface = || "eth0".to_owned();
+        let error = || Error::Stopped;
+        for (event, name) in [
+            (DriverEvent::ForeignAddress(address()), "foreign-address"),
+            (DriverEvent::LeftOverRemoved(address()), "left-over-removed"),
+            (DriverEvent::AddressRestored(address()), "address-restored"),
+            (
+                DriverEvent::HostAddressRestored {
+                    interface: interface(),
+                    address: address(),
+                },
+                "host-address-restored",
+            ),
+            (
+                DriverEvent::HostAddressLost {
+                    interface: interface(),
+                    address: address(),
+                    error: error(),
+                },
+                "host-address-lost",
+            ),
+        ] {
+            let value = serde_json::to_value(notification(None, event)).unwrap();
+            assert_eq!(value["event"], name);
+            assert_eq!(value["address"], "192.0.2.254/32", "{name}");
+        }
+        for (event, name) in [
+            (DriverEvent::LeftOversKept, "left-overs-kept"),
+            (DriverEvent::RequestRefused(error()), "request-refused"),
+            (DriverEvent::VirtualMacFailed(error()), "virtual-mac-failed"),
+            (
+                DriverEvent::PrimaryAddress([192, 0, 2, 1].into()),
+                "primary-address",
+            ),
+        ] {
+            let value = serde_json::to_value(notification(None, event)).unwrap();
+            assert_eq!(value["event"], name);
+        }
     }
 }

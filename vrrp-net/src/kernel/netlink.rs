@@ -376,7 +376,7 @@ impl Netlink {
         const ACTION: &str = "read a link";
         let request = Request::Link(name);
         for _ in 0..ATTEMPTS {
-            let answer = self.ask(ACTION, &request, |reply| match reply {
+            let answer = self.ask(ACTION, &request, |message| match message.reply {
                 Reply::Event(MonitorEvent::Link(link)) => Some(link),
                 _ => None,
             })?;
@@ -473,7 +473,7 @@ impl Netlink {
     /// The marked routes of both families, with the index of their interface.
     pub(crate) fn marked_routes(&mut self) -> Result<Vec<(Option<u32>, Route)>, Error> {
         for _ in 0..ATTEMPTS {
-            let found = self.list(&Request::Routes, |reply| match reply {
+            let found = self.list(&Request::Routes, |message| match message.reply {
                 Reply::Route(payload) => rtnetlink::virtual_route(payload),
                 _ => None,
             })?;
@@ -564,7 +564,7 @@ impl Netlink {
     pub(crate) fn interfaces_at_once(&mut self) -> Result<Option<Interfaces>, Error> {
         let mut interfaces = Interfaces::default();
         for request in [Request::Links, Request::Addresses] {
-            let events = self.list(&request, |reply| match reply {
+            let events = self.list(&request, |message| match message.reply {
                 Reply::Event(event) => Some(event),
                 _ => None,
             })?;
@@ -576,6 +576,46 @@ impl Netlink {
             }
         }
         Ok(Some(interfaces))
+    }
+
+    /// The IPv4 and IPv6 addresses of all interfaces, with all that the kernel says about them.
+    pub(crate) fn raw_addresses(&mut self) -> Result<Vec<RawAddress>, Error> {
+        for _ in 0..ATTEMPTS {
+            let found = self.list(&Request::Addresses, |message| match message.reply {
+                Reply::Event(MonitorEvent::AddressAdded { interface, address }) => {
+                    Some(RawAddress {
+                        interface,
+                        address,
+                        payload: message.payload.into(),
+                    })
+                }
+                _ => None,
+            })?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        Err(Error::os("list addresses")(ever_changing()))
+    }
+
+    /// Adds an address as it was before: with its label, broadcast address, lifetimes and the rest.
+    pub(crate) fn add_raw_address(&mut self, raw: &RawAddress) -> Result<Outcome, Error> {
+        match self.request(Request::AddRaw(&raw.payload))? {
+            0 => Ok(Outcome::Changed),
+            libc::EEXIST => Ok(Outcome::AlreadySo),
+            errno => {
+                let InterfaceAddress {
+                    address,
+                    prefix_len,
+                    ..
+                } = raw.address;
+                let on = describe_interface(raw.interface);
+                Err(refused(
+                    format!("add {address}/{prefix_len} to {on}"),
+                    errno,
+                ))
+            }
+        }
     }
 
     /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on all interfaces, and returns them
@@ -619,7 +659,7 @@ impl Netlink {
     fn list<T>(
         &mut self,
         request: &Request<'_>,
-        pick: impl Fn(Reply<'_>) -> Option<T>,
+        pick: impl Fn(Message<'_>) -> Option<T>,
     ) -> Result<Option<Vec<T>>, Error> {
         let action = match request {
             Request::Links => "list links",
@@ -639,7 +679,7 @@ impl Netlink {
         &mut self,
         action: &'static str,
         request: &Request<'_>,
-        pick: impl Fn(Reply<'_>) -> Option<T>,
+        pick: impl Fn(Message<'_>) -> Option<T>,
     ) -> Result<Option<(Vec<T>, i32)>, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
@@ -659,7 +699,7 @@ impl Netlink {
                 is_consistent &= !message.interrupted;
                 match message.reply {
                     Reply::Done { errno } => done = Some(errno),
-                    reply => picked.extend(pick(reply)),
+                    _ => picked.extend(pick(message)),
                 }
             })?;
             match received {
@@ -738,6 +778,15 @@ impl Netlink {
 }
 
 const EXCHANGE: &str = "change addresses, links and routes";
+
+/// An address with everything that the kernel says about it.
+#[derive(Debug)]
+pub(crate) struct RawAddress {
+    /// The index of its interface.
+    pub(crate) interface: u32,
+    pub(crate) address: InterfaceAddress,
+    payload: Box<[u8]>,
+}
 
 /// The result of one attempt to receive answers.
 enum Received {

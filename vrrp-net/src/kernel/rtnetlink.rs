@@ -74,6 +74,8 @@ pub(crate) enum Request<'a> {
     Remove(u32, &'a VirtualAddress),
     /// Take an address away as it was found: with its peer.
     RemoveFound(u32, &'a InterfaceAddress),
+    /// Add an address as a dump had it: the payload of its message.
+    AddRaw(&'a [u8]),
     /// Put a macvlan on the link of the index `parent`, down.
     AddMacvlan {
         parent: u32,
@@ -104,6 +106,7 @@ impl Request<'_> {
     /// Appends the request to a buffer.
     pub(crate) fn encode(&self, sequence: u32, buffer: &mut Vec<u8>) {
         let (flags, payload) = match *self {
+            Self::AddRaw(payload) => return encode_raw(sequence, payload, buffer),
             Self::Links => (
                 NLM_F_DUMP,
                 RouteNetlinkMessage::GetLink(LinkMessage::default()),
@@ -181,6 +184,22 @@ impl Request<'_> {
             message.emit(target);
         }
     }
+}
+
+/// Appends a request for a new address, from the payload of a message.
+fn encode_raw(sequence: u32, payload: &[u8], buffer: &mut Vec<u8>) {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    header.message_type = RTM_NEWADDR;
+    header.sequence_number = sequence;
+    let length = header.buffer_len() + payload.len();
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    let start = buffer.len();
+    buffer.resize(start + header.buffer_len(), 0);
+    header.emit(buffer.get_mut(start..).unwrap_or_default());
+    buffer.extend_from_slice(payload);
+    // Messages begin at multiples of four octets.
+    buffer.resize(start + length.next_multiple_of(4), 0);
 }
 
 impl Request<'_> {
@@ -403,6 +422,7 @@ pub(crate) struct Message<'a> {
     /// Something changed while the kernel went through its list: what it sent may be inconsistent.
     pub(crate) interrupted: bool,
     pub(crate) reply: Reply<'a>,
+    pub(crate) payload: &'a [u8],
 }
 
 /// The octets are not the messages that they should be.
@@ -470,6 +490,7 @@ fn parse(datagram: &[u8]) -> Option<(Message<'_>, usize)> {
         sequence: buffer.sequence_number(),
         interrupted: buffer.flags() & NLM_F_DUMP_INTR != 0,
         reply,
+        payload,
     };
     Some((message, usize::try_from(buffer.length()).ok()?))
 }

@@ -1,9 +1,11 @@
 //! Things that are ours go when they are not wanted, and nothing else does.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use vrrp_fsm::State;
 use vrrp_lab::{Host, wait_for};
 use vrrp_net::{
-    ADDRESS_PROTOCOL, AddressChange, DriverEvent, Fault, Netlink, RouterConfig, RouterId,
+    ADDRESS_PROTOCOL, AddressChange, Driver, DriverEvent, Fault, Netlink, RouterConfig, RouterId,
     VirtualMac,
 };
 use vrrp_proto::Family;
@@ -260,6 +262,70 @@ fn an_address_of_the_host_stays_when_the_virtual_one_before_it_goes() {
         let setting = r1.namespace().sysctl("ipv4.conf.eth0.promote_secondaries");
         assert_eq!(setting.unwrap(), "0");
     }
+}
+
+#[test]
+fn addresses_of_the_host_are_added_again_where_promote_secondaries_cannot_be_set() {
+    let (_lan, [r1]) = lan_of::<1>();
+    // From a thread outside the network namespace the driver reaches the kernel, but not its settings.
+    let (mut driver, id) = r1.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        let id = driver.add(with_address(100, "198.51.100.7/24")).unwrap();
+        (driver, id)
+    });
+    let mut events = Vec::new();
+    let mut turn = |driver: &mut Driver| {
+        driver.wait(Some(Duration::from_millis(10))).unwrap();
+        driver.turn().unwrap();
+        while let Some(notification) = driver.next_notification() {
+            events.push(notification.event);
+        }
+    };
+    wait_for("the address", LIMIT, || {
+        turn(&mut driver);
+        has(&r1, "198.51.100.7/24").then_some(())
+    })
+    .unwrap();
+    let with_label = "198.51.100.1/24 dev eth0 label eth0:own broadcast 198.51.100.200 valid_lft 3000 preferred_lft 2000 metric 50";
+    for words in [with_label, "198.51.100.2/24 dev eth0 noprefixroute"] {
+        let words: Vec<&str> = ["address", "add"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        iproute2(&r1, &words);
+    }
+    let shown = || {
+        let lines = iproute2(&r1, &["-4", "address", "show", "dev", "eth0"]);
+        // Lifetimes run.
+        let lines = lines.lines().filter(|it| it.contains("inet "));
+        let own = lines.filter(|it| !it.contains("198.51.100.7"));
+        let own = own.map(|it| it.trim().replace("secondary ", ""));
+        own.collect::<BTreeSet<_>>()
+    };
+    let before = shown();
+    assert_eq!(before.len(), 3, "{before:?}");
+    driver.set_fault(id, "a test").unwrap();
+    wait_for("the end of the address", LIMIT, || {
+        turn(&mut driver);
+        (!has(&r1, "198.51.100.7/24")).then_some(())
+    })
+    .unwrap();
+    assert_eq!(shown(), before);
+    let lifetimes = iproute2(&r1, &["-4", "address", "show", "label", "eth0:own"]);
+    assert!(
+        lifetimes.contains("preferred_lft 1") || lifetimes.contains("preferred_lft 2000"),
+        "{lifetimes}"
+    );
+    let restored: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            DriverEvent::HostAddressRestored { interface, address } => {
+                Some(format!("{address} {interface}"))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(restored, ["198.51.100.1/24 eth0", "198.51.100.2/24 eth0"]);
 }
 
 fn foreign_fault(running: &Running, id: RouterId) -> Option<String> {
