@@ -1,27 +1,21 @@
-//! What is done with that which the driver tells: it is written, and changes of state are given to the commands.
+//! The receiver of the driver's notifications: logs them, and hands changes of state to the commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vrrp_fsm::{State, fleet::GroupId, track::ObjectId};
+use vrrp_fsm::{State, fleet::GroupId};
 use vrrp_net::{DriverEvent, Notification, RouterId};
 
 use crate::{
-    events,
-    log::{Log, Subject},
+    log::Log,
     notify::{Change, Commands},
 };
 
 pub(crate) struct Listener {
     log: Log,
-    routers: BTreeMap<RouterId, Party>,
-    sync_groups: BTreeMap<GroupId, Party>,
-    objects: BTreeMap<ObjectId, Subject>,
-}
-
-/// A virtual router or a sync group.
-struct Party {
-    subject: Subject,
-    commands: Option<Commands>,
+    /// The commands of each virtual router.
+    routers: BTreeMap<RouterId, Option<Commands>>,
+    /// The commands of each sync group.
+    sync_groups: BTreeMap<GroupId, Option<Commands>>,
 }
 
 impl Listener {
@@ -30,30 +24,15 @@ impl Listener {
             log,
             routers: BTreeMap::new(),
             sync_groups: BTreeMap::new(),
-            objects: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn add_router(
-        &mut self,
-        id: RouterId,
-        subject: Subject,
-        commands: Option<Commands>,
-    ) {
-        self.routers.insert(id, Party { subject, commands });
+    pub(crate) fn add_router(&mut self, id: RouterId, commands: Option<Commands>) {
+        self.routers.insert(id, commands);
     }
 
-    pub(crate) fn add_sync_group(
-        &mut self,
-        id: GroupId,
-        subject: Subject,
-        commands: Option<Commands>,
-    ) {
-        self.sync_groups.insert(id, Party { subject, commands });
-    }
-
-    pub(crate) fn add_object(&mut self, id: ObjectId, subject: Subject) {
-        self.objects.insert(id, subject);
+    pub(crate) fn add_sync_group(&mut self, id: GroupId, commands: Option<Commands>) {
+        self.sync_groups.insert(id, commands);
     }
 
     pub(crate) fn routers(&self) -> BTreeSet<RouterId> {
@@ -66,31 +45,17 @@ impl Listener {
 
     /// The commands of all virtual routers and sync groups.
     pub(crate) fn commands(&self) -> impl Iterator<Item = &Commands> {
-        let parties = self.routers.values().chain(self.sync_groups.values());
-        parties.filter_map(|party| party.commands.as_ref())
+        let all = self.routers.values().chain(self.sync_groups.values());
+        all.flatten()
     }
 
-    pub(crate) fn hear(&mut self, notification: &Notification) {
+    pub(crate) fn handle(&mut self, notification: &Notification) {
+        self.log.write_notification(notification);
         let Notification { sequence, time, .. } = *notification;
-        let (name, mut detail) = events::describe(&notification.event);
-        detail["sequence"] = sequence.into();
-
-        let party = match &notification.event {
-            DriverEvent::ObjectChanged { object, .. } => {
-                self.log
-                    .tell_of(time, self.objects.get(object), name, detail);
-                return;
-            }
+        let commands = match &notification.event {
             DriverEvent::GroupChanged { group, .. } => self.sync_groups.get(group),
             _ => notification.router.and_then(|id| self.routers.get(&id)),
         };
-        self.log.tell_of(
-            time,
-            party.as_ref().map(|party| &party.subject),
-            name,
-            detail,
-        );
-
         let (from, to, reason) = match &notification.event {
             DriverEvent::StateChanged(change) => {
                 (change.from, change.to, Some(change.reason.to_string()))
@@ -101,7 +66,7 @@ impl Listener {
             }
             _ => return,
         };
-        if let Some(commands) = party.and_then(|party| party.commands.as_ref())
+        if let Some(Some(commands)) = commands
             && from != to
         {
             commands.push(Change {

@@ -1,4 +1,4 @@
-//! What is told, as one JSON object a line.
+//! The log of events, one JSON object a line.
 
 use std::{
     io::{self, Write},
@@ -13,15 +13,16 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use vrrp_net::RouterConfig;
+use vrrp_net::{DriverEvent, Notification, RouterConfig, Subject};
 
-/// How long the end waits for somebody to read what was told.
+/// How long the end of the program waits for a reader of the last lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Octets of lines that wait for somebody to read them, at most.
 const ROOM: usize = 16 << 20;
 
-/// Writes to standard output on a thread of its own, so that the routers never wait for whoever reads. What there is no room for is left out.
+/// Writes to standard output on a thread of its own, so the routers never wait for a reader. Lines
+/// without room are left out.
 #[derive(Clone)]
 pub(crate) struct Log {
     lines: Sender<String>,
@@ -36,25 +37,8 @@ struct Backlog {
     left_out: u64,
 }
 
-/// Tells when all that was told is written.
+/// Disconnected once all lines are written.
 pub(crate) struct Written(Receiver<()>);
-
-/// What a line is about.
-#[derive(Clone, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Subject {
-    Router {
-        interface: String,
-        family: String,
-        vrid: u8,
-    },
-    SyncGroup {
-        sync_group: String,
-    },
-    Object {
-        object: String,
-    },
-}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -67,13 +51,23 @@ struct Line<'a> {
     detail: Value,
 }
 
-impl Subject {
-    pub(crate) fn router(config: &RouterConfig) -> Self {
-        Self::Router {
-            interface: config.interface.clone(),
-            family: config.fsm.family.to_string(),
-            vrid: config.fsm.vrid.get(),
-        }
+/// An event of the driver, as its serde derive has it, except for the time.
+#[derive(Serialize)]
+struct NotificationLine<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a DriverEvent,
+    #[serde(flatten)]
+    subject: Option<&'a Subject>,
+    sequence: u64,
+}
+
+/// The subject of lines about a virtual router.
+pub(crate) fn router_subject(config: &RouterConfig) -> Subject {
+    Subject::Router {
+        interface: config.interface.clone(),
+        family: config.fsm.family,
+        vrid: config.fsm.vrid,
     }
 }
 
@@ -89,7 +83,7 @@ impl Log {
         thread::Builder::new().name("log".into()).spawn(move || {
             let mut stdout = io::stdout();
             for line in queue {
-                // Where nobody reads any more, the routers go on all the same.
+                // Without a reader the routers go on.
                 let _ = writeln!(stdout, "{line}");
                 lock(&backlog).octets -= line.len();
             }
@@ -98,34 +92,38 @@ impl Log {
         Ok((log, Written(written)))
     }
 
-    /// Something that happens now.
-    pub(crate) fn tell(&self, subject: Option<&Subject>, event: &str, detail: Value) {
-        self.tell_of(SystemTime::now(), subject, event, detail);
+    /// Logs an event of the program.
+    pub(crate) fn write(&self, subject: Option<&Subject>, event: &str, detail: Value) {
+        self.write_line(render(subject, event, detail));
     }
 
-    /// Something that has happened at this time.
-    pub(crate) fn tell_of(
-        &self,
-        time: SystemTime,
-        subject: Option<&Subject>,
-        event: &str,
-        detail: Value,
-    ) {
-        let line = render(time, subject, event, detail);
+    /// Logs an event of the driver.
+    pub(crate) fn write_notification(&self, notification: &Notification) {
+        let line = NotificationLine {
+            time: format_time(notification.time),
+            event: &notification.event,
+            subject: notification.subject.as_ref(),
+            sequence: notification.sequence,
+        };
+        // It does not fail: every event is an object whose keys are strings.
+        self.write_line(serde_json::to_string(&line).unwrap_or_default());
+    }
+
+    fn write_line(&self, line: String) {
         let mut backlog = lock(&self.backlog);
         if backlog.octets > ROOM {
             backlog.left_out += 1;
             return;
         }
-        self.tell_left_out(&mut backlog);
+        self.write_left_out(&mut backlog);
         self.push(&mut backlog, line);
     }
 
-    fn tell_left_out(&self, backlog: &mut Backlog) {
+    fn write_left_out(&self, backlog: &mut Backlog) {
         let lines = mem::take(&mut backlog.left_out);
         if lines > 0 {
             let detail = json!({"lines": lines});
-            let line = render(SystemTime::now(), None, "lines-left-out", detail);
+            let line = render(None, "lines-left-out", detail);
             self.push(backlog, line);
         }
     }
@@ -136,11 +134,12 @@ impl Log {
         let _ = self.lines.send(line);
     }
 
-    /// The last line, for which there always is room. Returns when all are written, or nobody reads them for a while.
+    /// Logs the last line, for which there always is room. Returns when all are written, or after a
+    /// while without a reader.
     pub(crate) fn stopped(self, written: &Written) {
-        let line = render(SystemTime::now(), None, "stopped", json!({}));
+        let line = render(None, "stopped", json!({}));
         let mut backlog = lock(&self.backlog);
-        self.tell_left_out(&mut backlog);
+        self.write_left_out(&mut backlog);
         self.push(&mut backlog, line);
         drop(backlog);
         drop(self);
@@ -152,9 +151,13 @@ fn lock(backlog: &Mutex<Backlog>) -> MutexGuard<'_, Backlog> {
     backlog.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn render(time: SystemTime, subject: Option<&Subject>, event: &str, detail: Value) -> String {
+fn format_time(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time).to_string()
+}
+
+fn render(subject: Option<&Subject>, event: &str, detail: Value) -> String {
     let line = Line {
-        time: humantime::format_rfc3339_micros(time).to_string(),
+        time: format_time(SystemTime::now()),
         event,
         subject,
         detail,

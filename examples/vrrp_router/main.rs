@@ -1,7 +1,6 @@
 //! Virtual routers on real interfaces, by hand and in tests.
 
 mod authentication;
-mod events;
 mod listener;
 mod log;
 mod notify;
@@ -28,11 +27,11 @@ use vrrp_fsm::{
     fleet::SyncGroup,
     track::{Object, ObjectId, TrackRef},
 };
-use vrrp_net::{Driver, ForeignPackets, RouterId, Watch};
+use vrrp_net::{Driver, ForeignPackets, RouterId, Subject, Watch};
 
 use crate::{
     listener::Listener,
-    log::{Log, Subject},
+    log::{Log, router_subject},
     notify::{Commands, Hook},
     options::Options,
     signals::{Signals, Wake},
@@ -143,17 +142,17 @@ impl Program {
     fn add_router(&mut self, router: RouterOptions) -> Result<(), Error> {
         let mut config = router.config;
         config.tracking = self.add_objects(router.tracked)?;
-        let subject = Subject::router(&config);
+        let subject = router_subject(&config);
         let id = match succession::adopt(&mut self.driver, &config, &self.listener.routers())? {
             Some(id) => id,
             None => self.driver.add(config)?,
         };
         if let Some(view) = self.driver.get(id) {
             let configured = state::configured(view);
-            self.log.tell(Some(&subject), "started", configured);
+            self.log.write(Some(&subject), "started", configured);
         }
         let commands = self.start_commands(router.notify, &subject)?;
-        self.listener.add_router(id, subject, commands);
+        self.listener.add_router(id, commands);
         if let Some(name) = router.sync_group {
             self.members.entry(name).or_default().push(id);
         }
@@ -177,7 +176,7 @@ impl Program {
             None => self.driver.add_group(group)?,
         };
         let commands = self.start_commands(options.notify, &subject)?;
-        self.listener.add_sync_group(id, subject, commands);
+        self.listener.add_sync_group(id, commands);
         Ok(())
     }
 
@@ -198,11 +197,10 @@ impl Program {
         };
         let mut object = Object::new(&*tracked.name, tracked.kind.clone());
         object.debounce = tracked.debounce;
-        let known = self.driver.objects().find(&tracked.name);
-        let add = |watch: Watch| match known {
-            // Of one that was taken over the name says who reports.
-            Some(id) => self.driver.reconfigure_object(id, object).map(|()| id),
-            None => self.driver.add_object(object, watch),
+        let driver = &mut self.driver;
+        let add = |watch: Watch| match succession::adopt_object(driver, &object, &watch)? {
+            Some(id) => Ok(id),
+            None => driver.add_object(object, watch),
         };
         let id = match &tracked.reporter {
             Reporter::Driver(watch) => add(watch.clone())?,
@@ -218,7 +216,6 @@ impl Program {
             }
         };
         self.added.insert(tracked.name.clone(), id);
-        self.listener.add_object(id, subject);
         Ok(id)
     }
 
@@ -242,7 +239,7 @@ impl Program {
         let listener = &mut self.listener;
         Ok(self
             .driver
-            .run(|notification| listener.hear(&notification))?)
+            .run(|notification| listener.handle(&notification))?)
     }
 
     /// Stops the driver, where nothing else did, and then ends all commands: checks at once, those of --notify within their time, or at
@@ -255,7 +252,7 @@ impl Program {
             self.driver.shutdown()
         };
         while let Some(notification) = self.driver.next_notification() {
-            self.listener.hear(&notification);
+            self.listener.handle(&notification);
         }
         for watcher in &mut self.watchers {
             watcher.stop();

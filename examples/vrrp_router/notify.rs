@@ -14,10 +14,10 @@ use vrrp_examples::{
     notify::{Notifier, Order, Report},
 };
 use vrrp_fsm::State;
-use vrrp_net::RouterConfig;
+use vrrp_net::{RouterConfig, Subject};
 
 use crate::{
-    log::{Log, Subject},
+    log::Log,
     seconds::{parse_delay, parse_limit},
     signals::Wake,
 };
@@ -144,7 +144,7 @@ impl Commands {
                     return;
                 }
             };
-            log.tell(Some(&subject), event, detail);
+            log.write(Some(&subject), event, detail);
         };
         Ok(Self {
             notifier: Notifier::start(Order::Latest, limits, command, report)?,

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vrrp_fsm::{ChecksumForms, Counters, State, fleet::SyncGroup};
-use vrrp_net::{Driver, RouterView};
+use vrrp_net::{Driver, RouterView, Subject};
 use vrrp_proto::ChecksumForm;
 
-use crate::log::{Log, Subject};
+use crate::log::{Log, router_subject};
 
 /// Writes all that is known to the log.
 pub(crate) fn show(driver: &Driver, log: &Log) {
     for router in driver.routers() {
-        let subject = Subject::router(router.config());
-        log.tell(Some(&subject), "state", of_router(driver, router));
+        let subject = router_subject(router.config());
+        log.write(Some(&subject), "state", of_router(driver, router));
     }
     for (_, group) in driver.groups() {
         let subject = Subject::SyncGroup {
             sync_group: group.name.clone(),
         };
-        log.tell(Some(&subject), "state", of_sync_group(driver, group));
+        log.write(Some(&subject), "state", of_sync_group(driver, group));
     }
 }
 

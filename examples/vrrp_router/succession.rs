@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, ErrorKind, PipeReader, PipeWriter},
+    mem::discriminant,
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
@@ -18,7 +19,8 @@ use rustix::{
     io::Errno,
 };
 use serde_json::{Value, json};
-use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Successor};
+use vrrp_fsm::track::Object;
+use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Successor, Watch};
 
 use crate::{Error, log::Log};
 
@@ -70,6 +72,33 @@ pub(crate) fn adopt(
     driver.reconfigure(id, wanted.fsm)?;
     driver.set_tracking(id, wanted.tracking.clone())?;
     Ok(Some(id))
+}
+
+/// Brings a tracked object that was taken over in line with the command line. Returns `None` where
+/// there is no such object. An object of another kind gets another name, and is removed with the
+/// [others](remove_others) once no router uses it.
+pub(crate) fn adopt_object(
+    driver: &mut Driver,
+    wanted: &Object,
+    watch: &Watch,
+) -> Result<Option<ObjectId>, vrrp_net::Error> {
+    let Some(id) = driver.objects().find(&wanted.name) else {
+        return Ok(None);
+    };
+    let Some(former) = driver.objects().get(id).cloned() else {
+        return Ok(None);
+    };
+    if discriminant(&former.kind) == discriminant(&wanted.kind) {
+        driver.reconfigure_object(id, wanted.clone())?;
+        driver.set_watch(id, watch.clone())?;
+        return Ok(Some(id));
+    }
+    let mut name = former.name.clone();
+    while driver.objects().find(&name).is_some() {
+        name += " (former)";
+    }
+    driver.reconfigure_object(id, Object { name, ..former })?;
+    Ok(None)
 }
 
 /// What cannot be changed without another election.
@@ -170,12 +199,12 @@ fn serve(
             .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
         match handed_over {
             Ok(()) => {
-                log.tell(None, "handed-over", json!({}));
+                log.write(None, "handed-over", json!({}));
                 return;
             }
             Err(error) => {
                 let detail = json!({"reason": error.to_string()});
-                log.tell(None, "hand-over-failed", detail);
+                log.write(None, "hand-over-failed", detail);
             }
         }
     }

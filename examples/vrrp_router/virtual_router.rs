@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser, value_parser};
 use vrrp_fsm::{ChecksumSending, Config, Preempt};
-use vrrp_net::{Route, RouterConfig, Transport, VirtualAddress, VirtualMac};
+use vrrp_net::{Route, RouterConfig, Transport, UnicastPath, VirtualAddress, VirtualMac};
 use vrrp_proto::{ChecksumForm, Family, Interval, Leniency, Peer, Priority, TTL, Vrid};
 
 use crate::{
@@ -101,6 +101,12 @@ pub(crate) struct RouterArguments {
     )]
     min_ttl: u8,
 
+    /// The way of unicast advertisements.
+    #[arg(
+        long, value_enum, value_name = "PATH", default_value_t = Path::Interface, requires = "unicast_peers"
+    )]
+    unicast_path: Path,
+
     /// Never preempt an Active router with a lower priority.
     #[arg(long, conflicts_with = "preempt_delay")]
     no_preempt: bool,
@@ -168,6 +174,15 @@ enum Checksum {
     Adaptive,
     /// Both forms, always.
     Both,
+}
+
+/// The ways of [`UnicastPath`].
+#[derive(Clone, Copy, ValueEnum)]
+enum Path {
+    /// By the interface of the virtual router, also where the routing table names another.
+    Interface,
+    /// By the routing table: for peers behind another interface.
+    RoutingTable,
 }
 
 /// The deviations of [`Leniency`].
@@ -239,6 +254,10 @@ impl RouterArguments {
                 .contains(&Deviation::FirstAddressNotLinkLocal),
         };
         config.source = self.source;
+        config.unicast_path = match self.unicast_path {
+            Path::Interface => UnicastPath::Interface,
+            Path::RoutingTable => UnicastPath::RoutingTable,
+        };
         config.enforce_accept_mode = self.enforce_accept_mode;
         config.virtual_mac = self.virtual_mac.then(VirtualMac::default);
         config.routes = self.routes;

@@ -18,12 +18,9 @@ use rustix::{
 use serde_json::json;
 use vrrp_examples::command::{self, Limits};
 use vrrp_fsm::track::{ObjectId, Report};
-use vrrp_net::DriverHandle;
+use vrrp_net::{DriverHandle, Subject};
 
-use crate::{
-    log::{Log, Subject},
-    process,
-};
+use crate::{log::Log, process};
 
 /// How long a script may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
@@ -195,7 +192,7 @@ impl Results {
             if !output.is_empty() {
                 detail["output"] = output.into();
             }
-            self.log.tell(Some(&self.subject), "check-failed", detail);
+            self.log.write(Some(&self.subject), "check-failed", detail);
         }
         self.logged = Some(problem);
     }

@@ -65,6 +65,34 @@ fn peers_behind_a_router_are_heard_with_the_ttl_that_the_options_allow() {
     wait_for_active(&r2, "192.0.2.1");
 }
 
+#[test]
+fn a_peer_behind_another_interface_is_reached_by_the_routing_table_where_asked() {
+    let lans = [Lan::new().unwrap(), Lan::new().unwrap()];
+    let h1 = lans[0].host("r1", &["192.0.2.1/24"]).unwrap();
+    let h2 = lans[1].host("r2", &["198.51.100.2/24"]).unwrap();
+    let _eth1 = lans[1].attach(&h1, "eth1", &["198.51.100.1/24"]).unwrap();
+    iproute2(
+        &h2,
+        &["route", "add", "192.0.2.0/24", "via", "198.51.100.1"],
+    );
+    let start = |options: &str| {
+        let peer = "--address 203.0.113.254/32 --priority 200 --unicast-peer 198.51.100.2";
+        let words = peer.split(' ').chain(options.split_whitespace());
+        router(&h1, &words.collect::<Vec<_>>())
+    };
+    let backup = "--address 203.0.113.254/32 --unicast-peer 192.0.2.1";
+    let r2 = router(&h2, &backup.split(' ').collect::<Vec<_>>());
+    // By eth0 nobody answers ARP for the peer.
+    let by_interface = start("");
+    wait_for_state(&by_interface, "Active");
+    wait_for_state(&r2, "Active");
+    drop(by_interface);
+    iproute2(&h1, &["address", "flush", "to", "203.0.113.254/32"]);
+
+    let _r1 = start("--unicast-path routing-table");
+    wait_for_active(&r2, "192.0.2.1");
+}
+
 /// Sends an IPv6 advertisement of priority 200 whose list begins with a global address, again and
 /// again, until the other end of the channel is gone.
 fn advertise_global_first(host: &Host, until: &std::sync::mpsc::Receiver<()>) {
@@ -311,6 +339,10 @@ fn an_option_that_does_not_go_with_the_others_is_named() {
     assert_refused(&[
         (
             &format!("{base} --min-ttl 250"),
+            "the following required arguments were not provided:\n  --unicast-peer <IP>",
+        ),
+        (
+            &format!("{base} --unicast-path routing-table"),
             "the following required arguments were not provided:\n  --unicast-peer <IP>",
         ),
         (

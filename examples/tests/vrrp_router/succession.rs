@@ -1,6 +1,6 @@
 //! One program takes over from another.
 
-use vrrp_lab::Running;
+use vrrp_lab::{Running, wait_for};
 
 use crate::{VIP, ask_for_state, events, lan_of, router, wait_for_event, wait_for_state};
 
@@ -49,4 +49,56 @@ fn a_program_takes_over_from_another_without_an_election() {
     wait_for_state(&next, "Active");
     wait_for_state(&other, "Active");
     drop(next);
+}
+
+#[test]
+fn a_tracked_object_with_another_target_is_watched_at_its_new_target_after_a_take_over() {
+    let (_lan, [host]) = lan_of::<1>();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("take-over");
+    let socket = socket.to_str().unwrap();
+    let start = |option: &str, track: &str| router(&host, &["--take-over", socket, option, track]);
+    let wait_for_explanation = |router: &Running, expected: &str| {
+        wait_for(expected, Running::LIMIT, || {
+            (ask_for_state(router)["explanation"] == expected).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()));
+    };
+    let mut one = start("--track-address", "uplink:-50 is 192.0.2.1");
+    wait_for_state(&one, "Active");
+    wait_for_explanation(&one, "priority 100: 100 configured, uplink up");
+    for (option, track, explanation) in [
+        // Another address, then another kind of object, which reports at once and later.
+        (
+            "--track-address",
+            "uplink:-50 is 203.0.113.9",
+            "priority 50: 100 configured, uplink down -50",
+        ),
+        (
+            "--track-script",
+            "uplink:-50 run true",
+            "priority 100: 100 configured, uplink up",
+        ),
+        (
+            "--track-script",
+            "uplink:-50 run false",
+            "priority 50: 100 configured, uplink down -50",
+        ),
+        (
+            "--track-route",
+            "uplink:-50 to 192.0.2.0/24",
+            "priority 100: 100 configured, uplink up",
+        ),
+        (
+            "--track-address",
+            "uplink:-50 is 192.0.2.1",
+            "priority 100: 100 configured, uplink up",
+        ),
+    ] {
+        let next = start(option, track);
+        wait_for_event(&one, "stopped");
+        wait_for_explanation(&next, explanation);
+        assert_eq!(ask_for_state(&next)["state"], "Active");
+        one = next;
+    }
 }

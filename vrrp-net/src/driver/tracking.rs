@@ -1,11 +1,14 @@
 //! Objects that routers and sync groups depend on.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use vrrp_fsm::{
     Instant,
-    fleet::RouterId,
-    track::{Explanation, Kind, Object, ObjectId, Report, TrackRef, Tracker},
+    fleet::{FleetError, RouterId},
+    track::{Explanation, Kind, Object, ObjectId, Report, TrackError, TrackRef, Tracker},
 };
 use vrrp_proto::Family;
 
@@ -187,7 +190,8 @@ impl Driver {
         Ok(id)
     }
 
-    /// Replaces the configuration of an object, for all who use it. Who reports about it stays.
+    /// Replaces the configuration of an object, for all routers and sync groups that use it. The source
+    /// of its reports stays: see [`set_watch`](Self::set_watch).
     ///
     /// # Errors
     ///
@@ -197,6 +201,31 @@ impl Driver {
         let result = self.fleet.reconfigure_object(now, id, object);
         self.collect(now);
         Ok(result?)
+    }
+
+    /// Replaces the source of the reports about an object. The last report counts until the new source
+    /// has reported: an interface or an address is reported at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fleet`] when there is no such object; else as for [`add_object`](Self::add_object).
+    /// Nothing has changed then.
+    pub fn set_watch(&mut self, id: ObjectId, watch: Watch) -> Result<(), Error> {
+        let object = self.fleet.tracker().get(id);
+        let object = object.ok_or(FleetError::Track(TrackError::Unknown(id)))?;
+        watch.check(object)?;
+        let replace = |watches: &mut BTreeMap<ObjectId, Watch>, watch| match watch {
+            Watch::Host => watches.remove(&id),
+            watch => watches.insert(id, watch),
+        };
+        let former = replace(&mut self.watches, watch);
+        if let Err(error) = self.choose_routes() {
+            replace(&mut self.watches, former.unwrap_or_default());
+            return Err(error);
+        }
+        let now = self.now();
+        self.look_at(now, [id]);
+        Ok(())
     }
 
     /// Removes an object.
