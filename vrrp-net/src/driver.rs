@@ -17,13 +17,15 @@ mod link_watch;
 mod messages;
 mod notification;
 mod numbers;
+mod packets;
 mod proxies;
+mod receive;
 mod router;
+mod send;
 mod subnet;
 #[cfg(feature = "serde")]
 mod succession;
 mod tracking;
-mod traffic;
 mod trouble;
 
 use std::{
@@ -59,13 +61,13 @@ use self::{
     host::Host,
     install::Queue,
     instance::{Answers, Instance},
-    link_watch::LinkWatch,
     numbers::Numbers,
+    packets::Packets,
     router::Router,
     trouble::{Part, Troubles},
 };
 use crate::{
-    Error, FrameSocket, Interfaces, Outcome, ReceiveBatch, VirtualAddress, VrrpSocket,
+    Error, Interfaces, Outcome, VirtualAddress,
     kernel::{poller::Poller, route_watch::RouteWatch, sys},
     plan::{Change, Planner, Thing},
 };
@@ -205,13 +207,7 @@ pub struct Driver {
     is_unfinished: bool,
     host: Host,
     instance: Instance,
-    frames: FrameSocket,
-    /// One for each family and protocol that a router uses.
-    sockets: Vec<VrrpSocket>,
-    /// What reaches the links of Actives, but not `sockets`.
-    link_watch: LinkWatch,
-    /// Room for what is received.
-    batch: Option<ReceiveBatch>,
+    packets: Packets,
     /// The state machines with all that they follow: timers, tracked objects, sync groups.
     fleet: VrrpRouter,
     /// How far the fleet's records were read.
@@ -229,10 +225,8 @@ pub struct Driver {
     planner: Planner,
     /// Whether things are being removed that an earlier run left.
     is_sweeping: bool,
-    outbox: Vec<RouterId>,
     queue: Queue,
     events: Events,
-    foreign_packets: ForeignPackets,
     /// The parts that failed last time.
     troubles: Troubles,
     /// The faults of routers that come from those.
@@ -326,7 +320,7 @@ impl Driver {
     ///
     /// [`Error::Capability`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`; [`Error::Os`] where the system has no more sockets.
     pub fn new() -> Result<Self, Error> {
-        let frames = FrameSocket::open()?;
+        let packets = Packets::open()?;
         let host = Host::open()?;
         let driver = Self {
             epoch: Epoch::new(std::time::Instant::now()),
@@ -336,10 +330,7 @@ impl Driver {
             is_unfinished: false,
             host,
             instance: Instance::open()?,
-            frames,
-            sockets: Vec::new(),
-            link_watch: LinkWatch::default(),
-            batch: None,
+            packets,
             fleet: VrrpRouter::new(),
             records: Reader::default(),
             numbers: Numbers::default(),
@@ -349,10 +340,8 @@ impl Driver {
             members: HashMap::new(),
             planner: Planner::default(),
             is_sweeping: false,
-            outbox: Vec::new(),
             queue: Queue::default(),
             events: Events::default(),
-            foreign_packets: ForeignPackets::default(),
             troubles: Troubles::default(),
             part_faults: BTreeMap::new(),
             has_heard: false,
@@ -400,7 +389,7 @@ impl Driver {
 
     fn enlist(&mut self, now: Instant, router: &Router, member: Member) -> Result<RouterId, Error> {
         self.open_sockets(router)?;
-        self.admit(router)?;
+        self.packets.admit(router)?;
         Ok(self.fleet.add(now, member)?)
     }
 
@@ -426,8 +415,7 @@ impl Driver {
     fn adapt_to_size(&mut self) {
         let routers = self.routers.len();
         // All may have to advertise at once.
-        self.outbox
-            .reserve(routers.saturating_sub(self.outbox.len()));
+        self.packets.reserve(routers);
         let is_many = routers >= MANY;
         self.fleet
             .set_patience(if is_many { PATIENCE } else { Duration::ZERO });
@@ -445,20 +433,16 @@ impl Driver {
             }
             self.watch_sources()?;
         }
-        if router.family() == Family::Ipv4 && self.link_watch.source().is_none() {
-            self.link_watch.open()?;
+        if self.packets.open_for(router)? {
             self.watch_sources()?;
         }
-        if self.sockets.iter().any(|socket| router.uses(socket)) {
-            return Ok(());
-        }
-        #[cfg(feature = "ah")]
-        if router.protocol() == vrrp_proto::ah::IP_PROTOCOL {
-            self.sockets.push(VrrpSocket::open_ah()?);
-            return self.watch_sources();
-        }
-        self.sockets.push(VrrpSocket::open(router.family())?);
-        self.watch_sources()
+        Ok(())
+    }
+
+    /// Updates the filters of the sockets for the routers that there are.
+    fn filter(&mut self) -> Result<(), Error> {
+        let routers = self.routers.values();
+        self.packets.filter(routers.map(Box::as_ref))
     }
 
     /// Removes a router: an Active resigns, and its addresses are gone when this returns.
@@ -566,7 +550,7 @@ impl Driver {
     ///
     /// As for [`VrrpSocket::set_filter`].
     pub fn set_foreign_packets(&mut self, packets: ForeignPackets) -> Result<(), Error> {
-        self.foreign_packets = packets;
+        self.packets.set_foreign(packets);
         self.filter()
     }
 
@@ -583,12 +567,12 @@ impl Driver {
     fn watch_sources(&self) -> Result<(), Error> {
         let now = self.now();
         let is_watched = |part| !self.troubles.rests(now, part);
-        let sockets = self.sockets.iter().map(AsFd::as_fd).zip(0..);
+        let sockets = self.packets.sources().zip(0..);
         let sockets = (0..)
             .zip(sockets)
             .filter(|(place, _)| is_watched(Part::Socket(*place)))
             .map(|(_, it)| it);
-        let links = self.link_watch.source().map(|it| (it, token::LINKS));
+        let links = self.packets.links.source().map(|it| (it, token::LINKS));
         let links = links.filter(|_| is_watched(Part::Links));
         let questions = self.host.proxies.sources().map(|it| (it, token::PROXY));
         let questions = questions.filter(|_| is_watched(Part::Proxies));
@@ -621,7 +605,7 @@ impl Driver {
         }
         if !self.queue.is_empty()
             || self.planner.has_former()
-            || !self.outbox.is_empty()
+            || self.packets.has_outgoing()
             || self.is_unfinished
             || self.events.has_new()
             || (self.tracked_routes.is_eager() && !self.troubles.rests(self.now(), Part::Routes))
@@ -925,7 +909,7 @@ impl Driver {
                 Action::InstallAddresses | Action::RemoveAddresses => self.queue.push(id),
                 Action::Announce { repeat } => self.queue.announce(id, repeat),
                 Action::StateChanged(transition) => {
-                    self.link_watch.mark_stale();
+                    self.packets.links.mark_stale();
                     self.queue.report(id, transition);
                 }
                 _ => {}

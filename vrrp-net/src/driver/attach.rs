@@ -129,7 +129,7 @@ impl Driver {
         tracing::debug!("notifications of links and addresses were lost: all were dumped again");
         self.planner.look_around(&self.host.actual);
         // IPv6 may have ended somewhere and begun again.
-        self.renew_memberships(VrrpSocket::join_all_again);
+        self.packets.renew_memberships(VrrpSocket::join_all_again);
         self.tracked_routes.doubt(Loss::Any);
         let ids: Vec<_> = self.routers.keys().copied().collect();
         for id in ids {
@@ -283,17 +283,8 @@ impl Driver {
             && added.usable
             && known.is_some_and(|it| !it.has(added.address));
         if is_first {
-            self.renew_memberships(|socket| socket.join_again(interface));
-        }
-    }
-
-    fn renew_memberships(&mut self, renew: impl Fn(&mut VrrpSocket) -> Result<(), Error>) {
-        for socket in &mut self.sockets {
-            if socket.family() == Family::Ipv6
-                && let Err(error) = renew(socket)
-            {
-                tracing::warn!(%error, "advertisements over IPv6 are no longer heard there");
-            }
+            self.packets
+                .renew_memberships(|socket| socket.join_again(interface));
         }
     }
 
@@ -438,20 +429,10 @@ impl Driver {
 
     /// Joins the group on a router's interface, where it uses one.
     fn join(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(&id) else {
-            return;
-        };
-        let group = router.group();
-        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
-        if let (Some(binding), Some(socket)) = (&mut router.binding, socket) {
-            let result = match group {
-                Some(group) => socket.join_group(binding.interface, group),
-                None => Ok(()),
-            };
-            binding.joined = result.is_ok();
-            if let Err(error) = result {
-                tracing::debug!(%id, %error, "a router stays in fault");
-            }
+        if let Some(router) = self.routers.get_mut(&id)
+            && let Err(error) = self.packets.join(router)
+        {
+            tracing::debug!(%id, %error, "a router stays in fault");
         }
     }
 
@@ -469,16 +450,8 @@ impl Driver {
 
     /// Leaves the group that a router has joined.
     pub(super) fn leave(&mut self, id: RouterId) {
-        let Some(router) = self.routers.get_mut(&id) else {
-            return;
-        };
-        let group = router.group();
-        let socket = self.sockets.iter_mut().find(|socket| router.uses(socket));
-        if let (Some(binding), Some(socket)) = (&mut router.binding, socket)
-            && std::mem::take(&mut binding.joined)
-            && let Some(group) = group
-        {
-            socket.leave_group(binding.interface, group);
+        if let Some(router) = self.routers.get_mut(&id) {
+            self.packets.leave(router);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Driver {
         let number = self.numbers.number(&changed.config.interface);
         let result = self
             .open_sockets(&changed)
-            .and_then(|()| self.admit(&changed))
+            .and_then(|()| self.packets.admit(&changed))
             .and_then(|()| Ok(self.fleet.reconfigure(now, id, changed.member(number))?));
         if result.is_ok() {
             if moves {

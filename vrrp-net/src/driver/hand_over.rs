@@ -206,7 +206,7 @@ impl Driver {
         self.end = Some(End::HandedOver);
         self.inbox.close();
         self.instance.close();
-        std::mem::take(&mut self.sockets)
+        self.packets.release()
     }
 
     /// A state in bytes, and the descriptors that go with it, while the driver keeps both.
@@ -216,7 +216,7 @@ impl Driver {
         state: &DriverState,
     ) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>), Error> {
         let mut descriptors = Vec::new();
-        let places = self.sockets.iter().map(|socket| {
+        let places = self.packets.sockets().map(|socket| {
             let before = descriptors.len();
             descriptors.extend(socket.descriptors());
             SocketPlaces {
@@ -243,7 +243,7 @@ impl Driver {
             interfaces: self.numbers.names(),
             routers: routers.collect(),
             watches: self.fleet.tracker().iter().map(watch).collect(),
-            foreign_packets: self.foreign_packets,
+            foreign_packets: self.packets.foreign(),
             last_sequence: self.events.last_sequence(),
         }
     }
@@ -276,27 +276,14 @@ impl Driver {
             field: "interfaces",
             problem: "a name is there twice".into(),
         })?;
-        driver.foreign_packets = state.foreign_packets;
+        driver.packets.set_foreign(state.foreign_packets);
         driver.events.continue_after(state.last_sequence);
         for parts in sockets {
-            driver.put_in(VrrpSocket::from_parts(parts)?)?;
+            driver.packets.adopt(VrrpSocket::from_parts(parts)?)?;
+            driver.watch_sources()?;
         }
         driver.settle_in(state)?;
         Ok(driver)
-    }
-
-    /// Of two sockets for the same, each would hear all that there is, and send it.
-    fn put_in(&mut self, socket: VrrpSocket) -> Result<(), Error> {
-        let (family, protocol) = (socket.family(), socket.protocol());
-        let is_alike = |it: &VrrpSocket| (it.family(), it.protocol()) == (family, protocol);
-        if self.sockets.iter().any(is_alike) {
-            return Err(Error::Invalid {
-                field: "sockets",
-                problem: format!("there are two for {family}, protocol {protocol}"),
-            });
-        }
-        self.sockets.push(socket);
-        self.watch_sources()
     }
 
     fn settle_in(&mut self, state: DriverState) -> Result<(), Error> {
@@ -330,9 +317,7 @@ impl Driver {
             self.retake(now, *id);
         }
         self.look_at(now, objects);
-        for socket in &mut self.sockets {
-            socket.leave_unused();
-        }
+        self.packets.leave_unused();
         self.filter()
     }
 

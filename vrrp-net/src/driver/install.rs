@@ -386,14 +386,7 @@ impl Driver {
         frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
         now: Instant,
     ) {
-        let mut refused = Vec::new();
-        self.frames.send(
-            frames
-                .iter()
-                .map(|(_, interface, frame)| (*interface, frame.octets())),
-            |place, error| refused.push((place, error)),
-        );
-        for (place, error) in refused {
+        for (place, error) in self.packets.announce(frames) {
             let Some(&(id, interface, _)) = frames.get(place) else {
                 continue;
             };

@@ -157,10 +157,10 @@ impl Driver {
     fn unwatch(&self, part: Part) {
         let sources: Vec<_> = match part {
             Part::Socket(place) => {
-                let socket = self.sockets.get(place);
-                socket.map(AsFd::as_fd).into_iter().collect()
+                let mut sources = self.packets.sources();
+                sources.nth(place).into_iter().collect()
             }
-            Part::Links => self.link_watch.source().into_iter().collect(),
+            Part::Links => self.packets.links.source().into_iter().collect(),
             Part::Monitor => vec![self.host.monitor.as_fd()],
             Part::Proxies => self.host.proxies.sources().collect(),
             Part::Routes => self.tracked_routes.sources().collect(),
@@ -176,7 +176,7 @@ impl Driver {
     /// Whether a fault of a part is one of this router.
     fn uses_part(&self, router: &Router, part: Part) -> bool {
         match part {
-            Part::Socket(place) => self.sockets.get(place).is_some_and(|it| router.uses(it)),
+            Part::Socket(place) => self.packets.is_used_by(place, router),
             _ => true,
         }
     }

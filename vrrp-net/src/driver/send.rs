@@ -1,0 +1,100 @@
+//! Advertisements sent: the outbox of a turn, and what is reported about refusals.
+
+use vrrp_fsm::{Instant, Outgoing, fleet::RouterId};
+
+use super::{Driver, DriverEvent, Fault, events::Topic, packets::Sent};
+
+impl Driver {
+    /// Prepares an advertisement, and puts it into the outbox.
+    pub(super) fn enqueue(&mut self, now: Instant, id: RouterId, outgoing: Outgoing) {
+        // A router has one set of messages. Two advertisements of one turn go out one after the
+        // other.
+        if self.routers.get(&id).is_some_and(|it| it.is_outgoing) {
+            self.flush(now);
+        }
+        let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
+            return;
+        };
+        if let Err(error) = router.prepare(outgoing, machine) {
+            // It was tried when the configuration was checked.
+            tracing::error!(%id, %error, "an advertisement could not be encoded");
+        }
+        router.is_outgoing = true;
+        self.packets.enqueue(id);
+    }
+
+    /// Sends all advertisements that wait.
+    pub(super) fn flush(&mut self, now: Instant) {
+        if !self.packets.has_outgoing() {
+            return;
+        }
+        let Sent { routers, refusals } = self.packets.send(&mut self.routers);
+        for (id, refused) in routers {
+            self.note_sent(now, id, refused);
+        }
+        for (id, event) in refusals {
+            self.note_reason(now, id, &event);
+            self.report_refusal(now, id, event);
+        }
+    }
+
+    /// Takes note that an advertisement left, or that all its messages were refused.
+    fn note_sent(&mut self, now: Instant, id: RouterId, refused: usize) {
+        let Some(router) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let (outgoing, messages) = router.outgoing();
+        if refused >= messages {
+            router.unsent_since.get_or_insert(now);
+            if let Some(outgoing) = outgoing {
+                // It fails for a router that has just been removed.
+                let _known = self.fleet.not_sent(id, outgoing);
+            }
+            return;
+        }
+        router.unsent_since = None;
+        let Some(fault) = router.cannot_send.take().map(Fault::CannotSend) else {
+            return;
+        };
+        router.faults.remove(&fault);
+        self.notify(Some(id), DriverEvent::Recovered(fault));
+    }
+
+    /// Notes a fault where nothing could be sent for so long that the others take over.
+    fn note_reason(&mut self, now: Instant, id: RouterId, event: &DriverEvent) {
+        let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
+            return;
+        };
+        let lasts = router
+            .unsent_since
+            .is_some_and(|since| now >= since + machine.active_down_interval());
+        let DriverEvent::SendFailed { error, .. } = event else {
+            return;
+        };
+        if !lasts
+            || router.is_shut_down
+            || router.cannot_send.is_some()
+            || !router.config.track_interface
+        {
+            return;
+        }
+        let reason = error.to_string();
+        router.cannot_send = Some(reason.clone());
+        let fault = Fault::CannotSend(reason);
+        router.faults.insert(fault.clone());
+        self.notify(Some(id), DriverEvent::Fault(fault));
+    }
+
+    fn report_refusal(&mut self, now: Instant, id: RouterId, mut event: DriverEvent) {
+        // With something missing, it is no news that nothing can be sent.
+        let passed = self
+            .routers
+            .get(&id)
+            .filter(|router| !router.faults.iter().any(Fault::stops_router))
+            .and_then(|_| self.events.pass(now, id, Topic::SendFailed));
+        if let (Some(count), DriverEvent::SendFailed { suppressed, .. }) = (passed, &mut event) {
+            *suppressed = count;
+            self.notify(Some(id), event);
+        }
+    }
+}
