@@ -199,7 +199,7 @@ impl Planner {
             && address.protocol == ADDRESS_PROTOCOL
             && !actual
                 .addresses(*interface, address.address)
-                .any(|own| own.is_same(address))
+                .any(|own| own.is_same(address) && own.protocol == address.protocol)
             && self.holders(address.address).next().is_some()
         {
             let (interface, local) = (*interface, address.address);

@@ -266,6 +266,24 @@ fn a_discard_route_goes_with_its_router_although_another_router_has_the_address(
     );
 }
 
+#[test]
+fn a_marked_address_that_a_request_found_goes_although_its_router_has_left_the_interface() {
+    use Happening as H;
+    check(
+        0,
+        &[
+            H::Stage(0, 0),
+            H::Rename(1, true),
+            H::Add(1, 0, true),
+            // The kernel answers EEXIST.
+            H::Run,
+            // The rename alone.
+            H::Hear(1),
+            H::Run,
+        ],
+    );
+}
+
 /// The same 2000 cases each time, or as many others as `VRRP_NET_CASES` asks for.
 fn config() -> ProptestConfig {
     let asked = std::env::var("VRRP_NET_CASES").ok();
