@@ -51,8 +51,9 @@ pub struct AddressOptions {
 
 /// A virtual address with the way in which it is put on an interface.
 ///
-/// The prefix length is 32 or 128 unless another is given: then the address brings no route of its own, and is never the primary
-/// address of a subnet, whose removal would take other addresses of that subnet along.
+/// The prefix length is 32 or 128 unless another is given: then the address brings no route of its
+/// own, and is never the primary address of a subnet, whose removal would take other addresses of
+/// that subnet along.
 ///
 /// ```
 /// use vrrp_net::VirtualAddress;
@@ -61,7 +62,8 @@ pub struct AddressOptions {
 /// assert_eq!(address.to_string(), "192.0.2.1/32");
 /// let address: VirtualAddress = "2001:db8::1/64".parse()?;
 /// assert_eq!(address.prefix_len(), 64);
-/// assert_eq!("192.0.2.1/33".parse::<VirtualAddress>().unwrap_err().to_string(), "prefix length 33 is not in 1..=32");
+/// let error = "192.0.2.1/33".parse::<VirtualAddress>().unwrap_err();
+/// assert_eq!(error.to_string(), "prefix length 33 is not in 1..=32");
 /// # Ok::<(), vrrp_net::ParseAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -39,7 +39,6 @@ use vrrp_fsm::{
     fleet::{Member, PacketErrors, Reader, RouterId, VrrpRouter},
     track::ObjectId,
 };
-use vrrp_proto::Family;
 
 #[cfg(feature = "tokio")]
 pub use self::async_driver::AsyncDriver;
@@ -84,11 +83,13 @@ const MANY: usize = 32;
 /// How long they wait at most.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How long those of others gather, where there are many routers, to be read with one system call: a twentieth of the shortest interval.
+/// How long those of others gather, where there are many routers, to be read with one system call:
+/// a twentieth of the shortest interval.
 const GATHERING: Duration = Duration::from_micros(500);
 
-/// More records than one call of the fleet adds for each router and object, so that none is lost before it is told: an object changes once, and
-/// a router changes its priority for its own objects and for those of its group, its pending takeover, and its state, down and up again.
+/// Log capacity per router and object. One call of the fleet adds at most one record per object and
+/// seven per router (two changes of priority, a pending takeover, and up to four changes of state),
+/// so none is overwritten before the driver has read it.
 const RECORDS: usize = 8;
 
 /// Runs virtual routers, any number of them, on the thread that calls it.
@@ -111,9 +112,10 @@ const RECORDS: usize = 8;
 ///
 /// # In a loop of your own
 ///
-/// The driver is one descriptor ([`AsFd`], an epoll inside), the same from [`new`](Self::new) to the end. Wait until it is readable or the
-/// [`timeout`](Self::timeout) is over, call [`turn`](Self::turn), which never waits, then read the
-/// [notifications](Self::next_notification). Other calls may come in between, from the same thread; what they cause is done in the next turn.
+/// The driver is one descriptor ([`AsFd`], an epoll inside), the same from [`new`](Self::new) to
+/// the end. Wait until it is readable or the [`timeout`](Self::timeout) is over, call
+/// [`turn`](Self::turn), which never waits, then read the [notifications](Self::next_notification).
+/// Other calls may come in between, from the same thread; what they cause is done in the next turn.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;
@@ -133,69 +135,79 @@ const RECORDS: usize = 8;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The descriptor is level-triggered, and can be waited for edge-triggered too (`EPOLLET`, as tokio and mio do): a turn reads everything, or
-/// leaves a timeout of zero. By the timeout a wait is exact to the timer slack of the thread, with the resolution of the waiting call;
+/// The descriptor is level-triggered, and can be waited for edge-triggered too (`EPOLLET`, as tokio
+/// and mio do): a turn reads everything, or leaves a timeout of zero. By the timeout a wait is
+/// exact to the timer slack of the thread, with the resolution of the waiting call;
 /// [`arm_timer`](Self::arm_timer) is exact in every loop, for one system call a wait.
 ///
 /// # What a turn does, in order
 ///
-/// 1. It reads every advertisement that was waiting when the turn began, then all news of links and addresses.
-/// 2. It serves the timers that have expired by then. So a thread that wakes up late hears what was sent meanwhile before it decides
-///    that nothing was sent.
-/// 3. It sends all advertisements that this has caused, many to a system call.
-/// 4. It does a portion of the slow work, in the order in which it was asked for: addresses, announcements. An address is announced
-///    once the kernel has it. What is left waits for the next turn, behind the advertisements that come up then. So do the kernel's lists
-///    of routes, where routes are tracked.
+/// 1. It reads every advertisement that was waiting when the turn began, then all notifications of
+///    links and addresses.
+/// 2. It serves the timers that have expired by then. So a thread that wakes up late handles the
+///    packets that came in the meantime before it decides that none came.
+/// 3. It sends the advertisements of all these, many to a system call.
+/// 4. It does a portion of the slow work, in the order in which it was asked for: addresses,
+///    announcements. An address is announced once the kernel has it. The rest waits for the next
+///    turn, behind the advertisements that come up then. So do the kernel's dumps of routes, where
+///    routes are tracked.
 ///
-/// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of the interval late, and 10 ms at most,
-/// where there are 32 routers or more, so that many of them share a system call. They do not drift. With so many routers
-/// [`run`](Self::run) also lets the advertisements of others gather, for half a millisecond after it has read some.
+/// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of
+/// the interval late, and 10 ms at most, where there are 32 routers or more, so that many of them
+/// share a system call. They do not drift. With so many routers [`run`](Self::run) also lets the
+/// advertisements of others gather, for half a millisecond after it has read some.
 ///
 /// # Addresses
 ///
-/// While a router is Active its addresses are on the interface; otherwise they are not. They have the
-/// mark [`ADDRESS_PROTOCOL`](crate::ADDRESS_PROTOCOL), and an address without it is never removed. An
-/// address that somebody removes is put back and announced: at once the first time, then at growing
-/// intervals of up to a minute. Where the interface gets another hardware address, the addresses are
-/// announced again.
+/// While a router is Active its addresses are on the interface; otherwise they are not. They have
+/// the mark [`ADDRESS_PROTOCOL`](crate::ADDRESS_PROTOCOL), and an address without it is never
+/// removed. An address that somebody removes is put back and announced: at once the first time,
+/// then at growing intervals of up to a minute. Where the interface gets another hardware address,
+/// the addresses are announced again.
 ///
-/// A virtual address on the interface that the router did not add is [reported](DriverEvent::ForeignAddress)
-/// and stays; a router does not start while there is one ([`Fault::ForeignAddress`]). The owner
-/// (priority 255) has such addresses rightly, as long as [it is the owner](Self::reconfigure).
+/// A virtual address on the interface that the router did not add is
+/// [reported](DriverEvent::ForeignAddress) and stays; a router does not start while there is one
+/// ([`Fault::ForeignAddress`]). The owner (priority 255) has such addresses rightly, as long as
+/// [it is the owner](Self::reconfigure).
 ///
 /// In its first turn the driver removes everything with our mark that no router wants: addresses,
-/// routes and macvlans that a crash or another configuration left. Other running instances in the same
-/// network namespace keep their own: each answers at an abstract UNIX socket, `vrrp-net/PID.N`, and a
-/// starting driver waits for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]).
+/// routes and macvlans that a crash or another configuration left. Other running instances in the
+/// same network namespace keep their own: each answers at an abstract UNIX socket,
+/// `vrrp-net/PID.N`, and a starting driver waits for the answers for up to 200 ms
+/// ([`DriverEvent::LeftOversKept`]).
 ///
-/// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface is 1
-/// for the moment of its removal, so the other addresses of the subnet stay. Where that cannot be set,
-/// as in a container with a read-only `/proc/sys`, the others are added again at once with all their
-/// attributes ([`DriverEvent::HostAddressRestored`]); routes with such an address as their source go.
+/// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface
+/// is 1 for the moment of its removal, so the other addresses of the subnet stay. Where that cannot
+/// be set, as in a container with a read-only `/proc/sys`, the others are added again at once with
+/// all their attributes ([`DriverEvent::HostAddressRestored`]); routes with such an address as
+/// their source go.
 ///
 /// # Virtual MAC and routes
 ///
 /// Where a router [uses its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the
-/// router, is up while it is Active, and goes with it. One that an earlier run left is taken over, one
-/// that somebody deletes is made again. [Routes](RouterConfig::routes) come after the addresses and go
-/// before them, and are put back as addresses are, and when the way that they lead by is there again.
+/// router, is up while it is Active, and goes with it. One that an earlier run left is taken over,
+/// one that somebody deletes is made again. [Routes](RouterConfig::routes) come after the addresses
+/// and go before them, and are put back as addresses are, and when the way that they lead by is
+/// there again.
 ///
 /// # Faults
 ///
-/// A router whose interface is missing, down, or without an address to advertise from is in Initialize, and starts again once nothing
-/// is missing; [`RouterView::faults`] says what is. A group or a macvlan that the kernel refuses is tried again: at once the first time, then
-/// at growing intervals of up to a minute.
+/// A router whose interface is missing, down, or without an address to advertise from is in
+/// Initialize, and starts again once nothing is missing; [`RouterView::faults`] names the missing
+/// things. A group or a macvlan that the kernel refuses is tried again: at once the first time,
+/// then at growing intervals of up to a minute.
 ///
 /// # Tracking and sync groups
 ///
-/// [Objects](Self::add_object) outside VRRP, such as another interface or the result of a check, lower or raise the priority of routers or
-/// are a fault of theirs; [`explain`](Self::explain) says what they come to. Routers of a [sync group](Self::add_group) change their state
-/// together.
+/// [Objects](Self::add_object) outside VRRP, such as another interface or the result of a check,
+/// lower or raise the priority of routers or are a fault of theirs; [`explain`](Self::explain) says
+/// what they come to. Routers of a [sync group](Self::add_group) change their state together.
 ///
 /// # Dropping it
 ///
-/// The routers then fall silent, like after a crash: the others take over after Active_Down_Interval, and addresses, routes and macvlans
-/// stay. Call [`shutdown`](Self::shutdown) to resign, or [`hand_over`](Self::hand_over) to let another driver go on.
+/// The routers then fall silent, like after a crash: the others take over after
+/// Active_Down_Interval, and addresses, routes and macvlans stay. Call [`shutdown`](Self::shutdown)
+/// to resign, or [`hand_over`](Self::hand_over) to let another driver go on.
 #[derive(Debug)]
 pub struct Driver {
     epoch: Epoch,
@@ -218,7 +230,8 @@ pub struct Driver {
     watches: BTreeMap<ObjectId, Watch>,
     /// The routes among them.
     tracked_routes: RouteWatch,
-    /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at its end are half empty.
+    /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at
+    /// its end are half empty.
     routers: BTreeMap<RouterId, Box<Router>>,
     /// The routers of each interface, by its number.
     members: HashMap<u32, BTreeSet<RouterId>>,
@@ -232,7 +245,7 @@ pub struct Driver {
     /// The faults of routers that come from those.
     part_faults: BTreeMap<Part, Fault>,
     /// Whether the last turn has read advertisements.
-    has_heard: bool,
+    has_received: bool,
 }
 
 /// Why a driver takes no more turns.
@@ -261,9 +274,9 @@ struct Ready {
     sockets: [bool; SOCKETS + 1],
     /// Questions for addresses that the host does not have.
     questions: bool,
-    /// News of links and addresses.
-    news: bool,
-    /// News and lists of tracked routes.
+    /// Notifications of links and addresses.
+    notifications: bool,
+    /// Notifications and dumps of tracked routes.
     routes: [bool; 2],
     /// Requests of other threads, or of other instances that start.
     requests: bool,
@@ -275,7 +288,7 @@ impl Ready {
         Self {
             sockets: [true; SOCKETS + 1],
             questions: true,
-            news: true,
+            notifications: true,
             routes: [true; 2],
             requests: true,
         }
@@ -284,7 +297,7 @@ impl Ready {
     fn set(&mut self, token: u64) {
         match token {
             token::PROXY => self.questions = true,
-            token::MONITOR => self.news = true,
+            token::MONITOR => self.notifications = true,
             token::INBOX | token::INSTANCE => self.requests = true,
             token => {
                 let sockets = self.sockets.iter_mut().zip(0..);
@@ -298,7 +311,8 @@ impl Ready {
 }
 
 impl AsFd for Driver {
-    /// Readable while there is something to read for the driver: see [the loop](Driver#in-a-loop-of-your-own).
+    /// Readable while there is something to read for the driver: see
+    /// [the loop](Driver#in-a-loop-of-your-own).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
@@ -311,14 +325,17 @@ impl AsRawFd for Driver {
 }
 
 impl Driver {
-    /// Opens what every router needs, in the network namespace of the calling thread. [`add`](Self::add) opens more, and so does
-    /// [`add_object`](Self::add_object) for a route, so call those in the same namespace. Where a router bears its virtual MAC, or there are more
-    /// than twenty interfaces, everything else is to be called in it as well: a thread with drivers of several namespaces enters that of the
-    /// driver first. What would go wrong otherwise is refused, as a [`Fault`] or with [`Error::OtherNamespace`].
+    /// Opens what every router needs, in the network namespace of the calling thread.
+    /// [`add`](Self::add) opens more, and so does [`add_object`](Self::add_object) for a route, so
+    /// call those in the same namespace. Where a router uses its virtual MAC, or there are more
+    /// than twenty interfaces, call everything else in it as well: a thread with drivers of several
+    /// namespaces enters the driver's namespace first. A call from another namespace is refused
+    /// where it would do harm, as a [`Fault`] or with [`Error::OtherNamespace`].
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`; [`Error::Os`] where the system has no more sockets.
+    /// [`Error::Capability`] without `CAP_NET_ADMIN` or `CAP_NET_RAW`; [`Error::Os`] where the
+    /// system has no more sockets.
     pub fn new() -> Result<Self, Error> {
         let packets = Packets::open()?;
         let host = Host::open()?;
@@ -344,7 +361,7 @@ impl Driver {
             events: Events::default(),
             troubles: Troubles::default(),
             part_faults: BTreeMap::new(),
-            has_heard: false,
+            has_received: false,
         };
         driver.watch_sources()?;
         Ok(driver)
@@ -358,8 +375,9 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error`] names the field of the configuration that is not usable; [`Error::Duplicate`] where the interface has the virtual
-    /// router already; [`Error::Capability`] or [`Error::Os`] when its socket cannot be opened.
+    /// [`Error`] names the field of the configuration that is not usable; [`Error::Duplicate`]
+    /// where the interface has the virtual router already; [`Error::Capability`] or [`Error::Os`]
+    /// when its socket cannot be opened.
     pub fn add(&mut self, config: RouterConfig) -> Result<RouterId, Error> {
         let router = Router::new(config)?;
         let number = self.numbers.number(&router.config.interface);
@@ -441,15 +459,15 @@ impl Driver {
 
     /// Updates the filters of the sockets for the routers that there are.
     fn filter(&mut self) -> Result<(), Error> {
-        let routers = self.routers.values();
-        self.packets.filter(routers.map(Box::as_ref))
+        self.packets.filter(&self.routers)
     }
 
     /// Removes a router: an Active resigns, and its addresses are gone when this returns.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
+    /// [`Error::NoRouter`]; [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked
+    /// to.
     pub fn remove(&mut self, id: RouterId) -> Result<(), Error> {
         self.router_mut(id)?.is_shut_down = true;
         let now = self.now();
@@ -484,8 +502,8 @@ impl Driver {
     /// addresses, routes, macvlans, and the settings of their parents. An earlier run may have left
     /// it, whatever its configuration was. Returns the addresses.
     ///
-    /// A driver does so by itself in its first turn, except for what another running instance claims.
-    /// This call does not ask.
+    /// A driver does so by itself in its first turn, except for what another running instance
+    /// claims. This call does not ask.
     ///
     /// # Errors
     ///
@@ -543,8 +561,8 @@ impl Driver {
         self.fleet.packet_errors()
     }
 
-    /// Chooses what becomes of advertisements for no router here. Advertisements for a VRID that is in use on another interface are
-    /// always counted.
+    /// Chooses what becomes of advertisements for no router here. Advertisements for a VRID that is
+    /// in use on another interface are always counted.
     ///
     /// # Errors
     ///
@@ -554,7 +572,8 @@ impl Driver {
         self.filter()
     }
 
-    /// Asks for room for this many octets of news of links and addresses: see [`Monitor::set_receive_buffer`](crate::Monitor::set_receive_buffer).
+    /// Sets the receive buffer for notifications of links and addresses, in bytes: see
+    /// [`Monitor::set_receive_buffer`](crate::Monitor::set_receive_buffer).
     ///
     /// # Errors
     ///
@@ -563,7 +582,7 @@ impl Driver {
         self.host.monitor.set_receive_buffer(octets)
     }
 
-    /// Has the poller watch every source that is open. A source that is closed it forgets by itself.
+    /// Adds every open source to the poller. A source that is closed leaves it by itself.
     fn watch_sources(&self) -> Result<(), Error> {
         let now = self.now();
         let is_watched = |part| !self.troubles.rests(now, part);
@@ -597,7 +616,8 @@ impl Driver {
         Ok(())
     }
 
-    /// The time until the next turn is due, whether or not the [descriptor](#in-a-loop-of-your-own) is readable; `None` for never.
+    /// The time until the next turn is due, whether or not the [descriptor](#in-a-loop-of-your-own)
+    /// is readable; `None` for never.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         if self.end == Some(End::HandedOver) {
@@ -623,8 +643,9 @@ impl Driver {
         Some(alarm - self.now())
     }
 
-    /// Makes the [descriptor](#in-a-loop-of-your-own) readable at the [`timeout`](Self::timeout) too, so that it is enough to wait for the
-    /// descriptor. Call it before each wait. It costs one system call, timerfd_settime(2).
+    /// Makes the [descriptor](#in-a-loop-of-your-own) readable at the [`timeout`](Self::timeout)
+    /// too, so that it is enough to wait for the descriptor. Call it before each wait. It costs one
+    /// system call, timerfd_settime(2).
     ///
     /// # Errors
     ///
@@ -663,17 +684,19 @@ impl Driver {
 
     /// Takes a turn, without waiting. Then read the [notifications](Self::next_notification).
     ///
-    /// After [`DriverHandle::stop`] the turn [shuts down](Self::shutdown), and [`is_stopped`](Self::is_stopped) is true.
+    /// After [`DriverHandle::stop`] the turn [shuts down](Self::shutdown), and
+    /// [`is_stopped`](Self::is_stopped) is true.
     ///
     /// # Errors
     ///
-    /// [`Error`] when a socket is broken: the driver can then no longer work. A problem of a single router is a notification.
+    /// [`Error`] when a socket is broken: the driver can then no longer work. A problem of a single
+    /// router is a notification.
     pub fn turn(&mut self) -> Result<(), Error> {
         self.turn_within(Some(Duration::ZERO))
     }
 
-    /// Takes the next notification. Read them until there is none, after each turn: the oldest of more than 65,536 are
-    /// [dropped](DriverEvent::NotificationsLost).
+    /// Takes the next notification. Read them until there is none, after each turn: the oldest of
+    /// more than 65,536 are [dropped](DriverEvent::NotificationsLost).
     pub fn next_notification(&mut self) -> Option<Notification> {
         self.events.pop()
     }
@@ -690,14 +713,14 @@ impl Driver {
         }
         let ready = self.poll(limit);
         // Those that are read up to a limit may have more. Sockets know it.
-        self.is_unfinished = ready.news || ready.questions || ready.routes.contains(&true);
+        self.is_unfinished = ready.notifications || ready.questions || ready.routes.contains(&true);
         let result = self.work_through(&ready);
         self.events.end_turn();
         result
     }
 
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
-        self.has_heard = false;
+        self.has_received = false;
         let [sockets @ .., links] = ready.sockets;
         if links {
             let result = self.drain_links();
@@ -709,7 +732,7 @@ impl Driver {
                 self.note(Part::Socket(place), result);
             }
         }
-        if ready.news || self.host.is_ahead() {
+        if ready.notifications || self.host.is_ahead() {
             let result = self.receive_host_events();
             self.note(Part::Monitor, result);
         }
@@ -782,8 +805,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes turns until the driver [stops](DriverHandle::stop), and hands each notification to `on`. For a program without a loop of its
-    /// own: where `on` needs the driver, write the loop.
+    /// Takes turns until the driver [stops](DriverHandle::stop), and hands each notification to
+    /// `on`. For a program without a loop of its own: where `on` needs the driver, write the loop.
     ///
     /// ```no_run
     /// # let mut driver = vrrp_net::Driver::new()?;
@@ -815,10 +838,10 @@ impl Driver {
         result
     }
 
-    /// Where many routers have just heard something, more is on its way: waits a little, but not beyond what is due. Otherwise the thread
-    /// would wake up for almost every packet.
+    /// Where many routers have just heard something, more is on its way: waits a little, but not
+    /// beyond the next timer. Otherwise the thread would wake up for almost every packet.
     fn let_packets_gather(&mut self) -> Result<(), Error> {
-        if !self.has_heard || self.routers.len() < MANY {
+        if !self.has_received || self.routers.len() < MANY {
             return Ok(());
         }
         let pause = self.timeout().into_iter().chain([GATHERING]).min();
@@ -833,14 +856,16 @@ impl Driver {
         self.inbox.handle()
     }
 
-    /// Whether the driver has ended, by [`shutdown`](Self::shutdown), [`DriverHandle::stop`] or [`hand_over`](Self::hand_over).
+    /// Whether the driver has ended, by [`shutdown`](Self::shutdown), [`DriverHandle::stop`] or
+    /// [`hand_over`](Self::hand_over).
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
         self.end.is_some()
     }
 
-    /// Ends all routers: first each Active resigns, then all addresses are removed. The routers stay, in Initialize, and the driver
-    /// [is stopped](Self::is_stopped). The last notifications can be [read](Self::next_notification) afterwards.
+    /// Ends all routers: first each Active resigns, then all addresses are removed. The routers
+    /// stay, in Initialize, and the driver [is stopped](Self::is_stopped). The last notifications
+    /// can be [read](Self::next_notification) afterwards.
     ///
     /// # Errors
     ///
@@ -874,14 +899,14 @@ impl Driver {
     fn delete_macvlans(&mut self, now: Instant) -> Result<(), Error> {
         let macvlans = self.routers.values().filter(|it| it.macvlan.is_some());
         let changes: Vec<_> = macvlans
-            .filter_map(|it| it.station())
+            .filter_map(|it| it.address_interface())
             .map(|interface| Change::DeleteLink { interface })
             .collect();
         let results = self.host.make(&changes)?;
         for (change, result) in changes.iter().zip(results) {
             self.on_result(now, None, change, result);
         }
-        self.planner.look_around(&self.host.actual);
+        self.planner.find_left_overs(&self.host.actual);
         Ok(())
     }
 
@@ -900,8 +925,8 @@ impl Driver {
         }
     }
 
-    /// Takes up what the state machines ask for: an advertisement waits for the end of the turn's decisions, the rest for its place in the
-    /// queue of work.
+    /// Takes up what the state machines ask for: an advertisement waits for the end of the turn's
+    /// decisions, the rest for its place in the queue of work.
     fn collect(&mut self, now: Instant) {
         while let Some((id, action)) = self.fleet.poll_action() {
             match action {
@@ -915,7 +940,7 @@ impl Driver {
                 _ => {}
             }
         }
-        self.tell_records();
+        self.report_records();
     }
 
     fn notify(&mut self, router: Option<RouterId>, event: DriverEvent) {

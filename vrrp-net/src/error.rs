@@ -18,7 +18,8 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Whether the calling thread has it. Its set of effective capabilities is a hexadecimal number, proc(5).
+    /// Whether the calling thread has it. Its set of effective capabilities is a hexadecimal
+    /// number, proc(5).
     fn is_held(self) -> bool {
         let bit = match self {
             Self::NetAdmin => 12,
@@ -40,15 +41,15 @@ impl fmt::Display for Capability {
     }
 }
 
-/// The reason of a failure. The text says the attempt, the interface, the cause, and the remedy, each once:
-/// [`source`](std::error::Error::source) returns no cause that the text already has.
+/// The reason of a failure. The text says the attempt, the interface, the cause, and the remedy,
+/// each once: [`source`](std::error::Error::source) returns no cause that the text already has.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The kernel refused.
     #[error("{action}: {cause}")]
     Os {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The kernel's answer.
         cause: Arc<io::Error>,
@@ -60,7 +61,7 @@ pub enum Error {
          (Docker, Podman) or `securityContext: {{capabilities: {{add: [NET_ADMIN, NET_RAW]}}}}` (Kubernetes)"
     )]
     Capability {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The missing privilege.
         capability: Capability,
@@ -76,7 +77,7 @@ pub enum Error {
          namespace that owns the network"
     )]
     Filtered {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The privilege that the process has.
         capability: Capability,
@@ -90,27 +91,29 @@ pub enum Error {
          (Podman) or `securityContext: {{privileged: true}}` (Kubernetes)"
     )]
     ReadOnly {
-        /// What was tried.
+        /// The attempt.
         action: String,
         /// The kernel's answer.
         cause: Arc<io::Error>,
     },
-    /// The kernel did not answer a request. Its answers come at once, so this does not go away by waiting.
+    /// The kernel did not answer a request. Its answers come at once, so this does not go away by
+    /// waiting.
     #[error("{action}: no answer from the kernel")]
     NoAnswer {
-        /// What was tried.
+        /// The attempt.
         action: String,
     },
-    /// The calling thread is in another network namespace than what it has called, so that it would change settings or open sockets there.
+    /// The calling thread is in another network namespace than what it has called, so that it would
+    /// change settings or open sockets there.
     #[error("{action}: the calling thread is in another network namespace")]
     OtherNamespace {
-        /// What was tried.
+        /// The attempt.
         action: String,
     },
     /// There is no such router, or none any more.
     #[error("there is no {id}")]
     NoRouter {
-        /// What was asked for.
+        /// The request.
         id: RouterId,
     },
     /// The interface has a virtual router of this family and VRID already.
@@ -149,7 +152,7 @@ pub enum Error {
     Invalid {
         /// The field of [`RouterConfig`](crate::RouterConfig).
         field: &'static str,
-        /// What is wrong with it, and what it may be.
+        /// The problem, and the allowed values.
         problem: String,
     },
 }
@@ -183,7 +186,8 @@ impl Error {
         }
     }
 
-    /// For `map_err`: the failure of a system call that needs no privilege, or one that the process has anyway.
+    /// For `map_err`: the failure of a system call that needs no privilege, or one that the process
+    /// has anyway.
     pub(crate) fn os(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Os {
             action: action.into(),

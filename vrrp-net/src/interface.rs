@@ -1,4 +1,4 @@
-//! What is known of the host's interfaces, and which of their addresses is the primary one.
+//! The host's interfaces, and the primary one of their addresses.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,7 +32,7 @@ pub struct Link {
     pub up: bool,
     /// What it is, where it is a virtual one: `macvlan`, `vlan`, `veth` and so on. Else empty.
     pub kind: String,
-    /// The index of the link beneath it, where there is one.
+    /// The index of its parent link, where there is one.
     pub parent: Option<u32>,
     /// The text that somebody gave it (`ip link set alias`), or an empty one.
     pub alias: String,
@@ -78,11 +78,14 @@ pub struct InterfaceAddress {
     pub prefix_len: u8,
     /// The address of the other end, on a point-to-point link.
     pub peer: Option<IpAddr>,
-    /// Who added it (`IFA_PROTO`): [`ADDRESS_PROTOCOL`] for virtual addresses, 0 where nobody said.
+    /// The program that added it (`IFA_PROTO`): [`ADDRESS_PROTOCOL`] for virtual addresses, 0 for
+    /// unknown.
     pub protocol: u8,
-    /// Whether it is one of several addresses of a subnet and not the first (IPv4), or a temporary one (IPv6): `IFA_F_SECONDARY`.
+    /// Whether it is one of several addresses of a subnet and not the first (IPv4), or a temporary
+    /// one (IPv6): `IFA_F_SECONDARY`.
     pub secondary: bool,
-    /// Whether it can be used: neither still being checked for duplicates nor found to be one (IPv6).
+    /// Whether it can be used: neither still being checked for duplicates nor found to be one
+    /// (IPv6).
     pub usable: bool,
 }
 
@@ -109,8 +112,9 @@ impl InterfaceAddress {
             && network(self) == network(other)
     }
 
-    /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in which they came, secondary ones behind
-    /// the others. Its order of IPv6 addresses depends on when it is asked, so that they are sorted here.
+    /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in
+    /// which they came, secondary ones behind the others. Its order of IPv6 addresses depends on
+    /// when it is asked, so that they are sorted here.
     const fn rank(&self) -> (bool, Option<Ipv6Addr>) {
         match self.address {
             IpAddr::V4(_) => (self.secondary, None),
@@ -135,8 +139,9 @@ pub struct Interface {
 impl Interface {
     /// The primary address: what advertisements are sent from, and what decides ties.
     ///
-    /// For IPv4 it is the first address of the interface (P-08), for IPv6 its link-local address (P-09). Virtual addresses never are:
-    /// neither those that `is_virtual` knows nor those that bear the mark [`ADDRESS_PROTOCOL`].
+    /// For IPv4 it is the first address of the interface (P-08), for IPv6 its link-local address
+    /// (P-09). Virtual addresses never are: neither those that `is_virtual` knows nor those that
+    /// bear the mark [`ADDRESS_PROTOCOL`].
     ///
     /// ```
     /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link};
@@ -165,7 +170,11 @@ impl Interface {
     ///         enabled: true,
     ///         alt_names: Vec::new(),
     ///     },
-    ///     addresses: vec![address("192.0.2.254", ADDRESS_PROTOCOL)?, address("192.0.2.1", 0)?, address("192.0.2.2", 0)?],
+    ///     addresses: vec![
+    ///         address("192.0.2.254", ADDRESS_PROTOCOL)?,
+    ///         address("192.0.2.1", 0)?,
+    ///         address("192.0.2.2", 0)?,
+    ///     ],
     /// };
     /// assert_eq!(interface.primary_address(Family::Ipv4, |_| false), Some("192.0.2.1".parse()?));
     /// # Ok::<(), std::net::AddrParseError>(())
@@ -254,15 +263,15 @@ pub enum MonitorEvent {
         /// The address.
         address: InterfaceAddress,
     },
-    /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL). The kernel does not tell of all that go with their interface or
-    /// their source address.
+    /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL). The
+    /// kernel does not tell of all that go with their interface or their source address.
     RouteRemoved {
         /// The index of its interface, if it had one.
         interface: Option<u32>,
         /// The route.
         route: Route,
     },
-    /// There was more than the kernel kept, and some of it is lost. Read everything anew with
+    /// Notifications were lost, because the kernel's buffer was full. Dump everything again with
     /// [`Netlink::interfaces`](crate::Netlink::interfaces).
     Overrun,
 }
@@ -275,8 +284,9 @@ impl MonitorEvent {
     }
 }
 
-/// The interfaces of a network namespace: read by [`Netlink::interfaces`](crate::Netlink::interfaces), and kept up to date by
-/// the events of a [`Monitor`](crate::Monitor).
+/// The interfaces of a network namespace: read by
+/// [`Netlink::interfaces`](crate::Netlink::interfaces), and kept up to date by the events of a
+/// [`Monitor`](crate::Monitor).
 ///
 /// To miss nothing, open the monitor first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -286,7 +296,8 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    /// Takes an event in. It holds the new state of its subject, so that it does no harm to take it in twice.
+    /// Takes an event in. It holds the new state of its subject, so that it does no harm to take it
+    /// in twice.
     pub fn apply(&mut self, event: &MonitorEvent) {
         match event {
             MonitorEvent::Link(link) => {
@@ -406,7 +417,7 @@ mod tests {
         };
         assert_eq!(name(1, "a"), [Some(1), None, None]);
         assert_eq!(name(2, "b"), [Some(1), Some(2), None]);
-        // The news of one of two that swap their names come before those of the other.
+        // The notification of one of two links that swap their names comes before the other.
         assert_eq!(name(1, "b"), [None, Some(1), None]);
         assert_eq!(name(2, "a"), [Some(2), Some(1), None]);
         assert_eq!(name(2, "c"), [None, Some(1), Some(2)]);

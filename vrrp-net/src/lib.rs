@@ -2,80 +2,98 @@
 //!
 //! # Parts
 //!
-//! [`Driver`] is made of parts, for a program that decides everything itself. Each is non-blocking, implements `AsFd` and
-//! `AsRawFd`, and knows none of the others.
+//! [`Driver`] is made of parts, for a program that decides everything itself. Each is non-blocking,
+//! implements `AsFd` and `AsRawFd`, and knows none of the others.
 //!
-//! | part | does |
-//! |---|---|
-//! | [`VrrpSocket`] | receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH, multicast and unicast, of all VRIDs or of a [`VridSet`]; interface, destination and TTL are known for each packet |
-//! | [`LinkSocket`] | receives IPv4 advertisements that the kernel discards for their source: those of an address owner that comes back |
-//! | [`FrameSocket`] | sends gratuitous ARP and unsolicited neighbor advertisements as whole frames |
-//! | [`ProxySocket`] | answers ARP and Neighbor Discovery for addresses that the host does not have |
-//! | [`Netlink`] | adds and removes virtual addresses and routes, lists links and addresses, sweeps left-overs; requests are pipelined |
-//! | [`Macvlan`] | bears the virtual MAC of a virtual router, with the settings of the kernel that this takes |
-//! | [`Monitor`] | tells of links, addresses and virtual routes that change; after an overrun it says that everything is to be read anew |
-//! | [`Interfaces`] | holds what the two tell, and finds the primary address |
+//! * [`VrrpSocket`] receives and sends advertisements in batches: IPv4 or IPv6, protocol 112 or AH,
+//!   multicast and unicast, of all VRIDs or of a [`VridSet`]. Interface, destination and TTL of
+//!   each packet are known.
+//! * [`LinkSocket`] receives IPv4 advertisements that the kernel discards for their source: those
+//!   of an address owner that comes back.
+//! * [`FrameSocket`] sends gratuitous ARP and unsolicited neighbor advertisements as whole frames.
+//! * [`ProxySocket`] answers ARP and Neighbor Discovery for addresses that the host does not have.
+//! * [`Netlink`] adds and removes virtual addresses and routes, dumps links and addresses, and
+//!   sweeps left-overs. Requests are pipelined.
+//! * [`Macvlan`] is the interface of a virtual MAC, with the settings of the kernel that it needs.
+//! * [`Monitor`] reports changes of links, addresses and virtual routes, and overruns, after which
+//!   everything must be dumped again.
+//! * [`Interfaces`] holds the links and addresses of dumps and notifications, and finds the primary
+//!   address.
 //!
 //! # The driver
 //!
-//! [`Driver`] drains its sockets before it serves expired timers, sends all advertisements before any slow work, keeps the addresses in
-//! place while Active, and resigns and withdraws at the end. Everything can be changed while it runs, without another election. It
-//! reports as [`Notification`]s, in order. Other threads speak to it by a [`DriverHandle`].
+//! [`Driver`] drains its sockets before it serves expired timers, sends all advertisements before
+//! any slow work, keeps the addresses in place while Active, and resigns and withdraws at the end.
+//! Everything can be changed while it runs, without another election. It reports as
+//! [`Notification`]s, in order. Other threads speak to it by a [`DriverHandle`].
 //!
-//! Protocol decisions are not made here: `vrrp_fsm` says when, `vrrp_proto` says what octets, this crate does it.
+//! Protocol decisions are not made here: `vrrp_fsm` says when, `vrrp_proto` says what octets, this
+//! crate does it.
 //!
 //! # What it needs
 //!
-//! `CAP_NET_RAW` and `CAP_NET_ADMIN`, and no other privilege. Sockets belong to the network namespace of the thread that opens them.
-//! Linux 5.18 or later keeps the mark ([`ADDRESS_PROTOCOL`]) of our addresses. On older kernels an
-//! address of a router counts as ours, unless it is the only one of its interface. No firewall is
-//! changed, and no sysctl unless a router uses its virtual MAC; those are recorded and put back
-//! ([`Macvlan`]).
+//! `CAP_NET_RAW` and `CAP_NET_ADMIN`, and no other privilege. Sockets belong to the network
+//! namespace of the thread that opens them. Linux 5.18 or later keeps the mark
+//! ([`ADDRESS_PROTOCOL`]) of our addresses. On older kernels an address of a router counts as ours,
+//! unless it is the only one of its interface. No firewall is changed, and no sysctl unless a
+//! router uses its virtual MAC; those are recorded and put back ([`Macvlan`]).
 //!
 //! # The returning owner
 //!
-//! The owner of the addresses (priority 255) advertises from the virtual address itself (RFC 9568 section 4.1). The Active that stands in
-//! for it has that address by then, and Linux drops IPv4 packets from addresses of the host. So the driver also listens with a
-//! [`LinkSocket`], below the check of sources, for advertisements to its Actives. It takes from there those of virtual addresses, and
-//! those of another IP protocol than the router uses. Others that the kernel drops are reported ([`DriverEvent::Unheard`]). The socket's
-//! filter runs for each IPv4 packet that the host receives while a router over IPv4 is Active, and no sysctl is changed.
+//! The owner of the addresses (priority 255) advertises from the virtual address itself (RFC 9568
+//! section 4.1). The Active that stands in for it has that address by then, and Linux drops IPv4
+//! packets from addresses of the host. So the driver also listens with a [`LinkSocket`], below the
+//! check of sources, for advertisements to its Actives. It takes from there those of virtual
+//! addresses, and those of another IP protocol than the router uses. Others that the kernel drops
+//! are reported ([`DriverEvent::Unheard`]). The socket's filter runs for each IPv4 packet that the
+//! host receives while a router over IPv4 is Active, and no sysctl is changed.
 //!
 //! # The virtual MAC
 //!
-//! By default a router does as keepalived does: advertisements and announcements bear the interface's own hardware address, and neighbours
-//! learn the new one from the announcements. With [`RouterConfig::virtual_mac`] they bear the virtual MAC (M-03, A-05, A-08, A-12), a
-//! [`Macvlan`] has the addresses, and who sends to the virtual MAC finds the Active.
+//! By default a router does as keepalived does: advertisements and announcements bear the
+//! interface's own hardware address, and neighbours learn the new one from the announcements. With
+//! [`RouterConfig::virtual_mac`] they bear the virtual MAC (M-03, A-05, A-08, A-12), a [`Macvlan`]
+//! has the addresses, and who sends to the virtual MAC finds the Active.
 //!
-//! * Advertisements leave as whole frames by the interface beneath, so that the first one need not wait for the macvlan to come up, and
-//!   are received there. One that is longer than the link's MTU cannot be sent so.
-//! * While not Active the macvlan is down: nothing leaves from the virtual MAC, and nothing that is sent to it is taken in (M-05).
-//! * The owner has to keep its addresses off the interface beneath, and to have another primary address there: for an address that is there
-//!   before the router starts, the kernel goes on to answer with the interface's own hardware address.
-//! * What the host sends for itself leaves by the interface beneath with its hardware address, neighbor solicitations too.
-//! * The macvlan is not put into the VRF of the interface beneath.
+//! * Advertisements leave as whole frames by the parent interface, so the first one need not wait
+//!   for the macvlan to come up, and are received there. One that is longer than the link's MTU
+//!   cannot be sent so.
+//! * While not Active the macvlan is down: nothing leaves from the virtual MAC, and frames to it
+//!   are not accepted (M-05).
+//! * The owner must keep its addresses off the parent interface, and have another primary address
+//!   there: for an address that is there before the router starts, the kernel goes on to answer
+//!   with the interface's own hardware address.
+//! * The host's own packets leave by the parent interface with its hardware address, neighbor
+//!   solicitations too.
+//! * The macvlan is not put into the VRF of the parent interface.
 //!
 //! # Accept_Mode
 //!
-//! By default the host has the addresses of an Active, and accepts what is sent to them, as keepalived does (M-08, AMB-22). With
-//! [`RouterConfig::enforce_accept_mode`] it does so only as the owner or in Accept_Mode. Otherwise the addresses are not on the host: a
-//! [`ProxySocket`] answers for them, and a [drop route](Route::discard) discards what is sent to them (M-09). Both work with
-//! and without the virtual MAC, on every kernel. A macvlan without an address gets 192.0.0.8 (RFC 7600), because the kernel filters by
-//! reverse path more strictly where there is none.
+//! By default the host has the addresses of an Active, and accepts packets to them, as keepalived
+//! does (M-08, AMB-22). With [`RouterConfig::enforce_accept_mode`] it does so only as the owner or
+//! in Accept_Mode. Otherwise the addresses are not on the host: a [`ProxySocket`] answers for them,
+//! and a [drop route](Route::discard) discards packets to them (M-09). Both work with and without
+//! the virtual MAC, on every kernel. A macvlan without an address gets 192.0.0.8 (RFC 7600),
+//! because the kernel filters by reverse path more strictly where there is none.
 //!
 //! # What it leaves to the host
 //!
 //! * Forwarding is up to `net.ipv4.ip_forward` and `net.ipv6.conf.*.forwarding`.
-//! * The same `forwarding` decides whether the kernel, where it answers Neighbor Solicitations for the virtual addresses, sets the Router
-//!   flag (A-08, AMB-18). It has to be 1 for the interface that has them: with the virtual MAC, for the [`Macvlan`].
+//! * The same `forwarding` decides whether the kernel, where it answers Neighbor Solicitations for
+//!   the virtual addresses, sets the Router flag (A-08, AMB-18). It has to be 1 for the interface
+//!   that has them: with the virtual MAC, for the [`Macvlan`].
 //!
-//! # What was decided where the RFCs are silent
+//! # Decisions where the RFCs are silent
 //!
-//! * The target hardware address of gratuitous ARP is the sender's, as in RFC 9568; [`RouterConfig::gratuitous_arp`] has others (AMB-16).
+//! * The target hardware address of gratuitous ARP is the sender's, as in RFC 9568;
+//!   [`RouterConfig::gratuitous_arp`] has others (AMB-16).
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
-//! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is given, by whatever interface. Advertisements to them
-//!   leave by the router's own interface, unless [`RouterConfig::unicast_path`] leaves that to the routing table.
-//! * Advertisements for virtual routers in which this host has no part are counted and no more, where the host wants them counted
-//!   ([`ForeignPackets::Counted`]); otherwise the kernel drops them (AMB-30).
+//! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is
+//!   given, by whatever interface. Advertisements to them leave by the router's own interface,
+//!   unless [`RouterConfig::unicast_path`] leaves that to the routing table.
+//! * Advertisements for virtual routers in which this host has no part are counted and no more,
+//!   where the host wants them counted ([`ForeignPackets::Counted`]); otherwise the kernel drops
+//!   them (AMB-30).
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
 
 #![cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! The plan: what a router should have on this host, compared with what the host has, gives the changes to make.
+//! The plan: what a router should have on this host, compared with what the host has, gives the
+//! changes to make.
 //!
 //! Nothing in here does I/O. [`plan`] is a function of the wanted state and of the [`Actual`] one;
 //! it is idempotent, and gives nothing when there is nothing to do. [`Planner`] adds what depends
@@ -77,7 +78,7 @@ pub(crate) struct Wanted<'a> {
     /// The macvlan, where the router uses its virtual MAC.
     pub(crate) macvlan: Option<WantedMacvlan<'a>>,
     /// The index of the macvlan that it used last.
-    pub(crate) station: Option<u32>,
+    pub(crate) address_interface: Option<u32>,
     /// The virtual addresses that it advertises.
     pub(crate) addresses: &'a [VirtualAddress],
     /// Those that it does not advertise.
@@ -109,13 +110,13 @@ impl<'a> Wanted<'a> {
     }
 
     /// The index of the interface that has the addresses: the macvlan, where there is one.
-    pub(crate) fn station(&self, actual: &Actual) -> Option<u32> {
+    pub(crate) fn address_interface(&self, actual: &Actual) -> Option<u32> {
         match self.macvlan {
             None => self.interface,
             Some(macvlan) => {
                 let parent = self.interface?;
                 let is_valid = |it: &u32| actual.is_macvlan_of(*it, parent, macvlan.mac);
-                self.station.filter(is_valid)
+                self.address_interface.filter(is_valid)
             }
         }
     }
@@ -125,10 +126,10 @@ impl<'a> Wanted<'a> {
         self.stage == Stage::Active && self.interface.is_some()
     }
 
-    /// The interfaces on which it may have something: the station first.
-    fn places(&self, station: Option<u32>) -> impl Iterator<Item = u32> + use<> {
-        let parent = self.interface.filter(|it| Some(*it) != station);
-        station.into_iter().chain(parent)
+    /// The interfaces on which it may have something: the address interface first.
+    fn places(&self, address_interface: Option<u32>) -> impl Iterator<Item = u32> + use<> {
+        let parent = self.interface.filter(|it| Some(*it) != address_interface);
+        address_interface.into_iter().chain(parent)
     }
 
     /// Whether an address on one of its interfaces may be removed for it.
@@ -139,7 +140,7 @@ impl<'a> Wanted<'a> {
     /// Whether it owns this address, and the host has it without the router.
     pub(crate) fn is_native(&self, local: IpAddr, actual: &Actual) -> bool {
         self.is_owner
-            && self.places(self.station(actual)).any(|place| {
+            && self.places(self.address_interface(actual)).any(|place| {
                 let mut found = actual.addresses(place, local);
                 found.any(|own| !actual.is_marked(place, own))
             })
@@ -150,9 +151,9 @@ impl<'a> Wanted<'a> {
         if self.is_owner || self.takes_unmarked {
             return None;
         }
-        let station = self.station(actual);
+        let address_interface = self.address_interface(actual);
         self.all().find_map(|address| {
-            self.places(station).find_map(|place| {
+            self.places(address_interface).find_map(|place| {
                 let mut found = actual.addresses(place, address.address());
                 let own = found.find(|own| !actual.is_marked(place, own))?;
                 Some((place, own.clone()))
@@ -180,7 +181,7 @@ impl<'a> Wanted<'a> {
 
     /// Whether it wants this address on this interface, in this form.
     pub(crate) fn wants(&self, place: u32, own: &InterfaceAddress, actual: &Actual) -> bool {
-        if !self.is_active() || self.station(actual) != Some(place) {
+        if !self.is_active() || self.address_interface(actual) != Some(place) {
             return false;
         }
         if own.address == DUMMY {
@@ -192,7 +193,7 @@ impl<'a> Wanted<'a> {
     /// Whether it wants packets to this address discarded.
     fn wants_discarded(&self, local: IpAddr, actual: &Actual) -> bool {
         self.is_active()
-            && self.station(actual).is_some()
+            && self.address_interface(actual).is_some()
             && self.all().any(|it| it.address() == local)
             && self.form(local, actual) == Form::Proxied
     }
@@ -205,7 +206,7 @@ impl<'a> Wanted<'a> {
     /// Whether an address is in place, in whatever form.
     pub(crate) fn is_in_place(&self, address: &VirtualAddress, actual: &Actual) -> bool {
         let local = address.address();
-        let places = self.places(self.station(actual));
+        let places = self.places(self.address_interface(actual));
         let is_there = |place| {
             let mut found = actual.addresses(place, local);
             actual.is_proxied(place, local) || found.any(|own| address.is_at(own))
@@ -233,11 +234,11 @@ impl<'a> Wanted<'a> {
 pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) -> Vec<Change> {
     let mut changes = Vec::new();
     let is_active = wanted.is_active();
-    let station = wanted.station(actual);
+    let address_interface = wanted.address_interface(actual);
     if !is_active {
         plan_route_removal(wanted, others, actual, &mut changes);
     }
-    plan_macvlan(wanted, station, actual, &mut changes);
+    plan_macvlan(wanted, address_interface, actual, &mut changes);
     let is_wanted = |place, own: &InterfaceAddress| {
         wanted.wants(place, own, actual) || others.iter().any(|it| it.wants(place, own, actual))
     };
@@ -245,14 +246,14 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
     let dummy = wanted.macvlan.map(|_| &dummy);
     for address in dummy.into_iter().chain(wanted.all()) {
         let local = address.address();
-        for place in wanted.places(station) {
+        for place in wanted.places(address_interface) {
             for own in actual.addresses(place, local) {
                 if wanted.is_ours(place, own, actual) && !is_wanted(place, own) {
                     changes.push(Change::remove_address(place, own));
                 }
             }
             let is_proxied_by = |it: &Wanted<'_>| {
-                it.station(actual) == Some(place) && it.wants_discarded(local, actual)
+                it.address_interface(actual) == Some(place) && it.wants_discarded(local, actual)
             };
             if actual.is_proxied(place, local)
                 && !is_proxied_by(wanted)
@@ -272,11 +273,11 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
                 route: Route::discard(local),
             });
         }
-        if let (true, Some(station)) = (is_active, station) {
-            plan_address(wanted, station, address, actual, &mut changes);
+        if let (true, Some(address_interface)) = (is_active, address_interface) {
+            plan_address(wanted, address_interface, address, actual, &mut changes);
         }
     }
-    if let (true, Some(_)) = (is_active, station) {
+    if let (true, Some(_)) = (is_active, address_interface) {
         for route in wanted.routes {
             let interface = wanted.interface_of(route, actual);
             if !actual.has_route(interface, route) {
@@ -290,7 +291,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
 
 fn plan_macvlan(
     wanted: &Wanted<'_>,
-    station: Option<u32>,
+    address_interface: Option<u32>,
     actual: &Actual,
     changes: &mut Vec<Change>,
 ) {
@@ -298,14 +299,14 @@ fn plan_macvlan(
         return;
     };
     // Two links of one parent cannot both be up with one hardware address.
-    let kept = station.or_else(|| actual.adoptable(parent, &macvlan));
+    let kept = address_interface.or_else(|| actual.adoptable(parent, &macvlan));
     let kept = kept.filter(|_| wanted.stage != Stage::Ended);
     for interface in actual.our_macvlans(parent, macvlan.mac) {
         if Some(interface) != kept {
             changes.push(Change::DeleteLink { interface });
         }
     }
-    let Some(interface) = station else {
+    let Some(interface) = address_interface else {
         if wanted.stage != Stage::Ended {
             changes.push(Change::CreateMacvlan {
                 parent,

@@ -16,18 +16,21 @@ const MAIN: u32 = 254;
 /// The table that is looked into before all others (`RT_TABLE_LOCAL`).
 const LOCAL: u32 = 255;
 
-/// A route: a virtual one, which is there while a router is Active ([`RouterConfig::routes`](crate::RouterConfig::routes)), or one that is
-/// tracked ([`Watch::Route`](crate::Watch::Route)).
+/// A route: a virtual one, which is there while a router is Active
+/// ([`RouterConfig::routes`](crate::RouterConfig::routes)), or one that is tracked
+/// ([`Watch::Route`](crate::Watch::Route)).
 ///
 /// Its text is that of `ip route`, as far as it goes:
 ///
 /// ```
 /// use vrrp_net::Route;
 ///
-/// let route: Route = "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100".parse()?;
-/// assert_eq!(route.to_string(), "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100");
+/// let text = "203.0.113.0/24 via 192.0.2.9 dev eth1 src 192.0.2.254 metric 10 table 100";
+/// let route: Route = text.parse()?;
+/// assert_eq!(route.to_string(), text);
 /// let error = "203.0.113.1/24".parse::<Route>().unwrap_err();
-/// assert_eq!(error.to_string(), "destination: 203.0.113.1/24 has bits beyond its prefix; 203.0.113.0/24 has none");
+/// let problem = "destination: 203.0.113.1/24 has bits beyond its prefix; 203.0.113.0/24 has none";
+/// assert_eq!(error.to_string(), problem);
 /// # Ok::<(), vrrp_net::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +52,8 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a length over 32 or 128, and for an address with bits beyond the prefix.
+    /// [`Error::Invalid`] for a length over 32 or 128, and for an address with bits beyond the
+    /// prefix.
     pub fn new(destination: IpAddr, prefix_len: u8) -> Result<Self, Error> {
         let highest = if destination.is_ipv4() { 32 } else { 128 };
         if prefix_len > highest {
@@ -75,8 +79,9 @@ impl Route {
         })
     }
 
-    /// The host drop route of RFC 9568 section 8.3.1: what is sent to this address is discarded, and not forwarded either (M-09). It is in
-    /// the table `local`, where the address would be if the host had it, and so comes before every rule for tables of the host.
+    /// The host drop route of RFC 9568 section 8.3.1: packets to this address are discarded, and
+    /// not forwarded either (M-09). It is in the table `local`, where the address would be if the
+    /// host had it, and so comes before every rule for tables of the host.
     #[must_use]
     pub const fn discard(address: IpAddr) -> Self {
         Self {
@@ -91,7 +96,8 @@ impl Route {
         }
     }
 
-    /// By a gateway. Without an [interface](Self::with_interface) the kernel finds the one that leads to it.
+    /// By a gateway. Without an [interface](Self::with_interface) the kernel finds the one that
+    /// leads to it.
     ///
     /// # Errors
     ///
@@ -120,8 +126,8 @@ impl Route {
         Ok(self)
     }
 
-    /// With a metric: of several routes to a prefix that with the lowest is used. Without, the kernel takes 0 for IPv4 and 1024 for
-    /// IPv6.
+    /// With a metric: of several routes to a prefix that with the lowest is used. Without, the
+    /// kernel takes 0 for IPv4 and 1024 for IPv6.
     #[must_use]
     pub const fn with_metric(mut self, metric: u32) -> Self {
         self.metric = Some(metric);
@@ -195,8 +201,8 @@ impl Route {
         family(self.destination)
     }
 
-    /// Whether the kernel may report this route as `reported`: it adds a metric where none was asked
-    /// for, and leaves the name of the interface out.
+    /// Whether the kernel may report this route as `reported`: it adds a metric where none was
+    /// asked for, and leaves the name of the interface out.
     pub(crate) fn is_reported_as(&self, reported: &Self) -> bool {
         self.destination == reported.destination
             && self.prefix_len == reported.prefix_len

@@ -113,7 +113,8 @@ fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
         assert!(Instant::now() < limit, "no election");
         run(&mut drivers, Duration::from_millis(50));
     }
-    // Announcements come again after five seconds, later than this test ends; buffers have their size after a while.
+    // Announcements come again after five seconds, later than this test ends; buffers have their
+    // size after a while.
     run(&mut drivers, Duration::from_millis(200));
 
     let before = drivers.each_ref().map(messages);

@@ -1,4 +1,5 @@
-//! Tracked routes in an older kernel, which tells of fewer routes that go, and does not let lists be read while it takes them away.
+//! Tracked routes in an older kernel, which notifies fewer removed routes, and dumps none while it
+//! removes them.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +17,7 @@ use vrrp_fsm::track::{Kind, Level, Object, ObjectId};
 use vrrp_lab::{Host, Kernel, Lan, Suite, guest_tests};
 use vrrp_net::{Driver, Watch};
 
-/// How long a test waits for what has to happen. Reached only where something is broken.
+/// How long a test waits for an event. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {

@@ -1,4 +1,5 @@
-//! Thousands of routers to which the same happens at once: advertisements first, slow work behind, nothing lost.
+//! Thousands of routers to which the same happens at once: advertisements first, slow work behind,
+//! nothing lost.
 //!
 //! An interface has 255 VRIDs in each family, so that more routers take more interfaces.
 
@@ -42,7 +43,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Cables {
     /// Where the routers are.
     here: Namespace,
-    /// Who hears them.
+    /// The receivers of the advertisements.
     there: Namespace,
     number: u8,
 }
@@ -70,7 +71,8 @@ impl Cables {
         }
     }
 
-    /// Routers of a family on each cable, with so many VRIDs, each with an address of its own and this interval in hundredths of a second.
+    /// Routers of a family on each cable, with so many VRIDs, each with an address of its own and
+    /// this interval in hundredths of a second.
     fn routers(
         &self,
         family: Family,
@@ -110,7 +112,8 @@ impl Cables {
         })
     }
 
-    /// The virtual addresses that the kernel has on the cables, and those that routers have that are Active.
+    /// The virtual addresses that the kernel has on the cables, and those that routers have that
+    /// are Active.
     fn addresses(&self, driver: &Driver) -> [BTreeSet<(String, IpAddr)>; 2] {
         let interfaces = self
             .here
@@ -157,7 +160,8 @@ fn virtual_addresses(interfaces: &Interfaces) -> BTreeSet<(String, IpAddr)> {
         .collect()
 }
 
-/// Runs the driver until all its routers are in this state and it has nothing left to do. Returns how often each told of that state.
+/// Runs the driver until all its routers are in this state and it has nothing left to do. Returns
+/// how often each notified that state.
 fn run_until(driver: &mut Driver, state: State) -> BTreeMap<RouterId, u32> {
     let mut told = BTreeMap::new();
     wait_for(&format!("all routers in {state}"), LIMIT, || {
@@ -267,7 +271,8 @@ fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_
     let count = driver.routers().count();
     assert_eq!(count, 5000);
     run_until(&mut driver, State::Backup);
-    // Nobody turns the driver for Active_Down_Interval, so that the time of all of them has come when it turns.
+    // Nobody turns the driver for Active_Down_Interval, so that the time of all of them has come
+    // when it turns.
     thread::sleep(PATIENCE);
     let listener = Listener::start(&cables.there);
     let told = run_until(&mut driver, State::Active);
@@ -395,7 +400,7 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
     let mut driver = cables.driver(bearers.map(owner).chain([other]));
     run_until(&mut driver, State::Active);
 
-    // Who would take over, were an advertisement three intervals late.
+    // A Backup that would take over, were an advertisement three intervals late.
     let is_over = Arc::new(AtomicBool::new(false));
     let watcher = thread::spawn({
         let (there, is_over) = (cables.there.clone(), Arc::clone(&is_over));
@@ -438,15 +443,16 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
 }
 
 #[test]
-fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
+fn an_overrun_in_thousands_of_changes_ends_in_the_state_of_the_kernel() {
     const VRIDS: u8 = 250;
     let cables = Cables::lay(2);
     let mut driver = cables.driver(cables.routers(Family::Ipv4, VRIDS, 20));
     run_until(&mut driver, State::Active);
     driver.set_monitor_buffer(4096).unwrap();
 
-    // Meanwhile nobody reads the news. First of what is none of the driver's business, then of what it has to repair, and at last of
-    // the address that the routers of the other cable advertise from.
+    // Nobody reads the notifications in that time: first those that do not concern the driver, then
+    // those of a loss that it must repair, and at last those of the address that the routers of the
+    // other cable advertise from.
     let [first, second] = [0, 1].map(|cable| {
         let interfaces = driver.interfaces();
         interfaces.named(&interface(cable)).unwrap().link.index
@@ -506,7 +512,7 @@ fn an_overrun_of_news_in_thousands_of_changes_ends_in_what_is_there() {
         addresses.collect::<BTreeSet<_>>()
     };
     // What the driver did itself it still has to hear of.
-    wait_for("the driver knowing what is there", LIMIT, || {
+    wait_for("the state of the driver", LIMIT, || {
         driver.turn().unwrap();
         let there = cables
             .here
@@ -538,7 +544,8 @@ fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
         driver.run(|_| {}).unwrap();
         (waits() - before, driver)
     });
-    // Each would wake the thread up, for it comes when the one before has been read; its checksum is wrong.
+    // Each would wake the thread up, for it comes when the one before has been read; its checksum
+    // is wrong.
     let sender = cables.there.run(|| VrrpSocket::open(Family::Ipv4).unwrap());
     let interfaces = cables
         .there

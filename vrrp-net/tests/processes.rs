@@ -1,4 +1,5 @@
-//! A process ends while it is Active, another one goes on in its place, and nobody on the network notices.
+//! A process ends while it is Active, another one goes on in its place, and nobody on the network
+//! notices.
 //!
 //! It is a program of its own, because a process with one thread is one that can be forked.
 
@@ -26,14 +27,14 @@ use vrrp_lab::{Capture, Host, Lan, wait_for};
 use vrrp_net::{Driver, DriverEvent, Monitor, MonitorEvent, Notification, RouterConfig};
 use vrrp_proto::{Family, Interval, Priority, Vrid};
 
-/// How long is waited for what has to happen.
+/// How long a test waits for an event.
 const LIMIT: Duration = Duration::from_secs(20);
 
 const INTERVAL: Duration = Duration::from_millis(400);
 
 const ADDRESS: &str = "192.0.2.254/32";
 
-/// What another process is started with that is to be a host.
+/// The argument of another process that acts as a host.
 const HOST: &str = "--be-a-host";
 
 fn main() {
@@ -50,7 +51,8 @@ fn main() {
     println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n");
 }
 
-/// Runs a router until the file `hand-over` is there. Then this process ends, and another goes on until the file `stop` is there.
+/// Runs a router until the file `hand-over` is there. Then this process ends, and another goes on
+/// until the file `stop` is there.
 fn be_a_host(folder: &Path, priority: u8) {
     let mut election = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
     election.priority = Priority::new(priority);

@@ -18,7 +18,7 @@ use vrrp_lab::{Host, Kernel, Lan, Suite, guest_tests};
 use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig, RouterId, Transport, UnicastPath};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
-/// How long a test waits for what has to happen. Reached only where something is broken.
+/// How long a test waits for an event. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         routers_in_vrfs_elect_one_active_by_unicast,
         routers_in_vrfs_elect_one_active_by_unicast_along_the_routing_table,
         routers_in_vrfs_elect_one_active_by_multicast,
-        a_router_that_is_deaf_in_its_vrf_is_in_fault_until_it_hears,
+        a_router_that_cannot_receive_in_its_vrf_is_in_fault_until_it_can,
         an_interface_that_enters_a_vrf_keeps_its_router,
     ];
     Suite::new(&[Kernel::Debian6_12], &tests).run()
@@ -106,7 +106,7 @@ impl Pair {
         })
     }
 
-    /// Takes turns until `done` says so, and returns what has happened.
+    /// Takes turns until `done` is true, and returns the notifications.
     fn turn_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Vec<DriverEvent> {
         let deadline = Instant::now() + LIMIT;
         let mut events = Vec::new();
@@ -202,7 +202,7 @@ fn routers_in_vrfs_elect_one_active_by_multicast() {
     }
 }
 
-fn a_router_that_is_deaf_in_its_vrf_is_in_fault_until_it_hears() {
+fn a_router_that_cannot_receive_in_its_vrf_is_in_fault_until_it_can() {
     let (lan, hosts) = Pair::hosts();
     for (number, host) in (1..).zip(&hosts) {
         enter_vrf(host, number);

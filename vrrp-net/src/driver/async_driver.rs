@@ -7,7 +7,8 @@ use tokio::io::unix::AsyncFd;
 use super::{Driver, Notification};
 use crate::{Error, kernel::sys};
 
-/// A [`Driver`] as a task of tokio has it: [`next`](Self::next) waits for the next notification, and takes the turns on the way.
+/// A [`Driver`] as a task of tokio has it: [`next`](Self::next) waits for the next notification,
+/// and takes the turns on the way.
 ///
 /// ```no_run
 /// use vrrp_net::{AsyncDriver, Driver};
@@ -28,8 +29,9 @@ use crate::{Error, kernel::sys};
 /// # }
 /// ```
 ///
-/// Its timers are exact: they are in the descriptor, and not rounded to the milliseconds of tokio. A turn may take a millisecond, so
-/// give it a thread of its own (a runtime of one thread) where other tasks of that thread can take long.
+/// Its timers are exact: they are in the descriptor, and not rounded to the milliseconds of tokio.
+/// A turn may take a millisecond, so give it a thread of its own (a runtime of one thread) where
+/// other tasks of that thread can take long.
 #[derive(Debug)]
 pub struct AsyncDriver {
     driver: Driver,
@@ -55,10 +57,11 @@ impl AsyncDriver {
         Ok(Self { driver, descriptor })
     }
 
-    /// Waits for the next notification; `None` once the driver [is stopped](Driver::is_stopped) and all are handed out.
+    /// Waits for the next notification; `None` once the driver [is stopped](Driver::is_stopped) and
+    /// all are handed out.
     ///
-    /// It is cancel-safe: in `tokio::select!` nothing is lost when another branch is first. Routers only do something while somebody
-    /// waits here, so call it again and again.
+    /// It is cancel-safe: in `tokio::select!` nothing is lost when another branch is first. Routers
+    /// only do something while somebody waits here, so call it again and again.
     ///
     /// # Errors
     ///

@@ -6,7 +6,6 @@ use vrrp_fsm::{
     Instant, State,
     fleet::{Change as Record, RouterId},
 };
-use vrrp_proto::Family;
 
 use super::{Driver, DriverEvent, Fault, is_active, router::Router};
 use crate::{
@@ -44,7 +43,7 @@ impl Driver {
         for id in affected {
             self.reconcile(now, id);
         }
-        self.look_at(now, self.objects_concerned(&events));
+        self.evaluate(now, self.objects_concerned(&events));
         self.report_lost(now, lost);
         Ok(())
     }
@@ -119,15 +118,15 @@ impl Driver {
         }
     }
 
-    /// After an overrun: dumps everything again, in a turn in which nothing changes meanwhile. Where
-    /// much changes all the time that may take some turns, in which the rest goes on.
+    /// After an overrun: dumps everything again. A dump during which something changed is repeated
+    /// in a later turn; the rest goes on.
     pub(super) fn resync(&mut self) -> Result<(), Error> {
         let now = self.now();
         let Some(lost) = self.host.resync(now)? else {
             return Ok(());
         };
         tracing::debug!("notifications of links and addresses were lost: all were dumped again");
-        self.planner.look_around(&self.host.actual);
+        self.planner.find_left_overs(&self.host.actual);
         // IPv6 may have ended somewhere and begun again.
         self.packets.renew_memberships(VrrpSocket::join_all_again);
         self.tracked_routes.doubt(Loss::Any);
@@ -137,7 +136,7 @@ impl Driver {
             self.queue.push(id);
         }
         let watched: Vec<_> = self.watches.keys().copied().collect();
-        self.look_at(now, watched);
+        self.evaluate(now, watched);
         self.report_lost(now, lost);
         Ok(())
     }
@@ -151,16 +150,16 @@ impl Driver {
         ids.into_iter().filter(is_meant).copied().collect()
     }
 
-    /// The routers that are bound to the interface of this index. Among thousands of routers and links
-    /// there are few that a change concerns.
+    /// The routers that are bound to the interface of this index. Among thousands of routers and
+    /// links there are few that a change concerns.
     fn routers_on(&self, interface: u32) -> Vec<RouterId> {
         let members = self.members.get(&self.numbers.at(interface));
         let is_bound = |router: &Router| router.interface() == Some(interface);
         self.routers_where(members.into_iter().flatten(), is_bound)
     }
 
-    /// The routers that have their addresses on the interface of this index: they are bound to it, or
-    /// it is their macvlan.
+    /// The routers that have their addresses on the interface of this index: they are bound to it,
+    /// or it is their macvlan.
     fn routers_at(&self, interface: u32) -> Vec<RouterId> {
         let link = self.host.actual.link(interface);
         let parent = link.and_then(|it| it.parent);
@@ -168,7 +167,7 @@ impl Driver {
             .into_iter()
             .flatten()
             .filter_map(|index| self.members.get(&self.numbers.at(index)));
-        let is_at = |router: &Router| router.station() == Some(interface);
+        let is_at = |router: &Router| router.address_interface() == Some(interface);
         self.routers_where(members.flatten(), is_at)
     }
 
@@ -194,7 +193,7 @@ impl Driver {
         let holders: Vec<_> = self.planner.holders(own.address).collect();
         for id in holders {
             let is_here = self.routers.get(&id).is_some_and(|router| {
-                [router.interface(), router.station()].contains(&Some(interface))
+                [router.interface(), router.address_interface()].contains(&Some(interface))
                     && !router.config.fsm.is_owner()
             });
             // On a kernel without marks, the addresses of an Active come without one.
@@ -275,8 +274,8 @@ impl Driver {
         }
     }
 
-    /// Where IPv6 begins on an interface, the kernel may have ended it there before, for an MTU under
-    /// 1280, and all memberships of groups with it.
+    /// Where IPv6 begins on an interface, the kernel may have ended it there before, for an MTU
+    /// under 1280, and all memberships of groups with it.
     fn rejoin(&mut self, interface: u32, added: &InterfaceAddress) {
         let known = self.host.interfaces().get(interface);
         let is_first = matches!(added.address, IpAddr::V6(it) if it.is_unicast_link_local())
@@ -288,8 +287,8 @@ impl Driver {
         }
     }
 
-    /// Brings a router in line with its interface: starts it, faults it, or gives it another primary
-    /// address.
+    /// Brings a router in line with its interface: starts it, faults it, or gives it another
+    /// primary address.
     pub(super) fn reconcile(&mut self, now: Instant, id: RouterId) {
         self.rebind(now, id);
         self.ensure_macvlan(now, id);
@@ -342,8 +341,8 @@ impl Driver {
         self.collect(now);
     }
 
-    /// A router does not start while its interface has one of its addresses from somebody else: that
-    /// address would stay when another router is Active.
+    /// A router does not start while its interface has one of its addresses from somebody else:
+    /// that address would stay when another router is Active.
     fn foreign_fault(&self, id: RouterId) -> Option<Fault> {
         let machine = self.fleet.get(id)?;
         if machine.state() != State::Initialize {
@@ -360,7 +359,7 @@ impl Driver {
 
     /// Reports what the fleet has noted, except changes of state: those are reported once they are
     /// carried out.
-    pub(super) fn tell_records(&mut self) {
+    pub(super) fn report_records(&mut self) {
         while let Some(record) = self.fleet.read(&mut self.records) {
             match record.map(|record| record.change) {
                 Ok(Record::EffectivePriority { router, from, to }) => {
@@ -407,8 +406,8 @@ impl Driver {
         let Some(index) = index else {
             return;
         };
-        // Without marks, an address of ours can only be told from the host's by the configuration. The
-        // only address of an interface is the host's.
+        // Without marks, only the configuration distinguishes an address of ours from the host's.
+        // The only address of an interface is the host's.
         let takes_unmarked = !self.host.actual.keeps_marks()
             && self.routers.get(&id).is_some_and(|router| {
                 let is_own = |address| router.all().any(|own| own.address() == address);

@@ -15,7 +15,7 @@ use vrrp_proto::{TRAILER_LEN, hmac};
 #[cfg(feature = "ah")]
 use vrrp_proto::{ah, frame::ipv4};
 
-/// Protects what is sent, and verifies what is received.
+/// Protects messages, and verifies received ones.
 #[derive(Debug)]
 pub(super) enum Authenticator {
     None,
@@ -36,10 +36,12 @@ pub(super) enum Authenticator {
     },
 }
 
-/// What a router has counted for its authentication: for [`Driver::take_over`](super::Driver::take_over).
+/// What a router has counted for its authentication: for
+/// [`Driver::take_over`](super::Driver::take_over).
 ///
-/// Without it (the default) peers discard what a router with IP AH sends, until it has sent more than before or heard one of them; with HMAC
-/// what others sent before can be sent again, as long as it is in the window.
+/// Without it (the default) peers discard what a router with IP AH sends, until it has sent more
+/// than before or heard one of them; with HMAC what others sent before can be sent again, as long
+/// as it is in the window.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -53,12 +55,13 @@ pub(super) struct Sequences {
     /// The sequence of the last message that was sent with an HMAC trailer; `None` for none.
     #[cfg(feature = "hmac")]
     hmac_sent: Option<hmac::Sequence>,
-    /// The last sequence that was received from each sender with an HMAC trailer, the sender heard most recently first: at most four.
+    /// The last sequence that was received from each sender with an HMAC trailer, the sender heard
+    /// most recently first: at most four.
     #[cfg(feature = "hmac")]
     hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
 }
 
-/// What has to be remembered of a packet once it has passed every check.
+/// The part of a packet to remember once it has passed every check.
 #[derive(Clone, Copy)]
 pub(super) enum Proof {
     Nothing,
@@ -138,7 +141,7 @@ impl Authenticator {
         }
     }
 
-    /// What is asked of received messages.
+    /// The requirements of received messages.
     pub(super) fn local(&self) -> LocalAuthentication {
         match self {
             Self::None => LocalAuthentication::None,
@@ -163,8 +166,8 @@ impl Authenticator {
         }
     }
 
-    /// Protects a message that is about to be sent; `packet` then has the octets to send in its place.
-    /// `false` when the key is used up.
+    /// Protects a message that is about to be sent; `packet` then has the octets to send in its
+    /// place. `false` when the key is used up.
     #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
     pub(super) fn protect(
         &mut self,
@@ -326,7 +329,7 @@ fn sign(
     Some(())
 }
 
-/// The message in a received packet, as far as it can be told before it is authenticated.
+/// The message in a received packet, before its authentication is verified.
 pub(super) fn message_of<'a>(received: &Received<'a>) -> &'a [u8] {
     #[cfg(feature = "ah")]
     if received

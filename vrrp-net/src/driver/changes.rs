@@ -13,15 +13,16 @@ impl Driver {
     /// [`VirtualRouter::reconfigure`](vrrp_fsm::VirtualRouter::reconfigure).
     ///
     /// When a router stops being the address owner (priority 255), its addresses become ordinary
-    /// virtual addresses: they are removed from the interface unless it is Active, including those that
-    /// the administrator had configured, with any prefix length, because another router answers for
-    /// them then. It needs another address to advertise from. A router that becomes the owner leaves
-    /// the addresses alone that the host has by then without it; the others it adds, and removes at the
-    /// end.
+    /// virtual addresses: they are removed from the interface unless it is Active, including those
+    /// that the administrator had configured, with any prefix length, because another router
+    /// answers for them then. It needs another address to advertise from. A router that becomes the
+    /// owner leaves the addresses alone that the host has by then without it; the others it adds,
+    /// and removes at the end.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has changed then.
+    /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has
+    /// changed then.
     pub fn reconfigure(&mut self, id: RouterId, config: Config) -> Result<(), Error> {
         self.change(id, |changed| changed.fsm = config)
     }
@@ -62,7 +63,8 @@ impl Driver {
         result
     }
 
-    /// Hands the configuration of a router to its state machine. What its advertisements list, and to whom they go, may be new.
+    /// Hands the configuration of a router to its state machine. What its advertisements list, and
+    /// to whom they go, may be new.
     fn update(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
         let router = self.routers.get_mut(&id).ok_or(Error::NoRouter { id })?;
         router.forget_messages();
@@ -88,17 +90,19 @@ impl Driver {
         Ok(())
     }
 
-    /// Changes how a router's advertisements are authenticated, without an election. Its sequence numbers go on, where the method stays the
-    /// same.
+    /// Changes how a router's advertisements are authenticated, without an election. Its sequence
+    /// numbers go on, where the method stays the same.
     ///
-    /// Advertisements that the other routers do not accept they do not hear: either change it everywhere within Active_Down_Interval, or in steps
-    /// in which all hear each other. For HMAC these are the modes of `HmacMode`, and another key is first added everywhere,
-    /// then signed with, then the old one removed.
+    /// Advertisements that the other routers do not accept they do not hear: either change it
+    /// everywhere within Active_Down_Interval, or in steps in which all hear each other. For HMAC
+    /// these are the modes of `HmacMode`, and another key is first added everywhere, then signed
+    /// with, then the old one removed.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] and others say why the router cannot have it; [`Error::Capability`] or [`Error::Os`] when the
-    /// socket for IP AH cannot be opened. Nothing has changed then.
+    /// [`Error::NoRouter`]; [`Error::Invalid`] and others say why the router cannot have it;
+    /// [`Error::Capability`] or [`Error::Os`] when the socket for IP AH cannot be opened. Nothing
+    /// has changed then.
     pub fn set_authentication(
         &mut self,
         id: RouterId,
@@ -136,8 +140,8 @@ impl Driver {
         self.filter().and(result)
     }
 
-    /// Adds a fault to a router, known by its cause: the router is in Initialize until each such fault is
-    /// [cleared](Self::clear_fault). A fault that is set already stays one.
+    /// Adds a fault to a router, known by its cause: the router is in Initialize until each such
+    /// fault is [cleared](Self::clear_fault). A fault that is set already stays one.
     ///
     /// # Errors
     ///
@@ -161,12 +165,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Adds a virtual address, at the end of the list. An Active advertises, installs and announces it at once.
+    /// Adds a virtual address, at the end of the list. An Active advertises, installs and announces
+    /// it at once.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are 255 already; [`Error::Invalid`] for an address of another family, or
-    /// one that the router has.
+    /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are 255 already; [`Error::Invalid`]
+    /// for an address of another family, or one that the router has.
     pub fn add_address(&mut self, id: RouterId, address: VirtualAddress) -> Result<(), Error> {
         let router = self.router_mut(id)?;
         let own = address.address();
@@ -191,8 +196,9 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] when the router does not list it; [`Error::Advertisement`] when it is the only one, or when
-    /// the next IPv6 address could not be the first.
+    /// [`Error::NoRouter`]; [`Error::Invalid`] when the router does not list it;
+    /// [`Error::Advertisement`] when it is the only one, or when the next IPv6 address could not be
+    /// the first.
     pub fn remove_address(&mut self, id: RouterId, address: IpAddr) -> Result<(), Error> {
         let router = self.router_mut(id)?;
         let mut addresses = router.config.addresses.clone();
@@ -217,7 +223,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] when there are none, one of another family, or the router advertises by multicast.
+    /// [`Error::NoRouter`]; [`Error::Invalid`] when there are none, one of another family, or the
+    /// router advertises by multicast.
     pub fn set_peers(&mut self, id: RouterId, peers: Vec<Peer>) -> Result<(), Error> {
         self.router_mut(id)?.set_peers(peers)?;
         let now = self.now();

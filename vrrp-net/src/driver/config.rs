@@ -13,7 +13,7 @@ use vrrp_proto::{
 
 use crate::{Error, Route, VirtualAddress, address::family, interface::check_link_name};
 
-/// A virtual router on an interface. Make one with [`new`](Self::new) and set what is to differ.
+/// A virtual router on an interface. Make one with [`new`](Self::new) and change its fields.
 ///
 /// ```
 /// use vrrp_fsm::Config;
@@ -29,27 +29,32 @@ use crate::{Error, Route, VirtualAddress, address::family, interface::check_link
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// The name of the interface. It need not exist yet: the router starts when it comes, and starts anew when it comes back.
+    /// The name of the interface. It need not exist yet: the router starts when the interface
+    /// comes, and starts again when it comes back.
     pub interface: String,
-    /// The configuration of the state machine: VRID, family, versions, priority, interval and so on.
+    /// The configuration of the state machine: VRID, family, versions, priority, interval and so
+    /// on.
     pub fsm: Config,
-    /// The virtual addresses, 1 to 255, all of the router's family. Over IPv6 the first is link-local (P-38).
+    /// The virtual addresses, 1 to 255, all of the router's family. Over IPv6 the first is
+    /// link-local (P-38).
     pub addresses: Vec<VirtualAddress>,
-    /// Addresses that come and go with the others and are announced, but not listed in advertisements: of either family, and as
-    /// many as there are.
+    /// Addresses that come and go with the others and are announced, but not listed in
+    /// advertisements: of either family, and as many as there are.
     #[cfg_attr(feature = "serde", serde(default))]
     pub excluded: Vec<VirtualAddress>,
-    /// Further addresses of the router's family that its advertisements list, and that the program puts in place itself. Default none.
+    /// Further addresses of the router's family that its advertisements list, and that the program
+    /// puts in place itself. Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub listed: Vec<IpAddr>,
-    /// Whether the router is in Initialize while its interface is down or without a carrier. Default true.
+    /// Whether the router is in Initialize while its interface is down or without a carrier.
+    /// Default true.
     #[cfg_attr(feature = "serde", serde(default = "yes"))]
     pub track_interface: bool,
     /// The multicast group in place of that of VRRP; of the router's family. Default `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub group: Option<IpAddr>,
-    /// Which deviations the router's own advertisements may have: no addresses in version 2, an IPv6 list that begins with a global
-    /// address. Default none.
+    /// Which deviations the router's own advertisements may have: no addresses in version 2, an
+    /// IPv6 list that begins with a global address. Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub own_deviations: Leniency,
     /// How advertisements travel. Default [`Transport::Multicast`].
@@ -58,14 +63,15 @@ pub struct RouterConfig {
     /// The way that unicast advertisements take. Default [`UnicastPath::Interface`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub unicast_path: UnicastPath,
-    /// The address to advertise from, in place of the interface's primary address; it has to be on the interface. Over IPv6 with
-    /// multicast it has to be link-local (P-09).
+    /// The address to advertise from, in place of the interface's primary address; it has to be on
+    /// the interface. Over IPv6 with multicast it has to be link-local (P-09).
     #[cfg_attr(feature = "serde", serde(default))]
     pub source: Option<IpAddr>,
     /// How advertisements are authenticated. Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub authentication: Authentication,
-    /// Whether the address lists of others are compared with `addresses` (P-44, P-45). Default false (AMB-03).
+    /// Whether the address lists of others are compared with `addresses` (P-44, P-45). Default
+    /// false (AMB-03).
     #[cfg_attr(feature = "serde", serde(default))]
     pub check_addresses: bool,
     /// Which checksums of a version 3 message over IPv4 are accepted. Default either (AMB-01).
@@ -77,22 +83,26 @@ pub struct RouterConfig {
     /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
     #[cfg_attr(feature = "serde", serde(default))]
     pub gratuitous_arp: GratuitousTarget,
-    /// The objects that the router depends on: see [`Driver::add_object`](super::Driver::add_object). Default none.
+    /// The objects that the router depends on: see
+    /// [`Driver::add_object`](super::Driver::add_object). Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub tracking: Vec<TrackRef>,
-    /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks with the interface's own hardware address,
-    /// and neighbours learn another one from the announcements when another router takes over.
+    /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks
+    /// with the interface's own hardware address, and neighbours learn another one from the
+    /// announcements when another router takes over.
     #[cfg_attr(feature = "serde", serde(default))]
     pub virtual_mac: Option<VirtualMac>,
-    /// Whether [`Config::accept_mode`] decides what the host accepts (M-08). Default false: the host has the addresses of an Active, and
-    /// accepts what is sent to them.
+    /// Whether [`Config::accept_mode`] decides what the host accepts (M-08). Default false: the
+    /// host has the addresses of an Active, and accepts packets to them.
     ///
-    /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no such address: the driver answers ARP and
-    /// Neighbor Discovery for it, and a [route](Route::discard) discards what is sent to it (M-09). Version 2 has no Accept_Mode, so
-    /// that only the owner accepts there.
+    /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no
+    /// such address: the driver answers ARP and Neighbor Discovery for it, and a
+    /// [route](Route::discard) discards packets to it (M-09). Version 2 has no Accept_Mode, so that
+    /// only the owner accepts there.
     #[cfg_attr(feature = "serde", serde(default))]
     pub enforce_accept_mode: bool,
-    /// Routes that are there while the router is Active: installed after the addresses, and removed before them.
+    /// Routes that are there while the router is Active: installed after the addresses, and removed
+    /// before them.
     #[cfg_attr(feature = "serde", serde(default))]
     pub routes: Vec<Route>,
 }
@@ -260,24 +270,28 @@ fn check_family(field: &'static str, address: IpAddr, wanted: Family) -> Result<
     })
 }
 
-/// How a router bears its virtual MAC: by a [`Macvlan`](crate::Macvlan) that has its addresses, and that is up while it is Active.
+/// The virtual MAC of a router: on a [`Macvlan`](crate::Macvlan) that has its addresses, and that
+/// is up while the router is Active.
 ///
-/// Advertisements that are multicast, gratuitous ARP, unsolicited neighbor advertisements, and the answers to those who ask for the
-/// addresses come from the virtual MAC (M-03, A-05, A-08, A-12). What the host sends for itself, from whatever address, leaves by the
-/// interface beneath with its own hardware address; so do unicast advertisements.
+/// Advertisements that are multicast, gratuitous ARP, unsolicited neighbor advertisements, and the
+/// answers to those who ask for the addresses come from the virtual MAC (M-03, A-05, A-08, A-12).
+/// The host's own packets, from any address, leave by the parent interface with its hardware
+/// address; so do unicast advertisements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct VirtualMac {
-    /// The name of the macvlan, 1 to 15 octets. Without, it is `vrrp4-51-2` or so: family, VRID, and index of the interface in hexadecimal
-    /// digits.
+    /// The name of the macvlan, 1 to 15 octets. Without, it is `vrrp4-51-2` or so: family, VRID,
+    /// and index of the interface in hexadecimal digits.
     pub name: Option<String>,
-    /// Whether advertisements come from the hardware address of the interface all the same, against M-03: for switches that do not bear
-    /// a station that moves. keepalived calls it `vmac_xmit_base`. Default false.
+    /// Whether advertisements come from the hardware address of the interface, against M-03: for
+    /// switches that do not tolerate a hardware address that moves between ports. keepalived calls
+    /// it `vmac_xmit_base`. Default false.
     pub advertise_from_interface: bool,
 }
 
-/// What becomes of advertisements whose VRID no router here has: [`Driver::set_foreign_packets`](super::Driver::set_foreign_packets).
+/// What becomes of advertisements whose VRID no router here has:
+/// [`Driver::set_foreign_packets`](super::Driver::set_foreign_packets).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -285,8 +299,9 @@ pub enum ForeignPackets {
     /// The kernel drops them, so that they do not wake the thread.
     #[default]
     Dropped,
-    /// They are received, and counted in [`PacketErrors::vrid_errors`](crate::PacketErrors::vrid_errors) or, if they are malformed, in the
-    /// other counters (O-16).
+    /// They are received, and counted in
+    /// [`PacketErrors::vrid_errors`](crate::PacketErrors::vrid_errors) or, if they are malformed,
+    /// in the other counters (O-16).
     Counted,
 }
 
@@ -298,31 +313,34 @@ pub enum Transport {
     /// To the VRRP group of the family, on the interface.
     #[default]
     Multicast,
-    /// To each peer, outside the RFCs (AMB-26). Only peers are heard, and only with the TTL that each is given.
+    /// To each peer, outside the RFCs (AMB-26). Only peers are heard, and only with the TTL that
+    /// each is given.
     ///
-    /// Over IPv6 the router advertises from its link-local address where all peers have one, else from its first other address.
+    /// Over IPv6 the router advertises from its link-local address where all peers have one, else
+    /// from its first other address.
     Unicast {
         /// The other routers, at least one.
         peers: Vec<Peer>,
     },
 }
 
-/// The way that the advertisements of a router with [`Transport::Unicast`] take to its peers. Those to a link-local address always leave by
-/// the interface.
+/// The way that the advertisements of a router with [`Transport::Unicast`] take to its peers. Those
+/// to a link-local address always leave by the interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum UnicastPath {
-    /// By the interface of the router, also where the routing table names another: as keepalived does. Where the interface is in a VRF, the
-    /// routing table of that VRF is used.
+    /// By the interface of the router, also where the routing table names another: as keepalived
+    /// does. Where the interface is in a VRF, the routing table of that VRF is used.
     #[default]
     Interface,
-    /// By the interface that the routing table names, for peers behind other interfaces than that of the router. Where that is in a VRF, the
-    /// routing table of the VRF.
+    /// By the interface that the routing table names, for peers behind other interfaces than that
+    /// of the router. Where that is in a VRF, the routing table of the VRF.
     RoutingTable,
 }
 
-/// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show them.
+/// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show
+/// them.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -341,7 +359,7 @@ pub enum Authentication {
     Hmac(HmacKeys),
 }
 
-/// The keys of [`Authentication::Hmac`], and what is asked of others.
+/// The keys of [`Authentication::Hmac`], and the requirements of received messages.
 #[cfg(feature = "hmac")]
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -356,8 +374,9 @@ pub struct HmacKeys {
     pub mode: HmacMode,
 }
 
-/// Trailers come to a network in two steps, each of which every router has to have taken before the first one takes the next, because a router that knows of no trailers
-/// discards the messages that have one. keepalived has the same modes.
+/// Trailers come to a network in two steps, each of which every router has to have taken before the
+/// first one takes the next, because a router that knows of no trailers discards the messages that
+/// have one. keepalived has the same modes.
 #[cfg(feature = "hmac")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -1,4 +1,4 @@
-//! Notifications on their way to the program, and what was reported last.
+//! Notifications on their way to the program, and the states reported last.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

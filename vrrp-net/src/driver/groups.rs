@@ -9,12 +9,16 @@ use super::{Driver, DriverEvent};
 use crate::Error;
 
 impl Driver {
-    /// Makes a sync group of routers, of any interface and family: they are Active, Backup or in Initialize together. `docs/sync-groups.md`
-    /// has the rules. What a member lacks ([`Fault`](super::Fault)) keeps all of them down.
+    /// Makes a sync group of routers, of any interface and family: they are Active, Backup or in
+    /// Initialize together. `docs/sync-groups.md` has the rules. What a member lacks
+    /// ([`Fault`](super::Fault)) keeps all of them down.
     ///
     /// ```no_run
     /// use vrrp_fsm::fleet::SyncGroup;
-    /// # fn example(driver: &mut vrrp_net::Driver, inside: vrrp_net::RouterConfig, outside: vrrp_net::RouterConfig) -> Result<(), vrrp_net::Error> {
+    /// # use vrrp_net::{Driver, Error, RouterConfig};
+    /// # fn example(
+    /// #     driver: &mut Driver, inside: RouterConfig, outside: RouterConfig,
+    /// # ) -> Result<(), Error> {
     /// let members = vec![driver.add(inside)?, driver.add(outside)?];
     /// let gateway = driver.add_group(SyncGroup::new("gateway", members))?;
     /// # Ok(())
@@ -23,16 +27,18 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Fleet`] for what [`VrrpRouter::add_group`](vrrp_fsm::fleet::VrrpRouter::add_group) refuses.
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for what
+    /// [`VrrpRouter::add_group`](vrrp_fsm::fleet::VrrpRouter::add_group) refuses.
     pub fn add_group(&mut self, group: SyncGroup) -> Result<GroupId, Error> {
         let now = self.now();
         let id = self.fleet.add_group(now, group)?;
         self.collect(now);
-        self.tell_group(id);
+        self.notify_group(id);
         Ok(id)
     }
 
-    /// Replaces the configuration of a sync group: its members, its objects, its name. Members that stay are not touched.
+    /// Replaces the configuration of a sync group: its members, its objects, its name. Members that
+    /// stay are not touched.
     ///
     /// # Errors
     ///
@@ -41,7 +47,7 @@ impl Driver {
         let now = self.now();
         self.fleet.reconfigure_group(now, id, group)?;
         self.collect(now);
-        self.tell_group(id);
+        self.notify_group(id);
         Ok(())
     }
 
@@ -75,9 +81,10 @@ impl Driver {
         self.fleet.group_with(router)
     }
 
-    /// Tells the state of a group when it is that of all its members, as far as that was told of each, and was another one before.
-    pub(super) fn tell_group(&mut self, id: GroupId) {
-        let Some(state) = self.told_of(id) else {
+    /// Notifies the state of a group when all members have it, each with its own notification, and
+    /// it was another one before.
+    pub(super) fn notify_group(&mut self, id: GroupId) {
+        let Some(state) = self.notified_state(id) else {
             return;
         };
         let from = self.events.record_group_state(id, state);
@@ -87,8 +94,8 @@ impl Driver {
         }
     }
 
-    /// The state that was told last of each member.
-    pub(super) fn told_of(&self, id: GroupId) -> Option<State> {
+    /// The state that was notified last of each member.
+    pub(super) fn notified_state(&self, id: GroupId) -> Option<State> {
         let mut members = self.fleet.counted_members(id);
         let state = self.events.state(members.next()?);
         members

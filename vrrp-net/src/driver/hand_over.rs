@@ -19,14 +19,15 @@ use super::{
 };
 use crate::{Error, SocketParts, VrrpSocket, kernel::sys, plan::Thing};
 
-/// So long before the hand-over the successor's time begins, so that what was overdue then stays it.
+/// The successor's time begins this long before the hand-over, so overdue timers stay overdue.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The state of a [`Driver`] for its successor: [`Driver::hand_over`] and [`Driver::take_over`].
 ///
-/// The addresses of Actives stay on their interfaces, and packets that arrive in the meantime wait in the sockets. Nothing is lost, and no
-/// other router notices, as long as the hand-over takes less than an advertisement interval. Hosts that ask for an address that an Active
-/// only answers for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
+/// The addresses of Actives stay on their interfaces, and packets that arrive in the meantime wait
+/// in the sockets. Nothing is lost, and no other router notices, as long as the hand-over takes
+/// less than an advertisement interval. Hosts that ask for an address that an Active only answers
+/// for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
 ///
 /// Within a process it goes to the successor as it is. To another process of the same host, use
 /// `Driver::hand_over_to` and `Driver::take_over_from` (feature `serde`), or carry the parts
@@ -38,13 +39,15 @@ pub struct HandOver {
     state: DriverState,
 }
 
-/// The state of a [`Driver`], with all configurations. There are secrets in it, where routers authenticate.
+/// The state of a [`Driver`], with all configurations. There are secrets in it, where routers
+/// authenticate.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct DriverState {
     /// The time of the snapshot, on `CLOCK_MONOTONIC`, which all processes of a host share.
     taken_at: Duration,
-    /// The routers with their timers, sync groups and objects. The numbers of interfaces are places in `interfaces`.
+    /// The routers with their timers, sync groups and objects. The numbers of interfaces are places
+    /// in `interfaces`.
     fleet: FleetSnapshot,
     /// The names of the interfaces. An empty one has no router any more.
     interfaces: Vec<String>,
@@ -112,11 +115,13 @@ fn invalid(field: &'static str, problem: &dyn std::fmt::Display) -> Error {
 
 #[cfg(feature = "serde")]
 impl HandOver {
-    /// Takes it apart: bytes, which carry a version and the secrets of authentication, and the descriptors in their order.
+    /// Takes it apart: bytes, which carry a version and the secrets of authentication, and the
+    /// descriptors in their order.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] where a configuration cannot be written down. The sockets are closed then.
+    /// [`Error::Invalid`] where a configuration cannot be written down. The sockets are closed
+    /// then.
     pub fn into_parts(self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let mut descriptors = Vec::new();
         let places = self.sockets.into_iter().map(|parts| {
@@ -135,7 +140,8 @@ impl HandOver {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for bytes of another version, or that no driver has written, and for another number of descriptors.
+    /// [`Error::Invalid`] for bytes of another version, or that no driver has written, and for
+    /// another number of descriptors.
     pub fn from_parts(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Self, Error> {
         let Some(text) = bytes.strip_prefix(VERSION) else {
             let problem =
@@ -169,12 +175,14 @@ impl HandOver {
 }
 
 impl Driver {
-    /// Ends the driver for a successor: does what is under way, and hands over without reading on. The driver
-    /// [is stopped](Self::is_stopped) then; its last notifications can be [read](Self::next_notification).
+    /// Ends the driver for a successor: finishes its queued work, and hands over without reading
+    /// on. The driver [is stopped](Self::is_stopped) then; its last notifications can be
+    /// [read](Self::next_notification).
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] when the driver was handed over before; else as for [`turn`](Self::turn), and then the driver can go on.
+    /// [`Error::Stopped`] when the driver was handed over before; else as for [`turn`](Self::turn),
+    /// and then the driver can go on.
     pub fn hand_over(&mut self) -> Result<HandOver, Error> {
         let state = self.prepare_hand_over()?;
         let sockets = self.cease().into_iter();
@@ -184,7 +192,7 @@ impl Driver {
         })
     }
 
-    /// Does what is under way, and takes the snapshot. The driver can go on.
+    /// Finishes the queued work, and takes the snapshot. The driver can go on.
     pub(super) fn prepare_hand_over(&mut self) -> Result<DriverState, Error> {
         if self.end == Some(End::HandedOver) {
             return Err(Error::Stopped);
@@ -248,15 +256,19 @@ impl Driver {
         }
     }
 
-    /// Goes on where another driver has ended, in the network namespace of the calling thread, which has to be the same.
+    /// Goes on where another driver has ended, in the network namespace of the calling thread,
+    /// which has to be the same.
     ///
-    /// Timers run on as if nothing had happened; the time between the two counts. Routers and objects have new ids, [`RouterId::nth`] and
-    /// [`ObjectId::nth`] of their places in the snapshot; groups are found by their [names](Self::groups). What has changed on the host in
-    /// between is found and acted upon as if it had just happened. The [handle](Self::handle) and the descriptor are new ones.
+    /// Timers run on as if nothing had happened; the time between the two counts. Routers and
+    /// objects have new ids, [`RouterId::nth`] and [`ObjectId::nth`] of their places in the
+    /// snapshot; groups are found by their [names](Self::groups). Changes of the host in between
+    /// are handled as if they had just happened. The [handle](Self::handle) and the descriptor are
+    /// new ones.
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new), and for a snapshot that no driver has made. The routers then stay silent, and their addresses stay.
+    /// As for [`new`](Self::new), and for a snapshot that no driver has made. The routers then stay
+    /// silent, and their addresses stay.
     pub fn take_over(hand_over: HandOver) -> Result<Self, Error> {
         Self::new()?.resume(hand_over)
     }
@@ -282,11 +294,11 @@ impl Driver {
             driver.packets.adopt(VrrpSocket::from_parts(parts)?)?;
             driver.watch_sources()?;
         }
-        driver.settle_in(state)?;
+        driver.restore_routers(state)?;
         Ok(driver)
     }
 
-    fn settle_in(&mut self, state: DriverState) -> Result<(), Error> {
+    fn restore_routers(&mut self, state: DriverState) -> Result<(), Error> {
         same_length("routers", state.routers.len(), state.fleet.members.len())?;
         same_length("watches", state.watches.len(), state.fleet.objects.len())?;
         let objects: Vec<ObjectId> = self.fleet.tracker().iter().map(|(id, _)| id).collect();
@@ -305,8 +317,8 @@ impl Driver {
         }
         let groups: Vec<GroupId> = self.fleet.groups().map(|(id, _)| id).collect();
         for id in groups {
-            if let Some(told) = self.told_of(id) {
-                self.events.record_group_state(id, told);
+            if let Some(state) = self.notified_state(id) {
+                self.events.record_group_state(id, state);
             }
         }
         self.adapt_to_size();
@@ -316,7 +328,7 @@ impl Driver {
             self.reconcile(now, *id);
             self.retake(now, *id);
         }
-        self.look_at(now, objects);
+        self.evaluate(now, objects);
         self.packets.leave_unused();
         self.filter()
     }

@@ -21,8 +21,8 @@ use crate::Error;
 
 type Request = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Speaks to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the driver up, which does what is asked in its next
-/// turn, in the order of the calls.
+/// Speaks to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the driver up,
+/// which serves the request in its next turn, in the order of the calls.
 ///
 /// ```no_run
 /// use vrrp_net::Driver;
@@ -59,7 +59,8 @@ impl std::fmt::Debug for Requests {
 }
 
 impl Shared {
-    /// The guard is never held while a request runs or is dropped, so that a panic leaves the list whole.
+    /// The guard is never held while a request runs or is dropped, so that a panic leaves the list
+    /// whole.
     fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,8 +72,8 @@ impl Shared {
 }
 
 impl DriverHandle {
-    /// Stops the driver: in its next turn each Active resigns, the addresses are removed, and from then on
-    /// [`Driver::is_stopped`] is true. A driver that is stopped does not start again.
+    /// Stops the driver: in its next turn each Active resigns, the addresses are removed, and from
+    /// then on [`Driver::is_stopped`] is true. A driver that is stopped does not start again.
     ///
     /// It is safe to call in a signal handler's thread, but not in the signal handler itself.
     pub fn stop(&self) {
@@ -86,8 +87,8 @@ impl DriverHandle {
         self.0.must_stop.load(Ordering::Acquire) || self.0.requests().0.is_none()
     }
 
-    /// Reports about a tracked object: [`Driver::report`]. It does not wait. A report that the driver refuses comes back as
-    /// [`DriverEvent::RequestRefused`].
+    /// Reports about a tracked object: [`Driver::report`]. It does not wait. A report that the
+    /// driver refuses comes back as [`DriverEvent::RequestRefused`].
     ///
     /// # Errors
     ///
@@ -96,7 +97,8 @@ impl DriverHandle {
         self.request(move |driver| driver.report(object, report))
     }
 
-    /// Sets a fault of a router: [`Driver::set_fault`]. It does not wait, as [`report`](Self::report).
+    /// Sets a fault of a router: [`Driver::set_fault`]. It does not wait, as
+    /// [`report`](Self::report).
     ///
     /// # Errors
     ///
@@ -106,7 +108,8 @@ impl DriverHandle {
         self.request(move |driver| driver.set_fault(router, &cause))
     }
 
-    /// Ends a fault of a router: [`Driver::clear_fault`]. It does not wait, as [`report`](Self::report).
+    /// Ends a fault of a router: [`Driver::clear_fault`]. It does not wait, as
+    /// [`report`](Self::report).
     ///
     /// # Errors
     ///
@@ -147,8 +150,8 @@ impl DriverHandle {
         Ok(())
     }
 
-    /// Does something with the driver on its thread, and waits for the result. On the driver's own thread it would wait for itself:
-    /// use the driver there.
+    /// Does something with the driver on its thread, and waits for the result. On the driver's own
+    /// thread it would wait for itself: use the driver there.
     ///
     /// # Errors
     ///
@@ -185,10 +188,10 @@ impl Inbox {
         self.0.clone()
     }
 
-    /// Takes what was requested since the last time.
+    /// Takes the requests since the last time.
     pub(super) fn take(&self) -> Vec<Request> {
         let shared = &self.0.0;
-        // Before the list, so that what comes in between wakes the driver again.
+        // Before the list, so a request in between wakes the driver again.
         let _ = rustix::io::read(&shared.event, &mut [0_u8; 8]);
         let mut requests = shared.requests();
         requests.0.as_mut().map(mem::take).unwrap_or_default()

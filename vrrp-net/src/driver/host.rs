@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The oldest kernel that keeps the marks of addresses (`IFA_PROTO`).
 const MARKS: (u32, u32) = (5, 18);
 
-/// The kernel, and what is known of its links, addresses and routes.
+/// The kernel, and the known state of its links, addresses and routes.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) monitor: Monitor,
@@ -97,7 +97,8 @@ impl Host {
         self.is_ahead
     }
 
-    /// Dumps everything again where that is due, and nothing changes meanwhile. Returns what is gone.
+    /// Dumps everything again where that is due, and nothing changes during the dump. Returns the
+    /// addresses and routes that are gone.
     pub(super) fn resync(&mut self, now: Instant) -> Result<Option<Vec<Lost>>, Error> {
         if self.resync_at.is_none_or(|at| now < at) {
             return Ok(None);

@@ -44,12 +44,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Has the plan of a router made.
+    /// Queues the plan of a router.
     pub(super) fn push(&mut self, id: RouterId) {
         self.task(id);
     }
 
-    /// Has the addresses of a router announced, each so often, if it is Active then.
+    /// Queues announcements of the addresses of a router, so many of each, if it is Active then.
     pub(super) fn announce(&mut self, id: RouterId, repeat: u8) {
         let task = self.task(id);
         task.repeat = task.repeat.max(repeat);
@@ -281,7 +281,7 @@ impl Driver {
                     && is_retried
                 {
                     self.notify(owner, DriverEvent::AddressRestored(address));
-                    // It fails for a router that was removed meanwhile.
+                    // It fails for a router that was removed in the meantime.
                     let _known = self.fleet.reannounce(now, id);
                     self.collect(now);
                 }
@@ -376,7 +376,7 @@ impl Driver {
             let transition = self.events.record_state(id, transition);
             self.notify(Some(id), DriverEvent::StateChanged(transition));
             if let Some(group) = self.fleet.group_with(id) {
-                self.tell_group(group);
+                self.notify_group(group);
             }
         }
     }
@@ -428,7 +428,10 @@ fn announce(
     frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
 ) {
     // Without a hardware address there is nobody to announce to.
-    let Some(link) = router.station().and_then(|index| actual.link(index)) else {
+    let Some(link) = router
+        .address_interface()
+        .and_then(|index| actual.link(index))
+    else {
         return;
     };
     let Some(mac) = link.mac else { return };

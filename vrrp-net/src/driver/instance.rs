@@ -1,5 +1,5 @@
-//! Other running instances on the same host: a starting driver removes what has our mark, except for
-//! what they claim.
+//! Other running instances on the same host: a starting driver removes everything with our mark,
+//! except their claims.
 
 use std::{
     collections::BTreeSet,
@@ -117,7 +117,8 @@ impl Instance {
             return;
         };
         while let Ok((mut stream, _)) = listener.accept() {
-            // Where it does not fit into the socket's buffer, the other sees that the end is missing.
+            // Where it does not fit into the socket's buffer, the other sees that the end is
+            // missing.
             let _cut = stream
                 .set_nonblocking(true)
                 .and_then(|()| stream.write_all(claims().as_bytes()));
@@ -247,8 +248,12 @@ impl Claims {
 pub(super) fn claims_of<'a>(routers: impl Iterator<Item = Wanted<'a>>, actual: &Actual) -> String {
     let mut lines = Vec::new();
     for wanted in routers {
-        let station = wanted.station(actual);
-        let places: BTreeSet<u32> = wanted.interface.into_iter().chain(station).collect();
+        let address_interface = wanted.address_interface(actual);
+        let places: BTreeSet<u32> = wanted
+            .interface
+            .into_iter()
+            .chain(address_interface)
+            .collect();
         for own in wanted.all() {
             lines.extend(places.iter().map(|place| address(*place, own.address())));
             lines.push(discard(own.address()));
@@ -256,8 +261,8 @@ pub(super) fn claims_of<'a>(routers: impl Iterator<Item = Wanted<'a>>, actual: &
         lines.extend(wanted.routes.iter().map(route));
         if let (Some(parent), Some(_)) = (wanted.interface, wanted.macvlan) {
             lines.push(format!("parent {parent}"));
-            lines.extend(station.map(|index| format!("link {index}")));
-            lines.extend(station.map(|index| address(index, DUMMY)));
+            lines.extend(address_interface.map(|index| format!("link {index}")));
+            lines.extend(address_interface.map(|index| address(index, DUMMY)));
         }
     }
     lines.push(END.into());

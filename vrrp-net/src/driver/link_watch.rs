@@ -75,7 +75,7 @@ impl LinkWatch {
         self.routers.contains(&(interface, vrid))
     }
 
-    /// Receives what is waiting, as far as there is room.
+    /// Receives the waiting packets, as far as there is room.
     pub(super) fn receive(&self, batch: &mut ReceiveBatch) -> Result<usize, Error> {
         self.socket.as_ref().map_or(Ok(0), |it| it.receive(batch))
     }

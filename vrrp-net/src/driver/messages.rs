@@ -40,10 +40,11 @@ pub(super) fn address_list(
     }
 }
 
-/// The advertisements of a router, one for each destination, version and checksum form, ready to be sent.
+/// The advertisements of a router, one for each destination, version and checksum form, ready to be
+/// sent.
 ///
-/// They are built once, and built anew when something other than the priority changes. Only the checksum depends on the
-/// destination; with IP AH and HMAC each is protected anew whenever it is sent.
+/// They are built once, and again when anything except the priority changes. Only the checksum
+/// depends on the destination; with IP AH and HMAC each is protected again whenever it is sent.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// What `list` was built for, and from which address; the priority is the one that is in it.
@@ -56,14 +57,14 @@ pub(super) struct Messages {
 pub(super) struct Message {
     endpoints: Endpoints,
     octets: Vec<u8>,
-    /// What goes out in their place, where they are protected.
+    /// The packets that are sent in their place, where they are protected.
     packet: Option<Vec<u8>>,
     /// The whole frame, where the hardware address that it comes from is not that of the interface.
     frame: Vec<u8>,
 }
 
 impl Messages {
-    /// Has everything built anew the next time.
+    /// Discards everything; it is built again the next time.
     pub(super) fn forget(&mut self) {
         self.built = None;
     }
@@ -131,7 +132,8 @@ impl Messages {
         }
     }
 
-    /// Puts what was brought up to date into frames to the group, from this station. What is sealed has its IP header.
+    /// Puts the prepared messages into frames to the group, from this hardware address. A sealed
+    /// message has its IP header already.
     pub(super) fn put_into_frames(&mut self, source: MacAddress, is_sealed: bool) {
         for message in &mut self.list {
             message.put_into_frame(source, is_sealed);
@@ -148,8 +150,8 @@ impl Messages {
         (self.built.map(|(outgoing, _)| outgoing), self.list.len())
     }
 
-    /// What is to be sent. What has to stay on the link leaves by the interface `on_link`, the rest
-    /// by `routed`: 0 is the one that the routing table names.
+    /// The messages to send. Messages that must stay on the link leave by the interface `on_link`,
+    /// the rest by `routed`, where 0 leaves the choice to the routing table.
     pub(super) fn datagrams(
         &self,
         on_link: u32,

@@ -11,13 +11,15 @@ use vrrp_proto::{Discard, Family, Interval, Priority, Vrid};
 
 use crate::{Error, Route, VirtualAddress};
 
-/// An event with its time and its subject: [`Driver::next_notification`](super::Driver::next_notification).
+/// An event with its time and its subject:
+/// [`Driver::next_notification`](super::Driver::next_notification).
 ///
 /// Notifications come in the order of the events. None is lost without
-/// [a notification](DriverEvent::NotificationsLost) about it. `Display` gives a line for a log, without the time:
+/// [a notification](DriverEvent::NotificationsLost) about it. `Display` gives a line for a log,
+/// without the time:
 ///
 /// ```text
-/// virtual router 51 on eth0 (IPv4): the state changed from Backup to Active: the Active fell silent
+/// virtual router 51 on eth0 (IPv4): the effective priority changed from 150 to 90
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -90,31 +92,34 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An event. An event that every packet can cause is reported at most once in five seconds for each router (O-03), with the
-/// number of equal ones that were suppressed before it. `Display` gives a sentence without the subject.
+/// An event. An event that every packet can cause is reported at most once in five seconds for each
+/// router (O-03), with the number of equal ones that were suppressed before it. `Display` gives a
+/// sentence without the subject.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum DriverEvent {
-    /// The state has changed, and what goes with it is done: in Active the addresses are in place and announced, otherwise they are
-    /// gone.
+    /// The state has changed, and its changes of the host are made: in Active the addresses are in
+    /// place and announced, otherwise they are gone.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::transition"))]
     StateChanged(Transition),
-    /// Changes of state that were coalesced, because the router changed faster than the host could follow. The next
-    /// [`StateChanged`](Self::StateChanged) begins in the state that was reported last.
+    /// Changes of state that were coalesced, because the router changed faster than the host could
+    /// follow. The next [`StateChanged`](Self::StateChanged) begins in the state that was reported
+    /// last.
     ChangesOvertaken {
         /// The number of changes that are not reported.
         changes: u32,
     },
-    /// What is tracked, or another configuration, has changed the effective priority.
+    /// Tracked objects or another configuration have changed the effective priority.
     PriorityChanged {
         /// Before.
         from: Priority,
         /// Now.
         to: Priority,
     },
-    /// A tracked object has another level, or counts in another way. With `None` it has not reported.
+    /// A tracked object has another level, or counts in another way. With `None` it has not
+    /// reported.
     ObjectChanged {
         /// The object.
         #[cfg_attr(feature = "serde", serde(skip))]
@@ -129,7 +134,8 @@ pub enum DriverEvent {
         #[cfg_attr(feature = "serde", serde(skip))]
         group: GroupId,
     },
-    /// All members of a sync group have this state now, with what goes with it done for each.
+    /// All members of a sync group have this state now, and the changes of the host are made for
+    /// each.
     #[cfg_attr(feature = "serde", serde(rename = "sync-group-changed"))]
     GroupChanged {
         /// The group.
@@ -150,15 +156,16 @@ pub enum DriverEvent {
     /// The router advertises from this address now (AMB-15).
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     PrimaryAddress(IpAddr),
-    /// Another running instance on this host did not say within 200 ms what is its own. Addresses,
+    /// Another running instance on this host did not state its claims within 200 ms. Addresses,
     /// routes and macvlans that an earlier run may have left stay:
     /// [`Driver::sweep`](super::Driver::sweep) removes them.
     LeftOversKept,
-    /// Somebody else put a virtual address on the interface of the router. It stays there, also while
-    /// another router is Active: remove it.
+    /// Somebody else put a virtual address on the interface of the router. It stays there, also
+    /// while another router is Active: remove it.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     ForeignAddress(VirtualAddress),
-    /// A virtual address was on the interface while the router was not Active, left over from another run, and was removed.
+    /// A virtual address was on the interface while the router was not Active, left over from
+    /// another run, and was removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     LeftOverRemoved(VirtualAddress),
     /// Somebody removed a virtual address while the router was Active. It will be put back.
@@ -167,7 +174,8 @@ pub enum DriverEvent {
     /// It was put back, and will be announced.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressRestored(VirtualAddress),
-    /// The kernel refused to add or remove a virtual address. While the router is Active it is tried again.
+    /// The kernel refused to add or remove a virtual address. While the router is Active it is
+    /// tried again.
     AddressFailed {
         /// The address.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
@@ -179,9 +187,9 @@ pub enum DriverEvent {
         )]
         error: Error,
     },
-    /// The kernel removed an address of the host along with a virtual address that was the primary one
-    /// of their subnet, because `promote_secondaries` could not be set for the moment. It was added again
-    /// at once with all its attributes.
+    /// The kernel removed an address of the host along with a virtual address that was the primary
+    /// one of their subnet, because `promote_secondaries` could not be set for the moment. It was
+    /// added again at once with all its attributes.
     HostAddressRestored {
         /// The name of the interface.
         #[cfg_attr(feature = "serde", serde(rename = "link"))]
@@ -190,8 +198,8 @@ pub enum DriverEvent {
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         address: VirtualAddress,
     },
-    /// As [`HostAddressRestored`](Self::HostAddressRestored), but the kernel refused to add the address
-    /// again. Set `net.ipv4.conf.<interface>.promote_secondaries=1` on this host.
+    /// As [`HostAddressRestored`](Self::HostAddressRestored), but the kernel refused to add the
+    /// address again. Set `net.ipv4.conf.<interface>.promote_secondaries=1` on this host.
     HostAddressLost {
         /// The name of the interface.
         #[cfg_attr(feature = "serde", serde(rename = "link"))]
@@ -212,7 +220,8 @@ pub enum DriverEvent {
     /// It was put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteRestored(Route),
-    /// The kernel refused to add or remove a virtual route, or its interface does not exist. While the router is Active it is tried again.
+    /// The kernel refused to add or remove a virtual route, or its interface does not exist. While
+    /// the router is Active it is tried again.
     RouteFailed {
         /// The route.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
@@ -224,7 +233,8 @@ pub enum DriverEvent {
         )]
         error: Error,
     },
-    /// The kernel refused to set the macvlan of the virtual MAC up or down, or to bring back the settings of the interface beneath.
+    /// The kernel refused to set the macvlan of the virtual MAC up or down, or to restore the
+    /// settings of the parent interface.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     VirtualMacFailed(Error),
     /// An advertisement was discarded.
@@ -264,9 +274,9 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// A lesser router is Active beside this one (S-20). Once, it is what is left of a network that was split; if it comes again and again, this
-    /// router's advertisements are lost or come too late, as they do at short intervals where they wait in queues, and the interval should be
-    /// longer (O-04).
+    /// A lesser router is Active beside this one (S-20). Once, it is left over from a network that
+    /// was split. If it comes again and again, this router's advertisements are lost or late, as at
+    /// short intervals where they wait in queues: use a longer interval (O-04).
     RivalHeard {
         /// The other one.
         source: IpAddr,
@@ -275,10 +285,10 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// Another router advertises on the interface of this Active, but the kernel discards its packets
-    /// before they reach this program: by a firewall, by the reverse path filter
-    /// (`net.ipv4.conf.*.rp_filter`), or because the sender's address is an address of this host that
-    /// is not a virtual one. Both are Active until that is mended.
+    /// Another router advertises on the interface of this Active, but the kernel discards its
+    /// packets before they reach this program: by a firewall, by the reverse path filter
+    /// (`net.ipv4.conf.*.rp_filter`), or because the sender's address is an address of this host
+    /// that is not a virtual one. Both are Active until that is mended.
     Unheard {
         /// The other router.
         source: IpAddr,
@@ -298,8 +308,9 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// A system call of the driver failed, and is made again: at once, then at growing intervals of up to a second. Where it fails for
-    /// longer than a second, routers have a fault: [`Fault::CannotReceive`] or [`Fault::SystemCallFails`].
+    /// A system call of the driver failed, and is made again: at once, then at growing intervals of
+    /// up to a second. Where it fails for longer than a second, routers have a fault:
+    /// [`Fault::CannotReceive`] or [`Fault::SystemCallFails`].
     SystemCallFailed {
         /// Why.
         #[cfg_attr(
@@ -321,7 +332,7 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// News of links and addresses were lost, and everything is read anew.
+    /// Notifications of links and addresses were lost, and everything is dumped again.
     Overrun,
     /// The driver refused a report or a fault of a [`DriverHandle`](super::DriverHandle).
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
@@ -526,22 +537,25 @@ pub enum Fault {
     NoInterface,
     /// The interface is down, or has no carrier.
     InterfaceDown,
-    /// The interface has no address to advertise from: no IPv4 address that is not a virtual one, no IPv6 link-local address, or not
-    /// the configured source.
+    /// The interface has no address to advertise from: no IPv4 address that is not a virtual one,
+    /// no IPv6 link-local address, or not the configured source.
     NoPrimaryAddress,
     /// The interface cannot join the VRRP group.
     NoMulticast,
-    /// The interface is in a VRF, and the kernel hands packets from there to no socket that is not bound to the VRF.
+    /// The interface is in a VRF, and the kernel hands packets from there to no socket that is not
+    /// bound to the VRF.
     VrfPacketsIgnored,
     /// The macvlan of the virtual MAC cannot be made, for this reason.
     NoVirtualMac(String),
-    /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so that others take over. The router goes on
-    /// and tries, because nobody else may be there; this fault ends with the first advertisement that leaves.
+    /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so
+    /// that others take over. The router goes on and tries, because nobody else may be there; this
+    /// fault ends with the first advertisement that leaves.
     CannotSend(String),
-    /// For longer than a second the advertisements of others could not be received, for this reason.
+    /// For longer than a second the advertisements of others could not be received, for this
+    /// reason.
     CannotReceive(String),
-    /// For longer than a second the kernel has refused something that the driver needs, for this reason. The router goes on with what is
-    /// known of links, addresses and routes.
+    /// For longer than a second the kernel has refused something that the driver needs, for this
+    /// reason. The router goes on with the links, addresses and routes as they were known before.
     SystemCallFails(String),
     /// The interface has a virtual address that the router did not add, and does not own. The text
     /// names it and the remedy.
@@ -551,8 +565,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether a router with this fault is in Initialize: true of all but [`CannotSend`](Self::CannotSend) and
-    /// [`SystemCallFails`](Self::SystemCallFails).
+    /// Whether a router with this fault is in Initialize: true of all but
+    /// [`CannotSend`](Self::CannotSend) and [`SystemCallFails`](Self::SystemCallFails).
     #[must_use]
     pub const fn stops_router(&self) -> bool {
         !matches!(self, Self::CannotSend(_) | Self::SystemCallFails(_))

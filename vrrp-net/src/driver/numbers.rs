@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// A number for each name, as long as a router has it: to its routers an interface that comes back under its name is the same, though its index
-/// is another.
+/// A number for each name, as long as a router has it: to its routers an interface that comes back
+/// under its name is the same, though its index is another.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     by_name: HashMap<String, u32>,
@@ -17,7 +17,8 @@ impl Numbers {
     /// No interface has it.
     const NONE: u32 = u32::MAX;
 
-    /// Those of these names: their places. An empty name stands for none; `None` where another one is there twice.
+    /// Those of these names: their places. An empty name stands for none; `None` where another one
+    /// is there twice.
     pub(super) fn of(names: &[String]) -> Option<Self> {
         let mut numbers = Self::default();
         for (number, name) in (0..).zip(names) {
@@ -76,7 +77,8 @@ impl Numbers {
         self.by_index.remove(&index);
     }
 
-    /// The number of the interface that last was bound with this index, or one that no interface has.
+    /// The number of the interface that last was bound with this index, or one that no interface
+    /// has.
     pub(super) fn at(&self, index: u32) -> u32 {
         self.by_index.get(&index).copied().unwrap_or(Self::NONE)
     }

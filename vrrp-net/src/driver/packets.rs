@@ -53,7 +53,8 @@ impl Packets {
         })
     }
 
-    /// Opens the sockets that a router needs and that are not open yet. Returns whether there are any.
+    /// Opens the sockets that a router needs and that are not open yet. Returns whether there are
+    /// any.
     pub(super) fn open_for(&mut self, router: &Router) -> Result<bool, Error> {
         let opens_links = router.family() == Family::Ipv4 && self.links.source().is_none();
         if opens_links {
@@ -131,12 +132,12 @@ impl Packets {
 
     /// Updates the filter of the sockets: only packets for these routers pass, or all where foreign
     /// ones are counted.
-    pub(super) fn filter<'a>(
+    pub(super) fn filter(
         &mut self,
-        routers: impl Iterator<Item = &'a Router> + Clone,
+        routers: &BTreeMap<RouterId, Box<Router>>,
     ) -> Result<(), Error> {
         for socket in &mut self.sockets {
-            let own = routers.clone().filter(|router| router.uses(socket));
+            let own = routers.values().filter(|router| router.uses(socket));
             let vrids = own.map(|router| router.config.fsm.vrid).collect();
             socket.set_filter((self.foreign == ForeignPackets::Dropped).then_some(vrids))?;
         }

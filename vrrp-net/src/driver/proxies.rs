@@ -9,8 +9,8 @@ use vrrp_proto::Family;
 
 use crate::{Error, ProxySocket, address::family, plan::Actual};
 
-/// A socket for each family that has such addresses. Which addresses they answer for, and with which
-/// hardware address, [`Actual`] knows.
+/// A socket for each family that has such addresses. Which addresses they answer for, and with
+/// which hardware address, [`Actual`] knows.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
     sockets: Vec<ProxySocket>,

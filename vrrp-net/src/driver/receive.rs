@@ -1,4 +1,4 @@
-//! Advertisements received: whose they are, whether they count, and what is reported about them.
+//! Received advertisements: their router, their checks, and the reports about them.
 
 use vrrp_fsm::{AcceptedAdvertisement, Instant, State, fleet::RouterId};
 use vrrp_proto::{Discard, Family, Protection};
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{Error, ReceiveBatch, Received, kernel::sys::BATCH};
 
-/// Packets that are read from one socket before anything is decided: more than its buffer can hold, so that whatever was waiting is
-/// among them, and not without end where somebody sends without end.
+/// Packets that are read from one socket before anything is decided: more than its buffer can hold,
+/// so that whatever was waiting is among them, and not without end where somebody sends without
+/// end.
 const PACKETS: usize = 8192;
 
 impl Driver {
@@ -27,7 +28,7 @@ impl Driver {
     fn drain_into(&mut self, place: usize, batch: &mut ReceiveBatch) -> Result<(), Error> {
         for _ in 0..PACKETS / BATCH {
             let count = self.packets.receive(place, batch)?;
-            self.has_heard |= count > 0;
+            self.has_received |= count > 0;
             let now = self.now();
             for received in batch.iter() {
                 self.handle_packet(now, &received);
@@ -79,9 +80,9 @@ impl Driver {
         }
     }
 
-    /// Whether an advertisement is taken from the link and not from the raw socket of its router: the
-    /// kernel discards it there for its source, which is a virtual address, or it is of the protocol
-    /// of another socket.
+    /// Whether an advertisement is taken from the link and not from the raw socket of its router:
+    /// the kernel discards it there for its source, which is a virtual address, or it is of the
+    /// protocol of another socket.
     fn is_for_link_watch(&self, id: RouterId, received: &Received<'_>) -> bool {
         let Some(router) = self.routers.get(&id) else {
             return false;
@@ -160,7 +161,8 @@ impl Driver {
         let result = self
             .fleet
             .handle_packet_for(now, found, &received.ip, message, protection);
-        // An owner that hears nobody has verified them all the same, and goes on above their sequence numbers: others would take what it sends for old.
+        // An owner discards advertisements, but has authenticated them. It goes on above their
+        // sequence numbers, or peers would reject its own as replays.
         let is_verified = match &result {
             Ok(_) => true,
             Err(rejected) => rejected.discard == Discard::Owner,
@@ -187,7 +189,8 @@ impl Driver {
         }
     }
 
-    /// The router that a packet is for. What is sent to a group is for the interface that it comes in by.
+    /// The router that a packet is for. A multicast packet is for a router on the receiving
+    /// interface.
     fn find(&self, received: &Received<'_>) -> Option<RouterId> {
         let number = self.numbers.at(received.interface);
         let found = self
@@ -198,7 +201,7 @@ impl Driver {
         is_here.then_some(found)
     }
 
-    /// Tells what is odd about an advertisement.
+    /// Reports mismatches of an advertisement.
     fn report_mismatches(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
         let mismatches = heard.mismatches();
         let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();

@@ -33,9 +33,9 @@ pub(super) struct Router {
     pub(super) binding: Option<Binding>,
     /// The index of the VRF that the interface is in.
     pub(super) vrf: Option<u32>,
-    /// What is missing.
+    /// The faults.
     pub(super) faults: BTreeSet<Fault>,
-    /// What the host said is missing.
+    /// The causes of faults that the host has set.
     pub(super) host_faults: BTreeSet<String>,
     /// It was shut down for good.
     pub(super) is_shut_down: bool,
@@ -102,8 +102,9 @@ impl Router {
         self.binding.map(|binding| binding.interface)
     }
 
-    /// The index of the interface that has its addresses: the macvlan, where it uses its virtual MAC.
-    pub(super) fn station(&self) -> Option<u32> {
+    /// The index of the interface that has its addresses: the macvlan, where it uses its virtual
+    /// MAC.
+    pub(super) fn address_interface(&self) -> Option<u32> {
         match &self.macvlan {
             Some(macvlan) => macvlan.made.as_ref().map(Macvlan::interface),
             None => self.interface(),
@@ -127,7 +128,7 @@ impl Router {
                 mac: virtual_mac_of(self.config.fsm.vrid, self.family()),
                 name: &macvlan.name,
             }),
-            station: self.station(),
+            address_interface: self.address_interface(),
             addresses: &self.config.addresses,
             excluded: &self.config.excluded,
             routes: &self.config.routes,
@@ -165,7 +166,8 @@ impl Router {
         }
     }
 
-    /// Whether something of ours on its interface was left by another run: it has put nothing there.
+    /// Whether something of ours on its interface was left by another run: it has put nothing
+    /// there.
     pub(super) fn finds_left_overs(&self) -> bool {
         self.binding.is_some_and(|binding| !binding.has_installed)
     }
@@ -273,14 +275,14 @@ impl Router {
         Ok(())
     }
 
-    /// What was prepared, as whole frames.
+    /// The prepared messages, as whole frames.
     pub(super) fn frames(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.interface()
             .into_iter()
             .flat_map(|interface| self.messages.frames().map(move |frame| (interface, frame)))
     }
 
-    /// What was prepared.
+    /// The prepared messages.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.binding.into_iter().flat_map(|binding| {
             let routed = match self.config.unicast_path {
@@ -291,12 +293,12 @@ impl Router {
         })
     }
 
-    /// What was prepared: the advertisement, and its messages.
+    /// The prepared advertisement, and the number of its messages.
     pub(super) fn outgoing(&self) -> (Option<Outgoing>, usize) {
         self.messages.outgoing()
     }
 
-    /// Has the advertisements built anew before the next is sent.
+    /// Discards the advertisements; they are built again before the next one is sent.
     pub(super) fn forget_messages(&mut self) {
         self.messages.forget();
     }
@@ -351,7 +353,7 @@ impl Router {
         }
     }
 
-    /// What is missing, as things are.
+    /// The faults as the host is now.
     pub(super) fn current_faults(
         &self,
         interface: Option<&Interface>,
@@ -401,13 +403,14 @@ impl<'a> RouterView<'a> {
         self.id
     }
 
-    /// The configuration, with what was changed since.
+    /// The configuration, with the changes since the router was added.
     #[must_use]
     pub const fn config(&self) -> &'a RouterConfig {
         &self.router.config
     }
 
-    /// The state machine, which has getters for all that it knows: state, priority, timers, the Active, counters.
+    /// The state machine, which has getters for all that it knows: state, priority, timers, the
+    /// Active, counters.
     pub const fn machine(&self) -> &'a VirtualRouter {
         self.machine
     }

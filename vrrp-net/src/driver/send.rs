@@ -1,4 +1,4 @@
-//! Advertisements sent: the outbox of a turn, and what is reported about refusals.
+//! Sent advertisements: the outbox of a turn, and the reports about refusals.
 
 use vrrp_fsm::{Instant, Outgoing, fleet::RouterId};
 
@@ -86,7 +86,7 @@ impl Driver {
     }
 
     fn report_refusal(&mut self, now: Instant, id: RouterId, mut event: DriverEvent) {
-        // With something missing, it is no news that nothing can be sent.
+        // A router with such a fault is expected not to send.
         let passed = self
             .routers
             .get(&id)

@@ -1,8 +1,9 @@
 //! Virtual addresses that are the primary ones of their subnets.
 //!
 //! The kernel removes the other addresses of a subnet along with its primary one, unless
-//! `promote_secondaries` is set (`__inet_del_ifa` in net/ipv4/devinet.c). The setting is made for the
-//! moment of the removal. Where that is not possible, the other addresses are added again at once.
+//! `promote_secondaries` is set (`__inet_del_ifa` in net/ipv4/devinet.c). The setting is made for
+//! the moment of the removal. Where that is not possible, the other addresses are added again at
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ use crate::{
 pub(super) struct SparedSubnets {
     /// The interfaces whose setting was changed, by their names.
     promoting: Vec<String>,
-    /// The addresses that are to be there afterwards, with the names of their interfaces.
+    /// The addresses that must be there afterwards, with the names of their interfaces.
     kept: Vec<(String, RawAddress)>,
 }
 

@@ -1,17 +1,19 @@
 //! A hand-over to another process, over a Unix stream socket.
 //!
 //! ```text
-//! successor                            predecessor
-//! "vrrp-net successor 1\n"  ───────►   routers run until here
-//!                           ◄───────   "vrrp-net predecessor 1\n", number of descriptors, length of the state
-//!                           ◄───────   "f" with up to 64 descriptors (SCM_RIGHTS), until all are there
-//!                           ◄───────   the state
+//! successor                           predecessor
+//! "vrrp-net successor 1\n"  ───────►  routers run until here
+//!                           ◄───────  "vrrp-net predecessor 1\n", number of descriptors,
+//!                                     length of the state
+//!                           ◄───────  "f" with up to 64 descriptors, until all are there
+//!                           ◄───────  the state
 //! "r": it can go on         ───────►
-//!                           ◄───────   "g": it must go on; the predecessor has stopped
+//!                           ◄───────  "g": it must go on; the predecessor has stopped
 //! ```
 //!
-//! Until the last octet the predecessor keeps everything, and goes on with its routers when the successor fails, breaks the rules, or takes too
-//! long. After it, only the successor goes on. A successor that dies at that moment is a crash: other routers take over.
+//! Until the last octet the predecessor keeps everything, and goes on with its routers when the
+//! successor fails, breaks the rules, or takes too long. After it, only the successor goes on. A
+//! successor that dies at that moment is a crash: other routers take over.
 
 use std::{
     mem::MaybeUninit,
@@ -55,7 +57,8 @@ const LONGEST_STATE: u64 = 1 << 30;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The time that a successor waits for the last word of its predecessor. The predecessor keeps to `LONGEST`, and its end closes the socket.
+/// The time that a successor waits for the last word of its predecessor. The predecessor keeps to
+/// `LONGEST`, and its end closes the socket.
 const LAST_WORD: Duration = Duration::from_secs(60);
 
 /// Another process that is ready to take over: for [`Driver::hand_over_to`].
@@ -63,13 +66,14 @@ const LAST_WORD: Duration = Duration::from_secs(60);
 pub struct Successor(Connection);
 
 impl Successor {
-    /// Waits until the process at the other end of a connection is ready, in [`Driver::take_over_from`]. Call it on another
-    /// thread than that of the driver, whose routers run on in the meantime.
+    /// Waits until the process at the other end of a connection is ready, in
+    /// [`Driver::take_over_from`]. Call it on another thread than that of the driver, whose routers
+    /// run on in the meantime.
     ///
     /// # Errors
     ///
-    /// [`Error::HandOver`] for a process of another user (only root and the user of this process may take over), for one that breaks the
-    /// rules, and after `limit`; [`Error::Os`].
+    /// [`Error::HandOver`] for a process of another user (only root and the user of this process
+    /// may take over), for one that breaks the rules, and after `limit`; [`Error::Os`].
     pub fn accept(stream: UnixStream, limit: Duration) -> Result<Self, Error> {
         let mut connection = Connection::new(stream, limit)?;
         connection.expect(SUCCESSOR, "a successor of the same version")?;
@@ -78,11 +82,13 @@ impl Successor {
 }
 
 impl Driver {
-    /// Hands over to another process. On success the driver [is stopped](Self::is_stopped), and its last notifications can be
-    /// [read](Self::next_notification). On an error it goes on, and the next turn does at once what came due in the meantime.
+    /// Hands over to another process. On success the driver [is stopped](Self::is_stopped), and its
+    /// last notifications can be [read](Self::next_notification). On an error it goes on, and the
+    /// next turn serves at once the timers that expired in the meantime.
     ///
-    /// No router does anything while the successor takes over. After `limit` the driver gives up; `None` stands for two of the shortest
-    /// advertisement intervals of Actives, 100 ms at least: no other router takes over in that time, if intervals are not shorter than 50 ms.
+    /// No router does anything while the successor takes over. After `limit` the driver gives up;
+    /// `None` stands for two of the shortest advertisement intervals of Actives, 100 ms at least:
+    /// no other router takes over in that time, if intervals are not shorter than 50 ms.
     ///
     /// ```no_run
     /// use std::{os::unix::net::UnixListener, time::Duration};
@@ -93,9 +99,11 @@ impl Driver {
     /// std::thread::spawn(move || {
     ///     let listener = UnixListener::bind("/run/program/take-over")?;
     ///     for stream in listener.incoming() {
-    ///         let handed_over = Successor::accept(stream?, Duration::from_secs(10))
-    ///             .and_then(|successor| handle.call(|driver| driver.hand_over_to(successor, None))?);
-    ///         match handed_over {
+    ///         let successor = Successor::accept(stream?, Duration::from_secs(10));
+    ///         let hand_over = |successor| {
+    ///             handle.call(|driver: &mut Driver| driver.hand_over_to(successor, None))?
+    ///         };
+    ///         match successor.and_then(hand_over) {
     ///             Ok(()) => break,
     ///             Err(error) => println!("{error}"),
     ///         }
@@ -140,8 +148,9 @@ impl Driver {
         shortest.map_or(LONGEST, |it| (it * 2).max(SHORTEST))
     }
 
-    /// Takes over from another process, in its network namespace and with its user or as root: see [`hand_over_to`](Self::hand_over_to)
-    /// and [`take_over`](Self::take_over). Where nobody listens at the socket of a predecessor, use [`new`](Self::new).
+    /// Takes over from another process, in its network namespace and with its user or as root: see
+    /// [`hand_over_to`](Self::hand_over_to) and [`take_over`](Self::take_over). Where nobody
+    /// listens at the socket of a predecessor, use [`new`](Self::new).
     ///
     /// ```no_run
     /// use std::{os::unix::net::UnixStream, time::Duration};
@@ -156,7 +165,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then goes on, if it lives.
+    /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then goes
+    /// on, if it lives.
     pub fn take_over_from(predecessor: UnixStream, limit: Duration) -> Result<Self, Error> {
         let mut connection = Connection::new(predecessor, limit)?;
         // What takes long comes before the predecessor stops.
@@ -353,7 +363,7 @@ impl Connection {
                 )));
             }
         }
-        // It grows with what is received, not with what is announced.
+        // It grows with the received bytes, not with the announced length.
         let mut bytes = Vec::new();
         let mut portion = vec![0; 1 << 16];
         let mut left = length;

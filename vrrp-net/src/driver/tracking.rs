@@ -18,7 +18,7 @@ use crate::{
     kernel::route_watch::RouteWatch,
 };
 
-/// Who reports about a tracked object.
+/// The source of the reports about a tracked object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -27,7 +27,8 @@ pub enum Watch {
     /// The host, with [`Driver::report`].
     #[default]
     Host,
-    /// The driver, about the interface of this name: it is up while it is there, up, and has a carrier. For [`Kind::Interface`].
+    /// The driver, about the interface of this name: it is up while it is there, up, and has a
+    /// carrier. For [`Kind::Interface`].
     Interface(String),
     /// The driver, about an interface that needs an address: it is up while it is there, up, has a
     /// carrier, and has a usable address of this family that is no virtual address of a driver. For
@@ -38,21 +39,24 @@ pub enum Watch {
         /// The family of the address. Over IPv6 a link-local address is one.
         family: Family,
     },
-    /// The driver, about an address on any interface of this host, or on the one of this name. It has to be usable: IPv6 addresses that
-    /// duplicate address detection has not passed are not. For [`Kind::Address`].
+    /// The driver, about an address on any interface of this host, or on the one of this name. It
+    /// has to be usable: IPv6 addresses that duplicate address detection has not passed are not.
+    /// For [`Kind::Address`].
     Address {
         /// The address.
         address: IpAddr,
         /// The name of the interface; `None` for any.
         interface: Option<String>,
     },
-    /// The driver, about a route to this prefix in this table, whoever has installed it. For [`Kind::Route`].
+    /// The driver, about a route to this prefix in this table, of any program. For [`Kind::Route`].
     ///
-    /// Gateway, interface, source and metric have to be the same where they are given; of a route of several ways, one with this gateway
-    /// and interface suffices. Of several routes one suffices.
+    /// Gateway, interface, source and metric have to be the same where they are given; of a route
+    /// of several ways, one with this gateway and interface suffices. Of several routes one
+    /// suffices.
     ///
-    /// It has to lead somewhere: a route that discards or refuses (`blackhole`, `unreachable`, `prohibit`, `throw`) is not there, nor is one
-    /// by an interface that is not [up](crate::Link::up), though the kernel keeps it.
+    /// It has to lead somewhere: a route that discards or refuses (`blackhole`, `unreachable`,
+    /// `prohibit`, `throw`) is not there, nor is one by an interface that is not
+    /// [up](crate::Link::up), though the kernel keeps it.
     Route(Route),
 }
 
@@ -148,9 +152,10 @@ impl Watch {
 }
 
 impl Driver {
-    /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and sync groups can depend on. An interface or
-    /// an address that the driver watches over has reported when this returns; a route does in one of the next turns, when the kernel's list
-    /// is read.
+    /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and
+    /// sync groups can depend on. An interface or an address that the driver watches over has
+    /// reported when this returns; a route does in one of the next turns, when the kernel's list is
+    /// read.
     ///
     /// ```no_run
     /// use vrrp_fsm::{Config, track::{Kind, Object, TrackRef, Weight}};
@@ -172,8 +177,10 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one that is not of the kind that `watch` is for, for
-    /// a name that no interface can have, and for a route that [discards](Route::discards); [`Error::Os`] where the system has no more sockets, of which the first route takes two.
+    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one
+    /// that is not of the kind that `watch` is for, for a name that no interface can have, and for
+    /// a route that [discards](Route::discards); [`Error::Os`] where the system has no more
+    /// sockets, of which the first route takes two.
     pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
         watch.check(&object)?;
         let now = self.now();
@@ -186,12 +193,12 @@ impl Driver {
             return Err(error);
         }
         self.adapt_to_size();
-        self.look_at(now, [id]);
+        self.evaluate(now, [id]);
         Ok(id)
     }
 
-    /// Replaces the configuration of an object, for all routers and sync groups that use it. The source
-    /// of its reports stays: see [`set_watch`](Self::set_watch).
+    /// Replaces the configuration of an object, for all routers and sync groups that use it. The
+    /// source of its reports stays: see [`set_watch`](Self::set_watch).
     ///
     /// # Errors
     ///
@@ -203,8 +210,8 @@ impl Driver {
         Ok(result?)
     }
 
-    /// Replaces the source of the reports about an object. The last report counts until the new source
-    /// has reported: an interface or an address is reported at once.
+    /// Replaces the source of the reports about an object. The last report counts until the new
+    /// source has reported: an interface or an address is reported at once.
     ///
     /// # Errors
     ///
@@ -224,7 +231,7 @@ impl Driver {
             return Err(error);
         }
         let now = self.now();
-        self.look_at(now, [id]);
+        self.evaluate(now, [id]);
         Ok(())
     }
 
@@ -240,7 +247,8 @@ impl Driver {
         Ok(object)
     }
 
-    /// Reports about an object, whether something has changed or not. Of a check, every report is one result.
+    /// Reports about an object, whether something has changed or not. Of a check, every report is
+    /// one result.
     ///
     /// # Errors
     ///
@@ -256,13 +264,15 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is there twice. Nothing has changed then.
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is there twice.
+    /// Nothing has changed then.
     pub fn set_tracking(&mut self, id: RouterId, tracking: Vec<TrackRef>) -> Result<(), Error> {
         self.change(id, |config| config.tracking = tracking)
     }
 
-    /// Why a router has its effective priority, and which of the objects that it or its sync group depends on are a fault. What Linux lacks
-    /// is in [`RouterView::faults`](super::RouterView::faults).
+    /// Why a router has its effective priority, and which of the objects that it or its sync group
+    /// depends on are a fault. What Linux lacks is in
+    /// [`RouterView::faults`](super::RouterView::faults).
     #[must_use]
     pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {
         self.fleet.explain(id)
@@ -275,8 +285,9 @@ impl Driver {
     }
 
     /// The objects that may have to be looked at again after this.
-    pub(super) fn objects_concerned(&self, news: &[MonitorEvent]) -> BTreeSet<ObjectId> {
-        let is_concerned = |watch: &Watch| news.iter().any(|event| watch.is_concerned(event));
+    pub(super) fn objects_concerned(&self, notifications: &[MonitorEvent]) -> BTreeSet<ObjectId> {
+        let is_concerned =
+            |watch: &Watch| notifications.iter().any(|event| watch.is_concerned(event));
         let concerned = self.watches.iter().filter(|(_, it)| is_concerned(it));
         concerned.map(|(id, _)| *id).collect()
     }
@@ -288,7 +299,7 @@ impl Driver {
         self.watch_sources()
     }
 
-    /// Takes in what has come of the tracked routes, and reports about them.
+    /// Reads notifications and dumps of the tracked routes, and reports about them.
     pub(super) fn follow_routes(&mut self, now: Instant, ready: [bool; 2]) -> Result<(), Error> {
         let has_more = self.tracked_routes.turn(ready)?;
         if self.tracked_routes.take_reopened() {
@@ -297,13 +308,14 @@ impl Driver {
         if has_more {
             let routes = self.watches.iter().filter(|(_, it)| it.route().is_some());
             let routes: Vec<_> = routes.map(|(id, _)| *id).collect();
-            self.look_at(now, routes);
+            self.evaluate(now, routes);
         }
         Ok(())
     }
 
-    /// Reports about objects what can be seen of them, all at once: a router whose priority changes advertises once.
-    pub(super) fn look_at(&mut self, now: Instant, ids: impl IntoIterator<Item = ObjectId>) {
+    /// Reports about objects what can be seen of them, all at once: a router whose priority changes
+    /// advertises once.
+    pub(super) fn evaluate(&mut self, now: Instant, ids: impl IntoIterator<Item = ObjectId>) {
         let reports = ids.into_iter().filter_map(|id| {
             let watch = self.watches.get(&id)?;
             let report = watch.report(self.host.interfaces(), &self.tracked_routes)?;

@@ -153,7 +153,8 @@ impl Driver {
         }
     }
 
-    /// Has the poller forget what a part reads, so that it does not report it while the part rests.
+    /// Removes the sources of a part from the poller, so it does not report them while the part
+    /// rests.
     fn unwatch(&self, part: Part) {
         let sources: Vec<_> = match part {
             Part::Socket(place) => {

@@ -26,7 +26,7 @@ pub(crate) enum Start {
     /// With the IPv4 header, behind which is an IP AH header.
     #[cfg(feature = "ah")]
     Ipv4Ah,
-    /// With the message: raw sockets for IPv6 do not see what is before it.
+    /// With the message: raw sockets for IPv6 do not see the headers before it.
     Message,
 }
 
@@ -39,8 +39,8 @@ const RTM_DELNEXTHOP: u16 = 105;
 /// Where the filter keeps something for later.
 const SCRATCH: u32 = 0;
 
-/// The classic BPF program that lets through what is for a VRID of the set, whole, and nothing else. What is too short to have a VRID
-/// is dropped by the kernel as it reads beyond its end.
+/// The classic BPF program that passes packets for a VRID of the set, whole, and nothing else. The
+/// kernel drops packets that are too short for a VRID, because the program reads beyond their end.
 pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
     let drop = statement(BPF_RET | BPF_K, 0);
     let mut program = match start {
@@ -49,7 +49,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         #[cfg(feature = "ah")]
         Start::Ipv4Ah => vec![
             ipv4_header_len(),
-            // AH has other uses on this host: its first octet says what is inside.
+            // AH has other uses on this host: its first octet is the protocol inside.
             statement(BPF_LD | BPF_B | BPF_IND, 0),
             jump_if_equal(vrrp_proto::IP_PROTOCOL.into(), 1, 0),
             drop,
@@ -72,7 +72,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         let others = WORDS - 1 - number;
         program.push(jump_if_equal(number, others + 2 * number, 0));
     }
-    // A = the word, then to what is behind the words.
+    // A = the word, then jump behind the words.
     for (number, word) in (0..).zip(set.words()) {
         let others = WORDS - 1 - number;
         program.extend([
@@ -94,8 +94,8 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
 const INTERFACE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned();
 
 /// The classic BPF program of a packet socket for IPv4 that lets through VRRP, plain or inside AH,
-/// for these virtual routers, each an interface and a VRID; for all where this is `None`. Frames for
-/// other hosts and outgoing ones are left out.
+/// for these virtual routers, each an interface and a VRID; for all where this is `None`. Frames
+/// for other hosts and outgoing ones are left out.
 ///
 /// It runs for every IPv4 packet of the host, so the protocol comes first.
 pub(crate) fn vrrp_on_links(routers: Option<&BTreeSet<(u32, Vrid)>>) -> Vec<sock_filter> {
@@ -148,8 +148,7 @@ pub(crate) fn vrrp_on_links(routers: Option<&BTreeSet<(u32, Vrid)>>) -> Vec<sock
     program
 }
 
-/// Lets a packet through if A is one of these numbers, which are in ascending order, by a binary
-/// search.
+/// Passes a packet if A is one of these numbers, which are in ascending order, by a binary search.
 fn search(numbers: &[u32]) -> Vec<sock_filter> {
     let (low, high) = numbers.split_at(numbers.len() / 2);
     let (Some(_), [middle, ..]) = (low.first(), high) else {
@@ -172,14 +171,15 @@ fn search(numbers: &[u32]) -> Vec<sock_filter> {
     program
 }
 
-/// How the kernel looks for the netlink attribute of the type X, from A on (`SKF_AD_OFF + SKF_AD_NLATTR`).
+/// How the kernel looks for the netlink attribute of the type X, from A on
+/// (`SKF_AD_OFF + SKF_AD_NLATTR`).
 const ATTRIBUTE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_NLATTR).cast_unsigned();
 
 /// Where the kernel has the type of a frame (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
 const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 
-/// Lets through the frames whose values, each read by an instruction, are the wanted ones. What is not for this host, but heard in
-/// promiscuous mode, or is sent by it, is left out.
+/// Passes the frames whose values, each read by an instruction, are the wanted ones. Frames for
+/// other hosts, received in promiscuous mode, and frames sent by this host are left out.
 fn frames<const N: usize>(wanted: [(sock_filter, u32); N]) -> Vec<sock_filter> {
     let drop = statement(BPF_RET | BPF_K, 0);
     let mut program = vec![
@@ -205,8 +205,8 @@ pub(crate) fn arp_requests() -> Vec<sock_filter> {
     frames([(statement(BPF_LD | BPF_H | BPF_ABS, operation), 1)])
 }
 
-/// The classic BPF program that lets through the neighbor solicitations among IPv6 frames: without extension headers, which Neighbor
-/// Discovery does not use.
+/// The classic BPF program that lets through the neighbor solicitations among IPv6 frames: without
+/// extension headers, which Neighbor Discovery does not use.
 pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
     let header = offset(ethernet::HEADER_LEN);
     let octet = |at| statement(BPF_LD | BPF_B | BPF_ABS, header + at);
@@ -216,8 +216,9 @@ pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
     ])
 }
 
-/// The classic BPF program that lets through what rtnetlink tells of routes with this mark (`rtm_protocol`), and everything of other kinds
-/// than routes: so a host with a million routes does not wake up for those of others.
+/// The classic BPF program that passes rtnetlink notifications of routes with this mark
+/// (`rtm_protocol`), and all that are not about routes: so a host with a million routes does not
+/// wake up for routes of other programs.
 pub(crate) fn marked_routes(mark: u8) -> [sock_filter; 7] {
     let [added, removed] = [RTM_NEWROUTE, RTM_DELROUTE].map(as_read);
     [
@@ -232,10 +233,12 @@ pub(crate) fn marked_routes(mark: u8) -> [sock_filter; 7] {
     ]
 }
 
-/// The classic BPF program that lets through what rtnetlink tells of routes to these prefixes, whatever the table, and of next hops that are
-/// gone. Of a longer prefix for IPv6 it knows the first four octets, so that it lets through a few others.
+/// The classic BPF program that passes rtnetlink notifications of routes to these prefixes, in any
+/// table, and of next hops that are gone. Of a longer IPv6 prefix it knows the first four octets,
+/// so it passes a few others.
 pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Vec<sock_filter> {
-    // Where the routing message begins, behind length, type, flags, sequence number and sender, and where its attributes do.
+    // Where the routing message begins, behind length, type, flags, sequence number and sender, and
+    // where its attributes do.
     const MESSAGE: u32 = 16;
     const ATTRIBUTES: u32 = MESSAGE + 12;
     const START: u32 = SCRATCH + 1;
@@ -255,7 +258,8 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
         // Family and length of the prefix.
         statement(BPF_LD | BPF_H | BPF_ABS, MESSAGE),
         statement(BPF_ST, SCRATCH),
-        // Where the destination is, or 0 where there is none, which is then that of a default route.
+        // Where the destination is, or 0 where there is none, which is then that of a default
+        // route.
         statement(BPF_LDX | BPF_IMM, RTA_DST.into()),
         statement(BPF_LD | BPF_IMM, ATTRIBUTES),
         statement(BPF_LD | BPF_W | BPF_ABS, ATTRIBUTE),
@@ -264,7 +268,7 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
         statement(BPF_LD | BPF_W | BPF_IND, 4),
         statement(BPF_ST, START),
     ];
-    let tell_apart = |prefix: &Prefix| match prefix.destination {
+    let distinguish = |prefix: &Prefix| match prefix.destination {
         IpAddr::V4(it) => (u16::from_be_bytes([IPV4, prefix.len]), it.to_bits()),
         IpAddr::V6(it) => {
             let [first, second, ..] = it.segments();
@@ -272,7 +276,7 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
             (u16::from_be_bytes([IPV6, prefix.len]), start)
         }
     };
-    let wanted: BTreeSet<_> = prefixes.into_iter().map(tell_apart).collect();
+    let wanted: BTreeSet<_> = prefixes.into_iter().map(distinguish).collect();
     for (kind, start) in wanted {
         program.extend([
             statement(BPF_LD | BPF_W | BPF_MEM, SCRATCH),
@@ -286,7 +290,8 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
     program
 }
 
-/// A number of the host's order, as a program reads it: in network order, whatever the order in which it was written.
+/// A number of the host's order, as a program reads it: in network order, whatever the order in
+/// which it was written.
 fn as_read(number: u16) -> u32 {
     u16::from_be_bytes(number.to_ne_bytes()).into()
 }
@@ -341,7 +346,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs a program as the kernel's interpreter does, over the instructions that there are here: the number of octets to let through.
+    /// Runs a program as the kernel's interpreter does, over the instructions that there are here:
+    /// the number of octets to let through.
     fn run(program: &[sock_filter], packet: &[u8]) -> u32 {
         run_on(program, packet, 0, 0)
     }
@@ -434,8 +440,8 @@ mod tests {
         0
     }
 
-    /// What rtnetlink tells of a route, behind another attribute.
-    fn news(kind: u16, destination: IpAddr, len: u8) -> Vec<u8> {
+    /// An rtnetlink notification of a route, behind another attribute.
+    fn notifications(kind: u16, destination: IpAddr, len: u8) -> Vec<u8> {
         let mut message = vec![0; 28];
         message[4..6].copy_from_slice(&kind.to_ne_bytes());
         let (family, octets) = match destination {
@@ -458,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_wanted_prefixes_are_let_through_and_of_no_others() {
+    fn notifications_of_wanted_prefixes_pass_and_no_others() {
         let prefixes = [
             ("0.0.0.0", 0),
             ("203.0.113.0", 24),
@@ -483,15 +489,19 @@ mod tests {
         let program = routes_to(&wanted);
         for kind in [RTM_NEWROUTE, RTM_DELROUTE] {
             for (destination, len) in prefixes {
-                let news = news(kind, ip(destination), len);
-                assert_eq!(run(&program, &news), u32::MAX, "{destination}/{len}");
+                let notifications = notifications(kind, ip(destination), len);
+                assert_eq!(
+                    run(&program, &notifications),
+                    u32::MAX,
+                    "{destination}/{len}"
+                );
             }
             for (destination, len) in others {
-                let news = news(kind, ip(destination), len);
-                assert_eq!(run(&program, &news), 0, "{destination}/{len}");
+                let notifications = notifications(kind, ip(destination), len);
+                assert_eq!(run(&program, &notifications), 0, "{destination}/{len}");
             }
         }
-        let next_hop = |kind| run(&program, &news(kind, ip("0.0.0.0"), 0));
+        let next_hop = |kind| run(&program, &notifications(kind, ip("0.0.0.0"), 0));
         assert_eq!(next_hop(RTM_DELNEXTHOP), u32::MAX);
         assert_eq!(next_hop(RTM_DELNEXTHOP - 1), 0);
     }
@@ -519,7 +529,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_filter_lets_through_what_is_in_the_set_and_nothing_else(
+        fn the_filter_passes_vrids_of_the_set_and_nothing_else(
             start in starts(),
             members in proptest::collection::btree_set(1..=255_u8, 0..=255),
             header_words in 5..=15_u8,
@@ -583,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_comes_inside_ah_is_dropped() {
+    fn other_protocols_inside_ah_are_dropped() {
         let set: VridSet = (1..=255).filter_map(Vrid::new).collect();
         let program = program(Start::Ipv4Ah, &set);
         let mut packet = packet(Start::Ipv4Ah, 5, 51);

@@ -10,9 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::sys::{self, Buffer, Control, Departure, SEND_BUFFER, Target, set_buffer};
 use crate::{Capability, Error};
 
-/// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor advertisements, advertisements from a virtual MAC,
-/// and what else
-/// [`vrrp_proto::frame`] builds. It receives nothing.
+/// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor
+/// advertisements, advertisements from a virtual MAC, and what else [`vrrp_proto::frame`] builds.
+/// It receives nothing.
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;
@@ -45,8 +45,9 @@ impl FrameSocket {
         Ok(Self { socket })
     }
 
-    /// Sends frames, each on the interface of this index, with one system call for up to 64 of them. It does not wait: what the
-    /// kernel refuses is handed to `refused` with its place in the order, counted from 0, and left out.
+    /// Sends frames, each on the interface of this index, with one system call for up to 64 of
+    /// them. It does not wait: what the kernel refuses is handed to `refused` with its place in the
+    /// order, counted from 0, and left out.
     pub fn send<'a>(
         &self,
         frames: impl IntoIterator<Item = (u32, &'a [u8])>,
@@ -61,7 +62,8 @@ impl FrameSocket {
     }
 }
 
-/// The type in an Ethernet header; zero in what is too short to have one, which the kernel refuses.
+/// The type in an Ethernet header; zero in a frame that is too short to have one, which the kernel
+/// refuses.
 fn ethertype(frame: &[u8]) -> [u8; 2] {
     frame
         .get(12..14)

@@ -25,8 +25,8 @@ const UNUSED: u16 = 0x88b6;
 /// Receives IPv4 advertisements for some virtual routers from the link layer, before the kernel
 /// validates their source.
 ///
-/// The kernel discards an IPv4 packet whose source is an address of this host (a *martian*), and one
-/// that fails the reverse path filter, before any raw socket sees it. So a [`VrrpSocket`] of an
+/// The kernel discards an IPv4 packet whose source is an address of this host (a *martian*), and
+/// one that fails the reverse path filter, before any raw socket sees it. So a [`VrrpSocket`] of an
 /// Active never hears the owner of the addresses (RFC 9568 section 4.1), which advertises from the
 /// virtual address that the Active has by then. This socket hears it, without a change of
 /// `accept_local` or `rp_filter`.
@@ -64,8 +64,8 @@ impl LinkSocket {
         Ok(Self { socket })
     }
 
-    /// Receives advertisements for these virtual routers, each the index of an interface and a VRID,
-    /// and for no others. Packets that wait in the socket stay.
+    /// Receives advertisements for these virtual routers, each the index of an interface and a
+    /// VRID, and for no others. Packets that wait in the socket stay.
     ///
     /// Where the kernel has no memory for a filter of many routers (`net.core.optmem_max`), the
     /// socket receives every advertisement instead.
@@ -85,7 +85,7 @@ impl LinkSocket {
             .map_err(Error::os("listen for advertisements on links"))
     }
 
-    /// Receives what is waiting, at most what the batch has room for, with one system call. It does
+    /// Receives the waiting packets, as far as the batch has room, with one system call. It does
     /// not wait. Returns the number of packets; 0 when none is waiting.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The interface that bears the virtual MAC of a virtual router.
+//! The interface with the virtual MAC of a virtual router.
 
 use vrrp_proto::{
     Family, Vrid,
@@ -8,23 +8,27 @@ use vrrp_proto::{
 use super::{netlink::Netlink, sys::describe_interface, sysctl::Sysctl};
 use crate::{Error, Interfaces, LINK_MARK, Link, MonitorEvent, interface::check_link_name};
 
-/// The settings of the interface beneath, so that it does not speak for addresses that are not on it but on the macvlan, which would
-/// teach its neighbours the physical MAC: it answers ARP for its own addresses only, and asks in the name of these only.
+/// The settings of the parent interface. It answers ARP for its own addresses only, and sends ARP
+/// requests from these only: otherwise neighbours would learn its physical MAC for addresses on the
+/// macvlan.
 const PARENT_SETTINGS: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
-/// The interface of a virtual router: a macvlan in bridge mode on an Ethernet interface, whose hardware address is the virtual router MAC
-/// address, 00-00-5E-00-01-{VRID} or 00-00-5E-00-02-{VRID} (RFC 9568 section 7.3, M-01, M-02). Each interface, family and VRID has its own.
+/// The interface of a virtual router: a macvlan in bridge mode on an Ethernet interface, whose
+/// hardware address is the virtual router MAC address, 00-00-5E-00-01-{VRID} or
+/// 00-00-5E-00-02-{VRID} (RFC 9568 section 7.3, M-01, M-02). Each interface, family and VRID has
+/// its own.
 ///
-/// It is up while the router is Active, and down otherwise: nothing leaves it then, and the interface beneath does not take in what is
-/// sent to the virtual MAC (M-05). It has no addresses but virtual ones: the kernel forms none there (M-10), and sends no router
-/// solicitations. Advertisements are received on the interface beneath; so no IGMP report leaves the macvlan, and MLD reports
-/// do only for the solicited-node groups of its addresses, which the Active has to join.
+/// It is up while the router is Active, and down otherwise: nothing leaves it then, and the parent
+/// interface does not accept frames to the virtual MAC (M-05). It has no addresses but virtual
+/// ones: the kernel forms none there (M-10), and sends no router solicitations. Advertisements are
+/// received on the parent interface; so no IGMP report leaves the macvlan, and MLD reports do only
+/// for the solicited-node groups of its addresses, which the Active has to join.
 ///
 /// # Settings
 ///
-/// Those of the macvlan go with it: `net.ipv4.conf` has `arp_ignore` 1, `arp_announce` 2, `promote_secondaries` 1 and `rp_filter` 2
-/// (loose, where the host filters at all: answers leave by the interface beneath); `net.ipv6.conf` has `addr_gen_mode` 1,
-/// `accept_ra` 0 and `autoconf` 0.
+/// Those of the macvlan go with it: `net.ipv4.conf` has `arp_ignore` 1, `arp_announce` 2,
+/// `promote_secondaries` 1 and `rp_filter` 2 (loose, where the host filters at all: answers leave
+/// by the parent interface); `net.ipv6.conf` has `addr_gen_mode` 1, `accept_ra` 0 and `autoconf` 0.
 ///
 /// The parent gets `arp_ignore` 1, unless it has 1, 2 or 8, and `arp_announce` 2, where there are
 /// virtual IPv4 addresses. The values that it had are recorded on the parent itself, as an
@@ -41,9 +45,9 @@ pub struct Macvlan {
 }
 
 impl Macvlan {
-    /// Puts the macvlan of a virtual router on the interface of the index `parent`, down, or takes over
-    /// the one that an earlier run has left there, whatever its state and name. `interfaces` has to be
-    /// up to date, and is kept so.
+    /// Puts the macvlan of a virtual router on the interface of the index `parent`, down, or takes
+    /// over the one that an earlier run has left there, whatever its state and name. `interfaces`
+    /// has to be up to date, and is kept so.
     ///
     /// Without a `name` it is called `vrrp4-51-2` or so: family, VRID, and index of the parent in
     /// hexadecimal digits.
@@ -53,10 +57,10 @@ impl Macvlan {
     ///
     /// # Errors
     ///
-    /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the parent is not Ethernet,
-    /// where the name is not one that a link can have, and where another link has it;
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not be
-    /// made, or another refusal. Nothing has changed then.
+    /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the parent is not
+    /// Ethernet, where the name is not one that a link can have, and where another link has it;
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not
+    /// be made, or another refusal. Nothing has changed then.
     pub fn add(
         netlink: &mut Netlink,
         interfaces: &mut Interfaces,
@@ -182,18 +186,20 @@ impl Macvlan {
         Ok(())
     }
 
-    /// Deletes it, with its addresses, and with the last one on an interface brings that interface's settings back. `interfaces` has to be
-    /// up to date, and is kept so.
+    /// Deletes it, with its addresses, and with the last one on an interface brings that
+    /// interface's settings back. `interfaces` has to be up to date, and is kept so.
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names what was refused; [`Error::OtherNamespace`] as for
-    /// [`add`](Self::add), when it is deleted and the settings stay.
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names the refused change;
+    /// [`Error::OtherNamespace`] as for [`add`](Self::add), when it is deleted and the settings
+    /// stay.
     pub fn delete(self, netlink: &mut Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
         Self::delete_all(vec![self], netlink, interfaces)
     }
 
-    /// Deletes several. The kernel has to wait until no processor uses them any more, and does so once for all of them.
+    /// Deletes several. The kernel has to wait until no processor uses them any more, and does so
+    /// once for all of them.
     pub(crate) fn delete_all(
         macvlans: Vec<Self>,
         netlink: &mut Netlink,
@@ -226,8 +232,9 @@ impl Macvlan {
         Ok(())
     }
 
-    /// Deletes the macvlans of this crate that `keep`, which is given their indexes, does not want kept: those that a run has left behind
-    /// whose routers are no longer configured. Returns their names.
+    /// Deletes the macvlans of this crate that `keep`, which is given their indexes, does not want
+    /// kept: those that a run has left behind whose routers are no longer configured. Returns their
+    /// names.
     ///
     /// # Errors
     ///
@@ -272,7 +279,7 @@ impl Macvlan {
         &self.name
     }
 
-    /// The index of the interface beneath.
+    /// The index of the parent interface.
     #[must_use]
     pub const fn parent(&self) -> u32 {
         self.parent
@@ -346,8 +353,8 @@ pub(crate) fn quiet_parent(
     Ok(changed)
 }
 
-/// Puts the settings of a parent back that are still as we have set them: those of its record, or of
-/// the alias of its last macvlan. Returns the parent where it has changed.
+/// Puts the settings of a parent back that are still as we have set them: those of its record, or
+/// of the alias of its last macvlan. Returns the parent where it has changed.
 pub(crate) fn restore_parent(
     netlink: &mut Netlink,
     parent: &Link,

@@ -1,4 +1,5 @@
-//! Memberships of multicast groups, and the sockets that hold those for which another one has no room.
+//! Memberships of multicast groups, and the sockets that hold those for which another one has no
+//! room.
 
 use std::{io, net::IpAddr, os::fd::BorrowedFd};
 
@@ -29,8 +30,8 @@ pub(super) fn membership(
     }
 }
 
-/// Joins a group by one of these sockets that has room, of which some are used, or by a further one in the network namespace of `at`. Returns its
-/// place.
+/// Joins a group by one of these sockets that has room, of which some are used, or by a further one
+/// in the network namespace of `at`. Returns its place.
 pub(super) fn join_by(
     holders: &mut Vec<Socket>,
     used: impl Iterator<Item = usize>,

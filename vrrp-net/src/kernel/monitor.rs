@@ -1,4 +1,4 @@
-//! News of links, addresses and routes.
+//! Notifications of links, addresses and routes.
 
 use std::{
     io::{self, Read},
@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{Error, MonitorEvent, ROUTE_PROTOCOL};
 
-/// Octets of waiting news that the kernel keeps: thousands of changes.
+/// Bytes of waiting notifications that the kernel keeps: thousands of changes.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Datagrams that are read before the caller gets a chance to do something else. The rest stays readable.
+/// Datagrams that are read before the caller gets a chance to do something else. The rest stays
+/// readable.
 const DATAGRAMS: usize = 4096;
 
 #[allow(clippy::cast_sign_loss)]
@@ -27,7 +28,7 @@ const GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_ROUTE
     | libc::RTMGRP_IPV6_ROUTE) as u32;
 
-/// Tells of links, addresses and virtual routes that change.
+/// Reports changes of links, addresses and virtual routes.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
@@ -43,15 +44,16 @@ impl Monitor {
     pub fn open() -> Result<Self, Error> {
         let socket = rtnetlink::open(GROUPS)?;
         set_buffer(&socket, Buffer::Receive, RECEIVE_BUFFER)?;
-        filter::attach(&socket, &filter::marked_routes(ROUTE_PROTOCOL))
-            .map_err(Error::os("leave out news of routes of others"))?;
+        filter::attach(&socket, &filter::marked_routes(ROUTE_PROTOCOL)).map_err(Error::os(
+            "leave out notifications of routes of other programs",
+        ))?;
         Ok(Self {
             socket,
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
         })
     }
 
-    /// Hands out what is waiting, in order. It does not wait.
+    /// Hands out the waiting notifications, in order. It does not wait.
     ///
     /// # Errors
     ///
@@ -66,7 +68,11 @@ impl Monitor {
                     on(MonitorEvent::Overrun);
                     continue;
                 }
-                Err(error) => return Err(Error::os("receive news of links and addresses")(error)),
+                Err(error) => {
+                    return Err(Error::os("receive notifications of links and addresses")(
+                        error,
+                    ));
+                }
             };
             for message in rtnetlink::messages(self.buffer.get(..length).unwrap_or_default()) {
                 match message.map(|message| message.reply) {
@@ -80,8 +86,9 @@ impl Monitor {
         Ok(())
     }
 
-    /// Asks for room for this many octets of waiting news. A host with many thousands of addresses may want more than the 4 MiB
-    /// that it starts with. Without `CAP_NET_ADMIN` in the initial user namespace `net.core.rmem_max` is the limit.
+    /// Sets the receive buffer for waiting notifications, in bytes. A host with many thousands of
+    /// addresses may need more than the default of 4 MiB. Without `CAP_NET_ADMIN` in the initial
+    /// user namespace `net.core.rmem_max` is the limit.
     ///
     /// # Errors
     ///

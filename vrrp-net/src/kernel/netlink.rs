@@ -37,7 +37,8 @@ const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
 /// How often a list is asked for again that changed while it was read.
 const ATTEMPTS: usize = 16;
 
-/// How long the kernel's answer may take. It comes at once; this keeps a kernel that is broken from holding the thread.
+/// How long the kernel's answer may take. It comes at once; this keeps a kernel that is broken from
+/// holding the thread.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A change of the addresses of an interface.
@@ -86,7 +87,8 @@ pub enum LinkChange {
 pub enum RouteChange<'a> {
     /// Add a route.
     Add {
-        /// The index of the interface by which it leads. It may be left out where there is a gateway, or for a route that discards.
+        /// The index of the interface by which it leads. It may be left out where there is a
+        /// gateway, or for a route that discards.
         interface: Option<u32>,
         /// The route.
         route: &'a Route,
@@ -198,23 +200,28 @@ impl fmt::Display for Change<'_> {
 pub enum Outcome {
     /// It was made.
     Changed,
-    /// There was nothing to change: what was to be added was there, or what was to be removed was not (perhaps with its interface). Of
-    /// routes, one of the same destination, metric and table counts as the same, whoever added it.
+    /// There was nothing to change: the thing to add was there already, or the thing to remove was
+    /// not (perhaps with its interface). A route of any program with the same destination, metric
+    /// and table counts as the same.
     AlreadySo,
 }
 
 /// Adds and removes addresses and routes, sets links up and down, and lists what there is.
 ///
-/// Addresses are added with the mark [`ADDRESS_PROTOCOL`]. IPv6 addresses are added without duplicate address detection, and
-/// deprecated (preferred lifetime 0), so that the host does not choose them as source.
+/// Addresses are added with the mark [`ADDRESS_PROTOCOL`]. IPv6 addresses are added without
+/// duplicate address detection, and deprecated (preferred lifetime 0), so that the host does not
+/// choose them as source.
 ///
-/// Calls return when the kernel has done the work: it works on rtnetlink requests while they are being sent.
+/// Calls return when the kernel has done the work: it works on rtnetlink requests while they are
+/// being sent.
 ///
 /// ```no_run
 /// use vrrp_net::{AddressChange, Netlink, VirtualAddress};
 ///
-/// let addresses: Vec<VirtualAddress> = (1..=100).map(|n| VirtualAddress::new([192, 0, 2, n].into())).collect();
-/// let changes: Vec<_> = addresses.iter().map(|address| AddressChange::Add { interface: 2, address }).collect();
+/// let addresses = (1..=100).map(|number| VirtualAddress::new([192, 0, 2, number].into()));
+/// let addresses: Vec<VirtualAddress> = addresses.collect();
+/// let add = |address| AddressChange::Add { interface: 2, address };
+/// let changes: Vec<_> = addresses.iter().map(add).collect();
 /// for result in Netlink::open()?.apply(&changes)? {
 ///     result?;
 /// }
@@ -248,15 +255,16 @@ impl Netlink {
         })
     }
 
-    /// Makes changes in order, many to a system call, and returns one result for each, in the same order.
+    /// Makes changes in order, many to a system call, and returns one result for each, in the same
+    /// order.
     ///
-    /// Where a datagram of requests cannot be sent, or is not answered, each change in it has that as its result. A change may have been made
-    /// then; to make it again does no harm.
+    /// Where a datagram of requests cannot be sent, or is not answered, each change in it has that
+    /// as its result. A change may have been made then; to make it again does no harm.
     ///
     /// # Errors
     ///
-    /// None for the whole. For a single change: [`Error::Capability`] without `CAP_NET_ADMIN`, [`Error::Os`] for another refusal or for a
-    /// socket that fails, [`Error::NoAnswer`].
+    /// None for the whole. For a single change: [`Error::Capability`] without `CAP_NET_ADMIN`,
+    /// [`Error::Os`] for another refusal or for a socket that fails, [`Error::NoAnswer`].
     pub fn apply<'a, C: Copy + Into<Change<'a>>>(
         &mut self,
         changes: &[C],
@@ -276,8 +284,8 @@ impl Netlink {
         Ok(results)
     }
 
-    /// Finds out before it matters whether addresses may be changed: the kernel looks at the privilege before it sees that there is
-    /// no interface 0.
+    /// Finds out before it matters whether addresses may be changed: the kernel looks at the
+    /// privilege before it sees that there is no interface 0.
     pub(crate) fn check_privilege(&mut self) -> Result<(), Error> {
         let address = &VirtualAddress::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let errno = self.request(Request::Remove(0, address))?;
@@ -288,7 +296,8 @@ impl Netlink {
         }
     }
 
-    /// Makes sure that what the calling thread does otherwise happens in the network namespace of this socket.
+    /// Makes sure that what the calling thread does otherwise happens in the network namespace of
+    /// this socket.
     pub(crate) fn check_namespace(&self, action: impl FnOnce() -> String) -> Result<(), Error> {
         if sys::is_in_namespace_of(self.socket.as_fd()) {
             return Ok(());
@@ -392,7 +401,8 @@ impl Netlink {
         Err(Error::os(ACTION)(ever_changing()))
     }
 
-    /// Puts a macvlan in bridge mode on a link, down, and returns whether it is new: `false` says that there is a link of this name.
+    /// Puts a macvlan in bridge mode on a link, down, and returns whether it is new: `false` says
+    /// that there is a link of this name.
     pub(crate) fn add_macvlan(
         &mut self,
         parent: u32,
@@ -484,7 +494,8 @@ impl Netlink {
         Err(Error::os("list routes")(ever_changing()))
     }
 
-    /// Deletes the links of these indexes, as far as there are any: several by way of a group, which takes as long as one.
+    /// Deletes the links of these indexes, as far as there are any: several by way of a group,
+    /// which takes as long as one.
     pub(crate) fn delete_links(&mut self, interfaces: &[u32]) -> Result<(), Error> {
         if interfaces.len() > 1 {
             for part in interfaces.chunks(PIPELINE) {
@@ -494,7 +505,7 @@ impl Netlink {
                     .collect();
                 self.exchange(&requests)?;
             }
-            // What was refused is seen when each is deleted, of which nearly always none is left.
+            // A refusal shows when each is deleted alone; nearly always none is left.
             self.request(Request::DeleteGroup(GROUP))?;
         }
         interfaces.iter().try_for_each(|it| self.delete_link(*it))
@@ -511,8 +522,9 @@ impl Netlink {
         }
     }
 
-    /// Removes the routes with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) that `keep` does not want kept, and returns them with
-    /// the index of their interface. As [`sweep`](Self::sweep) does with addresses, and with the same warning.
+    /// Removes the routes with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) that `keep` does
+    /// not want kept, and returns them with the index of their interface. As [`sweep`](Self::sweep)
+    /// does with addresses, and with the same warning.
     ///
     /// # Errors
     ///
@@ -560,7 +572,7 @@ impl Netlink {
         Err(Error::os("list links and addresses")(ever_changing()))
     }
 
-    /// Reads them once; `None` where something changed meanwhile.
+    /// Reads them once; `None` where something changed during the dump.
     pub(crate) fn interfaces_at_once(&mut self) -> Result<Option<Interfaces>, Error> {
         let mut interfaces = Interfaces::default();
         for request in [Request::Links, Request::Addresses] {
@@ -618,16 +630,17 @@ impl Netlink {
         }
     }
 
-    /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on all interfaces, and returns them
-    /// with the index of their interface.
+    /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on
+    /// all interfaces, and returns them with the index of their interface.
     ///
-    /// It is meant for the addresses of a run that had no chance to clean up. Where another instance runs
-    /// in the same namespace, its addresses go as well, unless `keep` knows them. On kernels before
-    /// Linux 5.18 addresses have no mark, and nothing is removed.
+    /// It is meant for the addresses of a run that had no chance to clean up. Where another
+    /// instance runs in the same namespace, its addresses go as well, unless `keep` knows them. On
+    /// kernels before Linux 5.18 addresses have no mark, and nothing is removed.
     ///
     /// # Errors
     ///
-    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked to.
+    /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] or [`Error::NoAnswer`] when the
+    /// kernel cannot be talked to.
     pub fn sweep(
         &mut self,
         keep: impl Fn(u32, &VirtualAddress) -> bool,
@@ -655,7 +668,8 @@ impl Netlink {
         })
     }
 
-    /// Asks for a list, and gathers what `pick` picks of it; `None` where it changed while it was read.
+    /// Asks for a list, and gathers what `pick` picks of it; `None` where it changed while it was
+    /// read.
     fn list<T>(
         &mut self,
         request: &Request<'_>,

@@ -1,4 +1,5 @@
-//! One descriptor for all that a driver waits for: epoll(7), with a timer inside where it is asked for.
+//! One descriptor for all that a driver waits for: epoll(7), with a timer inside where it is asked
+//! for.
 
 use std::{
     io,
@@ -43,8 +44,8 @@ impl Poller {
         })
     }
 
-    /// Adds a descriptor, level-triggered. A descriptor that was added before stays with its token. The kernel removes a
-    /// descriptor when its last duplicate is closed.
+    /// Adds a descriptor, level-triggered. A descriptor that was added before stays with its token.
+    /// The kernel removes a descriptor when its last duplicate is closed.
     pub(crate) fn add(&self, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         match epoll::add(&self.epoll, source, data, epoll::EventFlags::IN) {
@@ -61,8 +62,8 @@ impl Poller {
         }
     }
 
-    /// Waits until a descriptor is readable or has an error, but not longer than the limit, and hands out the tokens. A signal ends the
-    /// wait.
+    /// Waits until a descriptor is readable or has an error, but not longer than the limit, and
+    /// hands out the tokens. A signal ends the wait.
     pub(crate) fn wait(&self, limit: Option<Duration>, on: impl FnMut(u64)) -> io::Result<()> {
         let limit = limit.map(timespec);
         let mut room = [const { MaybeUninit::uninit() }; EVENTS];
@@ -89,8 +90,8 @@ impl Poller {
         }
     }
 
-    /// Makes the descriptor readable when this time is over too, until it is armed for another time; `None` for never. An armed timer
-    /// costs one system call each time.
+    /// Makes the descriptor readable when this time is over too, until it is armed for another
+    /// time; `None` for never. An armed timer costs one system call each time.
     pub(crate) fn arm(&mut self, after: Option<Duration>) -> io::Result<()> {
         let timer = match &mut self.timer {
             Some(timer) => timer,

@@ -21,23 +21,28 @@ use super::{
 };
 use crate::{Capability, Error};
 
-/// Requests that are answered before the caller gets a chance to do something else. The rest stays readable.
+/// Requests that are answered before the caller gets a chance to do something else. The rest stays
+/// readable.
 const REQUESTS: usize = 256;
 
-/// Room for a request: its headers and a message with a few options. What is longer is cut, and then no request.
+/// Room for a request: its headers and a message with a few options. Longer frames are truncated
+/// and ignored.
 const FRAME_LEN: usize = 256;
 
 /// Answers ARP requests and neighbor solicitations for addresses that the host does not have.
 ///
-/// A router that is Active, but neither the owner nor in Accept_Mode, answers for its virtual addresses, forwards what is sent
-/// to its virtual MAC, and accepts nothing that is sent to the addresses themselves (M-08). Linux answers for addresses that it has, and
-/// accepts what is sent to addresses that it has. So the address is not on the host: this socket answers, and
-/// a [route](crate::Route::discard) discards what is sent to it. It takes no firewall, and does the same on every kernel.
+/// A router that is Active, but neither the owner nor in Accept_Mode, answers for its virtual
+/// addresses, forwards packets to its virtual MAC, and accepts no packets to the
+/// addresses themselves (M-08). Linux answers for its own addresses, and accepts packets to them.
+/// So the address is not on the host: this socket answers, and a [route](crate::Route::discard)
+/// discards packets to it. It needs no firewall, and works alike on every kernel.
 ///
-/// (What the kernel offers instead: `ip neigh add proxy` needs forwarding, answers late unless told otherwise, and forwards what is sent to
-/// the address back to where it came from; with a route that discards, it no longer answers.)
+/// (What the kernel offers instead: `ip neigh add proxy` needs forwarding, answers late by default,
+/// and forwards packets to the address back to their sender; with a route that discards, it no
+/// longer answers.)
 ///
-/// It hears requests on all interfaces of its network namespace, through a filter in the kernel that passes nothing else.
+/// It hears requests on all interfaces of its network namespace, through a filter in the kernel
+/// that passes nothing else.
 #[derive(Debug)]
 pub struct ProxySocket {
     socket: Socket,
@@ -81,8 +86,9 @@ impl ProxySocket {
         self.family
     }
 
-    /// Hears what is asked about this address on this interface: for IPv6, joins its solicited-node group. For IPv4 there is
-    /// nothing to do. Call it in the network namespace in which the socket was opened.
+    /// Receives requests for this address on this interface: for IPv6, joins its solicited-node
+    /// group. For IPv4 there is nothing to do. Call it in the network namespace in
+    /// which the socket was opened.
     ///
     /// # Errors
     ///
@@ -107,15 +113,16 @@ impl ProxySocket {
         }
     }
 
-    /// Answers what is waiting. It does not wait.
+    /// Answers the waiting requests. It does not wait.
     ///
-    /// `station` says which hardware address has the address that was asked for on an interface, if any: the answer names it, and comes from
-    /// it (AMB-19). Neighbor advertisements have the Router flag.
+    /// `station` says which hardware address has the address that was asked for on an interface, if
+    /// any: the answer names it, and comes from it (AMB-19). Neighbor advertisements have the
+    /// Router flag.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] when the socket is broken.
-    pub fn answer(&self, station: impl Fn(u32, IpAddr) -> Option<MacAddress>) -> Result<(), Error> {
+    pub fn answer(&self, mac_of: impl Fn(u32, IpAddr) -> Option<MacAddress>) -> Result<(), Error> {
         let mut buffer = [0; FRAME_LEN];
         for _ in 0..REQUESTS {
             let received = sys::receive_frame(self.socket.as_fd(), &mut buffer);
@@ -129,7 +136,7 @@ impl ProxySocket {
                     return Err(Error::os("receive questions for addresses")(error));
                 }
             };
-            let Some(answer) = answer_to(frame, |address| station(interface, address)) else {
+            let Some(answer) = answer_to(frame, |address| mac_of(interface, address)) else {
                 continue;
             };
             let octets = answer.octets();
@@ -154,22 +161,22 @@ const fn ethernet_type(family: Family) -> u16 {
     }
 }
 
-/// The answer to a question, where it is one for an address of which a station is known.
+/// The answer to a request, where the hardware address of the requested address is known.
 fn answer_to(
     frame: &[u8],
-    station: impl Fn(IpAddr) -> Option<MacAddress>,
+    mac_of: impl Fn(IpAddr) -> Option<MacAddress>,
 ) -> Option<ResolutionFrame> {
     let frame = ethernet::Frame::parse(frame).ok()?;
     match frame.ethertype {
         ethernet::ARP => {
             let request = arp::Packet::parse(frame.payload).ok()?;
-            let mac = station(request.asks_for()?.into())?;
+            let mac = mac_of(request.asks_for()?.into())?;
             Some(ResolutionFrame::Arp(arp::reply(&request, mac, mac)))
         }
         ethernet::IPV6 => {
             let packet = ipv6::Packet::parse(frame.payload).ok()?;
             let solicitation = neighbor::Solicitation::parse(&packet).ok()??;
-            let mac = station(solicitation.target.into())?;
+            let mac = mac_of(solicitation.target.into())?;
             let answer = neighbor::solicited(&solicitation, frame.source, mac, mac);
             Some(ResolutionFrame::Neighbor(answer))
         }

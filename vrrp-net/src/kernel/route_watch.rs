@@ -18,21 +18,24 @@ use super::{
 };
 use crate::{Error, Interfaces, MonitorEvent, Route, VirtualAddress, address::family};
 
-/// News that are taken in before the caller gets a chance to do something else. The rest stays readable.
-const NEWS: usize = 4096;
+/// Notifications that are read before the caller gets a chance to do something else. The rest stays
+/// readable.
+const NOTIFICATIONS: usize = 4096;
 
-/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes, about a millisecond's work.
+/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes,
+/// about a millisecond's work.
 const PORTION: usize = 4;
 
-/// How long lists with possible gaps are read again, while routes go on changing, before they are believed.
+/// How long lists with possible gaps are read again, while routes go on changing, before they are
+/// believed.
 const DISBELIEF: Duration = Duration::from_secs(1);
 
 /// Follows the routes to some prefixes.
 ///
-/// The kernel's news only say that something may be different: what there is, is read from its lists. It does not tell of every route that
-/// goes (not of those for IPv4 that go with a link, an address or a next hop), it tells of parts of others, and it says what was added
-/// rather than what is left. Of the lists, which may be those of a router of the Internet, a portion is read at a time, and only routes
-/// to the prefixes are kept.
+/// Notifications only mark the state stale; the state itself comes from dumps. The kernel sends no
+/// notification of IPv4 routes that go with a link, an address or a next hop, it notifies parts of
+/// other routes, and it notifies added next hops rather than the remaining ones. Dumps may be those
+/// of an Internet router, so they are read in portions, and only routes to the prefixes are kept.
 #[derive(Debug, Default)]
 pub(crate) struct RouteWatch {
     wanted: BTreeSet<Prefix>,
@@ -55,10 +58,10 @@ pub(crate) struct RouteWatch {
 #[derive(Debug)]
 struct Sockets {
     /// Something about the prefixes has changed, or a next hop is gone.
-    news: Socket,
+    notifications: Socket,
     /// The lists.
     list: Socket,
-    /// Whether the kernel leaves out of a list what is in other tables.
+    /// Whether the kernel leaves the routes of other tables out of a dump.
     is_by_table: bool,
     buffer: Box<[u8]>,
 }
@@ -74,8 +77,8 @@ struct Reading {
     /// Whether this list is one of IPv6 routes, and has begun to come.
     is_ipv6: bool,
     has_begun: bool,
-    /// Whether the kernel may have passed over something. Of IPv6 it begins a further part after as many routes as it has sent, and if some
-    /// of those are gone meanwhile, it passes over as many others.
+    /// Whether the kernel may have passed over something. Of IPv6 it begins a further part after as
+    /// many routes as it has sent. If some of those are gone by then, it skips as many others.
     may_have_gaps: bool,
     /// Since when lists are read again for gaps.
     in_doubt_since: Option<Instant>,
@@ -118,7 +121,8 @@ impl Loss {
 }
 
 impl RouteWatch {
-    /// Follows these routes and no others. What it needs for the first it opens in the network namespace of the calling thread.
+    /// Follows these routes and no others. What it needs for the first it opens in the network
+    /// namespace of the calling thread.
     pub(crate) fn follow<'a>(
         &mut self,
         routes: impl Iterator<Item = &'a Route>,
@@ -135,7 +139,7 @@ impl RouteWatch {
             Some(sockets) => sockets,
             None => Sockets::open()?,
         };
-        sockets.hear_of(&wanted);
+        sockets.subscribe_to(&wanted);
         self.sockets = Some(sockets);
         self.wanted = wanted;
         self.found = None;
@@ -180,7 +184,7 @@ impl RouteWatch {
         let Some(sockets) = &self.sockets else {
             return;
         };
-        let had_any = sockets.take_in_news().unwrap_or_else(|error| {
+        let had_any = sockets.read_notifications().unwrap_or_else(|error| {
             tracing::debug!(%error, "notifications of routes may be lost");
             true
         });
@@ -189,10 +193,11 @@ impl RouteWatch {
         }
     }
 
-    /// What can be read when [`turn`](Self::turn) has something to do: news, and lists.
+    /// The descriptors that are readable when [`turn`](Self::turn) has something to do:
+    /// notifications, and dumps.
     pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sockets = self.sockets.iter();
-        sockets.flat_map(|it| [it.news.as_fd(), it.list.as_fd()])
+        sockets.flat_map(|it| [it.notifications.as_fd(), it.list.as_fd()])
     }
 
     /// After an error: reads the lists from the beginning with the next [`turn`](Self::turn).
@@ -214,12 +219,13 @@ impl RouteWatch {
         self.sockets.is_some() && self.is_doubted && self.reading.is_none()
     }
 
-    /// Takes in what has come, of the sources that can be read, and asks for what is needed. Returns whether it knows more than before.
-    pub(crate) fn turn(&mut self, [has_news, has_list]: [bool; 2]) -> Result<bool, Error> {
+    /// Reads the sources that can be read, and asks for the dumps that are needed. Returns whether
+    /// it knows more than before.
+    pub(crate) fn turn(&mut self, [has_notifications, has_list]: [bool; 2]) -> Result<bool, Error> {
         if let Some(sockets) = &self.sockets
-            && has_news
+            && has_notifications
         {
-            self.is_doubted |= sockets.take_in_news()?;
+            self.is_doubted |= sockets.read_notifications()?;
         }
         if has_list {
             return self.read_on();
@@ -259,8 +265,9 @@ impl RouteWatch {
         reading.is_ipv6 = family == Family::Ipv6;
         reading.has_begun = false;
         let mut requests = Vec::new();
-        // The kernel tells of a link, an address or a next hop before it takes the routes away, and from Linux 6.9 on lists do not wait
-        // for that. A change, even one to an interface that does not exist, waits.
+        // The kernel notifies a link, an address or a next hop before it removes the routes, and
+        // from Linux 6.9 on dumps do not wait for that. A change, even one to an interface that
+        // does not exist, waits.
         let nowhere = VirtualAddress::new(Ipv4Addr::UNSPECIFIED.into());
         Request::Remove(0, &nowhere).encode(self.sequence.wrapping_add(1), &mut requests);
         self.sequence = self.sequence.wrapping_add(2);
@@ -336,7 +343,8 @@ impl RouteWatch {
         Ok(false)
     }
 
-    /// All lists are read. Where something may have been passed over, they are read again, until no route at all changes meanwhile.
+    /// All lists are read. Where routes may have been skipped, they are read again, until no route
+    /// at all changes during a dump.
     fn conclude(&mut self) -> Result<bool, Error> {
         let (Some(sockets), Some(reading)) = (&self.sockets, self.reading.take()) else {
             return Ok(false);
@@ -345,19 +353,19 @@ impl RouteWatch {
             self.begin(None)?;
             return Ok(false);
         }
-        self.is_doubted |= sockets.take_in_news()?;
+        self.is_doubted |= sockets.read_notifications()?;
         let is_sure = match reading.in_doubt_since {
             _ if !reading.may_have_gaps => true,
             Some(since) => !self.is_doubted || since.elapsed() >= DISBELIEF,
             None => false,
         };
         if !is_sure {
-            sockets.hear_of_all();
+            sockets.subscribe_to_all();
             self.begin(reading.in_doubt_since.or_else(|| Some(Instant::now())))?;
             return Ok(false);
         }
         if reading.in_doubt_since.is_some() {
-            sockets.hear_of(&self.wanted);
+            sockets.subscribe_to(&self.wanted);
         }
         self.found = Some(reading.found);
         self.losses = reading.losses;
@@ -370,7 +378,7 @@ const LIST: &str = "list routes";
 /// Bytes of receive buffer of the socket for lists: a portion, with the kernel's overhead.
 const LIST_BUFFER: usize = 512 << 10;
 
-/// A socket for lists, and whether the kernel leaves out of a list what is in other tables.
+/// A socket for dumps, and whether the kernel leaves the routes of other tables out of them.
 fn open_list() -> Result<(Socket, bool), Error> {
     let list = rtnetlink::open(0)?;
     set_buffer(&list, Buffer::Receive, LIST_BUFFER)?;
@@ -388,43 +396,44 @@ impl Sockets {
     /// In the network namespace of the calling thread.
     fn open() -> Result<Self, Error> {
         let group = |number: libc::c_uint| 1 << (number - 1);
-        let news = rtnetlink::open(
+        let notifications = rtnetlink::open(
             group(libc::RTNLGRP_IPV4_ROUTE)
                 | group(libc::RTNLGRP_IPV6_ROUTE)
                 | group(libc::RTNLGRP_NEXTHOP),
         )?;
         let (list, is_by_table) = open_list()?;
         Ok(Self {
-            news,
+            notifications,
             list,
             is_by_table,
             buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
         })
     }
 
-    /// Leaves out the news of other routes. Where that fails, for a great many prefixes, they are taken for news of these.
-    fn hear_of(&self, wanted: &BTreeSet<Prefix>) {
-        if let Err(error) = filter::attach(&self.news, &filter::routes_to(wanted)) {
-            tracing::debug!(%error, prefixes = wanted.len(), "news of other routes are not left out");
+    /// Leaves out notifications of other routes. Where that fails, for a great many prefixes, they
+    /// count as notifications of these.
+    fn subscribe_to(&self, wanted: &BTreeSet<Prefix>) {
+        if let Err(error) = filter::attach(&self.notifications, &filter::routes_to(wanted)) {
+            tracing::debug!(%error, prefixes = wanted.len(), "notifications of other routes are not left out");
         }
     }
 
-    fn hear_of_all(&self) {
+    fn subscribe_to_all(&self) {
         // It fails where nothing is left out.
-        let _nothing = self.news.detach_filter();
+        let _nothing = self.notifications.detach_filter();
     }
 
     /// Returns whether there were any, or some were lost.
-    fn take_in_news(&self) -> Result<bool, Error> {
+    fn read_notifications(&self) -> Result<bool, Error> {
         let mut were_there = false;
         // What they say is not looked at: the kernel has left out what does not matter.
         let mut start = [0; 1];
-        for _ in 0..NEWS {
-            match (&self.news).read(&mut start) {
+        for _ in 0..NOTIFICATIONS {
+            match (&self.notifications).read(&mut start) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => {
-                    return Err(Error::os("receive news of routes")(error));
+                    return Err(Error::os("receive notifications of routes")(error));
                 }
                 _ => were_there = true,
             }

@@ -1,4 +1,5 @@
-//! The kernel's messages about links, addresses and routes, and ours. What the codec crate calls things stays in here.
+//! The kernel's messages about links, addresses and routes, and ours. What the codec crate calls
+//! things stays in here.
 
 use std::{
     io,
@@ -66,7 +67,7 @@ pub(crate) enum Request<'a> {
     Link(&'a str),
     /// Every route of both families.
     Routes,
-    /// Every route of a family, and where the kernel looks at what is asked for, of a table alone.
+    /// Every route of a family, or of a table alone, where the kernel filters dumps.
     RoutesOf { family: Family, table: Option<u32> },
     /// Put an address on the interface of this index.
     Add(u32, &'a VirtualAddress),
@@ -264,8 +265,8 @@ fn about_link(interface: u32) -> LinkMessage {
     message
 }
 
-/// Bridge mode: the link beneath still hears the advertisements of a rival that has the same hardware address, where in private mode
-/// they would go to the macvlan alone.
+/// Bridge mode: the parent link still receives the advertisements of a rival that has the same
+/// hardware address. In private mode they would go to the macvlan alone.
 fn macvlan(parent: u32, name: &str, mac: MacAddress) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = vec![
@@ -366,7 +367,8 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
             .attributes
             .extend(broadcast.map(AddressAttribute::Broadcast));
     } else {
-        // For ever valid, and as a rule never preferred: not to be chosen as the source of what the host itself sends.
+        // For ever valid, and as a rule never preferred: not to be chosen as the source of what the
+        // host itself sends.
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = address.options().preferred;
         lifetime.ifa_valid = u32::MAX;
@@ -387,8 +389,8 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
 fn flags_of(address: &VirtualAddress) -> AddressFlags {
     let options = address.options();
     let is_ipv6 = address.address().is_ipv6();
-    // The routers agreed on who has the address: duplicate address detection would keep it from being used, and the old Active
-    // may hold it for another moment.
+    // The routers agreed on who has the address: duplicate address detection would keep it from
+    // being used, and the old Active may hold it for another moment.
     [
         (is_ipv6 && !options.detects_duplicates, AddressFlags::Nodad),
         (is_ipv6 && options.is_home, AddressFlags::Homeaddress),
@@ -408,7 +410,8 @@ fn flags_of(address: &VirtualAddress) -> AddressFlags {
 pub(crate) enum Reply<'a> {
     /// Something about a link or an address, or a virtual route that is gone.
     Event(MonitorEvent),
-    /// A route. As there may be a million, what matters of it is read by those who want it: [`virtual_route`], [`found_route`].
+    /// A route. As there may be a million, what matters of it is read by those who want it:
+    /// [`virtual_route`], [`found_route`].
     Route(&'a [u8]),
     /// The request with the reply's sequence number is done: with this errno, or with 0.
     Done { errno: i32 },
@@ -430,7 +433,7 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Malformed;
 
 impl Malformed {
-    /// As an error of what was asked for.
+    /// As an error of the request.
     pub(crate) fn in_answer(action: impl Into<String>) -> Error {
         Error::os(action)(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -505,7 +508,8 @@ fn is_about_link(payload: &[u8]) -> bool {
         .is_some_and(|family| i32::from(*family) == libc::AF_UNSPEC)
 }
 
-/// Reads the attributes that matter. The others, of which every kernel brings new ones, are not looked at.
+/// Reads the attributes that matter. The others, of which every kernel brings new ones, are not
+/// looked at.
 fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let mut link = Link {
@@ -563,8 +567,8 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }
 
-/// A route that bears our mark and is one that we could have made, after the index of its interface. Of all others, of which a router may
-/// have a million, no attribute is looked at.
+/// A route that has our mark and that we could have made, with the index of its interface. Of all
+/// others, of which a router may have a million, no attribute is parsed.
 pub(crate) fn virtual_route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
     let header = RouteHeader::parse(payload).ok()?;
     if u8::from(header.protocol) != ROUTE_PROTOCOL {
@@ -613,7 +617,7 @@ pub(crate) fn virtual_route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
     Some((interface, route))
 }
 
-/// What routes are told apart by, as far as they are tracked.
+/// The key of tracked routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Prefix {
     pub(crate) table: u32,
@@ -671,7 +675,8 @@ impl FoundRoute {
     }
 }
 
-/// A route to a prefix that is wanted, if it leads somewhere. Only attributes that matter are looked at.
+/// A route to a prefix that is wanted, if it leads somewhere. Only attributes that matter are
+/// looked at.
 pub(crate) fn found_route(
     payload: &[u8],
     is_wanted: impl Fn(&Prefix) -> bool,
@@ -717,7 +722,8 @@ pub(crate) fn found_route(
     })
 }
 
-/// The ways of a route that has several: each with its length in all, flags, weight, interface, and attributes of its own.
+/// The ways of a route that has several: each with its length in all, flags, weight, interface, and
+/// attributes of its own.
 fn hops(mut ways: &[u8]) -> impl Iterator<Item = Hop> {
     std::iter::from_fn(move || {
         let (length, rest) = ways.split_first_chunk()?;
@@ -776,7 +782,8 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
         }
     }
     let address = InterfaceAddress {
-        // On a point-to-point link the one is ours and the other is the peer's. IPv6 has the second only, as a rule.
+        // On a point-to-point link the one is ours and the other is the peer's. IPv6 has the second
+        // only, as a rule.
         address: local.or(peer)?,
         prefix_len: message.header.prefix_len,
         peer: peer.filter(|peer| local.is_some_and(|local| local != *peer)),

@@ -24,23 +24,27 @@ use crate::{Capability, Error};
 /// TOS and traffic class of advertisements: precedence internetwork control, DSCP CS6.
 const TRAFFIC_CLASS: u32 = 0xc0;
 
-/// Queueing priority inside the host: `TC_PRIO_CONTROL` of pkt_sched.h, served before everything else (O-04).
+/// Queueing priority inside the host: `TC_PRIO_CONTROL` of pkt_sched.h, served before everything
+/// else (O-04).
 const PRIORITY: i32 = 7;
 
-/// Octets of waiting packets that the kernel keeps: seconds of advertisements of a thousand virtual routers. The kernel doubles it,
-/// and counts at least 640 octets a packet.
+/// Octets of waiting packets that the kernel keeps: seconds of advertisements of a thousand virtual
+/// routers. The kernel doubles it, and counts at least 640 octets a packet.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
-/// `IPV6_CHECKSUM` off, as it is by default but for ICMPv6: the codec's checksum goes out, and comes in, untouched.
+/// `IPV6_CHECKSUM` off, as by default except for ICMPv6: the codec's checksum is sent and received
+/// unchanged.
 const NO_CHECKSUM: i32 = -1;
 
-/// A raw socket for the advertisements of one family, shared by all virtual routers of that family on all interfaces.
+/// A raw socket for the advertisements of one family, shared by all virtual routers of that family
+/// on all interfaces.
 ///
-/// What it sends has TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the interface that each
-/// [`Datagram`] names. What it sends to a group does not come back to this host, on whatever interface. What it receives
-/// is known by interface, destination and TTL.
+/// What it sends has TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the
+/// interface that each [`Datagram`] names. What it sends to a group does not come back to this
+/// host, on whatever interface. What it receives is known by interface, destination and TTL.
 ///
-/// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at it.
+/// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at
+/// it.
 ///
 /// ```no_run
 /// use vrrp_net::{ReceiveBatch, VrrpSocket};
@@ -76,7 +80,8 @@ pub struct VrrpSocket {
 pub struct SocketParts {
     /// The socket itself, then those that hold memberships for which it had no room.
     pub sockets: Vec<OwnedFd>,
-    /// The interfaces on which a group is joined, each with the group and the place in `sockets` of the one that has the membership.
+    /// The interfaces on which a group is joined, each with the group and the place in `sockets` of
+    /// the one that has the membership.
     pub memberships: Vec<(u32, IpAddr, usize)>,
 }
 
@@ -99,8 +104,8 @@ impl VrrpSocket {
         Self::with_protocol(family, IP_PROTOCOL)
     }
 
-    /// Opens a socket for advertisements inside IP AH (P-50): it sends and receives whole IPv4 packets of protocol 51, as
-    /// [`vrrp_proto::ah`] seals and opens them.
+    /// Opens a socket for advertisements inside IP AH (P-50): it sends and receives whole IPv4
+    /// packets of protocol 51, as [`vrrp_proto::ah`] seals and opens them.
     ///
     /// # Errors
     ///
@@ -170,13 +175,15 @@ impl VrrpSocket {
         }
     }
 
-    /// Puts a socket together again. Its memberships have no user: [`join`](Self::join) gives them one, and
-    /// [`leave_unused`](Self::leave_unused) ends those that got none. A filter works on, and is not known.
+    /// Puts a socket together again. Its memberships have no user: [`join`](Self::join) gives them
+    /// one, and [`leave_unused`](Self::leave_unused) ends those that got none. A filter works on,
+    /// and is not known.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for descriptors of another kind;
-    /// [`Error::OtherNamespace`] for those of another network namespace than that of the calling thread.
+    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for
+    /// descriptors of another kind; [`Error::OtherNamespace`] for those of another network
+    /// namespace than that of the calling thread.
     pub fn from_parts(parts: SocketParts) -> Result<Self, Error> {
         let invalid = |problem: String| Error::Invalid {
             field: "sockets",
@@ -198,7 +205,7 @@ impl VrrpSocket {
         };
         let Some(protocol) = served(family, protocol) else {
             return Err(invalid(format!(
-                "a raw socket for {family}, protocol {protocol} bears no advertisements"
+                "not a VRRP socket: {family}, protocol {protocol}"
             )));
         };
         for held in [&socket].into_iter().chain(&holders) {
@@ -221,7 +228,8 @@ impl VrrpSocket {
             let Some(holding) = holding else {
                 return Err(invalid(format!("number {place} is not there")));
             };
-            // Who is no member, whatever was said, does not stay it. Where the interface is gone, so is the membership.
+            // Join again: the kernel may have ended the membership that it claims to have. Where
+            // the interface is gone, so is the membership.
             match membership(holding, group, interface, true) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -266,10 +274,12 @@ impl VrrpSocket {
         self.filter.as_ref()
     }
 
-    /// Has the kernel drop what is for no VRID of the set (or, with `None`, nothing), so that it takes no room in the socket and wakes
-    /// nobody up. What is too short to have a VRID is dropped too, and of AH what is not VRRP.
+    /// Sets the filter of the kernel: packets for no VRID of the set are dropped (with `None`,
+    /// none), so they take no room in the socket and wake nobody up. Packets that are too short for
+    /// a VRID are dropped too, and AH packets without VRRP.
     ///
-    /// The kernel goes over from one set to the other between two packets. What it has let through before stays in the socket.
+    /// The kernel goes over from one set to the other between two packets. What it has let through
+    /// before stays in the socket.
     ///
     /// # Errors
     ///
@@ -298,18 +308,21 @@ impl VrrpSocket {
 
     /// Joins the VRRP group of the family on an interface, for one more user.
     ///
-    /// A socket can be a member on few interfaces (`net.ipv4.igmp_max_memberships`, 20 by default). Further memberships are held by
-    /// sockets of their own; from then on this one also receives what comes in where other programs are members. Call it in the
-    /// network namespace in which the socket was opened: the others are opened in that of the calling thread.
+    /// A socket can be a member on few interfaces (`net.ipv4.igmp_max_memberships`, 20 by default).
+    /// Further memberships are held by sockets of their own; from then on this one also receives
+    /// packets of groups that other programs have joined. Call it in the network namespace in which
+    /// the socket was opened: the others are opened in that of the calling thread.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: no such interface, or one without multicast, or a further socket would be in another namespace.
+    /// [`Error::Os`]: no such interface, or one without multicast, or a further socket would be in
+    /// another namespace.
     pub fn join(&mut self, interface: u32) -> Result<(), Error> {
         self.join_group(interface, vrrp_proto::group(self.family))
     }
 
-    /// Joins another group than that of VRRP on an interface, for one more user: see [`join`](Self::join).
+    /// Joins another group than that of VRRP on an interface, for one more user: see
+    /// [`join`](Self::join).
     ///
     /// # Errors
     ///
@@ -325,7 +338,7 @@ impl VrrpSocket {
             membership.users += 1;
             return Ok(());
         }
-        let joined = self.join_anew(interface, group);
+        let joined = self.join_once_more(interface, group);
         let holder = joined.map_err(refusal(interface, group))?;
         self.members
             .insert((interface, group), Membership { users: 1, holder });
@@ -333,7 +346,7 @@ impl VrrpSocket {
     }
 
     /// Finds a socket that has room for a membership.
-    fn join_anew(&mut self, interface: u32, group: IpAddr) -> io::Result<Option<usize>> {
+    fn join_once_more(&mut self, interface: u32, group: IpAddr) -> io::Result<Option<usize>> {
         match membership(&self.socket, group, interface, true) {
             Err(error) if is_full(&error) => {}
             result => return result.map(|()| None),
@@ -356,7 +369,8 @@ impl VrrpSocket {
         Ok(Some(place))
     }
 
-    /// Joins the groups again on an interface where they are joined, after the kernel may have ended the memberships for itself.
+    /// Joins the groups again on an interface where they are joined, after the kernel may have
+    /// ended the memberships for itself.
     pub(crate) fn join_again(&mut self, interface: u32) -> Result<(), Error> {
         let mut result = Ok(());
         for ((of, group), member) in &self.members {
@@ -390,7 +404,8 @@ impl VrrpSocket {
         holder.unwrap_or(&self.socket)
     }
 
-    /// Leaves the group on an interface, for one user. With the last of them the membership ends, also where the interface is gone.
+    /// Leaves the group on an interface, for one user. With the last of them the membership ends,
+    /// also where the interface is gone.
     pub fn leave(&mut self, interface: u32) {
         self.leave_group(interface, vrrp_proto::group(self.family));
     }
@@ -409,15 +424,18 @@ impl VrrpSocket {
             return;
         };
         let socket = self.holder(&member);
-        // The kernel has ended the membership of an interface that is gone, and says so. There is nothing else to do.
+        // The kernel has ended the membership of an interface that is gone, and says so. There is
+        // nothing else to do.
         if let Err(error) = membership(socket, group, interface, false) {
             tracing::debug!(interface, %error, "left a group that was gone");
         }
     }
 
-    /// Receives what is waiting, at most what the batch has room for, with one system call. It does not wait.
+    /// Receives the waiting packets, as far as the batch has room, with one system call. It does
+    /// not wait.
     ///
-    /// Returns how many packets there were, counting those that [`ReceiveBatch::iter`] leaves out; 0 when none is waiting.
+    /// Returns how many packets there were, counting those that [`ReceiveBatch::iter`] leaves out;
+    /// 0 when none is waiting.
     ///
     /// # Errors
     ///
@@ -428,8 +446,8 @@ impl VrrpSocket {
             .map_err(Error::os("receive advertisements"))
     }
 
-    /// Sends packets, with one system call for up to 64 of them. It does not wait: what the kernel refuses is handed to `refused`
-    /// with its place in the order, counted from 0, and left out.
+    /// Sends packets, with one system call for up to 64 of them. It does not wait: what the kernel
+    /// refuses is handed to `refused` with its place in the order, counted from 0, and left out.
     pub fn send<'a>(
         &self,
         datagrams: impl IntoIterator<Item = Datagram<'a>>,
@@ -504,8 +522,8 @@ fn set_multicast_all(socket: &Socket, family: Family, all: bool) -> io::Result<(
 /// A packet to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// The index of the interface by which it leaves, or 0 for that which the routing table names. A group or a link-local address needs
-    /// one.
+    /// The index of the interface by which it leaves, or 0 for that which the routing table names.
+    /// A group or a link-local address needs one.
     pub interface: u32,
     /// Source, which has to be an address of this host, and destination.
     pub endpoints: Endpoints,
@@ -521,7 +539,8 @@ impl<'a> Datagram<'a> {
                 source,
                 destination,
             } => {
-                // struct in_pktinfo: interface, source, and an address that counts on reception only.
+                // struct in_pktinfo: interface, source, and an address that counts on reception
+                // only.
                 let info = [interface, source.octets(), [0; 4]];
                 (
                     Target::v4(destination.octets()),
@@ -540,7 +559,8 @@ impl<'a> Datagram<'a> {
                 {
                     *target = octet;
                 }
-                // A scope does no harm where the destination is not link-local: it is that of the interface anyway.
+                // A scope does no harm where the destination is not link-local: it is that of the
+                // interface anyway.
                 (
                     Target::v6(destination.octets(), self.interface),
                     Control::of(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info),
@@ -594,7 +614,7 @@ impl ReceiveBatch {
         }
     }
 
-    /// Receives what is waiting on a packet socket for IPv4, as far as there is room.
+    /// Receives the waiting packets of a packet socket for IPv4, as far as there is room.
     pub(super) fn fill_from_link(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.fill(socket, Origin::Link)
     }
@@ -615,7 +635,8 @@ impl ReceiveBatch {
 
     /// The packets that the last [`VrrpSocket::receive`] brought, in order.
     ///
-    /// Left out is what is no packet to speak of: longer than any advertisement can be, or with a broken IPv4 header.
+    /// Leaves out packets that are longer than any advertisement can be, or that have a broken IPv4
+    /// header.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
         self.slots
             .iter()

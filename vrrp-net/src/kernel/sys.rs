@@ -29,10 +29,12 @@ mod address_family {
 /// Messages in one system call.
 pub(crate) const BATCH: usize = 64;
 
-/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual routers at once.
+/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual
+/// routers at once.
 pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
-/// Room for the longest packet: IPv4 header with options, AH header, longest message and HMAC trailer.
+/// Room for the longest packet: IPv4 header with options, AH header, longest message and HMAC
+/// trailer.
 const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TRAILER_LEN;
 
 /// Room for the control messages of one packet: packet information and hop limit.
@@ -55,7 +57,8 @@ impl Control {
     const WORD: usize = size_of::<usize>();
     const HEADER_LEN: usize = Self::WORD + 2 * size_of::<c_int>();
 
-    /// A single control message. The kernel's layout: length of all, level, type, data, filled up to a whole word.
+    /// A single control message. The kernel's layout: length of all, level, type, data, filled up
+    /// to a whole word.
     pub(crate) fn of(level: c_int, kind: c_int, data: &[u8]) -> Self {
         let mut control = Self::EMPTY;
         let len = Self::HEADER_LEN + data.len();
@@ -154,7 +157,8 @@ fn empty_messages() -> ([libc::mmsghdr; BATCH], [libc::iovec; BATCH]) {
     unsafe { (mem::zeroed(), mem::zeroed()) }
 }
 
-/// Receives as many packets as are waiting and have a slot, and returns their number. Does not wait.
+/// Receives as many packets as are waiting and have a slot, and returns their number. Does not
+/// wait.
 pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usize> {
     let (mut messages, mut parts) = empty_messages();
     let mut count: c_uint = 0;
@@ -169,8 +173,8 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usiz
         message.msg_hdr.msg_controllen = CONTROL_LEN;
         count += 1;
     }
-    // SAFETY: `count` headers are filled in. Their pointers are to slots, which this function holds exclusively until the call
-    // returns, and every length is that of the array beside it.
+    // SAFETY: `count` headers are filled in. Their pointers are to slots, which this function holds
+    // exclusively until the call returns, and every length is that of the array beside it.
     let received = unsafe {
         libc::recvmmsg(
             fd.as_raw_fd(),
@@ -189,7 +193,8 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usiz
     Ok(received)
 }
 
-/// Receives a frame, as far as there is room for it, and the index of the interface by which it came. Does not wait.
+/// Receives a frame, as far as there is room for it, and the index of the interface by which it
+/// came. Does not wait.
 pub(crate) fn receive_frame<'a>(
     fd: BorrowedFd<'_>,
     buffer: &'a mut [u8],
@@ -197,8 +202,8 @@ pub(crate) fn receive_frame<'a>(
     // SAFETY: for this structure of numbers, zeros are valid.
     let mut source: libc::sockaddr_ll = unsafe { mem::zeroed() };
     let mut source_len = len_of::<libc::sockaddr_ll>();
-    // SAFETY: both pointers are to what this function holds exclusively until the call returns, and the length beside each is that of
-    // what it points to.
+    // SAFETY: both pointers are to what this function holds exclusively until the call returns, and
+    // the length beside each is that of what it points to.
     let received = unsafe {
         libc::recvfrom(
             fd.as_raw_fd(),
@@ -291,7 +296,8 @@ impl Departure<'_> {
     };
 }
 
-/// Sends everything, [`BATCH`] to a system call. What the kernel refuses is reported by its place in the order and left out.
+/// Sends everything, [`BATCH`] to a system call. What the kernel refuses is reported by its place
+/// in the order and left out.
 pub(crate) fn send_all<'a>(
     fd: BorrowedFd<'_>,
     departures: impl IntoIterator<Item = Departure<'a>>,
@@ -328,7 +334,8 @@ pub(crate) fn send_all<'a>(
     }
 }
 
-/// Sends as many as the kernel takes at once, and returns their number; the error is that of the first.
+/// Sends as many as the kernel takes at once, and returns their number; the error is that of the
+/// first.
 fn send(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usize> {
     let (mut messages, mut parts) = empty_messages();
     let mut count: c_uint = 0;
@@ -344,8 +351,9 @@ fn send(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usiz
         }
         count += 1;
     }
-    // SAFETY: `count` headers are filled in. Their pointers are to the departures, which outlive the call, and every length is
-    // that of what the pointer beside it points to. The kernel only reads through them.
+    // SAFETY: `count` headers are filled in. Their pointers are to the departures, which outlive
+    // the call, and every length is that of what the pointer beside it points to. The kernel only
+    // reads through them.
     let sent = unsafe {
         libc::sendmmsg(
             fd.as_raw_fd(),
@@ -404,8 +412,8 @@ pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, bytes: usize) -> Resul
     size().map_err(Error::os(ACTION))
 }
 
-/// Whether a socket that the calling thread opens is in the network namespace of this one. Before Linux 5.14 the kernel does not tell, and it is
-/// taken to be.
+/// Whether a socket that the calling thread opens is in the network namespace of this one. Before
+/// Linux 5.14 the kernel does not tell, and it is taken to be.
 pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
     let Ok(probe) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
         return true;
@@ -420,7 +428,8 @@ pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
 fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut cookie: u64 = 0;
     let mut len = len_of::<u64>();
-    // SAFETY: the pointer and the length describe `cookie`, to which the kernel writes no more than that.
+    // SAFETY: the pointer and the length describe `cookie`, to which the kernel writes no more than
+    // that.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -436,8 +445,8 @@ fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
 /// Binds a netlink socket, subscribed to these groups (a mask of `RTMGRP_*`).
 pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_nl, for which zeros are valid, is
-    // one; its length is given.
+    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_nl,
+    // for which zeros are valid, is one; its length is given.
     let address = unsafe {
         let address = storage.view_as::<libc::sockaddr_nl>();
         address.nl_family = address_family::NETLINK;
@@ -451,8 +460,8 @@ pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
 /// Bound to another type before, it no longer receives that.
 pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_ll, for which zeros are valid, is one; its
-    // length is given.
+    // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_ll,
+    // for which zeros are valid, is one; its length is given.
     let address = unsafe {
         let address = storage.view_as::<libc::sockaddr_ll>();
         address.sll_family = address_family::PACKET;
@@ -462,8 +471,8 @@ pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
     socket.bind(&address)
 }
 
-/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends it early. Says which can be read, or
-/// have an error to tell of.
+/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends
+/// it early. Says which can be read, or have an error to tell of.
 pub(crate) fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     limit: Option<Duration>,
@@ -478,8 +487,8 @@ pub(crate) fn wait_readable<const N: usize>(
         // Less than 2^30, and an i32 where the machine has 32 bits.
         tv_nsec: limit.subsec_nanos().cast_signed().into(),
     });
-    // SAFETY: pointer and length are those of the array; the limit is null or points to a local; the signal mask is null, which
-    // stands for no change.
+    // SAFETY: pointer and length are those of the array; the limit is null or points to a local;
+    // the signal mask is null, which stands for no change.
     let result = unsafe {
         libc::ppoll(
             polls.as_mut_ptr(),
@@ -511,13 +520,15 @@ pub(crate) fn register(
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
-/// The time on `CLOCK_MONOTONIC`, the clock behind [`std::time::Instant`], as a number that another process can compare with its own.
+/// The time on `CLOCK_MONOTONIC`, the clock behind [`std::time::Instant`], as a number that another
+/// process can compare with its own.
 pub(crate) fn monotonic_clock() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the call writes one timespec. It fails for an unknown clock only, and this one every kernel has.
+    // SAFETY: the call writes one timespec. It fails for an unknown clock only, and this one every
+    // kernel has.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or_default(),
@@ -583,7 +594,8 @@ mod tests {
             let found = cut.find(1, 2);
             assert!(found.is_none() || len >= Control::HEADER_LEN + 3, "{len}");
         }
-        // A length of zero would make no progress; one beyond the end would read what is not there.
+        // A length of zero would make no progress; one beyond the end would read outside the
+        // buffer.
         for wrong in [0, 1, usize::MAX, CONTROL_LEN + 1] {
             let mut broken = good;
             broken.octets[..Control::WORD].copy_from_slice(&wrong.to_ne_bytes());

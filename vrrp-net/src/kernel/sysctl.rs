@@ -6,7 +6,8 @@ use vrrp_proto::Family;
 
 use crate::{Capability, Error};
 
-/// A setting of an interface below `net.ipv4.conf` or `net.ipv6.conf`, in the network namespace of the thread that reads or sets it.
+/// A setting of an interface below `net.ipv4.conf` or `net.ipv6.conf`, in the network namespace of
+/// the thread that reads or sets it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sysctl<'a> {
     pub(crate) family: Family,
@@ -31,7 +32,8 @@ impl Sysctl<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where there is no such setting (`NotFound`: no such interface, or a kernel without the family).
+    /// [`Error::Os`] where there is no such setting (`NotFound`: no such interface, or a kernel
+    /// without the family).
     pub(crate) fn get(&self) -> Result<i32, Error> {
         let text =
             fs::read_to_string(self.path()).map_err(Error::os(format!("read sysctl {self}")))?;
@@ -42,13 +44,14 @@ impl Sysctl<'_> {
         })
     }
 
-    /// Sets the value where it is another, reads it back, and returns the old one. What has the value already is not written, so that a
-    /// container whose settings are read-only works once its host has set them.
+    /// Sets the value where it is another, reads it back, and returns the old one. A setting that
+    /// has the value already is not written, so a container whose settings are read-only works once
+    /// its host has set them.
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get); [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] where the settings are read-only, or where
-    /// the kernel did not keep the value.
+    /// As for [`get`](Self::get); [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`]
+    /// where the settings are read-only, or where the kernel did not keep the value.
     pub(crate) fn set(&self, value: i32) -> Result<i32, Error> {
         let old = self.get()?;
         if old != value {
@@ -57,7 +60,7 @@ impl Sysctl<'_> {
                 .map_err(Error::privileged(action(), Capability::NetAdmin))?;
             let now = self.get()?;
             if now != value {
-                let cause = io::Error::other(format!("the kernel has {now} all the same"));
+                let cause = io::Error::other(format!("the kernel kept {now}"));
                 return Err(Error::os(action())(cause));
             }
         }
@@ -71,8 +74,8 @@ impl Sysctl<'_> {
 }
 
 /// Whether raw sockets that are bound to no device receive packets of interfaces in VRFs, in the
-/// network namespace of the calling thread (`net.ipv4.raw_l3mdev_accept`, of both families). A kernel
-/// without the setting has no VRFs.
+/// network namespace of the calling thread (`net.ipv4.raw_l3mdev_accept`, of both families). A
+/// kernel without the setting has no VRFs.
 pub(crate) fn receives_from_vrfs() -> bool {
     fs::read_to_string("/proc/sys/net/ipv4/raw_l3mdev_accept")
         .map_or(true, |value| value.trim() != "0")

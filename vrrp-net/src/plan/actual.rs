@@ -13,8 +13,8 @@ use crate::{
     MonitorEvent, Route,
 };
 
-/// The links, addresses and marked routes of a host, whoever put them there, and the addresses that
-/// the proxy answers for.
+/// The links, addresses and marked routes of a host, of all programs, and the addresses that the
+/// proxy answers for.
 ///
 /// It follows notifications ([`apply`](Self::apply)), the results of our own changes
 /// ([`made`](Self::made)), and dumps ([`resync`](Self::resync)). Routes go in silence with their
@@ -39,8 +39,8 @@ pub(crate) struct Actual {
     proxied: BTreeMap<(u32, IpAddr), Option<MacAddress>>,
     /// The addresses that this driver added, where the kernel keeps no mark (before Linux 5.18).
     added: Option<BTreeSet<(u32, IpAddr, u8)>>,
-    /// The addresses that are known from the results of our own requests alone. Their place among the
-    /// addresses of the interface comes with the notification.
+    /// The addresses that are known from the results of our own requests alone. Their place among
+    /// the addresses of the interface comes with the notification.
     unplaced: BTreeSet<(u32, IpAddr, u8)>,
 }
 
@@ -80,7 +80,7 @@ impl Actual {
         &self.interfaces
     }
 
-    /// Takes in a notification. Returns what is gone.
+    /// Applies a notification. Returns the thing that is gone.
     pub(crate) fn apply(&mut self, event: &MonitorEvent) -> Option<Lost> {
         let mut lost = None;
         match event {
@@ -206,7 +206,7 @@ impl Actual {
         match change {
             Change::CreateMacvlan { .. } => {}
             Change::QuietParent { parent, .. } => {
-                // What is recorded, the notification says.
+                // The notification has the record.
                 self.quieted.insert(*parent);
             }
             Change::RestoreParent { interface } => {

@@ -73,7 +73,7 @@ impl Kernel {
         }
     }
 
-    fn tell(&mut self, event: MonitorEvent) {
+    fn notify(&mut self, event: MonitorEvent) {
         if self.queue.len() >= self.room {
             if self.queue.back() != Some(&MonitorEvent::Overrun) {
                 self.queue.push_back(MonitorEvent::Overrun);
@@ -83,10 +83,10 @@ impl Kernel {
         self.queue.push_back(event);
     }
 
-    fn tell_link(&mut self, index: u32) {
+    fn notify_link(&mut self, index: u32) {
         if let Some(it) = self.links.get(&index) {
             let link = it.link.clone();
-            self.tell(MonitorEvent::Link(link));
+            self.notify(MonitorEvent::Link(link));
         }
     }
 
@@ -157,7 +157,7 @@ impl Kernel {
             promotes: false,
         };
         self.links.insert(index, it);
-        self.tell_link(index);
+        self.notify_link(index);
         Some(index)
     }
 
@@ -174,14 +174,15 @@ impl Kernel {
         if let Some(gone) = self.links.remove(&index) {
             for address in gone.addresses {
                 let interface = index;
-                self.tell(MonitorEvent::AddressRemoved { interface, address });
+                self.notify(MonitorEvent::AddressRemoved { interface, address });
             }
             self.routes.retain(|it| it.oif != Some(index));
-            self.tell(MonitorEvent::LinkGone { interface: index });
+            self.notify(MonitorEvent::LinkGone { interface: index });
         }
     }
 
-    /// Moves a link to another network namespace. Its macvlans stay, and nothing is said about them.
+    /// Moves a link to another network namespace. Its macvlans stay, and nothing is said about
+    /// them.
     pub(super) fn move_link_away(&mut self, index: u32) {
         let is_child = |it: &&mut ModelLink| it.link.parent == Some(index);
         for child in self.links.values_mut().filter(is_child) {
@@ -193,7 +194,7 @@ impl Kernel {
     pub(super) fn change_link(&mut self, index: u32, change: impl FnOnce(&mut Link)) {
         if let Some(it) = self.links.get_mut(&index) {
             change(&mut it.link);
-            self.tell_link(index);
+            self.notify_link(index);
         }
     }
 
@@ -214,11 +215,11 @@ impl Kernel {
             it.addresses = v4;
             for address in v6 {
                 let interface = index;
-                self.tell(MonitorEvent::AddressRemoved { interface, address });
+                self.notify(MonitorEvent::AddressRemoved { interface, address });
             }
             self.routes.retain(|it| it.oif != Some(index));
         }
-        self.tell_link(index);
+        self.notify_link(index);
     }
 
     pub(super) fn add_address(
@@ -251,7 +252,7 @@ impl Kernel {
             it.addresses.insert(place, address.clone());
         }
         let interface = index;
-        self.tell(MonitorEvent::AddressAdded { interface, address });
+        self.notify(MonitorEvent::AddressAdded { interface, address });
         Ok(())
     }
 
@@ -305,10 +306,10 @@ impl Kernel {
         }
         let interface = index;
         for address in gone.clone() {
-            self.tell(MonitorEvent::AddressRemoved { interface, address });
+            self.notify(MonitorEvent::AddressRemoved { interface, address });
         }
         if let Some(address) = first_left {
-            self.tell(MonitorEvent::AddressAdded { interface, address });
+            self.notify(MonitorEvent::AddressAdded { interface, address });
         }
         gone
     }
@@ -376,7 +377,7 @@ impl Kernel {
         if place < self.routes.len() {
             let gone = self.routes.remove(place);
             if gone.protocol == ROUTE_PROTOCOL {
-                self.tell(MonitorEvent::RouteRemoved {
+                self.notify(MonitorEvent::RouteRemoved {
                     interface: gone.oif,
                     route: gone.route,
                 });
@@ -454,7 +455,7 @@ impl Kernel {
                     it.link.alt_names.push(record);
                 }
                 it.settings = QUIET;
-                self.tell_link(*parent);
+                self.notify_link(*parent);
             }
             Change::DeleteLink { interface } => self.delete_link(*interface),
             Change::RestoreParent { interface } => {
@@ -466,7 +467,7 @@ impl Kernel {
                     }
                     it.link.alt_names.retain(|own| *own != name);
                 }
-                self.tell_link(*interface);
+                self.notify_link(*interface);
             }
             Change::SetUp { interface } => {
                 let own = self.links.get(interface).ok_or(Errno::NoDev)?.link.clone();

@@ -121,8 +121,8 @@ impl Planner {
         }
     }
 
-    /// Has everything removed that has our mark, that `is_claimed` does not know, and that no router
-    /// wants.
+    /// Has everything removed that has our mark, that `is_claimed` does not know, and that no
+    /// router wants.
     pub(crate) fn sweep(&mut self, actual: &Actual, is_claimed: impl Fn(&Former) -> bool) {
         let mut found = marked(actual);
         found.retain(|it| !is_claimed(it));
@@ -131,7 +131,7 @@ impl Planner {
 
     /// After notifications were lost: has everything removed that has our mark, that no router
     /// wants, and that would have been noticed.
-    pub(crate) fn look_around(&mut self, actual: &Actual) {
+    pub(crate) fn find_left_overs(&mut self, actual: &Actual) {
         let found = marked(actual).into_iter().filter(|it| match it {
             Former::Address { local, .. } => self.holders(*local).next().is_some(),
             Former::Parent { .. } => true,
@@ -271,8 +271,8 @@ impl Planner {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(wanted) = routers(id) {
-            let station = wanted.station(actual);
-            super::plan_macvlan(&wanted, station, actual, &mut changes);
+            let address_interface = wanted.address_interface(actual);
+            super::plan_macvlan(&wanted, address_interface, actual, &mut changes);
         }
         changes.retain(|change| {
             matches!(
@@ -319,8 +319,8 @@ impl Planner {
         actual: &Actual,
     ) -> BTreeSet<RouterId> {
         let is_at = |it: &Wanted<'_>, interface| {
-            let station = it.station(actual);
-            it.places(station).any(|place| place == interface)
+            let address_interface = it.address_interface(actual);
+            it.places(address_interface).any(|place| place == interface)
         };
         let chosen = |ids: &mut dyn Iterator<Item = RouterId>,
                       claims: &dyn Fn(&Wanted<'_>) -> bool| {
@@ -331,7 +331,7 @@ impl Planner {
         match former {
             Former::Address { interface, local } if *local == super::DUMMY => {
                 chosen(&mut all, &|it| {
-                    it.macvlan.is_some() && it.station(actual) == Some(*interface)
+                    it.macvlan.is_some() && it.address_interface(actual) == Some(*interface)
                 })
             }
             Former::Address { interface, local } => {
@@ -458,7 +458,8 @@ impl Planner {
     }
 }
 
-/// Whether a macvlan of ours was left behind by its parent, which moved to another network namespace.
+/// Whether a macvlan of ours was left behind by its parent, which moved to another network
+/// namespace.
 fn is_orphan(link: &Link) -> bool {
     link.is_marked_macvlan() && link.parent.is_none()
 }
@@ -498,7 +499,7 @@ impl Wanted<'_> {
         if let (Some(macvlan), Some(parent)) = (self.macvlan, self.interface) {
             let ours = actual.our_macvlans(parent, macvlan.mac);
             // Its parent may have moved to another network namespace and left it behind.
-            let last = self.station.filter(|it| actual.is_our_link(*it));
+            let last = self.address_interface.filter(|it| actual.is_our_link(*it));
             let ours: BTreeSet<u32> = ours.chain(last).collect();
             let ours = ours.into_iter();
             found.extend(ours.map(|interface| Former::Macvlan { interface }));
@@ -521,9 +522,9 @@ impl Wanted<'_> {
 
     /// Everything that it may have of an address on its interfaces.
     pub(crate) fn left_of(&self, local: IpAddr, actual: &Actual) -> Vec<Former> {
-        let station = self.station(actual);
+        let address_interface = self.address_interface(actual);
         let places = self
-            .places(station)
+            .places(address_interface)
             .filter(|place| actual.has_address(*place, local) || actual.is_proxied(*place, local));
         let mut found: Vec<_> = places
             .map(|interface| Former::Address { interface, local })

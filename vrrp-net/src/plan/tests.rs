@@ -76,7 +76,7 @@ struct Router {
     accepts: bool,
     takes_unmarked: bool,
     interface: Option<u32>,
-    station: Option<u32>,
+    address_interface: Option<u32>,
 }
 
 impl Router {
@@ -92,7 +92,7 @@ impl Router {
             accepts: true,
             takes_unmarked: false,
             interface: None,
-            station: None,
+            address_interface: None,
         }
     }
 
@@ -114,7 +114,7 @@ impl Router {
                 .macvlan
                 .as_ref()
                 .map(|(mac, name)| WantedMacvlan { mac: *mac, name }),
-            station: self.station,
+            address_interface: self.address_interface,
             addresses: &self.addresses,
             excluded: &[],
             routes: &self.routes,
@@ -208,14 +208,14 @@ impl Host {
                 let former = router.wanted().left_behind(&self.actual);
                 self.planner.add_all_former(former);
                 router.interface = named;
-                router.station = None;
+                router.address_interface = None;
                 self.dirty.insert(router.id);
             }
         }
     }
 
     /// Takes in so many notifications.
-    fn hear(&mut self, count: usize) {
+    fn receive(&mut self, count: usize) {
         for _ in 0..count {
             let Some(event) = self.kernel.queue.pop_front() else {
                 self.is_ahead = false;
@@ -227,7 +227,7 @@ impl Host {
             | MonitorEvent::LinkGone { interface: index } = &event
             {
                 let index = Some(*index);
-                let on = |it: &&Router| it.interface == index || it.station == index;
+                let on = |it: &&Router| it.interface == index || it.address_interface == index;
                 self.dirty
                     .extend(self.routers.iter().filter(on).map(|it| it.id));
             }
@@ -240,7 +240,7 @@ impl Host {
             self.is_ahead = true;
             let lost = self.actual.resync(self.kernel.dump());
             self.actual.found_routes(self.kernel.dump_routes());
-            self.planner.look_around(&self.actual);
+            self.planner.find_left_overs(&self.actual);
             self.dirty.extend(self.routers.iter().map(|it| it.id));
             self.rebind();
             self.note_lost(lost);
@@ -349,25 +349,25 @@ impl Host {
         }
         self.actual.made(change, made.has_changed);
         if let (Some(link), Some(place)) = (made.macvlan, router) {
-            self.routers[place].station = Some(link.index);
+            self.routers[place].address_interface = Some(link.index);
             self.actual.adopt(link);
         }
         true
     }
 
-    /// Lets everything come to rest.
+    /// Runs until nothing is left to do.
     fn rest(&mut self) {
         self.kernel.refusals = 0;
         self.kernel.room = usize::MAX;
         for _ in 0..4 {
-            self.hear(usize::MAX);
+            self.receive(usize::MAX);
             self.now = self.now + Duration::from_secs(120);
             self.run();
         }
-        self.hear(usize::MAX);
+        self.receive(usize::MAX);
     }
 
-    /// The host has what is wanted of it, and nothing else of ours.
+    /// The host has everything that is wanted, and nothing else of ours.
     fn check(&mut self) {
         self.rest();
         let log = Story {
@@ -387,11 +387,13 @@ impl Host {
         }
         assert_eq!(self.changes(None), [], "{log}");
         let wanted: Vec<_> = self.routers.iter().map(Router::wanted).collect();
-        let mut stations = BTreeMap::new();
+        let mut address_interfaces = BTreeMap::new();
         let mut parents = BTreeSet::new();
         for it in &wanted {
-            if let (Some(_), Some(station)) = (it.macvlan, it.station(&self.actual)) {
-                stations.insert(station, it.interface);
+            if let (Some(_), Some(address_interface)) =
+                (it.macvlan, it.address_interface(&self.actual))
+            {
+                address_interfaces.insert(address_interface, it.interface);
                 let quiets = it.all().any(|it| it.address().is_ipv4());
                 parents.extend(it.interface.filter(|_| quiets));
             }
@@ -406,9 +408,15 @@ impl Host {
                 assert!(is_wanted, "{own:?} on {index} is left: {log}");
             }
             if it.link.is_marked_macvlan() {
-                assert!(stations.contains_key(index), "{:?} is left: {log}", it.link);
+                assert!(
+                    address_interfaces.contains_key(index),
+                    "{:?} is left: {log}",
+                    it.link
+                );
             }
-            let is_parent = stations.values().any(|parent| *parent == Some(*index));
+            let is_parent = address_interfaces
+                .values()
+                .any(|parent| *parent == Some(*index));
             // A parent stays quiet until the last macvlan goes.
             if is_parent && !parents.contains(index) {
                 continue;
@@ -439,9 +447,10 @@ impl Host {
         if wanted.stage == Stage::Ended || router.interface.is_none() {
             return;
         }
-        let station = wanted.station(&self.actual);
-        let station = station.unwrap_or_else(|| panic!("{router:?} has no macvlan: {log}"));
-        let link = &self.kernel.links[&station];
+        let address_interface = wanted.address_interface(&self.actual);
+        let address_interface =
+            address_interface.unwrap_or_else(|| panic!("{router:?} has no macvlan: {log}"));
+        let link = &self.kernel.links[&address_interface];
         if wanted.macvlan.is_some() {
             let is_up = wanted.stage == Stage::Active;
             assert_eq!(link.link.enabled, is_up, "macvlan of {router:?}: {log}");
@@ -462,7 +471,10 @@ impl Host {
                     assert!(is_there || !is_enabled, "{address} of {router:?}: {log}");
                 }
                 Form::Proxied => {
-                    assert!(self.actual.is_proxied(station, local), "{address}: {log}");
+                    assert!(
+                        self.actual.is_proxied(address_interface, local),
+                        "{address}: {log}"
+                    );
                     let route = Route::discard(local);
                     let is_discarded = self.kernel.routes.iter().any(|it| it.route == route);
                     assert!(is_discarded, "{address}: {log}");
@@ -528,14 +540,14 @@ fn a_macvlan_goes_up_before_its_addresses_come_and_down_before_they_go() {
     host.router(0).stage = Stage::Idle;
     host.run();
     let lines = host.lines();
-    let station = host.routers[0].station.unwrap();
+    let address_interface = host.routers[0].address_interface.unwrap();
     assert_eq!(
         lines,
         [
-            format!("set link {station} up"),
-            format!("add 192.0.2.254/32 to link {station}"),
-            format!("set link {station} down"),
-            format!("remove 192.0.2.254/32 from link {station}"),
+            format!("set link {address_interface} up"),
+            format!("add 192.0.2.254/32 to link {address_interface}"),
+            format!("set link {address_interface} down"),
+            format!("remove 192.0.2.254/32 from link {address_interface}"),
         ]
     );
     host.check();
@@ -626,9 +638,9 @@ fn the_settings_of_a_parent_come_back_however_its_macvlan_went() {
         let mut host = Host::new(vec![router]);
         host.activate(0);
         assert_eq!(host.kernel.links[&1].settings, model::QUIET);
-        let station = host.routers[0].station.unwrap();
-        way(&mut host, station);
-        host.hear(usize::MAX);
+        let address_interface = host.routers[0].address_interface.unwrap();
+        way(&mut host, address_interface);
+        host.receive(usize::MAX);
         host.run();
         host.router(0).stage = Stage::Ended;
         host.run();
@@ -639,8 +651,8 @@ fn the_settings_of_a_parent_come_back_however_its_macvlan_went() {
     let router = Router::new(0, "eth0", &[VIP]).with_macvlan(51, "vip");
     let mut host = Host::new(vec![router]);
     host.activate(0);
-    let station = host.routers[0].station.unwrap();
-    host.kernel.delete_link(station);
+    let address_interface = host.routers[0].address_interface.unwrap();
+    host.kernel.delete_link(address_interface);
     host.start(Vec::new());
     host.run();
     assert_eq!(host.kernel.links[&1].settings, [0, 0]);
@@ -652,11 +664,11 @@ fn a_macvlan_of_another_name_is_taken_over() {
     let router = |name| Router::new(0, "eth0", &[VIP]).with_macvlan(51, name);
     let mut host = Host::new(vec![router("old")]);
     host.activate(0);
-    let station = host.routers[0].station;
+    let address_interface = host.routers[0].address_interface;
     host.start(vec![router("new")]);
     host.activate(0);
-    assert_eq!(host.routers[0].station, station);
-    assert_eq!(host.kernel.named("new"), station);
+    assert_eq!(host.routers[0].address_interface, address_interface);
+    assert_eq!(host.kernel.named("new"), address_interface);
     host.check();
 }
 
@@ -706,7 +718,7 @@ fn a_marked_address_that_somebody_adds_on_a_backup_is_removed() {
     let mut marked = own(VIP);
     marked.protocol = ADDRESS_PROTOCOL;
     host.kernel.add_address(1, marked).unwrap();
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     host.run();
     assert!(!host.has(1, VIP));
     host.check();
@@ -742,9 +754,9 @@ fn point_to_point_addresses_with_one_local_part_are_two() {
     for peer in ["10.0.0.2", "10.0.0.3"] {
         host.kernel.add_address(1, to(peer)).unwrap();
     }
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     host.kernel.remove_address(1, &to("10.0.0.2"), false);
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     let left: Vec<_> = host
         .actual
         .addresses(1, "10.0.0.1".parse().unwrap())
@@ -773,7 +785,7 @@ fn a_router_that_left_its_interface_leaves_nothing_there() {
     host.activate(0);
     host.kernel.refusals = 2;
     host.kernel.change_link(1, |link| link.name = "away".into());
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.has(1, VIP), "the first attempts were refused");
@@ -807,7 +819,7 @@ fn a_notification_of_our_own_removal_that_is_read_late_hides_nothing() {
         host.run();
     }
     assert_eq!(host.kernel.routes.len(), 2);
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.kernel.routes.is_empty(), "{:#?}", host.log);
@@ -844,7 +856,7 @@ fn addresses_are_dumped_again_after_notifications_that_are_older_than_the_dump()
         host.kernel.add_address(1, own(address)).unwrap();
     }
     // The loss alone, then a dump.
-    host.hear(1);
+    host.receive(1);
     let order = |host: &Host| {
         let found = &host.actual.interfaces().get(1).unwrap().addresses;
         let found = found.iter().filter(|it| it.address.is_ipv4());
@@ -852,7 +864,7 @@ fn addresses_are_dumped_again_after_notifications_that_are_older_than_the_dump()
     };
     let expected = ["203.0.113.1", "192.0.2.1", "198.51.100.5"];
     assert_eq!(order(&host), expected);
-    host.hear(usize::MAX);
+    host.receive(usize::MAX);
     assert_eq!(order(&host), expected);
     host.check();
 }

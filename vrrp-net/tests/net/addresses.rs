@@ -211,7 +211,7 @@ fn excluded_addresses_of_both_families_come_and_go_with_the_others() {
 }
 
 #[test]
-fn an_address_that_the_kernel_refuses_is_told_and_the_others_are_there() {
+fn a_refused_address_is_reported_and_the_others_are_there() {
     let (_lan, [r1]) = lan_of::<1>();
     r1.namespace()
         .set_sysctl("ipv6.conf.eth0.disable_ipv6", "1")
@@ -251,7 +251,8 @@ fn virtual_addresses_are_marked_usable_at_once_and_never_preferred() {
         .find(|own| format!("{}/{}", own.address, own.prefix_len) == VIP6)
         .unwrap();
     assert_eq!((address.protocol, address.usable), (112, true));
-    // Address, index, prefix length, scope, flags, name: of the flags, NODAD, DEPRECATED and PERMANENT.
+    // Address, index, prefix length, scope, flags, name: of the flags, NODAD, DEPRECATED and
+    // PERMANENT.
     let table = r1
         .namespace()
         .run(|| std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap());

@@ -1,4 +1,4 @@
-//! What is said about virtual addresses, by whom, and not before it is so.
+//! Announcements of virtual addresses: their senders, and their time.
 
 use std::{
     net::IpAddr,
@@ -18,19 +18,19 @@ use crate::rig::{
     LIMIT, Running, VIP4, VIP6, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address,
 };
 
-/// An address that a frame tells the neighbours where to find, and the station that it names.
+/// An announced address, and the hardware address that the frame gives for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Announced {
     pub(crate) about: IpAddr,
     /// In the ARP packet or the link-layer address option.
-    pub(crate) station: MacAddress,
+    pub(crate) mac: MacAddress,
     /// In the Ethernet header.
     source: MacAddress,
     /// Nobody asked for it.
     is_announcement: bool,
 }
 
-impl Told {
+impl Announced {
     pub(crate) fn by(frame: &Frame) -> Option<Self> {
         let (header, payload) = frame.bytes.split_at_checked(14)?;
         let source = MacAddress(header[6..12].try_into().ok()?);
@@ -39,7 +39,7 @@ impl Told {
                 let packet = arp::Packet::parse(payload).ok()?;
                 Some(Self {
                     about: packet.sender_address.into(),
-                    station: packet.sender_mac,
+                    mac: packet.sender_mac,
                     source,
                     is_announcement: packet.is_gratuitous(),
                 })
@@ -49,7 +49,7 @@ impl Told {
                 let advertisement = neighbor::Advertisement::parse(&packet).ok()??;
                 Some(Self {
                     about: advertisement.target.into(),
-                    station: advertisement.target_mac?,
+                    mac: advertisement.target_mac?,
                     source,
                     is_announcement: !advertisement.solicited,
                 })
@@ -59,24 +59,27 @@ impl Told {
     }
 }
 
-fn told(capture: &Capture, about: IpAddr) -> Vec<Told> {
+fn announced_frames(capture: &Capture, about: IpAddr) -> Vec<Announced> {
     let frames = capture.frames();
-    let told = frames.iter().filter_map(Told::by);
-    told.filter(|told| told.about == about).collect()
+    let announced = frames.iter().filter_map(Announced::by);
+    announced
+        .filter(|announced| announced.about == about)
+        .collect()
 }
 
-fn wait_for_announcement(capture: &Capture, about: IpAddr) -> Told {
+fn wait_for_announcement(capture: &Capture, about: IpAddr) -> Announced {
     let mut found = None;
     capture
         .wait_for("an announcement", LIMIT, |frame| {
-            found = Told::by(frame).filter(|told| told.about == about && told.is_announcement);
+            found = Announced::by(frame)
+                .filter(|announced| announced.about == about && announced.is_announcement);
             found.is_some()
         })
         .unwrap();
     found.unwrap()
 }
 
-/// Three addresses, on a router that bears its virtual MAC.
+/// Three addresses, on a router that uses its virtual MAC.
 fn addresses(family: Family) -> [&'static str; 3] {
     match family {
         Family::Ipv4 => [VIP4, "192.0.2.253/32", "192.0.2.252/32"],
@@ -101,11 +104,11 @@ fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
     let capture = lan.capture().unwrap();
     let (running, id) = Running::with_router(r1.namespace(), bearer(family, priority));
     running.wait_for_state(id, State::Active);
-    let station = virtual_mac(vrid(51), family);
+    let mac = virtual_mac(vrid(51), family);
     for address in addresses(family) {
         let about = without_prefix(address);
         let announced = wait_for_announcement(&capture, about);
-        assert_eq!((announced.station, announced.source), (station, station));
+        assert_eq!((announced.mac, announced.source), (mac, mac));
         // And when somebody asks.
         if about != ip("fe80::254") {
             let asked = Instant::now();
@@ -113,8 +116,8 @@ fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
             probe.wait_for_answer(asked, LIMIT).unwrap();
             probe.stop().unwrap();
         }
-        for told in told(&capture, about) {
-            assert_eq!(told.station, station, "{about}: {told:?}");
+        for announced in announced_frames(&capture, about) {
+            assert_eq!(announced.mac, mac, "{about}: {announced:?}");
         }
     }
     running.stop();
@@ -156,15 +159,15 @@ fn nothing_is_said_before_the_virtual_mac_is_there(family: Family) {
     assert_eq!(running.state(id), State::Initialize);
     let all = addresses(family).map(without_prefix);
     for about in all {
-        assert_eq!(told(&capture, about), []);
+        assert_eq!(announced_frames(&capture, about), []);
     }
     iproute2(&r1, &["link", "delete", "virtual"]);
     r1.add_address("198.51.100.1/24").unwrap();
     running.wait_for_state(id, State::Active);
-    let station = virtual_mac(vrid(51), family);
+    let mac = virtual_mac(vrid(51), family);
     for about in all {
         let announced = wait_for_announcement(&capture, about);
-        assert_eq!((announced.station, announced.source), (station, station));
+        assert_eq!((announced.mac, announced.source), (mac, mac));
     }
 }
 
@@ -254,7 +257,8 @@ fn m_10_no_address_is_formed_of_a_virtual_mac() {
     }
 }
 
-/// A router whose interface gets another hardware address while it is Active says so, and answers with it.
+/// A router whose interface gets another hardware address while it is Active says so, and answers
+/// with it.
 fn another_hardware_address_is_announced(family: Family, enforces: bool) {
     let (lan, [r1, client]) = lan_of::<2>();
     let mut config = router(family, 100);
@@ -276,10 +280,11 @@ fn another_hardware_address_is_announced(family: Family, enforces: bool) {
         &r1,
         &["link", "set", "eth0", "address", "02:00:00:00:ab:cd"],
     );
-    let is_told = |told: &Told| told.about == about && told.station == new;
+    let is_announced = |announced: &Announced| announced.about == about && announced.mac == new;
     after
         .wait_for("an announcement", LIMIT, |frame| {
-            Told::by(frame).is_some_and(|told| is_told(&told) && told.is_announcement)
+            Announced::by(frame)
+                .is_some_and(|announced| is_announced(&announced) && announced.is_announcement)
         })
         .unwrap();
     let later = lan.capture().unwrap();
@@ -287,19 +292,20 @@ fn another_hardware_address_is_announced(family: Family, enforces: bool) {
     assert_eq!(running.count_transitions(State::Active), 1);
 }
 
-/// The station that is named to a client that knows nothing and asks.
+/// The hardware address that a client without a neighbour entry gets as an answer.
 fn who_answers(client: &Host, capture: &Capture, about: IpAddr) -> MacAddress {
     iproute2(client, &["neighbor", "flush", "all"]);
     let probe = Probe::start(client, about, Duration::from_millis(20)).unwrap();
     let mut found = None;
     capture
         .wait_for("an answer", LIMIT, |frame| {
-            found = Told::by(frame).filter(|told| told.about == about && !told.is_announcement);
+            found = Announced::by(frame)
+                .filter(|announced| announced.about == about && !announced.is_announcement);
             found.is_some()
         })
         .unwrap();
     probe.stop().unwrap();
-    found.unwrap().station
+    found.unwrap().mac
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who is not one of us is not heard.
+//! Advertisements without our authentication are discarded.
 
 use std::{
     thread,
@@ -31,7 +31,8 @@ fn with(mut config: RouterConfig, authentication: Authentication) -> RouterConfi
     config
 }
 
-/// Of two routers with these, the second becomes Active and the first Backup; when it stops, the first takes over.
+/// Of two routers with these, the second becomes Active and the first Backup; when it stops, the
+/// first takes over.
 fn they_hear_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
     let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
     let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
@@ -200,7 +201,7 @@ fn p_50_a_packet_that_is_sent_again_is_discarded() {
 }
 
 #[test]
-fn p_50_an_owner_that_starts_anew_is_heard_again() {
+fn p_50_an_owner_that_starts_again_is_accepted() {
     let (_lan, hosts) = lan_of::<2>();
     let config = |priority| with(router_v2(priority), Authentication::Ah(password("secret")));
     let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
@@ -216,7 +217,8 @@ fn p_50_an_owner_that_starts_anew_is_heard_again() {
     .unwrap();
     owner.kill();
     low.wait_for_state(low_id, State::Active);
-    // It counts from the beginning, and in version 2 an owner discards the packets that say how far the others are.
+    // It counts from the beginning, and in version 2 an owner discards the packets that say how far
+    // the others are.
     let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
     low.wait_for_state(low_id, State::Backup);
     assert_eq!(owner.state(owner_id), State::Active);
@@ -450,8 +452,9 @@ fn an_authentication_that_a_router_cannot_have_changes_nothing() {
     });
 }
 
-/// Two routers in version 2 that are authenticated in different ways both become Active. Each counts
-/// what the other sends, and reports it: an HMAC trailer as a wrong length, where none is expected.
+/// Two routers in version 2 that are authenticated in different ways both become Active. Each
+/// counts what the other sends, and reports it: an HMAC trailer as a wrong length, where none is
+/// expected.
 #[test]
 fn p_51_routers_with_different_authentication_count_and_report_each_other() {
     let ways = [

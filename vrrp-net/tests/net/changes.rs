@@ -1,4 +1,4 @@
-//! What is changed while the routers run, without another election.
+//! Changes while the routers run, without another election.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Both checksum forms of version 3 over IPv4, with running peers that accept one form only (AMB-01).
+//! Both checksum forms of version 3 over IPv4, with running peers that accept one form only
+//! (AMB-01).
 
 use std::{
     collections::HashSet,
@@ -133,7 +134,8 @@ fn amb_01_frr_joins_as_a_backup() {
     );
 }
 
-/// No peer here rejects the pseudo-header; another driver of ours that accepts the message alone stands for a router of RFC 9568.
+/// No peer here rejects the pseudo-header; another driver of ours that accepts the message alone
+/// stands for a router of RFC 9568.
 #[test]
 fn amb_01_a_receiver_of_rfc_9568_joins_as_a_backup() {
     let (_lan, hosts) = lan_of::<2>();
@@ -151,7 +153,8 @@ fn amb_01_a_receiver_of_rfc_9568_joins_as_a_backup() {
     assert_eq!(running.count_transitions(State::Active), 1);
 }
 
-/// keepalived as it comes was Active before us: its form is sent alone, and it hears it when it comes back.
+/// keepalived as it comes was Active before us: its form is sent alone, and it hears it when it
+/// comes back.
 fn follows(peer: impl Fn(&vrrp_lab::Host) -> Keepalived, expected: ChecksumForm) {
     let (lan, hosts) = lan_of::<2>();
     let mut keepalived = peer(&hosts[1]);
@@ -205,7 +208,8 @@ fn amb_01_the_form_of_a_keepalived_without_the_pseudo_header_is_sent_alone() {
     );
 }
 
-/// The reason for both forms: with one form alone, a keepalived that rejects it comes up beside our Active.
+/// The reason for both forms: with one form alone, a keepalived that rejects it comes up beside our
+/// Active.
 #[test]
 fn amb_01_a_keepalived_that_rejects_the_only_form_becomes_active_as_well() {
     let (lan, hosts) = lan_of::<2>();

@@ -19,8 +19,9 @@ use crate::rig::{
 /// driver's thread waited for a processor.
 const SLACK: Duration = Duration::from_millis(250);
 
-/// Starts a router on each host and waits until all have settled: the last Active, and heard by the others.
-fn settle<const N: usize>(
+/// Starts a router on each host and waits for the end of the election: the last one is Active, and
+/// the others receive its advertisements.
+fn elect<const N: usize>(
     hosts: &[Host; N],
     configs: [RouterConfig; N],
 ) -> [(Running, RouterId); N] {
@@ -56,7 +57,7 @@ fn wait_until_heard((backup, id): &(Running, RouterId), priority: Priority) {
 /// Starts three routers, takes the Active away, then the next, and watches the addresses follow.
 fn three_routers_take_over_in_turn(configs: [RouterConfig; 3], addresses: &[&str]) {
     let (_lan, hosts) = lan_of::<3>();
-    let [low, middle, high] = settle(&hosts, configs);
+    let [low, middle, high] = elect(&hosts, configs);
     let [r1, r2, r3] = &hosts;
     let is_only_on = |host: &Host| {
         for address in addresses {
@@ -148,7 +149,7 @@ fn version_3_over_ipv6_by_unicast_between_link_local_addresses() {
         unicast(router(Family::Ipv6, 100), &[&local[1]]),
         unicast(router(Family::Ipv6, 200), &[&local[0]]),
     ];
-    let [low, high] = settle(&hosts, configs);
+    let [low, high] = elect(&hosts, configs);
     let source = low.0.with(move |driver| {
         driver
             .get(low.1)
@@ -169,7 +170,7 @@ fn a_silent_active_is_replaced_after_the_active_down_interval() {
         let (lan, hosts) = lan_of::<2>();
         let capture = lan.capture().unwrap();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
-        let [low, high] = settle(&hosts, configs);
+        let [low, high] = elect(&hosts, configs);
         let waited = low.0.processor_wait();
         let killed = high.0.kill();
         let (taken_over, _) = wait_for_advertisement(&capture, "the takeover", killed, |seen| {
@@ -199,7 +200,7 @@ fn an_active_that_stops_is_replaced_after_skew_time() {
         let (lan, hosts) = lan_of::<2>();
         let capture = lan.capture().unwrap();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
-        let [low, high] = settle(&hosts, configs);
+        let [low, high] = elect(&hosts, configs);
         let waited = low.0.processor_wait();
         let stopping = Instant::now();
         high.0.stop();
@@ -231,10 +232,10 @@ fn two_actives_of_a_network_that_was_split_become_one() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<2>();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
-        let [low, high] = settle(&hosts, configs);
+        let [low, high] = elect(&hosts, configs);
         hosts[1].partition().unwrap();
         low.0.wait_for_state(low.1, State::Active);
-        assert_eq!(high.0.state(high.1), State::Active, "nothing told it");
+        assert_eq!(high.0.state(high.1), State::Active, "no event reported it");
         hosts[1].mend().unwrap();
         low.0.wait_for_state(low.1, State::Backup);
         assert_eq!(high.0.state(high.1), State::Active);
@@ -244,11 +245,11 @@ fn two_actives_of_a_network_that_was_split_become_one() {
 }
 
 #[test]
-fn o_04_an_active_beside_which_a_lesser_router_was_active_tells_it() {
+fn o_04_an_active_reports_a_lesser_router_that_was_active_beside_it() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<2>();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
-        let [low, high] = settle(&hosts, configs);
+        let [low, high] = elect(&hosts, configs);
         hosts[1].partition().unwrap();
         low.0.wait_for_state(low.1, State::Active);
         hosts[1].mend().unwrap();
@@ -294,11 +295,11 @@ fn two_drivers_share_the_load_of_two_virtual_routers() {
 }
 
 #[test]
-fn a_thread_that_wakes_up_late_hears_what_was_sent_before_it_decides() {
+fn a_thread_that_wakes_up_late_reads_waiting_packets_before_it_decides() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<2>();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
-        let [low, high] = settle(&hosts, configs);
+        let [low, high] = elect(&hosts, configs);
         // Three times as long as it takes to give the Active up.
         low.0.with(|_| thread::sleep(Duration::from_millis(1100)));
         let stalled = low.0.with(move |driver| driver.get(low.1).unwrap().state());

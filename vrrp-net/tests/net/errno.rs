@@ -1,7 +1,7 @@
 //! System calls of a running driver that fail for a while, and for good.
 //!
-//! A seccomp filter on the driver's thread hands each call to a supervisor, which lets the kernel carry it out or
-//! answers it with an errno.
+//! A seccomp filter on the driver's thread hands each call to a supervisor, which lets the kernel
+//! carry it out or answers it with an errno.
 
 #![allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]
 
@@ -54,7 +54,7 @@ struct Injection {
 
 type Shared = Arc<Mutex<Injection>>;
 
-/// Has the calls of this thread supervised from now on.
+/// Supervises the system calls of this thread from now on.
 fn supervise(injection: Shared) {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: u16::try_from(code).unwrap(),
@@ -140,7 +140,7 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
             },
         };
         drop(injection);
-        // SAFETY: the structure is valid. It fails where the thread has died meanwhile.
+        // SAFETY: the structure is valid. It fails where the thread has died in between.
         unsafe {
             libc::ioctl(
                 listener.as_raw_fd(),
@@ -151,7 +151,7 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
     }
 }
 
-/// Lets a call fail from now on: for so long, and so often.
+/// Fails a call from now on: for so long, and so often.
 fn inject(shared: &Shared, call: libc::c_long, errno: i32, lasts: Duration, times: u32) {
     *shared.lock().unwrap() = Injection {
         call,
@@ -175,7 +175,7 @@ fn with_vrid(number: u8, priority: u8, interval: u16, address: &str) -> RouterCo
     config
 }
 
-/// Has the driver do all that it does: a router comes, becomes Active, gets another address, and goes.
+/// Runs a driver through its work: a router comes, becomes Active, gets another address, and goes.
 fn use_every_call(running: &Running, what: &str) {
     let config = with_vrid(60, 150, 2, "192.0.2.60/32");
     // A call of the program may fail; it is made again.

@@ -239,14 +239,15 @@ fn routers_follow_interfaces_that_swap_their_names() {
 }
 
 #[test]
-fn after_lost_news_everything_is_read_anew() {
+fn everything_is_dumped_again_after_lost_notifications() {
     let (_lan, [r1]) = lan_of::<1>();
     let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
     running.while_asleep(|| {
-        // More than the buffer holds, and after that what matters: the virtual address, and the primary one.
+        // More than the buffer holds, and after that what matters: the virtual address, and the
+        // primary one.
         for number in 1..=100 {
             r1.add_address(&format!("198.51.100.{number}/32")).unwrap();
         }
@@ -264,7 +265,8 @@ fn after_lost_news_everything_is_read_anew() {
     assert_eq!(running.state(id), State::Active);
 }
 
-/// An Active with a drop route, and with a route by another interface, neither of which the kernel takes away with its interface.
+/// An Active with a drop route, and with a route by another interface, neither of which the kernel
+/// takes away with its interface.
 fn with_something_elsewhere() -> (Lan, Lan, Host, Running, RouterId) {
     let (lan, [r1]) = lan_of::<1>();
     let other = Lan::new().unwrap();
@@ -313,7 +315,7 @@ fn routes_elsewhere_go_with_an_interface_that_gets_another_name() {
 }
 
 #[test]
-fn a_router_over_ipv6_hears_others_again_after_an_mtu_that_was_too_small_for_it() {
+fn a_router_over_ipv6_receives_again_after_an_mtu_that_was_too_small() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
     one.wait_for_state(one_id, State::Active);
@@ -329,13 +331,13 @@ fn a_router_over_ipv6_hears_others_again_after_an_mtu_that_was_too_small_for_it(
 }
 
 #[test]
-fn a_router_over_ipv6_hears_others_again_where_the_news_of_an_mtu_that_was_too_small_are_lost() {
+fn a_router_over_ipv6_receives_again_where_the_notification_of_a_small_mtu_is_lost() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
     one.wait_for_state(one_id, State::Active);
     one.with(|driver| driver.set_monitor_buffer(1).unwrap());
     one.while_asleep(|| {
-        // So many news that there is no room left for those of the MTU.
+        // So many notifications that there is no room left for those of the MTU.
         for toggle in ["down", "up"].iter().cycle().take(20) {
             iproute2(&r1, &["link", "set", "lo", toggle]);
         }
@@ -359,7 +361,7 @@ fn a_router_over_ipv6_hears_others_again_where_the_news_of_an_mtu_that_was_too_s
 }
 
 #[test]
-fn a_driver_survives_lost_news_while_addresses_go_on_changing() {
+fn a_driver_survives_lost_notifications_while_addresses_go_on_changing() {
     let (_lan, [r1]) = lan_of::<1>();
     // So many that a list of them comes in parts, between which something changes.
     r1.namespace().run(|| {

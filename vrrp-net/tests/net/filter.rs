@@ -1,4 +1,4 @@
-//! The kernel keeps from a socket what is for none of its VRIDs.
+//! The kernel drops packets for VRIDs that a socket does not serve.
 
 use std::{
     net::IpAddr,
@@ -36,7 +36,7 @@ fn send(from: &Host, source: IpAddr, vrids: &[u8]) {
 }
 
 #[test]
-fn a_socket_receives_what_its_filter_has_and_changes_it_in_one_step() {
+fn a_socket_receives_packets_of_its_filter_and_changes_it_in_one_step() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     for (family, source) in [
         (Family::Ipv4, ip("192.0.2.2")),
@@ -45,7 +45,8 @@ fn a_socket_receives_what_its_filter_has_and_changes_it_in_one_step() {
         let mut socket = r1.namespace().run(|| VrrpSocket::open(family).unwrap());
         socket.join(r1.index()).unwrap();
         let mut batch = ReceiveBatch::new();
-        // The packets are there when the call that sends them returns; the last one has a VRID that is always heard.
+        // The packets are there when the call that sends them returns; the last one has a VRID that
+        // is always heard.
         let mut heard = |socket: &VrrpSocket, vrids: &[u8]| -> Vec<u8> {
             send(&r2, source, vrids);
             let mut heard = Vec::new();
@@ -104,7 +105,7 @@ fn packets_for_vrids_of_others_do_not_wake_the_driver() {
         assert_eq!(driver.get(id).unwrap().state(), State::Backup);
         id
     };
-    let settle = |driver: &mut Driver| {
+    let finish_work = |driver: &mut Driver| {
         wait_for("a driver with nothing to do", LIMIT, || {
             driver.turn().unwrap();
             (!wakes(driver)).then_some(())
@@ -112,28 +113,28 @@ fn packets_for_vrids_of_others_do_not_wake_the_driver() {
         .unwrap();
     };
     add(&mut driver, 51);
-    settle(&mut driver);
+    finish_work(&mut driver);
     let source = ip("192.0.2.2");
     send(&r2, source, &[7; 10]);
     assert!(!wakes(&mut driver), "by VRID 7");
     send(&r2, source, &[51]);
     assert!(wakes(&mut driver), "by its own");
-    settle(&mut driver);
+    finish_work(&mut driver);
 
     let seven = add(&mut driver, 7);
-    settle(&mut driver);
+    finish_work(&mut driver);
     send(&r2, source, &[7]);
     assert!(wakes(&mut driver), "by VRID 7, which it has now");
-    settle(&mut driver);
+    finish_work(&mut driver);
     driver.remove(seven).unwrap();
-    settle(&mut driver);
+    finish_work(&mut driver);
     send(&r2, source, &[7; 10]);
     assert!(!wakes(&mut driver), "by VRID 7, which it has no longer");
     send(&r2, source, &[51]);
-    assert!(wakes(&mut driver), "by its own, as ever");
+    assert!(wakes(&mut driver), "by its own");
 
     driver.set_foreign_packets(ForeignPackets::Counted).unwrap();
-    settle(&mut driver);
+    finish_work(&mut driver);
     send(&r2, source, &[7]);
-    assert!(wakes(&mut driver), "by what is to be counted");
+    assert!(wakes(&mut driver), "where foreign packets are counted");
 }

@@ -154,7 +154,7 @@ fn g_3_a_member_waits_for_the_others_before_it_takes_over() {
 }
 
 #[test]
-fn g_7_what_a_group_tracks_holds_all_of_its_members() {
+fn g_7_objects_that_a_group_tracks_count_for_all_members() {
     let net = Gateways::new();
     let (one, ones, group) = net.start(0, 200);
     wait_for_all(&one, ones, State::Active);

@@ -115,7 +115,8 @@ fn assert_goes_on(running: &Running) {
     assert_eq!(log.len(), 0, "{log:?}");
 }
 
-/// How many advertisements each router says that it has sent, and the Active_Down_Interval that others have of it.
+/// How many advertisements each router says that it has sent, and the Active_Down_Interval that
+/// others have of it.
 fn sent(running: &Running) -> BTreeMap<Family, (u64, Duration)> {
     running.with(|driver| {
         let sent = |it: RouterView<'_>| {
@@ -157,7 +158,7 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
             assert_goes_on(&running);
         }
 
-        // What was seen is what was sent, and nobody could have missed anything.
+        // Every sent advertisement was seen.
         let seen = advertisements(&capture);
         for (family, (count, down)) in sent(&running) {
             let is_meant = |seen: &Seen| seen.source.is_ipv4() == (family == Family::Ipv4);
@@ -179,7 +180,7 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
         }
         let note = |event| match event {
             MonitorEvent::AddressRemoved { address, .. } => panic!("{address:?} was removed"),
-            MonitorEvent::Overrun => panic!("news were lost"),
+            MonitorEvent::Overrun => panic!("notifications were lost"),
             _ => {}
         };
         monitor.receive(note).unwrap();
@@ -204,7 +205,7 @@ fn start_all<const N: usize>(host: &Host, configs: [RouterConfig; N]) -> (Runnin
 }
 
 #[test]
-fn what_arrives_during_a_hand_over_waits_for_the_successor() {
+fn packets_during_a_hand_over_wait_for_the_successor() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     for family in [Family::Ipv4, Family::Ipv6] {
         let (high, high_id) = Running::with_router(r2.namespace(), router(family, 200));
@@ -230,7 +231,7 @@ fn what_arrives_during_a_hand_over_waits_for_the_successor() {
 }
 
 #[test]
-fn what_changed_during_a_hand_over_is_found() {
+fn changes_during_a_hand_over_are_found() {
     let (_lan, [r1]) = lan_of::<1>();
     let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
@@ -388,7 +389,8 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     assert_eq!(high.state(nth(0)), State::Active);
 }
 
-/// What a router has heard cannot be sent to its successor again, by somebody who wants to keep it quiet.
+/// What a router has heard cannot be sent to its successor again, by somebody who wants to keep it
+/// quiet.
 fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let (lan, [r1, r2, stranger]) = lan_of::<3>();
     let capture = lan.capture().unwrap();
@@ -456,12 +458,12 @@ fn the_sequence_numbers_of_hmac_go_on() {
 }
 
 #[test]
-fn p_50_what_was_heard_with_ah_is_a_replay_to_the_successor() {
+fn p_50_packets_received_with_ah_are_replays_to_the_successor() {
     replays_are_discarded(with_ah);
 }
 
 #[test]
-fn what_was_heard_with_hmac_is_a_replay_to_the_successor() {
+fn packets_received_with_hmac_are_replays_to_the_successor() {
     let window = AntiReplay::time(60).unwrap();
     for (family, anti_replay) in [
         (Family::Ipv4, AntiReplay::Monotonic),
@@ -472,7 +474,7 @@ fn what_was_heard_with_hmac_is_a_replay_to_the_successor() {
 }
 
 #[test]
-fn what_is_sent_with_hmac_is_above_what_the_predecessor_sent_with_a_clock_ahead() {
+fn hmac_sequences_go_on_above_those_of_a_predecessor_with_a_clock_ahead() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let config = |priority| with_hmac(Family::Ipv4, AntiReplay::Monotonic, priority);
     let (high, id) = Running::with_router(r1.namespace(), config(200));
@@ -499,7 +501,7 @@ fn what_is_sent_with_hmac_is_above_what_the_predecessor_sent_with_a_clock_ahead(
 }
 
 #[test]
-fn what_no_driver_has_left_is_refused() {
+fn take_over_rejects_foreign_state() {
     let (_lan, [r1]) = lan_of::<1>();
     let refused = |spoil: fn(&mut Value, &mut Vec<OwnedFd>)| {
         let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
@@ -566,11 +568,11 @@ fn what_no_driver_has_left_is_refused() {
         "state",
     ];
     assert_eq!(fields, expected);
-    let error = HandOver::from_parts(b"vrrp-net hand-over 2\n{}", Vec::new()).unwrap_err();
+    let error = HandOver::from_parts(b"vrrp-net hand-over 3\n{}", Vec::new()).unwrap_err();
     assert!(error.to_string().contains("another version"), "{error}");
 }
 
-/// Changes what is handed over.
+/// Changes the state of a hand-over.
 fn change(hand_over: HandOver, how: impl FnOnce(&mut Value, &mut Vec<OwnedFd>)) -> HandOver {
     let (mut state, mut descriptors) = parts(hand_over);
     how(&mut state, &mut descriptors);

@@ -132,7 +132,7 @@ fn a_virtual_mac_after_a_crash_without_one_moves_the_address() {
 }
 
 #[test]
-fn a_starting_driver_leaves_alone_what_another_running_one_has() {
+fn a_starting_driver_leaves_everything_of_another_running_one() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = with_macvlan("vip");
     config.routes = vec![ROUTE.parse().unwrap()];
@@ -267,7 +267,8 @@ fn an_address_of_the_host_stays_when_the_virtual_one_before_it_goes() {
 #[test]
 fn addresses_of_the_host_are_added_again_where_promote_secondaries_cannot_be_set() {
     let (_lan, [r1]) = lan_of::<1>();
-    // From a thread outside the network namespace the driver reaches the kernel, but not its settings.
+    // From a thread outside the network namespace the driver reaches the kernel, but not its
+    // settings.
     let (mut driver, id) = r1.namespace().run(|| {
         let mut driver = Driver::new().unwrap();
         let id = driver.add(with_address(100, "198.51.100.7/24")).unwrap();

@@ -39,7 +39,7 @@ impl Program {
         assert_eq!(
             self.interfaces,
             self.netlink.interfaces().unwrap(),
-            "it knows what is there"
+            "it knows the state"
         );
         macvlan
     }
@@ -150,7 +150,7 @@ fn a_setting_that_somebody_else_changed_meanwhile_stays() {
 }
 
 #[test]
-fn without_ipv4_addresses_the_interface_beneath_keeps_its_settings() {
+fn without_ipv4_addresses_the_parent_interface_keeps_its_settings() {
     let (_lan, [r1]) = lan_of::<1>();
     r1.namespace().run(|| {
         let mut program = Program::start();

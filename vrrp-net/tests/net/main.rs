@@ -21,6 +21,7 @@ mod election;
 mod errno;
 mod faults;
 mod filter;
+mod floods;
 mod groups;
 mod hand_over;
 mod left_overs;

@@ -31,8 +31,9 @@ fn with_address(priority: u8, address: &str) -> RouterConfig {
 }
 
 #[test]
-fn s_31_who_no_longer_is_the_owner_has_its_addresses_only_while_it_is_active() {
-    // The form in which the router has it, and whether the address comes from the same subnet as the one to advertise from.
+fn s_31_a_former_owner_has_its_addresses_only_while_it_is_active() {
+    // The form in which the router has it, and whether the address comes from the same subnet as
+    // the one to advertise from.
     for form in ["192.0.2.1/24", "192.0.2.1/32"] {
         let (_lan, [r1, r2]) = lan_of::<2>();
         iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
@@ -47,7 +48,7 @@ fn s_31_who_no_longer_is_the_owner_has_its_addresses_only_while_it_is_active() {
         for own in ["192.0.2.1/24", "192.0.2.1/32"] {
             wait_for_address(&r1, own, false);
         }
-        assert!(has(&r1, "198.51.100.1/24"), "what is not virtual stays");
+        assert!(has(&r1, "198.51.100.1/24"), "other addresses stay");
 
         two.stop();
         one.wait_for_state(one_id, State::Active);
@@ -58,7 +59,7 @@ fn s_31_who_no_longer_is_the_owner_has_its_addresses_only_while_it_is_active() {
 }
 
 #[test]
-fn who_no_longer_is_the_owner_needs_another_address_to_advertise_from() {
+fn a_former_owner_needs_another_address_to_advertise_from() {
     let (_lan, [r1]) = lan_of::<1>();
     let (one, id) = Running::with_router(r1.namespace(), with_address(255, "192.0.2.1/32"));
     one.wait_for_state(id, State::Active);
@@ -76,7 +77,7 @@ fn who_no_longer_is_the_owner_needs_another_address_to_advertise_from() {
 }
 
 #[test]
-fn who_becomes_the_owner_leaves_alone_what_the_host_has_got() {
+fn a_router_that_becomes_the_owner_leaves_the_addresses_of_the_host() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
     other.wait_for_state(other_id, State::Active);
@@ -113,7 +114,7 @@ fn an_owner_s_own_address_that_is_added_to_its_router_stays_when_that_stops() {
 }
 
 #[test]
-fn m_03_who_no_longer_is_the_owner_has_its_addresses_on_the_macvlan() {
+fn m_03_a_former_owner_has_its_addresses_on_the_macvlan() {
     let (_lan, [r1]) = lan_of::<1>();
     iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
     let mut config = with_address(255, "192.0.2.1/24");
@@ -160,9 +161,9 @@ fn filter_strictly(host: &Host) {
     }
 }
 
-/// The owner of an address comes back: `stand_in` is the router that has the address until then, and
-/// `owner` changes the same router of priority 255. The owner is heard in time, once for each of
-/// its advertisements, and the address moves.
+/// The owner of an address comes back: `stand_in` is the router that has the address until then,
+/// and `owner` changes the same router of priority 255. The owner is heard in time, once for each
+/// of its advertisements, and the address moves.
 fn the_owner_is_heard(
     base: RouterConfig,
     stand_in: impl FnOnce(&mut RouterConfig),

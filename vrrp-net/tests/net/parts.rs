@@ -199,7 +199,7 @@ fn packets_travel_in_batches_with_what_belongs_to_each() {
 }
 
 #[test]
-fn what_the_kernel_refuses_to_send_is_told_by_its_place() {
+fn refused_packets_are_reported_by_their_places() {
     let (_lan, [r1]) = lan_of::<1>();
     let socket = r1
         .namespace()
@@ -346,7 +346,7 @@ fn labels_scopes_and_prefix_lengths_reach_the_kernel() {
 }
 
 #[test]
-fn the_monitor_tells_what_the_dump_would_show() {
+fn the_monitor_reports_the_state_that_a_dump_shows() {
     let (_lan, [r1]) = lan_of::<1>();
     let other_lan = Lan::new().unwrap();
     let (mut monitor, mut netlink) = r1

@@ -1,7 +1,8 @@
 //! keepalived and FRR as the other router: both ways, both families, both versions.
 //!
-//! In each test we are r1 and the peer is r2, and priorities tell their advertisements apart. A machine that dies is cut off first,
-//! because a killed daemon leaves its address behind, to which the kernel goes on to answer.
+//! In each test we are r1 and the peer is r2, and priorities tell their advertisements apart. A
+//! machine that dies is cut off first, because a killed daemon leaves its address behind, to which
+//! the kernel goes on to answer.
 
 use std::time::{Duration, Instant};
 
@@ -229,7 +230,8 @@ impl Scene {
         (peer, ours, id)
     }
 
-    /// Waits until we have advertised for as long as the peer would stay a Backup, and it has said nothing meanwhile.
+    /// Waits until we have advertised for as long as the peer would stay a Backup, and it has sent
+    /// nothing in that time.
     fn peer_is_silent(&self, ours: &Running, id: RouterId) {
         let down =
             ours.with(move |driver| driver.get(id).unwrap().machine().active_down_interval());
@@ -247,8 +249,8 @@ impl Scene {
         assert_eq!(ours.state(id), State::Active);
     }
 
-    /// Wireshark finds nothing wrong with any frame of ours.
-    fn judge(self) {
+    /// Wireshark finds no fault with any frame of ours.
+    fn check_frames(self) {
         let folder = tempfile::tempdir().unwrap();
         let station = self.hosts[0].mac();
         let ours: Vec<Frame> = self
@@ -317,7 +319,7 @@ fn we_take_over(
         ours.wait_for_state(id, State::Active);
         wait_for_address(&scene.hosts[0], case.address(), true);
         drop(ours);
-        scene.judge();
+        scene.check_frames();
         return;
     }
     panic!("the peer was late each time");
@@ -366,7 +368,7 @@ fn it_takes_over_and_yields(case: Case, go: impl FnOnce(&Scene, Running)) {
         wait_for_address(&scene.hosts[1], case.address(), false);
     }
     drop(ours);
-    scene.judge();
+    scene.check_frames();
 }
 
 macro_rules! with_each_peer {
@@ -417,7 +419,8 @@ with_each_peer! {
     frr_v3_over_ipv6: Case::FrrV3Ipv6, ignored: "root alone can start FRR: run ./test";
 }
 
-/// Two Actives of equal priority meet when a cut network is mended; the greater address, that of r2, stays.
+/// Two Actives of equal priority meet when a cut network is mended; the greater address, that of
+/// r2, stays.
 #[test]
 fn of_equal_priorities_keepalived_with_the_greater_address_stays_active() {
     let scene = Scene::new(Case::KeepalivedV3Ipv4);
@@ -433,7 +436,7 @@ fn of_equal_priorities_keepalived_with_the_greater_address_stays_active() {
     wait_for_address(&scene.hosts[1], VIP4, true);
     peer.stop();
     drop(ours);
-    scene.judge();
+    scene.check_frames();
 }
 
 #[test]
@@ -453,11 +456,11 @@ fn without_preemption_we_leave_keepalived_active() {
         }
         assert_eq!(ours.state(id), State::Backup);
         assert_eq!(ours.count_transitions(State::Active), 0);
-        // When it goes, we take over all the same.
+        // When it goes, we take over.
         peer.stop();
         ours.wait_for_state(id, State::Active);
         drop(ours);
-        scene.judge();
+        scene.check_frames();
     });
 }
 
@@ -478,5 +481,5 @@ fn without_preemption_keepalived_leaves_us_active() {
     ours.stop();
     peer.wait_for_log("Entering MASTER STATE", LIMIT).unwrap();
     peer.stop().unwrap();
-    scene.judge();
+    scene.check_frames();
 }

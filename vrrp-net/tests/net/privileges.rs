@@ -1,10 +1,10 @@
-//! What is said when a privilege is missing.
+//! The errors where a privilege is missing.
 
 use std::{env, process::Command};
 
 use vrrp_net::{Capability, Driver, Error};
 
-/// Set in a child that has one privilege less: it says what it is told, for its parent to read.
+/// Set in a child that has one privilege less: it prints its error, for its parent to read.
 const CHILD: &str = "VRRP_NET_TEST_WITHOUT_CAPABILITY";
 
 #[test]
@@ -40,7 +40,7 @@ fn without(capability: &str) -> String {
 }
 
 #[test]
-fn an_error_names_the_missing_capability_and_what_helps() {
+fn an_error_names_the_missing_capability_and_the_remedy() {
     let text = without("net_raw");
     assert!(
         text.contains(

@@ -1,4 +1,4 @@
-//! Who answers when a neighbour asks for a virtual address.
+//! Answers to neighbours that ask for a virtual address.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,8 @@ use vrrp_proto::{
 
 use crate::rig::{LIMIT, Running, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address};
 
-/// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station that it names.
+/// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station
+/// that it names.
 fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     let (header, payload) = frame.bytes.split_at_checked(14)?;
     match header[12..14] {
@@ -106,11 +107,12 @@ fn a_02_a_backup_does_not_answer_neighbor_solicitations_for_the_virtual_address(
 }
 
 #[test]
-fn a_08_an_active_answers_a_solicitation_with_its_station_and_the_router_flag() {
+fn a_08_an_active_answers_a_solicitation_with_its_hardware_address_and_the_router_flag() {
     let plain = router(Family::Ipv6, 100);
     let mut borne = plain.clone();
     borne.virtual_mac = Some(VirtualMac::default());
-    // The kernel answers for these two and sets the flag where it forwards (AMB-18); for the others the driver does, and always sets it.
+    // The kernel answers for these two and sets the flag where it forwards (AMB-18); for the others
+    // the driver does, and always sets it.
     let mut borne_and_answered = borne.clone();
     borne_and_answered.enforce_accept_mode = true;
     let mut answered = plain.clone();
@@ -151,7 +153,8 @@ fn a_08_an_active_answers_a_solicitation_with_its_station_and_the_router_flag() 
     }
 }
 
-/// A macvlan that is up and has no address, a route that discards, and a socket that answers: for a time, on a thread of its own.
+/// A macvlan that is up and has no address, a route that discards, and a socket that answers: for a
+/// time, on a thread of its own.
 fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
     let family = if address.is_ipv4() {
         Family::Ipv4

@@ -19,7 +19,7 @@ use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, processor_wait, wait_for};
 use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
-/// How long a test waits for what has to happen. Reached only where something is broken.
+/// How long a test waits for an event. Reached only where something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const VIP4: &str = "192.0.2.254/32";
@@ -300,7 +300,7 @@ pub(crate) fn bytes(state: &Value) -> Vec<u8> {
     [HAND_OVER, &serde_json::to_vec(state).unwrap()].concat()
 }
 
-const HAND_OVER: &[u8] = b"vrrp-net hand-over 1\n";
+const HAND_OVER: &[u8] = b"vrrp-net hand-over 2\n";
 
 /// What a driver has to report.
 pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notification> {
@@ -333,7 +333,8 @@ fn drive(
     }
 }
 
-/// Runs ip(8) of the Debian package iproute2 in a host, for what the lab has no call for, and returns what it says.
+/// Runs ip(8) of the Debian package iproute2 in a host, for what the lab has no call for, and
+/// returns what it says.
 pub(crate) fn iproute2(host: &Host, arguments: &[&str]) -> String {
     let output = host
         .namespace()
@@ -364,7 +365,8 @@ pub(crate) fn wait_for_address(host: &Host, address: &str, present: bool) {
     .unwrap();
 }
 
-/// A frame's VRRP message over IPv4 or IPv6: source MAC, hop limit, source and destination address, and the message.
+/// A frame's VRRP message over IPv4 or IPv6: source MAC, hop limit, source and destination address,
+/// and the message.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) traffic_class: u8,

@@ -74,7 +74,7 @@ fn routes_are_added_as_they_are_written_and_removed() {
 }
 
 #[test]
-fn the_monitor_tells_of_marked_routes_that_are_removed_and_of_no_others() {
+fn the_monitor_reports_removed_routes_with_the_mark_and_no_others() {
     let (_lan, [r1]) = lan_of::<1>();
     let (mut monitor, mut netlink) = r1
         .namespace()
@@ -332,7 +332,7 @@ fn a_route_that_goes_with_the_way_to_its_gateway_comes_back_with_it() {
 }
 
 #[test]
-fn what_a_crash_leaves_of_routes_and_drop_routes_is_removed() {
+fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = with_routes(100, &["203.0.113.0/24 via 192.0.2.9"]);
     config.enforce_accept_mode = true;

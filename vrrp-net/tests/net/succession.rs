@@ -43,7 +43,7 @@ fn active(host: &Host) -> (Running, RouterId) {
     (running, id)
 }
 
-/// Lets a driver hand over to the other end of this stream.
+/// Hands a driver over to the other end of this stream.
 fn hand_over_to(running: &Running, stream: UnixStream, limit: Duration) -> Result<(), Error> {
     let successor = Successor::accept(stream, limit)?;
     running.with(move |driver| driver.hand_over_to(successor, Some(limit)))
@@ -205,7 +205,7 @@ impl Sent {
 }
 
 #[test]
-fn a_successor_refuses_what_no_driver_sends_and_does_not_hang() {
+fn a_successor_rejects_foreign_bytes_and_does_not_hang() {
     type Spoil = fn(&mut Sent);
     let spoils: [(&str, Spoil); 11] = [
         ("garbage", |it| it.head = vec![0xff; 64]),

@@ -55,7 +55,7 @@ fn tracking_only(host: &Host, route: &str) -> (Running, ObjectId) {
     (running, object)
 }
 
-/// How often something was told to be up.
+/// How often an object was notified as up.
 fn rises(running: &Running, id: ObjectId) -> usize {
     let is_rise = |event: &DriverEvent| matches!(event, DriverEvent::ObjectChanged { object, level: Some(Level::Up) } if *object == id);
     running.log().iter().filter(|it| is_rise(&it.event)).count()
@@ -195,7 +195,7 @@ fn a_route_is_there_while_one_is_that_fits() {
     are_there(&[routes[8], routes[9]]);
     change("-6 route del 2001:db8:2::/48");
     are_there(&[]);
-    // What is no longer tracked is no longer looked at, and what is left is.
+    // Routes that are no longer tracked are no longer followed, and the others are.
     running.with(move |driver| {
         for id in &ids[1..] {
             driver.remove_object(*id).unwrap();
@@ -223,7 +223,8 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
             driver.add_object(link, watch).unwrap()
         });
         wait_for_level(&running, id, Level::Up);
-        // The kernel keeps a route by a link without a carrier, and it is there again with the carrier.
+        // The kernel keeps a route by a link without a carrier, and it is there again with the
+        // carrier.
         uplink.unplug().unwrap();
         wait_for_level(&running, id, Level::Down);
         uplink.mend().unwrap();
@@ -242,12 +243,12 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
         if route.contains('.') {
             let no_ipv6 = "ipv6.conf.eth1.disable_ipv6";
             r1.namespace().set_sysctl(no_ipv6, "1").unwrap();
-            wait_for("the news", LIMIT, || {
-                let is_told = |driver: &mut Driver| {
+            wait_for("the notification", LIMIT, || {
+                let is_notified = |driver: &mut Driver| {
                     let interface = driver.interfaces().named("eth1").unwrap();
                     interface.addresses.iter().all(|it| it.address.is_ipv4())
                 };
-                running.with(is_told).then_some(())
+                running.with(is_notified).then_some(())
             })
             .unwrap();
         }
@@ -294,8 +295,8 @@ fn wait_for_link_up(monitor: &mut Monitor, name: &str) {
     .unwrap();
 }
 
-/// The driver reads notifications of links first, and the lists of routes after them. Between the two
-/// it does not report a route of the lists before.
+/// The driver reads notifications of links first, and the lists of routes after them. Between the
+/// two it does not report a route of the lists before.
 #[test]
 fn a_route_that_is_gone_is_not_reported_by_a_link_that_is_back_before_the_lists_are_read() {
     let (_lan, [r1]) = lan_of::<1>();
@@ -373,7 +374,7 @@ fn routes_that_go_with_an_address_or_a_next_hop_are_missed() {
 }
 
 #[test]
-fn a_route_that_goes_some_time_after_the_news_of_its_address_is_missed() {
+fn a_route_that_goes_some_time_after_its_address_is_noticed() {
     const OTHERS: u32 = 30_000;
     let (_lan, [r1]) = lan_of::<1>();
     let outside = Lan::new().unwrap();
@@ -514,16 +515,16 @@ fn a_route_is_not_missed_that_is_tracked_while_lists_are_read() {
         }
         assert_eq!(driver.objects().level(last), None, "there is more to read");
         let first = track(&mut driver, "10.0.0.0/24");
-        let mut told = Vec::new();
+        let mut notified = Vec::new();
         while driver.objects().level(last).is_none() || driver.objects().level(first).is_none() {
             driver.wait(Some(LIMIT)).unwrap();
             driver.turn().unwrap();
-            told.extend(notifications(&mut driver).map(|notification| notification.event));
+            notified.extend(notifications(&mut driver).map(|notification| notification.event));
         }
         let expected = [(last, Level::Down), (first, Level::Up)];
         let levels = expected.map(|(id, _)| driver.objects().level(id));
         assert_eq!(levels, expected.map(|(_, level)| Some(level)));
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(notified.len(), 2, "{notified:?}");
     });
 }
 
@@ -545,7 +546,7 @@ fn a_route_that_stays_is_not_missed_while_others_around_it_go() {
         driver.add_object(object, watch).unwrap()
     });
     for _ in 0..5 {
-        // What is known then has been made sure of.
+        // The known state was verified by then.
         wait_for_level(&running, id, Level::Up);
         wait_for_level(&running, second, Level::Down);
         thread::scope(|scope| {
@@ -563,7 +564,7 @@ fn a_route_that_stays_is_not_missed_while_others_around_it_go() {
 }
 
 #[test]
-fn after_lost_news_of_routes_they_are_read_anew() {
+fn routes_are_dumped_again_after_lost_notifications() {
     let (_lan, [r1]) = lan_of::<1>();
     let (running, id) = tracking_only(&r1, "203.0.113.0/24");
     ip_of(&r1, "route add 203.0.113.0/24 via 192.0.2.9");

@@ -1,4 +1,4 @@
-//! What is tracked decides who is Active, and who may run.
+//! Tracked objects decide which router is Active, and which may run.
 
 use std::{
     thread,
@@ -200,7 +200,7 @@ fn a_check_of_the_host_counts_and_waits_as_it_is_configured() {
 }
 
 #[test]
-fn what_a_router_depends_on_changes_while_it_runs() {
+fn tracked_objects_of_a_router_change_while_it_runs() {
     let (_lan, [r1]) = lan_of::<1>();
     let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);

@@ -27,7 +27,7 @@ use crate::rig::{
 
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
-/// A router on eth0 with VRID 51 that bears its virtual MAC and accepts.
+/// A router on eth0 with VRID 51 that uses its virtual MAC and accepts.
 pub(crate) fn bearer(family: Family, priority: u8) -> RouterConfig {
     let mut config = router(family, priority);
     config.virtual_mac = Some(VirtualMac::default());
@@ -88,7 +88,8 @@ fn wait_until_bearing(host: &Host, family: Family, bearing: bool) {
     .unwrap();
 }
 
-/// Waits until a client that knows nothing has an answer of the address, and returns the station that it learned.
+/// Waits until a client that knows nothing has an answer of the address, and returns the station
+/// that it learned.
 fn ping(client: &Host, target: &str) -> String {
     iproute2(client, &["neighbor", "flush", "all"]);
     let since = Instant::now();
@@ -119,7 +120,7 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
         let (lan, [r1]) = lan_of::<1>();
         let capture = lan.capture().unwrap();
         let mut config = bearer(family, 100);
-        // The form that the judge below is asked for.
+        // The checksum form for tshark below.
         config.fsm.checksum = ChecksumSending::Fixed(ChecksumForm::MessageOnly);
         let (running, id) = Running::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
@@ -131,7 +132,7 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
         let is_advertisement = |frame: &&Frame| Seen::in_frame(frame).is_some();
         let advertisements: Vec<Frame> = frames.iter().filter(is_advertisement).cloned().collect();
         assert!(advertisements.len() >= 4, "with the one that resigns");
-        // The IP source is the interface's own all the same (P-08, P-09).
+        // The IP source is the interface's own (P-08, P-09).
         let primary = match family {
             Family::Ipv4 => ip("192.0.2.1"),
             Family::Ipv6 => r1.link_local().into(),
@@ -140,7 +141,7 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
             assert_eq!(source(frame), mac(family));
             assert_eq!(Seen::in_frame(frame).unwrap().source, primary);
         }
-        // Who is asked for an opinion has the same.
+        // tshark agrees.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vrrp.pcap");
         write_pcap(&path, &advertisements).unwrap();
@@ -275,7 +276,7 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
     for family in FAMILIES {
         let (lan, [r1, r2]) = lan_of::<2>();
         let capture = lan.capture().unwrap();
-        // The other bears no virtual MAC, so that all that comes from it is ours.
+        // The other router uses no virtual MAC, so every frame from it is ours.
         let (_other, _) = Running::with_router(r2.namespace(), router(family, 200));
         let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
         running.wait_for_state(id, State::Backup);
@@ -315,7 +316,8 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
 
 /// The groups that a frame of IGMPv3 or MLDv2 reports.
 fn reported(frame: &Frame) -> Vec<IpAddr> {
-    // Behind Ethernet and IP headers with an option each, and the first eight octets of the message.
+    // Behind Ethernet and IP headers with an option each, and the first eight octets of the
+    // message.
     let (records, len) = match frame.bytes[12..14] {
         [8, 0] if frame.bytes[23] == 2 => (14 + 24 + 8, 4),
         [0x86, 0xdd] if frame.bytes[20] == 0 && frame.bytes[62] == 143 => (14 + 40 + 8 + 8, 16),
@@ -354,7 +356,8 @@ fn the_groups_of_vrrp_are_reported_from_the_interface_and_not_from_the_virtual_m
             .collect();
         let expected: BTreeSet<IpAddr> = match family {
             Family::Ipv4 => BTreeSet::new(),
-            // Who keeps a list of its groups has to send it what is asked about the addresses.
+            // A switch with a list of group members must forward solicitations for the addresses to
+            // it.
             Family::Ipv6 => BTreeSet::from([ip("ff02::1:ff00:254")]),
         };
         assert_eq!(from_virtual_mac, expected);
@@ -444,7 +447,7 @@ fn a_macvlan_that_comes_or_goes_does_not_disturb_the_others() {
 }
 
 #[test]
-fn a_macvlan_that_somebody_deletes_is_made_anew() {
+fn a_deleted_macvlan_is_created_again() {
     for family in FAMILIES {
         let (_lan, [r1, client]) = lan_of::<2>();
         let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
@@ -461,7 +464,7 @@ fn a_macvlan_that_somebody_deletes_is_made_anew() {
 }
 
 #[test]
-fn a_macvlan_and_routes_that_go_while_news_are_lost_come_back() {
+fn a_macvlan_and_routes_that_go_with_lost_notifications_come_back() {
     let (_lan, [r1]) = lan_of::<1>();
     let route = "203.0.113.0/24 via 192.0.2.9 dev eth0";
     let mut config = bearer(Family::Ipv4, 100);
@@ -477,7 +480,7 @@ fn a_macvlan_and_routes_that_go_while_news_are_lost_come_back() {
     let name = name(&r1, Family::Ipv4);
     running.with(move |driver| {
         driver.set_monitor_buffer(1).unwrap();
-        // On the driver's thread, so that it reads nothing meanwhile.
+        // On the driver's thread, so it reads nothing at that time.
         let mut netlink = Netlink::open().unwrap();
         let lo = driver.interfaces().named("lo").unwrap().link.index;
         let addresses: Vec<VirtualAddress> = (0..500_u16)
@@ -500,7 +503,7 @@ fn a_macvlan_and_routes_that_go_while_news_are_lost_come_back() {
             assert!(status.unwrap().success());
         }
     });
-    running.wait_for_event("lost news", |event| {
+    running.wait_for_event("lost notifications", |event| {
         matches!(event, DriverEvent::Overrun).then_some(())
     });
     wait_for("all of it", LIMIT, || there(&r1).then_some(())).unwrap();
@@ -523,7 +526,7 @@ fn a_macvlan_that_cannot_be_made_is_a_fault() {
     });
     assert!(reason.contains("there is a link taken already"), "{reason}");
     assert_eq!(running.state(id), State::Initialize);
-    // Once it can be made, the router starts, though nothing is told of its interface.
+    // Once it can be made, the router starts, without a notification of its interface.
     iproute2(&r1, &["link", "delete", "taken"]);
     running.wait_for_state(id, State::Active);
 }
@@ -567,12 +570,12 @@ fn a_driver_leaves_the_settings_of_another_namespace_alone() {
         DriverEvent::VirtualMacFailed(error) => Some(error.to_string()),
         _ => None,
     };
-    let mut told = Vec::new();
+    let mut notified = Vec::new();
     other.namespace().run(|| {
         driver.shutdown().unwrap();
-        told.extend(notifications(&mut driver));
+        notified.extend(notifications(&mut driver));
     });
-    let refused: Vec<_> = told.iter().filter_map(refusal).collect();
+    let refused: Vec<_> = notified.iter().filter_map(refusal).collect();
     assert_eq!(
         refused,
         ["bring the settings of eth0 back: the calling thread is in another network namespace"]
@@ -633,7 +636,7 @@ fn is_off_the_host_and_answered_for(
 }
 
 #[test]
-fn m_08_the_host_accepts_what_is_sent_to_the_address_only_in_accept_mode() {
+fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
     for family in FAMILIES {
         for is_borne in [true, false] {
             let (_lan, [r1, client]) = lan_of::<2>();
@@ -749,7 +752,7 @@ fn forwarding() -> (Lan, Lan, [Host; 2], Host) {
 }
 
 #[test]
-fn m_06_an_active_forwards_what_is_sent_to_its_virtual_mac() {
+fn m_06_an_active_forwards_packets_to_its_virtual_mac() {
     for family in FAMILIES {
         for accept_mode in [true, false] {
             let (_near, _far, [r1, client], _server) = forwarding();
@@ -772,7 +775,7 @@ fn m_06_an_active_forwards_what_is_sent_to_its_virtual_mac() {
 }
 
 #[test]
-fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
+fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
     for family in FAMILIES {
         let (near, _far, [r1, client], server) = forwarding();
         let mut config = bearer(family, 100);
@@ -781,7 +784,7 @@ fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
         running.wait_for_state(id, State::Active);
         let capture = near.capture().unwrap();
         is_resolved_and_silent(&client, address(family), mac(family));
-        // Nor what comes from the other side, in search of the address.
+        // Nor frames from the other side, in search of the address.
         let probe = Probe::start(&server, ip(address(family)), Duration::from_millis(10)).unwrap();
         std::thread::sleep(Duration::from_millis(200));
         let pings = probe.stop().unwrap();
@@ -812,7 +815,7 @@ fn m_09_an_active_does_not_forward_what_is_sent_to_the_address_itself() {
 }
 
 #[test]
-fn m_05_a_backup_discards_what_is_sent_to_the_virtual_mac() {
+fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
     for family in FAMILIES {
         let (near, far, [r1, client], _server) = forwarding();
         // Nothing else is to discard it.
@@ -825,8 +828,8 @@ fn m_05_a_backup_discards_what_is_sent_to_the_virtual_mac() {
         active.wait_for_state(active_id, State::Active);
         let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
         running.wait_for_state(id, State::Backup);
-        // The Active falls silent on the wire for what is not an advertisement: the bridge, which no longer knows where the station is,
-        // floods what is sent to it.
+        // The Active sends nothing except advertisements: the bridge, which no longer knows the
+        // port of the hardware address, floods frames to it.
         let flood = far.capture().unwrap();
         iproute2(
             &client,

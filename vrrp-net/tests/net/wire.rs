@@ -263,7 +263,7 @@ fn an_announcement_that_a_fault_has_overtaken_is_dropped() {
 }
 
 #[test]
-fn what_a_host_sends_does_not_come_back_to_it() {
+fn sent_packets_do_not_come_back_to_their_host() {
     let (lan, [host]) = lan_of::<1>();
     // A second interface on another network, where the host is a member of the groups as well.
     let other_lan = Lan::new().unwrap();
@@ -413,7 +413,8 @@ fn p_42_an_advertisement_on_another_interface_is_for_nobody() {
         let addresses = ["198.51.100.1/24", "2001:db8:1::1/64"];
         other_lan.attach(&r1, "eth1", &addresses).unwrap();
         let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
-        // Another VRID there, so that the host is a member of the group and the kernel lets both VRIDs through.
+        // Another VRID there, so that the host is a member of the group and the kernel lets both
+        // VRIDs through.
         let mut other = router(family, 100);
         other.interface = "eth1".into();
         other.fsm.vrid = vrid(52);
@@ -477,7 +478,7 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sends_it() 
 }
 
 #[test]
-fn p_45_another_version_3_address_list_is_told_and_kept_where_it_is_compared() {
+fn p_45_another_version_3_address_list_is_reported_and_kept_where_it_is_compared() {
     for check_addresses in [true, false] {
         let (_lan, [r1, r2]) = lan_of::<2>();
         let mut config = with_another_address(router(Family::Ipv4, 100));
@@ -508,7 +509,7 @@ fn p_34_a_checksum_of_the_other_form_is_discarded_where_one_is_asked_for() {
 }
 
 #[test]
-fn unicast_is_heard_from_peers_only_and_with_their_ttl() {
+fn unicast_is_accepted_from_peers_only_and_with_their_ttl() {
     let (_lan, [r1, r2, r3]) = lan_of::<3>();
     let config = unicast(router(Family::Ipv4, 100), &["192.0.2.2"]);
     let (running, id) = Running::with_router(r1.namespace(), config);
@@ -567,7 +568,7 @@ fn unicast_takes_the_way_that_the_routing_table_knows() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_told() {
+fn advertisements_that_cannot_be_sent_are_reported() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = unicast(router(Family::Ipv4, 100), &["203.0.113.9"]);
     config.unicast_path = UnicastPath::RoutingTable;
@@ -603,15 +604,15 @@ fn advertisements_of_many_routers_share_their_system_calls() {
             }
         }
         let limit = Instant::now() + LIMIT;
-        let mut told = 0;
-        while told < 1000 {
+        let mut notified = 0;
+        while notified < 1000 {
             assert!(
                 Instant::now() < limit,
-                "{told} of 1000 have said that they are Active"
+                "{notified} of 1000 have notified that they are Active"
             );
             driver.turn().unwrap();
             while let Some(notification) = driver.next_notification() {
-                told += u32::from(matches!(
+                notified += u32::from(matches!(
                     notification.event,
                     DriverEvent::StateChanged(change) if change.to == State::Active
                 ));
@@ -652,11 +653,11 @@ fn amb_30_advertisements_of_other_virtual_routers_are_counted_and_no_more() {
     })
     .unwrap();
     assert_eq!(running.state(id), State::Active);
-    let told = running
+    let notified = running
         .log()
         .iter()
         .any(|notification| matches!(notification.event, DriverEvent::Discarded { .. }));
-    assert!(!told);
+    assert!(!notified);
 }
 
 /// Hosts with an interface in each of two networks, with addresses of one subnet in both.

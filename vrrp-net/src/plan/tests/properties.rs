@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order, the host ends with what is wanted, and nothing of anybody
-//! else is touched.
+//! After any events in any order, the host has everything that is wanted, and nothing of other
+//! programs was touched.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -12,7 +12,7 @@ enum Happening {
     Owner(usize, bool),
     Accepts(usize, bool),
     /// The driver takes in so many notifications.
-    Hear(usize),
+    Receive(usize),
     Run,
     Wait(u64),
     /// So many changes are refused.
@@ -56,7 +56,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (router.clone(), 0..5_u8).prop_map(|(router, stage)| H::Stage(router, stage)),
         1 => (router.clone(), any::<bool>()).prop_map(|(router, is)| H::Owner(router, is)),
         1 => (router.clone(), any::<bool>()).prop_map(|(router, is)| H::Accepts(router, is)),
-        4 => (1..20_usize).prop_map(H::Hear),
+        4 => (1..20_usize).prop_map(H::Receive),
         6 => Just(H::Run),
         2 => (0..70_u64).prop_map(H::Wait),
         1 => (0..4_u32).prop_map(H::Refuse),
@@ -124,7 +124,7 @@ impl Host {
                 router.is_owner = is_owner;
             }
             H::Accepts(place, accepts) if place < count => self.router(place).accepts = accepts,
-            H::Hear(number) => self.hear(number),
+            H::Receive(number) => self.receive(number),
             H::Run => self.run(),
             H::Wait(seconds) => self.now = self.now + Duration::from_secs(seconds),
             H::Refuse(number) => self.kernel.refusals = number,
@@ -178,7 +178,7 @@ impl Host {
             }
             H::RemoveAddress(place, address) if place < count => {
                 // Nobody looks for an address with our mark that no router has.
-                self.hear(usize::MAX);
+                self.receive(usize::MAX);
                 let router = self.router(place).clone();
                 if router.addresses.len() > 1
                     && let Some(address) = router.addresses.get(address)
@@ -219,19 +219,19 @@ impl Host {
             }
             H::Move(link) => self.kernel.move_link_away(link),
             H::Macvlan(place, what) if place < count => {
-                let Some(station) = self.routers[place].station else {
+                let Some(address_interface) = self.routers[place].address_interface else {
                     return;
                 };
                 match what {
-                    0 => self.kernel.delete_link(station),
-                    1 => self.kernel.enable(station, false),
-                    2 => self.kernel.enable(station, true),
+                    0 => self.kernel.delete_link(address_interface),
+                    1 => self.kernel.enable(address_interface, false),
+                    2 => self.kernel.enable(address_interface, true),
                     3 => self
                         .kernel
-                        .change_link(station, |it| it.alias = "mine".into()),
+                        .change_link(address_interface, |it| it.alias = "mine".into()),
                     _ if self.kernel.named("renamed").is_none() => {
                         self.kernel
-                            .change_link(station, |it| it.name = "renamed".into());
+                            .change_link(address_interface, |it| it.name = "renamed".into());
                     }
                     _ => {}
                 }
@@ -278,7 +278,7 @@ fn a_marked_address_that_a_request_found_goes_although_its_router_has_left_the_i
             // The kernel answers EEXIST.
             H::Run,
             // The rename alone.
-            H::Hear(1),
+            H::Receive(1),
             H::Run,
         ],
     );
@@ -301,7 +301,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn every_interleaving_ends_with_what_is_wanted_and_nothing_else_of_ours(
+    fn every_interleaving_ends_in_the_wanted_state_and_touches_nothing_else(
         number in 0..4_usize,
         happenings in proptest::collection::vec(happening(), 1..40),
     ) {

@@ -4,20 +4,10 @@
 //! Each takes 3 s; the environment variable `FLOOD_SECONDS` has them take longer. They are in a
 //! process of their own, because the memory of the whole process is looked at.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests are tests"
-)]
-
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "net/rig.rs"]
-mod rig;
-
 use std::{
     env, fs,
     net::{IpAddr, Ipv4Addr},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,7 +26,7 @@ use vrrp_proto::{
     Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, Password, Priority, group,
 };
 
-use rig::{LIMIT, Running, ip, lan_of, router, router_v2, unicast, vrid};
+use crate::rig::{LIMIT, Running, ip, lan_of, router, router_v2, unicast, vrid};
 
 /// Forged packets a second, and how many go with one system call.
 const RATE: u32 = 100_000;
@@ -149,8 +139,8 @@ fn floods() -> [Flood; 5] {
     ]
 }
 
-/// What the forger would send to be heard, but for the one fault that each flood has: with a
-/// password, it is the wrong one.
+/// A valid packet of the forger, except for the one fault of each flood: with a password, it is the
+/// wrong one.
 fn message(number: u8, destination: IpAddr) -> Vec<u8> {
     let authentication = match number {
         WITH_PASSWORD => vrrp_proto::Authentication::SimpleText(Password::new(b"wrong").unwrap()),
@@ -290,8 +280,25 @@ impl Listener {
     }
 }
 
+/// Set in the process of its own.
+const CHILD: &str = "VRRP_NET_TEST_FLOODS";
+
 #[test]
 fn floods_of_forged_packets_change_nothing_and_are_counted() {
+    if env::var_os(CHILD).is_some() {
+        flood();
+        return;
+    }
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("floods::floods_of_forged_packets_change_nothing_and_are_counted")
+        .env(CHILD, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+fn flood() {
     let seconds = env::var("FLOOD_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
     let (_lan, [r1, r2, r3]) = lan_of::<3>();
     let (active, actives) = start(&r1, 200, PEER);
@@ -312,7 +319,7 @@ fn floods_of_forged_packets_change_nothing_and_are_counted() {
         let start = Instant::now();
         let sent = send(&r3, &flood, Duration::from_secs(seconds));
         let rate = u128::from(sent) * 1000 / start.elapsed().as_millis();
-        // What is still on its way arrives, or it would not add up.
+        // Packets still on their way arrive, or the sum would be wrong.
         let mut counted = 0;
         let mut lost = 0;
         wait_for("the end of the flood", LIMIT, || {
