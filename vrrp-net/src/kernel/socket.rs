@@ -14,7 +14,7 @@ use super::{
     filter::{self, Start},
     membership::{domain, is_full, join_by, membership},
     sys::{
-        self, BATCH, Buffer, Control, Departure, SEND_BUFFER, Slot, Target, describe_interface,
+        self, Buffer, Control, Departure, SEND_BUFFER, Slot, Slots, Target, describe_interface,
         set_buffer,
     },
     vrid_set::VridSet,
@@ -590,7 +590,7 @@ pub struct Received<'a> {
 
 /// Room for 64 packets: the whole memory that receiving takes, however much arrives.
 pub struct ReceiveBatch {
-    slots: Box<[Slot]>,
+    slots: Slots,
     len: usize,
     origin: Origin,
 }
@@ -608,7 +608,7 @@ impl ReceiveBatch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            slots: (0..BATCH).map(|_| Slot::EMPTY).collect(),
+            slots: Slots::new(),
             len: 0,
             origin: Origin::Raw(Family::Ipv4),
         }
@@ -639,8 +639,7 @@ impl ReceiveBatch {
     /// header.
     pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
         self.slots
-            .iter()
-            .take(self.len)
+            .iter(self.len)
             .filter_map(|slot| match self.origin {
                 Origin::Raw(Family::Ipv4) => received_ipv4(slot),
                 Origin::Raw(Family::Ipv6) => received_ipv6(slot),
@@ -661,13 +660,13 @@ impl fmt::Debug for ReceiveBatch {
     }
 }
 
-fn received_ipv4(slot: &Slot) -> Option<Received<'_>> {
+fn received_ipv4(slot: Slot<'_>) -> Option<Received<'_>> {
     let info = slot.control().find(libc::IPPROTO_IP, libc::IP_PKTINFO)?;
     ipv4_packet(slot, u32::from_ne_bytes(*info.first_chunk()?))
 }
 
 /// An IPv4 packet that came by this interface.
-fn ipv4_packet(slot: &Slot, interface: u32) -> Option<Received<'_>> {
+fn ipv4_packet(slot: Slot<'_>, interface: u32) -> Option<Received<'_>> {
     let packet = ipv4::Packet::parse(slot.packet()?).ok()?;
     Some(Received {
         interface,
@@ -683,7 +682,7 @@ fn ipv4_packet(slot: &Slot, interface: u32) -> Option<Received<'_>> {
     })
 }
 
-fn received_ipv6(slot: &Slot) -> Option<Received<'_>> {
+fn received_ipv6(slot: Slot<'_>) -> Option<Received<'_>> {
     let payload = slot.packet()?;
     let info = slot
         .control()

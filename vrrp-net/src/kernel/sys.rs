@@ -96,16 +96,34 @@ impl Control {
     }
 }
 
-/// A received packet with what the kernel says about it.
-pub(crate) struct Slot {
-    octets: [u8; PACKET_LEN],
+/// Room for [`BATCH`] received packets.
+///
+/// The bytes of the packets are memory that the kernel has zeroed: a page of it counts once a packet
+/// was received there. So a program that receives one packet at a time takes a page, and not 270 KiB.
+pub(crate) struct Slots {
+    /// [`PACKET_LEN`] bytes for each slot.
+    octets: Box<[u8]>,
+    heads: Box<[Head]>,
+}
+
+/// A received packet, apart from its bytes.
+#[derive(Clone, Copy)]
+struct Head {
     len: usize,
     truncated: bool,
     source: Source,
     control: Control,
 }
 
+/// A received packet with its control messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    octets: &'a [u8],
+    head: &'a Head,
+}
+
 /// The socket address of a sender, as the kernel writes it: a `sockaddr_in6`, or something shorter.
+#[derive(Clone, Copy)]
 #[repr(align(4))]
 struct Source([u8; size_of::<libc::sockaddr_in6>()]);
 
@@ -119,35 +137,51 @@ impl Source {
     }
 }
 
-impl Slot {
-    pub(crate) const EMPTY: Self = Self {
-        octets: [0; PACKET_LEN],
+impl Head {
+    const EMPTY: Self = Self {
         len: 0,
         truncated: false,
         source: Source::EMPTY,
         control: Control::EMPTY,
     };
+}
 
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self {
+            octets: vec![0; BATCH * PACKET_LEN].into(),
+            heads: [Head::EMPTY; BATCH].into(),
+        }
+    }
+
+    /// The first packets, so many.
+    pub(crate) fn iter(&self, count: usize) -> impl Iterator<Item = Slot<'_>> {
+        let octets = self.octets.chunks_exact(PACKET_LEN);
+        let slots = octets.zip(&self.heads).take(count);
+        slots.map(|(octets, head)| Slot { octets, head })
+    }
+}
+
+impl<'a> Slot<'a> {
     /// The packet, if all of it found room.
-    pub(crate) fn packet(&self) -> Option<&[u8]> {
-        (!self.truncated).then(|| self.octets.get(..self.len))?
+    pub(crate) fn packet(self) -> Option<&'a [u8]> {
+        (!self.head.truncated).then(|| self.octets.get(..self.head.len))?
     }
 
     /// The sender's address: of a socket for IPv6 only.
-    pub(crate) fn source(&self) -> [u8; 16] {
-        self.source.field(offset_of!(libc::sockaddr_in6, sin6_addr))
+    pub(crate) fn source(self) -> [u8; 16] {
+        let source = &self.head.source;
+        source.field(offset_of!(libc::sockaddr_in6, sin6_addr))
     }
 
     /// The index of the interface by which it came: of a packet socket only.
-    pub(crate) fn link(&self) -> u32 {
-        u32::from_ne_bytes(
-            self.source
-                .field(offset_of!(libc::sockaddr_ll, sll_ifindex)),
-        )
+    pub(crate) fn link(self) -> u32 {
+        let source = &self.head.source;
+        u32::from_ne_bytes(source.field(offset_of!(libc::sockaddr_ll, sll_ifindex)))
     }
 
-    pub(crate) const fn control(&self) -> &Control {
-        &self.control
+    pub(crate) const fn control(self) -> &'a Control {
+        &self.head.control
     }
 }
 
@@ -159,17 +193,19 @@ fn empty_messages() -> ([libc::mmsghdr; BATCH], [libc::iovec; BATCH]) {
 
 /// Receives as many packets as are waiting and have a slot, and returns their number. Does not
 /// wait.
-pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usize> {
+pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<usize> {
     let (mut messages, mut parts) = empty_messages();
     let mut count: c_uint = 0;
-    for ((message, part), slot) in messages.iter_mut().zip(&mut parts).zip(slots.iter_mut()) {
-        part.iov_base = slot.octets.as_mut_ptr().cast();
-        part.iov_len = slot.octets.len();
+    let rooms = slots.octets.chunks_exact_mut(PACKET_LEN);
+    let rooms = rooms.zip(slots.heads.iter_mut());
+    for ((message, part), (octets, head)) in messages.iter_mut().zip(&mut parts).zip(rooms) {
+        part.iov_base = octets.as_mut_ptr().cast();
+        part.iov_len = octets.len();
         message.msg_hdr.msg_iov = part;
         message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_name = (&raw mut slot.source.0).cast();
+        message.msg_hdr.msg_name = (&raw mut head.source.0).cast();
         message.msg_hdr.msg_namelen = len_of::<libc::sockaddr_in6>();
-        message.msg_hdr.msg_control = slot.control.octets.as_mut_ptr().cast();
+        message.msg_hdr.msg_control = head.control.octets.as_mut_ptr().cast();
         message.msg_hdr.msg_controllen = CONTROL_LEN;
         count += 1;
     }
@@ -185,10 +221,10 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<usiz
         )
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    for (message, slot) in messages.iter().zip(slots).take(received) {
-        slot.len = message.msg_len as usize;
-        slot.truncated = message.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-        slot.control.len = message.msg_hdr.msg_controllen;
+    for (message, head) in messages.iter().zip(&mut slots.heads).take(received) {
+        head.len = message.msg_len as usize;
+        head.truncated = message.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+        head.control.len = message.msg_hdr.msg_controllen;
     }
     Ok(received)
 }
