@@ -103,6 +103,10 @@ pub struct RouterConfig {
     pub enforce_accept_mode: bool,
     /// Routes that are there while the router is Active: installed after the addresses, and removed
     /// before them.
+    ///
+    /// A route of another program with the same destination, metric and table counts as the route,
+    /// and stays at the end. That includes one that replaces it (`ip route replace`), because the
+    /// kernel sends no notification of the replaced route.
     #[cfg_attr(feature = "serde", serde(default))]
     pub routes: Vec<Route>,
 }

@@ -8,7 +8,7 @@ use vrrp_net::{
 };
 use vrrp_proto::{Family, Priority};
 
-use crate::rig::{LIMIT, Running, ip, iproute2, lan_of, router, wait_for_address};
+use crate::rig::{LIMIT, Running, VIP4, ip, iproute2, lan_of, router, wait_for_address};
 
 /// The routes of a host with our mark, of all tables.
 fn marked(host: &Host) -> String {
@@ -369,4 +369,33 @@ fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
     third.with(|driver| driver.sweep().unwrap());
     assert_eq!(marked(&r1), "");
     wait_for_address(&r1, "192.0.2.254/32", false);
+}
+
+#[test]
+fn a_route_that_another_program_replaces_is_theirs_from_then_on() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let mut config = router(Family::Ipv4, 100);
+    config.routes = vec!["203.0.113.0/24 via 192.0.2.9".parse().unwrap()];
+    let (running, id) = Running::with_router(r1.namespace(), config);
+    wait_for("the route", LIMIT, || {
+        (!marked(&r1).is_empty()).then_some(())
+    })
+    .unwrap();
+    // The kernel sends a notification of the new route alone, which has no mark.
+    let theirs = ["route", "replace", "203.0.113.0/24", "via", "192.0.2.8"];
+    iproute2(&r1, &theirs);
+    assert_eq!(marked(&r1), "");
+    let has_theirs = || {
+        let shown = iproute2(&r1, &["route"]);
+        shown.contains("203.0.113.0/24 via 192.0.2.8") && !shown.contains("192.0.2.9")
+    };
+    running.with(move |driver| driver.set_fault(id, "a test").unwrap());
+    wait_for_address(&r1, VIP4, false);
+    assert!(has_theirs());
+    running.with(move |driver| driver.clear_fault(id, "a test").unwrap());
+    wait_for_address(&r1, VIP4, true);
+    running.wait_for_state(id, State::Active);
+    assert!(has_theirs());
+    running.stop();
+    assert!(has_theirs());
 }
