@@ -9,7 +9,7 @@ use std::{
 use vrrp_proto::{Family, OutOfRange};
 
 /// How far an IPv4 address is valid, as `ip address` has it. It plays no part for IPv6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Scope {

@@ -1,13 +1,14 @@
 //! The host's interfaces, and the primary one of their addresses.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr},
 };
 
 use vrrp_proto::{Family, frame::MacAddress};
 
-use crate::{Error, Route, VirtualAddress};
+use crate::{Error, Route, Scope, VirtualAddress};
 
 /// The mark of virtual addresses in the kernel (`IFA_PROTO`): the IP protocol number of VRRP.
 ///
@@ -87,6 +88,8 @@ pub struct InterfaceAddress {
     /// Whether it can be used: neither still being checked for duplicates nor found to be one
     /// (IPv6).
     pub usable: bool,
+    /// The scope of an IPv4 address; [`Scope::Global`] for IPv6.
+    pub scope: Scope,
 }
 
 impl InterfaceAddress {
@@ -113,12 +116,14 @@ impl InterfaceAddress {
     }
 
     /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in
-    /// which they came, secondary ones behind the others. Its order of IPv6 addresses depends on
-    /// when it is asked, so that they are sorted here.
-    const fn rank(&self) -> (bool, Option<Ipv6Addr>) {
+    /// which they came: narrower scopes first, secondary addresses last (`__inet_insert_ifa` in
+    /// net/ipv4/devinet.c). Its order of IPv6 addresses differs from dump to dump, so they are sorted
+    /// here.
+    const fn rank(&self) -> (u8, Reverse<Scope>, Option<Ipv6Addr>) {
         match self.address {
-            IpAddr::V4(_) => (self.secondary, None),
-            IpAddr::V6(address) => (true, Some(address)),
+            IpAddr::V4(_) if self.secondary => (1, Reverse(Scope::Global), None),
+            IpAddr::V4(_) => (0, Reverse(self.scope), None),
+            IpAddr::V6(address) => (2, Reverse(Scope::Global), Some(address)),
         }
     }
 
@@ -139,12 +144,13 @@ pub struct Interface {
 impl Interface {
     /// The primary address: what advertisements are sent from, and what decides ties.
     ///
-    /// For IPv4 it is the first address of the interface (P-08), for IPv6 its link-local address
+    /// For IPv4 it is the first address of the interface that is valid on the link (P-08), for IPv6
+    /// its link-local address
     /// (P-09). Virtual addresses never are: neither those that `is_virtual` knows nor those that
     /// bear the mark [`ADDRESS_PROTOCOL`].
     ///
     /// ```
-    /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link};
+    /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link, Scope};
     /// use vrrp_proto::Family;
     ///
     /// let address = |address: &str, protocol| {
@@ -155,6 +161,7 @@ impl Interface {
     ///         protocol,
     ///         secondary: false,
     ///         usable: true,
+    ///         scope: Scope::Global,
     ///     })
     /// };
     /// let interface = Interface {
@@ -224,7 +231,7 @@ impl Interface {
             .iter()
             .filter(|own| {
                 let is_marked = matches!(own.protocol, ADDRESS_PROTOCOL | KEEPALIVED_PROTOCOL);
-                own.usable && !is_marked && fits(own)
+                own.usable && !is_marked && own.scope != Scope::Host && fits(own)
             })
             .map(|own| own.address)
             .find(|address| !is_virtual(*address))

@@ -792,6 +792,11 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
         usable: !flags.contains(AddressFlags::Dadfailed)
             && (!flags.contains(AddressFlags::Tentative)
                 || flags.contains(AddressFlags::Optimistic)),
+        scope: match (message.header.family, message.header.scope) {
+            (AddressFamily::Inet, AddressScope::Link) => Scope::Link,
+            (AddressFamily::Inet, AddressScope::Host) => Scope::Host,
+            _ => Scope::Global,
+        },
     };
     Some((message.header.index, address))
 }

@@ -235,6 +235,7 @@ impl Actual {
                     protocol: if has_changed { ADDRESS_PROTOCOL } else { 0 },
                     secondary: false,
                     usable: true,
+                    scope: address.scope(),
                 };
                 if let Some(interface) = self.interfaces.get(index).filter(|_| local.is_ipv4()) {
                     let is_first = |it: &InterfaceAddress| !it.secondary && own.is_in_subnet_of(it);

@@ -18,7 +18,7 @@ use vrrp_proto::frame::MacAddress;
 use super::Change;
 use crate::{
     ADDRESS_PROTOCOL, InterfaceAddress, Interfaces, LINK_MARK, Link, MonitorEvent, ROUTE_PROTOCOL,
-    Route,
+    Route, Scope,
 };
 
 /// Why the kernel refuses a change.
@@ -244,10 +244,14 @@ impl Kernel {
                 return Err(Errno::Exist);
             }
             address.secondary = peers.any(|own| !own.secondary);
+            let is_before = |own: &InterfaceAddress| {
+                own.address.is_ipv4() && !own.secondary && own.scope >= address.scope
+            };
             let place = if address.secondary {
                 it.addresses.len()
             } else {
-                it.addresses.iter().take_while(|own| !own.secondary).count()
+                let last = it.addresses.iter().rposition(is_before);
+                last.map_or(0, |place| place + 1)
             };
             it.addresses.insert(place, address.clone());
         }
@@ -278,8 +282,12 @@ impl Kernel {
                 if let Some(place) = it.addresses.iter().position(is_second) {
                     let mut first = it.addresses.remove(place);
                     first.secondary = false;
-                    let before = it.addresses.iter().take_while(|own| !own.secondary).count();
-                    it.addresses.insert(before, first.clone());
+                    let is_before = |own: &InterfaceAddress| {
+                        own.address.is_ipv4() && !own.secondary && own.scope >= first.scope
+                    };
+                    let last = it.addresses.iter().rposition(is_before);
+                    let place = last.map_or(0, |place| place + 1);
+                    it.addresses.insert(place, first.clone());
                     first_left = Some(first);
                 }
             } else {
@@ -323,6 +331,7 @@ impl Kernel {
             protocol: 0,
             secondary: false,
             usable: true,
+            scope: Scope::Global,
         };
         let leads = |it: &&ModelLink| {
             it.link.up
@@ -395,6 +404,7 @@ impl Kernel {
                     protocol: ADDRESS_PROTOCOL,
                     secondary: false,
                     usable: true,
+                    scope: address.scope(),
                 };
                 match self.add_address(*interface, own) {
                     Err(Errno::Exist) => made.has_changed = false,

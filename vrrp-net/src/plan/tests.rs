@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     ADDRESS_PROTOCOL, InterfaceAddress, Interfaces, Link, MonitorEvent, ROUTE_PROTOCOL, Route,
+    Scope,
 };
 
 /// A virtual MAC over IPv4.
@@ -33,6 +34,7 @@ fn own(text: &str) -> InterfaceAddress {
         protocol: 0,
         secondary: false,
         usable: true,
+        scope: Scope::Global,
     }
 }
 
@@ -866,6 +868,32 @@ fn addresses_are_dumped_again_after_notifications_that_are_older_than_the_dump()
     assert_eq!(order(&host), expected);
     host.receive(usize::MAX);
     assert_eq!(order(&host), expected);
+    host.check();
+}
+
+#[test]
+fn addresses_of_a_narrower_scope_come_first_as_in_the_kernel() {
+    let mut host = Host::new(Vec::new());
+    for (text, scope) in [
+        ("198.51.100.5/24", Scope::Link),
+        ("203.0.113.5/24", Scope::Host),
+        ("203.0.114.5/24", Scope::Global),
+    ] {
+        let mut address = own(text);
+        address.scope = scope;
+        host.kernel.add_address(1, address).unwrap();
+    }
+    host.receive(usize::MAX);
+    let interface = host.actual.interfaces().get(1).unwrap();
+    let ipv4 = interface.addresses.iter().filter(|it| it.address.is_ipv4());
+    let order: Vec<String> = ipv4.map(|it| it.address.to_string()).collect();
+    assert_eq!(
+        order,
+        ["203.0.113.5", "198.51.100.5", "192.0.2.1", "203.0.114.5"]
+    );
+    // The first one is not valid on the link.
+    let primary = interface.primary_address(vrrp_proto::Family::Ipv4, |_| false);
+    assert_eq!(primary, Some("198.51.100.5".parse().unwrap()));
     host.check();
 }
 

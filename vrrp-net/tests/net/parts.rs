@@ -369,6 +369,13 @@ fn the_monitor_reports_the_state_that_a_dump_shows() {
     r1.add_address("198.51.100.1/24").unwrap();
     r1.add_address("192.0.2.200/24").unwrap();
     r1.add_address("2001:db8:1::1/64").unwrap();
+    // The kernel puts them before the others.
+    for (address, scope) in [("203.0.113.1/24", "link"), ("10.9.0.1/24", "host")] {
+        iproute2(
+            &r1,
+            &["address", "add", address, "dev", "eth0", "scope", scope],
+        );
+    }
     r1.remove_address("192.0.2.1/24").unwrap();
     follow("addresses", &|known| {
         let eth0 = known.named("eth0").unwrap();
