@@ -14,7 +14,7 @@ use vrrp_net::{RouterConfig, RouterId, VirtualAddress};
 use vrrp_proto::{Family, Interval, frame::MacAddress};
 
 use crate::{
-    announcements::Told,
+    announcements::Announced,
     rig::{LIMIT, Running, Seen, fsm, in_time, ip, iproute2, lan_of, vrid},
 };
 
@@ -144,14 +144,17 @@ fn neighbors_are_right_within_a_second_of_a_moment_with_two_actives_of_many_rout
         let frames = capture.frames();
         for (number, last_advertisement) in rivals {
             let about = virtual_address(number);
-            let told = frames.iter().filter_map(|it| Some((it.at, Told::by(it)?)));
-            let told: Vec<_> = told.filter(|(_, it)| it.about == about).collect();
-            let is_wrong = |(_, it): &&(Instant, Told)| it.station == station(&r2);
-            let Some(wrong) = told.iter().rev().find(is_wrong).map(|(at, _)| *at) else {
+            let announced = frames
+                .iter()
+                .filter_map(|it| Some((it.at, Announced::by(it)?)));
+            let announced: Vec<_> = announced.filter(|(_, it)| it.about == about).collect();
+            let is_wrong = |(_, it): &&(Instant, Announced)| it.mac == station(&r2);
+            let Some(wrong) = announced.iter().rev().find(is_wrong).map(|(at, _)| *at) else {
                 continue;
             };
-            let is_repair = |(at, it): &&(Instant, Told)| *at > wrong && it.station == station(&r1);
-            let repaired = told.iter().find(is_repair).unwrap().0;
+            let is_repair =
+                |(at, it): &&(Instant, Announced)| *at > wrong && it.mac == station(&r1);
+            let repaired = announced.iter().find(is_repair).unwrap().0;
             let took = repaired - last_advertisement;
             assert!(took <= BOUND, "{about}: {took:?}");
         }
