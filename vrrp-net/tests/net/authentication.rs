@@ -34,10 +34,11 @@ fn with(mut config: RouterConfig, authentication: Authentication) -> RouterConfi
 /// Of two routers with these, the second becomes Active and the first Backup; when it stops, the
 /// first takes over.
 fn they_hear_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
+    // The Active first: a Backup that starts before it may have to take over.
     let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
     high.wait_for_state(high_id, State::Active);
-    low.wait_for_state(low_id, State::Backup);
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
+    low.wait_until_it_heard(low_id);
     let received = low.with(move |driver| {
         driver
             .get(low_id)
@@ -362,10 +363,10 @@ fn backup_and_active(
     hosts: &[Host; 2],
     config: impl Fn(u8) -> RouterConfig,
 ) -> [(Running, RouterId); 2] {
-    let low = Running::with_router(hosts[0].namespace(), config(100));
     let high = Running::with_router(hosts[1].namespace(), config(200));
     high.0.wait_for_state(high.1, State::Active);
-    low.0.wait_for_state(low.1, State::Backup);
+    let low = Running::with_router(hosts[0].namespace(), config(100));
+    low.0.wait_until_it_heard(low.1);
     [low, high]
 }
 

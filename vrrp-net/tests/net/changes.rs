@@ -24,10 +24,11 @@ fn pair(
     low: RouterConfig,
     high: RouterConfig,
 ) -> ((Running, RouterId), (Running, RouterId)) {
-    let low = Running::with_router(hosts[0].namespace(), low);
+    // The Active first: a Backup that starts before it may have to take over.
     let high = Running::with_router(hosts[1].namespace(), high);
     high.0.wait_for_state(high.1, State::Active);
-    low.0.wait_for_state(low.1, State::Backup);
+    let low = Running::with_router(hosts[0].namespace(), low);
+    low.0.wait_until_it_heard(low.1);
     (low, high)
 }
 

@@ -19,19 +19,23 @@ use crate::rig::{
 /// driver's thread waited for a processor.
 const SLACK: Duration = Duration::from_millis(250);
 
-/// Starts a router on each host and waits for the end of the election: the last one is Active, and
-/// the others receive its advertisements.
+/// Starts a router on each host: first the last one, which becomes Active, then the others, which
+/// accept its advertisements. A Backup that starts before the Active may have to take over.
 fn elect<const N: usize>(
     hosts: &[Host; N],
     configs: [RouterConfig; N],
 ) -> [(Running, RouterId); N] {
     let highest = configs[N - 1].fsm.priority;
-    let mut configs = configs.into_iter();
-    let running = hosts
-        .each_ref()
-        .map(|host| Running::with_router(host.namespace(), configs.next().unwrap()));
-    let (active, id) = &running[N - 1];
-    active.wait_for_state(*id, State::Active);
+    let mut running: Vec<(Running, RouterId)> = Vec::new();
+    for (host, config) in hosts.iter().zip(configs).rev() {
+        running.push(Running::with_router(host.namespace(), config));
+        let (active, id) = &running[0];
+        active.wait_for_state(*id, State::Active);
+    }
+    running.reverse();
+    let Ok(running) = <[_; N]>::try_from(running) else {
+        panic!("one router on each host");
+    };
     for backup in &running[..N - 1] {
         wait_until_heard(backup, highest);
     }

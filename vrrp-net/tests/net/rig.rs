@@ -249,6 +249,14 @@ impl Running {
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.log()));
     }
 
+    /// Waits until a Backup has accepted an advertisement.
+    pub(crate) fn wait_until_it_heard(&self, id: RouterId) {
+        wait_for("an accepted advertisement", LIMIT, || {
+            self.with(move |driver| driver.get(id).unwrap().machine().active())
+        })
+        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.log()));
+    }
+
     /// How often a router's state has changed to this.
     pub(crate) fn count_transitions(&self, state: State) -> usize {
         self.log()
