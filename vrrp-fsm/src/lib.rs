@@ -130,7 +130,9 @@ pub use backup::{ActiveRouter, Expiry};
 pub use checksum::{ChecksumEvidence, ChecksumForms, ChecksumSending};
 pub use config::{AnnouncePolicy, Config, ConfigError, Preempt, Profile, StallPolicy};
 pub use counters::Counters;
+// For the bench `fleet`, and for tests that compare it with a model.
 #[cfg(feature = "alloc")]
+#[doc(hidden)]
 pub use deadlines::Deadlines;
 #[cfg(feature = "std")]
 pub use epoch::Epoch;
@@ -139,7 +141,10 @@ pub use instant::Instant;
 pub use reason::{NewActiveReason, Reason, ShutdownCause, State, Transition};
 pub use receive::ReceiveContext;
 pub use router::VirtualRouter;
-pub use snapshot::{Deadline, Phase as SnapshotPhase, Snapshot};
+pub use snapshot::Snapshot;
+// For tests that look at deadlines. The contents of a snapshot are no part of the public interface.
+#[doc(hidden)]
+pub use snapshot::{Deadline, Phase as SnapshotPhase};
 
 /// The example of the README is a test.
 #[cfg(doctest)]

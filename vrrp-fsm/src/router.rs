@@ -60,6 +60,9 @@ pub(crate) struct Active {
     pub(crate) schedule: Schedule,
     /// Until then no rival of lower priority is answered.
     pub(crate) answer_after: Instant,
+    /// Until then an Active that was preempted may still advertise: it has not received ours, or yields
+    /// with a last advertisement.
+    pub(crate) hand_over_until: Instant,
 }
 
 impl VirtualRouter {
@@ -255,10 +258,13 @@ impl VirtualRouter {
     fn become_active(&mut self, now: Instant, from: State, reason: Reason) -> Actions {
         let mut schedule = Schedule::new(now, &self.settings.announcements);
         let announcement = schedule.burst(now, &self.settings.announcements);
+        let interval = self.settings.interval.as_nanos();
+        let preempts = reason.new_active_reason() == Some(NewActiveReason::Preempted);
         self.phase = Phase::Active(Active {
-            adver: now.after(self.settings.interval.as_nanos()),
+            adver: now.after(interval),
             schedule,
             answer_after: Instant::ZERO,
+            hand_over_until: if preempts { now.after(interval) } else { now },
         });
         self.counters.active_transitions = self.counters.active_transitions.saturating_add(1);
         Actions::of([
@@ -300,6 +306,18 @@ impl VirtualRouter {
         }
         self.phase = Phase::Active(active);
         Actions::of([answer.then(|| self.advertise()), announcement])
+    }
+
+    /// Whether an advertisement that this router has just handled shows a second Active (S-20): this
+    /// router is Active, and another router that does not resign advertises beside it.
+    ///
+    /// For one interval after this router preempted an Active it is `false`: the preempted router may
+    /// still advertise until it has received the first advertisement of its successor, and a last time
+    /// when it yields ([`Config::advertise_on_yield`]).
+    #[must_use]
+    pub fn is_rival(&self, now: Instant, heard: &AcceptedAdvertisement) -> bool {
+        matches!(&self.phase, Phase::Active(active)
+            if !heard.priority.is_resign() && now >= active.hand_over_until)
     }
 
     /// S-17, S-18

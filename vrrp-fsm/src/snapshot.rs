@@ -13,8 +13,11 @@ use crate::{
     router::{self, Active},
 };
 
-/// Everything that a [`VirtualRouter`] knows apart from its [`Config`], with deadlines relative to the moment of the snapshot, so
-/// that it means the same to a process with another epoch.
+/// The run-time state of a [`VirtualRouter`], without its [`Config`]. Deadlines are relative to the moment of the
+/// snapshot, so it means the same in a process with another epoch.
+///
+/// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are no part of the public
+/// interface. With the feature `serde` it can be stored for a process of the same version of this crate.
 ///
 /// ```
 /// use vrrp_fsm::{Config, Event, Instant, VirtualRouter};
@@ -31,26 +34,36 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The state, with what exists in it only.
+    #[doc(hidden)]
     pub phase: Phase,
     /// [`VirtualRouter::primary_address`].
+    #[doc(hidden)]
     pub primary_address: IpAddr,
     /// [`VirtualRouter::effective_priority`].
+    #[doc(hidden)]
     pub effective_priority: Priority,
     /// [`VirtualRouter::active_interval`].
+    #[doc(hidden)]
     pub active_interval: Interval,
     /// The checksum forms of the version 3 advertisements that were accepted last.
+    #[doc(hidden)]
     pub checksum_evidence: ChecksumEvidence,
     /// [`VirtualRouter::last_reason`].
+    #[doc(hidden)]
     pub last_reason: Option<Reason>,
     /// [`VirtualRouter::new_active_reason`].
+    #[doc(hidden)]
     pub new_active_reason: NewActiveReason,
     /// [`VirtualRouter::counters`].
+    #[doc(hidden)]
     pub counters: Counters,
 }
 
 /// The state in a [`Snapshot`].
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -91,10 +104,13 @@ pub enum Phase {
         after_rival: Deadline,
         /// Until then no rival of lower priority is answered (AMB-13).
         answer: Deadline,
+        /// Until then an Active that was preempted may still advertise.
+        hand_over: Deadline,
     },
 }
 
 /// A deadline, seen from the moment of a [`Snapshot`].
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -151,6 +167,7 @@ impl VirtualRouter {
                     is_for_rival: active.schedule.is_for_rival,
                     after_rival: of(active.schedule.after_rival_at),
                     answer: of(active.answer_after),
+                    hand_over: of(active.hand_over_until),
                 },
             },
             primary_address: self.primary_address,
@@ -199,6 +216,7 @@ impl VirtualRouter {
                 is_for_rival,
                 after_rival,
                 answer,
+                hand_over,
             } => router::Phase::Active(Active {
                 adver: adver.at(now),
                 schedule: Schedule {
@@ -209,6 +227,7 @@ impl VirtualRouter {
                     after_rival_at: after_rival.at(now),
                 },
                 answer_after: answer.at(now),
+                hand_over_until: hand_over.at(now),
             }),
         };
         router.primary_address = snapshot.primary_address;

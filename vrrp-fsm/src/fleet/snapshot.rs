@@ -10,28 +10,60 @@ use crate::{
     track::{ObjectId, ObjectSnapshot, TrackRef, Tracker},
 };
 
-/// Everything that a [`VrrpRouter`] knows but the actions that wait, the records, and what [`set_patience`](VrrpRouter::set_patience) has set. It is
-/// plain, so that a host can carry it in whatever form it likes.
+/// The run-time state of a [`VrrpRouter`] with all configurations. The waiting actions, the records, and the value
+/// of [`set_patience`](VrrpRouter::set_patience) are no part of it.
+///
+/// It is opaque: only [`VrrpRouter::snapshot`] makes one. With the feature `serde` it can be stored for a
+/// process of the same version of this crate.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct FleetSnapshot {
     /// The virtual routers.
+    #[doc(hidden)]
     pub members: Vec<MemberSnapshot>,
-    /// The sync groups. Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these lists.
+    /// Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these lists.
+    #[doc(hidden)]
     pub groups: Vec<SyncGroup>,
     /// The tracked objects.
+    #[doc(hidden)]
     pub objects: Vec<ObjectSnapshot>,
     /// [`VrrpRouter::packet_errors`].
+    #[doc(hidden)]
     pub packet_errors: PacketErrors,
     /// How many records are kept.
+    #[doc(hidden)]
     pub records: usize,
     /// The number of the next record.
+    #[doc(hidden)]
     pub next_record: u64,
 }
 
+impl FleetSnapshot {
+    /// Returns the number of virtual routers. In the restored fleet they have the ids [`RouterId::nth`].
+    #[must_use]
+    pub fn router_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Returns the number of tracked objects. In the restored fleet they have the ids [`ObjectId::nth`].
+    #[must_use]
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Returns the number of the next record, for [`Reader::from`](super::Reader::from).
+    #[must_use]
+    pub const fn next_record(&self) -> u64 {
+        self.next_record
+    }
+}
+
 /// A virtual router in a [`FleetSnapshot`].
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct MemberSnapshot {
     /// The configuration, with objects as [`ObjectId::nth`].
     pub member: Member,

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::{num::NonZeroU8, time::Duration};
 
 use super::{Level, ObjectId, TrackError, Weight};
-use crate::{Deadline, Instant};
+use crate::{Instant, snapshot::Deadline};
 
 /// A tracked object as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,26 +343,28 @@ impl Known {
     }
 }
 
-/// An object as a plain value: its configuration and what is known about it.
+/// The configuration of an object, and everything that is known about it. It is opaque:
+/// [`Tracker::snapshot`](super::Tracker::snapshot) makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ObjectSnapshot {
     /// The configuration. The members of a set are [`ObjectId::nth`] of their places in the list of all objects.
+    #[doc(hidden)]
     pub object: Object,
-    /// What counts of it.
-    pub level: Option<Level>,
-    /// What counts when a debounce is over.
-    pub pending: Option<(Level, Deadline)>,
+    /// The level that counts.
+    level: Option<Level>,
+    /// The level that counts when a debounce is over.
+    pending: Option<(Level, Deadline)>,
     /// The last [`Report::Count`].
-    pub count: Option<u32>,
-    /// What a check amounts to, before it is debounced.
-    pub verdict: Option<bool>,
-    /// How many results in a row have been against that.
-    pub against: u8,
+    count: Option<u32>,
+    /// The result of a check, before it is debounced.
+    verdict: Option<bool>,
+    /// The number of results in a row against that.
+    against: u8,
     /// When a check becomes stale.
-    pub stale: Deadline,
+    stale: Deadline,
     /// Whether it is.
-    pub is_stale: bool,
+    is_stale: bool,
 }
 
 fn stale_at(now: Instant, kind: &Kind) -> Instant {

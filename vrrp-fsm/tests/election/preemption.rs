@@ -1,6 +1,6 @@
 //! Preemption after a delay (AMB-20), and the hold after Startup.
 
-use vrrp_fsm::{Action, Config, Preempt, Reason, State};
+use vrrp_fsm::{Action, Config, Event, Preempt, Reason, State, VirtualRouter};
 
 use crate::host::{Advert, Host, REMOVE, advertise, changed, config, ms};
 
@@ -203,4 +203,52 @@ fn amb_24_preemption_that_is_turned_off_while_a_hold_runs_stays_off() {
     let _ = host.router.reconfigure(host.now, own).unwrap();
     assert_eq!(listen(&mut host, 100, 2 * DELAY), None);
     assert_eq!(host.state(), State::Backup);
+}
+
+/// Handles an advertisement of this priority, and returns whether it shows a second Active.
+fn is_rival(host: &mut Host, priority: u8) -> bool {
+    let heard = Advert::priority(priority).check(&host.router).unwrap();
+    let _ = host.event(Event::Advertisement(heard));
+    host.router.is_rival(host.now, &heard)
+}
+
+#[test]
+fn the_last_advertisement_of_a_preempted_active_is_no_rival() {
+    let mut host = Host::started(config(200));
+    assert_eq!(
+        listen(&mut host, 100, 4000),
+        Some(Reason::LowerPriorityActive)
+    );
+    // A periodic advertisement that crossed with ours, and the one with which it yields.
+    for _ in 0..2 {
+        host.pass(ms(1));
+        assert!(!is_rival(&mut host, 100));
+    }
+    // The handover takes one interval at most.
+    host.pass(ms(997));
+    assert!(!is_rival(&mut host, 100));
+    host.pass(ms(1));
+    assert!(is_rival(&mut host, 100));
+}
+
+#[test]
+fn an_active_beside_one_that_did_not_preempt_is_a_rival_at_once() {
+    let mut host = Host::active(config(200));
+    assert!(is_rival(&mut host, 100));
+    assert!(!is_rival(&mut host, 0), "it resigns");
+    assert!(!is_rival(&mut host, 201), "this router yields");
+    assert_eq!(host.state(), State::Backup);
+    assert!(!is_rival(&mut host, 100), "a Backup has no rival");
+}
+
+#[test]
+fn a_snapshot_keeps_the_end_of_a_handover() {
+    let mut host = Host::started(config(200));
+    let _ = listen(&mut host, 100, 4000);
+    host.pass(ms(500));
+    let snapshot = host.router.snapshot(host.now);
+    host.router = VirtualRouter::restore(host.router.config(), snapshot, host.now).unwrap();
+    assert!(!is_rival(&mut host, 100));
+    host.pass(ms(500));
+    assert!(is_rival(&mut host, 100));
 }

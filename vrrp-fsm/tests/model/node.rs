@@ -190,7 +190,13 @@ impl Node {
                 *active = None;
                 forget_age([not_before, preempt_hold]);
             }
-            SnapshotPhase::Active { answer, .. } => forget_age([answer]),
+            SnapshotPhase::Active {
+                answer, hand_over, ..
+            } => {
+                forget_age([answer]);
+                // Nothing but the report of a rival depends on it.
+                *hand_over = Deadline::Never;
+            }
         }
         self.0 = VirtualRouter::restore(self.0.config(), snapshot, NOW).unwrap();
     }

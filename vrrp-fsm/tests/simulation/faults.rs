@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vrrp_fsm::{
     Instant, State,
-    fleet::{RouterId, VrrpRouter},
+    fleet::{FleetSnapshot, RouterId, VrrpRouter},
     sim::{Condition, Fault, Simulation, Trace},
 };
 use vrrp_proto::{Interval, Priority};
@@ -227,7 +227,7 @@ fn nothing_happens_before_the_first_step_and_nothing_after_the_end() {
     let snapshot = simulation.snapshot();
     let fleets = snapshot.iter().flatten();
     assert_eq!(
-        fleets.map(|fleet| fleet.members.len()).collect::<Vec<_>>(),
+        fleets.map(FleetSnapshot::router_count).collect::<Vec<_>>(),
         [6, 6, 6]
     );
 }

@@ -283,7 +283,7 @@ impl Driver {
         driver.epoch = Epoch::new(epoch);
         let taken_at = driver.epoch.instant(now) - lasted;
         driver.fleet = VrrpRouter::restore(&state.fleet, taken_at)?;
-        driver.records = Reader::from(state.fleet.next_record);
+        driver.records = Reader::from(state.fleet.next_record());
         driver.numbers = Numbers::of(&state.interfaces).ok_or_else(|| Error::Invalid {
             field: "interfaces",
             problem: "a name is there twice".into(),
@@ -299,8 +299,8 @@ impl Driver {
     }
 
     fn restore_routers(&mut self, state: DriverState) -> Result<(), Error> {
-        same_length("routers", state.routers.len(), state.fleet.members.len())?;
-        same_length("watches", state.watches.len(), state.fleet.objects.len())?;
+        same_length("routers", state.routers.len(), state.fleet.router_count())?;
+        same_length("watches", state.watches.len(), state.fleet.object_count())?;
         let objects: Vec<ObjectId> = self.fleet.tracker().iter().map(|(id, _)| id).collect();
         let watches = objects.iter().copied().zip(state.watches);
         self.watches = watches.filter(|(_, it)| *it != Watch::Host).collect();
