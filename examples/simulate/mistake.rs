@@ -72,7 +72,7 @@ impl<const MISTAKE: u8> Host for Faulty<MISTAKE> {
             {
                 match packet.ah {
                     Some(_) => Protection::Ah,
-                    None => Protection::Hmac,
+                    None => Protection::Hmac { skew: None },
                 }
             }
             other => other,

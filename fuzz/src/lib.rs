@@ -103,7 +103,11 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
             vrid: Vrid::new(advertisement.vrid.get() ^ 1).unwrap_or(advertisement.vrid),
             ..local
         };
-        for protection in [Protection::None, Protection::Ah, Protection::Hmac] {
+        for protection in [
+            Protection::None,
+            Protection::Ah,
+            Protection::Hmac { skew: None },
+        ] {
             let verdict = local.check(decoded, ip, protection);
             if let Ok(mismatches) = verdict {
                 assert!(mismatches.owner_conflict);

@@ -118,7 +118,7 @@ fn steps() -> Result<(), i32> {
         addresses: Some(Addresses::from(&own[..])),
     };
     local
-        .check(&decoded, &ip, Protection::Hmac)
+        .check(&decoded, &ip, Protection::from(verified))
         .map_err(|_| 12)?;
     if !decoded.advertisement.priority.is_resign() {
         return Err(13);
@@ -163,7 +163,7 @@ fn steps() -> Result<(), i32> {
     let context = ReceiveContext {
         decode: options,
         authentication: LocalAuthentication::HmacIfPresent,
-        protection: Protection::Hmac,
+        protection: Protection::from(verified),
         addresses: local.addresses,
         ..ReceiveContext::multicast(Family::Ipv4)
     };

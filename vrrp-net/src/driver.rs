@@ -47,6 +47,7 @@ pub use self::config::{HmacKeys, HmacMode};
 #[cfg(feature = "serde")]
 pub use self::succession::Successor;
 pub use self::{
+    authentication::Sequences,
     config::{Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath, VirtualMac},
     hand_over::HandOver,
     handle::DriverHandle,

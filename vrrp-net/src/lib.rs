@@ -115,7 +115,8 @@ pub use driver::AsyncDriver;
 pub use driver::Successor;
 pub use driver::{
     Authentication, Driver, DriverEvent, DriverHandle, Fault, ForeignPackets, HandOver,
-    Notification, RouterConfig, RouterView, Subject, Transport, UnicastPath, VirtualMac, Watch,
+    Notification, RouterConfig, RouterView, Sequences, Subject, Transport, UnicastPath, VirtualMac,
+    Watch,
 };
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};

@@ -479,7 +479,11 @@ impl<'a> Parts<'a> {
             });
         }
         if !options.leniency.surplus {
-            return Err(differs);
+            return Err(if has_trailer_form(rest) {
+                LengthFault::HmacTrailer { expected }
+            } else {
+                differs
+            });
         }
         Ok(Self {
             message,
@@ -487,6 +491,13 @@ impl<'a> Parts<'a> {
             surplus: rest,
         })
     }
+}
+
+/// Whether the octets after a message have the form of an HMAC trailer: its length, scheme 1, a key id,
+/// and 16 zero bits.
+#[cold]
+fn has_trailer_form(rest: &[u8]) -> bool {
+    matches!(*rest, [1, id, 0, 0, ..] if id != 0 && rest.len() == TRAILER_LEN)
 }
 
 /// Octets of a message with this many addresses (P-37).

@@ -5,7 +5,7 @@ use core::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use crate::{AuthenticationMethod, Interval, Version, Vrid};
+use crate::{AuthenticationMethod, ClockSkew, Interval, TRAILER_LEN, Version, Vrid};
 
 /// Why a packet was discarded.
 ///
@@ -185,6 +185,16 @@ pub enum LengthFault {
         /// Octets in the message.
         found: usize,
     },
+    /// The message is followed by 28 octets in the form of an HMAC trailer, and the receiver expects
+    /// none: the sender authenticates, the receiver does not.
+    #[error(
+        "{TRAILER_LEN} octets in the form of an HMAC trailer follow the message of {expected} octets, \
+         and HMAC is not configured here: configure the sender's keys, or remove them there"
+    )]
+    HmacTrailer {
+        /// Octets of the message alone.
+        expected: usize,
+    },
 }
 
 /// What is wrong with the version of a message.
@@ -315,12 +325,15 @@ pub enum AuthenticationFault {
         /// The key id.
         id: u8,
     },
-    /// The time in the trailer is outside the window.
-    #[error("time is {seconds_off} s off, more than the window of {window} s")]
+    /// The time in the trailer is outside the window: the clocks of sender and receiver differ, or the
+    /// packet is old.
+    #[error(
+        "the sender's clock is {skew}, outside the window of {window} s: synchronise both clocks"
+    )]
     Stale {
-        /// Distance from the local time, in seconds.
-        seconds_off: u32,
-        /// The window, in seconds.
+        /// The distance from the local clock, with its direction.
+        skew: ClockSkew,
+        /// The window to either side, in seconds.
         window: u16,
     },
     /// The packet, or a later one from the same sender, was here before.

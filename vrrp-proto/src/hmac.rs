@@ -22,6 +22,14 @@
 //!   Where the clock goes back further, the sequence follows it, and receivers discard its messages as repeated.
 //! * A receiver that has just started knows no sequence, and accepts a replay that is not older than the window.
 //!
+//! The first and the last limit go away where a router keeps its sequences across a restart. It saves
+//! [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
+//! [`SendSequence::continue_above`] and [`ReplayMarks::restore`]. [`Sequence`] has `serde` support.
+//!
+//! The distance between two clocks is known before packets are discarded: [`Verified::clock_skew`]
+//! returns it from half of the window on, and [`Mismatches::clock_skew`](crate::Mismatches::clock_skew)
+//! of an accepted message has it too.
+//!
 //! # Sending and receiving
 //!
 //! ```
@@ -57,7 +65,8 @@
 //! let signed = hmac::Signed::find(&buffer[..length], &ip, &options).ok_or("no trailer")?;
 //! let verified = keys.verify(&signed, &ip, now, anti_replay)?;
 //! marks.check(&verified, now, anti_replay)?;
-//! // After the message has passed `Advertisement::decode` and `LocalRouter::check` with `Protection::Hmac`:
+//! let protection = vrrp_proto::Protection::from(verified);
+//! // After the message has passed `Advertisement::decode` and `LocalRouter::check` with this `protection`:
 //! marks.accept(&verified);
 //! assert!(marks.check(&verified, now, anti_replay).is_err(), "the same packet again");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,8 +78,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::{
-    AuthenticationFault, DecodeOptions, EncodeError, Endpoints, Family, IpHeader, OutOfRange,
-    TRAILER_LEN, advertisement::split_trailer, checksum::cover_appended, frame::collect,
+    AuthenticationFault, ClockSkew, DecodeOptions, EncodeError, Endpoints, Family, IpHeader,
+    OutOfRange, Protection, TRAILER_LEN, advertisement::split_trailer, checksum::cover_appended,
+    frame::collect,
 };
 
 /// The scheme: HMAC-SHA256, cut to 128 bits.
@@ -306,7 +316,10 @@ impl<'a> Keys<'a> {
         digest(key, message, source, prefix)
             .verify_truncated_left(tag)
             .map_err(|_| AuthenticationFault::Digest)?;
-        Ok(Verified { source, sequence })
+        Ok(Verified {
+            mark: Mark { source, sequence },
+            clock_skew: anti_replay.notable_skew(sequence, now),
+        })
     }
 }
 
@@ -389,6 +402,30 @@ impl Sequence {
         self.0.wrapping_sub(other.0).cast_signed() > 0
     }
 
+    /// Time from `now` to this in units of 2^-16 s, negative when this is older. The counter is left out.
+    const fn ticks_from(self, now: UtcTime) -> i64 {
+        let here = now.sequence().0;
+        ((self.0 & !0xffff).wrapping_sub(here)).cast_signed() >> 16
+    }
+
+    /// The distance of the sender's clock from `now`, to a millisecond.
+    const fn skew_from(self, now: UtcTime) -> ClockSkew {
+        let ticks = self.ticks_from(now);
+        let millis = (ticks.unsigned_abs() * 1000) >> 16;
+        // The comparison comes first.
+        #[allow(clippy::cast_possible_truncation)]
+        let millis = if millis > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            millis as u32
+        };
+        if ticks < 0 {
+            ClockSkew::Behind { millis }
+        } else {
+            ClockSkew::Ahead { millis }
+        }
+    }
+
     /// Seconds from `now` to this, negative when this is older.
     const fn seconds_from(self, now: UtcTime) -> i32 {
         ((self.0 >> 32) as u32)
@@ -435,15 +472,26 @@ impl AntiReplay {
         now: UtcTime,
     ) -> Result<(), AuthenticationFault> {
         if let Self::Time(Window(window)) = self {
-            let seconds_off = sequence.seconds_from(now).unsigned_abs();
-            if seconds_off > window as u32 {
+            if sequence.seconds_from(now).unsigned_abs() > window as u32 {
                 return Err(AuthenticationFault::Stale {
-                    seconds_off,
+                    skew: sequence.skew_from(now),
                     window,
                 });
             }
         }
         Ok(())
+    }
+
+    /// The distance between two clocks, where it is more than half of the window.
+    const fn notable_skew(self, sequence: Sequence, now: UtcTime) -> Option<ClockSkew> {
+        let Self::Time(Window(window)) = self else {
+            return None;
+        };
+        // Half of the window in units of 2^-16 s.
+        if sequence.ticks_from(now).unsigned_abs() <= (window as u64) << 15 {
+            return None;
+        }
+        Some(sequence.skew_from(now))
     }
 }
 
@@ -516,40 +564,89 @@ impl SendSequence {
 /// A message whose trailer was made with one of our keys, for [`ReplayMarks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    source: IpAddr,
-    sequence: Sequence,
+    mark: Mark,
+    clock_skew: Option<ClockSkew>,
 }
 
 impl Verified {
     /// Its sequence.
     #[must_use]
     pub const fn sequence(&self) -> Sequence {
-        self.sequence
+        self.mark.sequence
+    }
+
+    /// The distance of the sender's clock from the local clock, where it is more than half of the window
+    /// of [`AntiReplay::time`]. It is always `None` with [`AntiReplay::Monotonic`].
+    #[must_use]
+    pub const fn clock_skew(&self) -> Option<ClockSkew> {
+        self.clock_skew
     }
 }
 
-/// The last sequence of each sender, of at most `SENDERS`. A further sender takes the place of the one not heard for the longest time.
-///
-/// Two routers are Active at once only while they settle who stays, so that four places are enough for a multicast virtual
-/// router; for unicast take as many as there are peers. Only messages with a right digest get in.
-#[derive(Clone, Copy, Debug)]
-pub struct ReplayMarks<const SENDERS: usize = 4> {
-    /// Most recently heard first.
-    marks: [Option<Verified>; SENDERS],
+/// The protection of a message that [`ReplayMarks::check`] found new.
+impl From<Verified> for Protection {
+    fn from(verified: Verified) -> Self {
+        Self::Hmac {
+            skew: verified.clock_skew,
+        }
+    }
 }
 
-impl<const SENDERS: usize> ReplayMarks<SENDERS> {
-    /// No sender yet.
+/// A sender and its last sequence: one place of [`ReplayMarks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    source: IpAddr,
+    sequence: Sequence,
+}
+
+/// The last sequence of each sender.
+///
+/// The places are an array (four by default, without an allocator), or a `Vec` that grows by
+/// [`make_room`](Self::make_room). A sender without a place displaces the sender that was silent for
+/// the longest time. A packet of the displaced sender can then be replayed: at any later time with
+/// [`AntiReplay::Monotonic`], within the window with [`AntiReplay::Time`]. So there should be a place for
+/// every other router of the virtual router. Only messages with a right digest get a place.
+///
+/// ```
+/// use vrrp_proto::hmac::{Mark, ReplayMarks};
+///
+/// let of_four_senders: ReplayMarks = ReplayMarks::new();
+/// let of_sixteen_senders: ReplayMarks<[Option<Mark>; 16]> = ReplayMarks::with_places([None; 16]);
+/// let growing: ReplayMarks<Vec<Option<Mark>>> = ReplayMarks::default();
+/// # let _ = (of_four_senders, of_sixteen_senders, growing);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayMarks<P = [Option<Mark>; 4]> {
+    /// The sender heard most recently first.
+    places: P,
+}
+
+impl ReplayMarks {
+    /// Four places, and no sender yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            marks: [None; SENDERS],
-        }
+        Self { places: [None; 4] }
+    }
+}
+
+impl<P> ReplayMarks<P> {
+    /// Uses these places, which may hold the marks of another.
+    #[must_use]
+    pub const fn with_places(places: P) -> Self {
+        Self { places }
+    }
+}
+
+impl<P: AsRef<[Option<Mark>]>> ReplayMarks<P> {
+    fn of(&self, source: IpAddr) -> Option<&Mark> {
+        let marks = self.places.as_ref().iter().flatten();
+        marks.into_iter().find(|mark| mark.source == source)
     }
 
     /// Whether a message is new. Changes nothing, because the message may still fail another check.
     ///
-    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: whatever it would keep out, the window does.
+    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: the window itself excludes
+    /// every message that the mark would.
     ///
     /// # Errors
     ///
@@ -560,18 +657,14 @@ impl<const SENDERS: usize> ReplayMarks<SENDERS> {
         now: UtcTime,
         anti_replay: AntiReplay,
     ) -> Result<(), AuthenticationFault> {
-        let mark = self
-            .marks
-            .iter()
-            .flatten()
-            .find(|mark| mark.source == verified.source);
-        match mark {
+        let Mark { source, sequence } = verified.mark;
+        match self.of(source) {
             Some(mark)
-                if !verified.sequence.is_after(mark.sequence)
+                if !sequence.is_after(mark.sequence)
                     && anti_replay.check_fresh(mark.sequence, now).is_ok() =>
             {
                 Err(AuthenticationFault::Replay {
-                    found: verified.sequence.get(),
+                    found: sequence.get(),
                     last: mark.sequence.get(),
                 })
             }
@@ -579,41 +672,61 @@ impl<const SENDERS: usize> ReplayMarks<SENDERS> {
         }
     }
 
-    /// Remembers a message that passed every check.
-    pub fn accept(&mut self, verified: &Verified) {
-        // Moves each mark one place back, up to the sender's old one or the last.
-        let mut moving = Some(*verified);
-        for place in &mut self.marks {
-            core::mem::swap(place, &mut moving);
-            if moving.is_none_or(|mark| mark.source == verified.source) {
-                return;
-            }
-        }
-    }
-}
-
-impl<const SENDERS: usize> ReplayMarks<SENDERS> {
-    /// The senders and their last sequences, the one heard most recently first: what another has to [know](Self::from_iter) that takes the
-    /// place of this one.
+    /// Returns the senders and their last sequences, the sender heard most recently first. It is the
+    /// order of [`restore`](Self::restore).
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Sequence)> {
-        let marks = self.marks.iter().flatten();
+        let marks = self.places.as_ref().iter().flatten();
         marks.map(|mark| (mark.source, mark.sequence))
     }
 }
 
-/// What another has remembered, in its order. If there are more senders than places, the first stay.
-impl<const SENDERS: usize> FromIterator<(IpAddr, Sequence)> for ReplayMarks<SENDERS> {
-    fn from_iter<I: IntoIterator<Item = (IpAddr, Sequence)>>(marks: I) -> Self {
-        let mut these = Self::new();
-        for (place, (source, sequence)) in these.marks.iter_mut().zip(marks) {
-            *place = Some(Verified { source, sequence });
+impl<P: AsMut<[Option<Mark>]>> ReplayMarks<P> {
+    /// Remembers a message that passed every check.
+    pub fn accept(&mut self, verified: &Verified) {
+        let source = verified.mark.source;
+        // Moves each mark one place back, up to the sender's old one or the last.
+        let mut moving = Some(verified.mark);
+        for place in self.places.as_mut() {
+            core::mem::swap(place, &mut moving);
+            if moving.is_none_or(|mark| mark.source == source) {
+                return;
+            }
         }
-        these
+    }
+
+    /// Replaces all marks by those that [`iter`](Self::iter) returned before a restart. If there are more
+    /// senders than places, the first stay.
+    pub fn restore(&mut self, marks: impl IntoIterator<Item = (IpAddr, Sequence)>) {
+        let mut marks = marks.into_iter();
+        for place in self.places.as_mut() {
+            let next = marks.next();
+            *place = next.map(|(source, sequence)| Mark { source, sequence });
+        }
     }
 }
 
-impl<const SENDERS: usize> Default for ReplayMarks<SENDERS> {
+impl<P: AsRef<[Option<Mark>]> + Extend<Option<Mark>>> ReplayMarks<P> {
+    /// Adds a place for the sender of a message if it has none and all places are taken, up to this many
+    /// places. [`accept`](Self::accept) then displaces nobody.
+    pub fn make_room(&mut self, verified: &Verified, most: usize) {
+        let places = self.places.as_ref();
+        let is_full = places.iter().all(Option::is_some);
+        if is_full && places.len() < most && self.of(verified.mark.source).is_none() {
+            self.places.extend([None]);
+        }
+    }
+
+    /// Adds empty places until there are this many.
+    pub fn reserve(&mut self, places: usize) {
+        let missing = places.saturating_sub(self.places.as_ref().len());
+        self.places.extend(core::iter::repeat_n(None, missing));
+    }
+}
+
+impl<P: Default> Default for ReplayMarks<P> {
     fn default() -> Self {
-        Self::new()
+        Self {
+            places: P::default(),
+        }
     }
 }

@@ -26,7 +26,9 @@ pub const fn group(family: Family) -> IpAddr {
 }
 
 /// Source and destination of a packet, of one family: what a pseudo-header is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The order is that of the families, then of the sources, then of the destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoints {
     /// IPv4.
     Ipv4 {
@@ -105,7 +107,7 @@ impl Endpoints {
 }
 
 /// What the receiver of a message must know of the IP header above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpHeader {
     /// Source and destination.
     pub endpoints: Endpoints,

@@ -36,6 +36,7 @@ mod advertisement;
 pub mod ah;
 mod authentication;
 mod checksum;
+mod clock_skew;
 mod discard;
 pub mod frame;
 #[cfg(feature = "hmac")]
@@ -45,6 +46,7 @@ mod ip;
 mod leniency;
 mod local;
 mod out_of_range;
+mod parse;
 mod priority;
 #[cfg(feature = "serde")]
 mod secret;
@@ -57,6 +59,7 @@ pub use advertisement::{
 };
 pub use authentication::{Authentication, AuthenticationMethod, Password};
 pub use checksum::{ChecksumAcceptance, ChecksumForm, ChecksumMatch, set_priority};
+pub use clock_skew::ClockSkew;
 pub use discard::{
     AddressListFault, AuthenticationFault, ChecksumFault, Counter, Discard, IntervalFault,
     LengthFault, VersionFault, VridFault,
@@ -68,6 +71,7 @@ pub use local::{
     LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Peer, Protection, Transport, Versions,
 };
 pub use out_of_range::OutOfRange;
+pub use parse::InvalidValue;
 pub use priority::Priority;
 pub use version::{Family, Version};
 pub use vrid::Vrid;

@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use crate::{
     AddressListFault, Addresses, Authentication, AuthenticationFault, AuthenticationMethod,
-    Decoded, Discard, Interval, IntervalFault, IpHeader, Password, Version, VersionFault, Vrid,
-    VridFault,
+    ClockSkew, Decoded, Discard, Interval, IntervalFault, IpHeader, Password, TTL, Version,
+    VersionFault, Vrid, VridFault,
 };
 
 /// What the local router is configured to hear for one virtual router: the context of the checks that
@@ -138,7 +138,16 @@ pub enum Transport<'a> {
 }
 
 /// A router that is spoken to by unicast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use vrrp_proto::Peer;
+///
+/// let on_the_link = Peer::new([192, 0, 2, 12].into());
+/// assert_eq!(on_the_link.min_ttl, 255);
+/// let behind_two_routers = Peer::new([198, 51, 100, 12].into()).with_min_ttl(253);
+/// assert_eq!(behind_two_routers.min_ttl, 253);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer {
     /// Its address.
@@ -148,6 +157,31 @@ pub struct Peer {
     pub min_ttl: u8,
 }
 
+impl Peer {
+    /// Returns a peer on the link: its packets arrive with TTL 255.
+    #[must_use]
+    pub const fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            min_ttl: TTL,
+        }
+    }
+
+    /// Sets the lowest TTL or hop limit of its packets: 255 minus the number of routers on the path.
+    #[must_use]
+    pub const fn with_min_ttl(mut self, min_ttl: u8) -> Self {
+        self.min_ttl = min_ttl;
+        self
+    }
+}
+
+/// A peer on the link.
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self::new(address)
+    }
+}
+
 /// What was proven about a packet before [`LocalRouter::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -155,8 +189,11 @@ pub enum Protection {
     None,
     /// The message came out of `ah::Key::open` and its sequence number is new.
     Ah,
-    /// The trailer passed `hmac::Keys::verify` and is new.
-    Hmac,
+    /// The trailer passed `hmac::Keys::verify` and is new. `hmac::Verified` converts to this.
+    Hmac {
+        /// The distance between the clocks, where it is more than half of the time window.
+        skew: Option<ClockSkew>,
+    },
     /// One of these was tried and failed.
     Failed(AuthenticationFault),
 }
@@ -173,6 +210,9 @@ pub struct Mismatches {
     pub address_list_differs: bool,
     /// The local router owns the addresses, and the sender advertises them (P-43, O-05).
     pub owner_conflict: bool,
+    /// The clocks of sender and receiver differ by more than half of the time window of the HMAC trailer.
+    /// Beyond the whole window its messages are discarded ([`AuthenticationFault::Stale`]).
+    pub clock_skew: Option<ClockSkew>,
 }
 
 impl LocalRouter<'_> {
@@ -207,7 +247,13 @@ impl LocalRouter<'_> {
         self.check_authentication(received, protection)
             .map_err(Discard::Authentication)?;
 
-        let mut mismatches = Mismatches::default();
+        let mut mismatches = Mismatches {
+            clock_skew: match protection {
+                Protection::Hmac { skew } => skew,
+                _ => None,
+            },
+            ..Mismatches::default()
+        };
         match version {
             Version::V2 => {
                 let configured = self.interval.to_seconds_rounded_up();
@@ -315,7 +361,7 @@ impl LocalRouter<'_> {
             | (
                 LocalAuthentication::Hmac | LocalAuthentication::HmacIfPresent,
                 Authentication::None,
-                Protection::Hmac,
+                Protection::Hmac { .. },
             ) => Ok(()),
             (LocalAuthentication::HmacIfPresent, Authentication::None, Protection::None)
                 if migrating =>

@@ -1,5 +1,6 @@
 //! What a simulated host knows to protect its messages and to verify those of others, and how far it has counted.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use vrrp_proto::{
@@ -42,6 +43,9 @@ impl Default for Secrets {
     }
 }
 
+/// The most senders whose sequences a virtual router remembers.
+const SENDERS: usize = 255;
+
 /// The keys that follow from the [`Secrets`] of a host.
 pub(super) struct Keyring {
     ah: ah::Key,
@@ -64,7 +68,8 @@ pub(super) enum Authenticator {
     },
     Hmac {
         sequence: hmac::SendSequence,
-        marks: hmac::ReplayMarks,
+        /// A place for every sender: the driver has it so too.
+        marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
     },
 }
 
@@ -114,7 +119,7 @@ impl Authenticator {
             },
             LocalAuthentication::Hmac | LocalAuthentication::HmacIfPresent => Self::Hmac {
                 sequence: hmac::SendSequence::default(),
-                marks: hmac::ReplayMarks::new(),
+                marks: hmac::ReplayMarks::default(),
             },
         }
     }
@@ -220,7 +225,10 @@ impl Authenticator {
                 window.accept(heard);
                 sequence.continue_above(heard);
             }
-            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => marks.accept(&verified),
+            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => {
+                marks.make_room(&verified, SENDERS);
+                marks.accept(&verified);
+            }
             _ => {}
         }
     }
@@ -238,7 +246,7 @@ impl From<Proof> for Protection {
         match proof {
             Proof::Nothing => Self::None,
             Proof::Ah { .. } => Self::Ah,
-            Proof::Hmac(_) => Self::Hmac,
+            Proof::Hmac(verified) => verified.into(),
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use vrrp_fsm::{
+    ChecksumSending, Instant,
     fleet::{Key, MessageTransport, VrrpRouter},
     sim::{
-        FaultRates, Occurrence, Packet, Property, Scenario, ScenarioError, Simulation, Trace,
-        primary_address,
+        Condition, Delivery, Fault, FaultRates, Occurrence, Packet, Property, Scenario,
+        ScenarioError, Simulation, Trace, primary_address,
     },
 };
 use vrrp_proto::{
-    AuthenticationMethod, Family, LocalAuthentication, Password, Priority, Vrid,
+    AuthenticationMethod, ChecksumForm, Family, LocalAuthentication, Password, Priority, Vrid,
     frame::{
         MacAddress,
         ethernet::{self, Frame},
@@ -142,7 +143,10 @@ fn hmac_trailers_come_to_a_network_in_two_steps() {
     let [before, _, after, _] = &steps;
     let mut plan = before.clone();
     plan.hosts[1] = after.hosts[1].clone();
-    assert_two_actives(&plan, " octets that its header announces");
+    assert_two_actives(
+        &plan,
+        " and HMAC is not configured here: configure the sender's keys, or remove them there",
+    );
 }
 
 /// Runs a network in which nothing happens.
@@ -206,7 +210,10 @@ fn a_host_whose_clock_is_wrong_by_more_than_the_window_is_found_without_any_faul
     }
     assert_eq!(run_in_peace(&plan).violations, []);
     plan.hosts[1].secrets.clock_ahead = Duration::from_secs(7);
-    assert_two_actives(&plan, " s off, more than the window of 5 s");
+    assert_two_actives(
+        &plan,
+        ", outside the window of 5 s: synchronise both clocks",
+    );
 }
 
 #[test]
@@ -376,4 +383,38 @@ fn a_packet_inside_ah_as_a_frame_has_its_header() {
         }
     });
     assert_eq!(seen, [true; 2]);
+}
+
+/// Six hosts are Active in turn, so that one of them hears five others; then a message of the first is sent again.
+#[test]
+fn a_replay_is_discarded_however_many_senders_there_are() {
+    let mut plan = Scenario::uniform(6, 1).unwrap();
+    plan.use_authentication(LocalAuthentication::Hmac);
+    for host in &mut plan.hosts {
+        let config = &mut host.members[0].config;
+        config.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
+    }
+    let stop = |host: u32| {
+        let begins = at(10 + 10 * u64::from(host));
+        let condition = Condition::Stop { host, router: 0 };
+        (begins, Fault::Lasting(condition, Duration::from_secs(300)))
+    };
+    let delivery = Delivery {
+        from: 0,
+        number: 2,
+        to: 5,
+    };
+    let replay = Fault::Replay(delivery, Duration::from_secs(60));
+    let mut faults = vec![(Instant::ZERO, replay)];
+    faults.extend((0..4).map(stop));
+    let trace = Trace { seed: 1, faults };
+    let simulation = Simulation::<VrrpRouter>::replay(&plan, &trace).unwrap();
+    let run = run(simulation, 1, at(100));
+    assert_eq!(run.violations, []);
+    assert_eq!(run.checks[Property::ReplayIsDiscarded as usize], 1);
+    // Five senders, each of which was Active for a while.
+    for host in 0..5 {
+        let took_over = format!("state {host} lan 1 IPv4 vrid 1 Backup to Active");
+        assert!(run.lines.contains(&took_over), "{}", run.lines);
+    }
 }

@@ -15,6 +15,11 @@ use vrrp_proto::{TRAILER_LEN, hmac};
 #[cfg(feature = "ah")]
 use vrrp_proto::{ah, frame::ipv4};
 
+/// The most senders of one virtual router whose sequences are remembered. Only routers that have a
+/// key count.
+#[cfg(feature = "hmac")]
+const SENDERS: usize = 255;
+
 /// Protects messages, and verifies received ones.
 #[derive(Debug)]
 pub(super) enum Authenticator {
@@ -32,20 +37,24 @@ pub(super) enum Authenticator {
     Hmac {
         keys: HmacKeys,
         sequence: hmac::SendSequence,
-        marks: hmac::ReplayMarks,
+        /// A place for every sender that was received.
+        marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
     },
 }
 
-/// What a router has counted for its authentication: for
-/// [`Driver::take_over`](super::Driver::take_over).
+/// The sequence numbers that the authentication of a router has sent and received, against replays.
 ///
-/// Without it (the default) peers discard what a router with IP AH sends, until it has sent more
-/// than before or heard one of them; with HMAC what others sent before can be sent again, as long
-/// as it is in the window.
+/// A driver that takes over from another one continues them by itself. To continue them after the
+/// end of all processes, store the value of [`Driver::sequences`](super::Driver::sequences) (it has
+/// `serde` support), and pass it to
+/// [`Driver::continue_sequences`](super::Driver::continue_sequences) before the first turn. Without
+/// them (the default), peers discard the packets of a router with IP AH until it has sent more than
+/// before or has received one of theirs; with HMAC, packets from before the restart can be replayed
+/// to this router as long as they are in the window.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
-pub(super) struct Sequences {
+pub struct Sequences {
     /// The number of the last packet that was sent with IP AH; 0 for none.
     #[cfg(feature = "ah")]
     ah_sent: u32,
@@ -55,8 +64,8 @@ pub(super) struct Sequences {
     /// The sequence of the last message that was sent with an HMAC trailer; `None` for none.
     #[cfg(feature = "hmac")]
     hmac_sent: Option<hmac::Sequence>,
-    /// The last sequence that was received from each sender with an HMAC trailer, the sender heard
-    /// most recently first: at most four.
+    /// The last sequence that was received from each sender with an HMAC trailer, the sender
+    /// received most recently first.
     #[cfg(feature = "hmac")]
     hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
 }
@@ -89,7 +98,7 @@ impl Authenticator {
             Authentication::Hmac(keys) => Self::Hmac {
                 keys: keys.clone(),
                 sequence: hmac::SendSequence::default(),
-                marks: hmac::ReplayMarks::new(),
+                marks: hmac::ReplayMarks::default(),
             },
         }
     }
@@ -135,7 +144,9 @@ impl Authenticator {
                 if let Some(sent) = sequences.hmac_sent {
                     sequence.continue_above(sent);
                 }
-                *marks = sequences.hmac_heard.iter().copied().collect();
+                let heard = sequences.hmac_heard.iter().copied().take(SENDERS);
+                marks.reserve(heard.len());
+                marks.restore(heard);
             }
             _ => {}
         }
@@ -215,7 +226,7 @@ impl Authenticator {
                     #[cfg(feature = "ah")]
                     Proof::Ah { .. } => Protection::Ah,
                     #[cfg(feature = "hmac")]
-                    Proof::Hmac(_) => Protection::Hmac,
+                    Proof::Hmac(verified) => verified.into(),
                 };
                 (protection, proof)
             }
@@ -277,7 +288,10 @@ impl Authenticator {
                 sequence.continue_above(heard);
             }
             #[cfg(feature = "hmac")]
-            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => marks.accept(&verified),
+            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => {
+                marks.make_room(&verified, SENDERS);
+                marks.accept(&verified);
+            }
             _ => {}
         }
     }

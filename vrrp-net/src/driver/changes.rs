@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
 
-use super::{Authentication, Driver, RouterConfig, router::Router};
+use super::{Authentication, Driver, RouterConfig, Sequences, router::Router};
 use crate::{Error, VirtualAddress};
 
 impl Driver {
@@ -87,6 +87,28 @@ impl Driver {
             self.fleet.addresses_changed(now, id)?;
             self.collect(now);
         }
+        Ok(())
+    }
+
+    /// Returns the sequence numbers of a router's authentication, to be stored for
+    /// [`continue_sequences`](Self::continue_sequences) after a cold restart.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`].
+    pub fn sequences(&self, id: RouterId) -> Result<Sequences, Error> {
+        let router = self.routers.get(&id).ok_or(Error::NoRouter { id })?;
+        Ok(router.authenticator.sequences())
+    }
+
+    /// Continues the sequence numbers of an earlier process. Those of another authentication method
+    /// have no effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`].
+    pub fn continue_sequences(&mut self, id: RouterId, sequences: &Sequences) -> Result<(), Error> {
+        self.router_mut(id)?.authenticator.go_on(sequences);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ pub(super) enum Topic {
     IntervalDiffers,
     AddressListDiffers,
     OwnerConflict,
+    ClockSkew,
     RivalHeard,
     Unheard,
     SendFailed,

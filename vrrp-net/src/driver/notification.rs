@@ -7,7 +7,7 @@ use vrrp_fsm::{
     fleet::{GroupId, RouterId},
     track::{Level, ObjectId},
 };
-use vrrp_proto::{Discard, Family, Interval, Priority, Vrid};
+use vrrp_proto::{ClockSkew, Discard, Family, Interval, Priority, Vrid};
 
 use crate::{Error, Route, VirtualAddress};
 
@@ -274,6 +274,18 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
+    /// The clocks of this router and of a sender with an HMAC trailer differ by more than half of
+    /// the time window. Outside the window its advertisements are discarded, and both routers
+    /// become Active.
+    ClockSkew {
+        /// The sender.
+        source: IpAddr,
+        /// The distance of its clock from the local clock.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
+        skew: ClockSkew,
+        /// How many others since the last notification.
+        suppressed: u32,
+    },
     /// A lesser router is Active beside this one (S-20). Once, it is left over from a network that
     /// was split. If it comes again and again, this router's advertisements are lost or late, as at
     /// short intervals where they wait in queues: use a longer interval (O-04).
@@ -477,6 +489,17 @@ impl DriverEvent {
                 write!(
                     f,
                     "{source} advertises although this router owns the addresses"
+                )?;
+                suppressed
+            }
+            Self::ClockSkew {
+                source,
+                skew,
+                suppressed,
+            } => {
+                write!(
+                    f,
+                    "the clock of {source} is {skew}, more than half of the HMAC time window: synchronise both clocks"
                 )?;
                 suppressed
             }

@@ -204,7 +204,8 @@ impl Driver {
     /// Reports mismatches of an advertisement.
     fn report_mismatches(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
         let mismatches = heard.mismatches();
-        let is_rival = is_active(&self.fleet, id) && !heard.priority().is_resign();
+        let machine = self.fleet.get(id);
+        let is_rival = machine.is_some_and(|machine| machine.is_rival(now, heard));
         let source = heard.source();
         let (priority, interval) = (heard.priority(), heard.interval());
         let mut pass =
@@ -221,6 +222,14 @@ impl Driver {
                 .map(|suppressed| DriverEvent::AddressListDiffers { source, suppressed }),
             pass(mismatches.owner_conflict, Topic::OwnerConflict)
                 .map(|suppressed| DriverEvent::OwnerConflict { source, suppressed }),
+            mismatches.clock_skew.and_then(|skew| {
+                let suppressed = pass(true, Topic::ClockSkew)?;
+                Some(DriverEvent::ClockSkew {
+                    source,
+                    skew,
+                    suppressed,
+                })
+            }),
             pass(is_rival, Topic::RivalHeard).map(|suppressed| DriverEvent::RivalHeard {
                 source,
                 priority,

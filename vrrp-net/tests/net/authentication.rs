@@ -1,8 +1,9 @@
 //! Advertisements without our authentication are discarded.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use vrrp_fsm::{Counters, Reason, State};
@@ -12,14 +13,15 @@ use vrrp_net::{
     VirtualMac,
 };
 use vrrp_proto::{
-    AuthenticationFault, Discard, Family, Password,
-    frame::{multicast_mac, virtual_mac},
+    Addresses, Advertisement, AuthenticationFault, ChecksumForm, ClockSkew, Discard, Endpoints,
+    Family, GROUP_IPV4, Interval, LengthFault, Password, Priority,
+    frame::{ethernet, ipv4, multicast_mac, virtual_mac},
     group,
-    hmac::{AntiReplay, Key},
+    hmac::{AntiReplay, Key, Keys, SendSequence, UtcTime},
 };
 
 use crate::rig::{
-    LIMIT, Running, in_time, lan_of, router, router_v2, vrid, wait_for_advertisement,
+    LIMIT, Running, VIP4, in_time, lan_of, router, router_v2, vrid, wait_for_advertisement,
 };
 
 fn password(text: &str) -> Password {
@@ -514,4 +516,147 @@ fn p_51_a_peer_inside_ah_is_reported_by_a_router_in_version_3() {
         counters.authentication_errors + u64::from(counters.other_discards)
     });
     assert!(errors > 0);
+}
+
+/// An advertisement with an HMAC trailer from 192.0.2.2, signed so many seconds after now.
+fn signed_frame(secret: &[u8; 32], seconds_ahead: i64) -> Vec<u8> {
+    let source = Ipv4Addr::new(192, 0, 2, 2);
+    let endpoints = Endpoints::multicast(source.into());
+    let virtual_addresses = [VIP4.split('/').next().unwrap().parse::<Ipv4Addr>().unwrap()];
+    let advertisement = Advertisement {
+        vrid: vrid(51),
+        priority: Priority::new(200),
+        interval: Interval::centis(10).unwrap(),
+        authentication: vrrp_proto::Authentication::None,
+        addresses: Addresses::from(&virtual_addresses[..]),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seconds = now.as_secs().checked_add_signed(seconds_ahead).unwrap();
+    let time = UtcTime::new(seconds, now.subsec_nanos());
+    let sequence = SendSequence::default().next(time, AntiReplay::Monotonic);
+    let mut message = [0; 64];
+    let length = advertisement
+        .encode(&mut message, &endpoints, ChecksumForm::PseudoHeader)
+        .unwrap();
+    let keys = [Key::new(7, secret).unwrap()];
+    let keys = Keys::new(&keys, 7).unwrap();
+    let length = keys
+        .append(&mut message, length, &endpoints, sequence)
+        .unwrap();
+    let mut frame = Vec::new();
+    let (to, from) = (
+        multicast_mac(group(Family::Ipv4)),
+        virtual_mac(vrid(51), Family::Ipv4),
+    );
+    frame.extend(ethernet::header(to, from, ethernet::IPV4));
+    let header = ipv4::Header::advertisement(source, GROUP_IPV4);
+    frame.extend(header.encode(length).unwrap());
+    frame.extend(&message[..length]);
+    frame
+}
+
+#[test]
+fn a_clock_skew_is_reported_with_its_direction_and_before_packets_are_discarded() {
+    let secret = [1; 32];
+    for (seconds_ahead, is_accepted) in [(40, true), (-40, true), (70, false), (-70, false)] {
+        let (_lan, hosts) = lan_of::<2>();
+        let mut authentication = hmac(&secret);
+        if let Authentication::Hmac(keys) = &mut authentication {
+            keys.anti_replay = AntiReplay::time(60).unwrap();
+        }
+        let config = with(router(Family::Ipv4, 100), authentication);
+        let (low, low_id) = Running::with_router(hosts[0].namespace(), config);
+        low.wait_for_state(low_id, State::Active);
+        let socket = hosts[1].namespace().run(|| FrameSocket::open().unwrap());
+        let frame = signed_frame(&secret, seconds_ahead);
+        socket.send([(hosts[1].index(), &frame[..])], |_, error| {
+            panic!("{error}")
+        });
+        let skew = low.wait_for_event("the clock skew", |event| match event {
+            DriverEvent::ClockSkew { skew, source, .. } if is_accepted => Some((*skew, *source)),
+            DriverEvent::Discarded {
+                discard: Discard::Authentication(AuthenticationFault::Stale { skew, window: 60 }),
+                source,
+                ..
+            } if !is_accepted => Some((*skew, *source)),
+            _ => None,
+        });
+        assert_eq!(skew.1, "192.0.2.2".parse::<IpAddr>().unwrap());
+        // The frame was on its way for a moment, longer on a busy machine.
+        let near = match skew.0 {
+            ClockSkew::Ahead { millis } => i64::from(millis),
+            ClockSkew::Behind { millis } => -i64::from(millis),
+        };
+        let expected = seconds_ahead * 1000;
+        assert!((expected - 8000..=expected).contains(&near), "{near}");
+        assert_eq!(heard(&low, low_id) > 0, is_accepted);
+    }
+}
+
+#[test]
+fn a_router_without_hmac_names_the_trailer_of_the_other() {
+    let (_lan, hosts) = lan_of::<2>();
+    let signing = with(router(Family::Ipv4, 200), hmac(&[1; 32]));
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), signing);
+    high.wait_for_state(high_id, State::Active);
+    let (low, _) = Running::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
+    low.wait_for_event("a discarded packet", |event| {
+        let is_meant = matches!(
+            event,
+            DriverEvent::Discarded {
+                discard: Discard::PacketLength(LengthFault::HmacTrailer { .. }),
+                ..
+            }
+        );
+        is_meant.then_some(())
+    });
+}
+
+/// The window is so long that the replayed packet is in it.
+#[test]
+fn kept_sequences_discard_a_replay_after_a_cold_restart() {
+    let (lan, hosts) = lan_of::<3>();
+    let capture = lan.capture().unwrap();
+    let config = |priority| {
+        let mut authentication = hmac(&[1; 32]);
+        if let Authentication::Hmac(keys) = &mut authentication {
+            keys.anti_replay = AntiReplay::time(300).unwrap();
+        }
+        with(router(Family::Ipv4, priority), authentication)
+    };
+    let (high, high_id) = Running::with_router(hosts[1].namespace(), config(200));
+    high.wait_for_state(high_id, State::Active);
+    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
+    wait_for("advertisements", LIMIT, || {
+        (heard(&low, low_id) > 2).then_some(())
+    })
+    .unwrap();
+    let frames = capture.frames();
+    let of_protocol = |frame: &&vrrp_lab::Frame| frame.bytes.get(23) == Some(&112);
+    let old = frames.iter().find(of_protocol).unwrap().bytes.clone();
+    high.kill();
+    let sequences = low.with(move |driver| driver.sequences(low_id).unwrap());
+    low.kill();
+    let socket = hosts[2].namespace().run(|| FrameSocket::open().unwrap());
+    for is_kept in [false, true] {
+        let sequences = sequences.clone();
+        let low = Running::start(hosts[0].namespace());
+        let low_id = low.with(move |driver| {
+            let id = driver.add(config(100)).unwrap();
+            if is_kept {
+                driver.continue_sequences(id, &sequences).unwrap();
+            }
+            id
+        });
+        low.wait_for_state(low_id, State::Active);
+        socket.send([(hosts[2].index(), &old[..])], |_, error| panic!("{error}"));
+        wait_for("the replayed packet", LIMIT, || {
+            let counters = counters(&low, low_id);
+            (counters.advertisements_received + counters.authentication_errors > 0).then_some(())
+        })
+        .unwrap();
+        assert_eq!(counters(&low, low_id).authentication_errors > 0, is_kept);
+        assert_eq!(heard(&low, low_id) == 0, is_kept);
+        low.kill();
+    }
 }

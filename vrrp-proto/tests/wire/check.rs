@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod, Counter,
-    DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval, IntervalFault, IpHeader,
-    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password, Peer, Priority, Protection,
-    TTL, Transport, Version, VersionFault, Versions, VridFault, frame,
+    AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod,
+    ClockSkew, Counter, DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval,
+    IntervalFault, IpHeader, LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password,
+    Peer, Priority, Protection, TTL, Transport, Version, VersionFault, Versions, VridFault, frame,
 };
 
 use crate::support::{
@@ -19,7 +19,11 @@ const QUIET: Mismatches = Mismatches {
     interval_differs: false,
     address_list_differs: false,
     owner_conflict: false,
+    clock_skew: None,
 };
+
+/// The trailer was verified, and the clocks agree.
+const PROVEN: Protection = Protection::Hmac { skew: None };
 
 fn v2_router() -> LocalRouter<'static> {
     local(Versions::V2, RECEIVER_V4.into())
@@ -590,13 +594,13 @@ fn a_trailer_needs_to_be_asked_for_and_verified() {
     }));
 
     let enforcing = LocalAuthentication::Hmac;
-    assert_eq!(check(enforcing, &decoded, Protection::Hmac), Ok(QUIET));
+    assert_eq!(check(enforcing, &decoded, PROVEN), Ok(QUIET));
     assert_eq!(check(enforcing, &decoded, Protection::None), unverified);
     assert_eq!(check(enforcing, &plain, Protection::None), missing);
-    assert!(check(enforcing, &plain, Protection::Hmac).is_err());
+    assert!(check(enforcing, &plain, PROVEN).is_err());
 
     let migrating = LocalAuthentication::HmacIfPresent;
-    assert_eq!(check(migrating, &decoded, Protection::Hmac), Ok(QUIET));
+    assert_eq!(check(migrating, &decoded, PROVEN), Ok(QUIET));
     assert_eq!(check(migrating, &decoded, Protection::None), unverified);
     assert_eq!(check(migrating, &plain, Protection::None), Ok(QUIET));
     let failed = AuthenticationFault::Digest;
@@ -631,7 +635,7 @@ fn a_trailer_and_a_password_do_not_go_together() {
             authentication,
             ..v2_router()
         };
-        for protection in [Protection::None, Protection::Hmac, Protection::Ah] {
+        for protection in [Protection::None, PROVEN, Protection::Ah] {
             assert!(local.check(&decoded, &ipv4(), protection).is_err());
         }
     }
@@ -843,4 +847,41 @@ fn a_unicast_router_discards_a_destination_that_is_no_unicast_address() {
         let discard = hear_from(&unicast, source, Some(found)).unwrap_err();
         assert_eq!(discard, Discard::Destination { found });
     }
+}
+
+#[test]
+fn a_clock_skew_is_a_mismatch_of_an_accepted_message() {
+    let mut payload = v3(&[VIRTUAL_V4]);
+    payload.extend([0; 28]);
+    let options = DecodeOptions {
+        hmac_trailer: true,
+        ..DecodeOptions::default()
+    };
+    let decoded = Advertisement::decode(&payload, &ipv4(), &options).unwrap();
+    let local = LocalRouter {
+        authentication: LocalAuthentication::Hmac,
+        ..v3_router()
+    };
+    for skew in [
+        None,
+        Some(ClockSkew::Ahead { millis: 3000 }),
+        Some(ClockSkew::Behind { millis: 3000 }),
+    ] {
+        let mismatches = local
+            .check(&decoded, &ipv4(), Protection::Hmac { skew })
+            .unwrap();
+        assert_eq!(mismatches.clock_skew, skew);
+    }
+}
+
+#[test]
+fn a_peer_is_on_the_link_unless_configured_otherwise() {
+    let address = SENDER_V4.into();
+    let peer = Peer {
+        address,
+        min_ttl: 255,
+    };
+    assert_eq!(Peer::new(address), peer);
+    assert_eq!(Peer::from(address), peer);
+    assert_eq!(Peer::new(address).with_min_ttl(254).min_ttl, 254);
 }

@@ -881,6 +881,43 @@ fn a_trailer_is_taken_off_only_where_it_is_allowed_and_has_28_octets() {
 }
 
 #[test]
+fn a_router_without_hmac_names_the_trailer() {
+    let trailer = |scheme, id, reserved| [&[scheme, id, reserved, 0][..], &[7; 24]].concat();
+    for (message, ip) in [
+        (v2(&[VIRTUAL_V4]), ipv4()),
+        (v3(&[VIRTUAL_V4]), ipv4()),
+        (v3_ipv6(&[VIRTUAL_V6]), ipv6()),
+    ] {
+        let discard = |surplus: &[u8]| {
+            let payload = [&message[..], surplus].concat();
+            Advertisement::decode(&payload, &ip, &DecodeOptions::default()).unwrap_err()
+        };
+        let expected = message.len();
+        let named = discard(&trailer(1, 200, 0));
+        let fault = LengthFault::HmacTrailer { expected };
+        assert_eq!(named, Discard::PacketLength(fault));
+        assert_eq!(named.counter(), Some(Counter::PacketLength));
+        assert_eq!(
+            named.to_string(),
+            format!(
+                "28 octets in the form of an HMAC trailer follow the message of {expected} octets, and \
+                 HMAC is not configured here: configure the sender's keys, or remove them there"
+            )
+        );
+        for other in [
+            trailer(2, 200, 0),
+            trailer(1, 0, 0),
+            trailer(1, 200, 1),
+            vec![1; 27],
+        ] {
+            let found = expected + other.len();
+            let fault = LengthFault::Differs { expected, found };
+            assert_eq!(discard(&other), Discard::PacketLength(fault));
+        }
+    }
+}
+
+#[test]
 fn every_discard_names_field_value_and_range() {
     let texts = [
         (

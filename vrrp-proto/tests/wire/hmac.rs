@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, AuthenticationFault, ChecksumForm, DecodeOptions,
-    EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority, TTL,
+    Addresses, Advertisement, Authentication, AuthenticationFault, ChecksumForm, ClockSkew,
+    DecodeOptions, EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority, Protection, TTL,
     hmac::{
-        AntiReplay, Key, Keys, KeysError, ReplayMarks, SendSequence, Sequence, Signed, UtcTime,
-        Verified,
+        AntiReplay, Key, Keys, KeysError, Mark, ReplayMarks, SendSequence, Sequence, Signed,
+        UtcTime, Verified,
     },
 };
 
@@ -214,16 +214,20 @@ fn a_time_outside_the_window_is_stale_before_any_digest_is_computed() {
         let now = UtcTime::new((0x6800_0000_i64 + seconds).cast_unsigned(), 0);
         verify_at(&payload, &ip, &[appendix_key()], now, anti_replay).unwrap_err()
     };
-    for off in [-6_i64, 6, 100_000] {
-        let seconds_off = u32::try_from(off.abs()).unwrap();
-        assert_eq!(
-            at(off, window(5)),
-            AuthenticationFault::Stale {
-                seconds_off,
-                window: 5
-            }
-        );
+    // The sequence has half a second more.
+    for (local, skew) in [
+        (-6_i64, ClockSkew::Ahead { millis: 6500 }),
+        (6, ClockSkew::Behind { millis: 5500 }),
+        (100_000, ClockSkew::Behind { millis: 99_999_500 }),
+    ] {
+        let fault = at(local, window(5));
+        assert_eq!(fault, AuthenticationFault::Stale { skew, window: 5 });
     }
+    assert_eq!(
+        at(-6, window(5)).to_string(),
+        "the sender's clock is 6.500 s ahead of the local clock, outside the window of 5 s: \
+         synchronise both clocks"
+    );
     for near in [-5, 0, 5] {
         assert_eq!(
             at(near, window(5)),
@@ -360,13 +364,13 @@ fn a_mark_outside_the_window_no_longer_counts() {
 fn the_sender_not_heard_for_the_longest_time_makes_room() {
     let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
     let now = UtcTime::new(1000, 0);
-    let mut marks: ReplayMarks<3> = ReplayMarks::new();
+    let mut marks = ReplayMarks::with_places([None; 3]);
     for number in [1, 2, 3] {
         marks.accept(&verified(sender(number), 1000, 0));
     }
     marks.accept(&verified(sender(1), 1001, 0));
     marks.accept(&verified(sender(4), 1000, 0));
-    let known = |marks: &ReplayMarks<3>| {
+    let known = |marks: &ReplayMarks<[Option<Mark>; 3]>| {
         [1, 2, 3, 4].map(|number| {
             let heard = verified(sender(number), 1000, 0);
             marks.check(&heard, now, AntiReplay::Monotonic).is_err()
@@ -379,18 +383,21 @@ fn the_sender_not_heard_for_the_longest_time_makes_room() {
 }
 
 #[test]
-fn marks_are_the_same_again_when_they_are_made_of_what_was_told_of_them() {
+fn marks_survive_a_restart_in_the_order_of_iter() {
     let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
     let now = UtcTime::new(1000, 0);
-    let mut marks: ReplayMarks<3> = ReplayMarks::new();
+    let mut marks = ReplayMarks::with_places([None; 3]);
     for number in [1, 2, 3] {
         marks.accept(&verified(sender(number), 1000 + u64::from(number), 0));
     }
-    let told: Vec<(IpAddr, u64)> = marks.iter().map(|(it, mark)| (it, mark.get())).collect();
+    let saved: Vec<(IpAddr, u64)> = marks.iter().map(|(it, mark)| (it, mark.get())).collect();
     let expected = [3_u8, 2, 1].map(|it| (sender(it), (1000 + u64::from(it)) << 32));
-    assert_eq!(told, expected);
-    let told = told.into_iter().map(|(it, mark)| (it, Sequence::new(mark)));
-    let again: ReplayMarks<2> = told.collect();
+    assert_eq!(saved, expected);
+    let saved = saved
+        .into_iter()
+        .map(|(it, mark)| (it, Sequence::new(mark)));
+    let mut again = ReplayMarks::with_places([None; 2]);
+    again.restore(saved);
     let is_known = |number: u8| {
         let replayed = verified(sender(number), 1000 + u64::from(number), 0);
         again.check(&replayed, now, AntiReplay::Monotonic).is_err()
@@ -507,4 +514,96 @@ fn a_buffer_without_room_for_the_trailer_is_left_alone() {
         );
         assert_eq!(buffer, before);
     }
+}
+
+#[test]
+fn a_clock_skew_is_known_from_half_of_the_window_on() {
+    let (payload, ip) = appendix_ipv4();
+    let skew = |seconds: u64, nanoseconds, anti_replay| {
+        let now = UtcTime::new(seconds, nanoseconds);
+        let keys = [appendix_key()];
+        let verified = verify_at(&payload, &ip, &keys, now, anti_replay).unwrap();
+        let skew = verified.clock_skew();
+        assert_eq!(Protection::from(verified), Protection::Hmac { skew });
+        skew
+    };
+    // The sequence shows half a second after this.
+    let base = 0x6800_0000_u64;
+    for (seconds, nanoseconds, expected) in [
+        (base, 500_000_000, None),
+        (base - 2, 0, None),
+        (
+            base - 3,
+            900_000_000,
+            Some(ClockSkew::Ahead { millis: 2600 }),
+        ),
+        (base - 5, 0, Some(ClockSkew::Ahead { millis: 5500 })),
+        (base + 3, 0, None),
+        (
+            base + 3,
+            250_000_000,
+            Some(ClockSkew::Behind { millis: 2750 }),
+        ),
+    ] {
+        assert_eq!(skew(seconds, nanoseconds, window(5)), expected);
+        assert_eq!(skew(seconds, nanoseconds, AntiReplay::Monotonic), None);
+    }
+    assert_eq!(
+        ClockSkew::Behind { millis: 2750 }.to_string(),
+        "2.750 s behind the local clock"
+    );
+}
+
+#[test]
+fn growing_marks_displace_no_sender_up_to_their_limit() {
+    let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
+    let now = UtcTime::new(1000, 0);
+    let mut marks: ReplayMarks<Vec<Option<Mark>>> = ReplayMarks::default();
+    let heard = |number| verified(sender(number), 1000, 0);
+    for number in (1..=7).chain([3, 1]) {
+        let heard = heard(number);
+        marks.make_room(&heard, 6);
+        marks.accept(&heard);
+    }
+    let is_known = |number| {
+        marks
+            .check(&heard(number), now, AntiReplay::Monotonic)
+            .is_err()
+    };
+    // The seventh sender displaced the first, and the first then displaced the second.
+    assert_eq!(
+        [1, 2, 3, 4, 5, 6, 7].map(is_known),
+        [true, false, true, true, true, true, true]
+    );
+    assert_eq!(marks.iter().count(), 6);
+
+    let mut restored: ReplayMarks<Vec<Option<Mark>>> = ReplayMarks::default();
+    restored.reserve(6);
+    restored.restore(marks.iter());
+    assert_eq!(restored, marks);
+}
+
+/// A sender restarts with its clock behind; a receiver restarts and is sent an old packet.
+#[test]
+fn kept_sequences_close_the_gaps_of_a_cold_restart() {
+    let before = UtcTime::new(1000, 0);
+    let after = UtcTime::new(997, 0);
+    let source = SENDER_V4.into();
+    let mut sequence = SendSequence::default();
+    let last = sequence.next(before, window(5));
+    let mut marks: ReplayMarks = ReplayMarks::new();
+    marks.accept(&verified(source, 1000, 0));
+
+    let mut forgetful = SendSequence::default();
+    assert!(forgetful.next(after, window(5)).get() < last.get());
+    let mut restarted = SendSequence::default();
+    restarted.continue_above(Sequence::new(last.get()));
+    assert_eq!(restarted.next(after, window(5)).get(), last.get() + 1);
+
+    let replayed = verified(source, 999, 0);
+    let forgetful: ReplayMarks = ReplayMarks::new();
+    assert_eq!(forgetful.check(&replayed, before, window(5)), Ok(()));
+    let mut restarted: ReplayMarks = ReplayMarks::new();
+    restarted.restore(marks.iter());
+    assert!(restarted.check(&replayed, before, window(5)).is_err());
 }

@@ -1,10 +1,13 @@
 //! The values of the crate by themselves: what they hold, and how they read.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use vrrp_proto::{
-    Addresses, AuthenticationMethod, Counter, Endpoints, Family, Interval, Leniency,
-    MAX_MESSAGE_LEN, Priority, Version, Vrid, group,
+    Addresses, AuthenticationMethod, Counter, Endpoints, Family, Interval, InvalidValue, Leniency,
+    MAX_MESSAGE_LEN, OutOfRange, Password, Priority, Version, Vrid, group,
 };
 
 use crate::support::{
@@ -158,4 +161,103 @@ fn a_leniency_names_what_it_forgives() {
             "first-address-not-link-local"
         ]
     );
+}
+
+#[test]
+fn text_forms_are_read_back() {
+    for priority in 0..=255 {
+        let priority = Priority::new(priority);
+        assert_eq!(priority.to_string().parse(), Ok(priority));
+    }
+    for vrid in (1..=255).filter_map(Vrid::new) {
+        assert_eq!(vrid.to_string().parse(), Ok(vrid));
+    }
+    for interval in (1..=4095)
+        .map(Interval::centis)
+        .chain((1..=255).map(Interval::seconds))
+    {
+        let interval = interval.unwrap();
+        assert_eq!(interval.to_string().parse(), Ok(interval));
+    }
+    for version in [Version::V2, Version::V3] {
+        assert_eq!(version.to_string().parse(), Ok(version));
+        assert_eq!(version.number().to_string().parse(), Ok(version));
+        assert_eq!(Version::try_from(version.number()), Ok(version));
+    }
+    for family in [Family::Ipv4, Family::Ipv6] {
+        assert_eq!(family.to_string().parse(), Ok(family));
+    }
+    assert_eq!("s3cret".parse(), Password::new(b"s3cret"));
+}
+
+#[test]
+fn text_that_is_no_value_is_refused_with_the_accepted_forms() {
+    let text = |problem: InvalidValue| problem.to_string();
+    for wrong in ["", "256", "-1", "1.5", "high"] {
+        let problem = wrong.parse::<Priority>().unwrap_err();
+        assert_eq!(text(problem), "priority: expected a number, 0 to 255");
+    }
+    let problem = "0".parse::<Vrid>().unwrap_err();
+    assert_eq!(text(problem), "VRID 0 is not in 1..=255");
+    let problem = "4".parse::<Version>().unwrap_err();
+    assert_eq!(text(problem), "version: expected 2 or 3");
+    assert_eq!(
+        Version::try_from(4).unwrap_err().to_string(),
+        "version 4 is not in 2..=3"
+    );
+    let problem = "ip".parse::<Family>().unwrap_err();
+    assert_eq!(text(problem), "family: expected ipv4 or ipv6");
+    for wrong in ["", "1", "s", "1 m", "1  s", "-1 s", "1.5 s", "\u{e9}1 s"] {
+        let problem = wrong.parse::<Interval>().unwrap_err();
+        let expected = "interval: expected a number with a unit: 1 s, 100 cs or 1000 ms";
+        assert_eq!(text(problem), expected, "{wrong}");
+    }
+    for (wrong, expected) in [
+        ("0 s", "interval in seconds 0 is not in 1..=255"),
+        ("256 s", "interval in seconds 256 is not in 1..=255"),
+        ("0 cs", "interval in centiseconds 0 is not in 1..=4095"),
+        ("4096cs", "interval in centiseconds 4096 is not in 1..=4095"),
+        (
+            "40960 ms",
+            "interval in centiseconds 4096 is not in 1..=4095",
+        ),
+        ("15 ms", "interval: expected a multiple of 10 ms"),
+    ] {
+        assert_eq!(text(wrong.parse::<Interval>().unwrap_err()), expected);
+    }
+    assert!("123456789".parse::<Password>().is_err());
+}
+
+#[test]
+fn a_duration_is_an_interval_of_version_3() {
+    let centis = |duration| Interval::try_from(duration).map(|it| (it.version(), it.count()));
+    assert_eq!(centis(Duration::from_millis(10)), Ok((Version::V3, 1)));
+    assert_eq!(
+        centis(Duration::from_millis(40_950)),
+        Ok((Version::V3, 4095))
+    );
+    for (wrong, value) in [
+        (Duration::ZERO, 0),
+        (Duration::from_millis(40_960), 4096),
+        (Duration::from_secs(u64::MAX / 100), u64::MAX / 100 * 100),
+    ] {
+        let range = OutOfRange {
+            field: "interval in centiseconds",
+            value,
+            lowest: 1,
+            highest: 4095,
+        };
+        assert_eq!(centis(wrong), Err(InvalidValue::OutOfRange(range)));
+    }
+    let odd = Duration::from_nanos(10_000_001);
+    assert!(matches!(centis(odd), Err(InvalidValue::Form { .. })));
+}
+
+#[test]
+fn endpoints_are_ordered_by_family_source_and_destination() {
+    let from = |last| Endpoints::multicast(IpAddr::from([192, 0, 2, last]));
+    let v6 = Endpoints::multicast(SENDER_V6.into());
+    let mut list = [v6, from(10), from(9)];
+    list.sort();
+    assert_eq!(list, [from(9), from(10), v6]);
 }
