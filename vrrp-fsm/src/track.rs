@@ -53,7 +53,7 @@ use crate::{
     arena::{Arena, Key, TypedKey},
 };
 
-pub use explain::{Explanation, Influence};
+pub use explain::{Explanation, Ignored, IgnoredReason, Influence};
 pub use level::Level;
 use object::Known;
 pub use object::{Check, Debounce, Kind, Object, ObjectSnapshot, Quorum, Report, Require};
@@ -384,13 +384,17 @@ impl Tracker {
 
     pub(crate) fn influences(&self, uses: &[TrackRef]) -> impl Iterator<Item = Influence<'_>> {
         uses.iter().filter_map(|one| {
-            let entry = self.entry(one.object)?;
+            let Entry { object, known, .. } = self.entry(one.object)?;
+            let points = one.weight.unwrap_or(object.weight).get();
+            let is_reverse = one.reverse.unwrap_or(object.reverse);
             Some(Influence {
                 object: one.object,
-                name: &entry.object.name,
-                level: entry.known.level,
-                is_stale: entry.known.is_stale,
+                name: &object.name,
+                level: known.level,
+                is_stale: known.is_stale,
                 contribution: self.contribution(one)?,
+                ignored: None,
+                points: points.map(|points| if is_reverse { -points } else { points }),
             })
         })
     }

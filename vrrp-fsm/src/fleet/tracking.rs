@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     Event, Instant,
-    track::{Explanation, Object, ObjectId, Report, TrackError, TrackRef, TrackState, Tracker},
+    track::{
+        Explanation, IgnoredReason, Object, ObjectId, Report, TrackError, TrackRef, TrackState,
+        Tracker,
+    },
 };
 
 impl VrrpRouter {
@@ -96,13 +99,11 @@ impl VrrpRouter {
     pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {
         let entry = self.entry(id).ok()?;
         let group = self.group_of(entry);
-        let weighs = group.is_none_or(|group| group.config.member_weights);
-        let own = self.tracker.influences(&entry.tracking).map(|influence| {
-            if weighs {
-                influence
-            } else {
-                influence.without_points()
-            }
+        let ignoring = group.filter(|group| !group.config.member_weights);
+        let influences = self.tracker.influences(&entry.tracking);
+        let own = influences.map(|influence| match ignoring {
+            None => influence,
+            Some(group) => influence.without_points(IgnoredReason::SyncGroup(&group.config.name)),
         });
         let of_group = group.map_or(&[][..], |group| &group.config.tracking);
         let influences = own.chain(self.tracker.influences(of_group)).collect();

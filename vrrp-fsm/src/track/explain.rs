@@ -9,7 +9,9 @@ use super::{Contribution, Level, ObjectId, TrackState};
 
 /// Why a router has its effective priority, and what keeps it in Initialize.
 ///
-/// As text: `priority 70: 100 configured, uplink up, peering down -30`.
+/// As text: `priority 70: 100 configured, uplink up, peering down -30`, or in a sync group without
+/// [`member_weights`](crate::fleet::SyncGroup::member_weights)
+/// `priority 100: 100 configured, peering down (-30 does not count in sync group gateway)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'a> {
     /// The configured priority.
@@ -33,13 +35,52 @@ pub struct Influence<'a> {
     pub is_stale: bool,
     /// What that comes to.
     pub contribution: Contribution,
+    /// The weight in points that does not count here, and the reason; `None` where the weight counts.
+    pub ignored: Option<Ignored<'a>>,
+    /// The weight in points, with the sign that `reverse` gives it; `None` for a weight that is a fault.
+    pub(crate) points: Option<i16>,
 }
 
-impl Influence<'_> {
-    /// Where only faults count.
-    pub(crate) fn without_points(mut self) -> Self {
-        if let Contribution::Points(points) = &mut self.contribution {
+/// A weight that does not count.
+///
+/// As text: `-60 does not count in sync group gateway`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ignored<'a> {
+    /// The weight in points, with the sign turned where the object counts in reverse.
+    pub weight: i16,
+    /// Why it does not count.
+    pub reason: IgnoredReason<'a>,
+}
+
+/// Why a weight does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IgnoredReason<'a> {
+    /// In this sync group only faults of the members' own objects count
+    /// ([`member_weights`](crate::fleet::SyncGroup::member_weights)).
+    SyncGroup(&'a str),
+    /// The router owns the addresses: its priority is always 255 (AMB-25).
+    Owner,
+}
+
+impl fmt::Display for Ignored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+} does not count ", self.weight)?;
+        match self.reason {
+            IgnoredReason::SyncGroup(name) => write!(f, "in sync group {name}"),
+            IgnoredReason::Owner => f.write_str("for the address owner"),
+        }
+    }
+}
+
+impl<'a> Influence<'a> {
+    /// The same where only faults count, for this reason.
+    pub(crate) fn without_points(mut self, reason: IgnoredReason<'a>) -> Self {
+        if let Contribution::Points(points) = &mut self.contribution
+            && let Some(weight) = self.points
+        {
             *points = 0;
+            self.ignored.get_or_insert(Ignored { weight, reason });
         }
         self
     }
@@ -49,7 +90,7 @@ impl<'a> Explanation<'a> {
     pub(crate) fn new(configured: Priority, mut influences: Vec<Influence<'a>>) -> Self {
         if configured.is_owner() {
             for influence in &mut influences {
-                *influence = influence.without_points();
+                *influence = influence.without_points(IgnoredReason::Owner);
             }
         }
         let track_state = influences
@@ -103,7 +144,10 @@ impl fmt::Display for Influence<'_> {
             Some(Level::Number(number)) => write!(f, "{number}")?,
         }
         match self.contribution {
-            Contribution::Points(0) => Ok(()),
+            Contribution::Points(0) => match self.ignored {
+                Some(ignored) => write!(f, " ({ignored})"),
+                None => Ok(()),
+            },
             Contribution::Points(points) => write!(f, " {points:+}"),
             Contribution::Fault => f.write_str(" (fault)"),
             Contribution::Unreported => f.write_str(" (holds)"),

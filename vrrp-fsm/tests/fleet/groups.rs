@@ -526,7 +526,7 @@ fn g_7_a_member_has_its_faults_but_its_weights_only_where_the_group_says_so() {
     let explained = lan.nodes[0].fleet.explain(ids[0]).unwrap();
     assert_eq!(
         explained.to_string(),
-        "priority 100: 100 configured, load down"
+        "priority 100: 100 configured, load down (-20 does not count in sync group group)"
     );
     let (group, config) = lan.nodes[0].fleet.groups().next().unwrap();
     let counting = SyncGroup {
@@ -539,6 +539,44 @@ fn g_7_a_member_has_its_faults_but_its_weights_only_where_the_group_says_so() {
     assert_eq!(priority(&lan), 80);
     lan.fleet(0).remove_group(now, group).unwrap();
     assert_eq!(priority(&lan), 80, "alone it counts too");
+}
+
+#[test]
+fn g_7_an_explanation_names_each_weight_that_does_not_count() {
+    let mut lan = Lan::new(1);
+    let now = lan.now;
+    let mut track = |name: &str, weight: Weight, reverse| {
+        let object = Object {
+            weight,
+            reverse,
+            ..Object::new(name, Kind::Interface)
+        };
+        let id = lan.fleet(0).add_object(now, object).unwrap();
+        lan.fleet(0).report(now, id, Report::Up).unwrap();
+        TrackRef::of(id)
+    };
+    let own = vec![
+        track("peering", Weight::points(-60).unwrap(), false),
+        track("rival", Weight::points(-40).unwrap(), true),
+        track("uplink", Weight::FAULT, false),
+    ];
+    let of_group = track("power", Weight::points(-20).unwrap(), false);
+    let mut tracks = member(1, 100);
+    tracks.tracking = own;
+    let ids = [tracks, member(2, 100)].map(|member| lan.add_stopped(0, member));
+    let group = SyncGroup {
+        tracking: vec![of_group],
+        ..SyncGroup::new("gateway", ids.to_vec())
+    };
+    lan.fleet(0).add_group(now, group).unwrap();
+    let explanation = lan.nodes[0].fleet.explain(ids[0]).unwrap();
+    assert_eq!(
+        explanation.to_string(),
+        "priority 100: 100 configured, peering up (-60 does not count in sync group gateway), \
+         rival up (+40 does not count in sync group gateway), uplink up, power up"
+    );
+    let ignored = explanation.influences.iter().map(|it| it.ignored.is_some());
+    assert!(ignored.eq([true, true, false, false]));
 }
 
 #[test]

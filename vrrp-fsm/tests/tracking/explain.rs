@@ -1,6 +1,6 @@
 //! The explanation names everything that counts.
 
-use vrrp_fsm::track::{Kind, Object, Report};
+use vrrp_fsm::track::{Ignored, IgnoredReason, Kind, Object, Report};
 use vrrp_proto::Priority;
 
 use crate::{Bench, check, ms, weighted};
@@ -35,5 +35,15 @@ fn the_owner_is_explained_as_255_without_points() {
     let explanation = bench.tracker.explain(Priority::OWNER, &bench.uses);
     assert_eq!(explanation.effective, Priority::OWNER);
     let said = explanation.to_string();
-    assert_eq!(said, "priority 255: 255 configured, load 4");
+    assert_eq!(
+        said,
+        "priority 255: 255 configured, load 4 (-2 does not count for the address owner)"
+    );
+    assert_eq!(
+        explanation.influences[0].ignored,
+        Some(Ignored {
+            weight: -2,
+            reason: IgnoredReason::Owner
+        })
+    );
 }
