@@ -3,6 +3,7 @@
 
 mod capture;
 mod mistake;
+mod random;
 mod report;
 mod run;
 mod setting;
@@ -45,8 +46,12 @@ struct Options {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
+    /// Draw all settings from the seed, and print them.
+    #[arg(long, conflicts_with = "Setting")]
+    random_settings: bool,
+
     /// Replay a trace of this program, with the settings and the faults of the file.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "Setting"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "Setting", "random_settings"])]
     replay: Option<PathBuf>,
 
     /// Write all occurrences into this file, line by line.
@@ -82,18 +87,25 @@ fn main() -> ExitCode {
 
 fn simulate(options: &Options) -> Result<Report, Failure> {
     let (setting, replayed) = match &options.replay {
-        None => (options.setting.clone(), None),
+        None => (None, None),
         Some(path) => {
             let wrong = |failure: Failure| format!("{}: {failure}", path.display());
             let text = fs::read_to_string(path).map_err(|error| wrong(error.into()))?;
             let trace: Trace = text.parse().map_err(|error| wrong(Box::new(error)))?;
-            (Setting::of_trace(&text).map_err(wrong)?, Some(trace))
+            (Some(Setting::of_trace(&text).map_err(wrong)?), Some(trace))
         }
     };
     let seed = match &replayed {
         Some(trace) => trace.seed,
         None => options.seed.map_or_else(run::new_seed, Ok)?,
     };
+    let setting = setting.unwrap_or_else(|| {
+        if options.random_settings {
+            random::setting(seed)
+        } else {
+            options.setting.clone()
+        }
+    });
     setting.check()?;
     let replayed = replayed.as_ref();
     let simulate = match setting.mistake {

@@ -10,6 +10,8 @@ use crate::setting::Setting;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     seed: u64,
+    /// The options with which this run can be repeated.
+    settings: String,
     routers: u32,
     fleets: u32,
     simulated_seconds: f64,
@@ -54,6 +56,7 @@ impl Report {
     pub(crate) fn new(setting: &Setting, seed: u64) -> Self {
         Self {
             seed,
+            settings: setting.options(),
             routers: setting.routers,
             fleets: setting.fleets,
             simulated_seconds: 0.0,
@@ -133,6 +136,7 @@ impl fmt::Display for Report {
             self.real_seconds,
             self.rate
         )?;
+        writeln!(f, "settings: {}", self.settings)?;
         writeln!(
             f,
             "{} messages sent, {} heard, {} of them discarded, {} announcements, {} changes of state",

@@ -109,6 +109,11 @@ const MARK: &str = "# simulate ";
 impl Setting {
     /// The line from which [`of_trace`](Self::of_trace) reads the settings.
     pub(crate) fn line(&self) -> String {
+        format!("{MARK}{}", self.options())
+    }
+
+    /// The options of the command line that give these settings.
+    pub(crate) fn options(&self) -> String {
         let Self {
             routers,
             fleets,
@@ -129,7 +134,7 @@ impl Setting {
         let (unicast, authentication) = (name(unicast), name(authentication));
         let mistake = mistake.map_or(String::new(), |it| format!(" --mistake {}", name(&it)));
         format!(
-            "{MARK}--routers {routers} --fleets {fleets} --hours {hours} --interval {interval} --delay {delay} --loss {loss} --duplication {duplication} \
+            "--routers {routers} --fleets {fleets} --hours {hours} --interval {interval} --delay {delay} --loss {loss} --duplication {duplication} \
              --late {late} --resent {resent} --unicast {unicast} --authentication {authentication} --faults-every {faults_every} --faults-last {faults_last} --groups {groups}{mistake}"
         )
     }

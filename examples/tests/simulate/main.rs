@@ -6,6 +6,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -77,6 +78,61 @@ fn the_json_object_has_settings_and_checks() {
         assert_eq!(count.as_u64().unwrap() > 0, is_possible, "{property}");
     }
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+/// Fault 23: a host that hears five others forgot the sequence of the first.
+#[test]
+fn a_replay_is_discarded_on_a_lan_of_six_hosts() {
+    let output = simulate(
+        "--seed 38292338962 --hours 0.55 --routers 5 --fleets 6 --loss 0 --duplication 1 --late 0 \
+         --faults-every 20 --groups 0 --interval 100 --unicast half --authentication hmac --resent .5",
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// An announcement of the rival may be longer on its way than the burst after the rival waits.
+#[test]
+fn neighbours_are_corrected_only_where_messages_are_faster_than_the_burst() {
+    let output = simulate(
+        "--seed 1024 --routers 10 --fleets 4 --hours 1.4 --interval 3312 --delay 6418900 --loss 0 \
+         --duplication 3.3 --late 0.3 --resent 0 --unicast none --authentication hmac \
+         --faults-every 408 --faults-last 115 --groups 1",
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// The settings in the output of a run.
+fn settings(report: &Value) -> String {
+    report["settings"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn random_settings_follow_from_the_seed_and_repeat_the_run() {
+    let run = |arguments: &str| {
+        let output = simulate(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let drawn = run("--seed 7 --random-settings --json");
+    let repeated = run(&format!("--seed 7 --json {}", settings(&drawn)));
+    for field in ["settings", "messages_heard", "faults", "checks"] {
+        assert_eq!(drawn[field], repeated[field], "{field}");
+    }
+    let other = run("--seed 8 --random-settings --json");
+    assert_ne!(settings(&drawn), settings(&other));
+}
+
+#[test]
+fn all_holds_with_settings_drawn_each_time() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for number in 0..3 {
+        let seed = now.as_secs() * 10 + number;
+        let output = simulate(&format!("--seed {seed} --random-settings"), &[]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(0), "seed {seed}:\n{text}");
+    }
 }
 
 #[test]

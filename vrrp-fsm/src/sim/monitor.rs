@@ -164,7 +164,8 @@ impl Monitor {
             own.preempts &= member.config.preempt != Preempt::Never;
             let policy = &member.config.announce;
             own.announces_again &= policy.second_burst_after.is_some() && policy.rival_repeat != 0;
-            own.corrects &= policy.rival_repeat != 0;
+            // A rival's announcement that takes longer may come after the burst.
+            own.corrects &= policy.rival_repeat != 0 && jitter <= policy.after_last_rival;
             own.rival_gap = own.rival_gap.max(rival_gap(policy));
             // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
