@@ -9,6 +9,7 @@ use crate::{ChecksumForms, Transition};
 /// The advertisement goes out before the slow work, so that the other routers let go of the addresses; an address exists before it
 /// is announced (S-10, A-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Action {
     /// Send an advertisement. The machine says when; the host holds the octets.
@@ -32,6 +33,7 @@ pub enum Action {
 
 /// An advertisement to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outgoing {
     /// The priority to advertise: the effective one, or 0 to resign.
     pub priority: Priority,

@@ -23,6 +23,7 @@ pub(crate) struct Backup {
 
 /// What was heard since the Active_Down_Timer was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Expiry {
@@ -36,6 +37,7 @@ pub enum Expiry {
 
 /// Who is Active, as far as this router knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ActiveRouter {
     /// Its primary address.

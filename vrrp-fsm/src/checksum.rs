@@ -36,6 +36,7 @@ pub enum ChecksumSending {
 
 /// The checksum forms in which one advertisement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ChecksumForms {
     /// One message in this form.
     Only(ChecksumForm),

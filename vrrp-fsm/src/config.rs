@@ -371,6 +371,7 @@ impl fmt::Display for Profile {
 
 /// Why a [`Config`] was refused: the field, its value, and what it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// `versions` includes version 2, and `family` is IPv6 (P-54).

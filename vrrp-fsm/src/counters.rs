@@ -9,6 +9,7 @@ use crate::Outgoing;
 /// They go on across Shutdown and Startup, and stop at their highest value. `checksum-errors`, `version-errors` and `vrid-errors` count
 /// for all virtual routers together (O-16) and are the host's; here they are among [`other_discards`](Self::other_discards).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]

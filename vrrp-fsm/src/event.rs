@@ -39,6 +39,7 @@ pub enum Event {
 /// An advertisement that passed every check. Only [`VirtualRouter::check`](crate::VirtualRouter::check) makes one, so that a packet
 /// that was not checked cannot become an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AcceptedAdvertisement {
     pub(crate) source: IpAddr,
     pub(crate) priority: Priority,

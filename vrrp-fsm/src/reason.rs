@@ -4,6 +4,7 @@ use core::fmt;
 
 /// The state of a virtual router (RFC 9568 section 6.3, S-02).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
     /// Waits for Startup. A fault is this state, with [`ShutdownCause::Fault`].
@@ -29,6 +30,7 @@ impl fmt::Display for State {
 
 /// Why a virtual router was shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -43,6 +45,7 @@ pub enum ShutdownCause {
 
 /// A change of state: one of the six edges of RFC 9568 section 6.3, and what led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Transition {
     /// The state before.
@@ -55,6 +58,7 @@ pub struct Transition {
 
 /// Why a virtual router changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -155,6 +159,7 @@ impl fmt::Display for Reason {
 /// `new-master-reason` of RFC 8347, `vrrpv3...NewMasterReason` of RFC 6527 (O-22).
 #[doc(alias = "NewMasterReason")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum NewActiveReason {

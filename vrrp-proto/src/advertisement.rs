@@ -514,6 +514,7 @@ const fn message_len(version: Version, family: Family, addresses: usize) -> usiz
 
 /// Why a message cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The buffer is shorter than the message.

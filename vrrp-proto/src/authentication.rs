@@ -71,6 +71,7 @@ impl Authentication {
 
 /// How a message is, or has to be, authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AuthenticationMethod {
     /// Not at all.
     None,

@@ -8,6 +8,7 @@ use crate::{ChecksumFault, Endpoints, IP_PROTOCOL, LengthFault, Priority};
 /// keepalived, FRR and others send that form by default (AMB-01). The other messages have one form each: version 2 is
 /// always [`MessageOnly`](Self::MessageOnly), version 3 over IPv6 always [`PseudoHeader`](Self::PseudoHeader).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumForm {
@@ -20,6 +21,7 @@ pub enum ChecksumForm {
 
 /// Which forms the checksum of a received message fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ChecksumMatch {
     /// The message alone.
     MessageOnly,
@@ -45,6 +47,7 @@ impl ChecksumMatch {
 
 /// Which forms a receiver accepts in a version 3 message over IPv4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumAcceptance {

@@ -14,6 +14,7 @@ use core::fmt;
 /// assert_eq!(skew.to_string(), "3.250 s ahead of the local clock");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClockSkew {
     /// The sender's clock shows a later time.
     Ahead {

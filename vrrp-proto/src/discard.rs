@@ -13,6 +13,7 @@ use crate::{AuthenticationMethod, ClockSkew, Interval, TRAILER_LEN, Version, Vri
 /// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and [`LocalRouter::check`](crate::LocalRouter::check)
 /// share it; the order of their checks is fixed, so that a packet with several faults is always counted alike (P-57).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Discard {
     /// The TTL or hop limit shows that the packet was forwarded (P-06, P-07), or is below what a unicast peer is allowed.
@@ -104,6 +105,7 @@ impl Discard {
 
 /// A counter of discarded packets, in the words of RFC 8347 (O-16, O-17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Counter {
     /// `checksum-errors`, one for all virtual routers.
@@ -166,6 +168,7 @@ impl fmt::Display for Counter {
 
 /// What is wrong with the length of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LengthFault {
     /// There is no whole header.
@@ -199,6 +202,7 @@ pub enum LengthFault {
 
 /// What is wrong with the version of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VersionFault {
     /// There is no such version.
@@ -220,6 +224,7 @@ pub enum VersionFault {
 
 /// What is wrong with the VRID of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VridFault {
     /// 0 is no virtual router (P-16, AMB-32).
@@ -235,6 +240,7 @@ pub enum VridFault {
 
 /// What is wrong with the interval of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum IntervalFault {
     /// 0, with which every Backup would time out at once (P-27, erratum 8301; AMB-09 for version 2).
@@ -255,6 +261,7 @@ pub enum IntervalFault {
 
 /// What is wrong with the address list of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AddressListFault {
     /// The first IPv6 address is not link-local (P-39, erratum 8300).
@@ -275,6 +282,7 @@ pub enum AddressListFault {
 
 /// What is wrong with the authentication of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AuthenticationFault {
     /// Another method than the configured one (P-46).
@@ -348,6 +356,7 @@ pub enum AuthenticationFault {
 
 /// The checksum of a message fits no form that is accepted. It holds the values that would have been right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChecksumFault {
     /// The checksum in the message.
     pub found: u16,

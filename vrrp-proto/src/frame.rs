@@ -36,6 +36,7 @@ pub use mac::{MacAddress, multicast_mac, solicited_node_group, virtual_mac};
 
 /// Why a packet or frame was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PacketError {
     /// It ends before a header does, or before the length that its header gives.

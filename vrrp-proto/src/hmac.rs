@@ -471,13 +471,13 @@ impl AntiReplay {
         sequence: Sequence,
         now: UtcTime,
     ) -> Result<(), AuthenticationFault> {
-        if let Self::Time(Window(window)) = self {
-            if sequence.seconds_from(now).unsigned_abs() > window as u32 {
-                return Err(AuthenticationFault::Stale {
-                    skew: sequence.skew_from(now),
-                    window,
-                });
-            }
+        if let Self::Time(Window(window)) = self
+            && sequence.seconds_from(now).unsigned_abs() > window as u32
+        {
+            return Err(AuthenticationFault::Stale {
+                skew: sequence.skew_from(now),
+                window,
+            });
         }
         Ok(())
     }

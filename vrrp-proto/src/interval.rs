@@ -21,6 +21,7 @@ const NANOS_PER_CENTI: u64 = 10_000_000;
 /// # Ok::<(), vrrp_proto::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",

@@ -29,6 +29,7 @@ pub const fn group(family: Family) -> IpAddr {
 ///
 /// The order is that of the families, then of the sources, then of the destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Endpoints {
     /// IPv4.
     Ipv4 {
@@ -108,6 +109,7 @@ impl Endpoints {
 
 /// What the receiver of a message must know of the IP header above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IpHeader {
     /// Source and destination.
     pub endpoints: Endpoints,

@@ -58,6 +58,7 @@ pub struct LocalRouter<'a> {
 
 /// The versions that a virtual router hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Versions {
@@ -82,6 +83,7 @@ impl Versions {
 
 /// What the owner of the virtual addresses makes of the advertisements of others (P-43, AMB-02).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OwnerRule {
     /// The local router does not own the addresses.
     NotOwner,
@@ -148,6 +150,7 @@ pub enum Transport<'a> {
 /// assert_eq!(behind_two_routers.min_ttl, 253);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer {
     /// Its address.
@@ -184,6 +187,7 @@ impl From<IpAddr> for Peer {
 
 /// What was proven about a packet before [`LocalRouter::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Protection {
     /// Nothing.
     None,
@@ -200,6 +204,7 @@ pub enum Protection {
 
 /// What is odd about a message that is kept: to be counted, and logged at a limited rate (O-03).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Mismatches {
     /// A version 3 interval that is not the local one (P-30). It counts as [`Counter::Interval`](crate::Counter::Interval) and is

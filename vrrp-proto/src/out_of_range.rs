@@ -8,6 +8,7 @@
 /// assert_eq!(Vrid::try_from(0).unwrap_err().to_string(), "VRID 0 is not in 1..=255");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[error("{field} {value} is not in {lowest}..={highest}")]
 pub struct OutOfRange {
     /// What the number was meant to be.

@@ -17,6 +17,7 @@ use crate::{Family, Interval, OutOfRange, Password, Priority, Version, Vrid};
 /// assert_eq!(problem.to_string(), "interval in centiseconds 0 is not in 1..=4095");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum InvalidValue {
     /// The number is outside the range of the field.
@@ -120,7 +121,7 @@ impl TryFrom<Duration> for Interval {
     fn try_from(duration: Duration) -> Result<Self, InvalidValue> {
         const CENTI: u128 = 10_000_000;
         let nanos = duration.as_nanos();
-        if nanos % CENTI != 0 {
+        if !nanos.is_multiple_of(CENTI) {
             return Err(form("interval", "a multiple of 10 ms"));
         }
         let centis = nanos / CENTI;

@@ -7,6 +7,7 @@ use core::fmt;
 /// Every octet is a legal priority on the wire: 255 is the address owner, 1 to 254 are the others, 0 says that the Active
 /// resigns. What may be *configured* is 1 to 255; a configuration checks that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(u8);
 

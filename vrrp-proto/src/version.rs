@@ -7,6 +7,7 @@ use core::fmt;
 /// Version 2 (RFC 3768, and RFC 2338 before it) exists over IPv4 only; version 3 (RFC 9568, and RFC 5798 before it) over
 /// IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Version {
@@ -45,6 +46,7 @@ impl fmt::Display for Version {
 ///
 /// The same VRID in the other family is another virtual router (RFC 9568 section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Family {

@@ -9,6 +9,7 @@ use crate::{Family, Vrid};
 
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
