@@ -7,7 +7,8 @@ use core::{
 
 use crate::Family;
 
-/// A list of addresses of one family: a view of the octets of a message, or of a slice of the caller's.
+/// A list of addresses of one family: a view of the octets of a message, or of a slice of the
+/// caller.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -30,7 +31,7 @@ enum Repr<'a> {
 }
 
 impl<'a> Addresses<'a> {
-    /// The addresses in these octets; octets after the last whole address are left out.
+    /// Views octets as addresses. Octets after the last whole address are left out.
     pub(crate) fn from_wire(family: Family, octets: &'a [u8]) -> Self {
         Self(match family {
             Family::Ipv4 => Repr::WireV4(octets.as_chunks().0),
@@ -47,7 +48,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// How many addresses there are.
+    /// Returns the number of addresses.
     #[must_use]
     pub const fn len(&self) -> usize {
         match self.0 {
@@ -58,13 +59,13 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The address at this place, counted from 0.
+    /// Returns the address at an index, counted from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<IpAddr> {
         match self.0 {
@@ -75,7 +76,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// The addresses in order.
+    /// Iterates over the addresses in order.
     #[must_use]
     pub fn iter(&self) -> AddressIter<'a> {
         AddressIter {
@@ -86,7 +87,8 @@ impl<'a> Addresses<'a> {
 
     /// Whether both lists hold equally many, and the same addresses in whatever order.
     ///
-    /// Takes time proportional to the length where the order is the same (P-41), else to the product of the lengths.
+    /// Takes time proportional to the length where the order is the same (P-41), else to the
+    /// product of the lengths.
     #[must_use]
     pub fn same_set(&self, other: &Addresses<'_>) -> bool {
         let holds_all = |a: &Addresses<'_>, b: &Addresses<'_>| {

@@ -1,4 +1,4 @@
-//! The message itself: decoding and encoding.
+//! Decoding and encoding of the message.
 
 #[cfg(feature = "bytes")]
 use bytes::BufMut;
@@ -59,22 +59,24 @@ pub struct Advertisement<'a> {
     pub interval: Interval,
     /// Authentication type and data in version 2; [`Authentication::None`] in version 3.
     pub authentication: Authentication,
-    /// The virtual addresses, 1 to 255. Over IPv6 the first is the link-local address of the virtual router (P-38).
+    /// The virtual addresses, 1 to 255. Over IPv6 the first is the link-local address of the
+    /// virtual router (P-38).
     pub addresses: Addresses<'a>,
 }
 
-/// What a receiver accepts. The default is strict, but for the checksum: it takes both forms (AMB-01).
+/// What a receiver accepts. The default is strict, except that it accepts both checksum forms
+/// (AMB-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DecodeOptions {
     /// Which checksums of a version 3 message over IPv4 are accepted.
     pub v3_ipv4_checksum: ChecksumAcceptance,
-    /// The lowest TTL or hop limit of a packet to a unicast destination (AMB-26). A packet to a multicast destination must
-    /// have 255 whatever this says. Below 255 the protection of O-02 is gone for unicast.
+    /// The lowest TTL or hop limit of a packet to a unicast destination (AMB-26). A packet to a
+    /// multicast destination always needs 255. Below 255, unicast loses the protection of O-02.
     pub unicast_ttl_floor: u8,
     /// Whether a message may be followed by the 28 octets of an HMAC trailer.
     pub hmac_trailer: bool,
-    /// Which deviations are forgiven.
+    /// The deviations that are tolerated.
     pub leniency: Leniency,
 }
 
@@ -94,26 +96,28 @@ impl Default for DecodeOptions {
 pub struct Decoded<'a> {
     /// The message.
     pub advertisement: Advertisement<'a>,
-    /// Which forms its checksum fitted. A sender that adapts follows [`ChecksumMatch::form`].
+    /// The forms that its checksum matches. An adaptive sender follows [`ChecksumMatch::form`].
     pub checksum: ChecksumMatch,
-    /// The HMAC trailer, where one was allowed and is there. Nothing is proven about it yet.
+    /// The HMAC trailer, if [`DecodeOptions::hmac_trailer`] allows one and the packet has one. It
+    /// is not verified.
     pub trailer: Option<&'a [u8; TRAILER_LEN]>,
     /// The octets of the message alone, without trailer and surplus.
     pub message: &'a [u8],
-    /// The octets after the message that [`Leniency::surplus`] forgave.
+    /// The octets after the message that [`Leniency::surplus`] tolerated.
     pub surplus: &'a [u8],
-    /// The deviations that had to be forgiven.
+    /// The deviations that were tolerated.
     pub tolerated: Leniency,
 }
 
 impl<'a> Advertisement<'a> {
-    /// The version of the message: that of the interval's unit.
+    /// Returns the version of the message: that of the interval's unit.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.interval.version()
     }
 
-    /// Octets of the encoded message: 16 + 4n in version 2, 8 + 4n or 8 + 16n in version 3 (P-37).
+    /// Returns the length of the encoded message in octets: 16 + 4n in version 2, 8 + 4n or 8 + 16n
+    /// in version 3 (P-37).
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         message_len(
@@ -123,10 +127,11 @@ impl<'a> Advertisement<'a> {
         )
     }
 
-    /// Reads a message: the payload of the IP packet, cut to the length that the IP header gives.
+    /// Decodes a message: the payload of an IP packet, cut to the length that the IP header gives.
     ///
-    /// Checks what needs no configuration, in this order: TTL or hop limit, header complete, version, type, address count, length,
-    /// checksum, VRID, interval, first IPv6 address link-local. The 4 reserved bits of version 3 are ignored (P-25).
+    /// Makes every check that needs no configuration, in this order: TTL or hop limit, header
+    /// complete, version, type, address count, length, checksum, VRID, interval, first IPv6 address
+    /// link-local. The 4 reserved bits of version 3 are ignored (P-25).
     ///
     /// # Errors
     ///
@@ -147,7 +152,8 @@ impl<'a> Advertisement<'a> {
         let version = version_over(header[0] >> 4, family).map_err(Discard::Version)?;
         let decode =
             |version, family| Self::decode_as(version, family, payload, *header, ip, *options);
-        // Each call is compiled for itself, so that what another version or family needs falls away: the bench `codec` shows what that saves.
+        // The compiler specialises each call for its version and family. The bench `codec` shows
+        // the gain.
         match (version, family) {
             (Version::V2, _) => decode(Version::V2, Family::Ipv4),
             (Version::V3, Family::Ipv4) => decode(Version::V3, Family::Ipv4),
@@ -155,7 +161,7 @@ impl<'a> Advertisement<'a> {
         }
     }
 
-    /// Reads a message of this form, whose header is complete.
+    /// Decodes a message of this form, whose header is complete.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn decode_as(
@@ -198,7 +204,8 @@ impl<'a> Advertisement<'a> {
         } = Parts::of(payload, expected, options).map_err(Discard::PacketLength)?;
         tolerated.surplus = !surplus.is_empty();
 
-        // Over IPv6 the checksum covers the whole payload, as an upper-layer checksum does: a trailer and surplus too.
+        // Over IPv6 the checksum covers the whole payload, as an upper-layer checksum does: a
+        // trailer and surplus too.
         let (acceptance, covered) = match (version, family) {
             (Version::V2, _) => (ChecksumAcceptance::MessageOnly, message),
             (Version::V3, Family::Ipv4) => (options.v3_ipv4_checksum, message),
@@ -254,14 +261,15 @@ impl<'a> Advertisement<'a> {
         })
     }
 
-    /// Writes the message into the front of a buffer, with its checksum, and returns its length.
+    /// Encodes the message with its checksum into the front of a buffer, and returns its length.
     ///
-    /// `form` says what the checksum of a version 3 message over IPv4 covers; the others have one form and do not look at it.
+    /// `form` selects what the checksum of a version 3 message over IPv4 covers. Other messages
+    /// have one form and ignore it.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`] for what the protocol cannot express, or must not, and for a buffer that is too small. The buffer is
-    /// then untouched.
+    /// [`EncodeError`] for a message that the protocol does not allow, and for a buffer that is too
+    /// small. The buffer is unchanged then.
     #[inline]
     pub fn encode(
         &self,
@@ -302,7 +310,8 @@ impl<'a> Advertisement<'a> {
         Ok(needed)
     }
 
-    /// Appends the message to a buffer, as [`encode`](Self::encode) writes it, and returns its length.
+    /// Appends the message to a buffer, encoded as by [`encode`](Self::encode), and returns its
+    /// length.
     ///
     /// # Errors
     ///
@@ -325,7 +334,7 @@ impl<'a> Advertisement<'a> {
         Ok(needed)
     }
 
-    /// The length, if this message may be sent between these endpoints.
+    /// Returns the length, if the message may be sent between these endpoints.
     fn checked_len(&self, endpoints: &Endpoints, leniency: Leniency) -> Result<usize, EncodeError> {
         let family = self.addresses.family();
         if family != endpoints.family() {
@@ -370,7 +379,7 @@ impl<'a> Advertisement<'a> {
         .checksum()
     }
 
-    /// Hands out the octets of the message in order, in parts of a multiple of 4 octets.
+    /// Passes the octets of the message to `part`, in order and in multiples of 4 octets.
     #[inline]
     fn emit(&self, checksum: u16, mut part: impl FnMut(&[u8])) {
         let [interval_high, interval_low] = self.interval.count().to_be_bytes();
@@ -400,7 +409,8 @@ impl<'a> Advertisement<'a> {
     }
 }
 
-/// The TTL of a multicast packet must be 255, that of a unicast packet at least the floor (P-06, P-07, O-02).
+/// The TTL of a multicast packet must be 255, that of a unicast packet at least the floor (P-06,
+/// P-07, O-02).
 const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard> {
     if ip.ttl == TTL {
         // The highest there is, and what nearly every packet has.
@@ -420,8 +430,8 @@ const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard>
     Ok(())
 }
 
-/// Finds the message and the HMAC trailer that [`Advertisement::decode`] with these options would find,
-/// without any check that is not needed for that, except the cheap one of the TTL.
+/// Finds the same message and HMAC trailer as [`Advertisement::decode`] with these options, without
+/// further checks except that of the TTL.
 #[cfg(feature = "hmac")]
 pub(crate) fn split_trailer<'a>(
     payload: &'a [u8],
@@ -437,7 +447,7 @@ pub(crate) fn split_trailer<'a>(
     Some((parts.message, parts.trailer?))
 }
 
-/// The version with this number, if it exists over this family (P-11, P-54).
+/// Returns the version with this number, if it exists over this family (P-11, P-54).
 const fn version_over(number: u8, family: Family) -> Result<Version, VersionFault> {
     match (number, family) {
         (2, Family::Ipv4) => Ok(Version::V2),
@@ -493,8 +503,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether the octets after a message have the form of an HMAC trailer: its length, scheme 1, a key id,
-/// and 16 zero bits.
+/// Whether the octets after a message have the form of an HMAC trailer: its length, scheme 1, a key
+/// id, and 16 zero bits.
 #[cold]
 fn has_trailer_form(rest: &[u8]) -> bool {
     matches!(*rest, [1, id, 0, 0, ..] if id != 0 && rest.len() == TRAILER_LEN)
@@ -512,7 +522,7 @@ const fn message_len(version: Version, family: Family, addresses: usize) -> usiz
         .saturating_add(authentication)
 }
 
-/// Why a message cannot be written.
+/// The reason why a message cannot be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -525,10 +535,10 @@ pub enum EncodeError {
         /// Octets in the buffer.
         given: usize,
     },
-    /// No addresses, or more than the count field can tell.
+    /// No addresses, or more than the 8-bit count field can hold.
     #[error("address count {count} is not in 1..=255")]
     AddressCount {
-        /// How many there are.
+        /// The number of addresses.
         count: usize,
     },
     /// The first IPv6 address is not link-local (P-38).
@@ -551,7 +561,7 @@ pub enum EncodeError {
     /// Version 3 has no authentication of its own (O-01).
     #[error("version 3 has no authentication type")]
     AuthenticationInV3,
-    /// An authentication type that no RFC defines.
+    /// The authentication type is not defined by any RFC.
     #[error("authentication type {found} is not in 0..=2")]
     UnknownAuthentication {
         /// The type.

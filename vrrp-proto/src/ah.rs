@@ -1,29 +1,33 @@
-//! Authentication type 2 of version 2: the message inside an IP Authentication Header with HMAC-MD5-96 (RFC 2338 section
-//! 5.3.6.3, RFC 2402, RFC 2403), as keepalived's `auth_type AH` has it (P-50).
+//! Authentication type 2 of version 2: the message inside an IP Authentication Header with
+//! HMAC-MD5-96 (RFC 2338 section 5.3.6.3, RFC 2402, RFC 2403), as in keepalived's `auth_type AH`
+//! (P-50).
 //!
-//! MD5 is weak and the key has eight octets: this is here to interoperate with what is deployed. New networks are better
-//! served by the trailer of the module `hmac`.
+//! MD5 is weak and the key has eight octets. The module exists to interoperate with deployed
+//! networks; new networks should use the trailer of the module `hmac`.
 //!
 //! # On the wire
 //!
-//! An IPv4 packet of protocol [`IP_PROTOCOL`], the 24 octets of the AH header, and the message, which has authentication type
-//! 2 and eight zeros as authentication data. The digest covers the IPv4 header with TOS, fragment field and checksum read as
-//! zero, the AH header with its digest read as zero, and the message. keepalived covers the TTL of multicast packets, against
-//! RFC 2402, and not that of unicast ones; so does this module. The digest covers the identification of the IPv4 header as
-//! well, so the header must go out as it was sealed: through a raw socket with `IP_HDRINCL`, which leaves an identification
-//! alone that is not zero.
+//! An IPv4 packet of protocol [`IP_PROTOCOL`], the 24 octets of the AH header, and the message,
+//! which has authentication type 2 and eight zeros as authentication data. The digest covers the
+//! IPv4 header with TOS, fragment field and checksum read as zero, the AH header with its digest
+//! read as zero, and the message. Against RFC 2402, keepalived covers the TTL of multicast packets,
+//! but not that of unicast packets. This module does the same. The digest also covers the
+//! identification of the IPv4 header, so the header must be sent unchanged: through a raw socket
+//! with `IP_HDRINCL`, which keeps an identification other than zero.
 //!
 //! # Sequence numbers
 //!
-//! By RFC 2402 each sender counts by itself. keepalived has one counter for a virtual router, for sending and for
-//! receiving: a packet has to have a higher number than every packet before, from whichever router. To live together with it, a
-//! host keeps one [`SendSequence`] and one [`ReplayWindow`] for each virtual router, and calls [`SendSequence::continue_above`]
-//! with the number of every packet that it accepts, or discards only because it owns the addresses
-//! ([`Discard::Owner`](crate::Discard::Owner)): an owner that starts anew has no other way to learn how far the others are. A host
-//! among its own kind may keep a window for each source.
+//! By RFC 2402 each sender has its own counter. keepalived has one counter for each virtual router,
+//! for sending and receiving: a packet needs a higher number than every packet before it, from any
+//! router. To interoperate, a host keeps one [`SendSequence`] and one [`ReplayWindow`] for each
+//! virtual router, and calls [`SendSequence::continue_above`] with the number of every packet that
+//! it accepts, or discards only because it owns the addresses
+//! ([`Discard::Owner`](crate::Discard::Owner)). An owner that has restarted has no other way to
+//! learn the sequence of the others. A host without keepalived peers may keep one window for each
+//! source.
 //!
-//! What it costs: where three routers meet, the number of one may not come after that of another, and is heard only with its next
-//! packet.
+//! The price: where three routers advertise at once, a packet of one may be discarded for a number
+//! that another one used before; its next packet is accepted.
 //!
 //! ```
 //! use std::net::Ipv4Addr;
@@ -82,11 +86,11 @@ const PAYLOAD_LEN: u8 = 4;
 /// The highest sequence number that keepalived uses.
 const LAST_SEQUENCE: u32 = 0xffff_fffd;
 
-/// The key that all routers of a virtual router share. `Debug` does not show it.
+/// The key that all routers of a virtual router share. `Debug` does not show the key.
 #[derive(Clone)]
 pub struct Key(Hmac<Md5>);
 
-/// A packet whose digest fits. Whether it is new is for [`ReplayWindow::check`] to say.
+/// A packet with a valid digest. [`ReplayWindow::check`] checks that it is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened<'a> {
     /// The message, to be decoded and then checked with [`Protection::Ah`](crate::Protection::Ah).
@@ -96,16 +100,16 @@ pub struct Opened<'a> {
 }
 
 impl Key {
-    /// The key that keepalived makes of a password: its octets, filled up with zeros.
+    /// Makes the same key of a password as keepalived: its octets, padded with zeros.
     #[must_use]
     pub fn new(password: Password) -> Self {
-        // HMAC fills a key up with zeros to the block of the hash.
+        // HMAC pads a key with zeros to the block of the hash.
         Self(Hmac::new(&collect::<64>(password.octets()).into()))
     }
 
-    /// The IPv4 header and the AH header that go before a message, under this sequence number.
+    /// Returns the IPv4 header and the AH header for a message with this sequence number.
     ///
-    /// `header.protocol` has to be [`IP_PROTOCOL`]; the SPI is the source, as with keepalived.
+    /// `header.protocol` must be [`IP_PROTOCOL`]. The SPI is the source, as in keepalived.
     ///
     /// # Errors
     ///
@@ -128,12 +132,12 @@ impl Key {
         Ok(collect(ip.into_iter().chain(ah).chain(digest)))
     }
 
-    /// Takes the message out of a packet of protocol [`IP_PROTOCOL`] whose digest fits.
+    /// Verifies a packet of protocol [`IP_PROTOCOL`], and returns its message.
     ///
     /// # Errors
     ///
-    /// [`AuthenticationFault::Malformed`] for a header that is not as this module writes it, [`AuthenticationFault::Digest`] for
-    /// another key or a changed packet.
+    /// [`AuthenticationFault::Malformed`] for a header that differs from the one this module
+    /// writes, [`AuthenticationFault::Digest`] for another key or a changed packet.
     pub fn open<'a>(&self, packet: &ipv4::Packet<'a>) -> Result<Opened<'a>, AuthenticationFault> {
         let malformed = |field, found, required| {
             if found == required {
@@ -238,7 +242,8 @@ pub struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// Whether a packet with this number is new. Changes nothing, because the packet may still fail another check.
+    /// Whether a packet with this number is new. Changes nothing, because the packet may still fail
+    /// another check.
     ///
     /// # Errors
     ///
@@ -274,7 +279,8 @@ pub struct SendSequence {
 }
 
 impl SendSequence {
-    /// The number of the next packet, or `None` after 4 294 967 293 of them: then the key is used up.
+    /// The number of the next packet, or `None` after 4 294 967 293 of them: then the key is used
+    /// up.
     pub const fn next(&mut self) -> Option<u32> {
         if self.last >= LAST_SEQUENCE {
             return None;

@@ -8,17 +8,19 @@ use crate::OutOfRange;
 
 /// The authentication type of a message, with the password where the message carries one.
 ///
-/// Version 3 has no authentication (RFC 9568 section 9, O-01): there it is [`None`](Self::None). RFC 3768 keeps types 1 and
-/// 2 only for the sake of RFC 2338; keepalived still offers both.
+/// Version 3 has no authentication (RFC 9568 section 9, O-01): there it is [`None`](Self::None).
+/// RFC 3768 keeps types 1 and 2 only for compatibility with RFC 2338; keepalived still offers both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// Type 0: the eight octets of authentication data are zero, and ignored on reception (P-47).
     None,
-    /// Type 1: a password in clear text (P-48). It keeps routers apart that were joined by mistake, not attackers.
+    /// Type 1: a password in clear text (P-48). It separates routers that were connected by
+    /// mistake. It is no protection against attackers.
     SimpleText(Password),
     /// Type 2: the message travels inside an IP Authentication Header (P-50, module `ah`).
     IpAh,
-    /// A type that no RFC defines, such as Cisco's 254 (AMB-33). It comes out of decoding only, and cannot be encoded.
+    /// A type that no RFC defines, such as Cisco's 254 (AMB-33). Only decoding returns it; it
+    /// cannot be encoded.
     Unknown(u8),
 }
 
@@ -26,7 +28,7 @@ impl Authentication {
     /// Octets of authentication data at the end of a version 2 message, whatever the type.
     pub(crate) const DATA_LEN: usize = 8;
 
-    /// Takes the authentication data off the end of a version 2 message.
+    /// Splits the authentication data off the end of a version 2 message.
     #[inline]
     pub(crate) fn split_from(message: &[u8], auth_type: u8) -> (&[u8], Self) {
         let (body, data) = message
@@ -57,7 +59,7 @@ impl Authentication {
         }
     }
 
-    /// The method, without its secret.
+    /// Returns the method, without its secret.
     #[must_use]
     pub const fn method(&self) -> AuthenticationMethod {
         match *self {
@@ -69,7 +71,7 @@ impl Authentication {
     }
 }
 
-/// How a message is, or has to be, authenticated.
+/// The authentication method of a message, or the configured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AuthenticationMethod {
@@ -99,7 +101,7 @@ impl fmt::Display for AuthenticationMethod {
 
 /// A password of one to eight octets, as version 2 carries it: filled up with zeros.
 ///
-/// Comparison takes the same time wherever the passwords differ. `Debug` does not show it.
+/// Comparison takes constant time. `Debug` does not show the password.
 ///
 /// ```
 /// use vrrp_proto::Password;
@@ -110,15 +112,15 @@ impl fmt::Display for AuthenticationMethod {
 /// # Ok::<(), vrrp_proto::OutOfRange>(())
 /// ```
 #[derive(Clone, Copy)]
-// The octets as one word, which is copied at once: decoding a message copies it several times.
+// One word: decoding a message copies the password several times.
 pub struct Password(u64);
 
 impl Password {
-    /// The password with these octets.
+    /// Makes a password of these octets.
     ///
     /// # Errors
     ///
-    /// [`OutOfRange`] when there are none, or more than eight.
+    /// [`OutOfRange`] for no octets, and for more than eight.
     pub const fn new(text: &[u8]) -> Result<Self, OutOfRange> {
         if text.is_empty() || text.len() > 8 {
             return Err(OutOfRange {
@@ -131,7 +133,7 @@ impl Password {
         Ok(Self::truncating(text))
     }
 
-    /// The password with the first eight of these octets, which is what keepalived makes of a longer one.
+    /// Makes a password of the first eight octets, as keepalived does with longer ones.
     #[must_use]
     pub const fn truncating(text: &[u8]) -> Self {
         let mut octets = [0; 8];
@@ -142,7 +144,7 @@ impl Password {
         Self::from_octets(octets)
     }
 
-    /// The eight octets of the wire, zeros at the end included.
+    /// Returns the eight octets of the wire, with the zeros at the end.
     #[must_use]
     pub const fn octets(&self) -> [u8; 8] {
         self.0.to_ne_bytes()

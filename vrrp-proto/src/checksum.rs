@@ -1,12 +1,14 @@
-//! The Internet checksum (RFC 1071) of a message, its two forms in version 3 over IPv4, and its update in place (RFC 1624).
+//! The Internet checksum (RFC 1071) of a message, its two forms in version 3 over IPv4, and its
+//! update in place (RFC 1624).
 
 use crate::{ChecksumFault, Endpoints, IP_PROTOCOL, LengthFault, Priority};
 
 /// What the checksum of a version 3 message over IPv4 covers.
 ///
-/// RFC 9568 section 5.2.8 says the message alone. RFC 5798 was read by many to ask for a pseudo-header as well, and
-/// keepalived, FRR and others send that form by default (AMB-01). The other messages have one form each: version 2 is
-/// always [`MessageOnly`](Self::MessageOnly), version 3 over IPv6 always [`PseudoHeader`](Self::PseudoHeader).
+/// RFC 9568 section 5.2.8 says the message alone. Many implementers understood RFC 5798 to ask for
+/// a pseudo-header too: keepalived, FRR and others send that form by default (AMB-01). The other
+/// messages have one form each: version 2 is always [`MessageOnly`](Self::MessageOnly), version 3
+/// over IPv6 always [`PseudoHeader`](Self::PseudoHeader).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -15,11 +17,12 @@ pub enum ChecksumForm {
     /// The VRRP message alone: RFC 9568, and Cisco and Juniper routers.
     #[default]
     MessageOnly,
-    /// A pseudo-header of source, destination, protocol and length, then the message: the default of keepalived and FRR.
+    /// A pseudo-header of source, destination, protocol and length, then the message: the default
+    /// of keepalived and FRR.
     PseudoHeader,
 }
 
-/// Which forms the checksum of a received message fitted.
+/// The forms that the checksum of a received message matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ChecksumMatch {
@@ -27,14 +30,14 @@ pub enum ChecksumMatch {
     MessageOnly,
     /// Pseudo-header and message.
     PseudoHeader,
-    /// Both, because the pseudo-header happens to sum to nothing.
+    /// Both, because the pseudo-header happens to sum to zero.
     Both,
 }
 
 impl ChecksumMatch {
-    /// The form that the sender uses, or `None` where the message does not tell.
+    /// Returns the form that the sender uses, or `None` if the message fits both.
     ///
-    /// A sender that follows its peers (AMB-01) takes over a `Some` and keeps what it has on a `None`.
+    /// A sender that follows its peers (AMB-01) adopts a `Some` and keeps its form on a `None`.
     #[must_use]
     pub const fn form(self) -> Option<ChecksumForm> {
         match self {
@@ -45,17 +48,17 @@ impl ChecksumMatch {
     }
 }
 
-/// Which forms a receiver accepts in a version 3 message over IPv4.
+/// The forms that a receiver accepts in a version 3 message over IPv4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ChecksumAcceptance {
-    /// Only the message alone, as RFC 9568 has it.
+    /// Only the message alone: RFC 9568.
     MessageOnly,
     /// Only with the pseudo-header.
     PseudoHeader,
-    /// Either form: interoperates with both camps.
+    /// Either form: interoperates with both kinds of senders.
     #[default]
     Either,
 }
@@ -69,8 +72,9 @@ impl ChecksumAcceptance {
         matches!(self, Self::PseudoHeader | Self::Either)
     }
 
-    /// Which accepted forms the checksum fits that stands in these octets, or `None`: for programs that show messages which
-    /// [`Advertisement::decode`](crate::Advertisement::decode) refuses before it comes to the checksum.
+    /// Returns the accepted forms that the checksum in these octets matches, or `None`. It is for
+    /// programs that show messages which [`Advertisement::decode`](crate::Advertisement::decode)
+    /// discards before it checks the checksum.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -84,11 +88,11 @@ impl ChecksumAcceptance {
     /// ```
     #[must_use]
     pub fn fits(self, message: &[u8], endpoints: &Endpoints) -> Option<ChecksumMatch> {
-        // What the fault would say is found does not matter here.
+        // The value that a fault would report as found does not matter here.
         self.verify(message, endpoints, 0).ok()
     }
 
-    /// Judges the checksum of a message, which stands in it as `found`.
+    /// Verifies the checksum of a message; `found` is its value.
     #[inline]
     pub(crate) fn verify(
         self,
@@ -108,7 +112,7 @@ impl ChecksumAcceptance {
         }
     }
 
-    /// Says what would have been right in the place of a checksum that fits no accepted form.
+    /// Computes the right checksums for a message whose checksum matches no accepted form.
     #[cold]
     fn fault(self, message_sum: Sum, full_sum: Sum, found: u16) -> ChecksumFault {
         ChecksumFault {
@@ -123,14 +127,15 @@ impl ChecksumAcceptance {
     }
 }
 
-/// Changes the priority of a finished message and brings its checksum up to date (RFC 1624), without reading the rest.
+/// Changes the priority of an encoded message and updates its checksum (RFC 1624), without reading
+/// the rest.
 ///
-/// It serves both versions and both checksum forms, because the old checksum already holds everything else. A message that
-/// is protected by AH or by an HMAC trailer must be sealed again afterwards.
+/// It works for both versions and both checksum forms. A message that is protected by AH or by an
+/// HMAC trailer must be sealed or signed again.
 ///
 /// # Errors
 ///
-/// [`LengthFault::TooShort`] when the message has no whole header.
+/// [`LengthFault::TooShort`] when the message is shorter than its header.
 pub fn set_priority(message: &mut [u8], priority: Priority) -> Result<(), LengthFault> {
     let found = message.len();
     let Some([_, _, old, count, _, _, checksum @ ..]) = message.first_chunk_mut::<8>() else {
@@ -146,7 +151,8 @@ pub fn set_priority(message: &mut [u8], priority: Priority) -> Result<(), Length
     Ok(())
 }
 
-/// Lets the checksum of a message over IPv6 cover what was appended to it, as that of an upper-layer packet has to.
+/// Extends the checksum of a message over IPv6 to the octets appended to it: an upper-layer
+/// checksum covers the whole payload.
 #[cfg(feature = "hmac")]
 pub(crate) fn cover_appended(message: &mut [u8], appended: &[u8]) {
     if let Some([_, _, _, _, _, _, checksum @ ..]) = message.first_chunk_mut::<8>() {
@@ -159,10 +165,10 @@ pub(crate) fn cover_appended(message: &mut [u8], appended: &[u8]) {
     }
 }
 
-/// A one's complement sum on the way to a checksum.
+/// A one's complement sum, from which a checksum is made.
 ///
-/// It adds whole 32-bit words as the machine reads them, which is right in either byte order (RFC 1071 section 2 (B)), into 64 bits,
-/// which no packet can overflow.
+/// It adds whole 32-bit words as the machine reads them, which is right in either byte order (RFC
+/// 1071 section 2 (B)), into 64 bits, which no packet can overflow.
 #[derive(Clone, Copy)]
 pub(crate) struct Sum(u64);
 
@@ -212,7 +218,8 @@ impl Sum {
         self
     }
 
-    /// With the pseudo-header of RFC 8200 section 8.1, or that of IPv4, which has the same fields in fewer zeros.
+    /// With the pseudo-header of RFC 8200 section 8.1, or that of IPv4, which has the same fields
+    /// in fewer zeros.
     #[inline]
     pub(crate) fn with_pseudo_header(self, endpoints: &Endpoints, message_len: usize) -> Self {
         self.with_pseudo_header_for(endpoints, IP_PROTOCOL, message_len)
@@ -253,7 +260,8 @@ impl Sum {
         #[allow(clippy::cast_possible_truncation)]
         let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
         let sum = sum.wrapping_add(u32::from(carry));
-        // Added to itself with its halves exchanged, it has their one's complement sum in the upper half.
+        // Added to itself with its halves exchanged, it has their one's complement sum in the upper
+        // half.
         let folded = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         #[allow(clippy::cast_possible_truncation)]
         u16::from_be(folded as u16)

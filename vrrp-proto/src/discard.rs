@@ -1,4 +1,4 @@
-//! Why a packet was discarded, and which counter of the MIB and the YANG model counts it.
+//! The reasons why a packet is discarded, and the counters of the MIB and the YANG model.
 
 use core::{
     fmt,
@@ -7,16 +7,18 @@ use core::{
 
 use crate::{AuthenticationMethod, ClockSkew, Interval, TRAILER_LEN, Version, Vrid};
 
-/// Why a packet was discarded.
+/// The reason why a packet was discarded.
 ///
-/// There is one variant for each counter of RFC 6527 and RFC 8347, with the detail inside, and one for each cause that has
-/// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and [`LocalRouter::check`](crate::LocalRouter::check)
-/// share it; the order of their checks is fixed, so that a packet with several faults is always counted alike (P-57).
+/// There is one variant for each counter of RFC 6527 and RFC 8347, and one for each cause that has
+/// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and
+/// [`LocalRouter::check`](crate::LocalRouter::check) share it. The order of their checks is fixed:
+/// a packet with several faults always increments the same counter (P-57).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Discard {
-    /// The TTL or hop limit shows that the packet was forwarded (P-06, P-07), or is below what a unicast peer is allowed.
+    /// The TTL or hop limit shows that the packet was forwarded (P-06, P-07), or is below the
+    /// minimum of a unicast peer.
     #[error("TTL {found} is not in {required}..=255")]
     IpTtl {
         /// The TTL or hop limit of the packet.
@@ -24,7 +26,8 @@ pub enum Discard {
         /// The lowest allowed: 255 for multicast.
         required: u8,
     },
-    /// The message has not the length that its header announces (P-36, P-37), or announces no address (P-23).
+    /// The length of the message differs from the one in its header (P-36, P-37), or the header has
+    /// an address count of 0 (P-23).
     #[error(transparent)]
     PacketLength(LengthFault),
     /// The version is unknown, not allowed in this family, or not configured (P-11, P-54, AMB-27).
@@ -51,28 +54,30 @@ pub enum Discard {
     /// The address list breaks a rule (P-39), or, in version 2, differs from the local one (P-44).
     #[error(transparent)]
     AddressList(AddressListFault),
-    /// The local router owns the addresses and, by its profile, hears nobody (P-43).
+    /// The local router owns the addresses, and its profile discards all advertisements (P-43).
     #[error("the local router owns the addresses and its profile discards every advertisement")]
     Owner,
-    /// The packet comes from the local primary address: our own came back, or the address exists twice (AMB-14).
+    /// The source is the local primary address: our own packet came back, or the address is in use
+    /// twice (AMB-14).
     #[error("source {source_address} is the local primary address")]
     OwnPacket {
         /// The source of the packet.
         source_address: IpAddr,
     },
-    /// The source is no unicast address that a router can have: unspecified, loopback, multicast or broadcast.
-    #[error("source {found} is no unicast address of a router")]
+    /// The source cannot be the address of a router: it is unspecified, loopback, multicast or
+    /// broadcast.
+    #[error("source {found} cannot be the address of a router")]
     Source {
         /// The source of the packet.
         found: IpAddr,
     },
-    /// The packet went to another destination than the configured transport uses (P-02, P-03).
-    #[error("destination {found} does not fit the configured transport")]
+    /// The destination is not that of the configured transport (P-02, P-03).
+    #[error("destination {found} is not that of the configured transport")]
     Destination {
         /// The destination of the packet.
         found: IpAddr,
     },
-    /// The packet does not come from a configured unicast peer.
+    /// The source is not a configured unicast peer.
     #[error("source {found} is not a configured peer")]
     Peer {
         /// The source of the packet.
@@ -81,7 +86,7 @@ pub enum Discard {
 }
 
 impl Discard {
-    /// The standard counter that counts this, if there is one.
+    /// Returns the standard counter for this reason, if there is one.
     #[must_use]
     pub const fn counter(&self) -> Option<Counter> {
         match self {
@@ -103,7 +108,7 @@ impl Discard {
     }
 }
 
-/// A counter of discarded packets, in the words of RFC 8347 (O-16, O-17).
+/// A counter of discarded packets, named as in RFC 8347 (O-16, O-17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -124,7 +129,7 @@ pub enum Counter {
     AddressList,
     /// `packet-length-errors`, of one virtual router.
     PacketLength,
-    /// `authentication-errors`: not in RFC 8347, which knows no authentication. RFC 2787 counts it as
+    /// `authentication-errors`: not in RFC 8347, which has no authentication. RFC 2787 counts it as
     /// `vrrpStatsAuthFailures`, `vrrpStatsInvalidAuthType` and `vrrpStatsAuthTypeMismatch`.
     Authentication,
 }
@@ -143,7 +148,7 @@ impl Counter {
         Self::Authentication,
     ];
 
-    /// The name of the leaf in the YANG model of RFC 8347.
+    /// Returns the name of the leaf in the YANG model of RFC 8347.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -166,30 +171,31 @@ impl fmt::Display for Counter {
     }
 }
 
-/// What is wrong with the length of a message.
+/// A fault in the length of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LengthFault {
-    /// There is no whole header.
+    /// The message is shorter than a header.
     #[error("message length {found} is shorter than the 8 octets of a header")]
     TooShort {
         /// Octets in the message.
         found: usize,
     },
-    /// The header announces no address (P-23; erratum 8299).
+    /// The header has an address count of 0 (P-23; erratum 8299).
     #[error("address count 0 is not in 1..=255")]
     NoAddresses,
-    /// The header announces another length: 16 + 4n in version 2, 8 + 4n and 8 + 16n in version 3 (P-37).
+    /// The header gives another length: 16 + 4n in version 2, 8 + 4n and 8 + 16n in version 3
+    /// (P-37).
     #[error("message length {found} is not the {expected} octets that its header announces")]
     Differs {
-        /// Octets that the header announces.
+        /// Octets that the header gives.
         expected: usize,
         /// Octets in the message.
         found: usize,
     },
-    /// The message is followed by 28 octets in the form of an HMAC trailer, and the receiver expects
-    /// none: the sender authenticates, the receiver does not.
+    /// The message is followed by 28 octets in the form of an HMAC trailer, and the receiver
+    /// expects none: the sender authenticates, the receiver does not.
     #[error(
         "{TRAILER_LEN} octets in the form of an HMAC trailer follow the message of {expected} octets, \
          and HMAC is not configured here: configure the sender's keys, or remove them there"
@@ -200,12 +206,12 @@ pub enum LengthFault {
     },
 }
 
-/// What is wrong with the version of a message.
+/// A fault in the version of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VersionFault {
-    /// There is no such version.
+    /// The version does not exist.
     #[error("version {found} is not 2 or 3")]
     Unknown {
         /// The version, 0 to 15.
@@ -214,7 +220,7 @@ pub enum VersionFault {
     /// Version 2 inside IPv6 (P-54).
     #[error("version 2 does not exist over IPv6")]
     V2OverIpv6,
-    /// The virtual router does not speak this version (P-11, AMB-27).
+    /// The virtual router is not configured for this version (P-11, AMB-27).
     #[error("{found} is not configured for this virtual router")]
     NotConfigured {
         /// The version of the message.
@@ -222,12 +228,12 @@ pub enum VersionFault {
     },
 }
 
-/// What is wrong with the VRID of a message.
+/// A fault in the VRID of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VridFault {
-    /// 0 is no virtual router (P-16, AMB-32).
+    /// The VRID is 0 (P-16, AMB-32).
     #[error("VRID 0 is not in 1..=255")]
     Zero,
     /// No such virtual router is configured on the interface in this family (P-42).
@@ -238,15 +244,17 @@ pub enum VridFault {
     },
 }
 
-/// What is wrong with the interval of a message.
+/// A fault in the interval of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum IntervalFault {
-    /// 0, with which every Backup would time out at once (P-27, erratum 8301; AMB-09 for version 2).
+    /// The interval is 0, with which every Backup would time out at once (P-27, erratum 8301;
+    /// AMB-09 for version 2).
     #[error("{version} interval 0 is not in 1..={}", version.highest_interval())]
     Zero {
-        /// The version of the message, which gives the unit and the range: 1 to 255 seconds, or 1 to 4095 centiseconds.
+        /// The version of the message, which gives the unit and the range: 1 to 255 seconds, or 1
+        /// to 4095 centiseconds.
         version: Version,
     },
     /// A version 2 interval that is not the local one (P-29).
@@ -259,7 +267,7 @@ pub enum IntervalFault {
     },
 }
 
-/// What is wrong with the address list of a message.
+/// A fault in the address list of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -270,7 +278,8 @@ pub enum AddressListFault {
         /// The first address.
         found: Ipv6Addr,
     },
-    /// A version 2 list that is not the local one, from a sender that does not own the addresses (P-44).
+    /// A version 2 list that is not the local one, from a sender that does not own the addresses
+    /// (P-44).
     #[error("the {found} addresses are not the {configured} configured ones")]
     Differs {
         /// Addresses in the message.
@@ -280,7 +289,7 @@ pub enum AddressListFault {
     },
 }
 
-/// What is wrong with the authentication of a message.
+/// A fault in the authentication of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -288,16 +297,16 @@ pub enum AuthenticationFault {
     /// Another method than the configured one (P-46).
     #[error("authentication is {found}, not the configured {required}")]
     Method {
-        /// How the message is authenticated.
+        /// The method of the message.
         found: AuthenticationMethod,
-        /// How it has to be.
+        /// The configured method.
         required: AuthenticationMethod,
     },
     /// The password is wrong (P-48).
     #[error("the password differs")]
     Password,
-    /// The method is the configured one, but nobody verified what it proves: the packet did not travel inside AH, or its trailer was
-    /// not looked at.
+    /// The method is the configured one, but it was not verified: the packet was not inside AH, or
+    /// the host did not verify the trailer.
     #[error("{method} was not verified")]
     Unverified {
         /// The method that the message claims.
@@ -306,7 +315,7 @@ pub enum AuthenticationFault {
     /// Two methods in one packet, such as a password inside AH.
     #[error("the packet combines two methods of authentication")]
     Combined,
-    /// There is no whole AH header.
+    /// The packet is shorter than an AH header.
     #[error("{found} octets are fewer than the {needed} of an AH header")]
     TooShort {
         /// Octets in the packet.
@@ -314,7 +323,7 @@ pub enum AuthenticationFault {
         /// Octets of an AH header.
         needed: usize,
     },
-    /// A field of the AH header or of the trailer has not its only allowed value.
+    /// A field of the AH header or of the trailer differs from its only allowed value.
     #[error("{field} {found} is not {required}")]
     Malformed {
         /// The field.
@@ -324,7 +333,7 @@ pub enum AuthenticationFault {
         /// The only value allowed.
         required: u32,
     },
-    /// The digest does not fit the message and the key.
+    /// The digest does not match the message and the key.
     #[error("the digest differs")]
     Digest,
     /// The key id of the trailer is not configured.
@@ -333,8 +342,8 @@ pub enum AuthenticationFault {
         /// The key id.
         id: u8,
     },
-    /// The time in the trailer is outside the window: the clocks of sender and receiver differ, or the
-    /// packet is old.
+    /// The time in the trailer is outside the window: the clocks of sender and receiver differ, or
+    /// the packet is old.
     #[error(
         "the sender's clock is {skew}, outside the window of {window} s: synchronise both clocks"
     )]
@@ -344,7 +353,7 @@ pub enum AuthenticationFault {
         /// The window to either side, in seconds.
         window: u16,
     },
-    /// The packet, or a later one from the same sender, was here before.
+    /// The packet, or a later one of the same sender, was accepted before.
     #[error("sequence number {found} does not come after {last}")]
     Replay {
         /// The sequence number of the packet.
@@ -354,7 +363,7 @@ pub enum AuthenticationFault {
     },
 }
 
-/// The checksum of a message fits no form that is accepted. It holds the values that would have been right.
+/// The checksum of a message matches no accepted form. The fault has the right values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChecksumFault {

@@ -1,12 +1,12 @@
-//! Frames and packets around VRRP, for hosts that send and receive them whole: Ethernet, IPv4 and IPv6 headers, ARP and
-//! Neighbor Discovery.
+//! Frames and packets around VRRP, for hosts that send and receive whole frames: Ethernet, IPv4 and
+//! IPv6 headers, ARP and Neighbor Discovery.
 //!
-//! What is built comes out as an array of fixed size. An Ethernet frame is at least 60 octets long without its check sequence:
-//! the 42 octets of an ARP frame are padded by the network card's driver, or have to be padded with zeros by the host where
-//! there is none.
+//! The functions that build frames return arrays of fixed size. An Ethernet frame has at least 60
+//! octets without its check sequence. The driver of the network card pads the 42 octets of an ARP
+//! frame; a host without such a driver must pad them with zeros.
 //!
-//! What is read is never trusted: every length is checked, nothing is read twice, and a packet that breaks a rule comes back
-//! as a [`PacketError`].
+//! The functions that parse frames check every length, read nothing twice, and return a
+//! [`PacketError`] for a packet that breaks a rule.
 //!
 //! ```
 //! use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ pub mod neighbor;
 
 pub use mac::{MacAddress, multicast_mac, solicited_node_group, virtual_mac};
 
-/// Why a packet or frame was refused.
+/// The reason why a packet or frame was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -59,7 +59,8 @@ pub enum PacketError {
         /// The highest value allowed.
         highest: u32,
     },
-    /// It is a fragment. Nothing around VRRP is ever long enough to be one, so none is put together.
+    /// It is a fragment. No packet around VRRP is long enough to be fragmented, so fragments are
+    /// not reassembled.
     #[error("the packet is a fragment")]
     Fragment,
     /// A checksum is wrong.
@@ -89,7 +90,7 @@ impl PacketError {
     }
 }
 
-/// An array with these octets, in order, and zeros after them where they are fewer than the array is long.
+/// Collects octets into an array. Missing octets at its end are zero.
 pub(crate) fn collect<const N: usize>(octets: impl IntoIterator<Item = u8>) -> [u8; N] {
     let mut array = [0; N];
     for (target, octet) in array.iter_mut().zip(octets) {

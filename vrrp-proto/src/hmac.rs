@@ -1,34 +1,40 @@
-//! The HMAC-SHA256 trailer of draft-cassen-vrrp-auth-hmac, in the wire form of keepalived 2.4.2 and later.
+//! The HMAC-SHA256 trailer of draft-cassen-vrrp-auth-hmac, in the wire form of keepalived 2.4.2 and
+//! later.
 //!
-//! Version 3 has no authentication (O-01) and this is no standard: it is off unless a network turns it on. It serves both
-//! versions and both families.
+//! Version 3 has no authentication (O-01), and the draft is no standard: the trailer is off by
+//! default. It works with both versions and both families.
 //!
 //! # On the wire
 //!
-//! 28 octets follow the message inside the IP packet: scheme 1, key id, 16 zero bits, a 64-bit sequence (32 bits of UTC seconds,
-//! 16 of binary fraction, 16 of counter) and the first 128 bits of an HMAC-SHA256. That covers a pseudo-header (family 4 or 6,
-//! version, VRID, zero, source address in 16 octets), the message with its checksum read as zero, and the trailer with its
-//! digest read as zero. The destination is not covered: one trailer serves all unicast peers. Over IPv4 the VRRP checksum
-//! leaves the trailer out; over IPv6 it covers it, as [`append`](Keys::append) sees to.
+//! 28 octets follow the message inside the IP packet: scheme 1, key id, 16 zero bits, a 64-bit
+//! sequence (32 bits of UTC seconds, 16 of binary fraction, 16 of counter) and the first 128 bits
+//! of an HMAC-SHA256. That covers a pseudo-header (family 4 or 6, version, VRID, zero, source
+//! address in 16 octets), the message with its checksum read as zero, and the trailer with its
+//! digest read as zero. The destination is not covered: all unicast peers get the same trailer. The
+//! VRRP checksum excludes the trailer over IPv4 and covers it over IPv6; [`append`](Keys::append)
+//! updates it.
 //!
 //! # Limits of the scheme
 //!
 //! The sequence is the sender's clock, and a receiver keeps the highest one of each sender. With
 //! [`AntiReplay::time`](AntiReplay::time) this means:
 //!
-//! * A sender that restarts with its clock behind, or whose clock was set back and that restarts, starts below its last
-//!   sequence. Receivers that heard it before discard its messages until the clock has passed that sequence.
-//! * A clock that goes back within the window does not matter while the sender runs: it counts on from its last sequence.
-//!   Where the clock goes back further, the sequence follows it, and receivers discard its messages as repeated.
-//! * A receiver that has just started knows no sequence, and accepts a replay that is not older than the window.
+//! * A sender that restarts with its clock behind, or whose clock was set back and that restarts,
+//!   starts below its last sequence. Receivers that heard it before discard its messages until the
+//!   clock has passed that sequence.
+//! * A clock that goes back within the window has no effect while the sender runs: it continues
+//!   from its last sequence. If the clock goes back further, the sequence follows it, and receivers
+//!   discard its messages as replays.
+//! * A receiver that has just started knows no sequence, and accepts a replay that is not older
+//!   than the window.
 //!
-//! The first and the last limit go away where a router keeps its sequences across a restart. It saves
-//! [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
+//! The first and the last limit go away where a router keeps its sequences across a restart. It
+//! saves [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
 //! [`SendSequence::continue_above`] and [`ReplayMarks::restore`]. [`Sequence`] has `serde` support.
 //!
 //! The distance between two clocks is known before packets are discarded: [`Verified::clock_skew`]
-//! returns it from half of the window on, and [`Mismatches::clock_skew`](crate::Mismatches::clock_skew)
-//! of an accepted message has it too.
+//! returns it from half of the window on, and
+//! [`Mismatches::clock_skew`](crate::Mismatches::clock_skew) of an accepted message has it too.
 //!
 //! # Sending and receiving
 //!
@@ -83,7 +89,7 @@ use crate::{
     frame::collect,
 };
 
-/// The scheme: HMAC-SHA256, cut to 128 bits.
+/// The scheme: HMAC-SHA256, truncated to 128 bits.
 const SCHEME: u8 = 1;
 
 /// Octets of the trailer before the digest.
@@ -91,18 +97,18 @@ const PREFIX_LEN: usize = 12;
 
 const DIGEST_LEN: usize = 16;
 
-/// A key and its id. `Debug` does not show the key.
+/// A key with its id. `Debug` does not show the key.
 #[derive(Clone)]
 pub struct Key {
     id: u8,
     state: Hmac<Sha256>,
-    /// What was given, filled up with zeros: a key cannot be read back from `state`.
+    /// The octets of the key, padded with zeros: `state` cannot return them.
     #[cfg(feature = "serde")]
     block: [u8; 64],
 }
 
 impl Key {
-    /// The key with this id, 1 to 255, and these octets, 32 to 64.
+    /// Makes a key of an id, 1 to 255, and 32 to 64 octets.
     ///
     /// # Errors
     ///
@@ -125,7 +131,7 @@ impl Key {
                 highest: 64,
             });
         }
-        // HMAC fills a key up with zeros to the block of the hash, 64 octets.
+        // HMAC pads a key with zeros to the block of the hash, 64 octets.
         let block = collect::<64>(octets.iter().copied());
         Ok(Self {
             id,
@@ -135,7 +141,7 @@ impl Key {
         })
     }
 
-    /// The id that the trailer names.
+    /// Returns the id, which the trailer contains.
     #[must_use]
     pub const fn id(&self) -> u8 {
         self.id
@@ -155,17 +161,17 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a set of keys is not usable.
+/// The reason why a set of keys is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeysError {
     /// Two keys have the same id.
-    #[error("key id {id} is there twice")]
+    #[error("key id {id} is used twice")]
     Twice {
         /// The id.
         id: u8,
     },
-    /// The key to sign with is not among the keys.
+    /// No key has the id of the active key.
     #[error("active key id {id} is not among the keys")]
     NoActive {
         /// The id.
@@ -173,7 +179,8 @@ pub enum KeysError {
     },
 }
 
-/// A message with an HMAC trailer, found in the payload of an IP packet before anything else is checked.
+/// A message with an HMAC trailer, found in the payload of an IP packet before anything else is
+/// checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
     message: &'a [u8],
@@ -184,9 +191,10 @@ pub struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Finds the trailer that [`Advertisement::decode`](crate::Advertisement::decode) with these options
-    /// finds. `None` when there is none, when `options` do not allow one, when the header or the length
-    /// of the message is wrong, and when the TTL is too low: decoding then reports the fault.
+    /// Finds the same trailer as [`Advertisement::decode`](crate::Advertisement::decode) with these
+    /// options. Returns `None` if there is no trailer, if `options` do not allow one, if the header
+    /// or the length of the message is wrong, and if the TTL is too low. Decoding reports the fault
+    /// then.
     #[must_use]
     pub fn find(payload: &'a [u8], ip: &IpHeader, options: &DecodeOptions) -> Option<Self> {
         let (message, trailer) = split_trailer(payload, ip, *options)?;
@@ -199,8 +207,8 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// The keys of a virtual router: all verify, the active one signs. To change keys, give every router the new one, then make it the
-/// active one everywhere, then take the old one away.
+/// The keys of a virtual router: all keys verify, and the active key signs. To replace a key, add
+/// the new one to every router, then make it the active one everywhere, then remove the old one.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a> {
     keys: &'a [Key],
@@ -208,11 +216,11 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// These keys, of which the one with the id `active` signs.
+    /// Uses these keys. The key with the id `active` signs.
     ///
     /// # Errors
     ///
-    /// [`KeysError`] when two have the same id, or none has the active one.
+    /// [`KeysError`] if two keys have the same id, or none has the id `active`.
     pub fn new(keys: &'a [Key], active: u8) -> Result<Self, KeysError> {
         let mut rest = keys;
         while let [first, others @ ..] = rest {
@@ -228,7 +236,8 @@ impl<'a> Keys<'a> {
         Ok(Self { keys, active })
     }
 
-    /// The trailer of a message that goes out from this source. The message has to be whole; its checksum does not count.
+    /// The trailer of a message that goes out from this source. The message has to be whole; its
+    /// checksum does not count.
     #[must_use]
     pub fn sign(&self, message: &[u8], source: IpAddr, sequence: Sequence) -> [u8; TRAILER_LEN] {
         let prefix: [u8; PREFIX_LEN] = collect(
@@ -246,12 +255,13 @@ impl<'a> Keys<'a> {
         )
     }
 
-    /// Signs the message in the first `message_len` octets of a buffer, puts the trailer behind it, and returns the new length. Over IPv6
-    /// the checksum of the message comes to cover the trailer.
+    /// Signs the message in the first `message_len` octets of a buffer, appends the trailer, and
+    /// returns the new length. Over IPv6 it updates the checksum of the message, which covers the
+    /// trailer.
     ///
     /// # Errors
     ///
-    /// [`EncodeError::BufferTooSmall`] when there is no room for the trailer.
+    /// [`EncodeError::BufferTooSmall`] if there is no room for the trailer.
     pub fn append(
         &self,
         buffer: &mut [u8],
@@ -271,12 +281,12 @@ impl<'a> Keys<'a> {
         Ok(needed)
     }
 
-    /// Verifies the trailer of a message: shape, then time, then key, then digest. Whether the message is new is for
-    /// [`ReplayMarks::check`] to say.
+    /// Verifies the trailer of a message: form, then time, then key, then digest.
+    /// [`ReplayMarks::check`] checks that the message is new.
     ///
     /// # Errors
     ///
-    /// [`AuthenticationFault`] names the first of these that is wrong.
+    /// [`AuthenticationFault`] for the first check that failed.
     pub fn verify(
         &self,
         signed: &Signed<'_>,
@@ -323,7 +333,8 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// The digest over pseudo-header, message without its checksum, and trailer without its digest.
+/// Computes the digest of pseudo-header, message without its checksum, and trailer without its
+/// digest.
 fn digest(key: &Key, message: &[u8], source: IpAddr, prefix: &[u8; PREFIX_LEN]) -> Hmac<Sha256> {
     let mut digest = key.state.clone();
     if let Some((&[version_and_type, vrid, priority, count, fourth, fifth, _, _], addresses)) =
@@ -349,8 +360,7 @@ fn digest(key: &Key, message: &[u8], source: IpAddr, prefix: &[u8; PREFIX_LEN]) 
     digest
 }
 
-/// UTC, in the resolution of the trailer. This and the [`SendSequence`] it feeds are the only things in VRRP that need the time of
-/// day rather than a monotonic clock.
+/// UTC in the resolution of the trailer. Everything else in VRRP uses a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UtcTime {
     seconds: u32,
@@ -358,10 +368,11 @@ pub struct UtcTime {
 }
 
 impl UtcTime {
-    /// This many seconds and nanoseconds after the Unix epoch. Seconds count modulo 2^32, as on the wire.
+    /// Makes a time of seconds and nanoseconds since the Unix epoch. Seconds count modulo 2^32, as
+    /// on the wire.
     #[must_use]
     pub const fn new(seconds: u64, nanoseconds: u32) -> Self {
-        // 999 999 999 x 2^16 / 10^9 is below 2^16; a leap second's nanoseconds are cut there.
+        // 999 999 999 x 2^16 / 10^9 is below 2^16; the nanoseconds of a leap second are clamped.
         let nanoseconds = if nanoseconds > 999_999_999 {
             999_999_999
         } else {
@@ -379,36 +390,38 @@ impl UtcTime {
     }
 }
 
-/// The number of a signed message: the time it was signed, and a counter for those of one moment.
+/// The sequence number of a signed message: the time of signing, and a counter for messages of the
+/// same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(u64);
 
 impl Sequence {
-    /// The number with these 64 bits.
+    /// Makes a sequence of the 64 bits of the wire.
     #[must_use]
     pub const fn new(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The 64 bits of the wire.
+    /// Returns the 64 bits of the wire.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// Whether this comes after another, on the circle of 64 bits (RFC 1982).
+    /// Whether this comes after another one in serial number arithmetic of 64 bits (RFC 1982).
     const fn is_after(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0).cast_signed() > 0
     }
 
-    /// Time from `now` to this in units of 2^-16 s, negative when this is older. The counter is left out.
+    /// Returns the time from `now` to this in units of 2^-16 s, negative if this is older. The
+    /// counter is left out.
     const fn ticks_from(self, now: UtcTime) -> i64 {
         let here = now.sequence().0;
         ((self.0 & !0xffff).wrapping_sub(here)).cast_signed() >> 16
     }
 
-    /// The distance of the sender's clock from `now`, to a millisecond.
+    /// Returns the distance of the sender's clock from `now`, to a millisecond.
     const fn skew_from(self, now: UtcTime) -> ClockSkew {
         let ticks = self.ticks_from(now);
         let millis = (ticks.unsigned_abs() * 1000) >> 16;
@@ -426,7 +439,7 @@ impl Sequence {
         }
     }
 
-    /// Seconds from `now` to this, negative when this is older.
+    /// Returns the seconds from `now` to this, negative if this is older.
     const fn seconds_from(self, now: UtcTime) -> i32 {
         ((self.0 >> 32) as u32)
             .wrapping_sub(now.seconds)
@@ -434,21 +447,22 @@ impl Sequence {
     }
 }
 
-/// What a message needs to be taken for new.
+/// The condition on which a message counts as new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AntiReplay {
-    /// A higher sequence than the sender's last, and a time within the window: clocks have to agree. Made by [`AntiReplay::time`].
+    /// A higher sequence than the sender's last, and a time within the window: the clocks must
+    /// agree. Made by [`AntiReplay::time`].
     Time(Window),
-    /// A higher sequence than the sender's last, nothing more. It needs no agreement of clocks, but whoever starts anew takes the first
-    /// message that comes for new.
+    /// A higher sequence than the sender's last. Clocks need not agree, but a receiver that has
+    /// restarted without its marks accepts any replay.
     Monotonic,
 }
 
 impl AntiReplay {
-    /// [`Time`](Self::Time) with a window of 1 to 300 seconds to either side. keepalived takes three advertisement intervals, and
-    /// 5 seconds at least.
+    /// [`Time`](Self::Time) with a window of 1 to 300 seconds to either side. keepalived uses three
+    /// advertisement intervals, and at least 5 seconds.
     ///
     /// # Errors
     ///
@@ -482,7 +496,7 @@ impl AntiReplay {
         Ok(())
     }
 
-    /// The distance between two clocks, where it is more than half of the window.
+    /// Returns the distance between two clocks, if it is more than half of the window.
     const fn notable_skew(self, sequence: Sequence, now: UtcTime) -> Option<ClockSkew> {
         let Self::Time(Window(window)) = self else {
             return None;
@@ -495,7 +509,7 @@ impl AntiReplay {
     }
 }
 
-/// 1 to 300 seconds.
+/// A time window of 1 to 300 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u16"))]
@@ -514,24 +528,25 @@ impl TryFrom<u16> for Window {
 }
 
 impl Window {
-    /// In seconds.
+    /// Returns the window in seconds.
     #[must_use]
     pub const fn seconds(self) -> u16 {
         self.0
     }
 }
 
-/// The sequence of what is sent for one virtual router.
+/// The sequence of the messages sent for one virtual router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendSequence {
     last: Option<Sequence>,
 }
 
 impl SendSequence {
-    /// The number of the next message: the time, or one more than the last where the clock has not moved on.
+    /// Returns the number of the next message: the time, or one more than the last number if the
+    /// clock has not advanced.
     ///
-    /// Where the clock went back by more than the window, the numbers follow it back, because receivers would take higher ones
-    /// for stale. With [`AntiReplay::Monotonic`] they never go back.
+    /// If the clock went back by more than the window, the numbers follow it, because receivers
+    /// would discard higher ones as stale. With [`AntiReplay::Monotonic`] they never go back.
     pub fn next(&mut self, now: UtcTime, anti_replay: AntiReplay) -> Sequence {
         let clock = now.sequence();
         let next = match (self.last, anti_replay) {
@@ -547,13 +562,15 @@ impl SendSequence {
         next
     }
 
-    /// The number of the last message, or the one that was to go on above; `None` before the first.
+    /// Returns the number of the last message, or that of [`continue_above`](Self::continue_above);
+    /// `None` before the first.
     #[must_use]
     pub const fn last(&self) -> Option<Sequence> {
         self.last
     }
 
-    /// Goes on above a number that another sent for the same virtual router and from the same address, before this one took its place.
+    /// Continues above a number that was sent for the same virtual router from the same address: by
+    /// this host before a restart, or by a process that it replaces.
     pub fn continue_above(&mut self, sequence: Sequence) {
         if self.last.is_none_or(|last| sequence.is_after(last)) {
             self.last = Some(sequence);
@@ -561,7 +578,7 @@ impl SendSequence {
     }
 }
 
-/// A message whose trailer was made with one of our keys, for [`ReplayMarks`].
+/// A message whose trailer was signed with one of our keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     mark: Mark,
@@ -575,8 +592,8 @@ impl Verified {
         self.mark.sequence
     }
 
-    /// The distance of the sender's clock from the local clock, where it is more than half of the window
-    /// of [`AntiReplay::time`]. It is always `None` with [`AntiReplay::Monotonic`].
+    /// The distance of the sender's clock from the local clock, where it is more than half of the
+    /// window of [`AntiReplay::time`]. It is always `None` with [`AntiReplay::Monotonic`].
     #[must_use]
     pub const fn clock_skew(&self) -> Option<ClockSkew> {
         self.clock_skew
@@ -602,10 +619,11 @@ pub struct Mark {
 /// The last sequence of each sender.
 ///
 /// The places are an array (four by default, without an allocator), or a `Vec` that grows by
-/// [`make_room`](Self::make_room). A sender without a place displaces the sender that was silent for
-/// the longest time. A packet of the displaced sender can then be replayed: at any later time with
-/// [`AntiReplay::Monotonic`], within the window with [`AntiReplay::Time`]. So there should be a place for
-/// every other router of the virtual router. Only messages with a right digest get a place.
+/// [`make_room`](Self::make_room). A sender without a place displaces the sender that was silent
+/// for the longest time. A packet of the displaced sender can then be replayed: at any later time
+/// with [`AntiReplay::Monotonic`], within the window with [`AntiReplay::Time`]. So there should be
+/// a place for every other router of the virtual router. Only messages with a right digest get a
+/// place.
 ///
 /// ```
 /// use vrrp_proto::hmac::{Mark, ReplayMarks};
@@ -645,8 +663,8 @@ impl<P: AsRef<[Option<Mark>]>> ReplayMarks<P> {
 
     /// Whether a message is new. Changes nothing, because the message may still fail another check.
     ///
-    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: the window itself excludes
-    /// every message that the mark would.
+    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: the window itself
+    /// excludes every message that the mark would.
     ///
     /// # Errors
     ///
@@ -672,8 +690,8 @@ impl<P: AsRef<[Option<Mark>]>> ReplayMarks<P> {
         }
     }
 
-    /// Returns the senders and their last sequences, the sender heard most recently first. It is the
-    /// order of [`restore`](Self::restore).
+    /// Returns the senders and their last sequences, the sender heard most recently first. It is
+    /// the order of [`restore`](Self::restore).
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Sequence)> {
         let marks = self.places.as_ref().iter().flatten();
         marks.map(|mark| (mark.source, mark.sequence))
@@ -694,8 +712,8 @@ impl<P: AsMut<[Option<Mark>]>> ReplayMarks<P> {
         }
     }
 
-    /// Replaces all marks by those that [`iter`](Self::iter) returned before a restart. If there are more
-    /// senders than places, the first stay.
+    /// Replaces all marks by those that [`iter`](Self::iter) returned before a restart. If there
+    /// are more senders than places, the first stay.
     pub fn restore(&mut self, marks: impl IntoIterator<Item = (IpAddr, Sequence)>) {
         let mut marks = marks.into_iter();
         for place in self.places.as_mut() {
@@ -706,8 +724,8 @@ impl<P: AsMut<[Option<Mark>]>> ReplayMarks<P> {
 }
 
 impl<P: AsRef<[Option<Mark>]> + Extend<Option<Mark>>> ReplayMarks<P> {
-    /// Adds a place for the sender of a message if it has none and all places are taken, up to this many
-    /// places. [`accept`](Self::accept) then displaces nobody.
+    /// Adds a place for the sender of a message if it has none and all places are taken, up to this
+    /// many places. [`accept`](Self::accept) then displaces nobody.
     pub fn make_room(&mut self, verified: &Verified, most: usize) {
         let places = self.places.as_ref();
         let is_full = places.iter().all(Option::is_some);

@@ -6,8 +6,9 @@ use crate::{OutOfRange, Version};
 
 const NANOS_PER_CENTI: u64 = 10_000_000;
 
-/// Advertisement interval. It keeps the unit of the wire, and the unit is that of one version: whole seconds in version 2
-/// (1 to 255), centiseconds in version 3 (1 to 4095; RFC 9568 section 5.2.7 with erratum 8301).
+/// An advertisement interval in the unit of the wire, which is that of one version: whole seconds
+/// in version 2 (1 to 255), centiseconds in version 3 (1 to 4095; RFC 9568 section 5.2.7 with
+/// erratum 8301).
 ///
 /// ```
 /// use core::time::Duration;
@@ -44,7 +45,7 @@ impl Interval {
         count: NonZeroU16::MIN.saturating_add(99),
     };
 
-    /// A version 2 interval of 1 to 255 seconds.
+    /// Makes a version 2 interval of 1 to 255 seconds.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Interval {
         }
     }
 
-    /// A version 3 interval of 1 to 4095 centiseconds.
+    /// Makes a version 3 interval of 1 to 4095 centiseconds.
     ///
     /// # Errors
     ///
@@ -87,19 +88,19 @@ impl Interval {
         }
     }
 
-    /// The version in whose unit this interval is counted.
+    /// Returns the version whose unit the interval has.
     #[must_use]
     pub const fn version(self) -> Version {
         self.version
     }
 
-    /// The number on the wire: seconds in version 2, centiseconds in version 3.
+    /// Returns the number on the wire: seconds in version 2, centiseconds in version 3.
     #[must_use]
     pub const fn count(self) -> u16 {
         self.count.get()
     }
 
-    /// In centiseconds, exact in both versions; at most 25 500.
+    /// Converts to centiseconds, exactly in both versions; at most 25 500.
     #[must_use]
     pub const fn as_centis(self) -> u16 {
         match self.version {
@@ -108,20 +109,20 @@ impl Interval {
         }
     }
 
-    /// In nanoseconds, exact.
+    /// Converts to nanoseconds, exactly.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.as_centis() as u64 * NANOS_PER_CENTI
     }
 
-    /// As a duration, exact.
+    /// Converts to a duration, exactly.
     #[must_use]
     pub const fn as_duration(self) -> Duration {
         Duration::from_nanos(self.as_nanos())
     }
 
-    /// The same time in the unit of version 2, rounded up to whole seconds (AMB-28): what an Active that speaks both
-    /// versions at a sub-second rate puts into its version 2 messages.
+    /// Converts to version 2, rounded up to whole seconds (AMB-28). An Active that sends both
+    /// versions uses it for its version 2 messages.
     #[must_use]
     pub const fn to_seconds_rounded_up(self) -> Self {
         // At most 255 either way, and at least 1 because the count is not zero.
@@ -142,7 +143,7 @@ impl fmt::Display for Interval {
     }
 }
 
-/// The form that a user types: the number with its unit.
+/// The form in a configuration: the number with its unit.
 #[cfg(feature = "serde")]
 mod typed {
     use super::Interval;

@@ -1,22 +1,24 @@
-//! What the IP layer knows of a message: its addresses and its TTL.
+//! The parts of an IP header that matter for a message: addresses and TTL.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Family;
 
-/// IP protocol number (IPv4) and next header (IPv6) of VRRP (RFC 9568 sections 5.1.1.4 and 5.1.2.4).
+/// IP protocol number (IPv4) and next header (IPv6) of VRRP (RFC 9568 sections 5.1.1.4 and
+/// 5.1.2.4).
 pub const IP_PROTOCOL: u8 = 112;
 
-/// The TTL or hop limit with which every advertisement is sent, and must arrive (RFC 9568 sections 5.1.1.3 and 5.1.2.3).
+/// The TTL or hop limit with which every advertisement is sent and must arrive (RFC 9568 sections
+/// 5.1.1.3 and 5.1.2.3).
 pub const TTL: u8 = 255;
 
-/// The group that IPv4 advertisements go to (RFC 9568 section 5.1.1.2).
+/// The multicast group of IPv4 advertisements (RFC 9568 section 5.1.1.2).
 pub const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
-/// The group that IPv6 advertisements go to (RFC 9568 section 5.1.2.2).
+/// The multicast group of IPv6 advertisements (RFC 9568 section 5.1.2.2).
 pub const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-/// The group that advertisements of a family go to, where they go by multicast.
+/// Returns the multicast group of a family.
 #[must_use]
 pub const fn group(family: Family) -> IpAddr {
     match family {
@@ -25,7 +27,7 @@ pub const fn group(family: Family) -> IpAddr {
     }
 }
 
-/// Source and destination of a packet, of one family: what a pseudo-header is made of.
+/// Source and destination of a packet, both of one family.
 ///
 /// The order is that of the families, then of the sources, then of the destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +50,7 @@ pub enum Endpoints {
 }
 
 impl Endpoints {
-    /// Source and destination, or `None` where their families differ.
+    /// Makes endpoints of a source and a destination. Returns `None` if their families differ.
     #[must_use]
     pub const fn new(source: IpAddr, destination: IpAddr) -> Option<Self> {
         match (source, destination) {
@@ -64,7 +66,7 @@ impl Endpoints {
         }
     }
 
-    /// From this source to the VRRP group of its family.
+    /// Makes endpoints from a source to the VRRP group of its family.
     #[must_use]
     pub const fn multicast(source: IpAddr) -> Self {
         match source {
@@ -79,7 +81,7 @@ impl Endpoints {
         }
     }
 
-    /// The family of both addresses.
+    /// Returns the family of both addresses.
     #[must_use]
     pub const fn family(&self) -> Family {
         match self {
@@ -88,7 +90,7 @@ impl Endpoints {
         }
     }
 
-    /// The source address.
+    /// Returns the source address.
     #[must_use]
     pub const fn source(&self) -> IpAddr {
         match *self {
@@ -97,7 +99,7 @@ impl Endpoints {
         }
     }
 
-    /// The destination address.
+    /// Returns the destination address.
     #[must_use]
     pub const fn destination(&self) -> IpAddr {
         match *self {
@@ -107,7 +109,7 @@ impl Endpoints {
     }
 }
 
-/// What the receiver of a message must know of the IP header above it.
+/// The parts of the IP header that the receiver of a message needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IpHeader {

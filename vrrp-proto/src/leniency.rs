@@ -1,8 +1,10 @@
-//! Deviations from the RFCs that a receiver may forgive.
+//! Deviations from the RFCs that a receiver may tolerate.
 
-/// Which deviations seen in the field are forgiven. Each has the name of its row in `docs/conformance.md` section 9.
+/// Deviations from the RFCs, seen in the field, that are tolerated. `docs/conformance.md` section 9
+/// describes each.
 ///
-/// As a setting it says what may be forgiven; in [`Decoded::tolerated`](crate::Decoded::tolerated) it says what had to be.
+/// In [`DecodeOptions`](crate::DecodeOptions) these are the deviations that are allowed; in
+/// [`Decoded::tolerated`](crate::Decoded::tolerated) those that a message has.
 ///
 /// ```
 /// use vrrp_proto::Leniency;
@@ -16,37 +18,38 @@
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct Leniency {
     /// AMB-06: octets after the message, inside the IP packet. They are ignored and handed out as
-    /// [`Decoded::surplus`](crate::Decoded::surplus). The checksum is that of the message alone over IPv4, and that of the
-    /// whole payload over IPv6.
+    /// [`Decoded::surplus`](crate::Decoded::surplus). The checksum is that of the message alone
+    /// over IPv4, and that of the whole payload over IPv6.
     pub surplus: bool,
-    /// AMB-08: a version 2 message with no address, which keepalived sends when it has none to send.
+    /// AMB-08: a version 2 message without an address, as keepalived sends it when it has none.
     pub v2_without_addresses: bool,
-    /// AMB-10: an IPv6 message whose first address is not link-local, which FRR and keepalived can be told to send.
+    /// AMB-10: an IPv6 message whose first address is not link-local, as FRR and keepalived send it
+    /// if so configured.
     pub first_address_not_link_local: bool,
 }
 
 impl Leniency {
-    /// Nothing is forgiven.
+    /// No deviation.
     pub const NONE: Self = Self {
         surplus: false,
         v2_without_addresses: false,
         first_address_not_link_local: false,
     };
 
-    /// Everything is forgiven.
+    /// Every deviation.
     pub const ALL: Self = Self {
         surplus: true,
         v2_without_addresses: true,
         first_address_not_link_local: true,
     };
 
-    /// Whether nothing is forgiven.
+    /// Whether it has no deviation.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// The names of the fields that are set, with hyphens, in the order of the AMB rows.
+    /// Returns the names of the deviations, with hyphens, in the order of the AMB rows.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         [
             (self.surplus, "surplus"),

@@ -1,29 +1,32 @@
-//! VRRP on the wire.
+#![doc = include_str!("../README.md")]
 //!
-//! This crate turns octets into typed values and back. It does no I/O, reads no clock, allocates nothing, needs no `std`
-//! and does not panic. What a router decides with these values is the business of `vrrp-fsm`; sockets are that of
-//! `vrrp-net`.
+//! # Where to find it
 //!
 //! | to do this | use |
 //! |---|---|
-//! | read a message | [`Advertisement::decode`] with the [`IpHeader`] it came under and [`DecodeOptions`]; the result is [`Decoded`] |
-//! | check it against the local configuration | [`LocalRouter::check`]; the result is [`Mismatches`] |
-//! | know why it was refused | [`Discard`], one variant for each [`Counter`] of RFC 6527 and RFC 8347 |
-//! | write a message | [`Advertisement::encode`] into a buffer, under [`Endpoints`], with a [`ChecksumForm`] |
-//! | send it again with another priority | [`set_priority`] on the octets (RFC 1624), as a resigning Active does |
-//! | authenticate | [`Password`]; the modules `ah` and `hmac` (features of the same names) |
-//! | build or read frames | [`frame`]: Ethernet and IP headers for an advertisement, gratuitous ARP, ARP reply, neighbor advertisements, virtual MACs and groups |
+//! | read a message | [`Advertisement::decode`] with its [`IpHeader`] and [`DecodeOptions`] |
+//! | validate it against the local configuration | [`LocalRouter::check`]; returns [`Mismatches`] |
+//! | find out why it was discarded | [`Discard`], with the [`Counter`] of RFC 6527 and RFC 8347 |
+//! | write a message | [`Advertisement::encode`] with [`Endpoints`] and a [`ChecksumForm`] |
+//! | change the priority of an encoded message | [`set_priority`] (RFC 1624) |
+//! | authenticate | [`Password`]; the modules `ah` and `hmac` |
+//! | build or parse frames | [`frame`]: Ethernet, IPv4, IPv6, ARP, Neighbor Discovery |
 //!
-//! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and [`Authentication`]. Each can
-//! hold only what the protocol allows.
+//! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and
+//! [`Authentication`]. Each holds only values that the protocol allows. Where a user types them, they
+//! have `FromStr` and `TryFrom`.
 //!
 //! # Order of checks
 //!
-//! A message with several faults is always refused for the same one, so that counters mean something. The order is that of
-//! `docs/conformance.md` section 7: TTL, length of the header, version, type, address count, length, checksum, VRID range,
-//! interval range, link-local first address in [`Advertisement::decode`]; then source not our own, destination or peer, VRID, version
-//! configured, authentication, interval, owner and address list in [`LocalRouter::check`].
+//! A message with several faults is always discarded for the same one, so counters are comparable. The
+//! order is that of `docs/conformance.md` section 7:
+//!
+//! 1. [`Advertisement::decode`]: TTL, length of the header, version, type, address count, length,
+//!    checksum, VRID range, interval range, link-local first address.
+//! 2. [`LocalRouter::check`]: source a unicast address and not our own, destination or peer, VRID,
+//!    version configured, authentication, interval, owner, address list.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -75,8 +78,3 @@ pub use parse::InvalidValue;
 pub use priority::Priority;
 pub use version::{Family, Version};
 pub use vrid::Vrid;
-
-/// The examples of the README are tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -1,4 +1,4 @@
-//! The second step of checking: against the local configuration.
+//! The second step of validation: against the local configuration.
 
 use core::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::{
     VersionFault, Vrid, VridFault,
 };
 
-/// What the local router is configured to hear for one virtual router: the context of the checks that
+/// The local configuration of one virtual router, for the checks that
 /// [`Advertisement::decode`](crate::Advertisement::decode) cannot make.
 ///
 /// ```
@@ -40,23 +40,25 @@ use crate::{
 pub struct LocalRouter<'a> {
     /// The virtual router.
     pub vrid: Vrid,
-    /// The versions that are heard.
+    /// The versions that are accepted.
     pub versions: Versions,
     /// The local advertisement interval. With [`Versions::Both`] it is a version 3 interval.
     pub interval: Interval,
-    /// Whether the local router owns the addresses, and what it makes of somebody who advertises all the same.
+    /// Whether the local router owns the addresses, and how it handles the advertisements of
+    /// others.
     pub owner: OwnerRule,
     /// The address from which the local router sends its own advertisements.
     pub primary_address: IpAddr,
-    /// How a message has to be authenticated.
+    /// How a message must be authenticated.
     pub authentication: LocalAuthentication,
     /// How messages travel.
     pub transport: Transport<'a>,
-    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave that out.
+    /// The local virtual addresses, to which the list of the message is compared (P-44, P-45);
+    /// `None` for no comparison.
     pub addresses: Option<Addresses<'a>>,
 }
 
-/// The versions that a virtual router hears.
+/// The versions that a virtual router accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -66,12 +68,12 @@ pub enum Versions {
     V2,
     /// Version 3 only.
     V3,
-    /// Both, to pass from version 2 to version 3 (O-09, RFC 9568 section 8.4.2). IPv4 only.
+    /// Both, for a migration from version 2 to version 3 (O-09, RFC 9568 section 8.4.2). IPv4 only.
     Both,
 }
 
 impl Versions {
-    /// Whether messages of this version are heard.
+    /// Whether messages of this version are accepted.
     #[must_use]
     pub const fn include(self, version: Version) -> bool {
         match (self, version) {
@@ -81,7 +83,7 @@ impl Versions {
     }
 }
 
-/// What the owner of the virtual addresses makes of the advertisements of others (P-43, AMB-02).
+/// How the owner of the virtual addresses handles the advertisements of others (P-43, AMB-02).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OwnerRule {
@@ -89,30 +91,33 @@ pub enum OwnerRule {
     NotOwner,
     /// It does, and discards the messages of others: RFC 3768, RFC 5798, and RFC 9568 as published.
     Discard,
-    /// It does, and processes them, with [`Mismatches::owner_conflict`] set: RFC 9568 with erratum 8298.
+    /// It does, and processes them, with [`Mismatches::owner_conflict`] set: RFC 9568 with erratum
+    /// 8298.
     Process,
 }
 
-/// How a message has to be authenticated to be heard.
+/// How a message must be authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum LocalAuthentication {
     /// Not at all: messages with any authentication are discarded (P-46).
     None,
-    /// By a password in clear text (P-48). Only version 2 has it: with this setting, version 3 messages are discarded.
+    /// By a password in clear text (P-48). Only version 2 has it: with this setting, version 3
+    /// messages are discarded.
     SimpleText(Password),
-    /// By IP AH (P-50): the packet must have come out of `ah::Key::open`. Only version 2 has it.
+    /// By IP AH (P-50): `ah::Key::open` must have returned the message. Only version 2 has it.
     IpAh,
     /// By an HMAC trailer, in either version: it must have passed `hmac::Keys::verify`.
     Hmac,
-    /// By an HMAC trailer where there is one; without a trailer messages are heard as with [`None`](Self::None). It is meant for the
-    /// time in which the routers are changed over one by one (keepalived's modes `permissive` and `receive-only`).
+    /// By an HMAC trailer if there is one; messages without a trailer are accepted as with
+    /// [`None`](Self::None). It is for a migration (keepalived's modes `permissive` and
+    /// `receive-only`).
     HmacIfPresent,
 }
 
 impl LocalAuthentication {
-    /// The method, without its secret.
+    /// Returns the method, without its secret.
     #[must_use]
     pub const fn method(&self) -> AuthenticationMethod {
         match self {
@@ -124,22 +129,22 @@ impl LocalAuthentication {
     }
 }
 
-/// How the messages of a virtual router travel.
+/// How the messages of a virtual router are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport<'a> {
-    /// To a group that all routers have joined: what the RFCs know.
+    /// By multicast to a group, as in the RFCs.
     Multicast {
-        /// [`group`](crate::group) of the family, or another where the routers were so configured.
+        /// [`group`](crate::group) of the family, or another configured group.
         group: IpAddr,
     },
-    /// To each peer, outside the RFCs (AMB-26). Messages of others are discarded.
+    /// By unicast to each peer, outside the RFCs (AMB-26). Messages of other routers are discarded.
     Unicast {
         /// The other routers.
         peers: &'a [Peer],
     },
 }
 
-/// A router that is spoken to by unicast.
+/// A unicast peer.
 ///
 /// ```
 /// use vrrp_proto::Peer;
@@ -155,7 +160,8 @@ pub enum Transport<'a> {
 pub struct Peer {
     /// Its address.
     pub address: IpAddr,
-    /// The lowest TTL or hop limit of its packets: 255 for a peer on the link, less for one behind routers. It has no effect below
+    /// The lowest TTL or hop limit of its packets: 255 for a peer on the link, less for a peer
+    /// behind routers. It has no effect below
     /// [`DecodeOptions::unicast_ttl_floor`](crate::DecodeOptions::unicast_ttl_floor).
     pub min_ttl: u8,
 }
@@ -170,7 +176,8 @@ impl Peer {
         }
     }
 
-    /// Sets the lowest TTL or hop limit of its packets: 255 minus the number of routers on the path.
+    /// Sets the lowest TTL or hop limit of its packets: 255 minus the number of routers on the
+    /// path.
     #[must_use]
     pub const fn with_min_ttl(mut self, min_ttl: u8) -> Self {
         self.min_ttl = min_ttl;
@@ -185,46 +192,48 @@ impl From<IpAddr> for Peer {
     }
 }
 
-/// What was proven about a packet before [`LocalRouter::check`].
+/// The authentication of a packet that was verified before [`LocalRouter::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Protection {
     /// Nothing.
     None,
-    /// The message came out of `ah::Key::open` and its sequence number is new.
+    /// `ah::Key::open` returned the message, and its sequence number is new.
     Ah,
     /// The trailer passed `hmac::Keys::verify` and is new. `hmac::Verified` converts to this.
     Hmac {
         /// The distance between the clocks, where it is more than half of the time window.
         skew: Option<ClockSkew>,
     },
-    /// One of these was tried and failed.
+    /// The verification failed.
     Failed(AuthenticationFault),
 }
 
-/// What is odd about a message that is kept: to be counted, and logged at a limited rate (O-03).
+/// Differences between an accepted message and the local configuration, to be counted, and logged
+/// at a limited rate (O-03).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Mismatches {
-    /// A version 3 interval that is not the local one (P-30). It counts as [`Counter::Interval`](crate::Counter::Interval) and is
-    /// learned.
+    /// The version 3 interval is not the local one (P-30). It counts as
+    /// [`Counter::Interval`](crate::Counter::Interval) and is learned.
     pub interval_differs: bool,
     /// The address list is not the local one (P-44 from the owner, P-45). It counts as
     /// [`Counter::AddressList`](crate::Counter::AddressList).
     pub address_list_differs: bool,
     /// The local router owns the addresses, and the sender advertises them (P-43, O-05).
     pub owner_conflict: bool,
-    /// The clocks of sender and receiver differ by more than half of the time window of the HMAC trailer.
-    /// Beyond the whole window its messages are discarded ([`AuthenticationFault::Stale`]).
+    /// The clocks of sender and receiver differ by more than half of the time window of the HMAC
+    /// trailer. Beyond the whole window its messages are discarded
+    /// ([`AuthenticationFault::Stale`]).
     pub clock_skew: Option<ClockSkew>,
 }
 
 impl LocalRouter<'_> {
     /// Checks a decoded message against the configuration.
     ///
-    /// The order is: source a unicast address, source not our own, destination or peer, peer's TTL, VRID, version, authentication, version 2 interval, owner,
-    /// version 2 address list.
+    /// The order is: source a unicast address, source not our own, destination or peer, peer's TTL,
+    /// VRID, version, authentication, version 2 interval, owner, version 2 address list.
     ///
     /// # Errors
     ///
@@ -379,13 +388,14 @@ impl LocalRouter<'_> {
     }
 }
 
-/// Whether an interface that speaks VRRP can have this address (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). The broadcast
-/// address of a subnet cannot be known from a packet.
+/// Whether a router can send from this address (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). A
+/// packet does not show the broadcast address of a subnet.
 fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let [first, ..] = address.octets();
-            // 0/8 is "this network", 127/8 loopback, 224/4 multicast, and 240/4 reserved, with the broadcast address at its end.
+            // 0/8 is "this network", 127/8 loopback, 224/4 multicast, and 240/4 reserved; it ends
+            // with the broadcast address.
             !matches!(first, 0 | 127 | 224..)
         }
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! The error of a number outside its range.
+//! The error for a number outside its range.
 
 /// A number lies outside the range that the protocol allows for a field.
 ///
@@ -11,7 +11,7 @@
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[error("{field} {value} is not in {lowest}..={highest}")]
 pub struct OutOfRange {
-    /// What the number was meant to be.
+    /// The field.
     pub field: &'static str,
     /// The number.
     pub value: u64,

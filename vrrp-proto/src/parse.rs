@@ -136,8 +136,8 @@ impl TryFrom<Duration> for Interval {
     }
 }
 
-/// A number with its unit: `s` for version 2, which counts seconds; `cs` or `ms` for version 3, which
-/// counts centiseconds. A space may stand between the number and the unit.
+/// A number with its unit: `s` for version 2, which counts seconds; `cs` or `ms` for version 3,
+/// which counts centiseconds. A space may stand between the number and the unit.
 impl FromStr for Interval {
     type Err = InvalidValue;
 

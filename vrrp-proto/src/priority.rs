@@ -1,31 +1,32 @@
-//! Who should be Active.
+//! Priority of a router.
 
 use core::fmt;
 
 /// Priority of a router for a virtual router: higher wins (RFC 9568 section 5.2.4).
 ///
-/// Every octet is a legal priority on the wire: 255 is the address owner, 1 to 254 are the others, 0 says that the Active
-/// resigns. What may be *configured* is 1 to 255; a configuration checks that.
+/// Every octet is a valid priority on the wire: 255 for the address owner, 1 to 254 for other
+/// routers, 0 for an Active that resigns. A *configured* priority is 1 to 255; the configuration
+/// checks that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(u8);
 
 impl Priority {
-    /// 0: the Active stops taking part; never configured.
+    /// 0: the Active resigns. It is never configured.
     pub const RESIGN: Self = Self(0);
     /// 100, for a router that does not own the addresses.
     pub const DEFAULT: Self = Self(100);
     /// 255: the router owns the virtual addresses as its own.
     pub const OWNER: Self = Self(255);
 
-    /// The priority with this number.
+    /// Makes a priority of a number.
     #[must_use]
     pub const fn new(number: u8) -> Self {
         Self(number)
     }
 
-    /// The number, 0 to 255.
+    /// Returns the number, 0 to 255.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0

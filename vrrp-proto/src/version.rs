@@ -1,11 +1,11 @@
-//! Which VRRP and which IP.
+//! Version of VRRP and address family.
 
 use core::fmt;
 
-/// The version of the protocol, the high nibble of the first octet of every message.
+/// Version of the protocol: the high nibble of the first octet of every message.
 ///
-/// Version 2 (RFC 3768, and RFC 2338 before it) exists over IPv4 only; version 3 (RFC 9568, and RFC 5798 before it) over
-/// IPv4 and IPv6.
+/// Version 2 (RFC 3768, and RFC 2338 before it) exists over IPv4 only; version 3 (RFC 9568, and RFC
+/// 5798 before it) over IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -18,7 +18,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// The number on the wire, 2 or 3.
+    /// Returns the number on the wire, 2 or 3.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -27,7 +27,7 @@ impl Version {
         }
     }
 
-    /// The longest interval: 255 seconds in version 2, 4095 centiseconds in version 3.
+    /// Returns the longest interval: 255 seconds in version 2, 4095 centiseconds in version 3.
     pub(crate) const fn highest_interval(self) -> u16 {
         match self {
             Self::V2 => 255,
@@ -42,9 +42,9 @@ impl fmt::Display for Version {
     }
 }
 
-/// The address family that a virtual router serves and that carries its messages.
+/// Address family of a virtual router, of its addresses and of its messages.
 ///
-/// The same VRID in the other family is another virtual router (RFC 9568 section 1).
+/// The same VRID in another family is another virtual router (RFC 9568 section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -57,7 +57,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     #[must_use]
     pub const fn of(address: core::net::IpAddr) -> Self {
         match address {
@@ -66,7 +66,7 @@ impl Family {
         }
     }
 
-    /// Octets of one address of this family: 4 or 16.
+    /// Returns the octets of one address: 4 or 16.
     #[must_use]
     pub const fn address_len(self) -> usize {
         match self {

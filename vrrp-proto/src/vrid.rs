@@ -1,4 +1,4 @@
-//! The number of a virtual router.
+//! Number of a virtual router.
 
 use core::{fmt, num::NonZeroU8};
 
@@ -23,7 +23,7 @@ impl Vrid {
     /// The lowest VRID, 1.
     pub const MIN: Self = Self(NonZeroU8::MIN);
 
-    /// The identifier with this number, or `None` for 0.
+    /// Makes an identifier of a number. Returns `None` for 0.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         match NonZeroU8::new(number) {
@@ -32,7 +32,7 @@ impl Vrid {
         }
     }
 
-    /// The number, 1 to 255.
+    /// Returns the number, 1 to 255.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0.get()

@@ -1,8 +1,9 @@
-//! Captures and messages of other projects, which are not part of this repository: each frame has to decode to what the JSON file beside
-//! it says, the verdict included.
+//! Captures and messages of other projects, which are not part of this repository: each frame has
+//! to decode to what the JSON file beside it says, the verdict included.
 //!
-//! The folder is `$VRRP_VECTORS`, or `shared/vectors` beside the repository. Without it there is nothing to test, which the test says, and
-//! which is a failure where `VRRP_VECTORS` or `CI` is set.
+//! The folder is `$VRRP_VECTORS`, or `shared/vectors` beside the repository. Without it there is
+//! nothing to test, which the test says, and which is a failure where `VRRP_VECTORS` or `CI` is
+//! set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -228,7 +229,8 @@ fn every_frame_of_every_capture_decodes_to_what_its_file_says() {
         let mut reader = PcapReader::new(File::open(folder.join(capture)).unwrap()).unwrap();
         let mut frames = 0;
         while let Some(packet) = reader.next_packet() {
-            // The hostile captures announce absurd lengths; their frames are in the JSON files, too.
+            // The hostile captures announce absurd lengths; their frames are in the JSON files,
+            // too.
             let Ok(packet) = packet else { break };
             let expected = &description[frames];
             frames += 1;

@@ -10,17 +10,17 @@ pub const PACKET_LEN: usize = 28;
 /// Octets of a frame with its Ethernet header, before padding.
 pub const FRAME_LEN: usize = ethernet::HEADER_LEN + PACKET_LEN;
 
-/// Ethernet, IPv4, and the lengths of their addresses: how every packet begins.
+/// The beginning of every packet: Ethernet, IPv4, and the lengths of their addresses.
 const PREFIX: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
 
-/// What a packet says.
+/// The operation of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// 1: who has the target address?
     Request,
     /// 2: the sender has the sender address.
     Reply,
-    /// Something else.
+    /// Another operation.
     Other(u16),
 }
 
@@ -34,12 +34,12 @@ impl Operation {
     }
 }
 
-/// The target hardware address of a gratuitous ARP, which receivers do not look at (AMB-16).
+/// The target hardware address of a gratuitous ARP, which receivers ignore (AMB-16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum GratuitousTarget {
-    /// The virtual MAC, as RFC 9568 section 6.4 has it.
+    /// The virtual MAC: RFC 9568 section 6.4.
     #[default]
     VirtualMac,
     /// The broadcast address, as keepalived, FRR and VPP send it.
@@ -51,24 +51,24 @@ pub enum GratuitousTarget {
 /// A packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// What it says.
+    /// Its operation.
     pub operation: Operation,
     /// The sender's hardware address.
     pub sender_mac: MacAddress,
     /// The sender's address; unspecified in a probe (RFC 5227 section 1.1).
     pub sender_address: Ipv4Addr,
-    /// The target's hardware address, which a request cannot know.
+    /// The target's hardware address, unknown in a request.
     pub target_mac: MacAddress,
     /// The target's address.
     pub target_address: Ipv4Addr,
 }
 
 impl Packet {
-    /// Reads a packet: the payload of an Ethernet frame, whose padding is left out.
+    /// Parses the payload of an Ethernet frame. Padding is left out.
     ///
     /// # Errors
     ///
-    /// [`PacketError`] for what is too short, or is not for Ethernet and IPv4.
+    /// [`PacketError`] for a packet that is too short, or is not for Ethernet and IPv4.
     pub fn parse(packet: &[u8]) -> Result<Self, PacketError> {
         let too_short = PacketError::TooShort {
             needed: PACKET_LEN,
@@ -118,14 +118,14 @@ impl Packet {
         })
     }
 
-    /// Whether this announces the sender's own address rather than asks for somebody else's.
+    /// Whether the packet announces the sender's own address.
     #[must_use]
     pub fn is_gratuitous(&self) -> bool {
         self.sender_address == self.target_address
     }
 
-    /// The address that this asks for, to be answered with [`reply`] where it is one of ours (A-04). A gratuitous request asks for
-    /// none.
+    /// Returns the requested address, to be answered with [`reply`] if it is one of ours (A-04). A
+    /// gratuitous request has none.
     #[must_use]
     pub fn asks_for(&self) -> Option<Ipv4Addr> {
         (self.operation == Operation::Request && !self.is_gratuitous())
@@ -146,8 +146,8 @@ impl Packet {
     }
 }
 
-/// The frame of a gratuitous ARP request that announces a virtual address (A-11, A-12): broadcast, from the virtual MAC, so that
-/// hosts learn the address and bridges the station.
+/// Builds the frame of a gratuitous ARP request that announces a virtual address (A-11, A-12). It
+/// is broadcast from the virtual MAC: hosts learn the address, and bridges the port.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -176,10 +176,11 @@ pub fn gratuitous(mac: MacAddress, address: Ipv4Addr, target: GratuitousTarget) 
     .frame(MacAddress::BROADCAST, mac)
 }
 
-/// The frame that answers a request (A-04): it names the virtual MAC (A-05), and goes to the asker.
+/// Builds the frame of an ARP reply (A-04): it has the virtual MAC (A-05), and is sent to the
+/// requester.
 ///
-/// `ethernet_source` is the station that sends it: the physical MAC by the note of RFC 9568 section 8.1.2, the virtual one where a
-/// macvlan sends (A-06, AMB-19).
+/// `ethernet_source` is the MAC address that sends it: the physical MAC by the note of RFC 9568
+/// section 8.1.2, the virtual one where a macvlan sends (A-06, AMB-19).
 #[must_use]
 pub fn reply(request: &Packet, mac: MacAddress, ethernet_source: MacAddress) -> [u8; FRAME_LEN] {
     Packet {

@@ -17,13 +17,13 @@ pub const IPV6: u16 = 0x86dd;
 /// EtherTypes of VLAN tags: IEEE 802.1Q, and 802.1ad around it.
 const VLAN_TAGS: [u16; 2] = [0x8100, 0x88a8];
 
-/// The most tags that are seen through: one of the customer in one of the provider.
+/// The most tags that are skipped: one of the customer inside one of the provider.
 const MAX_TAGS: usize = 2;
 
-/// The header of a frame without VLAN tags.
+/// Builds the header of a frame without VLAN tags.
 ///
-/// The source of a frame that carries an advertisement is the virtual MAC (M-03), its destination the
-/// [`multicast_mac`](super::multicast_mac) of the group (M-04).
+/// The source of a frame that carries an advertisement is the virtual MAC (M-03), its destination
+/// the [`multicast_mac`](super::multicast_mac) of the group (M-04).
 #[must_use]
 pub fn header(destination: MacAddress, source: MacAddress, ethertype: u16) -> [u8; HEADER_LEN] {
     collect(
@@ -38,18 +38,18 @@ pub fn header(destination: MacAddress, source: MacAddress, ethertype: u16) -> [u
 /// A frame that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The station, or group of stations, that it is for.
+    /// The destination: a station or a group.
     pub destination: MacAddress,
-    /// The station that sent it.
+    /// The source.
     pub source: MacAddress,
-    /// What it carries: that of the innermost header, where there are VLAN tags.
+    /// The EtherType, that of the innermost header if there are VLAN tags.
     pub ethertype: u16,
-    /// What follows the header and the tags, padding included.
+    /// The payload after header and tags, with padding.
     pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// Reads a frame, without its check sequence, through at most two VLAN tags.
+    /// Parses a frame without its check sequence, with at most two VLAN tags.
     ///
     /// # Errors
     ///

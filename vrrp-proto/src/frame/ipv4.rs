@@ -18,7 +18,7 @@ const DONT_FRAGMENT: u8 = 0x40;
 pub struct Header {
     /// The sender.
     pub source: Ipv4Addr,
-    /// The receiver, or group of receivers.
+    /// The destination: a host or a group.
     pub destination: Ipv4Addr,
     /// The protocol of the payload: [`IP_PROTOCOL`], or 51 for AH.
     pub protocol: u8,
@@ -26,15 +26,15 @@ pub struct Header {
     pub tos: u8,
     /// Time to live.
     pub ttl: u8,
-    /// Identification. 0 is right for a packet that is never fragmented (RFC 6864), but a Linux raw socket may put in a number of its
-    /// own, which matters under AH, whose digest covers it.
+    /// Identification. 0 is right for a packet that is never fragmented (RFC 6864). A Linux raw
+    /// socket may replace 0, which breaks the digest of AH.
     pub identification: u16,
 }
 
 impl Header {
-    /// The header of an advertisement: protocol 112 (P-01), TTL 255 (P-04), TOS 0xC0.
+    /// Returns the header of an advertisement: protocol 112 (P-01), TTL 255 (P-04), TOS 0xC0.
     ///
-    /// The source has to be the primary address of the interface (P-08).
+    /// The source must be the primary address of the interface (P-08).
     #[must_use]
     pub const fn advertisement(source: Ipv4Addr, destination: Ipv4Addr) -> Self {
         Self {
@@ -47,11 +47,12 @@ impl Header {
         }
     }
 
-    /// The octets of the header, before a payload of this length.
+    /// Encodes the header for a payload of this length.
     ///
     /// # Errors
     ///
-    /// [`OutOfRange`] when the payload is longer than the 65 515 octets that an IPv4 packet can carry.
+    /// [`OutOfRange`] when the payload is longer than the 65 515 octets that an IPv4 packet can
+    /// carry.
     pub fn encode(&self, payload_len: usize) -> Result<[u8; HEADER_LEN], OutOfRange> {
         const HIGHEST: u16 = u16::MAX - 20;
         let total_len = payload_len
@@ -84,7 +85,7 @@ impl Header {
 pub struct Packet<'a> {
     /// The sender.
     pub source: Ipv4Addr,
-    /// The receiver, or group of receivers.
+    /// The destination: a host or a group.
     pub destination: Ipv4Addr,
     /// The protocol of the payload.
     pub protocol: u8,
@@ -92,16 +93,18 @@ pub struct Packet<'a> {
     pub ttl: u8,
     /// The header with its options.
     pub header: &'a [u8],
-    /// The payload, without options before and padding after it (P-55).
+    /// The payload, without options and padding (P-55).
     pub payload: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet. Octets after its total length, such as the padding of a short Ethernet frame, are left out.
+    /// Parses a packet. Octets after its total length, such as the padding of a short Ethernet
+    /// frame, are left out.
     ///
     /// # Errors
     ///
-    /// [`PacketError`] for what is not IPv4, is cut short, is a fragment, or has a wrong header checksum.
+    /// [`PacketError`] for a packet that is not IPv4, is truncated, is a fragment, or has a wrong
+    /// header checksum.
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, PacketError> {
         let given = packet.len();
@@ -186,7 +189,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// What decoding the payload needs to know of the header.
+    /// Returns the part of the header that decoding the payload needs.
     #[must_use]
     pub const fn ip_header(&self) -> IpHeader {
         IpHeader {

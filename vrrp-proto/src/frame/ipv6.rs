@@ -16,7 +16,7 @@ const TRAFFIC_CLASS: u8 = 0xc0;
 pub struct Header {
     /// The sender.
     pub source: Ipv6Addr,
-    /// The receiver, or group of receivers.
+    /// The destination: a host or a group.
     pub destination: Ipv6Addr,
     /// The protocol of the payload.
     pub next_header: u8,
@@ -27,9 +27,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of an advertisement: next header 112 (P-01), hop limit 255 (P-05), traffic class 0xC0.
+    /// Returns the header of an advertisement: next header 112 (P-01), hop limit 255 (P-05),
+    /// traffic class 0xC0.
     ///
-    /// The source has to be the link-local address of the interface (P-09).
+    /// The source must be the link-local address of the interface (P-09).
     #[must_use]
     pub const fn advertisement(source: Ipv6Addr, destination: Ipv6Addr) -> Self {
         Self {
@@ -41,7 +42,7 @@ impl Header {
         }
     }
 
-    /// The octets of the header, before a payload of this length.
+    /// Encodes the header for a payload of this length.
     #[must_use]
     pub fn encode(&self, payload_len: u16) -> [u8; HEADER_LEN] {
         let class_and_flow = u32::from(self.traffic_class) << 20 | 6 << 28;
@@ -62,22 +63,24 @@ impl Header {
 pub struct Packet<'a> {
     /// The sender.
     pub source: Ipv6Addr,
-    /// The receiver, or group of receivers.
+    /// The destination: a host or a group.
     pub destination: Ipv6Addr,
-    /// What follows the fixed header. Extension headers are not followed: the packet is then simply none of ours.
+    /// The next header. Extension headers are not parsed: VRRP and Neighbor Discovery packets have
+    /// none.
     pub next_header: u8,
     /// Hop limit.
     pub hop_limit: u8,
-    /// What follows the fixed header, without padding after it (P-55).
+    /// The payload after the fixed header, without padding (P-55).
     pub payload: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet. Octets after its payload length, such as the padding of a short Ethernet frame, are left out.
+    /// Parses a packet. Octets after its payload length, such as the padding of a short Ethernet
+    /// frame, are left out.
     ///
     /// # Errors
     ///
-    /// [`PacketError`] for what is not IPv6 or is cut short.
+    /// [`PacketError`] for a packet that is not IPv6 or is truncated.
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, PacketError> {
         let too_short = |needed| PacketError::TooShort {
@@ -113,7 +116,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// What decoding the payload needs to know of the header.
+    /// Returns the part of the header that decoding the payload needs.
     #[must_use]
     pub const fn ip_header(&self) -> IpHeader {
         IpHeader {

@@ -19,7 +19,7 @@ impl MacAddress {
     /// No address.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// The virtual router whose virtual MAC this is (RFC 9568 section 7.3), if it is one.
+    /// Returns the VRID and the family if this is a virtual MAC (RFC 9568 section 7.3).
     #[must_use]
     pub const fn virtual_router(self) -> Option<(Vrid, Family)> {
         let (vrid, family) = match self.0 {
@@ -51,7 +51,8 @@ impl From<[u8; 6]> for MacAddress {
     }
 }
 
-/// The virtual MAC of a virtual router: 00-00-5E-00-01-VRID for IPv4, 00-00-5E-00-02-VRID for IPv6 (RFC 9568 section 7.3).
+/// Returns the virtual MAC of a virtual router: 00-00-5E-00-01-VRID for IPv4, 00-00-5E-00-02-VRID
+/// for IPv6 (RFC 9568 section 7.3).
 #[must_use]
 pub const fn virtual_mac(vrid: Vrid, family: Family) -> MacAddress {
     let family = match family {
@@ -61,8 +62,8 @@ pub const fn virtual_mac(vrid: Vrid, family: Family) -> MacAddress {
     MacAddress([0x00, 0x00, 0x5e, 0x00, family, vrid.get()])
 }
 
-/// The Ethernet address of a multicast group: 01-00-5E and the low 23 bits (RFC 1112 section 6.4), or 33-33 and the low 32 bits
-/// (RFC 2464 section 7).
+/// Returns the Ethernet address of a multicast group: 01-00-5E and the low 23 bits (RFC 1112
+/// section 6.4), or 33-33 and the low 32 bits (RFC 2464 section 7).
 #[must_use]
 pub const fn multicast_mac(group: IpAddr) -> MacAddress {
     match group {
@@ -77,9 +78,11 @@ pub const fn multicast_mac(group: IpAddr) -> MacAddress {
     }
 }
 
-/// The solicited-node group of an address: ff02::1:ff00:0/104 and its low 24 bits (RFC 4291 section 2.7.1).
+/// Returns the solicited-node group of an address: ff02::1:ff00:0/104 and its low 24 bits (RFC 4291
+/// section 2.7.1).
 ///
-/// Two addresses with the same low 24 bits share a group: join it once, leave it with the last of them.
+/// Two addresses with the same low 24 bits share a group: join it once, leave it with the last of
+/// them.
 #[must_use]
 pub const fn solicited_node_group(address: Ipv6Addr) -> Ipv6Addr {
     let [.., high, low] = address.segments();

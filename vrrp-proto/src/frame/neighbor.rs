@@ -28,21 +28,21 @@ const OVERRIDE: u8 = 0x20;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Who has this address?
+/// A Neighbor Solicitation: a request for the holder of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Solicitation {
-    /// The asker; unspecified where it asks whether it may have the address (RFC 4862).
+    /// The requester; unspecified in duplicate address detection (RFC 4862).
     pub source: Ipv6Addr,
-    /// The address asked for, to be answered with [`solicited`] where it is one of ours.
+    /// The requested address, to be answered with [`solicited`] if it is one of ours.
     pub target: Ipv6Addr,
 }
 
 impl Solicitation {
-    /// Reads a solicitation, or `None` for any other packet.
+    /// Parses a solicitation. Returns `None` for any other packet.
     ///
     /// # Errors
     ///
-    /// [`PacketError`] for a solicitation that RFC 4861 section 7.1.1 says to discard.
+    /// [`PacketError`] for a solicitation that must be discarded by RFC 4861 section 7.1.1.
     pub fn parse(packet: &ipv6::Packet<'_>) -> Result<Option<Self>, PacketError> {
         let Some(Message {
             target, options, ..
@@ -71,7 +71,7 @@ impl Solicitation {
     }
 }
 
-/// I have this address.
+/// A Neighbor Advertisement: the holder of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Advertisement {
@@ -81,18 +81,18 @@ pub struct Advertisement {
     pub target_mac: Option<MacAddress>,
     /// Whether the holder is a router.
     pub router: bool,
-    /// Whether this answers a solicitation.
+    /// Whether it answers a solicitation.
     pub solicited: bool,
-    /// Whether this replaces what others remember.
+    /// Whether it overrides cache entries.
     pub overrides: bool,
 }
 
 impl Advertisement {
-    /// Reads an advertisement, or `None` for any other packet.
+    /// Parses an advertisement. Returns `None` for any other packet.
     ///
     /// # Errors
     ///
-    /// [`PacketError`] for an advertisement that RFC 4861 section 7.1.2 says to discard.
+    /// [`PacketError`] for an advertisement that must be discarded by RFC 4861 section 7.1.2.
     pub fn parse(packet: &ipv6::Packet<'_>) -> Result<Option<Self>, PacketError> {
         let Some(Message {
             flags,
@@ -118,14 +118,14 @@ impl Advertisement {
     }
 }
 
-/// What solicitations and advertisements have in common.
+/// The common parts of solicitations and advertisements.
 struct Message<'a> {
     flags: u8,
     target: Ipv6Addr,
     options: &'a [u8],
 }
 
-/// The message, if it is of this type.
+/// Returns the message, if it is of this type.
 fn message<'a>(
     packet: &ipv6::Packet<'a>,
     message_type: u8,
@@ -177,7 +177,8 @@ fn message<'a>(
     }))
 }
 
-/// The Ethernet address in the first option of this type, if there is one. Every option is walked: one of length zero spoils all.
+/// Returns the Ethernet address in the first option of this type, if there is one. All options are
+/// parsed: one of length zero makes the packet invalid.
 fn link_layer_option(
     mut options: &[u8],
     option_type: u8,
@@ -212,11 +213,11 @@ fn link_layer_option(
     }
 }
 
-/// The frame of an unsolicited advertisement to all nodes that announces a virtual address, with the Router and
-/// Override flags and the virtual MAC.
+/// Builds the frame of an unsolicited advertisement to all nodes that announces a virtual address
+/// with the Router and Override flags and the virtual MAC.
 ///
-/// `source` is an address of the interface: the virtual address itself, as keepalived and FRR have it, or the link-local one
-/// (AMB-17).
+/// `source` is an address of the interface: the virtual address itself, as in keepalived and FRR,
+/// or the link-local one (AMB-17).
 #[must_use]
 pub fn unsolicited(mac: MacAddress, address: Ipv6Addr, source: Ipv6Addr) -> [u8; FRAME_LEN] {
     frame(
@@ -230,11 +231,12 @@ pub fn unsolicited(mac: MacAddress, address: Ipv6Addr, source: Ipv6Addr) -> [u8;
     )
 }
 
-/// The frame that answers a solicitation: it names the virtual MAC, with the Router, Solicited and Override flags. Where the
-/// asker has no address yet, it goes to all nodes without the Solicited flag (RFC 4861 section 7.2.4).
+/// Builds the frame of a solicited advertisement: it has the virtual MAC and the Router,
+/// Solicited and Override flags. If the requester has no address yet, it is sent to all nodes
+/// without the Solicited flag (RFC 4861 section 7.2.4).
 ///
-/// `solicitor` is the Ethernet source of the solicitation, `ethernet_source` the station that answers: the virtual MAC, or the
-/// physical one.
+/// `solicitor` is the Ethernet source of the solicitation, `ethernet_source` the MAC address that
+/// answers: the virtual or the physical one.
 #[must_use]
 pub fn solicited(
     solicitation: &Solicitation,

@@ -61,7 +61,8 @@ fn p_50_every_bit_but_the_mutable_ones_is_covered() {
         let packet = sealed(destination, 9);
         for bit in 0..packet.len() * 8 {
             let (octet, mask) = (bit / 8, 0x80 >> (bit % 8));
-            // Version, header length, total length and protocol change what the packet is; the others are tried.
+            // Version, header length, total length and protocol change what the packet is; the
+            // others are tried.
             if [0, 2, 3, 9, 10, 11].contains(&octet) {
                 continue;
             }
@@ -73,7 +74,8 @@ fn p_50_every_bit_but_the_mutable_ones_is_covered() {
             }
             fix_header_checksum(&mut changed);
             let mutable = octet == 1 || octet == 6 || (octet == 8 && !ttl_is_covered);
-            // A unicast packet whose destination becomes a group is judged as one; it fails either way.
+            // A unicast packet whose destination becomes a group is judged as one; it fails either
+            // way.
             assert_eq!(
                 open(&changed, &key).is_ok(),
                 mutable,

@@ -95,8 +95,8 @@ fn texts(decoded: &Decoded<'_>) -> Vec<String> {
         .collect()
 }
 
-/// How keepalived 2.2.7 was configured: VRID, version, interval in centiseconds, checksum, authentication, addresses, and how many
-/// messages it sent before it resigned.
+/// How keepalived 2.2.7 was configured: VRID, version, interval in centiseconds, checksum,
+/// authentication, addresses, and how many messages it sent before it resigned.
 type Configured = (
     u8,
     Version,
@@ -320,7 +320,8 @@ fn frr_is_understood() {
     assert_eq!(announced, ["10.99.71.1", "2001:db8:71::1", "10.99.72.1"]);
 }
 
-/// The path of a protected packet from the wire to a verdict, with the program's own checks in the middle.
+/// The path of a protected packet from the wire to a verdict, with the program's own checks in the
+/// middle.
 #[test]
 fn keepalived_ah_passes_the_whole_check() {
     use vrrp_proto::{LocalAuthentication, LocalRouter, Transport, Versions, Vrid, group};

@@ -643,7 +643,8 @@ fn a_trailer_and_a_password_do_not_go_together() {
 
 #[test]
 fn p_51_every_failed_check_discards() {
-    // One message with every fault of the second step; each repair shows the next, as section 7 of the list has them.
+    // One message with every fault of the second step; each repair shows the next, as section 7 of
+    // the list has them.
     let own = [VIRTUAL_V4];
     let wrong = Ipv4Addr::new(192, 0, 2, 2);
     let message = edited(v2_with(&[wrong], 1, *b"password"), |message| message[5] = 9);

@@ -725,8 +725,8 @@ fn p_56_no_input_makes_decoding_panic() {
     }
 }
 
-/// A message with one fault after another repaired, in the order of `docs/conformance.md` section 7: each time the first fault left
-/// is the one named.
+/// A message with one fault after another repaired, in the order of `docs/conformance.md` section
+/// 7: each time the first fault left is the one named.
 #[test]
 fn p_57_the_first_fault_of_many_is_always_the_same() {
     let global = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);

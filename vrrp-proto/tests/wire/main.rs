@@ -1,4 +1,5 @@
-//! The requirements of `docs/conformance.md` that concern octets, one test or more for each row, its ID first in the name.
+//! The requirements of `docs/conformance.md` that concern octets, one test or more for each row,
+//! its ID first in the name.
 
 // Helpers outside `#[test]` functions fail a test by panicking, too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -150,7 +150,8 @@ fn peer_defect_10_the_header_checksum_covers_the_total_length() {
     }
 }
 
-/// Two turned each address into text for every packet. The allocation test and the benchmarks hold this too.
+/// Two turned each address into text for every packet. The allocation test and the benchmarks hold
+/// this too.
 #[test]
 fn peer_defect_14_addresses_are_a_view_of_the_octets() {
     let message = v3(&addresses_v4(255));

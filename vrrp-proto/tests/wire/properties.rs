@@ -162,7 +162,8 @@ proptest! {
         prop_assert_eq!(checksum, ChecksumMatch::PseudoHeader);
     }
 
-    /// Whatever decodes can be sent again, and decodes to the same: nothing that a message can say is lost.
+    /// Whatever decodes can be sent again, and decodes to the same: nothing that a message can say
+    /// is lost.
     #[test]
     fn what_decodes_encodes_to_the_same(
         first in prop_oneof![Just(0x21_u8), Just(0x31)],

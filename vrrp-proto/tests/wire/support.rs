@@ -1,4 +1,5 @@
-//! Messages made by hand, octet by octet, with a checksum loop that shares nothing with the crate's.
+//! Messages made by hand, octet by octet, with a checksum loop that shares nothing with the
+//! crate's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -118,7 +119,8 @@ pub(crate) fn v2_with(addresses: &[Ipv4Addr], auth_type: u8, data: [u8; 8]) -> V
     message
 }
 
-/// A version 3 message over IPv4: VRID 51, priority 100, 100 centiseconds, checksum over the message alone.
+/// A version 3 message over IPv4: VRID 51, priority 100, 100 centiseconds, checksum over the
+/// message alone.
 pub(crate) fn v3(addresses: &[Ipv4Addr]) -> Vec<u8> {
     let mut message = vec![0x31, 51, 100, addresses.len() as u8, 0, 100, 0, 0];
     for address in addresses {

@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// The values of these fields for each frame; a field that occurs more than once has its values joined by commas.
+/// The values of these fields for each frame; a field that occurs more than once has its values
+/// joined by commas.
 fn tshark(frames: &[Vec<u8>], fields: &[&str]) -> Vec<Vec<String>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut writer = PcapWriter::new(File::create(file.path()).unwrap()).unwrap();
@@ -148,7 +149,8 @@ fn tshark_finds_no_fault_in_what_is_built() {
     // The expert severity of a note and worse; a chat is 0x200000.
     let lines = tshark(&frames, &fields);
     let expected = [
-        // malformed, severity, message, IP, VRRP, ICMPv6, version, VRID, priority, count, gratuitous, AH
+        // malformed, severity, message, IP, VRRP, ICMPv6, version, VRID, priority, count,
+        // gratuitous, AH
         "|||1|1||2|51|200|20||",
         "|||1|1||2|51|200|20||",
         "|||1|1||3|51|200|20||",
