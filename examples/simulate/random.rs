@@ -7,8 +7,8 @@ use crate::setting::{Authentication, Setting, Unicast};
 /// Messages that are received in a run with random settings, approximately: about a second's work.
 const MESSAGES: f64 = 200_000.0;
 
-/// Draws settings from a seed: every option of the program but mistakes. The number of hours follows from
-/// the others, so that every run takes about as long.
+/// Draws settings from a seed: every option of the program but mistakes. The number of hours
+/// follows from the others, so that every run takes about as long.
 ///
 /// A message takes less than half of an interval. With longer delays a Backup can miss an Active
 /// that no fault has disturbed.

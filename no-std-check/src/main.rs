@@ -20,7 +20,8 @@ use vrrp_proto::{
 
 /// Ends the process.
 fn exit(status: i32) -> ! {
-    // SAFETY: the system call `exit` (60) takes its argument in a register, touches no memory, and does not return.
+    // SAFETY: the system call `exit` (60) takes its argument in a register, touches no memory, and
+    // does not return.
     unsafe { asm!("syscall", in("rax") 60, in("rdi") status, options(noreturn, nostack)) }
 }
 
@@ -43,8 +44,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { a_panic_can_be_reached() }
 }
 
-/// Where the kernel starts the process. The stack is aligned to 16 octets here, as at the start of a function it is not:
-/// `call` makes it so.
+/// Where the kernel starts the process. The stack is aligned to 16 octets here, as at the start of
+/// a function it is not: `call` makes it so.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
@@ -147,7 +148,8 @@ fn steps() -> Result<(), i32> {
         return Err(19);
     }
 
-    // A router that takes over when nobody is there, lets the sender of the message above resign, and resigns itself.
+    // A router that takes over when nobody is there, lets the sender of the message above resign,
+    // and resigns itself.
     let mut router = VirtualRouter::new(Config::new(vrid, Family::Ipv4)).map_err(|_| 20)?;
     let primary_address = Ipv4Addr::new(192, 0, 2, 12).into();
     for action in router.handle_event(Instant::ZERO, Event::Startup { primary_address }) {

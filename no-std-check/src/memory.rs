@@ -4,7 +4,8 @@ use core::arch::asm;
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(target: *mut u8, source: *const u8, count: usize) -> *mut u8 {
-    // SAFETY: the caller owns `count` octets at both places, which do not overlap; the direction flag is clear.
+    // SAFETY: the caller owns `count` octets at both places, which do not overlap; the direction
+    // flag is clear.
     unsafe {
         asm!(
             "rep movsb",
@@ -23,7 +24,8 @@ unsafe extern "C" fn memmove(target: *mut u8, source: *const u8, count: usize) -
         // SAFETY: going forward, each octet is read before it is overwritten.
         return unsafe { memcpy(target, source, count) };
     }
-    // SAFETY: going backward, each octet is read before it is overwritten; the direction flag is cleared again.
+    // SAFETY: going backward, each octet is read before it is overwritten; the direction flag is
+    // cleared again.
     unsafe {
         asm!(
             "std",
@@ -56,7 +58,8 @@ unsafe extern "C" fn memset(target: *mut u8, octet: i32, count: usize) -> *mut u
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     for index in 0..count {
-        // SAFETY: the caller owns `count` octets at both places. Volatile, so that no call of `memcmp` is made of the loop.
+        // SAFETY: the caller owns `count` octets at both places. Volatile, so that no call of
+        // `memcmp` is made of the loop.
         let (a, b) = unsafe { (a.add(index).read_volatile(), b.add(index).read_volatile()) };
         if a != b {
             return i32::from(a) - i32::from(b);

@@ -1,46 +1,50 @@
-//! What the host has to do.
+//! The actions of the host.
 
 use vrrp_proto::{Priority, Versions};
 
 use crate::{ChecksumForms, Transition};
 
-/// Something that the host has to do, in the order in which the actions come.
+/// An action of the host. Actions are performed in order.
 ///
-/// The advertisement goes out before the slow work, so that the other routers let go of the addresses; an address exists before it
-/// is announced (S-10, A-15).
+/// An advertisement is sent before the slow work, so the other routers release the addresses; an
+/// address exists before it is announced (S-10, A-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Action {
-    /// Send an advertisement. The machine says when; the host holds the octets.
+    /// Send an advertisement.
+    /// [`VirtualRouter::advertisements`](crate::VirtualRouter::advertisements) returns its
+    /// messages.
     SendAdvertisement(Outgoing),
-    /// Be reachable under the virtual addresses: install them, join their solicited-node groups, answer for them, and forward
-    /// what comes to the virtual MAC.
+    /// Serve the virtual addresses: install them, join their solicited-node groups, answer
+    /// for them, and forward the packets to the virtual MAC.
     ///
-    /// It states what should be, so that it does no harm to do it again. Whether local processes may accept packets to the addresses
-    /// is what [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic) says.
+    /// Idempotent. [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic)
+    /// returns whether local processes may accept packets to the addresses.
     InstallAddresses,
-    /// Announce each virtual address: a gratuitous ARP or an unsolicited neighbor advertisement.
+    /// Announce each virtual address: a gratuitous ARP or an unsolicited neighbor
+    /// advertisement.
     Announce {
         /// Messages per address, at least 1. The host may pace them.
         repeat: u8,
     },
-    /// Undo [`InstallAddresses`](Self::InstallAddresses) (S-31). What it has not sent yet of an announcement, the host drops.
+    /// Undo [`InstallAddresses`](Self::InstallAddresses) (S-31). The host drops the rest of an
+    /// announcement.
     RemoveAddresses,
-    /// The state has changed. Comes last, when everything that belongs to the change has been asked for.
+    /// The state has changed. It is the last action of a change of state.
     StateChanged(Transition),
 }
 
-/// An advertisement to be sent.
+/// An advertisement to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outgoing {
     /// The priority to advertise: the effective one, or 0 to resign.
     pub priority: Priority,
-    /// The versions in which to send it: with [`Versions::Both`], a message of each (O-10).
+    /// The versions of its messages: with [`Versions::Both`], one message of each (O-10).
     pub versions: Versions,
-    /// The forms in which to send version 3 over IPv4: with [`ChecksumForms::Both`], a message of each (AMB-01). The other
-    /// messages have one form, which stands here where only they are sent.
+    /// The checksum forms of version 3 over IPv4: with [`ChecksumForms::Both`], one message of each
+    /// (AMB-01). Other messages have one form.
     pub checksum: ChecksumForms,
 }
 
@@ -61,16 +65,16 @@ pub struct Outgoing {
 #[derive(Clone, Copy)]
 #[must_use = "what the state machine asks for has to be done"]
 pub struct Actions {
-    // `len` of these count; the rest is filling.
+    // The first `len` are valid.
     list: [Action; Self::CAPACITY],
     len: u8,
 }
 
 impl Actions {
-    /// The most actions that one step can ask for: a takeover asks for four.
+    /// The most actions of one step: a takeover has four.
     pub const CAPACITY: usize = 4;
 
-    /// Nothing to do.
+    /// No action.
     pub(crate) const NONE: Self = Self {
         list: [Action::InstallAddresses; Self::CAPACITY],
         len: 0,
@@ -92,19 +96,19 @@ impl Actions {
         self.list.get(..self.len()).unwrap_or_default()
     }
 
-    /// How many there are.
+    /// The number of them.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is no action.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The change of state among them, if there is one.
+    /// Returns the change of state among them, if there is one.
     #[must_use]
     pub fn transition(&self) -> Option<Transition> {
         self.as_slice().iter().find_map(|action| match action {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::{Action, AnnouncePolicy, Instant, instant::nanos};
 
-/// An [`AnnouncePolicy`] in few octets: nanoseconds, and 0 for what is not wanted.
+/// A compact [`AnnouncePolicy`]: nanoseconds, and 0 for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announcements {
     second_burst_after: u64,
@@ -50,7 +50,7 @@ impl Announcements {
     }
 }
 
-/// What an Active still has to announce, and when. [`Instant::MAX`] stands for never.
+/// The pending announcements of an Active. [`Instant::MAX`] stands for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// The second burst.
@@ -64,7 +64,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// On becoming Active; [`burst`](Self::burst) then gives the first burst.
+    /// Makes the schedule of a new Active. [`burst`](Self::burst) returns the first burst.
     pub(crate) const fn new(now: Instant, policy: &Announcements) -> Self {
         Self {
             burst_at: Instant::MAX,
@@ -75,12 +75,12 @@ impl Schedule {
         }
     }
 
-    /// The next time that something is due.
+    /// Returns the next deadline.
     pub(crate) fn next(&self) -> Instant {
         self.burst_at.min(self.refresh_at).min(self.after_rival_at)
     }
 
-    /// A burst now, and the second one later.
+    /// Returns a burst, and schedules the second one.
     pub(crate) fn burst(&mut self, now: Instant, policy: &Announcements) -> Action {
         self.burst_at = delay(now, policy.second_burst_after);
         self.burst_repeat = policy.repeat;
@@ -90,9 +90,9 @@ impl Schedule {
         }
     }
 
-    /// Announces for a rival that was heard: a burst now and a second one later, unless the second one is still to come. In any
-    /// case a burst follows soon after the last advertisement of a rival, because what that rival announced may reach the
-    /// neighbours after the burst of now.
+    /// Handles an advertisement of a rival: a burst now and a second one later, unless a second one
+    /// is pending. A further burst follows soon after the last advertisement of a rival, because an
+    /// announcement of the rival may reach the neighbours after the first burst.
     pub(crate) fn rival(&mut self, now: Instant, policy: &Announcements) -> Option<Action> {
         let repeat = policy.rival_repeat;
         if repeat == 0 {
@@ -115,14 +115,15 @@ impl Schedule {
         is_first.then_some(Action::Announce { repeat })
     }
 
-    /// Another router may have announced just now: a burst follows, unless a rival advertises before.
+    /// Schedules a burst because another router may have announced, unless a rival advertises
+    /// before.
     pub(crate) fn await_silence(&mut self, now: Instant, policy: &Announcements) {
         if policy.rival_repeat != 0 {
             self.after_rival_at = now.after(policy.after_last_rival.into());
         }
     }
 
-    /// What is due now. Where several bursts are, one stands for all.
+    /// Returns the burst that is due. Several due bursts are one.
     pub(crate) fn due(&mut self, now: Instant, policy: &Announcements) -> Option<Action> {
         let mut repeat = 0;
         if self.burst_at.is_due(now) {
@@ -141,7 +142,7 @@ impl Schedule {
         (repeat != 0).then_some(Action::Announce { repeat })
     }
 
-    /// The policy has changed: the refresh starts anew, a pending burst stays.
+    /// Applies a changed policy: the refresh restarts, a pending burst stays.
     pub(crate) fn reconfigure(&mut self, now: Instant, policy: &Announcements) {
         self.refresh_at = delay(now, policy.refresh);
     }
@@ -154,8 +155,8 @@ const fn delay(now: Instant, nanos: u64) -> Instant {
     }
 }
 
-/// The next deadline of something that happens once in every period: a period after the last one, so that it does not drift, or
-/// after now where a whole period was lost.
+/// Returns the next deadline of a periodic task: one period after the last deadline, so it does not
+/// drift, or one period after now if a whole period was missed.
 pub(crate) fn next_in_rhythm(last: Instant, now: Instant, period: u64) -> Instant {
     let next = last.after(period);
     if next > now { next } else { now.after(period) }

@@ -1,10 +1,10 @@
-//! Values by typed keys that are never given twice.
+//! A generational arena with typed keys.
 
 use slab::Slab;
 
-/// The place of a value in an [`Arena`], and its number among all values that were ever put there.
+/// The slot of a value in an [`Arena`], and its number among all values that were ever inserted.
 ///
-/// The number wraps after 2^32 values, so a key that somebody kept for that long may come to mean another value.
+/// The number wraps after 2^32 values: a stale key may then find another value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Key {
@@ -13,7 +13,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The key of the value that was put into a new arena after so many others.
+    /// Returns the key of a value that was inserted into a new arena after this many others.
     pub(crate) const fn nth(place: u32) -> Self {
         Self {
             slot: place,
@@ -21,7 +21,7 @@ impl Key {
         }
     }
 
-    /// The place. Of the values in an arena each has another one; places are used again.
+    /// Returns the slot. It is unique among the present values, and reused.
     pub(crate) const fn slot(self) -> u32 {
         self.slot
     }
@@ -31,8 +31,8 @@ impl Key {
         self.serial
     }
 
-    /// Returns the key that the value with this key has in an arena into which the values of a list were put, in the
-    /// order of the list. The list is sorted. Without the value in it, a key that no value has.
+    /// Returns the key of a value in an arena into which the values of a sorted list were inserted
+    /// in order. If the list does not contain it, returns a key without a value.
     pub(crate) fn placed<K: TypedKey>(keys: &[K], key: K) -> K {
         let place = keys.binary_search_by_key(&key.key(), |other| other.key());
         let place = place.ok().and_then(|place| u32::try_from(place).ok());
@@ -46,7 +46,7 @@ pub(crate) trait TypedKey: Copy {
     fn key(self) -> Key;
 }
 
-/// Values of one kind. A key finds its value until that is removed, and nothing afterwards.
+/// Values of one kind. A key finds its value until the value is removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Arena<K, T> {
     slots: Slab<(K, T)>,
@@ -67,7 +67,7 @@ impl<K, T> Arena<K, T> {
         }
     }
 
-    /// Room for so many values, exactly.
+    /// Allocates room for exactly this many values.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self {
             slots: Slab::with_capacity(capacity),
@@ -75,7 +75,7 @@ impl<K, T> Arena<K, T> {
         }
     }
 
-    /// Makes room for so many values more, exactly.
+    /// Reserves room for exactly this many more values.
     pub(crate) fn reserve_exact(&mut self, additional: usize) {
         self.slots.reserve_exact(additional);
     }
@@ -90,7 +90,7 @@ impl<K, T> Arena<K, T> {
 }
 
 impl<K: TypedKey, T> Arena<K, T> {
-    /// Puts a value in. `None` when there are 2^32 values already.
+    /// Inserts a value. Returns `None` if there are 2^32 values.
     pub(crate) fn insert(&mut self, value: T) -> Option<K> {
         let vacant = self.slots.vacant_entry();
         let key = K::new(Key {
@@ -102,7 +102,7 @@ impl<K: TypedKey, T> Arena<K, T> {
         Some(key)
     }
 
-    /// Takes a value out.
+    /// Removes a value.
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;
         let (_, value) = self.slots.try_remove(key.key().slot as usize)?;
@@ -121,26 +121,26 @@ impl<K: TypedKey, T> Arena<K, T> {
         (found.key() == key.key()).then_some(value)
     }
 
-    /// The value in this place, whichever it is, with its key.
+    /// Returns the value in a slot with its key.
     #[inline]
     pub(crate) fn at(&self, slot: u32) -> Option<(K, &T)> {
         let (key, value) = self.slots.get(slot as usize)?;
         Some((*key, value))
     }
 
-    /// The value in this place, whichever it is, with its key.
+    /// Returns the value in a slot with its key.
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: u32) -> Option<(K, &mut T)> {
         let (key, value) = self.slots.get_mut(slot as usize)?;
         Some((*key, value))
     }
 
-    /// All values with their keys, in the order of their places.
+    /// Iterates over the values with their keys, in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slots.iter().map(|(_, (key, value))| (*key, value))
     }
 
-    /// All values with their keys, in the order of their places.
+    /// Iterates over the values with their keys, in the order of their slots.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
         self.slots.iter_mut().map(|(_, (key, value))| (*key, value))
     }

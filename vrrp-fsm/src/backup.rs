@@ -1,4 +1,4 @@
-//! What a Backup knows: when to take over, and from whom.
+//! The data of a Backup: its timer, and the Active.
 
 use core::net::IpAddr;
 
@@ -15,27 +15,27 @@ pub(crate) struct Backup {
     pub(crate) preempt_hold: PreemptHold,
     /// The Active last accepted.
     pub(crate) active: Option<ActiveRouter>,
-    /// What it means when the timer fires.
+    /// The reason of a takeover when the timer fires.
     pub(crate) expiry: Expiry,
-    /// The timer was set anew after a stall, and nobody was heard since.
+    /// The timer was restarted after a stall, and no advertisement was accepted since.
     pub(crate) stalled: bool,
 }
 
-/// What was heard since the Active_Down_Timer was set.
+/// The last event since the Active_Down_Timer was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Expiry {
-    /// Nothing: when the timer fires, the Active is silent.
+    /// None: the Active is silent when the timer fires.
     Silence,
     /// The Active's resignation.
     Resignation,
-    /// An Active of lower priority that is to be preempted.
+    /// An Active of lower priority, which this router preempts.
     LowerPriority,
 }
 
-/// Who is Active, as far as this router knows.
+/// The Active, as far as this router knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -46,12 +46,13 @@ pub struct ActiveRouter {
     pub priority: Priority,
     /// The version of its last advertisement that was accepted.
     pub version: Version,
-    /// How many version 3 advertisements came from it since the last one of version 2. Counted with [`Versions::Both`] only.
+    /// The number of its version 3 advertisements since the last one of version 2. Counted with
+    /// [`Versions::Both`] only.
     pub v3_without_v2: u8,
 }
 
 impl Backup {
-    /// A Backup whose timer is still to be set.
+    /// Makes a Backup without a running timer.
     pub(crate) const fn new(not_before: Instant) -> Self {
         Self {
             down: Instant::MAX,
@@ -63,30 +64,31 @@ impl Backup {
         }
     }
 
-    /// Waits for a sign of the Active from now (S-07, S-12, T-15).
+    /// Restarts the Active_Down_Timer with Active_Down_Interval (S-07, S-12, T-15).
     pub(crate) fn wait_for_silence(&mut self, now: Instant, timers: &Timers) {
         self.expiry = Expiry::Silence;
         self.set_timer(now, timers.active_down_interval, timers);
     }
 
-    /// The Active has resigned (S-11).
+    /// Sets the Active_Down_Timer to Skew_Time: the Active has resigned (S-11).
     pub(crate) fn wait_for_successor(&mut self, now: Instant, timers: &Timers) {
         self.expiry = Expiry::Resignation;
         self.set_timer(now, timers.skew_time, timers);
     }
 
-    /// The owner waits for nothing but the end of the start-up hold.
+    /// Sets the timer of an owner to the end of the start-up hold.
     pub(crate) fn wait_for_hold(&mut self, now: Instant, timers: &Timers) {
         self.set_timer(now, 0, timers);
     }
 
-    /// In any case not before the end of the start-up hold and Skew_Time after it.
+    /// Sets the timer, at the earliest to Skew_Time after the end of the start-up hold.
     fn set_timer(&mut self, now: Instant, wait: u64, timers: &Timers) {
         let earliest = self.not_before.after(timers.skew_time);
         self.down = now.after(wait).max(earliest);
     }
 
-    /// O-12: the version 2 advertisements of an Active that also sends version 3 are ignored, but noted (O-13).
+    /// O-12: whether an advertisement is ignored because the Active also sends version 3. It is
+    /// counted (O-13).
     pub(crate) fn ignores(&mut self, heard: &AcceptedAdvertisement) -> bool {
         match &mut self.active {
             Some(active)
@@ -101,7 +103,7 @@ impl Backup {
         }
     }
 
-    /// Follows the Active that was heard.
+    /// Adopts the sender as the Active.
     pub(crate) fn follow(&mut self, heard: &AcceptedAdvertisement, versions: Versions) {
         let v3_without_v2 = match (versions, heard.version(), &self.active) {
             (Versions::Both, Version::V3, Some(active)) if active.address == heard.source => {

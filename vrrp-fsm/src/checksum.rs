@@ -1,40 +1,46 @@
-//! In which checksum forms version 3 messages over IPv4 are sent (AMB-01).
+//! The checksum forms of sent version 3 messages over IPv4 (AMB-01).
 
 use vrrp_proto::{ChecksumForm, ChecksumMatch};
 
 /// Selects the checksum form of sent version 3 messages over IPv4 (AMB-01).
 ///
-/// The field has two kinds of receivers, and each rejects the form of the other: RFC 9568 routers (Cisco, Juniper, FRR with
-/// `no checksum-with-ipv4-pseudoheader`) accept the message alone, keepalived and FRR by default accept the pseudo-header. A
-/// Backup that rejects every advertisement of the Active takes over, and an Active never hears its Backups. So no form that an
-/// Active starts with is right for all, and it cannot find the right one before the damage is done.
+/// The field has two kinds of receivers, and each rejects the form of the other: RFC 9568 routers
+/// (Cisco, Juniper, FRR with `no checksum-with-ipv4-pseudoheader`) accept the message alone,
+/// keepalived and FRR by default accept the pseudo-header. A Backup that rejects every
+/// advertisement of the Active takes over, and an Active never hears its Backups. So no initial
+/// form suits every network, and an Active cannot learn the right one in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ChecksumSending {
-    /// Sends each advertisement in both forms until the field shows which one it needs, then in that form alone. The default.
+    /// Sends each advertisement in both forms until the other routers show which one they need,
+    /// then in that form alone. The default.
     ///
-    /// * At the start each advertisement is two messages, the pseudo-header first. Every receiver accepts one of them, from the
-    ///   first interval on. The other one costs a packet, and at a strict peer a rejected packet each interval: keepalived 2.3.3
-    ///   logs one line until its state changes and counts `chk_err`; keepalived 2.2.7 and FRR 8.4 log each rejected packet.
-    /// * After [`ENOUGH`](ChecksumEvidence::ENOUGH) accepted advertisements in one form and none in the other, it sends that
-    ///   form alone. A sender of both forms is no evidence for one.
-    /// * One accepted advertisement in the other form, from whichever router, brings back both forms at once.
+    /// * At the start each advertisement is two messages, the pseudo-header first. Every receiver
+    ///   accepts one of them, from the first interval on. The other one costs a packet, and at a
+    ///   strict peer a rejected packet each interval: keepalived 2.3.3 logs one line until its
+    ///   state changes and counts `chk_err`; keepalived 2.2.7 and FRR 8.4 log each rejected packet.
+    /// * After [`ENOUGH`](ChecksumEvidence::ENOUGH) accepted advertisements in one form and none in
+    ///   the other, it sends that form alone. A sender of both forms is no evidence for one.
+    /// * One accepted advertisement in the other form, from any router, restores both forms at
+    ///   once.
     ///
-    /// A receiver that accepts either form hears each advertisement twice. That changes nothing in the election.
+    /// A receiver that accepts either form receives each advertisement twice, without an effect on
+    /// the election.
     ///
-    /// In a field where strict receivers of both kinds meet, a router that has heard one kind only still causes one takeover by
-    /// the other kind. [`Both`](Self::Both) is for such a field.
+    /// In a network with strict receivers of both kinds, a router that has received one kind only
+    /// still causes one takeover by the other kind. [`Both`](Self::Both) avoids it.
     #[default]
     Adaptive,
-    /// Sends each advertisement in both forms, always: for a field with strict receivers of both kinds.
+    /// Always sends each advertisement in both forms: for a network with strict receivers of both
+    /// kinds.
     Both,
-    /// Sends this form alone: for a field where every receiver accepts it. It costs no packet too many.
+    /// Sends this form alone: for a network where every receiver accepts it.
     Fixed(ChecksumForm),
 }
 
-/// The checksum forms in which one advertisement is sent.
+/// The checksum forms of one advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ChecksumForms {
@@ -64,22 +70,25 @@ impl ChecksumForms {
     }
 }
 
-/// The checksum forms of the version 3 advertisements that were accepted last.
+/// The checksum forms of the last accepted version 3 advertisements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChecksumEvidence {
-    /// The form of the last one, and the number of advertisements in that form since one in the other form.
+    /// The form of the last one, and the number of advertisements in that form since one in the
+    /// other form.
     last: Option<(ChecksumForm, u8)>,
 }
 
 impl ChecksumEvidence {
-    /// The number of advertisements in one form, in a row, that shows that the field needs no other: 8.
+    /// The number of consecutive advertisements in one form after which the other form is no longer
+    /// sent: 8.
     ///
-    /// A sender of both forms looks like a sender of one form while the messages in the other one are lost. Seven in a row are
-    /// lost once in 10^14 intervals at 1 % loss, and once in 10^7 at 10 %. The next message in the other form mends the error.
+    /// A sender of both forms looks like a sender of one form while the messages in the other one
+    /// are lost. Seven in a row are lost once in 10^14 intervals at 1 % loss, and once in 10^7 at
+    /// 10 %. The next message in the other form mends the error.
     pub const ENOUGH: u8 = 8;
 
-    /// The form that the field needs, if the evidence is enough.
+    /// Returns the form that the other routers need, if the evidence suffices.
     #[must_use]
     pub const fn form(self) -> Option<ChecksumForm> {
         match self.last {

@@ -1,4 +1,4 @@
-//! What the host decides about a virtual router.
+//! Configuration of a virtual router.
 
 use core::{fmt, time::Duration};
 
@@ -6,10 +6,10 @@ use vrrp_proto::{Family, Interval, OutOfRange, Priority, Version, Versions, Vrid
 
 use crate::ChecksumSending;
 
-/// The configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new) and
-/// [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
+/// Returns the configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new)
+/// and [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
 ///
-/// Make one with [`new`](Self::new) or [`v2`](Self::v2) and set what is to differ:
+/// Make one with [`new`](Self::new) or [`v2`](Self::v2), and change its fields:
 ///
 /// ```
 /// use core::time::Duration;
@@ -30,56 +30,61 @@ use crate::ChecksumSending;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
-    /// The virtual router. It cannot change while the router lives.
+    /// The VRID. It is fixed for the life of the router.
     pub vrid: Vrid,
-    /// The family that it serves. It cannot change while the router lives; the same VRID in the other family is another router (S-01).
+    /// The family. It is fixed for the life of the router; the same VRID in the other family is
+    /// another router (S-01).
     pub family: Family,
-    /// The versions that it speaks. Version 2 is for IPv4 only.
+    /// The versions of its messages. Version 2 is for IPv4 only.
     #[cfg_attr(feature = "serde", serde(default = "default::versions"))]
     pub versions: Versions,
-    /// Which RFC decides where they differ.
+    /// The RFC that decides where the RFCs differ.
     #[cfg_attr(feature = "serde", serde(default = "default::profile"))]
     pub profile: Profile,
-    /// 1 to 255. 255 says that the router owns the virtual addresses (P-18, AMB-25), and no preemption policy then holds it back.
+    /// 1 to 255. 255 marks the owner of the virtual addresses (P-18, AMB-25), to which no
+    /// preemption policy applies.
     #[cfg_attr(feature = "serde", serde(default = "default::priority"))]
     pub priority: Priority,
-    /// Advertisement_Interval: seconds where `versions` is [`Versions::V2`], else centiseconds. Default 1 s.
+    /// Advertisement_Interval: seconds where `versions` is [`Versions::V2`], else centiseconds.
+    /// Default 1 s.
     #[cfg_attr(feature = "serde", serde(default = "default::interval"))]
     pub interval: Interval,
-    /// Whether a live Active of lower priority is taken over from. Default [`Preempt::Always`] (S-29).
+    /// Whether this router preempts a live Active of lower priority. Default [`Preempt::Always`]
+    /// (S-29).
     #[cfg_attr(feature = "serde", serde(default = "default::preempt"))]
     pub preempt: Preempt,
-    /// Accept_Mode: whether an Active that does not own the addresses accepts packets to them (S-30, M-08). It changes nothing in the
-    /// machine but what [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic) says. Default false (AMB-22), and
-    /// false in version 2, which has no such thing.
+    /// Accept_Mode: whether an Active that does not own the addresses accepts packets to them
+    /// (S-30, M-08). It only affects
+    /// [`VirtualRouter::accepts_traffic`](crate::VirtualRouter::accepts_traffic). Default false
+    /// (AMB-22). Version 2 has no Accept_Mode.
     #[cfg_attr(feature = "serde", serde(default = "default::accept_mode"))]
     pub accept_mode: bool,
-    /// How many of the Active's advertisements must stay out before a Backup takes over: 1 to 100. The RFCs know 3, the default;
-    /// anything else leaves them (AMB-34).
+    /// The number of missed advertisements after which a Backup takes over: 1 to 100. The default
+    /// is 3, the value of the RFCs (AMB-34).
     #[cfg_attr(feature = "serde", serde(default = "default::missed_advertisements"))]
     pub missed_advertisements: u8,
-    /// How long after Startup the router may not become Active: time for the link, the switch port and routing to come up. 0 (the
-    /// default) to [`LONGEST_DELAY`](Self::LONGEST_DELAY).
+    /// The time after Startup in which the router does not become Active, until link, switch port
+    /// and routing are up. 0 (the default) to [`LONGEST_DELAY`](Self::LONGEST_DELAY).
     ///
-    /// Until then it listens as a Backup, the address owner too; then Skew_Time follows in any case, so that routers that were
-    /// started together still take over in the order of their priorities. No RFC has this.
+    /// During the hold every router is a Backup, the address owner too. Skew_Time follows, so
+    /// routers that started together take over in the order of their priorities. No RFC has this.
     #[cfg_attr(feature = "serde", serde(default = "default::startup_hold"))]
     pub startup_hold: Duration,
     /// When an Active announces its addresses, and how often.
     #[cfg_attr(feature = "serde", serde(default = "default::announce"))]
     pub announce: AnnouncePolicy,
-    /// Whether an Active that yields to another router advertises once more before it lets go. Default true.
+    /// Whether an Active that yields to another router advertises one last time. Default true.
     ///
-    /// The RFCs do not ask for it. But the winner may have been Active all the time, on the other side of a network that was cut, and
-    /// its own advertisement may be the first that crosses: without this last word it does not learn that the neighbours may hold the
-    /// loser's entry, and announces nothing.
+    /// The RFCs do not require it. After a network partition, the winner's advertisement may be the
+    /// first that crosses. Without this last advertisement, the winner does not learn of the other
+    /// Active, does not announce, and the neighbours keep the loser's entry.
     #[doc(alias = "higher_prio_send_advert")]
     #[cfg_attr(feature = "serde", serde(default = "default::advertise_on_yield"))]
     pub advertise_on_yield: bool,
     /// The checksum forms of version 3 over IPv4. Default [`ChecksumSending::Adaptive`].
     #[cfg_attr(feature = "serde", serde(default = "default::checksum"))]
     pub checksum: ChecksumSending,
-    /// What to do when the host was late. Default [`StallPolicy::Resume`].
+    /// The reaction to a late host. Default [`StallPolicy::Resume`].
     #[cfg_attr(feature = "serde", serde(default = "default::stall"))]
     pub stall: StallPolicy,
 }
@@ -122,11 +127,11 @@ impl Config {
         config
     }
 
-    /// Checks what the types leave open.
+    /// Validates the fields that the types do not.
     ///
     /// # Errors
     ///
-    /// The first field that does not fit, in the order in which they are declared.
+    /// The first invalid field, in the order of declaration.
     pub fn check(&self) -> Result<(), ConfigError> {
         let speaks_v2 = self.versions.include(Version::V2);
         if speaks_v2 && self.family == Family::Ipv6 {
@@ -162,7 +167,7 @@ impl Config {
     }
 }
 
-/// The values of fields that a configuration file does not have: those of [`Config::new`].
+/// Defaults of fields that a configuration file omits: those of [`Config::new`].
 #[cfg(feature = "serde")]
 mod default {
     use core::time::Duration;
@@ -220,64 +225,73 @@ fn within_delay(field: &'static str, value: Duration, lowest: Duration) -> Resul
     })
 }
 
-/// Which RFC decides where they differ (`docs/conformance.md` section 4). The timers depend on the version only.
+/// The RFC that decides where the RFCs differ (`docs/conformance.md` section 4). The timers depend
+/// on the version only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Profile {
-    /// RFC 3768, for version 2: an Active does not answer a rival of lower priority (S-21), and the address owner discards the
-    /// advertisements of others (P-43).
+    /// RFC 3768, for version 2: an Active does not answer a rival of lower priority (S-21), and the
+    /// address owner discards the advertisements of others (P-43).
     Rfc3768,
-    /// RFC 5798, for version 3: as above, and another interval than the own is learned without a note (P-30). Many of its routers
-    /// expect [`ChecksumForm::PseudoHeader`](vrrp_proto::ChecksumForm::PseudoHeader) (P-34, AMB-01).
+    /// RFC 5798, for version 3: as above, and a different interval is learned without a mismatch
+    /// (P-30). Many of its routers expect
+    /// [`ChecksumForm::PseudoHeader`](vrrp_proto::ChecksumForm::PseudoHeader) (P-34, AMB-01).
     Rfc5798,
-    /// RFC 9568 with its verified errata: an Active answers a rival of lower priority at once (S-20), and the address owner hears
-    /// others, yields to another owner with a greater address (S-26, erratum 8298), and notes it. In version 2 messages the owner
-    /// keeps to RFC 3768 and discards (AMB-02).
+    /// RFC 9568 with its verified errata: an Active answers a rival of lower priority at once
+    /// (S-20), and the address owner accepts the advertisements of others, reports the conflict,
+    /// and yields to another owner with a greater address (S-26, erratum 8298). It discards version
+    /// 2 messages, as RFC 3768 requires (AMB-02).
     Rfc9568,
 }
 
-/// Whether a Backup takes over from a live Active of lower priority. The address owner always does (S-25).
+/// Whether a Backup preempts a live Active of lower priority. The address owner always does (S-25).
 ///
-/// There is one policy, applied alike whatever led to Backup. It plays no part in Active: two Actives always resolve by priority and
-/// address (S-22).
+/// The policy does not depend on the reason for Backup. It has no effect in Active: two Actives
+/// always resolve by priority and address (S-22).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Preempt {
-    /// Preempt_Mode True: its advertisements are ignored, and the router takes over when the running Active_Down_Interval is over
-    /// (S-14).
+    /// Preempt_Mode True: its advertisements are ignored, and the router takes over when the
+    /// running Active_Down_Interval is over (S-14).
     #[default]
     Always,
-    /// Preempt_Mode False: it is left in peace for as long as it advertises (S-12).
+    /// Preempt_Mode False: the Active stays Active while it advertises (S-12).
     Never,
-    /// As [`Never`](Self::Never) while the delay runs, then as [`Always`](Self::Always) (O-20, AMB-20). At most
-    /// [`Config::LONGEST_DELAY`].
+    /// As [`Never`](Self::Never) while the delay runs, then as [`Always`](Self::Always) (O-20,
+    /// AMB-20). At most [`Config::LONGEST_DELAY`].
     ///
-    /// The delay starts at Startup, and when an Active of lower priority is heard while none runs. An advertisement of equal or higher
-    /// priority stops it; the next one of lower priority then starts it anew.
+    /// The delay starts at Startup, and at an advertisement of lower priority if no delay runs. An
+    /// advertisement of equal or higher priority stops it; the next one of lower priority restarts
+    /// it.
     AfterDelay(Duration),
 }
 
-/// What to do when [`VirtualRouter::handle_timeout`](crate::VirtualRouter::handle_timeout) comes so late that others must have acted
-/// meanwhile: the process was stopped, the machine paused, the processor taken away.
+/// The reaction to a call of
+/// [`VirtualRouter::handle_timeout`](crate::VirtualRouter::handle_timeout) that is so late that
+/// another router must have taken over: the process was stopped, the machine was paused, or the
+/// processor was busy.
 ///
-/// Either way the host first drains its sockets, so that what was sent meanwhile is heard before anything is decided.
+/// With either policy the host first drains its sockets: packets that arrived before the deadline
+/// are handled before the timeout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StallPolicy {
-    /// Carry on. An Active advertises and announces anew, a Backup takes over: shortest outage when nobody else is there.
+    /// Continue. An Active advertises and announces again, a Backup takes over: the shortest outage
+    /// if there is no other router.
     #[default]
     Resume,
-    /// Stand back. An Active that is late by more than Active_Down_Interval becomes a Backup; a Backup that is late by more than
-    /// one interval of the Active cannot have been listening, and waits once more for Active_Down_Interval: no dual Active when
-    /// somebody else is there.
+    /// Yield. An Active that is late by more than Active_Down_Interval becomes a Backup. A Backup
+    /// that is late by more than one interval of the Active waits once more for
+    /// Active_Down_Interval. So there is no dual Active if another router has taken over.
     Yield,
 }
 
-/// When an Active announces its virtual addresses. The defaults are those of keepalived, except `after_last_rival`, which it lacks.
+/// When an Active announces its virtual addresses. The defaults are those of keepalived, except
+/// `after_last_rival`, which it lacks.
 ///
 /// A *burst* is one [`Action::Announce`](crate::Action::Announce). Delays are from
 /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to [`Config::LONGEST_DELAY`].
@@ -285,31 +299,34 @@ pub enum StallPolicy {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct AnnouncePolicy {
-    /// Messages per address in a burst: on becoming Active, after a stall, and when the host asks. 1 to 255, default 5.
+    /// Messages per address in a burst: on becoming Active, after a stall, and when the host asks.
+    /// 1 to 255, default 5.
     pub repeat: u8,
-    /// When such a burst is repeated. Default after 5 s.
+    /// The delay of a second burst. Default 5 s; `None` for no second burst.
     pub second_burst_after: Option<Duration>,
-    /// How often the addresses are announced without any cause. Default never.
+    /// The interval of periodic announcements. Default never.
     ///
-    /// A cut that heals in one direction alone leaves the neighbours with the entry of a router that yielded, and the Active
-    /// unaware of it: only this mends it, within one refresh.
+    /// If a partition heals in one direction only, the neighbours may keep the entry of a router
+    /// that yielded, and the Active receives no sign of it. Only periodic announcements correct
+    /// this, within one interval.
     pub refresh: Option<Duration>,
-    /// Messages per address then. 1 to 255, default 1.
+    /// Messages per address in a periodic announcement. 1 to 255, default 1.
     pub refresh_repeat: u8,
-    /// Messages per address after a rival was heard: another router that advertised while this one is Active, and may have drawn the
-    /// traffic to itself. 0 to 255, default 5; with 0 nothing is announced.
+    /// Messages per address after the advertisement of a rival: another router that is Active too,
+    /// and may have attracted the traffic. 0 to 255, default 5; with 0 there is no announcement.
     pub rival_repeat: u8,
-    /// When that burst is repeated. Default after 5 s.
+    /// The delay of a second burst after a rival. Default 5 s; `None` for no second burst.
     ///
-    /// Until then further advertisements of rivals cause no burst at once.
+    /// Until then, further advertisements of rivals cause no immediate burst.
     pub rival_second_burst_after: Option<Duration>,
     /// The time from the last advertisement of a rival to one more burst of `rival_repeat`: from
     /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to 4 s. Default 500 ms.
     ///
-    /// What the rival announced may reach the neighbours after the burst that answered it, and they would then send to the rival
-    /// until the second burst. This burst ends that within a second of the last advertisement, however the rival went: it
-    /// yielded, resigned, crashed or was cut off. Each advertisement of a rival starts the time again, so that there are at most
-    /// two such bursts in a second.
+    /// An announcement of the rival may reach the neighbours after the burst that answered it, and
+    /// they would send to the rival until the second burst. This burst corrects them within a
+    /// second of the last advertisement, whether the rival yielded, resigned, crashed or was cut
+    /// off. Each advertisement of a rival restarts the time, so there are at most two such bursts
+    /// in a second.
     pub after_last_rival: Duration,
 }
 
@@ -369,7 +386,7 @@ impl fmt::Display for Profile {
     }
 }
 
-/// Why a [`Config`] was refused: the field, its value, and what it may be.
+/// The reason why a [`Config`] is invalid: the field, its value, and the allowed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -380,18 +397,18 @@ pub enum ConfigError {
     /// `profile` is RFC 3768, and `versions` includes version 3.
     #[error("profile RFC 3768 knows version 2 only, but versions include version 3")]
     ProfileWithoutV3,
-    /// A number is outside its range.
+    /// A number is out of range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// `interval` is not in the unit that `versions` asks for.
+    /// `interval` is not in the unit of `versions`.
     #[error("interval {interval} is not in the unit of {unit}: {}", match unit { Version::V2 => "1 to 255 s", Version::V3 => "1 to 4095 cs" })]
     IntervalUnit {
         /// The interval.
         interval: Interval,
-        /// The version in whose unit it has to be.
+        /// The version whose unit it must have.
         unit: Version,
     },
-    /// A delay is outside its range.
+    /// A delay is out of range.
     #[error("{field} {value:?} is not in {lowest:?}..={highest:?}")]
     Delay {
         /// The field.
@@ -403,7 +420,7 @@ pub enum ConfigError {
         /// The longest allowed.
         highest: Duration,
     },
-    /// Only another virtual router has another VRID.
+    /// The VRID of a virtual router cannot change.
     #[error(
         "vrid {requested} is not {configured}: it cannot change while the virtual router lives"
     )]
@@ -413,7 +430,7 @@ pub enum ConfigError {
         /// The one in the new configuration.
         requested: Vrid,
     },
-    /// Only another virtual router has another family.
+    /// The family of a virtual router cannot change.
     #[error(
         "family {requested} is not {configured}: it cannot change while the virtual router lives"
     )]

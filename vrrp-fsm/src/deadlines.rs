@@ -1,20 +1,22 @@
-//! The deadlines of many things, in order.
+//! A priority queue of deadlines.
 
 use alloc::{vec, vec::Vec};
 
 use crate::Instant;
 
-/// Members of a group: as many instants as there is room for in a cache line.
+/// Members of a group: the instants that fit into a cache line.
 const WIDTH: usize = 8;
 
-/// The deadlines of many things, each known by a small index, in order: a tournament.
+/// A priority queue of deadlines by small indices: a tournament tree.
 ///
-/// The deadlines lie in groups of eight, in the order of their indices; the earliest of each group is a member of a group of the level above, and
-/// so on up to the earliest of all. To change a deadline is to write it down and to play the matches above it again, up to the first whose outcome
-/// is the same as before; nothing moves. The bench `fleet` compares this with heaps and a balanced tree.
+/// The deadlines lie in groups of eight, in the order of their indices; the earliest of each group
+/// is a member of a group of the level above, and so on up to the earliest of all. A change writes
+/// the deadline and replays the matches above it, up to the first with the same outcome. Nothing
+/// moves. The bench `fleet` compares this with heaps and a balanced tree.
 ///
-/// It is exact at any time. Deadlines that are equal come in the order of their indices. Memory grows with the greatest index, by 8 octets
-/// for each and a seventh of that for the winners, and is kept; what fits [`reserve`](Self::reserve) allocates nothing.
+/// Equal deadlines are in the order of their indices. Memory grows with the greatest index, by 8
+/// octets for each index and a seventh of that for the winners, and does not shrink. Indices below
+/// [`reserve`](Self::reserve) allocate nothing.
 ///
 /// ```
 /// use vrrp_fsm::{Deadlines, Instant};
@@ -43,7 +45,7 @@ struct Group([Instant; WIDTH]);
 impl Group {
     const EMPTY: Self = Self([Instant::MAX; WIDTH]);
 
-    /// In three rounds, whose matches need not wait for each other as those of a search from one end would.
+    /// Three rounds of independent matches, in place of a chain of seven comparisons.
     #[inline]
     #[allow(clippy::many_single_char_names)]
     fn earliest(&self) -> Instant {
@@ -53,7 +55,8 @@ impl Group {
         first_half.min(second_half)
     }
 
-    /// The first member that is this one. All are looked at: where to stop would have to be guessed, and each wrong guess takes longer.
+    /// Returns the first member that is equal. It compares all: a mispredicted early exit takes
+    /// longer.
     #[inline]
     fn position(&self, at: Instant) -> usize {
         let mut equal = 0_u32;
@@ -65,7 +68,7 @@ impl Group {
 }
 
 impl Deadlines {
-    /// No deadline.
+    /// Makes an empty queue.
     #[must_use]
     pub const fn new() -> Self {
         Self { levels: Vec::new() }
@@ -82,7 +85,7 @@ impl Deadlines {
         self.grow(groups);
     }
 
-    /// The earliest deadline, and whose it is.
+    /// Returns the earliest deadline and its index.
     #[inline]
     #[must_use]
     pub fn first(&self) -> Option<(Instant, u32)> {
@@ -90,7 +93,7 @@ impl Deadlines {
         Some((at, self.winner(at)))
     }
 
-    /// The earliest deadline. This is quicker than [`first`](Self::first).
+    /// Returns the earliest deadline. It is faster than [`first`](Self::first).
     #[inline]
     #[must_use]
     pub fn earliest(&self) -> Option<Instant> {
@@ -98,7 +101,7 @@ impl Deadlines {
         (at != Instant::MAX).then_some(at)
     }
 
-    /// Whose the earliest deadline is, if it has come.
+    /// Returns the index of the earliest deadline, if it is due.
     #[inline]
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<u32> {
@@ -106,7 +109,7 @@ impl Deadlines {
         at.is_due(now).then(|| self.winner(at))
     }
 
-    /// Sets the deadline of an index, or with `None` takes it away. [`Instant::MAX`] is never reached and counts as `None`.
+    /// Sets the deadline of an index, or removes it with `None`. [`Instant::MAX`] counts as `None`.
     #[inline]
     pub fn set(&mut self, index: u32, deadline: Option<Instant>) {
         let mut at = deadline.unwrap_or(Instant::MAX);
@@ -129,27 +132,27 @@ impl Deadlines {
         }
     }
 
-    /// The index whose deadline won all its matches: the way back from the last one.
+    /// Returns the index of a deadline that won all its matches.
     fn winner(&self, at: Instant) -> u32 {
         let mut place = 0;
         for level in self.levels.iter().rev() {
             let group = level.get(place).unwrap_or(&Group::EMPTY);
             place = place * WIDTH + group.position(at);
         }
-        // It was an index of 32 bits that won.
+        // All indices have 32 bits.
         #[allow(clippy::cast_possible_truncation)]
         let index = place as u32;
         index
     }
 
-    /// Makes the first level at least so many groups long, and the others what this takes.
+    /// Extends the first level to at least this many groups, and the others accordingly.
     #[cold]
     fn grow(&mut self, mut groups: usize) {
         let mut above = 0;
         while groups > 0 {
             if above == self.levels.len() {
                 let mut group = Group::EMPTY;
-                // Until now the level below was the last, and one group.
+                // Before, the level below was the last, of one group.
                 group.0[0] = self.earliest().unwrap_or(Instant::MAX);
                 self.levels.push(vec![group]);
             }

@@ -2,9 +2,9 @@
 
 use crate::Instant;
 
-/// The moment of the standard library's monotonic clock that counts as [`Instant::ZERO`].
+/// The instant of the standard library's monotonic clock that corresponds to [`Instant::ZERO`].
 ///
-/// One per program is enough. The crate still reads no clock: the caller does, and passes what it read.
+/// One epoch per program is enough. The crate reads no clock; the caller does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,19 +20,20 @@ use crate::Instant;
 pub struct Epoch(std::time::Instant);
 
 impl Epoch {
-    /// The epoch at this moment, usually that of the program's start.
+    /// Makes an epoch at an instant, usually at the start of the program.
     #[must_use]
     pub const fn new(moment: std::time::Instant) -> Self {
         Self(moment)
     }
 
-    /// What the state machine calls this moment; [`Instant::ZERO`] for one before the epoch.
+    /// Converts from an instant of the standard library; [`Instant::ZERO`] for one before the
+    /// epoch.
     #[must_use]
     pub fn instant(&self, moment: std::time::Instant) -> Instant {
         Instant::ZERO + moment.saturating_duration_since(self.0)
     }
 
-    /// What the standard library calls this instant, or `None` where its clock does not reach so far.
+    /// Converts to an instant of the standard library. Returns `None` if it is out of range there.
     #[must_use]
     pub fn std_instant(&self, instant: Instant) -> Option<std::time::Instant> {
         self.0.checked_add(instant - Instant::ZERO)

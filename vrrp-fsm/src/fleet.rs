@@ -1,23 +1,25 @@
-//! Many virtual routers in one: the *VRRP router* of RFC 9568 section 1.7.
+//! Many virtual routers: the *VRRP router* of RFC 9568 section 1.7.
 //!
-//! A [`VrrpRouter`] owns virtual routers, the [objects](crate::track) that they track and their [sync groups](SyncGroup). It finds the router of a packet,
-//! keeps all timers, and gathers what has to be done.
+//! A [`VrrpRouter`] owns virtual routers, the [objects](crate::track) that they track and their
+//! [sync groups](SyncGroup). It finds the router of each packet, has all timers, and collects the
+//! actions.
 //!
 //! | to do this | use |
 //! |---|---|
 //! | add, change, remove | [`add`](VrrpRouter::add), [`reconfigure`](VrrpRouter::reconfigure), [`remove`](VrrpRouter::remove); the same for [groups](VrrpRouter::add_group) and [objects](VrrpRouter::add_object) |
 //! | run it | [`startup`](VrrpRouter::startup), [`shutdown`](VrrpRouter::shutdown), [`set_primary_address`](VrrpRouter::set_primary_address) |
-//! | feed | [`handle_packet`](VrrpRouter::handle_packet), [`report`](VrrpRouter::report), then [`handle_timeout`](VrrpRouter::handle_timeout) |
+//! | handle packets, reports and time | [`handle_packet`](VrrpRouter::handle_packet), [`report`](VrrpRouter::report), then [`handle_timeout`](VrrpRouter::handle_timeout) |
 //! | sleep | until [`poll_timeout`](VrrpRouter::poll_timeout) |
-//! | act | on what [`poll_action`](VrrpRouter::poll_action) gives, until it gives no more |
-//! | watch | [`read`](VrrpRouter::read), [`explain`](VrrpRouter::explain), [`get`](VrrpRouter::get) |
+//! | act | on each action of [`poll_action`](VrrpRouter::poll_action), until it returns `None` |
+//! | observe | [`read`](VrrpRouter::read), [`explain`](VrrpRouter::explain), [`get`](VrrpRouter::get) |
 //! | hand over to another process | [`snapshot`](VrrpRouter::snapshot), [`restore`](VrrpRouter::restore) |
 //!
-//! A virtual router runs while it was started, has a primary address, no object that it or its group tracks is a fault, and, in a group, all other
-//! members can run. Each of these is a cause of its own, so that it does not matter in which order they come and go.
+//! A virtual router runs when it is enabled, has a primary address, tracks no failed object
+//! (directly or through its group), and every other member of its group can run. The order of these
+//! changes does not matter.
 //!
-//! Of the actions that wait, advertisements come first, of whichever router: no advertisement waits for an address to be installed. Of a router's
-//! advertisements that wait at the same time, the last one stands for all.
+//! Advertisements come before all other waiting actions of all routers: no advertisement waits for
+//! the installation of an address. A newer advertisement of a router replaces a waiting one.
 //!
 //! ```
 //! use vrrp_fsm::{Action, Config, Instant, fleet::{Member, VrrpRouter}};
@@ -84,29 +86,31 @@ pub use snapshot::FleetSnapshot;
 pub use snapshot::MemberSnapshot;
 pub use sync_group::SyncGroup;
 
-/// A host that takes part in many virtual routers: RFC 9568 calls it a VRRP router. The [module](self) says how to drive it.
+/// A host with many virtual routers: a VRRP router in RFC 9568. The [module](self) describes how to
+/// drive it.
 ///
-/// Nothing is allocated while it runs: memory grows when something is added, or when a host leaves more actions waiting than ever before.
+/// It allocates nothing at run time: memory grows when a router, group or object is added, or when
+/// more actions wait than ever before.
 #[derive(Clone, Debug)]
 pub struct VrrpRouter {
     routers: Arena<RouterId, Entry>,
     index: Index,
-    /// Those that are heard by unicast, whose packets may come in by any interface.
+    /// Routers with unicast peers, whose packets may arrive on any interface.
     by_peers: BTreeMap<(Family, Vrid), Vec<RouterId>>,
     output: Output,
     tracker: Tracker,
-    /// Who uses an object.
+    /// The users of an object.
     users: BTreeMap<ObjectId, Vec<User>>,
     groups: Arena<GroupId, Group>,
     group_names: BTreeMap<String, GroupId>,
-    /// The groups that have to be looked at after what is going on.
+    /// The groups to re-evaluate after the current step.
     dirty_groups: Vec<GroupId>,
-    /// The virtual routers whose objects have changed, each once.
+    /// The routers whose objects have changed, each once.
     dirty_routers: Vec<RouterId>,
     errors: PacketErrors,
 }
 
-/// Discarded packets, in the words of RFC 8347, of all virtual routers together (O-16). They stop at their highest value.
+/// Discarded packets of all virtual routers, named as in RFC 8347 (O-16). The counters saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -115,7 +119,7 @@ pub struct PacketErrors {
     pub checksum_errors: u64,
     /// `version-errors`.
     pub version_errors: u64,
-    /// `vrid-errors`: packets for a virtual router that is not here (AMB-30).
+    /// `vrid-errors`: packets for an unknown virtual router (AMB-30).
     pub vrid_errors: u64,
     /// `ip-ttl-errors`.
     pub ip_ttl_errors: u64,
@@ -125,44 +129,44 @@ pub struct PacketErrors {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{discard}")]
 pub struct Rejected {
-    /// The virtual router that it was for, whose counters have it; `None` if there is none.
+    /// The virtual router that counted the packet; `None` if there is none.
     pub router: Option<RouterId>,
     /// Why.
     pub discard: Discard,
 }
 
-/// Why a change of a fleet was refused. Nothing has changed then.
+/// The reason why a change was rejected. The fleet did not change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FleetError {
-    /// The configuration of a virtual router.
+    /// Returns the configuration of a virtual router.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A tracked object, or a list of them.
     #[error(transparent)]
     Track(#[from] TrackError),
-    /// There is no such router, or no longer.
+    /// The router does not exist.
     #[error("{0} does not exist")]
     UnknownRouter(RouterId),
-    /// There is no such group, or no longer.
+    /// The group does not exist.
     #[error("{0} does not exist")]
     UnknownGroup(GroupId),
-    /// A snapshot has more records than there is memory for.
-    #[error("there is no room for {records} records")]
+    /// There is not enough memory for the records of a snapshot.
+    #[error("cannot allocate memory for {records} records")]
     Records {
         /// How many.
         records: usize,
     },
-    /// A snapshot has a number of its next record that leaves too few for those to come.
+    /// The number of the next record in a snapshot is too high.
     #[error("the number {next} of the next record is not in 0..={}", i64::MAX)]
     NextRecord {
         /// The number.
         next: u64,
     },
     /// The interface has this virtual router already (S-01).
-    #[error("interface {} has VRID {} in {} already", .0.interface, .0.vrid, .0.family)]
+    #[error("interface {} already has VRID {} for {}", .0.interface, .0.vrid, .0.family)]
     KeyTaken(Key),
-    /// Only another virtual router is on another interface.
+    /// The interface of a virtual router cannot change.
     #[error(
         "interface {requested} is not {configured}: it cannot change while the virtual router lives"
     )]
@@ -172,29 +176,28 @@ pub enum FleetError {
         /// The one in the new configuration.
         requested: u32,
     },
-    /// The virtual addresses, the multicast group, a peer or the primary address is of another family than the router.
-    #[error("{field}: {found}, but family is {family}")]
+    /// The virtual addresses, the multicast group, a peer or the primary address is not of the
+    /// router's family.
+    #[error("{field} is {found}, but the router is {family}")]
     AddressFamily {
         /// The field.
         field: &'static str,
-        /// The family of what is in it.
+        /// The family of its value.
         found: Family,
         /// The family of the router.
         family: Family,
     },
-    /// There are as many virtual routers as can be numbered.
-    #[error("2^32 - 1 virtual routers is the most there can be")]
+    /// There are 2^32 - 1 virtual routers.
+    #[error("too many virtual routers (limit 2^32 - 1)")]
     Full,
     /// Another group has this name.
     #[error("name {0:?} belongs to another sync group")]
     GroupNameTaken(String),
-    /// A router is in another group, or twice in this one.
+    /// A router is in another group, or listed twice.
     #[error("{0} is already a member of a sync group")]
     AlreadyMember(RouterId),
-    /// Address owners start as Active and others as Backup: they cannot be together.
-    #[error(
-        "{0} owns its addresses and other members of the sync group do not, or the other way round"
-    )]
+    /// Address owners start as Active and other routers as Backup: a group cannot mix them.
+    #[error("{0}: a sync group cannot mix address owners (priority 255) and other routers")]
     MixedOwners(RouterId),
 }
 
@@ -205,16 +208,16 @@ impl Default for VrrpRouter {
 }
 
 impl VrrpRouter {
-    /// How many [`Record`]s are kept unless somebody asks for another number.
+    /// The default number of [`Record`]s that are kept.
     pub const RECORDS: usize = 1024;
 
-    /// No virtual router.
+    /// Makes a fleet without virtual routers.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(0, Self::RECORDS)
     }
 
-    /// Room for so many virtual routers, exactly, and for so many records.
+    /// Makes a fleet with room for exactly this many virtual routers and records.
     #[must_use]
     pub fn with_capacity(routers: usize, records: usize) -> Self {
         let mut fleet = Self {
@@ -234,7 +237,7 @@ impl VrrpRouter {
         fleet
     }
 
-    /// Room for so many virtual routers in all, exactly.
+    /// Reserves room for exactly this many virtual routers in all.
     fn reserve(&mut self, routers: usize) {
         let missing = routers.saturating_sub(self.routers.len());
         self.routers.reserve_exact(missing);
@@ -244,8 +247,8 @@ impl VrrpRouter {
         self.dirty_routers.reserve_exact(missing);
     }
 
-    /// Makes room for one more router. The fleet grows by a 32nd: a fleet whose routers were added one by one
-    /// takes at most 3 % more memory than one whose size was known.
+    /// Makes room for one more router. The fleet grows by a 32nd: a fleet whose routers were added
+    /// one by one takes at most 3 % more memory than one whose size was known.
     fn make_room(&mut self) {
         let capacity = self.routers.capacity();
         if self.routers.len() == capacity {
@@ -255,11 +258,11 @@ impl VrrpRouter {
 
     // Virtual routers.
 
-    /// Adds a virtual router, in Initialize: [`startup`](Self::startup) lets it run.
+    /// Adds a virtual router, in Initialize. [`startup`](Self::startup) starts it.
     ///
     /// # Errors
     ///
-    /// When the configuration breaks a rule, the key is taken, or a tracked object does not exist.
+    /// If the configuration is invalid, the key is taken, or a tracked object does not exist.
     pub fn add(&mut self, now: Instant, member: Member) -> Result<RouterId, FleetError> {
         let router = VirtualRouter::new(member.config)?;
         let priority = member.config.priority;
@@ -300,12 +303,13 @@ impl VrrpRouter {
         });
         let id = id.ok_or(FleetError::Full)?;
         self.index.insert(key, id.key().slot());
-        self.hear_peers(key, id, is_unicast);
+        self.register_peers(key, id, is_unicast);
         self.set_uses(User::Router(id), member.tracking);
         Ok(id)
     }
 
-    /// Replaces the configuration of a virtual router, without a re-election: [`VirtualRouter::reconfigure`] says how each field counts.
+    /// Replaces the configuration of a virtual router, without a re-election:
+    /// [`VirtualRouter::reconfigure`] describes each field.
     ///
     /// # Errors
     ///
@@ -341,7 +345,7 @@ impl VrrpRouter {
             addresses: member.addresses,
         };
         self.output.perform(now, id, entry, actions);
-        self.hear_peers(key, id, is_unicast);
+        self.register_peers(key, id, is_unicast);
         self.set_uses(User::Router(id), member.tracking);
         self.update_tracking(now, id, Some(priority));
         self.start_or_stop_groups(now);
@@ -351,14 +355,15 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Removes a virtual router. An Active resigns: what it still has to do waits for [`poll_action`](Self::poll_action), and until the last of it was
-    /// polled [`get`](Self::get) has it. The key is free at once.
+    /// Removes a virtual router. An Active resigns: its last actions wait for
+    /// [`poll_action`](Self::poll_action), and [`get`](Self::get) returns it until the last one was
+    /// polled. The key is free at once.
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// If the router does not exist.
     pub fn remove(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
-        // Before it leaves its group, so that it is not started for that.
+        // Before it leaves its group, which might start it.
         self.entry_mut(id)?.is_enabled = false;
         self.leave_group(now, id);
         self.start_or_stop(now, id);
@@ -367,7 +372,7 @@ impl VrrpRouter {
         let key = entry.key();
         entry.is_leaving = true;
         self.index.remove(key);
-        self.hear_peers(key, id, false);
+        self.register_peers(key, id, false);
         self.output.deadlines.set(id.key().slot(), None);
         self.output.queue.push(id.key().slot(), Task::Free);
         self.output.log.push(now, Change::Removed(id));
@@ -375,8 +380,8 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Notes whether the packets of a virtual router may come in by any interface.
-    fn hear_peers(&mut self, key: Key, id: RouterId, is_unicast: bool) {
+    /// Registers or removes a router whose packets may arrive on any interface.
+    fn register_peers(&mut self, key: Key, id: RouterId, is_unicast: bool) {
         let key = (key.family, key.vrid);
         if is_unicast {
             let ids = self.by_peers.entry(key).or_default();
@@ -391,27 +396,28 @@ impl VrrpRouter {
         }
     }
 
-    /// The machine of a virtual router.
+    /// Returns a virtual router.
     #[inline]
     #[must_use]
     pub fn get(&self, id: RouterId) -> Option<&VirtualRouter> {
         self.routers.get(id).map(|entry| &entry.router)
     }
 
-    /// Where the packets of a virtual router arrive and leave; like [`get`](Self::get) also of one that was removed and has actions left.
+    /// Returns the key of a virtual router; like [`get`](Self::get), also of a removed one with
+    /// waiting actions.
     #[inline]
     #[must_use]
     pub fn key(&self, id: RouterId) -> Option<Key> {
         self.routers.get(id).map(Entry::key)
     }
 
-    /// The configuration of a virtual router.
+    /// Returns the configuration of a virtual router.
     #[must_use]
     pub fn member(&self, id: RouterId) -> Option<Member> {
         self.entry(id).ok().map(Entry::member)
     }
 
-    /// The virtual router that packets with this key are for.
+    /// Returns the virtual router with this key.
     #[inline]
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<RouterId> {
@@ -419,7 +425,7 @@ impl VrrpRouter {
         Some(id)
     }
 
-    /// All virtual routers, in an order that does not depend on chance.
+    /// Iterates over the virtual routers in a deterministic order.
     pub fn iter(&self) -> impl Iterator<Item = (RouterId, &VirtualRouter)> {
         self.routers
             .iter()
@@ -429,11 +435,11 @@ impl VrrpRouter {
 
     // What happens.
 
-    /// Lets a virtual router run, as soon as nothing else keeps it down.
+    /// Enables a virtual router. It starts as soon as it has no fault and its group can run.
     ///
     /// # Errors
     ///
-    /// When there is no such router, or the address is of another family.
+    /// If the router does not exist, or the address is not of its family.
     pub fn startup(
         &mut self,
         now: Instant,
@@ -445,11 +451,11 @@ impl VrrpRouter {
         self.set_primary_address(now, id, Some(primary_address))
     }
 
-    /// Lets a virtual router run no more. An Active resigns, and so does its group.
+    /// Disables a virtual router. An Active resigns, and so does its group.
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// If the router does not exist.
     pub fn shutdown(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
         self.entry_mut(id)?.is_enabled = false;
         self.start_or_stop(now, id);
@@ -457,8 +463,8 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Lets no virtual router run any more. Unlike with one [`shutdown`](Self::shutdown) after the other, no member of a group goes down because of
-    /// another.
+    /// Disables all virtual routers. Unlike with single calls of [`shutdown`](Self::shutdown), no
+    /// member of a group stops because of another member.
     pub fn shutdown_all(&mut self, now: Instant) {
         for (id, entry) in self.routers.iter_mut() {
             entry.is_enabled = false;
@@ -474,11 +480,11 @@ impl VrrpRouter {
         self.start_or_stop_groups(now);
     }
 
-    /// The address from which a virtual router advertises has changed (AMB-15), or with `None` is gone, which is a fault.
+    /// Sets the address from which a virtual router advertises (AMB-15). `None` is a fault.
     ///
     /// # Errors
     ///
-    /// When there is no such router, or the address is of another family.
+    /// If the router does not exist, or the address is not of its family.
     pub fn set_primary_address(
         &mut self,
         now: Instant,
@@ -497,20 +503,21 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// [`Event::AddressesChanged`], for addresses or peers that the fleet does not know.
+    /// Sends [`Event::AddressesChanged`], for addresses or peers that are not in the configuration
+    /// of the fleet.
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// If the router does not exist.
     pub fn addresses_changed(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
         self.step(now, id, Event::AddressesChanged)
     }
 
-    /// [`VirtualRouter::not_sent`], for an advertisement that the fleet asked for.
+    /// Calls [`VirtualRouter::not_sent`] for an advertisement of the fleet.
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// If the router does not exist.
     pub fn not_sent(&mut self, id: RouterId, outgoing: crate::Outgoing) -> Result<(), FleetError> {
         self.entry_mut(id)?.router.not_sent(outgoing);
         Ok(())
@@ -520,15 +527,15 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// When there is no such router.
+    /// If the router does not exist.
     pub fn reannounce(&mut self, now: Instant, id: RouterId) -> Result<(), FleetError> {
         self.step(now, id, Event::Reannounce)
     }
 
-    /// A packet of protocol 112 has arrived: finds its virtual router ([`addressee`](Self::addressee)) and hands it to
-    /// [`VirtualRouter::handle_packet`].
+    /// Handles a packet of protocol 112: finds its virtual router ([`addressee`](Self::addressee)),
+    /// and calls [`VirtualRouter::handle_packet`].
     ///
-    /// `payload` is what follows the IP header, and where the router uses IP AH, what came out of it. `protection` is the
+    /// `payload` is the payload of the IP packet, or the message inside IP AH. `protection` is the
     /// result of verifying the packet: [`Protection::None`] without authentication.
     ///
     /// # Errors
@@ -549,8 +556,8 @@ impl VrrpRouter {
         }
     }
 
-    /// Handles a packet whose virtual router the host has found by [`addressee`](Self::addressee), because only that router's keys can verify
-    /// it. With `None` for the router the packet is counted as one for nobody here.
+    /// Handles a packet whose virtual router the host has found by [`addressee`](Self::addressee),
+    /// to verify the packet with its keys. `None` counts the packet as one for an unknown router.
     ///
     /// # Errors
     ///
@@ -570,9 +577,10 @@ impl VrrpRouter {
         }
     }
 
-    /// The virtual router that a packet is for, by the VRID at its place in the message, which nobody has verified yet: the one of the interface. What is
-    /// sent by unicast may take another way in (AMB-26), so that it is first of all for the one that has the sender as a peer and advertises
-    /// from the address that it was sent to, and without a router on the interface for any that has such a peer.
+    /// Looks up the virtual router for a packet by its (unverified) VRID field. Multicast: the
+    /// router on the receiving interface. Unicast may arrive on any interface (AMB-26), so prefer,
+    /// in order: the router that lists the sender as a peer and uses the destination as primary
+    /// address; the router on the interface; any router that lists the sender.
     #[inline]
     #[must_use]
     pub fn addressee(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<RouterId> {
@@ -580,8 +588,7 @@ impl VrrpRouter {
         self.routers.at(slot).map(|(id, _)| id)
     }
 
-    /// The place of the addressee. What follows finds the router by it, without a second comparison of keys: the bench
-    /// `fleet` shows what that saves.
+    /// Returns the slot of the addressee, which saves a second comparison of keys (bench `fleet`).
     #[inline]
     fn addressee_slot(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<u32> {
         let vrid = vrid_of(payload)?;
@@ -598,7 +605,7 @@ impl VrrpRouter {
         self.slot_of_peer(key, ip, found)
     }
 
-    /// Whether a router advertises from this address, so that what peers send is sent to it.
+    /// Whether a router advertises from this address, the destination of its peers.
     fn is_from(&self, slot: u32, address: IpAddr) -> bool {
         let found = self.routers.at(slot);
         found.is_some_and(|(_, entry)| entry.router.primary_address() == address)
@@ -658,7 +665,7 @@ impl VrrpRouter {
         Ok((id, accepted))
     }
 
-    /// Whether a packet passes every check of this virtual router. Nothing changes, and nothing is counted.
+    /// Whether a packet passes every check of this virtual router. Nothing changes or is counted.
     #[cfg(feature = "sim")]
     pub(crate) fn would_accept(
         &self,
@@ -673,7 +680,7 @@ impl VrrpRouter {
         })
     }
 
-    /// A packet for no virtual router here: what is wrong with it at least.
+    /// Returns the discard of a packet for an unknown virtual router.
     #[cold]
     fn reject_stray(&mut self, ip: &IpHeader, payload: &[u8]) -> Rejected {
         let not_configured = |found| Discard::Vrid(VridFault::NotConfigured { found });
@@ -692,13 +699,14 @@ impl VrrpRouter {
         }
     }
 
-    /// Time has passed. Before [`poll_timeout`](Self::poll_timeout) this does nothing.
+    /// Handles the passage of time. It has no effect before [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The host first hands over what its sockets hold: what was sent while it slept comes before what it slept through.
+    /// Drain the sockets first: packets that arrived before the deadline must be handled before the
+    /// timeout.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
         self.follow_objects(now);
-        // Each pass moves a deadline behind now.
+        // Each pass moves a deadline past `now`.
         while let Some(slot) = self.next_due(now) {
             let Some((id, entry)) = self.routers.at_mut(slot) else {
                 self.output.deadlines.set(slot, None);
@@ -722,7 +730,8 @@ impl VrrpRouter {
         }
     }
 
-    /// Whose turn it is: of those that may wait for company only the first is looked at, and when its own deadline has come, it has company.
+    /// Returns the next router to serve. Deferred Actives are served together with the first of
+    /// them.
     fn next_due(&self, now: Instant) -> Option<u32> {
         let Output {
             deadlines,
@@ -739,8 +748,9 @@ impl VrrpRouter {
         deadline.is_due(now).then_some(slot)
     }
 
-    /// Lets the timers of an Active be served up to so much later than they are due, and at most a sixteenth of its interval, so that the
-    /// advertisements of many virtual routers leave together. They do not drift for it, and those of Backups are served on time. Default not at all.
+    /// Allows an Active's advertisements to be sent up to `longest` late (at most 1/16 of the
+    /// interval), so that many routers share a system call. The schedule does not drift, and the
+    /// timers of Backups are served on time. Default zero.
     pub fn set_patience(&mut self, longest: Duration) {
         let patience = nanos(longest);
         if core::mem::replace(&mut self.output.patience, patience) == patience {
@@ -751,8 +761,8 @@ impl VrrpRouter {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do, at the latest that [`set_patience`](Self::set_patience) allows: otherwise
-    /// it is exact. It may lie in the past where the host is late.
+    /// Returns the deadline of the next [`handle_timeout`](Self::handle_timeout), deferred by
+    /// [`set_patience`](Self::set_patience). It is in the past if the host is late.
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -763,10 +773,10 @@ impl VrrpRouter {
         }
     }
 
-    /// The next thing to do: first all advertisements, then the rest in the order in which it came up. To be polled until there is nothing more, before
-    /// the host waits again.
+    /// Returns the next action: first all advertisements, then the other actions in order. Poll
+    /// until it returns `None` before the host sleeps.
     ///
-    /// The octets of an advertisement: [`VirtualRouter::advertisements`] of [`get`](Self::get).
+    /// The messages of an advertisement: [`VirtualRouter::advertisements`] of [`get`](Self::get).
     pub fn poll_action(&mut self) -> Option<(RouterId, Action)> {
         while let Some(slot) = self.output.queue.next_advertiser() {
             if let Some((id, entry)) = self.routers.at_mut(slot)
@@ -787,21 +797,22 @@ impl VrrpRouter {
         None
     }
 
-    /// The next record that this reader has not seen; `None` when it has seen all.
+    /// Returns the next record for this reader; `None` if it has read all.
     ///
     /// # Errors
     ///
-    /// [`Lost`], once, when records were dropped that it has not seen. The next call goes on with the first that is left.
+    /// [`Lost`], once, if unread records were dropped. The next call continues with the first
+    /// remaining one.
     pub fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
         self.output.log.read(reader)
     }
 
-    /// Keeps so many records from now on, but not fewer than before.
+    /// Raises the number of records that are kept.
     pub fn keep_records(&mut self, records: usize) {
         self.output.log.grow(records);
     }
 
-    /// What was discarded, of all virtual routers together.
+    /// Returns the counters of packets discarded by all virtual routers.
     #[must_use]
     pub const fn packet_errors(&self) -> &PacketErrors {
         &self.errors
@@ -838,14 +849,14 @@ impl VrrpRouter {
         Ok(self.tracker.check_uses(&member.tracking)?)
     }
 
-    /// Hands an event to a machine, with all that follows for it alone.
+    /// Passes an event to a router, and queues its actions.
     fn step(&mut self, now: Instant, id: RouterId, event: Event) -> Result<(), FleetError> {
         let entry = live(&mut self.routers, id)?;
         self.output.step(now, id, entry, event);
         Ok(())
     }
 
-    /// Starts or stops a router by what is so now. One in a group waits for
+    /// Starts or stops a router as its causes require. A member of a group waits for
     /// [`start_or_stop_groups`](Self::start_or_stop_groups).
     fn start_or_stop(&mut self, now: Instant, id: RouterId) {
         let Some(entry) = self.routers.get_mut(id) else {
@@ -858,7 +869,7 @@ impl VrrpRouter {
     }
 }
 
-/// The router with this id, unless it was removed.
+/// Returns the router with this id, unless it was removed.
 fn live(routers: &mut Arena<RouterId, Entry>, id: RouterId) -> Result<&mut Entry, FleetError> {
     routers
         .get_mut(id)
@@ -866,7 +877,7 @@ fn live(routers: &mut Arena<RouterId, Entry>, id: RouterId) -> Result<&mut Entry
         .ok_or(FleetError::UnknownRouter(id))
 }
 
-/// The VRID in a message that need not be one.
+/// Returns the VRID field of an unverified message.
 fn vrid_of(payload: &[u8]) -> Option<Vrid> {
     payload.get(1).copied().and_then(Vrid::new)
 }

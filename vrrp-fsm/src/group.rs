@@ -5,7 +5,8 @@ use vrrp_proto::Version;
 use crate::{Actions, Expiry, Instant, Reason, VirtualRouter, announce::Schedule, router::Phase};
 
 impl VirtualRouter {
-    /// G-3: serves the Active_Down_Timer of a Backup. What it meant, or `None` where it does not count.
+    /// G-3: handles the Active_Down_Timer of a Backup. Returns the reason of the takeover, or
+    /// `None` if the Backup waits.
     pub(crate) fn want_active(&mut self, now: Instant) -> Option<Expiry> {
         let Phase::Backup(mut backup) = self.phase else {
             return None;
@@ -19,7 +20,8 @@ impl VirtualRouter {
         Some(expiry)
     }
 
-    /// G-4: whether what a Backup has heard last is an Active that it accepts, and not one that it ignores (O-12).
+    /// G-4: whether the last advertisement is that of an Active that a Backup accepts, and does not
+    /// ignore (O-12).
     pub(crate) fn accepts_another(&self, version: Version) -> bool {
         matches!(&self.phase, Phase::Backup(backup)
             if backup.expiry == Expiry::Silence && backup.active.is_some_and(|active| active.version == version))
@@ -41,7 +43,7 @@ impl VirtualRouter {
         }
     }
 
-    /// G-6: another member has heard a rival.
+    /// G-6: another member received the advertisement of a rival.
     pub(crate) fn announce_with_group(&mut self, now: Instant) -> Actions {
         let Phase::Active(mut active) = self.phase else {
             return Actions::NONE;

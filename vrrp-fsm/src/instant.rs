@@ -1,4 +1,4 @@
-//! Points in time.
+//! Instants of time.
 
 use core::{
     fmt,
@@ -8,11 +8,12 @@ use core::{
 
 /// A point in time, in nanoseconds since an epoch that the caller chooses.
 ///
-/// The machine never reads a clock; every call that depends on time takes one of these. Any monotonic clock serves, a simulated or
-/// a hardware one too. 64 bits last 584 years and hold the fractions of a centisecond that tell the Skew_Times of different
-/// priorities apart (T-12).
+/// Every call that depends on time takes an instant. Any monotonic clock works, also a simulated
+/// one or a hardware timer. 64 bits last 584 years, and a nanosecond distinguishes the Skew_Times
+/// of different priorities (T-12).
 ///
-/// Arithmetic does not overflow: it stops at [`ZERO`](Self::ZERO) and [`MAX`](Self::MAX). A deadline at `MAX` is never reached.
+/// Arithmetic does not overflow: it stops at [`ZERO`](Self::ZERO) and [`MAX`](Self::MAX). A
+/// deadline at `MAX` is never reached.
 ///
 /// ```
 /// use core::time::Duration;
@@ -31,41 +32,41 @@ pub struct Instant(u64);
 impl Instant {
     /// The epoch.
     pub const ZERO: Self = Self(0);
-    /// The end of time. What is due then never happens.
+    /// The end of time: a deadline that is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The instant this many nanoseconds after the epoch.
+    /// Makes an instant this many nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The instant this much later, or [`MAX`](Self::MAX).
+    /// Adds a duration, up to [`MAX`](Self::MAX).
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         self.after(nanos(duration))
     }
 
-    /// The instant this much earlier, or [`ZERO`](Self::ZERO).
+    /// Subtracts a duration, down to [`ZERO`](Self::ZERO).
     #[must_use]
     pub const fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 
-    /// The instant this much later, or `None` after [`MAX`](Self::MAX).
+    /// Adds a duration. Returns `None` beyond [`MAX`](Self::MAX).
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
         let nanos = u64::try_from(duration.as_nanos()).ok()?;
         self.0.checked_add(nanos).map(Self)
     }
 
-    /// The time that passed since an earlier instant; zero where that one is later.
+    /// Returns the time since an earlier instant; zero if that instant is later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -75,7 +76,7 @@ impl Instant {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// Whether a deadline here has come.
+    /// Whether a deadline at this instant is due.
     pub(crate) const fn is_due(self, now: Self) -> bool {
         self.0 <= now.0 && self.0 != Self::MAX.0
     }
@@ -87,7 +88,7 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
     if whole > u64::MAX as u128 {
         u64::MAX
     } else {
-        // It fits: that was just compared.
+        // The comparison above limits it.
         #[allow(clippy::cast_possible_truncation)]
         {
             whole as u64

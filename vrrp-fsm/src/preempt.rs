@@ -1,10 +1,10 @@
-//! Whether a live Active of lower priority is taken over from (S-12, S-14, AMB-20).
+//! Preemption of a live Active of lower priority (S-12, S-14, AMB-20).
 
 use core::time::Duration;
 
 use crate::{Instant, Preempt, instant::nanos};
 
-/// [`Preempt`] in one word: a delay, or one of two numbers that no delay reaches.
+/// [`Preempt`] in one word: a delay, or one of two values above all delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PreemptPolicy(u64);
 
@@ -33,14 +33,14 @@ impl PreemptPolicy {
     }
 }
 
-/// The delay of [`Preempt::AfterDelay`] while it runs and after: the instant at which it is over, or [`Instant::MAX`] while none runs.
+/// The end of the delay of [`Preempt::AfterDelay`], or [`Instant::MAX`] if no delay was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PreemptHold(pub(crate) Instant);
 
 impl PreemptHold {
     pub(crate) const STOPPED: Self = Self(Instant::MAX);
 
-    /// The hold as it is after Startup.
+    /// Makes the hold of a router at Startup.
     pub(crate) const fn started(now: Instant, policy: PreemptPolicy) -> Self {
         if policy.has_delay() {
             Self(now.after(policy.0))
@@ -49,7 +49,7 @@ impl PreemptHold {
         }
     }
 
-    /// An Active of lower priority is heard: whether it is to be taken over from.
+    /// Handles an advertisement of lower priority. Returns whether to preempt its sender.
     pub(crate) fn preempts(&mut self, now: Instant, policy: PreemptPolicy) -> bool {
         match policy {
             PreemptPolicy::ALWAYS => true,

@@ -37,7 +37,8 @@ impl fmt::Display for State {
 pub enum ShutdownCause {
     /// Somebody asked for it.
     Administrative,
-    /// Something that the virtual router needs is missing: the interface, its address, a tracked object.
+    /// Something that the virtual router needs is missing: the interface, its address, a tracked
+    /// object.
     Fault,
     /// Another member of its group is down.
     Group,
@@ -56,7 +57,7 @@ pub struct Transition {
     pub reason: Reason,
 }
 
-/// Why a virtual router changed its state.
+/// The reason of a change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -67,13 +68,15 @@ pub enum Reason {
     Startup,
     /// Initialize to Active: Startup of the address owner (S-04).
     OwnerStartup,
-    /// Backup to Active: no advertisement came for Active_Down_Interval (S-09).
+    /// Backup to Active: no advertisement arrived for Active_Down_Interval (S-09).
     ActiveDown,
-    /// Backup to Active: the Active resigned with priority 0 and nobody followed it within Skew_Time (S-11).
+    /// Backup to Active: the Active resigned with priority 0, and no other router took over within
+    /// Skew_Time (S-11).
     ActiveResigned,
     /// Backup to Active: a live Active of lower priority was preempted (S-14).
     LowerPriorityActive,
-    /// Backup to Active: the same, after the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay).
+    /// Backup to Active: the same, after the delay of
+    /// [`Preempt::AfterDelay`](crate::Preempt::AfterDelay).
     PreemptHoldTimeout,
     /// Backup to Active: the address owner preempted a live Active (S-25).
     OwnerPreempt,
@@ -91,9 +94,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Why there is a new Active, in the words of RFC 6527 and RFC 8347, for a transition to Active; `None` for the others.
+    /// Returns the reason of a transition to Active, named as in RFC 6527 and RFC 8347; `None` for
+    /// other transitions.
     ///
-    /// [`NewActiveReason::NotActive`] never comes out of a transition; it is what a router says that was never Active.
+    /// It is never [`NewActiveReason::NotActive`], the value of a router that was never Active.
     #[must_use]
     pub const fn new_active_reason(self) -> Option<NewActiveReason> {
         match self {
@@ -111,10 +115,11 @@ impl Reason {
         }
     }
 
-    /// The identity that the leaf `last-event` of RFC 8347 shows.
+    /// Returns the identity for the leaf `last-event` of RFC 8347.
     ///
-    /// That model has no event for a stall or a resigning Active; they come out as `vrrp-event-none` and
-    /// `vrrp-event-master-timeout`. A sync group that yields comes out as what its member has heard. A fault comes out as `vrrp-event-interface-down`, the nearest there is.
+    /// That model has no event for a stall, a resigning Active, a sync group and a fault. Their
+    /// identities are `vrrp-event-none`, `vrrp-event-master-timeout`,
+    /// `vrrp-event-higher-priority-backup` and `vrrp-event-interface-down`.
     #[must_use]
     pub const fn last_event(self) -> &'static str {
         match self {

@@ -7,25 +7,27 @@ use vrrp_proto::{
 
 use crate::{AcceptedAdvertisement, Actions, Event, Instant, Profile, VirtualRouter};
 
-/// The host's side of a received packet: how messages travel, what is accepted in them, and what was
-/// verified about this one.
+/// The host's side of a received packet: how messages travel, what is accepted in them, and what
+/// was verified about this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveContext<'a> {
     /// Multicast to a group, or unicast from peers.
     pub transport: Transport<'a>,
-    /// What the decoder accepts.
+    /// The options of the decoder.
     pub decode: DecodeOptions,
     /// How a message has to be authenticated.
     pub authentication: LocalAuthentication,
-    /// The result of verifying this packet, which the host does first: nothing but the host has the keys.
+    /// The result of verifying this packet. The host verifies it first, because the host has the
+    /// keys.
     pub protection: Protection,
-    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave that out.
+    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave
+    /// that out.
     pub addresses: Option<Addresses<'a>>,
 }
 
 impl ReceiveContext<'static> {
-    /// Multicast to the group of this family, strict decoding, no authentication, and no comparison of
-    /// address lists.
+    /// Multicast to the group of this family, strict decoding, no authentication, and no comparison
+    /// of address lists.
     #[must_use]
     pub fn multicast(family: Family) -> Self {
         Self {
@@ -41,15 +43,15 @@ impl ReceiveContext<'static> {
 }
 
 impl VirtualRouter {
-    /// Handles a packet of protocol 112: decodes, checks and counts it, and steps the machine. The actions are to be
-    /// done in order.
+    /// Handles a packet of protocol 112: decodes, checks and counts it, and steps the machine. The
+    /// actions are performed in order.
     ///
-    /// `payload` is what follows the IP header, or for a packet with IP AH, what follows the AH header.
+    /// `payload` is the payload of the IP packet, or of the AH header for a packet with IP AH.
     ///
     /// # Errors
     ///
-    /// The first check of [`Advertisement::decode`] or [`check`](Self::check) that failed. Its counter has changed, and
-    /// nothing else.
+    /// The first check of [`Advertisement::decode`] or [`check`](Self::check) that failed. Its
+    /// counter has changed, and nothing else.
     #[inline]
     pub fn handle_packet(
         &mut self,
@@ -70,8 +72,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Decodes and checks a packet. Nothing changes.
-    // As a call of its own it would copy what it returns for every packet.
+    /// Decodes and checks a packet, without a change of the router.
+    // Without inlining, each packet would copy the result.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn accept(
@@ -84,13 +86,13 @@ impl VirtualRouter {
         self.check(&received, ip, context)
     }
 
-    /// Checks a message that the host decoded itself. The result is for
+    /// Checks a message that the host decoded. The result is for
     /// [`Event::Advertisement`](crate::Event::Advertisement); its
     /// [`mismatches`](AcceptedAdvertisement::mismatches) are for the host's log.
     ///
-    /// Nothing changes, so a packet that fails cannot move a state, a timer or a learned value. For the statistics the
-    /// host hands a discard to [`count_discard`](Self::count_discard). [`handle_packet`](Self::handle_packet) does all
-    /// of this in one call.
+    /// The router does not change, so a discarded packet cannot change a state, a timer or a
+    /// learned value. The host passes the discard to [`count_discard`](Self::count_discard).
+    /// [`handle_packet`](Self::handle_packet) does all of this in one call.
     ///
     /// # Errors
     ///
@@ -127,9 +129,9 @@ impl VirtualRouter {
         })
     }
 
-    /// Counts a packet for this virtual router that was discarded, by
-    /// [`Advertisement::decode`](vrrp_proto::Advertisement::decode), by [`check`](Self::check), or by the host before them. Nothing
-    /// but the one counter changes.
+    /// Counts a discarded packet for this virtual router: by
+    /// [`Advertisement::decode`](vrrp_proto::Advertisement::decode), by [`check`](Self::check), or
+    /// by the host. Only one counter changes.
     pub fn count_discard(&mut self, discard: &Discard) {
         self.counters.count_discard(discard);
     }

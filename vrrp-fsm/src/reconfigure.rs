@@ -1,4 +1,4 @@
-//! Another configuration for a router that runs.
+//! Reconfiguration of a running router.
 
 use vrrp_proto::{Interval, Priority, Versions};
 
@@ -10,18 +10,22 @@ use crate::{
 impl VirtualRouter {
     /// Replaces the configuration of a running router, without a re-election (AMB-21).
     ///
-    /// * Another priority becomes the effective one, and whoever tracks then sends [`Event::EffectivePriority`](crate::Event::EffectivePriority); while `priority` stays
-    ///   what it was, so does the effective one.
-    /// * An Active advertises at once what others must know: another priority, interval, version, or checksum form. With another
-    ///   interval the Adver_Timer starts from now. Another refresh starts from now as well.
-    /// * A Backup's running timer stays as it is. The new values count from the next time that it is set. A hold that runs ends when
-    ///   it was to end; another `startup_hold` counts from the next Startup.
+    /// * A changed priority becomes the effective one; a host that tracks objects then sends
+    ///   [`Event::EffectivePriority`](crate::Event::EffectivePriority). If `priority` stays the
+    ///   same, so does the effective priority.
+    /// * An Active advertises a changed priority, interval, version or checksum form at once. A
+    ///   changed interval restarts the Adver_Timer, and a changed refresh interval restarts the
+    ///   refresh.
+    /// * The running timer of a Backup does not change. New values apply when it is set the next
+    ///   time. A running hold keeps its end; a changed `startup_hold` applies at the next Startup.
     ///
-    /// The addresses are the host's: [`Event::AddressesChanged`](crate::Event::AddressesChanged).
+    /// The host reports changed addresses by
+    /// [`Event::AddressesChanged`](crate::Event::AddressesChanged).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] as for [`new`](Self::new), and for another VRID or family. Nothing has changed then.
+    /// [`ConfigError`] as for [`new`](Self::new), and for another VRID or family. Nothing has
+    /// changed then.
     pub fn reconfigure(&mut self, now: Instant, config: Config) -> Result<Actions, ConfigError> {
         let old = self.settings;
         if config.vrid != old.vrid {
@@ -67,7 +71,7 @@ impl VirtualRouter {
         Ok(Actions::NONE)
     }
 
-    /// What an advertisement of this router says, but for the addresses.
+    /// The contents of an advertisement of this router, without the addresses.
     fn said(&self) -> (Priority, Interval, Versions, ChecksumForms) {
         (
             self.effective_priority,

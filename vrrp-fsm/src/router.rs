@@ -19,15 +19,18 @@ use crate::{
     timers::Timers,
 };
 
-/// The least time between two answers to rivals of lower priority (AMB-13): 10 ms, the shortest interval that the protocol has.
+/// The least time between two answers to rivals of lower priority (AMB-13): 10 ms, the shortest
+/// interval that the protocol has.
 ///
-/// One answer goes to all rivals at once, so that a second one within the time of the fastest periodic advertisement tells nobody
-/// anything new; and two Actives that each believe to be the greater one cannot answer each other faster than that.
+/// One answer reaches all rivals, so a second answer within the shortest interval adds nothing; and
+/// two Actives that both expect to win cannot answer each other faster.
 const ANSWER_GAP: u64 = 10_000_000;
 
-/// One virtual router of one family on one interface: the state machine of RFC 9568 section 6.4, with its deadlines inside.
+/// One virtual router of one family on one interface: the state machine of RFC 9568 section 6.4,
+/// with its deadlines inside.
 ///
-/// It is a plain value: copying it copies the router, deadlines and all. The [crate] documentation says how to drive it.
+/// It is a plain value: a copy is an independent router with the same deadlines. The [crate]
+/// documentation describes how to drive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct VirtualRouter {
@@ -36,7 +39,8 @@ pub struct VirtualRouter {
     /// Unspecified before the first Startup.
     pub(crate) primary_address: IpAddr,
     pub(crate) effective_priority: Priority,
-    /// Active_Adver_Interval. In version 2 it is always the own interval, because a message with another one is discarded (P-29).
+    /// Active_Adver_Interval. In version 2 it is always the own interval, because messages with
+    /// another interval are discarded (P-29).
     pub(crate) active_interval: Interval,
     pub(crate) checksum_evidence: ChecksumEvidence,
     pub(crate) last_reason: Option<Reason>,
@@ -44,8 +48,8 @@ pub struct VirtualRouter {
     pub(crate) counters: Counters,
 }
 
-/// The state with what exists in it only. So there is one election timer in Backup and in Active and none in Initialize (T-09), and
-/// what is left of an announcement goes with the state.
+/// The state with its data. So there is one election timer in Backup and in Active and none in
+/// Initialize (T-09), and pending announcements end with the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Initialize(Option<ShutdownCause>),
@@ -60,17 +64,17 @@ pub(crate) struct Active {
     pub(crate) schedule: Schedule,
     /// Until then no rival of lower priority is answered.
     pub(crate) answer_after: Instant,
-    /// Until then an Active that was preempted may still advertise: it has not received ours, or yields
-    /// with a last advertisement.
+    /// Until then an Active that was preempted may still advertise: it has not received ours, or
+    /// yields with a last advertisement.
     pub(crate) hand_over_until: Instant,
 }
 
 impl VirtualRouter {
-    /// A router in Initialize.
+    /// Makes a router in Initialize.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the field that does not fit.
+    /// [`ConfigError`] names the invalid field.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         let settings = Settings::new(&config)?;
         Ok(Self {
@@ -89,7 +93,7 @@ impl VirtualRouter {
         })
     }
 
-    /// Something has happened. The actions are to be done in order.
+    /// Handles an event. The actions are performed in order.
     #[inline]
     pub fn handle_event(&mut self, now: Instant, event: Event) -> Actions {
         match (self.phase, event) {
@@ -112,13 +116,13 @@ impl VirtualRouter {
                 ))])
             }
             (Phase::Backup(_), Event::Advertisement(heard)) => {
-                self.hear_as_backup(now, &heard);
+                self.receive_as_backup(now, &heard);
                 Actions::NONE
             }
 
             (Phase::Active(_), Event::Shutdown(cause)) => self.resign(cause),
             (Phase::Active(active), Event::Advertisement(heard)) => {
-                self.hear_as_active(now, active, &heard)
+                self.receive_as_active(now, active, &heard)
             }
             (Phase::Active(active), Event::AddressesChanged) => {
                 let advertisement = self.advertise();
@@ -135,9 +139,10 @@ impl VirtualRouter {
         }
     }
 
-    /// Time has passed. Before [`poll_timeout`](Self::poll_timeout) this does nothing.
+    /// Handles the passage of time. It has no effect before [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The host first hands over what its sockets hold: what was sent while it slept comes before what it slept through.
+    /// Drain the sockets first: packets that arrived before the deadline must be handled before the
+    /// timeout.
     #[inline]
     pub fn handle_timeout(&mut self, now: Instant) -> Actions {
         match self.phase {
@@ -147,9 +152,11 @@ impl VirtualRouter {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do: in Backup and Active always, in Initialize never.
+    /// Returns the deadline of the next [`handle_timeout`](Self::handle_timeout): always in Backup
+    /// and Active, never in Initialize.
     ///
-    /// It moves with every call of `handle_event`, `handle_timeout` and `reconfigure`. It may lie in the past, where the host is late.
+    /// Every call of `handle_event`, `handle_timeout` and `reconfigure` may change it. It is in the
+    /// past if the host is late.
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -162,7 +169,8 @@ impl VirtualRouter {
 
     // Initialize.
 
-    /// `held` keeps the address owner from being Active at once, as its own start-up hold does.
+    /// `held` prevents the address owner from becoming Active at once, as its own start-up hold
+    /// does.
     pub(crate) fn start(&mut self, now: Instant, primary_address: IpAddr, held: bool) -> Actions {
         self.primary_address = primary_address;
         self.active_interval = self.settings.interval; // T-07
@@ -188,9 +196,9 @@ impl VirtualRouter {
     // Backup.
 
     #[inline]
-    fn hear_as_backup(&mut self, now: Instant, heard: &AcceptedAdvertisement) {
-        self.count_heard(heard);
-        // In place: of all steps this is the most frequent.
+    fn receive_as_backup(&mut self, now: Instant, heard: &AcceptedAdvertisement) {
+        self.count_received(heard);
+        // In place, because this is the most frequent step.
         let Phase::Backup(backup) = &mut self.phase else {
             return;
         };
@@ -226,7 +234,7 @@ impl VirtualRouter {
         self.take_over(now, backup.expiry)
     }
 
-    /// Whether a Backup whose timer fires late waits once more, because it cannot have been listening.
+    /// Whether a Backup whose timer fires late waits once more, because it was not listening.
     pub(crate) fn waits_after_stall(&mut self, now: Instant, mut backup: Backup) -> bool {
         let waits =
             self.settings.stall == StallPolicy::Yield && self.is_stalled(now) && !backup.stalled;
@@ -238,7 +246,7 @@ impl VirtualRouter {
         waits
     }
 
-    /// From Backup, after a timer that meant this.
+    /// Takes over from Backup, for this reason of the timer.
     pub(crate) fn take_over(&mut self, now: Instant, expiry: Expiry) -> Actions {
         let reason = match expiry {
             Expiry::Silence => Reason::ActiveDown,
@@ -254,7 +262,8 @@ impl VirtualRouter {
 
     // Active.
 
-    /// S-04 to S-06, S-09: the advertisement goes out first (S-10), and the addresses exist before they are announced.
+    /// S-04 to S-06, S-09: the advertisement is sent first (S-10), and the addresses exist before
+    /// they are announced.
     fn become_active(&mut self, now: Instant, from: State, reason: Reason) -> Actions {
         let mut schedule = Schedule::new(now, &self.settings.announcements);
         let announcement = schedule.burst(now, &self.settings.announcements);
@@ -275,17 +284,18 @@ impl VirtualRouter {
         ])
     }
 
-    fn hear_as_active(
+    fn receive_as_active(
         &mut self,
         now: Instant,
         mut active: Active,
         heard: &AcceptedAdvertisement,
     ) -> Actions {
-        self.count_heard(heard);
+        self.count_received(heard);
         self.follow_checksum(heard);
         let announcements = &self.settings.announcements;
         if heard.priority.is_resign() {
-            // S-16. Who resigns was Active beside us: the neighbours have to hear who is left.
+            // S-16. A router that resigns was Active too: the neighbours must learn the remaining
+            // Active.
             active.adver = now.after(self.settings.interval.as_nanos());
             let announcement = active.schedule.rival(now, announcements);
             self.phase = Phase::Active(active);
@@ -308,12 +318,12 @@ impl VirtualRouter {
         Actions::of([answer.then(|| self.advertise()), announcement])
     }
 
-    /// Whether an advertisement that this router has just handled shows a second Active (S-20): this
-    /// router is Active, and another router that does not resign advertises beside it.
+    /// Whether an advertisement that this router has just handled shows a second Active (S-20):
+    /// this router is Active, and another router that does not resign advertises beside it.
     ///
-    /// For one interval after this router preempted an Active it is `false`: the preempted router may
-    /// still advertise until it has received the first advertisement of its successor, and a last time
-    /// when it yields ([`Config::advertise_on_yield`]).
+    /// For one interval after this router preempted an Active it is `false`: the preempted router
+    /// may still advertise until it has received the first advertisement of its successor, and a
+    /// last time when it yields ([`Config::advertise_on_yield`]).
     #[must_use]
     pub fn is_rival(&self, now: Instant, heard: &AcceptedAdvertisement) -> bool {
         matches!(&self.phase, Phase::Active(active)
@@ -354,7 +364,8 @@ impl VirtualRouter {
         let announcements = &self.settings.announcements;
         let mut announcement = active.schedule.due(now, announcements);
         if stalled {
-            // Somebody else may have been Active in the meantime, and announce once more before it hears that this one is back.
+            // Another router may have been Active in the meantime, and announce once more before it
+            // receives our advertisement.
             announcement = Some(active.schedule.burst(now, announcements));
             active.schedule.await_silence(now, announcements);
         }
@@ -362,7 +373,7 @@ impl VirtualRouter {
         Actions::of([advertise.then(|| self.advertise()), announcement])
     }
 
-    /// To Backup, though nobody was heard.
+    /// Changes to Backup without an advertisement of another router.
     pub(crate) fn stand_back(&mut self, now: Instant, reason: Reason) -> Actions {
         self.active_interval = self.settings.interval;
         let mut backup = Backup::new(now);
@@ -370,7 +381,7 @@ impl VirtualRouter {
         self.step_down(backup, None, reason)
     }
 
-    /// S-31: what the Active does is undone before the change is told.
+    /// S-31: the addresses are removed before the change is reported.
     fn step_down(&mut self, backup: Backup, last_word: Option<Action>, reason: Reason) -> Actions {
         self.phase = Phase::Backup(backup);
         Actions::of([
@@ -408,7 +419,7 @@ impl VirtualRouter {
         Action::SendAdvertisement(outgoing)
     }
 
-    /// Takes an advertisement off the counters that the host could not send, with none of its copies.
+    /// Subtracts an advertisement that the host could not send from the counters.
     pub fn not_sent(&mut self, outgoing: Outgoing) {
         self.counters.count_unsent(outgoing);
     }
@@ -420,7 +431,7 @@ impl VirtualRouter {
             .timers(self.effective_priority, self.active_interval)
     }
 
-    fn count_heard(&mut self, heard: &AcceptedAdvertisement) {
+    fn count_received(&mut self, heard: &AcceptedAdvertisement) {
         let counters = &mut self.counters;
         count(&mut counters.advertisements_received);
         if heard.priority.is_resign() {
@@ -466,9 +477,10 @@ impl VirtualRouter {
         Actions::of([active.then(|| self.advertise())])
     }
 
-    /// Returns the messages of [`Action::SendAdvertisement`], in the order of sending, each with the checksum form to encode it
-    /// with: one of version 3, or two in [both forms](crate::ChecksumForms::Both) (AMB-01), and with [`Versions::Both`] one of version
-    /// 2 after them, whose interval is rounded up to whole seconds (AMB-28).
+    /// Returns the messages of [`Action::SendAdvertisement`], in the order of sending, each with
+    /// the checksum form to encode it with: one of version 3, or two in [both
+    /// forms](crate::ChecksumForms::Both) (AMB-01), and with [`Versions::Both`] one of version 2
+    /// after them, whose interval is rounded up to whole seconds (AMB-28).
     ///
     /// `authentication` is for version 2; version 3 has none (O-01).
     pub fn advertisements<'a>(

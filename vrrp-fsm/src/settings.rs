@@ -1,4 +1,4 @@
-//! The configuration as a router keeps it: checked, and in few octets.
+//! A validated configuration in compact form.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     instant::nanos, preempt::PreemptPolicy, timers::Timers,
 };
 
-/// A [`Config`] that passed its check, with its delays in nanoseconds.
+/// A validated [`Config`], with delays in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) preempt: PreemptPolicy,
@@ -68,7 +68,7 @@ impl Settings {
         }
     }
 
-    /// The priority that tracking may set: the owner's is fixed (AMB-25), the others stay apart from it and from 0 (AMB-21).
+    /// Clamps a priority of tracking: the owner's is fixed (AMB-25), others are 1 to 254 (AMB-21).
     pub(crate) fn effective_priority(&self, wanted: Priority) -> Priority {
         if self.priority.is_owner() {
             Priority::OWNER
@@ -77,7 +77,7 @@ impl Settings {
         }
     }
 
-    /// What the address owner makes of a message of this version (P-43, AMB-02).
+    /// Returns how the address owner handles a message of this version (P-43, AMB-02).
     pub(crate) fn owner_rule(&self, version: Version) -> OwnerRule {
         if !self.priority.is_owner() {
             OwnerRule::NotOwner

@@ -1,7 +1,8 @@
-//! Fleets on a network that does its worst, in simulated time: the same seed gives the same run, on every platform.
+//! Fleets on a hostile network in simulated time. The same seed gives the same run on every
+//! platform.
 //!
-//! The hosts run the real [`VrrpRouter`], what they send are octets, and what they hear has gone through every check. Time is a number. What a run needs is a
-//! [`Scenario`] and a seed:
+//! The hosts run the real [`VrrpRouter`]. They send encoded messages, and receive messages through
+//! every check. A run needs a [`Scenario`] and a seed:
 //!
 //! ```
 //! use core::time::Duration;
@@ -25,17 +26,17 @@
 //!
 //! | to do this | use |
 //! |---|---|
-//! | say what is simulated | [`Scenario`]: [`HostPlan`]s, [`Network`], [`FaultRates`] |
+//! | define the network | [`Scenario`]: [`HostPlan`]s, [`Network`], [`FaultRates`] |
 //! | run it | [`Simulation::step`], [`Simulation::run_until`] |
-//! | watch | an [observer](Observer), which is told each [`Occurrence`]; as text, these lines are the trace of the run |
-//! | judge | [`Occurrence::Violated`]: a [`Property`] did not hold |
-//! | do the same again | the seed; or a [`Trace`] with [`Simulation::replay`], which has the faults as a list that can be read and changed |
-//! | see what a violation needs | [`minimise`] leaves out faults for as long as it comes about |
-//! | speak by unicast, authenticate | [`Scenario::use_unicast`], [`Scenario::use_authentication`], [`Secrets`] |
-//! | look at packets | [`Packet::frame`] of each [`Occurrence::Sent`] and [`Announcement::frames`] of each [`Occurrence::Announced`], for a pcap file |
-//! | test a host of your own | implement [`Host`] |
+//! | observe | an [observer](Observer), called for each [`Occurrence`]; their lines of text are the trace of the run |
+//! | find violations | [`Occurrence::Violated`]: a [`Property`] did not hold |
+//! | repeat a run | the seed; or a [`Trace`] with [`Simulation::replay`], an editable list of faults |
+//! | minimise a violation | [`minimise`] leaves out faults while the violation remains |
+//! | use unicast, authenticate | [`Scenario::use_unicast`], [`Scenario::use_authentication`], [`Secrets`] |
+//! | write a pcap file | [`Packet::frame`] of each [`Occurrence::Sent`] and [`Announcement::frames`] of each [`Occurrence::Announced`] |
+//! | test your own host | implement [`Host`] |
 //!
-//! `docs/simulation.md` says which property holds under which faults.
+//! `docs/simulation.md` describes which property holds under which faults.
 
 mod addresses;
 mod announcement;
@@ -80,28 +81,30 @@ use crate::{
     fleet::{Change, FleetSnapshot, Key, MessageTransport, RouterId, VrrpRouter},
 };
 
-/// Who is told what happens, and when.
+/// A callback for each occurrence and its time.
 pub type Observer<'a> = dyn FnMut(Instant, &Occurrence<'_>) + 'a;
 
-/// Something that has happened. As text it is one line, without the time.
+/// An occurrence in the network. As text it is one line, without the time.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Occurrence<'a> {
-    /// Something goes wrong: the text of the fault.
+    /// A fault: its text.
     Fault(&'a Fault),
-    /// It is over: `over crash 2`.
+    /// A lasting fault is over: `over crash 2`.
     Over(&'a Condition),
-    /// A host has sent a message: `sent 0 17 lan 1 IPv4 vrid 51 priority 100`, and by unicast `… to 10.1.0.2`.
+    /// A host has sent a message: `sent 0 17 lan 1 IPv4 vrid 51 priority 100`, and by unicast `… to
+    /// 10.1.0.2`.
     Sent(&'a Packet),
     /// A host has announced virtual addresses: `announced 0 18 lan 1 IPv4 vrid 51 repeat 5`.
     Announced(&'a Announcement),
-    /// A host has got a message: `heard 0 17>2`.
+    /// A host has received a message: `heard 0 17>2`.
     Heard(Delivery),
     /// It has discarded it: `discarded 0 17>2: the digest differs`.
     Discarded(Delivery, Discard),
     /// The deadline of a host has come: `timeout 2`.
     Timeout(u32),
-    /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the Active fell silent`.
+    /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the
+    /// Active fell silent`.
     State(u32, Key, Transition),
     /// A property does not hold: `violated` and the text of the violation.
     Violated(&'a Violation),
@@ -137,7 +140,7 @@ impl fmt::Display for Occurrence<'_> {
     }
 }
 
-/// A virtual router in a line.
+/// A virtual router as text.
 struct OnLan(Key);
 
 impl fmt::Display for OnLan {
@@ -151,15 +154,15 @@ impl fmt::Display for OnLan {
     }
 }
 
-/// A network of hosts in simulated time, from [`Instant::ZERO`] on, when all hosts are switched on.
+/// A network of hosts in simulated time. All hosts start at [`Instant::ZERO`].
 pub struct Simulation<H = VrrpRouter> {
     now: Instant,
     nodes: Vec<Node<H>>,
     wire: Wire,
     source: Source,
-    /// What will happen at a time; of two at the same time, what was planned first.
+    /// The scheduled events; at equal times in the order of scheduling.
     agenda: BTreeMap<(Instant, u64), Event>,
-    /// How often something was planned.
+    /// The number of scheduled events so far.
     planned: u64,
     wakes: Deadlines,
     monitor: Monitor,
@@ -171,18 +174,19 @@ enum Event {
     Begin(Condition, Duration),
     End(Condition),
     Arrive(u32, Arc<Packet>, Copy),
-    /// The neighbours beside a host hear this, and perhaps later than they should.
+    /// The neighbours next to a host receive this announcement, possibly late.
     Learn(u32, Arc<Announcement>, bool),
-    /// It is time for another fault of this kind.
+    /// The next fault of this kind is due.
     Draw(Kind),
 }
 
 impl<H: Host> Simulation<H> {
-    /// The network of a scenario. The seed says what goes wrong when, and how long each message takes.
+    /// Makes the network of a scenario. The seed determines the faults, and the delay of each
+    /// message.
     ///
     /// # Errors
     ///
-    /// When a host would refuse its part, or a number is outside its range.
+    /// If a host rejects its configuration, or a number is out of range.
     pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, ScenarioError> {
         let mut simulation = Self::with_source(scenario, Source::random(scenario, seed))?;
         for kind in Kind::ALL {
@@ -191,7 +195,8 @@ impl<H: Host> Simulation<H> {
         Ok(simulation)
     }
 
-    /// The same network with the faults of a trace, and no others. A trace that has all faults of a seed gives the run of that seed.
+    /// Makes the network of a scenario with the faults of a trace only. A trace with all faults of
+    /// a seed gives the run of that seed.
     ///
     /// # Errors
     ///
@@ -235,13 +240,13 @@ impl<H: Host> Simulation<H> {
         self.now
     }
 
-    /// A host, unless it is dead.
+    /// Returns a host, unless it is crashed.
     #[must_use]
     pub fn host(&self, number: u32) -> Option<&H> {
         self.nodes.get(number as usize)?.host()
     }
 
-    /// The state of all hosts; `None` for one that is dead.
+    /// Returns the state of all hosts; `None` for a crashed host.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Option<FleetSnapshot>> {
         let hosts = self.nodes.iter().map(Node::host);
@@ -250,15 +255,15 @@ impl<H: Host> Simulation<H> {
             .collect()
     }
 
-    /// How often a property was looked at so far. One that was not says nothing.
+    /// Returns the number of checks of a property so far. A property without checks shows nothing.
     #[must_use]
     pub fn checks(&self, property: Property) -> u64 {
         self.monitor.checks(property)
     }
 
-    /// Lets the next thing happen, if it is not later than this. Returns whether there was one.
+    /// Simulates the next event, if it is not later than `end`. Returns whether there was one.
     ///
-    /// What arrives at a time comes before what is due at that time: drain, then decide.
+    /// Arrivals come before deadlines of the same time: drain, then decide.
     pub fn step(&mut self, end: Instant, observe: &mut Observer<'_>) -> bool {
         if !self.has_begun {
             self.has_begun = true;
@@ -269,11 +274,11 @@ impl<H: Host> Simulation<H> {
         }
         let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
         let woken = self.wakes.first();
-        let judged = self.monitor.poll_timeout();
+        let checked = self.monitor.poll_timeout();
         let times = planned
             .into_iter()
             .chain(woken.map(|(at, _)| at))
-            .chain(judged);
+            .chain(checked);
         let Some(next) = times
             .min()
             .map(|at| at.max(self.now))
@@ -302,7 +307,7 @@ impl<H: Host> Simulation<H> {
         true
     }
 
-    /// Lets everything happen until this time, and stops there.
+    /// Simulates all events until this time.
     pub fn run_until(&mut self, end: Instant, observe: &mut Observer<'_>) {
         while self.step(end, observe) {}
         self.now = self.now.max(end);
@@ -313,7 +318,7 @@ impl<H: Host> Simulation<H> {
         self.planned += 1;
     }
 
-    /// Plans the next fault of a kind that comes by chance.
+    /// Schedules the next random fault of a kind.
     fn plan_fault(&mut self, kind: Kind) {
         if let Some(at) = self.source.next_fault(self.now, kind) {
             self.plan(at, Event::Draw(kind));
@@ -350,7 +355,7 @@ impl<H: Host> Simulation<H> {
         self.plan(self.now + lasts, Event::End(condition));
     }
 
-    /// A condition begins, and lasts until this time; or it ends.
+    /// Begins a condition that lasts until this time, or ends it.
     fn turn(&mut self, condition: &Condition, until: Option<Instant>, observe: &mut Observer<'_>) {
         let now = self.now;
         let begins = until.is_some();
@@ -466,7 +471,8 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// A host that may run again does so: it starts anew, or reads what waits and then looks at its timers.
+    /// A host that may run again does so: it starts anew, or reads what waits and then looks at its
+    /// timers.
     fn go_on(&mut self, number: u32, observe: &mut Observer<'_>) {
         let Some(node) = self
             .nodes
@@ -500,7 +506,7 @@ impl<H: Host> Simulation<H> {
         self.perform(number, observe);
     }
 
-    /// Something comes to a host: now, or when it runs again.
+    /// Delivers an input to a host: now, or when it runs again.
     fn input(&mut self, number: u32, input: Input, observe: &mut Observer<'_>) {
         let Some(node) = self.nodes.get_mut(number as usize) else {
             return;
@@ -519,14 +525,14 @@ impl<H: Host> Simulation<H> {
             return;
         };
         match input {
-            Input::Packet(packet, copy) => self.hear(number, &packet, copy, observe),
+            Input::Packet(packet, copy) => self.deliver(number, &packet, copy, observe),
             Input::Router(router) => node.adjust(number, now, router),
             Input::Object(object) => node.report(now, object),
         }
     }
 
-    /// A host hears a message, and does not need to take it for true.
-    fn hear(&mut self, number: u32, packet: &Packet, copy: Copy, observe: &mut Observer<'_>) {
+    /// Delivers a message to a host, which may discard it.
+    fn deliver(&mut self, number: u32, packet: &Packet, copy: Copy, observe: &mut Observer<'_>) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(number as usize) else {
             return;
@@ -551,7 +557,8 @@ impl<H: Host> Simulation<H> {
         if copy != Copy::First && node.is_known(packet) {
             self.monitor.repeated(now, number, packet, heard.is_ok());
         }
-        // An owner that hears nobody has to go on above the sequence numbers of others all the same.
+        // An owner that discards all advertisements still continues above the sequence numbers of
+        // others.
         let is_valid = matches!(heard, Ok(()) | Err(Discard::Owner));
         if let Some((router, Ok(proof))) = found
             && is_valid
@@ -569,11 +576,11 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// Does what a fleet asks for.
+    /// Performs the actions of a fleet.
     fn perform(&mut self, number: u32, observe: &mut Observer<'_>) {
         let now = self.now;
         let mut has_changed = false;
-        // What an object does to a router is judged with it in mind.
+        // Object changes disturb the network before their effects are checked.
         self.follow_records(number);
         while let Some((id, action)) = self
             .nodes
@@ -606,7 +613,7 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// What the objects of a host come to may change by itself, after a delay: a disturbance that no fault tells of.
+    /// Handles delayed changes of objects, a disturbance without a fault.
     fn follow_records(&mut self, number: u32) {
         let Some(node) = self.nodes.get_mut(number as usize) else {
             return;
@@ -646,13 +653,13 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// The host at a place on a LAN, unless it is this one.
+    /// Returns the host at a place on a LAN, unless it is this one.
     fn other(&self, interface: u32, place: usize, host: u32) -> Option<u32> {
         let found = self.wire.hosts(interface).get(place).copied();
         found.filter(|other| *other != host)
     }
 
-    /// The messages that an action asks for: one for each destination, or with both versions two.
+    /// Returns the messages of an action: one for each destination, or two with both versions.
     fn packets(&mut self, from: u32, id: RouterId, outgoing: Outgoing) -> Vec<Packet> {
         let sent = self.now;
         let Some(node) = self.nodes.get_mut(from as usize) else {
@@ -756,7 +763,8 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// Tells the neighbours on the LAN: those beside the host itself at once, and those beside others as messages come to these.
+    /// Announces to the neighbours on the LAN: at once to those next to the host itself, and with
+    /// the delay of a message to the others.
     fn announce(&mut self, from: u32, id: RouterId, repeat: u8, observe: &mut Observer<'_>) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(from as usize) else {
@@ -782,7 +790,7 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// Brings an announcement to the neighbours beside a host. A burst that comes twice is still one.
+    /// Carries an announcement to the neighbours next to a host. A duplicated burst counts once.
     fn carry(&mut self, announcement: &Arc<Announcement>, to: u32, observe: &mut Observer<'_>) {
         let now = self.now;
         let &Announcement {

@@ -1,4 +1,4 @@
-//! The run-time state as a plain value, to hand a router over to another process without its addresses moving.
+//! The run-time state as a plain value, for a hand-over to another process.
 
 use core::{net::IpAddr, time::Duration};
 
@@ -13,11 +13,12 @@ use crate::{
     router::{self, Active},
 };
 
-/// The run-time state of a [`VirtualRouter`], without its [`Config`]. Deadlines are relative to the moment of the
-/// snapshot, so it means the same in a process with another epoch.
+/// The run-time state of a [`VirtualRouter`], without its [`Config`]. Deadlines are relative to the
+/// moment of the snapshot, so it means the same in a process with another epoch.
 ///
-/// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are no part of the public
-/// interface. With the feature `serde` it can be stored for a process of the same version of this crate.
+/// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are no part of the
+/// public interface. With the feature `serde` it can be stored for a process of the same version of
+/// this crate.
 ///
 /// ```
 /// use vrrp_fsm::{Config, Event, Instant, VirtualRouter};
@@ -36,7 +37,7 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The state, with what exists in it only.
+    /// The state with its data.
     #[doc(hidden)]
     pub phase: Phase,
     /// [`VirtualRouter::primary_address`].
@@ -48,7 +49,7 @@ pub struct Snapshot {
     /// [`VirtualRouter::active_interval`].
     #[doc(hidden)]
     pub active_interval: Interval,
-    /// The checksum forms of the version 3 advertisements that were accepted last.
+    /// The checksum forms of the last accepted version 3 advertisements.
     #[doc(hidden)]
     pub checksum_evidence: ChecksumEvidence,
     /// [`VirtualRouter::last_reason`].
@@ -79,13 +80,14 @@ pub enum Phase {
         down: Deadline,
         /// The end of [`Config::startup_hold`].
         not_before: Deadline,
-        /// The end of the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay); never, while none was started.
+        /// The end of the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay); never,
+        /// while none was started.
         preempt_hold: Deadline,
         /// [`VirtualRouter::active`].
         active: Option<ActiveRouter>,
-        /// What it means when the timer fires.
+        /// The reason of a takeover when the timer fires.
         expiry: Expiry,
-        /// Whether the timer was set anew after a stall, and nobody was heard since.
+        /// Whether the timer was restarted after a stall, and no advertisement was accepted since.
         stalled: bool,
     },
     /// [`State::Active`](crate::State::Active).
@@ -115,11 +117,11 @@ pub enum Phase {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Deadline {
-    /// There is none.
+    /// No deadline.
     Never,
-    /// It comes after this time.
+    /// It is due after this time.
     In(Duration),
-    /// It was this long ago.
+    /// It was due this long ago.
     Overdue(Duration),
 }
 
@@ -144,7 +146,7 @@ impl Deadline {
 }
 
 impl VirtualRouter {
-    /// The run-time state, to be continued by [`restore`](Self::restore).
+    /// Returns the run-time state, for [`restore`](Self::restore).
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let of = |deadline| Deadline::of(deadline, now);
@@ -180,11 +182,13 @@ impl VirtualRouter {
         }
     }
 
-    /// The router of a snapshot. With the same configuration it goes on as the old one would have; nothing is sent, installed or
-    /// announced for the change. What the host holds for its state, such as the addresses of an Active, the host hands over.
+    /// Restores a router from a snapshot. With the same configuration it continues as the old one
+    /// would have; nothing is sent, installed or announced. The host hands over the resources of
+    /// the state, such as the addresses of an Active.
     ///
-    /// Another configuration counts as in [`reconfigure`](Self::reconfigure), except that nothing is advertised at once. What is
-    /// overdue by more than the new epoch's age counts as due since the epoch.
+    /// A different configuration applies as in [`reconfigure`](Self::reconfigure), except that
+    /// nothing is advertised at once. A deadline before the new epoch counts as due since the
+    /// epoch.
     ///
     /// # Errors
     ///

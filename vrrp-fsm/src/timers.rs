@@ -2,17 +2,18 @@
 
 use vrrp_proto::{Interval, Priority, Versions};
 
-/// How long a Backup waits, in nanoseconds, rounded down (AMB-11).
+/// The timers of a Backup, in nanoseconds, rounded down (AMB-11).
 pub(crate) struct Timers {
-    /// From 1/256 of the base for the owner to 255/256 for priority 1. The base is one second in version 2 (T-03), and
-    /// Active_Adver_Interval in version 3 (T-04).
+    /// From 1/256 of the base for the owner to 255/256 for priority 1. The base is one second in
+    /// version 2 (T-03), and Active_Adver_Interval in version 3 (T-04).
     pub(crate) skew_time: u64,
     /// Master_Down_Interval in version 2 (T-05, T-06).
     pub(crate) active_down_interval: u64,
 }
 
 impl Timers {
-    /// Nothing here can overflow: the longest interval is 255 s, 2.55 * 10^11 ns, and the factors are at most 255 and 100.
+    /// Nothing here can overflow: the longest interval is 255 s, 2.55 * 10^11 ns, and the factors
+    /// are at most 255 and 100.
     pub(crate) const fn new(
         versions: Versions,
         missed_advertisements: u8,

@@ -1,16 +1,20 @@
-//! Objects outside VRRP on which virtual routers depend: an interface, the result of a check, a BFD session.
+//! Tracked objects, on which virtual routers depend: an interface, the result of a check, a BFD
+//! session.
 //!
-//! A [`Tracker`] knows [objects](Object) and what was [reported](Report) about each. A router, or a sync group, has a list of [references](TrackRef): the
-//! objects that count for it, and how much. What that comes to is computed from the list each time, never kept by adding and subtracting, so
-//! that reports that come twice, late or in another order cannot make it drift:
+//! A [`Tracker`] has [objects](Object) and the [reports](Report) about each. A router or a sync
+//! group has a list of [references](TrackRef) to objects with their weights. The result is computed
+//! from the whole list each time, so repeated, late or reordered reports cannot make it drift:
 //!
 //! * each object contributes a fault, or points of priority ([`Weight`]);
-//! * a router with a fault is in Initialize, and so is one that starts before all objects that may be a fault have reported;
-//! * the effective priority is the configured one with all points, held within 1..=254 (O-21). The address owner's is 255 (AMB-25).
+//! * a router with a fault is in Initialize. A router does not start before all objects that may be
+//!   a fault have reported;
+//! * the effective priority is the configured one plus all points, clamped to 1..=254 (O-21). The
+//!   address owner's is 255 (AMB-25).
 //!
-//! An object that has not reported gives no points.
+//! An object without a report contributes no points.
 //!
-//! Time passes for debounced and for stale objects: [`Tracker::poll_timeout`] says when.
+//! Debounced objects and stale checks change with time: [`Tracker::poll_timeout`] returns the
+//! deadline.
 //!
 //! ```
 //! use vrrp_fsm::{Instant, track::{Kind, Object, Report, Tracker, TrackRef, Weight}};
@@ -59,25 +63,25 @@ use object::Known;
 pub use object::{Check, Debounce, Kind, Object, ObjectSnapshot, Quorum, Report, Require};
 pub use weight::{Contribution, Weight};
 
-/// An object of a [`Tracker`]. The number of an object that was removed is not given to another one.
+/// An object of a [`Tracker`]. The id of a removed object is not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ObjectId(Key);
 
-/// An object that counts for a router or a sync group.
+/// A reference of a router or a sync group to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackRef {
     /// The object.
     pub object: ObjectId,
-    /// How much it counts here, or `None` for what the object says.
+    /// The weight for this user, or `None` for that of the object.
     pub weight: Option<Weight>,
-    /// Whether bad is good here, or `None` for what the object says.
+    /// Whether the object counts in reverse for this user, or `None` for the setting of the object.
     pub reverse: Option<bool>,
 }
 
 impl TrackRef {
-    /// The object counts as it says itself.
+    /// References an object with its own weight.
     #[must_use]
     pub const fn of(object: ObjectId) -> Self {
         Self {
@@ -88,25 +92,26 @@ impl TrackRef {
     }
 }
 
-/// What all objects together come to, for one router.
+/// The result of all tracked objects for one router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrackState {
     /// The sum of all points.
     pub points: i32,
-    /// How many objects are a fault.
+    /// The number of objects that are a fault.
     pub faults: u32,
-    /// How many objects may be a fault and have not reported.
+    /// The number of objects that may be a fault and have not reported.
     pub unreported: u32,
 }
 
 impl TrackState {
-    /// Whether a router may start: nothing is a fault, and everything that may be one has reported.
+    /// Whether a router may start: no object is a fault, and every object that may be one has
+    /// reported.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         self.faults == 0 && self.unreported == 0
     }
 
-    /// The priority of a router that has this one configured: 1 to 254, or 255 for the address owner.
+    /// Returns the effective priority for a configured one: 1 to 254, or 255 for the address owner.
     #[must_use]
     pub fn effective_priority(&self, configured: Priority) -> Priority {
         if configured.is_owner() {
@@ -116,7 +121,7 @@ impl TrackState {
         Priority::new(u8::try_from(total.clamp(1, 254)).unwrap_or(254))
     }
 
-    /// With one more object.
+    /// Adds the contribution of an object.
     pub(crate) fn with(mut self, contribution: Contribution) -> Self {
         match contribution {
             Contribution::Points(points) => self.points = self.points.saturating_add(points.into()),
@@ -127,45 +132,45 @@ impl TrackState {
     }
 }
 
-/// Why something about an object was refused. Nothing has changed then.
+/// The reason why a call was rejected. The tracker did not change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrackError {
-    /// There is no such object, or no longer.
+    /// The object does not exist.
     #[error("{0} does not exist")]
     Unknown(ObjectId),
     /// Another object has this name.
     #[error("name {0:?} belongs to another object")]
     NameTaken(String),
     /// A weight is out of its range.
-    #[error("weight {value} is not in -253..=253 without 0")]
+    #[error("weight {value} must be -253..=-1 or 1..=253")]
     Weight {
         /// The weight.
         value: i16,
     },
     /// `at_most` is less than `at_least`.
-    #[error("at_most {at_most} is not in {at_least}.., from at_least")]
+    #[error("at_most {at_most} is less than at_least {at_least}")]
     Quorum {
         /// The least count.
         at_least: u32,
         /// The greatest count.
         at_most: u32,
     },
-    /// A set requires a number of members that it cannot have.
+    /// A set requires no member, or more than it has.
     #[error("require {required} is not in 1..={members}, the number of members")]
     Require {
-        /// How many have to be up.
+        /// The number of members that must be up.
         required: usize,
-        /// How many there are.
+        /// The number of them.
         members: usize,
     },
     /// A set has a member that is a set.
-    #[error("member {0:?} is a set, and sets have no sets in them")]
+    #[error("member {0:?} is a set: sets cannot be nested")]
     NestedSet(String),
-    /// An object is twice in a list.
-    #[error("object {0:?} is twice in the list")]
+    /// An object is listed twice.
+    #[error("object {0:?} is listed twice")]
     Twice(String),
-    /// Objects do not have such reports.
+    /// The kind of the object has no such reports.
     #[error("object {name:?} does not report {report:?}")]
     Report {
         /// The object.
@@ -173,18 +178,18 @@ pub enum TrackError {
         /// What was reported.
         report: Report,
     },
-    /// Only another object is of another kind.
-    #[error("object {0:?} is of another kind, which cannot change")]
+    /// The kind of an object cannot change.
+    #[error("the kind of object {0:?} cannot change")]
     KindChanged(String),
-    /// There are as many objects as can be numbered.
+    /// There are 2^32 - 1 objects.
     #[error("too many tracked objects (limit 2^32 - 1)")]
     Full,
-    /// The object is needed by another one, a router or a sync group.
+    /// A set, a router or a sync group uses the object.
     #[error("object {0:?} is in use")]
     InUse(String),
 }
 
-/// The objects, and what is known about each.
+/// The tracked objects with their reports.
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
     objects: Arena<ObjectId, Entry>,
@@ -199,12 +204,12 @@ struct Entry {
     known: Known,
     /// The sets that it is a member of.
     sets: Vec<ObjectId>,
-    /// Waits in `changed`.
+    /// Whether it is in `changed`.
     is_changed: bool,
 }
 
 impl Tracker {
-    /// No object.
+    /// Makes a tracker without objects.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -215,11 +220,11 @@ impl Tracker {
         }
     }
 
-    /// Adds an object that has not reported.
+    /// Adds an object without a report.
     ///
     /// # Errors
     ///
-    /// When the name is taken, or its [`Kind`] breaks a rule that stands there.
+    /// If the name is taken, or the [`Kind`] breaks one of its rules.
     pub fn add(&mut self, now: Instant, object: Object) -> Result<ObjectId, TrackError> {
         self.check(&object, None)?;
         let known = Known::new(now, &object.kind);
@@ -243,8 +248,9 @@ impl Tracker {
         Ok(id)
     }
 
-    /// Replaces the configuration of an object. What was reported stays; a debounce that runs ends when it was to end. Another
-    /// [`stale_after`](Check::stale_after) counts from now, and a check that is stale stays so until it reports.
+    /// Replaces the configuration of an object. Reports stay, and a running debounce keeps its end.
+    /// A changed [`stale_after`](Check::stale_after) starts now, and a stale check stays stale
+    /// until it reports.
     ///
     /// # Errors
     ///
@@ -265,7 +271,7 @@ impl Tracker {
         self.names.insert(name, id);
         self.enter_sets(id);
         self.update_set(now, id);
-        // Also where its level stays: its weight may be another.
+        // Its weight may have changed, even if its level has not.
         self.mark_changed(now, id);
         Ok(())
     }
@@ -274,7 +280,7 @@ impl Tracker {
     ///
     /// # Errors
     ///
-    /// [`TrackError::InUse`] while a set has it as a member.
+    /// [`TrackError::InUse`] if a set has it as a member.
     pub fn remove(&mut self, id: ObjectId) -> Result<Object, TrackError> {
         let entry = self.entry_mut(id)?;
         if !entry.sets.is_empty() {
@@ -287,7 +293,7 @@ impl Tracker {
         Ok(removed.object)
     }
 
-    /// The object of this name.
+    /// Returns the object of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ObjectId> {
         self.names.get(name).copied()
@@ -299,40 +305,42 @@ impl Tracker {
         self.entry(id).map(|entry| &entry.object)
     }
 
-    /// All objects, in an order that does not depend on chance.
+    /// Iterates over the objects in a deterministic order.
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
         self.objects.iter().map(|(id, entry)| (id, &entry.object))
     }
 
-    /// What counts of an object; `None` before it has reported, and when there is no such object.
+    /// Returns the level of an object; `None` before its first report, and if it does not exist.
     #[must_use]
     pub fn level(&self, id: ObjectId) -> Option<Level> {
         self.entry(id)?.known.level
     }
 
-    /// Whether an object counts as failed because its reports stay out.
+    /// Whether a check counts as failed because it has not reported in time.
     #[must_use]
     pub fn is_stale(&self, id: ObjectId) -> bool {
         self.entry(id).is_some_and(|entry| entry.known.is_stale)
     }
 
-    /// Something is reported about an object: its state, whether it has changed or not. Of a [`Kind::Check`] every report is one result.
+    /// Reports the state of an object, changed or not. For a [`Kind::Check`], every report is one
+    /// result.
     ///
     /// # Errors
     ///
-    /// When there is no such object, or it does not have such reports.
+    /// If the object does not exist, or its kind has no such reports.
     pub fn report(&mut self, now: Instant, id: ObjectId, report: Report) -> Result<(), TrackError> {
         self.update(now, id, |known, object| known.report(now, object, report))
     }
 
-    /// Time has passed. Before [`poll_timeout`](Self::poll_timeout) this does nothing. Reports that wait come first.
+    /// Handles the passage of time. It has no effect before [`poll_timeout`](Self::poll_timeout).
+    /// Waiting reports must be passed first.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(slot) = self.deadlines.due(now) {
             let Some((id, _)) = self.objects.at(slot) else {
                 self.deadlines.set(slot, None);
                 continue;
             };
-            // It takes the deadline away, or moves it behind now.
+            // It removes the deadline, or moves it past `now`.
             let _known = self.update(now, id, |known, _| {
                 known.handle_timeout(now);
                 Ok(())
@@ -340,13 +348,14 @@ impl Tracker {
         }
     }
 
-    /// When time alone changes something: the end of a debounce, or a check that becomes stale.
+    /// Returns the next deadline: the end of a debounce, or a check that becomes stale.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.earliest()
     }
 
-    /// An object whose level or configuration has changed since it was last polled: [`track_state`](Self::track_state) of those who use it may have too.
+    /// Returns an object whose level or configuration has changed since it was last polled.
+    /// [`track_state`](Self::track_state) of its users may have changed.
     pub fn poll_changed(&mut self) -> Option<ObjectId> {
         while let Some(id) = self.changed.pop_front() {
             if let Ok(entry) = self.entry_mut(id) {
@@ -357,7 +366,7 @@ impl Tracker {
         None
     }
 
-    /// What the objects come to, for a router or a sync group that has these uses.
+    /// Returns the result of these references, for a router or a sync group.
     #[must_use]
     pub fn track_state(&self, uses: &[TrackRef]) -> TrackState {
         uses.iter()
@@ -365,7 +374,7 @@ impl Tracker {
             .fold(TrackState::default(), TrackState::with)
     }
 
-    /// What one object contributes; `None` when there is no such object.
+    /// Returns the contribution of an object; `None` if it does not exist.
     #[must_use]
     pub fn contribution(&self, one: &TrackRef) -> Option<Contribution> {
         let Entry { object, known, .. } = self.entry(one.object)?;
@@ -376,7 +385,7 @@ impl Tracker {
         ))
     }
 
-    /// Why the priority is what it is, and which faults hold.
+    /// Explains the effective priority and the faults.
     #[must_use]
     pub fn explain(&self, configured: Priority, uses: &[TrackRef]) -> Explanation<'_> {
         Explanation::new(configured, self.influences(uses).collect())
@@ -399,7 +408,7 @@ impl Tracker {
         })
     }
 
-    /// Whether a list of uses may be had: all objects exist, and none is there twice.
+    /// Checks a list of references: all objects exist, and none is listed twice.
     ///
     /// # Errors
     ///
@@ -408,7 +417,8 @@ impl Tracker {
         self.check_distinct(uses.iter().map(|one| one.object))
     }
 
-    /// Everything that is known, to be continued by [`restore`](Self::restore), in the order of [`iter`](Self::iter).
+    /// Returns the state of all objects for [`restore`](Self::restore), in the order of
+    /// [`iter`](Self::iter).
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Vec<ObjectSnapshot> {
         let ids: Vec<ObjectId> = self.iter().map(|(id, _)| id).collect();
@@ -424,11 +434,12 @@ impl Tracker {
         objects.collect()
     }
 
-    /// The tracker of a snapshot, in a process whose clock says `now`. Objects have new ids: [`ObjectId::nth`] of their places.
+    /// Restores a tracker from a snapshot at `now`. Objects have new ids: [`ObjectId::nth`] of
+    /// their places.
     ///
     /// # Errors
     ///
-    /// As for [`add`](Self::add), for a snapshot that no tracker has given.
+    /// As for [`add`](Self::add), for an invalid snapshot.
     pub fn restore(objects: &[ObjectSnapshot], now: Instant) -> Result<Self, TrackError> {
         let mut tracker = Self::new();
         let ids: Vec<ObjectId> = objects
@@ -453,7 +464,7 @@ impl Tracker {
         self.objects.get_mut(id).ok_or(TrackError::Unknown(id))
     }
 
-    /// Changes what is known about an object, with all that follows if its level is another then.
+    /// Changes the state of an object, and handles a changed level.
     fn update(
         &mut self,
         now: Instant,
@@ -472,9 +483,9 @@ impl Tracker {
         Ok(())
     }
 
-    /// The level of an object is another, or counts in another way: those who use it are to look, and the sets that it is in.
+    /// Marks an object as changed and re-evaluates the sets that contain it.
     ///
-    /// Sets have no sets in them, so that this does not go deeper.
+    /// Sets are not nested, so the recursion ends there.
     fn mark_changed(&mut self, now: Instant, id: ObjectId) {
         let Ok(entry) = self.entry_mut(id) else {
             return;
@@ -494,7 +505,7 @@ impl Tracker {
         }
     }
 
-    /// What the members of a set come to. Other objects are left alone.
+    /// Re-evaluates a set. Has no effect on other objects.
     fn update_set(&mut self, now: Instant, id: ObjectId) {
         let Some(entry) = self.entry(id) else { return };
         let Kind::Set { require, members } = &entry.object.kind else {
@@ -510,7 +521,7 @@ impl Tracker {
             }
         }
         let debounce = entry.object.debounce;
-        // Without such an object there is nothing to update.
+        // A missing object needs no update.
         let _known = self.update(now, id, |known, _| {
             if up >= required {
                 known.observe(now, debounce, Level::Up);
@@ -612,7 +623,7 @@ impl fmt::Display for ObjectId {
 }
 
 impl ObjectId {
-    /// The id that the object at this place of a snapshot has in the tracker that is restored from it.
+    /// Returns the id of the object at this place of a snapshot, in the tracker restored from it.
     #[must_use]
     pub const fn nth(place: u32) -> Self {
         Self(Key::nth(place))

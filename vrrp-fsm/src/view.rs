@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl VirtualRouter {
-    /// The state.
+    /// Returns the state.
     #[must_use]
     pub const fn state(&self) -> State {
         match self.phase {
@@ -20,7 +20,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Why the router was shut down, while it is; `None` before the first Startup and while it runs.
+    /// Returns the cause of Initialize; `None` before the first Startup and while the router runs.
     #[must_use]
     pub const fn shutdown_cause(&self) -> Option<ShutdownCause> {
         match self.phase {
@@ -35,19 +35,19 @@ impl VirtualRouter {
         self.settings.config()
     }
 
-    /// The priority that counts now: in advertisements, in comparisons and in Skew_Time (T-10).
+    /// Returns the effective priority: in advertisements, in comparisons and in Skew_Time (T-10).
     #[must_use]
     pub const fn effective_priority(&self) -> Priority {
         self.effective_priority
     }
 
-    /// The address from which the host advertises, as it last said; unspecified before the first Startup.
+    /// Returns the address from which the host advertises; unspecified before the first Startup.
     #[must_use]
     pub const fn primary_address(&self) -> IpAddr {
         self.primary_address
     }
 
-    /// Who is Active: in Active this router, in Backup the Active last accepted, if any was.
+    /// Returns the Active: this router in Active, the last accepted Active in Backup.
     #[must_use]
     pub fn active(&self) -> Option<ActiveRouter> {
         match &self.phase {
@@ -65,36 +65,37 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether the Active leaves the version 2 routers alone (O-13): with [`Versions::Both`], as many version 3 advertisements in a row
-    /// came from it without one of version 2 as may be missed.
+    /// Whether the Active sends no version 2 messages (O-13): with [`Versions::Both`], it sent as
+    /// many version 3 advertisements in a row as may be missed.
     #[must_use]
     pub fn active_sends_no_v2(&self) -> bool {
         matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
             if active.v3_without_v2 >= self.settings.missed_advertisements)
     }
 
-    /// Whether the Active was heard with the priority of this Backup (O-06): the address then decides between them, which somebody may
-    /// not have meant.
+    /// Whether the Active has the same priority as this Backup (O-06). The address then decides
+    /// between them, which may be unintended.
     #[must_use]
     pub fn active_has_equal_priority(&self) -> bool {
         matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
             if active.priority == self.effective_priority)
     }
 
-    /// The reason of the last change of state, `None` before the first; `last-event` of RFC 8347 is
-    /// [`Reason::last_event`] of it, or `vrrp-event-none`.
+    /// Returns the reason of the last change of state, `None` before the first. `last-event` of RFC
+    /// 8347 is its [`Reason::last_event`], or `vrrp-event-none`.
     #[must_use]
     pub const fn last_reason(&self) -> Option<Reason> {
         self.last_reason
     }
 
-    /// Why this router last became Active: `new-master-reason` of RFC 8347 (O-22).
+    /// Returns the reason of the last transition to Active: `new-master-reason` of RFC 8347 (O-22).
     #[must_use]
     pub const fn new_active_reason(&self) -> NewActiveReason {
         self.new_active_reason
     }
 
-    /// Active_Adver_Interval: the interval of the Active last accepted, or the own (S-12, T-07).
+    /// Returns Active_Adver_Interval: the interval of the last accepted Active, or the own (S-12,
+    /// T-07).
     #[must_use]
     pub const fn active_interval(&self) -> Interval {
         self.active_interval
@@ -113,8 +114,9 @@ impl VirtualRouter {
         Duration::from_nanos(self.timers().active_down_interval)
     }
 
-    /// Whether packets to the virtual addresses are to be accepted by this host now: in Active, by the owner and with Accept_Mode
-    /// (M-07, M-08). Version 2 has no Accept_Mode. IPv6 neighbor solicitations and advertisements are accepted in any case.
+    /// Whether this host accepts packets to the virtual addresses now: in Active, by the owner and
+    /// with Accept_Mode (M-07, M-08). Version 2 has no Accept_Mode. IPv6 neighbor solicitations and
+    /// advertisements are accepted in any case.
     #[must_use]
     pub fn accepts_traffic(&self) -> bool {
         self.state() == State::Active
@@ -122,8 +124,8 @@ impl VirtualRouter {
                 || (self.settings.accept_mode && self.settings.versions != Versions::V2))
     }
 
-    /// The checksum forms in use (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`], and in version 2
-    /// [`ChecksumForm::MessageOnly`].
+    /// Returns the checksum forms in use (AMB-01): over IPv6 always [`ChecksumForm::PseudoHeader`],
+    /// and in version 2 [`ChecksumForm::MessageOnly`].
     #[must_use]
     pub const fn checksum_forms(&self) -> ChecksumForms {
         match (self.settings.family, self.settings.versions) {
@@ -135,22 +137,24 @@ impl VirtualRouter {
         }
     }
 
-    /// What was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// How late [`handle_timeout`](Self::handle_timeout) would be now: the time since [`poll_timeout`](Self::poll_timeout), or zero.
+    /// Returns how late [`handle_timeout`](Self::handle_timeout) would be now: the time since
+    /// [`poll_timeout`](Self::poll_timeout), or zero.
     #[must_use]
     pub fn lateness(&self, now: Instant) -> Duration {
         self.poll_timeout()
             .map_or(Duration::ZERO, |deadline| now - deadline)
     }
 
-    /// Whether [`handle_timeout`](Self::handle_timeout) would be so late now that others must have acted, so that the
-    /// [`StallPolicy`](crate::StallPolicy) decides: in Active, when the Adver_Timer is overdue by more than the Active_Down_Interval that others have of
-    /// us; in Backup, when the Active_Down_Timer is overdue by more than one interval of the Active.
+    /// Whether [`handle_timeout`](Self::handle_timeout) would be so late now that the
+    /// [`StallPolicy`](crate::StallPolicy) applies: in Active, if the Adver_Timer is overdue by
+    /// more than Active_Down_Interval; in Backup, if the Active_Down_Timer is overdue by more than
+    /// one interval of the Active.
     #[must_use]
     pub fn is_stalled(&self, now: Instant) -> bool {
         let (deadline, allowed) = match &self.phase {

@@ -772,7 +772,7 @@ fn an_option_that_does_not_fit_is_named_with_its_value_and_range() {
         ),
         (
             &format!("{base} --track-interface eth1:0"),
-            "invalid value 'eth1:0' for '--track-interface <NAME[:WEIGHT] [...]>': weight 0 is not in -253..=253 without 0",
+            "invalid value 'eth1:0' for '--track-interface <NAME[:WEIGHT] [...]>': weight 0 must be -253..=-1 or 1..=253",
         ),
         (
             &format!("{base} --track-interface eth1:high"),

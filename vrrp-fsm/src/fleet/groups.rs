@@ -1,4 +1,4 @@
-//! What members of a sync group do together: the rules of [`SyncGroup`](crate::fleet::SyncGroup).
+//! The rules of a [`SyncGroup`](crate::fleet::SyncGroup).
 
 use alloc::{string::String, vec::Vec};
 
@@ -7,7 +7,7 @@ use vrrp_proto::Version;
 use super::{Change, Entry, FleetError, GroupId, Output, RouterId, SyncGroup, VrrpRouter};
 use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::TrackState};
 
-/// Who uses an object.
+/// The users of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
     Router(RouterId),
@@ -17,23 +17,25 @@ pub(super) enum User {
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) config: SyncGroup,
-    /// What the objects of the group come to.
+    /// The result of the objects that the group tracks.
     pub(super) track_state: TrackState,
     /// Whether a member is Active. Computed from the members whenever one of them has changed.
     has_active: bool,
-    /// The place of a member that did not want to be Active when it was last asked: the first to be asked next time, so that a large group
-    /// whose timers fire one by one is not searched from the start each time.
+    /// The place of a member that was not ready to take over at the last check. The next check
+    /// starts there, so a large group whose timers fire one by one is not searched from the start
+    /// each time.
     blocker: usize,
-    /// It waits in `VrrpRouter::dirty_groups`.
+    /// Whether it is in `VrrpRouter::dirty_groups`.
     is_dirty: bool,
 }
 
 impl VrrpRouter {
-    /// Makes a sync group of virtual routers. They join one after the other, as by rule G-8.
+    /// Adds a sync group. Its members join one after the other by rule G-8.
     ///
     /// # Errors
     ///
-    /// When a router does not exist or is in a group, owners and others are mixed, the name is taken, or a tracked object does not exist.
+    /// If a router does not exist or is in a group, owners and other routers are mixed, the name is
+    /// taken, or a tracked object does not exist.
     pub fn add_group(&mut self, now: Instant, group: SyncGroup) -> Result<GroupId, FleetError> {
         self.check_group(&group, None)?;
         let id = self.insert_group(group.name.clone())?;
@@ -51,14 +53,14 @@ impl VrrpRouter {
         });
         let id = id.ok_or(FleetError::Full)?;
         self.group_names.insert(name, id);
-        // So that a mass event allocates nothing.
+        // A mass event then allocates nothing.
         let missing = self.groups.len().saturating_sub(self.dirty_groups.len());
         self.dirty_groups.reserve(missing);
         Ok(id)
     }
 
-    /// Replaces the configuration of a sync group. Routers that are no longer members keep their state and go on alone; those that are new join
-    /// as by rule G-8; the others are left as they are.
+    /// Replaces the configuration of a sync group. Former members keep their states; new members
+    /// join by rule G-8; the others do not change.
     ///
     /// # Errors
     ///
@@ -75,11 +77,11 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Dissolves a sync group. Its members keep their states and go on alone.
+    /// Removes a sync group. Its members keep their states.
     ///
     /// # Errors
     ///
-    /// When there is no such group.
+    /// If the group does not exist.
     pub fn remove_group(&mut self, now: Instant, id: GroupId) -> Result<SyncGroup, FleetError> {
         let config = self.group(id).ok_or(FleetError::UnknownGroup(id))?.clone();
         self.group_names.remove(&config.name);
@@ -92,24 +94,25 @@ impl VrrpRouter {
         Ok(config)
     }
 
-    /// The configuration of a sync group.
+    /// Returns the configuration of a sync group.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&SyncGroup> {
         self.groups.get(id).map(|group| &group.config)
     }
 
-    /// All sync groups, in an order that does not depend on chance.
+    /// Iterates over the sync groups in a deterministic order.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &SyncGroup)> {
         self.groups.iter().map(|(id, group)| (id, &group.config))
     }
 
-    /// The sync group that a virtual router is a member of.
+    /// Returns the sync group of a virtual router.
     #[must_use]
     pub fn group_with(&self, router: RouterId) -> Option<GroupId> {
         self.entry(router).ok()?.group
     }
 
-    /// The members of a sync group that count: not those that could not run when they joined, and cannot yet (G-8).
+    /// Iterates over the members of a sync group that count: not those that could not run when they
+    /// joined, and still cannot (G-8).
     pub fn counted_members(&self, id: GroupId) -> impl Iterator<Item = RouterId> {
         self.members(id)
             .filter(|(_, entry)| !entry.is_joining)
@@ -120,7 +123,7 @@ impl VrrpRouter {
         self.groups.get(entry.group?)
     }
 
-    /// Whether a router has other members beside it.
+    /// Whether the group of a router has other members.
     pub(super) fn has_company(&self, entry: &Entry) -> bool {
         let group = self.group_of(entry);
         group.is_some_and(|group| group.config.members.len() > 1)
@@ -157,7 +160,7 @@ impl VrrpRouter {
         Ok(self.tracker.check_uses(&group.tracking)?)
     }
 
-    /// Gives a group a configuration that was checked.
+    /// Applies a validated configuration to a group.
     fn apply_group(&mut self, now: Instant, id: GroupId, config: SyncGroup) {
         let Some(group) = self.groups.get_mut(id) else {
             return;
@@ -176,7 +179,7 @@ impl VrrpRouter {
         }
         self.set_uses(User::Group(id), config.tracking);
         self.update_group_tracking(now, id);
-        // Those that run first: they do not go down for one that cannot.
+        // Running members first: they do not stop for a member that cannot run.
         for state in [State::Active, State::Backup, State::Initialize] {
             for member in &config.members {
                 if self.get(*member).is_some_and(|it| it.state() == state) {
@@ -225,7 +228,7 @@ impl VrrpRouter {
         self.mark_dirty(id);
     }
 
-    /// A router goes on alone, in the state that it has.
+    /// Removes a router from its group. It keeps its state.
     pub(super) fn leave_group(&mut self, now: Instant, member: RouterId) {
         let Some(entry) = self.routers.get_mut(member) else {
             return;
@@ -243,7 +246,7 @@ impl VrrpRouter {
         self.start_or_stop(now, member);
     }
 
-    /// What the members are at, as far as they count: Active when one is, Initialize when none runs.
+    /// Returns the state of the counted members: Active if one is Active, Initialize if none runs.
     fn state_of(&self, id: GroupId) -> State {
         self.members(id)
             .filter(|(_, entry)| !entry.is_joining)
@@ -260,7 +263,7 @@ impl VrrpRouter {
             .filter_map(|id| Some((*id, self.routers.get(*id)?)))
     }
 
-    /// Does something with each member, one after the other.
+    /// Calls a function for each member in order.
     fn each_member(
         &mut self,
         id: GroupId,
@@ -274,7 +277,7 @@ impl VrrpRouter {
         }
     }
 
-    /// Steps each member's machine in a way of its own.
+    /// Calls a function of each member's router, and queues its actions.
     fn step_members(&mut self, now: Instant, id: GroupId, step: impl Fn(&mut Entry) -> Actions) {
         self.each_member(id, |output, member, entry| {
             let actions = step(entry);
@@ -290,7 +293,7 @@ impl VrrpRouter {
         }
     }
 
-    /// What the objects of a group come to, and what follows for its members.
+    /// Re-evaluates the objects of a group, and updates its members.
     pub(super) fn update_group_tracking(&mut self, now: Instant, id: GroupId) {
         self.recompute_group_tracking(id);
         let Some(group) = self.groups.get(id) else {
@@ -305,7 +308,7 @@ impl VrrpRouter {
         }
     }
 
-    /// Recomputes what the objects of a group come to.
+    /// Re-evaluates the objects of a group.
     pub(super) fn recompute_group_tracking(&mut self, id: GroupId) {
         if let Some(group) = self.groups.get_mut(id) {
             group.track_state = self.tracker.track_state(&group.config.tracking);
@@ -313,14 +316,14 @@ impl VrrpRouter {
         self.mark_dirty(id);
     }
 
-    /// Notes that a group has to be looked at.
+    /// Marks a group as changed.
     pub(super) fn mark_dirty(&mut self, id: GroupId) {
         if let Some(group) = self.groups.get_mut(id) {
             group.mark_dirty(id, &mut self.dirty_groups);
         }
     }
 
-    /// Looks at the groups that have to be.
+    /// Re-evaluates the changed groups.
     pub(super) fn start_or_stop_groups(&mut self, now: Instant) {
         while let Some(id) = self.dirty_groups.pop() {
             if let Some(group) = self.groups.get_mut(id) {
@@ -330,7 +333,7 @@ impl VrrpRouter {
         }
     }
 
-    /// G-1: whether a group has to be in Initialize.
+    /// G-1: whether a group must be in Initialize.
     fn is_held(&self, id: GroupId) -> bool {
         let group = self.groups.get(id);
         let track_state = group.map_or(TrackState::default(), |group| group.track_state);
@@ -367,7 +370,7 @@ impl VrrpRouter {
         self.take_over_together(now, id);
     }
 
-    /// G-3: when all want to, all take over.
+    /// G-3: takes over with all members when all are ready.
     pub(super) fn take_over_together(&mut self, now: Instant, id: GroupId) {
         let Some(group) = self.groups.get_mut(id) else {
             return;
@@ -392,7 +395,8 @@ impl VrrpRouter {
         });
     }
 
-    /// A member has heard an advertisement of this version, and had this schedule before if it was Active.
+    /// Handles an advertisement that a member accepted; the schedule is that of the member before,
+    /// if it was Active.
     pub(super) fn heard_in_group(
         &mut self,
         now: Instant,
@@ -437,7 +441,7 @@ impl VrrpRouter {
 }
 
 impl Group {
-    /// Puts the group into the list of those that have to be looked at, once.
+    /// Adds the group to the list of changed groups, once.
     pub(super) fn mark_dirty(&mut self, id: GroupId, dirty_groups: &mut Vec<GroupId>) {
         if !core::mem::replace(&mut self.is_dirty, true) {
             dirty_groups.push(id);

@@ -4,24 +4,25 @@ use core::fmt;
 
 use crate::arena::{Key, TypedKey};
 
-/// A virtual router of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
+/// A virtual router of a [`VrrpRouter`](super::VrrpRouter). The id of a removed router is not
+/// reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RouterId(Key);
 
-/// A sync group of a [`VrrpRouter`](super::VrrpRouter). The number of one that was removed is not given to another.
+/// A sync group of a [`VrrpRouter`](super::VrrpRouter). The id of a removed group is not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(Key);
 
 impl RouterId {
-    /// The id that the router at this place of a snapshot has in the fleet that is restored from it.
+    /// Returns the id of the router at this place of a snapshot, in the fleet restored from it.
     #[must_use]
     pub const fn nth(place: u32) -> Self {
         Self(Key::nth(place))
     }
 
-    /// The place of which this is the id, if it is one of [`nth`](Self::nth).
+    /// Returns the place, if this is an id of [`nth`](Self::nth).
     #[cfg(feature = "sim")]
     pub(crate) fn place(self) -> Option<u32> {
         let slot = self.0.slot();

@@ -1,4 +1,4 @@
-//! What has changed, in order.
+//! The record of changes.
 
 use alloc::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::{
     track::{Level, ObjectId},
 };
 
-/// Something that has changed.
+/// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -29,24 +29,24 @@ pub enum Change {
         /// Now.
         to: Priority,
     },
-    /// A member of a sync group wants to be Active and waits for the others.
+    /// A member of a sync group is ready to take over, and waits for the others.
     WantsActive(RouterId, GroupId),
-    /// A tracked object has another level, or counts in another way.
+    /// The level or the weight of a tracked object has changed.
     Object(ObjectId, Option<Level>),
 }
 
-/// A [`Change`], numbered without a gap from 0.
+/// A [`Change`] with its number, without gaps from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
     pub sequence: u64,
-    /// When it was.
+    /// Its time.
     pub at: Instant,
-    /// What it was.
+    /// The change.
     pub change: Change,
 }
 
-/// Records were dropped before the reader came for them.
+/// Records were dropped before they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{count} records were dropped before they were read, from number {first}")]
 pub struct Lost {
@@ -56,14 +56,14 @@ pub struct Lost {
     pub count: u64,
 }
 
-/// How far somebody has read. There may be many, each at its own pace.
+/// The position of a reader. Readers are independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reader {
     next: u64,
 }
 
 impl Reader {
-    /// Reads from this number on; 0 is the first record of all.
+    /// Starts at this number; 0 is the first record.
     #[must_use]
     pub const fn from(sequence: u64) -> Self {
         Self { next: sequence }
@@ -80,7 +80,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The first record gets the number `next`.
+    /// The first record has the number `next`.
     pub(super) fn new(capacity: usize, next: u64) -> Self {
         Self {
             records: VecDeque::with_capacity(capacity),
@@ -89,7 +89,7 @@ impl Log {
         }
     }
 
-    /// The same for a capacity that somebody else says; `None` where there is no room for so many.
+    /// The same with an untrusted capacity. Returns `None` if the allocation fails.
     pub(super) fn try_new(capacity: usize, next: u64) -> Option<Self> {
         let mut log = Self::new(0, next);
         log.records.try_reserve_exact(capacity).ok()?;
@@ -97,7 +97,7 @@ impl Log {
         Some(log)
     }
 
-    /// Has room for so many records, or for more.
+    /// Raises the capacity to this many records.
     pub(super) fn grow(&mut self, capacity: usize) {
         if capacity > self.capacity {
             self.capacity = capacity;

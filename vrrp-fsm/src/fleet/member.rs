@@ -1,4 +1,4 @@
-//! One virtual router of a fleet: how it is configured, and what is kept beside the machine.
+//! One virtual router of a fleet: its configuration, and its data in the fleet.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,10 +13,10 @@ use crate::{
     track::{TrackRef, TrackState},
 };
 
-/// By what a packet finds its virtual router (S-01).
+/// The key of a virtual router (S-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The interface: its index, or any other number that the host gives it.
+    /// The interface: its index, or another number that the host assigns.
     pub interface: u32,
     /// The family.
     pub family: Family,
@@ -24,28 +24,30 @@ pub struct Key {
     pub vrid: Vrid,
 }
 
-/// A virtual router with all that it takes to judge its packets and to know when it may run.
+/// Configuration of a virtual router in a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member {
-    /// The interface, as in [`Key::interface`]. It cannot change while the router lives.
+    /// The interface, as in [`Key::interface`]. It is fixed for the life of the router.
     pub interface: u32,
     /// The election.
     pub config: Config,
-    /// How messages travel; addresses of the family of `config`. Default [`Multicast`](MessageTransport::Multicast) to the group of the family.
+    /// How messages are sent; addresses of the family of `config`. Default
+    /// [`Multicast`](MessageTransport::Multicast) to the group of the family.
     pub transport: MessageTransport,
-    /// How a message has to be authenticated. Default not at all.
+    /// How a message must be authenticated. Default none.
     pub authentication: LocalAuthentication,
-    /// What is accepted in a message.
+    /// The options of the decoder.
     pub decode: DecodeOptions,
-    /// The virtual addresses, to have the lists of others compared (P-44, P-45); of the family of `config`. Default `None`: they are not.
+    /// The virtual addresses, to which those of messages are compared (P-44, P-45); of the family
+    /// of `config`. Default `None`: no comparison.
     pub addresses: Option<AddressList>,
-    /// The objects that count for it.
+    /// The tracked objects.
     pub tracking: Vec<TrackRef>,
 }
 
 impl Member {
-    /// A router that is heard by multicast, without authentication, and tracks nothing.
+    /// Makes a router with multicast, without authentication and tracked objects.
     #[must_use]
     pub fn new(interface: u32, config: Config) -> Self {
         Self {
@@ -61,7 +63,7 @@ impl Member {
         }
     }
 
-    /// Where its packets arrive.
+    /// Returns its key.
     #[must_use]
     pub const fn key(&self) -> Key {
         Key {
@@ -79,7 +81,7 @@ impl Member {
 pub enum MessageTransport {
     /// [`Transport::Multicast`].
     Multicast {
-        /// The group that all routers have joined.
+        /// The multicast group.
         group: IpAddr,
     },
     /// [`Transport::Unicast`].
@@ -101,7 +103,7 @@ pub enum AddressList {
 }
 
 impl AddressList {
-    /// The list as it is compared and encoded.
+    /// Returns a view of the list.
     #[must_use]
     pub fn as_addresses(&self) -> Addresses<'_> {
         match self {
@@ -111,7 +113,7 @@ impl AddressList {
     }
 }
 
-/// How the packets of a router travel, and what they have to be.
+/// How the packets of a router are received and validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reception {
     pub(super) transport: MessageTransport,
@@ -121,7 +123,7 @@ pub(super) struct Reception {
 }
 
 impl Reception {
-    /// The context of a packet with this protection.
+    /// Returns the context of a packet with this protection.
     #[inline]
     pub(super) fn context(&self, protection: Protection) -> ReceiveContext<'_> {
         ReceiveContext {
@@ -145,31 +147,31 @@ impl Reception {
     }
 }
 
-/// A router with what the fleet knows about it.
+/// A virtual router with its data in the fleet.
 #[derive(Clone, Debug)]
-// Each is a cause of its own, in any combination.
+// The flags are independent.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct Entry {
     pub(super) router: VirtualRouter,
     pub(super) interface: u32,
-    /// The advertisement that waits to be sent.
+    /// The waiting advertisement.
     pub(super) advertisement: Option<Outgoing>,
     pub(super) reception: Reception,
     pub(super) tracking: Box<[TrackRef]>,
-    /// What its own objects come to.
+    /// The result of its own objects.
     pub(super) track_state: TrackState,
     pub(super) group: Option<GroupId>,
-    /// G-3: it wants to be Active, because its timer meant this.
+    /// G-3: it waits for its group to take over, for this reason of its timer.
     pub(super) pending_takeover: Option<Expiry>,
-    /// G-8: it could not run when it joined a group that runs, and does not count there before it can.
+    /// G-8: it could not run when it joined a running group, and does not count there until it can.
     pub(super) is_joining: bool,
-    /// Somebody wants it to run.
+    /// Whether the host has started it.
     pub(super) is_enabled: bool,
-    /// It is removed, and only its last actions are left.
+    /// Whether it is removed, with waiting actions.
     pub(super) is_leaving: bool,
-    /// It waits in `VrrpRouter::dirty_routers`.
+    /// Whether it is in `VrrpRouter::dirty_routers`.
     pub(super) is_dirty: bool,
-    /// `None` where the host has none: it then cannot run.
+    /// `None` if the host has none: a fault.
     pub(super) primary_address: Option<IpAddr>,
 }
 
@@ -183,7 +185,7 @@ impl Entry {
         }
     }
 
-    /// When the router has to be served: an Active may be served so many nanoseconds late.
+    /// Returns the deadline of the router: an Active may be served this many nanoseconds late.
     #[inline]
     pub(super) fn alarm(&self, patience: u64) -> Option<Instant> {
         let deadline = self.router.poll_timeout()?;
@@ -211,7 +213,7 @@ impl Entry {
         }
     }
 
-    /// What keeps it down: a set of causes, of which the first that somebody would want to hear.
+    /// Returns the cause that prevents it from running; the most relevant one of several.
     pub(super) fn obstacle(&self) -> Option<ShutdownCause> {
         if !self.is_enabled {
             Some(ShutdownCause::Administrative)
@@ -222,7 +224,7 @@ impl Entry {
         }
     }
 
-    /// Whether it waits for objects that have not reported. Once it runs, it does not.
+    /// Whether it waits for objects without a report. A running router does not.
     pub(super) fn waits(&self) -> bool {
         !self.runs() && self.track_state.unreported != 0
     }
@@ -231,7 +233,8 @@ impl Entry {
         self.obstacle().is_none() && !self.waits()
     }
 
-    /// G-2: whether the owners in its group start as Backups, because this one is not Active at once.
+    /// G-2: whether the owners in its group start as Backups, because this one does not become
+    /// Active at once.
     pub(super) fn keeps_owners_waiting(&self) -> bool {
         match self.router.state() {
             State::Initialize => !self.is_joining && self.router.settings.startup_hold != 0,

@@ -1,4 +1,4 @@
-//! What a fleet gives its host: deadlines, actions and records.
+//! The output of a fleet: deadlines, actions and records.
 
 use super::{
     RouterId,
@@ -29,20 +29,20 @@ impl Output {
         }
     }
 
-    /// Notes the deadline of a router.
+    /// Updates the deadline of a router.
     #[inline]
     pub(super) fn schedule(&mut self, id: RouterId, entry: &Entry) {
         let deadline = entry.alarm(self.patience);
         self.deadlines.set(id.key().slot(), deadline);
     }
 
-    /// Hands an event to a machine, with all that follows for it alone.
+    /// Passes an event to a router, and queues its actions.
     pub(super) fn step(&mut self, now: Instant, id: RouterId, entry: &mut Entry, event: Event) {
         let actions = entry.router.handle_event(now, event);
         self.perform(now, id, entry, actions);
     }
 
-    /// Queues the actions of a machine, and notes its deadline.
+    /// Queues the actions of a router, and updates its deadline.
     pub(super) fn perform(
         &mut self,
         now: Instant,
@@ -70,7 +70,7 @@ impl Output {
         }
     }
 
-    /// Starts or stops a router that is in no group, by what is so now.
+    /// Starts or stops a router without a group, as its causes require.
     pub(super) fn start_or_stop(&mut self, now: Instant, id: RouterId, entry: &mut Entry) {
         match (entry.obstacle(), entry.primary_address) {
             (Some(cause), _) => self.step(now, id, entry, Event::Shutdown(cause)),

@@ -1,30 +1,31 @@
-//! What the host has to do, advertisements first.
+//! The queue of actions, advertisements first.
 
 use alloc::collections::VecDeque;
 
 use crate::Action;
 
-/// The most actions of one router that a takeover leaves here: addresses, announcement, change of state.
+/// The most actions of a router in this queue, at a takeover: addresses, announcement, change of
+/// state.
 const ACTIONS: usize = 3;
 
-/// The actions of all routers, but for the contents of the advertisements: those stay with their router, so that there is at most one of each
-/// and it is the latest.
+/// The actions of all routers. The contents of an advertisement stay with its router, so there is
+/// at most one per router, the latest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     advertisers: VecDeque<u32>,
     tasks: VecDeque<(u32, Task)>,
 }
 
-/// What comes after the advertisements.
+/// An action after the advertisements.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Task {
     Do(Action),
-    /// The router was removed, and this was the last of it.
+    /// The last action of a removed router.
     Free,
 }
 
 impl Queue {
-    /// Makes room for so many routers that all take over at once.
+    /// Reserves room for this many routers that take over at once.
     pub(super) fn reserve(&mut self, routers: usize) {
         let missing = |length: usize, wanted: usize| wanted.saturating_sub(length);
         let advertisers = missing(self.advertisers.len(), routers);

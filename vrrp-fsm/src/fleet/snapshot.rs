@@ -1,4 +1,4 @@
-//! A fleet as a plain value, to hand it over to another process without an address moving.
+//! A fleet as a plain value, for a hand-over to another process.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -10,11 +10,11 @@ use crate::{
     track::{ObjectId, ObjectSnapshot, TrackRef, Tracker},
 };
 
-/// The run-time state of a [`VrrpRouter`] with all configurations. The waiting actions, the records, and the value
-/// of [`set_patience`](VrrpRouter::set_patience) are no part of it.
+/// The run-time state of a [`VrrpRouter`] with all configurations. The waiting actions, the
+/// records, and the value of [`set_patience`](VrrpRouter::set_patience) are no part of it.
 ///
-/// It is opaque: only [`VrrpRouter::snapshot`] makes one. With the feature `serde` it can be stored for a
-/// process of the same version of this crate.
+/// It is opaque: only [`VrrpRouter::snapshot`] makes one. With the feature `serde` it can be stored
+/// for a process of the same version of this crate.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -22,7 +22,8 @@ pub struct FleetSnapshot {
     /// The virtual routers.
     #[doc(hidden)]
     pub members: Vec<MemberSnapshot>,
-    /// Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these lists.
+    /// Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these
+    /// lists.
     #[doc(hidden)]
     pub groups: Vec<SyncGroup>,
     /// The tracked objects.
@@ -40,13 +41,15 @@ pub struct FleetSnapshot {
 }
 
 impl FleetSnapshot {
-    /// Returns the number of virtual routers. In the restored fleet they have the ids [`RouterId::nth`].
+    /// Returns the number of virtual routers. In the restored fleet they have the ids
+    /// [`RouterId::nth`].
     #[must_use]
     pub fn router_count(&self) -> usize {
         self.members.len()
     }
 
-    /// Returns the number of tracked objects. In the restored fleet they have the ids [`ObjectId::nth`].
+    /// Returns the number of tracked objects. In the restored fleet they have the ids
+    /// [`ObjectId::nth`].
     #[must_use]
     pub fn object_count(&self) -> usize {
         self.objects.len()
@@ -80,8 +83,9 @@ pub struct MemberSnapshot {
 }
 
 impl VrrpRouter {
-    /// The run-time state with all configurations, to be continued by [`restore`](Self::restore). The host first does what
-    /// [`poll_action`](Self::poll_action) still has, because that is not part of it.
+    /// Returns the run-time state with all configurations, for [`restore`](Self::restore). The host
+    /// first polls and performs all actions of [`poll_action`](Self::poll_action), which are no
+    /// part of it.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> FleetSnapshot {
         let objects: Vec<ObjectId> = self.tracker.iter().map(|(id, _)| id).collect();
@@ -122,14 +126,16 @@ impl VrrpRouter {
         }
     }
 
-    /// The fleet of a snapshot, in a process whose clock says `now`. It goes on as the old one would have; nothing is sent, installed or announced for
-    /// the change. Records go on with the next number.
+    /// Restores a fleet from a snapshot at `now`. It continues as the old one would have; nothing
+    /// is sent, installed or announced. Records continue with the next number.
     ///
-    /// Routers, groups and objects have new ids: [`find`](Self::find) gives them by key, [`groups`](Self::groups) and [`Tracker::find`] by name.
+    /// Routers, groups and objects have new ids: [`find`](Self::find) gives them by key,
+    /// [`groups`](Self::groups) and [`Tracker::find`] by name.
     ///
     /// # Errors
     ///
-    /// As for [`add`](Self::add), [`startup`](Self::startup), [`add_object`](Self::add_object) and [`add_group`](Self::add_group), for a snapshot that no fleet has given.
+    /// As for [`add`](Self::add), [`startup`](Self::startup), [`add_object`](Self::add_object) and
+    /// [`add_group`](Self::add_group), for an invalid snapshot.
     pub fn restore(snapshot: &FleetSnapshot, now: Instant) -> Result<Self, FleetError> {
         let (records, next) = (snapshot.records, snapshot.next_record);
         if i64::try_from(next).is_err() {

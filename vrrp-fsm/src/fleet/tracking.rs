@@ -1,4 +1,4 @@
-//! Objects, and what they do to the routers and groups that use them.
+//! Objects, and their effect on routers and groups.
 
 use alloc::vec::Vec;
 
@@ -28,7 +28,7 @@ impl VrrpRouter {
         Ok(id)
     }
 
-    /// Replaces the configuration of an object, for all who use it: [`Tracker::reconfigure`].
+    /// Replaces the configuration of an object for all its users: [`Tracker::reconfigure`].
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl VrrpRouter {
         Ok(self.tracker.remove(id)?)
     }
 
-    /// Reports about an object: [`Tracker::report`]. Its users act at once.
+    /// Reports the state of an object: [`Tracker::report`]. Its users react at once.
     ///
     /// # Errors
     ///
@@ -69,8 +69,8 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Reports about many objects at once. Their users act when all reports are known: a router changes its priority once, and an
-    /// Active advertises once.
+    /// Reports the states of many objects. Their users react after the last report: a router
+    /// changes its priority once, and an Active advertises once.
     ///
     /// # Errors
     ///
@@ -88,13 +88,14 @@ impl VrrpRouter {
         Ok(result?)
     }
 
-    /// The objects, to be looked at.
+    /// Returns the tracked objects.
     #[must_use]
     pub const fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
-    /// Why a virtual router has its effective priority, and which faults hold: its own objects, then those of its sync group.
+    /// Explains the effective priority and the faults of a virtual router: its own objects, then
+    /// those of its sync group.
     #[must_use]
     pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {
         let entry = self.entry(id).ok()?;
@@ -110,7 +111,7 @@ impl VrrpRouter {
         Some(Explanation::new(entry.router.config().priority, influences))
     }
 
-    /// Lets a router or a group have these uses, which were checked.
+    /// Sets the validated references of a router or a group.
     pub(super) fn set_uses(&mut self, user: User, wanted: Vec<TrackRef>) {
         let new: Vec<ObjectId> = wanted.iter().map(|one| one.object).collect();
         let old = match user {
@@ -137,7 +138,7 @@ impl VrrpRouter {
         }
     }
 
-    /// Brings the users of all objects that have changed up to date.
+    /// Updates the users of all changed objects.
     pub(super) fn follow_objects(&mut self, now: Instant) {
         while let Some(id) = self.tracker.poll_changed() {
             let level = self.tracker.level(id);
@@ -162,7 +163,7 @@ impl VrrpRouter {
                 number += 1;
             }
         }
-        // Each router once, when all that changed is known.
+        // Each router once, after all changes are known.
         while let Some(id) = self.dirty_routers.pop() {
             if let Some(entry) = self.routers.get_mut(id) {
                 entry.is_dirty = false;
@@ -172,7 +173,7 @@ impl VrrpRouter {
         self.start_or_stop_groups(now);
     }
 
-    /// Notes that objects of a router or of its group have changed.
+    /// Marks a router whose objects, or whose group's objects, have changed.
     fn mark_router_dirty(&mut self, id: RouterId) {
         if let Some(entry) = self.routers.get_mut(id)
             && !core::mem::replace(&mut entry.is_dirty, true)
@@ -181,8 +182,8 @@ impl VrrpRouter {
         }
     }
 
-    /// What the objects of a router come to, and what follows for it. `from` is the priority that was reported last,
-    /// where the configuration has replaced it since.
+    /// Re-evaluates the objects of a router and applies the result. `from` is the last reported
+    /// priority, if the configuration has replaced it since.
     pub(super) fn update_tracking(&mut self, now: Instant, id: RouterId, from: Option<Priority>) {
         let Some(entry) = self.routers.get_mut(id) else {
             return;
@@ -194,7 +195,8 @@ impl VrrpRouter {
         self.start_or_stop(now, id);
     }
 
-    /// Applies the priority that the objects of a router and of its group make of the configured one.
+    /// Applies the priority that the objects of a router and of its group make of the configured
+    /// one.
     pub(super) fn apply_priority(&mut self, now: Instant, id: RouterId) {
         if let Some(entry) = self.routers.get_mut(id) {
             let group = entry.group.and_then(|group| self.groups.get(group));
@@ -205,8 +207,8 @@ impl VrrpRouter {
 }
 
 impl Output {
-    /// Applies the priority that the objects of a router and of its group make of the configured one, and records
-    /// where it is another than `from`.
+    /// Applies the priority that the objects of a router and of its group make of the configured
+    /// one, and records where it is another than `from`.
     pub(super) fn apply_priority(
         &mut self,
         now: Instant,

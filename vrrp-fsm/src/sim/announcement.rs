@@ -14,14 +14,16 @@ use crate::{
     fleet::{AddressList, Key},
 };
 
-/// What an Active sends on [`Action::Announce`](crate::Action::Announce): it tells the neighbours on its LAN where the virtual addresses are.
+/// What an Active sends on [`Action::Announce`](crate::Action::Announce): it tells the neighbours
+/// on its LAN where the virtual addresses are.
 ///
 /// As text it is one line: `0 18 lan 1 IPv4 vrid 51 repeat 5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// The host that has sent it.
+    /// The sending host.
     pub from: u32,
-    /// Which of its messages it is, from 0. All its frames have the same number, and the same fate.
+    /// The number of the message among those of the sender, from 0. All its frames have the same
+    /// number, and the same fate.
     pub number: u64,
     /// When it was sent.
     pub sent: Instant,
@@ -34,8 +36,9 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// The Ethernet frames, from the virtual MAC (RFC 9568 section 7.3): a gratuitous ARP to all, or an unsolicited neighbour advertisement to all
-    /// nodes, for each address, and all of that as often as it is repeated.
+    /// The Ethernet frames, from the virtual MAC (RFC 9568 section 7.3): a gratuitous ARP to all,
+    /// or an unsolicited neighbour advertisement to all nodes, for each address, and all of that as
+    /// often as it is repeated.
     pub fn frames(&self) -> impl Iterator<Item = Vec<u8>> {
         let once: Vec<Vec<u8>> = self
             .addresses

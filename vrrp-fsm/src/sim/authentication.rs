@@ -1,4 +1,4 @@
-//! What a simulated host knows to protect its messages and to verify those of others, and how far it has counted.
+//! The authentication state of a simulated host: keys and sequences.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,20 +14,23 @@ use vrrp_proto::{
 use super::Packet;
 use crate::Instant;
 
-/// What the virtual routers of a host need for [IP AH](LocalAuthentication::IpAh) and for the [HMAC trailer](LocalAuthentication::Hmac). By default
-/// all hosts have the same. A [password in clear text](LocalAuthentication::SimpleText) is in the [`Member`](crate::fleet::Member).
+/// The secrets of a host for [IP AH](LocalAuthentication::IpAh) and the [HMAC
+/// trailer](LocalAuthentication::Hmac). By default all hosts have the same secrets. A [password in
+/// clear text](LocalAuthentication::SimpleText) is in the [`Member`](crate::fleet::Member).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Secrets {
     /// The key of IP AH.
     pub ah: Password,
     /// The only key of the trailer, with the id 1.
     pub hmac: [u8; 32],
-    /// What a trailer needs to be taken for new. Default [`AntiReplay::Monotonic`].
+    /// The replay protection of the trailer. Default [`AntiReplay::Monotonic`].
     pub anti_replay: AntiReplay,
-    /// Whether messages go out with a trailer. Without, they do not, and those of others are verified: with
-    /// [`HmacIfPresent`](LocalAuthentication::HmacIfPresent), the first step of a network that is to have trailers. Default true.
+    /// Whether messages are sent with a trailer. A host that does not sign still verifies: with
+    /// [`HmacIfPresent`](LocalAuthentication::HmacIfPresent), the first step of a migration.
+    /// Default true.
     pub signs: bool,
-    /// By how much the host's clock is ahead of the time of day, which is in the trailer. Default not at all.
+    /// The distance by which the host's clock is ahead of the time of day, which the trailer
+    /// contains. Default zero.
     pub clock_ahead: Duration,
 }
 
@@ -46,7 +49,7 @@ impl Default for Secrets {
 /// The most senders whose sequences a virtual router remembers.
 const SENDERS: usize = 255;
 
-/// The keys that follow from the [`Secrets`] of a host.
+/// The keys made of the [`Secrets`] of a host.
 pub(super) struct Keyring {
     ah: ah::Key,
     hmac: [hmac::Key; 1],
@@ -55,9 +58,9 @@ pub(super) struct Keyring {
     clock_ahead: Duration,
 }
 
-/// How far a virtual router of a host has counted. A host that starts anew begins anew.
+/// The sequences of a virtual router of a host. A restarted host has new ones.
 pub(super) enum Authenticator {
-    /// Nothing is counted.
+    /// No sequences.
     None,
     SimpleText(Password),
     Ah {
@@ -73,7 +76,7 @@ pub(super) enum Authenticator {
     },
 }
 
-/// What has to be remembered of a packet once it has passed every check.
+/// The data of a packet to remember after it has passed every check.
 #[derive(Clone, Copy)]
 pub(super) enum Proof {
     Nothing,
@@ -98,7 +101,7 @@ impl Keyring {
         hmac::Keys::new(&self.hmac, Self::ID).ok()
     }
 
-    /// What the clock of the host shows.
+    /// Returns the time of the host's clock.
     fn utc(&self, now: Instant) -> UtcTime {
         /// The first second of 2026, in which the simulation begins.
         const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
@@ -124,12 +127,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether it has something to prove and to remember.
+    /// Whether it has sequences.
     pub(super) const fn counts(&self) -> bool {
         matches!(self, Self::Ah { .. } | Self::Hmac { .. })
     }
 
-    /// What a version 2 message says of it.
+    /// Returns the authentication field of a version 2 message.
     pub(super) const fn in_message(&self) -> Authentication {
         match self {
             Self::SimpleText(password) => Authentication::SimpleText(*password),
@@ -138,7 +141,7 @@ impl Authenticator {
         }
     }
 
-    /// Makes of a message what goes out. `None` where that cannot be: then it does not.
+    /// Protects a message. Returns `None` if that is impossible: the message is not sent.
     pub(super) fn protect(&mut self, keyring: &Keyring, packet: &mut Packet) -> Option<()> {
         match self {
             Self::None | Self::SimpleText(_) => {}
@@ -178,7 +181,7 @@ impl Authenticator {
         Some(())
     }
 
-    /// What a packet proves about itself.
+    /// Verifies a packet.
     pub(super) fn prove(
         &self,
         keyring: &Keyring,
@@ -235,7 +238,7 @@ impl Authenticator {
 }
 
 impl Proof {
-    /// Whether a copy of the packet is told from it.
+    /// Whether a copy of the packet can be detected.
     pub(super) const fn is_unique(&self) -> bool {
         !matches!(self, Self::Nothing)
     }

@@ -1,33 +1,34 @@
-//! What goes wrong, as values and as lines of text.
+//! Faults, as values and as lines of text.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr, time::Duration};
 
 use vrrp_proto::{Interval, Priority};
 
-/// Something that happens to the network from outside.
+/// A fault of the network or a host.
 ///
-/// Hosts have the numbers of their places in [`Scenario::hosts`](super::Scenario::hosts), virtual routers and objects those of their places in the
-/// [`HostPlan`](super::HostPlan). The text form is one line without the time.
+/// Hosts have the numbers of their places in [`Scenario::hosts`](super::Scenario::hosts), virtual
+/// routers and objects those of their places in the [`HostPlan`](super::HostPlan). The text form is
+/// one line without the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Something is wrong for a while: `crash 2 for 1.500000000`, in seconds. The end belongs to it, so that one fault can be left out and the others
-    /// stay what they are.
+    /// A lasting fault: `crash 2 for 1.500000000`, in seconds. It includes its end, so a fault can
+    /// be left out without a change of the others.
     Lasting(Condition, Duration),
     /// The message is lost: `lose 0 17>2`.
     Lose(Delivery),
-    /// The message comes twice: `duplicate 0 17>2`.
+    /// The message arrives twice: `duplicate 0 17>2`.
     Duplicate(Delivery),
-    /// The message comes so much later than it would have: `late 0 17>2 by 1.500000000`.
+    /// The message arrives this much later: `late 0 17>2 by 1.500000000`.
     Late(Delivery, Duration),
-    /// The message comes, and so much later once more: `replay 0 17>2 by 1.500000000`.
+    /// The message arrives, and once more this much later: `replay 0 17>2 by 1.500000000`.
     Replay(Delivery, Duration),
 }
 
-/// What is wrong for a while.
+/// A lasting condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// The host is dead: it went without a word, and starts anew afterwards. `crash 2`.
+    /// The host crashes without a resignation, and restarts afterwards. `crash 2`.
     Crash {
         /// The host.
         host: u32,
@@ -37,14 +38,15 @@ pub enum Condition {
         /// The host.
         host: u32,
     },
-    /// The virtual router was shut down in good order. `stop 2 0`.
+    /// The virtual router is shut down. `stop 2 0`.
     Stop {
         /// The host.
         host: u32,
         /// The virtual router.
         router: u32,
     },
-    /// The virtual router, and with it all of its sync group, has another priority configured. `priority 2 0 50`.
+    /// The virtual router and its sync group are configured with another priority. `priority 2 0
+    /// 50`.
     Priority {
         /// The host.
         host: u32,
@@ -53,8 +55,9 @@ pub enum Condition {
         /// 1 to 254.
         priority: Priority,
     },
-    /// The virtual router, and with it all of its sync group, has a shorter interval configured, in centiseconds; one that has a shorter one already, or
-    /// speaks version 2, where all have to have the same, is left alone. `interval 2 0 50`.
+    /// The virtual router and its sync group are configured with a shorter interval, in
+    /// centiseconds. Routers with a shorter one, and version 2, where all intervals must be equal,
+    /// are excluded. `interval 2 0 50`.
     Interval {
         /// The host.
         host: u32,
@@ -63,49 +66,49 @@ pub enum Condition {
         /// 1 to 4095 cs.
         interval: Interval,
     },
-    /// The object is reported as bad. `object 2 0`.
+    /// The object is reported bad. `object 2 0`.
     Object {
         /// The host.
         host: u32,
         /// The object.
         object: u32,
     },
-    /// Some hosts of a LAN and all others do not reach each other. `partition 1 0,2`.
+    /// Some hosts of a LAN and all others cannot reach each other. `partition 1 0,2`.
     Partition {
         /// The LAN.
         interface: u32,
         /// The hosts on one side.
         island: Vec<u32>,
     },
-    /// A host of a LAN does not reach another one. `oneway 1 0>2`.
+    /// A host of a LAN cannot reach another one. `oneway 1 0>2`.
     OneWay {
         /// The LAN.
         interface: u32,
-        /// Who is not heard.
+        /// The sender.
         from: u32,
-        /// By whom.
+        /// The receiver.
         to: u32,
     },
 }
 
-/// A message under way to one of its receivers.
+/// A message on its way to one of its receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delivery {
-    /// The host that has sent it.
+    /// The sending host.
     pub from: u32,
-    /// Which of its messages it is, from 0.
+    /// The number of the message among those of the sender, from 0.
     pub number: u64,
-    /// The host to which it is under way.
+    /// The receiving host.
     pub to: u32,
 }
 
-/// A line that is no fault.
+/// An invalid line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line:?} is not a line of a trace: {reason}")]
 pub struct TraceSyntax {
     /// The line.
     pub line: String,
-    /// What is wrong with it.
+    /// The problem.
     pub reason: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! A message as it is on the cable.
+//! Frames of messages.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -12,7 +12,7 @@ use super::{Packet, addresses::physical_mac};
 use crate::fleet::Key;
 
 impl Packet {
-    /// The virtual router that it is for, by the VRID in the message.
+    /// Returns the virtual router of the packet, by the VRID in the message.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         Some(Key {
@@ -22,8 +22,8 @@ impl Packet {
         })
     }
 
-    /// The Ethernet frame in which it is sent: from the virtual MAC (RFC 9568 section 7.3) to that of the group, or by unicast from host to host. Empty
-    /// where the VRID is no VRID, which no router sends.
+    /// Returns the Ethernet frame: from the virtual MAC (RFC 9568 section 7.3) to that of the
+    /// group, or by unicast from host to host. Empty for an invalid VRID, which no router sends.
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         let Some(key) = self.key() else {

@@ -1,4 +1,4 @@
-//! A simulated host: a fleet, what was configured, and what waits in its socket.
+//! A simulated host: a fleet, its configuration, and its socket.
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -21,8 +21,8 @@ use crate::{
     track::ObjectId,
 };
 
-/// What drives a fleet. A [`VrrpRouter`] is one that makes no mistake; a host of your own, or one with a mistake that has to be found, replaces a
-/// method:
+/// Drives a fleet. [`VrrpRouter`] is the correct implementation. Your own host, or one with a
+/// deliberate mistake, replaces a method:
 ///
 /// ```
 /// use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Host, Packet}};
@@ -52,16 +52,17 @@ use crate::{
 /// # fn main() { use_as(DeafToZero::boot(VrrpRouter::new())) }
 /// ```
 pub trait Host: Sized {
-    /// The host starts with what was configured, before anything was started or reported.
+    /// Makes a host from its configured fleet, before startups and reports.
     fn boot(fleet: VrrpRouter) -> Self;
 
-    /// Its fleet, to be looked at.
+    /// Returns its fleet.
     fn fleet(&self) -> &VrrpRouter;
 
-    /// Its fleet, to be started, stopped, configured and reported to.
+    /// Returns its fleet, for startups, shutdowns, configuration and reports.
     fn fleet_mut(&mut self) -> &mut VrrpRouter;
 
-    /// A packet has arrived, and this was proven about it with the [`Secrets`](super::Secrets) of the host.
+    /// Handles a packet. `protection` is the result of verifying it with the
+    /// [`Secrets`](super::Secrets) of the host.
     ///
     /// # Errors
     ///
@@ -78,23 +79,23 @@ pub trait Host: Sized {
             octets,
             ..
         } = packet;
-        let judged = self
+        let handled = self
             .fleet_mut()
             .handle_packet(now, *interface, ip, octets, protection);
-        judged.map(drop).map_err(|rejected| rejected.discard)
+        handled.map(drop).map_err(|rejected| rejected.discard)
     }
 
-    /// The deadline of [`poll_timeout`](Self::poll_timeout) has come.
+    /// Handles the deadline of [`poll_timeout`](Self::poll_timeout).
     fn handle_timeout(&mut self, now: Instant) {
         self.fleet_mut().handle_timeout(now);
     }
 
-    /// When it wants to be woken up.
+    /// Returns the next deadline.
     fn poll_timeout(&self) -> Option<Instant> {
         self.fleet().poll_timeout()
     }
 
-    /// The next thing to do.
+    /// Returns the next action.
     fn poll_action(&mut self) -> Option<(RouterId, Action)> {
         self.fleet_mut().poll_action()
     }
@@ -114,7 +115,7 @@ impl Host for VrrpRouter {
     }
 }
 
-/// Something that a host has to see to. While it does not run, it waits.
+/// An input of a host. It waits while the host does not run.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     Packet(Arc<Packet>, Copy),
@@ -124,40 +125,41 @@ pub(super) enum Input {
     Object(u32),
 }
 
-/// Which arrival of a packet it is.
+/// The kind of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copy {
     First,
-    /// The network has doubled it.
+    /// A duplicate of the network.
     Duplicate,
-    /// Somebody has sent it again.
+    /// A replay.
     Replay,
 }
 
-/// A host with its truth: what it is told when it runs.
+/// A host with its wanted state, which it applies when it runs.
 pub(super) struct Node<H> {
     plan: HostPlan,
     /// `None` while it is dead.
     host: Option<H>,
     pub(super) crashes: u32,
     pub(super) stalls: u32,
-    /// What waits while it does not run.
+    /// The waiting inputs while it does not run.
     inbox: VecDeque<Input>,
-    /// How many messages it has sent.
+    /// The number of its sent messages.
     sent: u64,
     routers: Vec<Wanted>,
-    /// How many faults each object has.
+    /// The number of faults of each object.
     pub(super) bad: Vec<u32>,
     pub(super) records: Reader,
     keyring: Keyring,
     authenticators: Vec<Authenticator>,
-    /// Whether any of them counts.
+    /// Whether any of them has sequences.
     has_sequences: bool,
-    /// The packets that come more than once, by sender and number, and whether this host has accepted one since it started.
+    /// The packets with several arrivals, by sender and number, and whether this host has accepted
+    /// one since it started.
     copied: BTreeMap<(u32, u64), bool>,
 }
 
-/// What a virtual router should be.
+/// The wanted state of a virtual router.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) stops: u32,
@@ -167,11 +169,12 @@ pub(super) struct Wanted {
     pub(super) interval: Option<(Interval, Instant)>,
 }
 
-/// Room in the socket of a host that does not run: what one of Linux holds at least. More is lost.
+/// The capacity of the socket of a host that does not run, the minimum on Linux. Further packets
+/// are lost.
 const SOCKET: usize = 256;
 
 impl<H: Host> Node<H> {
-    /// A host that is switched off.
+    /// Makes a host that is switched off.
     pub(super) fn new(number: u32, plan: HostPlan) -> Result<Self, ScenarioError> {
         let node = Self {
             host: None,
@@ -200,7 +203,7 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// Whether what was planned can be configured, and suits the objects.
+    /// Checks the configuration and the reports of the objects.
     fn try_out(&self) -> Result<(), FleetError> {
         let mut fleet = self.configured(Instant::ZERO)?;
         for (object, tracked) in (0..).zip(&self.plan.objects) {
@@ -215,7 +218,7 @@ impl<H: Host> Node<H> {
         &self.plan
     }
 
-    /// The host, unless it is dead.
+    /// Returns the host, unless it is crashed.
     pub(super) const fn host(&self) -> Option<&H> {
         self.host.as_ref()
     }
@@ -224,7 +227,7 @@ impl<H: Host> Node<H> {
         self.host.as_mut()
     }
 
-    /// The host, if it runs.
+    /// Returns the host, if it runs.
     pub(super) fn running(&self) -> Option<&H> {
         self.host.as_ref().filter(|_| self.runs())
     }
@@ -243,14 +246,14 @@ impl<H: Host> Node<H> {
         groups.find(|group| group.members.contains(&id))
     }
 
-    /// The virtual router with all that change together with it.
+    /// Returns the virtual router with the members of its group.
     pub(super) fn company(&self, router: u32) -> Vec<u32> {
         let members = self.group_of(router).map(|group| group.members.iter());
         let members = members.map(|members| members.filter_map(|id| id.place()).collect());
         members.unwrap_or_else(|| Vec::from([router]))
     }
 
-    /// A virtual router as it is now.
+    /// Returns a virtual router.
     pub(super) fn router(&self, router: u32) -> Option<&VirtualRouter> {
         self.host.as_ref()?.fleet().get(RouterId::nth(router))
     }
@@ -259,8 +262,8 @@ impl<H: Host> Node<H> {
         self.router(router).map(VirtualRouter::state)
     }
 
-    /// Whether nothing speaks against this virtual router being Backup or Active: the host runs, and it and all of its group were started and have no
-    /// fault.
+    /// Whether this virtual router can be Backup or Active: the host runs, and it and its group
+    /// were started and have no fault.
     pub(super) fn is_healthy(&self, router: u32) -> bool {
         let Some(host) = self.running() else {
             return false;
@@ -294,7 +297,7 @@ impl<H: Host> Node<H> {
         Ok(fleet)
     }
 
-    /// The configuration of a virtual router, as it should be now.
+    /// Returns the wanted configuration of a virtual router.
     fn member(&self, router: u32) -> Option<Member> {
         let mut member = self.plan.members.get(router as usize)?.clone();
         let wanted = self.routers.get(router as usize)?;
@@ -312,7 +315,7 @@ impl<H: Host> Node<H> {
         Some(member)
     }
 
-    /// The power comes back.
+    /// Restarts the host.
     pub(super) fn boot(&mut self, number: u32, now: Instant) {
         // It was configured once; nothing that may change makes it wrong.
         let Ok(fleet) = self.configured(now) else {
@@ -341,7 +344,7 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// Puts something into the inbox of a host that does not run.
+    /// Adds an input to the inbox of a host that does not run.
     pub(super) fn keep(&mut self, input: Input) {
         let is_lost =
             self.crashes != 0 || matches!(input, Input::Packet(..)) && self.inbox.len() >= SOCKET;
@@ -350,7 +353,7 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// The number of its next message.
+    /// Returns the number of its next message.
     pub(super) const fn count_sent(&mut self) -> u64 {
         let number = self.sent;
         self.sent += 1;
@@ -359,13 +362,13 @@ impl<H: Host> Node<H> {
 
     // Authentication.
 
-    /// What a virtual router of this host says of its authentication in version 2.
+    /// Returns the authentication field of a virtual router in version 2.
     pub(super) fn in_message(&self, router: u32) -> Authentication {
         let authenticator = self.authenticators.get(router as usize);
         authenticator.map_or(Authentication::None, Authenticator::in_message)
     }
 
-    /// Makes of a message of a virtual router what goes out, with its number, or nothing.
+    /// Protects and numbers a message of a virtual router.
     pub(super) fn protect(&mut self, router: u32, mut packet: Packet) -> Option<Packet> {
         let authenticator = self.authenticators.get_mut(router as usize)?;
         authenticator.protect(&self.keyring, &mut packet)?;
@@ -373,7 +376,7 @@ impl<H: Host> Node<H> {
         Some(packet)
     }
 
-    /// The virtual router that a packet is for, and what the packet proves to it; nothing where nobody asks for a proof.
+    /// Returns the addressee of a packet and its verification, if the host has sequences.
     pub(super) fn prove(
         &self,
         now: Instant,
@@ -389,7 +392,7 @@ impl<H: Host> Node<H> {
         Some((router, proof))
     }
 
-    /// Whether a virtual router has to hear a packet that has proven so much.
+    /// Whether a virtual router would accept a packet with this protection.
     pub(super) fn would_accept(
         &self,
         router: u32,
@@ -401,7 +404,7 @@ impl<H: Host> Node<H> {
         fleet.is_some_and(|fleet| fleet.would_accept(id, &packet.ip, &packet.octets, protection))
     }
 
-    /// A packet has passed every check of a virtual router, which remembers it if it runs.
+    /// Remembers a packet that has passed every check of a running virtual router.
     pub(super) fn accept(&mut self, router: u32, packet: &Packet, proof: Proof) {
         if self.state(router) == Some(State::Initialize) {
             return;
@@ -415,12 +418,12 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// More than one of this packet will come.
+    /// Notes that this packet arrives several times.
     pub(super) fn expect_copies(&mut self, packet: &Packet) {
         self.copied.entry((packet.from, packet.number)).or_default();
     }
 
-    /// A copy of this packet has come. Whether one was accepted before that is told from its copies.
+    /// Handles a copy of a packet. Returns whether a detectable copy was accepted before.
     pub(super) fn is_known(&mut self, packet: &Packet) -> bool {
         let key = (packet.from, packet.number);
         self.copied.remove(&key) == Some(true)
@@ -430,14 +433,15 @@ impl<H: Host> Node<H> {
         self.inbox.pop_front()
     }
 
-    /// Lets a virtual router be what it should be.
+    /// Applies the wanted state of a virtual router.
     pub(super) fn adjust(&mut self, number: u32, now: Instant, router: u32) {
         let id = RouterId::nth(router);
         if let Some(member) = self.member(router)
             && let Some(host) = &mut self.host
             && host.fleet().member(id).is_some_and(|found| found != member)
         {
-            // The configuration was accepted before, and only the priority or the interval is another one, within its range.
+            // The configuration was accepted before, and only the priority or the interval is
+            // another one, within its range.
             let _accepted = host.fleet_mut().reconfigure(now, id, member);
         }
         self.start_or_stop(number, now, router);
@@ -461,7 +465,7 @@ impl<H: Host> Node<H> {
         };
     }
 
-    /// Reports what is true about an object.
+    /// Reports the state of an object.
     pub(super) fn report(&mut self, now: Instant, object: u32) {
         let Some(tracked) = self.plan.objects.get(object as usize) else {
             return;
@@ -472,7 +476,7 @@ impl<H: Host> Node<H> {
             .is_some_and(|count| *count != 0);
         let report = if is_bad { tracked.bad } else { tracked.good };
         if let (Some(report), Some(host)) = (report, &mut self.host) {
-            // It was tried out.
+            // `try_out` checked it.
             let _suits = host.fleet_mut().report(now, ObjectId::nth(object), report);
         }
     }

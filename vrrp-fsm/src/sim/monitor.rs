@@ -1,4 +1,5 @@
-//! Watches the properties: knows since when nothing has disturbed a virtual router, and what has to be so then.
+//! Checks the properties: tracks the last disturbance of each virtual router, and the required
+//! state after it.
 
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -17,13 +18,14 @@ use crate::{
     fleet::{Key, Member, RouterId},
 };
 
-/// What comes at a time comes before what is judged at that time.
+/// Events of a time come before the checks of that time.
 const AFTERWARDS: Duration = Duration::from_nanos(1);
 
-/// How long an answer to a rival stands for others (AMB-13).
+/// The time for which an answer to a rival replaces further answers (AMB-13).
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 
-/// How long neighbours may send to a rival after its last advertisement that the Active has heard.
+/// The time for which neighbours may send to a rival after the last advertisement that the Active
+/// received from it.
 const CORRECTION: Duration = Duration::from_secs(1);
 
 /// A virtual router on a host.
@@ -39,29 +41,30 @@ struct Virtual {
     key: Key,
     places: Vec<Place>,
     cluster: u32,
-    /// How many messages in a row each place has missed.
+    /// The number of consecutive missed messages of each place.
     missed: Vec<u8>,
-    /// How many it may miss in a quiet network.
+    /// The number of messages that a router may miss in a quiet network.
     tolerance: u8,
     /// Whether all its routers preempt.
     preempts: bool,
-    /// Whether all its routers announce again what may have crossed with the announcement of another one.
+    /// Whether all its routers repeat an announcement that may have crossed with that of another
+    /// router.
     announces_again: bool,
     /// Whether all its routers announce once more after the last advertisement of a rival.
     corrects: bool,
-    /// How long a burst after a rival stands for others.
+    /// The time for which a burst after a rival replaces further bursts.
     rival_gap: Duration,
     neighbors: Neighbors,
 }
 
-/// Virtual routers that depend on each other by sync groups, or one that does not.
+/// Virtual routers joined by sync groups, or a single one.
 struct Cluster {
     virtuals: Vec<u32>,
     hosts: Vec<u32>,
     is_grouped: bool,
-    /// How long after the last disturbance all has to be well.
+    /// The time after the last disturbance until all properties must hold.
     bound: Duration,
-    /// How long after that the last bursts have been announced.
+    /// The time after that until the last bursts were announced.
     bursts: Duration,
     disturbed: Instant,
     /// The last lost message.
@@ -69,24 +72,26 @@ struct Cluster {
     /// Disturbances that last.
     standing: u32,
     is_settled: bool,
-    /// When it was settled at last.
+    /// The end of its last settled period.
     settled_until: Option<Instant>,
 }
 
-/// Something that has to be so at a time.
+/// A requirement at a future time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Promise {
-    /// Somebody has taken over from this host.
+    /// Another host has taken over from this host.
     HandOver { of: u32, host: u32, heir: u32 },
-    /// One of these two routers is no longer Active, because the loser was heard by the winner. They have changed so often.
+    /// One of these two routers is no longer Active, because the winner received the loser's
+    /// advertisement. The counts are their changes of state so far.
     End {
         of: u32,
         winner: (u32, u32, u64),
         loser: (u32, u32, u64),
     },
-    /// This Active has announced, because it has heard a rival.
+    /// This Active has announced because of a rival.
     Announce { of: u32, host: u32, router: u32 },
-    /// The neighbours no longer send to this rival, which the Active has heard. The Active has changed so often.
+    /// The neighbours no longer send to this rival. The count is that of the Active's changes of
+    /// state so far.
     Correct {
         of: u32,
         active: (u32, u32, u64),
@@ -101,11 +106,11 @@ pub(super) struct Monitor {
     by_key: BTreeMap<Key, u32>,
     /// The virtual router of each member of each host.
     by_place: Vec<Vec<u32>>,
-    /// How often the state of each member of each host has changed.
+    /// The number of state changes of each member of each host.
     changes: Vec<Vec<u64>>,
-    /// When a cluster is settled.
+    /// The times at which clusters are settled.
     due: Deadlines,
-    /// When its neighbours know.
+    /// The times at which their neighbours are updated.
     known: Deadlines,
     promises: BinaryHeap<Reverse<(Instant, Instant, Promise)>>,
     found: Vec<Violation>,
@@ -167,7 +172,8 @@ impl Monitor {
             // A rival's announcement that takes longer may come after the burst.
             own.corrects &= policy.rival_repeat != 0 && jitter <= policy.after_last_rival;
             own.rival_gap = own.rival_gap.max(rival_gap(policy));
-            // The shortest Skew_Time is that of the owner, with half the interval. Where it does not hide the difference of two delays, one message less may be missed.
+            // The shortest Skew_Time is that of the owner, with half the interval. Where it does
+            // not hide the difference of two delays, one message less may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
             let spare = if hides { 1 } else { 2 };
             let tolerance = member.config.missed_advertisements.saturating_sub(spare);
@@ -176,7 +182,7 @@ impl Monitor {
         number
     }
 
-    /// Finds which virtual routers depend on each other.
+    /// Joins the virtual routers that depend on each other.
     fn make_clusters(&mut self, scenario: &Scenario) {
         let mut is_grouped: Vec<bool> = self.virtuals.iter().map(|_| false).collect();
         for (plan, of_host) in scenario.hosts.iter().zip(&self.by_place) {
@@ -242,7 +248,7 @@ impl Monitor {
 
     // What happens.
 
-    /// From now on, or from a later time on, nothing is sure for the bound.
+    /// Restarts the bound from a time on.
     fn disturb(&mut self, number: u32, until: Instant) {
         let Some(cluster) = self.clusters.get_mut(number as usize) else {
             return;
@@ -275,28 +281,29 @@ impl Monitor {
         concerned.map(|(number, _)| number).collect()
     }
 
-    /// Something about a host has changed.
+    /// Handles a change of a host.
     pub(super) fn disturb_host(&mut self, now: Instant, host: u32) {
         for cluster in self.clusters_of_host(host) {
             self.disturb(cluster, now);
         }
     }
 
-    /// Something about a virtual router of a host has changed.
+    /// Handles a change of a virtual router of a host.
     pub(super) fn disturb_router(&mut self, now: Instant, host: u32, router: u32) {
         if let Some(cluster) = self.virtual_at(host, router).map(|own| own.cluster) {
             self.disturb(cluster, now);
         }
     }
 
-    /// A host runs no more, or runs again.
+    /// Handles the beginning or the end of a stall.
     pub(super) fn stall(&mut self, now: Instant, host: u32, begins: bool) {
         for cluster in self.clusters_of_host(host) {
             self.stand(now, cluster, begins);
         }
     }
 
-    /// A LAN is cut in two, or whole again. Without sync groups each part is a network of its own.
+    /// Handles the beginning or the end of a partition. Without sync groups each part is an
+    /// independent network.
     pub(super) fn partition(&mut self, now: Instant, interface: u32, begins: bool) {
         for number in self.clusters_of_lan(interface) {
             if self
@@ -311,7 +318,7 @@ impl Monitor {
         }
     }
 
-    /// Somebody on a LAN does not hear somebody else, or does so again.
+    /// Handles the beginning or the end of a one-way cut.
     pub(super) fn one_way(&mut self, now: Instant, interface: u32, begins: bool) {
         for cluster in self.clusters_of_lan(interface) {
             self.stand(now, cluster, begins);
@@ -329,7 +336,7 @@ impl Monitor {
         self.disturb(number, now);
     }
 
-    /// A message does not reach a host. A few in a row do not disturb a quiet network.
+    /// Handles a lost message. A few in a row do not disturb a quiet network.
     pub(super) fn lost(&mut self, now: Instant, key: Key, to: u32) {
         let Some(own) = self.virtual_mut(key) else {
             return;
@@ -344,36 +351,36 @@ impl Monitor {
         }
     }
 
-    /// A message is on its way to a host.
+    /// Handles a message that will arrive.
     pub(super) fn delivered(&mut self, key: Key, to: u32) {
         if let Some(own) = self.virtual_mut(key) {
             own.count_missed(to, |_| 0);
         }
     }
 
-    /// A message comes out of its order.
+    /// Handles a message out of order.
     pub(super) fn late(&mut self, arrival: Instant, key: Key) {
         if let Some(number) = self.virtual_mut(key).map(|own| own.cluster) {
             self.disturb(number, arrival);
         }
     }
 
-    /// An accepted message was one that somebody has sent again.
+    /// Handles an accepted replay.
     pub(super) fn misled(&mut self, now: Instant, packet: &Packet) {
         if let Some(key) = packet.key() {
             self.late(now, key);
         }
     }
 
-    /// A message has come once more that was accepted before, and whose sequence number is authenticated.
+    /// Checks a repeated message with an authenticated sequence number that was accepted before.
     pub(super) fn repeated(&mut self, now: Instant, to: u32, packet: &Packet, is_heard: bool) {
         if let Some(key) = packet.key() {
             let culprits = is_heard.then(|| Vec::from([packet.from, to]));
-            self.judge(now, Property::ReplayIsDiscarded, key, culprits);
+            self.record(now, Property::ReplayIsDiscarded, key, culprits);
         }
     }
 
-    /// A host announces, and the neighbours beside it hear it first.
+    /// Handles an announcement, which the neighbours next to the host receive first.
     pub(super) fn announces(&mut self, announcement: &Announcement) {
         if let Some(own) = self.virtual_mut(announcement.key) {
             own.neighbors
@@ -382,21 +389,21 @@ impl Monitor {
         self.announced(announcement.from, announcement, false);
     }
 
-    /// An announcement has come to the neighbours beside a host.
+    /// Handles the arrival of an announcement at the neighbours next to a host.
     pub(super) fn announced(&mut self, beside: u32, announcement: &Announcement, is_late: bool) {
         if let Some(own) = self.virtual_mut(announcement.key) {
             own.neighbors.hear(beside, announcement, is_late);
         }
     }
 
-    /// An announcement does not come to them, or not yet when it should.
+    /// Handles an announcement that is lost or late.
     pub(super) fn unannounced(&mut self, beside: u32, key: Key) {
         if let Some(own) = self.virtual_mut(key) {
             own.neighbors.miss(beside);
         }
     }
 
-    /// A router has changed its state.
+    /// Checks a change of state.
     pub(super) fn changed<H: Host>(
         &mut self,
         now: Instant,
@@ -428,7 +435,7 @@ impl Monitor {
         if transition.to == State::Active {
             own.neighbors.became_active(host, now);
             let culprits = (!own.neighbors.has_announced(host, now)).then(|| Vec::from([host]));
-            self.judge(now, Property::ActiveAnnounces, key, culprits);
+            self.record(now, Property::ActiveAnnounces, key, culprits);
         }
         let Some(own) = self.virtuals.get(number as usize) else {
             return;
@@ -453,11 +460,11 @@ impl Monitor {
             self.promises.push(Reverse((due, now, promise)));
         }
         if flaps.is_some() {
-            self.judge(now, Property::NoFlapping, key, flaps);
+            self.record(now, Property::NoFlapping, key, flaps);
         }
     }
 
-    /// The members of the groups of a host after it has done something.
+    /// Checks the groups of a host.
     pub(super) fn check_groups<H: Host>(&mut self, now: Instant, host: u32, node: &Node<H>) {
         for group in &node.plan().groups {
             let states = group
@@ -471,12 +478,12 @@ impl Monitor {
             let is_split = states.any(|(_, state)| state != first);
             if let Some(key) = node.host().and_then(|host| host.fleet().key(*id)) {
                 let culprits = is_split.then(|| Vec::from([host]));
-                self.judge(now, Property::GroupAgrees, key, culprits);
+                self.record(now, Property::GroupAgrees, key, culprits);
             }
         }
     }
 
-    /// What a packet has to lead to, asked before the host gets it.
+    /// Returns the required effect of a packet, before the host receives it.
     pub(super) fn before_packet<H: Host>(
         &self,
         host: u32,
@@ -496,7 +503,7 @@ impl Monitor {
         let [_, _, priority, ..] = *packet.octets.as_slice() else {
             return None;
         };
-        // What is discarded is no meeting.
+        // A discarded packet is no meeting.
         let is_meeting =
             router.state() == State::Active && node.would_accept(place.router, packet, protection);
         let theirs = (Priority::new(priority), packet.ip.endpoints.source());
@@ -508,14 +515,15 @@ impl Monitor {
             from: packet.from,
             sent: packet.sent,
             wins: ours > theirs,
-            // The older profiles do not answer, who resigns needs no answer, and with IP AH the number of an answer may not come after that of a third one.
+            // The older profiles do not answer, who resigns needs no answer, and with IP AH the
+            // number of an answer may not come after that of a third one.
             is_answered: router.config().profile == Profile::Rfc9568
                 && priority != 0
                 && protection != Protection::Ah,
         })
     }
 
-    /// What it has led to.
+    /// Checks the effect of a packet.
     pub(super) fn after_packet<H: Host>(
         &mut self,
         now: Instant,
@@ -533,7 +541,7 @@ impl Monitor {
             let key = own.key;
             let persists = state == Some(State::Active);
             let culprits = persists.then(|| Vec::from([meeting.host, meeting.from]));
-            self.judge(now, Property::DuplicateEnds, key, culprits);
+            self.record(now, Property::DuplicateEnds, key, culprits);
             return;
         }
         own.neighbors
@@ -569,7 +577,7 @@ impl Monitor {
         let rival_state = nodes
             .get(rival.host as usize)
             .and_then(|node| node.state(rival.router));
-        // What was sent before a cut may come after it, and then the answer does not get through.
+        // A packet sent before a cut may arrive after it, and the answer is lost.
         let is_reached = wire.reaches(own.key.interface, meeting.host, rival.host);
         let rival = *rival;
         if rival_state == Some(State::Active) && is_reached {
@@ -588,13 +596,13 @@ impl Monitor {
         }
     }
 
-    /// How often a property was looked at.
+    /// Returns the number of checks of a property.
     pub(super) fn checks(&self, property: Property) -> u64 {
         self.checks.get(property as usize).copied().unwrap_or(0)
     }
 
-    /// A property was looked at, and does not hold if there are culprits.
-    fn judge(&mut self, at: Instant, property: Property, key: Key, culprits: Option<Vec<u32>>) {
+    /// Records a check of a property, with the hosts that violate it.
+    fn record(&mut self, at: Instant, property: Property, key: Key, culprits: Option<Vec<u32>>) {
         if let Some(count) = self.checks.get_mut(property as usize) {
             *count += 1;
         }
@@ -623,12 +631,12 @@ impl Monitor {
             self.promises.pop();
             if let Some((property, key, culprits)) = self.check_promise(since, promise, nodes, wire)
             {
-                self.judge(now, property, key, culprits);
+                self.record(now, property, key, culprits);
             }
         }
         while let Some(number) = self.due.due(now) {
             self.due.set(number, None);
-            self.settle(now, number, nodes, wire);
+            self.check_cluster(now, number, nodes, wire);
         }
         while let Some(number) = self.known.due(now) {
             self.known.set(number, None);
@@ -636,12 +644,12 @@ impl Monitor {
         }
     }
 
-    /// What was found since this was asked last.
+    /// Returns the violations since the last call.
     pub(super) fn take_found(&mut self) -> Vec<Violation> {
         core::mem::take(&mut self.found)
     }
 
-    /// Whether a promise was kept, and who has not; `None` if something came between.
+    /// Checks a promise. Returns `None` if a disturbance invalidated it.
     fn check_promise<H: Host>(
         &self,
         since: Instant,
@@ -657,7 +665,8 @@ impl Monitor {
         };
         let own = self.virtuals.get(number as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
-        // A resignation is the work of a fault of the same time. An answer to a rival may have gone to another one just before (AMB-13).
+        // A resignation has a fault of the same time. The last answer may have been for another
+        // rival just before (AMB-13).
         let is_disturbed = match promise {
             Promise::Announce { .. } => false,
             Promise::Correct { .. } => cluster.standing != 0 || cluster.disturbed > since,
@@ -700,7 +709,7 @@ impl Monitor {
             Promise::Correct { active, rival, .. } => {
                 let (host, router, changes) = active;
                 let remains = is_active(host, router) && self.changes_of(host, router) == changes;
-                // Another promise came with each later advertisement.
+                // Each later advertisement has its own promise.
                 let is_last = own.neighbors.last_met(host) <= Some(since);
                 if !remains || !is_last {
                     return None;
@@ -726,8 +735,14 @@ impl Monitor {
         Some((property, own.key, (!is_kept).then_some(culprits)))
     }
 
-    /// The bound is over.
-    fn settle<H: Host>(&mut self, now: Instant, number: u32, nodes: &[Node<H>], wire: &Wire) {
+    /// Checks a cluster at the end of the bound.
+    fn check_cluster<H: Host>(
+        &mut self,
+        now: Instant,
+        number: u32,
+        nodes: &[Node<H>],
+        wire: &Wire,
+    ) {
         let Some(cluster) = self.clusters.get_mut(number as usize) else {
             return;
         };
@@ -739,13 +754,13 @@ impl Monitor {
             };
             let key = own.key;
             for (property, culprits) in own.check_settled(nodes, wire) {
-                self.judge(now, property, key, culprits);
+                self.record(now, property, key, culprits);
             }
-            self.judge(now, Property::NoFlapping, key, None);
+            self.record(now, Property::NoFlapping, key, None);
         }
     }
 
-    /// The last bursts are over, too.
+    /// Checks the neighbours of a cluster after the last bursts.
     fn ask_neighbors<H: Host>(
         &mut self,
         now: Instant,
@@ -763,7 +778,7 @@ impl Monitor {
             };
             let key = own.key;
             for culprits in own.check_neighbors(nodes, wire, self.network.longest_delay) {
-                self.judge(now, Property::LastAnnouncementIsOfActive, key, culprits);
+                self.record(now, Property::LastAnnouncementIsOfActive, key, culprits);
             }
         }
     }
@@ -787,10 +802,10 @@ impl Monitor {
     }
 }
 
-/// A property that was looked at, and who does not keep it.
-type Judgement = (Property, Option<Vec<u32>>);
+/// A checked property, with the hosts that violate it.
+type Finding = (Property, Option<Vec<u32>>);
 
-/// An Active hears another router.
+/// An Active receives the advertisement of another router.
 pub(super) struct Meeting {
     number: u32,
     host: u32,
@@ -813,7 +828,8 @@ impl Virtual {
         0
     }
 
-    /// Who takes over from this host, and after which time at most: the healthy Backup of the highest priority, with the slowest of what depends on it.
+    /// Returns the successor of a host and the longest time to its takeover: the healthy Backup of
+    /// the highest priority, with the slowest member of its group.
     fn successor<H: Host>(
         &self,
         from: u32,
@@ -854,15 +870,15 @@ impl Virtual {
         islands
     }
 
-    /// All has to be well, on each side of a partition.
-    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Judgement> {
+    /// Checks the settled state, on each side of a partition.
+    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Finding> {
         let islands = self.islands(wire).into_iter();
         islands
             .flat_map(|island| self.check_island(&island, nodes))
             .collect()
     }
 
-    /// The neighbours on each side of a partition have to know its Active; nothing about those that cannot.
+    /// Checks that the neighbours on each side of a partition have its Active, as far as they can.
     fn check_neighbors<H: Host>(
         &self,
         nodes: &[Node<H>],
@@ -873,7 +889,7 @@ impl Virtual {
             let node = nodes.get(place.host as usize);
             node.is_some_and(|node| node.state(place.router) == Some(State::Active))
         };
-        let mut judgements = Vec::new();
+        let mut findings = Vec::new();
         for island in self.islands(wire) {
             let Some(active) = island.iter().find(is_active) else {
                 continue;
@@ -882,13 +898,13 @@ impl Virtual {
             let look = self.neighbors.look(active.host, hosts, longest_delay);
             if look.is_telling {
                 let culprits = [&[active.host], &look.wrong[..]].concat();
-                judgements.push((!look.wrong.is_empty()).then_some(culprits));
+                findings.push((!look.wrong.is_empty()).then_some(culprits));
             }
         }
-        judgements
+        findings
     }
 
-    fn check_island<H: Host>(&self, island: &[Place], nodes: &[Node<H>]) -> [Judgement; 3] {
+    fn check_island<H: Host>(&self, island: &[Place], nodes: &[Node<H>]) -> [Finding; 3] {
         let routers = island.iter().filter_map(|place| {
             let node = nodes.get(place.host as usize)?;
             Some((place, node, node.router(place.router)?))
@@ -928,7 +944,7 @@ impl Virtual {
     }
 }
 
-/// The configurations of a virtual router.
+/// Returns the configurations of a virtual router.
 fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item = &'a Member> {
     own.places.iter().filter_map(|place| {
         let plan = scenario.hosts.get(place.host as usize)?;
@@ -936,20 +952,20 @@ fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item =
     })
 }
 
-/// The least time between two bursts that rivals cause.
+/// Returns the shortest time between two bursts that rivals cause.
 fn rival_gap(policy: &AnnouncePolicy) -> Duration {
     let second = policy.rival_second_burst_after;
     second.unwrap_or(policy.after_last_rival)
 }
 
-/// How long it may take from then on until the last burst has come.
+/// Returns the longest time until the last burst has arrived.
 fn bursts(scenario: &Scenario, own: &Virtual) -> Duration {
     let gaps = members(scenario, own).filter_map(|it| it.config.announce.second_burst_after);
     let longest = gaps.max().unwrap_or_default();
     longest.max(own.rival_gap) + scenario.network.longest_delay
 }
 
-/// How long after the last disturbance all is well: `docs/simulation.md` derives it.
+/// Returns the bound after the last disturbance: `docs/simulation.md` derives it.
 fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     let mut interval = Duration::ZERO;
     let mut shortest = Duration::MAX;
@@ -977,7 +993,8 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     if interval != shortest {
         exchanges += u32::try_from(own.places.len()).unwrap_or(u32::MAX);
     }
-    // Skew_Time is less than an interval, in version 2 less than the second that is the shortest there.
+    // Skew_Time is less than an interval, in version 2 less than the second that is the shortest
+    // there.
     interval * ((u32::from(missed) + 1) * rounds + exchanges)
         + held
         + scenario.network.longest_delay * 4

@@ -6,14 +6,15 @@ use core::time::Duration;
 use super::Announcement;
 use crate::Instant;
 
-/// The neighbours of a virtual router: end hosts and the ports of switches. Some are beside each of its hosts. They hear that host and whatever reaches it,
-/// and live on when it dies.
+/// The neighbours of a virtual router: end hosts and the ports of switches. Some are beside each of
+/// its hosts. They hear that host and whatever reaches it, and live on when it dies.
 #[derive(Default)]
 pub(super) struct Neighbors {
     beside: BTreeMap<u32, Memory>,
     /// Since when each host is Active, or was at last.
     active_since: BTreeMap<u32, Instant>,
-    /// When the last message was sent that an Active has heard of a rival: first the Active, then the rival.
+    /// When the last message was sent that an Active has heard of a rival: first the Active, then
+    /// the rival.
     rivals: BTreeMap<(u32, u32), Instant>,
     /// When each Active has heard a rival at last.
     met: BTreeMap<u32, Instant>,
@@ -35,7 +36,8 @@ struct Memory {
 pub(super) struct Look {
     /// Whether any of them has to know who the Active is.
     pub(super) is_telling: bool,
-    /// Whom some have for the Active instead, and those beside which there is nobody that they know.
+    /// Whom some have for the Active instead, and those beside which there is nobody that they
+    /// know.
     pub(super) wrong: Vec<u32>,
 }
 
@@ -44,7 +46,8 @@ impl Neighbors {
         self.active_since.insert(host, now);
     }
 
-    /// An Active has heard another router, by a message that was sent at this time, and is still Active.
+    /// An Active has heard another router, by a message that was sent at this time, and is still
+    /// Active.
     pub(super) fn met(&mut self, now: Instant, active: u32, rival: u32, sent: Instant) {
         self.met.insert(active, now);
         let last = self.rivals.entry((active, rival)).or_default();
@@ -56,8 +59,8 @@ impl Neighbors {
         self.met.get(&active).copied()
     }
 
-    /// The hosts beside which the last announcement is one that this rival made by that time; `None` where nothing is known about
-    /// any.
+    /// The hosts beside which the last announcement is one that this rival made by that time;
+    /// `None` where nothing is known about any.
     pub(super) fn misled_by(
         &self,
         rival: u32,
@@ -130,8 +133,9 @@ impl Neighbors {
         look
     }
 
-    /// Whether the Active has to see to it that an announcement that was sent at this time is not the last one: it came after it, or has met its sender since.
-    /// What it says to a rival may cross with what that one says.
+    /// Whether the Active has to see to it that an announcement that was sent at this time is not
+    /// the last one: it came after it, or has met its sender since. What it says to a rival may
+    /// cross with what that one says.
     fn has_to_correct(
         &self,
         active: u32,

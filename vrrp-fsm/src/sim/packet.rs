@@ -9,9 +9,9 @@ use crate::Instant;
 /// A VRRP message on a LAN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The host that has sent it.
+    /// The sending host.
     pub from: u32,
-    /// Which of its messages it is, from 0.
+    /// The number of the message among those of the sender, from 0.
     pub number: u64,
     /// When it was sent.
     pub sent: Instant,

@@ -5,11 +5,13 @@ use core::fmt;
 
 use crate::{Instant, fleet::Key};
 
-/// What is checked all along. `docs/simulation.md` says under which faults each holds, and derives the bounds.
+/// What is checked all along. `docs/simulation.md` says under which faults each holds, and derives
+/// the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Property {
-    /// A virtual router has at most one Active among hosts that reach each other, once the network was quiet for the bound.
+    /// A virtual router has at most one Active among hosts that reach each other, once the network
+    /// was quiet for the bound.
     AtMostOneActive,
     /// It has one then, if one of its routers is healthy.
     ActiveExists,
@@ -17,22 +19,26 @@ pub enum Property {
     HighestPriorityActive,
     /// From then on nobody changes its state, until the next disturbance.
     NoFlapping,
-    /// When an Active resigns in a network that was quiet, another one is there within Skew_Time of the best Backup and the longest delay.
+    /// When an Active resigns in a network that was quiet, another one is there within Skew_Time of
+    /// the best Backup and the longest delay.
     HandOverInSkewTime,
-    /// Two Actives do not survive one exchange: who hears the better one is Backup at once, and who was heard by the better one is so within the
-    /// longest delay.
+    /// Two Actives do not survive one exchange: who hears the better one is Backup at once, and who
+    /// was heard by the better one is so within the longest delay.
     DuplicateEnds,
     /// All members of a sync group are in the same state.
     GroupAgrees,
-    /// Who becomes Active announces its addresses at once; so does an Active that hears a rival, unless it has just done so.
+    /// Who becomes Active announces its addresses at once; so does an Active that hears a rival,
+    /// unless it has just done so.
     ActiveAnnounces,
-    /// The neighbours send to the Active what they have for the virtual addresses, because the last announcement that they have got is its own, once the
-    /// network was quiet for the bound and for the second bursts that may be due.
+    /// The neighbours send to the Active what they have for the virtual addresses, because the last
+    /// announcement that they have got is its own, once the network was quiet for the bound and for
+    /// the second bursts that may be due.
     LastAnnouncementIsOfActive,
-    /// The neighbours send to the Active a second after the last advertisement that it has heard of a rival: no longer to the rival, if that has not
-    /// announced since.
+    /// The neighbours send to the Active a second after the last advertisement that it has heard of
+    /// a rival: no longer to the rival, if that has not announced since.
     NeighborsCorrected,
-    /// A packet that was heard is not heard again, if a sequence number is authenticated: IP AH and the HMAC trailer.
+    /// A packet that was heard is not heard again, if a sequence number is authenticated: IP AH and
+    /// the HMAC trailer.
     ReplayIsDiscarded,
 }
 

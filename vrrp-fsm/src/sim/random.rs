@@ -1,16 +1,17 @@
-//! Numbers that look like chance and are the same on every platform.
+//! Pseudo-random numbers that are equal on every platform.
 
 use core::time::Duration;
 
-/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): a counter in steps of the golden ratio, each value of
-/// which is mixed. Integers only, so that a seed gives the same run everywhere.
+/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): a
+/// counter in steps of the golden ratio, with mixed values. Integers only, so a seed gives the same
+/// run everywhere.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
 impl Random {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// A sequence that depends on all of these numbers, and on their order.
+    /// Makes a sequence that depends on these numbers and their order.
     pub(super) fn of(parts: impl IntoIterator<Item = u64>) -> Self {
         parts.into_iter().fold(Self(0), |mut before, part| {
             let mixed = before.next();
@@ -26,25 +27,26 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 up to but not this number; 0 where there is none below. By multiplication (Lemire, 2019), whose bias is at most `bound` in 2^64.
+    /// Returns a number below `bound`; 0 for a bound of 0. By multiplication (Lemire, 2019), whose
+    /// bias is at most `bound` in 2^64.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// One of them.
+    /// Returns a random element.
     pub(super) fn pick<'a, T>(&mut self, list: &'a [T]) -> Option<&'a T> {
         let place = self.below(list.len() as u64);
         list.get(usize::try_from(place).ok()?)
     }
 
-    /// From one time to the other, both included.
+    /// Returns a time between two times, both included.
     pub(super) fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let span = nanos(longest.saturating_sub(shortest));
         shortest + Duration::from_nanos(self.below(span.saturating_add(1)))
     }
 
-    /// Whether something happens that has this chance in a million.
+    /// Returns true with this probability in millionths.
     pub(super) fn happens(&mut self, per_million: u32) -> bool {
         self.below(1_000_000) < u64::from(per_million)
     }

@@ -1,4 +1,4 @@
-//! What is simulated: hosts, a network, and how often what goes wrong.
+//! Scenarios: hosts, a network, and fault rates.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -15,43 +15,47 @@ use crate::{
     track::{Object, Report},
 };
 
-/// A network of hosts, and what may happen to it.
+/// A network of hosts, and its faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// The hosts, which have the numbers of their places here, from 0.
     pub hosts: Vec<HostPlan>,
-    /// How long messages take.
+    /// The delays of messages.
     pub network: Network,
-    /// What goes wrong by chance. Default nothing.
+    /// The rates of random faults. Default none.
     pub faults: FaultRates,
 }
 
-/// A host as it is configured, and as it comes back after a crash.
+/// A host as configured, and as it restarts after a crash.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostPlan {
-    /// The virtual routers. Hosts with one on the same [`interface`](Member::interface) number are on the same LAN there. All of them are started.
+    /// The virtual routers. Hosts with one on the same [`interface`](Member::interface) number are
+    /// on the same LAN there. All of them are started.
     pub members: Vec<Member>,
-    /// The tracked objects. Uses name them as [`ObjectId::nth`](crate::track::ObjectId::nth) of the places here.
+    /// The tracked objects. Uses name them as [`ObjectId::nth`](crate::track::ObjectId::nth) of the
+    /// places here.
     pub objects: Vec<TrackedObject>,
-    /// The sync groups. Their members are [`RouterId::nth`](crate::fleet::RouterId::nth) of the places in `members`.
+    /// The sync groups. Their members are [`RouterId::nth`](crate::fleet::RouterId::nth) of the
+    /// places in `members`.
     pub groups: Vec<SyncGroup>,
     /// The keys of IP AH and of the HMAC trailer.
     pub secrets: Secrets,
 }
 
-/// An object, and what is reported about it.
+/// A tracked object with its reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackedObject {
     /// The object.
     pub object: Object,
-    /// What is reported when the host starts, and when [`Condition::Object`](super::Condition::Object) is over; `None` for a
-    /// [set](crate::track::Kind::Set), which nobody reports.
+    /// The report when the host starts, and when [`Condition::Object`](super::Condition::Object) is
+    /// over; `None` for a [set](crate::track::Kind::Set), which has no reports.
     pub good: Option<Report>,
-    /// What is reported when that fault begins.
+    /// The report when that fault begins.
     pub bad: Option<Report>,
 }
 
-/// How long messages take where nothing goes wrong. Those of one host to another on one LAN keep their order.
+/// The delays of messages without faults. Messages from one host to another on one LAN keep their
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The shortest time. Default 50 us.
@@ -60,22 +64,24 @@ pub struct Network {
     pub longest_delay: Duration,
 }
 
-/// How often what goes wrong by chance. Default nothing.
+/// The rates of random faults. Default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultRates {
     /// All faults are over then. Default the beginning.
     pub until: Instant,
-    /// A host dies without a word, and starts anew.
+    /// A host crashes without a resignation, and restarts.
     pub crash: Option<Rate>,
-    /// A host does not run for a while. What arrives waits in its socket.
+    /// A host does not run for a while. Arriving packets wait in its socket.
     pub stall: Option<Rate>,
-    /// A virtual router of a host is shut down in good order, and started again.
+    /// A virtual router of a host is shut down, and started again.
     pub stop: Option<Rate>,
-    /// A virtual router is configured with another priority, 1 to 254, and then as before. Owners are left alone.
+    /// A virtual router is configured with another priority, 1 to 254, and then restored. Owners
+    /// are excluded.
     pub priority: Option<Rate>,
-    /// A virtual router is configured with half its interval, and then as before. Those that speak version 2 are left alone.
+    /// A virtual router is configured with half its interval, and then restored. Version 2 is
+    /// excluded.
     pub interval: Option<Rate>,
-    /// A tracked object is reported as bad, and then as good.
+    /// A tracked object is reported bad, and then good.
     pub object: Option<Rate>,
     /// Some hosts of a LAN do not reach the others.
     pub partition: Option<Rate>,
@@ -83,45 +89,45 @@ pub struct FaultRates {
     pub one_way: Option<Rate>,
     /// A message is lost, for one receiver.
     pub loss: Chance,
-    /// A message comes twice, to one receiver.
+    /// A message arrives twice, at one receiver.
     pub duplication: Chance,
-    /// A message comes late, to one receiver, after others that were sent later.
+    /// A message arrives late, at one receiver, after messages that were sent later.
     pub late: Chance,
-    /// By how much at most. Default not at all.
+    /// The longest extra delay. Default zero.
     pub latest: Duration,
-    /// A message that has come comes once more later, to one receiver: somebody has recorded it.
+    /// A received message arrives once more later, at one receiver: a replay.
     pub replay: Chance,
-    /// How much later at most. Default not at all.
+    /// The longest time until the replay. Default zero.
     pub oldest: Duration,
 }
 
-/// How often something happens in the whole network, and for how long.
+/// The rate of a fault in the whole network, and its duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The time between two of them, in the mean; from nothing to twice as much, each time alike likely. At least 1 ms.
+    /// The mean time between two faults; uniform between zero and twice this time. At least 1 ms.
     pub every: Duration,
-    /// How long it lasts at most.
+    /// The longest duration.
     pub longest: Duration,
 }
 
-/// Something between never and always, in millionths.
+/// A probability in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Chance(u32);
 
-/// Why there can be no such simulation.
+/// The reason why a scenario is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    /// What a host would say to its part.
+    /// A host rejects its configuration.
     #[error("host {host}: {error}")]
     Fleet {
         /// The host.
         host: u32,
-        /// What is wrong with its virtual routers, objects or groups.
+        /// The error of its virtual routers, objects or groups.
         error: FleetError,
     },
-    /// A virtual router cannot send what it asks others for: passwords and IP AH are of version 2, and a trailer has to be
-    /// [allowed](vrrp_proto::DecodeOptions::hmac_trailer).
+    /// A virtual router cannot send the authentication that it requires: passwords and IP AH need
+    /// version 2, and a trailer must be [allowed](vrrp_proto::DecodeOptions::hmac_trailer).
     #[error(
         "host {host}: router {router} has the authentication {method}, which takes {}",
         match method { AuthenticationMethod::Hmac => "decode.hmac_trailer", _ => "version 2" }
@@ -143,7 +149,7 @@ impl Chance {
     /// Never.
     pub const NEVER: Self = Self(0);
 
-    /// So many in a million: 0 to 1,000,000.
+    /// Makes a probability in millionths: 0 to 1,000,000.
     ///
     /// # Errors
     ///
@@ -161,7 +167,7 @@ impl Chance {
         Ok(Self(count))
     }
 
-    /// So many in a million.
+    /// Returns the millionths.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
@@ -178,11 +184,12 @@ impl Default for Network {
 }
 
 impl Scenario {
-    /// The most virtual routers that a LAN has in [`uniform`](Self::uniform): 255 of each family.
+    /// The most virtual routers on a LAN in [`uniform`](Self::uniform): 255 of each family.
     const ROUTERS_OF_A_LAN: u32 = 510;
 
-    /// So many hosts, all with the same so many virtual routers, of both families, on as many LANs as these need, and each with another host as the one of highest
-    /// priority. Nothing goes wrong.
+    /// So many hosts, all with the same so many virtual routers, of both families, on as many LANs
+    /// as these need, and each with another host as the one of highest priority. Nothing goes
+    /// wrong.
     ///
     /// # Errors
     ///
@@ -208,7 +215,8 @@ impl Scenario {
         })
     }
 
-    /// Has the virtual routers that are chosen speak by unicast: each has those of the other hosts as its peers (AMB-26).
+    /// Switches the chosen virtual routers to unicast, with those of the other hosts as peers
+    /// (AMB-26).
     pub fn use_unicast(&mut self, chosen: impl Fn(Key) -> bool) {
         let mut speakers: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
         for (host, plan) in (0..).zip(&self.hosts) {
@@ -231,8 +239,8 @@ impl Scenario {
         }
     }
 
-    /// Has the virtual routers authenticate their messages. For passwords and IP AH those of IPv4 speak version 2, with an interval of whole seconds, and
-    /// those of IPv6 stay as they are.
+    /// Enables authentication. For passwords and IP AH, IPv4 routers use version 2 with an interval
+    /// of whole seconds, and IPv6 routers do not change.
     pub fn use_authentication(&mut self, authentication: LocalAuthentication) {
         let is_of_v2 = authentication != LocalAuthentication::None
             && authentication.method() != AuthenticationMethod::Hmac;
@@ -249,7 +257,7 @@ impl Scenario {
         }
     }
 
-    /// What can be said before anything runs.
+    /// Validates the scenario.
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
         for (host, plan) in (0..).zip(&self.hosts) {
             for (router, member) in (0..).zip(&plan.members) {
@@ -291,7 +299,7 @@ impl Scenario {
     }
 }
 
-/// The virtual router of this number on the host that stands so many places behind the first one.
+/// Returns the virtual router of this number on the host with this rank.
 fn config(number: u32, rank: u32) -> Option<Config> {
     let family = if number.is_multiple_of(2) {
         Family::Ipv4

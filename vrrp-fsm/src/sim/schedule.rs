@@ -185,7 +185,8 @@ impl Source {
         Some((condition, lasts))
     }
 
-    /// How long a message takes, and what becomes of it. That depends on the message and on nothing else, so that it stays when another fault is left out.
+    /// How long a message takes, and what becomes of it. That depends on the message and on nothing
+    /// else, so that it stays when another fault is left out.
     pub(super) fn fates(&self, now: Instant, delivery: Delivery) -> (Duration, Vec<Fate>) {
         let Network {
             shortest_delay,

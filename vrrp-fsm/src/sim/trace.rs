@@ -21,12 +21,14 @@ use crate::Instant;
 /// # Ok::<(), vrrp_fsm::sim::TraceSyntax>(())
 /// ```
 ///
-/// Reading passes over empty lines, over those that begin with `#`, and over all other [`Occurrence`]s: they follow from the faults.
+/// Reading passes over empty lines, over those that begin with `#`, and over all other
+/// [`Occurrence`]s: they follow from the faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// The seed. It says how long each message takes.
     pub seed: u64,
-    /// What goes wrong, and when. The time of what happens to a message is for the reader only: it is the time at which that message is sent.
+    /// What goes wrong, and when. The time of what happens to a message is for the reader only: it
+    /// is the time at which that message is sent.
     pub faults: Vec<(Instant, Fault)>,
 }
 
@@ -105,9 +107,11 @@ impl FromStr for Trace {
     }
 }
 
-/// The faults that it takes to break a property, found by leaving out more and more of them (Zeller, Hildebrandt, "Simplifying and isolating
-/// failure-inducing input", 2002), or `None` if the trace does not break it. Leaving out any single one of them mends it, unless `runs` replays were not enough to find that
-/// out; the first of these shows whether the trace breaks it. Each replay ends at `end`.
+/// The faults that it takes to break a property, found by leaving out more and more of them
+/// (Zeller, Hildebrandt, "Simplifying and isolating failure-inducing input", 2002), or `None` if
+/// the trace does not break it. Leaving out any single one of them mends it, unless `runs` replays
+/// were not enough to find that out; the first of these shows whether the trace breaks it. Each
+/// replay ends at `end`.
 ///
 /// # Errors
 ///

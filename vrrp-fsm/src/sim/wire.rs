@@ -1,18 +1,18 @@
-//! Who reaches whom, and when a message arrives.
+//! Reachability of hosts, and arrival times of messages.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::Condition;
 use crate::Instant;
 
-/// The LANs, with what is cut.
+/// The LANs with their cuts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wire {
     /// The hosts on each LAN.
     listeners: BTreeMap<u32, Vec<u32>>,
-    /// Partitions and one-way cuts, as often as they are there.
+    /// The present partitions and one-way cuts.
     cuts: Vec<Condition>,
-    /// When the last message of one host to another arrives on a LAN.
+    /// The arrival of the last message from one host to another on a LAN.
     arrivals: BTreeMap<(u32, u32, u32), Instant>,
 }
 
@@ -42,7 +42,7 @@ impl Wire {
         }
     }
 
-    /// Whether what one host sends now reaches the other.
+    /// Whether a message sent now reaches the other host.
     pub(super) fn reaches(&self, on: u32, source: u32, receiver: u32) -> bool {
         self.cuts.iter().all(|cut| match cut {
             Condition::OneWay {
@@ -57,7 +57,7 @@ impl Wire {
         })
     }
 
-    /// When a message arrives that takes so long by itself: not before one that was sent earlier.
+    /// Returns the arrival of a message: not before one that was sent earlier.
     pub(super) fn in_order(&mut self, interface: u32, from: u32, to: u32, at: Instant) -> Instant {
         let last = self.arrivals.entry((interface, from, to)).or_default();
         *last = at.max(*last);

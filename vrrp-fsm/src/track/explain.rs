@@ -1,4 +1,4 @@
-//! Why a priority is what it is.
+//! Explanations of priorities.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,7 +7,7 @@ use vrrp_proto::Priority;
 
 use super::{Contribution, Level, ObjectId, TrackState};
 
-/// Why a router has its effective priority, and what keeps it in Initialize.
+/// The reasons for a router's effective priority, and its faults.
 ///
 /// As text: `priority 70: 100 configured, uplink up, peering down -30`, or in a sync group without
 /// [`member_weights`](crate::fleet::SyncGroup::member_weights)
@@ -16,28 +16,31 @@ use super::{Contribution, Level, ObjectId, TrackState};
 pub struct Explanation<'a> {
     /// The configured priority.
     pub configured: Priority,
-    /// The configured priority with all points, held within 1..=254; 255 for the address owner, whose objects can only be faults.
+    /// The configured priority plus all points, clamped to 1..=254; 255 for the address owner,
+    /// whose objects can only be faults.
     pub effective: Priority,
-    /// What every object contributes, in the order of the uses; to the address owner no points.
+    /// The contribution of every object, in the order of the references.
     pub influences: Vec<Influence<'a>>,
 }
 
-/// What one object contributes.
+/// The contribution of one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Influence<'a> {
     /// The object.
     pub object: ObjectId,
     /// Its name.
     pub name: &'a str,
-    /// What counts of it, or `None` before it has reported.
+    /// Its level, or `None` before its first report.
     pub level: Option<Level>,
-    /// Whether it counts as failed because its reports stay out.
+    /// Whether it counts as failed because it has not reported in time.
     pub is_stale: bool,
-    /// What that comes to.
+    /// Its contribution.
     pub contribution: Contribution,
-    /// The weight in points that does not count here, and the reason; `None` where the weight counts.
+    /// The weight in points that does not count here, and the reason; `None` where the weight
+    /// counts.
     pub ignored: Option<Ignored<'a>>,
-    /// The weight in points, with the sign that `reverse` gives it; `None` for a weight that is a fault.
+    /// The weight in points, with the sign that `reverse` gives it; `None` for a weight that is a
+    /// fault.
     pub(crate) points: Option<i16>,
 }
 
@@ -104,12 +107,12 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// The names of the objects that are a fault.
+    /// Returns the names of the objects that are a fault.
     pub fn faults(&self) -> impl Iterator<Item = &'a str> {
         self.named(Contribution::Fault)
     }
 
-    /// The names of the objects that may be a fault and have not reported.
+    /// Returns the names of the objects that may be a fault and have not reported.
     pub fn unreported(&self) -> impl Iterator<Item = &'a str> {
         self.named(Contribution::Unreported)
     }

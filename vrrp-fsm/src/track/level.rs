@@ -1,6 +1,6 @@
 //! Levels of tracked objects.
 
-/// What counts of an object.
+/// The level of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -1,4 +1,4 @@
-//! One tracked object: what it is, and what its reports amount to.
+//! A tracked object: configuration, and evaluation of its reports.
 
 use alloc::{string::String, vec::Vec};
 use core::{num::NonZeroU8, time::Duration};
@@ -10,20 +10,22 @@ use crate::{Instant, snapshot::Deadline};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Object {
-    /// Its name, which no other object has. [`Explanation`](super::Explanation) shows it.
+    /// Its unique name, shown in an [`Explanation`](super::Explanation).
     pub name: String,
-    /// What it is, and so how its reports count.
+    /// Its kind, which determines its reports.
     pub kind: Kind,
-    /// How much it counts for those who do not say otherwise. Default [`Weight::FAULT`].
+    /// Its weight, unless a [`TrackRef`](super::TrackRef) has another one. Default
+    /// [`Weight::FAULT`].
     pub weight: Weight,
-    /// Whether bad is good: a fault while the object is up, or points with the sign turned. Default false.
+    /// Whether it counts in reverse: a fault while the object is up, or points with the opposite
+    /// sign. Default false.
     pub reverse: bool,
-    /// How long it has to stay up or down before that counts. Default not at all.
+    /// The time for which it must stay up or down before the change counts. Default none.
     pub debounce: Debounce,
 }
 
 impl Object {
-    /// An object that is a condition: while it is down, there is a fault.
+    /// Makes an object with the weight [`Weight::FAULT`]: while it is down, there is a fault.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: Kind) -> Self {
         Self {
@@ -36,7 +38,7 @@ impl Object {
     }
 }
 
-/// What is tracked.
+/// Kind of a tracked object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -44,12 +46,14 @@ impl Object {
 pub enum Kind {
     /// An interface: [`Report::Up`], [`Report::Down`].
     Interface,
-    /// A check that somebody runs again and again, such as a script: [`Report::Up`] when it has passed, [`Report::Down`] when it has failed.
+    /// A periodic check, such as a script: [`Report::Up`] if it has passed, [`Report::Down`] if it
+    /// has failed.
     Check(Check),
-    /// A number, such as one in a file: [`Report::Number`]. The number times the weight is what it contributes; -254 and less is a fault,
-    /// and more than 253 counts as 253. With [`Weight::FAULT`] any number but 0 is a fault. It is up while it is 0.
+    /// A number, such as one in a file: [`Report::Number`]. It contributes the number times the
+    /// weight; -254 and less is a fault, and more than 253 counts as 253. With [`Weight::FAULT`]
+    /// any number but 0 is a fault. It is up while it is 0.
     Number,
-    /// How many processes there are: [`Report::Count`].
+    /// The number of processes: [`Report::Count`].
     Processes(Quorum),
     /// A BFD session (RFC 5880): [`Report::Up`], [`Report::Down`].
     BfdSession,
@@ -57,18 +61,19 @@ pub enum Kind {
     Address,
     /// The presence of a route: [`Report::Up`] while it is there.
     Route,
-    /// Several objects as one. It gets no reports of its own.
+    /// A set of objects. It has no reports of its own.
     Set {
-        /// How many of them make it up.
+        /// The number of members that must be up.
         require: Require,
-        /// The objects: at least one, none of them a set, none twice. One that is [`reverse`](Object::reverse) counts while it is down.
+        /// The objects: at least one, none of them a set, none twice. One that is
+        /// [`reverse`](Object::reverse) counts while it is down.
         members: Vec<ObjectId>,
     },
 }
 
-/// When a check counts as passed or failed.
+/// The rules by which a check counts as passed or failed.
 ///
-/// The first result decides at once, whatever `rise` and `fall` say.
+/// The first result decides at once, regardless of `rise` and `fall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Check {
@@ -76,13 +81,13 @@ pub struct Check {
     pub rise: NonZeroU8,
     /// Failures in a row after which a passed check counts as failed.
     pub fall: NonZeroU8,
-    /// The longest time without a result, from when it was added or reported last. After it the check counts as failed at once, and needs
-    /// `rise` successes. `None` waits for ever.
+    /// The longest time without a result, since the check was added or last reported. After it the
+    /// check counts as failed, and needs `rise` successes. `None` for no limit.
     pub stale_after: Option<Duration>,
 }
 
 impl Check {
-    /// Every result counts, and none is waited for.
+    /// Every result counts, without a time limit.
     pub const EACH: Self = Self {
         rise: NonZeroU8::MIN,
         fall: NonZeroU8::MIN,
@@ -90,13 +95,13 @@ impl Check {
     };
 }
 
-/// How many processes there have to be.
+/// The required number of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Quorum {
-    /// At least so many.
+    /// The minimum.
     pub at_least: u32,
-    /// At most so many, not less than `at_least`; `None` for any number.
+    /// The maximum, not less than `at_least`; `None` for no maximum.
     pub at_most: Option<u32>,
 }
 
@@ -110,9 +115,9 @@ impl Quorum {
     }
 }
 
-/// How many members make a [`Kind::Set`] up.
+/// The number of members that must be up in a [`Kind::Set`].
 ///
-/// While members have not reported, the set is up or down as soon as they can no longer change that, and has not reported until then.
+/// The set has a level as soon as the members without a report can no longer change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -121,7 +126,7 @@ pub enum Require {
     Any,
     /// Every one.
     All,
-    /// So many: 1 to their number.
+    /// This number: 1 to the number of members.
     AtLeast(u32),
 }
 
@@ -135,10 +140,10 @@ impl Require {
     }
 }
 
-/// How long an object has to stay down, or up again, before that counts. A report that says otherwise meanwhile ends the wait; one that
-/// says the same does not start it anew. The first report counts at once.
+/// The time for which an object must stay down, or up again, before the change counts. A contrary
+/// report ends the wait; an equal one does not restart it. The first report counts at once.
 ///
-/// Of a [`Kind::Number`], up is 0: from one other number to another there is no wait.
+/// A [`Kind::Number`] is up while it is 0: a change between two other numbers counts at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Debounce {
@@ -149,19 +154,19 @@ pub struct Debounce {
 }
 
 impl Debounce {
-    /// Everything counts at once.
+    /// No wait.
     pub const NONE: Self = Self {
         down: Duration::ZERO,
         up: Duration::ZERO,
     };
 }
 
-/// What is reported about an object.
+/// A report about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
-    /// It is up, there, or has passed.
+    /// It is up or present, or has passed.
     Up,
-    /// It is down, gone, or has failed.
+    /// It is down or absent, or has failed.
     Down,
     /// The number of a [`Kind::Number`].
     Number(i32),
@@ -169,21 +174,21 @@ pub enum Report {
     Count(u32),
 }
 
-/// What is known about an object. Every decision comes from the last reports alone, never from how many there were.
+/// The state of an object. It depends on the last reports only, not on their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     /// What counts.
     pub(super) level: Option<Level>,
-    /// What counts from then on, if nothing is reported against it.
+    /// The level that counts from then on, without a contrary report.
     pub(super) pending: Option<(Level, Instant)>,
     /// The last count of processes.
     count: Option<u32>,
-    /// What a check amounts to, before it is debounced, and how many results in a row have been against it.
+    /// The result of a check before it is debounced, and the number of contrary results in a row.
     verdict: Option<bool>,
     against: u8,
-    /// When a check counts as failed.
+    /// The time at which a check becomes stale.
     pub(super) stale_at: Instant,
-    /// It does, for that reason.
+    /// Whether the check is stale.
     pub(super) is_stale: bool,
 }
 
@@ -200,7 +205,7 @@ impl Known {
         }
     }
 
-    /// When time alone changes something.
+    /// Returns the next deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.map_or(Instant::MAX, |(_, at)| at);
         Some(pending.min(self.stale_at)).filter(|at| *at != Instant::MAX)
@@ -238,7 +243,7 @@ impl Known {
         Ok(())
     }
 
-    /// One result of a check; what all of them amount to.
+    /// Evaluates one result of a check.
     fn evaluate(&mut self, check: Check, passed: bool) -> bool {
         let Some(verdict) = self.verdict else {
             self.verdict = Some(passed);
@@ -258,7 +263,7 @@ impl Known {
         passed
     }
 
-    /// What is so now, to count at once or after the debounce.
+    /// Observes a level, which counts at once or after the debounce.
     pub(super) fn observe(&mut self, now: Instant, debounce: Debounce, level: Level) {
         let wait = match self.level {
             Some(old) if old.is_up() != level.is_up() && level.is_up() => debounce.up,
@@ -274,8 +279,8 @@ impl Known {
         }
     }
 
-    /// Nothing is known any more. Only a set can come to this: some of its members went down, or others were added, and those that have not reported
-    /// decide.
+    /// Forgets the level. Only a set does this: after some members went down or others were added,
+    /// members without a report decide.
     pub(super) fn forget(&mut self) {
         self.level = None;
         self.pending = None;
@@ -298,7 +303,7 @@ impl Known {
         }
     }
 
-    /// The object has another configuration of the same kind.
+    /// Applies a new configuration of the same kind.
     pub(super) fn reconfigure(&mut self, now: Instant, old: &Object, new: &Object) {
         match (&old.kind, &new.kind) {
             (Kind::Check(old), Kind::Check(check))
@@ -348,7 +353,8 @@ impl Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ObjectSnapshot {
-    /// The configuration. The members of a set are [`ObjectId::nth`] of their places in the list of all objects.
+    /// The configuration. The members of a set are [`ObjectId::nth`] of their places in the list of
+    /// all objects.
     #[doc(hidden)]
     pub object: Object,
     /// The level that counts.

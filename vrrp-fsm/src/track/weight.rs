@@ -1,8 +1,8 @@
-//! How much an object counts.
+//! Weights of tracked objects.
 
 use super::{Level, TrackError};
 
-/// What an object does to the routers that track it: it is a condition of theirs, or it moves their priority.
+/// The effect of an object on the routers that track it: a fault, or points of priority.
 ///
 /// ```
 /// use vrrp_fsm::track::Weight;
@@ -10,7 +10,7 @@ use super::{Level, TrackError};
 /// let weight = Weight::points(-50)?;
 /// assert_eq!(weight.get(), Some(-50));
 /// assert_eq!(Weight::FAULT.get(), None);
-/// assert_eq!(Weight::points(254).unwrap_err().to_string(), "weight 254 is not in -253..=253 without 0");
+/// assert_eq!(Weight::points(254).unwrap_err().to_string(), "weight 254 must be -253..=-1 or 1..=253");
 /// # Ok::<(), vrrp_fsm::track::TrackError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,15 +19,16 @@ use super::{Level, TrackError};
 pub struct Weight(i16);
 
 impl Weight {
-    /// While the object is down, the router is in Initialize with [`ShutdownCause::Fault`](crate::ShutdownCause::Fault), and as long as the object
-    /// has not reported, the router does not leave Initialize. keepalived writes it as weight 0.
+    /// While the object is down, the router is in Initialize with
+    /// [`ShutdownCause::Fault`](crate::ShutdownCause::Fault), and the router does not leave
+    /// Initialize before the object has reported. keepalived writes it as weight 0.
     pub const FAULT: Self = Self(0);
 
-    /// The greatest weight, and the most that one object can add to a priority or take from it.
+    /// The greatest weight, and the limit of an object's effect on a priority.
     pub const GREATEST: i16 = 253;
 
-    /// Points of priority: a positive number is added while the object is up, a negative one taken away while it is down. Of a
-    /// [`Kind::Number`](super::Kind::Number), the factor.
+    /// Points of priority: a positive number is added while the object is up, a negative one while
+    /// it is down. For a [`Kind::Number`](super::Kind::Number), the factor.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl Weight {
         Ok(Self(points))
     }
 
-    /// The points, or `None` for [`FAULT`](Self::FAULT).
+    /// Returns the points, or `None` for [`FAULT`](Self::FAULT).
     #[must_use]
     pub const fn get(self) -> Option<i16> {
         match self.0 {
@@ -61,19 +62,19 @@ impl TryFrom<i16> for Weight {
     }
 }
 
-/// What an object contributes to one router that tracks it.
+/// The contribution of an object to a router that tracks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Contribution {
-    /// So many points of priority, -253 to 253.
+    /// Points of priority, -253 to 253.
     Points(i16),
-    /// A fault: the router is to be in Initialize.
+    /// A fault: the router must be in Initialize.
     Fault,
-    /// The object decides about a fault and has not reported: a router in Initialize stays there.
+    /// The object may be a fault and has not reported: a router in Initialize stays there.
     Unreported,
 }
 
 impl Contribution {
-    /// The rules of one object. `reverse` turns good into bad for a fault, and the sign of the points.
+    /// Evaluates an object. `reverse` inverts a fault, and the sign of the points.
     pub(super) fn new(level: Option<Level>, weight: Weight, reverse: bool) -> Self {
         let Some(level) = level else {
             return match weight.get() {

@@ -234,7 +234,8 @@ fn the_host_can_ask_for_an_announcement() {
     assert_eq!(host.router.poll_timeout(), due, "the Adver_Timer ran on");
 }
 
-/// However the rival went, and however often it was heard: its own announcement may be the last that the neighbours heard.
+/// However the rival went, and however often it was heard: its own announcement may be the last
+/// that the neighbours heard.
 #[test]
 fn half_a_second_after_the_last_advertisement_of_a_rival_a_burst_follows() {
     for gap in [ms(1), ms(10), ms(293), ms(499), ms(501), ms(1000), ms(4999)] {

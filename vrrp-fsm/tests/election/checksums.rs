@@ -1,4 +1,5 @@
-//! Both checksum forms of version 3 over IPv4 in one network (AMB-01): whichever kind of receiver joins as Backup hears the Active.
+//! Both checksum forms of version 3 over IPv4 in one network (AMB-01): whichever kind of receiver
+//! joins as Backup hears the Active.
 
 use vrrp_fsm::{ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Preempt, State};
 use vrrp_proto::{ChecksumAcceptance, ChecksumForm};
@@ -101,7 +102,8 @@ fn amb_01_the_form_of_an_active_that_was_heard_is_sent_alone() {
     }
 }
 
-/// The router has heard one kind only. The other kind is heard when it takes over, and then hears both forms.
+/// The router has heard one kind only. The other kind is heard when it takes over, and then hears
+/// both forms.
 #[test]
 fn amb_01_a_receiver_of_the_other_kind_takes_over_once_at_most() {
     let mut lan = lan(config(150), &[(PSEUDO_HEADER, 200), (MESSAGE_ONLY, 90)]);

@@ -83,7 +83,8 @@ pub(crate) fn virtual_addresses(family: Family) -> Addresses<'static> {
     }
 }
 
-/// An advertisement from another router. By default of the version and with the interval of [`config`], from 192.0.2.20.
+/// An advertisement from another router. By default of the version and with the interval of
+/// [`config`], from 192.0.2.20.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advert {
     pub(crate) source: IpAddr,

@@ -1,4 +1,5 @@
-//! Routers on a simulated LAN: virtual time, real messages, and a network that delays and loses them.
+//! Routers on a simulated LAN: virtual time, real messages, and a network that delays and loses
+//! them.
 
 use core::{net::IpAddr, time::Duration};
 use std::collections::BTreeMap;

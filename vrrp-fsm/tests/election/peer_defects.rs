@@ -1,4 +1,5 @@
-//! Defects seen in other implementations, each as a test of ours. The numbers are those of the list in the project's documentation.
+//! Defects seen in other implementations, each as a test of ours. The numbers are those of the list
+//! in the project's documentation.
 
 use core::net::IpAddr;
 
@@ -171,7 +172,8 @@ fn peer_defect_18_the_winner_announces_whoever_is_heard_first() {
     for _ in 0..60 {
         let _ = (winner.fire(), loser.fire());
     }
-    // The winner's advertisement is the first that crosses. The loser's last word is the winner's cue.
+    // The winner's advertisement is the first that crosses. The loser's last word is the winner's
+    // cue.
     let parting = loser.hear(Advert::priority(200));
     assert_eq!(parting[0], advertise(100));
     let answer = winner.hear(Advert::priority(100));

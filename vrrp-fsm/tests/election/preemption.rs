@@ -12,7 +12,8 @@ fn delayed() -> Config {
     own
 }
 
-/// Hears an advertisement of this priority every second for so long. Returns the transition it led to, if any.
+/// Hears an advertisement of this priority every second for so long. Returns the transition it led
+/// to, if any.
 fn listen(host: &mut Host, priority: u8, millis: u64) -> Option<Reason> {
     for _ in 0..millis / 1000 {
         host.pass(ms(1000));

@@ -1,4 +1,5 @@
-//! The transition table of `docs/conformance.md` section 5 as data, compared with the machine over all combinations.
+//! The transition table of `docs/conformance.md` section 5 as data, compared with the machine over
+//! all combinations.
 
 use core::net::IpAddr;
 
@@ -188,7 +189,8 @@ const fn always(_: &Situation) -> bool {
     true
 }
 
-/// A router of this situation in this state, half a second after it got there, or `None` where it cannot get there.
+/// A router of this situation in this state, half a second after it got there, or `None` where it
+/// cannot get there.
 fn host_in(state: State, situation: &Situation) -> Option<Host> {
     let kind = situation.kind;
     let mut own = kind.config(situation.own_priority);

@@ -7,7 +7,8 @@ use vrrp_proto::{Family, Interval, Priority, Version, Versions};
 
 use crate::host::{Advert, Host, advertise, centis, config, config_v2, ms, seconds, vrid};
 
-/// Interval, priority, Skew_Time and Active_Down_Interval in nanoseconds: section 6 of the conformance list.
+/// Interval, priority, Skew_Time and Active_Down_Interval in nanoseconds: section 6 of the
+/// conformance list.
 fn golden() -> Vec<(Interval, u8, u64, u64)> {
     let v3 = |cs, priority, skew, down| (centis(cs), priority, skew, down);
     let v2 = |s, priority, skew, down| (seconds(s), priority, skew, down);

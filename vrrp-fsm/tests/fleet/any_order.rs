@@ -1,4 +1,5 @@
-//! Everything that can be done to a fleet, in any order, and what holds after each step whatever came before.
+//! Everything that can be done to a fleet, in any order, and what holds after each step whatever
+//! came before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use vrrp_proto::Protection;
 
 use crate::lan::{member, message, ms, multicast};
 
-/// Numbers stand for what is there: the router of number 7 is the seventh, counted around. A set of them is a mask.
+/// Numbers stand for what is there: the router of number 7 is the seventh, counted around. A set of
+/// them is a mask.
 #[derive(Clone, Debug)]
 enum Step {
     Add(Wanted),
@@ -235,7 +237,8 @@ impl World {
         self.known.get_mut(&id).unwrap()
     }
 
-    /// Does a step, where there is something to do it to. What came of it, and the routers that it may concern; `None` for all.
+    /// Does a step, where there is something to do it to. What came of it, and the routers that it
+    /// may concern; `None` for all.
     fn take(&mut self, step: &Step) -> (Result<(), FleetError>, Option<BTreeSet<RouterId>>) {
         let now = self.now;
         match *step {
@@ -515,7 +518,8 @@ impl World {
         }
     }
 
-    /// Whether nothing keeps a router down, and whether nothing keeps it from starting, apart from its group.
+    /// Whether nothing keeps a router down, and whether nothing keeps it from starting, apart from
+    /// its group.
     fn can(&self, id: RouterId) -> (bool, bool) {
         let known = &self.known[&id];
         let tracking = self.fleet.member(id).unwrap().tracking;

@@ -82,7 +82,8 @@ fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
         assert_eq!(rejected.discard, expected);
     }
     assert_eq!(fleet.packet_errors().vrid_errors, 2);
-    // With the interval 0 as well, whose check comes later (P-57), and the checksum that this makes.
+    // With the interval 0 as well, whose check comes later (P-57), and the checksum that this
+    // makes.
     let mut octets = message(52, 200, &ip.endpoints);
     octets[4..6].fill(0);
     let (checksum, carry) = u16::from_be_bytes([octets[6], octets[7]]).overflowing_add(100);
@@ -266,7 +267,8 @@ fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it
         assert_eq!(find(interface, addresses[0]), Some(ids[0]));
         assert_eq!(find(interface, addresses[1]), Some(ids[1]));
     }
-    // To another address of the host: whose interface it comes in by, and then whoever knows the peer.
+    // To another address of the host: whose interface it comes in by, and then whoever knows the
+    // peer.
     let other = [192, 0, 2, 99];
     let found = [1, 2, 3, 4].map(|interface| find(interface, other));
     assert_eq!(found, [ids[0], ids[1], ids[2], ids[0]].map(Some));

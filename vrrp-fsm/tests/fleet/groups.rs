@@ -12,7 +12,8 @@ use crate::lan::{Lan, config, member, member_ipv6, message, message_v2, ms, mult
 
 use State::{Active, Backup, Initialize};
 
-/// Two fleets with a group on two interfaces and in both families, the first of higher priority; and after a while.
+/// Two fleets with a group on two interfaces and in both families, the first of higher priority;
+/// and after a while.
 fn two_nodes() -> (
     Lan,
     [vrrp_fsm::fleet::RouterId; 2],
@@ -267,7 +268,8 @@ fn g_3_a_member_that_cannot_have_been_listening_listens_once_more_before_it_want
 #[test]
 fn g_4_a_wish_ends_with_an_active_that_is_accepted() {
     let mut lan = Lan::new(3);
-    // The one holds the second member; the other appears on the network of the first, after that one's timer has fired.
+    // The one holds the second member; the other appears on the network of the first, after that
+    // one's timer has fired.
     let _holds = lan.add(1, member(2, 254));
     let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
     lan.run(ms(10_000));
@@ -320,7 +322,8 @@ fn g_4_an_active_whose_advertisement_is_ignored_does_not_end_a_wish() {
     let version_3 = message(51, 200, &ip.endpoints);
     let version_2 = message_v2(51, 200, &ip.endpoints);
     hear(&mut lan, 1, &version_3);
-    // From now on the Active of the first sends version 2 alone, which counts for nothing (O-12), and the second hears its own.
+    // From now on the Active of the first sends version 2 alone, which counts for nothing (O-12),
+    // and the second hears its own.
     for _ in 0..4 {
         hear(&mut lan, 1, &version_2);
         hear(&mut lan, 2, &version_3);

@@ -169,7 +169,7 @@ fn addresses_of_the_other_family_are_refused_and_change_nothing() {
     assert_eq!(restored, refused("primary_address"));
     assert_eq!(
         restored.unwrap_err().to_string(),
-        "primary_address: IPv6, but family is IPv4"
+        "primary_address is IPv6, but the router is IPv4"
     );
 }
 

@@ -1,5 +1,6 @@
-//! Model checking: every situation that some routers on a bad network can get into. `docs/model-checking.md` says what is in the
-//! model, what it leaves out, and how many situations there are.
+//! Model checking: every situation that some routers on a bad network can get into.
+//! `docs/model-checking.md` says what is in the model, what it leaves out, and how many situations
+//! there are.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.
@@ -30,8 +31,8 @@ const TWO_OF_ALL: Faults = Faults {
     stall: Some(18),
 };
 
-/// The longest delay goes by so often from the last fault until there is one Active, beside Active_Down_Interval.
-/// `it_does_not_settle_a_tick_earlier` shows that it is not less.
+/// The longest delay goes by so often from the last fault until there is one Active, beside
+/// Active_Down_Interval. `it_does_not_settle_a_tick_earlier` shows that it is not less.
 const DELAYS: u8 = 4;
 
 /// Routers of these priorities, and messages that take up to so many ticks.
@@ -182,7 +183,8 @@ fn three_routers_without_delay() {
     );
 }
 
-/// A router that adapts its checksum form (AMB-01), with this place among routers that send and accept one form each.
+/// A router that adapts its checksum form (AMB-01), with this place among routers that send and
+/// accept one form each.
 fn with_strict_routers(priorities: &[u8], adaptive: usize, forms: &[ChecksumForm]) -> Network {
     let faults = Faults {
         limit: 1,

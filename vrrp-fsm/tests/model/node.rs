@@ -1,4 +1,5 @@
-//! One router of the model: the real machine, with its state in a form in which equal states are equal.
+//! One router of the model: the real machine, with its state in a form in which equal states are
+//! equal.
 
 use std::{
     hash::{Hash, Hasher},
@@ -19,7 +20,8 @@ use vrrp_proto::{
 /// It is always this time. What happens is that the deadlines come closer.
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
-/// The step of time: a quarter of the interval, and the least time between two answers to a rival (AMB-13).
+/// The step of time: a quarter of the interval, and the least time between two answers to a rival
+/// (AMB-13).
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 const INTERVAL_CENTIS: u16 = 4;
@@ -32,8 +34,9 @@ pub(crate) type Octets = Vec<u8>;
 pub(crate) struct Node(VirtualRouter);
 
 impl Node {
-    /// The configuration with which a router is in the model. Announcements have no part in the election, and are left out as far as
-    /// possible, because what is left of them would tell states apart.
+    /// The configuration with which a router is in the model. Announcements have no part in the
+    /// election, and are left out as far as possible, because what is left of them would tell
+    /// states apart.
     pub(crate) fn config(priority: u8) -> Config {
         let mut config = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
         config.priority = priority.into();
@@ -169,8 +172,9 @@ impl Node {
         sent
     }
 
-    /// Moves the time from `then` back to [`NOW`], and leaves out what no later step depends on: the counters, the reasons, who the last
-    /// Active was (version 2 beside version 3 alone asks for that), and for how long what only lasts until a certain time has been over.
+    /// Moves the time from `then` back to [`NOW`], and leaves out what no later step depends on:
+    /// the counters, the reasons, who the last Active was (version 2 beside version 3 alone asks
+    /// for that), and for how long what only lasts until a certain time has been over.
     fn normalise(&mut self, then: Instant) {
         let mut snapshot = self.0.snapshot(then);
         snapshot.counters = Counters::default();

@@ -1,4 +1,5 @@
-//! How soon neighbours that were misled by a rival send to the Active again, and that receivers of both checksum forms agree.
+//! How soon neighbours that were misled by a rival send to the Active again, and that receivers of
+//! both checksum forms agree.
 
 use std::time::Duration;
 
@@ -95,7 +96,8 @@ fn a_burst_that_comes_four_seconds_after_a_rival_is_found() {
     assert_eq!(properties, [Property::NeighborsCorrected]);
 }
 
-/// A cut that heals in the direction of the Backup alone: the Backup yields, and the Active never hears that there was a rival.
+/// A cut that heals in the direction of the Backup alone: the Backup yields, and the Active never
+/// hears that there was a rival.
 #[test]
 fn a_path_that_heals_one_way_is_corrected_by_the_refresh_only() {
     let partition = Condition::Partition {
@@ -130,7 +132,8 @@ fn a_path_that_heals_one_way_is_corrected_by_the_refresh_only() {
     }
 }
 
-/// Each host in turn is the one that adapts its checksum form (AMB-01); the others send and accept one form alone.
+/// Each host in turn is the one that adapts its checksum form (AMB-01); the others send and accept
+/// one form alone.
 #[test]
 fn amb_01_an_adaptive_router_agrees_with_receivers_of_either_form_under_all_faults() {
     for (form, accepts) in [

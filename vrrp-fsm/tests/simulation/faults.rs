@@ -1,4 +1,5 @@
-//! Faults that last: each does what it says, and another one of its kind may begin before it is over.
+//! Faults that last: each does what it says, and another one of its kind may begin before it is
+//! over.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use vrrp_proto::{Interval, Priority};
 
 use crate::scenarios::{at, everything, run};
 
-/// A condition from 20 s to 30 s, and one from 25 s to 40 s; then looks at the hosts at 15, 22, 27, 32 and 55 s.
+/// A condition from 20 s to 30 s, and one from 25 s to 40 s; then looks at the hosts at 15, 22, 27,
+/// 32 and 55 s.
 fn look_at<T>(
     first: Condition,
     second: Condition,

@@ -1,4 +1,5 @@
-//! What is asked of whom, and when: small networks with a few faults, in which every message takes the same time.
+//! What is asked of whom, and when: small networks with a few faults, in which every message takes
+//! the same time.
 
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ fn stop(from: Instant, host: u32) -> (Instant, Fault) {
     (from, Fault::Lasting(condition, Duration::from_secs(10)))
 }
 
-/// When a partition that begins at 10 s ends, and two Actives meet: at times of which some are right before an advertisement of one, and some before
-/// that of the other.
+/// When a partition that begins at 10 s ends, and two Actives meet: at times of which some are
+/// right before an advertisement of one, and some before that of the other.
 fn ends() -> impl Iterator<Item = Duration> {
     (0..200).map(|step| Duration::from_secs(20) + Duration::from_millis(7) * step)
 }
@@ -102,7 +103,8 @@ fn an_answer_is_owed_to_a_rival_unless_something_has_disturbed_the_network_just_
         let run = replay(&plan, &[cut(at(10), lasts)]);
         let end = at(10) + lasts;
         let (time, by) = first_heard(&run, end);
-        // The better one has to answer, and the other one to hear the answer. Where the other one hears first, there is no rival left to be answered.
+        // The better one has to answer, and the other one to hear the answer. Where the other one
+        // hears first, there is no rival left to be answered.
         let (case, expected) = match by.as_str() {
             "0" if time > end + Duration::from_millis(10) => (0, 2),
             "0" => (1, 1),
@@ -158,7 +160,8 @@ fn no_answer_is_owed_where_the_network_was_cut_while_the_message_was_under_way()
 
 #[test]
 fn a_router_that_has_yielded_and_taken_over_again_has_not_stayed_active() {
-    // A network in which a message may take three Active_Down_Intervals: nothing is stable in it, but every duplicate ends.
+    // A network in which a message may take three Active_Down_Intervals: nothing is stable in it,
+    // but every duplicate ends.
     let mut plan = Scenario::uniform(2, 1).unwrap();
     plan.network.shortest_delay = Duration::ZERO;
     plan.network.longest_delay = Duration::from_millis(100);
@@ -203,7 +206,8 @@ fn nobody_owes_a_hand_over_whose_heir_goes_in_the_meantime() {
 
 #[test]
 fn the_heir_is_the_best_backup_that_hears_who_resigns() {
-    // Another one would be there sooner, but one has resigned before, and one is on the other side of a partition.
+    // Another one would be there sooner, but one has resigned before, and one is on the other side
+    // of a partition.
     let plan = two_lans(3, Duration::from_millis(1));
     let run = replay(&plan, &[stop(at(15), 1), stop(at(20), 0)]);
     assert_eq!(checks(&run, Property::HandOverInSkewTime), 1);

@@ -266,7 +266,8 @@ fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
 
 #[test]
 fn a_host_that_answers_no_rival_of_lower_priority_is_found_and_partitions_are_what_it_takes() {
-    // Whether the winner hears the loser first or the other way round is a matter of their rhythms, and those come from partitions, too.
+    // Whether the winner hears the loser first or the other way round is a matter of their rhythms,
+    // and those come from partitions, too.
     let least = faults_that_break::<Aloof>(Property::DuplicateEnds, &cuts());
     assert!(!least.is_empty() && least.len() <= 3, "{least:?}");
     for fault in &least {

@@ -49,8 +49,8 @@ pub(crate) fn all_faults(until: Instant) -> FaultRates {
     }
 }
 
-/// Hosts with virtual routers of both families, two of which are a sync group, and with an object that is a fault for one router and one that weighs
-/// for another.
+/// Hosts with virtual routers of both families, two of which are a sync group, and with an object
+/// that is a fault for one router and one that weighs for another.
 pub(crate) fn everything(hosts: u32) -> Scenario {
     let mut scenario = Scenario::uniform(hosts, 6).unwrap();
     for (number, plan) in (0..).zip(&mut scenario.hosts) {
@@ -67,7 +67,8 @@ pub(crate) fn everything(hosts: u32) -> Scenario {
                 bad: Some(Report::Down),
             });
         }
-        // One of the IPv4 routers adapts its checksum form, so that each of its advertisements is two messages.
+        // One of the IPv4 routers adapts its checksum form, so that each of its advertisements is
+        // two messages.
         for member in [0, 4] {
             let sending = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
             plan.members[member].config.checksum = sending;

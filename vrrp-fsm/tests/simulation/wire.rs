@@ -241,7 +241,8 @@ fn a_host_that_is_missing_among_the_peers_of_another_is_found_without_any_fault(
     assert!(run.lines.contains(" is not a configured peer\n"));
 }
 
-/// A host stops a virtual router, starts it again, and its resignation is sent once more by somebody else when it is Active. Returns what happens then.
+/// A host stops a virtual router, starts it again, and its resignation is sent once more by
+/// somebody else when it is Active. Returns what happens then.
 fn replayed_resignation(authentication: LocalAuthentication) -> Vec<String> {
     let mut plan = Scenario::uniform(2, 1).unwrap();
     plan.use_authentication(authentication);
@@ -319,7 +320,8 @@ fn the_address_of_a_host_says_which_host_and_network() {
     assert_eq!(address(2, 3, Family::Ipv6), "fe80::3:3");
 }
 
-/// Runs this network in peace, and looks at every packet: as it was sent, and as a frame. Returns whether any went to a group, and any from host to host.
+/// Runs this network in peace, and looks at every packet: as it was sent, and as a frame. Returns
+/// whether any went to a group, and any from host to host.
 fn look_at_frames(plan: &Scenario, look: impl Fn(&Packet, &Frame<'_>, bool)) -> [bool; 2] {
     let mut simulation = Simulation::<VrrpRouter>::new(plan, 1).unwrap();
     let mut seen = [false; 2];
@@ -385,7 +387,8 @@ fn a_packet_inside_ah_as_a_frame_has_its_header() {
     assert_eq!(seen, [true; 2]);
 }
 
-/// Six hosts are Active in turn, so that one of them hears five others; then a message of the first is sent again.
+/// Six hosts are Active in turn, so that one of them hears five others; then a message of the first
+/// is sent again.
 #[test]
 fn a_replay_is_discarded_however_many_senders_there_are() {
     let mut plan = Scenario::uniform(6, 1).unwrap();

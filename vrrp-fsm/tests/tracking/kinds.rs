@@ -135,7 +135,7 @@ fn processes_have_to_be_enough_and_not_too_many() {
         .add(now, Object::new("other", quorum(2, Some(1))));
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "at_most 1 is not in 2.., from at_least"
+        "at_most 1 is less than at_least 2"
     );
 }
 

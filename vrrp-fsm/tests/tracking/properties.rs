@@ -104,7 +104,8 @@ proptest! {
         prop_assert_eq!(all.tracker.poll_timeout(), None);
     }
 
-    /// A tracker that was handed over to another process, with another clock, goes on as the old one.
+    /// A tracker that was handed over to another process, with another clock, goes on as the old
+    /// one.
     #[test]
     fn a_snapshot_goes_on_as_the_original(
         before in vec((0_usize..7, any::<u8>(), 0_u64..40), 0..30),
