@@ -200,7 +200,7 @@ fn compare_both_checksums(payload: &[u8], ip: &IpHeader, stated: &Value) {
 }
 
 #[test]
-fn every_frame_of_every_capture_decodes_to_what_its_file_says() {
+fn every_frame_of_every_capture_decodes_as_its_file_describes() {
     let Some(folder) = folder() else { return };
     let mut compared = 0;
     for (capture, description) in [

@@ -14,7 +14,7 @@ fn answers(actions: &[Action]) -> bool {
 }
 
 #[test]
-fn amb_02_the_profile_decides_what_an_owner_hears() {
+fn amb_02_the_profile_decides_what_an_owner_accepts() {
     let mut host = Host::active(config(255));
     assert!(Advert::priority(100).check(&host.router).is_ok());
     let mut own = config(255);
@@ -163,7 +163,7 @@ fn amb_23_a_resignation_counts_from_any_source() {
 }
 
 #[test]
-fn amb_25_the_owner_is_who_has_priority_255() {
+fn amb_25_the_owner_is_the_router_with_priority_255() {
     assert_eq!(Host::started(config(255)).state(), State::Active);
     assert_eq!(Host::started(config(254)).state(), State::Backup);
 }
@@ -199,6 +199,6 @@ fn amb_28_a_v2_interval_is_rounded_up_to_whole_seconds() {
 }
 
 #[test]
-fn amb_34_three_advertisements_may_be_missed_unless_told_otherwise() {
+fn amb_34_three_advertisements_may_be_missed_by_default() {
     assert_eq!(config(100).missed_advertisements, 3);
 }

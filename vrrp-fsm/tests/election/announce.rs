@@ -209,7 +209,7 @@ fn the_resignation_of_a_rival_is_followed_by_a_burst() {
 }
 
 #[test]
-fn what_is_pending_goes_with_the_state() {
+fn pending_work_ends_with_the_state() {
     let mut host = Host::active(quiet(100));
     let _ = host.hear(Advert::priority(200).every(centis(4095)));
     assert_eq!(announcements(&mut host, ms(20_000)), []);

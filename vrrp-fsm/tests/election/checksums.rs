@@ -57,7 +57,7 @@ fn takeovers(lan: &Lan) -> Vec<usize> {
 }
 
 #[test]
-fn amb_01_each_kind_of_receiver_that_joins_hears_the_active_from_the_first_interval_on() {
+fn amb_01_each_kind_of_receiver_that_joins_accepts_the_active_from_the_first_interval_on() {
     for kind in KINDS {
         for (ours, theirs) in [(150, 100), (50, 100)] {
             let mut lan = lan(config(ours), &[(kind, theirs)]);
@@ -84,7 +84,7 @@ fn amb_01_receivers_of_both_kinds_hear_the_same_active() {
 }
 
 #[test]
-fn amb_01_the_form_of_an_active_that_was_heard_is_sent_alone() {
+fn amb_01_the_form_of_a_received_active_is_sent_alone() {
     for kind in KINDS {
         let mut lan = lan(config(50), &[(kind, 100)]);
         lan.start(1);
@@ -138,7 +138,7 @@ fn amb_01_both_forms_always_serve_a_field_of_both_kinds_without_a_takeover() {
 
 /// What a single form leads to, whichever it is: the reason for sending both.
 #[test]
-fn amb_01_one_form_alone_is_not_heard_by_the_other_kind() {
+fn amb_01_one_form_alone_is_discarded_by_the_other_kind() {
     for (form, deaf) in [
         (ChecksumForm::MessageOnly, PSEUDO_HEADER),
         (ChecksumForm::PseudoHeader, MESSAGE_ONLY),

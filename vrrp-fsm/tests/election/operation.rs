@@ -299,7 +299,7 @@ fn o_22_reasons_that_are_rare_have_the_words_of_the_models() {
 }
 
 #[test]
-fn o_23_a_new_active_is_told_with_its_address_and_reason() {
+fn o_23_a_new_active_is_reported_with_its_address_and_reason() {
     let mut host = Host::backup(config(100));
     let transition = host.fire().into_iter().find_map(|action| match action {
         vrrp_fsm::Action::StateChanged(transition) => Some(transition),

@@ -166,7 +166,7 @@ fn peer_defect_18_a_dual_active_phase_ends_in_an_announcement() {
 }
 
 #[test]
-fn peer_defect_18_the_winner_announces_whoever_is_heard_first() {
+fn peer_defect_18_the_winner_announces_whichever_is_received_first() {
     let mut winner = Host::active(config(200));
     let mut loser = Host::active(config(100));
     for _ in 0..60 {

@@ -68,7 +68,7 @@ fn amb_21_a_running_backup_timer_stays() {
 }
 
 #[test]
-fn amb_21_a_backup_that_heard_nobody_takes_its_own_new_interval() {
+fn amb_21_a_backup_without_an_active_takes_its_own_new_interval() {
     let mut host = Host::started(config(100));
     let _ = change(&mut host, |own| own.interval = centis(10));
     assert_eq!(host.router.active_interval(), centis(10));
@@ -172,7 +172,7 @@ impl Host {
 }
 
 #[test]
-fn from_version_3_to_version_2_the_active_is_still_heard() {
+fn from_version_3_to_version_2_the_active_is_still_accepted() {
     let mut host = Host::backup(config(100));
     let _ = change(&mut host, |own| {
         own.versions = Versions::V2;

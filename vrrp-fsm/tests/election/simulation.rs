@@ -103,7 +103,7 @@ fn a_higher_priority_that_comes_back_preempts_without_a_gap() {
 }
 
 #[test]
-fn s_34_with_preemption_off_everywhere_nobody_preempts() {
+fn s_34_with_preemption_off_everywhere_no_router_preempts() {
     let configs = [10, 60, 254, 120].map(|priority| {
         let mut own = config(priority);
         own.preempt = Preempt::Never;

@@ -21,7 +21,7 @@ fn active_limit(host: &Host) -> Duration {
 }
 
 #[test]
-fn a_stalled_active_that_resumes_advertises_and_announces_anew() {
+fn a_stalled_active_that_resumes_advertises_and_announces_again() {
     let mut host = Host::active(with(StallPolicy::Resume));
     let limit = active_limit(&host);
     assert_eq!(host.wake_after(limit + NANO), [advertise(100), announce(5)]);
@@ -84,7 +84,7 @@ fn a_backup_that_is_only_late_takes_over() {
 }
 
 #[test]
-fn what_was_sent_meanwhile_comes_first() {
+fn waiting_packets_come_before_the_timeout() {
     for stall in [StallPolicy::Resume, StallPolicy::Yield] {
         let mut backup = Host::backup(with(stall));
         backup.pass(ms(60_000));

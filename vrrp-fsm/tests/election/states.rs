@@ -309,7 +309,7 @@ fn s_18_an_active_yields_to_equal_priority_from_a_greater_address() {
 }
 
 #[test]
-fn who_yields_has_a_last_word_with_its_own_priority() {
+fn a_yielding_router_advertises_a_last_time_with_its_own_priority() {
     for advert in [
         Advert::priority(101),
         Advert::priority(100).from([192, 0, 2, 12]),
@@ -554,7 +554,7 @@ fn m_07_a_backup_accepts_no_packets_to_the_addresses() {
 }
 
 #[test]
-fn s_31_leaving_active_withdraws_before_the_change_is_told() {
+fn s_31_leaving_active_withdraws_before_the_change_is_reported() {
     let to_backup = Host::active(config(100)).hear(Advert::priority(200));
     let to_initialize = Host::active(config(100)).shutdown();
     for actions in [to_backup, to_initialize] {
@@ -683,7 +683,7 @@ fn p_30_another_v3_interval_is_noted_and_learned() {
 }
 
 #[test]
-fn p_43_what_the_owner_hears_depends_on_the_profile() {
+fn p_43_the_advertisements_an_owner_accepts_depend_on_the_profile() {
     let heard = Advert::priority(200).check(&Host::active(config(255)).router);
     assert!(heard.unwrap().mismatches().owner_conflict);
 

@@ -578,7 +578,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn whatever_is_done_to_a_fleet_in_any_order_it_is_what_its_parts_make_it(steps in vec(steps(), 0..50)) {
+    fn a_fleet_equals_its_parts_after_any_sequence_of_calls(steps in vec(steps(), 0..50)) {
         let mut world = World::new();
         for step in &steps {
             world.step(step);

@@ -65,7 +65,7 @@ fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
 }
 
 #[test]
-fn p_42_a_packet_for_nobody_is_counted_and_changes_nothing() {
+fn p_42_a_packet_for_an_unknown_router_is_counted_and_changes_nothing() {
     let mut fleet = VrrpRouter::new();
     let id = fleet.add(T0, member(1, 100)).unwrap();
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
@@ -153,7 +153,7 @@ fn o_16_errors_of_all_routers_are_counted_together_and_the_rest_with_the_router(
 }
 
 #[test]
-fn a_router_judges_by_its_own_peers_password_and_addresses() {
+fn a_router_checks_its_own_peers_password_and_addresses() {
     let mut fleet = VrrpRouter::new();
     let peer = [192, 0, 2, 20];
     let mut unicast = member(1, 100);
@@ -192,7 +192,7 @@ fn a_router_judges_by_its_own_peers_password_and_addresses() {
 }
 
 #[test]
-fn amb_26_a_unicast_peer_is_heard_by_whatever_interface() {
+fn amb_26_a_unicast_peer_is_accepted_on_any_interface() {
     let mut fleet = VrrpRouter::new();
     let peer = |last| Peer {
         address: [192, 0, 2, last].into(),
@@ -236,7 +236,7 @@ fn amb_26_a_unicast_peer_is_heard_by_whatever_interface() {
 }
 
 #[test]
-fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it() {
+fn amb_26_of_two_routers_with_the_same_peer_the_addressed_one_receives_it() {
     let mut fleet = VrrpRouter::new();
     let unicast = |interface| Member {
         transport: MessageTransport::Unicast {
@@ -275,7 +275,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_one_that_it_has_sent_to_hears_it
 }
 
 #[test]
-fn a_packet_is_accepted_by_what_its_router_verified() {
+fn a_packet_is_accepted_by_the_verification_of_its_router() {
     let mut fleet = VrrpRouter::new();
     let id = fleet.add(T0, member(1, 100)).unwrap();
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();

@@ -209,7 +209,7 @@ fn g_3_the_group_takes_over_when_its_slowest_member_wants_to() {
 }
 
 #[test]
-fn g_3_a_member_that_hears_its_active_holds_the_others() {
+fn g_3_a_member_that_receives_its_active_holds_the_others() {
     let mut lan = Lan::new(2);
     let other = lan.add(1, member(1, 254));
     let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
@@ -389,7 +389,7 @@ fn g_5_a_stall_of_one_member_pulls_the_others() {
 }
 
 #[test]
-fn g_6_all_members_announce_when_one_has_heard_a_rival() {
+fn g_6_all_members_announce_when_one_receives_a_rival() {
     let mut lan = Lan::new(2);
     let one = lan.add_group(0, [member(1, 200), member_ipv6(2, 200)]);
     let rival = lan.add(1, member(1, 50));
@@ -780,7 +780,7 @@ fn g_8_removing_the_member_that_cannot_run_starts_the_others() {
 }
 
 #[test]
-fn what_cannot_be_a_group_is_refused() {
+fn an_invalid_group_is_rejected() {
     let mut lan = Lan::new(1);
     let now = lan.now;
     let [a, b] = lan.add_group(0, [member(1, 100), member(2, 100)]);

@@ -64,7 +64,7 @@ fn records_are_numbered_without_a_gap_and_in_order() {
 }
 
 #[test]
-fn a_configured_priority_that_changes_is_told_once_with_its_points() {
+fn a_changed_configured_priority_is_reported_once_with_its_points() {
     let mut fleet = VrrpRouter::new();
     let weight = Object {
         weight: Weight::points(-20).unwrap(),
@@ -100,7 +100,7 @@ fn a_configured_priority_that_changes_is_told_once_with_its_points() {
 }
 
 #[test]
-fn a_slow_reader_is_told_how_many_it_lost_and_a_fast_one_loses_none() {
+fn a_slow_reader_learns_how_many_records_it_lost_and_a_fast_one_loses_none() {
     let mut fleet = VrrpRouter::with_capacity(1, 4);
     let id = fleet.add(Instant::ZERO, member(1, 255)).unwrap();
     let (mut fast, mut slow) = (Reader::default(), Reader::default());

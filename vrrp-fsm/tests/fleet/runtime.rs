@@ -61,7 +61,7 @@ fn other_peers_are_advertised_to_at_once() {
 }
 
 #[test]
-fn an_active_makes_known_what_its_host_says_and_a_backup_does_nothing_for_it() {
+fn an_active_advertises_changes_of_its_host_and_a_backup_does_not() {
     let mut lan = Lan::new(1);
     let active = lan.add(0, member(1, 255));
     let backup = lan.add(0, member(2, 100));
@@ -94,7 +94,7 @@ fn an_active_makes_known_what_its_host_says_and_a_backup_does_nothing_for_it() {
 }
 
 #[test]
-fn what_makes_another_router_of_it_cannot_change() {
+fn vrid_and_family_cannot_change() {
     let mut lan = Lan::new(1);
     let id = lan.add(0, member(1, 100));
     let before = *lan.nodes[0].fleet.get(id).unwrap();
@@ -174,7 +174,7 @@ fn addresses_of_the_other_family_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn errors_name_what_is_not_there() {
+fn errors_name_the_missing_part() {
     let mut lan = Lan::new(1);
     let now = lan.now;
     let fleet = lan.fleet(0);

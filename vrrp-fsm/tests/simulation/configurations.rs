@@ -191,7 +191,7 @@ fn the_last_announcement_counts_only_where_announcements_are_made_again() {
 }
 
 #[test]
-fn an_object_that_cannot_report_what_is_planned_is_refused() {
+fn an_object_that_cannot_make_its_planned_report_is_rejected() {
     let mut plan = everything(2);
     plan.hosts[1].objects[0].good = Some(Report::Number(3));
     let refused = Simulation::<VrrpRouter>::new(&plan, 1).err().unwrap();
@@ -202,7 +202,7 @@ fn an_object_that_cannot_report_what_is_planned_is_refused() {
 }
 
 #[test]
-fn no_fault_is_one_of_what_a_host_does_not_have() {
+fn faults_concern_existing_routers_and_objects_only() {
     let mut plan = Scenario::uniform(2, 1).unwrap();
     plan.hosts[1].members.clear();
     plan.faults = FaultRates {

@@ -179,7 +179,7 @@ fn a_router_that_has_yielded_and_taken_over_again_has_not_stayed_active() {
 }
 
 #[test]
-fn nobody_owes_a_hand_over_whose_heir_goes_in_the_meantime() {
+fn no_hand_over_is_due_if_its_heir_stops_in_the_meantime() {
     let plan = two_lans(3, Duration::from_millis(1));
     let lasts = Duration::from_secs(10);
     let run = replay(&plan, &[stop(at(20), 0)]);
@@ -205,7 +205,7 @@ fn nobody_owes_a_hand_over_whose_heir_goes_in_the_meantime() {
 }
 
 #[test]
-fn the_heir_is_the_best_backup_that_hears_who_resigns() {
+fn the_heir_is_the_best_backup_that_receives_the_resignation() {
     // Another one would be there sooner, but one has resigned before, and one is on the other side
     // of a partition.
     let plan = two_lans(3, Duration::from_millis(1));
@@ -238,7 +238,7 @@ fn first_check(plan: &Scenario, property: Property) -> Duration {
 }
 
 #[test]
-fn a_network_is_judged_as_soon_as_it_was_quiet_for_the_bound() {
+fn a_network_is_checked_as_soon_as_it_was_quiet_for_the_bound() {
     let seconds = Duration::from_secs;
     let delays = Duration::from_millis(4);
     let bound = |change: fn(&mut Scenario)| {

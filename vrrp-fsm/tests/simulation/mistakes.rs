@@ -256,7 +256,7 @@ fn cuts() -> FaultRates {
 }
 
 #[test]
-fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
+fn a_host_that_ignores_priority_zero_is_found_by_one_stop() {
     let least = faults_that_break::<DeafToZero>(Property::HandOverInSkewTime, &stops());
     assert!(
         matches!(least[..], [Fault::Lasting(Condition::Stop { .. }, _)]),
@@ -265,7 +265,7 @@ fn a_host_that_ignores_priority_zero_is_found_and_one_stop_is_what_it_takes() {
 }
 
 #[test]
-fn a_host_that_answers_no_rival_of_lower_priority_is_found_and_partitions_are_what_it_takes() {
+fn a_host_that_answers_no_rival_of_lower_priority_is_found_by_partitions() {
     // Whether the winner hears the loser first or the other way round is a matter of their rhythms,
     // and those come from partitions, too.
     let least = faults_that_break::<Aloof>(Property::DuplicateEnds, &cuts());
@@ -320,7 +320,7 @@ fn a_host_that_announces_nothing_is_found_without_any_fault() {
 }
 
 #[test]
-fn a_host_that_announces_nothing_after_a_rival_is_found_and_partitions_are_what_it_takes() {
+fn a_host_without_announcements_after_a_rival_is_found_by_partitions() {
     for property in [
         Property::ActiveAnnounces,
         Property::LastAnnouncementIsOfActive,
@@ -335,7 +335,7 @@ fn a_host_that_announces_nothing_after_a_rival_is_found_and_partitions_are_what_
 }
 
 #[test]
-fn a_host_that_does_not_look_at_sequence_numbers_is_found_and_one_copy_is_what_it_takes() {
+fn a_host_that_ignores_sequence_numbers_is_found_by_one_copy() {
     let mut scenario = everything(3);
     scenario.use_authentication(LocalAuthentication::IpAh);
     let faults = FaultRates {

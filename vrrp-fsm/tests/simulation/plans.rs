@@ -104,7 +104,7 @@ fn a_fault_comes_at_most_once_in_a_millisecond() {
 }
 
 #[test]
-fn who_speaks_by_unicast_has_all_others_as_peers_and_not_itself() {
+fn a_unicast_router_has_all_others_as_peers_and_not_itself() {
     let mut plan = Scenario::uniform(3, 4).unwrap();
     plan.hosts[2].members.truncate(2);
     plan.use_unicast(|key| key.family == Family::Ipv6);
@@ -158,7 +158,7 @@ fn authentication_takes_the_version_that_has_it() {
 }
 
 #[test]
-fn a_violation_says_what_does_not_hold_and_where() {
+fn a_violation_names_the_property_and_the_place() {
     let violation = Violation {
         at: at(3),
         property: Property::HandOverInSkewTime,

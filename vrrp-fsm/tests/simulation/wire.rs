@@ -86,7 +86,7 @@ fn ip_ah() {
 }
 
 #[test]
-fn ip_ah_with_an_owner_that_hears_nobody() {
+fn ip_ah_with_an_owner_that_discards_all_advertisements() {
     let mut plan = authenticated(LocalAuthentication::IpAh);
     for (host, priority) in plan.hosts.iter_mut().zip([100, 100, 255]) {
         for member in host.members.iter_mut().take(4) {
@@ -282,7 +282,7 @@ fn a_replayed_resignation_moves_the_addresses_unless_messages_have_sequence_numb
 }
 
 #[test]
-fn what_a_version_cannot_authenticate_is_refused() {
+fn an_authentication_that_its_version_lacks_is_rejected() {
     for (authentication, method) in [
         (password(b"s3cret"), AuthenticationMethod::SimpleText),
         (LocalAuthentication::IpAh, AuthenticationMethod::IpAh),
@@ -349,7 +349,7 @@ fn look_at_frames(plan: &Scenario, look: impl Fn(&Packet, &Frame<'_>, bool)) -> 
 }
 
 #[test]
-fn a_packet_as_a_frame_is_what_is_heard() {
+fn the_frame_of_a_packet_contains_the_received_message() {
     let mut plan = Scenario::uniform(3, 8).unwrap();
     plan.use_unicast(|key| key.vrid.get() % 2 == 0);
     let seen = look_at_frames(&plan, |packet, frame, is_ipv4| {

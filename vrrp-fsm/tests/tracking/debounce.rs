@@ -55,7 +55,7 @@ fn a_flap_that_ends_in_time_counts_for_nothing() {
 }
 
 #[test]
-fn the_same_report_again_does_not_start_the_wait_anew() {
+fn an_equal_report_does_not_restart_the_wait() {
     let (mut bench, id) = debounced(Kind::Interface);
     bench.reports(id, [true, false]);
     bench.pass(ms(150));

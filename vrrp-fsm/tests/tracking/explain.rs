@@ -6,7 +6,7 @@ use vrrp_proto::Priority;
 use crate::{Bench, check, ms, weighted};
 
 #[test]
-fn an_explanation_has_every_object_with_what_it_contributes() {
+fn an_explanation_has_every_object_with_its_contribution() {
     let mut bench = Bench::default();
     let uplink = bench.add(Object::new("uplink", Kind::Interface));
     let _never = bench.add(Object::new("script", check(1, 1, None)));

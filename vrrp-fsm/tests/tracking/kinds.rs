@@ -206,7 +206,7 @@ fn a_removed_object_is_gone_and_its_id_is_not_used_again() {
 }
 
 #[test]
-fn a_change_is_told_once_and_only_when_something_changed() {
+fn a_change_is_reported_once_and_only_if_something_changed() {
     let mut bench = Bench::default();
     let one = bench.add(weighted("one", Kind::Interface, 5));
     let two = bench.add(weighted("two", Kind::Interface, 5));

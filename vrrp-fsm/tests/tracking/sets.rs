@@ -128,7 +128,7 @@ fn another_list_of_members_counts_at_once() {
 }
 
 #[test]
-fn what_cannot_be_a_set_is_refused() {
+fn an_invalid_set_is_rejected() {
     let (mut bench, [a, b, _], set) = three(Require::All);
     let gone = bench.add(Object::new("gone", Kind::Interface));
     bench.tracker.remove(gone).unwrap();

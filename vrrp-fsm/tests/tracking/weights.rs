@@ -146,7 +146,7 @@ fn a_router_may_start_when_nothing_is_a_fault_and_all_that_may_be_one_have_repor
 }
 
 #[test]
-fn a_use_overrides_what_the_object_says() {
+fn a_reference_overrides_the_settings_of_its_object() {
     let mut bench = Bench::default();
     let id = bench.add(weighted("a", Kind::Interface, -90));
     bench.report(id, Report::Down);

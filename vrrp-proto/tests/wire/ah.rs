@@ -44,7 +44,7 @@ fn fix_header_checksum(packet: &mut [u8]) {
 }
 
 #[test]
-fn p_50_what_was_sealed_opens_with_the_same_key_only() {
+fn p_50_a_sealed_packet_opens_with_the_same_key_only() {
     let packet = sealed(GROUP_IPV4, 9);
     let message = v2_with(&[VIRTUAL_V4], 2, [0; 8]);
     assert_eq!(open(&packet, &key(b"s3cret")), Ok((message, 9)));
@@ -143,7 +143,7 @@ fn p_50_an_spi_that_is_not_the_source_is_refused() {
 }
 
 #[test]
-fn p_50_a_sequence_number_is_accepted_once_and_only_when_told_so() {
+fn p_50_a_sequence_number_is_new_until_it_is_accepted() {
     let mut window = ReplayWindow::default();
     assert_eq!(
         window.check(0),
@@ -171,7 +171,7 @@ fn p_50_a_sequence_number_is_accepted_once_and_only_when_told_so() {
 }
 
 #[test]
-fn p_50_sending_continues_above_what_was_heard_and_ends_before_it_wraps() {
+fn p_50_sending_continues_above_received_numbers_and_ends_before_it_wraps() {
     let mut sequence = SendSequence::default();
     assert_eq!(sequence.next(), Some(1));
     sequence.continue_above(41);

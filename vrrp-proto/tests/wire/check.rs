@@ -173,7 +173,7 @@ fn amb_14_our_own_packet_is_discarded_first() {
 }
 
 #[test]
-fn amb_26_a_unicast_router_hears_its_peers_only() {
+fn amb_26_a_unicast_router_accepts_its_peers_only() {
     let stranger = Ipv4Addr::new(192, 0, 2, 13);
     let message = v3(&[VIRTUAL_V4]);
     let open = DecodeOptions {
@@ -271,7 +271,7 @@ fn p_11_the_other_version_is_discarded() {
 }
 
 #[test]
-fn o_09_a_router_of_both_versions_hears_both() {
+fn o_09_a_router_of_both_versions_accepts_both() {
     let both = local(Versions::Both, RECEIVER_V4.into());
     assert_eq!(hear(&both, &v2(&[VIRTUAL_V4])), Ok(QUIET));
     assert_eq!(hear(&both, &v3(&[VIRTUAL_V4])), Ok(QUIET));

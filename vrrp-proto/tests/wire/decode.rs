@@ -465,7 +465,7 @@ fn p_33_the_ipv6_checksum_covers_a_pseudo_header() {
 }
 
 #[test]
-fn p_34_both_forms_of_the_version_3_ipv4_checksum_are_told_apart() {
+fn p_34_both_forms_of_the_version_3_ipv4_checksum_are_distinguished() {
     let accepting = |v3_ipv4_checksum| DecodeOptions {
         v3_ipv4_checksum,
         ..STRICT
@@ -504,7 +504,7 @@ fn p_34_both_forms_of_the_version_3_ipv4_checksum_are_told_apart() {
 }
 
 #[test]
-fn p_34_a_pseudo_header_that_sums_to_nothing_tells_no_form() {
+fn p_34_a_pseudo_header_that_sums_to_zero_shows_no_form() {
     // 112 + 12 + the addresses make 0xffff: both forms are one.
     let source = Ipv4Addr::new(0x1f, 0x83, 0x00, 0x00);
     let destination = Ipv4Addr::new(224, 0, 0, 0);

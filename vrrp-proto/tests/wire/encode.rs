@@ -341,7 +341,7 @@ fn a_buffer_that_is_too_small_is_left_alone() {
 }
 
 #[test]
-fn a_message_that_was_heard_can_be_sent_again() {
+fn a_decoded_message_can_be_encoded_again() {
     let heard = v2_with(&addresses_v4(3), 1, *b"abcdefgh");
     let decoded = crate::support::decode_ipv4(&heard).unwrap();
     assert_eq!(
@@ -367,7 +367,7 @@ fn a_message_that_was_heard_can_be_sent_again() {
 }
 
 #[test]
-fn set_priority_writes_what_encoding_would_have_written() {
+fn set_priority_gives_the_same_octets_as_encoding() {
     let v4 = [VIRTUAL_V4, Ipv4Addr::BROADCAST];
     let v6 = [VIRTUAL_V6];
     let password = Authentication::SimpleText(Password::new(b"abc").unwrap());

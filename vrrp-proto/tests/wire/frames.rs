@@ -113,7 +113,7 @@ fn m_02_the_ipv6_virtual_mac_ends_with_the_vrid() {
 }
 
 #[test]
-fn a_virtual_mac_tells_its_router() {
+fn a_virtual_mac_identifies_its_router() {
     for family in [Family::Ipv4, Family::Ipv6] {
         for number in 1..=255 {
             let mac = virtual_mac(vrid(number), family);
@@ -540,7 +540,7 @@ fn a_16_the_solicited_node_group_has_the_low_24_bits() {
 }
 
 #[test]
-fn p_55_only_what_ihl_and_total_length_hold_is_payload() {
+fn p_55_the_payload_is_bounded_by_ihl_and_total_length() {
     let message = [7; 12];
     let packet = [
         &ipv4::Header::advertisement(SENDER_V4, GROUP_IPV4)

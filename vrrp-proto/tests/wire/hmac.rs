@@ -95,7 +95,7 @@ fn the_vectors_of_the_draft_verify() {
 }
 
 #[test]
-fn the_vectors_of_the_draft_are_what_we_send() {
+fn sent_messages_equal_the_vectors_of_the_draft() {
     let v4 = [Ipv4Addr::new(192, 0, 2, 100)];
     let v6 = [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100)];
     for ((expected, ip), addresses) in [
@@ -311,7 +311,7 @@ fn verified(source: IpAddr, seconds: u64, nanoseconds: u32) -> Verified {
 }
 
 #[test]
-fn a_message_is_accepted_once_and_only_when_told_so() {
+fn a_message_is_new_until_it_is_accepted() {
     for source in [SENDER_V4.into(), IpAddr::from(SENDER_V6)] {
         for anti_replay in [window(5), AntiReplay::Monotonic] {
             let now = UtcTime::new(1000, 0);
@@ -361,7 +361,7 @@ fn a_mark_outside_the_window_no_longer_counts() {
 }
 
 #[test]
-fn the_sender_not_heard_for_the_longest_time_makes_room() {
+fn the_sender_silent_for_the_longest_time_is_displaced() {
     let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
     let now = UtcTime::new(1000, 0);
     let mut marks = ReplayMarks::with_places([None; 3]);

@@ -25,7 +25,7 @@ fn peer_defect_02_centiseconds_are_not_seconds() {
 
 /// One refused what keepalived, FRR and VPP send by default.
 #[test]
-fn peer_defect_03_the_pseudo_header_form_is_heard_by_default() {
+fn peer_defect_03_the_pseudo_header_form_is_accepted_by_default() {
     let message = v3_pseudo(&[VIRTUAL_V4], &ipv4().endpoints);
     assert_eq!(
         decode_ipv4(&message).unwrap().checksum,
@@ -120,7 +120,7 @@ fn peer_defect_07_short_input_is_refused_and_resigning_is_priority_0() {
 
 /// One accepted one or two addresses only, in a padded frame.
 #[test]
-fn peer_defect_08_any_count_is_heard_padded_or_not() {
+fn peer_defect_08_any_count_is_accepted_padded_or_not() {
     for count in 1..=255 {
         for message in [v2(&addresses_v4(count)), v3(&addresses_v4(count))] {
             let header =

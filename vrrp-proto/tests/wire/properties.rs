@@ -165,7 +165,7 @@ proptest! {
     /// Whatever decodes can be sent again, and decodes to the same: nothing that a message can say
     /// is lost.
     #[test]
-    fn what_decodes_encodes_to_the_same(
+    fn a_decoded_message_encodes_to_the_same_octets(
         first in prop_oneof![Just(0x21_u8), Just(0x31)],
         mut message in proptest::collection::vec(any::<u8>(), 8..=200),
         endpoints in any_endpoints_v4(),
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sealed_opens(
+    fn a_sealed_packet_opens(
         source: Ipv4Addr,
         destination: Ipv4Addr,
         identification: u16,
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_signed_verifies(
+    fn a_signed_message_verifies(
         addresses in proptest::collection::vec(any::<Ipv4Addr>(), 1..=20),
         endpoints in any_endpoints_v4(),
         seconds: u32,

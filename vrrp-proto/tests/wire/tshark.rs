@@ -66,7 +66,7 @@ fn encoded(advertisement: &Advertisement<'_>, endpoints: Endpoints) -> Vec<u8> {
 }
 
 #[test]
-fn tshark_finds_no_fault_in_what_is_built() {
+fn tshark_finds_no_fault_in_built_frames() {
     let (v4, v6) = (addresses_v4(20), addresses_v6(20));
     let to_v4 = Endpoints::multicast(SENDER_V4.into());
     let to_v6 = Endpoints::multicast(SENDER_V6.into());
@@ -170,7 +170,7 @@ fn tshark_finds_no_fault_in_what_is_built() {
 }
 
 #[test]
-fn tshark_tells_a_wrong_checksum() {
+fn tshark_detects_a_wrong_checksum() {
     // The judge can say no.
     let mut frame = advertisement_frame(Family::Ipv6);
     let last = frame.len() - 1;

@@ -150,7 +150,7 @@ fn values_read_as_an_operator_writes_them() {
 }
 
 #[test]
-fn a_leniency_names_what_it_forgives() {
+fn a_leniency_names_its_deviations() {
     assert_eq!(Leniency::NONE.names().count(), 0);
     assert!(Leniency::NONE.is_none() && !Leniency::ALL.is_none());
     assert_eq!(
