@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Event, Instant,
+    arena::TypedKey,
     track::{
         Explanation, IgnoredReason, Object, ObjectId, Report, TrackError, TrackRef, TrackState,
         Tracker,
@@ -164,11 +165,11 @@ impl VrrpRouter {
             }
         }
         // Each router once, after all changes are known.
-        while let Some(id) = self.dirty_routers.pop() {
-            if let Some(entry) = self.routers.get_mut(id) {
+        while let Some(slot) = self.dirty_routers.pop() {
+            if let Some((id, entry)) = self.routers.at_mut(slot) {
                 entry.is_dirty = false;
+                self.update_tracking(now, id, None);
             }
-            self.update_tracking(now, id, None);
         }
         self.start_or_stop_groups(now);
     }
@@ -178,7 +179,7 @@ impl VrrpRouter {
         if let Some(entry) = self.routers.get_mut(id)
             && !core::mem::replace(&mut entry.is_dirty, true)
         {
-            self.dirty_routers.push(id);
+            self.dirty_routers.push(id.key().slot());
         }
     }
 
