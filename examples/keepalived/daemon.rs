@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sd_notify::NotifyState;
 use vrrp_examples::{
     keepalived::{
         event::{Change, Event, Party},
@@ -425,10 +426,12 @@ impl Daemon {
                 match request {
                     Request::Stop => return Ok(()),
                     Request::Reload => {
-                        crate::systemd::notify_reloading();
+                        if let Ok(now) = NotifyState::monotonic_usec_now() {
+                            crate::systemd(&[NotifyState::Reloading, now]);
+                        }
                         let (reading, plan) = reload(&self.log);
                         self.reload(reading, plan, is_lenient);
-                        crate::systemd::notify("READY=1");
+                        crate::systemd(&[NotifyState::Ready]);
                     }
                     Request::Data => self.write("keepalived.data", &data::text(self)),
                     Request::Statistics => {

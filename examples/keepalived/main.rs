@@ -8,7 +8,6 @@ mod options;
 mod outlet;
 mod signals;
 mod succession;
-mod systemd;
 mod watch;
 
 use std::{
@@ -20,6 +19,7 @@ use std::{
 
 use clap::Parser as _;
 use nix::sched::CloneFlags;
+use sd_notify::NotifyState;
 use vrrp_examples::{
     keepalived::translate::{Plan, translate},
     keepalived_conf::{
@@ -199,7 +199,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     }
     let mut daemon = Daemon::new(driver, reading, log.clone())?;
     daemon.apply(plan);
-    systemd::notify("READY=1");
+    systemd(&[NotifyState::Ready]);
     log.info("Startup complete");
     let reload = |log: &Log| match read(options) {
         Ok((reading, _)) => {
@@ -218,7 +218,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         }
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
-    systemd::notify("STOPPING=1");
+    systemd(&[NotifyState::Stopping]);
     drop(succession);
     let ended = daemon.end(options.keep_vrrp);
     drop(serving);
@@ -230,6 +230,12 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     drop(pid_files);
     log.info("Stopped");
     result.and(ended)
+}
+
+/// Reports to the service manager, where there is one.
+pub(crate) fn systemd(states: &[NotifyState<'_>]) {
+    // Without a service manager there is nobody to report to.
+    let _ = sd_notify::notify(states);
 }
 
 /// What the configuration asks of VRRP; nothing with `--check`.

@@ -76,6 +76,8 @@ pub enum Kind {
     OwnInterfaceTracked,
     /// An owner tracks something with a weight.
     OwnerTrackingIgnored,
+    /// A service without a port needs persistence.
+    Persistence,
     /// A real server has a port that cannot be reached.
     PortMismatch,
     /// `preempt_delay` has no effect.

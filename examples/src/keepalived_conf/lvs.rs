@@ -6,7 +6,7 @@ use super::{
     complaint::{Complaint, Kind, Weight},
     configuration::{Configuration, Global},
     host::Host,
-    script::{self, Policy, Script, Usability},
+    script::{self, Policy, Script},
     tree::{Node, Value},
     value::{self, Range},
 };
@@ -752,7 +752,7 @@ impl Resolver<'_> {
         if matches!(server.service, Service::Address(_, 0)) && server.persistence_timeout.is_none()
         {
             say(
-                Kind::ValueInvalid,
+                Kind::Persistence,
                 format!(
                     "virtual server {label} has no port, which goes with persistence only; persistence is used"
                 ),
@@ -1016,7 +1016,8 @@ impl Resolver<'_> {
                 return;
             }
             "DNS_CHECK" => {
-                let record = node.text("type").unwrap_or("SOA");
+                let record = node.text("type").unwrap_or("SOA").to_ascii_uppercase();
+                let record = record.as_str();
                 let known = [
                     "A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA", "RRSIG", "DNSKEY",
                 ];
@@ -1059,11 +1060,28 @@ impl Resolver<'_> {
                     min_reply: number_u32(node, "min_reply_length").unwrap_or(0),
                     max_reply: number_u32(node, "max_reply_length").unwrap_or(255),
                 };
+                if let Detail::Udp {
+                    min_reply,
+                    max_reply,
+                    ..
+                } = check.detail
+                    && min_reply > max_reply
+                {
+                    self.complain(
+                        Complaint::new(
+                            Kind::Other,
+                            format!(
+                                "min_reply_length {min_reply} is more than max_reply_length {max_reply}: every answer fails"
+                            ),
+                        )
+                        .at(node.end),
+                    );
+                }
                 for statement in &node.children {
                     let text = statement.word_at(0).unwrap_or_default();
                     let allows_any = statement.word == "require_reply";
                     if matches!(statement.word, "payload" | "require_reply")
-                        && !is_hexadecimal(text, allows_any)
+                        && (statement.words.len() > 1 || !is_hexadecimal(text, allows_any))
                     {
                         self.complain(
                             Complaint::new(
@@ -1358,17 +1376,10 @@ impl Resolver<'_> {
     fn security(&mut self, configuration: &mut Configuration) {
         let mut uses_scripts = false;
         let policy = self.policy.clone();
-        let mut keep = |script: &mut Script| match policy.look_up(script) {
-            Usability::Usable => {
-                uses_scripts = true;
-                true
-            }
-            Usability::NotLookedUp => true,
-            Usability::DroppedAtStart => {
-                uses_scripts = true;
-                false
-            }
-            Usability::Missing => false,
+        let mut keep = |script: &mut Script| {
+            let usability = policy.look_up(script);
+            uses_scripts |= usability.counts();
+            usability.is_kept()
         };
         for server in &mut configuration.virtual_servers {
             server.scripts.retain(|_, script| keep(script));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
     host::{Account, Host},
     tree::Node,
     word,
@@ -29,6 +29,18 @@ pub(super) enum Usability {
     Missing,
     /// It is not looked up: a redirection such as `</dev/tcp/192.0.2.1/80`.
     NotLookedUp,
+}
+
+impl Usability {
+    /// Whether the daemon means to run it, so that script security matters.
+    pub(super) const fn counts(self) -> bool {
+        matches!(self, Self::Usable | Self::DroppedAtStart)
+    }
+
+    /// Whether it stays in the configuration.
+    pub(super) const fn is_kept(self) -> bool {
+        matches!(self, Self::Usable | Self::NotLookedUp)
+    }
 }
 
 /// What scripts depend on in `global_defs`.
@@ -90,12 +102,41 @@ impl Policy<'_> {
     }
 }
 
+/// Words that only a shell understands.
+const SHELL: [&str; 9] = ["||", "&&", "|", ";", "&", "<", ">", ">>", "2>&1"];
+
 /// The arguments of a command.
 pub(super) fn arguments(node: &Node, complain: &mut dyn FnMut(Complaint)) -> Option<Vec<String>> {
     let command = node.word_at(0)?;
+    if matches!(node.word, "script" | "misc_path") && node.words.len() > 1 {
+        complain(
+            Complaint::new(
+                Kind::Other,
+                format!("{} takes one word: what follows is ignored", node.word),
+            )
+            .at(node.place)
+            .weight(Weight::Advice)
+            .help("quote a command that has arguments: \"/bin/echo a b\""),
+        );
+    }
     match word::split_command(command) {
         Ok(arguments) if arguments.is_empty() => None,
-        Ok(arguments) => Some(arguments),
+        Ok(arguments) => {
+            let of_shell = |word: &&String| SHELL.contains(&word.as_str());
+            if let Some(word) = arguments.iter().find(of_shell) {
+                complain(
+                    Complaint::new(
+                        Kind::Other,
+                        format!("no shell is started: {word:?} is an argument like any other"),
+                    )
+                    .at(node.place)
+                    .token(word)
+                    .weight(Weight::Advice)
+                    .help("put the command into a script, or write /bin/sh -c '...'"),
+                );
+            }
+            Some(arguments)
+        }
         Err(word::UnmatchedQuote) => {
             complain(
                 Complaint::new(

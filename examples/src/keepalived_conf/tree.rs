@@ -300,6 +300,9 @@ impl<'a> Walker<'a> {
                 self.statement(keyword, rest, place, nodes)?;
             } else {
                 self.unknown(first, place, keywords.iter());
+                if self.next_is("{") {
+                    self.unknown_block(first, name, place);
+                }
             }
         }
         Ok(last)
@@ -516,6 +519,22 @@ impl<'a> Walker<'a> {
                 .at(place)
                 .token(word)
                 .weight(weight),
+        );
+    }
+
+    /// Says what an unknown block does to the block around it.
+    fn unknown_block(&mut self, word: &str, outer: &str, place: Place) {
+        self.complain(
+            Complaint::new(
+                Kind::Other,
+                format!(
+                    "the lines of the unknown block {word} are taken as those of {outer}, and its '}}' ends {outer}"
+                ),
+            )
+            .at(place)
+            .token(word)
+            .weight(Weight::Advice)
+            .help("correct the word, or remove the block with its braces"),
         );
     }
 

@@ -151,18 +151,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn addresses(&mut self, node: &Node) -> Vec<Address> {
-        let (host, is_dynamic) = (self.host, self.is_dynamic());
-        let mut found = Vec::new();
-        for entry in &node.entries {
-            let mut missing = false;
-            let address = Address::read(entry, host, is_dynamic, &mut |complaint| {
-                missing |= complaint.kind == Kind::NoSuchInterface;
-                self.complaints.push(complaint);
-            });
-            self.missing_interface |= missing;
-            found.extend(address);
-        }
-        found
+        let found = self.addresses_with_places(node);
+        found.into_iter().map(|(address, _)| address).collect()
     }
 
     /// Complains of the track groups of static objects that are not defined before them.
@@ -687,7 +677,7 @@ impl<'a> Resolver<'a> {
     /// The addresses of a list that are of the instance's family.
     fn family_addresses(&mut self, list: &Node, name: &str, is_ipv6: bool) -> Vec<Address> {
         let mut kept = Vec::new();
-        for (address, entry) in self.addresses_with_entries(list) {
+        for (address, entry) in self.addresses_with_places(list) {
             if address.address.is_ipv6() == is_ipv6 {
                 kept.push(address);
             } else {
@@ -708,7 +698,7 @@ impl<'a> Resolver<'a> {
         kept
     }
 
-    fn addresses_with_entries(&mut self, node: &Node) -> Vec<(Address, super::source::Place)> {
+    fn addresses_with_places(&mut self, node: &Node) -> Vec<(Address, super::source::Place)> {
         let (host, is_dynamic) = (self.host, self.is_dynamic());
         let mut found = Vec::new();
         for entry in &node.entries {
@@ -1393,26 +1383,22 @@ impl<'a> Resolver<'a> {
         let mut dropped = Vec::new();
         let policy = self.policy.clone();
         for script in self.defined.scripts.items_mut() {
-            match policy.look_up(&mut script.script) {
-                Usability::Usable => uses_scripts = true,
-                Usability::NotLookedUp => {}
-                Usability::DroppedAtStart => {
-                    uses_scripts = true;
-                    dropped.push(script.name.clone());
-                }
-                Usability::Missing => {
-                    self.complaints.push(
-                        Complaint::new(
-                            Kind::ScriptDisabled,
-                            format!(
-                                "the program of vrrp_script {} cannot be found; nothing tracks it",
-                                script.name
-                            ),
-                        )
-                        .token(&script.name),
-                    );
-                    dropped.push(script.name.clone());
-                }
+            let usability = policy.look_up(&mut script.script);
+            uses_scripts |= usability.counts();
+            if !usability.is_kept() {
+                dropped.push(script.name.clone());
+            }
+            if usability == Usability::Missing {
+                self.complaints.push(
+                    Complaint::new(
+                        Kind::ScriptDisabled,
+                        format!(
+                            "the program of vrrp_script {} cannot be found; nothing tracks it",
+                            script.name
+                        ),
+                    )
+                    .token(&script.name),
+                );
             }
         }
         let lists = drafts
@@ -1429,17 +1415,10 @@ impl<'a> Resolver<'a> {
             .map(|draft| &mut draft.instance.notifies)
             .chain(groups.iter_mut().map(|group| &mut group.notifies));
         for notifies in notifies {
-            notifies.retain(|_, script| match policy.look_up(script) {
-                Usability::Usable => {
-                    uses_scripts = true;
-                    true
-                }
-                Usability::NotLookedUp => true,
-                Usability::DroppedAtStart => {
-                    uses_scripts = true;
-                    false
-                }
-                Usability::Missing => false,
+            notifies.retain(|_, script| {
+                let usability = policy.look_up(script);
+                uses_scripts |= usability.counts();
+                usability.is_kept()
             });
         }
         for script in self.global.scripts.values() {

@@ -118,6 +118,31 @@ fn words_that_came_after_2_2_7_are_known_and_like_2_2_7_they_are_not() {
 }
 
 #[test]
+fn traps_that_keepalived_passes_over_have_a_warning_and_help() {
+    for (text, warning) in [
+        (
+            "vrrp_script s {\n    script \"/bin/true a || exit 1\"\n}\n",
+            "no shell is started",
+        ),
+        (
+            "vrrp_script s {\n    script /bin/true a\n}\n",
+            "script takes one word",
+        ),
+        (
+            "vrrp_instance V {\n    trak_script {\n        s\n    }\n}\n",
+            "its '}' ends vrrp_instance",
+        ),
+    ] {
+        let (_, shown) = check(text, &[]);
+        assert!(
+            shown.contains("warning: ") && shown.contains(warning),
+            "{shown}"
+        );
+        assert!(shown.contains("help: "), "{shown}");
+    }
+}
+
+#[test]
 fn a_keyword_without_effect_is_a_note_and_one_that_is_not_supported_a_warning() {
     let (status, shown) = check("global_defs {\n    vrrp_no_swap\n}\n", &["--strict"]);
     assert_eq!(status, 0, "{shown}");
