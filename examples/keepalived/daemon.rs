@@ -10,6 +10,7 @@ use std::{
 use sd_notify::NotifyState;
 use vrrp_examples::{
     keepalived::{
+        balance::Balance,
         event::{Change, Event, Party},
         host_object::HostObject,
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
@@ -31,7 +32,9 @@ use vrrp_proto::frame::{
 };
 
 use crate::{
-    Error, data, host,
+    Error,
+    balancing::Balancing,
+    data, host,
     log::Log,
     outlet::Outlet,
     signals::{Request, Serving},
@@ -55,6 +58,8 @@ pub(crate) struct Daemon {
     objects: BTreeMap<String, ObjectId>,
     watchers: BTreeMap<String, (Probe, Watcher)>,
     statics: Vec<HostObject>,
+    /// The virtual servers, once there are any.
+    balancing: Option<Balancing>,
     /// The configuration that runs, and the errors that it was started with.
     pub(crate) configuration: Configuration,
     known_errors: BTreeSet<String>,
@@ -90,6 +95,7 @@ impl Daemon {
             objects: BTreeMap::new(),
             watchers: BTreeMap::new(),
             statics: Vec::new(),
+            balancing: None,
             known_errors: errors(&reading),
             repair_at: None,
             configuration: reading.configuration,
@@ -123,6 +129,23 @@ impl Daemon {
             }
         }
         self.remove_objects();
+    }
+
+    /// Brings the virtual servers in line with a configuration.
+    pub(crate) fn balance(&mut self, balance: Balance) {
+        for note in &balance.notes {
+            self.log.warning(note);
+        }
+        match &self.balancing {
+            Some(balancing) => balancing.reconfigure(balance),
+            None if balance.config.services.is_empty() => {}
+            None => match Balancing::start(balance, self.log.clone()) {
+                Ok(balancing) => self.balancing = Some(balancing),
+                Err(error) => self
+                    .log
+                    .warning(&format!("virtual servers do not run: {error}")),
+            },
+        }
     }
 
     fn apply_statics(&mut self, statics: Vec<HostObject>) {
@@ -410,7 +433,7 @@ impl Daemon {
     pub(crate) fn run(
         &mut self,
         signals: &Serving,
-        mut reload: impl FnMut(&Log) -> (Reading, Plan),
+        mut reload: impl FnMut(&Log) -> (Reading, Plan, Balance),
         is_lenient: bool,
     ) -> Result<(), Error> {
         while !self.driver.is_stopped() {
@@ -429,8 +452,11 @@ impl Daemon {
                         if let Ok(now) = NotifyState::monotonic_usec_now() {
                             crate::systemd(&[NotifyState::Reloading, now]);
                         }
-                        let (reading, plan) = reload(&self.log);
-                        self.reload(reading, plan, is_lenient);
+                        let (reading, plan, balance) = reload(&self.log);
+                        if self.reload(reading, plan, is_lenient) {
+                            self.balance(balance);
+                            self.log.info("Reload complete");
+                        }
                         crate::systemd(&[NotifyState::Ready]);
                     }
                     Request::Data => self.write("keepalived.data", &data::text(self)),
@@ -448,8 +474,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes up another configuration. One with errors that are new is refused whole.
-    fn reload(&mut self, reading: Reading, plan: Plan, is_lenient: bool) {
+    /// Takes up another configuration, and returns whether it did. One with errors that are new is
+    /// refused whole.
+    fn reload(&mut self, reading: Reading, plan: Plan, is_lenient: bool) -> bool {
         self.log.info("Reloading");
         let new: Vec<String> = errors(&reading)
             .difference(&self.known_errors)
@@ -461,7 +488,7 @@ impl Daemon {
             }
             self.log
                 .warning("the configuration has errors: the running one stays as it is");
-            return;
+            return false;
         }
         self.known_errors = errors(&reading);
         self.configuration = reading.configuration;
@@ -483,7 +510,7 @@ impl Daemon {
                 self.outlet.write_line(&event);
             }
         }
-        self.log.info("Reload complete");
+        true
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -718,7 +745,7 @@ impl Daemon {
     }
 
     /// Ends everything: Actives resign and addresses go, unless they are to stay.
-    pub(crate) fn end(mut self, keeps_addresses: bool) -> Result<(), Error> {
+    pub(crate) fn end(mut self, keeps_addresses: bool, keeps_services: bool) -> Result<(), Error> {
         for (_, watcher) in self.watchers.values_mut() {
             watcher.stop();
         }
@@ -735,6 +762,9 @@ impl Daemon {
             self.note(host::remove(&self.statics).map(|()| String::new()));
         }
         self.watchers.clear();
+        if let Some(balancing) = self.balancing.take() {
+            balancing.end(keeps_services || is_handed_over);
+        }
         self.outlet.close();
         Ok(result?)
     }

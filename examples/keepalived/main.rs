@@ -1,5 +1,6 @@
 //! keepalived's command line on these crates: reads keepalived.conf, checks it, runs it.
 
+mod balancing;
 mod daemon;
 mod data;
 mod host;
@@ -21,7 +22,10 @@ use clap::Parser as _;
 use nix::sched::CloneFlags;
 use sd_notify::NotifyState;
 use vrrp_examples::{
-    keepalived::translate::{Plan, translate},
+    keepalived::{
+        balance::{Balance, balance},
+        translate::{Plan, translate},
+    },
     keepalived_conf::{
         self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
     },
@@ -197,14 +201,17 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     if options.dump {
         log.info(&format!("{:?}", reading.configuration));
     }
+    let balance = balance_of(options, &reading);
     let mut daemon = Daemon::new(driver, reading, log.clone())?;
     daemon.apply(plan);
+    daemon.balance(balance);
     systemd(&[NotifyState::Ready]);
     log.info("Startup complete");
     let reload = |log: &Log| match read(options) {
         Ok((reading, _)) => {
             let plan = plan_of(options, &reading);
-            (reading, plan)
+            let balance = balance_of(options, &reading);
+            (reading, plan, balance)
         }
         Err(error) => {
             log.warning(&format!("the interfaces cannot be listed: {error}"));
@@ -214,13 +221,14 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
                     &Host::default(),
                 ),
                 Plan::default(),
+                Balance::default(),
             )
         }
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
     systemd(&[NotifyState::Stopping]);
     drop(succession);
-    let ended = daemon.end(options.keep_vrrp);
+    let ended = daemon.end(options.keep_vrrp, options.keep_ipvs);
     drop(serving);
     run_script(
         script("shutdown_script"),
@@ -244,6 +252,14 @@ fn plan_of(options: &Options, reading: &Reading) -> Plan {
         return Plan::default();
     }
     translate(&reading.configuration, host::uptime())
+}
+
+/// What the configuration asks of IPVS; nothing with `--vrrp`.
+fn balance_of(options: &Options, reading: &Reading) -> Balance {
+    if options.vrrp_only {
+        return Balance::default();
+    }
+    balance(&reading.configuration)
 }
 
 /// Runs `startup_script` or `shutdown_script` to its end.

@@ -26,10 +26,18 @@ const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
 const PACING: &str = "announcements are not spaced; each burst leaves at once";
 const MAIL: &str = "no mails are sent";
-const LVS: &str = "virtual servers are read and checked, not run";
+const LVS: &str = "the kernel's settings and sync daemons stay as they are";
+const TLS: &str = "checks use TLS with its defaults, and verify no certificate";
+const FILES: &str = "the weight of a real server does not follow a file";
 
 /// The keywords without effect, by block and word. `*` stands for every word.
 const WITHOUT: &[(&str, &str, &str)] = &[
+    (
+        "global_defs",
+        "checker_log_all_failures",
+        "each failure is in the log",
+    ),
+    ("url", "regex_stack", "expressions run in bounded memory"),
     ("", "namespace_with_ipsets", NO_FIREWALL),
     ("", "child_wait_time", ONE_PROCESS),
     ("", "linkbeat_use_polling", "the kernel reports carriers"),
@@ -196,14 +204,29 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "smtp_alert", MAIL),
     ("vrrp_sync_group", "smtp_alert", MAIL),
     ("", "bfd_instance", BFD),
-    ("", "SSL", LVS),
-    ("", "virtual_server_group", LVS),
-    ("", "virtual_server", LVS),
+    ("", "SSL", TLS),
     ("", "garp_group", PACING),
     ("bfd_instance", "*", BFD),
-    ("SSL", "*", LVS),
+    ("SSL", "*", TLS),
     ("garp_group", "*", PACING),
-    ("virtual_server", "*", LVS),
+    (
+        "virtual_server",
+        "ha_suspend",
+        "checks run wherever the address is",
+    ),
+    ("virtual_server", "smtp_alert", MAIL),
+    ("virtual_server", "snmp_name", SNMP),
+    ("real_server", "smtp_alert", MAIL),
+    ("real_server", "snmp_name", SNMP),
+    ("real_server", "FILE_CHECK", FILES),
+    ("real_server", "BFD_CHECK", BFD),
+    ("FILE_CHECK", "*", FILES),
+    ("BFD_CHECK", "*", BFD),
+    ("HTTP_GET", "sni_name", TLS),
+    ("url", "tls_compliant", TLS),
+    ("url", "regex_options", "expressions have no options"),
+    ("url", "regex_min_offset", "expressions match anywhere"),
+    ("url", "regex_max_offset", "expressions match anywhere"),
     ("vrrp_sync_group", "track_bfd", BFD),
     ("vrrp_instance", "track_bfd", BFD),
     (
@@ -228,20 +251,31 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("global_defs", "vrrp_gna_interval", PACING),
     ("global_defs", "vrrp_garp_extra_if", PACING),
     ("global_defs", "vrrp_vmac_garp_intvl", PACING),
-    ("global_defs", "smtp_alert_checker", LVS),
-    ("global_defs", "checker_log_all_failures", LVS),
+    ("global_defs", "smtp_alert_checker", MAIL),
     ("global_defs", "lvs_timeouts", LVS),
     ("global_defs", "lvs_flush", LVS),
     ("global_defs", "lvs_flush_on_stop", LVS),
     ("global_defs", "lvs_flush_onstop", LVS),
     ("global_defs", "lvs_sync_daemon", LVS),
-    ("global_defs", "lvs_notify_fifo", LVS),
-    ("global_defs", "lvs_notify_fifo_script", LVS),
+    (
+        "global_defs",
+        "lvs_notify_fifo",
+        "changes of servers are in the log only",
+    ),
+    (
+        "global_defs",
+        "lvs_notify_fifo_script",
+        "changes of servers are in the log only",
+    ),
     ("global_defs", "nftables_ipvs", LVS),
     ("global_defs", "nftables_ipvs_priority", LVS),
     ("global_defs", "nftables_ipvs_start_fwmark", LVS),
-    ("global_defs", "rs_init_notifies", LVS),
-    ("global_defs", "no_checker_emails", LVS),
+    (
+        "global_defs",
+        "rs_init_notifies",
+        "scripts run at changes only",
+    ),
+    ("global_defs", "no_checker_emails", MAIL),
     (
         "global_defs",
         "vmac_addr_prefix",

@@ -239,6 +239,18 @@ impl Rule {
                 }
                 true
             }
+            "ipproto" => {
+                let number = match value {
+                    "icmp" => "1",
+                    "tcp" => "6",
+                    "udp" => "17",
+                    "ipv6-icmp" => "58",
+                    "sctp" => "132",
+                    _ => value,
+                };
+                self.further.push((word.into(), number.into()));
+                true
+            }
             _ => {
                 self.further.push((word.into(), value.into()));
                 true

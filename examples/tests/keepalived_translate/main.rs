@@ -4,8 +4,13 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use ipvs_netlink::{
+    SchedulerFlags,
+    pool::{Capacity, Initial, Panic},
+};
 use vrrp_examples::{
     keepalived::{
+        balance::balance,
         host_object::HostObject,
         translate::{Plan, PlannedRouter, Probe, translate},
     },
@@ -317,4 +322,62 @@ fn static_objects_are_those_of_ip() {
         ]
     );
     assert!(plan.statics[1].is_ipv6() && !plan.statics[2].is_ipv6());
+}
+
+#[test]
+fn a_virtual_server_becomes_a_service_of_a_pool_with_keepalived_s_rules() {
+    let text = "virtual_server 192.0.2.1 80 {\n delay_loop 7\n lb_algo sh\n lb_kind TUN type gue port 6080 csum\n \
+        protocol TCP\n sh-port\n quorum 2\n hysteresis 1\n persistence_timeout 50\n \
+        persistence_granularity 255.255.255.0\n sorry_server 10.0.0.9 80\n sorry_server_inhibit\n \
+        real_server 10.0.0.1 80 {\n weight 3\n uthreshold 9\n inhibit_on_failure\n \
+        HTTP_GET {\n url {\n path /a\n status_code 200\n }\n url {\n path /b\n }\n retry 2\n \
+        delay_before_retry 4\n warmup 0\n alpha\n }\n }\n \
+        real_server 10.0.0.2 80 {\n FILE_CHECK {\n track_file f\n }\n TCP_CHECK {\n connect_port 81\n }\n }\n}\n\
+        track_file f {\n file /tmp/f\n}\n";
+    let lines = Lines::of_text(Path::new("conf"), text.into(), &Environment::default());
+    let reading = keepalived_conf::interpret(lines, &host());
+    let balance = balance(&reading.configuration);
+    let [service] = balance.config.services.as_slice() else {
+        panic!("{:#?}", balance.config.services);
+    };
+    assert_eq!(service.panic, Panic::Off);
+    assert_eq!(service.drain, None);
+    assert_eq!(service.quorum.at_least, Capacity::Weight(2));
+    assert_eq!(service.quorum.hysteresis, 1);
+    assert_eq!(service.service.scheduler_flags, SchedulerFlags::SH_PORT);
+    let persistence = service.service.persistence().unwrap();
+    assert_eq!(
+        (persistence.timeout, persistence.netmask.to_string()),
+        (50, "255.255.255.0".into())
+    );
+    assert!(service.sorry_server.unwrap().inhibit);
+    let [first, second] = service.servers.as_slice() else {
+        panic!("{:#?}", service.servers);
+    };
+    assert_eq!(
+        first.destination.forwarding.to_string(),
+        "tunnel gue port 6080 checksum"
+    );
+    assert_eq!(
+        (
+            first.destination.weight.get(),
+            first.destination.thresholds.upper()
+        ),
+        (3, 9)
+    );
+    assert_eq!(first.inhibit_on_failure, Some(true));
+    let check = &first.checks[0];
+    assert_eq!((check.probes.len(), check.fall, check.rise), (2, 3, 1));
+    assert_eq!(check.interval, Duration::from_secs(7));
+    assert_eq!(check.fast_interval, Some(Duration::from_secs(4)));
+    assert_eq!((check.initial, check.noise), (Initial::Down, 0));
+    assert_eq!(check.spread, Some(Duration::ZERO));
+    assert!(check.retry_while_down);
+    assert_eq!(second.checks[0].port, Some(81));
+    assert_eq!(second.checks[0].initial, Initial::Up);
+    assert!(
+        balance.notes.iter().any(|note| note.contains("FILE_CHECK")),
+        "{:?}",
+        balance.notes
+    );
 }

@@ -1,0 +1,555 @@
+//! Virtual servers as a pool of a load balancer.
+//!
+//! Each function takes the fields of what it reads apart by name, so that a field that is new in
+//! the configuration does not compile until it is used or named here.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
+
+use ipvs_netlink::{
+    Destination, DestinationKey, Family, ForwardingMethod, GueChecksum, Netmask, Persistence,
+    PersistenceEngine, PrefixLength, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey,
+    Thresholds, Tunnel, Weight,
+    pool::{
+        Capacity, Check, Config, FirstResult, Initial, Panic, Quorum, RealServer, SorryServer,
+        VirtualServer,
+    },
+};
+
+use crate::{
+    keepalived_conf::{
+        configuration::Configuration,
+        lvs::{self, Detail, GroupEntry, Method, Url},
+        script::Script,
+    },
+    probe::{
+        Body, BytePattern, Bytes, Dns, Http, HttpVersion, Icmp, Pattern, Probe, Question,
+        Script as ScriptProbe, Smtp, Source, StatusSet, Tcp, Tls, TlsSettings, Udp, User,
+    },
+};
+
+/// The longest time of a check.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a configuration asks of IPVS.
+#[derive(Debug, Default)]
+pub struct Balance {
+    /// The pool.
+    pub config: Config<Probe>,
+    /// `notify_up` and `notify_down` of real servers.
+    pub servers: BTreeMap<(ServiceKey, DestinationKey), Scripts>,
+    /// `quorum_up` and `quorum_down` of virtual servers.
+    pub services: BTreeMap<ServiceKey, Scripts>,
+    /// What is not done as the configuration has it, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The scripts for a gain and a loss.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scripts {
+    /// For a server that is up, or a quorum that is gained.
+    pub up: Option<Script>,
+    /// For a server that is down, or a quorum that is lost.
+    pub down: Option<Script>,
+}
+
+/// Makes a pool of the virtual servers of a configuration.
+#[must_use]
+pub fn balance(configuration: &Configuration) -> Balance {
+    let mut balance = Balance::default();
+    for server in &configuration.virtual_servers {
+        let keys = keys(server, configuration);
+        if keys.is_empty() {
+            balance.notes.push(format!(
+                "{:?} has no address: it is left out",
+                server.service
+            ));
+        }
+        // Scripts of a group run once, for its first service.
+        for (place, key) in keys.into_iter().enumerate() {
+            virtual_server(server, key, place == 0, &mut balance);
+        }
+    }
+    balance
+}
+
+const fn family(is_ipv6: bool) -> Family {
+    if is_ipv6 { Family::V6 } else { Family::V4 }
+}
+
+/// The services of a virtual server.
+fn keys(server: &lvs::VirtualServer, configuration: &Configuration) -> Vec<ServiceKey> {
+    let protocol = match server.protocol {
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    };
+    let of_mark = |mark: u32| {
+        let mark = NonZeroU32::new(mark)?;
+        Some(ServiceKey::mark(mark, family(server.is_ipv6)))
+    };
+    match &server.service {
+        lvs::Service::Address(address, port) => vec![ServiceKey::new(protocol, *address, *port)],
+        lvs::Service::Mark(mark) => of_mark(*mark).into_iter().collect(),
+        lvs::Service::Group(name) => {
+            let group = configuration
+                .virtual_server_groups
+                .iter()
+                .find(|group| group.name == *name);
+            let entries = group.into_iter().flat_map(|group| &group.entries);
+            entries
+                .flat_map(|entry| match entry {
+                    GroupEntry::Mark(mark) => of_mark(*mark).into_iter().collect::<Vec<_>>(),
+                    GroupEntry::Addresses { first, last, port } => range(*first, *last)
+                        .map(|address| ServiceKey::new(protocol, address, *port))
+                        .collect(),
+                })
+                .collect()
+        }
+    }
+}
+
+/// The addresses of a range; keepalived allows ranges of 256 at most.
+fn range(first: IpAddr, last: IpAddr) -> Box<dyn Iterator<Item = IpAddr>> {
+    match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let all = first.to_bits()..=last.to_bits();
+            Box::new(all.take(256).map(|it| Ipv4Addr::from_bits(it).into()))
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let all = first.to_bits()..=last.to_bits();
+            Box::new(all.take(65536).map(|it| Ipv6Addr::from_bits(it).into()))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+fn virtual_server(
+    server: &lvs::VirtualServer,
+    key: ServiceKey,
+    is_first: bool,
+    balance: &mut Balance,
+) {
+    let lvs::VirtualServer {
+        service: _,
+        protocol: _,
+        is_ipv6: _,
+        scheduler,
+        flags,
+        method: _, // Each server has its own.
+        persistence_timeout,
+        persistence_granularity,
+        persistence_engine,
+        quorum,
+        hysteresis,
+        is_alpha: _, // Each server has its own.
+        is_omega,
+        ha_suspend,
+        inhibits_on_failure,
+        sorry_server,
+        scripts,
+        virtualhost,
+        smtp_alert: _,
+        delay_loop: _, // Each check has its own.
+        connect_timeout: _,
+        retry: _,
+        delay_before_retry: _,
+        warmup: _,
+        real_servers,
+    } = server;
+    let Ok(scheduler) = scheduler.parse::<Scheduler>() else {
+        balance
+            .notes
+            .push(format!("{key}: no scheduler {scheduler}"));
+        return;
+    };
+    let mut service = Service::new(key, scheduler);
+    for flag in flags {
+        match *flag {
+            "ops" => service.one_packet = true,
+            "flag-1" | "sh-fallback" | "mh-fallback" => {
+                service.scheduler_flags |= SchedulerFlags::FLAG_1;
+            }
+            "flag-2" | "sh-port" | "mh-port" => service.scheduler_flags |= SchedulerFlags::FLAG_2,
+            "flag-3" => service.scheduler_flags |= SchedulerFlags::FLAG_3,
+            _ => {}
+        }
+    }
+    if let Some(engine) = persistence_engine {
+        service.persistence_engine = engine.parse::<PersistenceEngine>().ok();
+    }
+    if let Some(timeout) = persistence_timeout {
+        let mut persistence = Persistence::new(*timeout, key.family());
+        if let Some(mask) = persistence_granularity
+            .as_ref()
+            .and_then(|it| netmask(it, key))
+        {
+            persistence.netmask = mask;
+        }
+        if let Err(error) = service.set_persistence(persistence) {
+            balance.notes.push(format!("{key}: {error}"));
+        }
+    }
+    if *ha_suspend {
+        balance.notes.push(format!(
+            "{key}: ha_suspend is not supported: its checks run wherever the address is"
+        ));
+    }
+    let mut result = VirtualServer::new(service);
+    result.quorum = Quorum {
+        at_least: Capacity::Weight((*quorum).max(1)),
+        hysteresis: *hysteresis,
+    };
+    result.panic = Panic::Off;
+    result.drain = None;
+    result.inhibit_on_failure = *inhibits_on_failure;
+    result.omega = *is_omega;
+    result.sorry_server = sorry_server.as_ref().map(|sorry| {
+        let lvs::SorryServer {
+            address,
+            port,
+            method,
+            inhibits,
+        } = sorry;
+        let key = DestinationKey::new(SocketAddr::new(*address, *port));
+        let mut sorry = SorryServer::new(key, forwarding(method));
+        sorry.inhibit = *inhibits;
+        sorry
+    });
+    if is_first {
+        let scripts = both(scripts, ["quorum_up", "quorum_down"]);
+        balance.services.insert(key, scripts);
+    }
+    for real in real_servers {
+        let real = real_server(real, key, virtualhost.as_deref(), is_first, balance);
+        result.servers.extend(real);
+    }
+    balance.config.services.push(result);
+}
+
+fn both(scripts: &BTreeMap<&'static str, Script>, [up, down]: [&str; 2]) -> Scripts {
+    Scripts {
+        up: scripts.get(up).cloned(),
+        down: scripts.get(down).cloned(),
+    }
+}
+
+fn netmask(text: &str, key: ServiceKey) -> Option<Netmask> {
+    match key.family() {
+        Family::V4 => text.parse().ok().map(Netmask::V4).or_else(|| {
+            let length: u32 = text.parse().ok().filter(|it| *it <= 32)?;
+            let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+            Some(Netmask::V4(Ipv4Addr::from_bits(!hosts)))
+        }),
+        Family::V6 => {
+            let length = text.parse().ok()?;
+            PrefixLength::new(length).ok().map(Netmask::V6)
+        }
+    }
+}
+
+fn forwarding(method: &Method) -> ForwardingMethod {
+    let Method { kind, options } = method;
+    if *kind != "TUN" {
+        return match *kind {
+            "DR" => ForwardingMethod::DirectRoute,
+            _ => ForwardingMethod::Masquerade,
+        };
+    }
+    let has = |word: &str| options.iter().any(|it| it == word);
+    let behind = |word: &str| {
+        let mut words = options.iter();
+        words.find(|it| *it == word).and(words.next())
+    };
+    let tunnel = match behind("type").map(String::as_str) {
+        Some("gre") => Tunnel::Gre {
+            checksum: has("csum"),
+        },
+        Some("gue") => {
+            let port = behind("port").and_then(|it| it.parse().ok());
+            match port.and_then(NonZeroU16::new) {
+                Some(port) => Tunnel::Gue {
+                    port,
+                    checksum: if has("csum") {
+                        GueChecksum::Full
+                    } else if has("remcsum") {
+                        GueChecksum::Remote
+                    } else {
+                        GueChecksum::None
+                    },
+                },
+                None => Tunnel::IpIp,
+            }
+        }
+        _ => Tunnel::IpIp,
+    };
+    ForwardingMethod::Tunnel(tunnel)
+}
+
+fn real_server(
+    real: &lvs::RealServer,
+    service: ServiceKey,
+    of_service: Option<&str>,
+    is_first: bool,
+    balance: &mut Balance,
+) -> Option<RealServer<Probe>> {
+    let lvs::RealServer {
+        address,
+        port,
+        weight,
+        method,
+        is_alpha: _, // Each check has its own.
+        inhibits_on_failure,
+        upper_threshold,
+        lower_threshold,
+        scripts,
+        virtualhost,
+        smtp_alert: _,
+        delay_loop,
+        connect_timeout,
+        retry: _,
+        delay_before_retry: _,
+        warmup: _,
+        checks,
+        tracked_files,
+        tracked_bfd,
+    } = real;
+    let key = DestinationKey::new(SocketAddr::new(*address, *port));
+    let mut destination = Destination::new(key, forwarding(method));
+    let mut note = |text: String| balance.notes.push(format!("{service} {key}: {text}"));
+    match Weight::new(*weight) {
+        Ok(weight) => destination.weight = weight,
+        Err(error) => note(error.to_string()),
+    }
+    match Thresholds::new(*upper_threshold, *lower_threshold) {
+        Ok(thresholds) => destination.thresholds = thresholds,
+        Err(error) => note(error.to_string()),
+    }
+    if !tracked_files.is_empty() {
+        note("FILE_CHECK is not supported: the weight stays as configured".into());
+    }
+    if !tracked_bfd.is_empty() {
+        note("BFD_CHECK is not supported: there is no BFD engine".into());
+    }
+    let mut result = RealServer::new(destination);
+    result.inhibit_on_failure = Some(*inhibits_on_failure);
+    let host = virtualhost.as_deref().or(of_service);
+    for check in checks {
+        match check_of(check, host, (*delay_loop, *connect_timeout)) {
+            Ok(Some(check)) => result.checks.push(check),
+            Ok(None) => {}
+            Err(problem) => {
+                note(format!("the server is left out: {}: {problem}", check.kind));
+                return None;
+            }
+        }
+    }
+    if is_first {
+        let scripts = both(scripts, ["notify_up", "notify_down"]);
+        balance.servers.insert((service, key), scripts);
+    }
+    Some(result)
+}
+
+fn micros(number: i64) -> Duration {
+    let time = Duration::from_micros(u64::try_from(number).unwrap_or(0));
+    time.clamp(Duration::from_millis(1), LONGEST)
+}
+
+/// A check; `None` for those that are named elsewhere.
+fn check_of(
+    check: &lvs::Check,
+    host: Option<&str>,
+    defaults: (i64, i64),
+) -> Result<Option<Check<Probe>>, String> {
+    let lvs::Check {
+        kind,
+        is_alpha,
+        delay_loop,
+        warmup,
+        retry,
+        delay_before_retry,
+        logs_all_failures: _, // Each failure is in the log.
+        target,
+        bind,
+        bind_interface,
+        mark,
+        connect_timeout,
+        detail,
+    } = check;
+    let source = Source {
+        address: bind.and_then(|(address, _)| address),
+        port: bind.map(|(_, port)| port).filter(|port| *port != 0),
+        interface: bind_interface.clone(),
+        mark: *mark,
+    };
+    let interval = micros(delay_loop.unwrap_or(defaults.0));
+    let mut time_limit = micros(connect_timeout.unwrap_or(defaults.1));
+    if let Detail::Misc { timeout, .. } = detail {
+        time_limit = timeout.map_or(interval, |it| Duration::from_secs(it.into()));
+    }
+    let is_fast = matches!(
+        detail,
+        Detail::Http {
+            fast_recovery: true,
+            ..
+        }
+    );
+    let Some(probes) = probes(kind, detail, source, host)? else {
+        return Ok(None);
+    };
+    let mut result = Check::of(probes);
+    result.name = (*kind).into();
+    if let Some((address, port)) = target {
+        result.address = Some(*address);
+        result.port = Some(*port).filter(|port| *port != 0);
+    }
+    let pause = delay_before_retry.map_or(interval, micros);
+    result.interval = interval;
+    result.fast_interval = Some(pause);
+    result.rising_interval = Some(if is_fast { Duration::ZERO } else { interval });
+    result.time_limit = time_limit.clamp(Duration::from_millis(1), LONGEST);
+    result.fall = retry.unwrap_or(0).saturating_add(1);
+    result.rise = 1;
+    result.first_result = FirstResult::Counts;
+    result.initial = if *is_alpha {
+        Initial::Down
+    } else {
+        Initial::Up
+    };
+    result.noise = 0;
+    result.spread = Some(warmup.map_or(interval, |it| {
+        Duration::from_micros(u64::try_from(it).unwrap_or(0)).min(LONGEST)
+    }));
+    result.retry_while_down = true;
+    Ok(Some(result))
+}
+
+/// The probes of a check; `None` for those that are named elsewhere.
+fn probes(
+    kind: &str,
+    detail: &Detail,
+    source: Source,
+    host: Option<&str>,
+) -> Result<Option<Vec<Probe>>, String> {
+    Ok(Some(match detail {
+        Detail::None if kind == "PING_CHECK" => vec![Probe::Icmp(Icmp { source })],
+        Detail::None => vec![Probe::Tcp(Tcp { source })],
+        Detail::Http {
+            protocol,
+            urls,
+            virtualhost,
+            enable_sni,
+            fast_recovery: _,
+        } => {
+            let host = virtualhost.as_deref().or(host);
+            let each = |url: &Url| {
+                let is_tls = kind == "SSL_GET";
+                http(url, protocol, host, is_tls, *enable_sni, &source)
+            };
+            urls.iter().map(each).collect::<Result<_, _>>()?
+        }
+        Detail::Smtp { helo } => vec![Probe::Smtp(Smtp {
+            source,
+            helo: helo.clone(),
+        })],
+        Detail::Dns { record, name } => {
+            let name = if name.is_empty() { "." } else { name };
+            let question = Question::new(name, record).map_err(|error| error.to_string())?;
+            vec![Probe::Dns(Dns {
+                source,
+                question,
+                require_records: false,
+            })]
+        }
+        Detail::Misc {
+            script,
+            timeout: _,
+            is_dynamic,
+        } => {
+            let mut probe = ScriptProbe::new(script.arguments.clone());
+            probe.weighs = *is_dynamic;
+            let account = script.account;
+            probe.user = Some(User::new(account.uid.into(), account.gid.into()));
+            vec![Probe::Script(Box::new(probe))]
+        }
+        Detail::Udp {
+            payload,
+            reply,
+            requires_reply,
+            min_reply,
+            max_reply,
+        } => {
+            let bytes = |text: &String| Bytes::from_hex(text).map_err(|it| it.to_string());
+            let pattern = |text: &String| text.parse::<BytePattern>().map_err(|it| it.to_string());
+            vec![Probe::Udp(Udp {
+                source,
+                payload: payload.as_ref().map(bytes).transpose()?.unwrap_or_default(),
+                require_reply: *requires_reply,
+                reply: reply.as_ref().map(pattern).transpose()?.unwrap_or_default(),
+                shortest: *min_reply as usize,
+                longest: Some(*max_reply as usize),
+            })]
+        }
+        Detail::Bfd(_) | Detail::File => return Ok(None),
+    }))
+}
+
+fn http(
+    url: &Url,
+    protocol: &str,
+    of_check: Option<&str>,
+    is_tls: bool,
+    enable_sni: bool,
+    source: &Source,
+) -> Result<Probe, String> {
+    let Url {
+        path,
+        digest,
+        status,
+        virtualhost,
+        regex,
+        regex_no_match,
+    } = url;
+    let host = virtualhost.as_deref().or(of_check);
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut http = Http {
+        source: source.clone(),
+        version: if protocol.starts_with("1.1") {
+            HttpVersion::Http11
+        } else {
+            HttpVersion::Http10
+        },
+        path: path.parse().map_err(|error| text(&error))?,
+        accept_short_body: true,
+        ..Http::default()
+    };
+    http.host = match host {
+        Some(host) => Some(host.parse().map_err(|error| text(&error))?),
+        None => None,
+    };
+    if !status.is_empty() {
+        http.status = StatusSet::new(status.clone());
+    }
+    if let Some(digest) = digest {
+        http.md5 = Some(digest.parse().map_err(|error| text(&error))?);
+    }
+    if let Some(regex) = regex {
+        let pattern = Pattern::new(regex).map_err(|error| text(&error))?;
+        let mut body = Body::new(pattern);
+        body.must_match = !regex_no_match;
+        http.body = Some(body);
+    }
+    if is_tls {
+        let settings = TlsSettings {
+            name: host.filter(|_| enable_sni).map(str::to_owned),
+            ..TlsSettings::default()
+        };
+        http.tls = Some(Tls::new(settings).map_err(|error| text(&error))?);
+    }
+    Ok(Probe::Http(Box::new(http)))
+}
