@@ -172,8 +172,8 @@ impl Daemon {
         }
     }
 
-    /// Adds objects, and has those looked at that the program looks at. Whether each is used is seen
-    /// at the end.
+    /// Adds the tracked objects, and watches those that the driver does not watch. Objects without
+    /// a use go at the end.
     fn add_objects(&mut self, planned: Vec<PlannedObject>) {
         let names: BTreeSet<String> = planned.iter().map(|it| it.object.name.clone()).collect();
         self.watchers.retain(|name, _| names.contains(name));
@@ -210,7 +210,7 @@ impl Daemon {
         }
     }
 
-    /// What is known of an object before the first look.
+    /// Gives an object its state before the first result.
     fn begin(&mut self, name: &str, id: ObjectId, probe: &Probe, is_known: bool) {
         match probe {
             Probe::Script {
@@ -712,7 +712,7 @@ impl Daemon {
         }
     }
 
-    /// Puts addresses back that somebody has removed and that the driver does not know: at once, and
+    /// Restores addresses that somebody has removed and that the driver does not know: at once,
     /// then once a second.
     fn repair(&mut self) {
         let now = Instant::now();

@@ -280,8 +280,8 @@ impl<'a> Advertisement<'a> {
         self.encode_lenient(buffer, endpoints, form, Leniency::NONE)
     }
 
-    /// Writes the message, as [`encode`](Self::encode) does, with deviations that older routers have:
-    /// a version 2 message without addresses, and an IPv6 list that begins with a global address.
+    /// Writes the message, as [`encode`](Self::encode) does, with deviations of older routers: a
+    /// version 2 message without addresses, and an IPv6 list that begins with a global address.
     ///
     /// # Errors
     ///

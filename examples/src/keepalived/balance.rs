@@ -44,7 +44,7 @@ pub struct Balance {
     pub servers: BTreeMap<(ServiceKey, DestinationKey), Scripts>,
     /// `quorum_up` and `quorum_down` of virtual servers.
     pub services: BTreeMap<ServiceKey, Scripts>,
-    /// What is not done as the configuration has it, one sentence each.
+    /// Settings that are not supported, one sentence each.
     pub notes: Vec<String>,
 }
 
