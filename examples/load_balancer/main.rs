@@ -186,6 +186,7 @@ impl<'a> Program<'a> {
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut seen = fingerprint(self.path);
+        let mut last = seen;
         self.set_daemon();
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         loop {
@@ -210,10 +211,12 @@ impl<'a> Program<'a> {
                 _ = hangup.recv() => self.reload(),
                 _ = tick.tick() => {
                     let now = fingerprint(self.path);
-                    if now.is_some() && now != seen {
+                    // A file that is being written is read when it rests.
+                    if now.is_some() && now != seen && now == last {
                         seen = now;
                         self.reload();
                     }
+                    last = now;
                 }
                 _ = terminate.recv() => self.stop(),
                 _ = interrupt.recv() => self.stop(),

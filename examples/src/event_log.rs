@@ -105,7 +105,7 @@ fn word(change: &Change) -> &'static str {
 }
 
 /// Runs a command for each event, one at a time and in order. Its environment has `EVENT`, a word
-/// such as `server-down`, `SERVICE`, `SERVER`, and `REASON`.
+/// such as `server-down`, `SERVICE`, `SERVER`, `REASON`, and `TEXT`, the whole event.
 #[derive(Debug)]
 pub struct Notify(Option<Notifier<Event>>);
 
@@ -127,7 +127,8 @@ impl Notify {
                 .env("EVENT", word(&event.change))
                 .env("SERVICE", event.service.to_string())
                 .env("SERVER", server(&event.change))
-                .env("REASON", event.cause.to_string());
+                .env("REASON", event.cause.to_string())
+                .env("TEXT", event.to_string());
             command
         };
         let report = |report: Report<'_, Event>| match report {

@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         servers_come_and_go_with_their_checks_and_the_sorry_server_fills_the_gap,
         a_start_adopts_what_the_kernel_has,
         what_another_program_changes_is_put_right,
+        a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval,
         a_new_configuration_goes_on_with_what_is_in_both,
         settings_of_the_operator_survive_a_restart,
         a_service_of_an_earlier_run_is_removed,
@@ -182,6 +183,44 @@ fn what_another_program_changes_is_put_right() {
             // One interval, and what a guest on a busy machine takes.
             assert!(edited.elapsed() < Duration::from_secs(10), "{edit}");
         }
+    });
+}
+
+fn a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval() {
+    set_up();
+    run("ipvsadm -A -t 192.0.2.9:80 -s lc");
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut config = config(&[1, 2], "");
+        // Nobody accepts the connections of checks, and a listener keeps only so many.
+        config.services[0].checks[0].interval = Duration::from_secs(1);
+        let mut balancer = open(config).await;
+        until_table(
+            &mut balancer,
+            &[SERVICE, "-A -t 192.0.2.9:80 -s lc", FIRST, SECOND],
+        )
+        .await;
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut flush = tokio::time::interval(Duration::from_secs(1));
+        let mut flushes = 0;
+        while Instant::now() < end {
+            flush.tick().await;
+            run("ipvsadm -D -t 192.0.2.1:80");
+            flushes += 1;
+            let added = |notice: &Notice| {
+                matches!(notice, Notice::Changed(step)
+                if matches!(step.change, Change::AddService(_)))
+            };
+            // A comparison that is already under way may miss the flush; the next one sees it.
+            until(&mut balancer, added).await;
+            until(&mut balancer, is_compared).await;
+            assert_eq!(
+                table(),
+                [SERVICE, "-A -t 192.0.2.9:80 -s lc", FIRST, SECOND],
+                "{flushes}"
+            );
+        }
+        assert!(flushes >= 20, "{flushes}");
     });
 }
 
