@@ -27,7 +27,7 @@ pub(crate) struct Announced {
     /// In the Ethernet header.
     source: MacAddress,
     /// Nobody asked for it.
-    is_announcement: bool,
+    pub(crate) is_announcement: bool,
 }
 
 impl Announced {
