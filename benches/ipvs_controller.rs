@@ -153,7 +153,7 @@ impl Drop for Running {
 /// Waits until a destination is in the table.
 fn wait_for(client: &mut Client, service: ServiceKey, destination: &str) -> Result<(), Error> {
     let wanted: IpAddr = destination.parse()?;
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(300);
     while Instant::now() < end {
         let listed = client.destinations(service)?;
         if listed.iter().any(|it| it.destination.key.address == wanted) {
