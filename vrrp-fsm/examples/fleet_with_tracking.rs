@@ -1,4 +1,5 @@
-//! Two virtual routers in a sync group that tracks an uplink and a check, and what each report does.
+//! Two virtual routers in a sync group that tracks an uplink and a check, and what each report
+//! does.
 //!
 //! `cargo run -p vrrp-fsm --features alloc --example fleet_with_tracking`
 
@@ -15,8 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut fleet = VrrpRouter::new();
     let now = Instant::ZERO;
 
-    // While the uplink is down, 60 points of priority are missing. While the check fails, both routers
-    // are in Initialize.
+    // While the uplink is down, 60 points of priority are missing. While the check fails, both
+    // routers are in Initialize.
     let uplink = Object {
         weight: Weight::points(-60)?,
         ..Object::new("uplink", Kind::Interface)
