@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Parser;
-use ipvs_netlink::pool::{Change, Explanation, Level};
+use ipvs_netlink::pool::{Change, Explanation};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -210,6 +210,9 @@ impl<'a> Program<'a> {
                 }
                 _ = hangup.recv() => self.reload(),
                 _ = tick.tick() => {
+                    // A quorum that is known from the start has no event.
+                    self.follow_quorum()?;
+                    let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     let now = fingerprint(self.path);
                     // A file that is being written is read when it rests.
                     if now.is_some() && now != seen && now == last {
@@ -235,25 +238,22 @@ impl<'a> Program<'a> {
                     event.change,
                     Change::QuorumGained(_) | Change::QuorumLost(_)
                 ) {
-                    self.routers.report(self.quorum())?;
+                    self.follow_quorum()?;
                 }
             }
-            Notice::Compared => {
-                // A quorum that is known from the start has no event.
-                self.routers.report(self.quorum())?;
-                for line in self.announcer.update(&self.balancer) {
-                    self.tell(line);
-                }
-                self.save();
-                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-            }
+            Notice::Compared => self.save(),
             _ => {}
         }
         Ok(())
     }
 
-    fn quorum(&self) -> Level {
-        self.balancer.pool().quorum_of_all()
+    /// Brings routers and announced addresses in line with the quorum.
+    fn follow_quorum(&mut self) -> Result<(), Failure> {
+        self.routers.report(self.balancer.pool().quorum_of_all())?;
+        for line in self.announcer.update(&self.balancer) {
+            self.tell(line);
+        }
+        Ok(())
     }
 
     fn note_router(&mut self, notification: &vrrp_net::Notification) {

@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_changed_file_is_read_and_a_wrong_one_changes_nothing,
         a_restart_breaks_no_connection,
         a_lost_quorum_makes_the_router_resign,
+        a_router_without_services_becomes_active,
         an_address_is_announced_while_the_quorum_is_there,
         a_dry_run_prints_its_changes_and_an_explanation_its_reasons,
         the_notify_command_gets_events_in_order,
@@ -344,6 +345,23 @@ fn a_lost_quorum_makes_the_router_resign() {
     stop(program);
     assert!(!has_address());
     assert_eq!(daemon(), "");
+}
+
+fn a_router_without_services_becomes_active() {
+    let setting = Setting::new(
+        "[[routers]]\ninterface = \"left\"\nvrid = 51\ninterval = \"100ms\"\n\
+         addresses = [\"192.0.2.100/24\"]\n",
+    );
+    run("ip link add left type veth peer name right");
+    run("ip link set left up");
+    run("ip link set right up");
+    run("ip address add 192.0.2.10/24 dev left");
+    let program = setting.start();
+    let has_address = || run("ip address show dev left").contains("192.0.2.100/24");
+    let waited = wait_for("Active", LIMIT, || has_address().then_some(()));
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    stop(program);
+    assert!(!has_address());
 }
 
 fn an_address_is_announced_while_the_quorum_is_there() {
