@@ -567,7 +567,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As for [`VrrpSocket::set_filter`].
+    /// As for [`VrrpSocket::set_filter`](crate::VrrpSocket::set_filter).
     pub fn set_foreign_packets(&mut self, packets: ForeignPackets) -> Result<(), Error> {
         self.packets.set_foreign(packets);
         self.filter()

@@ -95,7 +95,7 @@ fn a_replay_is_discarded_on_a_lan_of_six_hosts() {
 #[test]
 fn neighbours_are_corrected_only_where_messages_are_faster_than_the_burst() {
     let output = simulate(
-        "--seed 1024 --routers 10 --fleets 4 --hours 1.4 --interval 3312 --delay 6418900 --loss 0 \
+        "--seed 1024 --routers 10 --fleets 4 --hours 2.0 --interval 3312 --delay 6418900 --loss 0 \
          --duplication 3.3 --late 0.3 --resent 0 --unicast none --authentication hmac \
          --faults-every 408 --faults-last 115 --groups 1",
         &[],
