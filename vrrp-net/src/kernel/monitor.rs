@@ -1,7 +1,7 @@
 //! Notifications of links, addresses and routes.
 
 use std::{
-    io::{self, Read},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
@@ -10,7 +10,7 @@ use socket2::Socket;
 use super::{
     filter,
     rtnetlink::{self, Reply},
-    sys::{Buffer, set_buffer},
+    sys::{Buffer, DatagramBuffer, set_buffer},
 };
 use crate::{Error, MonitorEvent, ROUTE_PROTOCOL};
 
@@ -32,7 +32,7 @@ const GROUPS: u32 = (libc::RTMGRP_LINK
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
-    buffer: Box<[u8]>,
+    buffer: DatagramBuffer,
 }
 
 impl Monitor {
@@ -49,7 +49,7 @@ impl Monitor {
         ))?;
         Ok(Self {
             socket,
-            buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
+            buffer: DatagramBuffer::new(rtnetlink::DATAGRAM_LEN),
         })
     }
 
@@ -60,8 +60,8 @@ impl Monitor {
     /// [`Error::Os`] when the socket is broken.
     pub fn receive(&mut self, mut on: impl FnMut(MonitorEvent)) -> Result<(), Error> {
         for _ in 0..DATAGRAMS {
-            let length = match (&self.socket).read(&mut self.buffer) {
-                Ok(length) => length,
+            let datagram = match self.buffer.receive(&self.socket) {
+                Ok(datagram) => datagram,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -74,7 +74,7 @@ impl Monitor {
                     ));
                 }
             };
-            for message in rtnetlink::messages(self.buffer.get(..length).unwrap_or_default()) {
+            for message in rtnetlink::messages(datagram) {
                 match message.map(|message| message.reply) {
                     Ok(Reply::Event(event)) => on(event),
                     Ok(Reply::Route(_) | Reply::Done { .. } | Reply::Other) => {}

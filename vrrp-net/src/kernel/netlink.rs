@@ -1,8 +1,7 @@
 //! Addresses, links and routes, by way of rtnetlink(7).
 
 use std::{
-    fmt,
-    io::{self, Read},
+    fmt, io,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
@@ -14,7 +13,7 @@ use vrrp_proto::frame::MacAddress;
 
 use super::{
     rtnetlink::{self, Malformed, Message, Reply, Request},
-    sys::{self, Buffer, describe_interface, set_buffer},
+    sys::{self, Buffer, DatagramBuffer, describe_interface, set_buffer},
 };
 use crate::{
     ADDRESS_PROTOCOL, Capability, Error, InterfaceAddress, Interfaces, Link, MonitorEvent, Route,
@@ -234,7 +233,7 @@ pub struct Netlink {
     pipeline: usize,
     sequence: u32,
     requests: Vec<u8>,
-    replies: Box<[u8]>,
+    replies: DatagramBuffer,
 }
 
 impl Netlink {
@@ -251,7 +250,7 @@ impl Netlink {
             pipeline: (granted / ANSWER_LEN).clamp(1, PIPELINE),
             sequence: 0,
             requests: Vec::new(),
-            replies: vec![0; rtnetlink::DATAGRAM_LEN].into(),
+            replies: DatagramBuffer::new(rtnetlink::DATAGRAM_LEN),
         })
     }
 
@@ -759,9 +758,9 @@ impl Netlink {
         mut on: impl FnMut(Message<'_>),
     ) -> Result<Received, Error> {
         let mut waits = is_expected;
-        let length = loop {
-            match (&self.socket).read(&mut self.replies) {
-                Ok(length) => break length,
+        let datagram = loop {
+            match self.replies.receive(&self.socket) {
+                Ok(datagram) => break datagram,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) =>
@@ -784,7 +783,7 @@ impl Netlink {
                 Err(error) => return Err(Error::os(action)(error)),
             }
         };
-        for message in rtnetlink::messages(self.replies.get(..length).unwrap_or_default()) {
+        for message in rtnetlink::messages(datagram) {
             on(message.map_err(|Malformed| Malformed::in_answer(action))?);
         }
         Ok(Received::Messages)

@@ -14,7 +14,7 @@ use vrrp_proto::Family;
 use super::{
     filter,
     rtnetlink::{self, FoundRoute, Hop, Malformed, Prefix, Reply, Request},
-    sys::{self, Buffer, set_buffer},
+    sys::{self, Buffer, DatagramBuffer, set_buffer},
 };
 use crate::{Error, Interfaces, MonitorEvent, Route, VirtualAddress, address::family};
 
@@ -63,7 +63,7 @@ struct Sockets {
     list: Socket,
     /// Whether the kernel leaves the routes of other tables out of a dump.
     is_by_table: bool,
-    buffer: Box<[u8]>,
+    buffer: DatagramBuffer,
 }
 
 /// Lists that are being read, one after the other.
@@ -282,8 +282,8 @@ impl RouteWatch {
             let (Some(sockets), Some(reading)) = (&mut self.sockets, &mut self.reading) else {
                 return Ok(false);
             };
-            let length = match (&sockets.list).read(&mut sockets.buffer) {
-                Ok(length) => length,
+            let datagram = match sockets.buffer.receive(&sockets.list) {
+                Ok(datagram) => datagram,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if is_short_of_memory(&error) => {
@@ -294,7 +294,7 @@ impl RouteWatch {
             };
             let mut done = None;
             let mut has_routes = false;
-            for message in rtnetlink::messages(sockets.buffer.get(..length).unwrap_or_default()) {
+            for message in rtnetlink::messages(datagram) {
                 let message = message.map_err(|Malformed| Malformed::in_answer(LIST))?;
                 if message.sequence != self.sequence {
                     continue;
@@ -406,7 +406,7 @@ impl Sockets {
             notifications,
             list,
             is_by_table,
-            buffer: vec![0; rtnetlink::DATAGRAM_LEN].into(),
+            buffer: DatagramBuffer::new(rtnetlink::DATAGRAM_LEN),
         })
     }
 

@@ -7,12 +7,13 @@
 use std::{
     ffi::{CStr, c_int, c_uint},
     io,
-    mem::{self, offset_of},
+    mem::{self, MaybeUninit, offset_of},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
     time::Duration,
 };
 
+use rustix::net::RecvFlags;
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::Error;
@@ -39,6 +40,24 @@ const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TR
 
 /// Room for the control messages of one packet: packet information and hop limit.
 const CONTROL_LEN: usize = 128;
+
+/// Room for one datagram. It is not written before, so only pages that datagrams have filled count as
+/// memory of the process.
+#[derive(Debug)]
+pub(crate) struct DatagramBuffer(Box<[MaybeUninit<u8>]>);
+
+impl DatagramBuffer {
+    pub(crate) fn new(len: usize) -> Self {
+        Self(Box::new_uninit_slice(len))
+    }
+
+    /// Receives a datagram, as far as there is room.
+    pub(crate) fn receive(&mut self, socket: impl AsFd) -> io::Result<&[u8]> {
+        let received = rustix::net::recv(socket, &mut *self.0, RecvFlags::empty());
+        let ((datagram, _room), _length) = received?;
+        Ok(datagram)
+    }
+}
 
 /// The kernel's control messages of one packet, back to back, each a header and its data.
 #[repr(align(8))]
