@@ -206,6 +206,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("", "bfd_instance", BFD),
     ("", "SSL", TLS),
     ("", "garp_group", PACING),
+    (
+        "",
+        "interface_up_down_delays",
+        "a change of a link counts at once",
+    ),
     ("bfd_instance", "*", BFD),
     ("SSL", "*", TLS),
     ("garp_group", "*", PACING),
