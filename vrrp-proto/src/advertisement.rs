@@ -6,16 +6,14 @@ use bytes::BufMut;
 use crate::{
     AddressListFault, Addresses, Authentication, ChecksumAcceptance, ChecksumForm, ChecksumMatch,
     Discard, Endpoints, Family, Interval, IntervalFault, IpHeader, LengthFault, Leniency, Priority,
-    TTL, Version, VersionFault, Vrid, VridFault, checksum::Sum,
+    TRAILER_LEN, TTL, Version, VersionFault, Vrid, VridFault, checksum::Sum,
+    trailer::has_trailer_form,
 };
 
 const HEADER_LEN: usize = 8;
 const TYPE_ADVERTISEMENT: u8 = 1;
 /// Where the 4 reserved bits end and the 12 bits of the interval begin (version 3).
 const INTERVAL_MASK: u16 = 0x0fff;
-
-/// The length of the HMAC trailer that may follow a message, in octets.
-pub const TRAILER_LEN: usize = 28;
 
 /// The length of the longest message, in octets: version 3 with 255 IPv6 addresses (P-37).
 pub const MAX_MESSAGE_LEN: usize = HEADER_LEN + 255 * 16;
@@ -501,13 +499,6 @@ impl<'a> Parts<'a> {
             surplus: rest,
         })
     }
-}
-
-/// Whether the octets after a message have the form of an HMAC trailer: its length, scheme 1, a key
-/// id, and 16 zero bits.
-#[cold]
-fn has_trailer_form(rest: &[u8]) -> bool {
-    matches!(*rest, [1, id, 0, 0, ..] if id != 0 && rest.len() == TRAILER_LEN)
 }
 
 /// Octets of a message with this many addresses (P-37).

@@ -53,13 +53,12 @@ mod parse;
 mod priority;
 #[cfg(feature = "serde")]
 mod secret;
+mod trailer;
 mod version;
 mod vrid;
 
 pub use addresses::{AddressIter, Addresses};
-pub use advertisement::{
-    Advertisement, DecodeOptions, Decoded, EncodeError, MAX_MESSAGE_LEN, TRAILER_LEN,
-};
+pub use advertisement::{Advertisement, DecodeOptions, Decoded, EncodeError, MAX_MESSAGE_LEN};
 pub use authentication::{Authentication, AuthenticationMethod, Password};
 pub use checksum::{ChecksumAcceptance, ChecksumForm, ChecksumMatch, set_priority};
 pub use clock_skew::ClockSkew;
@@ -76,5 +75,6 @@ pub use local::{
 pub use out_of_range::OutOfRange;
 pub use parse::InvalidValue;
 pub use priority::Priority;
+pub use trailer::TRAILER_LEN;
 pub use version::{Family, Version};
 pub use vrid::Vrid;

@@ -28,6 +28,8 @@ pub(super) struct Packets {
     batch: Option<ReceiveBatch>,
     /// The routers whose advertisement waits to be sent.
     outbox: Vec<RouterId>,
+    /// Room for the result of sending.
+    sent: Sent,
     foreign: ForeignPackets,
 }
 
@@ -49,6 +51,7 @@ impl Packets {
             links: LinkWatch::default(),
             batch: None,
             outbox: Vec::new(),
+            sent: Sent::default(),
             foreign: ForeignPackets::default(),
         })
     }
@@ -222,7 +225,8 @@ impl Packets {
         !self.outbox.is_empty()
     }
 
-    /// Sends the advertisements of the outbox, many to a system call.
+    /// Sends the advertisements of the outbox, many to a system call. The result goes back with
+    /// [`keep_room`](Self::keep_room).
     pub(super) fn send(&mut self, routers: &mut BTreeMap<RouterId, Box<Router>>) -> Sent {
         let mut outbox = std::mem::take(&mut self.outbox);
         for id in &outbox {
@@ -231,7 +235,10 @@ impl Packets {
             }
         }
         let routers = &*routers;
-        let mut refusals = Vec::new();
+        let Sent {
+            routers: mut sent,
+            mut refusals,
+        } = std::mem::take(&mut self.sent);
         let outgoing = || {
             let all = outbox.iter();
             all.filter_map(|id| Some((*id, routers.get(id)?)))
@@ -262,13 +269,20 @@ impl Packets {
             *counts.entry(*id).or_insert(0) += 1;
         }
         let count = |id: &RouterId| (*id, counts.get(id).copied().unwrap_or(0));
-        let sent = outbox.iter().map(count).collect();
+        sent.extend(outbox.iter().map(count));
         outbox.clear();
         self.outbox = outbox;
         Sent {
             routers: sent,
             refusals,
         }
+    }
+
+    /// Keeps the room of a result for the next one, so that sending allocates nothing.
+    pub(super) fn keep_room(&mut self, mut sent: Sent) {
+        sent.routers.clear();
+        sent.refusals.clear();
+        self.sent = sent;
     }
 
     /// Sends announcements, each by the interface of its index. Returns the refused ones by their

@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{Instant, Outgoing, fleet::RouterId};
 
-use super::{Driver, DriverEvent, Fault, events::Topic, packets::Sent};
+use super::{Driver, DriverEvent, Fault, events::Topic};
 
 impl Driver {
     /// Prepares an advertisement, and puts it into the outbox.
@@ -28,14 +28,15 @@ impl Driver {
         if !self.packets.has_outgoing() {
             return;
         }
-        let Sent { routers, refusals } = self.packets.send(&mut self.routers);
-        for (id, refused) in routers {
+        let mut sent = self.packets.send(&mut self.routers);
+        for (id, refused) in sent.routers.drain(..) {
             self.note_sent(now, id, refused);
         }
-        for (id, event) in refusals {
+        for (id, event) in sent.refusals.drain(..) {
             self.note_reason(now, id, &event);
             self.report_refusal(now, id, event);
         }
+        self.packets.keep_room(sent);
     }
 
     /// Takes note that an advertisement left, or that all its messages were refused.

@@ -41,8 +41,8 @@ const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TR
 /// Room for the control messages of one packet: packet information and hop limit.
 const CONTROL_LEN: usize = 128;
 
-/// Room for one datagram. It is not written before, so only pages that datagrams have filled count as
-/// memory of the process.
+/// Room for one datagram. It is not written before, so only pages that datagrams have filled count
+/// as memory of the process.
 #[derive(Debug)]
 pub(crate) struct DatagramBuffer(Box<[MaybeUninit<u8>]>);
 
@@ -117,8 +117,9 @@ impl Control {
 
 /// Room for [`BATCH`] received packets.
 ///
-/// The bytes of the packets are memory that the kernel has zeroed: a page of it counts once a packet
-/// was received there. So a program that receives one packet at a time takes a page, and not 270 KiB.
+/// The bytes of the packets are memory that the kernel has zeroed: a page of it counts once a
+/// packet was received there. So a program that receives one packet at a time takes a page, and not
+/// 270 KiB.
 pub(crate) struct Slots {
     /// [`PACKET_LEN`] bytes for each slot.
     octets: Box<[u8]>,
