@@ -19,6 +19,7 @@ fuzz_target!(|text: &str| {
     let environment = Environment {
         config_id: Some("a".into()),
         seed: 1,
+        ..Environment::default()
     };
     let lines = Lines::of_text(Path::new("x.conf"), text.into(), &environment);
     let count = text.lines().count();
