@@ -16,6 +16,7 @@ use vrrp_examples::{
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
     keepalived_conf::{Reading, configuration::Configuration},
+    worker::Worker,
 };
 use vrrp_fsm::{
     Reason, State,
@@ -38,7 +39,7 @@ use crate::{
     log::Log,
     outlet::Outlet,
     signals::{Request, Serving},
-    watch::{self, Watcher},
+    watch,
 };
 
 /// Announcements of an address that ip(8) has put in place, at once.
@@ -56,7 +57,7 @@ pub(crate) struct Daemon {
     pub(crate) routers: BTreeMap<RouterId, Running>,
     pub(crate) groups: BTreeMap<GroupId, Grouped>,
     objects: BTreeMap<String, ObjectId>,
-    watchers: BTreeMap<String, (Probe, Watcher)>,
+    watchers: BTreeMap<String, (Probe, Worker)>,
     statics: Vec<HostObject>,
     /// The virtual servers, once there are any.
     balancing: Option<Balancing>,
@@ -203,7 +204,7 @@ impl Daemon {
             }
             self.begin(&name, id, &probe, known.is_some());
             let (driver, log) = (self.driver.handle(), self.log.clone());
-            match Watcher::start(name.clone(), probe.clone(), id, driver, log) {
+            match watch::start(name.clone(), probe.clone(), id, driver, log) {
                 Ok(watcher) => drop(self.watchers.insert(name, (probe, watcher))),
                 Err(error) => self.log.warning(&format!("{name}: {error}")),
             }

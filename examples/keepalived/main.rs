@@ -8,7 +8,6 @@ mod log;
 mod options;
 mod outlet;
 mod signals;
-mod succession;
 mod watch;
 
 use std::{
@@ -29,6 +28,7 @@ use vrrp_examples::{
     keepalived_conf::{
         self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
     },
+    succession::{self, Succession, TakeOverError},
 };
 use vrrp_net::{Driver, ForeignPackets};
 
@@ -37,7 +37,6 @@ use crate::{
     log::Log,
     options::{Format, Options},
     signals::Signals,
-    succession::Succession,
 };
 
 pub(crate) type Error = Box<dyn std::error::Error>;
@@ -166,12 +165,29 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The driver of the daemon that listens at a socket, with all its routers; a new one where there
+/// is no such daemon.
+fn take_over(socket: &Path, log: &Log) -> Result<Driver, Error> {
+    match succession::take_over(socket) {
+        Ok(Some(driver)) => {
+            log.info("took over from the running daemon");
+            Ok(driver)
+        }
+        Ok(None) => {
+            log.info("there is no daemon to take over from");
+            Ok(Driver::new()?)
+        }
+        Err(TakeOverError::Connect(error)) => Err(format!("{}: {error}", socket.display()).into()),
+        Err(TakeOverError::Driver(error)) => Err(error.into()),
+    }
+}
+
 /// Runs the daemon from its first router to its end.
 fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     // Before the first address, so that no signal leaves one behind.
     let signals = Signals::new()?;
     let mut driver = if options.replace {
-        succession::take_over(&options.replace_socket, log)?
+        take_over(&options.replace_socket, log)?
     } else {
         Driver::new()?
     };
@@ -180,7 +196,12 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     }
     let pid_files = PidFiles::write(options, &reading)?;
     let serving = signals.serve(driver.handle())?;
-    let succession = Succession::listen(&options.replace_socket, driver.handle(), log.clone());
+    let attempts = log.clone();
+    let report = move |result| match result {
+        Ok(()) => attempts.info("handed over to another daemon"),
+        Err(error) => attempts.warning(&format!("the hand-over failed: {error}")),
+    };
+    let succession = Succession::listen(&options.replace_socket, driver.handle(), report);
     let succession = match succession {
         Ok(succession) => Some(succession),
         Err(error) => {

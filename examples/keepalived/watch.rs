@@ -1,26 +1,19 @@
 //! Threads that watch tracked scripts, files and processes.
 
 use std::{
-    fs::{self, File},
-    io::{self, PipeReader, PipeWriter, Read as _},
-    os::{
-        fd::AsFd as _,
-        unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
-    },
+    fs, io,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::Path,
     process::Command,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
 use vrrp_examples::{
     command::{self, Limits},
     keepalived::translate::{Parameters, Probe},
     keepalived_conf::script::Script,
+    tracked::{self, LONGEST_NAME, Process},
+    worker::{Stop, Worker},
 };
 use vrrp_fsm::track::{ObjectId, Report};
 use vrrp_net::DriverHandle;
@@ -36,12 +29,6 @@ const FILE_PERIOD: Duration = Duration::from_millis(100);
 /// From one look at the processes to the next.
 const PROCESS_PERIOD: Duration = Duration::from_millis(200);
 
-/// What the kernel keeps of a process name, in bytes (proc(5), `comm`).
-const LONGEST_NAME: usize = 15;
-
-/// More bytes than a number takes, with what may stand around it.
-const LONGEST_NUMBER: u64 = 128;
-
 /// The command of a script, as its user.
 pub(crate) fn command_of(script: &Script) -> Option<Command> {
     let (program, arguments) = script.arguments.split_first()?;
@@ -53,52 +40,26 @@ pub(crate) fn command_of(script: &Script) -> Option<Command> {
     Some(command)
 }
 
-/// A thread that looks. Dropping this ends it, and the script that it may be running.
-#[derive(Debug)]
-pub(crate) struct Watcher {
-    /// Closed, it ends the thread.
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watcher {
-    pub(crate) fn start(
-        name: String,
-        probe: Probe,
-        object: ObjectId,
-        driver: DriverHandle,
-        log: Log,
-    ) -> io::Result<Self> {
-        let (stopped, stop) = io::pipe()?;
+/// Starts a thread that looks. Dropping it ends the thread, and the script that it may be running.
+pub(crate) fn start(
+    name: String,
+    probe: Probe,
+    object: ObjectId,
+    driver: DriverHandle,
+    log: Log,
+) -> io::Result<Worker> {
+    Worker::start("watch", move |stop| {
         let mut watch = Watch {
             name,
             object,
             driver,
             log,
-            stopped,
+            stop,
             logged: None,
             is_good: None,
         };
-        let thread = thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || while watch.look(&probe) {})?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    /// Ends the thread, without waiting for that.
-    pub(crate) fn stop(&mut self) {
-        self.stop = None;
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.stop();
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+        while watch.look(&probe) {}
+    })
 }
 
 struct Watch {
@@ -106,8 +67,7 @@ struct Watch {
     object: ObjectId,
     driver: DriverHandle,
     log: Log,
-    /// Readable once the thread is to end.
-    stopped: PipeReader,
+    stop: Stop,
     /// The problem that was logged last.
     logged: Option<String>,
     /// The last result of the script.
@@ -147,7 +107,7 @@ impl Watch {
                 PROCESS_PERIOD
             }
         };
-        self.sleep(period.saturating_sub(started.elapsed()))
+        self.stop.sleep(period.saturating_sub(started.elapsed()))
     }
 
     fn run(&mut self, script: &Script, timeout: Duration) {
@@ -159,7 +119,7 @@ impl Watch {
             grace: GRACE,
         };
         let mut results = Vec::new();
-        command::run(command, limits, self.stopped.as_fd(), |result, _| {
+        command::run(command, limits, self.stop.as_fd(), |result, _| {
             // A script that cannot be ended has failed already.
             results.push(result.map_err(|failure| failure.to_string()));
             let is_good = matches!(results.last(), Some(Ok(())));
@@ -175,22 +135,6 @@ impl Watch {
                     Err(problem) => format!("failed: {problem}"),
                 };
                 self.log.info(&format!("{} {text}", self.name));
-            }
-        }
-    }
-
-    /// Sleeps so long, or until the end; returns whether to go on.
-    fn sleep(&self, pause: Duration) -> bool {
-        let end = Instant::now() + pause;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let stopped = self.stopped.as_fd();
-            let mut source = [PollFd::from_borrowed_fd(stopped, PollFlags::IN)];
-            match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
-                Ok(0) => return true,
-                Err(Errno::INTR) => {}
-                // At the end it hangs up.
-                Ok(_) | Err(_) => return false,
             }
         }
     }
@@ -221,14 +165,8 @@ pub(crate) fn initialise(path: &str, (number, overwrites): (i64, bool)) -> io::R
 
 /// A file that does not exist, or that has no number in it, counts as 0.
 fn number_in(path: &Path) -> Result<i32, String> {
-    let mut text = String::new();
-    // Without waiting: the path may be a FIFO without a writer.
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    match file.and_then(|file| file.take(LONGEST_NUMBER).read_to_string(&mut text)) {
-        Ok(_) => Ok(text.trim().parse().unwrap_or(0)),
+    match tracked::text_of_number(path) {
+        Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error.to_string()),
     }
@@ -239,35 +177,14 @@ fn count(command: &[String], parameters: Parameters, is_full: bool) -> io::Resul
     let Some((program, arguments)) = command.split_first() else {
         return Ok(0);
     };
-    let mut count = 0;
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let is_process = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-        // One that ends in the meantime has no file any more.
-        if is_process
-            && let Ok(stat) = fs::read(entry.path().join("stat"))
-            && let Some(name) = name_of_living(&stat)
-            && (is_full || has_name(name, program))
+    let is_one = |process: &Process| {
+        (is_full || has_name(&process.name, program))
             && ((!is_full && parameters == Parameters::Any)
-                || fs::read(entry.path().join("cmdline"))
+                || fs::read(process.folder.join("cmdline"))
                     .is_ok_and(|line| matches(&line, program, arguments, parameters, is_full)))
-        {
-            count += 1;
-        }
-    }
-    Ok(count)
-}
-
-/// The name in `/proc/PID/stat`, `PID (NAME) STATE ...`, of a process that has not ended. The name
-/// may have any character in it.
-fn name_of_living(stat: &[u8]) -> Option<&[u8]> {
-    let open = stat.iter().position(|byte| *byte == b'(')?;
-    let close = stat.iter().rposition(|byte| *byte == b')')?;
-    let is_alive = !matches!(stat.get(close + 2), Some(b'Z' | b'X') | None);
-    stat.get(open + 1..close).filter(|_| is_alive)
+    };
+    let count = tracked::processes()?.iter().filter(|it| is_one(it)).count();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn has_name(name: &[u8], program: &str) -> bool {
@@ -311,8 +228,6 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_its_name_and_parameters() {
-        assert_eq!(name_of_living(b"12 (a) b) S 1"), Some(&b"a) b"[..]));
-        assert_eq!(name_of_living(b"12 (haproxy) Z 1"), None);
         assert!(has_name(
             b"a-very-long-pro",
             "/usr/sbin/a-very-long-program"

@@ -14,8 +14,11 @@ pub mod metrics;
 pub mod notify;
 pub mod probe;
 pub mod status;
+pub mod succession;
 pub mod toml_file;
+pub mod tracked;
 pub mod virtual_routers;
+pub mod worker;
 
 /// The example of the README.
 #[cfg(doctest)]

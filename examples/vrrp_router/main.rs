@@ -5,7 +5,6 @@ mod listener;
 mod log;
 mod notify;
 mod options;
-mod process;
 mod seconds;
 mod signals;
 mod state;
@@ -23,6 +22,7 @@ use std::{
     sync::mpsc::{self, Receiver, Sender},
 };
 
+use vrrp_examples::{succession::Succession, worker::Worker};
 use vrrp_fsm::{
     fleet::SyncGroup,
     track::{Object, ObjectId, TrackRef},
@@ -35,11 +35,9 @@ use crate::{
     notify::{Commands, Hook},
     options::Options,
     signals::{Signals, Wake},
-    succession::Succession,
     sync_group::SyncGroupOptions,
     tracking::{Reporter, Tracked},
     virtual_router::RouterOptions,
-    watch::Watcher,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -85,7 +83,7 @@ fn failed_to(what: &str) -> impl FnOnce(io::Error) -> io::Error {
 struct Program {
     driver: Driver,
     log: Log,
-    watchers: Vec<Watcher>,
+    watchers: Vec<Worker>,
     listener: Listener,
     /// Wakes the program up while it ends.
     wake: Sender<Wake>,
@@ -133,7 +131,7 @@ impl Program {
         if let Some(socket) = socket {
             let (driver, log) = (self.driver.handle(), self.log.clone());
             let what = format!("listen at {}", socket.display());
-            let listening = Succession::listen(socket, driver, log);
+            let listening = succession::listen(socket, driver, log);
             self.succession = Some(listening.map_err(failed_to(&what))?);
         }
         Ok(())
@@ -210,7 +208,7 @@ impl Program {
                 let driver = self.driver.handle();
                 let (probe, subject, log) = (probe.clone(), subject.clone(), self.log.clone());
                 let watcher =
-                    Watcher::start(probe, id, subject, driver, log).map_err(failed_to(&what))?;
+                    watch::start(probe, id, subject, driver, log).map_err(failed_to(&what))?;
                 self.watchers.push(watcher);
                 id
             }

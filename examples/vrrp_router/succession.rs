@@ -1,49 +1,39 @@
 //! A program takes over from another one, and a later one takes over from it.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, ErrorKind, PipeReader, PipeWriter},
-    mem::discriminant,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
-    path::Path,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, mem::discriminant, path::Path};
 
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    io::Errno,
-};
 use serde_json::{Value, json};
+use vrrp_examples::succession::{self, Succession, TakeOverError};
 use vrrp_fsm::track::Object;
-use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Successor, Watch};
+use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Watch};
 
 use crate::{Error, log::Log};
 
-/// How long one program waits for the other, apart from the moment in which no router runs.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The driver of the program that listens at a socket, with all its routers. A new one if there is no such program.
+/// The driver of the program that listens at a socket, with all its routers. A new one if there is
+/// no such program.
 pub(crate) fn take_over(socket: Option<&Path>) -> Result<Driver, Error> {
     let Some(socket) = socket else {
         return Ok(Driver::new()?);
     };
-    match UnixStream::connect(socket) {
-        Ok(predecessor) => Ok(Driver::take_over_from(predecessor, PATIENCE)?),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused
-            ) =>
-        {
-            Ok(Driver::new()?)
+    match succession::take_over(socket) {
+        Ok(Some(driver)) => Ok(driver),
+        Ok(None) => Ok(Driver::new()?),
+        Err(TakeOverError::Connect(error)) => {
+            Err(format!("--take-over {}: {error}", socket.display()).into())
         }
-        Err(error) => Err(format!("--take-over {}: {error}", socket.display()).into()),
+        Err(TakeOverError::Driver(error)) => Err(error.into()),
     }
+}
+
+/// Listens for a successor, and logs each attempt.
+pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Result<Succession> {
+    Succession::listen(socket, driver, move |result| match result {
+        Ok(()) => log.write(None, "handed-over", json!({})),
+        Err(error) => {
+            let detail = json!({"reason": error.to_string()});
+            log.write(None, "hand-over-failed", detail);
+        }
+    })
 }
 
 /// Brings a router that was taken over in line with the command line, without an election. Returns `None` for a router that is not there,
@@ -135,77 +125,4 @@ pub(crate) fn remove_others(
         driver.remove_object(id)?;
     }
     Ok(())
-}
-
-/// Listens for a successor. Dropping this ends it.
-pub(crate) struct Succession {
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Succession {
-    pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Result<Self> {
-        match fs::remove_file(socket) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(socket)?;
-        fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-        let (stopped, stop) = io::pipe()?;
-        let socket = socket.to_owned();
-        let serve = move || serve(&listener, &stopped, &driver, &log, &socket);
-        let thread = thread::Builder::new()
-            .name("succession".into())
-            .spawn(serve)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Succession {
-    fn drop(&mut self) {
-        self.stop = None;
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-fn serve(
-    listener: &UnixListener,
-    stopped: &PipeReader,
-    driver: &DriverHandle,
-    log: &Log,
-    socket: &Path,
-) {
-    loop {
-        let mut sources = [
-            PollFd::new(listener, PollFlags::IN),
-            PollFd::new(stopped, PollFlags::IN),
-        ];
-        match poll(&mut sources, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
-        if !sources[1].revents().is_empty() {
-            // Nobody has taken over, so that it is still the one of this program.
-            let _ = fs::remove_file(socket);
-            return;
-        }
-        let Ok((stream, _)) = listener.accept() else {
-            continue;
-        };
-        let handed_over = Successor::accept(stream, PATIENCE)
-            .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
-        match handed_over {
-            Ok(()) => {
-                log.write(None, "handed-over", json!({}));
-                return;
-            }
-            Err(error) => {
-                let detail = json!({"reason": error.to_string()});
-                log.write(None, "hand-over-failed", detail);
-            }
-        }
-    }
 }

@@ -2,25 +2,23 @@
 
 use std::{
     fmt::Display,
-    fs::File,
-    io::{self, PipeReader, PipeWriter, Read},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
 use serde_json::json;
-use vrrp_examples::command::{self, Limits};
+use vrrp_examples::{
+    command::{self, Limits},
+    tracked::{self, LONGEST_NAME},
+    worker::{Stop, Worker},
+};
 use vrrp_fsm::track::{ObjectId, Report};
 use vrrp_net::{DriverHandle, Subject};
 
-use crate::{log::Log, process};
+use crate::log::Log;
 
 /// How long a script may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
@@ -47,58 +45,30 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// A thread that looks. Dropping this ends it, and the script that it may be running.
-pub(crate) struct Watcher {
-    /// Closed, it ends the thread.
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watcher {
-    pub(crate) fn start(
-        probe: Probe,
-        id: ObjectId,
-        subject: Subject,
-        driver: DriverHandle,
-        log: Log,
-    ) -> io::Result<Self> {
-        let (stopped, stop) = io::pipe()?;
-        let mut watch = Watch {
-            stopped,
-            results: Results {
-                id,
-                subject,
-                driver,
-                log,
-                logged: None,
-            },
+/// Starts a thread that looks. Dropping it ends the thread, and the script that it may be running.
+pub(crate) fn start(
+    probe: Probe,
+    id: ObjectId,
+    subject: Subject,
+    driver: DriverHandle,
+    log: Log,
+) -> io::Result<Worker> {
+    Worker::start("watch", move |stop| {
+        let results = Results {
+            id,
+            subject,
+            driver,
+            log,
+            logged: None,
         };
-        let thread = thread::Builder::new()
-            .name("watch".into())
-            .spawn(move || while watch.look(&probe) {})?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-
-    /// Ends the thread, without waiting for that.
-    pub(crate) fn stop(&mut self) {
-        self.stop = None;
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.stop();
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
+        let mut watch = Watch { stop, results };
+        while watch.look(&probe) {}
+    })
 }
 
 /// What the thread has.
 struct Watch {
-    /// Readable once the thread is to end.
-    stopped: PipeReader,
+    stop: Stop,
     results: Results,
 }
 
@@ -118,13 +88,13 @@ impl Watch {
                     run: *timeout,
                     grace: GRACE,
                 };
-                let stopped = self.stopped.as_fd();
+                let stopped = self.stop.as_fd();
                 command::run(command, limits, stopped, |result, output| match result {
                     Ok(()) => self.results.passed(Report::Up),
                     Err(failure) => self.results.failed(&failure, output),
                 });
             }
-            Target::Processes(name) => match process::count(name) {
+            Target::Processes(name) => match count(name) {
                 Ok(count) => self.results.passed(Report::Count(count)),
                 Err(error) => self.results.log_problem(&error, ""),
             },
@@ -134,25 +104,8 @@ impl Watch {
                 Err(problem) => self.results.log_problem(&problem, ""),
             },
         }
-        self.sleep(probe.interval.saturating_sub(started.elapsed()))
-    }
-
-    /// Sleeps so long, or until the end; returns whether to go on.
-    fn sleep(&self, pause: Duration) -> bool {
-        let end = Instant::now() + pause;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let mut source = [PollFd::from_borrowed_fd(
-                self.stopped.as_fd(),
-                PollFlags::IN,
-            )];
-            match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
-                Ok(0) => return true,
-                Err(Errno::INTR) => {}
-                // At the end it hangs up.
-                Ok(_) | Err(_) => return false,
-            }
-        }
+        self.stop
+            .sleep(probe.interval.saturating_sub(started.elapsed()))
     }
 }
 
@@ -198,19 +151,17 @@ impl Results {
     }
 }
 
-/// More octets than a number takes, with what may stand around it.
-const LONGEST: u64 = 128;
+/// The processes that run a program of this name.
+fn count(name: &str) -> io::Result<u32> {
+    let name = name.as_bytes();
+    let name = name.get(..LONGEST_NAME).unwrap_or(name);
+    let processes = tracked::processes()?;
+    let count = processes.iter().filter(|it| it.name == name).count();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
 
 fn number_in(path: &Path) -> Result<i32, String> {
-    let mut text = String::new();
-    // Without waiting: what has the name may be a FIFO that nobody writes to, and then the program
-    // could not end.
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    file.and_then(|file| file.take(LONGEST).read_to_string(&mut text))
-        .map_err(|error| error.to_string())?;
+    let text = tracked::text_of_number(path).map_err(|error| error.to_string())?;
     let text = text.trim();
     let number = text.parse();
     number.map_err(|_| format!("{text:?} is not a number in {}..={}", i32::MIN, i32::MAX))

@@ -1,0 +1,122 @@
+//! The hand-over of a driver from a running program to the one that replaces it.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use vrrp_net::{Driver, DriverHandle, Successor};
+
+use crate::worker::{Stop, Worker};
+
+/// How long one program waits for the other, apart from the moment in which no router runs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The reason for which nothing could be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverError {
+    /// The socket could not be reached, though it exists.
+    #[error(transparent)]
+    Connect(io::Error),
+    /// The running program did not hand over.
+    #[error(transparent)]
+    Driver(#[from] vrrp_net::Error),
+}
+
+/// The driver of the program that listens at a socket, with all its routers; `None` where there is
+/// no such program.
+///
+/// # Errors
+///
+/// [`TakeOverError::Connect`] for other errors than a missing or deserted socket;
+/// [`TakeOverError::Driver`] where the hand-over fails or takes more than ten seconds.
+pub fn take_over(socket: &Path) -> Result<Option<Driver>, TakeOverError> {
+    match UnixStream::connect(socket) {
+        Ok(predecessor) => Ok(Some(Driver::take_over_from(predecessor, PATIENCE)?)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(TakeOverError::Connect(error)),
+    }
+}
+
+/// Listens for a successor. Dropping this ends it.
+#[derive(Debug)]
+pub struct Succession {
+    _worker: Worker,
+}
+
+impl Succession {
+    /// Listens at a socket, which only this user can reach, and hands the driver over to the first
+    /// successor that takes it. `report` gets the result of each attempt.
+    ///
+    /// # Errors
+    ///
+    /// Those of making the socket and a thread.
+    pub fn listen(
+        socket: &Path,
+        driver: DriverHandle,
+        report: impl Fn(Result<(), vrrp_net::Error>) + Send + 'static,
+    ) -> io::Result<Self> {
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket)?;
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+        let socket = socket.to_owned();
+        let serve = move |stop: Stop| serve(&listener, &stop, &driver, &report, &socket);
+        Ok(Self {
+            _worker: Worker::start("succession", serve)?,
+        })
+    }
+}
+
+fn serve(
+    listener: &UnixListener,
+    stop: &Stop,
+    driver: &DriverHandle,
+    report: &dyn Fn(Result<(), vrrp_net::Error>),
+    socket: &Path,
+) {
+    loop {
+        let mut sources = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        if !sources[1].revents().is_empty() {
+            // Nobody has taken over, so the socket is still that of this program.
+            let _ = fs::remove_file(socket);
+            return;
+        }
+        let Ok((stream, _)) = listener.accept() else {
+            continue;
+        };
+        let handed_over = Successor::accept(stream, PATIENCE)
+            .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
+        let is_done = handed_over.is_ok();
+        report(handed_over);
+        if is_done {
+            return;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The sources of tracked objects on this host: files, and processes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// The length of a process name that the kernel keeps, in bytes (proc(5), `comm`).
+pub const LONGEST_NAME: usize = 15;
+
+/// More bytes than a number takes, with what may stand around it.
+const LONGEST_NUMBER: u64 = 128;
+
+/// The text of a file that has a number in it, at most 128 bytes. A FIFO without a writer is empty:
+/// reading it does not wait.
+///
+/// # Errors
+///
+/// Those of open(2) and read(2); [`io::ErrorKind::InvalidData`] for text that is not UTF-8.
+pub fn text_of_number(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    file.take(LONGEST_NUMBER).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A process that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its folder in `/proc`.
+    pub folder: PathBuf,
+    /// Its name, of which the kernel keeps [`LONGEST_NAME`] bytes.
+    pub name: Vec<u8>,
+}
+
+/// The processes of this host that have not ended. Those for which only their parent has to wait do
+/// not count.
+///
+/// # Errors
+///
+/// Those of reading `/proc`.
+pub fn processes() -> io::Result<Vec<Process>> {
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        let folder = entry.path();
+        // One that ends in the meantime has no file any more.
+        if let Ok(stat) = fs::read(folder.join("stat"))
+            && let Some(name) = name_of_living(&stat)
+        {
+            let name = name.to_owned();
+            processes.push(Process { folder, name });
+        }
+    }
+    Ok(processes)
+}
+
+/// The name in `/proc/PID/stat`, `PID (NAME) STATE ...`, of a process that has not ended. The name
+/// may have any character in it.
+fn name_of_living(stat: &[u8]) -> Option<&[u8]> {
+    let open = stat.iter().position(|byte| *byte == b'(')?;
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let is_alive = !matches!(stat.get(close + 2), Some(b'Z' | b'X') | None);
+    stat.get(open + 1..close).filter(|_| is_alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_process_may_have_any_character() {
+        assert_eq!(name_of_living(b"12 (a) b) S 1"), Some(&b"a) b"[..]));
+        assert_eq!(name_of_living(b"12 (haproxy) Z 1"), None);
+        assert_eq!(name_of_living(b"12 (haproxy)"), None);
+    }
+
+    #[test]
+    fn this_process_is_among_the_living() {
+        let folder = PathBuf::from(format!("/proc/{}", std::process::id()));
+        let mut all = processes().unwrap().into_iter();
+        assert!(all.any(|process| process.folder == folder));
+    }
+}
