@@ -5,11 +5,14 @@
 //! browser that was led astray reaches a TCP port, but no UNIX socket.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -197,17 +200,9 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         self.files.push(path.to_owned());
-        let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
-        self.spawn(async move {
-            loop {
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => serve(stream, true, sender.clone(), permit),
-                    Err(_) => tokio::time::sleep(PATIENCE).await,
-                }
-            }
+        self.serve(true, move |context| {
+            let accepted = listener.poll_accept(context);
+            accepted.map_ok(|(stream, _)| stream)
         });
         Ok(())
     }
@@ -220,23 +215,32 @@ impl Control {
     pub async fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
-        self.spawn(async move {
-            loop {
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => serve(stream, false, sender.clone(), permit),
-                    Err(_) => tokio::time::sleep(PATIENCE).await,
-                }
-            }
+        self.serve(false, move |context| {
+            let accepted = listener.poll_accept(context);
+            accepted.map_ok(|(stream, _)| stream)
         });
         Ok(address)
     }
 
-    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(tokio::spawn(task).abort_handle());
+    /// Serves the connections that a listener accepts, as many at once as there is room for.
+    fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &mut self,
+        takes_commands: bool,
+        mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
+    ) {
+        let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
+        let task = tokio::spawn(async move {
+            loop {
+                let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+                    return;
+                };
+                match poll_fn(&mut accept).await {
+                    Ok(stream) => serve(stream, takes_commands, sender.clone(), permit),
+                    Err(_) => tokio::time::sleep(PATIENCE).await,
+                }
+            }
+        });
+        self.tasks.push(task.abort_handle());
     }
 
     /// Waits for the next question. It is cancel-safe.
