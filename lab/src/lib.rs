@@ -50,6 +50,7 @@ mod namespace;
 mod netlink;
 mod probe;
 mod processor;
+pub mod repository;
 mod running;
 pub mod svg;
 mod sys;

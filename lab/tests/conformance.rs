@@ -9,8 +9,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
 };
+
+use vrrp_lab::repository::{files, root};
 
 const BEGIN: &str = "<!-- coverage: written by lab/tests/conformance.rs -->\n";
 const END: &str = "<!-- end of coverage -->";
@@ -32,13 +33,6 @@ impl Row {
         let layers = ["C", "CV", "F", "B", "N"];
         layers.iter().any(|layer| self.layers.contains(*layer))
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
 }
 
 fn rows() -> Vec<Row> {
@@ -92,17 +86,12 @@ fn exempt() -> BTreeSet<String> {
 /// Every `fn x_01_…` that stands under a `#[test]`, by its ID.
 fn tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
-    let mut folders: Vec<PathBuf> = ["vrrp-proto", "vrrp-fsm", "vrrp-net", "lab", "examples"]
-        .map(|name| root().join(name))
-        .into();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                collect(&fs::read_to_string(path).unwrap(), &mut found);
-            }
+    let packages =
+        ["vrrp-proto", "vrrp-fsm", "vrrp-net", "lab", "examples"].map(|name| root().join(name));
+    for path in files().unwrap() {
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        if is_rust && packages.iter().any(|package| path.starts_with(package)) {
+            collect(&fs::read_to_string(path).unwrap(), &mut found);
         }
     }
     found
@@ -247,22 +236,12 @@ fn each_cited_requirement_is_a_row_of_the_list() {
         ["AMB-22", "S-11"].map(str::to_owned).into()
     });
     let mut strays = Vec::new();
-    let mut folders = vec![root()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                if !name.starts_with("target") && name != ".git" && name != "corpus" {
-                    folders.push(path);
-                }
-            } else if [".rs", ".md"].iter().any(|end| name.ends_with(end))
-                && name != "conformance.rs"
-            {
-                let cited = codes(&fs::read_to_string(&path).unwrap());
-                let unknown = cited.difference(&rows);
-                strays.extend(unknown.map(|code| format!("{}: {code}", path.display())));
-            }
+    for path in files().unwrap() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if [".rs", ".md"].iter().any(|end| name.ends_with(end)) && name != "conformance.rs" {
+            let cited = codes(&fs::read_to_string(&path).unwrap());
+            let unknown = cited.difference(&rows);
+            strays.extend(unknown.map(|code| format!("{}: {code}", path.display())));
         }
     }
     assert!(

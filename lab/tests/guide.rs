@@ -5,21 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    env,
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fmt::Write, fs, path::PathBuf};
+
+use vrrp_lab::repository::{files, root};
 
 const PROGRAM: &str = "<!-- program: ";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
 
 /// The chapter with the programs as they are, and their number.
 fn with_programs(chapter: &str) -> (String, usize) {
@@ -69,22 +59,9 @@ fn chapters_show_the_programs_as_they_are() {
 }
 
 fn markdown_files() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                if !name.starts_with("target") && name != ".git" && name != "corpus" {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                found.push(path);
-            }
-        }
-    }
-    found
+    let all = files().unwrap().into_iter();
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
 }
 
 /// The targets of links outside code.

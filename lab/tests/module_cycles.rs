@@ -9,8 +9,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+use vrrp_lab::repository::root;
 
 use syn::{
     Attribute, File, Ident, Item, ItemUse, UseTree,
@@ -194,13 +196,6 @@ impl Module {
             self.names.entry(name).or_insert(Meaning::Import(path));
         }
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .into()
 }
 
 fn joined(path: &[String], name: &str) -> Names {

@@ -7,13 +7,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    collections::BTreeMap,
-    env,
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, env, fmt::Write, fs};
+
+use vrrp_lab::repository::{files, root};
 
 /// A comment or a paragraph has at most this many columns. Code is the business of rustfmt.
 const COLUMNS: usize = 100;
@@ -70,32 +66,14 @@ struct Paragraph {
     is_documentation: bool,
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
 /// The texts of this repository by their paths from its root.
 fn texts() -> BTreeMap<String, String> {
     let root = root();
     let mut found = BTreeMap::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                let is_foreign = name.starts_with("target")
-                    || matches!(name, ".git" | "corpus" | "artifacts" | "book");
-                if !is_foreign {
-                    folders.push(path);
-                }
-            } else if kind(name).is_some() {
-                let relative = path.strip_prefix(&root).unwrap().to_str().unwrap();
-                found.insert(relative.to_owned(), fs::read_to_string(&path).unwrap());
-            }
+    for path in files().unwrap() {
+        if kind(path.file_name().unwrap().to_str().unwrap()).is_some() {
+            let relative = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            found.insert(relative.to_owned(), fs::read_to_string(&path).unwrap());
         }
     }
     found
