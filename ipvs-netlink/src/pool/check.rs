@@ -25,6 +25,8 @@ pub(super) struct CheckState<P> {
     pub(super) verdict: Verdict,
     /// Whether the first result, or the first round of several probes, is not complete.
     pub(super) unchecked: bool,
+    /// Whether it is down by [`Initial::Down`] alone, and no result has confirmed that.
+    pub(super) is_presumed: bool,
     /// Consecutive failures.
     pub(super) failures: u32,
     /// Consecutive successes.
@@ -45,6 +47,7 @@ impl<P> CheckState<P> {
             target,
             verdict,
             unchecked: true,
+            is_presumed: verdict == Verdict::Down,
             failures: 0,
             successes: 0,
             report: None,
@@ -58,12 +61,14 @@ impl<P> CheckState<P> {
         self.verdict = verdict;
         self.report = report;
         self.unchecked = verdict != Verdict::Up;
+        self.is_presumed = false;
     }
 
     /// Continues from the state of the same check, whose other settings may have changed.
     pub(super) fn continue_from(&mut self, old: &Self) {
         self.verdict = old.verdict;
         self.unchecked = old.unchecked;
+        self.is_presumed = old.is_presumed;
         self.failures = old.failures;
         self.successes = old.successes;
         self.report = old.report;
@@ -76,6 +81,7 @@ impl<P> CheckState<P> {
             Effect::Weigh(_) => Verdict::Up,
         };
         self.unchecked = true;
+        self.is_presumed = false;
         self.failures = 0;
         self.successes = 0;
         self.report = None;
@@ -83,14 +89,14 @@ impl<P> CheckState<P> {
 
     /// Counts a result. Returns whether the server has to be evaluated again.
     pub(super) fn count(&mut self, outcome: &Outcome) -> bool {
-        let before = (self.verdict, self.report);
+        let before = (self.verdict, self.is_presumed, self.report);
         match outcome {
             Outcome::Success(_) => self.succeed(None),
             Outcome::Weight(report, _) => self.succeed(Some(*report)),
             Outcome::Failure(_) => self.fail(),
             Outcome::LocalFailure(_) => {}
         }
-        before != (self.verdict, self.report)
+        before != (self.verdict, self.is_presumed, self.report)
     }
 
     fn decides(&self) -> bool {
@@ -120,6 +126,7 @@ impl<P> CheckState<P> {
         self.successes = self.successes.saturating_add(1);
         if self.verdict == Verdict::Up || self.successes >= self.successes_needed() {
             self.verdict = Verdict::Up;
+            self.is_presumed = false;
             self.report = report;
         }
         if self.successes >= self.round() {
@@ -132,6 +139,7 @@ impl<P> CheckState<P> {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= self.failures_needed() {
             self.verdict = Verdict::Down;
+            self.is_presumed = false;
             self.report = None;
         }
         self.unchecked = false;

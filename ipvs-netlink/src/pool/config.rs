@@ -337,7 +337,8 @@ impl<P> Check<P> {
 pub enum Initial {
     /// In use until the check fails.
     Up,
-    /// Out until the check succeeds (keepalived's `alpha`).
+    /// Out until the check succeeds (keepalived's `alpha`). It is reported as down when the check
+    /// fails. With a sorry server the quorum is lost until enough checks have succeeded.
     Down,
     /// In use if the kernel has it with a weight above 0. Otherwise it waits for the first result,
     /// unless its service has no other server and no sorry server.

@@ -76,6 +76,8 @@ pub(super) struct ServerState<P> {
     pub(super) health: Verdict,
     /// Since when the health is as it is.
     pub(super) since: Duration,
+    /// Whether it was down from the start, which is reported once a check confirms it.
+    pub(super) is_presumed_down: bool,
     /// Whether it was up or used since it was added, or since the operator took it out. Checks can
     /// only take out such servers.
     pub(super) was_in: bool,
@@ -105,6 +107,7 @@ impl<P> ServerState<P> {
             weight: None,
             health: Verdict::Waiting,
             since: now,
+            is_presumed_down: false,
             was_in: false,
             was_up: false,
             rising_since: None,
@@ -147,6 +150,15 @@ impl<P> ServerState<P> {
             }
         }
         health
+    }
+
+    /// Whether a check has failed, and is not only down until its first success.
+    pub(super) fn is_confirmed_down(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| {
+            let takes_out = check.check.effect == Effect::TakeOut;
+            takes_out && check.verdict == Verdict::Down && !check.is_presumed
+        })
     }
 
     /// The weight that operator and checks give it. Computed from all reports each time, so that

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Capacity, Cause, Change, In, LiveCapacity, Operator, Out, Panic, Usage, Verdict, VirtualServer,
-    server::ServerState,
+    check::CheckState, server::ServerState,
 };
 use crate::{Destination, ServiceKey, Weight, plan::Drain};
 
@@ -113,12 +113,19 @@ impl<P> ServiceState<P> {
         let now = evaluation.now;
         for server in &mut self.servers {
             let health = server.checked_health();
-            if health == server.health {
+            let is_confirmed = server.is_presumed_down && server.is_confirmed_down();
+            if health == server.health && !is_confirmed {
                 continue;
             }
             let before = std::mem::replace(&mut server.health, health);
-            server.since = now;
+            if before != health {
+                server.since = now;
+            }
+            server.is_presumed_down = before == Verdict::Waiting
+                && health == Verdict::Down
+                && !server.is_confirmed_down();
             match health {
+                Verdict::Down if server.is_presumed_down => {}
                 Verdict::Up => {
                     if server.was_up && before == Verdict::Down {
                         server.rising_since = Some(now);
@@ -201,6 +208,11 @@ impl<P> ServiceState<P> {
             (false, weight) => u64::from(weight),
             (true, weight) => u64::from(weight > 0),
         };
+        // A sorry server stands in for servers that are down until they have succeeded, so the
+        // quorum is lost. Without one it is unknown until they are checked.
+        let has_sorry = self.config.sorry_server.is_some();
+        let may_be_up =
+            |check: &CheckState<P>| check.unchecked && !(has_sorry && check.is_presumed);
         let (mut live, mut possible, mut total) = (0, 0, 0);
         for (server, held) in self.servers.iter().zip(held) {
             total += if percent {
@@ -213,7 +225,7 @@ impl<P> ServiceState<P> {
             }
             if server.health == Verdict::Up || *held {
                 live += capacity(server);
-            } else if server.checks.iter().any(|check| check.unchecked) {
+            } else if server.checks.iter().any(may_be_up) {
                 possible += capacity(server);
             }
         }
@@ -402,7 +414,7 @@ impl<P> ServiceState<P> {
 /// Live capacity of a service and its bounds, in the unit of its quorum.
 struct Standing {
     live: u64,
-    /// The live capacity if all servers succeed that have not been checked.
+    /// The live capacity if all servers succeed that have not been checked and may be up.
     possible: u64,
     needed: u64,
     lost_below: u64,

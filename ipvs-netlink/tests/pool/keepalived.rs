@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ipvs_netlink::pool::{Change, Check, FirstResult, Initial, Pace, Panic, VirtualServer};
+use ipvs_netlink::pool::{Change, Check, FirstResult, Initial, Level, Pace, Panic, VirtualServer};
 
 use crate::host::*;
 
@@ -208,6 +208,66 @@ fn omega_reports_servers_and_the_quorum_at_stop() {
         host.run_until(s(100.0));
         assert_eq!(host.pool.poll_timeout(), None);
     }
+}
+
+/// A service with alpha whose first server fails.
+fn alpha(sorry_server: bool) -> VirtualServer<&'static str> {
+    let check = Check {
+        initial: Initial::Down,
+        ..tcp(1.0, 0, 1.0, 1.0)
+    };
+    let mut service = keepalived(check, &[1, 1]);
+    service.sorry_server = sorry_server.then(sorry);
+    service
+}
+
+#[test]
+fn alpha_reports_a_server_as_down_once_its_first_check_has_failed() {
+    let mut host = Host::new(config(vec![alpha(false)]), |made| {
+        if made.host() == 1 { bad() } else { good() }
+    });
+    let added = ["server 10.0.0.1:80 added", "server 10.0.0.2:80 added"];
+    assert_eq!(host.changes(), added);
+    host.run_until(s(5.5));
+    let expected = [
+        "server 10.0.0.1:80 down",
+        "server 10.0.0.2:80 up",
+        "quorum gained, weight 1 of 1",
+    ];
+    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(0.001));
+    assert_eq!(host.changes(), expected);
+}
+
+#[test]
+fn alpha_reports_a_lost_quorum_at_the_start_where_a_sorry_server_is_in() {
+    let mut host = Host::new(config(vec![alpha(true)]), |_| good());
+    assert_eq!(host.pool.quorum(&web()), Some(Level::Down));
+    assert_eq!(host.wanted(), [(99, 1)]);
+    let expected = ["quorum lost, weight 0 of 1", "sorry server 10.0.0.99:80 in"];
+    assert_eq!(host.changes()[2..], expected);
+    host.run_until(s(0.5));
+    let expected = [
+        "server 10.0.0.1:80 up",
+        "quorum gained, weight 1 of 1",
+        "sorry server 10.0.0.99:80 out",
+        "server 10.0.0.2:80 up",
+    ];
+    assert_eq!(host.changes(), expected);
+}
+
+#[test]
+fn a_reload_does_not_confirm_that_alpha_is_down() {
+    let mut host = Host::new(config(vec![alpha(false)]), |_| None);
+    host.changes();
+    host.reload(config(vec![alpha(false)]));
+    assert_eq!(host.changes(), [""; 0]);
+    host.run_until(s(1.5));
+    let down = [
+        "server 10.0.0.1:80 down",
+        "server 10.0.0.2:80 down",
+        "quorum lost, weight 0 of 1",
+    ];
+    assert_eq!(host.changes(), down);
 }
 
 #[test]
