@@ -104,8 +104,13 @@ async fn within(
 ) -> Outcome {
     match tokio::time::timeout_at(deadline.into(), attempt).await {
         Ok(Ok(outcome) | Err(outcome)) => outcome,
-        Err(_) => Outcome::failure(FailureKind::TimeLimit, "no answer in time"),
+        Err(_) => late(),
     }
+}
+
+/// A limit has passed.
+fn late() -> Outcome {
+    Outcome::failure(FailureKind::TimeLimit, "no answer in time")
 }
 
 /// The connection broke.

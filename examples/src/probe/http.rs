@@ -8,6 +8,7 @@ use std::{
     pin::{Pin, pin},
     str::FromStr,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Empty};
@@ -23,7 +24,7 @@ use md5::{Digest, Md5 as Hasher};
 use serde::{Deserialize, Deserializer, de};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Pattern, Source, Tls, broken, pattern::parse, wrong};
+use super::{Pattern, Source, Tls, broken, late, pattern::parse, wrong};
 
 /// The header of an answer may have so many bytes.
 const HEADER_LIMIT: usize = 64 << 10;
@@ -64,6 +65,14 @@ pub struct Http {
     /// Whether a body that is shorter than its announced length counts as whole, as with
     /// keepalived. Default: no.
     pub accept_short_body: bool,
+    /// The limit of each step: the connection, the handshake of TLS, the header of the answer, and
+    /// each piece of its body. The limit of the whole attempt holds as well. Default: none.
+    #[serde(deserialize_with = "step_limit")]
+    pub step_limit: Option<Duration>,
+}
+
+fn step_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    crate::toml_file::time(deserializer).map(Some)
 }
 
 /// The version of a request.
@@ -342,17 +351,18 @@ impl Default for Http {
             body: None,
             body_limit: 1 << 20,
             accept_short_body: false,
+            step_limit: None,
         }
     }
 }
 
 impl Http {
     pub(super) async fn attempt(&self, target: SocketAddr) -> Result<Outcome, Outcome> {
-        let stream = self.source.connect(target).await?;
+        let stream = self.step(self.source.connect(target)).await??;
         match &self.tls {
             None => self.exchange(stream, target).await,
             Some(tls) => {
-                let stream = tls.connect(stream, target.ip()).await?;
+                let stream = self.step(tls.connect(stream, target.ip())).await??;
                 self.exchange(stream, target).await
             }
         }
@@ -370,7 +380,7 @@ impl Http {
             .await
             .map_err(|error| failure(&error))?;
         let mut answer = pin!(async {
-            let response = sender.send_request(request).await;
+            let response = self.step(sender.send_request(request)).await?;
             self.evaluate(response.map_err(|error| failure(&error))?)
                 .await
         });
@@ -382,6 +392,14 @@ impl Http {
                 // What went wrong is reported to the request or its body.
                 _ = &mut connection, if is_open => is_open = false,
             }
+        }
+    }
+
+    /// Takes a step within its limit.
+    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, Outcome> {
+        match self.step_limit {
+            None => Ok(step.await),
+            Some(limit) => tokio::time::timeout(limit, step).await.map_err(|_| late()),
         }
     }
 
@@ -430,7 +448,7 @@ impl Http {
         let must_be_whole = self.md5.is_some() || self.body.is_some();
         let limit = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         let (mut hasher, mut content, mut length) = (Hasher::new(), Vec::new(), 0_usize);
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = self.step(body.frame()).await? {
             let data = match frame {
                 Ok(frame) => frame.into_data().unwrap_or_default(),
                 Err(error) if self.accept_short_body && is_short(&error) => break,

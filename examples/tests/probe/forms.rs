@@ -1,5 +1,7 @@
 //! Probes as a file has them.
 
+use std::time::Duration;
+
 use ipvs_netlink::pool::Config;
 use serde::Deserialize;
 use vrrp_examples::probe::{
@@ -39,7 +41,7 @@ fn each_setting_of_http_is_read() {
         r#"{ http = { path = "/a?b=c", host = "web.example", version = "1.0", method = "HEAD",
         status = "200, 300-302", md5 = "d41d8cd98f00b204e9800998ecf8427e", body_limit = 5,
         body = { regex = "error", matches = false, from = 1, to = 9 }, accept_short_body = true,
-        headers = { X-Probe = "yes" }, tls = { name = "web.example" },
+        step_limit = "3s", headers = { X-Probe = "yes" }, tls = { name = "web.example" },
         source = { address = "127.0.0.1", mark = 3, interface = "lo" } } }"#,
     );
     let Probe::Http(http) = probe.unwrap() else {
@@ -69,6 +71,7 @@ fn each_setting_of_http_is_read() {
         }),
         body_limit: 5,
         accept_short_body: true,
+        step_limit: Some(Duration::from_secs(3)),
     };
     assert_eq!(*http, expected);
     let plain = read("{ http = { tls = false, status = 204 } }").unwrap();

@@ -231,6 +231,39 @@ fn one_limit_covers_the_whole_of_an_http_attempt() {
 }
 
 #[test]
+fn a_limit_of_steps_lets_a_slow_body_end_and_no_silence() {
+    let limited = || {
+        http(Http {
+            step_limit: Some(SHORT),
+            ..Http::default()
+        })
+    };
+    let header = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+    // Each piece comes within the limit, and all of them together do not.
+    let slow = serve(move |mut stream| {
+        read_request(&mut stream);
+        stream.write_all(header.as_bytes()).unwrap();
+        for _ in 0..4 {
+            thread::sleep(SHORT / 2);
+            stream.write_all(b"y").unwrap();
+        }
+    });
+    let started = Instant::now();
+    let outcome = attempt(&limited(), slow, LIMIT);
+    assert_eq!(outcome, Outcome::Success("200 OK".into()));
+    assert!(started.elapsed() > SHORT);
+    let silent = serve(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    for (name, server) in [("no answer", silent), ("no body", answer(header, true))] {
+        let started = Instant::now();
+        let outcome = attempt(&limited(), server, LIMIT);
+        assert_eq!(kind(&outcome), FailureKind::TimeLimit, "{name}: {outcome}");
+        assert!(started.elapsed() < LIMIT, "{name}");
+    }
+}
+
+#[test]
 fn a_body_without_end_is_read_up_to_its_limit() {
     let endless = || {
         serve(|mut stream| {
