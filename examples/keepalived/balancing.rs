@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ipvs_netlink::pool::{Change, Event};
+use ipvs_netlink::pool::{Cause, Change, Event};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vrrp_examples::{
     balancer::{Balancer, Notice, Options, Stop},
@@ -92,7 +92,7 @@ async fn run(balance: Balance, mut orders: UnboundedReceiver<Instruction>, log: 
         tokio::select! {
             order = orders.recv(), if is_open => match order {
                 Some(Instruction::Reconfigure(balance)) => {
-                    hooks = Hooks::of(&balance);
+                    hooks = hooks.followed_by(Hooks::of(&balance));
                     if let Err(error) = balancer.reconfigure(balance.config) {
                         log.warning(&error.to_string());
                     }
@@ -164,6 +164,16 @@ impl Hooks {
         }
     }
 
+    /// The next scripts, with those of servers that leave: the reload reports them as down.
+    fn followed_by(self, mut next: Self) -> Self {
+        for (key, scripts) in self.servers {
+            if !next.servers.iter().any(|(its, _)| *its == key) {
+                next.servers.push((key, scripts));
+            }
+        }
+        next
+    }
+
     /// The script for an event, if there is one.
     fn script(&self, event: &Event) -> Option<Arc<Script>> {
         let server = |key| {
@@ -178,8 +188,14 @@ impl Hooks {
             found.map(|(_, scripts)| scripts)
         };
         let script = match event.change {
+            // A server that is up from the start or from a reload on has no event in keepalived.
+            Change::ServerUp(_) if event.cause == Cause::Configuration => None,
             Change::ServerUp(key) => server(key)?.up.clone(),
-            Change::ServerDown(key) => server(key)?.down.clone(),
+            Change::ServerDown(key)
+            | Change::ServerRemoved {
+                server: key,
+                was_up: true,
+            } => server(key)?.down.clone(),
             Change::QuorumGained(_) => service()?.up.clone(),
             Change::QuorumLost(_) => service()?.down.clone(),
             _ => None,

@@ -15,8 +15,8 @@ use ipvs_netlink::{
     PersistenceEngine, PrefixLength, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey,
     Thresholds, Tunnel, Weight,
     pool::{
-        Capacity, Check, Config, FirstResult, Initial, Panic, Quorum, RealServer, SorryServer,
-        VirtualServer,
+        Capacity, Check, Config, FirstResult, Initial, Pace, Panic, Quorum, RealServer,
+        SorryServer, VirtualServer,
     },
 };
 
@@ -31,6 +31,10 @@ use crate::{
         Script as ScriptProbe, Smtp, Source, StatusSet, Tcp, Tls, TlsSettings, Udp, User,
     },
 };
+
+/// HTTP_GET and SSL_GET begin their time limit again for each step, and for each piece of the
+/// answer. Here the whole has a limit too, so that an answer without end is a failure.
+const STEPS_OF_HTTP: u32 = 10;
 
 /// The longest time of a check.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -388,10 +392,14 @@ fn check_of(
         mark: *mark,
     };
     let interval = micros(delay_loop.unwrap_or(defaults.0));
-    let mut time_limit = micros(connect_timeout.unwrap_or(defaults.1));
-    if let Detail::Misc { timeout, .. } = detail {
-        time_limit = timeout.map_or(interval, |it| Duration::from_secs(it.into()));
-    }
+    let connect_timeout = micros(connect_timeout.unwrap_or(defaults.1));
+    let time_limit = match detail {
+        Detail::Misc { timeout, .. } => {
+            timeout.map_or(interval, |it| Duration::from_secs(it.into()))
+        }
+        Detail::Http { .. } => connect_timeout.saturating_mul(STEPS_OF_HTTP),
+        _ => connect_timeout,
+    };
     let is_fast = matches!(
         detail,
         Detail::Http {
@@ -399,7 +407,7 @@ fn check_of(
             ..
         }
     );
-    let Some(probes) = probes(kind, detail, source, host)? else {
+    let Some(probes) = probes(kind, detail, source, host, connect_timeout)? else {
         return Ok(None);
     };
     let mut result = Check::of(probes);
@@ -412,10 +420,10 @@ fn check_of(
     result.interval = interval;
     result.fast_interval = Some(pause);
     result.rising_interval = Some(if is_fast { Duration::ZERO } else { interval });
+    result.down_interval = Some(interval);
     result.time_limit = time_limit.clamp(Duration::from_millis(1), LONGEST);
     result.fall = retry.unwrap_or(0).saturating_add(1);
     result.rise = 1;
-    result.first_result = FirstResult::Counts;
     result.initial = if *is_alpha {
         Initial::Down
     } else {
@@ -425,7 +433,19 @@ fn check_of(
     result.spread = Some(warmup.map_or(interval, |it| {
         Duration::from_micros(u64::try_from(it).unwrap_or(0)).min(LONGEST)
     }));
-    result.retry_while_down = true;
+    match detail {
+        // The URL that failed, and then all of them.
+        Detail::Http { urls, .. } => {
+            result.rise = u32::try_from(urls.len()).unwrap_or(u32::MAX - 1) + 1;
+            result.down_interval = Some(interval.max(pause));
+        }
+        Detail::Misc { .. } => result.pace = Pace::AfterStart,
+        Detail::Smtp { .. } => {
+            result.first_result = FirstResult::Counts;
+            result.retry_while_down = true;
+        }
+        _ => {}
+    }
     Ok(Some(result))
 }
 
@@ -435,6 +455,7 @@ fn probes(
     detail: &Detail,
     source: Source,
     host: Option<&str>,
+    connect_timeout: Duration,
 ) -> Result<Option<Vec<Probe>>, String> {
     Ok(Some(match detail {
         Detail::None if kind == "PING_CHECK" => vec![Probe::Icmp(Icmp { source })],
@@ -449,9 +470,11 @@ fn probes(
             let host = virtualhost.as_deref().or(host);
             let each = |url: &Url| {
                 let is_tls = kind == "SSL_GET";
-                http(url, protocol, host, is_tls, *enable_sni, &source)
+                let mut http = http(url, protocol, host, is_tls, *enable_sni, &source)?;
+                http.step_limit = Some(connect_timeout);
+                Ok(Probe::Http(Box::new(http)))
             };
-            urls.iter().map(each).collect::<Result<_, _>>()?
+            urls.iter().map(each).collect::<Result<_, String>>()?
         }
         Detail::Smtp { helo } => vec![Probe::Smtp(Smtp {
             source,
@@ -506,7 +529,7 @@ fn http(
     is_tls: bool,
     enable_sni: bool,
     source: &Source,
-) -> Result<Probe, String> {
+) -> Result<Http, String> {
     let Url {
         path,
         digest,
@@ -551,5 +574,5 @@ fn http(
         };
         http.tls = Some(Tls::new(settings).map_err(|error| text(&error))?);
     }
-    Ok(Probe::Http(Box::new(http)))
+    Ok(http)
 }

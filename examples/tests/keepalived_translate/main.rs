@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use ipvs_netlink::{
     SchedulerFlags,
-    pool::{Capacity, Initial, Panic},
+    pool::{Capacity, Check, FirstResult, Initial, Pace, Panic},
 };
 use vrrp_examples::{
     keepalived::{
@@ -19,6 +19,7 @@ use vrrp_examples::{
         host::{Host, Interface},
         source::{Environment, Lines},
     },
+    probe,
 };
 use vrrp_fsm::{ChecksumSending, Preempt, Profile, StallPolicy, track::Weight};
 use vrrp_net::{Authentication, Transport};
@@ -367,12 +368,13 @@ fn a_virtual_server_becomes_a_service_of_a_pool_with_keepalived_s_rules() {
     );
     assert_eq!(first.inhibit_on_failure, Some(true));
     let check = &first.checks[0];
-    assert_eq!((check.probes.len(), check.fall, check.rise), (2, 3, 1));
+    assert_eq!((check.probes.len(), check.fall, check.rise), (2, 3, 3));
     assert_eq!(check.interval, Duration::from_secs(7));
     assert_eq!(check.fast_interval, Some(Duration::from_secs(4)));
     assert_eq!((check.initial, check.noise), (Initial::Down, 0));
     assert_eq!(check.spread, Some(Duration::ZERO));
-    assert!(check.retry_while_down);
+    assert_eq!(check.first_result, FirstResult::Decides);
+    assert!(!check.retry_while_down);
     assert_eq!(second.checks[0].port, Some(81));
     assert_eq!(second.checks[0].initial, Initial::Up);
     assert!(
@@ -380,4 +382,45 @@ fn a_virtual_server_becomes_a_service_of_a_pool_with_keepalived_s_rules() {
         "{:?}",
         balance.notes
     );
+}
+
+/// The pool's check of a check in the words of keepalived.
+fn check_of(text: &str) -> Check<probe::Probe> {
+    let text = format!(
+        "virtual_server 192.0.2.1 80 {{\n delay_loop 7\n connect_timeout 3\n protocol TCP\n \
+         real_server 10.0.0.1 80 {{\n {text}\n }}\n}}\n"
+    );
+    let lines = Lines::of_text(Path::new("conf"), text, &Environment::default());
+    let reading = keepalived_conf::interpret(lines, &host());
+    let mut balance = balance(&reading.configuration);
+    balance.config.services[0].servers[0].checks.remove(0)
+}
+
+#[test]
+fn each_kind_of_check_has_its_own_retries_and_intervals() {
+    let seconds = Duration::from_secs;
+    let tcp = check_of("TCP_CHECK {\n }");
+    assert_eq!((tcp.fall, tcp.rise), (2, 1));
+    assert_eq!(tcp.first_result, FirstResult::Decides);
+    assert_eq!(tcp.time_limit, seconds(3));
+    assert_eq!(tcp.fast_interval, Some(seconds(1)));
+    assert!(!tcp.retry_while_down && tcp.pace == Pace::AfterEnd);
+    // The failed URL once more, and then all; never faster than the interval.
+    let http = check_of("HTTP_GET {\n url {\n path /\n }\n delay_before_retry 9\n }");
+    assert_eq!((http.fall, http.rise), (2, 2));
+    assert_eq!(http.fast_interval, Some(seconds(9)));
+    assert_eq!(http.down_interval, Some(seconds(9)));
+    let probe::Probe::Http(attempt) = &http.probes[0] else {
+        panic!("{http:?}");
+    };
+    // The limit is that of a step, and a whole attempt may take several.
+    assert_eq!(attempt.step_limit, Some(seconds(3)));
+    assert!(http.time_limit > seconds(3));
+    let smtp = check_of("SMTP_CHECK {\n }");
+    assert_eq!(smtp.first_result, FirstResult::Counts);
+    assert!(smtp.retry_while_down);
+    let misc = check_of("MISC_CHECK {\n misc_path /bin/true\n }");
+    assert_eq!((misc.fall, misc.pace), (1, Pace::AfterStart));
+    let dns = check_of("DNS_CHECK {\n }");
+    assert_eq!((dns.fall, dns.fast_interval), (4, Some(seconds(7))));
 }
