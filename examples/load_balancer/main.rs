@@ -137,6 +137,7 @@ struct Program<'a> {
     notify: Notify,
     saved: SavedState,
     dry_run: bool,
+    is_stopping: bool,
 }
 
 impl<'a> Program<'a> {
@@ -178,6 +179,7 @@ impl<'a> Program<'a> {
             history: History::new(),
             saved,
             dry_run,
+            is_stopping: false,
         })
     }
 
@@ -258,7 +260,8 @@ impl<'a> Program<'a> {
 
     fn note_router(&mut self, notification: &vrrp_net::Notification) {
         self.tell(notification.to_string());
-        if changes_state(notification) {
+        // Routers that resign at the end need no sync daemon.
+        if changes_state(notification) && !self.is_stopping {
             self.set_daemon();
         }
     }
@@ -282,6 +285,12 @@ impl<'a> Program<'a> {
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
         let result = read(self.path).map_err(Failure::from).and_then(|file| {
             self.balancer.reconfigure(file.pool())?;
+            self.balancer.set_interval(file.interval);
+            self.notify.set_command(&file.notify)?;
+            if file.state != self.file.state {
+                // Another file has nothing of this run yet.
+                self.saved = SavedState::default();
+            }
             if !self.dry_run {
                 self.routers.reconfigure(&file.routers)?;
                 if file.announce != self.file.announce {
@@ -303,6 +312,7 @@ impl<'a> Program<'a> {
     /// Begins the end: first the routers resign.
     fn stop(&mut self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        self.is_stopping = true;
         for line in self.announcer.withdraw() {
             self.tell(line);
         }

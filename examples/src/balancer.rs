@@ -298,6 +298,12 @@ impl Balancer {
         Ok(())
     }
 
+    /// Sets how often the whole of what the pool owns is compared with the kernel's table.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+        self.due = self.due.min(self.now() + interval);
+    }
+
     /// Sets the state that the operator gives a server.
     ///
     /// # Errors

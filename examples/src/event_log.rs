@@ -1,6 +1,6 @@
 //! The log, and the command that is run for each event.
 
-use std::{io, process::Command, time::Duration};
+use std::{io, process::Command, sync::Arc, time::Duration};
 
 use crate::{
     balancer::Notice,
@@ -104,10 +104,17 @@ fn word(change: &Change) -> &'static str {
     }
 }
 
+/// An event that waits, and the words of its command.
+type Waiting = (Arc<[String]>, Event);
+
 /// Runs a command for each event, one at a time and in order. Its environment has `EVENT`, a word
 /// such as `server-down`, `SERVICE`, `SERVER`, `REASON`, and `TEXT`, the whole event.
 #[derive(Debug)]
-pub struct Notify(Option<Notifier<Event>>);
+pub struct Notify {
+    /// The program and its arguments; perhaps none.
+    words: Arc<[String]>,
+    notifier: Option<Notifier<Waiting>>,
+}
 
 impl Notify {
     /// Begins. Without words there is no command.
@@ -116,48 +123,70 @@ impl Notify {
     ///
     /// The system's, if there are too few descriptors or threads.
     pub fn start(words: &[String]) -> io::Result<Self> {
-        let Some((program, arguments)) = words.split_first() else {
-            return Ok(Self(None));
+        let mut notify = Self {
+            words: Arc::default(),
+            notifier: None,
         };
-        let (program, arguments) = (program.clone(), arguments.to_vec());
-        let command = move |event: &Event| {
-            let mut command = Command::new(&program);
-            command
-                .args(&arguments)
-                .env("EVENT", word(&event.change))
-                .env("SERVICE", event.service.to_string())
-                .env("SERVER", server(&event.change))
-                .env("REASON", event.cause.to_string())
-                .env("TEXT", event.to_string());
-            command
-        };
-        let report = |report: Report<'_, Event>| match report {
-            Report::Failed(event, failure, output) => {
-                warn!("notify of {event}: {failure}: {output}");
-            }
-            Report::Overtaken(event) | Report::LeftOut(event) => warn!("not notified: {event}"),
-            Report::Finished => {}
-        };
-        let notifier = Notifier::start(Order::Each(WAITING), LIMITS, command, report)?;
-        Ok(Self(Some(notifier)))
+        notify.set_command(words)?;
+        Ok(notify)
+    }
+
+    /// Sets the command of the events that follow. Those in the queue keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn set_command(&mut self, words: &[String]) -> io::Result<()> {
+        if self.notifier.is_none() && !words.is_empty() {
+            let notifier = Notifier::start(Order::Each(WAITING), LIMITS, command, report)?;
+            self.notifier = Some(notifier);
+        }
+        self.words = words.into();
+        Ok(())
     }
 
     /// Runs the command for an event, when its turn comes.
     pub fn push(&self, event: &Event) {
-        if let Some(notifier) = &self.0 {
-            notifier.push(event.clone());
+        if let Some(notifier) = self.notifier.as_ref().filter(|_| !self.words.is_empty()) {
+            notifier.push((Arc::clone(&self.words), event.clone()));
         }
     }
 
     /// Waits a few seconds for the commands in the queue.
     pub async fn finish(&self) {
         const PATIENCE: Duration = Duration::from_secs(5);
-        let Some(notifier) = &self.0 else {
+        let Some(notifier) = &self.notifier else {
             return;
         };
         notifier.stop(PATIENCE);
         while !notifier.is_finished() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+fn command((words, event): &Waiting) -> Command {
+    // Without words nothing is pushed.
+    let mut words = words.iter();
+    let mut command = Command::new(words.next().map_or("", String::as_str));
+    command
+        .args(words)
+        .env("EVENT", word(&event.change))
+        .env("SERVICE", event.service.to_string())
+        .env("SERVER", server(&event.change))
+        .env("REASON", event.cause.to_string())
+        .env("TEXT", event.to_string());
+    command
+}
+
+fn report(report: Report<'_, Waiting>) {
+    match report {
+        Report::Failed((_, event), failure, output) => {
+            warn!("notify of {event}: {failure}: {output}");
+        }
+        Report::Overtaken((_, event)) | Report::LeftOut((_, event)) => {
+            warn!("not notified: {event}");
+        }
+        Report::Finished => {}
     }
 }

@@ -412,9 +412,12 @@ fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
 }
 
 fn the_notify_command_gets_events_in_order() {
-    let setting = Setting::new(&format!(
-        "notify = [\"/bin/sh\", \"-c\", \"echo $EVENT $SERVER >> {{dir}}/events\"]\n{SERVICES}"
-    ));
+    let with_notify = |file: &str| {
+        format!(
+            "notify = [\"/bin/sh\", \"-c\", \"echo $EVENT $SERVER >> {{dir}}/{file}\"]\n{SERVICES}"
+        )
+    };
+    let setting = Setting::new(&with_notify("events"));
     let (first, second) = (serve(1), serve(2));
     let program = setting.start();
     wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
@@ -442,5 +445,17 @@ fn the_notify_command_gets_events_in_order() {
         order.iter().all(Option::is_some) && order.is_sorted(),
         "{events}"
     );
+    // Another command in the file is used from then on.
+    setting.write(&with_notify("others"));
+    program.signal(Signal::SIGHUP);
+    let of = |line: &str| line.contains("read /").then_some(());
+    program.wait_for("the reading", of);
+    let _first = serve(1);
+    let others = setting.path("others");
+    wait_for("the other command", LIMIT, || {
+        let text = fs::read_to_string(&others).ok()?;
+        text.contains("server-up 10.0.0.1:80").then_some(())
+    })
+    .unwrap();
     stop(program);
 }
