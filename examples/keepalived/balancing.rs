@@ -1,23 +1,28 @@
 //! The thread that runs the virtual servers.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use ipvs_netlink::pool::{Cause, Change, Event};
+use ipvs_netlink::{ServiceKey, pool::VirtualServer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vrrp_examples::{
     balancer::{Balancer, Notice, Options, Stop},
     command::Limits,
-    keepalived::balance::{Balance, Scripts},
+    keepalived::{
+        balance::Balance,
+        server_event::{Names, ServerEvent},
+    },
     keepalived_conf::script::Script,
     notify::{Notifier, Order, Report},
 };
 
-use crate::{Error, log::Log, watch::command_of};
+use crate::{Error, fifo::Writer, ipvs_settings::Settings, log::Log, watch::command_of};
 
 /// The time limit of a notify script, and the time from SIGTERM to SIGKILL.
 const LIMITS: Limits = Limits {
@@ -33,7 +38,33 @@ const AT_THE_END: Duration = Duration::from_secs(5);
 
 enum Instruction {
     Reconfigure(Box<Balance>),
-    Stop(Stop),
+    /// The addresses of this host.
+    Present(BTreeSet<IpAddr>),
+    /// Whether the instance of `lvs_sync_daemon` is Active.
+    Active(bool),
+    Stop(Ending),
+}
+
+/// How the thread ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Services go, and settings of the kernel are put back.
+    Remove,
+    /// Services stay, and settings of the kernel are put back.
+    KeepServices,
+    /// Everything stays for a successor.
+    HandOver,
+}
+
+/// The host as the thread finds it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// The addresses of this host, as far as `ha_suspend` needs them.
+    pub(crate) present: BTreeSet<IpAddr>,
+    /// Whether the instance of `lvs_sync_daemon` is Active.
+    pub(crate) is_active: bool,
+    /// Whether another daemon ran before this one and left everything in place.
+    pub(crate) is_successor: bool,
 }
 
 /// The thread. Dropping this leaves the kernel's table as it is.
@@ -44,12 +75,30 @@ pub(crate) struct Balancing {
 
 impl Balancing {
     /// Starts the thread, which adopts the kernel's table.
-    pub(crate) fn start(balance: Balance, log: Log) -> Result<Self, Error> {
+    pub(crate) fn start(
+        balance: Balance,
+        surroundings: Surroundings,
+        fifos: Vec<Writer>,
+        log: Log,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (orders, receiver) = unbounded_channel();
-        let serve = move || runtime.block_on(run(balance, receiver, &log));
+        let serve = move || {
+            let Some(runner) = runner(&log) else { return };
+            let run = Run {
+                names: balance.names.clone(),
+                names_before: Names::default(),
+                suspending: balance.suspending.clone(),
+                settings: Settings::new(balance.kernel.clone()),
+                surroundings,
+                fifos,
+                runner,
+                log: &log,
+            };
+            runtime.block_on(run.serve(balance, receiver));
+        };
         let thread = thread::Builder::new().name("balance".into()).spawn(serve)?;
         Ok(Self {
             orders,
@@ -59,67 +108,174 @@ impl Balancing {
 
     /// Takes up another configuration.
     pub(crate) fn reconfigure(&self, balance: Balance) {
-        // It fails where the thread has ended, which it has logged.
-        let _ = self
-            .orders
-            .send(Instruction::Reconfigure(Box::new(balance)));
+        self.send(Instruction::Reconfigure(Box::new(balance)));
     }
 
-    /// Ends the thread; the services go, unless they are to stay.
-    pub(crate) fn end(mut self, keeps_services: bool) {
-        let stop = if keeps_services {
-            Stop::Leave
-        } else {
-            Stop::Remove
-        };
-        let _ = self.orders.send(Instruction::Stop(stop));
+    /// Reports the addresses of this host.
+    pub(crate) fn set_present(&self, present: BTreeSet<IpAddr>) {
+        self.send(Instruction::Present(present));
+    }
+
+    /// Reports the state of the instance of `lvs_sync_daemon`.
+    pub(crate) fn set_active(&self, is_active: bool) {
+        self.send(Instruction::Active(is_active));
+    }
+
+    /// Ends the thread.
+    pub(crate) fn end(mut self, ending: Ending) {
+        self.send(Instruction::Stop(ending));
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+
+    fn send(&self, instruction: Instruction) {
+        // It fails where the thread has ended, which it has logged.
+        let _ = self.orders.send(instruction);
     }
 }
 
-async fn run(balance: Balance, mut orders: UnboundedReceiver<Instruction>, log: &Log) {
-    let mut hooks = Hooks::of(&balance);
-    let Some(runner) = runner(log) else { return };
-    let mut balancer = match Balancer::open(balance.config, Options::default()).await {
-        Ok(balancer) => balancer,
-        Err(error) => {
-            log.warning(&format!("virtual servers do not run: {error}"));
-            return;
+/// The thread while it runs.
+struct Run<'a> {
+    names: Names,
+    /// Those of the configuration before.
+    names_before: Names,
+    suspending: BTreeMap<ServiceKey, IpAddr>,
+    settings: Settings,
+    surroundings: Surroundings,
+    fifos: Vec<Writer>,
+    runner: Notifier<Arc<Script>>,
+    log: &'a Log,
+}
+
+impl Run<'_> {
+    async fn serve(mut self, balance: Balance, mut orders: UnboundedReceiver<Instruction>) {
+        if let Err(error) = self.run(balance, &mut orders).await {
+            self.log
+                .warning(&format!("virtual servers do not run: {error}"));
         }
-    };
-    let mut is_open = true;
-    loop {
-        tokio::select! {
-            order = orders.recv(), if is_open => match order {
-                Some(Instruction::Reconfigure(balance)) => {
-                    hooks = hooks.followed_by(Hooks::of(&balance));
-                    if let Err(error) = balancer.reconfigure(balance.config) {
-                        log.warning(&error.to_string());
-                    }
-                }
-                Some(Instruction::Stop(stop)) => balancer.stop(stop),
-                None => {
-                    is_open = false;
-                    balancer.stop(Stop::Leave);
-                }
-            },
-            notice = balancer.next() => match notice {
-                Some(Notice::Event(event)) => {
-                    log.info(&event.to_string());
-                    if let Some(script) = hooks.script(&event) {
-                        runner.push(script.clone());
-                    }
-                }
-                Some(Notice::Changed(step)) => log.detail(&step.to_string()),
-                Some(Notice::Compared) => {}
-                Some(notice) => log.warning(&notice.to_string()),
-                None => break,
-            },
+        self.runner.stop(AT_THE_END);
+        while !self.runner.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    runner.stop(AT_THE_END);
-    while !runner.is_finished() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+
+    async fn run(
+        &mut self,
+        balance: Balance,
+        orders: &mut UnboundedReceiver<Instruction>,
+    ) -> Result<(), Error> {
+        self.settings.apply_timeouts(self.log).await;
+        if !self.surroundings.is_successor {
+            let services = balance.config.services.iter();
+            let configured: Vec<ServiceKey> = services.map(VirtualServer::key).collect();
+            self.settings.flush(&configured).await?;
+        }
+        let mut balancer = Balancer::open(balance.config, Options::default()).await?;
+        self.suspend(&mut balancer);
+        self.set_daemons(&mut balancer);
+        let mut ending = None;
+        loop {
+            tokio::select! {
+                order = orders.recv(), if ending.is_none() => {
+                    let stop = match order {
+                        Some(Instruction::Stop(ending)) => ending,
+                        None => Ending::HandOver,
+                        Some(order) => {
+                            self.obey(order, &mut balancer).await;
+                            continue;
+                        }
+                    };
+                    ending = Some(stop);
+                    if stop != Ending::HandOver && self.settings.has_daemons() {
+                        balancer.set_daemons(Vec::new());
+                    }
+                    balancer.stop(match stop {
+                        Ending::Remove => Stop::Remove,
+                        Ending::KeepServices | Ending::HandOver => Stop::Leave,
+                    });
+                }
+                notice = balancer.next() => match notice {
+                    Some(notice) => self.report(notice),
+                    None => break,
+                },
+            }
+        }
+        match ending {
+            Some(Ending::Remove) => self.settings.end(true, self.log).await,
+            Some(Ending::KeepServices) => self.settings.end(false, self.log).await,
+            Some(Ending::HandOver) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, order: Instruction, balancer: &mut Balancer) {
+        match order {
+            Instruction::Reconfigure(balance) => {
+                let Balance {
+                    config,
+                    names,
+                    suspending,
+                    kernel,
+                    ..
+                } = *balance;
+                if let Err(error) = balancer.reconfigure(config) {
+                    self.log.warning(&error.to_string());
+                    return;
+                }
+                self.names_before = std::mem::replace(&mut self.names, names);
+                self.suspending = suspending;
+                self.settings.replace(kernel);
+                self.settings.apply_timeouts(self.log).await;
+                self.suspend(balancer);
+                self.set_daemons(balancer);
+            }
+            Instruction::Present(present) => {
+                self.surroundings.present = present;
+                self.suspend(balancer);
+            }
+            Instruction::Active(is_active) => {
+                self.surroundings.is_active = is_active;
+                self.set_daemons(balancer);
+            }
+            Instruction::Stop(_) => {}
+        }
+    }
+
+    /// Suspends the checks of services whose address is not here.
+    fn suspend(&self, balancer: &mut Balancer) {
+        let services: Vec<ServiceKey> = self.names.services.keys().copied().collect();
+        for service in services {
+            let address = self.suspending.get(&service);
+            let is_away = address.is_some_and(|it| !self.surroundings.present.contains(it));
+            // Each of these services is in the configuration, except one with a problem, which has
+            // been reported.
+            let _ = balancer.set_suspended(&service, is_away);
+        }
+    }
+
+    fn set_daemons(&mut self, balancer: &mut Balancer) {
+        if let Some(daemons) = self.settings.daemons(self.surroundings.is_active) {
+            balancer.set_daemons(daemons);
+        }
+    }
+
+    fn report(&mut self, notice: Notice) {
+        match notice {
+            Notice::Event(event) => {
+                self.log.info(&event.to_string());
+                let Some(event) = ServerEvent::of(&event, &self.names, &self.names_before) else {
+                    return;
+                };
+                if let Some(script) = event.script() {
+                    self.runner.push(Arc::new(script.clone()));
+                }
+                for fifo in &mut self.fifos {
+                    fifo.write(&event.fifo_line(), self.log);
+                }
+            }
+            Notice::Changed(step) => self.log.detail(&step.to_string()),
+            Notice::Compared => {}
+            notice => self.log.warning(&notice.to_string()),
+        }
     }
 }
 
@@ -144,62 +300,5 @@ fn runner(log: &Log) -> Option<Notifier<Arc<Script>>> {
             log.warning(&format!("no thread for scripts: {error}"));
             None
         }
-    }
-}
-
-/// The scripts of servers and services.
-struct Hooks {
-    servers: Vec<(
-        (ipvs_netlink::ServiceKey, ipvs_netlink::DestinationKey),
-        Scripts,
-    )>,
-    services: Vec<(ipvs_netlink::ServiceKey, Scripts)>,
-}
-
-impl Hooks {
-    fn of(balance: &Balance) -> Self {
-        Self {
-            servers: balance.servers.clone().into_iter().collect(),
-            services: balance.services.clone().into_iter().collect(),
-        }
-    }
-
-    /// The next scripts, with those of servers that leave: the reload reports them as down.
-    fn followed_by(self, mut next: Self) -> Self {
-        for (key, scripts) in self.servers {
-            if !next.servers.iter().any(|(its, _)| *its == key) {
-                next.servers.push((key, scripts));
-            }
-        }
-        next
-    }
-
-    /// The script for an event, if there is one.
-    fn script(&self, event: &Event) -> Option<Arc<Script>> {
-        let server = |key| {
-            let found = self
-                .servers
-                .iter()
-                .find(|(its, _)| *its == (event.service, key));
-            found.map(|(_, scripts)| scripts)
-        };
-        let service = || {
-            let found = self.services.iter().find(|(its, _)| *its == event.service);
-            found.map(|(_, scripts)| scripts)
-        };
-        let script = match event.change {
-            // A server that is up from the start or from a reload on has no event in keepalived.
-            Change::ServerUp(_) if event.cause == Cause::Configuration => None,
-            Change::ServerUp(key) => server(key)?.up.clone(),
-            Change::ServerDown(key)
-            | Change::ServerRemoved {
-                server: key,
-                was_up: true,
-            } => server(key)?.down.clone(),
-            Change::QuorumGained(_) => service()?.up.clone(),
-            Change::QuorumLost(_) => service()?.down.clone(),
-            _ => None,
-        };
-        script.map(Arc::new)
     }
 }

@@ -34,7 +34,7 @@ use vrrp_proto::frame::{
 
 use crate::{
     Error,
-    balancing::Balancing,
+    balancing::{Balancing, Ending, Surroundings},
     data, host,
     log::Log,
     outlet::Outlet,
@@ -61,6 +61,15 @@ pub(crate) struct Daemon {
     statics: Vec<HostObject>,
     /// The virtual servers, once there are any.
     balancing: Option<Balancing>,
+    /// The files that had their first value written.
+    files: BTreeSet<String>,
+    /// The addresses that `ha_suspend` waits for, and those of them that are here.
+    awaited: BTreeSet<IpAddr>,
+    present: BTreeSet<IpAddr>,
+    /// The instance of `lvs_sync_daemon`.
+    sync_instance: Option<String>,
+    /// Whether another daemon ran before this one and left everything in place.
+    is_successor: bool,
     /// The configuration that runs, and the errors that it was started with.
     pub(crate) configuration: Configuration,
     known_errors: BTreeSet<String>,
@@ -84,7 +93,12 @@ pub(crate) struct Grouped {
 }
 
 impl Daemon {
-    pub(crate) fn new(driver: Driver, reading: Reading, log: Log) -> Result<Self, Error> {
+    pub(crate) fn new(
+        driver: Driver,
+        reading: Reading,
+        is_successor: bool,
+        log: Log,
+    ) -> Result<Self, Error> {
         let outlet = Outlet::open(&reading.configuration.global, log.clone());
         Ok(Self {
             driver,
@@ -97,6 +111,11 @@ impl Daemon {
             watchers: BTreeMap::new(),
             statics: Vec::new(),
             balancing: None,
+            files: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            present: BTreeSet::new(),
+            sync_instance: None,
+            is_successor,
             known_errors: errors(&reading),
             repair_at: None,
             configuration: reading.configuration,
@@ -137,16 +156,75 @@ impl Daemon {
         for note in &balance.notes {
             self.log.warning(note);
         }
+        for (path, initial) in &balance.files {
+            if !self.files.insert(path.clone()) {
+                continue;
+            }
+            if let Err(error) = watch::initialise(path, *initial) {
+                self.log.warning(&format!("{path}: {error}"));
+            }
+        }
+        self.awaited = balance.suspending.values().copied().collect();
+        self.present = self.addresses_here();
+        let sync = balance.kernel.sync.as_ref();
+        self.sync_instance = sync.and_then(|it| it.instance.clone());
+        let surroundings = Surroundings {
+            present: self.present.clone(),
+            is_active: self.is_sync_active(),
+            is_successor: self.is_successor,
+        };
         match &self.balancing {
-            Some(balancing) => balancing.reconfigure(balance),
-            None if balance.config.services.is_empty() => {}
-            None => match Balancing::start(balance, self.log.clone()) {
+            Some(balancing) => {
+                balancing.set_present(surroundings.present);
+                balancing.set_active(surroundings.is_active);
+                balancing.reconfigure(balance);
+            }
+            None if balance.config.services.is_empty() && balance.kernel.sync.is_none() => {}
+            None => match Balancing::start(
+                balance,
+                surroundings,
+                self.outlet.take_server_writers(),
+                self.log.clone(),
+            ) {
                 Ok(balancing) => self.balancing = Some(balancing),
                 Err(error) => self
                     .log
                     .warning(&format!("virtual servers do not run: {error}")),
             },
         }
+    }
+
+    /// The addresses that `ha_suspend` waits for and that this host has.
+    fn addresses_here(&self) -> BTreeSet<IpAddr> {
+        let interfaces = self.driver.interfaces().iter();
+        let addresses = interfaces.flat_map(|it| &it.addresses);
+        addresses
+            .map(|it| it.address)
+            .filter(|it| self.awaited.contains(it))
+            .collect()
+    }
+
+    /// Reports addresses that have come or gone to the checks that wait for them.
+    fn report_addresses(&mut self) {
+        if self.awaited.is_empty() {
+            return;
+        }
+        let present = self.addresses_here();
+        if present != self.present
+            && let Some(balancing) = &self.balancing
+        {
+            balancing.set_present(present.clone());
+            self.present = present;
+        }
+    }
+
+    /// Whether the instance of `lvs_sync_daemon` is Active.
+    fn is_sync_active(&self) -> bool {
+        let name = self.sync_instance.as_ref();
+        let mut routers = self.routers.iter();
+        let found = routers.find(|(_, it)| name == Some(&it.planned.name));
+        let view = found.and_then(|(id, _)| self.driver.get(*id));
+        view.is_some_and(|view| view.state() == State::Active)
     }
 
     fn apply_statics(&mut self, statics: Vec<HostObject>) {
@@ -445,6 +523,7 @@ impl Daemon {
             self.driver.turn()?;
             self.read_notifications();
             self.report_faults();
+            self.report_addresses();
             self.repair();
             while let Some(request) = signals.next() {
                 match request {
@@ -579,6 +658,11 @@ impl Daemon {
             self.log
                 .info(&format!("({name}) Entering {} STATE", change.word()));
             running.reported = Some(change);
+            if self.sync_instance.as_ref() == Some(name)
+                && let Some(balancing) = &self.balancing
+            {
+                balancing.set_active(state == State::Active);
+            }
         }
         if state == State::Active {
             self.install(id);
@@ -764,7 +848,11 @@ impl Daemon {
         }
         self.watchers.clear();
         if let Some(balancing) = self.balancing.take() {
-            balancing.end(keeps_services || is_handed_over);
+            balancing.end(match (is_handed_over, keeps_services) {
+                (true, _) => Ending::HandOver,
+                (false, true) => Ending::KeepServices,
+                (false, false) => Ending::Remove,
+            });
         }
         self.outlet.close();
         Ok(result?)

@@ -3,7 +3,10 @@
 mod balancing;
 mod daemon;
 mod data;
+mod fifo;
+mod genhash;
 mod host;
+mod ipvs_settings;
 mod log;
 mod options;
 mod outlet;
@@ -47,6 +50,10 @@ const NO_CONFIG: u8 = 6;
 const FATAL: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "--genhash") {
+        return genhash::run(arguments);
+    }
     let options = Options::parse();
     if options.version {
         println!("Keepalived on vrrp-net {}", env!("CARGO_PKG_VERSION"));
@@ -165,17 +172,17 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The driver of the daemon that listens at a socket, with all its routers; a new one where there
-/// is no such daemon.
-fn take_over(socket: &Path, log: &Log) -> Result<Driver, Error> {
+/// The driver of the daemon that listens at a socket, with all its routers, if there is such a
+/// daemon.
+fn take_over(socket: &Path, log: &Log) -> Result<Option<Driver>, Error> {
     match succession::take_over(socket) {
         Ok(Some(driver)) => {
             log.info("took over from the running daemon");
-            Ok(driver)
+            Ok(Some(driver))
         }
         Ok(None) => {
             log.info("there is no daemon to take over from");
-            Ok(Driver::new()?)
+            Ok(None)
         }
         Err(TakeOverError::Connect(error)) => Err(format!("{}: {error}", socket.display()).into()),
         Err(TakeOverError::Driver(error)) => Err(error.into()),
@@ -186,10 +193,15 @@ fn take_over(socket: &Path, log: &Log) -> Result<Driver, Error> {
 fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     // Before the first address, so that no signal leaves one behind.
     let signals = Signals::new()?;
-    let mut driver = if options.replace {
+    let taken = if options.replace {
         take_over(&options.replace_socket, log)?
     } else {
-        Driver::new()?
+        None
+    };
+    let is_successor = taken.is_some();
+    let mut driver = match taken {
+        Some(driver) => driver,
+        None => Driver::new()?,
     };
     if reading.configuration.global.has("log_unknown_vrids") {
         driver.set_foreign_packets(ForeignPackets::Counted)?;
@@ -223,7 +235,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         log.info(&format!("{:?}", reading.configuration));
     }
     let balance = balance_of(options, &reading);
-    let mut daemon = Daemon::new(driver, reading, log.clone())?;
+    let mut daemon = Daemon::new(driver, reading, is_successor, log.clone())?;
     daemon.apply(plan);
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);

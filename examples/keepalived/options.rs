@@ -7,7 +7,11 @@ use vrrp_examples::keepalived_conf::source::Like;
 
 /// Runs the configuration of keepalived on these crates.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "keepalived", disable_version_flag = true)]
+#[command(
+    name = "keepalived",
+    disable_version_flag = true,
+    after_help = "keepalived --genhash prints the digest of a page: see keepalived --genhash --help"
+)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "as many as keepalived has flags"

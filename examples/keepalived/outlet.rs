@@ -2,15 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use nix::sys::stat::Mode;
 use vrrp_examples::{
     command::Limits,
     keepalived::{
@@ -21,7 +17,11 @@ use vrrp_examples::{
     notify::{Notifier, Order, Report},
 };
 
-use crate::{log::Log, watch::command_of};
+use crate::{
+    fifo::{Fifo, Writer},
+    log::Log,
+    watch::command_of,
+};
 
 /// How long a notify script may run. keepalived has no limit; without one, a script that hangs
 /// would keep all later ones of its instance from running.
@@ -44,6 +44,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Outlet {
     log: Log,
     fifos: Vec<Fifo>,
+    /// Of the FIFOs for instances and groups.
+    writers: Vec<Writer>,
+    /// Of the FIFOs for virtual servers, until a thread takes them.
+    server_writers: Vec<Writer>,
     parties: BTreeMap<(bool, String), Hooks>,
 }
 
@@ -55,37 +59,45 @@ struct Hooks {
     account: Option<(u32, u32)>,
 }
 
-/// A FIFO that gets a line for each change.
-#[derive(Debug)]
-struct Fifo {
-    path: PathBuf,
-    file: File,
-    /// Whether it was made here, and goes at the end.
-    is_own: bool,
-    reader: Option<Child>,
-}
-
 impl Outlet {
     /// Opens what `global_defs` names.
     pub(crate) fn open(global: &Global, log: Log) -> Self {
-        let mut fifos = Vec::new();
-        for (word, script) in [
-            ("notify_fifo", "notify_fifo_script"),
-            ("vrrp_notify_fifo", "vrrp_notify_fifo_script"),
+        let mut outlet = Self {
+            log,
+            fifos: Vec::new(),
+            writers: Vec::new(),
+            server_writers: Vec::new(),
+            parties: BTreeMap::new(),
+        };
+        for (word, script, is_of_routers, is_of_servers) in [
+            ("notify_fifo", "notify_fifo_script", true, true),
+            ("vrrp_notify_fifo", "vrrp_notify_fifo_script", true, false),
+            ("lvs_notify_fifo", "lvs_notify_fifo_script", false, true),
         ] {
             let Some(path) = global.text(word) else {
                 continue;
             };
-            match Fifo::open(Path::new(path), global.scripts.get(script)) {
-                Ok(fifo) => fifos.push(fifo),
-                Err(error) => log.warning(&format!("{word} {path}: {error}")),
+            let opened = Fifo::open(Path::new(path), global.scripts.get(script));
+            let added = opened.and_then(|fifo| {
+                if is_of_routers {
+                    outlet.writers.push(fifo.writer()?);
+                }
+                if is_of_servers {
+                    outlet.server_writers.push(fifo.writer()?);
+                }
+                outlet.fifos.push(fifo);
+                Ok(())
+            });
+            if let Err(error) = added {
+                outlet.log.warning(&format!("{word} {path}: {error}"));
             }
         }
-        Self {
-            log,
-            fifos,
-            parties: BTreeMap::new(),
-        }
+        outlet
+    }
+
+    /// The writers of changes of virtual servers.
+    pub(crate) fn take_server_writers(&mut self) -> Vec<Writer> {
+        std::mem::take(&mut self.server_writers)
     }
 
     /// Sets what happens at changes of an instance or a sync group. Scripts that run go on.
@@ -103,14 +115,8 @@ impl Outlet {
 
     /// Writes a change to the FIFOs.
     pub(crate) fn write_line(&mut self, event: &Event) {
-        for fifo in &mut self.fifos {
-            if let Err(error) = fifo.file.write_all(event.fifo_line().as_bytes()) {
-                let path = fifo.path.display();
-                self.log.warning(&format!(
-                    "{path}: the line for {} is lost: {error}",
-                    event.name
-                ));
-            }
+        for writer in &mut self.writers {
+            writer.write(&event.fifo_line(), &self.log);
         }
     }
 
@@ -188,52 +194,6 @@ impl Hooks {
             let mut words = script.arguments.clone();
             words.extend_from_slice(arguments);
             runner.push(words);
-        }
-    }
-}
-
-impl Fifo {
-    fn open(path: &Path, script: Option<&Script>) -> io::Result<Self> {
-        let is_own = match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
-            Ok(()) => true,
-            Err(nix::errno::Errno::EEXIST) => false,
-            Err(errno) => return Err(errno.into()),
-        };
-        if !fs::metadata(path)?.file_type().is_fifo() {
-            return Err(io::Error::other("it is not a FIFO"));
-        }
-        // For reading as well, so that it opens without a reader. A full FIFO loses lines.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)?;
-        let reader = match script.and_then(command_of) {
-            Some(mut command) => Some(command.arg(path).stdin(Stdio::null()).spawn()?),
-            None => None,
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            is_own,
-            reader,
-        })
-    }
-
-    fn close(mut self) {
-        if let Some(mut reader) = self.reader.take() {
-            let pid = rustix::process::Pid::from_child(&reader);
-            // It fails where the reader has ended.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let end = Instant::now() + GRACE;
-            while matches!(reader.try_wait(), Ok(None)) && Instant::now() < end {
-                std::thread::sleep(PAUSE);
-            }
-            let _ = reader.kill();
-            let _ = reader.wait();
-        }
-        if self.is_own {
-            let _ = fs::remove_file(&self.path);
         }
     }
 }

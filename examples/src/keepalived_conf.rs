@@ -24,6 +24,7 @@ pub mod route;
 pub mod rule;
 pub mod script;
 pub mod source;
+pub mod sync_daemon;
 mod tracking;
 mod tree;
 mod value;
@@ -177,6 +178,7 @@ fn resolve(
             true
         }
         Reader::Vrrp => {
+            configuration.sync_daemon = sync_daemon::read(nodes, complaints);
             vrrp::Resolver::new(host, policy, &global, complaints).resolve(nodes, configuration)
         }
         Reader::Checker => {
@@ -188,7 +190,7 @@ fn resolve(
                 .map(|file| {
                     let text = std::fs::read_to_string(&file.path).unwrap_or_default();
                     let value = text.trim().parse().unwrap_or(0);
-                    (file.name, (file.weight, value))
+                    (file.name.clone(), (file, value))
                 })
                 .collect::<BTreeMap<_, _>>();
             let bfd = nodes

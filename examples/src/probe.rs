@@ -29,6 +29,7 @@
 
 mod agent;
 mod dns;
+mod file;
 mod form;
 mod http;
 mod icmp;
@@ -47,6 +48,7 @@ use ipvs_netlink::pool::{FailureKind, Outcome};
 pub use self::{
     agent::Agent,
     dns::{Dns, Question, QuestionError},
+    file::File,
     http::{
         Body, HeaderLabel, HeaderText, Http, HttpVersion, Md5, Method, StatusSet, Target, WrongText,
     },
@@ -77,6 +79,8 @@ pub enum Probe {
     Icmp(Icmp),
     /// A question to an agent on the server.
     Agent(Agent),
+    /// A number in a file on this host.
+    File(File),
     /// A command on this host.
     Script(Box<Script>),
 }
@@ -93,6 +97,7 @@ pub async fn probe(probe: &Probe, target: SocketAddr, deadline: Instant) -> Outc
         Probe::Smtp(smtp) => within(deadline, smtp.attempt(target)).await,
         Probe::Icmp(icmp) => within(deadline, icmp.attempt(target.ip())).await,
         Probe::Agent(agent) => agent.ask(target, deadline).await,
+        Probe::File(file) => file.read(),
         Probe::Script(script) => script.run(target, deadline).await,
     }
 }

@@ -20,14 +20,17 @@ use ipvs_netlink::{
     },
 };
 
+use super::{
+    kernel_settings::{KernelSettings, kernel_settings},
+    server_event::{Names, Reported, server_name, service_name},
+};
 use crate::{
     keepalived_conf::{
         configuration::Configuration,
-        lvs::{self, Detail, GroupEntry, Method, Url},
-        script::Script,
+        lvs::{self, Detail, GroupEntry, Method, TlsFiles, Url},
     },
     probe::{
-        Body, BytePattern, Bytes, Dns, Http, HttpVersion, Icmp, Pattern, Probe, Question,
+        Body, BytePattern, Bytes, Dns, File, Http, HttpVersion, Icmp, Pattern, Probe, Question,
         Script as ScriptProbe, Smtp, Source, StatusSet, Tcp, Tls, TlsSettings, Udp, User,
     },
 };
@@ -35,6 +38,9 @@ use crate::{
 /// HTTP_GET and SSL_GET begin their time limit again for each step, and for each piece of the
 /// answer. Here the whole has a limit too, so that an answer without end is a failure.
 const STEPS_OF_HTTP: u32 = 10;
+
+/// From one reading of a file to the next.
+const FILE_PERIOD: Duration = Duration::from_millis(100);
 
 /// The longest time of a check.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,27 +50,33 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Balance {
     /// The pool.
     pub config: Config<Probe>,
-    /// `notify_up` and `notify_down` of real servers.
-    pub servers: BTreeMap<(ServiceKey, DestinationKey), Scripts>,
-    /// `quorum_up` and `quorum_down` of virtual servers.
-    pub services: BTreeMap<ServiceKey, Scripts>,
+    /// The servers and services whose changes are reported.
+    pub names: Names,
+    /// The services with `ha_suspend`, and the address that has to be on this host for their
+    /// checks.
+    pub suspending: BTreeMap<ServiceKey, IpAddr>,
+    /// The settings of IPVS that belong to no service.
+    pub kernel: KernelSettings,
+    /// The files of `FILE_CHECK` with the values that they get at the start.
+    pub files: Vec<(String, (i64, bool))>,
     /// Settings that are not supported, one sentence each.
     pub notes: Vec<String>,
-}
-
-/// The scripts for a gain and a loss.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scripts {
-    /// For a server that is up, or a quorum that is gained.
-    pub up: Option<Script>,
-    /// For a server that is down, or a quorum that is lost.
-    pub down: Option<Script>,
 }
 
 /// Makes a pool of the virtual servers of a configuration.
 #[must_use]
 pub fn balance(configuration: &Configuration) -> Balance {
     let mut balance = Balance::default();
+    balance.kernel = kernel_settings(configuration, &mut balance.notes);
+    let switches = &configuration.global.switches;
+    balance.names.reports_new_servers = switches.get("rs_init_notifies") == Some(&true);
+    if configuration.tls.has_password {
+        balance.notes.push(
+            "SSL: password is not supported: checks show a certificate only with a key that is \
+             not encrypted"
+                .into(),
+        );
+    }
     for server in &configuration.virtual_servers {
         let keys = keys(server, configuration);
         if keys.is_empty() {
@@ -75,7 +87,13 @@ pub fn balance(configuration: &Configuration) -> Balance {
         }
         // Scripts of a group run once, for its first service.
         for (place, key) in keys.into_iter().enumerate() {
-            virtual_server(server, key, place == 0, &mut balance);
+            let context = Context {
+                server,
+                key,
+                is_first: place == 0,
+                tls: &configuration.tls,
+            };
+            virtual_server(&context, &mut balance);
         }
     }
     balance
@@ -132,12 +150,17 @@ fn range(first: IpAddr, last: IpAddr) -> Box<dyn Iterator<Item = IpAddr>> {
     }
 }
 
-fn virtual_server(
-    server: &lvs::VirtualServer,
+/// The service that a real server belongs to.
+struct Context<'a> {
+    server: &'a lvs::VirtualServer,
     key: ServiceKey,
+    /// Whether it is the first service of its virtual server.
     is_first: bool,
-    balance: &mut Balance,
-) {
+    tls: &'a TlsFiles,
+}
+
+fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
+    let (server, key) = (context.server, context.key);
     let lvs::VirtualServer {
         service: _,
         protocol: _,
@@ -156,8 +179,8 @@ fn virtual_server(
         inhibits_on_failure,
         sorry_server,
         scripts,
-        virtualhost,
-        smtp_alert: _,
+        virtualhost: _, // Its checks read it.
+        smtp_alert,
         delay_loop: _, // Each check has its own.
         connect_timeout: _,
         retry: _,
@@ -198,10 +221,8 @@ fn virtual_server(
             balance.notes.push(format!("{key}: {error}"));
         }
     }
-    if *ha_suspend {
-        balance.notes.push(format!(
-            "{key}: ha_suspend is not supported: its checks run wherever the address is"
-        ));
+    if *ha_suspend && let lvs::Service::Address(address, _) = server.service {
+        balance.suspending.insert(key, address);
     }
     let mut result = VirtualServer::new(service);
     result.quorum = Quorum {
@@ -224,22 +245,19 @@ fn virtual_server(
         sorry.inhibit = *inhibits;
         sorry
     });
-    if is_first {
-        let scripts = both(scripts, ["quorum_up", "quorum_down"]);
-        balance.services.insert(key, scripts);
+    if context.is_first {
+        let reported = Reported {
+            name: service_name(server),
+            up: scripts.get("quorum_up").cloned(),
+            down: scripts.get("quorum_down").cloned(),
+            mails: *smtp_alert,
+        };
+        balance.names.services.insert(key, reported);
     }
     for real in real_servers {
-        let real = real_server(real, key, virtualhost.as_deref(), is_first, balance);
-        result.servers.extend(real);
+        result.servers.extend(real_server(real, context, balance));
     }
     balance.config.services.push(result);
-}
-
-fn both(scripts: &BTreeMap<&'static str, Script>, [up, down]: [&str; 2]) -> Scripts {
-    Scripts {
-        up: scripts.get(up).cloned(),
-        down: scripts.get(down).cloned(),
-    }
 }
 
 fn netmask(text: &str, key: ServiceKey) -> Option<Netmask> {
@@ -296,15 +314,14 @@ fn forwarding(method: &Method) -> ForwardingMethod {
 
 fn real_server(
     real: &lvs::RealServer,
-    service: ServiceKey,
-    of_service: Option<&str>,
-    is_first: bool,
+    context: &Context<'_>,
     balance: &mut Balance,
 ) -> Option<RealServer<Probe>> {
     let lvs::RealServer {
         address,
         port,
-        weight,
+        weight: _, // It has the values of files in it.
+        configured_weight,
         method,
         is_alpha: _, // Each check has its own.
         inhibits_on_failure,
@@ -312,7 +329,7 @@ fn real_server(
         lower_threshold,
         scripts,
         virtualhost,
-        smtp_alert: _,
+        smtp_alert,
         delay_loop,
         connect_timeout,
         retry: _,
@@ -322,10 +339,11 @@ fn real_server(
         tracked_files,
         tracked_bfd,
     } = real;
+    let service = context.key;
     let key = DestinationKey::new(SocketAddr::new(*address, *port));
     let mut destination = Destination::new(key, forwarding(method));
     let mut note = |text: String| balance.notes.push(format!("{service} {key}: {text}"));
-    match Weight::new(*weight) {
+    match Weight::new(*configured_weight) {
         Ok(weight) => destination.weight = weight,
         Err(error) => note(error.to_string()),
     }
@@ -333,17 +351,19 @@ fn real_server(
         Ok(thresholds) => destination.thresholds = thresholds,
         Err(error) => note(error.to_string()),
     }
-    if !tracked_files.is_empty() {
-        note("FILE_CHECK is not supported: the weight stays as configured".into());
-    }
     if !tracked_bfd.is_empty() {
         note("BFD_CHECK is not supported: there is no BFD engine".into());
     }
     let mut result = RealServer::new(destination);
     result.inhibit_on_failure = Some(*inhibits_on_failure);
-    let host = virtualhost.as_deref().or(of_service);
+    let of_service = context.server.virtualhost.as_deref();
+    let hosts = Hosts {
+        request: virtualhost.as_deref().or(of_service),
+        handshake: of_service,
+        tls: context.tls,
+    };
     for check in checks {
-        match check_of(check, host, (*delay_loop, *connect_timeout)) {
+        match check_of(check, &hosts, (*delay_loop, *connect_timeout), &mut note) {
             Ok(Some(check)) => result.checks.push(check),
             Ok(None) => {}
             Err(problem) => {
@@ -352,11 +372,53 @@ fn real_server(
             }
         }
     }
-    if is_first {
-        let scripts = both(scripts, ["notify_up", "notify_down"]);
-        balance.servers.insert((service, key), scripts);
+    for tracked in tracked_files {
+        result.checks.push(file_check(tracked));
+        let initial = tracked.file.initial;
+        let initial = initial.map(|initial| (tracked.file.path.clone(), initial));
+        balance.files.extend(initial);
+    }
+    if context.is_first {
+        let reported = Reported {
+            name: server_name(context.server, real),
+            up: scripts.get("notify_up").cloned(),
+            down: scripts.get("notify_down").cloned(),
+            mails: *smtp_alert,
+        };
+        balance.names.servers.insert((service, key), reported);
     }
     Some(result)
+}
+
+/// The names that requests of a server have where a check or a URL has none.
+struct Hosts<'a> {
+    /// In `Host`.
+    request: Option<&'a str>,
+    /// In the TLS handshake.
+    handshake: Option<&'a str>,
+    tls: &'a TlsFiles,
+}
+
+/// A check that reads a file. All servers with the same file and factor share it, so its address is
+/// none of theirs.
+fn file_check(tracked: &lvs::TrackedFile) -> Check<Probe> {
+    let mut check = Check::new(Probe::File(File {
+        path: tracked.file.path.clone().into(),
+        factor: tracked.factor(),
+    }));
+    check.name = "FILE_CHECK".into();
+    check.address = Some(Ipv4Addr::UNSPECIFIED.into());
+    check.port = Some(1);
+    check.interval = FILE_PERIOD;
+    check.fast_interval = Some(FILE_PERIOD);
+    check.rising_interval = Some(FILE_PERIOD);
+    check.time_limit = LONGEST;
+    check.fall = 1;
+    check.rise = 1;
+    check.initial = Initial::Up;
+    check.noise = 0;
+    check.spread = Some(Duration::ZERO);
+    check
 }
 
 fn micros(number: i64) -> Duration {
@@ -367,8 +429,9 @@ fn micros(number: i64) -> Duration {
 /// A check; `None` for those that are named elsewhere.
 fn check_of(
     check: &lvs::Check,
-    host: Option<&str>,
+    hosts: &Hosts<'_>,
     defaults: (i64, i64),
+    note: &mut impl FnMut(String),
 ) -> Result<Option<Check<Probe>>, String> {
     let lvs::Check {
         kind,
@@ -407,7 +470,12 @@ fn check_of(
             ..
         }
     );
-    let Some(probes) = probes(kind, detail, source, host, connect_timeout)? else {
+    let given = Given {
+        source,
+        hosts,
+        time_limit: connect_timeout,
+    };
+    let Some(probes) = probes(kind, detail, given, note)? else {
         return Ok(None);
     };
     let mut result = Check::of(probes);
@@ -449,14 +517,26 @@ fn check_of(
     Ok(Some(result))
 }
 
+/// The settings that a probe takes from its check and its server.
+struct Given<'a> {
+    source: Source,
+    hosts: &'a Hosts<'a>,
+    /// For each step of a request.
+    time_limit: Duration,
+}
+
 /// The probes of a check; `None` for those that are named elsewhere.
 fn probes(
     kind: &str,
     detail: &Detail,
-    source: Source,
-    host: Option<&str>,
-    connect_timeout: Duration,
+    given: Given<'_>,
+    note: &mut impl FnMut(String),
 ) -> Result<Option<Vec<Probe>>, String> {
+    let Given {
+        source,
+        hosts,
+        time_limit,
+    } = given;
     Ok(Some(match detail {
         Detail::None if kind == "PING_CHECK" => vec![Probe::Icmp(Icmp { source })],
         Detail::None => vec![Probe::Tcp(Tcp { source })],
@@ -465,13 +545,20 @@ fn probes(
             urls,
             virtualhost,
             enable_sni,
+            sni_name,
             fast_recovery: _,
         } => {
-            let host = virtualhost.as_deref().or(host);
+            let own = virtualhost.as_deref();
             let each = |url: &Url| {
-                let is_tls = kind == "SSL_GET";
-                let mut http = http(url, protocol, host, is_tls, *enable_sni, &source)?;
-                http.step_limit = Some(connect_timeout);
+                let of_url = url.virtualhost.as_deref().or(own);
+                let host = of_url.or(hosts.request);
+                let mut http = http(url, protocol, host, &source, note)?;
+                if kind == "SSL_GET" {
+                    let name = enable_sni.then(|| of_url.or(hosts.handshake)).flatten();
+                    let name = sni_name.as_deref().or(name);
+                    http.tls = Some(tls(name, hosts.tls)?);
+                }
+                http.step_limit = Some(time_limit);
                 Ok(Probe::Http(Box::new(http)))
             };
             urls.iter().map(each).collect::<Result<_, String>>()?
@@ -518,6 +605,7 @@ fn probes(
                 longest: Some(*max_reply as usize),
             })]
         }
+        // Files have checks of their own.
         Detail::Bfd(_) | Detail::File => return Ok(None),
     }))
 }
@@ -525,20 +613,21 @@ fn probes(
 fn http(
     url: &Url,
     protocol: &str,
-    of_check: Option<&str>,
-    is_tls: bool,
-    enable_sni: bool,
+    host: Option<&str>,
     source: &Source,
+    note: &mut impl FnMut(String),
 ) -> Result<Http, String> {
     let Url {
         path,
         digest,
         status,
-        virtualhost,
+        virtualhost: _, // The host has it.
         regex,
         regex_no_match,
+        regex_options,
+        regex_min_offset,
+        regex_max_offset,
     } = url;
-    let host = virtualhost.as_deref().or(of_check);
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let mut http = Http {
         source: source.clone(),
@@ -562,17 +651,63 @@ fn http(
         http.md5 = Some(digest.parse().map_err(|error| text(&error))?);
     }
     if let Some(regex) = regex {
-        let pattern = Pattern::new(regex).map_err(|error| text(&error))?;
+        let flags = flags(regex_options, note);
+        let pattern = Pattern::new(&format!("{flags}{regex}")).map_err(|error| text(&error))?;
         let mut body = Body::new(pattern);
         body.must_match = !regex_no_match;
+        let (from, to) = (regex_min_offset.unwrap_or(0), *regex_max_offset);
+        // As keepalived has it, bounds without a place between them do not count.
+        if to.is_none_or(|to| from <= to) {
+            body.from = from;
+            body.to = to;
+        }
         http.body = Some(body);
     }
-    if is_tls {
-        let settings = TlsSettings {
-            name: host.filter(|_| enable_sni).map(str::to_owned),
-            ..TlsSettings::default()
-        };
-        http.tls = Some(Tls::new(settings).map_err(|error| text(&error))?);
-    }
     Ok(http)
+}
+
+/// The options of an expression as the flags at its beginning. Options without a flag change the
+/// way of PCRE2 and not the meaning, except those that a note names.
+fn flags(options: &[String], note: &mut impl FnMut(String)) -> String {
+    let mut flags = String::new();
+    for option in options {
+        match option.as_str() {
+            "caseless" => flags.push('i'),
+            "dotall" => flags.push('s'),
+            "extended" => flags.push('x'),
+            "multiline" => flags.push('m'),
+            "ungreedy" => flags.push('U'),
+            "allow_empty_class"
+            | "alt_bsux"
+            | "alt_circumflex"
+            | "dupnames"
+            | "firstline"
+            | "match_unset_backref" => {
+                note(format!("regex_options: {option} is not supported"));
+            }
+            _ => {}
+        }
+    }
+    if flags.is_empty() {
+        flags
+    } else {
+        format!("(?{flags})")
+    }
+}
+
+fn tls(name: Option<&str>, files: &TlsFiles) -> Result<Tls, String> {
+    let TlsFiles {
+        certificate,
+        key,
+        has_password,
+    } = files;
+    let mut settings = TlsSettings {
+        name: name.map(str::to_owned),
+        ..TlsSettings::default()
+    };
+    if !has_password {
+        settings.certificate = certificate.as_ref().map(Into::into);
+        settings.key = key.as_ref().map(Into::into);
+    }
+    Tls::new(settings).map_err(|error| error.to_string())
 }

@@ -40,6 +40,10 @@ pub struct Configuration {
     pub virtual_servers: Vec<super::lvs::VirtualServer>,
     /// Whether TLS is used for checks.
     pub uses_tls: bool,
+    /// `SSL`.
+    pub tls: super::lvs::TlsFiles,
+    /// `lvs_sync_daemon`.
+    pub sync_daemon: Option<super::sync_daemon::SyncDaemon>,
 }
 
 /// What `global_defs` sets.

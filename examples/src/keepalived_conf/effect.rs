@@ -26,9 +26,9 @@ const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
 const PACING: &str = "announcements are not spaced; each burst leaves at once";
 const MAIL: &str = "no mails are sent";
-const LVS: &str = "the kernel's settings and sync daemons stay as they are";
-const TLS: &str = "checks use TLS with its defaults, and verify no certificate";
-const FILES: &str = "the weight of a real server does not follow a file";
+const LVS: &str = "virtual servers are in the network namespace of the daemon";
+const MARKS: &str = "each service of a group has its own entry in the table";
+const TLS_END: &str = "connections are closed without close_notify";
 
 /// The keywords without effect, by block and word. `*` stands for every word.
 const WITHOUT: &[(&str, &str, &str)] = &[
@@ -38,6 +38,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "each failure is in the log",
     ),
     ("url", "regex_stack", "expressions run in bounded memory"),
+    (
+        "SSL",
+        "ca",
+        "checks verify no certificate, as with keepalived",
+    ),
     ("", "namespace_with_ipsets", NO_FIREWALL),
     ("", "child_wait_time", ONE_PROCESS),
     ("", "linkbeat_use_polling", "the kernel reports carriers"),
@@ -204,7 +209,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "smtp_alert", MAIL),
     ("vrrp_sync_group", "smtp_alert", MAIL),
     ("", "bfd_instance", BFD),
-    ("", "SSL", TLS),
     ("", "garp_group", PACING),
     (
         "",
@@ -212,26 +216,15 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "a change of a link counts at once",
     ),
     ("bfd_instance", "*", BFD),
-    ("SSL", "*", TLS),
     ("garp_group", "*", PACING),
-    (
-        "virtual_server",
-        "ha_suspend",
-        "checks run wherever the address is",
-    ),
     ("virtual_server", "smtp_alert", MAIL),
     ("virtual_server", "snmp_name", SNMP),
     ("real_server", "smtp_alert", MAIL),
     ("real_server", "snmp_name", SNMP),
-    ("real_server", "FILE_CHECK", FILES),
     ("real_server", "BFD_CHECK", BFD),
-    ("FILE_CHECK", "*", FILES),
     ("BFD_CHECK", "*", BFD),
-    ("HTTP_GET", "sni_name", TLS),
-    ("url", "tls_compliant", TLS),
-    ("url", "regex_options", "expressions have no options"),
-    ("url", "regex_min_offset", "expressions match anywhere"),
-    ("url", "regex_max_offset", "expressions match anywhere"),
+    ("SSL", "password", "keys must not be encrypted"),
+    ("url", "tls_compliant", TLS_END),
     ("vrrp_sync_group", "track_bfd", BFD),
     ("vrrp_instance", "track_bfd", BFD),
     (
@@ -251,35 +244,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("vrrp_instance", "garp_extra_if", PACING),
     ("vrrp_instance", "vmac_garp_intvl", PACING),
-    ("vrrp_instance", "lvs_sync_daemon_interface", LVS),
     ("global_defs", "vrrp_garp_interval", PACING),
     ("global_defs", "vrrp_gna_interval", PACING),
     ("global_defs", "vrrp_garp_extra_if", PACING),
     ("global_defs", "vrrp_vmac_garp_intvl", PACING),
     ("global_defs", "smtp_alert_checker", MAIL),
-    ("global_defs", "lvs_timeouts", LVS),
-    ("global_defs", "lvs_flush", LVS),
-    ("global_defs", "lvs_flush_on_stop", LVS),
-    ("global_defs", "lvs_flush_onstop", LVS),
-    ("global_defs", "lvs_sync_daemon", LVS),
-    (
-        "global_defs",
-        "lvs_notify_fifo",
-        "changes of servers are in the log only",
-    ),
-    (
-        "global_defs",
-        "lvs_notify_fifo_script",
-        "changes of servers are in the log only",
-    ),
-    ("global_defs", "nftables_ipvs", LVS),
-    ("global_defs", "nftables_ipvs_priority", LVS),
-    ("global_defs", "nftables_ipvs_start_fwmark", LVS),
-    (
-        "global_defs",
-        "rs_init_notifies",
-        "scripts run at changes only",
-    ),
+    ("global_defs", "nftables_ipvs", MARKS),
+    ("global_defs", "nftables_ipvs_priority", MARKS),
+    ("global_defs", "nftables_ipvs_start_fwmark", MARKS),
     ("global_defs", "no_checker_emails", MAIL),
     (
         "global_defs",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use super::{
     complaint::{Complaint, Kind, Weight},
-    configuration::{Configuration, Global},
+    configuration::{Configuration, Global, TrackFile},
     host::Host,
     script::{self, Policy, Script},
     tree::{Node, Value},
@@ -13,6 +13,34 @@ use super::{
 
 const SCHEDULERS: [&str; 14] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos",
+];
+
+/// The options of an expression.
+const REGEX_OPTIONS: [&str; 24] = [
+    "allow_empty_class",
+    "alt_bsux",
+    "alt_circumflex",
+    "alt_verbnames",
+    "auto_callout",
+    "caseless",
+    "dollar_endonly",
+    "dotall",
+    "dupnames",
+    "extended",
+    "firstline",
+    "match_unset_backref",
+    "multiline",
+    "never_backslash_c",
+    "never_ucp",
+    "never_utf",
+    "no_auto_capture",
+    "no_auto_possess",
+    "no_dotstar_anchor",
+    "no_start_optimize",
+    "ucp",
+    "ungreedy",
+    "use_offset_limit",
+    "utf",
 ];
 
 /// `virtual_server_group`.
@@ -182,8 +210,10 @@ pub struct RealServer {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
-    /// Its weight.
+    /// Its weight, with what its files add to it at the start.
     pub weight: u32,
+    /// Its weight without them.
+    pub configured_weight: u32,
     /// How packets reach it.
     pub method: Method,
     /// It starts down.
@@ -212,10 +242,33 @@ pub struct RealServer {
     pub warmup: Option<i64>,
     /// Its checks.
     pub checks: Vec<Check>,
-    /// `FILE_CHECK`: names of track files with their weights.
-    pub tracked_files: Vec<(String, i32)>,
+    /// `FILE_CHECK`: track files with the weights that they have here.
+    pub tracked_files: Vec<TrackedFile>,
     /// `BFD_CHECK`: names of BFD instances.
     pub tracked_bfd: Vec<String>,
+}
+
+/// `FILE_CHECK`.
+#[derive(Clone, Debug)]
+pub struct TrackedFile {
+    /// The file.
+    pub file: TrackFile,
+    /// The factor of its number.
+    pub weight: i32,
+    /// Whether the sign is turned.
+    pub is_reverse: bool,
+}
+
+impl TrackedFile {
+    /// The factor with its sign.
+    #[must_use]
+    pub const fn factor(&self) -> i32 {
+        if self.is_reverse {
+            self.weight.saturating_neg()
+        } else {
+            self.weight
+        }
+    }
 }
 
 /// A check of a real server.
@@ -264,6 +317,8 @@ pub enum Detail {
         virtualhost: Option<String>,
         /// Whether the host name is sent in the TLS handshake.
         enable_sni: bool,
+        /// The name that is sent in the TLS handshake in place of the host name.
+        sni_name: Option<String>,
         /// Whether the URLs are checked without pause after a failure.
         fast_recovery: bool,
     },
@@ -322,6 +377,23 @@ pub struct Url {
     pub regex: Option<String>,
     /// Whether the expression must not match.
     pub regex_no_match: bool,
+    /// `regex_options`, by their names in PCRE2.
+    pub regex_options: Vec<String>,
+    /// The first byte, from 0, at which a match may start.
+    pub regex_min_offset: Option<usize>,
+    /// The last byte at which a match may start.
+    pub regex_max_offset: Option<usize>,
+}
+
+/// `SSL`: what a check over TLS shows of this client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The file with the certificate.
+    pub certificate: Option<String>,
+    /// The file with its key.
+    pub key: Option<String>,
+    /// Whether the key is encrypted.
+    pub has_password: bool,
 }
 
 /// What the checker process makes of its blocks.
@@ -329,8 +401,8 @@ pub(super) struct Resolver<'a> {
     pub(super) policy: Policy<'a>,
     pub(super) global: &'a Global,
     pub(super) complaints: &'a mut Vec<Complaint>,
-    /// `track_file` blocks: the weight and the value of the file.
-    pub(super) files: BTreeMap<String, (i32, i64)>,
+    /// `track_file` blocks with the values of the files.
+    pub(super) files: BTreeMap<String, (TrackFile, i64)>,
     pub(super) bfd: Vec<String>,
 }
 
@@ -371,6 +443,13 @@ impl Resolver<'_> {
                 "virtual_server_group" => {
                     let group = self.group(node);
                     configuration.virtual_server_groups.extend(group);
+                }
+                "SSL" => {
+                    let tls = &mut configuration.tls;
+                    let text = |word| node.text(word).map(str::to_owned);
+                    tls.certificate = text("certificate").or(tls.certificate.take());
+                    tls.key = text("key").or(tls.key.take());
+                    tls.has_password |= node.has("password");
                 }
                 "virtual_server" => {
                     let server = self.virtual_server(node);
@@ -928,6 +1007,7 @@ impl Resolver<'_> {
             address,
             port,
             weight: u32::try_from(weight).unwrap_or(1),
+            configured_weight: u32::try_from(weight).unwrap_or(1),
             method,
             is_alpha: node.switch("alpha").unwrap_or(server.is_alpha),
             inhibits_on_failure: node
@@ -1136,7 +1216,7 @@ impl Resolver<'_> {
                     return;
                 };
                 let name = statement.word_at(0).unwrap_or_default();
-                let Some((default_weight, value)) = self.files.get(name).copied() else {
+                let Some((file, value)) = self.files.get(name).cloned() else {
                     self.complain(
                         Complaint::new(
                             Kind::NotDefined,
@@ -1154,11 +1234,20 @@ impl Resolver<'_> {
                     );
                     return;
                 };
-                let weight = node.number("weight").and_then(|it| i32::try_from(it).ok());
-                let weight = weight.unwrap_or(default_weight);
-                let changed = i64::from(real.weight) + value.saturating_mul(weight.into());
+                let own = node.number("weight").and_then(|it| i32::try_from(it).ok());
+                let is_reverse = match (own, node.last("weight")) {
+                    (Some(_), Some(statement)) => statement.word_at(1) == Some("reverse"),
+                    _ => file.is_reverse,
+                };
+                let tracked = TrackedFile {
+                    weight: own.unwrap_or(file.weight),
+                    is_reverse,
+                    file,
+                };
+                let points = value.saturating_mul(tracked.factor().into());
+                let changed = i64::from(real.weight).saturating_add(points);
                 real.weight = u32::try_from(changed.max(0)).unwrap_or(0);
-                real.tracked_files.push((name.to_owned(), weight));
+                real.tracked_files.push(tracked);
                 check.target = None;
                 check.connect_timeout = None;
                 check.detail = Detail::File;
@@ -1263,6 +1352,7 @@ impl Resolver<'_> {
             urls,
             virtualhost: node.text("virtualhost").map(str::to_owned),
             enable_sni: node.switch("enable_sni").unwrap_or(false),
+            sni_name: node.text("sni_name").map(str::to_owned),
             fast_recovery: node.switch("fast_recovery").unwrap_or(false),
         })
     }
@@ -1275,6 +1365,9 @@ impl Resolver<'_> {
             virtualhost: node.text("virtualhost").map(str::to_owned),
             regex: node.text("regex").map(str::to_owned),
             regex_no_match: node.has("regex_no_match"),
+            regex_options: Vec::new(),
+            regex_min_offset: None,
+            regex_max_offset: None,
         };
         for statement in &node.children {
             let text = statement.word_at(0).unwrap_or_default();
@@ -1317,6 +1410,9 @@ impl Resolver<'_> {
                         }
                     }
                 }
+                "regex_options" => self.regex_options(statement, &mut url),
+                "regex_min_offset" => url.regex_min_offset = self.offset(statement),
+                "regex_max_offset" => url.regex_max_offset = self.offset(statement),
                 _ => {}
             }
         }
@@ -1330,6 +1426,41 @@ impl Resolver<'_> {
             return None;
         }
         Some(url)
+    }
+
+    fn regex_options(&mut self, statement: &Node, url: &mut Url) {
+        for word in &statement.words {
+            if REGEX_OPTIONS.contains(&word.as_str()) {
+                url.regex_options.push(word.clone());
+            } else {
+                self.complain(
+                    Complaint::new(
+                        Kind::UnknownValue,
+                        format!("regex_options: {word:?} is not an option of PCRE2"),
+                    )
+                    .at(statement.place)
+                    .token(word),
+                );
+            }
+        }
+    }
+
+    /// The first or last byte at which a match may start.
+    fn offset(&mut self, statement: &Node) -> Option<usize> {
+        let text = statement.word_at(0).unwrap_or_default();
+        let number = value::number(text, Range::whole(0, i64::from(i32::MAX)));
+        let offset = number.value.filter(|_| number.problem.is_none());
+        if offset.is_none() {
+            self.complain(
+                Complaint::new(
+                    Kind::ValueInvalid,
+                    format!("{}: {text:?} is not a number of bytes", statement.word),
+                )
+                .at(statement.place)
+                .token(text),
+            );
+        }
+        offset.and_then(|it| usize::try_from(it).ok())
     }
 
     fn misc(&mut self, node: &Node) -> Option<Detail> {

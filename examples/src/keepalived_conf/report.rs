@@ -911,7 +911,7 @@ fn real_server(it: &RealServer) -> Value {
     if !it.tracked_files.is_empty() {
         flags.push("Tracked Files".to_owned());
         let files = it.tracked_files.iter();
-        flags.extend(files.map(|(name, weight)| format!("{name}, weight {weight}")));
+        flags.extend(files.map(|it| format!("{}, weight {}", it.file.name, it.weight)));
     }
     object(vec![
         ("address", json!(it.address.to_string())),
@@ -995,6 +995,7 @@ fn checker(server: &VirtualServer, real: &RealServer, check: &Check) -> Value {
             urls,
             virtualhost,
             enable_sni,
+            sni_name: _,
             fast_recovery,
         } => {
             fields.push(("http_protocol", json!(protocol)));

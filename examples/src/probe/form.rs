@@ -7,11 +7,11 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-use super::{Agent, Dns, Http, Icmp, Probe, Script, Smtp, Tcp, Udp};
+use super::{Agent, Dns, File, Http, Icmp, Probe, Script, Smtp, Tcp, Udp};
 
 /// The names of all probes, for messages.
-const NAMES: [&str; 8] = [
-    "tcp", "http", "dns", "udp", "smtp", "icmp", "agent", "script",
+const NAMES: [&str; 9] = [
+    "tcp", "http", "dns", "udp", "smtp", "icmp", "agent", "file", "script",
 ];
 
 #[derive(Deserialize)]
@@ -24,6 +24,7 @@ enum Form {
     Smtp(Smtp),
     Icmp(Icmp),
     Agent(Agent),
+    File(File),
     Script(Box<Script>),
 }
 
@@ -37,6 +38,7 @@ impl From<Form> for Probe {
             Form::Smtp(smtp) => Self::Smtp(smtp),
             Form::Icmp(icmp) => Self::Icmp(icmp),
             Form::Agent(agent) => Self::Agent(agent),
+            Form::File(file) => Self::File(file),
             Form::Script(script) => Self::Script(script),
         }
     }
@@ -66,6 +68,9 @@ impl<'de> de::Visitor<'de> for Visitor {
             "smtp" => Ok(Probe::Smtp(Smtp::default())),
             "icmp" => Ok(Probe::Icmp(Icmp::default())),
             "agent" => Ok(Probe::Agent(Agent::default())),
+            "file" => Err(E::custom(
+                "file: missing path; use { file = { path = \"…\" } }",
+            )),
             "script" => Err(E::custom(
                 "script: missing command; use { script = { command = \"…\" } }",
             )),

@@ -8,12 +8,12 @@ use std::{
     pin::{Pin, pin},
     str::FromStr,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Request, Response, Version,
+    Request, Response, StatusCode, Version,
     body::{Buf, Bytes, Incoming},
     client::conn::http1,
     header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT},
@@ -357,18 +357,47 @@ impl Default for Http {
 }
 
 impl Http {
+    /// Asks for the page, and returns the MD5 digest of its body. It has to come by the deadline,
+    /// and with an expected status; nothing else is compared.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the attempt.
+    pub async fn digest(&self, target: SocketAddr, deadline: Instant) -> Result<Md5, Outcome> {
+        let ask = self.ask(target, Parts::DIGEST);
+        let answer = match tokio::time::timeout_at(deadline.into(), ask).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(late()),
+        };
+        Ok(Md5(answer.hasher.finalize().into()))
+    }
+
     pub(super) async fn attempt(&self, target: SocketAddr) -> Result<Outcome, Outcome> {
+        let parts = Parts {
+            digest: self.md5.is_some(),
+            content: self.body.is_some(),
+        };
+        let answer = self.ask(target, parts).await?;
+        self.compare(answer)
+    }
+
+    async fn ask(&self, target: SocketAddr, parts: Parts) -> Result<Answer, Outcome> {
         let stream = self.step(self.source.connect(target)).await??;
         match &self.tls {
-            None => self.exchange(stream, target).await,
+            None => self.exchange(stream, target, parts).await,
             Some(tls) => {
                 let stream = self.step(tls.connect(stream, target.ip())).await??;
-                self.exchange(stream, target).await
+                self.exchange(stream, target, parts).await
             }
         }
     }
 
-    async fn exchange<S>(&self, stream: S, target: SocketAddr) -> Result<Outcome, Outcome>
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        target: SocketAddr,
+        parts: Parts,
+    ) -> Result<Answer, Outcome>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -381,7 +410,7 @@ impl Http {
             .map_err(|error| failure(&error))?;
         let mut answer = pin!(async {
             let response = self.step(sender.send_request(request)).await?;
-            self.evaluate(response.map_err(|error| failure(&error))?)
+            self.read(response.map_err(|error| failure(&error))?, parts)
                 .await
         });
         let mut connection = pin!(connection);
@@ -438,14 +467,14 @@ impl Http {
         Ok(request)
     }
 
-    /// Compares an answer with the expected one: status, digest, content.
-    async fn evaluate(&self, response: Response<Incoming>) -> Result<Outcome, Outcome> {
+    /// Reads an answer that has an expected status.
+    async fn read(&self, response: Response<Incoming>, parts: Parts) -> Result<Answer, Outcome> {
         let (head, mut body) = response.into_parts();
         let status = head.status;
         if !self.status.contains(status.as_u16()) {
             return Err(wrong(format!("{status}, expected {}", self.status)));
         }
-        let must_be_whole = self.md5.is_some() || self.body.is_some();
+        let must_be_whole = parts.digest || parts.content;
         let limit = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
         let (mut hasher, mut content, mut length) = (Hasher::new(), Vec::new(), 0_usize);
         while let Some(frame) = self.step(body.frame()).await? {
@@ -461,13 +490,27 @@ impl Http {
                 }
                 break;
             }
-            if self.md5.is_some() {
+            if parts.digest {
                 hasher.update(&data);
             }
-            if self.body.is_some() {
+            if parts.content {
                 content.extend_from_slice(&data);
             }
         }
+        Ok(Answer {
+            status,
+            hasher,
+            content,
+        })
+    }
+
+    /// Compares the body of an answer with the expected one: digest, content.
+    fn compare(&self, answer: Answer) -> Result<Outcome, Outcome> {
+        let Answer {
+            status,
+            hasher,
+            content,
+        } = answer;
         if let Some(expected) = self.md5 {
             let found = Md5(hasher.finalize().into());
             if found != expected {
@@ -489,6 +532,27 @@ impl Http {
         }
         Ok(Outcome::Success(status.to_string().into()))
     }
+}
+
+/// The parts of a body that are needed.
+#[derive(Clone, Copy)]
+struct Parts {
+    digest: bool,
+    content: bool,
+}
+
+impl Parts {
+    const DIGEST: Self = Self {
+        digest: true,
+        content: false,
+    };
+}
+
+/// An answer with an expected status.
+struct Answer {
+    status: StatusCode,
+    hasher: Hasher,
+    content: Vec<u8>,
 }
 
 /// Whether the connection ended before the body did.

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use vrrp_lab::example;
@@ -176,4 +179,93 @@ fn the_table_of_keywords_in_the_documentation_is_that_of_the_program() {
         return;
     }
     assert_eq!(table, wanted, "run this test with UPDATE_DOCS=1");
+}
+
+/// Where Debian has genhash.
+const GENHASH: &str = "/usr/bin/genhash";
+
+/// Serves one answer, and returns the output of a command that asks for it.
+fn digest(answer: &'static [u8], program: &mut Command) -> (String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        stream.write_all(answer).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        // Until the client has read all of it.
+        let _ = stream.read(&mut byte);
+        String::from_utf8(request).unwrap()
+    });
+    let output = program
+        .args(["-s", "127.0.0.1", "-p", &port, "-u", "/page?a=b"])
+        .output()
+        .unwrap();
+    let request = server.join().unwrap().replace(&port, "PORT");
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text, request)
+}
+
+#[test]
+fn genhash_prints_the_digest_that_the_genhash_of_keepalived_prints() {
+    let has_real = Path::new(GENHASH).exists();
+    assert!(
+        has_real || std::env::var_os("CI").is_none(),
+        "{GENHASH} is missing"
+    );
+    for (answer, expected) in [
+        (
+            &b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"[..],
+            "b1946ac92492d2347c6235b4d2611184",
+        ),
+        // Until the end of the connection, with octets of any value.
+        (
+            b"HTTP/1.0 200 OK\r\n\r\n\0\xff\r\n\r\n",
+            "33b1bfba40319994da32235a068d5b0b",
+        ),
+        // Shorter than announced.
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello\n",
+            "b1946ac92492d2347c6235b4d2611184",
+        ),
+        (
+            b"HTTP/1.0 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
+            "7fa3b767c460b54a2be4d49030b349c7",
+        ),
+    ] {
+        let mut own = Command::new(example("keepalived").unwrap());
+        let (text, request) = digest(answer, own.arg("--genhash"));
+        assert_eq!(text, format!("{expected}\n"), "{answer:?}");
+        assert!(
+            request.starts_with("GET /page?a=b HTTP/1.0\r\n"),
+            "{request}"
+        );
+        assert!(
+            request
+                .to_ascii_lowercase()
+                .contains("host: 127.0.0.1:port\r\n")
+        );
+        if has_real {
+            let (real, _) = digest(answer, &mut Command::new(GENHASH));
+            assert_eq!(real, text, "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn genhash_of_a_server_that_refuses_says_so_with_status_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let output = Command::new(example("keepalived").unwrap())
+        .args(["--genhash", "-s", "127.0.0.1", "-p", &port, "-u", "/"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("refused"), "{text}");
 }

@@ -19,6 +19,14 @@ fn main() -> ExitCode {
         servers_follow_their_checks_and_scripts_hear_of_it,
         the_sorry_server_stands_in_while_the_quorum_is_lost,
         a_group_has_a_service_for_each_address_and_a_reload_changes_only_what_differs,
+        lvs_timeouts_last_as_long_as_the_daemon_and_follow_a_reload,
+        lvs_flush_removes_other_services_at_the_start_and_on_stop_those_that_came_later,
+        lvs_flush_on_stop_vs_leaves_the_services_of_others,
+        lvs_sync_daemon_runs_in_both_roles_with_all_its_options,
+        lvs_sync_daemon_has_the_role_of_its_instance,
+        ha_suspend_checks_only_while_the_address_is_here,
+        file_check_adds_the_number_of_a_file_to_the_weight,
+        lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum,
     ];
     let tests = tests.map(|test| test.within(LIMIT));
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);
@@ -36,6 +44,13 @@ struct Rig {
 impl Rig {
     /// Starts the program; `DIR` stands for the folder, and `note` in it writes its arguments down.
     fn start(config: &str) -> Self {
+        let mut rig = Self::new(config);
+        rig.run(&["-C"]);
+        rig
+    }
+
+    /// A namespace and a configuration, before the program starts.
+    fn new(config: &str) -> Self {
         let namespace = Namespace::new().unwrap();
         for line in [
             "link set lo up",
@@ -56,18 +71,22 @@ impl Rig {
         )
         .unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut rig = Self {
+        let rig = Self {
             namespace,
             folder,
             program: None,
         };
         rig.write(config);
-        let path = |name: &str| rig.folder.path().join(name).display().to_string();
+        rig
+    }
+
+    /// Starts the program.
+    fn run(&mut self, options: &[&str]) {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
         let (conf, pid, vrrp, socket) = (path("conf"), path("pid"), path("vrrp"), path("socket"));
         let arguments = [
             "-n",
             "-G",
-            "-C",
             "-f",
             &conf,
             "-p",
@@ -79,8 +98,31 @@ impl Rig {
             "-l",
             "-D",
         ];
-        rig.program = Some(Running::start(&rig.namespace, "keepalived", &arguments));
-        rig
+        let arguments = [&arguments[..], options].concat();
+        self.program = Some(Running::start(&self.namespace, "keepalived", &arguments));
+    }
+
+    /// Runs a command in the namespace, and returns its output.
+    fn output(&self, line: &str) -> String {
+        let mut words = line.split(' ');
+        let mut command = self.namespace.command(words.next().unwrap());
+        let output = command.args(words).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Waits until a command prints a text.
+    fn wait_for_output(&self, line: &str, expected: &str) {
+        let is_expected = || (self.output(line) == expected).then_some(());
+        wait_for(&format!("{line}: {expected:?}"), LIMIT / 3, is_expected)
+            .unwrap_or_else(|error| panic!("{error}; it is {:?}", self.output(line)));
+    }
+
+    fn reload(&self, config: &str) {
+        self.write(config);
+        if let Some(program) = &self.program {
+            program.signal(Signal::SIGHUP);
+        }
     }
 
     fn path(&self) -> &Path {
@@ -117,11 +159,15 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{error}; there is {:?}", notes()));
     }
 
-    fn stop(mut self) {
+    fn end(&mut self) {
         if let Some(mut program) = self.program.take() {
             program.signal(Signal::SIGTERM);
             assert_eq!(program.wait().code(), Some(0));
         }
+    }
+
+    fn stop(mut self) {
+        self.end();
         assert_eq!(self.table(), "");
     }
 }
@@ -233,10 +279,309 @@ virtual_server group G {{
     };
     let rig = Rig::start(&config(5));
     rig.wait_for_table(&table(5));
-    rig.write(&config(9));
-    if let Some(program) = &rig.program {
-        program.signal(Signal::SIGHUP);
-    }
+    rig.reload(&config(9));
     rig.wait_for_table(&table(9));
     rig.stop();
+}
+
+/// A service with one server and no checks.
+const ONE: &str = "virtual_server 192.0.2.1 80 {
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.1 80 {
+        weight 1
+    }
+}
+";
+
+const ONE_IN: &str = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+
+const OTHER: &str = "-A -t 192.0.2.9:99 -s wlc\n";
+
+fn lvs_timeouts_last_as_long_as_the_daemon_and_follow_a_reload() {
+    let ask = "/usr/sbin/ipvsadm -l --timeout";
+    let config = |timeouts: &str| format!("global_defs {{\n{timeouts}\n}}\n{ONE}");
+    let mut rig = Rig::new(&config("    lvs_timeouts tcp 700 udp 50"));
+    rig.output("/usr/sbin/ipvsadm --set 800 110 210");
+    rig.run(&["-C"]);
+    rig.wait_for_output(ask, "Timeout (tcp tcpfin udp): 700 110 50\n");
+    rig.reload(&config("    lvs_timeouts tcpfin 33"));
+    rig.wait_for_output(ask, "Timeout (tcp tcpfin udp): 800 33 210\n");
+    rig.reload(&config(""));
+    rig.wait_for_output(ask, "Timeout (tcp tcpfin udp): 800 110 210\n");
+    rig.reload(&config("    lvs_timeouts udp 77"));
+    rig.wait_for_output(ask, "Timeout (tcp tcpfin udp): 800 110 77\n");
+    rig.end();
+    let after = rig.output(ask);
+    assert_eq!(after, "Timeout (tcp tcpfin udp): 800 110 210\n");
+}
+
+fn lvs_flush_removes_other_services_at_the_start_and_on_stop_those_that_came_later() {
+    let config = format!("global_defs {{\n    lvs_flush\n    lvs_flush_on_stop\n}}\n{ONE}");
+    let mut rig = Rig::new(&config);
+    rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.9:99");
+    rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.1:80 -s wrr");
+    rig.output("/usr/sbin/ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.7:80 -m");
+    rig.run(&["-C"]);
+    rig.wait_for_table(ONE_IN);
+    // Only the start flushes.
+    rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.9:99");
+    rig.reload(&config.replace("weight 1", "weight 2"));
+    rig.wait_for_table(&format!("{}{OTHER}", ONE_IN.replace("-w 1", "-w 2")));
+    rig.stop();
+}
+
+fn lvs_flush_on_stop_vs_leaves_the_services_of_others() {
+    let config = format!("global_defs {{\n    lvs_flush_on_stop VS\n}}\n{ONE}");
+    let mut rig = Rig::new(&config);
+    rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.9:99");
+    rig.run(&["-C"]);
+    rig.wait_for_table(&format!("{ONE_IN}{OTHER}"));
+    rig.end();
+    assert_eq!(rig.table(), OTHER);
+}
+
+const DAEMONS: &str = "/usr/sbin/ipvsadm -l --daemon";
+
+fn lvs_sync_daemon_runs_in_both_roles_with_all_its_options() {
+    let config = |daemon: &str| format!("global_defs {{\n{daemon}\n}}\n{ONE}");
+    let mut rig = Rig::new(&config(
+        "    lvs_sync_daemon lo id 7 maxlen 1100 port 8900 ttl 9 group 224.0.0.90",
+    ));
+    rig.output("ip link set lo multicast on");
+    rig.run(&["-C"]);
+    let sync = |id: u8, more: &str| {
+        ["master", "backup"]
+            .map(|role| format!("{role} sync daemon (mcast=lo, syncid={id}{more})\n"))
+            .concat()
+    };
+    rig.wait_for_output(
+        DAEMONS,
+        &sync(7, ", maxlen=1100, group=224.0.0.90, port=8900, ttl=9"),
+    );
+    rig.reload(&config("    lvs_sync_daemon lo id 8 maxlen 1100"));
+    rig.wait_for_output(
+        DAEMONS,
+        &sync(8, ", maxlen=1100, group=224.0.0.81, port=8848, ttl=1"),
+    );
+    rig.reload(&config(""));
+    rig.wait_for_output(DAEMONS, "");
+    rig.reload(&config("    lvs_sync_daemon lo"));
+    let is_there = || (rig.output(DAEMONS).lines().count() == 2).then_some(());
+    wait_for("both daemons", LIMIT / 3, is_there).unwrap();
+    rig.end();
+    assert_eq!(rig.output(DAEMONS), "");
+}
+
+fn lvs_sync_daemon_has_the_role_of_its_instance() {
+    let config = |daemon: &str| {
+        format!(
+            "global_defs {{
+    {daemon}
+}}
+vrrp_instance V {{
+    interface v0
+    virtual_router_id 51
+    advert_int 0.2
+    version 3
+    virtual_ipaddress {{
+        192.0.2.77/32
+    }}
+}}
+"
+        )
+    };
+    let mut rig = Rig::new(&config("lvs_sync_daemon v0 V maxlen 1100"));
+    for line in [
+        "ip link add v0 type veth peer name v1",
+        "ip address add 192.0.2.70/24 dev v0",
+        "ip link set v1 up",
+        "ip link set v0 up",
+    ] {
+        rig.output(line);
+    }
+    // The older keyword is an error, which keepalived obeys.
+    rig.run(&["--lenient-reload"]);
+    let runs = |role: &str| {
+        let start = format!("{role} sync daemon (mcast=v0, syncid=51, maxlen=1100,");
+        let is_there = || {
+            let text = rig.output(DAEMONS);
+            (text.starts_with(&start) && text.lines().count() == 1).then_some(())
+        };
+        wait_for(&start, LIMIT / 3, is_there)
+            .unwrap_or_else(|error| panic!("{error}; it is {:?}", rig.output(DAEMONS)));
+    };
+    runs("master");
+    rig.output("ip link set v1 down");
+    runs("backup");
+    rig.output("ip link set v1 up");
+    runs("master");
+    // The keyword of the instance, which is older, means the same.
+    let older = config("").replace(
+        "    interface v0\n",
+        "    interface v0\n    lvs_sync_daemon_interface v0\n",
+    );
+    rig.reload(&config(""));
+    rig.wait_for_output(DAEMONS, "");
+    rig.reload(&older);
+    let is_there = || {
+        let text = rig.output(DAEMONS);
+        let is_there = text.starts_with("master sync daemon (mcast=v0, syncid=51,");
+        is_there.then_some(())
+    };
+    wait_for("the daemon of the instance", LIMIT / 3, is_there).unwrap();
+    rig.reload(&config("lvs_sync_daemon v0 inst V id 3"));
+    let is_other = || rig.output(DAEMONS).contains("syncid=3").then_some(());
+    wait_for("the other id", LIMIT / 3, is_other).unwrap();
+    rig.end();
+    assert_eq!(rig.output(DAEMONS), "");
+}
+
+fn ha_suspend_checks_only_while_the_address_is_here() {
+    let config = "virtual_server 192.0.2.50 80 {
+    delay_loop 0.2
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    ha_suspend
+    real_server 10.0.0.1 80 {
+        TCP_CHECK {
+            retry 0
+        }
+    }
+}
+virtual_server 192.0.2.1 80 {
+    delay_loop 0.2
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    ha_suspend
+    real_server 10.0.0.1 80 {
+        TCP_CHECK {
+            retry 0
+        }
+    }
+}
+";
+    let service = "-A -t 192.0.2.50:80 -s rr\n";
+    let server = "-a -t 192.0.2.50:80 -r 10.0.0.1:80 -m -w 1\n";
+    let here = "-A -t 192.0.2.1:80 -s rr\n";
+    let rig = Rig::start(config);
+    // The server refuses connections. The address of the second service is here, so it was checked;
+    // that of the first is not.
+    rig.wait_for_table(&format!("{here}{service}{server}"));
+    rig.output("ip address add 192.0.2.50/32 dev lo");
+    rig.wait_for_table(&format!("{here}{service}"));
+    // Without the address, a server that is back stays out.
+    rig.output("ip address del 192.0.2.50/32 dev lo");
+    rig.output("ip address del 192.0.2.1/32 dev lo");
+    let _server = rig.serve("10.0.0.1:80");
+    rig.output("ip address add 192.0.2.1/32 dev lo");
+    let back = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+    rig.wait_for_table(&format!("{here}{back}{service}"));
+    rig.output("ip address add 192.0.2.50/32 dev lo");
+    rig.wait_for_table(&format!("{here}{back}{service}{server}"));
+    rig.stop();
+}
+
+fn file_check_adds_the_number_of_a_file_to_the_weight() {
+    let config = "track_file F {
+    file DIR/number
+    init_file 3
+}
+virtual_server 192.0.2.1 80 {
+    lb_algo wrr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.1 80 {
+        weight 10
+        FILE_CHECK {
+            track_file F
+            weight 2
+        }
+    }
+    real_server 10.0.0.2 80 {
+        weight 20
+        FILE_CHECK {
+            track_file F
+        }
+    }
+}
+";
+    let rig = Rig::start(config);
+    let table = |weights: [Option<u32>; 2]| {
+        let mut text = String::from("-A -t 192.0.2.1:80 -s wrr\n");
+        let servers = (1..).zip(weights).filter_map(|(server, weight)| {
+            let weight = weight?;
+            Some(format!(
+                "-a -t 192.0.2.1:80 -r 10.0.0.{server}:80 -m -w {weight}\n"
+            ))
+        });
+        text.extend(servers);
+        text
+    };
+    let number = |text: &str| fs::write(rig.path().join("number"), text).unwrap();
+    rig.wait_for_table(&table([Some(16), Some(23)]));
+    number("-7\n");
+    rig.wait_for_table(&table([Some(0), Some(13)]));
+    number("-2000000000");
+    rig.wait_for_table(&table([None, Some(0)]));
+    number("5");
+    rig.wait_for_table(&table([Some(20), Some(25)]));
+    fs::remove_file(rig.path().join("number")).unwrap();
+    rig.reload(&config.replace("weight 10", "weight 11"));
+    rig.wait_for_table(&table([Some(21), Some(25)]));
+    rig.stop();
+}
+
+fn lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum() {
+    let config = "global_defs {
+    notify_fifo DIR/all
+    lvs_notify_fifo DIR/lvs
+    lvs_notify_fifo_script \"DIR/copy DIR/lines\"
+    script_user root
+}
+virtual_server 192.0.2.1 80 {
+    delay_loop 0.2
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    quorum 2
+    real_server 10.0.0.1 80 {
+        TCP_CHECK {
+            retry 0
+        }
+    }
+    real_server 10.0.0.2 80 {
+    }
+}
+";
+    let mut rig = Rig::new(config);
+    let script = rig.path().join("copy");
+    fs::write(&script, "#!/bin/sh\nexec cat \"$2\" > \"$1\"\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    rig.run(&["-C"]);
+    let lines = |end: &str| {
+        let text = || fs::read_to_string(rig.path().join("lines")).unwrap_or_default();
+        let is_there = || text().ends_with(end).then_some(());
+        wait_for(end, LIMIT / 3, is_there)
+            .unwrap_or_else(|error| panic!("{error}; there is {:?}", text()));
+    };
+    let down = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 DOWN\nVS [192.0.2.1]:tcp:80 DOWN\n";
+    lines(down);
+    let _server = rig.serve("10.0.0.1:80");
+    let up = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 UP\nVS [192.0.2.1]:tcp:80 UP\n";
+    lines(&format!("{down}{up}"));
+    // A server that is removed while it is up goes down.
+    let one = config.replace("    real_server 10.0.0.2 80 {\n    }\n", "");
+    rig.reload(&one.replace("quorum 2", "quorum 1"));
+    lines("RS [10.0.0.2]:tcp:80 [192.0.2.1]:tcp:80 DOWN\n");
+    let path = rig.path().join("all");
+    assert!(path.exists());
+    rig.end();
+    assert!(!path.exists());
 }

@@ -5,12 +5,12 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use ipvs_netlink::{
-    SchedulerFlags,
+    DaemonState, SchedulerFlags,
     pool::{Capacity, Check, FirstResult, Initial, Pace, Panic},
 };
 use vrrp_examples::{
     keepalived::{
-        balance::balance,
+        balance::{Balance, balance},
         host_object::HostObject,
         translate::{Plan, PlannedRouter, Probe, translate},
     },
@@ -19,7 +19,7 @@ use vrrp_examples::{
         host::{Host, Interface},
         source::{Environment, Lines},
     },
-    probe,
+    probe::{self, Http, Tls, TlsSettings},
 };
 use vrrp_fsm::{ChecksumSending, Preempt, Profile, StallPolicy, track::Weight};
 use vrrp_net::{Authentication, Transport};
@@ -335,9 +335,7 @@ fn a_virtual_server_becomes_a_service_of_a_pool_with_keepalived_s_rules() {
         delay_before_retry 4\n warmup 0\n alpha\n }\n }\n \
         real_server 10.0.0.2 80 {\n FILE_CHECK {\n track_file f\n }\n TCP_CHECK {\n connect_port 81\n }\n }\n}\n\
         track_file f {\n file /tmp/f\n}\n";
-    let lines = Lines::of_text(Path::new("conf"), text.into(), &Environment::default());
-    let reading = keepalived_conf::interpret(lines, &host());
-    let balance = balance(&reading.configuration);
+    let balance = balance_of(text);
     let [service] = balance.config.services.as_slice() else {
         panic!("{:#?}", balance.config.services);
     };
@@ -377,11 +375,143 @@ fn a_virtual_server_becomes_a_service_of_a_pool_with_keepalived_s_rules() {
     assert!(!check.retry_while_down);
     assert_eq!(second.checks[0].port, Some(81));
     assert_eq!(second.checks[0].initial, Initial::Up);
+    let file = &second.checks[1];
+    assert_eq!((file.interval, file.fall), (Duration::from_millis(100), 1));
     assert!(
-        balance.notes.iter().any(|note| note.contains("FILE_CHECK")),
-        "{:?}",
-        balance.notes
+        matches!(&file.probes[..], [probe::Probe::File(_)]),
+        "{file:?}"
     );
+    assert_eq!(balance.notes, [""; 0]);
+}
+
+fn balance_of(text: &str) -> Balance {
+    let lines = Lines::of_text(Path::new("conf"), text.into(), &Environment::default());
+    let reading = keepalived_conf::interpret(lines, &host());
+    balance(&reading.configuration)
+}
+
+/// The request of a check over HTTP with settings of service, server, check and URL.
+fn request(global: &str, [service, server, check, url]: [&str; 4]) -> (Option<Http>, Vec<String>) {
+    let balance = balance_of(&format!(
+        "{global}\nvirtual_server 192.0.2.1 443 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n{service}\n \
+         real_server 10.0.0.1 443 {{\n{server}\n SSL_GET {{\n{check}\n url {{\n path /\n{url}\n }}\n }}\n }}\n}}\n"
+    ));
+    let servers = balance.config.services[0].servers.first();
+    let http = servers.map(|server| match &server.checks[0].probes[..] {
+        [probe::Probe::Http(http)] => (**http).clone(),
+        other => panic!("{other:?}"),
+    });
+    (http, balance.notes)
+}
+
+#[test]
+fn the_name_in_the_tls_handshake_is_that_of_the_url_the_check_or_the_service() {
+    let hosts = ["service", "server", "check", "url"].map(|it| format!("virtualhost {it}.example"));
+    let [service, server, check, url] = hosts.each_ref().map(String::as_str);
+    let sni = |extra: &str| format!("{check}\n{extra}");
+    let (all, named) = (sni("enable_sni"), sni("enable_sni\nsni_name own.example"));
+    for (settings, name) in [
+        ([service, server, check, url], None),
+        ([service, server, &all, url], Some("url.example")),
+        ([service, server, &all, ""], Some("check.example")),
+        // The host of a real server is in the request, and not in the handshake.
+        ([service, server, "enable_sni", ""], Some("service.example")),
+        (["", server, "enable_sni", ""], None),
+        ([service, server, &named, url], Some("own.example")),
+        (["", "", "sni_name own.example", ""], Some("own.example")),
+    ] {
+        let (http, notes) = request("", settings);
+        let expected = Tls::new(TlsSettings {
+            name: name.map(str::to_owned),
+            ..TlsSettings::default()
+        });
+        assert_eq!(http.unwrap().tls, Some(expected.unwrap()), "{settings:?}");
+        assert_eq!(notes, [""; 0]);
+    }
+}
+
+#[test]
+fn the_ssl_block_has_the_certificate_of_every_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=client",
+        ])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let block = format!("SSL {{\n certificate {certificate}\n key {key}\n}}");
+    let (http, notes) = request(&block, [""; 4]);
+    let expected = Tls::new(TlsSettings {
+        certificate: Some(certificate.into()),
+        key: Some(key.clone().into()),
+        ..TlsSettings::default()
+    });
+    assert_eq!(http.unwrap().tls, Some(expected.unwrap()));
+    assert_eq!(notes, [""; 0]);
+    // A check that cannot show what it should is no check.
+    let (http, notes) = request(&format!("SSL {{\n key {key}\n}}"), [""; 4]);
+    assert_eq!(http, None);
+    assert!(notes[0].contains("use both"), "{notes:?}");
+}
+
+#[test]
+fn options_of_an_expression_change_its_meaning_as_in_pcre2() {
+    let of = |url: &str| request("", ["", "", "", url]);
+    let body = |url: &str| of(url).0.unwrap().body.unwrap();
+    let plain = body("regex a.b");
+    assert_eq!((plain.from, plain.to, plain.must_match), (0, None, true));
+    assert_eq!(plain.pattern.find(b"A\nb"), None);
+    let both = body("regex a.b\nregex_options caseless dotall no_auto_possess");
+    assert_eq!(both.pattern.find(b"xA\nB"), Some(1));
+    let lines = body("regex ^b\nregex_options multiline");
+    assert_eq!(lines.pattern.find(b"a\nb"), Some(2));
+    let spaced = body("regex \"a b\"\nregex_options extended");
+    assert_eq!(spaced.pattern.find(b"ab"), Some(0));
+    let bounds = body("regex a\nregex_min_offset 2\nregex_max_offset 5\nregex_no_match");
+    assert_eq!(
+        (bounds.from, bounds.to, bounds.must_match),
+        (2, Some(5), false)
+    );
+    let none = body("regex a\nregex_min_offset 6\nregex_max_offset 5");
+    assert_eq!((none.from, none.to), (0, None));
+    let (_, notes) = of("regex a\nregex_options firstline");
+    assert!(notes[0].contains("firstline is not supported"), "{notes:?}");
+}
+
+#[test]
+fn a_sync_daemon_without_an_instance_has_both_roles_and_the_id_0() {
+    let sync = |statement: &str| {
+        let text = format!(
+            "global_defs {{\n lvs_sync_daemon {statement}\n}}\nvrrp_instance V {{\n interface eth0\n \
+             virtual_router_id 7\n virtual_ipaddress {{\n 192.0.2.9\n }}\n}}\n"
+        );
+        let balance = balance_of(&text);
+        (balance.kernel.sync, balance.notes)
+    };
+    let ids = |statement: &str, is_active| {
+        let daemons = sync(statement).0.unwrap().daemons(is_active);
+        let ids = daemons.iter().map(|it| (it.state, it.sync_id));
+        ids.collect::<Vec<_>>()
+    };
+    let (master, backup) = (DaemonState::Master, DaemonState::Backup);
+    assert_eq!(ids("eth0", false), [(master, 0), (backup, 0)]);
+    assert_eq!(ids("eth0 V", true), [(master, 7)]);
+    assert_eq!(ids("eth0 inst V", false), [(backup, 7)]);
+    assert_eq!(ids("eth0 V id 9", true), [(master, 9)]);
+    assert_eq!(ids("eth0 V 9", true), [(master, 9)]);
+    let (none, notes) = sync("eth0 W");
+    assert_eq!(none, None);
+    assert!(notes[0].contains("no vrrp_instance \"W\""), "{notes:?}");
 }
 
 /// The pool's check of a check in the words of keepalived.

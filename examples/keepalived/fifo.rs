@@ -1,0 +1,103 @@
+//! FIFOs that get a line for each change.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::stat::Mode;
+use vrrp_examples::keepalived_conf::script::Script;
+
+use crate::{log::Log, watch::command_of};
+
+/// From SIGTERM to SIGKILL of the reader.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// From one look at the reader to the next.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A FIFO, with the script that reads it.
+#[derive(Debug)]
+pub(crate) struct Fifo {
+    path: PathBuf,
+    file: File,
+    /// Whether it was made here, and goes at the end.
+    is_own: bool,
+    reader: Option<Child>,
+}
+
+impl Fifo {
+    pub(crate) fn open(path: &Path, script: Option<&Script>) -> io::Result<Self> {
+        let is_own = match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(()) => true,
+            Err(nix::errno::Errno::EEXIST) => false,
+            Err(errno) => return Err(errno.into()),
+        };
+        if !fs::metadata(path)?.file_type().is_fifo() {
+            return Err(io::Error::other("it is not a FIFO"));
+        }
+        // For reading as well, so that it opens without a reader. A full FIFO loses lines.
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        let reader = match script.and_then(command_of) {
+            Some(mut command) => Some(command.arg(path).stdin(Stdio::null()).spawn()?),
+            None => None,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_own,
+            reader,
+        })
+    }
+
+    /// A further writer of this FIFO, for any thread. Lines of several writers do not mix: each is
+    /// shorter than `PIPE_BUF`.
+    pub(crate) fn writer(&self) -> io::Result<Writer> {
+        Ok(Writer {
+            path: self.path.clone(),
+            file: self.file.try_clone()?,
+        })
+    }
+
+    pub(crate) fn close(mut self) {
+        if let Some(mut reader) = self.reader.take() {
+            let pid = rustix::process::Pid::from_child(&reader);
+            // It fails where the reader has ended.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let end = Instant::now() + GRACE;
+            while matches!(reader.try_wait(), Ok(None)) && Instant::now() < end {
+                std::thread::sleep(PAUSE);
+            }
+            let _ = reader.kill();
+            let _ = reader.wait();
+        }
+        if self.is_own {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes lines to a FIFO.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: PathBuf,
+    file: File,
+}
+
+impl Writer {
+    /// Writes a line. One that does not fit is lost, which is logged.
+    pub(crate) fn write(&mut self, line: &str, log: &Log) {
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            let (path, line) = (self.path.display(), line.trim_end());
+            log.warning(&format!("{path}: the line {line:?} is lost: {error}"));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Settings of the kernel's IPVS while the daemon runs.
+
+use ipvs_netlink::{AsyncClient, Error, ServiceKey, SyncDaemon, Timeouts};
+use vrrp_examples::keepalived::kernel_settings::KernelSettings;
+
+use crate::log::Log;
+
+/// The settings that are wanted, with those that there were before.
+pub(crate) struct Settings {
+    wanted: KernelSettings,
+    /// The timeouts before the first change.
+    timeouts_before: Option<Timeouts>,
+    /// Whether sync daemons were ever wanted.
+    has_daemons: bool,
+}
+
+impl Settings {
+    pub(crate) fn new(wanted: KernelSettings) -> Self {
+        Self {
+            wanted,
+            timeouts_before: None,
+            has_daemons: false,
+        }
+    }
+
+    /// Takes up other settings.
+    pub(crate) fn replace(&mut self, wanted: KernelSettings) {
+        self.wanted = wanted;
+    }
+
+    /// Sets the timeouts that are configured, and puts the others back as they were.
+    pub(crate) async fn apply_timeouts(&mut self, log: &Log) {
+        if let Err(error) = self.try_timeouts().await {
+            log.warning(&format!("lvs_timeouts: {error}"));
+        }
+    }
+
+    async fn try_timeouts(&mut self) -> Result<(), Error> {
+        let wanted = self.wanted.timeouts;
+        if wanted == Timeouts::default() && self.timeouts_before.is_none() {
+            return Ok(());
+        }
+        let mut client = AsyncClient::open().await?;
+        let before = match self.timeouts_before {
+            Some(before) => before,
+            None => client.timeouts().await?,
+        };
+        self.timeouts_before = Some(before);
+        let or = |wanted, before| if wanted == 0 { before } else { wanted };
+        client
+            .set_timeouts(Timeouts {
+                tcp: or(wanted.tcp, before.tcp),
+                tcp_fin: or(wanted.tcp_fin, before.tcp_fin),
+                udp: or(wanted.udp, before.udp),
+            })
+            .await
+    }
+
+    /// With `lvs_flush`, deletes the services that are not configured. The others stay, with their
+    /// connections.
+    pub(crate) async fn flush(&self, configured: &[ServiceKey]) -> Result<(), Error> {
+        if !self.wanted.flushes_at_start {
+            return Ok(());
+        }
+        let mut client = AsyncClient::open().await?;
+        let table = client.confirmed_table().await?;
+        if !table.unreadable.is_empty() {
+            return client.flush().await;
+        }
+        let listed = table.entries.iter().map(|entry| entry.service.service.key);
+        for key in listed.filter(|key| !configured.contains(key)) {
+            match client.delete_service(key).await {
+                Err(error) if !error.is_missing() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The sync daemons that have to run, unless there never were any.
+    pub(crate) fn daemons(&mut self, is_active: bool) -> Option<Vec<SyncDaemon>> {
+        let sync = self.wanted.sync.as_ref();
+        self.has_daemons |= sync.is_some();
+        self.has_daemons
+            .then(|| sync.map_or_else(Vec::new, |sync| sync.daemons(is_active)))
+    }
+
+    pub(crate) const fn has_daemons(&self) -> bool {
+        self.has_daemons
+    }
+
+    /// Puts the timeouts back. With `lvs_flush_on_stop`, and where `flushes`, the whole table goes.
+    pub(crate) async fn end(&mut self, flushes: bool, log: &Log) {
+        if flushes && self.wanted.flushes_at_stop {
+            let result = match AsyncClient::open().await {
+                Ok(mut client) => client.flush().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                log.warning(&format!("lvs_flush_on_stop: {error}"));
+            }
+        }
+        self.wanted.timeouts = Timeouts::default();
+        self.apply_timeouts(log).await;
+    }
+}

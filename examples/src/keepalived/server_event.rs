@@ -1,0 +1,224 @@
+//! Changes of virtual servers and real servers in keepalived's words: lines of the notification
+//! FIFO, scripts, subjects of mails.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipvs_netlink::{
+    DestinationKey, ServiceKey,
+    pool::{Cause, Change, Event},
+};
+
+use crate::keepalived_conf::{lvs, script::Script};
+
+/// A server or service with the things that happen when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Its name in lines and mails, such as `[192.0.2.1]:tcp:80`.
+    pub name: String,
+    /// `notify_up` or `quorum_up`.
+    pub up: Option<Script>,
+    /// `notify_down` or `quorum_down`.
+    pub down: Option<Script>,
+    /// Whether changes are mailed.
+    pub mails: bool,
+}
+
+/// All servers and services whose changes are reported. Of a group, it has the first service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The services.
+    pub services: BTreeMap<ServiceKey, Reported>,
+    /// The servers.
+    pub servers: BTreeMap<(ServiceKey, DestinationKey), Reported>,
+    /// `rs_init_notifies`: a server that is up from the start, or from a reload on, is reported.
+    pub reports_new_servers: bool,
+}
+
+/// The name of a virtual server.
+#[must_use]
+pub fn service_name(server: &lvs::VirtualServer) -> String {
+    match &server.service {
+        lvs::Service::Address(address, port) => trio(*address, *port, server.protocol),
+        lvs::Service::Mark(mark) => format!("FWM {mark}"),
+        lvs::Service::Group(name) => format!("[{name}]:0"),
+    }
+}
+
+/// The name of a real server.
+#[must_use]
+pub fn server_name(server: &lvs::VirtualServer, real: &lvs::RealServer) -> String {
+    trio(real.address, real.port, server.protocol)
+}
+
+fn trio(address: IpAddr, port: u16, protocol: Option<&str>) -> String {
+    let protocol = protocol.unwrap_or("none").to_ascii_lowercase();
+    format!("[{address}]:{protocol}:{port}")
+}
+
+/// A change that is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerEvent<'a> {
+    /// The service.
+    pub service: &'a Reported,
+    /// The server, where the change is one of a server.
+    pub server: Option<&'a Reported>,
+    /// Whether it is up, or the quorum is there.
+    pub is_up: bool,
+}
+
+impl<'a> ServerEvent<'a> {
+    /// The change that an event of the pool is, if it is one that is reported. `names` are those of
+    /// the configuration, and `before` those of the one before it.
+    #[must_use]
+    pub fn of(event: &Event, names: &'a Names, before: &'a Names) -> Option<Self> {
+        let (server, is_up) = match event.change {
+            Change::ServerUp(_)
+                if event.cause == Cause::Configuration && !names.reports_new_servers =>
+            {
+                return None;
+            }
+            Change::ServerUp(key) => (Some(key), true),
+            Change::ServerDown(key) => (Some(key), false),
+            Change::ServerRemoved {
+                server,
+                was_up: true,
+            } => (Some(server), false),
+            Change::QuorumGained(_) => (None, true),
+            Change::QuorumLost(_) => (None, false),
+            _ => return None,
+        };
+        let service = names.services.get(&event.service);
+        let service = service.or_else(|| before.services.get(&event.service))?;
+        let server = match server {
+            None => None,
+            Some(key) => {
+                let key = (event.service, key);
+                let found = names.servers.get(&key);
+                Some(found.or_else(|| before.servers.get(&key))?)
+            }
+        };
+        Some(Self {
+            service,
+            server,
+            is_up,
+        })
+    }
+
+    const fn word(&self) -> &'static str {
+        if self.is_up { "UP" } else { "DOWN" }
+    }
+
+    /// The server, or the service where the change is one of its quorum.
+    #[must_use]
+    pub fn subject(&self) -> &'a Reported {
+        self.server.unwrap_or(self.service)
+    }
+
+    /// The script that runs.
+    #[must_use]
+    pub fn script(&self) -> Option<&'a Script> {
+        let subject = self.subject();
+        let script = if self.is_up {
+            &subject.up
+        } else {
+            &subject.down
+        };
+        script.as_ref()
+    }
+
+    /// The line of the FIFO, with its end.
+    #[must_use]
+    pub fn fifo_line(&self) -> String {
+        let (service, word) = (&self.service.name, self.word());
+        match self.server {
+            None => format!("VS {service} {word}\n"),
+            Some(server) => format!("RS {} {service} {word}\n", server.name),
+        }
+    }
+
+    /// The subject of a mail, behind the name of the router.
+    #[must_use]
+    pub fn mail_subject(&self) -> String {
+        let (service, word) = (&self.service.name, self.word());
+        match self.server {
+            None => format!("Virtualserver {service} - {word}"),
+            Some(server) => {
+                let server = &server.name;
+                format!("Realserver {server} of virtual server {service} - {word}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ipvs_netlink::pool::LiveCapacity;
+
+    use super::*;
+
+    fn named(name: &str) -> Reported {
+        Reported {
+            name: name.into(),
+            ..Reported::default()
+        }
+    }
+
+    #[test]
+    fn changes_are_reported_in_the_words_of_keepalived() {
+        let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
+        let server = DestinationKey::new(([10, 0, 0, 1], 80));
+        let names = Names {
+            services: BTreeMap::from([(service, named("[192.0.2.1]:tcp:80"))]),
+            servers: BTreeMap::from([((service, server), named("[10.0.0.1]:tcp:80"))]),
+            reports_new_servers: true,
+        };
+        let live = LiveCapacity {
+            live: 0,
+            bound: 1,
+            percent: false,
+        };
+        let removed = |was_up| Change::ServerRemoved { server, was_up };
+        let rs = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80";
+        for (change, line) in [
+            (Change::ServerUp(server), Some(format!("{rs} UP\n"))),
+            (Change::ServerDown(server), Some(format!("{rs} DOWN\n"))),
+            (removed(true), Some(format!("{rs} DOWN\n"))),
+            (removed(false), None),
+            (
+                Change::QuorumLost(live),
+                Some("VS [192.0.2.1]:tcp:80 DOWN\n".into()),
+            ),
+            (
+                Change::QuorumGained(live),
+                Some("VS [192.0.2.1]:tcp:80 UP\n".into()),
+            ),
+            (Change::Suspended, None),
+        ] {
+            let event = Event {
+                sequence: 0,
+                at: Duration::ZERO,
+                service,
+                change,
+                cause: Cause::Configuration,
+            };
+            let nothing = Names {
+                reports_new_servers: true,
+                ..Names::default()
+            };
+            let found = ServerEvent::of(&event, &names, &nothing);
+            assert_eq!(found.map(|it| it.fifo_line()), line, "{change:?}");
+            // A server that left the configuration is reported under the name that it had.
+            let found = ServerEvent::of(&event, &nothing, &names);
+            assert_eq!(found.map(|it| it.fifo_line()), line, "{change:?}");
+            let quiet = Names {
+                reports_new_servers: false,
+                ..names.clone()
+            };
+            let found = ServerEvent::of(&event, &quiet, &nothing);
+            let line = line.filter(|_| change != Change::ServerUp(server));
+            assert_eq!(found.map(|it| it.fifo_line()), line, "{change:?}");
+        }
+    }
+}
