@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod drains;
 mod dry;
 mod kernel;
 mod operator;
@@ -58,13 +59,15 @@ use ipvs_netlink::{
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 pub(crate) use self::saved::text;
-use self::{
-    dry::DryTable,
-    kernel::{Done, Job, Kernel, Worker},
-};
 pub use self::{
+    drains::SavedDrains,
     operator::{OperatorSetting, OperatorSettings},
     saved::SavedState,
+};
+use self::{
+    drains::boot_time,
+    dry::DryTable,
+    kernel::{Done, Job, Kernel, Worker},
 };
 use crate::probe::{Probe, name_places, probe};
 
@@ -84,8 +87,8 @@ pub struct Options {
     /// Whether nothing is written: changes are made in a copy of the kernel's table. Default:
     /// false.
     pub dry_run: bool,
-    /// What an earlier run has saved: the settings of the operator go on, and services that the
-    /// configuration no longer has are removed.
+    /// What an earlier run has saved: the settings of the operator and drains go on, and services
+    /// that the configuration no longer has are removed.
     pub saved: SavedState,
 }
 
@@ -219,6 +222,7 @@ impl Balancer {
         let (kernel, table) = open(options.dry_run).await?;
         let mut pool = Pool::new(Duration::ZERO, config, &table)?;
         options.saved.operator.apply(Duration::ZERO, &mut pool);
+        let draining = options.saved.drains.draining();
         Ok(Self {
             pool,
             epoch: Instant::now(),
@@ -226,14 +230,17 @@ impl Balancer {
             dry_run: options.dry_run,
             probes: JoinSet::new(),
             running: HashMap::new(),
-            worker: Worker::new(kernel, Reconciler::new(Policy::AT_ONCE)),
+            worker: Worker::new(
+                kernel,
+                Reconciler::resume(Policy::AT_ONCE, draining.clone()),
+            ),
             changed: BTreeSet::new(),
             due: Duration::ZERO,
             leftovers: options.saved.services.into_iter().collect(),
             table,
             refused: Vec::new(),
             rejected: Vec::new(),
-            draining: Draining::default(),
+            draining,
             daemons: Daemons::default(),
             notices: VecDeque::new(),
             end: End::Running,
@@ -264,7 +271,8 @@ impl Balancer {
         &self.table
     }
 
-    /// The destinations that leave the table and still have connections.
+    /// The destinations that leave the table and still have connections. Times are those of
+    /// `CLOCK_BOOTTIME`.
     #[must_use]
     pub const fn draining(&self) -> &Draining {
         &self.draining
@@ -349,12 +357,13 @@ impl Balancer {
     }
 
     /// The state that a later run goes on with, once it is [saved](SavedState::write). It changes
-    /// with the configuration and with settings of the operator.
+    /// with the configuration, with settings of the operator, and with drains.
     #[must_use]
     pub fn saved_state(&self) -> SavedState {
         SavedState {
             operator: OperatorSettings::of(&self.pool),
             services: self.owned(),
+            drains: SavedDrains::of(&self.draining),
         }
     }
 
@@ -500,7 +509,7 @@ impl Balancer {
             wanted,
             scope,
             removals,
-            now,
+            now: boot_time(),
             is_whole,
         });
     }

@@ -49,6 +49,7 @@ pub(super) struct Job {
     pub(super) wanted: Vec<VirtualServer>,
     pub(super) scope: Vec<ServiceKey>,
     pub(super) removals: Removals,
+    /// The time since the boot of the host.
     pub(super) now: Duration,
     /// Whether the scope is everything that the pool owns.
     pub(super) is_whole: bool,

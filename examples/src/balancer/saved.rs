@@ -8,7 +8,7 @@ use std::{
 use ipvs_netlink::ServiceKey;
 use serde::{Deserialize, Serialize};
 
-use super::OperatorSettings;
+use super::{OperatorSettings, SavedDrains};
 
 /// What a later run goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,6 +19,8 @@ pub struct SavedState {
     /// The services that this program has made.
     #[serde(with = "texts")]
     pub services: Vec<ServiceKey>,
+    /// The destinations that are being drained.
+    pub drains: SavedDrains,
 }
 
 impl SavedState {
@@ -98,7 +100,13 @@ mod texts {
 
 #[cfg(test)]
 mod tests {
-    use ipvs_netlink::{DestinationKey, pool::Operator};
+    use std::time::Duration;
+
+    use ipvs_netlink::{
+        DestinationKey, Weight,
+        plan::{Drain, Draining, DrainingDestination},
+        pool::Operator,
+    };
 
     use super::{super::OperatorSetting, *};
 
@@ -108,17 +116,35 @@ mod tests {
         let path = folder.path().join("state.json");
         assert_eq!(SavedState::read(&path).unwrap(), SavedState::default());
         let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
+        let server = DestinationKey::new(([10, 0, 0, 1], 80));
+        let since = Duration::from_millis(12_345);
+        let mut draining = Draining::default();
+        for (place, rule) in [
+            ((service, server), None),
+            (("mark 5".parse().unwrap(), server), Some(Drain::default())),
+        ] {
+            let destination = DrainingDestination {
+                since,
+                until: since * 2,
+                weight: Weight::new(7).unwrap(),
+                rule,
+            };
+            draining.destinations.insert(place, destination);
+        }
         let state = SavedState {
             operator: OperatorSettings(vec![OperatorSetting {
                 service,
-                server: DestinationKey::new(([10, 0, 0, 1], 80)),
+                server,
                 state: Operator::Drain,
                 weight: Some(5),
             }]),
             services: vec![service, "mark 5".parse().unwrap()],
+            drains: SavedDrains::of(&draining),
         };
         state.write(&path).unwrap();
-        assert_eq!(SavedState::read(&path).unwrap(), state);
+        let read = SavedState::read(&path).unwrap();
+        assert_eq!(read, state);
+        assert_eq!(read.drains.draining(), draining);
         fs::write(&path, "{ \"services\": [\"x\"] }").unwrap();
         let error = SavedState::read(&path).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use ipvs_netlink::{
     DestinationKey, ServiceKey,
     message::Change,
+    plan::{Drain, Draining},
     pool::{Config, Operator, Verdict},
 };
 use vrrp_examples::{
-    balancer::{Balancer, Notice, Options, SavedState, Stop},
+    balancer::{Balancer, Notice, Options, SavedDrains, SavedState, Stop},
     probe::Probe,
 };
 use vrrp_lab::{GuestTest, guest_tests};
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval,
         a_new_configuration_goes_on_with_what_is_in_both,
         settings_of_the_operator_survive_a_restart,
+        a_drain_keeps_its_time_across_a_restart,
         a_service_of_an_earlier_run_is_removed,
         the_end_leaves_removes_or_drains_the_table,
         a_dry_run_changes_nothing,
@@ -278,6 +280,54 @@ fn settings_of_the_operator_survive_a_restart() {
             .set_operator(&service(), &server(1), Operator::Ready)
             .unwrap();
         until_table(&mut again, &[SERVICE, FIRST, heavy]).await;
+    });
+}
+
+fn a_drain_keeps_its_time_across_a_restart() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1], "drain = \"10m\"")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST]).await;
+        let connecting = tokio::net::TcpStream::connect("192.0.2.1:80");
+        let _connection = connecting.await.unwrap();
+        let without = config(&[2], "drain = \"10m\"");
+        balancer.reconfigure(without.clone()).unwrap();
+        let drained = FIRST.replace("-w 1", "-w 0");
+        until_table(&mut balancer, &[SERVICE, &drained, SECOND]).await;
+        until(&mut balancer, is_compared).await;
+        let place = (service(), server(1));
+        let begun = balancer.draining().destinations[&place];
+        let mut saved = balancer.saved_state();
+        balancer.stop(Stop::Leave);
+        while balancer.next().await.is_some() {}
+        drop(balancer);
+
+        let with = |saved| Options {
+            saved,
+            ..Options::default()
+        };
+        let again = Balancer::open(without.clone(), with(saved.clone())).await;
+        let mut again = again.unwrap();
+        until(&mut again, is_compared).await;
+        assert_eq!(table(), [SERVICE, &drained, SECOND]);
+        assert_eq!(again.draining().destinations[&place], begun);
+        drop(again);
+
+        // With less time, all of it has passed before this start.
+        let mut draining = Draining::default();
+        let mut over = begun;
+        over.rule = over.rule.map(|rule| Drain {
+            at_most: Duration::from_millis(1),
+            ..rule
+        });
+        draining.destinations.insert(place, over);
+        saved.drains = SavedDrains::of(&draining);
+        let mut last = Balancer::open(without, with(saved)).await.unwrap();
+        until(&mut last, is_compared).await;
+        assert_eq!(table(), [SERVICE, SECOND]);
+        until(&mut last, is_compared).await;
+        assert_eq!(last.saved_state().drains, SavedDrains::default());
     });
 }
 
