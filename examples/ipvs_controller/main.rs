@@ -15,10 +15,10 @@ mod source;
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ use tokio::{
 };
 use vrrp_examples::{
     kubernetes::{Node, Objects, Problem, translate},
-    metrics,
+    pages::{Listener, Query, serve},
 };
 
 use crate::{
@@ -394,8 +394,11 @@ async fn listen(address: SocketAddr, pages: Pages) -> Result<(), Failure> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::Listen { address, error })?;
-    let page = Arc::new(move |path: &str| pages.page(path));
-    tokio::spawn(metrics::serve(listener, page));
+    let answer = move |query| {
+        let (Query::Get(path) | Query::Post(path, _)) = query;
+        ready(pages.page(&path))
+    };
+    tokio::spawn(serve(Listener::Tcp(listener), answer));
     Ok(())
 }
 

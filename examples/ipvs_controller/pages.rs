@@ -22,7 +22,7 @@ use prometheus_client::{
 use serde::Serialize;
 use vrrp_examples::{
     kubernetes::ObjectKind,
-    metrics::{JSON, OPEN_METRICS, Page, TEXT},
+    pages::{JSON, OPEN_METRICS, Page},
 };
 
 use crate::{
@@ -265,12 +265,12 @@ impl Pages {
     }
 
     /// Makes the page of a path.
-    pub(crate) fn page(&self, path: &str) -> Option<Page> {
+    pub(crate) fn page(&self, path: &str) -> Page {
         match path {
-            "/healthz" => Some(self.health()),
-            "/metrics" => Some(self.metrics()),
-            "/status" => Some(self.status()),
-            _ => None,
+            "/healthz" => self.health(),
+            "/metrics" => self.metrics(),
+            "/status" => self.status(),
+            _ => Page::error(StatusCode::NOT_FOUND, "use /healthz, /metrics or /status"),
         }
     }
 
@@ -313,11 +313,7 @@ impl Pages {
 }
 
 fn failure(error: &dyn std::error::Error) -> Page {
-    Page {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        content_type: TEXT,
-        body: format!("{error}\n"),
-    }
+    Page::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 fn set(family: &Family<KindLabels, Gauge>, kind: &str, number: usize) {

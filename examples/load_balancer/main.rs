@@ -8,6 +8,7 @@
 mod config;
 
 use std::{
+    fmt,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,6 +16,7 @@ use std::{
 };
 
 use clap::Parser;
+use hyper::StatusCode;
 use ipvs_netlink::pool::{Change, Explanation};
 use sd_notify::NotifyState;
 use tokio::{
@@ -24,8 +26,9 @@ use tokio::{
 use vrrp_examples::{
     announce::Announcer,
     balancer::{Balancer, Notice, Options, SavedState},
-    control::{self, Answer, Command, Control, Question},
+    control::{self, Command, Control, Question},
     event_log::{self, Notify},
+    pages::{HTML, JSON, OPEN_METRICS, Page, TEXT},
     status::History,
     toml_file::fingerprint,
     virtual_routers::{Routers, changes_state},
@@ -331,20 +334,21 @@ impl<'a> Program<'a> {
     }
 
     /// Answers a client.
-    fn answer(&mut self, question: &Question) -> Answer {
+    fn answer(&mut self, question: &Question) -> Page {
         let status = || self.history.status(&self.balancer, self.routers.lines());
+        let refused =
+            |error: &dyn fmt::Display| Page::error(StatusCode::CONFLICT, error.to_string());
         match question {
-            Question::Page => Answer::Text(Answer::HTML, status().html()),
-            Question::Metrics => Answer::Text(Answer::METRICS, status().metrics()),
+            Question::Page => Page::ok(HTML, status().html()),
+            Question::Metrics => Page::ok(OPEN_METRICS, status().metrics()),
             Question::Status => match serde_json::to_string_pretty(&status()) {
-                Ok(json) => Answer::Text(Answer::JSON, json),
-                Err(error) => Answer::Refused(error.to_string()),
+                Ok(json) => Page::ok(JSON, json),
+                Err(error) => refused(&error),
             },
             Question::Command(command) => match command.apply(&mut self.balancer) {
-                Ok(text) => Answer::Text(Answer::PLAIN, text),
-                Err(error) => Answer::Refused(error.to_string()),
+                Ok(text) => Page::ok(TEXT, text),
+                Err(error) => refused(&error),
             },
-            other => Answer::Refused(format!("{other:?} is not known here")),
         }
     }
 

@@ -1,47 +1,33 @@
 //! The socket of a program: its pages over HTTP, and the commands of its operator.
 //!
 //! [`Control`] accepts connections and hands each [`Request`] to the loop of the program, which
-//! answers it. Commands are taken on a UNIX socket only, whose file only its owner can use; a
-//! browser that was led astray reaches a TCP port, but no UNIX socket.
+//! answers it. Commands are taken on a UNIX socket only, whose file only its owner can use: a
+//! foreign page in a browser can send requests to a TCP port, but not to a UNIX socket.
 
 use std::{
-    fmt, fs,
-    future::poll_fn,
-    io,
+    fmt, fs, io,
     net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
 };
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Method, Response, StatusCode,
-    body::{Bytes, Incoming},
-    client::conn::http1 as client,
-    header::{CONTENT_TYPE, HOST},
-    server::conn::http1 as server,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http_body_util::{BodyExt, Full};
+use hyper::{StatusCode, body::Bytes, client::conn::http1 as client, header::HOST};
+use hyper_util::rt::TokioIo;
 use ipvs_netlink::{DestinationKey, ServiceKey, Weight, pool::Operator};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
 };
 
-use crate::balancer::{Balancer, text};
+use crate::{
+    balancer::{Balancer, text},
+    pages::{Listener, Page, Query, serve},
+};
 
-/// The connections that are served at once.
-const CONNECTIONS: usize = 32;
-/// The longest command, in bytes.
-const LONGEST: usize = 4096;
-/// How long a client may take to send its request.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The requests that may wait for the loop of the program.
+const WAITING: usize = 32;
 
 /// A command of the operator about a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::Subcommand)]
@@ -107,12 +93,11 @@ impl Command {
 pub struct Request {
     /// The question.
     pub question: Question,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Page>,
 }
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Question {
     /// The page for people: `GET /`.
     Page,
@@ -124,30 +109,10 @@ pub enum Question {
     Command(Command),
 }
 
-/// The answer to a [`Question`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A text of this type.
-    Text(&'static str, String),
-    /// The command cannot be done, for this reason.
-    Refused(String),
-}
-
-impl Answer {
-    /// HTML.
-    pub const HTML: &'static str = "text/html; charset=utf-8";
-    /// JSON.
-    pub const JSON: &'static str = "application/json";
-    /// OpenMetrics.
-    pub const METRICS: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    /// Plain text.
-    pub const PLAIN: &'static str = "text/plain; charset=utf-8";
-}
-
 impl Request {
     /// Answers. A client that is gone misses nothing.
-    pub fn answer(self, answer: Answer) {
-        let _ = self.answer.send(answer);
+    pub fn answer(self, page: Page) {
+        let _ = self.answer.send(page);
     }
 }
 
@@ -159,7 +124,6 @@ pub struct Control {
     /// Files that are removed at the end.
     files: Vec<PathBuf>,
     tasks: Vec<tokio::task::AbortHandle>,
-    room: Arc<Semaphore>,
 }
 
 impl Default for Control {
@@ -172,13 +136,12 @@ impl Control {
     /// Without sockets: nobody asks.
     #[must_use]
     pub fn new() -> Self {
-        let (sender, requests) = mpsc::channel(CONNECTIONS);
+        let (sender, requests) = mpsc::channel(WAITING);
         Self {
             requests,
             sender,
             files: Vec::new(),
             tasks: Vec::new(),
-            room: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
@@ -200,10 +163,7 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         self.files.push(path.to_owned());
-        self.serve(true, move |context| {
-            let accepted = listener.poll_accept(context);
-            accepted.map_ok(|(stream, _)| stream)
-        });
+        self.serve(Listener::Unix(listener));
         Ok(())
     }
 
@@ -215,31 +175,13 @@ impl Control {
     pub async fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        self.serve(false, move |context| {
-            let accepted = listener.poll_accept(context);
-            accepted.map_ok(|(stream, _)| stream)
-        });
+        self.serve(Listener::Tcp(listener));
         Ok(address)
     }
 
-    /// Serves the connections that a listener accepts, as many at once as there is room for.
-    fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        &mut self,
-        takes_commands: bool,
-        mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
-    ) {
-        let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
-        let task = tokio::spawn(async move {
-            loop {
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                match poll_fn(&mut accept).await {
-                    Ok(stream) => serve(stream, takes_commands, sender.clone(), permit),
-                    Err(_) => tokio::time::sleep(PATIENCE).await,
-                }
-            }
-        });
+    fn serve(&mut self, listener: Listener) {
+        let sender = self.sender.clone();
+        let task = tokio::spawn(serve(listener, move |query| ask(query, sender.clone())));
         self.tasks.push(task.abort_handle());
     }
 
@@ -262,78 +204,34 @@ impl Drop for Control {
     }
 }
 
-/// Serves one connection.
-fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    takes_commands: bool,
-    sender: mpsc::Sender<Request>,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) {
-    tokio::spawn(async move {
-        let service = service_fn(move |request| {
-            let sender = sender.clone();
-            async move { Ok::<_, hyper::Error>(reply(request, takes_commands, &sender).await) }
-        });
-        // A client that breaks the protocol harms itself only.
-        let _ = server::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        drop(permit);
-    });
-}
-
-async fn reply(
-    request: hyper::Request<Incoming>,
-    takes_commands: bool,
-    sender: &mpsc::Sender<Request>,
-) -> Response<Full<Bytes>> {
-    let plain = |status, text: String| response(status, Answer::PLAIN, text);
-    let question = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/") => Question::Page,
-        (&Method::GET, "/status.json") => Question::Status,
-        (&Method::GET, "/metrics") => Question::Metrics,
-        (&Method::POST, "/command") if takes_commands => {
-            let body = Limited::new(request.into_body(), LONGEST).collect();
-            let body = match tokio::time::timeout(PATIENCE, body).await {
-                Ok(Ok(body)) => body.to_bytes(),
-                Ok(Err(error)) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
-                Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "too slow".into()),
-            };
-            match serde_json::from_slice(&body) {
-                Ok(command) => Question::Command(command),
-                Err(error) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
+/// Hands a request to the loop of the program, and returns its answer.
+async fn ask(query: Query, sender: mpsc::Sender<Request>) -> Page {
+    let question = match query {
+        Query::Get(path) => match path.as_str() {
+            "/" => Question::Page,
+            "/status.json" => Question::Status,
+            "/metrics" => Question::Metrics,
+            "/command" => {
+                let text = "commands are taken by POST on the UNIX socket";
+                return Page::error(StatusCode::METHOD_NOT_ALLOWED, text);
             }
-        }
-        (_, "/command") => {
-            let text = "commands are taken by POST on the UNIX socket";
-            return plain(StatusCode::METHOD_NOT_ALLOWED, text.into());
-        }
-        _ => {
-            let text = "use /, /status.json, /metrics or /command";
-            return plain(StatusCode::NOT_FOUND, text.into());
-        }
+            _ => return not_found(),
+        },
+        Query::Post(path, body) if path == "/command" => match serde_json::from_slice(&body) {
+            Ok(command) => Question::Command(command),
+            Err(error) => return Page::error(StatusCode::BAD_REQUEST, error.to_string()),
+        },
+        Query::Post(..) => return not_found(),
     };
     let (answer, answered) = oneshot::channel();
-    let request = Request { question, answer };
-    let gone = || plain(StatusCode::SERVICE_UNAVAILABLE, "the program ends".into());
-    if sender.send(request).await.is_err() {
-        return gone();
-    }
-    match answered.await {
-        Ok(Answer::Text(kind, text)) => response(StatusCode::OK, kind, text),
-        Ok(Answer::Refused(text)) => plain(StatusCode::CONFLICT, text),
-        Err(_) => gone(),
-    }
+    let is_sent = sender.send(Request { question, answer }).await.is_ok();
+    let page = if is_sent { answered.await.ok() } else { None };
+    page.unwrap_or_else(|| Page::error(StatusCode::SERVICE_UNAVAILABLE, "the program ends"))
 }
 
-fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    let kind = hyper::header::HeaderValue::from_static(kind);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+fn not_found() -> Page {
+    let text = "use /, /status.json, /metrics or /command";
+    Page::error(StatusCode::NOT_FOUND, text)
 }
 
 /// A command could not be sent or done.
@@ -375,7 +273,7 @@ pub async fn send(path: &Path, command: &Command) -> Result<String, CommandError
     let body = answer.into_body().collect().await;
     let body = body.map_err(|error| failed(&error))?.to_bytes();
     connection.abort();
-    let text = String::from_utf8_lossy(&body).into_owned();
+    let text = String::from_utf8_lossy(&body).trim_end().to_owned();
     if status == StatusCode::OK {
         Ok(text)
     } else {
