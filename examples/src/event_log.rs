@@ -8,6 +8,7 @@ use crate::{
     notify::{Notifier, Order, Report},
 };
 use ipvs_netlink::pool::{Cause, Change, Event};
+use nix::sys::stat::{FileStat, fstat};
 use tracing::{error, info, warn};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -18,15 +19,16 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(2),
 };
 
-/// Begins to log: to the journal with its fields if systemd has started this program, and otherwise
-/// as text on standard output. `RUST_LOG` selects the events.
+/// Begins to log: to the journal with its fields if the standard output or standard error is the
+/// journal, and otherwise as text on standard output. `RUST_LOG` selects the events.
 ///
 /// # Errors
 ///
 /// The system's, if the journal cannot be reached.
 pub fn start() -> io::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = if std::env::var_os("JOURNAL_STREAM").is_some() {
+    let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let layer = if is_one_of(&journal, [fstat(io::stdout()), fstat(io::stderr())]) {
         tracing_journald::layer()?.boxed()
     } else {
         tracing_subscriber::fmt::layer()
@@ -40,6 +42,17 @@ pub fn start() -> io::Result<()> {
         .with(filter)
         .init();
     Ok(())
+}
+
+/// Whether a stream, as `JOURNAL_STREAM` names it (systemd.exec(5)), is one of these. Programs
+/// inherit the variable, so it says nothing about a program whose output was redirected.
+fn is_one_of<const N: usize>(stream: &str, files: [nix::Result<FileStat>; N]) -> bool {
+    let numbers = stream.split_once(':');
+    let numbers = numbers.map(|(device, inode)| (device.parse(), inode.parse()));
+    files
+        .into_iter()
+        .flatten()
+        .any(|file| numbers == Some((Ok(file.st_dev), Ok(file.st_ino))))
 }
 
 /// Logs a notice.

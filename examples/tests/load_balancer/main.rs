@@ -10,6 +10,7 @@
 
 mod library;
 mod program;
+mod service_manager;
 mod takeover;
 
 use std::{
@@ -20,7 +21,13 @@ use std::{
 use vrrp_lab::{Kernel, Suite, example};
 
 fn main() -> ExitCode {
-    let tests = [library::tests(), program::tests(), takeover::tests()].concat();
+    let tests = [
+        library::tests(),
+        program::tests(),
+        takeover::tests(),
+        service_manager::tests(),
+    ]
+    .concat();
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);
     suite.files.push(example("load_balancer").unwrap());
     suite.run()
