@@ -340,6 +340,10 @@ impl<'a> Program<'a> {
             |error: &dyn fmt::Display| Page::error(StatusCode::CONFLICT, error.to_string());
         match question {
             Question::Page => Page::ok(HTML, status().html()),
+            Question::Service(name) => match status().html_of(name) {
+                Some(html) => Page::ok(HTML, html),
+                None => Page::error(StatusCode::NOT_FOUND, format!("no service {name}")),
+            },
             Question::Metrics => Page::ok(OPEN_METRICS, status().metrics()),
             Question::Status => match serde_json::to_string_pretty(&status()) {
                 Ok(json) => Page::ok(JSON, json),

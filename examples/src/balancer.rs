@@ -58,14 +58,13 @@ use ipvs_netlink::{
 };
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-pub(crate) use self::saved::text;
 pub use self::{
     drains::SavedDrains,
     operator::{OperatorSetting, OperatorSettings},
     saved::SavedState,
 };
+pub(crate) use self::{drains::boot_time, saved::text};
 use self::{
-    drains::boot_time,
     dry::DryTable,
     kernel::{Done, Job, Kernel, Worker},
 };

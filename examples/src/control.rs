@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     balancer::{Balancer, text},
     pages::{Listener, Page, Query, serve},
+    status::page::SERVICE_PATH,
 };
 
 /// The requests that may wait for the loop of the program.
@@ -101,6 +102,8 @@ pub struct Request {
 pub enum Question {
     /// The page for people: `GET /`.
     Page,
+    /// The page of a service, by its name: `GET /service/tcp-192.0.2.1:80`.
+    Service(String),
     /// The state as JSON: `GET /status.json`.
     Status,
     /// Metrics for Prometheus: `GET /metrics`.
@@ -215,7 +218,10 @@ async fn ask(query: Query, sender: mpsc::Sender<Request>) -> Page {
                 let text = "commands are taken by POST on the UNIX socket";
                 return Page::error(StatusCode::METHOD_NOT_ALLOWED, text);
             }
-            _ => return not_found(),
+            path => match path.strip_prefix(SERVICE_PATH) {
+                Some(name) => Question::Service(name.to_owned()),
+                None => return not_found(),
+            },
         },
         Query::Post(path, body) if path == "/command" => match serde_json::from_slice(&body) {
             Ok(command) => Question::Command(command),
@@ -230,7 +236,7 @@ async fn ask(query: Query, sender: mpsc::Sender<Request>) -> Page {
 }
 
 fn not_found() -> Page {
-    let text = "use /, /status.json, /metrics or /command";
+    let text = "use /, /service/NAME, /status.json, /metrics or /command";
     Page::error(StatusCode::NOT_FOUND, text)
 }
 

@@ -5,7 +5,7 @@
 //! [`metrics`](Status::metrics), or as JSON with serde.
 
 mod metrics;
-mod page;
+pub(crate) mod page;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +18,7 @@ use ipvs_netlink::{
 };
 use serde::Serialize;
 
-use crate::balancer::{Balancer, Notice};
+use crate::balancer::{Balancer, Notice, boot_time};
 
 /// The samples that are kept, for the sparkline.
 const SAMPLES: usize = 60;
@@ -84,6 +84,8 @@ pub struct Status {
     pub probes_running: u32,
     /// The probes that were made, by result.
     pub probes: ProbeCounts,
+    /// The servers that leave the table and still have connections.
+    pub draining: Vec<DrainLine>,
     /// The changes that the kernel refused.
     pub refused: Vec<String>,
     /// The last events, the newest first.
@@ -155,6 +157,17 @@ pub struct ServerLine {
     pub answers: Vec<String>,
     /// Everything about it, as text.
     pub explanation: String,
+}
+
+/// A server that leaves the table and still has connections.
+#[derive(Clone, Debug, Serialize)]
+pub struct DrainLine {
+    /// Its service.
+    pub service: String,
+    /// The server.
+    pub server: String,
+    /// The seconds after which it leaves in any case.
+    pub left: f64,
 }
 
 /// Probes by result.
@@ -257,6 +270,16 @@ impl History {
                 failures: counters.failures,
                 local_failures: counters.local_failures,
             },
+            draining: balancer
+                .draining()
+                .destinations
+                .iter()
+                .map(|((service, server), drain)| DrainLine {
+                    service: service.to_string(),
+                    server: server.to_string(),
+                    left: drain.until.saturating_sub(boot_time()).as_secs_f64(),
+                })
+                .collect(),
             refused: balancer
                 .refused()
                 .iter()
@@ -336,6 +359,14 @@ impl History {
             answers: answers.collect(),
             explanation: explanation.to_string(),
         })
+    }
+}
+
+impl ServiceLine {
+    /// Whether somebody should look at it.
+    fn has_problem(&self) -> bool {
+        let is_held = self.sorry || self.braked > 0 || self.panicking > 0;
+        self.quorum == "down" || is_held || self.servers.iter().any(ServerLine::is_down)
     }
 }
 

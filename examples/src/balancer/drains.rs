@@ -14,7 +14,7 @@ use super::saved::text;
 /// Returns the time since the boot of the host, which runs on between two runs of a program.
 ///
 /// A boot sets it back, and empties the kernel's table as well.
-pub(super) fn boot_time() -> Duration {
+pub(crate) fn boot_time() -> Duration {
     // Linux has had this clock since 2.6.39.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
