@@ -8,7 +8,7 @@
 mod config;
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -27,6 +27,7 @@ use vrrp_examples::{
     announce::Announcer,
     balancer::{Balancer, Notice, Options, SavedState},
     control::{self, Command, Control, Question},
+    demo,
     event_log::{self, Notify},
     pages::{HTML, JSON, OPEN_METRICS, Page, TEXT},
     status::History,
@@ -45,9 +46,11 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// SIGTERM and SIGINT end the program: each Active router resigns, and the kernel's table stays or
 /// goes as `on_stop` says.
 #[derive(Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each option")]
 struct Arguments {
     /// The configuration, in TOML.
-    file: PathBuf,
+    #[arg(required_unless_present = "demo")]
+    file: Option<PathBuf>,
     /// Check the configuration, and do nothing else.
     #[arg(long)]
     check: bool,
@@ -57,14 +60,25 @@ struct Arguments {
     /// Check each server, print why it would be used or not, and change nothing.
     #[arg(long, conflicts_with_all = ["check", "dry_run"])]
     explain: bool,
+    /// Build two load balancers, three servers and clients in namespaces, kill some of them, and
+    /// print which server answered when. It needs root and IPVS, and leaves nothing behind. Exit
+    /// status: 1 if a connection broke that should not, or the demonstration could not run.
+    #[arg(long, conflicts_with_all = ["file", "check", "dry_run", "explain"])]
+    demo: bool,
+    /// Draw the demonstration into this file.
+    #[arg(long, value_name = "FILE", requires = "demo")]
+    svg: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match start(&arguments).await {
+    let result = match &arguments.file {
+        Some(file) => serve(file, &arguments),
+        None => demonstrate(arguments.svg.as_deref()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{failure}");
@@ -73,8 +87,41 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(arguments: &Arguments) -> Result<(), Failure> {
-    let file = read(&arguments.file)?;
+fn serve(file: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(start(file, arguments))
+}
+
+/// `--demo`.
+fn demonstrate(svg: Option<&Path>) -> Result<(), Failure> {
+    let missing = demo::missing();
+    if !missing.is_empty() {
+        return Err(format!("--demo is not possible here: {}", missing.join("\n  ")).into());
+    }
+    let program = std::env::current_exe()?;
+    let mut out = io::stdout();
+    writeln!(out, "{}\n", demo::INTRODUCTION)?;
+    let recording = demo::play(&program, &mut |line| {
+        Ok(writeln!(io::stdout(), "  {line}")?)
+    })?;
+    let report = demo::Report::new(&recording);
+    demo::print(&mut out, &recording, &report)?;
+    // Last, so that a file that cannot be written costs no recording.
+    if let Some(path) = svg {
+        let written = fs::write(path, demo::draw(&recording, &report));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if report.ok {
+        Ok(())
+    } else {
+        Err("open connections broke that should not".into())
+    }
+}
+
+async fn start(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    let file = read(path)?;
     if let Some(command) = &arguments.command {
         let socket = file.control.ok_or("control: missing; name a UNIX socket")?;
         let answer = control::send(&socket, command).await?;
@@ -88,7 +135,7 @@ async fn start(arguments: &Arguments) -> Result<(), Failure> {
         return explain(&file).await;
     }
     event_log::start()?;
-    Program::start(&arguments.file, file, arguments.dry_run)
+    Program::start(path, file, arguments.dry_run)
         .await?
         .run()
         .await

@@ -5,6 +5,7 @@ pub mod announce;
 pub mod balancer;
 pub mod command;
 pub mod control;
+pub mod demo;
 pub mod event_log;
 pub mod ipvsadm;
 pub mod keepalived;

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod demo;
 mod library;
 mod program;
 mod service_manager;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         program::tests(),
         takeover::tests(),
         service_manager::tests(),
+        demo::tests(),
     ]
     .concat();
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);

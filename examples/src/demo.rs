@@ -1,0 +1,185 @@
+//! A demonstration of the load balancer: clients, two load balancers and three servers, each a
+//! network namespace of this process, and the records of a short play in which some of them die.
+//!
+//! [`missing`] names what the host lacks. [`play`] runs the play and returns a [`Recording`], which
+//! [`Report`] evaluates, [`print()`] writes in letters and [`draw`] as a picture.
+
+mod balancer;
+mod client;
+mod network;
+mod picture;
+mod report;
+mod server;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use ipvs_netlink::{Client, Scheduler, Service, ServiceKey, message::Change};
+use vrrp_lab::{Lan, Namespace};
+
+pub use self::{
+    network::play,
+    picture::draw,
+    report::{Effect, Report, print},
+};
+
+/// What can go wrong, in plain words.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The address of the service.
+const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 100], 80);
+/// The scheduler of the service.
+const SCHEDULER: Scheduler = Scheduler::RR;
+/// The number of servers.
+const SERVERS: usize = 3;
+
+/// The network in a few lines.
+pub const INTRODUCTION: &str = "\
+clients   make a request every 20 ms, and keep 30 connections open
+lb1, lb2  move 192.0.2.100 by VRRP, check the servers, and share their connections
+s1 to s3  say which of them answers";
+
+/// Returns what this host lacks for the demonstration, each with its remedy.
+#[must_use]
+pub fn missing() -> Vec<String> {
+    let lacking = lacking_capabilities();
+    if !lacking.is_empty() {
+        // Nothing else can be tried without.
+        return vec![format!(
+            "it has to run as root: {} missing",
+            lacking.join(", ")
+        )];
+    }
+    let namespace = match Namespace::new() {
+        Ok(namespace) => namespace,
+        Err(error) => return vec![error.to_string()],
+    };
+    let network = Lan::new().and_then(|lan| lan.host("test", &[]).map(drop));
+    let network = network.err().map(|error| error.to_string());
+    let ipvs = namespace.run(|| {
+        let failed = |error: ipvs_netlink::Error, module: &str| {
+            Err(format!(
+                "IPVS: {error}; run `modprobe {module}` on the host"
+            ))
+        };
+        let mut client = match Client::open() {
+            Ok(client) => client,
+            Err(error) => return failed(error, "ip_vs"),
+        };
+        let service = Service::new(ServiceKey::tcp(SERVICE), SCHEDULER);
+        let change = Change::AddService(service);
+        match client.apply(&[change]).into_iter().next() {
+            Some(Err(error)) => failed(error, &format!("ip_vs_{SCHEDULER}")),
+            _ => Ok(()),
+        }
+    });
+    network.into_iter().chain(ipvs.err()).collect()
+}
+
+/// The capabilities that this process lacks, by their names in capabilities(7).
+fn lacking_capabilities() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    // Their numbers in capability.h.
+    let needed = [
+        (12, "CAP_NET_ADMIN"),
+        (13, "CAP_NET_RAW"),
+        (21, "CAP_SYS_ADMIN"),
+    ];
+    let is_missing = |(number, _): &(u32, _)| set.unwrap_or_default() & (1 << number) == 0;
+    let missing = needed.into_iter().filter(is_missing);
+    missing.map(|(_, name)| name).collect()
+}
+
+/// Everything that was recorded.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The beginning.
+    pub from: Instant,
+    /// The end.
+    pub to: Instant,
+    /// The events of the play, in order.
+    pub happenings: Vec<Happening>,
+    /// The states of each load balancer, with the time of each change.
+    pub balancers: Vec<Vec<(Instant, State)>>,
+    /// For each server, when it came (`true`) and went.
+    pub servers: Vec<Vec<(Instant, bool)>>,
+    /// The requests of all clients, in the order of their ends.
+    pub requests: Vec<Request>,
+    /// The connections that stay open.
+    pub connections: Vec<Connection>,
+}
+
+/// An event of the play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// Its time.
+    pub at: Instant,
+    /// The event.
+    pub event: Event,
+}
+
+/// An event of the play. Load balancers and servers are numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Both load balancers start.
+    Start,
+    /// The process of a server ends.
+    KillServer(usize),
+    /// It runs again.
+    StartServer(usize),
+    /// The cable of a server is pulled.
+    Unplug(usize),
+    /// It is plugged in again.
+    Mend(usize),
+    /// A load balancer gets SIGKILL, and its cables are pulled.
+    KillBalancer(usize),
+    /// It runs again, with its cables.
+    StartBalancer(usize),
+    /// A load balancer gets SIGTERM.
+    StopBalancer(usize),
+}
+
+/// The state of a load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It does not run, or cannot.
+    Down,
+    /// It is ready to take over.
+    Backup,
+    /// It has the address.
+    Active,
+}
+
+/// A connection that is opened for one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When it began.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// The server that answered; `None` without an answer.
+    pub server: Option<usize>,
+}
+
+impl Request {
+    /// When it ended.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.at + self.took
+    }
+}
+
+/// A connection that stays open and carries a byte in both directions again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its server.
+    pub server: usize,
+    /// When it broke, if it did.
+    pub broken: Option<Instant>,
+    /// The longest time in which a byte did not come back.
+    pub longest_pause: Duration,
+}
