@@ -25,7 +25,8 @@ pub const MAX_MESSAGE_LEN: usize = HEADER_LEN + 255 * 16;
 /// ```
 /// use std::net::Ipv4Addr;
 /// use vrrp_proto::{
-///     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader, Priority, TTL, Vrid,
+///     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval,
+///     IpHeader, Priority, TTL, Vrid,
 /// };
 ///
 /// let virtual_addresses = [Ipv4Addr::new(192, 0, 2, 1)];

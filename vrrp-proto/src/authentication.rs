@@ -107,7 +107,8 @@ impl fmt::Display for AuthenticationMethod {
 /// use vrrp_proto::Password;
 ///
 /// assert_eq!(Password::new(b"s3cret")?, Password::new(b"s3cret\0\0")?);
-/// assert_eq!(Password::new(b"far too long").unwrap_err().to_string(), "password length 12 is not in 1..=8");
+/// let error = Password::new(b"far too long").unwrap_err();
+/// assert_eq!(error.to_string(), "password length 12 is not in 1..=8");
 /// assert_eq!(Password::truncating(b"far too long"), Password::new(b"far too ")?);
 /// # Ok::<(), vrrp_proto::OutOfRange>(())
 /// ```

@@ -18,8 +18,10 @@
 //!
 //! // The frame of an advertisement is these two headers and the message.
 //! let message = [0x31, 51, 100, 1, 0x00, 0x64, 0xa8, 0x65, 192, 0, 2, 1];
-//! let ip = frame::ipv4::Header::advertisement(Ipv4Addr::new(192, 0, 2, 11), GROUP_IPV4).encode(12)?;
-//! let ethernet = frame::ethernet::header(frame::multicast_mac(GROUP_IPV4.into()), source, frame::ethernet::IPV4);
+//! let sender = Ipv4Addr::new(192, 0, 2, 11);
+//! let ip = frame::ipv4::Header::advertisement(sender, GROUP_IPV4).encode(12)?;
+//! let group = frame::multicast_mac(GROUP_IPV4.into());
+//! let ethernet = frame::ethernet::header(group, source, frame::ethernet::IPV4);
 //! let frame = [&ethernet[..], &ip, &message].concat();
 //! assert_eq!(frame.len(), 46);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -41,7 +41,8 @@
 //! ```
 //! use std::net::Ipv4Addr;
 //! use vrrp_proto::{
-//!     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader, Priority, TTL, Vrid, hmac,
+//!     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval,
+//!     IpHeader, Priority, TTL, Vrid, hmac,
 //! };
 //!
 //! let keys = [hmac::Key::new(1, b"thirty-two octets are the least.")?];
@@ -72,7 +73,8 @@
 //! let verified = keys.verify(&signed, &ip, now, anti_replay)?;
 //! marks.check(&verified, now, anti_replay)?;
 //! let protection = vrrp_proto::Protection::from(verified);
-//! // After the message has passed `Advertisement::decode` and `LocalRouter::check` with this `protection`:
+//! // After the message has passed `Advertisement::decode` and `LocalRouter::check` with this
+//! // `protection`:
 //! marks.accept(&verified);
 //! assert!(marks.check(&verified, now, anti_replay).is_err(), "the same packet again");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

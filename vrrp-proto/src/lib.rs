@@ -13,13 +13,13 @@
 //! | build or parse frames | [`frame`]: Ethernet, IPv4, IPv6, ARP, Neighbor Discovery |
 //!
 //! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and
-//! [`Authentication`]. Each holds only values that the protocol allows. Where a user types them, they
-//! have `FromStr` and `TryFrom`.
+//! [`Authentication`]. Each holds only values that the protocol allows. Where a user types them,
+//! they have `FromStr` and `TryFrom`.
 //!
 //! # Order of checks
 //!
-//! A message with several faults is always discarded for the same one, so counters are comparable. The
-//! order is that of `docs/conformance.md` section 7:
+//! A message with several faults is always discarded for the same one, so counters are comparable.
+//! The order is that of `docs/conformance.md` section 7:
 //!
 //! 1. [`Advertisement::decode`]: TTL, length of the header, version, type, address count, length,
 //!    checksum, VRID range, interval range, link-local first address.

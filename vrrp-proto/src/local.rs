@@ -14,8 +14,8 @@ use crate::{
 /// ```
 /// use std::net::Ipv4Addr;
 /// use vrrp_proto::{
-///     Advertisement, DecodeOptions, Endpoints, GROUP_IPV4, Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule,
-///     Protection, TTL, Transport, Versions, Vrid,
+///     Advertisement, DecodeOptions, Endpoints, GROUP_IPV4, Interval, IpHeader,
+///     LocalAuthentication, LocalRouter, OwnerRule, Protection, TTL, Transport, Versions, Vrid,
 /// };
 ///
 /// let local = LocalRouter {
@@ -30,10 +30,11 @@ use crate::{
 /// };
 ///
 /// let message = [0x31, 51, 100, 1, 0x00, 0xc8, 0xa8, 0x01, 192, 0, 2, 1];
-/// let ip = IpHeader { endpoints: Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into()), ttl: TTL };
+/// let endpoints = Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into());
+/// let ip = IpHeader { endpoints, ttl: TTL };
 /// let received = Advertisement::decode(&message, &ip, &DecodeOptions::default())?;
 /// let mismatches = local.check(&received, &ip, Protection::None)?;
-/// assert!(mismatches.interval_differs, "200 cs there, 100 cs here: kept, because version 3 learns it");
+/// assert!(mismatches.interval_differs, "200 cs there, 100 cs here: version 3 learns it");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -50,7 +50,7 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The VRRP message in an Ethernet frame, and what is known of the IP header above it.
+/// The VRRP message in an Ethernet frame, with the known fields of its IP header.
 fn unwrap_ethernet(frame: &[u8]) -> Option<(IpHeader, &[u8])> {
     let frame = ethernet::Frame::parse(frame).ok()?;
     match frame.ethertype {
@@ -185,7 +185,7 @@ fn fields_of(decoded: &Decoded<'_>) -> Value {
     fields
 }
 
-/// The fault of a corrupt copy tells what the checksum is in both forms.
+/// Checks that the error of a corrupt copy contains the checksum in both forms.
 fn compare_both_checksums(payload: &[u8], ip: &IpHeader, stated: &Value) {
     let mut corrupt = payload.to_vec();
     corrupt[6..8].copy_from_slice(&[0x5a, 0xa5]);

@@ -74,8 +74,8 @@ fn p_50_every_bit_but_the_mutable_ones_is_covered() {
             }
             fix_header_checksum(&mut changed);
             let mutable = octet == 1 || octet == 6 || (octet == 8 && !ttl_is_covered);
-            // A unicast packet whose destination becomes a group is judged as one; it fails either
-            // way.
+            // A unicast packet whose destination becomes a group is opened as multicast; it fails
+            // either way.
             assert_eq!(
                 open(&changed, &key).is_ok(),
                 mutable,

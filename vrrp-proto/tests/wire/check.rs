@@ -75,7 +75,7 @@ fn p_01_only_protocol_112_is_vrrp() {
     let mut packet = header.encode(0).unwrap();
     assert_eq!(packet[9], 112);
     assert_eq!(frame::ipv4::Packet::parse(&packet).unwrap().protocol, 112);
-    // Whose protocol is another is told by it: 6 here, with the checksum made good.
+    // A packet of another protocol shows its number: 6 here, with the checksum made good.
     packet[9] = 6;
     packet[10..12].fill(0);
     let checksum = internet_checksum(&packet).to_be_bytes();

@@ -1,4 +1,4 @@
-//! Frames, with smoltcp as the judge.
+//! Frames, compared with smoltcp.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

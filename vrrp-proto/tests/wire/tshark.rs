@@ -171,7 +171,7 @@ fn tshark_finds_no_fault_in_built_frames() {
 
 #[test]
 fn tshark_detects_a_wrong_checksum() {
-    // The judge can say no.
+    // tshark also finds a wrong checksum.
     let mut frame = advertisement_frame(Family::Ipv6);
     let last = frame.len() - 1;
     frame[last] ^= 1;
