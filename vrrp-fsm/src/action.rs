@@ -55,7 +55,8 @@ pub struct Outgoing {
 /// use vrrp_proto::{Family, Vrid};
 ///
 /// let mut router = VirtualRouter::new(Config::new(Vrid::new(51).ok_or("VRID")?, Family::Ipv4))?;
-/// let actions: Actions = router.handle_event(Instant::ZERO, Event::Startup { primary_address: [192, 0, 2, 11].into() });
+/// let startup = Event::Startup { primary_address: [192, 0, 2, 11].into() };
+/// let actions: Actions = router.handle_event(Instant::ZERO, startup);
 /// assert_eq!(actions.len(), 1);
 /// for action in actions {
 ///     println!("{action:?}");

@@ -7,8 +7,8 @@ use vrrp_proto::{
 
 use crate::{AcceptedAdvertisement, Actions, Event, Instant, Profile, VirtualRouter};
 
-/// The host's side of a received packet: how messages travel, what is accepted in them, and what
-/// was verified about this one.
+/// The host's side of a received packet: the transport of the virtual router, the options for
+/// decoding and authentication, and the result of verifying this packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveContext<'a> {
     /// Multicast to a group, or unicast from peers.
@@ -116,7 +116,7 @@ impl VirtualRouter {
             addresses: context.addresses,
         };
         let mut mismatches = local.check(received, ip, context.protection)?;
-        // RFC 5798 has no such check (P-30). The counter has it all the same (O-17).
+        // RFC 5798 has no such check (P-30). The counter counts the difference anyway (O-17).
         if self.settings.profile == Profile::Rfc5798 {
             mismatches.interval_differs = false;
         }

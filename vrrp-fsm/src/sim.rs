@@ -6,12 +6,17 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Chance, Occurrence, Rate, Scenario, Simulation}};
+//! use vrrp_fsm::{
+//!     Instant,
+//!     fleet::VrrpRouter,
+//!     sim::{Chance, Occurrence, Rate, Scenario, Simulation},
+//! };
 //!
 //! let mut scenario = Scenario::uniform(3, 10)?;
 //! scenario.faults.until = Instant::ZERO + Duration::from_secs(60);
 //! scenario.faults.loss = Chance::per_million(20_000)?;
-//! scenario.faults.crash = Some(Rate { every: Duration::from_secs(20), longest: Duration::from_secs(10) });
+//! let (every, longest) = (Duration::from_secs(20), Duration::from_secs(10));
+//! scenario.faults.crash = Some(Rate { every, longest });
 //!
 //! let mut simulation = Simulation::<VrrpRouter>::new(&scenario, 7)?;
 //! let mut violations = Vec::new();
@@ -407,7 +412,7 @@ impl<H: Host> Simulation<H> {
                 priority,
             } => self.reconfigure(host, router, observe, |wanted| {
                 wanted.priority = until.map(|until| (priority, until)).or_else(|| {
-                    // Another change may have come meanwhile.
+                    // Another change may have come in that time.
                     wanted.priority.filter(|(_, until)| *until > now)
                 });
             }),
@@ -471,7 +476,7 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// A host that may run again does so: it starts anew, or reads what waits and then looks at its
+    /// Continues a host that may run again: it boots, or drains its sockets and then serves its
     /// timers.
     fn go_on(&mut self, number: u32, observe: &mut Observer<'_>) {
         let Some(node) = self

@@ -22,7 +22,9 @@
 //!
 //! let mut tracker = Tracker::new();
 //! let uplink = tracker.add(Instant::ZERO, Object::new("uplink", Kind::Interface))?;
-//! let peering = tracker.add(Instant::ZERO, Object { weight: Weight::points(-30)?, ..Object::new("peering", Kind::BfdSession) })?;
+//! let peering = Object::new("peering", Kind::BfdSession);
+//! let peering = Object { weight: Weight::points(-30)?, ..peering };
+//! let peering = tracker.add(Instant::ZERO, peering)?;
 //! let uses = [TrackRef::of(uplink), TrackRef::of(peering)];
 //!
 //! assert!(!tracker.track_state(&uses).is_ready(), "the uplink has not reported");
@@ -175,7 +177,7 @@ pub enum TrackError {
     Report {
         /// The object.
         name: String,
-        /// What was reported.
+        /// The report.
         report: Report,
     },
     /// The kind of an object cannot change.

@@ -14,8 +14,8 @@ use crate::{
     fleet::{AddressList, Key},
 };
 
-/// What an Active sends on [`Action::Announce`](crate::Action::Announce): it tells the neighbours
-/// on its LAN where the virtual addresses are.
+/// The frames that an Active sends on [`Action::Announce`](crate::Action::Announce): they show the
+/// neighbours on its LAN where the virtual addresses are.
 ///
 /// As text it is one line: `0 18 lan 1 IPv4 vrid 51 repeat 5`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,12 @@ use crate::{
 ///     fn fleet_mut(&mut self) -> &mut VrrpRouter {
 ///         &mut self.0
 ///     }
-///     fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
+///     fn receive(
+///         &mut self,
+///         now: Instant,
+///         packet: &Packet,
+///         protection: Protection,
+///     ) -> Result<(), Discard> {
 ///         if packet.octets[2] == 0 {
 ///             return Ok(());
 ///         }
@@ -119,9 +124,9 @@ impl Host for VrrpRouter {
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     Packet(Arc<Packet>, Copy),
-    /// A virtual router is to be as [`Node`] says.
+    /// Bring a virtual router in line with [`Node`].
     Router(u32),
-    /// An object is to be reported.
+    /// Report an object.
     Object(u32),
 }
 

@@ -72,7 +72,7 @@ struct Cluster {
     /// Disturbances that last.
     standing: u32,
     is_settled: bool,
-    /// The end of its last settled period.
+    /// The end of its last stable period.
     settled_until: Option<Instant>,
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Monitor {
     by_place: Vec<Vec<u32>>,
     /// The number of state changes of each member of each host.
     changes: Vec<Vec<u64>>,
-    /// The times at which clusters are settled.
+    /// The times at which clusters must be stable.
     due: Deadlines,
     /// The times at which their neighbours are updated.
     known: Deadlines,
@@ -614,7 +614,7 @@ impl Monitor {
         }));
     }
 
-    // What is due.
+    // The deadlines.
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let settles = self.due.earliest();
@@ -870,7 +870,7 @@ impl Virtual {
         islands
     }
 
-    /// Checks the settled state, on each side of a partition.
+    /// Checks the stable state, on each side of a partition.
     fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Finding> {
         let islands = self.islands(wire).into_iter();
         islands

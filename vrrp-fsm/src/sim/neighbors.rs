@@ -1,4 +1,4 @@
-//! What the neighbours of a virtual router remember: whose announcement was the last.
+//! The memory of a virtual router's neighbours: the sender of the last announcement.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -25,13 +25,13 @@ pub(super) struct Neighbors {
 /// What the neighbours beside a host remember.
 #[derive(Default)]
 struct Memory {
-    /// Who has sent the last announcement, and when.
+    /// The sender of the last announcement, and its time.
     last: Option<(u32, Instant)>,
     /// Whether there was one after it that has not come, or the last one was late.
     is_in_doubt: bool,
 }
 
-/// What came of a look at the neighbours.
+/// The result of comparing the neighbours with the Active.
 #[derive(Default)]
 pub(super) struct Look {
     /// Whether any of them has to know who the Active is.
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// What comes of a look when host 1 is Active: nothing, or who is wrong.
+    /// The wrong neighbours when host 1 is Active; `None` where no neighbour has to know it.
     fn look(neighbors: &Neighbors) -> Option<Vec<u32>> {
         let look = neighbors.look(1, 0..2, DELAY);
         look.is_telling.then_some(look.wrong)

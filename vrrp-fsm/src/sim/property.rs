@@ -1,12 +1,12 @@
-//! What has to hold, and what was found that did not.
+//! The properties of a virtual router, and their violations.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::{Instant, fleet::Key};
 
-/// What is checked all along. `docs/simulation.md` says under which faults each holds, and derives
-/// the bounds.
+/// A property that is checked continuously. `docs/simulation.md` says under which faults each
+/// holds, and derives the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Property {
@@ -22,13 +22,14 @@ pub enum Property {
     /// When an Active resigns in a network that was quiet, another one is there within Skew_Time of
     /// the best Backup and the longest delay.
     HandOverInSkewTime,
-    /// Two Actives do not survive one exchange: who hears the better one is Backup at once, and who
-    /// was heard by the better one is so within the longest delay.
+    /// Two Actives do not survive one exchange: a router that receives the better one's
+    /// advertisement is Backup at once, and one whose advertisement the better one receives is
+    /// Backup within the longest delay.
     DuplicateEnds,
     /// All members of a sync group are in the same state.
     GroupAgrees,
-    /// Who becomes Active announces its addresses at once; so does an Active that hears a rival,
-    /// unless it has just done so.
+    /// A router that becomes Active announces its addresses at once. So does an Active that
+    /// receives a rival's advertisement, unless it has just announced.
     ActiveAnnounces,
     /// The neighbours send to the Active what they have for the virtual addresses, because the last
     /// announcement that they have got is its own, once the network was quiet for the bound and for

@@ -36,10 +36,10 @@ pub(super) enum Fate {
 pub(super) struct Source {
     seed: u64,
     network: Network,
-    /// What comes by chance; in a replay nothing.
+    /// The rates of random faults; none in a replay.
     rates: FaultRates,
     sequences: [Random; Kind::ALL.len()],
-    /// What comes from a trace.
+    /// The fates of messages from a trace.
     replayed: BTreeMap<Delivery, Vec<Fate>>,
 }
 

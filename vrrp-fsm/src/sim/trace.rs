@@ -27,8 +27,8 @@ use crate::Instant;
 pub struct Trace {
     /// The seed. It says how long each message takes.
     pub seed: u64,
-    /// What goes wrong, and when. The time of what happens to a message is for the reader only: it
-    /// is the time at which that message is sent.
+    /// The faults with their times. The time of a message's fault is for the reader only: it is the
+    /// time at which that message is sent.
     pub faults: Vec<(Instant, Fault)>,
 }
 

@@ -10,7 +10,8 @@ use super::{Level, TrackError};
 /// let weight = Weight::points(-50)?;
 /// assert_eq!(weight.get(), Some(-50));
 /// assert_eq!(Weight::FAULT.get(), None);
-/// assert_eq!(Weight::points(254).unwrap_err().to_string(), "weight 254 must be -253..=-1 or 1..=253");
+/// let error = Weight::points(254).unwrap_err();
+/// assert_eq!(error.to_string(), "weight 254 must be -253..=-1 or 1..=253");
 /// # Ok::<(), vrrp_fsm::track::TrackError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

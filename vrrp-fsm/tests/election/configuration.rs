@@ -1,4 +1,4 @@
-//! What a configuration may be, and what is said about it when it may not.
+//! The rules for a configuration, and the error of each rule.
 
 use core::time::Duration;
 

@@ -14,7 +14,7 @@ use vrrp_proto::{
     Interval, IpHeader, Leniency, Priority, TTL, Versions, Vrid,
 };
 
-/// What is asked of the host most often.
+/// The most common actions.
 pub(crate) const REMOVE: Action = Action::RemoveAddresses;
 pub(crate) const INSTALL: Action = Action::InstallAddresses;
 
@@ -211,7 +211,7 @@ impl Host {
         self.now = self.now + time;
     }
 
-    /// Lets this time pass and serves what is due at its end only.
+    /// Advances the time, and serves the timers once, at its end.
     pub(crate) fn wake_after(&mut self, time: Duration) -> Vec<Action> {
         self.pass(time);
         list(self.router.handle_timeout(self.now))

@@ -46,7 +46,7 @@ pub(crate) struct Lan {
     pub(crate) delay: Duration,
     /// Every change of state: when, who, to what.
     pub(crate) history: Vec<(Instant, usize, State)>,
-    /// Who announced the addresses last, and when.
+    /// The time of the last announcement, and its sender.
     pub(crate) announced: Option<(Instant, usize)>,
 }
 

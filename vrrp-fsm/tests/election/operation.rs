@@ -253,7 +253,7 @@ fn o_22_reasons_have_the_words_of_the_models() {
 
 #[test]
 fn o_22_a_reason_is_that_of_the_last_timer() {
-    // What was heard before the last Active was accepted does not count any more.
+    // An advertisement from before the last accepted Active does not count any more.
     let mut host = Host::backup(config(100));
     let _ = host.hear(Advert::priority(50));
     let _ = host.hear(Advert::priority(100));

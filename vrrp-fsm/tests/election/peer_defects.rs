@@ -137,7 +137,7 @@ fn peer_defect_17_only_the_given_time_counts() {
 
 #[test]
 fn peer_defect_18_a_dual_active_phase_ends_in_an_announcement() {
-    // The network was cut; both were Active; the first advertisement of the other tells.
+    // The network was cut, and both were Active: the first advertisement of the other shows it.
     let mut host = Host::active(config(200));
     for _ in 0..60 {
         let _ = host.fire();

@@ -55,7 +55,7 @@ fn amb_20_an_equal_or_higher_priority_stops_the_hold() {
         let mut host = Host::started(delayed());
         assert_eq!(listen(&mut host, 100, DELAY - 5000), None);
         assert_eq!(listen(&mut host, stopping, 1000), None);
-        // The fresh sight of a lower priority starts it anew.
+        // The next advertisement of a lower priority starts it again.
         assert_eq!(listen(&mut host, 100, DELAY), None, "{stopping}");
         assert_eq!(
             listen(&mut host, 100, 5000),

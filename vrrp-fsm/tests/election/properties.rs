@@ -255,7 +255,7 @@ proptest! {
         before in vec(steps(), 0..20),
         octets in prop_oneof![
             vec(any::<u8>(), 0..40),
-            // Near misses: a message that is right but for a few octets.
+            // Near misses: a right message with a few wrong octets.
             (vec((0_usize..20, any::<u8>()), 1..3)).prop_map(|changes| {
                 let mut octets = vec![0x21, 51, 100, 1, 0, 1, 0xb9, 0x1a, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
                 for (place, octet) in changes {

@@ -118,7 +118,8 @@ fn s_34_with_preemption_off_everywhere_no_router_preempts() {
         lan.run(ms(30_000));
         assert_eq!(lan.actives(), [0]);
     }
-    // Who is gone is replaced by the highest priority, and does not come back by its own.
+    // The highest priority replaces a router that is gone. The router does not preempt when it is
+    // back.
     lan.kill(0);
     lan.run(ms(10_000));
     assert_eq!(lan.actives(), [2]);

@@ -16,7 +16,7 @@ enum Input {
     Advertisement,
 }
 
-/// What is done, as the table abbreviates it.
+/// The actions, as the table abbreviates them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Done {
     SendAdvert,
@@ -199,7 +199,7 @@ fn host_in(state: State, situation: &Situation) -> Option<Host> {
     } else {
         Preempt::Never
     };
-    // What goes beyond the table has tests of its own.
+    // Behaviour beyond the table has tests of its own.
     own.advertise_on_yield = false;
     own.announce.second_burst_after = None;
     own.announce.rival_repeat = 0;

@@ -13,8 +13,8 @@ use vrrp_proto::Protection;
 
 use crate::lan::{member, message, ms, multicast};
 
-/// Numbers stand for what is there: the router of number 7 is the seventh, counted around. A set of
-/// them is a mask.
+/// A number stands for an existing object: number 7 is the seventh router, counted around. A mask
+/// stands for several.
 #[derive(Clone, Debug)]
 enum Step {
     Add(Wanted),
@@ -237,8 +237,8 @@ impl World {
         self.known.get_mut(&id).unwrap()
     }
 
-    /// Does a step, where there is something to do it to. What came of it, and the routers that it
-    /// may concern; `None` for all.
+    /// Does a step, if its object exists. Returns the result and the routers that it may concern;
+    /// `None` for all.
     fn take(&mut self, step: &Step) -> (Result<(), FleetError>, Option<BTreeSet<RouterId>>) {
         let now = self.now;
         match *step {
@@ -462,7 +462,8 @@ impl World {
         }
     }
 
-    /// The records lead to what is so, and nobody goes down only to be started again.
+    /// Checks that the records lead to the current state, and that no router stops only to start
+    /// again.
     fn follow_records(&mut self, restarts: bool) {
         let mut went_down = BTreeSet::new();
         while let Some(record) = self.fleet.read(&mut self.reader) {
@@ -565,7 +566,7 @@ impl World {
         } else {
             assert!(can_stay || states.is_empty(), "{states:?}");
         }
-        // Who joins may be behind the others for a while.
+        // A member that joins may be behind the others for a while.
         let before = self.together.remove(&id);
         if states.len() < 2 {
             self.together.insert(id, counted);

@@ -267,7 +267,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_addressed_one_receives_it() {
         assert_eq!(find(interface, addresses[0]), Some(ids[0]));
         assert_eq!(find(interface, addresses[1]), Some(ids[1]));
     }
-    // To another address of the host: whose interface it comes in by, and then whoever knows the
+    // To another address of the host: first the router on the interface, then any that knows the
     // peer.
     let other = [192, 0, 2, 99];
     let found = [1, 2, 3, 4].map(|interface| find(interface, other));

@@ -140,7 +140,7 @@ fn a_lower_priority_hands_over_and_back() {
     assert_eq!(
         lan.nodes[0].advertised.last().unwrap().1,
         50,
-        "told at once"
+        "notified at once"
     );
     lan.run(ms(4_000));
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Model checking: every situation that some routers on a bad network can get into.
-//! `docs/model-checking.md` says what is in the model, what it leaves out, and how many situations
-//! there are.
+//! `docs/model-checking.md` says which behaviour is in the model, which it leaves out, and how many
+//! situations there are.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.

@@ -13,7 +13,7 @@ pub(crate) const AT_MOST_ONE_ACTIVE: &str = "at most one Active";
 /// Liveness: there is one.
 pub(crate) const AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART: &str = "an Active where a router takes part";
 
-/// What is checked.
+/// The model: its routers, its network and its faults.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) routers: Vec<Config>,
@@ -82,7 +82,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// The routers, the messages under way, and what has gone wrong.
+/// The routers, the messages under way, and the faults so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Situation {
     pub(crate) hosts: Vec<Host>,
@@ -99,7 +99,7 @@ pub(crate) struct Situation {
 pub(crate) enum Host {
     Crashed,
     Running(Node),
-    /// For so many ticks. What has arrived since waits in the socket, in order.
+    /// For so many ticks. Messages that arrived since then wait in the socket, in order.
     Stalled(Node, u8, Vec<Message>),
 }
 
@@ -385,7 +385,7 @@ impl Network {
         let patient = self.flaw == Some(Flaw::PatientBackup);
         situation.step(place, |node| {
             if patient && node.state() == State::Backup {
-                // As if the timer had been set anew.
+                // As if the timer had been set again.
                 *node = Node::started(self.routers[place], place).0;
                 return Vec::new();
             }

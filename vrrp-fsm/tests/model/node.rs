@@ -34,9 +34,8 @@ pub(crate) type Octets = Vec<u8>;
 pub(crate) struct Node(VirtualRouter);
 
 impl Node {
-    /// The configuration with which a router is in the model. Announcements have no part in the
-    /// election, and are left out as far as possible, because what is left of them would tell
-    /// states apart.
+    /// The configuration of a router in the model. Announcements have no part in the election. They
+    /// are left out as far as possible, because their remains would make equal states different.
     pub(crate) fn config(priority: u8) -> Config {
         let mut config = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
         config.priority = priority.into();

@@ -12,8 +12,8 @@ use vrrp_proto::{Family, Interval, Priority, Versions};
 
 use crate::scenarios::{all_faults, at, everything, per_cent, rate, run};
 
-/// Changes the configuration of each virtual router, told which host has it and whether it is in a
-/// sync group.
+/// Changes the configuration of each virtual router, by the number of its host and by whether it is
+/// in a sync group.
 fn assert_nothing_goes_wrong_with(
     scenario: impl Fn(&mut Scenario),
     configure: impl Fn(usize, bool, &mut Config),
@@ -152,8 +152,8 @@ fn checks(loss: u32, change: impl Fn(&mut Scenario)) -> [u64; Property::ALL.len(
 
 #[test]
 fn lost_messages_disturb_a_quiet_network_only_where_several_in_a_row_are_lost() {
-    // Each virtual router is looked at when it has settled, and again when it has after something
-    // has disturbed it.
+    // Each virtual router is checked once its network has been quiet for the bound, and again after
+    // each disturbance.
     let [once, ..] = checks(3, |_| {});
     assert_eq!(once, 4);
     let [often, ..] = checks(20, |_| {});

@@ -7,8 +7,8 @@
 mod configurations;
 mod corrections;
 mod faults;
-mod judge;
 mod mistakes;
+mod monitor;
 mod plans;
 mod scenarios;
 mod seeds;

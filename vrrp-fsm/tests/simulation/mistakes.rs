@@ -137,7 +137,7 @@ impl Prepared for Nervous {}
 const EARLY: Duration = Duration::from_millis(2500);
 
 mistake! {
-    /// It was told not to preempt, and nobody knows.
+    /// It is configured not to preempt, and the monitor does not know.
     Modest {}
 }
 impl Prepared for Modest {

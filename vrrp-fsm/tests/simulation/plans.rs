@@ -1,4 +1,4 @@
-//! What is planned, before anything runs.
+//! The plan of a scenario, before anything runs.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -35,7 +35,7 @@ fn nothing_goes_wrong_with_thirty_seeds() {
         }
     }
     for (property, total) in checks {
-        // Without authentication there is nothing that tells a copy from its original.
+        // Without authentication a copy cannot be distinguished from its original.
         if property == Property::ReplayIsDiscarded {
             assert_eq!(total, 0);
             continue;

@@ -49,7 +49,7 @@ fn assert_nothing_goes_wrong(plan: &Scenario) -> [u64; Property::ALL.len()] {
     checks
 }
 
-/// A copy of a packet has to be told from it, and that was looked at.
+/// Each router must distinguish a copy from its packet, and the monitor has checked that.
 fn assert_replays_are_discarded(plan: &Scenario) {
     let checks = assert_nothing_goes_wrong(plan);
     let count = checks[Property::ReplayIsDiscarded as usize];

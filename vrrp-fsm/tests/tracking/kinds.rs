@@ -22,7 +22,7 @@ fn a_check_falls_after_failures_in_a_row_and_rises_after_successes_in_a_row() {
     assert_eq!(
         bench.is_up(id),
         Some(true),
-        "a success starts the count anew"
+        "a success starts the count again"
     );
     bench.reports(id, [false]);
     assert_eq!(bench.is_up(id), Some(false));
@@ -30,7 +30,7 @@ fn a_check_falls_after_failures_in_a_row_and_rises_after_successes_in_a_row() {
     assert_eq!(
         bench.is_up(id),
         Some(false),
-        "a failure starts the count anew"
+        "a failure starts the count again"
     );
     bench.reports(id, [true]);
     assert_eq!(bench.is_up(id), Some(true));

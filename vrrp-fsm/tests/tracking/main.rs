@@ -45,7 +45,7 @@ impl Bench {
         }
     }
 
-    /// Lets time pass; every timeout is served when it comes.
+    /// Advances the time, and serves every timeout when it is due.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.tracker.poll_timeout().filter(|at| *at <= end) {

@@ -12,7 +12,7 @@ use vrrp_fsm::{
 
 use crate::{Bench, check, ms, points};
 
-/// One of each kind but for sets, with all sorts of weights, and a set of some of them.
+/// One object of each kind except sets, with all sorts of weights, and a set of some of them.
 fn bench(debounce: bool) -> (Bench, Vec<ObjectId>) {
     let quorum = Quorum {
         at_least: 2,

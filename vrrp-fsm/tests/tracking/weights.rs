@@ -107,7 +107,11 @@ fn the_sum_is_held_within_1_to_254_and_comes_back_from_there() {
     }
     assert_eq!(bench.priority(), 1, "100 - 180");
     bench.report(down[0], Report::Up);
-    assert_eq!(bench.priority(), 10, "what was cut off is not forgotten");
+    assert_eq!(
+        bench.priority(),
+        10,
+        "the sum is not clamped, only the priority"
+    );
 
     let mut bench = Bench::default();
     for name in ["a", "b"] {

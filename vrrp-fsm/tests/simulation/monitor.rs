@@ -1,5 +1,5 @@
-//! What is asked of whom, and when: small networks with a few faults, in which every message takes
-//! the same time.
+//! When the monitor checks each property, and for which routers: small networks with a few faults,
+//! in which every message takes the same time.
 
 use std::time::Duration;
 
@@ -245,7 +245,7 @@ fn a_network_is_checked_as_soon_as_it_was_quiet_for_the_bound() {
         let mut plan = Scenario::uniform(3, 1).unwrap();
         change(&mut plan);
         let found = first_check(&plan, Property::AtMostOneActive);
-        // What comes at that time comes before.
+        // Events of that time come before it.
         found.saturating_sub(Duration::from_nanos(1))
     };
     assert_eq!(bound(|_| {}), seconds(4) + delays);
