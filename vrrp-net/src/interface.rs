@@ -117,8 +117,8 @@ impl InterfaceAddress {
 
     /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in
     /// which they came: narrower scopes first, secondary addresses last (`__inet_insert_ifa` in
-    /// net/ipv4/devinet.c). Its order of IPv6 addresses differs from dump to dump, so they are sorted
-    /// here.
+    /// net/ipv4/devinet.c). Its order of IPv6 addresses differs from dump to dump, so they are
+    /// sorted here.
     const fn rank(&self) -> (u8, Reverse<Scope>, Option<Ipv6Addr>) {
         match self.address {
             IpAddr::V4(_) if self.secondary => (1, Reverse(Scope::Global), None),

@@ -56,7 +56,8 @@ const NO_CHECKSUM: i32 = -1;
 /// // When the socket is readable:
 /// while socket.receive(&mut batch)? > 0 {
 ///     for received in batch.iter() {
-///         let decoded = Advertisement::decode(received.payload, &received.ip, &DecodeOptions::default());
+///         let options = DecodeOptions::default();
+///         let decoded = Advertisement::decode(received.payload, &received.ip, &options);
 ///         println!("interface {}: {decoded:?}", received.interface);
 ///     }
 /// }
