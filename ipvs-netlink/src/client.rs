@@ -5,7 +5,9 @@
 //! it later. Dropping it closes the sockets.
 //!
 //! ```no_run
-//! use ipvs_netlink::{Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey};
+//! use ipvs_netlink::{
+//!     Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey,
+//! };
 //!
 //! let mut client = Client::open()?;
 //! let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
@@ -14,7 +16,8 @@
 //!     let key = DestinationKey::new(([10, 0, 0, server], 80));
 //!     client.add_destination(service, Destination::new(key, ForwardingMethod::Masquerade))?;
 //! }
-//! client.update_destination(service, DestinationKey::new(([10, 0, 0, 2], 80)), |server| server.weight = 5.into())?;
+//! let second = DestinationKey::new(([10, 0, 0, 2], 80));
+//! client.update_destination(service, second, |server| server.weight = 5.into())?;
 //! for entry in client.table()?.entries {
 //!     println!("{}: {} servers", entry.service.service.key, entry.destinations.len());
 //! }

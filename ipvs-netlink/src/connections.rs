@@ -1,5 +1,5 @@
-//! The connections that the kernel balances, from `/proc/net/ip_vs_conn`: the only place where it
-//! tells of them.
+//! The connections that the kernel balances, from `/proc/net/ip_vs_conn`, the only interface that
+//! lists them.
 //!
 //! ```no_run
 //! use ipvs_netlink::connections::Connections;
@@ -99,8 +99,8 @@ const LONGEST_LINE: u64 = 4096;
 
 /// The connections, one after the other, with room for one line.
 ///
-/// The kernel walks its table while it is read: connections that come and go meanwhile may be there
-/// or not. After an error of reading there is no more.
+/// The kernel walks its table during the read, so connections that begin or end in that time may be
+/// missing or listed. After a read error the iterator ends.
 #[derive(Debug)]
 pub struct Connections<R> {
     reader: R,

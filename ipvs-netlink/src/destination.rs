@@ -253,7 +253,8 @@ impl Thresholds {
 /// use ipvs_netlink::{Destination, DestinationKey, ForwardingMethod};
 ///
 /// let key = DestinationKey::new(([10, 0, 0, 1], 8080));
-/// let server = Destination { weight: 3.into(), ..Destination::new(key, ForwardingMethod::Masquerade) };
+/// let server = Destination::new(key, ForwardingMethod::Masquerade);
+/// let server = Destination { weight: 3.into(), ..server };
 /// assert_eq!(server.weight.get(), 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

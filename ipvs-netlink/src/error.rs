@@ -120,11 +120,13 @@ pub enum NoAnswer {
 /// ```
 /// use ipvs_netlink::{Errno, Refusal, Scheduler, Service, ServiceKey, message::Change};
 ///
-/// let change = Change::AddService(Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80)), Scheduler::MH));
+/// let key = ServiceKey::tcp(([192, 0, 2, 1], 80));
+/// let change = Change::AddService(Service::new(key, Scheduler::MH));
 /// let refusal = Refusal { request: change.into(), errno: Errno(2) };
 /// assert_eq!(
 ///     refusal.to_string(),
-///     "add service tcp 192.0.2.1:80 scheduler mh: scheduler 'mh' is not available: module ip_vs_mh not loaded"
+///     "add service tcp 192.0.2.1:80 scheduler mh: scheduler 'mh' is not available: \
+///      module ip_vs_mh not loaded"
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

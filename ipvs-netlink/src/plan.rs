@@ -8,15 +8,18 @@
 //! ```
 //! use std::time::Duration;
 //! use ipvs_netlink::{
-//!     Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey, Table, VirtualServer,
+//!     Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey, Table,
+//!     VirtualServer,
 //!     plan::{Draining, Policy, Wanted, plan},
 //! };
 //!
 //! let service = Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80)), Scheduler::WRR);
-//! let server = Destination::new(DestinationKey::new(([10, 0, 0, 1], 80)), ForwardingMethod::Masquerade);
+//! let key = DestinationKey::new(([10, 0, 0, 1], 80));
+//! let server = Destination::new(key, ForwardingMethod::Masquerade);
 //! let servers = [VirtualServer { service, destinations: vec![server] }];
 //! let wanted = Wanted::new(&servers);
-//! let plan = plan(&Table::default(), wanted, &Policy::default(), &Draining::default(), Duration::ZERO);
+//! let (table, draining) = (Table::default(), Draining::default());
+//! let plan = plan(&table, wanted, &Policy::default(), &draining, Duration::ZERO);
 //! let lines: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
 //! assert_eq!(lines, [
 //!     "add service tcp 192.0.2.1:80 scheduler wrr",

@@ -339,8 +339,8 @@ impl SchedulerFlags {
         self.0 == 0
     }
 
-    /// Returns the names of the set flags, as ipvsadm has them for a scheduler: `sh-port`, `flag-2`.
-    /// The third flag has no name (`None`) with `sh` and `mh`.
+    /// Returns the names of the set flags, as ipvsadm has them for a scheduler: `sh-port`,
+    /// `flag-2`. The third flag has no name (`None`) with `sh` and `mh`.
     pub fn names(self, scheduler: Scheduler) -> impl Iterator<Item = Option<&'static str>> {
         let names = match scheduler {
             Scheduler::SH => [Some("sh-fallback"), Some("sh-port"), None],
@@ -390,7 +390,8 @@ impl BitOrAssign for SchedulerFlags {
 ///
 /// let key = ServiceKey::tcp(([192, 0, 2, 1], 443));
 /// let mut service = Service::new(key, Scheduler::WRR);
-/// service.set_persistence(Persistence { timeout: 1800, netmask: Netmask::V4([255, 255, 255, 0].into()) })?;
+/// let netmask = Netmask::V4([255, 255, 255, 0].into());
+/// service.set_persistence(Persistence { timeout: 1800, netmask })?;
 /// assert_eq!(service.key.to_string(), "tcp 192.0.2.1:443");
 /// # Ok::<(), ipvs_netlink::PersistenceError>(())
 /// ```

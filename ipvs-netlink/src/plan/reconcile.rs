@@ -22,7 +22,8 @@ const ROUNDS: usize = 8;
 /// take its result.
 ///
 /// ```
-/// # use ipvs_netlink::{Error, ServiceKey, Table, message::Change, plan::{Next, Reconciliation, ReconcileError, Report}};
+/// # use ipvs_netlink::{Error, ServiceKey, Table, message::Change};
+/// # use ipvs_netlink::plan::{Next, Reconciliation, ReconcileError, Report};
 /// fn run(
 ///     mut work: Reconciliation<'_>,
 ///     mut read: impl FnMut() -> Result<Table, Error>,

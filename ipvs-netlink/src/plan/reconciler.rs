@@ -10,7 +10,8 @@ use super::{Draining, Policy, Reconciliation, Wanted};
 /// ```no_run
 /// # use std::time::{Duration, Instant};
 /// # use ipvs_netlink::{Client, VirtualServer, plan::{Policy, Reconciler, Wanted}};
-/// # fn run(mut client: Client, servers: &[VirtualServer]) -> Result<(), Box<dyn std::error::Error>> {
+/// # type Error = Box<dyn std::error::Error>;
+/// # fn run(mut client: Client, servers: &[VirtualServer]) -> Result<(), Error> {
 /// let mut reconciler = Reconciler::new(Policy::default());
 /// let start = Instant::now();
 /// loop {

@@ -190,8 +190,8 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Lets time pass. Results that the host has received come first: a probe without a result at
-    /// the end of its time limit has failed.
+    /// Advances the time. Hand over received results first: a probe without a result at the end of
+    /// its time limit has failed.
     ///
     /// An end that is noticed later than [`Config::stall`] shows a host that was stopped for a
     /// while. It counts as a local failure, and the probe is repeated at once; the second time in a

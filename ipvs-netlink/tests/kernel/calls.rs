@@ -455,7 +455,7 @@ fn an_answer_that_does_not_come_ends_with_the_time_limit() {
                 let _ = nix::sys::socket::recv(thief.as_raw_fd(), &mut room, flags);
             }
         });
-        // Who gets an answer is a matter of luck, but not a hundred times.
+        // Each answer goes to either reader by chance, but not a hundred times to the same.
         let start = Instant::now();
         let late = (0..1_000).find_map(|_| {
             let start = Instant::now();

@@ -325,7 +325,7 @@ impl Run {
             "{entry:?} {explanations:#?}"
         );
 
-        // Who is in the table says so, and has the weight that it says.
+        // A server in the table is explained as such, with its weight.
         for server in &explanations {
             let found = entry
                 .destinations

@@ -153,8 +153,8 @@ proptest! {
             }
         };
         reconcile(&mut kernel, reconciler.begin(wanted, Duration::ZERO), disturb, |_| {});
-        // The others are done: one more time settles it, and another takes what has been drained,
-        // and then its service.
+        // The others are done. One more round completes the update; another removes the drained
+        // destinations, and then their service.
         for _ in 0..2 {
             let work = reconciler.begin(wanted, Duration::ZERO);
             let report = reconcile(&mut kernel, work, |_| {}, |_| {});

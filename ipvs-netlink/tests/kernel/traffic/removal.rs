@@ -170,8 +170,8 @@ fn a_dead_destination_is_removed_while_traffic_flows() {
     let network = Network::new(ReturnPath::Direct);
     let mut ipvs = network.controller();
     serve_web(&mut ipvs);
-    // A packet of a connection whose destination is gone ends the connection: its client is told by
-    // a reset.
+    // A packet of a connection whose destination is gone ends the connection: its client receives a
+    // reset.
     network
         .director
         .namespace()

@@ -1,4 +1,4 @@
-//! Who gets how much.
+//! The share of each destination under each scheduler.
 
 use super::{
     echo::{ask, connect, datagrams_to, octets},
