@@ -175,7 +175,7 @@ impl What {
 pub(crate) struct Happening {
     pub(crate) what: What,
     pub(crate) at: Instant,
-    /// Who is Active afterwards.
+    /// The router that is Active afterwards.
     pub(crate) active: usize,
     /// When that router's first advertisement as Active crossed the network.
     pub(crate) advertised: Instant,

@@ -1,16 +1,16 @@
-//! Why the program could not do what it was told, and its exit status for it.
+//! The errors of the program, and the exit status of each.
 
 use std::{io, path::PathBuf, process::ExitCode};
 
 use ipvs_netlink::{Error, connections::ConnectionsError, plan::Rejected, rules::ParseError};
 
-/// Why the program could not do what it was told.
+/// The reason for which the program could not do its task.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A word of the command line is not text.
     #[error("{0:?}: not UTF-8")]
     NotText(String),
-    /// The command line, or a line of a text to be restored, is none.
+    /// The command line, or a line of a text to restore, is not a command.
     #[error("{0}")]
     Usage(#[from] Box<ParseError>),
     /// An option that ipvsadm does not have is wrong.
@@ -38,19 +38,19 @@ pub(crate) enum Failure {
     Text {
         /// The file.
         name: String,
-        /// What is wrong.
+        /// The fault, with its line.
         error: Box<ParseError>,
     },
     /// A file contradicts itself.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// What was done could not be said, or signals cannot be had.
+    /// The output could not be written, the input could not be read, or signals are not available.
     #[error("standard input or output: {0}")]
     Io(#[from] io::Error),
 }
 
 impl Failure {
-    /// Whether nobody reads what is written any more.
+    /// Whether the reader of the standard output has closed it.
     pub(crate) fn is_closed_output(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -22,7 +22,7 @@ use vrrp_examples::ipvsadm::names;
 fn main() -> ExitCode {
     match run() {
         Ok(status) => status,
-        // Whoever reads our output has seen enough.
+        // The reader of our output has closed it.
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "ipvsadm: {failure}");

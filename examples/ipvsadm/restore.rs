@@ -14,8 +14,8 @@ use vrrp_examples::ipvsadm::names;
 
 use crate::{failure::Failure, session::Session};
 
-/// Obeys the commands of the standard input up to a line that is none. What the kernel refuses is
-/// told with its line, and the rest is done all the same.
+/// Runs the commands of the standard input up to the first line that is not a command. A change
+/// that the kernel refuses is reported with its line, and the other commands still run.
 pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Failure> {
     let mut text = String::new();
     io::stdin().lock().read_to_string(&mut text)?;
@@ -28,7 +28,7 @@ pub(crate) fn restore(session: &mut Session<impl Write>) -> Result<ExitCode, Fai
                 command: Command::Change(change),
             }) => batch.push(number, change),
             Ok(Line { number, command }) => {
-                // A list shows what was changed before it.
+                // A list shows the changes of the lines before it.
                 status = batch.apply(session, status)?;
                 match session.obey(&command) {
                     Ok(()) => {}
@@ -61,7 +61,7 @@ impl Batch {
         self.changes.push(change);
     }
 
-    /// Sends what was gathered, and returns `status`, or that of a failure if there was one.
+    /// Sends the gathered changes. Returns `status`, or the status of a failure if one failed.
     fn apply(
         &mut self,
         session: &mut Session<impl Write>,

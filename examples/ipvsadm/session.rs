@@ -75,7 +75,7 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// All services with their destinations. What can only be told of in words goes to standard
+    /// All services with their destinations. Objects that only have a description go to standard
     /// error.
     pub(crate) fn table(&mut self) -> Result<Table, Failure> {
         let table = self.client()?.confirmed_table()?;

@@ -89,7 +89,7 @@ fn reconcile(
         if let Some(error) = error {
             return Err(error.into());
         }
-        // What was refused is tried again whenever the servers that go are looked at.
+        // A refused step is tried again at each look at the servers that drain.
         let problems = problems(&report);
         if problems != said {
             for problem in &problems {

@@ -94,7 +94,7 @@ fn read(options: &Options) -> io::Result<(Reading, Host)> {
     Ok((reading, host))
 }
 
-/// `-t`: what is wrong with the configuration, and keepalived's exit status.
+/// `-t`: prints the faults of the configuration, and returns keepalived's exit status.
 fn check(options: &Options) -> ExitCode {
     let (reading, host) = match read(options) {
         Ok(read) => read,

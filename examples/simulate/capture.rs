@@ -46,7 +46,7 @@ impl Capture {
         Ok(())
     }
 
-    /// Writes what is still held back.
+    /// Writes the packets that are still buffered.
     pub(crate) fn close(self) -> Result<(), Failure> {
         Ok(self.0.into_writer().flush()?)
     }

@@ -1,4 +1,4 @@
-//! What came of it.
+//! The result of a simulation.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 

@@ -92,7 +92,7 @@ pub(crate) fn run<H: Host>(
     Ok(report)
 }
 
-/// The same run once more, for the faults that led to what was found.
+/// Runs the same simulation again, and returns the faults that led to the violation.
 fn faults_until<H: Host>(mut simulation: Simulation<H>, seed: u64, end: Instant) -> Trace {
     let mut faults: Vec<(Instant, Fault)> = Vec::new();
     simulation.run_until(end, &mut |at, occurrence| {

@@ -11,7 +11,7 @@ use vrrp_lab::svg::{Anchor, Picture};
 
 use crate::setting::Setting;
 
-/// No more virtual routers than can be told apart.
+/// No more virtual routers than a reader can distinguish.
 const ROUTERS: usize = 24;
 
 const LEFT: f64 = 150.0;
@@ -25,13 +25,13 @@ const STYLE: &str = "text { fill: #777; font-family: sans-serif; font-size: 11px
 .backup { fill: #2a78d6; opacity: .18 }
 .fault { fill: #d6452a; opacity: .6 }";
 
-/// What is to be drawn.
+/// The content of the picture.
 pub(crate) struct Timeline {
     hosts: u32,
     title: String,
     /// Of each virtual router, what each host was, from when on.
     lanes: BTreeMap<Key, BTreeMap<u32, Vec<(Instant, Phase)>>>,
-    /// What was wrong, from when to when.
+    /// The start, the end and the text of each fault.
     faults: Vec<(Instant, Instant, String)>,
 }
 

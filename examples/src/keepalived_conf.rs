@@ -2,7 +2,7 @@
 //!
 //! The text becomes lines ([`source`]) with comments, definitions, conditions and includes taken
 //! care of; the lines become blocks; the blocks become a [`configuration`] whose
-//! values are checked and whose references are resolved. Each step notes what is wrong as
+//! values are checked and whose references are resolved. Each step notes faults as
 //! complaints ([`complaint`]), with the place.
 //!
 //! keepalived reads a file once for each of its processes, and the passes here do the same, so
@@ -52,7 +52,7 @@ pub use self::{effect::keyword_table, report::report};
 pub struct Reading {
     /// What it asks for.
     pub configuration: Configuration,
-    /// What is wrong with it, each thing once.
+    /// The faults of the text, each once.
     pub complaints: Vec<Complaint>,
     /// The files.
     pub files: Vec<File>,

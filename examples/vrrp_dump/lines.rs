@@ -143,13 +143,13 @@ impl Words<'_> {
         }
     }
 
-    fn address<A: FromStr>(&mut self, what: &str, family: Family) -> Result<A, Malformed> {
+    fn address<A: FromStr>(&mut self, field: &str, family: Family) -> Result<A, Malformed> {
         let Some(word) = self.next() else {
-            return Err(self.malformed_at_end(format!("{what} is missing")));
+            return Err(self.malformed_at_end(format!("{field} is missing")));
         };
         let text = String::from_utf8_lossy(word.octets);
         text.parse()
-            .map_err(|_| word.malformed(format!("{what} {text:?} is not an {family} address")))
+            .map_err(|_| word.malformed(format!("{field} {text:?} is not an {family} address")))
     }
 
     /// The octets that the rest of the line gives.

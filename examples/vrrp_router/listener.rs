@@ -1,4 +1,5 @@
-//! The receiver of the driver's notifications: logs them, and hands changes of state to the commands.
+//! The receiver of the driver's notifications: logs them, and passes changes of state to the
+//! commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), Error> {
-    // Before the first address is installed, so that there is no moment in which a signal leaves it behind.
+    // Before the first address is installed, so no signal can end the program and leave one behind.
     let signals = Signals::new().map_err(failed_to("prepare for signals"))?;
     let (log, written) = Log::start().map_err(failed_to("start the thread that writes"))?;
     let take_over = options.take_over.clone();
@@ -66,7 +66,8 @@ fn run(options: Options) -> Result<(), Error> {
         .add(options)
         .and_then(|()| program.listen(take_over.as_deref()))
         .and_then(|()| program.run());
-    // Whatever went wrong, and if it was with the last router: as far as it is still possible, all resign, and what they made goes.
+    // Also after an error, even one of the last router: as far as still possible, all routers
+    // resign, and the addresses, routes and interfaces that they made are removed.
     let stopped = program.end();
     drop(serving);
 
@@ -178,7 +179,7 @@ impl Program {
         Ok(())
     }
 
-    /// Adds what is not there yet. Whoever uses it says what it counts.
+    /// Adds the objects that are not there yet. Each use has its own weight.
     fn add_objects(&mut self, all: Vec<Tracked>) -> Result<Vec<TrackRef>, Error> {
         let mut uses = Vec::new();
         for tracked in all {
@@ -240,8 +241,8 @@ impl Program {
             .run(|notification| listener.handle(&notification))?)
     }
 
-    /// Stops the driver, where nothing else did, and then ends all commands: checks at once, those of --notify within their time, or at
-    /// a second signal.
+    /// Stops the driver, unless it has stopped already, and then ends all commands: checks at once,
+    /// those of --notify within their time or at a second signal.
     fn end(mut self) -> Result<(), Error> {
         self.succession = None;
         let stopped = if self.driver.is_stopped() {

@@ -54,7 +54,7 @@ pub(crate) struct NotifyArguments {
     notify_stop_timeout: Duration,
 }
 
-/// The command, and what it is told besides the change of state.
+/// The command, with its arguments and variables besides the change of state.
 pub(crate) struct Hook {
     command: String,
     timeout: Duration,

@@ -36,8 +36,9 @@ pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Resul
     })
 }
 
-/// Brings a router that was taken over in line with the command line, without an election. Returns `None` for a router that is not there,
-/// or that differs in more than its election and its tracked objects, and then is gone. Those on the command line before it are `added`.
+/// Brings an inherited router in line with the command line, without an election. Returns `None`
+/// for a router that does not exist, or that differs in more than its election and its tracked
+/// objects; such a router is removed. The routers on the command line before it are `added`.
 pub(crate) fn adopt(
     driver: &mut Driver,
     wanted: &RouterConfig,
@@ -99,7 +100,7 @@ fn rest(config: &RouterConfig) -> Result<Value, Error> {
     Ok(config)
 }
 
-/// Removes what was taken over and is not on the command line any more.
+/// Removes inherited routers, groups and objects that are not on the command line any more.
 pub(crate) fn remove_others(
     driver: &mut Driver,
     routers: &BTreeSet<RouterId>,

@@ -49,7 +49,7 @@ pub(crate) struct TrackingArguments {
     )]
     track_address: Vec<Tracked>,
 
-    /// A route, whoever installed it: bad while no such route leads anywhere.
+    /// A route, installed by any program: bad while no such route leads anywhere.
     ///
     /// NAME is for messages. ROUTE is a prefix, then any of via ADDRESS, dev NAME, src ADDRESS,
     /// metric NUMBER, table NUMBER; those given have to match.
@@ -105,7 +105,7 @@ impl TrackingArguments {
     }
 }
 
-/// Who looks at something, and reports.
+/// The part of the program that probes an object and reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reporter {
     /// The driver itself.

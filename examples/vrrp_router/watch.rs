@@ -1,4 +1,4 @@
-//! Threads that look at what is tracked, again and again, and report what they have seen.
+//! Threads that probe tracked objects periodically, and report the results.
 
 use std::{
     fmt::Display,

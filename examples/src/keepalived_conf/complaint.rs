@@ -172,9 +172,9 @@ pub struct Complaint {
     pub token: Option<String>,
     /// The instance, group or server that it is about.
     pub object: Option<String>,
-    /// What is wrong, and what is used instead.
+    /// The fault, and the value that is used instead.
     pub message: String,
-    /// What was probably meant.
+    /// The word or value that was probably meant.
     pub help: Option<String>,
 }
 
@@ -221,7 +221,7 @@ impl Complaint {
         self
     }
 
-    /// With a hint at what was meant.
+    /// Adds a hint at the word or value that was probably meant.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

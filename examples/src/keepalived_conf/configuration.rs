@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{address::Address, route::Route, rule::Rule, script::Script};
 
-/// A configuration whose meaning is settled: values checked, references resolved, defaults filled
-/// in as keepalived does when it starts.
+/// A complete configuration: values checked, references resolved, defaults filled in as keepalived
+/// does when it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
     /// `global_defs`, by keyword.
@@ -112,7 +112,7 @@ pub struct Tracking {
 pub struct CheckScript {
     /// Its name.
     pub name: String,
-    /// What is run.
+    /// The command.
     pub script: Script,
     /// Seconds between the starts of two runs.
     pub interval: u32,
@@ -346,7 +346,7 @@ pub struct Hmac {
     pub keys: Vec<(u8, String)>,
     /// The id of the key that signs.
     pub active: u8,
-    /// Whether replays are told by the order of messages alone, without clocks.
+    /// Whether replays are recognised by the order of messages alone, without clocks.
     pub is_monotonic: bool,
     /// Seconds by which the clock of another router may differ.
     pub window: Option<u16>,

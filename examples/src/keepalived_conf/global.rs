@@ -268,7 +268,7 @@ fn smtp_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
     if name == "localhost" {
         return Some((Ipv4Addr::LOCALHOST.into(), port));
     }
-    // As inet_aton(3) has it: the last number fills what is left.
+    // As inet_aton(3) has it: the last number fills the remaining octets.
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         let parts: Option<Vec<u32>> = name.split('.').map(|part| part.parse().ok()).collect();
         return match parts?[..] {

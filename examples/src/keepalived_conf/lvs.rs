@@ -336,7 +336,7 @@ pub enum Detail {
     },
     /// A program.
     Misc {
-        /// What is run.
+        /// The command.
         script: Script,
         /// Seconds that it may take.
         timeout: Option<u32>,
@@ -345,11 +345,11 @@ pub enum Detail {
     },
     /// UDP.
     Udp {
-        /// What is sent, in hexadecimal.
+        /// The payload to send, in hexadecimal.
         payload: Option<String>,
-        /// What has to come back, in hexadecimal with `X` for any digit.
+        /// The expected reply, in hexadecimal with `X` for any digit.
         reply: Option<String>,
-        /// Whether something has to come back.
+        /// Whether a reply is required.
         requires_reply: bool,
         /// The least length of the answer.
         min_reply: u32,
@@ -534,7 +534,7 @@ impl Resolver<'_> {
             self.complain(
                 Complaint::new(
                     Kind::Other,
-                    format!("virtual_server_group {name} has addresses of both families and a mark, whose family cannot be told; it is ignored"),
+                    format!("virtual_server_group {name} has addresses of both families and a mark, whose family is ambiguous; it is ignored"),
                 )
                 .at(node.end)
                 .object(name),
@@ -1536,7 +1536,7 @@ impl Resolver<'_> {
     }
 }
 
-/// What is wrong with the words behind `TUN`.
+/// The fault of the words behind `TUN`, if there is one.
 fn tunnel_problem(options: &[String]) -> Option<String> {
     let mut kind = "ipip";
     let mut has_port = false;

@@ -1,4 +1,4 @@
-//! What was probably meant by a word that is not known.
+//! Suggestions for words that are not known.
 
 /// The word nearest to `word`, if one is near enough to be a misspelling of it.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -14,7 +14,7 @@ use super::{
 pub struct Script {
     /// The program and its arguments.
     pub arguments: Vec<String>,
-    /// Who runs it.
+    /// The user and the group that run it.
     pub account: Account,
 }
 
@@ -47,7 +47,7 @@ impl Usability {
 #[derive(Clone, Debug)]
 pub(super) struct Policy<'a> {
     pub(super) host: &'a Host,
-    /// Who runs scripts that name nobody; `None` when that user does not exist.
+    /// The account for scripts that name none; `None` when that user does not exist.
     pub(super) account: Option<Account>,
     /// `enable_script_security`.
     pub(super) is_secure: bool,

@@ -87,7 +87,7 @@ pub struct Lines {
     pub files: Vec<File>,
     /// The lines in the order in which they take effect.
     pub lines: Vec<Line>,
-    /// What is wrong with the text.
+    /// The faults of the text.
     pub complaints: Vec<Complaint>,
     /// Whether a strict include missed its files.
     pub is_refused: bool,

@@ -12,7 +12,7 @@ use super::{
     value::{self, Range},
 };
 
-/// What was defined so far that can be tracked. A definition behind its use does not count.
+/// The trackable objects defined so far. A definition behind its use does not count.
 #[derive(Default)]
 pub(super) struct Defined {
     pub(super) scripts: Named<CheckScript>,

@@ -64,7 +64,7 @@ impl Range {
 pub(super) struct Number {
     /// The value that a daemon uses that starts with this configuration.
     pub(super) value: Option<i64>,
-    /// What is wrong with it.
+    /// The fault of the value, if there is one.
     pub(super) problem: Option<Kind>,
 }
 

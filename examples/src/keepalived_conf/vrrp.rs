@@ -1437,7 +1437,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Only what is tracked is kept.
+    /// Keeps only the objects that are tracked.
     fn keep_tracked(self, configuration: &mut Configuration) {
         let mut names: [BTreeSet<String>; 3] = Default::default();
         let lists = configuration

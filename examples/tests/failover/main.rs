@@ -142,7 +142,7 @@ fn a_user_without_privileges_can_run_it() {
         command.uid(NOBODY).gid(NOBODY).current_dir("/");
         command
     };
-    // Whoever is not root has no privileges anyway.
+    // A user other than root has no privileges anyway.
     let mut command = if as_nobody("true").status().is_ok() {
         as_nobody(copy.to_str().unwrap())
     } else {

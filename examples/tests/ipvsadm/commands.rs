@@ -1,5 +1,5 @@
-//! Commands that change something: the same table and the same exit status afterwards. Texts that
-//! are restored: the same table, and an exit status that tells of every failure.
+//! Commands that change something: the same table and the same exit status afterwards. Restored
+//! texts: the same table, and an exit status that shows every failure.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn what_one_saves_the_other_restores() {
     }
 }
 
-/// Commands, each on its own table: what is there before it, and the command.
+/// Commands, each on its own table: the table before it, and the command.
 const COMMANDS: &[(&str, &str)] = &[
     ("", "-A -t 10.9.0.1:80"),
     ("", "-A -t 10.9.0.1:80 -s rr"),
@@ -213,7 +213,7 @@ ipvsadm -A -t 10.9.0.1:80 -s wrr
     assert!(ours.1.contains("-r 10.9.50.1:80 -m"), "{}", ours.1);
     assert!(ours.1.contains(": 7 8 9\n"), "{}", ours.1);
 
-    // ipvsadm tells of the last line only.
+    // ipvsadm reports the last line only.
     assert_eq!(theirs.0.status, 0);
     assert_eq!((ours.0.status, ours.0.stdout.as_str()), (255, ""));
     let lines: Vec<_> = ours.0.stderr.lines().collect();

@@ -160,7 +160,7 @@ fn same(line: &str) {
         theirs.stdout,
         theirs.stderr,
     );
-    // Who fails says why.
+    // A failure has a message.
     assert_eq!(
         ours.stderr.is_empty(),
         ours.status == 0,
@@ -317,7 +317,7 @@ fn names_are_the_same() {
     let saved = Program::Ours.prints("-S");
     assert!(saved.contains("-A -u vip.example.com:domain "), "{saved}");
 
-    // What was saved by name is restored by name, unless the name is cut or one of IPv6.
+    // A table saved by name is restored by name, unless a name is cut or one of IPv6.
     let saved = saved
         .lines()
         .filter(|line| !line.contains("long") && !line.contains('['));

@@ -250,7 +250,7 @@ fn watching_ends_after_so_many_lists() {
     }
 }
 
-/// Lists that are written again and again, and whoever writes them.
+/// Starts a program that writes lists again and again, and returns it with its lines.
 fn watch() -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = Program::Ours.command();
     command.args(["--watch", "-n"]).stdout(Stdio::piped());

@@ -12,8 +12,8 @@ use std::{
 
 use vrrp_lab::example;
 
-/// The folder with the corpus and its judge: `KEEPALIVED_CONF`, or a folder beside the
-/// repository. In CI it has to be there.
+/// The folder with the corpus and the program that compares: `KEEPALIVED_CONF`, or a folder beside
+/// the repository. In CI it has to be there.
 fn corpus() -> Option<PathBuf> {
     let folder = match std::env::var_os("KEEPALIVED_CONF") {
         Some(folder) => PathBuf::from(folder),

@@ -75,12 +75,12 @@ fn wait_for_state(router: &Running, state: &str) -> Value {
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()))
 }
 
-/// What the router tells of itself when it is asked now.
+/// The state that the router reports when it is asked now.
 fn ask_for_state(router: &Running) -> Value {
     ask_for(router, |_| true)
 }
 
-/// What is told when it is asked now of the first that is the one.
+/// Asks for the state, and returns the first new report for which `is_the_one` holds.
 fn ask_for(router: &Running, is_the_one: impl Fn(&Value) -> bool) -> Value {
     let states = || {
         let mut events = events(router);
@@ -596,7 +596,8 @@ fn preemption_is_as_the_options_say() {
     wait_for_state(&low, "Backup");
 }
 
-/// The first advertisement that a router with these options sends: its packet, without the Ethernet header.
+/// The first advertisement that a router with these options sends: the packet, without the Ethernet
+/// header.
 fn advertised(options: &[&str]) -> Vec<u8> {
     let lan = Lan::new().unwrap();
     let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.7/24"]).unwrap();
@@ -707,7 +708,8 @@ fn a_router_with_another_password_is_not_heard_and_that_is_told() {
 /// The options that a virtual router needs.
 const BASE: &str = "--interface eth0 --vrid 51 --address 192.0.2.254/32";
 
-/// Each of these command lines is refused with an error that begins so. Where a value has words, there are commas between them.
+/// Each of these command lines is refused with an error that begins so. A comma in a line stands
+/// for a space within a value.
 fn assert_refused(lines: &[(&str, &str)]) {
     for (line, expected) in lines {
         let arguments = line.split(' ').map(|argument| argument.replace(',', " "));

@@ -43,7 +43,7 @@ fn a_program_takes_over_from_another_without_an_election() {
         "{changes:#?}"
     );
 
-    // What is not on the command line any more goes.
+    // A router that is no longer on the command line goes.
     let next = router(&r1, &["--take-over", socket, "--vrid", "52"]);
     wait_for_event(&one, "stopped");
     wait_for_state(&next, "Active");

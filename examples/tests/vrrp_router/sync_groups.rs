@@ -67,7 +67,7 @@ impl Gateways {
     }
 }
 
-/// Waits for the last that is told of the sync group to be this state.
+/// Waits until the last reported state of the sync group is this one.
 fn wait_for_group(routers: &Running, state: &str) -> Value {
     let last = || {
         let mut changes = events(routers);
@@ -78,7 +78,7 @@ fn wait_for_group(routers: &Running, state: &str) -> Value {
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", routers.lines()))
 }
 
-/// What is told of the member on this interface.
+/// The reported state of the member on this interface.
 fn ask_for_member(routers: &Running, interface: &str) -> Value {
     ask_for(routers, |state| state["interface"] == interface)
 }

@@ -31,11 +31,12 @@ fn wait_for_explanation(router: &Running, explanation: &str) {
     .unwrap_or_else(|error| panic!("{error}; the last was {last}"));
 }
 
-/// What was told of an object, from the first.
+/// The reported levels of an object, from the first.
 fn levels(router: &Running) -> Vec<Value> {
-    let mut told = events(router);
-    told.retain(|event| event["event"] == "object-changed");
-    told.into_iter()
+    let mut changes = events(router);
+    changes.retain(|event| event["event"] == "object-changed");
+    changes
+        .into_iter()
         .map(|mut event| event["up"].take())
         .collect()
 }
@@ -78,7 +79,7 @@ fn a_script_with_a_weight_moves_the_active_and_moves_it_back() {
     assert_eq!(levels(&r1), [true, false, true]);
     let told = events(&r1);
     let failures = told.iter().filter(|event| event["event"] == "check-failed");
-    assert_eq!(failures.count(), 1, "the same again is not told again");
+    assert_eq!(failures.count(), 1, "a repeated failure is reported once");
 }
 
 #[test]
