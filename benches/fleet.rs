@@ -3,7 +3,7 @@
 
 use vrrp_benches::{
     Error, Repeat, Table, codec,
-    deadlines::{Indexed, Lazy, Tree, actives_advertise, backups_hear},
+    deadlines::{Indexed, Lazy, Tree, actives_advertise, backups_receive},
     fleet::{self, Shape},
     index::{self, Index},
     interleave, verdict,
@@ -63,7 +63,7 @@ fn steps(message: &codec::Message) -> Result<(), Error> {
         let mut works = [
             (
                 "advertisement in, step, next deadline",
-                fleet::hears(message, shape)?,
+                fleet::receives(message, shape)?,
                 (routers == 10_000).then_some(70.0),
             ),
             (
@@ -138,48 +138,60 @@ fn queues() {
     let mut table = Table::new(&[
         "deadlines",
         "routers",
-        "Backup hears: best ns",
+        "Backup receives: best ns",
         "median",
         "Active advertises: best ns",
         "median",
     ]);
     for n in SIZES {
         let mut works: Vec<(&str, Repeat)> = vec![
-            ("Deadlines (tournament)", backups_hear(Deadlines::new(), n)),
+            (
+                "Deadlines (tournament)",
+                backups_receive(Deadlines::new(), n),
+            ),
             (
                 "Deadlines (tournament)",
                 actives_advertise(Deadlines::new(), n),
             ),
-            ("indexed heap of 2", backups_hear(Indexed::<2>::new(n), n)),
+            (
+                "indexed heap of 2",
+                backups_receive(Indexed::<2>::new(n), n),
+            ),
             (
                 "indexed heap of 2",
                 actives_advertise(Indexed::<2>::new(n), n),
             ),
-            ("indexed heap of 4", backups_hear(Indexed::<4>::new(n), n)),
+            (
+                "indexed heap of 4",
+                backups_receive(Indexed::<4>::new(n), n),
+            ),
             (
                 "indexed heap of 4",
                 actives_advertise(Indexed::<4>::new(n), n),
             ),
-            ("indexed heap of 8", backups_hear(Indexed::<8>::new(n), n)),
+            (
+                "indexed heap of 8",
+                backups_receive(Indexed::<8>::new(n), n),
+            ),
             (
                 "indexed heap of 8",
                 actives_advertise(Indexed::<8>::new(n), n),
             ),
-            ("lazy heap of 2", backups_hear(Lazy::new(n), n)),
+            ("lazy heap of 2", backups_receive(Lazy::new(n), n)),
             ("lazy heap of 2", actives_advertise(Lazy::new(n), n)),
-            ("balanced tree", backups_hear(Tree::new(n), n)),
+            ("balanced tree", backups_receive(Tree::new(n), n)),
             ("balanced tree", actives_advertise(Tree::new(n), n)),
         ];
         let samples = interleave(works.iter_mut().map(|(_, work)| work));
         for (work, samples) in works.chunks(2).zip(samples.chunks(2)) {
-            let ([(name, _), _], [hears, advertises]) = (work, samples) else {
+            let ([(name, _), _], [receives, advertises]) = (work, samples) else {
                 continue;
             };
             table.row([
                 (*name).into(),
                 n.to_string(),
-                format!("{:.1}", hears.best()),
-                format!("{:.1}", hears.median()),
+                format!("{:.1}", receives.best()),
+                format!("{:.1}", receives.median()),
                 format!("{:.1}", advertises.best()),
                 format!("{:.1}", advertises.median()),
             ]);

@@ -20,7 +20,7 @@ fn main() -> Result<(), Error> {
     let mut works = [
         (
             "Backup hears its Active",
-            step.backup_hears_active(),
+            step.backup_receives_active(),
             Some(15.0),
         ),
         ("Active advertises", step.active_advertises(), None),

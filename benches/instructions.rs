@@ -49,7 +49,7 @@ fn cases() -> Result<Vec<Case>, Error> {
     for (name, work) in [
         ("set_priority", message.set_priority()),
         ("check a decoded message", step.check()),
-        ("Backup hears its Active", step.backup_hears_active()),
+        ("Backup hears its Active", step.backup_receives_active()),
         ("Active advertises", step.active_advertises()),
         ("decode, check, step, next deadline", step.whole_path()),
     ] {

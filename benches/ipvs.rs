@@ -109,7 +109,7 @@ impl Contest<'_> {
     /// Takes the ways in turns, each round from another one on, and adds a row for each. The first
     /// round does not count.
     fn run(mut self, rounds: usize, table: &mut Table) -> Result<(), Error> {
-        let mut judge = Client::open()?;
+        let mut reader = Client::open()?;
         let mut outcome = self.outcome;
         sort(&mut outcome);
         let mut times = vec![Vec::with_capacity(rounds); self.ways.len()];
@@ -119,7 +119,7 @@ impl Contest<'_> {
                 let (name, way) = &mut self.ways[place];
                 let time = fastest(&mut self.prepare, way)
                     .map_err(|error| format!("{}, {name}: {error}", self.work))?;
-                let mut found = judge.confirmed_table()?.servers();
+                let mut found = reader.confirmed_table()?.servers();
                 sort(&mut found);
                 if found != outcome {
                     return Err(format!("{}, {name}: not the wanted table", self.work).into());

@@ -140,9 +140,9 @@ fn ipvsadm(arguments: &[&str], input: Option<&Path>) -> Result<(), Error> {
 }
 
 /// The program in the background. Killed on drop.
-struct Running(Child);
+struct BackgroundProgram(Child);
 
-impl Drop for Running {
+impl Drop for BackgroundProgram {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.0.kill();
@@ -187,7 +187,7 @@ fn measure() -> Result<(), Error> {
     let again = timed(|| run(&mut controller(&objects, &["--once"])?))?;
 
     // The files of the first and the last service change in turn while the program runs.
-    let running = Running(controller(&objects, &[])?.spawn()?);
+    let running = BackgroundProgram(controller(&objects, &[])?.spawn()?);
     let mut changes = Vec::new();
     let mut endpoint = 20;
     let service = ServiceKey::tcp(([172, 16, 0, 0], 80));

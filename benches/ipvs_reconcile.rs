@@ -13,7 +13,7 @@ use std::{
 
 use ipvs_netlink::{
     AsyncClient, Client, VirtualServer, Weight,
-    plan::{Reconciler, Report, Scope, Wanted},
+    plan::{ReconcileReport, Reconciler, Scope, Wanted},
 };
 use vrrp_benches::{
     Error, Samples, Table,
@@ -107,8 +107,8 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(Duration, T), Er
 }
 
 /// Checks that a report is one of nothing to do.
-fn nothing(report: &Report) -> Result<(), Error> {
-    if *report == Report::default() {
+fn nothing(report: &ReconcileReport) -> Result<(), Error> {
+    if *report == ReconcileReport::default() {
         Ok(())
     } else {
         Err(format!("not as wanted: {report:?}").into())

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vrrp_benches::{Error, Helper, Table, is_quick, median, ready};
+use vrrp_benches::{Error, Subprocess, Table, is_quick, median, ready};
 use vrrp_fsm::{ChecksumSending, Config};
 use vrrp_lab::{Capture, Frame, Host, Keepalived, KeepalivedInstance, Lan};
 use vrrp_net::{Driver, RouterConfig};
@@ -245,7 +245,7 @@ impl Sent {
 
 /// A running router.
 enum Router {
-    Ours(Helper),
+    Ours(Subprocess),
     Keepalived(Keepalived),
 }
 
@@ -286,12 +286,12 @@ fn address(vrid: u8) -> String {
     format!("192.0.2.{}/32", 200 + vrid)
 }
 
-fn start_ours(host: &Host, vrid: u8, priority: u8, interval: u16) -> Result<Helper, Error> {
+fn start_ours(host: &Host, vrid: u8, priority: u8, interval: u16) -> Result<Subprocess, Error> {
     let mut command = host.namespace().command(env::current_exe()?);
     command
         .arg(ROUTER)
         .args([u16::from(vrid), priority.into(), interval].map(|number| number.to_string()));
-    Helper::start(command)
+    Subprocess::start(command)
 }
 
 fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {

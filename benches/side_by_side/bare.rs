@@ -22,8 +22,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_benches::{Error, ready};
 use vrrp_net::FrameSocket;
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, GROUP_IPV4,
-    IP_PROTOCOL, Interval, Priority, TTL, Vrid,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, GROUP_IPV4, IP_PROTOCOL, Interval,
+    MessageAuthentication, Priority, TTL, Vrid,
     frame::{ethernet, ipv4, multicast_mac, virtual_mac},
 };
 
@@ -147,7 +147,7 @@ fn batches(case: Case, priority: u8) -> Result<Vec<Batch>, Error> {
                     vrid: Vrid::try_from(vrid)?,
                     priority: Priority::new(priority),
                     interval: Interval::centis(case.interval)?,
-                    authentication: Authentication::None,
+                    authentication: MessageAuthentication::None,
                     addresses: Addresses::from(&address[..]),
                 };
                 let mut octets = vec![0; advertisement.encoded_len()];

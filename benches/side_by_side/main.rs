@@ -218,7 +218,7 @@ impl Pair {
             namespaces: _cables,
         } = self;
         let ended = SystemTime::now();
-        // Whoever ends in order takes its time, while the others take over.
+        // An orderly stop takes some time, while the others take over.
         thread::scope(|scope| {
             let active = scope.spawn(|| match end {
                 End::Kill => active.kill().map_err(|error| error.to_string()),

@@ -3,7 +3,7 @@
 use std::{env, fs};
 
 use vrrp_benches::{
-    Error, Helper, ready,
+    Error, Subprocess, ready,
     side_by_side::case::{Case, Side},
 };
 use vrrp_lab::{Keepalived, Namespace};
@@ -40,7 +40,7 @@ impl Program {
 
 /// A running program.
 pub(crate) enum Node {
-    Helper(Helper),
+    Subprocess(Subprocess),
     Keepalived { program: Keepalived, id: u32 },
 }
 
@@ -69,12 +69,12 @@ impl Node {
         command.arg(role).args(
             [side.priority().into(), case.routers, case.interval].map(|number| number.to_string()),
         );
-        Helper::start(command).map(Self::Helper)
+        Subprocess::start(command).map(Self::Subprocess)
     }
 
     pub(crate) fn id(&self) -> u32 {
         match self {
-            Self::Helper(helper) => helper.id(),
+            Self::Subprocess(subprocess) => subprocess.id(),
             Self::Keepalived { id, .. } => *id,
         }
     }
@@ -82,7 +82,7 @@ impl Node {
     /// By SIGKILL.
     pub(crate) fn kill(self) -> Result<(), Error> {
         match self {
-            Self::Helper(helper) => helper.kill(),
+            Self::Subprocess(subprocess) => subprocess.kill(),
             Self::Keepalived { program, .. } => {
                 program.kill();
                 Ok(())
@@ -93,7 +93,7 @@ impl Node {
     /// In order: it resigns. keepalived is killed where that takes it more than 10 s.
     pub(crate) fn stop(self) -> Result<(), Error> {
         match self {
-            Self::Helper(helper) => helper.stop(),
+            Self::Subprocess(subprocess) => subprocess.stop(),
             Self::Keepalived { program, .. } => match program.stop() {
                 Ok(()) | Err(vrrp_lab::Error::Timeout { .. }) => Ok(()),
                 Err(error) => Err(error.into()),

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, IP_PROTOCOL,
-    Interval, IpHeader, Priority, TTL, Version, Vrid, set_priority,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, IP_PROTOCOL, Interval,
+    IpHeader, MessageAuthentication, Priority, TTL, Version, Vrid, set_priority,
 };
 
 use crate::{Error, Repeat, repeat};
@@ -83,7 +83,7 @@ impl Message {
             vrid: Vrid::new(51).ok_or("VRID 51")?,
             priority: Priority::new(200),
             interval,
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses,
         };
         let endpoints = Endpoints::multicast(match addresses.family() {

@@ -196,7 +196,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Active_Down_Interval from now, which is a little different for each; then when the first
 /// deadline is.
 #[must_use]
-pub fn backups_hear(mut queue: impl Queue + 'static, n: u32) -> Repeat {
+pub fn backups_receive(mut queue: impl Queue + 'static, n: u32) -> Repeat {
     let order = shuffled(n);
     let down = |index: u32| INTERVAL * 3 + Duration::from_millis(u64::from(index * 37 % 1000));
     let pause = INTERVAL / n;

@@ -65,7 +65,7 @@ pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter,
 /// # Errors
 ///
 /// When a router cannot be added, or does not hear its message.
-pub fn hears(message: &Message, shape: Shape) -> Result<Repeat, Error> {
+pub fn receives(message: &Message, shape: Shape) -> Result<Repeat, Error> {
     let Shape {
         routers,
         per_interface,
@@ -93,8 +93,8 @@ pub fn hears(message: &Message, shape: Shape) -> Result<Repeat, Error> {
         let (interface, packet) = &arrivals[*turn];
         let octets = &packets[*packet as usize];
         *turn = (*turn + 1) % arrivals.len();
-        let heard = fleet.handle_packet(*now, *interface, &ip, octets, Protection::None);
-        (heard.is_ok(), fleet.poll_timeout())
+        let result = fleet.handle_packet(*now, *interface, &ip, octets, Protection::None);
+        (result.is_ok(), fleet.poll_timeout())
     }))
 }
 

@@ -14,7 +14,7 @@ pub struct Step {
     message: Message,
     received: Decoded<'static>,
     context: ReceiveContext<'static>,
-    heard: AcceptedAdvertisement,
+    accepted: AcceptedAdvertisement,
     interval: Duration,
 }
 
@@ -41,24 +41,24 @@ impl Step {
         let context = ReceiveContext::multicast(family);
         let received =
             Advertisement::decode(message.octets, &message.ip, &DecodeOptions::default())?;
-        let heard = router.check(&received, &message.ip, &context)?;
+        let accepted = router.check(&received, &message.ip, &context)?;
         Ok(Self {
             router,
             message,
             received,
             context,
-            heard,
+            accepted,
             interval: advertisement.interval.as_duration(),
         })
     }
 
     /// [`VirtualRouter::handle_event`]: a Backup hears its Active.
     #[must_use]
-    pub fn backup_hears_active(self) -> Repeat {
+    pub fn backup_receives_active(self) -> Repeat {
         repeat((self, Instant::ZERO), |(step, now)| {
             *now = *now + step.interval;
             step.router
-                .handle_event(*now, Event::Advertisement(step.heard))
+                .handle_event(*now, Event::Advertisement(step.accepted))
         })
     }
 

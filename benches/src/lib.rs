@@ -23,15 +23,15 @@ pub mod codec;
 pub mod deadlines;
 pub mod fleet;
 pub mod fsm;
-mod helper;
 pub mod index;
 pub mod ipvs;
 mod measure;
 pub mod side_by_side;
+mod subprocess;
 mod table;
 
-pub use helper::{Helper, ready};
 pub use measure::{Repeat, Samples, interleave, is_quick, median, repeat, verdict};
+pub use subprocess::{Subprocess, ready};
 pub use table::Table;
 
 /// What can go wrong in a bench.

@@ -35,7 +35,7 @@ fn reading_and_writing_a_message_of_ipvs_allocates_nothing() {
 fn a_step_of_the_state_machine_allocates_nothing() {
     for message in codec::messages().unwrap() {
         let step = Step::new(message).unwrap();
-        assert_allocates_nothing(message.name, step.backup_hears_active());
+        assert_allocates_nothing(message.name, step.backup_receives_active());
         assert_allocates_nothing(message.name, step.active_advertises());
         assert_allocates_nothing(message.name, step.check());
         assert_allocates_nothing(message.name, step.whole_path());

@@ -323,13 +323,13 @@ struct Stage<'a> {
     capture: Capture,
     probe: Probe,
     happenings: Vec<Happening>,
-    tell: &'a dyn Fn(&str) -> io::Result<()>,
+    report: &'a dyn Fn(&str) -> io::Result<()>,
 }
 
 /// Builds the network, runs all events, and returns the recording.
 pub(crate) fn play(
     setting: &Setting,
-    tell: impl Fn(&str) -> io::Result<()>,
+    report: impl Fn(&str) -> io::Result<()>,
 ) -> Result<Recording, Failure> {
     let lan = Lan::new()?;
     let mut routers = Vec::new();
@@ -361,7 +361,7 @@ pub(crate) fn play(
         capture,
         probe,
         happenings: Vec::new(),
-        tell: &tell,
+        report: &report,
     };
     stage.play()?;
 
@@ -478,7 +478,7 @@ impl Stage<'_> {
                         .is_some_and(|(from, priority)| from == source && !priority.is_resign())
             })?;
         let answered = self.probe.wait_for_answer(frame.at, PATIENCE)?;
-        (self.tell)(&format!(
+        (self.report)(&format!(
             "{:<34} r{} is Active",
             what.describe(),
             active + 1,

@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use ipvs_netlink::{
     AsyncClient, Error, ServiceKey, Timeouts,
-    plan::{Drain, Policy, Reconciler, Report, Scope, Wanted},
+    plan::{Drain, Policy, ReconcileReport, Reconciler, Scope, Wanted},
 };
 use vrrp_examples::kubernetes::{Node, Objects, Settings, WantedTable, translate};
 
@@ -49,7 +49,7 @@ pub(crate) enum SyncError {
 /// The result of a synchronization.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) report: Report,
+    pub(crate) report: ReconcileReport,
     /// Addresses that were added and removed.
     pub(crate) added: usize,
     pub(crate) removed: usize,
@@ -153,7 +153,7 @@ impl Controller {
         wanted: &WantedTable,
         keys: &BTreeSet<ServiceKey>,
         addresses: &crate::interface::Addresses,
-    ) -> Result<Report, SyncError> {
+    ) -> Result<ReconcileReport, SyncError> {
         let (ownership, excluded) = (&self.ownership, &self.excluded);
         let is_own = |key: &ServiceKey| {
             let is_bound = || address(key).is_some_and(|address| addresses.is_bound(&address));
@@ -173,7 +173,7 @@ impl Controller {
         &mut self,
         wanted: &WantedTable,
         keys: &BTreeSet<ServiceKey>,
-    ) -> Result<Report, SyncError> {
+    ) -> Result<ReconcileReport, SyncError> {
         let draining = self.reconciler.draining().destinations.keys();
         let draining = draining.map(|(service, _)| *service);
         let concerned: BTreeSet<_> = wanted
@@ -183,7 +183,7 @@ impl Controller {
             .filter(|key| keys.contains(key) || !is_excluded(&self.excluded, key))
             .collect();
         if concerned.is_empty() {
-            return Ok(Report::default());
+            return Ok(ReconcileReport::default());
         }
         let servers: Vec<_> = wanted
             .servers

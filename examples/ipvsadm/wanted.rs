@@ -10,7 +10,7 @@ use std::{
 
 use ipvs_netlink::{
     VirtualServer,
-    plan::{Drain, Draining, Policy, Reconciler, Report, Wanted, plan},
+    plan::{Drain, Draining, Policy, ReconcileReport, Reconciler, Wanted, plan},
 };
 
 use crate::{failure::Failure, session::Session, table_file};
@@ -108,7 +108,7 @@ fn reconcile(
     }
 }
 
-fn problems(report: &Report) -> Vec<String> {
+fn problems(report: &ReconcileReport) -> Vec<String> {
     let rejected = report.rejected.iter().map(ToString::to_string);
     let failed = report.failed.iter();
     let held_back = report.held_back.iter();

@@ -54,7 +54,7 @@ pub(crate) struct Daemon {
     pub(crate) log: Log,
     outlet: Outlet,
     frames: FrameSocket,
-    pub(crate) routers: BTreeMap<RouterId, Running>,
+    pub(crate) routers: BTreeMap<RouterId, RunningRouter>,
     pub(crate) groups: BTreeMap<GroupId, Grouped>,
     objects: BTreeMap<String, ObjectId>,
     watchers: BTreeMap<String, (Probe, Worker)>,
@@ -78,7 +78,7 @@ pub(crate) struct Daemon {
 }
 
 /// An instance that runs.
-pub(crate) struct Running {
+pub(crate) struct RunningRouter {
     pub(crate) planned: PlannedRouter,
     /// The change that was reported last.
     pub(crate) reported: Option<Change>,
@@ -371,7 +371,7 @@ impl Daemon {
         let id = self.driver.add(config)?;
         self.routers.insert(
             id,
-            Running {
+            RunningRouter {
                 planned,
                 reported: None,
                 has_objects: false,
@@ -409,7 +409,7 @@ impl Daemon {
         }
         self.routers.insert(
             id,
-            Running {
+            RunningRouter {
                 planned,
                 reported,
                 has_objects: had_objects,
@@ -638,10 +638,10 @@ impl Daemon {
                 }
                 self.log.info(&notification.to_string());
             }
-            DriverEvent::RivalHeard { .. } => {
+            DriverEvent::RivalDetected { .. } => {
                 self.log.info(&notification.to_string());
                 if let Some(id) = notification.router {
-                    self.report_of(id, Change::RivalHeard);
+                    self.report_of(id, Change::RivalDetected);
                 }
             }
             DriverEvent::ObjectChanged { .. }

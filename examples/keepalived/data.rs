@@ -7,10 +7,10 @@ use vrrp_examples::keepalived::event::Change;
 use vrrp_fsm::State;
 use vrrp_net::{Authentication, RouterView};
 
-use crate::daemon::{Daemon, Running};
+use crate::daemon::{Daemon, RunningRouter};
 
 /// The instances, with what runs of each.
-fn instances(daemon: &Daemon) -> impl Iterator<Item = (&Running, RouterView<'_>)> {
+fn instances(daemon: &Daemon) -> impl Iterator<Item = (&RunningRouter, RouterView<'_>)> {
     let routers = daemon.routers.iter();
     routers.filter_map(|(id, running)| Some((running, daemon.driver.get(*id)?)))
 }
@@ -20,7 +20,7 @@ const fn number_of(change: Option<Change>) -> u8 {
     match change {
         None => 0,
         Some(Change::Backup | Change::BackupPriority) => 1,
-        Some(Change::Master | Change::MasterPriority | Change::RivalHeard) => 2,
+        Some(Change::Master | Change::MasterPriority | Change::RivalDetected) => 2,
         Some(Change::Fault) => 3,
         Some(Change::Stop | Change::Deleted) => 97,
     }
@@ -34,7 +34,7 @@ pub(crate) fn json(daemon: &Daemon) -> String {
     Value::Array(list).to_string()
 }
 
-fn instance(running: &Running, view: RouterView<'_>) -> Value {
+fn instance(running: &RunningRouter, view: RouterView<'_>) -> Value {
     let config = view.config();
     let machine = view.machine();
     let fsm = machine.config();

@@ -17,7 +17,7 @@ use std::{
 
 use clap::Parser;
 use hyper::StatusCode;
-use ipvs_netlink::pool::{Change, Explanation};
+use ipvs_netlink::pool::{Explanation, PoolChange};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -288,7 +288,7 @@ impl<'a> Program<'a> {
                 self.notify.push(event);
                 if matches!(
                     event.change,
-                    Change::QuorumGained(_) | Change::QuorumLost(_)
+                    PoolChange::QuorumGained(_) | PoolChange::QuorumLost(_)
                 ) {
                     self.follow_quorum()?;
                 }
@@ -303,13 +303,13 @@ impl<'a> Program<'a> {
     fn follow_quorum(&mut self) -> Result<(), Failure> {
         self.routers.report(self.balancer.pool().quorum_of_all())?;
         for line in self.announcer.update(&self.balancer) {
-            self.tell(line);
+            self.report_line(line);
         }
         Ok(())
     }
 
     fn note_router(&mut self, notification: &vrrp_net::Notification) {
-        self.tell(notification.to_string());
+        self.report_line(notification.to_string());
         // Routers that resign at the end need no sync daemon.
         if changes_state(notification) && !self.is_stopping {
             self.set_daemon();
@@ -317,7 +317,7 @@ impl<'a> Program<'a> {
     }
 
     /// Logs a line, and shows it on the page.
-    fn tell(&mut self, line: String) {
+    fn report_line(&mut self, line: String) {
         tracing::info!("{line}");
         self.history.event(line);
     }
@@ -352,7 +352,7 @@ impl<'a> Program<'a> {
             Ok(())
         });
         match result {
-            Ok(()) => self.tell(format!("read {}", self.path.display())),
+            Ok(()) => self.report_line(format!("read {}", self.path.display())),
             Err(failure) => tracing::error!("nothing changes: {failure}"),
         }
         self.set_daemon();
@@ -364,7 +364,7 @@ impl<'a> Program<'a> {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         self.is_stopping = true;
         for line in self.announcer.withdraw() {
-            self.tell(line);
+            self.report_line(line);
         }
         if !self.routers.stop() {
             self.stop_balancer();

@@ -19,7 +19,7 @@ pub(crate) struct Report {
     /// Simulated seconds in a real one.
     rate: f64,
     messages_sent: u64,
-    messages_heard: u64,
+    messages_received: u64,
     messages_discarded: u64,
     /// Bursts of gratuitous ARP or of neighbour advertisements.
     announcements: u64,
@@ -63,7 +63,7 @@ impl Report {
             real_seconds: 0.0,
             rate: 0.0,
             messages_sent: 0,
-            messages_heard: 0,
+            messages_received: 0,
             messages_discarded: 0,
             announcements: 0,
             transitions: 0,
@@ -80,7 +80,7 @@ impl Report {
     pub(crate) fn note(&mut self, occurrence: &Occurrence<'_>) {
         match occurrence {
             Occurrence::Sent(_) => self.messages_sent += 1,
-            Occurrence::Heard(_) => self.messages_heard += 1,
+            Occurrence::Received(_) => self.messages_received += 1,
             Occurrence::Discarded(..) => self.messages_discarded += 1,
             Occurrence::Announced(_) => self.announcements += 1,
             Occurrence::State(..) => self.transitions += 1,
@@ -139,9 +139,9 @@ impl fmt::Display for Report {
         writeln!(f, "settings: {}", self.settings)?;
         writeln!(
             f,
-            "{} messages sent, {} heard, {} of them discarded, {} announcements, {} changes of state",
+            "{} messages sent, {} received, {} of them discarded, {} announcements, {} changes of state",
             self.messages_sent,
-            self.messages_heard,
+            self.messages_received,
             self.messages_discarded,
             self.announcements,
             self.transitions

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use vrrp_fsm::{
     Instant,
-    fleet::{Key, RouterId, SyncGroup},
+    fleet::{RouterId, RouterKey, SyncGroup},
     sim::{Chance, FaultRates, Rate, Scenario, TrackedObject},
     track::{Kind, Object, ObjectId, Report, TrackRef},
 };
@@ -229,7 +229,7 @@ impl Setting {
                     .push(SyncGroup::new(format!("group {first}"), members));
             }
         }
-        let is_unicast = |key: Key| match self.unicast {
+        let is_unicast = |key: RouterKey| match self.unicast {
             Unicast::None => false,
             Unicast::Half => key.vrid.get().is_multiple_of(2),
             Unicast::All => true,

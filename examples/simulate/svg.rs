@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vrrp_fsm::{
     Instant, State,
-    fleet::Key,
+    fleet::RouterKey,
     sim::{Condition, Fault, Occurrence},
 };
 use vrrp_lab::svg::{Anchor, Picture};
@@ -30,7 +30,7 @@ pub(crate) struct Timeline {
     hosts: u32,
     title: String,
     /// Of each virtual router, what each host was, from when on.
-    lanes: BTreeMap<Key, BTreeMap<u32, Vec<(Instant, Phase)>>>,
+    lanes: BTreeMap<RouterKey, BTreeMap<u32, Vec<(Instant, Phase)>>>,
     /// The start, the end and the text of each fault.
     faults: Vec<(Instant, Instant, String)>,
 }

@@ -6,7 +6,7 @@
 //! faults, version 2, unicast and authentication are left out.
 
 mod router;
-mod station;
+mod stack;
 mod tap;
 
 use std::{
@@ -33,7 +33,7 @@ use vrrp_proto::{Addresses, Family, Interval, Priority, Vrid};
 
 use crate::{
     router::Router,
-    station::{MAX_FRAME_LEN, Station},
+    stack::{MAX_FRAME_LEN, Stack},
     tap::Tap,
 };
 
@@ -127,7 +127,7 @@ fn run() -> Result {
         list.as_addresses(),
     )?;
 
-    tell(router.startup(now(), &mut send)?);
+    report(router.startup(now(), &mut send)?);
     let mut frame = [0; MAX_FRAME_LEN + 1];
     loop {
         let timeout = router
@@ -151,15 +151,15 @@ fn run() -> Result {
             else {
                 break;
             };
-            tell(router.receive(now(), frame, &mut send)?);
+            report(router.receive(now(), frame, &mut send)?);
         }
-        tell(router.handle_timeout(now(), &mut send)?);
+        report(router.handle_timeout(now(), &mut send)?);
     }
-    tell(router.shutdown(now(), &mut send)?);
+    report(router.shutdown(now(), &mut send)?);
     Ok(())
 }
 
-fn tell(change: Option<Transition>) {
+fn report(change: Option<Transition>) {
     if let Some(change) = change {
         // The router goes on when nobody reads its output any more.
         let _ = writeln!(
@@ -182,11 +182,11 @@ impl VirtualAddresses {
     /// What clap cannot check is checked here; the errors read like clap's.
     fn new(arguments: &Arguments) -> std::result::Result<Self, String> {
         let addresses = &arguments.addresses;
-        if addresses.len() > Station::MAX_ADDRESSES {
+        if addresses.len() > Stack::MAX_ADDRESSES {
             return Err(format!(
                 "{} times '--address <ADDRESS/LENGTH>' is not in 1..={}",
                 addresses.len(),
-                Station::MAX_ADDRESSES
+                Stack::MAX_ADDRESSES
             ));
         }
         let source = arguments.source.address();

@@ -1,5 +1,5 @@
 //! A virtual router that is given frames and time, and gives frames back. It knows no operating
-//! system, and neither this module nor `station` needs the standard library or an allocator.
+//! system, and neither this module nor `stack` needs the standard library or an allocator.
 
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 
@@ -11,7 +11,7 @@ use vrrp_fsm::{
     VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Authentication, EncodeError, Endpoints, IP_PROTOCOL, IpHeader, OutOfRange,
+    Addresses, EncodeError, Endpoints, IP_PROTOCOL, IpHeader, MessageAuthentication, OutOfRange,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget},
@@ -21,7 +21,7 @@ use vrrp_proto::{
     group,
 };
 
-use crate::station::{MAX_FRAME_LEN, Send, Station};
+use crate::stack::{MAX_FRAME_LEN, Send, Stack};
 
 const IPV4_HEADERS_LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
 const IPV6_HEADERS_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
@@ -46,9 +46,9 @@ pub(crate) struct Router<'a> {
     machine: VirtualRouter,
     primary_address: IpAddr,
     mac: MacAddress,
-    own: Station,
+    own: Stack,
     virtual_mac: MacAddress,
-    virtual_station: Option<Station>,
+    virtual_stack: Option<Stack>,
     addresses: &'a [IpCidr],
     list: Addresses<'a>,
 }
@@ -65,7 +65,7 @@ impl<'a> Router<'a> {
         list: Addresses<'a>,
     ) -> core::result::Result<Self, MulticastError> {
         let config = machine.config();
-        let mut own = Station::new(now, mac, &[primary]);
+        let mut own = Stack::new(now, mac, &[primary]);
         own.join(group(config.family))?;
         Ok(Self {
             machine,
@@ -73,7 +73,7 @@ impl<'a> Router<'a> {
             mac,
             own,
             virtual_mac: virtual_mac(config.vrid, config.family),
-            virtual_station: None,
+            virtual_stack: None,
             addresses,
             list,
         })
@@ -104,8 +104,8 @@ impl<'a> Router<'a> {
     pub(crate) fn handle_timeout(&mut self, now: Instant, send: Send<'_>) -> Result {
         let actions = self.machine.handle_timeout(now);
         let result = self.perform(now, actions, send);
-        for station in [&mut self.own].into_iter().chain(&mut self.virtual_station) {
-            station.poll(now, None, send);
+        for stack in [&mut self.own].into_iter().chain(&mut self.virtual_stack) {
+            stack.poll(now, None, send);
         }
         result
     }
@@ -120,25 +120,31 @@ impl<'a> Router<'a> {
             return Ok(None);
         }
         if let Some((payload, ip)) = advertisement_in(&frame) {
-            return self.hear(now, payload, &ip, send);
+            return self.handle_advertisement(now, payload, &ip, send);
         }
         self.own.poll(now, Some(octets), send);
-        let asked = self.virtual_station.is_some() && self.answer(&frame, send);
-        if let Some(virtual_station) = &mut self.virtual_station {
+        let asked = self.virtual_stack.is_some() && self.answer(&frame, send);
+        if let Some(virtual_stack) = &mut self.virtual_stack {
             if asked {
                 // It learns who asks. What it would answer does not say that this is a router
                 //
-                virtual_station.poll(now, None, send);
-                virtual_station.poll(now, Some(octets), &mut |_| {});
+                virtual_stack.poll(now, None, send);
+                virtual_stack.poll(now, Some(octets), &mut |_| {});
             } else {
-                virtual_station.poll(now, Some(octets), send);
+                virtual_stack.poll(now, Some(octets), send);
             }
         }
         Ok(None)
     }
 
-    /// What does not pass every check changes nothing but a counter.
-    fn hear(&mut self, now: Instant, payload: &[u8], ip: &IpHeader, send: Send<'_>) -> Result {
+    /// A packet that fails a check changes nothing except a counter.
+    fn handle_advertisement(
+        &mut self,
+        now: Instant,
+        payload: &[u8],
+        ip: &IpHeader,
+        send: Send<'_>,
+    ) -> Result {
         let context = ReceiveContext {
             addresses: Some(self.list),
             ..ReceiveContext::multicast(self.list.family())
@@ -155,12 +161,12 @@ impl<'a> Router<'a> {
             match action {
                 Action::SendAdvertisement(outgoing) => self.advertise(outgoing, send)?,
                 Action::InstallAddresses => {
-                    let mut station = Station::new(now, self.virtual_mac, self.addresses);
-                    station.poll(now, None, send);
-                    self.virtual_station = Some(station);
+                    let mut stack = Stack::new(now, self.virtual_mac, self.addresses);
+                    stack.poll(now, None, send);
+                    self.virtual_stack = Some(stack);
                 }
                 Action::Announce { repeat } => (0..repeat).for_each(|_| self.announce(send)),
-                Action::RemoveAddresses => self.virtual_station = None,
+                Action::RemoveAddresses => self.virtual_stack = None,
                 _ => {}
             }
         }
@@ -174,7 +180,7 @@ impl<'a> Router<'a> {
         let mut frame = [0; MAX_FRAME_LEN];
         for (message, form) in
             self.machine
-                .advertisements(outgoing, Authentication::None, self.list)
+                .advertisements(outgoing, MessageAuthentication::None, self.list)
         {
             let (headers, rest) = match endpoints {
                 Endpoints::Ipv4 { .. } => frame.split_at_mut(IPV4_HEADERS_LEN),

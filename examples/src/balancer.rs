@@ -16,7 +16,7 @@
 //! [`Options::interval`].
 //!
 //! ```no_run
-//! use ipvs_netlink::pool::{Change, Config, Level};
+//! use ipvs_netlink::pool::{Config, Level, PoolChange};
 //! use vrrp_examples::{balancer::{Balancer, Notice, Options, Stop}, probe::Probe};
 //!
 //! # async fn example(config: Config<Probe>) -> Result<(), Box<dyn std::error::Error>> {

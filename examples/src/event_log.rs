@@ -7,7 +7,7 @@ use crate::{
     command::Limits,
     notify::{Notifier, Order, Report},
 };
-use ipvs_netlink::pool::{Cause, Change, Event};
+use ipvs_netlink::pool::{Cause, Event, PoolChange};
 use nix::sys::stat::{FileStat, fstat};
 use tracing::{error, info, warn};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
@@ -76,43 +76,43 @@ pub fn notice(notice: &Notice) {
 }
 
 /// The server of a change, as text.
-fn server(change: &Change) -> String {
+fn server(change: &PoolChange) -> String {
     match change {
-        Change::ServerUp(server)
-        | Change::ServerDown(server)
-        | Change::Draining(server)
-        | Change::Drained(server)
-        | Change::Weight { server, .. }
-        | Change::ServerAdded(server)
-        | Change::ServerRemoved { server, .. }
-        | Change::Operator(server, _)
-        | Change::SorryIn(server)
-        | Change::SorryOut(server) => server.to_string(),
+        PoolChange::ServerUp(server)
+        | PoolChange::ServerDown(server)
+        | PoolChange::Draining(server)
+        | PoolChange::Drained(server)
+        | PoolChange::Weight { server, .. }
+        | PoolChange::ServerAdded(server)
+        | PoolChange::ServerRemoved { server, .. }
+        | PoolChange::Operator(server, _)
+        | PoolChange::SorryIn(server)
+        | PoolChange::SorryOut(server) => server.to_string(),
         _ => String::new(),
     }
 }
 
 /// The word for a change, as the command gets it.
-fn word(change: &Change) -> &'static str {
+fn word(change: &PoolChange) -> &'static str {
     match change {
-        Change::ServerUp(_) => "server-up",
-        Change::ServerDown(_) => "server-down",
-        Change::Draining(_) => "draining",
-        Change::Drained(_) => "drained",
-        Change::Weight { .. } => "weight",
-        Change::ServerAdded(_) => "server-added",
-        Change::ServerRemoved { .. } => "server-removed",
-        Change::Operator(..) => "operator",
-        Change::QuorumGained(_) => "quorum-gained",
-        Change::QuorumLost(_) => "quorum-lost",
-        Change::SorryIn(_) => "sorry-in",
-        Change::SorryOut(_) => "sorry-out",
-        Change::BrakeOn(_) => "brake-on",
-        Change::BrakeOff => "brake-off",
-        Change::PanicOn(_) => "panic-on",
-        Change::PanicOff => "panic-off",
-        Change::Suspended => "suspended",
-        Change::Resumed => "resumed",
+        PoolChange::ServerUp(_) => "server-up",
+        PoolChange::ServerDown(_) => "server-down",
+        PoolChange::Draining(_) => "draining",
+        PoolChange::Drained(_) => "drained",
+        PoolChange::Weight { .. } => "weight",
+        PoolChange::ServerAdded(_) => "server-added",
+        PoolChange::ServerRemoved { .. } => "server-removed",
+        PoolChange::Operator(..) => "operator",
+        PoolChange::QuorumGained(_) => "quorum-gained",
+        PoolChange::QuorumLost(_) => "quorum-lost",
+        PoolChange::SorryIn(_) => "sorry-in",
+        PoolChange::SorryOut(_) => "sorry-out",
+        PoolChange::BrakeOn(_) => "brake-on",
+        PoolChange::BrakeOff => "brake-off",
+        PoolChange::PanicOn(_) => "panic-on",
+        PoolChange::PanicOff => "panic-off",
+        PoolChange::Suspended => "suspended",
+        PoolChange::Resumed => "resumed",
         _ => "other",
     }
 }

@@ -84,10 +84,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_sleeps_ends_with_its_owner() {
-        let (told, ended) = std::sync::mpsc::channel();
+        let (done, ended) = std::sync::mpsc::channel();
         let worker = Worker::start("sleeper", move |stop| {
             while stop.sleep(Duration::from_secs(3600)) {}
-            told.send(()).unwrap();
+            done.send(()).unwrap();
         });
         drop(worker.unwrap());
         assert_eq!(ended.try_recv(), Ok(()));
@@ -95,11 +95,11 @@ mod tests {
 
     #[test]
     fn a_sleep_that_nobody_ends_lasts_its_time() {
-        let (told, slept) = std::sync::mpsc::channel();
+        let (done, slept) = std::sync::mpsc::channel();
         let _worker = Worker::start("sleeper", move |stop| {
             let started = Instant::now();
             let goes_on = stop.sleep(Duration::from_millis(20));
-            told.send((goes_on, started.elapsed())).unwrap();
+            done.send((goes_on, started.elapsed())).unwrap();
         })
         .unwrap();
         let (goes_on, time) = slept.recv().unwrap();

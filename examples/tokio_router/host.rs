@@ -10,7 +10,7 @@ use vrrp_net::{
     AddressChange, Datagram, FrameSocket, Netlink, Received, VirtualAddress, VrrpSocket,
 };
 use vrrp_proto::{
-    Addresses, Authentication, Endpoints, Family, MAX_MESSAGE_LEN,
+    Addresses, Endpoints, Family, MAX_MESSAGE_LEN, MessageAuthentication,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget},
@@ -132,7 +132,7 @@ impl Host {
         };
         let endpoints = Endpoints::multicast(self.primary_address);
         let mut buffer = [0; MAX_MESSAGE_LEN];
-        for (message, form) in machine.advertisements(outgoing, Authentication::None, list) {
+        for (message, form) in machine.advertisements(outgoing, MessageAuthentication::None, list) {
             let length = message.encode(&mut buffer, &endpoints, form)?;
             let datagram = Datagram {
                 interface: self.interface,

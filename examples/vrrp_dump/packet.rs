@@ -14,7 +14,7 @@ use vrrp_proto::{
     group,
 };
 
-use crate::record::{Announcement, Checksum, Fields, Judgement, Packet};
+use crate::record::{Announcement, Assessment, Checksum, Fields, Packet};
 
 /// What octets start with.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub(crate) enum Content {
     Vrrp(Packet),
     Arp(Announcement),
     NeighborAdvertisement(Announcement),
-    Other(Judgement),
+    Other(Assessment),
 }
 
 impl Content {
@@ -73,8 +73,8 @@ impl Content {
     /// Says what may be behind a rejection.
     pub(crate) fn add_to_reason(&mut self, cause: fmt::Arguments<'_>) {
         if let Self::Vrrp(Packet {
-            judgement:
-                Judgement {
+            assessment:
+                Assessment {
                     reason: Some(reason),
                     ..
                 },
@@ -86,7 +86,7 @@ impl Content {
     }
 
     fn other(reason: impl fmt::Display) -> Self {
-        Self::Other(Judgement::reject(format_args!("not VRRP: {reason}")))
+        Self::Other(Assessment::reject(format_args!("not VRRP: {reason}")))
     }
 
     /// A frame with a header of Linux's own, where the EtherType stands here and the payload there.
@@ -283,11 +283,11 @@ impl Packet {
             tolerated: decoded
                 .map(|decoded| decoded.tolerated.names().collect())
                 .unwrap_or_default(),
-            judgement: match decoded {
-                Ok(_) => Judgement::ACCEPT,
-                Err(discard) => Judgement {
+            assessment: match decoded {
+                Ok(_) => Assessment::ACCEPT,
+                Err(discard) => Assessment {
                     counter: discard.counter().map(Counter::name),
-                    ..Judgement::reject(discard)
+                    ..Assessment::reject(discard)
                 },
             },
         }
@@ -306,7 +306,7 @@ impl Packet {
             ttl: None,
             fields,
             checksum: None,
-            judgement: Judgement::reject(error),
+            assessment: Assessment::reject(error),
             tolerated: Vec::new(),
         }
     }

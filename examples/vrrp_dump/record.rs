@@ -45,7 +45,7 @@ pub(crate) struct Packet {
     pub(crate) fields: Fields,
     pub(crate) checksum: Option<Checksum>,
     #[serde(flatten)]
-    pub(crate) judgement: Judgement,
+    pub(crate) assessment: Assessment,
     /// The deviations that had to be forgiven.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tolerated: Vec<&'static str>,
@@ -74,7 +74,7 @@ pub(crate) enum Checksum {
 
 /// What a router makes of a packet.
 #[derive(Serialize)]
-pub(crate) struct Judgement {
+pub(crate) struct Assessment {
     pub(crate) verdict: Verdict,
     /// Why it is rejected.
     pub(crate) reason: Option<String>,
@@ -90,7 +90,7 @@ pub(crate) enum Verdict {
     Reject,
 }
 
-impl Judgement {
+impl Assessment {
     pub(crate) const ACCEPT: Self = Self {
         verdict: Verdict::Accept,
         reason: None,
@@ -132,7 +132,7 @@ impl Display for Record {
             Content::Vrrp(packet) => packet.fmt(f),
             Content::Arp(announcement) => write!(f, " ARP {announcement}"),
             Content::NeighborAdvertisement(announcement) => write!(f, " NA {announcement}"),
-            Content::Other(judgement) => write!(f, ": {judgement}"),
+            Content::Other(assessment) => write!(f, ": {assessment}"),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Display for Packet {
             f.write_str(" (unverified)")?;
         }
         named(f, "checksum", self.checksum.as_ref())?;
-        write!(f, ": {}", self.judgement)?;
+        write!(f, ": {}", self.assessment)?;
         if !self.tolerated.is_empty() {
             write!(f, ", tolerated {}", self.tolerated.join(" "))?;
         }
@@ -187,7 +187,7 @@ impl Display for Checksum {
     }
 }
 
-impl Display for Judgement {
+impl Display for Assessment {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.verdict.serialize(&mut *f)?;
         match &self.reason {

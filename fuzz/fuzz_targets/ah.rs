@@ -1,5 +1,5 @@
 #![no_main]
-//! IPv4 packets, opened as they are; and what was sealed, opened with one octet changed.
+//! IPv4 packets, opened as they are; and sealed packets, opened with one octet changed.
 
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::{

@@ -1,6 +1,6 @@
 #![no_main]
 //! Octets from the wire and events in any order, at any times: the machine does not panic, its
-//! invariants hold, and what is refused changes nothing but a counter.
+//! invariants hold, and a refused input changes nothing but a counter.
 
 use std::{net::Ipv4Addr, time::Duration};
 

@@ -1,5 +1,5 @@
 #![no_main]
-//! Messages with trailers, verified as they are; and what was signed, verified with one octet
+//! Messages with trailers, verified as they are; and signed messages, verified with one octet
 //! changed.
 
 use libfuzzer_sys::fuzz_target;

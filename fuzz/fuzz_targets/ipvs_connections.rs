@@ -1,6 +1,6 @@
 #![no_main]
-//! The text of `/proc/net/ip_vs_conn`. What is read is written as the kernel writes it, read again,
-//! and has to be the same.
+//! The text of `/proc/net/ip_vs_conn`. Each connection that can be read is written as the kernel
+//! writes it, read again, and must be the same.
 
 use std::net::{IpAddr, SocketAddr};
 

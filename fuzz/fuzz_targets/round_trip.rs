@@ -1,13 +1,13 @@
 #![no_main]
-//! What decodes is encoded, decoded again, and has to be the same; so has what is put together from
-//! values.
+//! Each message that decodes is encoded, decoded again, and must be the same; so must each message
+//! built from values.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, EncodeError, Interval,
+    Addresses, Advertisement, MessageAuthentication, ChecksumForm, DecodeOptions, EncodeError, Interval,
     IpHeader, Leniency, MAX_MESSAGE_LEN, Password, Priority, Vrid, set_priority,
 };
 
@@ -110,10 +110,10 @@ fuzz_target!(|input: Input<'_>| {
                 return;
             };
             let authentication = match auth_type {
-                0 => Authentication::None,
-                1 => Authentication::SimpleText(Password::truncating(password)),
-                2 => Authentication::IpAh,
-                other => Authentication::Unknown(other),
+                0 => MessageAuthentication::None,
+                1 => MessageAuthentication::SimpleText(Password::truncating(password)),
+                2 => MessageAuthentication::IpAh,
+                other => MessageAuthentication::Unknown(other),
             };
             let addresses: Vec<Ipv4Addr> = addresses.into_iter().map(Ipv4Addr::from).collect();
             let addresses = Addresses::from(&addresses[..]);
@@ -142,7 +142,7 @@ fuzz_target!(|input: Input<'_>| {
             };
             let addresses: Vec<Ipv4Addr> = addresses.into_iter().map(Ipv4Addr::from).collect();
             let addresses = Addresses::from(&addresses[..]);
-            let (priority, authentication) = (Priority::new(priority), Authentication::None);
+            let (priority, authentication) = (Priority::new(priority), MessageAuthentication::None);
             let advertisement = Advertisement {
                 vrid,
                 priority,
@@ -166,7 +166,7 @@ fuzz_target!(|input: Input<'_>| {
             }
             let addresses: Vec<Ipv6Addr> = addresses.into_iter().map(Ipv6Addr::from).collect();
             let addresses = Addresses::from(&addresses[..]);
-            let (priority, authentication) = (Priority::new(priority), Authentication::None);
+            let (priority, authentication) = (Priority::new(priority), MessageAuthentication::None);
             round_trip(
                 &Advertisement {
                     vrid,

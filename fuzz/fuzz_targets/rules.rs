@@ -13,7 +13,7 @@ fuzz_target!(|text: &str| {
     let grammar = Grammar::default();
     if let Ok(servers) = grammar.servers(text) {
         let printed = print(&servers, Form::Lossless);
-        let again = grammar.servers(&printed).expect("what was printed is read");
+        let again = grammar.servers(&printed).expect("printed rules are read");
         assert_eq!(again.len(), servers.len());
         for server in &servers {
             let found = again

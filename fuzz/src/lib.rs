@@ -1,14 +1,15 @@
-//! What the targets share: decoding under every option, and what has to hold of whatever comes out.
+//! The common part of the targets: decoding under every option, and the rules for each message that
+//! decodes.
 //!
-//! A checksum keeps random octets out. Each target therefore tries its input as it is, and again with the checksum mended, so that the
-//! code behind the checksum is reached.
+//! A checksum keeps random octets out. Each target therefore tries its input as it is, and again
+//! with the checksum mended, to reach the code behind the checksum.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumAcceptance, DecodeOptions, Decoded, Discard,
+    Addresses, Advertisement, MessageAuthentication, ChecksumAcceptance, DecodeOptions, Decoded, Discard,
     Endpoints, Interval, IpHeader, Leniency, LocalAuthentication, LocalRouter, OwnerRule, Password,
-    Protection, TTL, Transport, Versions, Vrid, group,
+    Protection, TTL, LocalTransport, Versions, Vrid, group,
 };
 
 /// The header of a multicast packet over IPv4.
@@ -27,7 +28,7 @@ pub fn ipv6() -> IpHeader {
     }
 }
 
-/// Decodes the payload, as it is and mended, under every option, and checks what comes out.
+/// Decodes the payload, as it is and mended, under every option, and checks the results.
 pub fn decode(payload: &[u8], ip: &IpHeader) {
     decode_under_all_options(payload, ip);
     let mut mended = payload.to_vec();
@@ -61,7 +62,7 @@ fn decode_under_all_options(payload: &[u8], ip: &IpHeader) {
     }
 }
 
-/// What has to hold of every message that decodes.
+/// Checks the rules for every message that decodes.
 fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeOptions) {
     let Decoded {
         advertisement,
@@ -94,7 +95,7 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
             owner: OwnerRule::Process,
             primary_address: Ipv4Addr::new(192, 0, 2, 12).into(),
             authentication,
-            transport: Transport::Multicast {
+            transport: LocalTransport::Multicast {
                 group: group(ip.endpoints.family()),
             },
             addresses: Some(Addresses::from(&own[..])),
@@ -113,7 +114,7 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
                 assert!(mismatches.owner_conflict);
                 assert!(!matches!(
                     advertisement.authentication,
-                    Authentication::Unknown(_)
+                    MessageAuthentication::Unknown(_)
                 ));
             }
             let elsewhere = other.check(decoded, ip, protection);
@@ -122,7 +123,8 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
     }
 }
 
-/// Makes the checksum of a message the one that decoding expects; false where there is no whole message.
+/// Makes the checksum of a message the one that decoding expects. Returns false where the message
+/// is incomplete.
 pub fn mend_checksum(payload: &mut [u8], ip: &IpHeader) -> bool {
     let lenient = DecodeOptions {
         hmac_trailer: false,

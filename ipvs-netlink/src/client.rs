@@ -61,7 +61,7 @@ use crate::{
     Service, ServiceKey, SyncDaemon, Table, Timeouts,
     message::Change,
     namespace,
-    plan::{DaemonReport, ReconcileError, Reconciler, Report, Wanted},
+    plan::{DaemonReport, ReconcileError, ReconcileReport, Reconciler, Wanted},
 };
 
 /// The time limit of a request unless [`Client::set_timeout`] sets another one: 5 seconds.
@@ -243,8 +243,8 @@ macro_rules! methods {
             /// `now` is the time by a clock that does not go back.
             ///
             /// The reconciler remembers draining destinations, also if the call fails or its future
-            /// is dropped. The [`Report`] lists the changes and the time to wait before the next
-            /// call.
+            /// is dropped. The [`ReconcileReport`] lists the changes and the time to wait before
+            /// the next call.
             ///
             /// # Errors
             ///
@@ -255,7 +255,7 @@ macro_rules! methods {
                 reconciler: &mut Reconciler,
                 wanted: Wanted<'_>,
                 now: Duration,
-            ) -> Result<Report, ReconcileError> {
+            ) -> Result<ReconcileReport, ReconcileError> {
                 $finish!(self.exchange.reconcile(reconciler.begin(wanted, now)))
             }
 

@@ -81,7 +81,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 pub use compare::plan;
 pub use daemons::{DaemonReport, plan_daemons};
-pub use reconcile::{Failure, Next, ReconcileError, Reconciliation, Report};
+pub use reconcile::{Failure, Next, ReconcileError, ReconcileReport, Reconciliation};
 pub use reconciler::Reconciler;
 pub use rejected::Rejected;
 

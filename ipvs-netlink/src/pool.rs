@@ -11,7 +11,7 @@
 //! | [`Pool`] | the machine |
 //! | [`Action`], [`Probe`], [`ProbeId`], [`Target`] | probes for the host to make |
 //! | [`Outcome`], [`Failure`] | their results |
-//! | [`Event`], [`Change`], [`Cause`] | changes in order, with their causes |
+//! | [`Event`], [`PoolChange`], [`Cause`] | changes in order, with their causes |
 //! | [`Explanation`], [`ServiceStatus`] | why a server is in or out, how a service stands |
 //! | [`Level`] | the quorum, for an object that a VRRP router tracks |
 //! | [`Counters`] | counters |
@@ -102,7 +102,7 @@ pub use config::{
     Quorum, RealServer, SorryServer, VirtualServer, WeightReport,
 };
 pub use counters::{Counters, ServerCounters};
-pub use event::{Cause, Change, Event, LiveCapacity};
+pub use event::{Cause, Event, LiveCapacity, PoolChange};
 pub use explain::{CheckExplanation, Explanation, ServiceStatus};
 pub use machine::{Action, Pool, Probe, UnknownServer};
 pub use outcome::{Failure, FailureKind, Outcome};

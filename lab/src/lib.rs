@@ -15,7 +15,8 @@
 //! let capture = lan.capture()?;
 //! let instance = KeepalivedInstance::new(51, 100, &["192.0.2.254/24"]);
 //! let keepalived = Keepalived::start(r1.namespace(), &instance.to_string())?;
-//! capture.wait_for("an advertisement", Duration::from_secs(5), |frame| frame.bytes.get(23) == Some(&112))?;
+//! let limit = Duration::from_secs(5);
+//! capture.wait_for("an advertisement", limit, |frame| frame.bytes.get(23) == Some(&112))?;
 //! keepalived.stop()?;
 //! # Ok(())
 //! # }
@@ -37,6 +38,7 @@
 //! the file system. Programs are killed and temporary files removed on drop; a watchdog kills the
 //! programs when the process that started them dies without a chance to clean up.
 
+mod background_program;
 mod capture;
 mod daemon;
 mod error;
@@ -51,13 +53,13 @@ mod netlink;
 mod probe;
 mod processor;
 pub mod repository;
-mod running;
 pub mod svg;
 mod sys;
 mod tshark;
 mod user_namespace;
 mod wait;
 
+pub use background_program::BackgroundProgram;
 pub use capture::{Capture, Frame, write_pcap};
 pub use error::Error;
 pub use example::example;
@@ -71,7 +73,6 @@ pub use lan::{Host, Lan};
 pub use namespace::Namespace;
 pub use probe::{Answer, Outage, Ping, Pings, Probe};
 pub use processor::{ProcessorWaits, processor_wait};
-pub use running::Running;
 pub use tshark::{Packet, V3Checksum, tshark, tshark_in_either_form};
 pub use user_namespace::become_root_in_user_namespace;
 pub use wait::wait_for;

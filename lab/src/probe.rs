@@ -52,7 +52,7 @@ impl Probe {
     ///
     /// [`Error::Os`] without `CAP_NET_RAW`.
     pub fn start(host: &Host, target: IpAddr, interval: Duration) -> Result<Self, Error> {
-        // Tells the probes of this process apart; others do not see the lab.
+        // Distinguishes the probes of this process. Other processes do not see the lab.
         static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
         let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
 

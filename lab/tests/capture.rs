@@ -279,11 +279,11 @@ fn tshark_says_why_it_cannot_read_a_file() {
 #[test]
 fn tshark_passes_expert_warnings_on() {
     // Two stations announce one address: RFC 826 request from and for 192.0.2.254.
-    let announcement = |station: u8| {
+    let announcement = |host: u8| {
         let mut bytes = vec![0xff; 6];
-        bytes.extend([2, 0, 0, 0, 0, station, 0x08, 0x06]);
+        bytes.extend([2, 0, 0, 0, 0, host, 0x08, 0x06]);
         bytes.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-        bytes.extend([2, 0, 0, 0, 0, station, 192, 0, 2, 254]);
+        bytes.extend([2, 0, 0, 0, 0, host, 192, 0, 2, 254]);
         bytes.extend([0, 0, 0, 0, 0, 0, 192, 0, 2, 254]);
         Frame {
             at: Instant::now(),

@@ -1,13 +1,13 @@
 //! Checks the English of comments, string literals and Markdown for phrases that make a reader
-//! stop, and for lines that are too long.
-//!
-//! `lab/tests/prose/unclean.txt` lists the files that still have findings, with their number. A
-//! number may only fall, and a clean file has no entry:
-//! `UPDATE_PROSE=1 cargo test -p vrrp-lab --test prose` lowers the numbers and never raises one.
+//! stop, for names that are no words of the field, and for lines that are too long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeMap, env, fmt::Write, fs};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Write,
+    fs,
+};
 
 use vrrp_lab::repository::{files, root};
 
@@ -50,6 +50,37 @@ const RELATIVES: &[&str] = &[
     "what comes",
     "what came",
     "what goes",
+];
+
+/// Words in names, in lower case, each with a remedy.
+const NAMES: &[(&str, &str)] = &[
+    ("anew", "again"),
+    ("bears", "has or uses"),
+    ("beneath", "parent or lower"),
+    ("beside", "the relation"),
+    ("hear", "receive or accept"),
+    ("heard", "received or accepted"),
+    ("hearing", "receiving or accepting"),
+    ("hears", "receives or accepts"),
+    ("helper", "its task"),
+    ("judge", "check or compare"),
+    ("judged", "checked or compared"),
+    ("judgement", "assessment"),
+    ("meanwhile", "the event"),
+    ("news", "events or notifications"),
+    ("settle", "the effect"),
+    ("settled", "stable, or the effect"),
+    ("settles", "the effect"),
+    ("station", "MAC address or host"),
+    ("stations", "MAC addresses or hosts"),
+    ("tell", "report or notify"),
+    ("telling", "reporting or notifying"),
+    ("tells", "reports or notifies"),
+    ("told", "reported or notified"),
+    ("unheard", "missed or discarded"),
+    ("unsettle", "the effect"),
+    ("whoever", "the noun"),
+    ("wish", "the state"),
 ];
 
 /// Something to rewrite: the line on which its paragraph begins, and the reason.
@@ -108,6 +139,9 @@ fn check(path: &str, text: &str) -> Vec<Finding> {
         Kind::Hash => comments(text, &["#"]),
     };
     let mut findings: Vec<Finding> = paragraphs.iter().flat_map(phrases).collect();
+    if kind == Kind::Rust {
+        findings.extend(names(text));
+    }
     findings.extend(long_lines(path, kind, text));
     findings.sort_by_key(|finding| finding.line);
     findings
@@ -161,9 +195,10 @@ fn phrases(paragraph: &Paragraph) -> Vec<Finding> {
     };
     for sentence in sentences(&text) {
         let words: Vec<String> = sentence
-            .split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '_' && c != '-')
+            // The name of a file is one word.
+            .split(|c: char| !c.is_alphanumeric() && !['\'', '_', '-', '.'].contains(&c))
+            .map(|word| word.trim_matches('.').to_lowercase())
             .filter(|word| !word.is_empty())
-            .map(str::to_lowercase)
             .collect();
         let contains = |phrase: &str| {
             let phrase: Vec<&str> = phrase.split(' ').collect();
@@ -281,28 +316,100 @@ fn rust(text: &str) -> Vec<Paragraph> {
 
 /// The string literals outside comments.
 fn literals(text: &str) -> Vec<Paragraph> {
+    let literals = pieces(text).into_iter().filter(|piece| !piece.is_code);
+    literals
+        .map(|piece| Paragraph {
+            line: piece.line,
+            text: piece.text.replace("\\n", " "),
+            is_documentation: false,
+        })
+        .collect()
+}
+
+/// The names in code of which a part is no word of the field, each at its first use.
+fn names(text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Most names come often.
+    let mut seen = HashSet::new();
+    for piece in pieces(text).into_iter().filter(|piece| piece.is_code) {
+        for (index, line) in piece.text.lines().enumerate() {
+            let names = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            for name in names.filter(|name| seen.insert(*name)) {
+                let parts = parts(name);
+                let found = NAMES
+                    .iter()
+                    .filter(|(word, _)| parts.iter().any(|part| part == word));
+                findings.extend(found.map(|(_, remedy)| Finding {
+                    line: piece.line + index,
+                    reason: format!("name {name}: write {remedy}"),
+                }));
+            }
+        }
+    }
+    findings
+}
+
+/// The words of a name, in lower case.
+fn parts(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut was_lower = false;
+    for c in name.chars() {
+        if c == '_' || (c.is_uppercase() && was_lower) {
+            parts.push(String::new());
+        }
+        was_lower = c.is_lowercase();
+        if c != '_' {
+            parts.last_mut().unwrap().extend(c.to_lowercase());
+        }
+    }
+    parts
+}
+
+/// A part of a Rust file.
+struct Piece<'a> {
+    line: usize,
+    text: &'a str,
+    /// Or else the content of a string literal.
+    is_code: bool,
+}
+
+/// The code and the string literals outside comments.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut found = Vec::new();
     let mut rest = text;
-    let line_of = |rest: &str| text[..text.len() - rest.len()].matches('\n').count() + 1;
+    // The begin of the code.
+    let mut code = 0;
+    let (mut line, mut counted) = (1, 0);
+    let mut add = |begin: usize, end: usize, is_code: bool| {
+        line += text[counted..begin].matches('\n').count();
+        counted = begin;
+        found.push(Piece {
+            line,
+            text: &text[begin..end],
+            is_code,
+        });
+    };
     while let Some(at) = rest.find(['/', '"', '\'', 'r']) {
         let before = rest[..at].chars().next_back();
         rest = &rest[at..];
+        let start = text.len() - rest.len();
         let is_raw = |rest: &str| {
             let hashes = rest[1..].trim_start_matches('#');
             hashes.starts_with('"') && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
         };
-        if rest.starts_with("//") {
-            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+        let (literal, end) = if rest.starts_with("//") {
+            (None, start + rest.find('\n').unwrap_or(rest.len()))
         } else if rest.starts_with('r') && is_raw(rest) {
             let hashes = rest[1..].find('"').unwrap();
             let begin = hashes + 2;
-            let end = format!("\"{}", "#".repeat(hashes));
-            let length = rest[begin..].find(&end).unwrap_or(rest.len() - begin);
-            found.push((line_of(rest), rest[begin..begin + length].to_owned()));
-            rest = &rest[(begin + length + end.len()).min(rest.len())..];
-        } else if rest.starts_with('"') {
+            let mark = format!("\"{}", "#".repeat(hashes));
+            let length = rest[begin..].find(&mark).unwrap_or(rest.len() - begin);
+            let literal = start + begin..start + begin + length;
+            let end = (literal.end + mark.len()).min(text.len());
+            (Some(literal), end)
+        } else if let Some(literal) = rest.strip_prefix('"') {
             let mut is_escaped = false;
-            let length = rest[1..].find(|c| match c {
+            let length = literal.find(|c| match c {
                 _ if is_escaped => {
                     is_escaped = false;
                     false
@@ -313,87 +420,34 @@ fn literals(text: &str) -> Vec<Paragraph> {
                 }
                 c => c == '"',
             });
-            let length = length.unwrap_or(rest.len() - 1);
-            found.push((line_of(rest), rest[1..=length].to_owned()));
-            rest = &rest[(length + 2).min(rest.len())..];
-        } else if rest.starts_with("'\"'") || rest.starts_with("'/'") {
-            rest = &rest[3..];
+            let length = length.unwrap_or(literal.len());
+            let literal = start + 1..start + 1 + length;
+            let end = (literal.end + 1).min(text.len());
+            (Some(literal), end)
         } else {
-            rest = &rest[1..];
+            let is_mark = rest.starts_with("'\"'") || rest.starts_with("'/'");
+            rest = &rest[if is_mark { 3 } else { 1 }..];
+            continue;
+        };
+        add(code, start, true);
+        if let Some(literal) = literal {
+            add(literal.start, literal.end, false);
         }
+        (code, rest) = (end, &text[end..]);
     }
+    add(code, text.len(), true);
     found
-        .into_iter()
-        .map(|(line, text)| Paragraph {
-            line,
-            text: text.replace("\\n", " "),
-            is_documentation: false,
-        })
-        .collect()
-}
-
-const LIST: &str = "lab/tests/prose/unclean.txt";
-
-/// The accepted number of findings by path.
-fn accepted() -> BTreeMap<String, usize> {
-    let list = fs::read_to_string(root().join(LIST)).unwrap();
-    list.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (count, path) = line.split_once(' ').unwrap();
-            (path.to_owned(), count.parse().unwrap())
-        })
-        .collect()
-}
-
-fn write_accepted(counts: &BTreeMap<String, usize>) {
-    let mut list = String::from(
-        "# Findings of lab/tests/prose.rs that are still there. Numbers only fall:\n\
-         # UPDATE_PROSE=1 cargo test -p vrrp-lab --test prose\n",
-    );
-    for (path, count) in counts {
-        writeln!(list, "{count} {path}").unwrap();
-    }
-    fs::write(root().join(LIST), list).unwrap();
 }
 
 #[test]
-fn no_text_has_more_findings_than_the_list_accepts() {
-    let accepted = accepted();
-    let mut lowered = BTreeMap::new();
-    let mut worse = String::new();
-    let mut stale = Vec::new();
-    let texts = texts();
-    for (path, text) in &texts {
-        let findings = check(path, text);
-        let limit = accepted.get(path).copied().unwrap_or(0);
-        if findings.len() > limit {
-            writeln!(worse, "{path}: {} findings, of {limit}", findings.len()).unwrap();
-            for finding in &findings {
-                writeln!(worse, "  {path}:{}: {}", finding.line, finding.reason).unwrap();
-            }
-        }
-        let count = findings.len().min(limit);
-        if count > 0 {
-            lowered.insert(path.clone(), count);
-        } else if limit > 0 {
-            stale.push(path.clone());
+fn no_text_has_a_finding() {
+    let mut found = String::new();
+    for (path, text) in &texts() {
+        for finding in check(path, text) {
+            writeln!(found, "{path}:{}: {}", finding.line, finding.reason).unwrap();
         }
     }
-    stale.extend(
-        accepted
-            .into_keys()
-            .filter(|path| !texts.contains_key(path)),
-    );
-    if env::var_os("UPDATE_PROSE").is_some() {
-        write_accepted(&lowered);
-        stale.clear();
-    }
-    assert!(worse.is_empty(), "text got worse:\n{worse}");
-    assert!(
-        stale.is_empty(),
-        "clean now, so run UPDATE_PROSE=1 cargo test -p vrrp-lab --test prose: {stale:?}"
-    );
+    assert!(found.is_empty(), "rewrite these:\n{found}");
 }
 
 /// The reasons for which this text of a Rust file is refused.
@@ -411,10 +465,26 @@ fn phrases_are_found_in_comments_and_literals_across_lines() {
         "let error = r#\"what is \"wrong\" here\"#;\n",
         "/// Lets a router have the priority.\n",
         "//! Who joins adapts.\n",
-        "let quote = '\"'; // And the router bears it.\nlet news = \"no news\";\n",
+        "let quote = '\"';\n// And the router bears it.\nlet text = \"no text\";\n",
     ] {
         assert_eq!(reasons(text).len(), 1, "{text}: {:?}", reasons(text));
     }
+}
+
+#[test]
+fn words_that_are_no_words_of_the_field_are_found_in_names() {
+    for (text, count) in [
+        ("let told = settle(news, BENEATH);\n", 4),
+        ("struct Judgement {\n    is_heard: bool,\n}\n", 2),
+        ("enum Event {\n    RivalHeard,\n}\n", 1),
+        ("let a = '\"'; let station = \"\";\n", 1),
+        ("let shear = renews(tellers);\n", 0),
+        ("let settlement = r#\"\"told\"#;\n", 1),
+        ("let received = report(events);\n", 0),
+    ] {
+        assert_eq!(reasons(text).len(), count, "{text}: {:?}", reasons(text));
+    }
+    assert_eq!(check("some.rs", "fn a() {\n    hear(1);\n}\n")[0].line, 2);
 }
 
 #[test]
@@ -422,7 +492,7 @@ fn code_and_questions_are_no_findings() {
     for text in [
         "/// Reads `what is` from `news`.\n",
         "// What is a VRID? A number.\n",
-        "let told = settle(news, beneath);\n",
+        "/// Reads the corpus with judge.py.\n",
         "/// ```\n/// // The driver tells it.\n/// ```\nfn f() {}\n",
         "/// Returns the state.\n",
     ] {

@@ -29,7 +29,7 @@ fn main() {
         Ok("forbidden") => forbidden(),
         Ok("threads") => threads(),
         _ => {
-            // Whoever has the privileges stays where they are.
+            // A process with the privileges keeps its namespace.
             let before = fs::read_link("/proc/self/ns/user").unwrap();
             become_root_in_user_namespace().unwrap();
             assert_eq!(fs::read_link("/proc/self/ns/user").unwrap(), before);

@@ -11,9 +11,9 @@ use vrrp_fsm::{
     Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
+    Addresses, Advertisement, MessageAuthentication, ChecksumForm, DecodeOptions, Endpoints, Family,
     Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule, Password, Priority,
-    Protection, TTL, Transport, Versions, Vrid, ah,
+    Protection, TTL, LocalTransport, Versions, Vrid, ah,
     frame::{arp, ipv4, virtual_mac},
     group, hmac, set_priority,
 };
@@ -73,7 +73,7 @@ fn steps() -> Result<(), i32> {
         vrid,
         priority: Priority::DEFAULT,
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&own[..]),
     };
 
@@ -113,7 +113,7 @@ fn steps() -> Result<(), i32> {
         owner: OwnerRule::NotOwner,
         primary_address: Ipv4Addr::new(192, 0, 2, 12).into(),
         authentication: LocalAuthentication::Hmac,
-        transport: Transport::Multicast {
+        transport: LocalTransport::Multicast {
             group: group(Family::Ipv4),
         },
         addresses: Some(Addresses::from(&own[..])),

@@ -7,8 +7,8 @@ use std::{error::Error, net::Ipv4Addr};
 
 use vrrp_fsm::{Action, Actions, Config, Event, Instant, ReceiveContext, State, VirtualRouter};
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, IpHeader,
-    Priority, TTL, Vrid,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, IpHeader,
+    MessageAuthentication, Priority, TTL, Vrid,
 };
 
 const VIRTUAL_ADDRESSES: [Ipv4Addr; 1] = [Ipv4Addr::new(192, 0, 2, 1)];
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         vrid: config.vrid,
         priority: Priority::new(200),
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&VIRTUAL_ADDRESSES[..]),
     };
     let mut message = [0; 12];

@@ -89,12 +89,12 @@ impl Backup {
 
     /// O-12: whether an advertisement is ignored because the Active also sends version 3. It is
     /// counted (O-13).
-    pub(crate) fn ignores(&mut self, heard: &AcceptedAdvertisement) -> bool {
+    pub(crate) fn ignores(&mut self, accepted: &AcceptedAdvertisement) -> bool {
         match &mut self.active {
             Some(active)
-                if active.address == heard.source
+                if active.address == accepted.source
                     && active.version == Version::V3
-                    && heard.version() == Version::V2 =>
+                    && accepted.version() == Version::V2 =>
             {
                 active.v3_without_v2 = 0;
                 true
@@ -104,9 +104,9 @@ impl Backup {
     }
 
     /// Adopts the sender as the Active.
-    pub(crate) fn follow(&mut self, heard: &AcceptedAdvertisement, versions: Versions) {
-        let v3_without_v2 = match (versions, heard.version(), &self.active) {
-            (Versions::Both, Version::V3, Some(active)) if active.address == heard.source => {
+    pub(crate) fn follow(&mut self, accepted: &AcceptedAdvertisement, versions: Versions) {
+        let v3_without_v2 = match (versions, accepted.version(), &self.active) {
+            (Versions::Both, Version::V3, Some(active)) if active.address == accepted.source => {
                 active.v3_without_v2.saturating_add(1)
             }
             (Versions::Both, Version::V3, _) => 1,
@@ -114,9 +114,9 @@ impl Backup {
         };
         self.stalled = false;
         self.active = Some(ActiveRouter {
-            address: heard.source,
-            priority: heard.priority,
-            version: heard.version(),
+            address: accepted.source,
+            priority: accepted.priority,
+            version: accepted.version(),
             v3_without_v2,
         });
     }

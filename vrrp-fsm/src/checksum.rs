@@ -98,8 +98,8 @@ impl ChecksumEvidence {
     }
 
     /// Adds an accepted advertisement. One that fits both forms by chance changes nothing.
-    pub(crate) fn add(&mut self, heard: ChecksumMatch) {
-        let Some(form) = heard.form() else { return };
+    pub(crate) fn add(&mut self, matched: ChecksumMatch) {
+        let Some(form) = matched.form() else { return };
         let in_a_row = match self.last {
             Some((last, in_a_row)) if last == form => in_a_row.saturating_add(1).min(Self::ENOUGH),
             _ => 1,

@@ -34,7 +34,7 @@
 //! let message = [0x31, 51, 200, 1, 0x00, 0x64, 0x44, 0x65, 192, 0, 2, 1];
 //! let ip = IpHeader { endpoints: Endpoints::multicast([192, 0, 2, 12].into()), ttl: TTL };
 //! let now = Instant::from_nanos(1_000_000_000);
-//! let (heard_by, _heard) = fleet.handle_packet(now, 2, &ip, &message, Protection::None)?;
+//! let (heard_by, _received) = fleet.handle_packet(now, 2, &ip, &message, Protection::None)?;
 //! assert_eq!(heard_by, id);
 //!
 //! let wake_at = fleet.poll_timeout().ok_or("a Backup has a deadline")?;
@@ -76,8 +76,8 @@ use groups::{Group, User};
 pub use id::{GroupId, RouterId};
 use index::Index;
 use log::Log;
-pub use log::{Change, Lost, Reader, Record};
-pub use member::{AddressList, Key, Member, MessageTransport};
+pub use log::{FleetChange, Lost, Reader, Record};
+pub use member::{AddressList, Member, MessageTransport, RouterKey};
 use member::{Entry, Reception};
 use output::Output;
 use queue::Task;
@@ -165,7 +165,7 @@ pub enum FleetError {
     },
     /// The interface has this virtual router already (S-01).
     #[error("interface {} already has VRID {} for {}", .0.interface, .0.vrid, .0.family)]
-    KeyTaken(Key),
+    KeyTaken(RouterKey),
     /// The interface of a virtual router cannot change.
     #[error(
         "interface {requested} is not {configured}: it cannot change while the virtual router lives"
@@ -267,7 +267,7 @@ impl VrrpRouter {
         let router = VirtualRouter::new(member.config)?;
         let priority = member.config.priority;
         let id = self.insert(router, member)?;
-        self.output.log.push(now, Change::Added(id));
+        self.output.log.push(now, FleetChange::Added(id));
         self.update_tracking(now, id, Some(priority));
         self.start_or_stop_groups(now);
         Ok(id)
@@ -375,13 +375,13 @@ impl VrrpRouter {
         self.register_peers(key, id, false);
         self.output.deadlines.set(id.key().slot(), None);
         self.output.queue.push(id.key().slot(), Task::Free);
-        self.output.log.push(now, Change::Removed(id));
+        self.output.log.push(now, FleetChange::Removed(id));
         self.start_or_stop_groups(now);
         Ok(())
     }
 
     /// Registers or removes a router whose packets may arrive on any interface.
-    fn register_peers(&mut self, key: Key, id: RouterId, is_unicast: bool) {
+    fn register_peers(&mut self, key: RouterKey, id: RouterId, is_unicast: bool) {
         let key = (key.family, key.vrid);
         if is_unicast {
             let ids = self.by_peers.entry(key).or_default();
@@ -407,7 +407,7 @@ impl VrrpRouter {
     /// waiting actions.
     #[inline]
     #[must_use]
-    pub fn key(&self, id: RouterId) -> Option<Key> {
+    pub fn key(&self, id: RouterId) -> Option<RouterKey> {
         self.routers.get(id).map(Entry::key)
     }
 
@@ -420,7 +420,7 @@ impl VrrpRouter {
     /// Returns the virtual router with this key.
     #[inline]
     #[must_use]
-    pub fn find(&self, key: &Key) -> Option<RouterId> {
+    pub fn find(&self, key: &RouterKey) -> Option<RouterId> {
         let (id, _) = self.routers.at(self.index.find(*key)?)?;
         Some(id)
     }
@@ -592,7 +592,7 @@ impl VrrpRouter {
     #[inline]
     fn addressee_slot(&self, interface: u32, ip: &IpHeader, payload: &[u8]) -> Option<u32> {
         let vrid = vrid_of(payload)?;
-        let key = Key {
+        let key = RouterKey {
             interface,
             family: ip.endpoints.family(),
             vrid,
@@ -612,7 +612,12 @@ impl VrrpRouter {
     }
 
     #[cold]
-    fn slot_of_peer(&self, key: Key, ip: &IpHeader, of_interface: Option<u32>) -> Option<u32> {
+    fn slot_of_peer(
+        &self,
+        key: RouterKey,
+        ip: &IpHeader,
+        of_interface: Option<u32>,
+    ) -> Option<u32> {
         let (source, destination) = (ip.endpoints.source(), ip.endpoints.destination());
         let ids = self.by_peers.get(&(key.family, key.vrid));
         let slots = ids.into_iter().flatten().map(|id| id.key().slot());
@@ -660,7 +665,7 @@ impl VrrpRouter {
             self.output.perform(now, id, entry, actions);
         }
         if let Some((group, before)) = grouped {
-            self.heard_in_group(now, group, id, accepted.version(), before);
+            self.accepted_in_group(now, group, id, accepted.version(), before);
         }
         Ok((id, accepted))
     }

@@ -2,7 +2,7 @@
 
 use vrrp_proto::{
     Addresses, Advertisement, DecodeOptions, Decoded, Discard, Family, IpHeader,
-    LocalAuthentication, LocalRouter, Protection, Transport, group,
+    LocalAuthentication, LocalRouter, LocalTransport, Protection, group,
 };
 
 use crate::{AcceptedAdvertisement, Actions, Event, Instant, Profile, VirtualRouter};
@@ -12,7 +12,7 @@ use crate::{AcceptedAdvertisement, Actions, Event, Instant, Profile, VirtualRout
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveContext<'a> {
     /// Multicast to a group, or unicast from peers.
-    pub transport: Transport<'a>,
+    pub transport: LocalTransport<'a>,
     /// The options of the decoder.
     pub decode: DecodeOptions,
     /// How a message has to be authenticated.
@@ -31,7 +31,7 @@ impl ReceiveContext<'static> {
     #[must_use]
     pub fn multicast(family: Family) -> Self {
         Self {
-            transport: Transport::Multicast {
+            transport: LocalTransport::Multicast {
                 group: group(family),
             },
             decode: DecodeOptions::default(),

@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Family, Interval, Priority, Version,
-    Versions,
+    Addresses, Advertisement, ChecksumForm, Family, Interval, MessageAuthentication, Priority,
+    Version, Versions,
 };
 
 use crate::{
@@ -115,18 +115,18 @@ impl VirtualRouter {
                     Reason::Shutdown(cause),
                 ))])
             }
-            (Phase::Backup(_), Event::Advertisement(heard)) => {
-                self.receive_as_backup(now, &heard);
+            (Phase::Backup(_), Event::Advertisement(accepted)) => {
+                self.receive_as_backup(now, &accepted);
                 Actions::NONE
             }
 
             (Phase::Active(_), Event::Shutdown(cause)) => self.resign(cause),
-            (Phase::Active(active), Event::Advertisement(heard)) => {
-                self.receive_as_active(now, active, &heard)
+            (Phase::Active(active), Event::Advertisement(accepted)) => {
+                self.receive_as_active(now, active, &accepted)
             }
             (Phase::Active(active), Event::AddressesChanged) => {
                 let advertisement = self.advertise();
-                let announcement = self.announce_anew(now, active);
+                let announcement = self.announce_again(now, active);
                 Actions::of([
                     Some(advertisement),
                     Some(Action::InstallAddresses),
@@ -134,7 +134,7 @@ impl VirtualRouter {
                 ])
             }
             (Phase::Active(active), Event::Reannounce) => {
-                Actions::of([Some(self.announce_anew(now, active))])
+                Actions::of([Some(self.announce_again(now, active))])
             }
         }
     }
@@ -196,19 +196,19 @@ impl VirtualRouter {
     // Backup.
 
     #[inline]
-    fn receive_as_backup(&mut self, now: Instant, heard: &AcceptedAdvertisement) {
-        self.count_received(heard);
+    fn receive_as_backup(&mut self, now: Instant, accepted: &AcceptedAdvertisement) {
+        self.count_received(accepted);
         // In place, because this is the most frequent step.
         let Phase::Backup(backup) = &mut self.phase else {
             return;
         };
         let settings = &self.settings;
-        if settings.versions == Versions::Both && backup.ignores(heard) {
+        if settings.versions == Versions::Both && backup.ignores(accepted) {
             return;
         }
         let priority = self.effective_priority;
-        let at_least_equal = heard.priority >= priority;
-        if heard.priority.is_resign() {
+        let at_least_equal = accepted.priority >= priority;
+        if accepted.priority.is_resign() {
             // S-11: nothing else of this message counts.
             let timers = settings.timers(priority, self.active_interval);
             backup.wait_for_successor(now, &timers);
@@ -217,14 +217,14 @@ impl VirtualRouter {
             if at_least_equal {
                 backup.preempt_hold = PreemptHold::STOPPED;
             }
-            self.active_interval = heard.interval;
-            backup.follow(heard, settings.versions);
-            backup.wait_for_silence(now, &settings.timers(priority, heard.interval));
+            self.active_interval = accepted.interval;
+            backup.follow(accepted, settings.versions);
+            backup.wait_for_silence(now, &settings.timers(priority, accepted.interval));
         } else {
             // S-14: the timer runs on.
             backup.expiry = Expiry::LowerPriority;
         }
-        self.follow_checksum(heard);
+        self.follow_checksum(accepted);
     }
 
     fn down_timer_fired(&mut self, now: Instant, backup: Backup) -> Actions {
@@ -288,12 +288,12 @@ impl VirtualRouter {
         &mut self,
         now: Instant,
         mut active: Active,
-        heard: &AcceptedAdvertisement,
+        accepted: &AcceptedAdvertisement,
     ) -> Actions {
-        self.count_received(heard);
-        self.follow_checksum(heard);
+        self.count_received(accepted);
+        self.follow_checksum(accepted);
         let announcements = &self.settings.announcements;
-        if heard.priority.is_resign() {
+        if accepted.priority.is_resign() {
             // S-16. A router that resigns was Active too: the neighbours must learn the remaining
             // Active.
             active.adver = now.after(self.settings.interval.as_nanos());
@@ -301,12 +301,12 @@ impl VirtualRouter {
             self.phase = Phase::Active(active);
             return Actions::of([Some(self.advertise()), announcement]);
         }
-        if heard.priority > self.effective_priority {
-            return self.yield_to(now, heard, Reason::HigherPriority);
+        if accepted.priority > self.effective_priority {
+            return self.yield_to(now, accepted, Reason::HigherPriority);
         }
         // S-19: `IpAddr` compares the octets in network order, unsigned.
-        if heard.priority == self.effective_priority && heard.source > self.primary_address {
-            return self.yield_to(now, heard, Reason::GreaterAddress);
+        if accepted.priority == self.effective_priority && accepted.source > self.primary_address {
+            return self.yield_to(now, accepted, Reason::GreaterAddress);
         }
         // S-20, S-21
         let announcement = active.schedule.rival(now, announcements);
@@ -325,17 +325,22 @@ impl VirtualRouter {
     /// may still advertise until it has received the first advertisement of its successor, and a
     /// last time when it yields ([`Config::advertise_on_yield`]).
     #[must_use]
-    pub fn is_rival(&self, now: Instant, heard: &AcceptedAdvertisement) -> bool {
+    pub fn is_rival(&self, now: Instant, accepted: &AcceptedAdvertisement) -> bool {
         matches!(&self.phase, Phase::Active(active)
-            if !heard.priority.is_resign() && now >= active.hand_over_until)
+            if !accepted.priority.is_resign() && now >= active.hand_over_until)
     }
 
     /// S-17, S-18
-    fn yield_to(&mut self, now: Instant, heard: &AcceptedAdvertisement, reason: Reason) -> Actions {
+    fn yield_to(
+        &mut self,
+        now: Instant,
+        accepted: &AcceptedAdvertisement,
+        reason: Reason,
+    ) -> Actions {
         let last_word = self.settings.advertise_on_yield.then(|| self.advertise());
-        self.active_interval = heard.interval;
+        self.active_interval = accepted.interval;
         let mut backup = Backup::new(now);
-        backup.follow(heard, self.settings.versions);
+        backup.follow(accepted, self.settings.versions);
         backup.wait_for_silence(now, &self.timers());
         self.step_down(backup, last_word, reason)
     }
@@ -399,7 +404,7 @@ impl VirtualRouter {
         Action::StateChanged(Transition { from, to, reason })
     }
 
-    fn announce_anew(&mut self, now: Instant, mut active: Active) -> Action {
+    fn announce_again(&mut self, now: Instant, mut active: Active) -> Action {
         let announcement = active.schedule.burst(now, &self.settings.announcements);
         self.phase = Phase::Active(active);
         announcement
@@ -431,29 +436,29 @@ impl VirtualRouter {
             .timers(self.effective_priority, self.active_interval)
     }
 
-    fn count_received(&mut self, heard: &AcceptedAdvertisement) {
+    fn count_received(&mut self, accepted: &AcceptedAdvertisement) {
         let counters = &mut self.counters;
         count(&mut counters.advertisements_received);
-        if heard.priority.is_resign() {
+        if accepted.priority.is_resign() {
             count(&mut counters.priority_zero_received);
         }
-        if heard.version() == Version::V3
-            && heard.interval.as_centis() != self.settings.interval.as_centis()
+        if accepted.version() == Version::V3
+            && accepted.interval.as_centis() != self.settings.interval.as_centis()
         {
             count(&mut counters.interval_errors);
         }
-        if heard.mismatches.address_list_differs {
+        if accepted.mismatches.address_list_differs {
             count(&mut counters.address_list_errors);
         }
-        if heard.mismatches.owner_conflict {
+        if accepted.mismatches.owner_conflict {
             count(&mut counters.owner_conflicts);
         }
     }
 
     /// AMB-01
-    fn follow_checksum(&mut self, heard: &AcceptedAdvertisement) {
-        if heard.version() == Version::V3 {
-            self.checksum_evidence.add(heard.checksum);
+    fn follow_checksum(&mut self, accepted: &AcceptedAdvertisement) {
+        if accepted.version() == Version::V3 {
+            self.checksum_evidence.add(accepted.checksum);
         }
     }
 
@@ -486,7 +491,7 @@ impl VirtualRouter {
     pub fn advertisements<'a>(
         &self,
         outgoing: Outgoing,
-        authentication: Authentication,
+        authentication: MessageAuthentication,
         addresses: Addresses<'a>,
     ) -> impl Iterator<Item = (Advertisement<'a>, ChecksumForm)> + use<'a> {
         let (vrid, own) = (self.settings.vrid, self.settings.interval);
@@ -496,7 +501,7 @@ impl VirtualRouter {
             .filter(move |(version, _)| outgoing.versions.include(*version))
             .map(move |(version, form)| {
                 let (interval, authentication) = match version {
-                    Version::V3 => (own, Authentication::None),
+                    Version::V3 => (own, MessageAuthentication::None),
                     Version::V2 => (own.to_seconds_rounded_up(), authentication),
                 };
                 let advertisement = Advertisement {

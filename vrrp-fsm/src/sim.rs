@@ -83,7 +83,7 @@ use wire::Wire;
 
 use crate::{
     Action, Deadlines, Instant, Outgoing, Transition,
-    fleet::{Change, FleetSnapshot, Key, MessageTransport, RouterId, VrrpRouter},
+    fleet::{FleetChange, FleetSnapshot, MessageTransport, RouterId, RouterKey, VrrpRouter},
 };
 
 /// A callback for each occurrence and its time.
@@ -102,15 +102,15 @@ pub enum Occurrence<'a> {
     Sent(&'a Packet),
     /// A host has announced virtual addresses: `announced 0 18 lan 1 IPv4 vrid 51 repeat 5`.
     Announced(&'a Announcement),
-    /// A host has received a message: `heard 0 17>2`.
-    Heard(Delivery),
+    /// A host has received a message: `result 0 17>2`.
+    Received(Delivery),
     /// It has discarded it: `discarded 0 17>2: the digest differs`.
     Discarded(Delivery, Discard),
     /// The deadline of a host has come: `timeout 2`.
     Timeout(u32),
     /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the
     /// Active fell silent`.
-    State(u32, Key, Transition),
+    State(u32, RouterKey, Transition),
     /// A property does not hold: `violated` and the text of the violation.
     Violated(&'a Violation),
 }
@@ -134,7 +134,7 @@ impl fmt::Display for Occurrence<'_> {
                 Ok(())
             }
             Self::Announced(announcement) => write!(f, "announced {announcement}"),
-            Self::Heard(delivery) => write!(f, "heard {delivery}"),
+            Self::Received(delivery) => write!(f, "received {delivery}"),
             Self::Discarded(delivery, discard) => write!(f, "discarded {delivery}: {discard}"),
             Self::Timeout(host) => write!(f, "timeout {host}"),
             Self::State(host, key, Transition { from, to, reason }) => {
@@ -146,11 +146,11 @@ impl fmt::Display for Occurrence<'_> {
 }
 
 /// A virtual router as text.
-struct OnLan(Key);
+struct OnLan(RouterKey);
 
 impl fmt::Display for OnLan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Key {
+        let RouterKey {
             interface,
             family,
             vrid,
@@ -547,7 +547,7 @@ impl<H: Host> Simulation<H> {
             number: packet.number,
             to: number,
         };
-        observe(now, &Occurrence::Heard(delivery));
+        observe(now, &Occurrence::Received(delivery));
         let found = node.prove(now, packet);
         let protection = match found {
             Some((_, Ok(proof))) => proof.into(),
@@ -555,22 +555,22 @@ impl<H: Host> Simulation<H> {
             None => Protection::None,
         };
         let meeting = self.monitor.before_packet(number, node, packet, protection);
-        let heard = match node.host_mut() {
+        let result = match node.host_mut() {
             Some(host) => host.receive(now, packet, protection),
             None => return,
         };
         if copy != Copy::First && node.is_known(packet) {
-            self.monitor.repeated(now, number, packet, heard.is_ok());
+            self.monitor.repeated(now, number, packet, result.is_ok());
         }
         // An owner that discards all advertisements still continues above the sequence numbers of
         // others.
-        let is_valid = matches!(heard, Ok(()) | Err(Discard::Owner));
+        let is_valid = matches!(result, Ok(()) | Err(Discard::Owner));
         if let Some((router, Ok(proof))) = found
             && is_valid
         {
             node.accept(router, packet, proof);
         }
-        match heard {
+        match result {
             Ok(()) if copy == Copy::Replay => self.monitor.misled(now, packet),
             Ok(()) => {}
             Err(discard) => observe(now, &Occurrence::Discarded(delivery, discard)),
@@ -629,7 +629,7 @@ impl<H: Host> Simulation<H> {
             is_disturbed |= match record {
                 Ok(record) => matches!(
                     record.change,
-                    Change::Object(..) | Change::EffectivePriority { .. }
+                    FleetChange::Object(..) | FleetChange::EffectivePriority { .. }
                 ),
                 Err(_) => true,
             };
@@ -720,7 +720,13 @@ impl<H: Host> Simulation<H> {
     }
 
     /// Sends a message to one of its receivers.
-    fn transmit(&mut self, packet: &Arc<Packet>, key: Key, to: u32, observe: &mut Observer<'_>) {
+    fn transmit(
+        &mut self,
+        packet: &Arc<Packet>,
+        key: RouterKey,
+        to: u32,
+        observe: &mut Observer<'_>,
+    ) {
         let now = self.now;
         let &Packet { from, number, .. } = &**packet;
         let interface = key.interface;

@@ -16,8 +16,8 @@ use vrrp_fsm::{
     Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, IpHeader,
-    Priority, TTL, Vrid,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, IpHeader,
+    MessageAuthentication, Priority, TTL, Vrid,
 };
 
 /// The system's allocator, which counts on the one thread that asked for it.
@@ -81,7 +81,7 @@ fn a_life_without_an_allocation() {
                 vrid: config.vrid,
                 priority,
                 interval: Interval::centis(round % 4095 + 1).unwrap(),
-                authentication: Authentication::None,
+                authentication: MessageAuthentication::None,
                 addresses: Addresses::from(&addresses[..]),
             }
             .encode(&mut octets, &endpoints, ChecksumForm::MessageOnly)
@@ -100,7 +100,7 @@ fn a_life_without_an_allocation() {
                 if let Action::SendAdvertisement(outgoing) = action {
                     let messages = router.advertisements(
                         outgoing,
-                        Authentication::None,
+                        MessageAuthentication::None,
                         Addresses::from(&addresses[..]),
                     );
                     assert_eq!(messages.count(), usize::from(outgoing.checksum.count()));

@@ -748,7 +748,7 @@ impl Driver {
         }
         let now = self.now();
         self.begin_sweep(now);
-        self.report_unheard(now);
+        self.report_discarded_rivals(now);
         self.serve_timers(now);
         self.flush(now);
         if !self.troubles.rests(now, Part::Links) {

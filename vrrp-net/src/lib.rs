@@ -45,8 +45,8 @@
 //! packets from addresses of the host. So the driver also listens with a [`LinkSocket`], below the
 //! check of sources, for advertisements to its Actives. It takes from there those of virtual
 //! addresses, and those of another IP protocol than the router uses. Others that the kernel drops
-//! are reported ([`DriverEvent::Unheard`]). The socket's filter runs for each IPv4 packet that the
-//! host receives while a router over IPv4 is Active, and no sysctl is changed.
+//! are reported ([`DriverEvent::RivalDiscarded`]). The socket's filter runs for each IPv4 packet
+//! that the host receives while a router over IPv4 is Active, and no sysctl is changed.
 //!
 //! # The virtual MAC
 //!
@@ -130,7 +130,7 @@ pub use kernel::{
     link_socket::LinkSocket,
     macvlan::Macvlan,
     monitor::Monitor,
-    netlink::{AddressChange, Change, LinkChange, Netlink, Outcome, RouteChange},
+    netlink::{AddressChange, LinkChange, Netlink, NetlinkChange, Outcome, RouteChange},
     proxy_socket::ProxySocket,
     socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket},
     vrid_set::VridSet,

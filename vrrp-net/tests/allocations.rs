@@ -104,12 +104,12 @@ fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
         host.namespace().enter().unwrap();
         add_routers(driver, priority);
     }
-    let settled = |drivers: &[Driver; 2]| {
+    let stable = |drivers: &[Driver; 2]| {
         let all_are = |driver: &Driver, state| driver.routers().all(|view| view.state() == state);
         all_are(&drivers[0], State::Active) && all_are(&drivers[1], State::Backup)
     };
     let limit = Instant::now() + Duration::from_secs(20);
-    while !settled(&drivers) {
+    while !stable(&drivers) {
         assert!(Instant::now() < limit, "no election");
         run(&mut drivers, Duration::from_millis(50));
     }
@@ -124,7 +124,7 @@ fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
     if drivers[1].routers().any(took_over) {
         return None;
     }
-    assert!(settled(&drivers));
+    assert!(stable(&drivers));
     for (before, after) in before.into_iter().zip(after) {
         assert!(after - before > 1000, "{}", after - before);
     }

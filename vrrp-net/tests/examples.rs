@@ -5,7 +5,7 @@
 use std::{net::TcpListener, net::UdpSocket, time::Duration};
 
 use nix::sys::signal::Signal;
-use vrrp_lab::{Host, Lan, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Host, Lan, example, wait_for};
 
 const ADDRESS: &str = "192.0.2.254/24";
 
@@ -19,11 +19,11 @@ fn has(host: &Host, address: &str) -> bool {
 }
 
 /// Waits for a line that ends so.
-fn wait_for_line(program: &Running, end: &str) {
+fn wait_for_line(program: &BackgroundProgram, end: &str) {
     program.wait_for(end, |line| line.ends_with(end).then_some(()));
 }
 
-fn wait_for_active(program: &Running) {
+fn wait_for_active(program: &BackgroundProgram) {
     wait_for_line(program, "from Backup to Active: the Active fell silent");
 }
 
@@ -33,7 +33,7 @@ fn blocking_holds_the_address_until_enter_is_pressed() {
     let host = host(&lan);
     let mut command = host.namespace().command(example("blocking").unwrap());
     command.args(["eth0", ADDRESS]);
-    let mut program = Running::spawn_with_input(command);
+    let mut program = BackgroundProgram::spawn_with_input(command);
     wait_for_active(&program);
     assert!(has(&host, ADDRESS));
     program.write_line("");
@@ -42,10 +42,10 @@ fn blocking_holds_the_address_until_enter_is_pressed() {
 }
 
 #[test]
-fn own_loop_answers_requests_beside_the_router() {
+fn own_loop_answers_requests_and_runs_the_router() {
     let lan = Lan::new().unwrap();
     let host = host(&lan);
-    let program = Running::start(host.namespace(), "own_loop", &["eth0", ADDRESS]);
+    let program = BackgroundProgram::start(host.namespace(), "own_loop", &["eth0", ADDRESS]);
     wait_for_active(&program);
     let socket = host.namespace().run(|| UdpSocket::bind("127.0.0.1:0"));
     let socket = socket.unwrap();
@@ -53,7 +53,7 @@ fn own_loop_answers_requests_beside_the_router() {
         .set_read_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     let mut answer = [0; 64];
-    let length = wait_for("an answer", Running::LIMIT, || {
+    let length = wait_for("an answer", BackgroundProgram::LIMIT, || {
         socket.send_to(b"state", "127.0.0.1:5112").ok()?;
         socket.recv(&mut answer).ok()
     });
@@ -64,7 +64,7 @@ fn own_loop_answers_requests_beside_the_router() {
 fn tokio_task_resigns_at_ctrl_c() {
     let lan = Lan::new().unwrap();
     let host = host(&lan);
-    let mut program = Running::start(host.namespace(), "tokio_task", &["eth0", ADDRESS]);
+    let mut program = BackgroundProgram::start(host.namespace(), "tokio_task", &["eth0", ADDRESS]);
     wait_for_active(&program);
     assert!(has(&host, ADDRESS));
     program.signal(Signal::SIGINT);
@@ -82,9 +82,9 @@ fn tracking_in_a_group_follows_the_service_and_the_uplink() {
     let listen = || TcpListener::bind("127.0.0.1:80").unwrap();
     let service = host.namespace().run(listen);
     let arguments = ["eth0", ADDRESS, "eth1", inside, "eth2", "127.0.0.1:80"];
-    let program = Running::start(host.namespace(), "tracking_in_a_group", &arguments);
+    let program = BackgroundProgram::start(host.namespace(), "tracking_in_a_group", &arguments);
     wait_for_line(&program, "all members are in state Active");
-    wait_for("the addresses", Running::LIMIT, || {
+    wait_for("the addresses", BackgroundProgram::LIMIT, || {
         (has(&host, ADDRESS) && has(&second, inside)).then_some(())
     })
     .unwrap();
@@ -95,17 +95,21 @@ fn tracking_in_a_group_follows_the_service_and_the_uplink() {
 
     drop(service);
     wait_for_line(&program, "all members are in state Initialize");
-    wait_for("the addresses to go", Running::LIMIT, || {
+    wait_for("the addresses to go", BackgroundProgram::LIMIT, || {
         (!has(&host, ADDRESS) && !has(&second, inside)).then_some(())
     })
     .unwrap();
     let _service = host.namespace().run(listen);
-    wait_for("both routers to start again", Running::LIMIT, || {
-        let lines = program.lines();
-        let starts = lines
-            .iter()
-            .filter(|line| line.ends_with("in state Active"));
-        (starts.count() == 2).then_some(())
-    })
+    wait_for(
+        "both routers to start again",
+        BackgroundProgram::LIMIT,
+        || {
+            let lines = program.lines();
+            let starts = lines
+                .iter()
+                .filter(|line| line.ends_with("in state Active"));
+            (starts.count() == 2).then_some(())
+        },
+    )
     .unwrap();
 }

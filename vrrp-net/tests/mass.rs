@@ -163,30 +163,30 @@ fn virtual_addresses(interfaces: &Interfaces) -> BTreeSet<(String, IpAddr)> {
 /// Runs the driver until all its routers are in this state and it has nothing left to do. Returns
 /// how often each notified that state.
 fn run_until(driver: &mut Driver, state: State) -> BTreeMap<RouterId, u32> {
-    let mut told = BTreeMap::new();
+    let mut notified = BTreeMap::new();
     wait_for(&format!("all routers in {state}"), LIMIT, || {
         driver.turn().unwrap();
-        count_all(&mut told, state, driver);
+        count_all(&mut notified, state, driver);
         let is_done = driver.routers().all(|view| view.state() == state)
             && driver.timeout() != Some(Duration::ZERO);
         is_done.then_some(())
     })
     .unwrap();
-    told
+    notified
 }
 
-fn count_all(told: &mut BTreeMap<RouterId, u32>, state: State, driver: &mut Driver) {
+fn count_all(notified: &mut BTreeMap<RouterId, u32>, state: State, driver: &mut Driver) {
     while let Some(notification) = driver.next_notification() {
-        count(told, state, &notification);
+        count(notified, state, &notification);
     }
 }
 
-fn count(told: &mut BTreeMap<RouterId, u32>, state: State, notification: &Notification) {
+fn count(notified: &mut BTreeMap<RouterId, u32>, state: State, notification: &Notification) {
     if let (Some(router), DriverEvent::StateChanged(change)) =
         (notification.router, &notification.event)
         && change.to == state
     {
-        *told.entry(router).or_default() += 1;
+        *notified.entry(router).or_default() += 1;
     }
 }
 
@@ -275,9 +275,9 @@ fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_
     // when it turns.
     thread::sleep(PATIENCE);
     let listener = Listener::start(&cables.there);
-    let told = run_until(&mut driver, State::Active);
-    assert_eq!(told.len(), count);
-    assert!(told.values().all(|times| *times == 1));
+    let notified = run_until(&mut driver, State::Active);
+    assert_eq!(notified.len(), count);
+    assert!(notified.values().all(|times| *times == 1));
     let [there, wanted] = cables.addresses(&driver);
     assert_eq!((there.len(), wanted.len()), (count, count));
     assert_eq!(there, wanted);
@@ -346,18 +346,18 @@ fn an_interface_with_five_hundred_routers_may_flap() {
     run_until(&mut driver, State::Active);
 
     let flapping = interface(0);
-    let mut told = BTreeMap::new();
+    let mut notified = BTreeMap::new();
     for state in ["down", "up"].into_iter().cycle().take(21) {
         set_link(&cables.here, &flapping, state);
         for _ in 0..3 {
             driver.turn().unwrap();
-            count_all(&mut told, State::Initialize, &mut driver);
+            count_all(&mut notified, State::Initialize, &mut driver);
         }
     }
     // It is down in the end.
     wait_for("half of the routers in Initialize", LIMIT, || {
         driver.turn().unwrap();
-        count_all(&mut told, State::Initialize, &mut driver);
+        count_all(&mut notified, State::Initialize, &mut driver);
         let is_done = driver.routers().all(|view| {
             let is_down = view.config().interface == flapping;
             view.state()
@@ -370,14 +370,18 @@ fn an_interface_with_five_hundred_routers_may_flap() {
         (is_done && driver.timeout() != Some(Duration::ZERO)).then_some(())
     })
     .unwrap();
-    assert_eq!(told.len(), count / 2, "the other interface has not moved");
+    assert_eq!(
+        notified.len(),
+        count / 2,
+        "the other interface has not moved"
+    );
     let [there, wanted] = cables.addresses(&driver);
     assert_eq!(there.len(), count / 2);
     assert_eq!(there, wanted);
 
     set_link(&cables.here, &flapping, "up");
-    let told = run_until(&mut driver, State::Active);
-    assert_eq!(told.len(), count / 2);
+    let notified = run_until(&mut driver, State::Active);
+    assert_eq!(notified.len(), count / 2);
     let [there, wanted] = cables.addresses(&driver);
     assert_eq!(there.len(), count);
     assert_eq!(there, wanted);
@@ -392,12 +396,12 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
         config.virtual_mac = Some(VirtualMac::default());
         config
     };
-    let bearers = cables.routers(Family::Ipv4, VRIDS, 4095).take(VRIDS.into());
+    let virtual_mac_routers = cables.routers(Family::Ipv4, VRIDS, 4095).take(VRIDS.into());
     let other = cables.routers(Family::Ipv4, 1, 10).nth(1).unwrap();
     assert_eq!(other.interface, interface(1));
     let mut backup = other.clone();
     backup.fsm.priority = Priority::new(50);
-    let mut driver = cables.driver(bearers.map(owner).chain([other]));
+    let mut driver = cables.driver(virtual_mac_routers.map(owner).chain([other]));
     run_until(&mut driver, State::Active);
 
     // A Backup that would take over, were an advertisement three intervals late.
@@ -408,13 +412,13 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
             there.enter().unwrap();
             let mut driver = Driver::new().unwrap();
             driver.add(backup).unwrap();
-            let mut told = BTreeMap::new();
+            let mut notified = BTreeMap::new();
             while !is_over.load(Ordering::Relaxed) {
                 driver.wait(Some(Duration::from_millis(10))).unwrap();
                 driver.turn().unwrap();
-                count_all(&mut told, State::Active, &mut driver);
+                count_all(&mut notified, State::Active, &mut driver);
             }
-            told
+            notified
         }
     });
     set_link(&cables.here, &interface(0), "down");

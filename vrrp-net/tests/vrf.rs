@@ -131,8 +131,8 @@ impl Pair {
             let [one, two] = &it.drivers[..] else {
                 return false;
             };
-            let heard = two.0.get(two.1).unwrap().machine().active().is_some();
-            heard && one.0.get(one.1).unwrap().state() == State::Active
+            let received = two.0.get(two.1).unwrap().machine().active().is_some();
+            received && one.0.get(one.1).unwrap().state() == State::Active
         });
         let begin = Instant::now();
         let events = self.turn_until("four intervals", |_| begin.elapsed() > 4 * INTERVAL);

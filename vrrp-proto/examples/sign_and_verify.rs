@@ -5,8 +5,8 @@
 use std::{error::Error, net::Ipv4Addr, time::SystemTime};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval,
-    IpHeader, Priority, Protection, TTL, Vrid,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader,
+    MessageAuthentication, Priority, Protection, TTL, Vrid,
     hmac::{AntiReplay, Key, Keys, ReplayMarks, SendSequence, Signed, UtcTime},
 };
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         vrid: Vrid::try_from(51)?,
         priority: Priority::DEFAULT,
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&addresses[..]),
     };
     let mut sequence = SendSequence::default();

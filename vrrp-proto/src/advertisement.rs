@@ -4,10 +4,10 @@
 use bytes::BufMut;
 
 use crate::{
-    AddressListFault, Addresses, Authentication, ChecksumAcceptance, ChecksumForm, ChecksumMatch,
-    Discard, Endpoints, Family, Interval, IntervalFault, IpHeader, LengthFault, Leniency, Priority,
-    TRAILER_LEN, TTL, Version, VersionFault, Vrid, VridFault, checksum::Sum,
-    trailer::has_trailer_form,
+    AddressListFault, Addresses, ChecksumAcceptance, ChecksumForm, ChecksumMatch, Discard,
+    Endpoints, Family, Interval, IntervalFault, IpHeader, LengthFault, Leniency,
+    MessageAuthentication, Priority, TRAILER_LEN, TTL, Version, VersionFault, Vrid, VridFault,
+    checksum::Sum, trailer::has_trailer_form,
 };
 
 const HEADER_LEN: usize = 8;
@@ -25,8 +25,8 @@ pub const MAX_MESSAGE_LEN: usize = HEADER_LEN + 255 * 16;
 /// ```
 /// use std::net::Ipv4Addr;
 /// use vrrp_proto::{
-///     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval,
-///     IpHeader, Priority, TTL, Vrid,
+///     Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader,
+///     MessageAuthentication, Priority, TTL, Vrid,
 /// };
 ///
 /// let virtual_addresses = [Ipv4Addr::new(192, 0, 2, 1)];
@@ -34,7 +34,7 @@ pub const MAX_MESSAGE_LEN: usize = HEADER_LEN + 255 * 16;
 ///     vrid: Vrid::new(51).ok_or("VRID")?,
 ///     priority: Priority::DEFAULT,
 ///     interval: Interval::centis(100)?,
-///     authentication: Authentication::None,
+///     authentication: MessageAuthentication::None,
 ///     addresses: Addresses::from(&virtual_addresses[..]),
 /// };
 /// let endpoints = Endpoints::multicast(Ipv4Addr::new(192, 0, 2, 11).into());
@@ -56,8 +56,9 @@ pub struct Advertisement<'a> {
     pub priority: Priority,
     /// The sender's time between advertisements, and with its unit the version of the message.
     pub interval: Interval,
-    /// Authentication type and data in version 2; [`Authentication::None`] in version 3.
-    pub authentication: Authentication,
+    /// The type and the data of authentication in version 2; [`MessageAuthentication::None`] in
+    /// version 3.
+    pub authentication: MessageAuthentication,
     /// The virtual addresses, 1 to 255. Over IPv6 the first is the link-local address of the
     /// virtual router (P-38).
     pub addresses: Addresses<'a>,
@@ -228,8 +229,8 @@ impl<'a> Advertisement<'a> {
 
         let body = message.get(HEADER_LEN..).unwrap_or_default();
         let (addresses, authentication) = match version {
-            Version::V2 => Authentication::split_from(body, fourth),
-            Version::V3 => (body, Authentication::None),
+            Version::V2 => MessageAuthentication::split_from(body, fourth),
+            Version::V3 => (body, MessageAuthentication::None),
         };
         let addresses = Addresses::from_wire(family, addresses);
         if let Some(found) = addresses
@@ -344,10 +345,10 @@ impl<'a> Advertisement<'a> {
         }
         match (self.version(), self.authentication) {
             (Version::V2, _) if family == Family::Ipv6 => return Err(EncodeError::V2OverIpv6),
-            (Version::V2, Authentication::Unknown(found)) => {
+            (Version::V2, MessageAuthentication::Unknown(found)) => {
                 return Err(EncodeError::UnknownAuthentication { found });
             }
-            (Version::V2, _) | (Version::V3, Authentication::None) => {}
+            (Version::V2, _) | (Version::V3, MessageAuthentication::None) => {}
             (Version::V3, _) => return Err(EncodeError::AuthenticationInV3),
         }
         let count = self.addresses.len();
@@ -505,7 +506,7 @@ impl<'a> Parts<'a> {
 /// Octets of a message with this many addresses (P-37).
 const fn message_len(version: Version, family: Family, addresses: usize) -> usize {
     let authentication = match version {
-        Version::V2 => Authentication::DATA_LEN,
+        Version::V2 => MessageAuthentication::DATA_LEN,
         Version::V3 => 0,
     };
     // A slice of addresses is at most `isize::MAX` octets long.

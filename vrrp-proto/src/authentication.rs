@@ -11,7 +11,7 @@ use crate::OutOfRange;
 /// Version 3 has no authentication (RFC 9568 section 9, O-01): there it is [`None`](Self::None).
 /// RFC 3768 keeps types 1 and 2 only for compatibility with RFC 2338; keepalived still offers both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authentication {
+pub enum MessageAuthentication {
     /// Type 0: the eight octets of authentication data are zero, and ignored on reception (P-47).
     None,
     /// Type 1: a password in clear text (P-48). It separates routers that were connected by
@@ -24,7 +24,7 @@ pub enum Authentication {
     Unknown(u8),
 }
 
-impl Authentication {
+impl MessageAuthentication {
     /// Octets of authentication data at the end of a version 2 message, whatever the type.
     pub(crate) const DATA_LEN: usize = 8;
 

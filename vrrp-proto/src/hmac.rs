@@ -41,8 +41,8 @@
 //! ```
 //! use std::net::Ipv4Addr;
 //! use vrrp_proto::{
-//!     Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Interval,
-//!     IpHeader, Priority, TTL, Vrid, hmac,
+//!     Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Interval, IpHeader,
+//!     MessageAuthentication, Priority, TTL, Vrid, hmac,
 //! };
 //!
 //! let keys = [hmac::Key::new(1, b"thirty-two octets are the least.")?];
@@ -57,7 +57,7 @@
 //!     vrid: Vrid::new(51).ok_or("VRID")?,
 //!     priority: Priority::DEFAULT,
 //!     interval: Interval::DEFAULT_V3,
-//!     authentication: Authentication::None,
+//!     authentication: MessageAuthentication::None,
 //!     addresses: Addresses::from(&own[..]),
 //! };
 //! let mut sequence = hmac::SendSequence::default();

@@ -13,8 +13,8 @@
 //! | build or parse frames | [`frame`]: Ethernet, IPv4, IPv6, ARP, Neighbor Discovery |
 //!
 //! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and
-//! [`Authentication`]. Each holds only values that the protocol allows. Where a user types them,
-//! they have `FromStr` and `TryFrom`.
+//! [`MessageAuthentication`]. Each holds only values that the protocol allows. Where a user types
+//! them, they have `FromStr` and `TryFrom`.
 //!
 //! # Order of checks
 //!
@@ -59,7 +59,7 @@ mod vrid;
 
 pub use addresses::{AddressIter, Addresses};
 pub use advertisement::{Advertisement, DecodeOptions, Decoded, EncodeError, MAX_MESSAGE_LEN};
-pub use authentication::{Authentication, AuthenticationMethod, Password};
+pub use authentication::{AuthenticationMethod, MessageAuthentication, Password};
 pub use checksum::{ChecksumAcceptance, ChecksumForm, ChecksumMatch, set_priority};
 pub use clock_skew::ClockSkew;
 pub use discard::{
@@ -70,7 +70,8 @@ pub use interval::Interval;
 pub use ip::{Endpoints, GROUP_IPV4, GROUP_IPV6, IP_PROTOCOL, IpHeader, TTL, group};
 pub use leniency::Leniency;
 pub use local::{
-    LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Peer, Protection, Transport, Versions,
+    LocalAuthentication, LocalRouter, LocalTransport, Mismatches, OwnerRule, Peer, Protection,
+    Versions,
 };
 pub use out_of_range::OutOfRange;
 pub use parse::InvalidValue;

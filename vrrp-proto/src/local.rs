@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use crate::{
-    AddressListFault, Addresses, Authentication, AuthenticationFault, AuthenticationMethod,
-    ClockSkew, Decoded, Discard, Interval, IntervalFault, IpHeader, Password, TTL, Version,
+    AddressListFault, Addresses, AuthenticationFault, AuthenticationMethod, ClockSkew, Decoded,
+    Discard, Interval, IntervalFault, IpHeader, MessageAuthentication, Password, TTL, Version,
     VersionFault, Vrid, VridFault,
 };
 
@@ -15,7 +15,8 @@ use crate::{
 /// use std::net::Ipv4Addr;
 /// use vrrp_proto::{
 ///     Advertisement, DecodeOptions, Endpoints, GROUP_IPV4, Interval, IpHeader,
-///     LocalAuthentication, LocalRouter, OwnerRule, Protection, TTL, Transport, Versions, Vrid,
+///     LocalAuthentication, LocalRouter, LocalTransport, OwnerRule, Protection, TTL, Versions,
+///     Vrid,
 /// };
 ///
 /// let local = LocalRouter {
@@ -25,7 +26,7 @@ use crate::{
 ///     owner: OwnerRule::NotOwner,
 ///     primary_address: Ipv4Addr::new(192, 0, 2, 12).into(),
 ///     authentication: LocalAuthentication::None,
-///     transport: Transport::Multicast { group: GROUP_IPV4.into() },
+///     transport: LocalTransport::Multicast { group: GROUP_IPV4.into() },
 ///     addresses: None,
 /// };
 ///
@@ -53,7 +54,7 @@ pub struct LocalRouter<'a> {
     /// How a message must be authenticated.
     pub authentication: LocalAuthentication,
     /// How messages travel.
-    pub transport: Transport<'a>,
+    pub transport: LocalTransport<'a>,
     /// The local virtual addresses, to which the list of the message is compared (P-44, P-45);
     /// `None` for no comparison.
     pub addresses: Option<Addresses<'a>>,
@@ -132,7 +133,7 @@ impl LocalAuthentication {
 
 /// How the messages of a virtual router are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport<'a> {
+pub enum LocalTransport<'a> {
     /// By multicast to a group, as in the RFCs.
     Multicast {
         /// [`group`](crate::group) of the family, or another configured group.
@@ -319,8 +320,8 @@ impl LocalRouter<'_> {
             });
         }
         match self.transport {
-            Transport::Multicast { group } if destination == group => Ok(()),
-            Transport::Unicast { peers } if is_unicast(destination) => {
+            LocalTransport::Multicast { group } if destination == group => Ok(()),
+            LocalTransport::Unicast { peers } if is_unicast(destination) => {
                 let Some(peer) = peers.iter().find(|peer| peer.address == source) else {
                     return Err(Discard::Peer { found: source });
                 };
@@ -332,7 +333,7 @@ impl LocalRouter<'_> {
                 }
                 Ok(())
             }
-            Transport::Multicast { .. } | Transport::Unicast { .. } => {
+            LocalTransport::Multicast { .. } | LocalTransport::Unicast { .. } => {
                 Err(Discard::Destination { found: destination })
             }
         }
@@ -362,7 +363,7 @@ impl LocalRouter<'_> {
         match (self.authentication, in_message, protection) {
             (
                 LocalAuthentication::SimpleText(own),
-                Authentication::SimpleText(password),
+                MessageAuthentication::SimpleText(password),
                 Protection::None,
             ) => {
                 if own == password {
@@ -371,14 +372,14 @@ impl LocalRouter<'_> {
                     Err(AuthenticationFault::Password)
                 }
             }
-            (LocalAuthentication::None, Authentication::None, Protection::None)
-            | (LocalAuthentication::IpAh, Authentication::IpAh, Protection::Ah)
+            (LocalAuthentication::None, MessageAuthentication::None, Protection::None)
+            | (LocalAuthentication::IpAh, MessageAuthentication::IpAh, Protection::Ah)
             | (
                 LocalAuthentication::Hmac | LocalAuthentication::HmacIfPresent,
-                Authentication::None,
+                MessageAuthentication::None,
                 Protection::Hmac { .. },
             ) => Ok(()),
-            (LocalAuthentication::HmacIfPresent, Authentication::None, Protection::None)
+            (LocalAuthentication::HmacIfPresent, MessageAuthentication::None, Protection::None)
                 if migrating =>
             {
                 Ok(())

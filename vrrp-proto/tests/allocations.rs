@@ -9,9 +9,9 @@ use std::{
 };
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
-    GROUP_IPV4, Interval, IpHeader, Leniency, LocalAuthentication, LocalRouter, MAX_MESSAGE_LEN,
-    OwnerRule, Password, Priority, Protection, TTL, Transport, Versions, Vrid, ah,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, GROUP_IPV4, Interval,
+    IpHeader, Leniency, LocalAuthentication, LocalRouter, LocalTransport, MAX_MESSAGE_LEN,
+    MessageAuthentication, OwnerRule, Password, Priority, Protection, TTL, Versions, Vrid, ah,
     frame::{arp, ethernet, ipv4, ipv6, neighbor, virtual_mac},
     group, hmac, set_priority,
 };
@@ -65,12 +65,12 @@ fn no_packet_allocates() {
         vrid: Vrid::new(51).unwrap(),
         priority: Priority::DEFAULT,
         interval: Interval::DEFAULT_V2,
-        authentication: Authentication::SimpleText(password),
+        authentication: MessageAuthentication::SimpleText(password),
         addresses: Addresses::from(&v4[..]),
     };
     let of_v3 = Advertisement {
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         ..of_v2
     };
     let of_ipv6 = Advertisement {
@@ -84,7 +84,7 @@ fn no_packet_allocates() {
         owner: OwnerRule::NotOwner,
         primary_address: Ipv4Addr::new(192, 0, 2, 12).into(),
         authentication: LocalAuthentication::SimpleText(password),
-        transport: Transport::Multicast {
+        transport: LocalTransport::Multicast {
             group: group(Family::Ipv4),
         },
         addresses: Some(of_v2.addresses),
@@ -109,8 +109,8 @@ fn no_packet_allocates() {
             let length = advertisement.encode(&mut buffer, &endpoints, form).unwrap();
             set_priority(&mut buffer[..length], Priority::RESIGN).unwrap();
             let decoded = Advertisement::decode(&buffer[..length], &ip, &options).unwrap();
-            let heard = local.check(&decoded, &ip, Protection::None);
-            assert_eq!(heard.is_ok(), advertisement == of_v2);
+            let received = local.check(&decoded, &ip, Protection::None);
+            assert_eq!(received.is_ok(), advertisement == of_v2);
             // Refusing does not allocate either.
             assert!(Advertisement::decode(&buffer[..length - 1], &ip, &options).is_err());
 

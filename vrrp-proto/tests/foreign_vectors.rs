@@ -16,8 +16,8 @@ use std::{
 use pcap_file::pcap::PcapReader;
 use serde_json::{Value, json};
 use vrrp_proto::{
-    Advertisement, Authentication, ChecksumAcceptance, ChecksumMatch, Counter, DecodeOptions,
-    Decoded, Discard, Endpoints, Family, IpHeader, Leniency, TTL, Version,
+    Advertisement, ChecksumAcceptance, ChecksumMatch, Counter, DecodeOptions, Decoded, Discard,
+    Endpoints, Family, IpHeader, Leniency, MessageAuthentication, TTL, Version,
     frame::{ethernet, ipv4, ipv6},
 };
 
@@ -167,8 +167,8 @@ fn fields_of(decoded: &Decoded<'_>) -> Value {
     match advertisement.version() {
         Version::V2 => {
             let (auth_type, data) = match advertisement.authentication {
-                Authentication::None => (0, [0; 8]),
-                Authentication::SimpleText(password) => (1, password.octets()),
+                MessageAuthentication::None => (0, [0; 8]),
+                MessageAuthentication::SimpleText(password) => (1, password.octets()),
                 other => panic!("authentication {other:?}"),
             };
             fields["auth_type"] = json!(auth_type);

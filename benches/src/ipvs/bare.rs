@@ -1,8 +1,8 @@
 //! A sender of prepared octets: the least that a program can do that changes or reads the kernel's
 //! IPVS table.
 //!
-//! All octets exist before the clock starts, and what comes back is looked at only for its end.
-//! Nothing of `ipvs_netlink` but the types of its messages is used.
+//! All requests are encoded before the clock starts, and answers are read only for their end.
+//! Nothing of `ipvs_netlink` except the types of its messages is used.
 
 use std::{
     io::IoSliceMut,

@@ -8,7 +8,7 @@ use std::{
 use ipvs_netlink::{
     AsyncClient, Error, ServiceKey, Table, VirtualServer,
     message::Change,
-    plan::{Draining, Next, ReconcileError, Reconciler, Removals, Report, Scope, Wanted},
+    plan::{Draining, Next, ReconcileError, ReconcileReport, Reconciler, Removals, Scope, Wanted},
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -58,7 +58,7 @@ pub(super) struct Job {
 /// The result of a comparison.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) result: Result<Report, ReconcileError>,
+    pub(super) result: Result<ReconcileReport, ReconcileError>,
     /// The table as it was read first.
     pub(super) table: Option<Table>,
     pub(super) is_whole: bool,

@@ -26,7 +26,7 @@ pub enum Change {
     /// It is no longer configured.
     Deleted,
     /// Another router of lower priority was Active beside it.
-    RivalHeard,
+    RivalDetected,
     /// The priority changed while it is Active.
     MasterPriority,
     /// The priority changed while it is Backup.
@@ -43,7 +43,7 @@ impl Change {
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
             Self::Deleted => "DELETED",
-            Self::RivalHeard => "MASTER_RX_LOWER_PRI",
+            Self::RivalDetected => "MASTER_RX_LOWER_PRI",
             Self::MasterPriority => "MASTER_PRIORITY",
             Self::BackupPriority => "BACKUP_PRIORITY",
         }
@@ -58,7 +58,7 @@ impl Change {
             Self::Fault => "fault",
             Self::Stop => "stop",
             Self::Deleted => "deleted",
-            Self::RivalHeard => "master rx lower pri",
+            Self::RivalDetected => "master rx lower pri",
             Self::MasterPriority | Self::BackupPriority => return None,
         })
     }

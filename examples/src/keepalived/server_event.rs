@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipvs_netlink::{
     DestinationKey, ServiceKey,
-    pool::{Cause, Change, Event},
+    pool::{Cause, Event, PoolChange},
 };
 
 use crate::keepalived_conf::{lvs, script::Script};
@@ -72,19 +72,19 @@ impl<'a> ServerEvent<'a> {
     #[must_use]
     pub fn of(event: &Event, names: &'a Names, before: &'a Names) -> Option<Self> {
         let (server, is_up) = match event.change {
-            Change::ServerUp(_)
+            PoolChange::ServerUp(_)
                 if event.cause == Cause::Configuration && !names.reports_new_servers =>
             {
                 return None;
             }
-            Change::ServerUp(key) => (Some(key), true),
-            Change::ServerDown(key) => (Some(key), false),
-            Change::ServerRemoved {
+            PoolChange::ServerUp(key) => (Some(key), true),
+            PoolChange::ServerDown(key) => (Some(key), false),
+            PoolChange::ServerRemoved {
                 server,
                 was_up: true,
             } => (Some(server), false),
-            Change::QuorumGained(_) => (None, true),
-            Change::QuorumLost(_) => (None, false),
+            PoolChange::QuorumGained(_) => (None, true),
+            PoolChange::QuorumLost(_) => (None, false),
             _ => return None,
         };
         let service = names.services.get(&event.service);
@@ -179,22 +179,22 @@ mod tests {
             bound: 1,
             percent: false,
         };
-        let removed = |was_up| Change::ServerRemoved { server, was_up };
+        let removed = |was_up| PoolChange::ServerRemoved { server, was_up };
         let rs = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80";
         for (change, line) in [
-            (Change::ServerUp(server), Some(format!("{rs} UP\n"))),
-            (Change::ServerDown(server), Some(format!("{rs} DOWN\n"))),
+            (PoolChange::ServerUp(server), Some(format!("{rs} UP\n"))),
+            (PoolChange::ServerDown(server), Some(format!("{rs} DOWN\n"))),
             (removed(true), Some(format!("{rs} DOWN\n"))),
             (removed(false), None),
             (
-                Change::QuorumLost(live),
+                PoolChange::QuorumLost(live),
                 Some("VS [192.0.2.1]:tcp:80 DOWN\n".into()),
             ),
             (
-                Change::QuorumGained(live),
+                PoolChange::QuorumGained(live),
                 Some("VS [192.0.2.1]:tcp:80 UP\n".into()),
             ),
-            (Change::Suspended, None),
+            (PoolChange::Suspended, None),
         ] {
             let event = Event {
                 sequence: 0,
@@ -217,7 +217,7 @@ mod tests {
                 ..names.clone()
             };
             let found = ServerEvent::of(&event, &quiet, &nothing);
-            let line = line.filter(|_| change != Change::ServerUp(server));
+            let line = line.filter(|_| change != PoolChange::ServerUp(server));
             assert_eq!(found.map(|it| it.fifo_line()), line, "{change:?}");
         }
     }

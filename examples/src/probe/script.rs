@@ -128,10 +128,10 @@ impl Script {
         &self,
         target: SocketAddr,
         deadline: Instant,
-    ) -> Result<(Running, oneshot::Receiver<Outcome>), Outcome> {
+    ) -> Result<(RunningProbe, oneshot::Receiver<Outcome>), Outcome> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|errno| local("make an eventfd")(errno.into()))?);
-        let running = Running {
+        let running = RunningProbe {
             stop: Arc::clone(&stop),
             deadline,
         };
@@ -177,12 +177,12 @@ impl Script {
 }
 
 /// A command that runs. Dropping this before the deadline ends it.
-struct Running {
+struct RunningProbe {
     stop: Arc<OwnedFd>,
     deadline: Instant,
 }
 
-impl Drop for Running {
+impl Drop for RunningProbe {
     fn drop(&mut self) {
         // After the deadline it is on its way to the end, with all the time that it has for that.
         if Instant::now() < self.deadline {

@@ -63,8 +63,8 @@ fn the_address_moves_in_time(report: &Value) {
             matches!(name, "return" | "mend"),
         );
         let interval = report["interval_cs"].as_f64().unwrap() * 10.0;
-        let heard_before = if falls_silent { interval } else { 0.0 } + 20.0;
-        let earliest = number("bound_ms") - heard_before - held_up;
+        let received_before = if falls_silent { interval } else { 0.0 } + 20.0;
+        let earliest = number("bound_ms") - received_before - held_up;
         assert!(number("takeover_ms") >= earliest, "{event}");
 
         let nothing = Value::from(0.0);

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use vrrp_lab::{Lan, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Lan, example, wait_for};
 
 const ARGUMENTS: [&str; 2] = ["eth0", "192.0.2.254/24"];
 
@@ -15,17 +15,19 @@ const ARGUMENTS: [&str; 2] = ["eth0", "192.0.2.254/24"];
 fn a_router_and_a_server_share_one_ring() {
     let lan = Lan::new().unwrap();
     let host = lan.host("r1", &["192.0.2.1/24"]).unwrap();
-    let program = Running::start(host.namespace(), "guide_io_uring", &ARGUMENTS);
+    let program = BackgroundProgram::start(host.namespace(), "guide_io_uring", &ARGUMENTS);
     let active = "from Backup to Active: the Active fell silent";
     program.wait_for(active, |line| line.ends_with(active).then_some(()));
     let addresses = host.addresses().unwrap();
     assert!(addresses.contains(&ARGUMENTS[1].parse().unwrap()));
     // Twice: the operation has to be queued again.
     for _ in 0..2 {
-        let answer = wait_for("the state", Running::LIMIT, || {
+        let answer = wait_for("the state", BackgroundProgram::LIMIT, || {
             let connect = || TcpStream::connect("127.0.0.1:5112");
             let mut stream = host.namespace().run(connect).ok()?;
-            stream.set_read_timeout(Some(Running::LIMIT)).unwrap();
+            stream
+                .set_read_timeout(Some(BackgroundProgram::LIMIT))
+                .unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;
             Some(answer)

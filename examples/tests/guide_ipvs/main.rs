@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use vrrp_lab::{Kernel, Lan, Namespace, Running, Suite, example, guest_tests, wait_for};
+use vrrp_lab::{BackgroundProgram, Kernel, Lan, Namespace, Suite, example, guest_tests, wait_for};
 
 /// Long beside the tests, because a guest on a busy machine is slow.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -44,7 +44,7 @@ fn wait_for_table(namespace: &Namespace, expected: &str) {
 fn the_table_is_made_and_repaired() {
     let namespace = Namespace::new().unwrap();
     let servers = ["192.0.2.254:80", "10.0.0.1:8080", "10.0.0.2:8080"];
-    let program = Running::start(&namespace, "guide_ipvs", &servers);
+    let program = BackgroundProgram::start(&namespace, "guide_ipvs", &servers);
     let expected = "-A -t 192.0.2.254:80 -s wlc\n\
                     -a -t 192.0.2.254:80 -r 10.0.0.1:8080 -m -w 1\n\
                     -a -t 192.0.2.254:80 -r 10.0.0.2:8080 -m -w 1\n";
@@ -71,7 +71,7 @@ fn the_load_balancer_follows_the_health_of_its_servers() {
     let (first, second) = (listen(8081), listen(8082));
     let arguments = "eth0 192.0.2.254/24 80 192.0.2.1:8081 192.0.2.1:8082";
     let arguments: Vec<&str> = arguments.split(' ').collect();
-    let mut program = Running::start(namespace, "guide_load_balancer", &arguments);
+    let mut program = BackgroundProgram::start(namespace, "guide_load_balancer", &arguments);
     let service = "-A -t 192.0.2.254:80 -s wlc\n";
     let server = |port: u16| format!("-a -t 192.0.2.254:80 -r 192.0.2.1:{port} -m -w 1\n");
     wait_for_table(

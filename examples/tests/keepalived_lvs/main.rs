@@ -9,14 +9,14 @@ use std::{
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use vrrp_lab::{Kernel, Namespace, Running, Suite, example, guest_tests, wait_for};
+use vrrp_lab::{BackgroundProgram, Kernel, Namespace, Suite, example, guest_tests, wait_for};
 
 /// Long beside the tests, because a guest on a busy machine is slow.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let tests = guest_tests![
-        servers_follow_their_checks_and_scripts_hear_of_it,
+        servers_follow_their_checks_and_run_their_scripts,
         the_sorry_server_stands_in_while_the_quorum_is_lost,
         a_group_has_a_service_for_each_address_and_a_reload_changes_only_what_differs,
         lvs_timeouts_last_as_long_as_the_daemon_and_follow_a_reload,
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 struct Rig {
     namespace: Namespace,
     folder: TempDir,
-    program: Option<Running>,
+    program: Option<BackgroundProgram>,
 }
 
 impl Rig {
@@ -99,7 +99,11 @@ impl Rig {
             "-D",
         ];
         let arguments = [&arguments[..], options].concat();
-        self.program = Some(Running::start(&self.namespace, "keepalived", &arguments));
+        self.program = Some(BackgroundProgram::start(
+            &self.namespace,
+            "keepalived",
+            &arguments,
+        ));
     }
 
     /// Runs a command in the namespace, and returns its output.
@@ -176,7 +180,7 @@ const TWO: &str = "-A -t 192.0.2.1:80 -s rr\n\
     -a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n\
     -a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 1\n";
 
-fn servers_follow_their_checks_and_scripts_hear_of_it() {
+fn servers_follow_their_checks_and_run_their_scripts() {
     let real = |server: u8| {
         format!(
             "    real_server 10.0.0.{server} 80 {{

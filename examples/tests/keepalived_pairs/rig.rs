@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
-use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, example, wait_for};
 
 /// How long each wait lasts at most. A test that reaches it has found a fault.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
@@ -35,7 +35,7 @@ pub(crate) struct Node {
     kind: Kind,
     folder: TempDir,
     config: String,
-    running: Option<Running>,
+    running: Option<BackgroundProgram>,
 }
 
 /// The network with both hosts.
@@ -284,7 +284,7 @@ impl Node {
         if self.kind == Kind::Ours {
             command.arg("--replace-socket").arg(file("socket"));
         }
-        self.running = Some(Running::spawn(command));
+        self.running = Some(BackgroundProgram::spawn(command));
     }
 
     /// Waits until the program has started for the n-th time.

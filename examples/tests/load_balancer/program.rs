@@ -14,7 +14,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use vrrp_lab::{GuestTest, Running, example, guest_tests, wait_for};
+use vrrp_lab::{BackgroundProgram, GuestTest, example, guest_tests, wait_for};
 
 use super::{run, serve, set_up, table};
 
@@ -84,8 +84,8 @@ impl Setting {
         command
     }
 
-    fn start(&self) -> Running {
-        Running::spawn(self.command(&[]))
+    fn start(&self) -> BackgroundProgram {
+        BackgroundProgram::spawn(self.command(&[]))
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -99,14 +99,14 @@ fn text(bytes: &[u8]) -> String {
 
 /// Waits until the table is as expected.
 #[track_caller]
-fn wait_for_table(program: &Running, expected: &[&str]) {
+fn wait_for_table(program: &BackgroundProgram, expected: &[&str]) {
     let waited = wait_for("the table", LIMIT, || (table() == expected).then_some(()));
     waited.unwrap_or_else(|_| panic!("{:#?}\n{:#?}", table(), program.lines()));
 }
 
 /// Ends a program.
 #[track_caller]
-fn stop(mut program: Running) -> Vec<String> {
+fn stop(mut program: BackgroundProgram) -> Vec<String> {
     program.signal(Signal::SIGTERM);
     let status = program.wait();
     let lines = program.lines();
@@ -390,7 +390,7 @@ fn an_address_is_announced_while_the_quorum_is_there() {
 fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
     let setting = Setting::new(SERVICES);
     let _first = serve(1);
-    let program = Running::spawn(setting.command(&["--dry-run"]));
+    let program = BackgroundProgram::spawn(setting.command(&["--dry-run"]));
     program.wait_for("the service", |line| {
         line.contains("add service tcp 192.0.2.1:80").then_some(())
     });

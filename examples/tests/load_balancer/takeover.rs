@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use vrrp_lab::{GuestTest, Host, Lan, Running, example, guest_tests, wait_for};
+use vrrp_lab::{BackgroundProgram, GuestTest, Host, Lan, example, guest_tests, wait_for};
 
 /// Longer than anything takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ fn echo(host: &Host, address: &str) {
 }
 
 /// Starts a load balancer on a host.
-fn balance(host: &Host, folder: &Path, priority: u8) -> Running {
+fn balance(host: &Host, folder: &Path, priority: u8) -> BackgroundProgram {
     let path = folder.join(format!("{priority}.toml"));
     let text = format!(
         r#"
@@ -96,12 +96,12 @@ fn balance(host: &Host, folder: &Path, priority: u8) -> Running {
     fs::write(&path, text).unwrap();
     let mut command = host.namespace().command(example("load_balancer").unwrap());
     command.arg(path);
-    Running::spawn(command)
+    BackgroundProgram::spawn(command)
 }
 
 /// Waits until a host has an address.
 #[track_caller]
-fn wait_for_address(host: &Host, address: &str, program: &Running) {
+fn wait_for_address(host: &Host, address: &str, program: &BackgroundProgram) {
     let list = || run(host, "ip -oneline address show");
     let has = || list().contains(&format!(" {address}/")).then_some(());
     let waited = wait_for("the address", LIMIT, has);

@@ -117,7 +117,7 @@ fn random_settings_follow_from_the_seed_and_repeat_the_run() {
     };
     let drawn = run("--seed 7 --random-settings --json");
     let repeated = run(&format!("--seed 7 --json {}", settings(&drawn)));
-    for field in ["settings", "messages_heard", "faults", "checks"] {
+    for field in ["settings", "messages_received", "faults", "checks"] {
         assert_eq!(drawn[field], repeated[field], "{field}");
     }
     let other = run("--seed 8 --random-settings --json");
@@ -144,7 +144,7 @@ fn without_a_seed_a_new_one_is_drawn_and_printed() {
         &[],
     );
     let second: Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(report["messages_heard"], second["messages_heard"]);
+    assert_eq!(report["messages_received"], second["messages_received"]);
     assert_eq!(report["faults"], second["faults"]);
 }
 
@@ -263,8 +263,8 @@ fn the_capture_has_every_message_and_announcement_and_wireshark_finds_nothing_wr
         for packet in &packets {
             assert_eq!(packet.complaints(), [] as [&str; 0], "{packet:?}");
             let is_virtual = |field: &str| {
-                let station = packet.field(field);
-                station.is_some_and(|station| station.starts_with("00:00:5e:00:0"))
+                let mac_address = packet.field(field);
+                mac_address.is_some_and(|mac_address| mac_address.starts_with("00:00:5e:00:0"))
             };
             assert!(is_virtual("eth.src"), "{packet:?}");
             if packet.field("arp.opcode").is_some() {

@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use vrrp_lab::{Capture, Frame, Host, Lan, Probe, Running, example};
+use vrrp_lab::{BackgroundProgram, Capture, Frame, Host, Lan, Probe, example};
 use vrrp_proto::frame::{MacAddress, arp, ethernet, ipv6, neighbor};
 
 /// The differences of the two families.
@@ -67,18 +67,18 @@ impl Network {
     }
 
     /// `vrrp_router` on the kernel's stack.
-    fn on_kernel(&self, priority: &str) -> Running {
+    fn on_kernel(&self, priority: &str) -> BackgroundProgram {
         let mut arguments = self.arguments(priority);
         arguments.extend(["--interface", "eth0"]);
-        Running::start(self.host.namespace(), "vrrp_router", &arguments)
+        BackgroundProgram::start(self.host.namespace(), "vrrp_router", &arguments)
     }
 
     /// `smoltcp_router`, whose TAP device becomes a port of the bridge.
-    fn on_smoltcp(&self, priority: &str) -> Running {
+    fn on_smoltcp(&self, priority: &str) -> BackgroundProgram {
         let mut arguments = self.arguments(priority);
         arguments.extend(["--tap", "tap0", "--mac", "02-00-00-00-00-33"]);
         arguments.extend(["--source", self.family.source]);
-        let router = Running::start(self.lan.switch(), "smoltcp_router", &arguments);
+        let router = BackgroundProgram::start(self.lan.switch(), "smoltcp_router", &arguments);
         self.lan.add_port("tap0").unwrap();
         router
     }
@@ -98,7 +98,7 @@ impl Network {
 
     fn wait_for(&self, what: &str, predicate: impl FnMut(&Frame) -> bool) -> Frame {
         self.capture
-            .wait_for(what, Running::LIMIT, predicate)
+            .wait_for(what, BackgroundProgram::LIMIT, predicate)
             .unwrap()
     }
 
@@ -126,7 +126,9 @@ fn ip(address: &str) -> IpAddr {
 
 fn assert_answers(client: &Host, address: IpAddr, since: Instant) {
     let probe = Probe::start(client, address, Duration::from_millis(20)).unwrap();
-    probe.wait_for_answer(since, Running::LIMIT).unwrap();
+    probe
+        .wait_for_answer(since, BackgroundProgram::LIMIT)
+        .unwrap();
 }
 
 /// The Ethernet address in this frame's answer to the asker for an address.
@@ -153,12 +155,12 @@ fn answered(frame: &[u8], address: IpAddr, asker: &Host) -> Option<MacAddress> {
 }
 
 /// Waits for a line that ends in this.
-fn wait_for_line(router: &Running, end: &str) {
+fn wait_for_line(router: &BackgroundProgram, end: &str) {
     router.wait_for(end, |line| line.ends_with(end).then_some(()));
 }
 
 /// Waits for a JSON line of `vrrp_router` with this change of state and this reason.
-fn wait_for_change(router: &Running, to: &str, reason: &str) {
+fn wait_for_change(router: &BackgroundProgram, to: &str, reason: &str) {
     router.wait_for(&format!("{to}: {reason}"), |line| {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         (event["to"] == to && event["reason"] == reason).then_some(())
@@ -173,7 +175,7 @@ enum End {
 }
 
 impl End {
-    fn of(self, mut router: Running) {
+    fn of(self, mut router: BackgroundProgram) {
         match self {
             Self::Killed => router.kill(),
             Self::Stopped(signal) => {

@@ -8,20 +8,20 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, example, wait_for};
 use vrrp_proto::frame::{arp, ethernet, ipv6, neighbor};
 
 const IPV4: &[&str] = &["192.0.2.254/32"];
 const IPV6: &[&str] = &["fe80::254/128", "2001:db8::254/128"];
 
 /// A router on eth0 with VRID 51 and an interval of 10 cs.
-fn start(program: &str, host: &Host, priority: &str, addresses: &[&str]) -> Running {
+fn start(program: &str, host: &Host, priority: &str, addresses: &[&str]) -> BackgroundProgram {
     let mut arguments = vec!["--interface", "eth0", "--vrid", "51", "--interval", "10"];
     arguments.extend(["--priority", priority]);
     for address in addresses {
         arguments.extend(["--address", address]);
     }
-    Running::start(host.namespace(), program, &arguments)
+    BackgroundProgram::start(host.namespace(), program, &arguments)
 }
 
 fn hosts(lan: &Lan) -> (Host, Host) {
@@ -37,12 +37,12 @@ fn hosts(lan: &Lan) -> (Host, Host) {
 }
 
 /// Waits for a line that ends in this.
-fn wait_for_line(router: &Running, end: &str) {
+fn wait_for_line(router: &BackgroundProgram, end: &str) {
     router.wait_for(end, |line| line.ends_with(end).then_some(()));
 }
 
 /// Waits for a JSON line of `vrrp_router` with this change of state and this reason.
-fn wait_for_change(router: &Running, to: &str, reason: &str) {
+fn wait_for_change(router: &BackgroundProgram, to: &str, reason: &str) {
     router.wait_for(&format!("{to}: {reason}"), |line| {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         (event["to"] == to && event["reason"] == reason).then_some(())
@@ -64,7 +64,7 @@ fn has_none(host: &Host, addresses: &[&str]) -> bool {
 }
 
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    wait_for(what, Running::LIMIT, || holds().then_some(())).unwrap();
+    wait_for(what, BackgroundProgram::LIMIT, || holds().then_some(())).unwrap();
 }
 
 /// Waits until this host has announced each of the addresses.
@@ -73,7 +73,7 @@ fn wait_for_announcements(capture: &Capture, host: &Host, addresses: &[&str]) {
         let (address, _) = address.split_once('/').unwrap();
         let what = format!("an announcement of {address} by {}", host.name());
         capture
-            .wait_for(&what, Running::LIMIT, |frame| {
+            .wait_for(&what, BackgroundProgram::LIMIT, |frame| {
                 let Ok(frame) = ethernet::Frame::parse(&frame.bytes) else {
                     return false;
                 };
@@ -222,7 +222,7 @@ fn addresses_of_an_earlier_run_are_removed() {
         "--address",
         IPV4[0],
     ];
-    let r1 = Running::start(h1.namespace(), "tokio_router", &arguments);
+    let r1 = BackgroundProgram::start(h1.namespace(), "tokio_router", &arguments);
     wait_for_line(&r1, "Initialize -> Backup: startup");
     assert!(has_none(&h1, IPV4));
 }

@@ -29,7 +29,7 @@ use pcap_file::{
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, GROUP_IPV4, Interval,
+    Addresses, Advertisement, ChecksumForm, Endpoints, GROUP_IPV4, Interval, MessageAuthentication,
     Priority, Vrid,
     frame::{
         self, MacAddress,
@@ -105,7 +105,7 @@ fn message() -> Vec<u8> {
         vrid: Vrid::new(51).unwrap(),
         priority: Priority::new(150),
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&addresses[..]),
     };
     let mut buffer = [0; 64];

@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use vrrp_lab::{Host, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Host, example, wait_for};
 
 use crate::{
     BASE, VIP, events, has, has_ended, lan_of, log_command, read, router, wait_for_event,
@@ -28,12 +28,12 @@ fn until(file: &Path) -> String {
 /// Waits until a file has so many lines, and returns them.
 fn wait_for_lines(file: &Path, count: usize) -> Vec<String> {
     let lines = || Some(read(file)).filter(|lines| lines.len() >= count);
-    wait_for(&format!("{count} lines"), Running::LIMIT, lines)
+    wait_for(&format!("{count} lines"), BackgroundProgram::LIMIT, lines)
         .unwrap_or_else(|error| panic!("{error}; there is {:?}", read(file)))
 }
 
 /// The states of all events of a name.
-fn states(router: &Running, name: &str) -> Vec<Value> {
+fn states(router: &BackgroundProgram, name: &str) -> Vec<Value> {
     let mut events = events(router);
     events.retain(|event| event["event"] == name);
     events.iter_mut().map(|event| event["to"].take()).collect()
@@ -125,7 +125,7 @@ fn the_end_is_bounded_although_every_command_hangs() {
     assert_eq!((started[0].0, started[1].0), ("Backup", "Initialize"));
     assert_eq!(started.len(), 2);
     for (_, process) in started {
-        wait_for("its end", Running::LIMIT, || {
+        wait_for("its end", BackgroundProgram::LIMIT, || {
             has_ended(process).then_some(())
         })
         .unwrap();
@@ -169,7 +169,7 @@ fn a_second_signal_ends_the_commands_at_once() {
     assert_eq!(r1.wait().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(3));
     let (_, process) = started[0].split_once(' ').unwrap();
-    wait_for("its end", Running::LIMIT, || {
+    wait_for("its end", BackgroundProgram::LIMIT, || {
         has_ended(process).then_some(())
     })
     .unwrap();
@@ -190,9 +190,11 @@ fn the_address_is_gone_before_the_last_command_has_run() {
     );
     wait_for_state(&r1, "Active");
     r1.signal(Signal::SIGTERM);
-    wait_for("the command for Initialize", Running::LIMIT, || {
-        (read(&log).last()? == "Initialize").then_some(())
-    })
+    wait_for(
+        "the command for Initialize",
+        BackgroundProgram::LIMIT,
+        || (read(&log).last()? == "Initialize").then_some(()),
+    )
     .unwrap();
     assert!(!has(&host, VIP));
     assert!(!events(&r1).iter().any(|event| event["event"] == "stopped"));
@@ -219,9 +221,11 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
         )
     );
     let child = read(&log)[0].clone();
-    wait_for("the end of the command's child", Running::LIMIT, || {
-        has_ended(&child).then_some(())
-    })
+    wait_for(
+        "the end of the command's child",
+        BackgroundProgram::LIMIT,
+        || has_ended(&child).then_some(()),
+    )
     .unwrap();
     // That of the next command is left alone where its parent ended in time. It is this test's to
     // end.
@@ -274,7 +278,7 @@ fn a_compound_command_is_run_and_a_failure_has_its_last_words() {
 }
 
 /// Starts a router whose standard error is a pipe that is full and that nobody reads.
-fn start_with_full_stderr(host: &Host, options: &[&str]) -> (Running, io::PipeReader) {
+fn start_with_full_stderr(host: &Host, options: &[&str]) -> (BackgroundProgram, io::PipeReader) {
     let (reader, mut writer) = io::pipe().unwrap();
     let fill = writer.try_clone().unwrap();
     nix::fcntl::fcntl(
@@ -291,7 +295,7 @@ fn start_with_full_stderr(host: &Host, options: &[&str]) -> (Running, io::PipeRe
     let mut command = host.namespace().command(example("vrrp_router").unwrap());
     command.args(BASE.split(' ')).args(["--interval", "10"]);
     command.args(options).stderr(Stdio::from(writer));
-    (Running::spawn(command), reader)
+    (BackgroundProgram::spawn(command), reader)
 }
 
 #[test]
@@ -340,7 +344,7 @@ fn a_check_that_cannot_be_killed_is_not_run_again_before_it_ends() {
     command
         .args(BASE.split(' '))
         .args(["--track-script", &check]);
-    let mut r1 = Running::spawn(command);
+    let mut r1 = BackgroundProgram::spawn(command);
     let reason = "timed out and cannot be ended (Operation not permitted (os error 1)); \
                   the next run waits for its end";
     r1.wait_for(reason, |line| {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use vrrp_lab::{Host, Running, example};
+use vrrp_lab::{BackgroundProgram, Host, example};
 
 use crate::{BASE, iproute2, lan_of, wait_for_event, wait_for_state};
 
@@ -66,7 +66,7 @@ fn settings_that_are_mounted_read_only_are_named_with_the_remedies() {
     command
         .args(BASE.split(' '))
         .args(["--interval", "10", "--virtual-mac"]);
-    let mut router = Running::spawn(command);
+    let mut router = BackgroundProgram::spawn(command);
     let fault = wait_for_event(&router, "fault");
     let reason = fault["reason"].as_str().unwrap();
     for part in [
@@ -88,6 +88,6 @@ fn settings_that_are_mounted_read_only_are_named_with_the_remedies() {
     command.args(["--mount", "sh", "-c", script, "sh"]);
     command.arg(example("vrrp_router").unwrap());
     command.args(BASE.split(' ')).args(["--interval", "10"]);
-    let router = Running::spawn(command);
+    let router = BackgroundProgram::spawn(command);
     wait_for_state(&router, "Active");
 }

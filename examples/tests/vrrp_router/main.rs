@@ -19,9 +19,9 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use vrrp_lab::{Capture, Host, Lan, Running, example, wait_for};
+use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, example, wait_for};
 use vrrp_proto::{
-    Advertisement, Authentication, ChecksumMatch, DecodeOptions, Password, Version, ah,
+    Advertisement, ChecksumMatch, DecodeOptions, MessageAuthentication, Password, Version, ah,
     frame::{ethernet::Frame, ipv4, ipv6},
 };
 
@@ -39,7 +39,7 @@ fn lan_of<const N: usize>() -> (Lan, [Host; N]) {
 }
 
 /// A router on eth0 with VRID 51 and an interval of 10 cs, unless the options say something else.
-fn router(host: &Host, options: &[&str]) -> Running {
+fn router(host: &Host, options: &[&str]) -> BackgroundProgram {
     let mut arguments = vec!["--interface", "eth0"];
     for default in [["--vrid", "51"], ["--interval", "10"], ["--address", VIP]] {
         if !options.contains(&default[0]) {
@@ -47,17 +47,17 @@ fn router(host: &Host, options: &[&str]) -> Running {
         }
     }
     arguments.extend(options);
-    Running::start(host.namespace(), "vrrp_router", &arguments)
+    BackgroundProgram::start(host.namespace(), "vrrp_router", &arguments)
 }
 
-fn events(router: &Running) -> Vec<Value> {
+fn events(router: &BackgroundProgram) -> Vec<Value> {
     let parse = |line: &String| {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
     };
     router.lines().iter().map(parse).collect()
 }
 
-fn wait_for_event(router: &Running, name: &str) -> Value {
+fn wait_for_event(router: &BackgroundProgram, name: &str) -> Value {
     router.wait_for(name, |line| {
         let event: Value = serde_json::from_str(line).unwrap();
         (event["event"] == name).then_some(event)
@@ -65,23 +65,23 @@ fn wait_for_event(router: &Running, name: &str) -> Value {
 }
 
 /// Waits for the last change of state to be this.
-fn wait_for_state(router: &Running, state: &str) -> Value {
+fn wait_for_state(router: &BackgroundProgram, state: &str) -> Value {
     let last = || {
         let mut changes = events(router);
         changes.retain(|event| event["event"] == "state-changed");
         changes.pop().filter(|change| change["to"] == state)
     };
-    wait_for(&format!("state {state}"), Running::LIMIT, last)
+    wait_for(&format!("state {state}"), BackgroundProgram::LIMIT, last)
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()))
 }
 
 /// The state that the router reports when it is asked now.
-fn ask_for_state(router: &Running) -> Value {
+fn ask_for_state(router: &BackgroundProgram) -> Value {
     ask_for(router, |_| true)
 }
 
 /// Asks for the state, and returns the first new report for which `is_the_one` holds.
-fn ask_for(router: &Running, is_the_one: impl Fn(&Value) -> bool) -> Value {
+fn ask_for(router: &BackgroundProgram, is_the_one: impl Fn(&Value) -> bool) -> Value {
     let states = || {
         let mut events = events(router);
         events.retain(|event| event["event"] == "state" && is_the_one(event));
@@ -89,7 +89,7 @@ fn ask_for(router: &Running, is_the_one: impl Fn(&Value) -> bool) -> Value {
     };
     let before = states().len();
     router.signal(Signal::SIGUSR1);
-    wait_for("the state", Running::LIMIT, || {
+    wait_for("the state", BackgroundProgram::LIMIT, || {
         states().get(before).cloned()
     })
     .unwrap()
@@ -153,7 +153,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
         let r2 = router(&h2, &[]);
         wait_for_state(&r2, "Backup");
         // So that it knows whose resignation it is.
-        wait_for("an advertisement heard", Running::LIMIT, || {
+        wait_for("an advertisement heard", BackgroundProgram::LIMIT, || {
             let state = ask_for_state(&r2);
             (state["active"]["address"] == "192.0.2.1").then_some(())
         })
@@ -163,7 +163,7 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
         assert_eq!(r1.wait().code(), Some(0), "{signal}");
         assert!(!has(&h1, VIP));
         capture
-            .wait_for("priority 0", Running::LIMIT, |frame| {
+            .wait_for("priority 0", BackgroundProgram::LIMIT, |frame| {
                 frame.bytes.get(23) == Some(&112) && frame.bytes.get(36) == Some(&0)
             })
             .unwrap();
@@ -180,14 +180,14 @@ fn a_router_that_is_asked_to_end_resigns_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_end_of_the_terminal_ends_the_program_unless_it_is_told_to_ignore_it() {
+fn a_closed_terminal_ends_the_program_unless_sighup_is_ignored() {
     let (_lan, [host]) = lan_of();
     let start = |disposition: &str| {
         let program = example("vrrp_router").unwrap();
         let base = format!("{disposition} {} {BASE} --interval 10", program.display());
         let mut command = host.namespace().command("env");
         command.args(base.split(' '));
-        let router = Running::spawn(command);
+        let router = BackgroundProgram::spawn(command);
         wait_for_state(&router, "Active");
         router.signal(Signal::SIGHUP);
         router
@@ -207,7 +207,7 @@ fn when_one_router_is_refused_nothing_of_the_others_stays() {
     let (_lan, [host]) = lan_of();
     let line = format!("{BASE} --virtual-mac --priority 255 --next {BASE}");
     let arguments: Vec<&str> = line.split(' ').collect();
-    let mut refused = Running::start(host.namespace(), "vrrp_router", &arguments);
+    let mut refused = BackgroundProgram::start(host.namespace(), "vrrp_router", &arguments);
     assert_eq!(refused.wait().code(), Some(1));
     let links = iproute2(&host, &["link"]);
     assert!(!links.contains("vrrp4-51"), "{links}");
@@ -277,7 +277,7 @@ fn every_line_is_an_object_with_time_event_and_what_it_is_about() {
 }
 
 #[test]
-fn sigusr1_tells_the_full_state() {
+fn sigusr1_reports_the_full_state() {
     let (_lan, [h1, h2]) = lan_of();
     let r1 = router(&h1, &["--priority", "150", "--accept"]);
     wait_for_state(&r1, "Active");
@@ -307,7 +307,7 @@ fn sigusr1_tells_the_full_state() {
 
     // Packets of a virtual router in which this one has no part are counted for the whole program.
     let _stranger = router(&h2, &["--vrid", "52", "--address", "192.0.2.253"]);
-    wait_for("a VRID error", Running::LIMIT, || {
+    wait_for("a VRID error", BackgroundProgram::LIMIT, || {
         let errors = ask_for_state(&r1)["all_routers"]["vrid_errors"].as_u64();
         errors.filter(|count| *count > 0)
     })
@@ -332,7 +332,7 @@ fn read(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_router_goes_on_when_nobody_reads_what_it_tells() {
+fn a_router_goes_on_when_its_output_is_closed() {
     let (lan, [host]) = lan_of();
     let capture = lan.capture().unwrap();
     let mut command = host.namespace().command(example("vrrp_router").unwrap());
@@ -352,7 +352,7 @@ fn a_router_goes_on_when_nobody_reads_what_it_tells() {
         .unwrap();
     drop(child.stdout.take());
     capture
-        .wait_for("an advertisement", Running::LIMIT, |frame| {
+        .wait_for("an advertisement", BackgroundProgram::LIMIT, |frame| {
             frame.bytes.get(23) == Some(&112)
         })
         .unwrap();
@@ -409,7 +409,7 @@ fn lines_that_nobody_reads_for_long_are_left_out_and_counted() {
     for _ in 0..600 {
         let before = waits();
         nix::sys::signal::kill(pid, Signal::SIGUSR1).unwrap();
-        wait_for("the next wait", Running::LIMIT, || {
+        wait_for("the next wait", BackgroundProgram::LIMIT, || {
             (waits() > before).then_some(())
         })
         .unwrap();
@@ -548,7 +548,7 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
     );
     wait_for_state(&r1, "Active");
     let advertisement = capture
-        .wait_for("an advertisement", Running::LIMIT, |frame| {
+        .wait_for("an advertisement", BackgroundProgram::LIMIT, |frame| {
             frame.bytes[12..14] == [0x08, 0x00] && frame.bytes.get(23) == Some(&112)
         })
         .unwrap();
@@ -557,7 +557,10 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
         let shown = iproute2(&h1, &["route", "show", "203.0.113.0/24"]);
         shown.contains("via 192.0.2.77") && shown.contains("metric 7")
     };
-    wait_for("the route", Running::LIMIT, || route().then_some(())).unwrap();
+    wait_for("the route", BackgroundProgram::LIMIT, || {
+        route().then_some(())
+    })
+    .unwrap();
     // Without --accept the address is answered for, and not on the host.
     assert!(!iproute2(&h1, &["-o", "address", "show"]).contains("192.0.2.254"));
 
@@ -568,7 +571,7 @@ fn virtual_mac_accept_mode_and_routes_are_as_the_options_say() {
 
     let r1 = router(&h1, &["--virtual-mac", "--enforce-accept-mode", "--accept"]);
     wait_for_state(&r1, "Active");
-    wait_for("the address", Running::LIMIT, || {
+    wait_for("the address", BackgroundProgram::LIMIT, || {
         iproute2(&h1, &["-o", "address", "show"])
             .contains("192.0.2.254")
             .then_some(())
@@ -614,7 +617,7 @@ fn packet_in(capture: &Capture) -> Vec<u8> {
         _ => false,
     };
     let frame = capture
-        .wait_for("an advertisement", Running::LIMIT, |frame| {
+        .wait_for("an advertisement", BackgroundProgram::LIMIT, |frame| {
             is_ours(&frame.bytes)
         })
         .unwrap();
@@ -682,17 +685,23 @@ fn every_option_reaches_the_wire() {
         (Version::V2, 100)
     );
     let password = Password::new(b"s3cret").unwrap();
-    assert_eq!(message.authentication, Authentication::SimpleText(password));
+    assert_eq!(
+        message.authentication,
+        MessageAuthentication::SimpleText(password)
+    );
 
     let octets = advertised(&[&v2[..], &["--ah", "s3cret"]].concat());
     let packet = ipv4::Packet::parse(&octets).unwrap();
     let opened = ah::Key::new(password).open(&packet).unwrap();
     let decoded = Advertisement::decode(opened.message, &packet.ip_header(), &strict).unwrap();
-    assert_eq!(decoded.advertisement.authentication, Authentication::IpAh);
+    assert_eq!(
+        decoded.advertisement.authentication,
+        MessageAuthentication::IpAh
+    );
 }
 
 #[test]
-fn a_router_with_another_password_is_not_heard_and_that_is_told() {
+fn a_router_with_another_password_is_discarded_and_reported() {
     let (_lan, [h1, h2]) = lan_of();
     let v2 = ["--version", "2", "--interval", "100", "--password"];
     // The owner is Active at once.

@@ -9,11 +9,11 @@ use std::{
 };
 
 use serde_json::Value;
-use vrrp_lab::{Host, Lan, Running, wait_for};
+use vrrp_lab::{BackgroundProgram, Host, Lan, wait_for};
 use vrrp_net::{Datagram, VrrpSocket};
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, DecodeOptions, Endpoints, Family,
-    Interval, Priority, Vrid, frame::ipv4,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval,
+    MessageAuthentication, Priority, Vrid, frame::ipv4,
 };
 
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Waits until a Backup knows its Active by this address.
-fn wait_for_active(router: &Running, address: &str) {
+fn wait_for_active(router: &BackgroundProgram, address: &str) {
     wait_for_event(router, "started");
-    wait_for(address, Running::LIMIT, || {
+    wait_for(address, BackgroundProgram::LIMIT, || {
         let state = ask_for_state(router);
         (state["active"]["address"] == address && state["state"] == "Backup").then_some(())
     })
@@ -32,7 +32,7 @@ fn wait_for_active(router: &Running, address: &str) {
 }
 
 #[test]
-fn peers_behind_a_router_are_heard_with_the_ttl_that_the_options_allow() {
+fn peers_behind_a_router_are_accepted_with_the_ttl_of_the_options() {
     let lans = [Lan::new().unwrap(), Lan::new().unwrap()];
     let h1 = lans[0].host("r1", &["192.0.2.1/24"]).unwrap();
     let h2 = lans[1].host("r2", &["198.51.100.1/24"]).unwrap();
@@ -101,7 +101,7 @@ fn advertise_global_first(host: &Host, until: &std::sync::mpsc::Receiver<()>) {
         vrid: Vrid::new(51).unwrap(),
         priority: Priority::new(200),
         interval: Interval::centis(10).unwrap(),
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&addresses[..]),
     };
     let group = "ff02::12".parse().unwrap();
@@ -157,19 +157,23 @@ fn announcements_are_repeated_as_often_as_the_options_say() {
     // 5 on becoming Active and 5 more after 5 s are the default.
     let mut announcements = 0;
     capture
-        .wait_for("the twelfth announcement", Running::LIMIT, |frame| {
-            let bytes = &frame.bytes;
-            let is_arp = bytes.get(12..14) == Some(&[0x08, 0x06]);
-            if is_arp && bytes.get(28..32) == Some(&[192, 0, 2, 254]) {
-                announcements += 1;
-            }
-            announcements == 12
-        })
+        .wait_for(
+            "the twelfth announcement",
+            BackgroundProgram::LIMIT,
+            |frame| {
+                let bytes = &frame.bytes;
+                let is_arp = bytes.get(12..14) == Some(&[0x08, 0x06]);
+                if is_arp && bytes.get(28..32) == Some(&[192, 0, 2, 254]) {
+                    announcements += 1;
+                }
+                announcements == 12
+            },
+        )
         .unwrap();
 }
 
 #[test]
-fn routers_with_the_same_hmac_key_hear_each_other_however_it_is_given() {
+fn routers_with_the_same_hmac_key_from_an_option_or_a_file_accept_each_other() {
     const TEXT: &str = "0123456789abcdef0123456789abcdef";
     let (_lan, [h1, h2]) = lan_of();
     let folder = tempfile::tempdir().unwrap();
@@ -257,7 +261,7 @@ fn an_excluded_address_is_on_the_host_and_not_in_the_advertisement() {
 }
 
 /// The levels of an object, from the first.
-fn levels(router: &Running) -> Vec<Value> {
+fn levels(router: &BackgroundProgram) -> Vec<Value> {
     let mut events = events(router);
     events.retain(|event| event["event"] == "object-changed");
     events.iter_mut().map(|event| event["up"].take()).collect()
@@ -281,7 +285,7 @@ fn a_tracked_address_counts_while_the_interface_has_it() {
     wait_for_state(&r1, "Active");
     let explained = |up: &str| format!("priority {up}, any up");
     let wait_for_explanation = |expected: String| {
-        wait_for(&expected, Running::LIMIT, || {
+        wait_for(&expected, BackgroundProgram::LIMIT, || {
             (ask_for_state(&r1)["explanation"] == *expected).then_some(())
         })
         .unwrap();
@@ -320,8 +324,8 @@ fn an_interface_without_an_address_of_the_family_counts_as_down_where_asked() {
                 --address 192.0.2.254 --track-interface";
     let mut arguments: Vec<&str> = line.split_whitespace().collect();
     arguments.push("eth1 with ipv4");
-    let routers = Running::start(host.namespace(), "vrrp_router", &arguments);
-    wait_for("the virtual address", Running::LIMIT, || {
+    let routers = BackgroundProgram::start(host.namespace(), "vrrp_router", &arguments);
+    wait_for("the virtual address", BackgroundProgram::LIMIT, || {
         has(&uplink, "203.0.113.254/32").then_some(())
     })
     .unwrap();

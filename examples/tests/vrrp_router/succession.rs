@@ -1,6 +1,6 @@
 //! One program takes over from another.
 
-use vrrp_lab::{Running, wait_for};
+use vrrp_lab::{BackgroundProgram, wait_for};
 
 use crate::{VIP, ask_for_state, events, lan_of, router, wait_for_event, wait_for_state};
 
@@ -28,7 +28,7 @@ fn a_program_takes_over_from_another_without_an_election() {
         assert_eq!(state["state"], "Active");
         assert_eq!(state["priority"], priority);
         assert!(r1.addresses().unwrap().contains(&VIP.parse().unwrap()));
-        let changes = |of: &Running| {
+        let changes = |of: &BackgroundProgram| {
             let of = events(of);
             of.iter()
                 .filter(|it| it["event"] == "state-changed")
@@ -58,8 +58,8 @@ fn a_tracked_object_with_another_target_is_watched_at_its_new_target_after_a_tak
     let socket = folder.path().join("take-over");
     let socket = socket.to_str().unwrap();
     let start = |option: &str, track: &str| router(&host, &["--take-over", socket, option, track]);
-    let wait_for_explanation = |router: &Running, expected: &str| {
-        wait_for(expected, Running::LIMIT, || {
+    let wait_for_explanation = |router: &BackgroundProgram, expected: &str| {
+        wait_for(expected, BackgroundProgram::LIMIT, || {
             (ask_for_state(router)["explanation"] == expected).then_some(())
         })
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", router.lines()));

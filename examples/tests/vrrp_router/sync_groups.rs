@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use vrrp_lab::{Host, Lan, wait_for};
 
-use crate::{BASE, Running, ask_for, assert_refused, events, has, log_command, read};
+use crate::{BASE, BackgroundProgram, ask_for, assert_refused, events, has, log_command, read};
 
 const INSIDE: &str = "192.0.2.254/32";
 const OUTSIDE: &str = "198.51.100.254/32";
@@ -36,7 +36,13 @@ impl Gateways {
     }
 
     /// A router on each side, both of the sync group gateway, and what else is given.
-    fn start(&self, place: usize, priority: &str, member: &[&str], more: &[&str]) -> Running {
+    fn start(
+        &self,
+        place: usize,
+        priority: &str,
+        member: &[&str],
+        more: &[&str],
+    ) -> BackgroundProgram {
         let mut arguments = Vec::new();
         for (interface, vrid, address) in [("eth0", "51", INSIDE), ("eth1", "52", OUTSIDE)] {
             if !arguments.is_empty() {
@@ -55,7 +61,7 @@ impl Gateways {
             arguments.extend(member);
         }
         arguments.extend(more);
-        Running::start(self.inside[place].namespace(), "vrrp_router", &arguments)
+        BackgroundProgram::start(self.inside[place].namespace(), "vrrp_router", &arguments)
     }
 
     /// Which of the virtual addresses a host has.
@@ -68,18 +74,22 @@ impl Gateways {
 }
 
 /// Waits until the last reported state of the sync group is this one.
-fn wait_for_group(routers: &Running, state: &str) -> Value {
+fn wait_for_group(routers: &BackgroundProgram, state: &str) -> Value {
     let last = || {
         let mut changes = events(routers);
         changes.retain(|event| event["event"] == "sync-group-changed");
         changes.pop().filter(|change| change["to"] == state)
     };
-    wait_for(&format!("sync group in {state}"), Running::LIMIT, last)
-        .unwrap_or_else(|error| panic!("{error}; there was {:#?}", routers.lines()))
+    wait_for(
+        &format!("sync group in {state}"),
+        BackgroundProgram::LIMIT,
+        last,
+    )
+    .unwrap_or_else(|error| panic!("{error}; there was {:#?}", routers.lines()))
 }
 
 /// The reported state of the member on this interface.
-fn ask_for_member(routers: &Running, interface: &str) -> Value {
+fn ask_for_member(routers: &BackgroundProgram, interface: &str) -> Value {
     ask_for(routers, |state| state["interface"] == interface)
 }
 

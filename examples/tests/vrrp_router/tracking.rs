@@ -15,16 +15,16 @@ use tempfile::TempDir;
 use vrrp_lab::wait_for;
 
 use crate::{
-    BASE, Running, ask_for, ask_for_state, assert_refused, events, has_ended, iproute2, lan_of,
-    read, router, wait_for_event, wait_for_state,
+    BASE, BackgroundProgram, ask_for, ask_for_state, assert_refused, events, has_ended, iproute2,
+    lan_of, read, router, wait_for_event, wait_for_state,
 };
 
 /// Waits until the router explains its priority so.
-fn wait_for_explanation(router: &Running, explanation: &str) {
+fn wait_for_explanation(router: &BackgroundProgram, explanation: &str) {
     // Before this, a signal would end it.
     wait_for_event(router, "started");
     let mut last = Value::Null;
-    wait_for(explanation, Running::LIMIT, || {
+    wait_for(explanation, BackgroundProgram::LIMIT, || {
         last = ask_for_state(router)["explanation"].take();
         (last == explanation).then_some(())
     })
@@ -32,7 +32,7 @@ fn wait_for_explanation(router: &Running, explanation: &str) {
 }
 
 /// The reported levels of an object, from the first.
-fn levels(router: &Running) -> Vec<Value> {
+fn levels(router: &BackgroundProgram) -> Vec<Value> {
     let mut changes = events(router);
     changes.retain(|event| event["event"] == "object-changed");
     changes
@@ -77,8 +77,10 @@ fn a_script_with_a_weight_moves_the_active_and_moves_it_back() {
     wait_for_state(&r2, "Backup");
     wait_for_explanation(&r1, "priority 200: 200 configured, web up");
     assert_eq!(levels(&r1), [true, false, true]);
-    let told = events(&r1);
-    let failures = told.iter().filter(|event| event["event"] == "check-failed");
+    let reported = events(&r1);
+    let failures = reported
+        .iter()
+        .filter(|event| event["event"] == "check-failed");
     assert_eq!(failures.count(), 1, "a repeated failure is reported once");
 }
 
@@ -94,7 +96,7 @@ fn rise_and_fall_are_how_often_in_a_row() {
     );
     let track = format!("web interval 0.05 timeout 5 fall 3 rise 2 run sh -c '{script}'");
     let r1 = router(&host, &["--track-script", &track]);
-    wait_for("sixteen runs", Running::LIMIT, || {
+    wait_for("sixteen runs", BackgroundProgram::LIMIT, || {
         (read(&runs).len() >= 16).then_some(())
     })
     .unwrap();
@@ -117,7 +119,7 @@ fn a_script_that_hangs_is_killed_with_its_children_and_has_failed() {
     wait_for_explanation(&r1, "priority 100: 100 configured, web down (fault)");
     assert_eq!(ask_for_state(&r1)["state"], "Initialize");
     let child = read(&children)[0].clone();
-    wait_for("the end of the child", Running::LIMIT, || {
+    wait_for("the end of the child", BackgroundProgram::LIMIT, || {
         has_ended(&child).then_some(())
     })
     .unwrap();
@@ -132,11 +134,14 @@ fn a_script_that_runs_when_the_program_ends_is_killed() {
     let mut r1 = router(&host, &["--track-script", &track]);
     // A weight holds nobody up.
     wait_for_state(&r1, "Active");
-    let child = wait_for("the child", Running::LIMIT, || read(&children).pop()).unwrap();
+    let child = wait_for("the child", BackgroundProgram::LIMIT, || {
+        read(&children).pop()
+    })
+    .unwrap();
     assert!(!has_ended(&child));
     r1.signal(Signal::SIGTERM);
     assert_eq!(r1.wait().code(), Some(0));
-    wait_for("the end of the child", Running::LIMIT, || {
+    wait_for("the end of the child", BackgroundProgram::LIMIT, || {
         has_ended(&child).then_some(())
     })
     .unwrap();
@@ -179,13 +184,13 @@ fn one_object_counts_for_several_routers_as_each_says() {
     let first = ["192.0.2.254", "--vrid", "51", "--track-script", &strong];
     let second = ["192.0.2.253", "--vrid", "52", "--track-script", &reverse];
     let arguments = [&common[..], &first, &["--next"], &common, &second].concat();
-    let routers = Running::start(host.namespace(), "vrrp_router", &arguments);
+    let routers = BackgroundProgram::start(host.namespace(), "vrrp_router", &arguments);
     wait_for_event(&routers, "started");
     for (vrid, explanation) in [
         (51, "priority 40: 100 configured, web down -60"),
         (52, "priority 107: 100 configured, web down +7"),
     ] {
-        wait_for(explanation, Running::LIMIT, || {
+        wait_for(explanation, BackgroundProgram::LIMIT, || {
             let state = ask_for(&routers, |state| state["vrid"] == vrid);
             (state["explanation"] == explanation).then_some(())
         })

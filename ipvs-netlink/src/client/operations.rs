@@ -4,7 +4,7 @@ use super::{exchange::Exchange, socket::Transport};
 use crate::{
     Destination, DestinationKey, Error, Info, Service, ServiceKey, SyncDaemon, Timeouts,
     message::{Change, Command, DecodeError, Query, Reply},
-    plan::{DaemonReport, Next, ReconcileError, Reconciliation, Report, plan_daemons},
+    plan::{DaemonReport, Next, ReconcileError, ReconcileReport, Reconciliation, plan_daemons},
 };
 
 impl<T: Transport> Exchange<T> {
@@ -50,7 +50,7 @@ impl<T: Transport> Exchange<T> {
     pub(super) async fn reconcile(
         &mut self,
         mut work: Reconciliation<'_>,
-    ) -> Result<Report, ReconcileError> {
+    ) -> Result<ReconcileReport, ReconcileError> {
         loop {
             let table = match work.next() {
                 Next::Read => self.confirmed_table().await,

@@ -225,7 +225,7 @@ fn a_destination_that_a_torn_list_left_out_is_updated() {
 }
 
 #[test]
-fn a_destination_beside_one_without_words_is_updated() {
+fn a_destination_next_to_an_unreadable_one_is_updated() {
     let (mut client, changes) = client(|_| vec![vec![unreadable(1), listed(2)]]);
     let service = ServiceKey::tcp(SERVICE);
     client

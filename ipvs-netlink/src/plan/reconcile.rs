@@ -23,13 +23,13 @@ const ROUNDS: usize = 8;
 ///
 /// ```
 /// # use ipvs_netlink::{Error, ServiceKey, Table, message::Change};
-/// # use ipvs_netlink::plan::{Next, Reconciliation, ReconcileError, Report};
+/// # use ipvs_netlink::plan::{Next, Reconciliation, ReconcileError, ReconcileReport};
 /// fn run(
 ///     mut work: Reconciliation<'_>,
 ///     mut read: impl FnMut() -> Result<Table, Error>,
 ///     mut read_services: impl FnMut(&[ServiceKey]) -> Result<Table, Error>,
 ///     mut apply: impl FnMut(&[Change]) -> Vec<Result<(), Error>>,
-/// ) -> Result<Report, ReconcileError> {
+/// ) -> Result<ReconcileReport, ReconcileError> {
 ///     loop {
 ///         let table = match work.next() {
 ///             Next::Read => read(),
@@ -67,7 +67,7 @@ pub struct Reconciliation<'a> {
     known: HashMap<Object, Known>,
     /// Destinations without connections that may go as soon as they have weight 0.
     idle: HashSet<(ServiceKey, DestinationKey)>,
-    report: Report,
+    report: ReconcileReport,
 }
 
 /// The services to read again after another program changed the table.
@@ -117,12 +117,12 @@ pub enum Next {
     /// Make these changes in order, and hand the results to [`Reconciliation::handle_results`].
     Apply(Vec<Change>),
     /// Nothing: it is done.
-    Done(Report),
+    Done(ReconcileReport),
 }
 
 /// The results of a [`Reconciliation`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ReconcileReport {
     /// The steps that were made, in order.
     pub applied: Vec<Step>,
     /// The steps that were refused for good.
@@ -146,7 +146,7 @@ pub struct Report {
     pub contended: bool,
 }
 
-impl Report {
+impl ReconcileReport {
     /// Whether the table is as wanted, except for destinations that are being drained.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -170,7 +170,7 @@ pub struct ReconcileError {
     /// The error of the client.
     pub error: Error,
     /// The results up to then.
-    pub report: Box<Report>,
+    pub report: Box<ReconcileReport>,
 }
 
 impl fmt::Display for ReconcileError {
@@ -194,9 +194,9 @@ impl<'a> Reconciliation<'a> {
         now: Duration,
     ) -> Self {
         let targets = Targets::new(wanted);
-        let report = Report {
+        let report = ReconcileReport {
             rejected: targets.rejected.clone(),
-            ..Report::default()
+            ..ReconcileReport::default()
         };
         let services = match wanted.scope {
             Scope::Services(services) => Some(services.iter().copied().collect()),
@@ -243,8 +243,8 @@ impl<'a> Reconciliation<'a> {
         ReconcileError { error, report }
     }
 
-    fn results(&self) -> Report {
-        Report {
+    fn results(&self) -> ReconcileReport {
+        ReconcileReport {
             wait: self.draining.wait(self.now),
             ..self.report.clone()
         }

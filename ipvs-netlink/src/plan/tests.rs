@@ -222,7 +222,7 @@ fn reconcile(
     mut work: Reconciliation<'_>,
     mut foreign: impl FnMut(&mut Kernel),
     mut watch: impl FnMut(&Kernel),
-) -> Report {
+) -> ReconcileReport {
     loop {
         match work.next() {
             Next::Read => work.handle_table(&kernel.table()),
@@ -247,7 +247,7 @@ fn begin(desired: &[VirtualServer], policy: Policy) -> Reconciliation<'_> {
     reconciler.begin(Wanted::new(desired), Duration::ZERO)
 }
 
-fn quietly(kernel: &mut Kernel, desired: &[VirtualServer], policy: Policy) -> Report {
+fn quietly(kernel: &mut Kernel, desired: &[VirtualServer], policy: Policy) -> ReconcileReport {
     let work = begin(desired, policy);
     reconcile(kernel, work, |_| {}, |_| {})
 }

@@ -1,6 +1,6 @@
 //! Counters.
 
-use super::event::Change;
+use super::event::PoolChange;
 
 /// The counters of a pool since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,26 +71,26 @@ impl Counters {
         .sum()
     }
 
-    pub(super) fn count(&mut self, change: &Change) {
+    pub(super) fn count(&mut self, change: &PoolChange) {
         let counter = match change {
-            Change::ServerUp(_) => &mut self.servers_up,
-            Change::ServerDown(_) => &mut self.servers_down,
-            Change::Draining(_) => &mut self.draining,
-            Change::Drained(_) => &mut self.drained,
-            Change::Weight { .. } => &mut self.weights,
-            Change::ServerAdded(_) => &mut self.servers_added,
-            Change::ServerRemoved { .. } => &mut self.servers_removed,
-            Change::Operator(..) => &mut self.operator,
-            Change::QuorumGained(_) => &mut self.quorum_gained,
-            Change::QuorumLost(_) => &mut self.quorum_lost,
-            Change::SorryIn(_) => &mut self.sorry_in,
-            Change::SorryOut(_) => &mut self.sorry_out,
-            Change::BrakeOn(_) => &mut self.brake_on,
-            Change::BrakeOff => &mut self.brake_off,
-            Change::PanicOn(_) => &mut self.panic_on,
-            Change::PanicOff => &mut self.panic_off,
-            Change::Suspended => &mut self.suspended,
-            Change::Resumed => &mut self.resumed,
+            PoolChange::ServerUp(_) => &mut self.servers_up,
+            PoolChange::ServerDown(_) => &mut self.servers_down,
+            PoolChange::Draining(_) => &mut self.draining,
+            PoolChange::Drained(_) => &mut self.drained,
+            PoolChange::Weight { .. } => &mut self.weights,
+            PoolChange::ServerAdded(_) => &mut self.servers_added,
+            PoolChange::ServerRemoved { .. } => &mut self.servers_removed,
+            PoolChange::Operator(..) => &mut self.operator,
+            PoolChange::QuorumGained(_) => &mut self.quorum_gained,
+            PoolChange::QuorumLost(_) => &mut self.quorum_lost,
+            PoolChange::SorryIn(_) => &mut self.sorry_in,
+            PoolChange::SorryOut(_) => &mut self.sorry_out,
+            PoolChange::BrakeOn(_) => &mut self.brake_on,
+            PoolChange::BrakeOff => &mut self.brake_off,
+            PoolChange::PanicOn(_) => &mut self.panic_on,
+            PoolChange::PanicOff => &mut self.panic_off,
+            PoolChange::Suspended => &mut self.suspended,
+            PoolChange::Resumed => &mut self.resumed,
         };
         *counter += 1;
     }

@@ -16,7 +16,7 @@ pub struct Event {
     /// The service.
     pub service: ServiceKey,
     /// The change.
-    pub change: Change,
+    pub change: PoolChange,
     /// The cause.
     pub cause: Cause,
 }
@@ -24,7 +24,7 @@ pub struct Event {
 /// A change of a service or of one of its servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Change {
+pub enum PoolChange {
     /// A server is up.
     ServerUp(DestinationKey),
     /// A server is down. The brake or panic may keep it in use.
@@ -145,7 +145,7 @@ impl fmt::Display for Event {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for PoolChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServerUp(server) => write!(f, "server {server} up"),

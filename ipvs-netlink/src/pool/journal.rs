@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Cause, Change, Counters, Event};
+use super::{Cause, Counters, Event, PoolChange};
 use crate::ServiceKey;
 
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,7 @@ impl Journal {
         &mut self,
         at: Duration,
         service: ServiceKey,
-        change: Change,
+        change: PoolChange,
         cause: Cause,
     ) {
         self.counters.count(&change);

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    Cause, Change, Pool, Verdict,
+    Cause, Pool, PoolChange, Verdict,
     server::{ServerState, Traffic},
 };
 use crate::{
@@ -59,7 +59,7 @@ impl ListedServers<'_> {
 
 impl<P: Clone + Ord> Pool<P> {
     /// Takes the kernel's table as it was read just now. A host that feeds it regularly gets
-    /// [`Change::Drained`], the connections of servers, and passive checks.
+    /// [`PoolChange::Drained`], the connections of servers, and passive checks.
     ///
     /// Servers that were added since the last table are used if the kernel has them, as
     /// [`Initial::AsKernel`](super::Initial::AsKernel) says.
@@ -113,7 +113,7 @@ impl<P: Clone + Ord> Pool<P> {
             }
         }
         for (key, server) in drained {
-            let change = Change::Drained(server);
+            let change = PoolChange::Drained(server);
             self.journal.record(now, key, change, Cause::Kernel);
         }
         for slot in suspects {

@@ -10,14 +10,14 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Cause, Change, Config, ConfigErrors, Counters, Event, FailureKind, Level, Operator, Outcome,
-    ProbeId, Target, Verdict,
+    Cause, Config, ConfigErrors, Counters, Event, FailureKind, Level, Operator, Outcome,
+    PoolChange, ProbeId, Target, Verdict,
     deadlines::Deadlines,
     journal::Journal,
     random::Random,
     server::ServerState,
     service::{Evaluation, ServiceState},
-    target::{Answer, Running, TargetState, User},
+    target::{Answer, RunningProbe, TargetState, User},
 };
 use crate::{
     DestinationKey, ServiceKey, Table, VirtualServer, Weight,
@@ -158,7 +158,7 @@ impl<P: Clone + Ord> Pool<P> {
         let serial = self.serial;
         let target = self.targets.get_mut(slot as usize)?;
         let until = now.saturating_add(target.target.time_limit);
-        target.running = Some(Running {
+        target.running = Some(RunningProbe {
             serial,
             started: now,
             until,
@@ -340,7 +340,7 @@ impl<P: Clone + Ord> Pool<P> {
                 check.forget();
             }
         }
-        let change = Change::Operator(*server, operator);
+        let change = PoolChange::Operator(*server, operator);
         self.journal.record(now, *service, change, Cause::Operator);
         self.refresh_service(now, place);
         self.evaluate(now, place, Cause::Operator);
@@ -386,9 +386,9 @@ impl<P: Clone + Ord> Pool<P> {
         let state = &mut self.services[place];
         if std::mem::replace(&mut state.suspended, suspended) != suspended {
             let change = if suspended {
-                Change::Suspended
+                PoolChange::Suspended
             } else {
-                Change::Resumed
+                PoolChange::Resumed
             };
             self.journal.record(now, *service, change, Cause::Operator);
             self.refresh_service(now, number(place));
@@ -421,10 +421,11 @@ impl<P: Clone + Ord> Pool<P> {
             }
             let up = service.servers.iter();
             let up = up.filter(|server| server.health == Verdict::Up);
-            let mut changes: Vec<Change> =
-                up.map(|server| Change::ServerDown(server.key())).collect();
+            let mut changes: Vec<PoolChange> = up
+                .map(|server| PoolChange::ServerDown(server.key()))
+                .collect();
             if service.quorum == Level::Up {
-                changes.push(Change::QuorumLost(super::LiveCapacity {
+                changes.push(PoolChange::QuorumLost(super::LiveCapacity {
                     live: 0,
                     bound: 1,
                     percent: false,
@@ -527,7 +528,7 @@ impl<P: Clone + Ord> Pool<P> {
         let Some(target) = self.targets.get_mut(slot as usize) else {
             return;
         };
-        if let Some(Running { serial, .. }) = target.running.take() {
+        if let Some(RunningProbe { serial, .. }) = target.running.take() {
             self.limits.set(slot, None);
             self.running -= 1;
             self.cancelled.push_back(ProbeId { slot, serial });

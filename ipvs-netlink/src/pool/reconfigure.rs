@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    Cause, Change, Check, Config, Operator, Out, Pool, RealServer, Target, Usage, Verdict,
+    Cause, Check, Config, Operator, Out, Pool, PoolChange, RealServer, Target, Usage, Verdict,
     VirtualServer,
     check::CheckState,
     deadlines::Deadlines,
@@ -122,7 +122,7 @@ impl<P: Clone + Ord> Pool<P> {
             let before = old.remove(&server.key());
             self.departed.remove(&(key, server.key()));
             if before.is_none() {
-                let change = Change::ServerAdded(server.key());
+                let change = PoolChange::ServerAdded(server.key());
                 self.journal.record(now, key, change, Cause::Configuration);
             }
             let user = User {
@@ -153,8 +153,8 @@ impl<P: Clone + Ord> Pool<P> {
             && after != Some(before)
         {
             let mut changes = vec![];
-            changes.extend(after.map(Change::SorryIn));
-            changes.push(Change::SorryOut(before));
+            changes.extend(after.map(PoolChange::SorryIn));
+            changes.push(PoolChange::SorryOut(before));
             for change in changes {
                 self.journal
                     .record(now, old.key(), change, Cause::Configuration);
@@ -303,7 +303,7 @@ impl<P: Clone + Ord> Pool<P> {
         if service.sorry_in
             && let Some(sorry) = &service.config.sorry_server
         {
-            let change = Change::SorryOut(sorry.destination.key);
+            let change = PoolChange::SorryOut(sorry.destination.key);
             self.journal.record(now, key, change, Cause::Configuration);
         }
         // With the service they go at once.
@@ -327,7 +327,7 @@ impl<P: Clone + Ord> Pool<P> {
         let was_draining = server.draining_since.is_some();
         let is_draining = drain.is_some() && (was_draining || server.usage.is_in());
         if is_draining && !was_draining {
-            let change = Change::Draining(server.key());
+            let change = PoolChange::Draining(server.key());
             self.journal.record(now, key, change, Cause::Configuration);
         }
         let departed = Departed { drain, is_draining };
@@ -335,7 +335,7 @@ impl<P: Clone + Ord> Pool<P> {
     }
 
     fn report_removed(&mut self, now: Duration, key: ServiceKey, server: &ServerState<P>) {
-        let change = Change::ServerRemoved {
+        let change = PoolChange::ServerRemoved {
             server: server.key(),
             was_up: server.health == Verdict::Up,
         };

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Capacity, Cause, Change, In, LiveCapacity, Operator, Out, Panic, Usage, Verdict, VirtualServer,
-    check::CheckState, server::ServerState,
+    Capacity, Cause, In, LiveCapacity, Operator, Out, Panic, PoolChange, Usage, Verdict,
+    VirtualServer, check::CheckState, server::ServerState,
 };
 use crate::{Destination, ServiceKey, Weight, plan::Drain};
 
@@ -44,7 +44,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) cause: Cause,
     pub(super) stopped: bool,
     /// Takes each change with its cause.
-    pub(super) sink: &'a mut dyn FnMut(ServiceKey, Change, &Cause),
+    pub(super) sink: &'a mut dyn FnMut(ServiceKey, PoolChange, &Cause),
 }
 
 impl<P> ServiceState<P> {
@@ -100,9 +100,9 @@ impl<P> ServiceState<P> {
             evaluation.emit(
                 self.key(),
                 if self.sorry_in {
-                    Change::SorryIn(key)
+                    PoolChange::SorryIn(key)
                 } else {
-                    Change::SorryOut(key)
+                    PoolChange::SorryOut(key)
                 },
             );
         }
@@ -132,12 +132,12 @@ impl<P> ServiceState<P> {
                     }
                     server.was_up = true;
                     server.counters.ups += 1;
-                    evaluation.emit(key, Change::ServerUp(server.key()));
+                    evaluation.emit(key, PoolChange::ServerUp(server.key()));
                 }
                 Verdict::Down => {
                     server.rising_since = None;
                     server.counters.downs += 1;
-                    evaluation.emit(key, Change::ServerDown(server.key()));
+                    evaluation.emit(key, PoolChange::ServerDown(server.key()));
                 }
                 Verdict::Waiting => {}
             }
@@ -170,8 +170,8 @@ impl<P> ServiceState<P> {
         let count = held.iter().filter(|held| **held).count();
         let before = std::mem::replace(&mut self.braked, count);
         match (before, count) {
-            (0, 1..) => evaluation.emit(self.key(), Change::BrakeOn(count)),
-            (1.., 0) => evaluation.emit(self.key(), Change::BrakeOff),
+            (0, 1..) => evaluation.emit(self.key(), PoolChange::BrakeOn(count)),
+            (1.., 0) => evaluation.emit(self.key(), PoolChange::BrakeOff),
             _ => {}
         }
     }
@@ -190,8 +190,8 @@ impl<P> ServiceState<P> {
         self.quorum = level;
         self.quorum_since = evaluation.now;
         let change = match level {
-            Level::Up => Change::QuorumGained(standing.beside(standing.gained_at)),
-            Level::Down => Change::QuorumLost(standing.beside(standing.lost_below)),
+            Level::Up => PoolChange::QuorumGained(standing.against(standing.gained_at)),
+            Level::Down => PoolChange::QuorumLost(standing.against(standing.lost_below)),
             Level::Unknown => return,
         };
         evaluation.emit(self.key(), change);
@@ -314,8 +314,8 @@ impl<P> ServiceState<P> {
         let count = usages.iter().filter(panicking).count();
         let before = std::mem::replace(&mut self.panicking, count);
         match (before, count) {
-            (0, 1..) => evaluation.emit(self.key(), Change::PanicOn(count)),
-            (1.., 0) => evaluation.emit(self.key(), Change::PanicOff),
+            (0, 1..) => evaluation.emit(self.key(), PoolChange::PanicOn(count)),
+            (1.., 0) => evaluation.emit(self.key(), PoolChange::PanicOff),
             _ => {}
         }
     }
@@ -353,7 +353,7 @@ impl<P> ServiceState<P> {
                 && from != to
             {
                 let server = server_key;
-                evaluation.emit(key, Change::Weight { server, from, to });
+                evaluation.emit(key, PoolChange::Weight { server, from, to });
             }
             let drains = self.drain_of(place).is_some();
             if let Some(server) = self.servers.get_mut(place)
@@ -363,7 +363,7 @@ impl<P> ServiceState<P> {
                     server.draining_since = None;
                 } else if had_traffic {
                     server.draining_since = Some(now);
-                    evaluation.emit(key, Change::Draining(server_key));
+                    evaluation.emit(key, PoolChange::Draining(server_key));
                 }
             }
         }
@@ -436,7 +436,7 @@ impl Standing {
         }
     }
 
-    fn beside(&self, bound: u64) -> LiveCapacity {
+    fn against(&self, bound: u64) -> LiveCapacity {
         LiveCapacity {
             live: self.live,
             bound,
@@ -446,7 +446,7 @@ impl Standing {
 }
 
 impl Evaluation<'_> {
-    fn emit(&mut self, service: ServiceKey, change: Change) {
+    fn emit(&mut self, service: ServiceKey, change: PoolChange) {
         (self.sink)(service, change, &self.cause);
     }
 }

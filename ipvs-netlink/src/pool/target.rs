@@ -47,7 +47,7 @@ pub(super) struct TargetState<P> {
     pub(super) users: Vec<User>,
     /// The place of the next probe among those of the target.
     pub(super) place: usize,
-    pub(super) running: Option<Running>,
+    pub(super) running: Option<RunningProbe>,
     pub(super) last: Option<Answer>,
     /// Whether the last result but local failures was a failure.
     pub(super) failed: bool,
@@ -59,7 +59,7 @@ pub(super) struct TargetState<P> {
 
 /// A probe under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Running {
+pub(super) struct RunningProbe {
     pub(super) serial: u64,
     pub(super) started: Duration,
     pub(super) until: Duration,

@@ -11,7 +11,7 @@ use ipvs_netlink::{
     AsyncClient, Client, Destination, DestinationKey, ForwardingMethod, Scheduler, Service,
     ServiceKey, VirtualServer,
     message::Change,
-    plan::{Policy, Reconciler, Report, Scope, Wanted},
+    plan::{Policy, ReconcileReport, Reconciler, Scope, Wanted},
 };
 use vrrp_lab::{GuestTest, guest_tests};
 
@@ -55,7 +55,7 @@ fn server(number: u16, hosts: &[u8]) -> VirtualServer {
     }
 }
 
-fn reconcile(client: &mut Client, desired: &[VirtualServer]) -> Report {
+fn reconcile(client: &mut Client, desired: &[VirtualServer]) -> ReconcileReport {
     let mut reconciler = Reconciler::new(AT_ONCE);
     let wanted = Wanted::new(desired);
     client
@@ -87,7 +87,7 @@ fn a_large_table_is_made_and_then_there_is_nothing_to_do() {
     assert!(report.is_complete());
     assert_eq!(report.applied.len(), 500 * 5);
     assert_table(&mut client, &desired);
-    assert_eq!(reconcile(&mut client, &desired), Report::default());
+    assert_eq!(reconcile(&mut client, &desired), ReconcileReport::default());
 }
 
 fn as_many_changes_are_made_as_there_are_differences() {
@@ -147,7 +147,11 @@ fn one_table_becomes_another() {
     }
 }
 
-fn reconcile_in(client: &mut Client, desired: &[VirtualServer], scope: Scope<'_>) -> Report {
+fn reconcile_in(
+    client: &mut Client,
+    desired: &[VirtualServer],
+    scope: Scope<'_>,
+) -> ReconcileReport {
     let mut reconciler = Reconciler::new(AT_ONCE);
     let wanted = Wanted::new(desired).within(scope);
     client

@@ -9,7 +9,7 @@ use ipvs_netlink::pool::{
 
 use crate::host::*;
 
-type Change = Box<dyn FnOnce(&mut VirtualServer<&'static str>)>;
+type PoolChange = Box<dyn FnOnce(&mut VirtualServer<&'static str>)>;
 
 /// The errors of the service with this change, one a line.
 fn errors(change: impl FnOnce(&mut VirtualServer<&'static str>)) -> String {
@@ -44,7 +44,7 @@ fn each_error_names_place_field_value_range_and_remedy() {
 #[test]
 fn every_field_has_its_range() {
     let hour = s(3600.0);
-    let changes: Vec<(&str, Change)> = vec![
+    let changes: Vec<(&str, PoolChange)> = vec![
         (
             "probes",
             Box::new(|service| service.checks[0].probes.clear()),

@@ -3,8 +3,8 @@
 use ipvs_netlink::{
     DestinationKey, ForwardingMethod, Stats,
     pool::{
-        Capacity, Change, Check, Effect, Initial, Level, Limit, Outcome, Panic, Quorum, RealServer,
-        SorryServer, WeightReport,
+        Capacity, Check, Effect, Initial, Level, Limit, Outcome, Panic, PoolChange, Quorum,
+        RealServer, SorryServer, WeightReport,
     },
 };
 
@@ -501,7 +501,7 @@ fn events_have_a_cause_and_a_sequence() {
     let down = host
         .events
         .iter()
-        .find(|event| event.change == Change::ServerDown(key(1)));
+        .find(|event| event.change == PoolChange::ServerDown(key(1)));
     assert_eq!(
         down.unwrap().to_string(),
         "tcp 192.0.2.1:80: server 10.0.0.1:80 down (check 1: refused (connection refused))"

@@ -6,7 +6,7 @@ use ipvs_netlink::{
     Destination, DestinationKey, ForwardingMethod, ListedDestination, ListedService, Scheduler,
     Service, ServiceKey, Stats, Table, TableEntry,
     pool::{
-        Action, Change, Check, Config, Event, FailureKind, Initial, Outcome, Pool, ProbeId,
+        Action, Check, Config, Event, FailureKind, Initial, Outcome, Pool, PoolChange, ProbeId,
         RealServer, SorryServer, VirtualServer,
     },
 };
@@ -260,7 +260,7 @@ impl Host {
     }
 
     /// The first time of a change.
-    pub(crate) fn time_of(&self, change: Change) -> Duration {
+    pub(crate) fn time_of(&self, change: PoolChange) -> Duration {
         let event = self.events.iter().find(|event| event.change == change);
         event
             .unwrap_or_else(|| panic!("{change} in {:#?}", self.events))

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use ipvs_netlink::pool::{Change, Check, FirstResult, Initial, Level, Pace, Panic, VirtualServer};
+use ipvs_netlink::pool::{
+    Check, FirstResult, Initial, Level, Pace, Panic, PoolChange, VirtualServer,
+};
 
 use crate::host::*;
 
@@ -59,10 +61,10 @@ fn delay(
         Some((Duration::ZERO, ipvs_netlink::pool::Outcome::SUCCESS))
     });
     host.run_until(s(lives));
-    let down = host.time_of(Change::ServerDown(key(1))) - s(dies);
+    let down = host.time_of(PoolChange::ServerDown(key(1))) - s(dies);
     host.events.clear();
     host.run_until(s(lives + 1000.0));
-    (down, host.time_of(Change::ServerUp(key(1))) - s(lives))
+    (down, host.time_of(PoolChange::ServerUp(key(1))) - s(lives))
 }
 
 #[allow(clippy::unnecessary_wraps)]
@@ -99,7 +101,7 @@ fn the_first_result_of_a_check_needs_no_retries() {
         |_| bad(),
     );
     host.run_until(s(1.0));
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(0.001));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(0.001));
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn smtp_uses_its_retries_at_first_and_while_it_is_down() {
     };
     let mut host = Host::new(config(vec![keepalived(check, &[1])]), |_| refuses());
     host.run_until(s(25.0));
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(2.0));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(2.0));
     let starts: Vec<f64> = host.starts(1).iter().map(Duration::as_secs_f64).collect();
     assert_eq!(starts, [0.0, 1.0, 2.0, 12.0, 13.0, 14.0, 24.0, 25.0]);
 }
@@ -234,7 +236,7 @@ fn alpha_reports_a_server_as_down_once_its_first_check_has_failed() {
         "server 10.0.0.2:80 up",
         "quorum gained, weight 1 of 1",
     ];
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(0.001));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(0.001));
     assert_eq!(host.changes(), expected);
 }
 

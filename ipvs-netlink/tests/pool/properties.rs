@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use ipvs_netlink::{
     ServiceKey, Stats, Table, VirtualServer as Entry, Weight,
     pool::{
-        Action, Capacity, Change, Check, Config, Event, Initial, Limit, Operator, Outcome, Panic,
-        Pool, ProbeId, Quorum, Usage, Verdict, VirtualServer, WeightReport,
+        Action, Capacity, Check, Config, Event, Initial, Limit, Operator, Outcome, Panic, Pool,
+        PoolChange, ProbeId, Quorum, Usage, Verdict, VirtualServer, WeightReport,
     },
 };
 use proptest::prelude::*;
@@ -374,12 +374,16 @@ impl Run {
             let last = self.events.iter().rev().find(|event| {
                 event.service == server.service
                     && matches!(event.change,
-                        Change::ServerUp(other)
-                        | Change::ServerAdded(other)
-                        | Change::Operator(other, Operator::Drain | Operator::Maintenance)
+                        PoolChange::ServerUp(other)
+                        | PoolChange::ServerAdded(other)
+                        | PoolChange::Operator(other, Operator::Drain | Operator::Maintenance)
                         if other == server.server)
             });
-            is_out && matches!(last.map(|event| event.change), Some(Change::ServerUp(_)))
+            is_out
+                && matches!(
+                    last.map(|event| event.change),
+                    Some(PoolChange::ServerUp(_))
+                )
         });
         taken_out.count()
     }
@@ -387,7 +391,7 @@ impl Run {
     fn check_counters(&self) {
         let counters = self.pool.counters();
         assert_eq!(counters.events(), self.events.len() as u64);
-        let count = |matches: fn(&Change) -> bool| {
+        let count = |matches: fn(&PoolChange) -> bool| {
             self.events
                 .iter()
                 .filter(|event| matches(&event.change))
@@ -395,27 +399,27 @@ impl Run {
         };
         assert_eq!(
             counters.servers_up,
-            count(|c| matches!(c, Change::ServerUp(_)))
+            count(|c| matches!(c, PoolChange::ServerUp(_)))
         );
         assert_eq!(
             counters.servers_down,
-            count(|c| matches!(c, Change::ServerDown(_)))
+            count(|c| matches!(c, PoolChange::ServerDown(_)))
         );
         assert_eq!(
             counters.quorum_gained,
-            count(|c| matches!(c, Change::QuorumGained(_)))
+            count(|c| matches!(c, PoolChange::QuorumGained(_)))
         );
         assert_eq!(
             counters.quorum_lost,
-            count(|c| matches!(c, Change::QuorumLost(_)))
+            count(|c| matches!(c, PoolChange::QuorumLost(_)))
         );
         assert_eq!(
             counters.sorry_in,
-            count(|c| matches!(c, Change::SorryIn(_)))
+            count(|c| matches!(c, PoolChange::SorryIn(_)))
         );
         assert_eq!(
             counters.sorry_out,
-            count(|c| matches!(c, Change::SorryOut(_)))
+            count(|c| matches!(c, PoolChange::SorryOut(_)))
         );
         let ended = counters.successes + counters.failures + counters.local_failures;
         let running = u64::from(self.pool.running());
@@ -432,8 +436,8 @@ impl Run {
         let mut gained = BTreeMap::new();
         for event in &self.events {
             let level = match event.change {
-                Change::QuorumGained(_) => true,
-                Change::QuorumLost(_) => false,
+                PoolChange::QuorumGained(_) => true,
+                PoolChange::QuorumLost(_) => false,
                 _ => continue,
             };
             assert_ne!(gained.insert(event.service, level), Some(level), "{event}");

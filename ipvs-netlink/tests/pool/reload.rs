@@ -1,6 +1,6 @@
 //! Changes of the configuration.
 
-use ipvs_netlink::pool::{Change, Check, Config, FailureKind, Initial, Outcome};
+use ipvs_netlink::pool::{Check, Config, FailureKind, Initial, Outcome, PoolChange};
 
 use crate::host::*;
 
@@ -46,7 +46,7 @@ fn reloads_do_not_starve_checks() {
         host.run_until(s(f64::from(second)));
         host.reload(config(vec![service(every(10.0), &[1, 1])]));
     }
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(10.002));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(10.002));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn reloads_that_change_a_check_do_not_starve_it() {
         };
         host.reload(config(vec![service(check, &[1, 1])]));
     }
-    assert!(host.time_of(Change::ServerDown(key(1))) <= s(10.2));
+    assert!(host.time_of(PoolChange::ServerDown(key(1))) <= s(10.2));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ipvs_netlink::{
     Scheduler, Service, ServiceKey,
-    pool::{Change, Check, Config, FirstResult, Initial, Outcome, Pace, VirtualServer},
+    pool::{Check, Config, FirstResult, Initial, Outcome, Pace, PoolChange, VirtualServer},
 };
 
 use crate::host::*;
@@ -49,7 +49,7 @@ fn a_probe_has_one_time_limit() {
     let mut host = Host::new(one(plain()), |_| None);
     host.run_until(s(0.5));
     assert_eq!(host.made[0].until, s(0.5));
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(0.5));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(0.5));
     host.act();
     assert_eq!(host.cancelled, [(s(0.5), host.made[0].id)]);
     let counters = host.pool.counters();
@@ -86,10 +86,10 @@ fn a_server_falls_after_consecutive_failures_only() {
         !host
             .events
             .iter()
-            .any(|event| event.change == Change::ServerDown(key(1)))
+            .any(|event| event.change == PoolChange::ServerDown(key(1)))
     );
     host.run_until(s(6.5));
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(6.007));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(6.007));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_server_rises_after_consecutive_successes_only() {
     host.run_until(s(5.5));
     assert_eq!(host.changes(), Vec::<String>::new());
     host.run_until(s(6.5));
-    assert_eq!(host.time_of(Change::ServerUp(key(1))), s(6.007));
+    assert_eq!(host.time_of(PoolChange::ServerUp(key(1))), s(6.007));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn the_first_result_decides_or_counts() {
         };
         let mut host = Host::new(one(check), |_| bad());
         host.run_until(s(10.0));
-        let down = host.time_of(Change::ServerDown(key(1)));
+        let down = host.time_of(PoolChange::ServerDown(key(1)));
         let before = host.starts(1).iter().filter(|at| **at < down).count();
         assert_eq!(before, failures, "{first_result:?}");
     }
@@ -172,7 +172,7 @@ fn a_local_failure_counts_as_nothing() {
     assert_eq!(host.wanted(), [(1, 1)]);
     host.run_until(s(3.5));
     // Failures with a local failure in between are consecutive.
-    assert_eq!(host.time_of(Change::ServerDown(key(1))), s(3.004));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(3.004));
     assert_eq!(host.pool.counters().local_failures, 1);
 }
 
@@ -379,7 +379,7 @@ fn probes_of_a_check_come_in_turn_and_a_failed_one_is_repeated() {
         .events
         .iter()
         .rev()
-        .find(|event| event.change == Change::ServerUp(key(1)));
+        .find(|event| event.change == PoolChange::ServerUp(key(1)));
     assert_eq!(up.unwrap().at, s(10.011));
 }
 

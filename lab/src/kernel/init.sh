@@ -1,6 +1,7 @@
-# The first process of a guest: makes the surroundings that a program expects, runs it, and says on the console how it ended.
-# Before this come a line with the shell, $mark (starts the lines that the host understands), $modules (a folder with one folder for each kernel
-# version) and the function `guest`, which runs the program.
+# The first process of a guest: makes the surroundings that a program expects, runs it, and reports
+# on the console how it ended. Before this come a line with the shell, $mark (starts the lines that
+# the host understands), $modules (a folder with one folder for each kernel version) and the
+# function `guest`, which runs the program.
 
 # By its whole path: busybox starts its other commands through /proc.
 /bin/busybox mount -t proc proc /proc
@@ -10,7 +11,7 @@ mount -t sysfs sys /sys
 mount -t tmpfs run /run
 mkdir /run/tmp
 stty -opost
-# A guest with files of its own has few programs. What is there stays.
+# A guest with files of its own has few programs. Existing ones stay.
 [ -e /bin/sh ] || busybox --install -s /bin 2>/dev/null
 
 # The program `modprobe` of guests, with which the kernel loads what it needs by itself.
@@ -19,7 +20,8 @@ ln -s "$modules" /run/modules/lib/modules
 printf '#!/bin/busybox sh\nexec /usr/sbin/modprobe -d /run/modules "$@"\n' >/run/bin/modprobe
 chmod +x /run/bin/modprobe
 echo /run/bin/modprobe >/proc/sys/kernel/modprobe
-# IPv6 is nothing that it would ask for. (By the whole path: busybox has a modprobe too, which it would prefer.)
+# The kernel does not load IPv6 by itself. (The whole path, because busybox would prefer its own
+# modprobe.)
 /run/bin/modprobe ipv6
 
 echo "$mark begins"

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use vrrp_proto::Version;
 
-use super::{Change, Entry, FleetError, GroupId, Output, RouterId, SyncGroup, VrrpRouter};
+use super::{Entry, FleetChange, FleetError, GroupId, Output, RouterId, SyncGroup, VrrpRouter};
 use crate::{Actions, Event, Instant, ShutdownCause, State, announce::Schedule, track::TrackState};
 
 /// The users of an object.
@@ -397,7 +397,7 @@ impl VrrpRouter {
 
     /// Handles an advertisement that a member accepted; the schedule is that of the member before,
     /// if it was Active.
-    pub(super) fn heard_in_group(
+    pub(super) fn accepted_in_group(
         &mut self,
         now: Instant,
         id: GroupId,
@@ -430,9 +430,9 @@ impl VrrpRouter {
     }
 
     /// G-6
-    fn announce_together(&mut self, now: Instant, id: GroupId, heard_by: RouterId) {
+    fn announce_together(&mut self, now: Instant, id: GroupId, receiver: RouterId) {
         self.each_member(id, |output, member, entry| {
-            if member != heard_by {
+            if member != receiver {
                 let actions = entry.router.announce_with_group(now);
                 output.perform(now, member, entry, actions);
             }
@@ -465,7 +465,7 @@ impl Output {
         }
         self.schedule(id, entry);
         if is_new {
-            self.log.push(now, Change::WantsActive(id, group));
+            self.log.push(now, FleetChange::WantsActive(id, group));
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec};
 use hashbrown::{HashTable, hash_table};
 use vrrp_proto::Family;
 
-use super::Key;
+use super::RouterKey;
 
 /// Marks a VRID without a router.
 const NOWHERE: u32 = u32::MAX;
@@ -58,7 +58,7 @@ impl Slots {
 
 impl Row {
     #[inline]
-    fn is_for(&self, key: Key) -> bool {
+    fn is_for(&self, key: RouterKey) -> bool {
         self.interface == key.interface && self.family == key.family
     }
 
@@ -89,7 +89,7 @@ impl Row {
 
 impl Index {
     #[inline]
-    pub(super) fn find(&self, key: Key) -> Option<u32> {
+    pub(super) fn find(&self, key: RouterKey) -> Option<u32> {
         let hash = hash(key.interface, key.family);
         let row = self.0.find(hash, |row| row.is_for(key))?;
         let place = key.vrid.get().wrapping_sub(row.lowest);
@@ -98,8 +98,8 @@ impl Index {
     }
 
     /// Inserts a key, which must not be present.
-    pub(super) fn insert(&mut self, key: Key, slot: u32) {
-        let Key {
+    pub(super) fn insert(&mut self, key: RouterKey, slot: u32) {
+        let RouterKey {
             interface,
             family,
             vrid,
@@ -126,7 +126,7 @@ impl Index {
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
+    pub(super) fn remove(&mut self, key: RouterKey) {
         let hash = hash(key.interface, key.family);
         let Ok(mut row) = self.0.find_entry(hash, |row| row.is_for(key)) else {
             return;

@@ -13,7 +13,7 @@ use crate::{
 /// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Change {
+pub enum FleetChange {
     /// A virtual router was added, in Initialize.
     Added(RouterId),
     /// A virtual router was removed; its last actions may still wait.
@@ -35,7 +35,7 @@ pub enum Change {
     Object(ObjectId, Option<Level>),
 }
 
-/// A [`Change`] with its number, without gaps from 0.
+/// A [`FleetChange`] with its number, without gaps from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
@@ -43,7 +43,7 @@ pub struct Record {
     /// Its time.
     pub at: Instant,
     /// The change.
-    pub change: Change,
+    pub change: FleetChange,
 }
 
 /// Records were dropped before they were read.
@@ -110,7 +110,7 @@ impl Log {
         self.capacity
     }
 
-    pub(super) fn push(&mut self, at: Instant, change: Change) {
+    pub(super) fn push(&mut self, at: Instant, change: FleetChange) {
         let sequence = self.next;
         self.next += 1;
         if self.records.len() >= self.capacity {

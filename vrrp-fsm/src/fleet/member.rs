@@ -4,7 +4,8 @@ use alloc::{boxed::Box, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, DecodeOptions, Family, LocalAuthentication, Peer, Protection, Transport, Vrid, group,
+    Addresses, DecodeOptions, Family, LocalAuthentication, LocalTransport, Peer, Protection, Vrid,
+    group,
 };
 
 use super::{FleetError, GroupId, check_family};
@@ -15,7 +16,7 @@ use crate::{
 
 /// The key of a virtual router (S-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct RouterKey {
     /// The interface: its index, or another number that the host assigns.
     pub interface: u32,
     /// The family.
@@ -28,7 +29,7 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member {
-    /// The interface, as in [`Key::interface`]. It is fixed for the life of the router.
+    /// The interface, as in [`RouterKey::interface`]. It is fixed for the life of the router.
     pub interface: u32,
     /// The election.
     pub config: Config,
@@ -65,8 +66,8 @@ impl Member {
 
     /// Returns its key.
     #[must_use]
-    pub const fn key(&self) -> Key {
-        Key {
+    pub const fn key(&self) -> RouterKey {
+        RouterKey {
             interface: self.interface,
             family: self.config.family,
             vrid: self.config.vrid,
@@ -74,17 +75,17 @@ impl Member {
     }
 }
 
-/// [`Transport`], with a list of its own.
+/// [`LocalTransport`], with a list of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum MessageTransport {
-    /// [`Transport::Multicast`].
+    /// [`LocalTransport::Multicast`].
     Multicast {
         /// The multicast group.
         group: IpAddr,
     },
-    /// [`Transport::Unicast`].
+    /// [`LocalTransport::Unicast`].
     Unicast {
         /// The other routers.
         peers: Vec<Peer>,
@@ -128,8 +129,10 @@ impl Reception {
     pub(super) fn context(&self, protection: Protection) -> ReceiveContext<'_> {
         ReceiveContext {
             transport: match &self.transport {
-                MessageTransport::Multicast { group } => Transport::Multicast { group: *group },
-                MessageTransport::Unicast { peers } => Transport::Unicast { peers },
+                MessageTransport::Multicast { group } => {
+                    LocalTransport::Multicast { group: *group }
+                }
+                MessageTransport::Unicast { peers } => LocalTransport::Unicast { peers },
             },
             decode: self.decode,
             authentication: self.authentication,
@@ -177,8 +180,8 @@ pub(super) struct Entry {
 
 impl Entry {
     #[inline]
-    pub(super) fn key(&self) -> Key {
-        Key {
+    pub(super) fn key(&self) -> RouterKey {
+        RouterKey {
             interface: self.interface,
             family: self.router.settings.family,
             vrid: self.router.settings.vrid,

@@ -2,7 +2,7 @@
 
 use super::{
     RouterId,
-    log::{Change, Log},
+    log::{FleetChange, Log},
     member::Entry,
     queue::{Queue, Task},
 };
@@ -63,7 +63,7 @@ impl Output {
                 Action::StateChanged(transition) => {
                     entry.pending_takeover = None;
                     self.queue.push(slot, Task::Do(action));
-                    self.log.push(now, Change::State(id, transition));
+                    self.log.push(now, FleetChange::State(id, transition));
                 }
                 _ => self.queue.push(slot, Task::Do(action)),
             }

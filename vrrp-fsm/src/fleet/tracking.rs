@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use vrrp_proto::Priority;
 
 use super::{
-    Change, Entry, FleetError, Output, RouterId, VrrpRouter,
+    Entry, FleetChange, FleetError, Output, RouterId, VrrpRouter,
     groups::{Group, User},
 };
 use crate::{
@@ -143,7 +143,7 @@ impl VrrpRouter {
     pub(super) fn follow_objects(&mut self, now: Instant) {
         while let Some(id) = self.tracker.poll_changed() {
             let level = self.tracker.level(id);
-            self.output.log.push(now, Change::Object(id, level));
+            self.output.log.push(now, FleetChange::Object(id, level));
             let mut number = 0;
             while let Some(user) = self.users.get(&id).and_then(|users| users.get(number)) {
                 match *user {
@@ -235,7 +235,7 @@ impl Output {
         if from != to {
             let router = id;
             self.log
-                .push(now, Change::EffectivePriority { router, from, to });
+                .push(now, FleetChange::EffectivePriority { router, from, to });
         }
     }
 }

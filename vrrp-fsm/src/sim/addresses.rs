@@ -5,12 +5,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{Family, frame::MacAddress};
 
-use crate::fleet::{AddressList, Key, Member};
+use crate::fleet::{AddressList, Member, RouterKey};
 
 /// The primary address of a host for a virtual router: 10.LAN.0.1 for host 0 and so on, and
 /// fe80::LAN:1. It is what others name as their [unicast peer](vrrp_proto::Peer).
 #[must_use]
-pub fn primary_address(host: u32, key: Key) -> IpAddr {
+pub fn primary_address(host: u32, key: RouterKey) -> IpAddr {
     let [.., high, low] = (host + 1).to_be_bytes();
     let [.., lan_high, lan] = key.interface.to_be_bytes();
     match key.family {

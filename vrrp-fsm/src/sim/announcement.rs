@@ -11,7 +11,7 @@ use vrrp_proto::frame::{
 use super::OnLan;
 use crate::{
     Instant,
-    fleet::{AddressList, Key},
+    fleet::{AddressList, RouterKey},
 };
 
 /// The frames that an Active sends on [`Action::Announce`](crate::Action::Announce): they show the
@@ -28,7 +28,7 @@ pub struct Announcement {
     /// When it was sent.
     pub sent: Instant,
     /// The virtual router.
-    pub key: Key,
+    pub key: RouterKey,
     /// The virtual addresses.
     pub addresses: AddressList,
     /// Messages for each address.

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use vrrp_proto::{
-    Authentication, AuthenticationFault, DecodeOptions, Endpoints, LocalAuthentication, OutOfRange,
-    Password, Protection, TRAILER_LEN,
+    AuthenticationFault, DecodeOptions, Endpoints, LocalAuthentication, MessageAuthentication,
+    OutOfRange, Password, Protection, TRAILER_LEN,
     ah::{self, IP_PROTOCOL},
     frame::ipv4,
     hmac::{self, AntiReplay, UtcTime},
@@ -133,11 +133,11 @@ impl Authenticator {
     }
 
     /// Returns the authentication field of a version 2 message.
-    pub(super) const fn in_message(&self) -> Authentication {
+    pub(super) const fn in_message(&self) -> MessageAuthentication {
         match self {
-            Self::SimpleText(password) => Authentication::SimpleText(*password),
-            Self::Ah { .. } => Authentication::IpAh,
-            Self::None | Self::Hmac { .. } => Authentication::None,
+            Self::SimpleText(password) => MessageAuthentication::SimpleText(*password),
+            Self::Ah { .. } => MessageAuthentication::IpAh,
+            Self::None | Self::Hmac { .. } => MessageAuthentication::None,
         }
     }
 
@@ -223,10 +223,10 @@ impl Authenticator {
                 Self::Ah {
                     sequence, window, ..
                 },
-                Proof::Ah { sequence: heard },
+                Proof::Ah { sequence: highest },
             ) => {
-                window.accept(heard);
-                sequence.continue_above(heard);
+                window.accept(highest);
+                sequence.continue_above(highest);
             }
             (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => {
                 marks.make_room(&verified, SENDERS);

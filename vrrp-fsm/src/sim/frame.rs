@@ -9,13 +9,13 @@ use vrrp_proto::{
 };
 
 use super::{Packet, addresses::physical_mac};
-use crate::fleet::Key;
+use crate::fleet::RouterKey;
 
 impl Packet {
     /// Returns the virtual router of the packet, by the VRID in the message.
     #[must_use]
-    pub fn key(&self) -> Option<Key> {
-        Some(Key {
+    pub fn key(&self) -> Option<RouterKey> {
+        Some(RouterKey {
             interface: self.interface,
             family: self.ip.endpoints.family(),
             vrid: Vrid::new(*self.octets.get(1)?)?,

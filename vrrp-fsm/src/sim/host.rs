@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use vrrp_proto::{
-    Authentication, AuthenticationFault, Discard, Interval, Priority, Protection, Versions,
+    AuthenticationFault, Discard, Interval, MessageAuthentication, Priority, Protection, Versions,
 };
 
 use super::{
@@ -368,9 +368,9 @@ impl<H: Host> Node<H> {
     // Authentication.
 
     /// Returns the authentication field of a virtual router in version 2.
-    pub(super) fn in_message(&self, router: u32) -> Authentication {
+    pub(super) fn in_message(&self, router: u32) -> MessageAuthentication {
         let authenticator = self.authenticators.get(router as usize);
-        authenticator.map_or(Authentication::None, Authenticator::in_message)
+        authenticator.map_or(MessageAuthentication::None, Authenticator::in_message)
     }
 
     /// Protects and numbers a message of a virtual router.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     AnnouncePolicy, Deadlines, Instant, Preempt, Profile, Reason, State, Transition,
-    fleet::{Key, Member, RouterId},
+    fleet::{Member, RouterId, RouterKey},
 };
 
 /// Events of a time come before the checks of that time.
@@ -38,7 +38,7 @@ struct Place {
 
 /// A virtual router of the network: the same key on several hosts.
 struct Virtual {
-    key: Key,
+    key: RouterKey,
     places: Vec<Place>,
     cluster: u32,
     /// The number of consecutive missed messages of each place.
@@ -71,9 +71,9 @@ struct Cluster {
     lost: Option<Instant>,
     /// Disturbances that last.
     standing: u32,
-    is_settled: bool,
+    is_stable: bool,
     /// The end of its last stable period.
-    settled_until: Option<Instant>,
+    stable_until: Option<Instant>,
 }
 
 /// A requirement at a future time.
@@ -103,7 +103,7 @@ pub(super) struct Monitor {
     network: Network,
     virtuals: Vec<Virtual>,
     clusters: Vec<Cluster>,
-    by_key: BTreeMap<Key, u32>,
+    by_key: BTreeMap<RouterKey, u32>,
     /// The virtual router of each member of each host.
     by_place: Vec<Vec<u32>>,
     /// The number of state changes of each member of each host.
@@ -225,8 +225,8 @@ impl Monitor {
                     disturbed: Instant::ZERO,
                     lost: None,
                     standing: 0,
-                    is_settled: false,
-                    settled_until: None,
+                    is_stable: false,
+                    stable_until: None,
                 });
             }
             if let Some(cluster) = self.clusters.get_mut(own.cluster as usize) {
@@ -253,9 +253,9 @@ impl Monitor {
         let Some(cluster) = self.clusters.get_mut(number as usize) else {
             return;
         };
-        if cluster.is_settled {
-            cluster.is_settled = false;
-            cluster.settled_until = Some(until);
+        if cluster.is_stable {
+            cluster.is_stable = false;
+            cluster.stable_until = Some(until);
         }
         cluster.disturbed = cluster.disturbed.max(until);
         let due = cluster.disturbed + cluster.bound + AFTERWARDS;
@@ -337,7 +337,7 @@ impl Monitor {
     }
 
     /// Handles a lost message. A few in a row do not disturb a quiet network.
-    pub(super) fn lost(&mut self, now: Instant, key: Key, to: u32) {
+    pub(super) fn lost(&mut self, now: Instant, key: RouterKey, to: u32) {
         let Some(own) = self.virtual_mut(key) else {
             return;
         };
@@ -345,21 +345,21 @@ impl Monitor {
         let missed = own.count_missed(to, |missed| missed.saturating_add(1));
         if let Some(cluster) = self.clusters.get_mut(number as usize) {
             cluster.lost = Some(now);
-            if !cluster.is_settled || missed > tolerance {
+            if !cluster.is_stable || missed > tolerance {
                 self.disturb(number, now);
             }
         }
     }
 
     /// Handles a message that will arrive.
-    pub(super) fn delivered(&mut self, key: Key, to: u32) {
+    pub(super) fn delivered(&mut self, key: RouterKey, to: u32) {
         if let Some(own) = self.virtual_mut(key) {
             own.count_missed(to, |_| 0);
         }
     }
 
     /// Handles a message out of order.
-    pub(super) fn late(&mut self, arrival: Instant, key: Key) {
+    pub(super) fn late(&mut self, arrival: Instant, key: RouterKey) {
         if let Some(number) = self.virtual_mut(key).map(|own| own.cluster) {
             self.disturb(number, arrival);
         }
@@ -373,9 +373,9 @@ impl Monitor {
     }
 
     /// Checks a repeated message with an authenticated sequence number that was accepted before.
-    pub(super) fn repeated(&mut self, now: Instant, to: u32, packet: &Packet, is_heard: bool) {
+    pub(super) fn repeated(&mut self, now: Instant, to: u32, packet: &Packet, is_accepted: bool) {
         if let Some(key) = packet.key() {
-            let culprits = is_heard.then(|| Vec::from([packet.from, to]));
+            let culprits = is_accepted.then(|| Vec::from([packet.from, to]));
             self.record(now, Property::ReplayIsDiscarded, key, culprits);
         }
     }
@@ -390,16 +390,16 @@ impl Monitor {
     }
 
     /// Handles the arrival of an announcement at the neighbours next to a host.
-    pub(super) fn announced(&mut self, beside: u32, announcement: &Announcement, is_late: bool) {
+    pub(super) fn announced(&mut self, location: u32, announcement: &Announcement, is_late: bool) {
         if let Some(own) = self.virtual_mut(announcement.key) {
-            own.neighbors.hear(beside, announcement, is_late);
+            own.neighbors.receive(location, announcement, is_late);
         }
     }
 
     /// Handles an announcement that is lost or late.
-    pub(super) fn unannounced(&mut self, beside: u32, key: Key) {
+    pub(super) fn unannounced(&mut self, location: u32, key: RouterKey) {
         if let Some(own) = self.virtual_mut(key) {
-            own.neighbors.miss(beside);
+            own.neighbors.miss(location);
         }
     }
 
@@ -443,11 +443,11 @@ impl Monitor {
         let Some(cluster) = self.clusters.get(own.cluster as usize) else {
             return;
         };
-        let was_settled = cluster.is_settled || cluster.settled_until == Some(now);
+        let was_stable = cluster.is_stable || cluster.stable_until == Some(now);
         let resigns =
             transition.from == State::Active && matches!(transition.reason, Reason::Shutdown(_));
-        let flaps = cluster.is_settled.then(|| Vec::from([host]));
-        if was_settled
+        let flaps = cluster.is_stable.then(|| Vec::from([host]));
+        if was_stable
             && resigns
             && let Some((heir, skew)) = own.successor(host, nodes, wire)
         {
@@ -602,7 +602,13 @@ impl Monitor {
     }
 
     /// Records a check of a property, with the hosts that violate it.
-    fn record(&mut self, at: Instant, property: Property, key: Key, culprits: Option<Vec<u32>>) {
+    fn record(
+        &mut self,
+        at: Instant,
+        property: Property,
+        key: RouterKey,
+        culprits: Option<Vec<u32>>,
+    ) {
         if let Some(count) = self.checks.get_mut(property as usize) {
             *count += 1;
         }
@@ -617,10 +623,10 @@ impl Monitor {
     // The deadlines.
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let settles = self.due.earliest();
+        let stable_at = self.due.earliest();
         let promised = self.promises.peek().map(|Reverse((at, ..))| *at);
         let known = self.known.earliest();
-        settles.into_iter().chain(promised).chain(known).min()
+        stable_at.into_iter().chain(promised).chain(known).min()
     }
 
     pub(super) fn handle_timeout<H: Host>(&mut self, now: Instant, nodes: &[Node<H>], wire: &Wire) {
@@ -656,7 +662,7 @@ impl Monitor {
         promise: Promise,
         nodes: &[Node<H>],
         wire: &Wire,
-    ) -> Option<(Property, Key, Option<Vec<u32>>)> {
+    ) -> Option<(Property, RouterKey, Option<Vec<u32>>)> {
         let number = match promise {
             Promise::HandOver { of, .. }
             | Promise::End { of, .. }
@@ -715,7 +721,7 @@ impl Monitor {
                     return None;
                 }
                 let hosts = own.places.iter().map(|place| place.host);
-                let hosts = hosts.filter(|beside| reaches(host, *beside));
+                let hosts = hosts.filter(|location| reaches(host, *location));
                 let misled = own.neighbors.misled_by(rival, since, hosts)?;
                 let culprits = [&[host, rival], &misled[..]].concat();
                 (Property::NeighborsCorrected, misled.is_empty(), culprits)
@@ -746,14 +752,14 @@ impl Monitor {
         let Some(cluster) = self.clusters.get_mut(number as usize) else {
             return;
         };
-        cluster.is_settled = true;
+        cluster.is_stable = true;
         self.known.set(number, Some(now + cluster.bursts));
         for number in cluster.virtuals.clone() {
             let Some(own) = self.virtuals.get(number as usize) else {
                 continue;
             };
             let key = own.key;
-            for (property, culprits) in own.check_settled(nodes, wire) {
+            for (property, culprits) in own.check_stable(nodes, wire) {
                 self.record(now, property, key, culprits);
             }
             self.record(now, Property::NoFlapping, key, None);
@@ -788,7 +794,7 @@ impl Monitor {
         self.virtuals.get(*number as usize)
     }
 
-    fn virtual_mut(&mut self, key: Key) -> Option<&mut Virtual> {
+    fn virtual_mut(&mut self, key: RouterKey) -> Option<&mut Virtual> {
         let number = self.by_key.get(&key)?;
         self.virtuals.get_mut(*number as usize)
     }
@@ -871,7 +877,7 @@ impl Virtual {
     }
 
     /// Checks the stable state, on each side of a partition.
-    fn check_settled<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Finding> {
+    fn check_stable<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Finding> {
         let islands = self.islands(wire).into_iter();
         islands
             .flat_map(|island| self.check_island(&island, nodes))
@@ -895,10 +901,10 @@ impl Virtual {
                 continue;
             };
             let hosts = island.iter().map(|place| place.host);
-            let look = self.neighbors.look(active.host, hosts, longest_delay);
-            if look.is_telling {
-                let culprits = [&[active.host], &look.wrong[..]].concat();
-                findings.push((!look.wrong.is_empty()).then_some(culprits));
+            let compare = self.neighbors.compare(active.host, hosts, longest_delay);
+            if compare.is_checked {
+                let culprits = [&[active.host], &compare.wrong[..]].concat();
+                findings.push((!compare.wrong.is_empty()).then_some(culprits));
             }
         }
         findings

@@ -10,7 +10,7 @@ use crate::Instant;
 /// its hosts. They hear that host and whatever reaches it, and live on when it dies.
 #[derive(Default)]
 pub(super) struct Neighbors {
-    beside: BTreeMap<u32, Memory>,
+    memories: BTreeMap<u32, Memory>,
     /// Since when each host is Active, or was at last.
     active_since: BTreeMap<u32, Instant>,
     /// When the last message was sent that an Active has heard of a rival: first the Active, then
@@ -33,9 +33,9 @@ struct Memory {
 
 /// The result of comparing the neighbours with the Active.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct Comparison {
     /// Whether any of them has to know who the Active is.
-    pub(super) is_telling: bool,
+    pub(super) is_checked: bool,
     /// Whom some have for the Active instead, and those beside which there is nobody that they
     /// know.
     pub(super) wrong: Vec<u32>,
@@ -69,15 +69,15 @@ impl Neighbors {
     ) -> Option<Vec<u32>> {
         let mut misled = Vec::new();
         let mut is_known = false;
-        for beside in hosts {
-            let memory = self.beside.get(&beside);
+        for location in hosts {
+            let memory = self.memories.get(&location);
             let Some((from, sent)) = memory.filter(|it| !it.is_in_doubt).and_then(|it| it.last)
             else {
                 continue;
             };
             is_known = true;
             if from == rival && sent <= until {
-                misled.push(beside);
+                misled.push(location);
             }
         }
         is_known.then_some(misled)
@@ -93,44 +93,44 @@ impl Neighbors {
         self.announced.get(&host).is_some_and(|last| *last >= at)
     }
 
-    pub(super) fn hear(&mut self, beside: u32, announcement: &Announcement, is_late: bool) {
+    pub(super) fn receive(&mut self, location: u32, announcement: &Announcement, is_late: bool) {
         let memory = Memory {
             last: Some((announcement.from, announcement.sent)),
             is_in_doubt: is_late,
         };
-        self.beside.insert(beside, memory);
+        self.memories.insert(location, memory);
     }
 
     /// An announcement does not come to those beside this host, or not yet when it should.
-    pub(super) fn miss(&mut self, beside: u32) {
-        self.beside.entry(beside).or_default().is_in_doubt = true;
+    pub(super) fn miss(&mut self, location: u32) {
+        self.memories.entry(location).or_default().is_in_doubt = true;
     }
 
     /// Whether those beside these hosts know that this one is Active.
-    pub(super) fn look(
+    pub(super) fn compare(
         &self,
         active: u32,
         hosts: impl Iterator<Item = u32>,
         longest_delay: Duration,
-    ) -> Look {
-        let mut look = Look::default();
-        for beside in hosts {
-            let memory = self.beside.get(&beside);
+    ) -> Comparison {
+        let mut compare = Comparison::default();
+        for location in hosts {
+            let memory = self.memories.get(&location);
             if memory.is_some_and(|memory| memory.is_in_doubt) {
                 continue;
             }
             let wrong = match memory.and_then(|memory| memory.last) {
-                None => Some(beside),
+                None => Some(location),
                 Some((from, _)) if from == active => None,
                 Some((from, sent)) if self.has_to_correct(active, from, sent, longest_delay) => {
                     Some(from)
                 }
                 Some(_) => continue,
             };
-            look.is_telling = true;
-            look.wrong.extend(wrong);
+            compare.is_checked = true;
+            compare.wrong.extend(wrong);
         }
-        look
+        compare
     }
 
     /// Whether the Active has to see to it that an announcement that was sent at this time is not
@@ -158,7 +158,7 @@ mod tests {
     use vrrp_proto::{Family, Vrid};
 
     use super::*;
-    use crate::fleet::{AddressList, Key};
+    use crate::fleet::{AddressList, RouterKey};
 
     const DELAY: Duration = Duration::from_millis(5);
 
@@ -167,12 +167,12 @@ mod tests {
     }
 
     /// Those beside hosts 0 and 1 have heard this host announce at this time.
-    fn hear(neighbors: &mut Neighbors, from: u32, millis: u64) {
+    fn receive(neighbors: &mut Neighbors, from: u32, millis: u64) {
         let announcement = Announcement {
             from,
             number: 0,
             sent: at(millis),
-            key: Key {
+            key: RouterKey {
                 interface: 1,
                 family: Family::Ipv4,
                 vrid: Vrid::new(51).unwrap(),
@@ -181,74 +181,74 @@ mod tests {
             repeat: 5,
         };
         neighbors.announced(from, at(millis));
-        for beside in 0..2 {
-            neighbors.hear(beside, &announcement, false);
+        for location in 0..2 {
+            neighbors.receive(location, &announcement, false);
         }
     }
 
     /// The wrong neighbours when host 1 is Active; `None` where no neighbour has to know it.
-    fn look(neighbors: &Neighbors) -> Option<Vec<u32>> {
-        let look = neighbors.look(1, 0..2, DELAY);
-        look.is_telling.then_some(look.wrong)
+    fn compare(neighbors: &Neighbors) -> Option<Vec<u32>> {
+        let compare = neighbors.compare(1, 0..2, DELAY);
+        compare.is_checked.then_some(compare.wrong)
     }
 
     #[test]
     fn neighbors_have_to_know_the_active() {
         let mut neighbors = Neighbors::default();
-        assert_eq!(look(&neighbors), Some(Vec::from([0, 1])));
-        hear(&mut neighbors, 1, 10);
-        assert_eq!(look(&neighbors), Some(Vec::new()));
+        assert_eq!(compare(&neighbors), Some(Vec::from([0, 1])));
+        receive(&mut neighbors, 1, 10);
+        assert_eq!(compare(&neighbors), Some(Vec::new()));
     }
 
     #[test]
     fn who_becomes_active_has_to_correct_what_was_announced_before() {
         let mut neighbors = Neighbors::default();
-        hear(&mut neighbors, 0, 10);
+        receive(&mut neighbors, 0, 10);
         neighbors.became_active(1, at(9));
         // It does not know that somebody has announced since.
-        assert_eq!(look(&neighbors), None);
+        assert_eq!(compare(&neighbors), None);
         neighbors.became_active(1, at(10));
-        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+        assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
     }
 
     #[test]
-    fn an_active_has_to_correct_what_a_rival_has_announced_that_it_has_heard_since() {
+    fn an_active_must_correct_the_announcement_of_a_rival_received_since() {
         let mut neighbors = Neighbors::default();
         neighbors.became_active(1, at(5));
-        hear(&mut neighbors, 0, 10);
+        receive(&mut neighbors, 0, 10);
         neighbors.met(at(20), 1, 2, at(20));
         neighbors.met(at(20), 0, 1, at(20));
         neighbors.met(at(9), 1, 0, at(9));
-        assert_eq!(look(&neighbors), None);
+        assert_eq!(compare(&neighbors), None);
         neighbors.met(at(10), 1, 0, at(10));
-        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+        assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
         // A message that is heard later may have been sent earlier.
         neighbors.met(at(8), 1, 0, at(8));
-        assert_eq!(look(&neighbors), Some(Vec::from([0, 0])));
+        assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
     }
 
     #[test]
     fn what_an_active_announces_may_cross_with_what_its_rival_does() {
         let mut neighbors = Neighbors::default();
-        hear(&mut neighbors, 0, 10);
+        receive(&mut neighbors, 0, 10);
         neighbors.met(at(10), 1, 0, at(10));
         for (millis, has_crossed) in [(9, false), (10, true), (15, true), (16, false)] {
             neighbors.announced(1, at(millis));
             let expected = (!has_crossed).then(|| Vec::from([0, 0]));
-            assert_eq!(look(&neighbors), expected, "{millis} ms");
+            assert_eq!(compare(&neighbors), expected, "{millis} ms");
         }
     }
 
     #[test]
-    fn neighbors_that_have_missed_an_announcement_are_not_asked_until_they_hear_one() {
+    fn neighbors_that_missed_an_announcement_are_not_checked_until_the_next_one() {
         let mut neighbors = Neighbors::default();
-        hear(&mut neighbors, 1, 10);
+        receive(&mut neighbors, 1, 10);
         neighbors.miss(0);
-        assert_eq!(look(&neighbors), Some(Vec::new()));
+        assert_eq!(compare(&neighbors), Some(Vec::new()));
         neighbors.miss(1);
-        assert_eq!(look(&neighbors), None);
-        hear(&mut neighbors, 1, 20);
-        assert_eq!(look(&neighbors), Some(Vec::new()));
+        assert_eq!(compare(&neighbors), None);
+        receive(&mut neighbors, 1, 20);
+        assert_eq!(compare(&neighbors), Some(Vec::new()));
     }
 
     #[test]

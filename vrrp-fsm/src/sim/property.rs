@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{Instant, fleet::Key};
+use crate::{Instant, fleet::RouterKey};
 
 /// A property that is checked continuously. `docs/simulation.md` says under which faults each
 /// holds, and derives the bounds.
@@ -86,7 +86,7 @@ pub struct Violation {
     /// Which.
     pub property: Property,
     /// The virtual router; of a sync group, one of its members.
-    pub key: Key,
+    pub key: RouterKey,
     /// The hosts that have to do with it: the Actives, or those that should be.
     pub hosts: Vec<u32>,
 }

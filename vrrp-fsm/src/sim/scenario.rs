@@ -11,7 +11,7 @@ use vrrp_proto::{
 use super::{Secrets, addresses::primary_address};
 use crate::{
     Config, Instant,
-    fleet::{FleetError, Key, Member, MessageTransport, SyncGroup},
+    fleet::{FleetError, Member, MessageTransport, RouterKey, SyncGroup},
     track::{Object, Report},
 };
 
@@ -217,8 +217,8 @@ impl Scenario {
 
     /// Switches the chosen virtual routers to unicast, with those of the other hosts as peers
     /// (AMB-26).
-    pub fn use_unicast(&mut self, chosen: impl Fn(Key) -> bool) {
-        let mut speakers: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
+    pub fn use_unicast(&mut self, chosen: impl Fn(RouterKey) -> bool) {
+        let mut speakers: BTreeMap<RouterKey, Vec<u32>> = BTreeMap::new();
         for (host, plan) in (0..).zip(&self.hosts) {
             for member in &plan.members {
                 speakers.entry(member.key()).or_default().push(host);

@@ -37,7 +37,7 @@ const CONSEQUENCES: [&str; 8] = [
     "over",
     "sent",
     "announced",
-    "heard",
+    "received",
     "discarded",
     "timeout",
     "state",

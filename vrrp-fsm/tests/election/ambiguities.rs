@@ -29,14 +29,14 @@ fn amb_02_the_profile_decides_what_an_owner_accepts() {
 #[test]
 fn amb_05_another_interval_is_learned_and_noted() {
     let host = Host::started(config(100));
-    let heard = Advert::priority(100)
+    let received = Advert::priority(100)
         .every(centis(1))
         .check(&host.router)
         .unwrap();
-    assert!(heard.mismatches().interval_differs);
-    assert_eq!(heard.interval(), centis(1));
-    assert_eq!(heard.source(), address(Family::Ipv4, 20));
-    assert_eq!(heard.priority().get(), 100);
+    assert!(received.mismatches().interval_differs);
+    assert_eq!(received.interval(), centis(1));
+    assert_eq!(received.source(), address(Family::Ipv4, 20));
+    assert_eq!(received.priority().get(), 100);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn amb_11_the_division_is_in_nanoseconds_and_rounds_down() {
 fn amb_12_nothing_is_learned_from_a_resignation() {
     let mut host = Host::backup(config(100));
     let before = host.router.active();
-    let _ = host.hear(Advert::priority(0).every(centis(7)).from([192, 0, 2, 99]));
+    let _ = host.receive(Advert::priority(0).every(centis(7)).from([192, 0, 2, 99]));
     assert_eq!(host.router.active_interval(), centis(100));
     assert_eq!(host.router.active(), before);
     assert_eq!(
@@ -64,14 +64,14 @@ fn amb_12_nothing_is_learned_from_a_resignation() {
 fn amb_13_answers_are_ten_milliseconds_apart() {
     let mut host = Host::active(config(100));
     let timer = host.router.poll_timeout();
-    assert!(answers(&host.hear(Advert::priority(99))));
+    assert!(answers(&host.receive(Advert::priority(99))));
     host.pass(ms(9));
-    assert!(!answers(&host.hear(Advert::priority(99))));
+    assert!(!answers(&host.receive(Advert::priority(99))));
     assert!(!answers(
-        &host.hear(Advert::priority(98).from([192, 0, 2, 30]))
+        &host.receive(Advert::priority(98).from([192, 0, 2, 30]))
     ));
     host.pass(ms(1));
-    assert!(answers(&host.hear(Advert::priority(99))));
+    assert!(answers(&host.receive(Advert::priority(99))));
     let burst = ms(500);
     assert_eq!(host.remaining(), burst);
     let _ = host.fire();
@@ -90,7 +90,7 @@ fn amb_13_two_actives_that_both_believe_to_win_do_not_answer_at_wire_speed() {
         one.pass(core::time::Duration::from_micros(50));
         other.now = one.now;
         let hearer = if to_other { &mut other } else { &mut one };
-        if answers(&hearer.hear(Advert::priority(100).from([192, 0, 2, 5]))) {
+        if answers(&hearer.receive(Advert::priority(100).from([192, 0, 2, 5]))) {
             sent += 1;
         }
         to_other = !to_other;
@@ -126,7 +126,7 @@ fn amb_15_another_primary_address_is_advertised_from_and_moves_no_timer() {
     assert_eq!(host.remaining(), ms(700));
     assert_eq!(host.event(Event::PrimaryAddress(new)), []);
     // The tie is decided by the new one.
-    let _ = host.hear(Advert::priority(100).from([192, 0, 2, 200]));
+    let _ = host.receive(Advert::priority(100).from([192, 0, 2, 200]));
     assert_eq!(host.state(), State::Active);
 
     let mut backup = Host::backup(config(100));
@@ -139,12 +139,12 @@ fn amb_15_another_primary_address_is_advertised_from_and_moves_no_timer() {
 #[test]
 fn amb_21_another_priority_counts_from_the_next_time_that_the_timer_is_set() {
     let mut host = Host::backup(config(100));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     let short = host.router.poll_timeout();
     // keepalived stretches the short timer here.
     let _ = host.event(Event::EffectivePriority(Priority::new(1)));
     assert_eq!(host.router.poll_timeout(), short);
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining().as_nanos(), 3_996_093_750);
 }
 
@@ -158,7 +158,7 @@ fn amb_22_accept_mode_is_off_unless_asked_for() {
 fn amb_23_a_resignation_counts_from_any_source() {
     let mut host = Host::backup(config(100));
     host.pass(ms(100));
-    let _ = host.hear(Advert::priority(0).from([192, 0, 2, 222]));
+    let _ = host.receive(Advert::priority(0).from([192, 0, 2, 222]));
     assert_eq!(host.remaining(), host.router.skew_time());
 }
 

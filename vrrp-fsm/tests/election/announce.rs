@@ -61,7 +61,7 @@ fn all_numbers_can_be_set() {
         announcements(&mut host, ms(3100)),
         [(300, 2), (1000, 3), (2000, 3), (3000, 3)]
     );
-    assert_eq!(host.hear(Advert::priority(1))[1], announce(4));
+    assert_eq!(host.receive(Advert::priority(1))[1], announce(4));
     assert_eq!(
         announcements(&mut host, ms(1000)),
         [(450, 4), (700, 4), (900, 3)]
@@ -75,8 +75,8 @@ fn nothing_more_than_the_first_burst_is_needed() {
     own.announce.rival_repeat = 0;
     let mut host = Host::active(own);
     assert_eq!(announcements(&mut host, ms(50_000)), []);
-    assert_eq!(host.hear(Advert::priority(1)), [advertise(100)]);
-    assert_eq!(host.hear(Advert::priority(0)), [advertise(100)]);
+    assert_eq!(host.receive(Advert::priority(1)), [advertise(100)]);
+    assert_eq!(host.receive(Advert::priority(0)), [advertise(100)]);
     assert_eq!(announcements(&mut host, ms(50_000)), []);
 }
 
@@ -114,7 +114,7 @@ fn a_rival_is_followed_by_a_burst_and_a_second_one() {
     let mut host = Host::active(quiet(100));
     let _ = announcements(&mut host, ms(20_000));
     assert_eq!(
-        host.hear(Advert::priority(99)),
+        host.receive(Advert::priority(99)),
         [advertise(100), announce(5)]
     );
     let later = announcements(&mut host, ms(50_000));
@@ -125,7 +125,7 @@ fn a_rival_is_followed_by_a_burst_and_a_second_one() {
 fn a_rival_right_after_the_takeover_is_not_left_to_the_second_burst() {
     let mut host = Host::active(quiet(100));
     host.pass(ms(1000));
-    assert_eq!(host.hear(Advert::priority(99))[1], announce(5));
+    assert_eq!(host.receive(Advert::priority(99))[1], announce(5));
     let later = announcements(&mut host, ms(50_000));
     assert_eq!(later, [(500, 5), (4000, 5)]);
 }
@@ -137,7 +137,7 @@ fn a_rival_does_not_make_a_pending_burst_smaller() {
     own.announce.rival_repeat = 2;
     let mut host = Host::active(own);
     host.pass(ms(1000));
-    assert_eq!(host.hear(Advert::priority(99))[1], announce(2));
+    assert_eq!(host.receive(Advert::priority(99))[1], announce(2));
     let later = announcements(&mut host, ms(20_000));
     assert_eq!(later, [(500, 2), (4000, 9)]);
 }
@@ -150,8 +150,8 @@ fn a_rival_that_goes_on_causes_no_storm() {
     while host.now - start < ms(60_000) {
         host.pass(ms(10));
         bursts += announcements(&mut host, ms(0)).len();
-        let heard = host.hear(Advert::priority(99));
-        bursts += heard
+        let received = host.receive(Advert::priority(99));
+        bursts += received
             .iter()
             .filter(|action| matches!(action, Action::Announce { .. }))
             .count();
@@ -163,18 +163,18 @@ fn a_rival_that_goes_on_causes_no_storm() {
 #[test]
 fn the_last_advertisement_of_a_rival_is_always_followed_by_an_announcement() {
     for second in [Some(ms(5000)), Some(ms(40)), None] {
-        for heard in 1..40_u64 {
+        for received in 1..40_u64 {
             let mut own = quiet(100);
             own.announce.rival_second_burst_after = second;
             own.announce.second_burst_after = None;
             let mut host = Host::active(own);
             let mut announced = false;
-            for _ in 0..heard {
+            for _ in 0..received {
                 let _ = announcements(&mut host, ms(293));
-                announced = host.hear(Advert::priority(99)).contains(&announce(5));
+                announced = host.receive(Advert::priority(99)).contains(&announce(5));
             }
             announced |= !announcements(&mut host, ms(5000)).is_empty();
-            assert!(announced, "{second:?}, {heard} advertisements");
+            assert!(announced, "{second:?}, {received} advertisements");
         }
     }
 }
@@ -184,13 +184,13 @@ fn without_a_second_burst_a_rival_causes_one_burst_and_one_after_its_last_advert
     let mut own = quiet(100);
     own.announce.second_burst_after = None;
     own.announce.rival_second_burst_after = None;
-    for is_heard_again in [false, true] {
+    for is_received_again in [false, true] {
         let mut host = Host::active(own);
         let _ = announcements(&mut host, ms(20_000));
-        assert!(host.hear(Advert::priority(99)).contains(&announce(5)));
-        if is_heard_again {
+        assert!(host.receive(Advert::priority(99)).contains(&announce(5)));
+        if is_received_again {
             host.pass(ms(100));
-            assert!(!host.hear(Advert::priority(99)).contains(&announce(5)));
+            assert!(!host.receive(Advert::priority(99)).contains(&announce(5)));
         }
         assert_eq!(announcements(&mut host, ms(50_000)), [(500, 5)]);
     }
@@ -201,7 +201,7 @@ fn the_resignation_of_a_rival_is_followed_by_a_burst() {
     let mut host = Host::active(quiet(100));
     let _ = announcements(&mut host, ms(20_000));
     assert_eq!(
-        host.hear(Advert::priority(0)),
+        host.receive(Advert::priority(0)),
         [advertise(100), announce(5)]
     );
     let later = announcements(&mut host, ms(20_000));
@@ -211,7 +211,7 @@ fn the_resignation_of_a_rival_is_followed_by_a_burst() {
 #[test]
 fn pending_work_ends_with_the_state() {
     let mut host = Host::active(quiet(100));
-    let _ = host.hear(Advert::priority(200).every(centis(4095)));
+    let _ = host.receive(Advert::priority(200).every(centis(4095)));
     assert_eq!(announcements(&mut host, ms(20_000)), []);
     assert_eq!(host.state(), State::Backup);
     let mut host = Host::active(quiet(100));
@@ -239,25 +239,25 @@ fn the_host_can_ask_for_an_announcement() {
 #[test]
 fn half_a_second_after_the_last_advertisement_of_a_rival_a_burst_follows() {
     for gap in [ms(1), ms(10), ms(293), ms(499), ms(501), ms(1000), ms(4999)] {
-        for heard in 1..30_u32 {
+        for received in 1..30_u32 {
             for last in [99, 0] {
                 let mut host = Host::active(quiet(100));
                 let start = host.now;
                 let mut bursts = 0;
-                for number in 1..=heard {
+                for number in 1..=received {
                     bursts += announcements(&mut host, gap).len();
-                    let priority = if number == heard { last } else { 99 };
-                    let actions = host.hear(Advert::priority(priority));
+                    let priority = if number == received { last } else { 99 };
+                    let actions = host.receive(Advert::priority(priority));
                     bursts += usize::from(actions.contains(&announce(5)));
                 }
                 let dual = host.now - start;
                 let after = announcements(&mut host, ms(1000));
-                assert!(after.contains(&(500, 5)), "{gap:?} {heard}: {after:?}");
+                assert!(after.contains(&(500, 5)), "{gap:?} {received}: {after:?}");
                 // At once, after half a second, and after five.
                 let most = 3 * (1 + dual.as_millis() / 500);
                 assert!(
                     u128::try_from(bursts).unwrap() <= most,
-                    "{gap:?} {heard}: {bursts}"
+                    "{gap:?} {received}: {bursts}"
                 );
             }
         }
@@ -275,14 +275,14 @@ fn a_burst_follows_a_stall_half_a_second_later() {
 #[test]
 fn the_burst_after_the_last_rival_goes_with_the_state_and_with_its_settings() {
     let mut host = Host::active(quiet(100));
-    let _ = host.hear(Advert::priority(99));
-    let _ = host.hear(Advert::priority(200).every(centis(4095)));
+    let _ = host.receive(Advert::priority(99));
+    let _ = host.receive(Advert::priority(200).every(centis(4095)));
     assert_eq!(announcements(&mut host, ms(20_000)), []);
 
     let mut own = quiet(100);
     own.announce.rival_repeat = 0;
     own.announce.second_burst_after = None;
     let mut host = Host::active(own);
-    assert_eq!(host.hear(Advert::priority(99)), [advertise(100)]);
+    assert_eq!(host.receive(Advert::priority(99)), [advertise(100)]);
     assert_eq!(announcements(&mut host, ms(20_000)), []);
 }

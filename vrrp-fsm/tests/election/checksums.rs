@@ -73,7 +73,7 @@ fn amb_01_each_kind_of_receiver_that_joins_accepts_the_active_from_the_first_int
 }
 
 #[test]
-fn amb_01_receivers_of_both_kinds_hear_the_same_active() {
+fn amb_01_receivers_of_both_kinds_accept_the_same_active() {
     let mut lan = lan(config(150), &[(PSEUDO_HEADER, 100), (MESSAGE_ONLY, 90)]);
     lan.start(0);
     lan.run(ms(10_000));

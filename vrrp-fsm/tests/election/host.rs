@@ -10,8 +10,8 @@ use vrrp_fsm::{
     Reason, ReceiveContext, ShutdownCause, State, Transition, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumMatch, Decoded, Discard, Endpoints, Family,
-    Interval, IpHeader, Leniency, Priority, TTL, Versions, Vrid,
+    Addresses, Advertisement, ChecksumMatch, Decoded, Discard, Endpoints, Family, Interval,
+    IpHeader, Leniency, MessageAuthentication, Priority, TTL, Versions, Vrid,
 };
 
 /// The most common actions.
@@ -126,7 +126,7 @@ impl Advert {
                 vrid: vrid(),
                 priority: Priority::new(self.priority),
                 interval: self.interval,
-                authentication: Authentication::None,
+                authentication: MessageAuthentication::None,
                 addresses: virtual_addresses(family),
             },
             checksum: self.checksum,
@@ -183,7 +183,7 @@ impl Host {
     /// Just after accepting an Active of priority 200, whatever the policy.
     pub(crate) fn backup(config: Config) -> Self {
         let mut host = Self::started(config);
-        assert_eq!(host.hear(Advert::priority(200)), []);
+        assert_eq!(host.receive(Advert::priority(200)), []);
         assert_eq!(host.state(), State::Backup);
         host
     }
@@ -202,9 +202,9 @@ impl Host {
         list(self.router.handle_event(self.now, event))
     }
 
-    pub(crate) fn hear(&mut self, advert: Advert) -> Vec<Action> {
-        let heard = advert.check(&self.router).unwrap();
-        self.event(Event::Advertisement(heard))
+    pub(crate) fn receive(&mut self, advert: Advert) -> Vec<Action> {
+        let received = advert.check(&self.router).unwrap();
+        self.event(Event::Advertisement(received))
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {

@@ -2,8 +2,8 @@
 
 use vrrp_fsm::{Action, ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Outgoing, State};
 use vrrp_proto::{
-    Advertisement, Authentication, ChecksumAcceptance, ChecksumForm, ChecksumMatch, Discard,
-    Endpoints, Family, Password, Priority, Version, Versions,
+    Advertisement, ChecksumAcceptance, ChecksumForm, ChecksumMatch, Discard, Endpoints, Family,
+    MessageAuthentication, Password, Priority, Version, Versions,
 };
 
 use crate::host::{Advert, Host, address, centis, config, ms, seconds, virtual_addresses, vrid};
@@ -22,7 +22,7 @@ fn v2(priority: u8) -> Advert {
 fn messages(
     host: &Host,
     outgoing: Outgoing,
-    authentication: Authentication,
+    authentication: MessageAuthentication,
 ) -> Vec<Advertisement<'static>> {
     let addresses = virtual_addresses(Family::Ipv4);
     host.router
@@ -32,7 +32,7 @@ fn messages(
 }
 
 #[test]
-fn o_09_a_flag_makes_a_router_send_and_hear_both_versions() {
+fn o_09_a_flag_makes_a_router_send_and_accept_both_versions() {
     let host = Host::backup(both(100));
     assert!(v2(100).check(&host.router).is_ok());
     assert!(Advert::priority(100).check(&host.router).is_ok());
@@ -55,7 +55,7 @@ fn o_10_an_active_sends_both_versions_at_the_configured_rate() {
     assert_eq!(host.remaining(), ms(250));
     assert_eq!(host.router.counters().advertisements_sent, 6);
 
-    let messages = messages(&host, outgoing, Authentication::None);
+    let messages = messages(&host, outgoing, MessageAuthentication::None);
     let [v3, _, v2] = messages[..] else {
         panic!("{messages:?}");
     };
@@ -77,9 +77,9 @@ fn o_11_a_backup_times_out_on_the_rate_that_is_advertised() {
     let mut own = both(100);
     own.interval = centis(130);
     let mut host = Host::started(own);
-    let _ = host.hear(Advert::priority(200).every(seconds(2)));
+    let _ = host.receive(Advert::priority(200).every(seconds(2)));
     let from_v2 = host.remaining();
-    let _ = host.hear(Advert::priority(200).every(centis(10)));
+    let _ = host.receive(Advert::priority(200).every(centis(10)));
     let from_v3 = host.remaining();
     assert_eq!(from_v2.as_nanos(), 7_218_750_000);
     assert_eq!(from_v3.as_nanos(), 360_937_500);
@@ -88,17 +88,17 @@ fn o_11_a_backup_times_out_on_the_rate_that_is_advertised() {
 #[test]
 fn o_12_the_v2_messages_of_a_v3_active_are_ignored() {
     let mut host = Host::started(both(100));
-    let _ = host.hear(Advert::priority(200).every(centis(10)));
+    let _ = host.receive(Advert::priority(200).every(centis(10)));
     let before = host.router.poll_timeout();
     host.pass(ms(50));
-    assert_eq!(host.hear(v2(200)), []);
-    assert_eq!(host.hear(v2(0)), []);
+    assert_eq!(host.receive(v2(200)), []);
+    assert_eq!(host.receive(v2(0)), []);
     assert_eq!(host.router.poll_timeout(), before);
     assert_eq!(host.router.active_interval(), centis(10));
     assert_eq!(host.router.active().unwrap().version, Version::V3);
 
     // Those of another router are not.
-    let _ = host.hear(v2(210).from([192, 0, 2, 30]));
+    let _ = host.receive(v2(210).from([192, 0, 2, 30]));
     assert_eq!(
         host.router.active().unwrap().address,
         address(Family::Ipv4, 30)
@@ -106,10 +106,10 @@ fn o_12_the_v2_messages_of_a_v3_active_are_ignored() {
     assert_eq!(host.router.active_interval(), seconds(1));
 
     // Nor are they when the version 3 messages have stopped for long enough to take over.
-    let _ = host.hear(Advert::priority(200).every(centis(10)));
+    let _ = host.receive(Advert::priority(200).every(centis(10)));
     let _ = host.fire();
     assert_eq!(host.state(), State::Active);
-    let _ = host.hear(v2(200));
+    let _ = host.receive(v2(200));
     assert_eq!(host.state(), State::Backup);
     assert_eq!(host.router.active().unwrap().version, Version::V2);
 }
@@ -119,25 +119,25 @@ fn o_13_a_v3_active_that_sends_no_v2_is_reported() {
     let mut host = Host::started(both(100));
     for _ in 0..20 {
         host.pass(ms(1000));
-        let _ = host.hear(Advert::priority(200));
+        let _ = host.receive(Advert::priority(200));
         assert!(!host.router.active_sends_no_v2());
-        let _ = host.hear(v2(200));
+        let _ = host.receive(v2(200));
     }
     for unpaired in 1..=5 {
         host.pass(ms(1000));
-        let _ = host.hear(Advert::priority(200));
+        let _ = host.receive(Advert::priority(200));
         assert_eq!(
             host.router.active_sends_no_v2(),
             unpaired >= 3,
             "{unpaired}"
         );
     }
-    let _ = host.hear(v2(200));
+    let _ = host.receive(v2(200));
     assert!(!host.router.active_sends_no_v2());
 
     let mut without = Host::backup(config(100));
     for _ in 0..9 {
-        let _ = without.hear(Advert::priority(200));
+        let _ = without.receive(Advert::priority(200));
     }
     assert!(!without.router.active_sends_no_v2(), "nobody expects it");
 }
@@ -147,7 +147,7 @@ fn o_13_three_messages_without_v2_are_enough_from_the_first_on() {
     let mut host = Host::started(both(100));
     for unpaired in 1..=3 {
         host.pass(ms(1000));
-        let _ = host.hear(Advert::priority(200));
+        let _ = host.receive(Advert::priority(200));
         assert_eq!(
             host.router.active_sends_no_v2(),
             unpaired == 3,
@@ -163,7 +163,7 @@ fn o_13_each_active_is_counted_by_itself() {
         for sender in [20, 30] {
             for _ in 0..2 {
                 host.pass(ms(500));
-                let _ = host.hear(Advert::priority(200).from([192, 0, 2, sender]));
+                let _ = host.receive(Advert::priority(200).from([192, 0, 2, sender]));
                 assert!(!host.router.active_sends_no_v2());
             }
         }
@@ -174,9 +174,9 @@ const MESSAGE_ONLY: ChecksumForms = ChecksumForms::Only(ChecksumForm::MessageOnl
 const PSEUDO_HEADER: ChecksumForms = ChecksumForms::Only(ChecksumForm::PseudoHeader);
 
 /// Hears so many advertisements of an Active in this form.
-fn hear_in(host: &mut Host, form: ChecksumMatch, times: u8) {
+fn receive_in(host: &mut Host, form: ChecksumMatch, times: u8) {
     for _ in 0..times {
-        let _ = host.hear(Advert::priority(200).with_checksum(form));
+        let _ = host.receive(Advert::priority(200).with_checksum(form));
     }
 }
 
@@ -185,11 +185,11 @@ fn amb_01_both_forms_are_sent_until_the_field_shows_which_one_it_needs() {
     let mut host = Host::started(config(100));
     assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
     let enough = ChecksumEvidence::ENOUGH;
-    hear_in(&mut host, ChecksumMatch::PseudoHeader, enough - 1);
+    receive_in(&mut host, ChecksumMatch::PseudoHeader, enough - 1);
     assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
-    hear_in(&mut host, ChecksumMatch::PseudoHeader, 1);
+    receive_in(&mut host, ChecksumMatch::PseudoHeader, 1);
     assert_eq!(host.router.checksum_forms(), PSEUDO_HEADER);
-    hear_in(&mut host, ChecksumMatch::Both, 1);
+    receive_in(&mut host, ChecksumMatch::Both, 1);
     assert_eq!(host.router.checksum_forms(), PSEUDO_HEADER);
 
     let Action::SendAdvertisement(outgoing) = host.fire()[0] else {
@@ -199,7 +199,7 @@ fn amb_01_both_forms_are_sent_until_the_field_shows_which_one_it_needs() {
     assert_eq!(host.router.counters().advertisements_sent, 1);
     // A rival of the other kind has to accept the answer, and the others still have to hear it.
     let rival = Advert::priority(1).with_checksum(ChecksumMatch::MessageOnly);
-    let Action::SendAdvertisement(answer) = host.hear(rival)[0] else {
+    let Action::SendAdvertisement(answer) = host.receive(rival)[0] else {
         panic!("answer");
     };
     assert_eq!(answer.checksum, ChecksumForms::Both);
@@ -210,8 +210,8 @@ fn amb_01_both_forms_are_sent_until_the_field_shows_which_one_it_needs() {
 fn amb_01_a_sender_of_both_forms_is_no_evidence_for_one() {
     let mut host = Host::started(config(100));
     for _ in 0..3 * ChecksumEvidence::ENOUGH {
-        hear_in(&mut host, ChecksumMatch::PseudoHeader, 1);
-        hear_in(&mut host, ChecksumMatch::MessageOnly, 1);
+        receive_in(&mut host, ChecksumMatch::PseudoHeader, 1);
+        receive_in(&mut host, ChecksumMatch::MessageOnly, 1);
         assert_eq!(host.router.checksum_forms(), ChecksumForms::Both);
     }
 }
@@ -228,7 +228,7 @@ fn amb_01_both_forms_are_two_messages_the_pseudo_header_first() {
     let endpoints = Endpoints::multicast(address(Family::Ipv4, 11));
     let matches: Vec<_> = host
         .router
-        .advertisements(outgoing, Authentication::None, addresses)
+        .advertisements(outgoing, MessageAuthentication::None, addresses)
         .map(|(message, form)| {
             let mut octets = vec![0; message.encoded_len()];
             message.encode(&mut octets, &endpoints, form).unwrap();
@@ -259,7 +259,7 @@ fn amb_01_the_forms_can_be_fixed() {
         let mut host = Host::started(own);
         assert_eq!(host.router.checksum_forms(), forms);
         for form in [ChecksumMatch::MessageOnly, ChecksumMatch::PseudoHeader] {
-            hear_in(&mut host, form, ChecksumEvidence::ENOUGH);
+            receive_in(&mut host, form, ChecksumEvidence::ENOUGH);
             assert_eq!(host.router.checksum_forms(), forms);
         }
     }
@@ -281,7 +281,7 @@ fn amb_01_ipv6_and_version_2_have_one_form() {
 
     let mut host = Host::started(both(100));
     for _ in 0..ChecksumEvidence::ENOUGH {
-        let _ = host.hear(v2(210).from([192, 0, 2, 30]));
+        let _ = host.receive(v2(210).from([192, 0, 2, 30]));
     }
     assert_eq!(
         host.router.checksum_forms(),
@@ -302,7 +302,7 @@ fn the_messages_of_one_version_have_its_unit() {
             versions: own.versions,
             checksum: MESSAGE_ONLY,
         };
-        let messages = messages(&host, outgoing, Authentication::None);
+        let messages = messages(&host, outgoing, MessageAuthentication::None);
         assert_eq!(messages.len(), 1);
         assert_eq!(messages[0].version(), version);
         assert_eq!(messages[0].interval, own.interval);
@@ -318,13 +318,16 @@ fn o_01_version_3_gets_no_authentication() {
         versions: Versions::Both,
         checksum: MESSAGE_ONLY,
     };
-    let password = Authentication::SimpleText(Password::new(b"s3cret").unwrap());
+    let password = MessageAuthentication::SimpleText(Password::new(b"s3cret").unwrap());
     let authentications: Vec<_> = messages(&host, outgoing, password)
         .iter()
         .map(|message| (message.version(), message.authentication))
         .collect();
     assert_eq!(
         authentications,
-        [(Version::V3, Authentication::None), (Version::V2, password)]
+        [
+            (Version::V3, MessageAuthentication::None),
+            (Version::V2, password)
+        ]
     );
 }

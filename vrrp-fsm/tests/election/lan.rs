@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use vrrp_fsm::{
     Action, Actions, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
-use vrrp_proto::{Authentication, ChecksumAcceptance, Endpoints, IpHeader, TTL};
+use vrrp_proto::{ChecksumAcceptance, Endpoints, IpHeader, MessageAuthentication, TTL};
 
 use crate::host::{address, virtual_addresses};
 
@@ -183,7 +183,7 @@ impl Lan {
                     let addresses = virtual_addresses(router.config().family);
                     let endpoints = Endpoints::multicast(*address);
                     let messages: Vec<Vec<u8>> = router
-                        .advertisements(outgoing, Authentication::None, addresses)
+                        .advertisements(outgoing, MessageAuthentication::None, addresses)
                         .map(|(message, form)| {
                             let mut octets = vec![0; message.encoded_len()];
                             message.encode(&mut octets, &endpoints, form).unwrap();

@@ -13,9 +13,9 @@ use crate::host::{
 #[test]
 fn o_05_several_owners_are_noted() {
     let mut host = Host::active(config(255));
-    let heard = Advert::priority(255).check(&host.router).unwrap();
-    assert!(heard.mismatches().owner_conflict);
-    let _ = host.event(Event::Advertisement(heard));
+    let received = Advert::priority(255).check(&host.router).unwrap();
+    assert!(received.mismatches().owner_conflict);
+    let _ = host.event(Event::Advertisement(received));
     assert_eq!(host.router.counters().owner_conflicts, 1);
     // Those that the profile discards count as well.
     host.router.count_discard(&Discard::Owner);
@@ -25,22 +25,22 @@ fn o_05_several_owners_are_noted() {
 #[test]
 fn o_06_equal_priorities_can_be_seen() {
     let mut host = Host::started(config(100));
-    let _ = host.hear(Advert::priority(101));
+    let _ = host.receive(Advert::priority(101));
     assert!(!host.router.active_has_equal_priority());
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert!(host.router.active_has_equal_priority());
     // Between two Actives the reason says so.
     let _ = host.fire();
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert_eq!(host.router.last_reason(), Some(Reason::GreaterAddress));
 }
 
 #[test]
 fn o_17_each_event_moves_its_counter() {
     let mut host = Host::started(config(100));
-    let _ = host.hear(Advert::priority(200));
-    let _ = host.hear(Advert::priority(200).every(centis(50)));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200).every(centis(50)));
+    let _ = host.receive(Advert::priority(0));
     let counters = host.router.counters();
     assert_eq!(counters.advertisements_received, 3);
     assert_eq!(counters.interval_errors, 1);
@@ -134,11 +134,11 @@ fn o_20_the_hold_time_of_the_yang_model_is_the_preempt_delay() {
     own.preempt = Preempt::AfterDelay(ms(3000));
     let mut host = Host::started(own);
     host.pass(ms(2500));
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert_eq!(host.remaining(), host.router.active_down_interval(), "held");
     host.pass(ms(500));
     let due = host.router.poll_timeout();
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert_eq!(host.router.poll_timeout(), due, "the hold is over");
 }
 
@@ -153,7 +153,7 @@ fn o_21_tracking_lowers_the_priority_and_restores_it() {
     assert_eq!(host.remaining(), ms(700), "the timer runs on");
     assert_eq!(host.event(Event::EffectivePriority(Priority::new(90))), []);
     assert_eq!(host.fire(), [advertise(90)]);
-    let _ = host.hear(Advert::priority(95));
+    let _ = host.receive(Advert::priority(95));
     assert_eq!(host.state(), State::Backup, "95 is higher now");
     assert_eq!(host.event(Event::EffectivePriority(Priority::new(100))), []);
     assert_eq!(host.router.config().priority, Priority::DEFAULT);
@@ -210,14 +210,14 @@ fn o_22_reasons_have_the_words_of_the_models() {
         "vrrp-event-master-timeout",
         NewActiveReason::NoResponse,
     );
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     expect(
         &host,
         Reason::HigherPriority,
         "vrrp-event-higher-priority-backup",
         NewActiveReason::NoResponse,
     );
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     let _ = host.fire();
     expect(
         &host,
@@ -225,8 +225,8 @@ fn o_22_reasons_have_the_words_of_the_models() {
         "vrrp-event-master-timeout",
         NewActiveReason::Priority,
     );
-    let _ = host.hear(Advert::priority(200));
-    let _ = host.hear(Advert::priority(50));
+    let _ = host.receive(Advert::priority(200));
+    let _ = host.receive(Advert::priority(50));
     let _ = host.fire();
     expect(
         &host,
@@ -234,7 +234,7 @@ fn o_22_reasons_have_the_words_of_the_models() {
         "vrrp-event-lower-priority-master",
         NewActiveReason::Preempted,
     );
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     expect(
         &host,
         Reason::GreaterAddress,
@@ -255,8 +255,8 @@ fn o_22_reasons_have_the_words_of_the_models() {
 fn o_22_a_reason_is_that_of_the_last_timer() {
     // An advertisement from before the last accepted Active does not count any more.
     let mut host = Host::backup(config(100));
-    let _ = host.hear(Advert::priority(50));
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(50));
+    let _ = host.receive(Advert::priority(100));
     let _ = host.fire();
     assert_eq!(host.router.last_reason(), Some(Reason::ActiveDown));
 }

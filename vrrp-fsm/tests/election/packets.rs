@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use vrrp_fsm::{Action, Config, Counters, ReceiveContext, State, VirtualRouter};
 use vrrp_proto::{
     Addresses, AuthenticationFault, DecodeOptions, Discard, Endpoints, Family, IpHeader,
-    LocalAuthentication, Peer, Priority, Protection, TTL, Transport,
+    LocalAuthentication, LocalTransport, Peer, Priority, Protection, TTL,
 };
 
 use crate::host::{Host, address, config};
@@ -113,7 +113,7 @@ fn the_context_decides_on_transport_decoding_and_address_lists() {
     }];
     let other_list = [Ipv4Addr::new(192, 0, 2, 2)];
     let unicast = ReceiveContext {
-        transport: Transport::Unicast { peers: &peers },
+        transport: LocalTransport::Unicast { peers: &peers },
         decode: DecodeOptions {
             unicast_ttl_floor: 60,
             ..DecodeOptions::default()

@@ -46,7 +46,7 @@ fn peer_defect_09_of_two_addresses_exactly_one_is_greater() {
     let yields = |own: [u8; 4], other: [u8; 4]| {
         let mut host = Host::active(config(100));
         let _ = host.event(Event::PrimaryAddress(IpAddr::from(own)));
-        let _ = host.hear(Advert::priority(100).from(other));
+        let _ = host.receive(Advert::priority(100).from(other));
         host.state() == State::Backup
     };
     for one in addresses {
@@ -60,10 +60,10 @@ fn peer_defect_09_of_two_addresses_exactly_one_is_greater() {
 
 #[test]
 fn peer_defect_10_detection_takes_one_down_interval_wherever_the_silence_starts() {
-    for heard_after in [1, 500, 999, 1500, 3000] {
+    for received_after in [1, 500, 999, 1500, 3000] {
         let mut host = Host::backup(config(100));
-        host.pass(ms(heard_after));
-        let _ = host.hear(Advert::priority(200));
+        host.pass(ms(received_after));
+        let _ = host.receive(Advert::priority(200));
         let silent_since = host.now;
         let _ = host.fire();
         assert_eq!(host.state(), State::Active);
@@ -107,11 +107,11 @@ fn peer_defect_13_high_priorities_at_short_intervals_keep_their_order() {
 fn peer_defect_16_equal_priority_from_a_lower_address_keeps_a_backup_quiet() {
     let mut host = Host::started(config(100));
     host.pass(ms(3000));
-    let _ = host.hear(Advert::priority(100).from([192, 0, 2, 1]));
+    let _ = host.receive(Advert::priority(100).from([192, 0, 2, 1]));
     assert_eq!(host.remaining(), host.router.active_down_interval());
     // And a resignation in Active is answered, not ignored.
     let _ = host.fire();
-    assert_eq!(host.hear(Advert::priority(0))[0], advertise(100));
+    assert_eq!(host.receive(Advert::priority(0))[0], advertise(100));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn peer_defect_17_only_the_given_time_counts() {
         let mut all = host.startup();
         all.extend(host.fire());
         all.extend(host.fire());
-        all.extend(host.hear(Advert::priority(200)));
+        all.extend(host.receive(Advert::priority(200)));
         all
     };
     assert_eq!(run(1), run(400_000_000_000_000_000));
@@ -142,7 +142,7 @@ fn peer_defect_18_a_dual_active_phase_ends_in_an_announcement() {
     for _ in 0..60 {
         let _ = host.fire();
     }
-    assert!(host.hear(Advert::priority(100)).contains(&announce(5)));
+    assert!(host.receive(Advert::priority(100)).contains(&announce(5)));
     let again = core::iter::repeat_with(|| host.fire()).take(7);
     let announced = again
         .flatten()
@@ -159,7 +159,7 @@ fn peer_defect_18_a_dual_active_phase_ends_in_an_announcement() {
 
     // The loser lets go, and takes over with an announcement when it is needed again.
     let mut loser = Host::active(config(100));
-    let _ = loser.hear(Advert::priority(200));
+    let _ = loser.receive(Advert::priority(200));
     let actions = loser.fire();
     assert!(actions.contains(&announce(5)));
     assert_eq!(loser.router.last_reason(), Some(Reason::ActiveDown));
@@ -174,8 +174,8 @@ fn peer_defect_18_the_winner_announces_whichever_is_received_first() {
     }
     // The winner's advertisement is the first that crosses. The loser's last word is the winner's
     // cue.
-    let parting = loser.hear(Advert::priority(200));
+    let parting = loser.receive(Advert::priority(200));
     assert_eq!(parting[0], advertise(100));
-    let answer = winner.hear(Advert::priority(100));
+    let answer = winner.receive(Advert::priority(100));
     assert_eq!(answer, [advertise(200), announce(5)]);
 }

@@ -20,7 +20,7 @@ fn listen(host: &mut Host, priority: u8, millis: u64) -> Option<Reason> {
         if let Some(transition) = host.router.handle_timeout(host.now).transition() {
             return Some(transition.reason);
         }
-        let _ = host.hear(Advert::priority(priority));
+        let _ = host.receive(Advert::priority(priority));
     }
     None
 }
@@ -39,7 +39,7 @@ fn amb_20_the_hold_starts_at_startup() {
 fn amb_20_while_held_a_lower_priority_is_followed_and_learned_from() {
     let mut host = Host::started(delayed());
     host.pass(ms(1000));
-    let _ = host.hear(Advert::priority(1).every(crate::host::centis(300)));
+    let _ = host.receive(Advert::priority(1).every(crate::host::centis(300)));
     assert_eq!(host.router.active_interval(), crate::host::centis(300));
     assert_eq!(host.remaining(), host.router.active_down_interval());
     // A silent Active is not preempted, it is replaced: no hold keeps that up.
@@ -67,7 +67,7 @@ fn amb_20_an_equal_or_higher_priority_stops_the_hold() {
 #[test]
 fn amb_20_the_hold_is_the_same_after_every_entry_into_backup() {
     let mut host = Host::active(delayed());
-    assert!(host.hear(Advert::priority(201)).contains(&REMOVE));
+    assert!(host.receive(Advert::priority(201)).contains(&REMOVE));
     host.pass(ms(500));
     assert_eq!(listen(&mut host, 100, DELAY), None);
     assert_eq!(
@@ -88,9 +88,9 @@ fn amb_20_the_hold_is_the_same_after_every_entry_into_backup() {
 fn amb_20_a_resignation_neither_starts_nor_stops_the_hold() {
     let mut host = Host::started(delayed());
     assert_eq!(listen(&mut host, 100, DELAY - 2000), None);
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     assert_eq!(host.remaining(), host.router.skew_time());
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert_eq!(
         listen(&mut host, 100, 6000),
         Some(Reason::PreemptHoldTimeout)
@@ -104,7 +104,7 @@ fn amb_20_no_delay_is_as_always() {
     let mut host = Host::started(own);
     let before = host.router.poll_timeout();
     host.pass(ms(1));
-    let _ = host.hear(Advert::priority(100));
+    let _ = host.receive(Advert::priority(100));
     assert_eq!(host.router.poll_timeout(), before);
 }
 
@@ -163,18 +163,18 @@ fn a_hold_shorter_than_the_down_interval_changes_nothing() {
 fn a_resignation_does_not_end_the_hold() {
     let mut host = Host::started(held(100));
     host.pass(ms(10_000));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     assert_eq!(host.remaining(), ms(20_000) + host.router.skew_time());
     host.pass(ms(20_100));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     assert_eq!(host.remaining(), host.router.skew_time());
 }
 
 #[test]
-fn a_held_router_follows_an_active_meanwhile() {
+fn a_held_router_follows_an_active() {
     let mut host = Host::started(held(100));
     host.pass(ms(29_900));
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining(), host.router.active_down_interval());
     assert_eq!(host.router.active().unwrap().priority.get(), 200);
 }
@@ -182,7 +182,7 @@ fn a_held_router_follows_an_active_meanwhile() {
 #[test]
 fn the_hold_counts_from_every_startup_and_from_nothing_else() {
     let mut host = Host::active(held(100));
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining(), host.router.active_down_interval());
     let _ = host.shutdown();
     let _ = host.startup();
@@ -208,9 +208,9 @@ fn amb_24_preemption_that_is_turned_off_while_a_hold_runs_stays_off() {
 
 /// Handles an advertisement of this priority, and returns whether it shows a second Active.
 fn is_rival(host: &mut Host, priority: u8) -> bool {
-    let heard = Advert::priority(priority).check(&host.router).unwrap();
-    let _ = host.event(Event::Advertisement(heard));
-    host.router.is_rival(host.now, &heard)
+    let received = Advert::priority(priority).check(&host.router).unwrap();
+    let _ = host.event(Event::Advertisement(received));
+    host.router.is_rival(host.now, &received)
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn the_last_advertisement_of_a_preempted_active_is_no_rival() {
 }
 
 #[test]
-fn an_active_beside_one_that_did_not_preempt_is_a_rival_at_once() {
+fn a_second_active_that_did_not_preempt_is_a_rival_at_once() {
     let mut host = Host::active(config(200));
     assert!(is_rival(&mut host, 100));
     assert!(!is_rival(&mut host, 0), "it resigns");

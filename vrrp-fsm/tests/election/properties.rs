@@ -98,7 +98,7 @@ fn whole_seconds(number: u16) -> Interval {
 enum Step {
     Startup(u8),
     Shutdown(ShutdownCause),
-    Hear {
+    Receive {
         last: u8,
         priority: u8,
         v2: bool,
@@ -127,7 +127,7 @@ fn steps() -> impl Strategy<Value = Step> {
             Just(ShutdownCause::Group)
         ].prop_map(Step::Shutdown),
         8 => (1_u8..12, prop_oneof![Just(0), Just(255), any::<u8>()], any::<bool>(), proptest::option::of(1_u16..=4095), any::<bool>())
-            .prop_map(|(last, priority, v2, interval, pseudo)| Step::Hear { last, priority, v2, interval, pseudo }),
+            .prop_map(|(last, priority, v2, interval, pseudo)| Step::Receive { last, priority, v2, interval, pseudo }),
         1 => (5_u8..9).prop_map(Step::PrimaryAddress),
         1 => any::<u8>().prop_map(Step::EffectivePriority),
         1 => Just(Step::AddressesChanged),
@@ -157,8 +157,8 @@ fn take(router: &mut VirtualRouter, now: &mut Instant, step: &Step) -> Actions {
             primary_address: address(own.family, *last),
         },
         Step::Shutdown(cause) => Event::Shutdown(*cause),
-        Step::Hear { .. } => match advert(router, step).check(router) {
-            Ok(heard) => Event::Advertisement(heard),
+        Step::Receive { .. } => match advert(router, step).check(router) {
+            Ok(received) => Event::Advertisement(received),
             Err(discard) => {
                 router.count_discard(&discard);
                 return Actions::default();
@@ -189,9 +189,10 @@ fn take(router: &mut VirtualRouter, now: &mut Instant, step: &Step) -> Actions {
     router.handle_event(*now, event)
 }
 
-/// The advertisement of [`Step::Hear`]; without an interval, with the one that this router expects.
+/// The advertisement of [`Step::Receive`]; without an interval, with the one that this router
+/// expects.
 fn advert(router: &VirtualRouter, step: &Step) -> Advert {
-    let Step::Hear {
+    let Step::Receive {
         last,
         priority,
         v2,
@@ -308,7 +309,7 @@ proptest! {
                 SnapshotPhase::Active { adver, .. } => prop_assert!(armed(adver) && router.state() == State::Active),
             }
             // Actions and states tell the same story.
-            let mut told = before;
+            let mut reported = before;
             for action in actions {
                 match action {
                     Action::SendAdvertisement(outgoing) => {
@@ -321,12 +322,12 @@ proptest! {
                     Action::Announce { repeat } => prop_assert!(installed && repeat > 0),
                     Action::StateChanged(transition) => {
                         prop_assert_eq!(transition.from, before);
-                        told = transition.to;
+                        reported = transition.to;
                     }
                     other => prop_assert!(false, "{:?}", other),
                 }
             }
-            prop_assert_eq!(told, router.state());
+            prop_assert_eq!(reported, router.state());
             prop_assert_eq!(installed, router.state() == State::Active);
         }
     }
@@ -362,7 +363,7 @@ proptest! {
             let (source, priority) = sent[from];
             let host = &mut hosts[to];
             host.now = host.now + Duration::from_micros(1);
-            let _ = host.hear(Advert::priority(priority).from(source));
+            let _ = host.receive(Advert::priority(priority).from(source));
         }
         let left: Vec<(u8, IpAddr)> = hosts.iter()
             .filter(|host| host.state() == State::Active)

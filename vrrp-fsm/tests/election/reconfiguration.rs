@@ -63,7 +63,7 @@ fn amb_21_a_running_backup_timer_stays() {
         centis(100),
         "learned from the Active"
     );
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining().as_nanos(), 10_996_093_750);
 }
 
@@ -152,7 +152,7 @@ fn another_version_is_advertised() {
 #[test]
 fn from_version_3_to_version_2_the_learned_interval_is_forgotten() {
     let mut host = Host::backup(config(100));
-    let _ = host.hear(Advert::priority(200).every(centis(4095)));
+    let _ = host.receive(Advert::priority(200).every(centis(4095)));
     let _ = change(&mut host, |own| {
         own.versions = Versions::V2;
         own.interval = seconds(2);
@@ -166,7 +166,7 @@ fn from_version_3_to_version_2_the_learned_interval_is_forgotten() {
 impl Host {
     fn backup_v2() -> Self {
         let mut host = Host::started(config_v2(100));
-        let _ = host.hear(Advert::priority(200).every(seconds(1)));
+        let _ = host.receive(Advert::priority(200).every(seconds(1)));
         host
     }
 }
@@ -179,7 +179,7 @@ fn from_version_3_to_version_2_the_active_is_still_accepted() {
         own.interval = seconds(1);
     });
     host.pass(ms(1000));
-    let _ = host.hear(Advert::priority(200).every(seconds(1)));
+    let _ = host.receive(Advert::priority(200).every(seconds(1)));
     assert_eq!(host.remaining(), host.router.active_down_interval());
 }
 
@@ -253,7 +253,7 @@ fn a_backup_that_becomes_the_owner_takes_over_at_the_end_of_its_timer() {
     let _ = change(&mut host, |own| own.priority = Priority::OWNER);
     let timer = host.router.poll_timeout();
     host.pass(ms(1000));
-    let _ = host.hear(Advert::priority(254));
+    let _ = host.receive(Advert::priority(254));
     assert_eq!(host.router.poll_timeout(), timer);
     assert_eq!(host.fire()[0], advertise(255));
     assert_eq!(host.state(), State::Active);

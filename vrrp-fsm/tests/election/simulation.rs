@@ -194,7 +194,7 @@ fn both_versions_follow_one_active() {
 }
 
 #[test]
-fn a_lossy_network_settles_when_it_is_quiet() {
+fn a_lossy_network_has_one_active_once_it_is_quiet() {
     for seed in 0..30 {
         let mut own = [60, 120, 120, 200].map(config);
         own[3].preempt = Preempt::AfterDelay(ms(3000));
@@ -209,11 +209,11 @@ fn a_lossy_network_settles_when_it_is_quiet() {
         lan.delay = Duration::from_millis(1);
         lan.run(ms(30_000));
         assert_eq!(lan.actives().len(), 1, "seed {seed}");
-        let settled = lan.history.len();
+        let stable = lan.history.len();
         lan.run(ms(1_000_000));
         assert_eq!(
             lan.history.len(),
-            settled,
+            stable,
             "seed {seed}: nothing moves any more"
         );
     }

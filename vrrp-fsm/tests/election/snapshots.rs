@@ -40,7 +40,7 @@ fn a_backup_keeps_what_it_learned() {
     let mut host = Host::backup(own);
     for _ in 0..ChecksumEvidence::ENOUGH {
         let advert = Advert::priority(200).every(centis(30));
-        let _ = host.hear(advert.with_checksum(ChecksumMatch::PseudoHeader));
+        let _ = host.receive(advert.with_checksum(ChecksumMatch::PseudoHeader));
     }
     let _ = host.event(Event::EffectivePriority(Priority::new(77)));
     host.pass(ms(123));

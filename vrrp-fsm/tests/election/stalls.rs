@@ -70,9 +70,9 @@ fn a_stalled_backup_that_yields_listens_once_more() {
     assert_eq!(host.wake_after(late)[0], advertise(100));
 
     // Once for each Active that falls silent.
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.wake_after(late), []);
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.wake_after(late), []);
 }
 
@@ -88,13 +88,13 @@ fn waiting_packets_come_before_the_timeout() {
     for stall in [StallPolicy::Resume, StallPolicy::Yield] {
         let mut backup = Host::backup(with(stall));
         backup.pass(ms(60_000));
-        assert_eq!(backup.hear(Advert::priority(200)), []);
+        assert_eq!(backup.receive(Advert::priority(200)), []);
         assert_eq!(backup.wake_after(ms(0)), []);
         assert_eq!(backup.state(), State::Backup);
 
         let mut active = Host::active(with(stall));
         active.pass(ms(60_000));
-        let _ = active.hear(Advert::priority(101));
+        let _ = active.receive(Advert::priority(101));
         assert_eq!(active.wake_after(ms(0)), []);
         assert_eq!(active.state(), State::Backup);
     }
@@ -122,7 +122,7 @@ fn the_host_can_see_a_stall() {
 #[test]
 fn an_active_that_yields_to_a_stall_forgets_the_learned_interval() {
     let mut host = Host::backup(with(StallPolicy::Yield));
-    let _ = host.hear(Advert::priority(200).every(crate::host::centis(4095)));
+    let _ = host.receive(Advert::priority(200).every(crate::host::centis(4095)));
     let _ = host.fire();
     let _ = host.wake_after(ms(60_000));
     assert_eq!(host.router.last_reason(), Some(Reason::Stall));

@@ -20,7 +20,7 @@ fn s_01_each_family_has_its_own_machine() {
     let mut six = Host::started(Config::new(vrid(), Family::Ipv6));
     let _ = four.fire();
     assert_eq!((four.state(), six.state()), (State::Active, State::Backup));
-    let _ = six.hear(Advert::priority(200).from(address(Family::Ipv6, 20)));
+    let _ = six.receive(Advert::priority(200).from(address(Family::Ipv6, 20)));
     assert_eq!(four.state(), State::Active);
     let stray = Advert::priority(200).check(&six.router);
     assert!(
@@ -45,7 +45,7 @@ fn s_02_six_edges_join_three_states() {
     collect(host.shutdown());
     collect(host.startup());
     collect(host.fire());
-    collect(host.hear(Advert::priority(200)));
+    collect(host.receive(Advert::priority(200)));
     collect(host.fire());
     collect(host.shutdown());
     collect(Host::new(config(255)).startup());
@@ -67,13 +67,13 @@ fn s_02_six_edges_join_three_states() {
 #[test]
 fn s_03_initialize_does_nothing_until_startup() {
     let mut host = Host::new(config(100));
-    let heard = Advert::priority(0)
+    let received = Advert::priority(0)
         .every(centis(7))
         .check(&host.router)
         .unwrap();
     let fresh = host;
     for event in [
-        Event::Advertisement(heard),
+        Event::Advertisement(received),
         Event::Shutdown(ShutdownCause::Fault),
         Event::PrimaryAddress(address(Family::Ipv4, 9)),
         Event::AddressesChanged,
@@ -187,9 +187,9 @@ fn s_11_priority_zero_shortens_the_down_timer() {
     // Skew_Time is that of the interval learned before, not of the own one and not of the one in
     // this packet (AMB-12).
     let mut host = Host::started(config(100));
-    let _ = host.hear(Advert::priority(200).every(centis(50)));
+    let _ = host.receive(Advert::priority(200).every(centis(50)));
     host.pass(ms(500));
-    assert_eq!(host.hear(Advert::priority(0).every(centis(7))), []);
+    assert_eq!(host.receive(Advert::priority(0).every(centis(7))), []);
     assert_eq!(host.state(), State::Backup);
     assert_eq!(host.remaining().as_nanos(), 304_687_500);
     assert_eq!(host.router.active_interval(), centis(50), "not learned");
@@ -214,7 +214,10 @@ fn s_12_a_backup_follows_an_active_and_learns_its_interval() {
         own.preempt = preempt;
         let mut host = Host::started(own);
         host.pass(ms(2000));
-        assert_eq!(host.hear(Advert::priority(priority).every(centis(50))), []);
+        assert_eq!(
+            host.receive(Advert::priority(priority).every(centis(50))),
+            []
+        );
         assert_eq!(host.router.active_interval(), centis(50));
         assert_eq!(host.router.skew_time().as_nanos(), 304_687_500);
         assert_eq!(host.remaining().as_nanos(), 1_804_687_500);
@@ -228,7 +231,7 @@ fn s_12_a_backup_follows_an_active_and_learns_its_interval() {
 fn s_13_a_v2_backup_waits_for_its_own_interval() {
     let mut host = Host::started(config_v2(100));
     host.pass(ms(2000));
-    assert_eq!(host.hear(Advert::priority(100).every(seconds(1))), []);
+    assert_eq!(host.receive(Advert::priority(100).every(seconds(1))), []);
     assert_eq!(host.remaining(), down());
     let other = Advert::priority(100).every(seconds(2)).check(&host.router);
     assert!(
@@ -242,7 +245,7 @@ fn s_14_a_lower_priority_does_not_move_the_timer() {
     let mut host = Host::backup(config(100));
     host.pass(ms(1234));
     let before = host.router.poll_timeout();
-    assert_eq!(host.hear(Advert::priority(99).every(centis(7))), []);
+    assert_eq!(host.receive(Advert::priority(99).every(centis(7))), []);
     assert_eq!(host.router.poll_timeout(), before);
     assert_eq!(host.router.active_interval(), centis(100));
     assert_eq!(
@@ -260,7 +263,7 @@ fn s_15_a_backup_defers_to_equal_priority_whatever_the_address() {
     for last in [1, 200] {
         let mut host = Host::started(config(100));
         host.pass(ms(1000));
-        let _ = host.hear(Advert::priority(100).from([192, 0, 2, last]));
+        let _ = host.receive(Advert::priority(100).from([192, 0, 2, last]));
         assert_eq!(host.remaining(), down(), "192.0.2.{last}");
     }
 }
@@ -269,7 +272,7 @@ fn s_15_a_backup_defers_to_equal_priority_whatever_the_address() {
 fn s_16_an_active_answers_a_resignation() {
     let mut host = Host::active(config(100));
     host.pass(ms(300));
-    assert_eq!(host.hear(Advert::priority(0))[0], advertise(100));
+    assert_eq!(host.receive(Advert::priority(0))[0], advertise(100));
     assert_eq!(host.state(), State::Active);
     assert_eq!(host.fire(), [announce(5)]);
     assert_eq!(host.remaining(), ms(500), "a whole interval");
@@ -282,7 +285,7 @@ fn s_17_an_active_yields_to_a_higher_priority() {
     let mut host = Host::active(own);
     host.pass(ms(300));
     assert_eq!(
-        host.hear(Advert::priority(101).every(centis(50))),
+        host.receive(Advert::priority(101).every(centis(50))),
         [
             REMOVE,
             changed(State::Active, State::Backup, Reason::HigherPriority),
@@ -297,10 +300,10 @@ fn s_18_an_active_yields_to_equal_priority_from_a_greater_address() {
     let mut own = config(100);
     own.advertise_on_yield = false;
     let mut host = Host::active(own);
-    let _ = host.hear(Advert::priority(100).from([192, 0, 2, 10]));
+    let _ = host.receive(Advert::priority(100).from([192, 0, 2, 10]));
     assert_eq!(host.state(), State::Active);
     assert_eq!(
-        host.hear(Advert::priority(100).from([192, 0, 2, 12])),
+        host.receive(Advert::priority(100).from([192, 0, 2, 12])),
         [
             REMOVE,
             changed(State::Active, State::Backup, Reason::GreaterAddress),
@@ -314,7 +317,7 @@ fn a_yielding_router_advertises_a_last_time_with_its_own_priority() {
         Advert::priority(101),
         Advert::priority(100).from([192, 0, 2, 12]),
     ] {
-        let actions = Host::active(config(100)).hear(advert);
+        let actions = Host::active(config(100)).receive(advert);
         assert!(
             matches!(actions[..], [sent, REMOVE, Action::StateChanged(_)] if sent == advertise(100)),
             "{actions:?}"
@@ -334,7 +337,7 @@ fn s_19_addresses_compare_as_unsigned_numbers_in_network_order() {
     ];
     for (source, greater) in greater_than_11 {
         let mut host = Host::active(config(100));
-        let _ = host.hear(Advert::priority(100).from(source));
+        let _ = host.receive(Advert::priority(100).from(source));
         assert_eq!(host.state() == State::Backup, greater, "{source:?}");
     }
     for (source, greater) in [
@@ -344,7 +347,7 @@ fn s_19_addresses_compare_as_unsigned_numbers_in_network_order() {
         ([0xfe80, 0, 0, 0, 0, 0, 0x0100, 0], true),
     ] {
         let mut host = Host::active(Config::new(vrid(), Family::Ipv6));
-        let _ = host.hear(Advert::priority(100).from(source));
+        let _ = host.receive(Advert::priority(100).from(source));
         assert_eq!(host.state() == State::Backup, greater, "{source:x?}");
     }
 }
@@ -357,7 +360,7 @@ fn s_20_an_active_answers_a_lower_priority_at_once() {
     ] {
         let mut host = Host::active(config(100));
         host.pass(ms(300));
-        assert_eq!(host.hear(advert)[0], advertise(100));
+        assert_eq!(host.receive(advert)[0], advertise(100));
         assert_eq!(host.state(), State::Active);
         assert_eq!(host.fire(), [announce(5)], "after 500 ms");
         assert_eq!(host.remaining(), ms(200), "the timer runs on (AMB-13)");
@@ -373,7 +376,7 @@ fn s_21_the_older_profiles_do_not_answer_a_lower_priority() {
     for (own, advert) in [v3, v2] {
         let mut host = Host::active(own);
         host.pass(ms(300));
-        let actions = host.hear(advert);
+        let actions = host.receive(advert);
         assert!(
             !actions
                 .iter()
@@ -395,9 +398,9 @@ fn s_22_preempt_mode_plays_no_part_in_active() {
         let mut own = config(100);
         own.preempt = preempt;
         let mut host = Host::active(own);
-        let _ = host.hear(Advert::priority(99));
+        let _ = host.receive(Advert::priority(99));
         assert_eq!(host.state(), State::Active, "{preempt:?}");
-        let _ = host.hear(Advert::priority(101));
+        let _ = host.receive(Advert::priority(101));
         assert_eq!(host.state(), State::Backup, "{preempt:?}");
     }
 }
@@ -407,7 +410,7 @@ fn s_23_an_active_advertises_every_own_interval() {
     let mut own = config(100);
     own.interval = centis(50);
     let mut host = Host::active(own);
-    let _ = host.hear(Advert::priority(200).every(centis(300)));
+    let _ = host.receive(Advert::priority(200).every(centis(300)));
     let _ = host.fire();
     assert_eq!(host.router.active_interval(), centis(300), "learned before");
     for _ in 0..9 {
@@ -438,11 +441,11 @@ fn s_25_the_owner_always_preempts() {
         let mut own = config(255);
         own.preempt = preempt;
         let mut host = Host::active(own);
-        let _ = host.hear(Advert::priority(255).from([192, 0, 2, 12]));
+        let _ = host.receive(Advert::priority(255).from([192, 0, 2, 12]));
         assert_eq!(host.state(), State::Backup, "S-26");
         let before = host.router.poll_timeout();
         host.pass(ms(500));
-        let _ = host.hear(Advert::priority(254));
+        let _ = host.receive(Advert::priority(254));
         assert_eq!(host.router.poll_timeout(), before);
         assert_eq!(
             host.fire().last(),
@@ -454,17 +457,17 @@ fn s_25_the_owner_always_preempts() {
 #[test]
 fn s_26_of_two_owners_the_one_with_the_lower_address_backs_down() {
     let mut lower = Host::active(config(255));
-    let heard = Advert::priority(255)
+    let received = Advert::priority(255)
         .from([192, 0, 2, 12])
         .check(&lower.router)
         .unwrap();
-    assert!(heard.mismatches().owner_conflict, "to be logged");
-    let _ = lower.event(Event::Advertisement(heard));
+    assert!(received.mismatches().owner_conflict, "to be logged");
+    let _ = lower.event(Event::Advertisement(received));
     assert_eq!(lower.state(), State::Backup);
     assert_eq!(lower.router.counters().owner_conflicts, 1);
 
     let mut greater = Host::active(config(255));
-    let actions = greater.hear(Advert::priority(255).from([192, 0, 2, 10]));
+    let actions = greater.receive(Advert::priority(255).from([192, 0, 2, 10]));
     assert_eq!(actions[0], advertise(255));
     assert_eq!(greater.state(), State::Active);
 }
@@ -474,7 +477,7 @@ fn s_27_a_backup_never_advertises_unless_it_takes_over() {
     let mut host = Host::started(config(100));
     for priority in (0..=255).chain((0..=255).rev()) {
         host.pass(ms(1));
-        assert_eq!(host.hear(Advert::priority(priority)), []);
+        assert_eq!(host.receive(Advert::priority(priority)), []);
     }
     assert_eq!(host.event(Event::AddressesChanged), []);
     assert_eq!(host.event(Event::Reannounce), []);
@@ -505,7 +508,7 @@ fn s_28_only_a_higher_priority_with_preempt_mode_disturbs_a_working_active() {
             if host.state() == State::Active {
                 break;
             }
-            let _ = host.hear(Advert::priority(100));
+            let _ = host.receive(Advert::priority(100));
         }
         assert_eq!(
             host.state() == State::Active,
@@ -548,14 +551,14 @@ fn m_08_an_active_accepts_packets_to_the_addresses_as_owner_or_with_accept_mode(
 #[test]
 fn m_07_a_backup_accepts_no_packets_to_the_addresses() {
     let mut host = Host::active(config(255));
-    let _ = host.hear(Advert::priority(255).from([192, 0, 2, 12]));
+    let _ = host.receive(Advert::priority(255).from([192, 0, 2, 12]));
     assert_eq!(host.state(), State::Backup);
     assert!(!host.router.accepts_traffic());
 }
 
 #[test]
 fn s_31_leaving_active_withdraws_before_the_change_is_reported() {
-    let to_backup = Host::active(config(100)).hear(Advert::priority(200));
+    let to_backup = Host::active(config(100)).receive(Advert::priority(200));
     let to_initialize = Host::active(config(100)).shutdown();
     for actions in [to_backup, to_initialize] {
         let [.., remove, Action::StateChanged(_)] = actions[..] else {
@@ -584,7 +587,7 @@ fn s_32_stale_events_are_ignored() {
     let _ = host.fire();
     assert_eq!(list_at(&mut host, down_timer), []);
     let adver_timer = host.router.poll_timeout().unwrap();
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(list_at(&mut host, adver_timer), []);
     let _ = host.shutdown();
     assert_eq!(host.shutdown(), []);
@@ -605,7 +608,7 @@ fn s_33_preemption_can_be_damped() {
         host.pass(ms(1000));
         let _ = host.router.handle_timeout(host.now);
         if host.state() == State::Backup {
-            let _ = host.hear(Advert::priority(100));
+            let _ = host.receive(Advert::priority(100));
         }
         host.state() == State::Active
     });
@@ -653,27 +656,27 @@ fn p_20_priority_zero_is_sent_only_by_a_resigning_active() {
 #[test]
 fn p_30_another_v3_interval_is_noted_and_learned() {
     let mut host = Host::started(config(100));
-    let heard = Advert::priority(100)
+    let received = Advert::priority(100)
         .every(centis(30))
         .check(&host.router)
         .unwrap();
-    assert!(heard.mismatches().interval_differs);
-    let _ = host.event(Event::Advertisement(heard));
+    assert!(received.mismatches().interval_differs);
+    let _ = host.event(Event::Advertisement(received));
     assert_eq!(host.router.active_interval(), centis(30));
     assert_eq!(host.router.counters().interval_errors, 1);
 
     let mut older = config(100);
     older.profile = Profile::Rfc5798;
     let mut host = Host::started(older);
-    let heard = Advert::priority(100)
+    let received = Advert::priority(100)
         .every(centis(30))
         .check(&host.router)
         .unwrap();
     assert!(
-        !heard.mismatches().interval_differs,
+        !received.mismatches().interval_differs,
         "RFC 5798 has no such check"
     );
-    let _ = host.event(Event::Advertisement(heard));
+    let _ = host.event(Event::Advertisement(received));
     assert_eq!(host.router.active_interval(), centis(30));
     assert_eq!(
         host.router.counters().interval_errors,
@@ -684,8 +687,8 @@ fn p_30_another_v3_interval_is_noted_and_learned() {
 
 #[test]
 fn p_43_the_advertisements_an_owner_accepts_depend_on_the_profile() {
-    let heard = Advert::priority(200).check(&Host::active(config(255)).router);
-    assert!(heard.unwrap().mismatches().owner_conflict);
+    let received = Advert::priority(200).check(&Host::active(config(255)).router);
+    assert!(received.unwrap().mismatches().owner_conflict);
 
     let mut older = config(255);
     older.profile = Profile::Rfc5798;

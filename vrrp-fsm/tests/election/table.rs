@@ -42,15 +42,15 @@ struct Kind {
     profile: Profile,
     versions: Versions,
     family: Family,
-    heard: Version,
+    received: Version,
 }
 
-const fn kind(profile: Profile, versions: Versions, family: Family, heard: Version) -> Kind {
+const fn kind(profile: Profile, versions: Versions, family: Family, received: Version) -> Kind {
     Kind {
         profile,
         versions,
         family,
-        heard,
+        received,
     }
 }
 
@@ -68,8 +68,8 @@ const KINDS: [Kind; 9] = [
 
 impl Kind {
     /// The address owner hears others: RFC 9568 with erratum 8298, and not in version 2 (P-43).
-    fn owner_hears(self) -> bool {
-        self.profile == Profile::Rfc9568 && self.heard == Version::V3
+    fn owner_receives(self) -> bool {
+        self.profile == Profile::Rfc9568 && self.received == Version::V3
     }
 
     fn config(self, priority: u8) -> Config {
@@ -85,7 +85,7 @@ impl Kind {
 
     /// The interval that others advertise, in version 3 this one.
     fn interval(self, centiseconds: u16) -> Interval {
-        match self.heard {
+        match self.received {
             Version::V2 => seconds(1),
             Version::V3 => centis(centiseconds),
         }
@@ -208,7 +208,7 @@ fn host_in(state: State, situation: &Situation) -> Option<Host> {
         State::Initialize => Host::new(own),
         State::Active => Host::active(own),
         State::Backup if situation.owner() => {
-            if !situation.follows || !kind.owner_hears() {
+            if !situation.follows || !kind.owner_receives() {
                 return None;
             }
             Host::active(own)
@@ -219,7 +219,7 @@ fn host_in(state: State, situation: &Situation) -> Option<Host> {
         let active = Advert::priority(255)
             .from(address(kind.family, 77))
             .every(kind.interval(25));
-        let _ = host.hear(active);
+        let _ = host.receive(active);
     }
     assert_eq!(host.state(), state);
     host.pass(ms(500));
@@ -244,12 +244,12 @@ fn compare(row: &Row, situation: &Situation) -> bool {
         Input::TimerFires if row.state == Initialize => host.wake_after(ms(10_000)),
         Input::TimerFires => host.fire(),
         Input::Advertisement => {
-            let Ok(heard) = advert.check(&host.router) else {
+            let Ok(received) = advert.check(&host.router) else {
                 // Discarded before the table (P-43).
-                assert!(situation.owner() && !situation.kind.owner_hears());
+                assert!(situation.owner() && !situation.kind.owner_receives());
                 return false;
             };
-            host.event(Event::Advertisement(heard))
+            host.event(Event::Advertisement(received))
         }
     };
 
@@ -279,10 +279,10 @@ fn compare(row: &Row, situation: &Situation) -> bool {
         })
         .collect();
     assert_eq!(done, row.done, "{context}");
-    let told = actions
+    let reported = actions
         .iter()
         .any(|action| matches!(action, Action::StateChanged(_)));
-    assert_eq!(told, row.state != row.next, "{context}");
+    assert_eq!(reported, row.state != row.next, "{context}");
     assert_eq!(host.state(), row.next, "{context}");
     if row.learns {
         assert_eq!(host.router.active_interval(), advert.interval, "{context}");

@@ -125,7 +125,7 @@ fn t_03_v2_skew_does_not_depend_on_the_interval() {
 #[test]
 fn t_04_v3_skew_is_a_part_of_the_active_interval() {
     let mut host = Host::started(config(56));
-    let _ = host.hear(Advert::priority(200).every(centis(400)));
+    let _ = host.receive(Advert::priority(200).every(centis(400)));
     assert_eq!(host.router.skew_time(), ms(3125));
 }
 
@@ -141,7 +141,7 @@ fn t_05_v2_down_interval_is_three_intervals_and_skew() {
 #[test]
 fn t_06_v3_down_interval_is_three_active_intervals_and_skew() {
     let mut host = Host::started(config(156));
-    let _ = host.hear(Advert::priority(200).every(centis(37)));
+    let _ = host.receive(Advert::priority(200).every(centis(37)));
     assert_eq!(
         host.router.active_down_interval(),
         ms(1110) + host.router.skew_time()
@@ -151,7 +151,7 @@ fn t_06_v3_down_interval_is_three_active_intervals_and_skew() {
 #[test]
 fn t_07_the_active_interval_starts_as_the_own() {
     let mut host = Host::backup(config(100));
-    let _ = host.hear(Advert::priority(200).every(centis(400)));
+    let _ = host.receive(Advert::priority(200).every(centis(400)));
     assert_eq!(host.router.active_interval(), centis(400));
     let _ = host.shutdown();
     let _ = host.startup();
@@ -162,7 +162,7 @@ fn t_07_the_active_interval_starts_as_the_own() {
 #[test]
 fn t_08_the_learned_interval_is_not_used_for_sending() {
     let mut host = Host::backup(config(100));
-    let _ = host.hear(Advert::priority(200).every(centis(400)));
+    let _ = host.receive(Advert::priority(200).every(centis(400)));
     assert_eq!(
         host.remaining(),
         ms(12_000) + ms(2437) + Duration::from_micros(500)
@@ -183,7 +183,7 @@ fn t_09_one_election_timer_in_backup_and_active_none_in_initialize() {
     assert_eq!(host.remaining(), host.router.active_down_interval());
     let _ = host.fire();
     assert_eq!(host.remaining(), ms(1000), "no down timer beside it");
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining(), host.router.active_down_interval());
     let _ = host.shutdown();
     assert_eq!(host.router.poll_timeout(), None);
@@ -194,7 +194,7 @@ fn t_10_the_effective_priority_counts() {
     let mut host = Host::backup(config(100));
     let _ = host.event(Event::EffectivePriority(Priority::new(200)));
     assert_eq!(host.router.skew_time().as_nanos(), 218_750_000);
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining().as_nanos(), 3_218_750_000);
     // A higher priority has the smaller skew, from 255/256 to 1/256 of the base.
     let skews: Vec<Duration> = (1..=255)
@@ -209,7 +209,7 @@ fn t_10_the_effective_priority_counts() {
 fn t_11_a_resignation_is_followed_after_skew_time_only() {
     let mut host = Host::backup(config(100));
     host.pass(ms(999));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     let resigned = host.now;
     let _ = host.fire();
     assert_eq!((host.now - resigned).as_nanos(), 609_375_000);
@@ -228,7 +228,7 @@ fn t_12_different_priorities_keep_different_skews_at_any_interval() {
 #[test]
 fn t_13_sub_second_operation_needs_no_more_than_the_formulas() {
     let mut host = Host::backup(config_at(centis(1), 254));
-    let _ = host.hear(Advert::priority(255).every(centis(1)));
+    let _ = host.receive(Advert::priority(255).every(centis(1)));
     assert!(host.remaining() < ms(1000) / 25);
     let default = Host::backup(config(100));
     assert!(default.remaining() < ms(4000));
@@ -240,7 +240,7 @@ fn t_14_a_v2_interval_is_converted_to_centiseconds() {
     both.versions = Versions::Both;
     both.interval = centis(120);
     let mut host = Host::started(both);
-    let _ = host.hear(Advert::priority(200).every(seconds(2)));
+    let _ = host.receive(Advert::priority(200).every(seconds(2)));
     assert_eq!(host.router.active_interval().as_centis(), 200);
     assert_eq!(
         host.remaining().as_nanos(),
@@ -253,12 +253,12 @@ fn t_15_a_timer_is_set_from_now() {
     let mut host = Host::backup(config(100));
     let full = host.remaining();
     host.pass(ms(2900));
-    let _ = host.hear(Advert::priority(200));
+    let _ = host.receive(Advert::priority(200));
     assert_eq!(host.remaining(), full);
     // Also where that is later than before: the RFC says "Set", not "shorten".
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     host.pass(ms(600));
-    let _ = host.hear(Advert::priority(0));
+    let _ = host.receive(Advert::priority(0));
     assert_eq!(host.remaining(), host.router.skew_time());
 }
 

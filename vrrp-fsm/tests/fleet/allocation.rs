@@ -54,7 +54,7 @@ fn a_life_of_a_fleet_without_an_allocation() {
         for round in 0..20 {
             for message in &messages {
                 for interface in 1..=ROUTERS {
-                    let _heard =
+                    let _received =
                         fleet.handle_packet(now, interface, &ip, message, Protection::None);
                 }
                 while fleet.poll_action().is_some() {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Action, Instant, Preempt, StallPolicy, State, VirtualRouter,
-    fleet::{Change, FleetError, GroupId, Member, Reader, RouterId, SyncGroup, VrrpRouter},
+    fleet::{FleetChange, FleetError, GroupId, Member, Reader, RouterId, SyncGroup, VrrpRouter},
     track::{Check, Debounce, Kind, Object, ObjectId, Quorum, Report, Require, TrackRef, Weight},
 };
 use vrrp_proto::Protection;
@@ -31,7 +31,7 @@ enum Step {
     AddGroup(u8, u8),
     ReconfigureGroup(usize, u8, u8),
     RemoveGroup(usize),
-    Hear(usize, u8),
+    Receive(usize, u8),
     TimeOut,
     Stall,
     HandOver,
@@ -77,7 +77,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (mask, mask).prop_map(|(members, tracks)| Step::AddGroup(members, tracks)),
         2 => (one.clone(), mask, mask).prop_map(|(one, members, tracks)| Step::ReconfigureGroup(one, members, tracks)),
         1 => one.clone().prop_map(Step::RemoveGroup),
-        3 => (one.clone(), priority).prop_map(|(one, priority)| Step::Hear(one, priority)),
+        3 => (one.clone(), priority).prop_map(|(one, priority)| Step::Receive(one, priority)),
         5 => Just(Step::TimeOut),
         1 => Just(Step::Stall),
         1 => Just(Step::HandOver),
@@ -248,7 +248,7 @@ impl World {
             | Step::Start(_)
             | Step::Stop(_)
             | Step::LoseAddress(_)
-            | Step::Hear(..) => return self.do_to_router(step),
+            | Step::Receive(..) => return self.do_to_router(step),
             Step::AddGroup(..) | Step::ReconfigureGroup(..) | Step::RemoveGroup(_) => {
                 return self.do_to_group(step);
             }
@@ -308,7 +308,7 @@ impl World {
         | Step::Start(number)
         | Step::Stop(number)
         | Step::LoseAddress(number)
-        | Step::Hear(number, _)) = *step
+        | Step::Receive(number, _)) = *step
         else {
             let Step::Add(wanted) = step else {
                 unreachable!("{step:?}")
@@ -347,10 +347,10 @@ impl World {
                 self.knows(id).has_address = false;
                 self.fleet.set_primary_address(now, id, None)
             }
-            Step::Hear(_, priority) => {
+            Step::Receive(_, priority) => {
                 let (ip, interface) = (multicast(), self.fleet.key(id).unwrap().interface);
                 let octets = message(51, *priority, &ip.endpoints);
-                let _heard =
+                let _received =
                     self.fleet
                         .handle_packet(now, interface, &ip, &octets, Protection::None);
                 Ok(())
@@ -468,15 +468,15 @@ impl World {
         let mut went_down = BTreeSet::new();
         while let Some(record) = self.fleet.read(&mut self.reader) {
             match record.unwrap().change {
-                Change::Added(id) => {
+                FleetChange::Added(id) => {
                     let priority = self.fleet.get(id).unwrap().config().priority.get();
                     let known = self.knows(id);
                     (known.state, known.priority) = (Some(State::Initialize), priority);
                 }
-                Change::Removed(id) => {
+                FleetChange::Removed(id) => {
                     self.known.remove(&id);
                 }
-                Change::State(id, transition) => {
+                FleetChange::State(id, transition) => {
                     let known = self.knows(id);
                     assert_eq!(known.state.replace(transition.to), Some(transition.from));
                     let started = transition.from == State::Initialize;
@@ -485,7 +485,7 @@ impl World {
                         went_down.insert(id);
                     }
                 }
-                Change::EffectivePriority { router, from, to } => {
+                FleetChange::EffectivePriority { router, from, to } => {
                     let known = self.knows(router);
                     assert_eq!(
                         core::mem::replace(&mut known.priority, to.get()),

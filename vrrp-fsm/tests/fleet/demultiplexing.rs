@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*};
 use vrrp_fsm::{
     Instant,
-    fleet::{AddressList, FleetError, Key, Member, MessageTransport, VrrpRouter},
+    fleet::{AddressList, FleetError, Member, MessageTransport, RouterKey, VrrpRouter},
 };
 use vrrp_proto::{
     Discard, Endpoints, Family, IpHeader, LocalAuthentication, Password, Peer, Priority,
@@ -32,7 +32,7 @@ fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
                 };
                 fleet.startup(T0, id, address).unwrap();
                 ids.push((
-                    Key {
+                    RouterKey {
                         interface,
                         family,
                         vrid: config.vrid,
@@ -50,10 +50,10 @@ fn s_01_interface_family_and_vrid_say_whose_packet_it_is() {
         }
         let ip = multicast();
         let octets = message(key.vrid.get(), 200, &ip.endpoints);
-        let (heard_by, heard) = fleet
+        let (addressee, received) = fleet
             .handle_packet(T0, key.interface, &ip, &octets, Protection::None)
             .unwrap();
-        assert_eq!((heard_by, heard.priority().get()), (*id, 200));
+        assert_eq!((addressee, received.priority().get()), (*id, 200));
     }
     for (key, id) in ids {
         let expected = u64::from(key.family == Family::Ipv4);
@@ -166,7 +166,7 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
     unicast.addresses = Some(AddressList::Ipv4(vec![[192, 0, 2, 9].into()]));
     let id = fleet.add(T0, unicast.clone()).unwrap();
     fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
-    let hear = |fleet: &mut VrrpRouter, source: [u8; 4]| {
+    let receive = |fleet: &mut VrrpRouter, source: [u8; 4]| {
         let endpoints = Endpoints::new(source.into(), [192, 0, 2, 11].into()).unwrap();
         let ip = IpHeader {
             endpoints,
@@ -174,9 +174,9 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
         };
         fleet.handle_packet(T0, 1, &ip, &message(51, 200, &endpoints), Protection::None)
     };
-    let (_, heard) = hear(&mut fleet, peer).unwrap();
-    assert!(heard.mismatches().address_list_differs);
-    let rejected = hear(&mut fleet, [192, 0, 2, 21]).unwrap_err();
+    let (_, received) = receive(&mut fleet, peer).unwrap();
+    assert!(received.mismatches().address_list_differs);
+    let rejected = receive(&mut fleet, [192, 0, 2, 21]).unwrap_err();
     assert!(
         matches!(rejected.discard, Discard::Peer { .. }),
         "{rejected}"
@@ -184,7 +184,7 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
 
     unicast.authentication = LocalAuthentication::SimpleText(Password::new(b"secret").unwrap());
     fleet.reconfigure(T0, id, unicast).unwrap();
-    let rejected = hear(&mut fleet, peer).unwrap_err();
+    let rejected = receive(&mut fleet, peer).unwrap_err();
     assert!(
         matches!(rejected.discard, Discard::Authentication(_)),
         "{rejected}"
@@ -212,27 +212,29 @@ fn amb_26_a_unicast_peer_is_accepted_on_any_interface() {
         };
         (ip, message(51, 200, &endpoints))
     };
-    let heard_by = |fleet: &mut VrrpRouter, (ip, octets): &(IpHeader, Vec<u8>)| {
+    let addressee = |fleet: &mut VrrpRouter, (ip, octets): &(IpHeader, Vec<u8>)| {
         let found = fleet.addressee(7, ip, octets);
-        let heard = fleet.handle_packet(T0, 7, ip, octets, Protection::None);
-        assert_eq!(found, heard.as_ref().ok().map(|(id, _)| *id));
-        heard.map(|(id, _)| id).map_err(|rejected| rejected.router)
+        let received = fleet.handle_packet(T0, 7, ip, octets, Protection::None);
+        assert_eq!(found, received.as_ref().ok().map(|(id, _)| *id));
+        received
+            .map(|(id, _)| id)
+            .map_err(|rejected| rejected.router)
     };
     let from_peer = packet([192, 0, 2, 20], [192, 0, 2, 11]);
     let from_other = packet([192, 0, 2, 21], [192, 0, 2, 11]);
     let to_group = packet([192, 0, 2, 20], [224, 0, 0, 18]);
-    assert_eq!(heard_by(&mut fleet, &from_peer), Ok(id));
-    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
-    assert_eq!(heard_by(&mut fleet, &to_group), Err(None));
+    assert_eq!(addressee(&mut fleet, &from_peer), Ok(id));
+    assert_eq!(addressee(&mut fleet, &from_other), Err(None));
+    assert_eq!(addressee(&mut fleet, &to_group), Err(None));
 
     fleet.reconfigure(T0, id, unicast(vec![peer(21)])).unwrap();
-    assert_eq!(heard_by(&mut fleet, &from_peer), Err(None));
-    assert_eq!(heard_by(&mut fleet, &from_other), Ok(id));
+    assert_eq!(addressee(&mut fleet, &from_peer), Err(None));
+    assert_eq!(addressee(&mut fleet, &from_other), Ok(id));
     fleet.reconfigure(T0, id, member(1, 100)).unwrap();
-    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
+    assert_eq!(addressee(&mut fleet, &from_other), Err(None));
     fleet.reconfigure(T0, id, unicast(vec![peer(21)])).unwrap();
     fleet.remove(T0, id).unwrap();
-    assert_eq!(heard_by(&mut fleet, &from_other), Err(None));
+    assert_eq!(addressee(&mut fleet, &from_other), Err(None));
 }
 
 #[test]
@@ -287,10 +289,10 @@ fn a_packet_is_accepted_by_the_verification_of_its_router() {
         .unwrap_err();
     assert_eq!(rejected.router, Some(id));
     assert_eq!(rejected.discard, Discard::Authentication(fault));
-    let (heard_by, heard) = fleet
+    let (addressee, received) = fleet
         .handle_packet_for(T0, Some(id), &ip, &octets, Protection::None)
         .unwrap();
-    assert_eq!((heard_by, heard.priority()), (id, Priority::new(200)));
+    assert_eq!((addressee, received.priority()), (id, Priority::new(200)));
 
     fleet.remove(T0, id).unwrap();
     for gone in [Some(id), None] {
@@ -310,7 +312,7 @@ proptest! {
         few in any::<bool>(),
     ) {
         let mut fleet = VrrpRouter::new();
-        let mut known: BTreeMap<Key, _> = BTreeMap::new();
+        let mut known: BTreeMap<RouterKey, _> = BTreeMap::new();
         for (interface, vrid, is_ipv6, adds) in changes {
             let vrid = if few { 250 + vrid % 6 } else { vrid };
             let mut config = config(vrid, 100);
@@ -333,7 +335,7 @@ proptest! {
             }
             let neighbours = [vrid.wrapping_sub(1), vrid.wrapping_add(1), 1, 255];
             for vrid in neighbours.into_iter().filter_map(Vrid::new) {
-                let key = Key { vrid, ..key };
+                let key = RouterKey { vrid, ..key };
                 prop_assert_eq!(fleet.find(&key), known.get(&key).copied());
             }
         }

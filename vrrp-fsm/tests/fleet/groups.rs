@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{
     Reason, ShutdownCause, StallPolicy, State,
-    fleet::{Change, FleetError, Member, Reader, Record, SyncGroup, VrrpRouter},
+    fleet::{FleetChange, FleetError, Member, Reader, Record, SyncGroup, VrrpRouter},
     track::{Kind, Object, Report, TrackRef, Weight},
 };
 
@@ -55,7 +55,7 @@ fn g_1_a_fault_of_one_member_stops_all_and_the_actives_resign() {
     let _before = advertised(&mut lan, 0);
     let now = lan.now;
     lan.fleet(0).set_primary_address(now, one[1], None).unwrap();
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.states(0, one), [Initialize; 2]);
     assert_eq!(advertised(&mut lan, 0), [0, 0], "both resign, once");
     let cause = |id| lan.nodes[0].fleet.get(id).unwrap().shutdown_cause();
@@ -71,7 +71,7 @@ fn g_1_a_member_that_is_stopped_stops_all() {
     let (mut lan, one, _) = two_nodes();
     let now = lan.now;
     lan.fleet(0).shutdown(now, one[0]).unwrap();
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.states(0, one), [Initialize; 2]);
 }
 
@@ -83,7 +83,7 @@ fn when_all_are_shut_down_no_member_goes_down_because_of_another() {
     let _before = advertised(&mut lan, 0);
     let now = lan.now;
     lan.fleet(0).shutdown_all(now);
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(advertised(&mut lan, 0), [0, 0, 0], "each resigns, once");
     for id in [one[0], one[1], alone] {
         let machine = lan.nodes[0].fleet.get(id).unwrap();
@@ -245,12 +245,12 @@ fn g_3_a_member_that_waits_says_once_that_it_wants_to() {
     lan.run(ms(60_000));
     assert_eq!(lan.states(0, ids), [Backup; 2]);
     let (group, _) = lan.nodes[0].fleet.groups().next().unwrap();
-    let wishes: Vec<_> = changes(&lan)
+    let waiting: Vec<_> = changes(&lan)
         .into_iter()
         .map(|record| record.change)
-        .filter(|change| matches!(change, Change::WantsActive(..)))
+        .filter(|change| matches!(change, FleetChange::WantsActive(..)))
         .collect();
-    assert_eq!(wishes, [Change::WantsActive(ids[0], group)]);
+    assert_eq!(waiting, [FleetChange::WantsActive(ids[0], group)]);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn g_3_a_member_that_cannot_have_been_listening_listens_once_more_before_it_want
 }
 
 #[test]
-fn g_4_a_wish_ends_with_an_active_that_is_accepted() {
+fn g_4_a_pending_takeover_ends_with_an_accepted_active() {
     let mut lan = Lan::new(3);
     // The one holds the second member; the other appears on the network of the first, after that
     // one's timer has fired.
@@ -291,7 +291,7 @@ fn g_4_a_wish_ends_with_an_active_that_is_accepted() {
 }
 
 #[test]
-fn g_4_an_active_of_lower_priority_does_not_end_a_wish() {
+fn g_4_an_active_of_lower_priority_does_not_end_a_pending_takeover() {
     let mut lan = Lan::new(3);
     let _holds = lan.add(1, member(2, 254));
     let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
@@ -306,33 +306,33 @@ fn g_4_an_active_of_lower_priority_does_not_end_a_wish() {
 }
 
 #[test]
-fn g_4_an_active_whose_advertisement_is_ignored_does_not_end_a_wish() {
+fn g_4_an_ignored_advertisement_does_not_end_a_pending_takeover() {
     let mut lan = Lan::new(1);
     let mut both = member(1, 100);
     both.config.versions = Versions::Both;
     let ids = lan.add_group(0, [both, member(2, 100)]);
     let ip = multicast();
-    let hear = |lan: &mut Lan, interface, octets: &[u8]| {
+    let receive = |lan: &mut Lan, interface, octets: &[u8]| {
         let now = lan.now;
-        let heard = lan
+        let received = lan
             .fleet(0)
             .handle_packet(now, interface, &ip, octets, Protection::None);
-        assert!(heard.is_ok(), "{heard:?}");
+        assert!(received.is_ok(), "{received:?}");
     };
     let version_3 = message(51, 200, &ip.endpoints);
     let version_2 = message_v2(51, 200, &ip.endpoints);
-    hear(&mut lan, 1, &version_3);
+    receive(&mut lan, 1, &version_3);
     // From now on the Active of the first sends version 2 alone, which counts for nothing (O-12),
     // and the second hears its own.
     for _ in 0..4 {
-        hear(&mut lan, 1, &version_2);
-        hear(&mut lan, 2, &version_3);
+        receive(&mut lan, 1, &version_2);
+        receive(&mut lan, 2, &version_3);
         lan.run(ms(1_000));
     }
-    hear(&mut lan, 1, &version_2);
-    let wishes =
-        |change: &Record| matches!(change.change, Change::WantsActive(id, _) if id == ids[0]);
-    assert_eq!(changes(&lan).iter().filter(|it| wishes(it)).count(), 1);
+    receive(&mut lan, 1, &version_2);
+    let waiting =
+        |change: &Record| matches!(change.change, FleetChange::WantsActive(id, _) if id == ids[0]);
+    assert_eq!(changes(&lan).iter().filter(|it| waiting(it)).count(), 1);
     lan.run(ms(2_650));
     assert_eq!(lan.states(0, ids), [Active; 2], "the first has wanted to");
 }
@@ -370,10 +370,10 @@ fn g_5_the_first_advertisement_that_one_member_yields_to_pulls_the_others() {
     assert_eq!(lan.states(0, ids), [Active; 2]);
     let (now, ip) = (lan.now, multicast());
     let higher = message(51, 200, &ip.endpoints);
-    let heard = lan
+    let received = lan
         .fleet(0)
         .handle_packet(now, 1, &ip, &higher, Protection::None);
-    assert_eq!(heard.unwrap().0, ids[0]);
+    assert_eq!(received.unwrap().0, ids[0]);
     assert_eq!(lan.states(0, ids), [Backup; 2]);
 }
 
@@ -407,7 +407,7 @@ fn g_6_all_members_announce_when_one_receives_a_rival() {
 }
 
 #[test]
-fn g_6_a_member_that_announces_for_no_rival_does_not_tell_the_others_of_one() {
+fn g_6_a_member_that_announces_without_a_rival_makes_no_other_member_announce() {
     let mut lan = Lan::new(1);
     let mut deaf = member(1, 200);
     deaf.config.announce.rival_repeat = 0;
@@ -417,10 +417,10 @@ fn g_6_a_member_that_announces_for_no_rival_does_not_tell_the_others_of_one() {
     let ip = multicast();
     let rival = message(51, 50, &ip.endpoints);
     let now = lan.now;
-    let heard = lan
+    let received = lan
         .fleet(0)
         .handle_packet(now, 1, &ip, &rival, Protection::None);
-    assert_eq!(heard.unwrap().0, ids[0]);
+    assert_eq!(received.unwrap().0, ids[0]);
     lan.run(ms(20_000));
     assert_eq!(lan.states(0, ids), [Active; 2]);
     assert!(lan.nodes[0].announced.is_empty());
@@ -440,10 +440,10 @@ fn g_6_all_members_announce_for_the_last_rival_too_however_soon_it_came_after_th
     let rival = message(51, 50, &ip.endpoints);
     for _ in 0..3 {
         let now = lan.now;
-        let heard = lan
+        let received = lan
             .fleet(0)
             .handle_packet(now, 1, &ip, &rival, Protection::None);
-        assert_eq!(heard.unwrap().0, ids[0]);
+        assert_eq!(received.unwrap().0, ids[0]);
         lan.run(ms(100));
     }
     let announced = |lan: &Lan| lan.nodes[0].announced.values().copied().collect::<Vec<_>>();
@@ -626,7 +626,7 @@ fn g_8_a_group_made_of_routers_that_run_takes_in_the_actives_first() {
     let group = SyncGroup::new("group", ids.to_vec());
     lan.fleet(0).add_group(now, group).unwrap();
     assert_eq!(lan.states(0, ids), before, "nobody is moved for another");
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.nodes[0].transitions.len(), 3);
 }
 
@@ -662,7 +662,7 @@ fn g_7_an_object_that_has_not_reported_stops_no_group_of_routers_that_run() {
     };
     lan.fleet(0).add_group(now, group).unwrap();
     assert_eq!(lan.states(0, ids), [Active; 2]);
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.nodes[0].transitions.len(), 4);
     lan.fleet(0).report(now, power, Report::Down).unwrap();
     assert_eq!(lan.states(0, ids), [Initialize; 2]);
@@ -738,7 +738,7 @@ fn g_8_an_active_that_joins_goes_down_for_no_group_that_can_run() {
     set(&mut lan, vec![third]);
     set(&mut lan, vec![third, second]);
     assert_eq!(lan.states(0, [second, third]), [Active, Initialize]);
-    lan.settle();
+    lan.exchange_all();
     assert!(!advertised(&mut lan, 0).contains(&0), "nobody has resigned");
 }
 
@@ -767,10 +767,10 @@ fn g_8_removing_the_member_that_cannot_run_starts_the_others() {
     let now = lan.now;
     lan.fleet(0).shutdown(now, ids[0]).unwrap();
     assert_eq!(lan.states(0, ids), [Initialize; 2]);
-    lan.settle();
+    lan.exchange_all();
     lan.nodes[0].transitions.clear();
     lan.fleet(0).remove(now, ids[0]).unwrap();
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.state(0, ids[1]), Active);
     assert_eq!(
         lan.nodes[0].transitions.len(),

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vrrp_fsm::{
     Action, Config, Instant, State, Transition,
-    fleet::{Key, Member, RouterId, SyncGroup, VrrpRouter},
+    fleet::{Member, RouterId, RouterKey, SyncGroup, VrrpRouter},
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, IpHeader,
-    Priority, Protection, TTL, Vrid,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, IpHeader,
+    MessageAuthentication, Priority, Protection, TTL, Vrid,
 };
 
 /// Where and with which priority: IPv4, VRID 51, every second.
@@ -49,7 +49,7 @@ fn message_every(interval: Interval, vrid: u8, priority: u8, endpoints: &Endpoin
         vrid: Vrid::new(vrid).unwrap(),
         priority: Priority::new(priority),
         interval,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&addresses[..]),
     };
     let mut octets = vec![0; message.encoded_len()];
@@ -72,16 +72,16 @@ pub(crate) struct Node {
     pub(crate) fleet: VrrpRouter,
     number: u8,
     /// Where virtual addresses are installed.
-    pub(crate) installed: BTreeSet<Key>,
+    pub(crate) installed: BTreeSet<RouterKey>,
     /// Interfaces whose cable is out.
     pub(crate) cut: BTreeSet<u32>,
     /// Killed: it neither sends nor hears.
     pub(crate) dead: bool,
     /// What it announced, and how often.
-    pub(crate) announced: BTreeMap<Key, u32>,
+    pub(crate) announced: BTreeMap<RouterKey, u32>,
     /// Priorities that it advertised, in order.
-    pub(crate) advertised: Vec<(Key, u8)>,
-    pub(crate) transitions: Vec<(Key, Transition)>,
+    pub(crate) advertised: Vec<(RouterKey, u8)>,
+    pub(crate) transitions: Vec<(RouterKey, Transition)>,
 }
 
 pub(crate) struct Lan {
@@ -174,7 +174,7 @@ impl Lan {
     }
 
     /// Does what the fleets ask for. A message arrives when all have nothing more to do.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn exchange_all(&mut self) {
         loop {
             for node in 0..self.nodes.len() {
                 self.perform(node);
@@ -190,7 +190,7 @@ impl Lan {
 
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        self.settle();
+        self.exchange_all();
         loop {
             let live = self.nodes.iter().filter(|node| !node.dead);
             let next = live.filter_map(|node| node.fleet.poll_timeout()).min();
@@ -202,7 +202,7 @@ impl Lan {
                 node.fleet.handle_timeout(next);
                 assert!(node.fleet.poll_timeout().is_none_or(|at| at > next));
             }
-            self.settle();
+            self.exchange_all();
         }
         self.now = end;
     }
@@ -224,7 +224,8 @@ impl Lan {
                         Family::Ipv4 => Addresses::from(&VIRTUAL_IPV4[..]),
                         Family::Ipv6 => Addresses::from(&VIRTUAL_IPV6[..]),
                     };
-                    let messages = router.advertisements(outgoing, Authentication::None, addresses);
+                    let messages =
+                        router.advertisements(outgoing, MessageAuthentication::None, addresses);
                     for (message, form) in messages {
                         let mut octets = vec![0; message.encoded_len()];
                         message.encode(&mut octets, &endpoints, form).unwrap();
@@ -261,14 +262,14 @@ impl Lan {
             if number == packet.from || node.dead || node.cut.contains(&interface) {
                 continue;
             }
-            let heard = node.fleet.handle_packet(
+            let received = node.fleet.handle_packet(
                 now,
                 interface,
                 &packet.ip,
                 &packet.octets,
                 Protection::None,
             );
-            if let Err(rejected) = heard {
+            if let Err(rejected) = received {
                 assert_eq!(rejected.router, None, "{rejected}");
             }
         }

@@ -64,7 +64,7 @@ fn the_first_deadline_is_that_of_the_first_router_whatever_moves() {
 fn before_its_time_a_timeout_does_nothing() {
     let mut lan = Lan::new(1);
     let _id = lan.add(0, member(1, 100));
-    lan.settle();
+    lan.exchange_all();
     let fleet = lan.fleet(0);
     let at = fleet.poll_timeout().unwrap();
     fleet.handle_timeout(at - ms(1));

@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{
     Instant, State,
-    fleet::{Change, Lost, Reader, Record, VrrpRouter},
+    fleet::{FleetChange, Lost, Reader, Record, VrrpRouter},
     track::{Kind, Level, Object, Report, TrackRef, Weight},
 };
 
@@ -39,11 +39,11 @@ fn records_are_numbered_without_a_gap_and_in_order() {
         .iter()
         .map(|record| {
             let what = match record.change {
-                Change::Added(it) if it == id => "added".into(),
-                Change::Removed(it) if it == id => "removed".into(),
-                Change::State(it, transition) if it == id => transition.to.to_string(),
-                Change::Object(it, Some(Level::Down)) if it == object => "down".into(),
-                Change::EffectivePriority { from, to, .. } => {
+                FleetChange::Added(it) if it == id => "added".into(),
+                FleetChange::Removed(it) if it == id => "removed".into(),
+                FleetChange::State(it, transition) if it == id => transition.to.to_string(),
+                FleetChange::Object(it, Some(Level::Down)) if it == object => "down".into(),
+                FleetChange::EffectivePriority { from, to, .. } => {
                     format!("{} to {}", from.get(), to.get())
                 }
                 other => panic!("{other:?}"),
@@ -87,16 +87,16 @@ fn a_changed_configured_priority_is_reported_once_with_its_points() {
         let member = of(priority, objects);
         fleet.reconfigure(Instant::ZERO, id, member).unwrap();
     }
-    let told: Vec<_> = read(&fleet, &mut Reader::default())
+    let changes: Vec<_> = read(&fleet, &mut Reader::default())
         .into_iter()
         .filter_map(|record| match record.unwrap().change {
-            Change::EffectivePriority { router, from, to } if router == id => {
+            FleetChange::EffectivePriority { router, from, to } if router == id => {
                 Some((from.get(), to.get()))
             }
             _ => None,
         })
         .collect();
-    assert_eq!(told, [(100, 80), (80, 180), (180, 200), (200, 255)]);
+    assert_eq!(changes, [(100, 80), (80, 180), (180, 200), (200, 255)]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_slow_reader_learns_how_many_records_it_lost_and_a_fast_one_loses_none() {
 }
 
 #[test]
-fn without_room_for_records_their_loss_is_told_all_the_same() {
+fn a_log_without_room_for_records_reports_their_loss() {
     let mut fleet = VrrpRouter::with_capacity(0, 0);
     let id = fleet.add(Instant::ZERO, member(1, 100)).unwrap();
     assert_eq!(fleet.get(id).unwrap().state(), State::Initialize);

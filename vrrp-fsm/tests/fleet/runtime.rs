@@ -55,7 +55,7 @@ fn other_peers_are_advertised_to_at_once() {
     let mut unicast = member(1, 200);
     unicast.transport = MessageTransport::Unicast { peers: Vec::new() };
     lan.fleet(0).reconfigure(now, id, unicast.clone()).unwrap();
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(lan.nodes[0].advertised.len(), 1);
     assert_eq!(lan.nodes[0].fleet.member(id), Some(unicast));
 }
@@ -66,7 +66,7 @@ fn an_active_advertises_changes_of_its_host_and_a_backup_does_not() {
     let active = lan.add(0, member(1, 255));
     let backup = lan.add(0, member(2, 100));
     let gone = lan.add(0, member(3, 100));
-    lan.settle();
+    lan.exchange_all();
     let now = lan.now;
     let fleet = lan.fleet(0);
     fleet.remove(now, gone).unwrap();
@@ -233,10 +233,10 @@ fn slots_are_used_again_under_other_ids() {
         assert!(!seen.contains(&id), "{round}");
         assert_eq!(id.to_string(), format!("router {round}"));
         seen.push(id);
-        lan.settle();
+        lan.exchange_all();
         let now = lan.now;
         lan.fleet(0).remove(now, id).unwrap();
-        lan.settle();
+        lan.exchange_all();
         assert_eq!(lan.nodes[0].fleet.poll_timeout(), None);
     }
     for id in seen {

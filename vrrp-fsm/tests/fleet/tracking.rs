@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{
     Action, ShutdownCause, State,
-    fleet::{Change, FleetError, Reader, RouterId, VrrpRouter},
+    fleet::{FleetChange, FleetError, Reader, RouterId, VrrpRouter},
     track::{Kind, Object, ObjectId, Report, TrackError, TrackRef, Weight},
 };
 
@@ -136,7 +136,7 @@ fn a_lower_priority_hands_over_and_back() {
     lan.run(ms(10_000));
     assert_eq!(lan.state(0, one), State::Active);
     report(&mut lan, load, Report::Down);
-    lan.settle();
+    lan.exchange_all();
     assert_eq!(
         lan.nodes[0].advertised.last().unwrap().1,
         50,
@@ -259,7 +259,7 @@ fn many_reports_at_once_change_the_priority_once_and_are_advertised_once() {
     );
     let mut changes = Vec::new();
     while let Some(record) = fleet.read(&mut reader) {
-        if let Change::EffectivePriority { router, to, .. } = record.unwrap().change {
+        if let FleetChange::EffectivePriority { router, to, .. } = record.unwrap().change {
             changes.push((router, to.get()));
         }
     }

@@ -32,7 +32,7 @@ const TWO_OF_ALL: Faults = Faults {
 };
 
 /// The longest delay goes by so often from the last fault until there is one Active, beside
-/// Active_Down_Interval. `it_does_not_settle_a_tick_earlier` shows that it is not less.
+/// Active_Down_Interval. `it_is_not_stable_a_tick_earlier` shows that it is not less.
 const DELAYS: u8 = 4;
 
 /// Routers of these priorities, and messages that take up to so many ticks.
@@ -42,7 +42,7 @@ fn network(priorities: &[u8], delay: u8, faults: Faults) -> Network {
         routers: priorities.iter().copied().map(Node::config).collect(),
         delay,
         // All that happens at the last moment may still happen.
-        settled_after: Node::active_down_ticks(lowest.unwrap()) + DELAYS * delay + 1,
+        stable_after: Node::active_down_ticks(lowest.unwrap()) + DELAYS * delay + 1,
         faults,
         flaw: None,
     }
@@ -60,7 +60,7 @@ fn check(name: &str, network: Network) {
         priorities.join(", "),
         network.delay,
         network.faults,
-        network.settled_after,
+        network.stable_after,
     );
     let checker = network.checker().spawn_bfs().join();
     checker.assert_properties();
@@ -258,9 +258,9 @@ fn a_router_that_sends_the_wrong_form_is_found() {
 }
 
 #[test]
-fn it_does_not_settle_a_tick_earlier() {
+fn it_is_not_stable_a_tick_earlier() {
     let mut network = network(&[192, 128], 1, TWO_OF_ALL);
-    network.settled_after -= 1;
+    network.stable_after -= 1;
     assert_found(AT_MOST_ONE_ACTIVE, network);
 }
 

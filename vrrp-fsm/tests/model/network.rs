@@ -20,7 +20,7 @@ pub(crate) struct Network {
     /// Within how many ticks a message arrives, while there is no fault.
     pub(crate) delay: u8,
     /// After how many ticks without a fault all has to be well.
-    pub(crate) settled_after: u8,
+    pub(crate) stable_after: u8,
     pub(crate) faults: Faults,
     pub(crate) flaw: Option<Flaw>,
 }
@@ -132,7 +132,7 @@ pub(crate) enum Step {
     Stall(usize),
     Wake(usize),
     /// From here on there are no faults.
-    Settle,
+    EndFaults,
 }
 
 impl Step {
@@ -145,7 +145,7 @@ impl Step {
     fn is_fault(&self) -> bool {
         !matches!(
             self,
-            Self::Deliver(_) | Self::Expire(_) | Self::Tick | Self::Wake(_) | Self::Settle
+            Self::Deliver(_) | Self::Expire(_) | Self::Tick | Self::Wake(_) | Self::EndFaults
         )
     }
 }
@@ -220,7 +220,7 @@ impl Model for Network {
             steps.push(Step::Tick);
         }
         if situation.quiet.is_none() && !any_stalled && !situation.messages.iter().any(|m| m.late) {
-            steps.push(Step::Settle);
+            steps.push(Step::EndFaults);
         }
         let spent = self.faults.limit == situation.faults;
         if situation.quiet.is_some() {
@@ -271,7 +271,7 @@ impl Model for Network {
                 next.hosts[place] = Host::Stalled(node, 0, Vec::new());
             }
             Step::Wake(place) => self.wake(&mut next, place),
-            Step::Settle => next.quiet = Some(0),
+            Step::EndFaults => next.quiet = Some(0),
         }
         next.messages.sort();
         Some(next)
@@ -280,16 +280,16 @@ impl Model for Network {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(AT_MOST_ONE_ACTIVE, |network, situation| {
-                !network.has_settled(situation) || situation.actives() <= 1
+                !network.is_stable(situation) || situation.actives() <= 1
             }),
             Property::always(AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART, |network, situation| {
-                !network.has_settled(situation)
+                !network.is_stable(situation)
                     || situation.highest().is_some() == situation.highest_active().is_some()
             }),
             Property::always(
                 "the Active has the highest priority",
                 |network, situation| {
-                    !network.has_settled(situation)
+                    !network.is_stable(situation)
                         || network.lets_live()
                         || situation.highest() == situation.highest_active()
                 },
@@ -299,7 +299,7 @@ impl Model for Network {
                 network.actions(situation, &mut steps);
                 steps
                     .iter()
-                    .any(|step| !step.is_fault() && *step != Step::Settle)
+                    .any(|step| !step.is_fault() && *step != Step::EndFaults)
             }),
             Property::sometimes("two Actives", |_, situation: &Situation| {
                 situation.actives() == 2
@@ -307,8 +307,8 @@ impl Model for Network {
             Property::sometimes("no Active", |_, situation: &Situation| {
                 situation.actives() == 0 && situation.highest().is_some()
             }),
-            Property::sometimes("settled", |network, situation| {
-                network.has_settled(situation) && situation.highest().is_some()
+            Property::sometimes("stable", |network, situation| {
+                network.is_stable(situation) && situation.highest().is_some()
             }),
         ]
     }
@@ -321,8 +321,8 @@ impl Network {
         self.routers.iter().any(never)
     }
 
-    fn has_settled(&self, situation: &Situation) -> bool {
-        situation.quiet == Some(self.settled_after)
+    fn is_stable(&self, situation: &Situation) -> bool {
+        situation.quiet == Some(self.stable_after)
     }
 
     /// Timers fire when they are due, and messages arrive in time.
@@ -358,7 +358,7 @@ impl Network {
             message.age += 1;
         }
         if let Some(quiet) = &mut situation.quiet {
-            *quiet = self.settled_after.min(*quiet + 1);
+            *quiet = self.stable_after.min(*quiet + 1);
         }
     }
 
@@ -375,7 +375,7 @@ impl Network {
             Host::Stalled(_, _, socket) => socket.push(message),
             Host::Running(node) => {
                 if !self.is_missed(node, &message) {
-                    situation.step(place, |node| node.hear(message.from, &message.octets));
+                    situation.step(place, |node| node.receive(message.from, &message.octets));
                 }
             }
         }

@@ -13,8 +13,8 @@ use vrrp_fsm::{
     VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Authentication, ChecksumAcceptance, ChecksumForm, Discard, Endpoints, Family,
-    Interval, IpHeader, MAX_MESSAGE_LEN, TTL, Vrid,
+    Addresses, ChecksumAcceptance, ChecksumForm, Discard, Endpoints, Family, Interval, IpHeader,
+    MAX_MESSAGE_LEN, MessageAuthentication, TTL, Vrid,
 };
 
 /// It is always this time. What happens is that the deadlines come closer.
@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// Hears an advertisement from the router of this number. All go through every check.
-    pub(crate) fn hear(&mut self, from: usize, octets: &[u8]) -> Vec<Octets> {
+    pub(crate) fn receive(&mut self, from: usize, octets: &[u8]) -> Vec<Octets> {
         let ip = IpHeader {
             endpoints: Endpoints::multicast(address(from)),
             ttl: TTL,
@@ -158,7 +158,7 @@ impl Node {
                 let endpoints = Endpoints::multicast(self.0.primary_address());
                 for (message, form) in
                     self.0
-                        .advertisements(outgoing, Authentication::None, addresses)
+                        .advertisements(outgoing, MessageAuthentication::None, addresses)
                 {
                     let mut octets = vec![0; MAX_MESSAGE_LEN];
                     let length = message.encode(&mut octets, &endpoints, form).unwrap();

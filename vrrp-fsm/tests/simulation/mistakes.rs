@@ -177,7 +177,7 @@ mistake! {
 impl Prepared for Mute {}
 
 mistake! {
-    /// It announces nothing when it has heard a rival.
+    /// It announces nothing when it receives the advertisement of a rival.
     Unmoved {}
 }
 impl Prepared for Unmoved {

@@ -72,21 +72,21 @@ fn ends() -> impl Iterator<Item = Duration> {
     (0..200).map(|step| Duration::from_secs(20) + Duration::from_millis(7) * step)
 }
 
-/// The first message on LAN 1 that is heard after this time: when, and by which host.
-fn first_heard(run: &Run, after: Instant) -> (Instant, String) {
+/// The first message on LAN 1 that is received after this time: the time and the host.
+fn first_received(run: &Run, after: Instant) -> (Instant, String) {
     let sent_on_lan_1 = |line: &str| {
         let (_, sent) = line.split_once(" sent ")?;
         let (message, _) = sent.split_once(" lan 1 ")?;
         Some(String::from(message))
     };
     let sent: Vec<String> = run.lines.lines().filter_map(sent_on_lan_1).collect();
-    let heard = run.lines.lines().find_map(|line| {
-        let (time, heard) = line.split_once(" heard ")?;
-        let (message, by) = heard.split_once('>')?;
+    let received = run.lines.lines().find_map(|line| {
+        let (time, received) = line.split_once(" received ")?;
+        let (message, by) = received.split_once('>')?;
         let at = instant(time);
         (at > after && sent.iter().any(|it| it == message)).then(|| (at, String::from(by)))
     });
-    heard.unwrap()
+    received.unwrap()
 }
 
 fn instant(time: &str) -> Instant {
@@ -102,7 +102,7 @@ fn an_answer_is_owed_to_a_rival_unless_something_has_disturbed_the_network_just_
     for lasts in ends() {
         let run = replay(&plan, &[cut(at(10), lasts)]);
         let end = at(10) + lasts;
-        let (time, by) = first_heard(&run, end);
+        let (time, by) = first_received(&run, end);
         // The better one has to answer, and the other one to hear the answer. Where the other one
         // hears first, there is no rival left to be answered.
         let (case, expected) = match by.as_str() {
@@ -112,7 +112,7 @@ fn an_answer_is_owed_to_a_rival_unless_something_has_disturbed_the_network_just_
         };
         met[case] += 1;
         let count = checks(&run, Property::DuplicateEnds);
-        assert_eq!(count, expected, "{lasts:?}: heard by {by} at {time}");
+        assert_eq!(count, expected, "{lasts:?}: received by {by} at {time}");
     }
     assert!(met.iter().all(|count| *count > 0), "{met:?}");
 }
@@ -144,9 +144,9 @@ fn no_answer_is_owed_where_the_network_was_cut_while_the_message_was_under_way()
     let mut cuts = 0;
     for lasts in ends() {
         let end = at(10) + lasts;
-        let (heard, by) = first_heard(&replay(&plan, &[cut(at(10), lasts)]), end);
+        let (received, by) = first_received(&replay(&plan, &[cut(at(10), lasts)]), end);
         // Longer ago than what disturbs an answer, and after the message was sent.
-        let again = Instant::ZERO + (heard - Instant::ZERO).saturating_sub(delay / 2);
+        let again = Instant::ZERO + (received - Instant::ZERO).saturating_sub(delay / 2);
         if by == "0" && again > end {
             replay(
                 &plan,
@@ -281,12 +281,12 @@ fn neighbors_are_asked_when_the_last_bursts_have_come() {
     let asked = |change: fn(&mut AnnouncePolicy)| {
         let mut plan = Scenario::uniform(3, 1).unwrap();
         change(&mut plan.hosts[1].members[0].config.announce);
-        let [settled, asked] = [
+        let [stable, asked] = [
             Property::AtMostOneActive,
             Property::LastAnnouncementIsOfActive,
         ]
         .map(|property| first_check(&plan, property));
-        asked.saturating_sub(settled)
+        asked.saturating_sub(stable)
     };
     let longest_delay = Duration::from_millis(1);
     let default = Duration::from_secs(5);

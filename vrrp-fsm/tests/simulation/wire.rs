@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vrrp_fsm::{
     ChecksumSending, Instant,
-    fleet::{Key, MessageTransport, VrrpRouter},
+    fleet::{MessageTransport, RouterKey, VrrpRouter},
     sim::{
         Condition, Delivery, Fault, FaultRates, Occurrence, Packet, Property, Scenario,
         ScenarioError, Simulation, Trace, primary_address,
@@ -64,7 +64,7 @@ fn unicast() {
 }
 
 #[test]
-fn unicast_and_multicast_beside_each_other() {
+fn unicast_and_multicast_on_one_network() {
     let mut plan = everything(3);
     plan.use_unicast(|key| key.vrid.get() % 2 == 0);
     let is_unicast = |place: usize| {
@@ -306,7 +306,7 @@ fn the_address_of_a_host_says_which_host_and_network() {
         let vrid = Vrid::new(51).unwrap();
         primary_address(
             host,
-            Key {
+            RouterKey {
                 interface,
                 family,
                 vrid,

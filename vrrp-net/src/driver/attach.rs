@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::{
     Instant, State,
-    fleet::{Change as Record, RouterId},
+    fleet::{FleetChange as Record, RouterId},
 };
 
 use super::{Driver, DriverEvent, Fault, is_active, router::Router};

@@ -60,14 +60,14 @@ pub struct Sequences {
     ah_sent: u32,
     /// The highest number that was received with IP AH; 0 for none.
     #[cfg(feature = "ah")]
-    ah_heard: u32,
+    ah_received: u32,
     /// The sequence of the last message that was sent with an HMAC trailer; `None` for none.
     #[cfg(feature = "hmac")]
     hmac_sent: Option<hmac::Sequence>,
     /// The last sequence that was received from each sender with an HMAC trailer, the sender
     /// received most recently first.
     #[cfg(feature = "hmac")]
-    hmac_heard: Vec<(IpAddr, hmac::Sequence)>,
+    hmac_received: Vec<(IpAddr, hmac::Sequence)>,
 }
 
 /// The part of a packet to remember once it has passed every check.
@@ -111,7 +111,7 @@ impl Authenticator {
                 sequence, window, ..
             } => Sequences {
                 ah_sent: sequence.last(),
-                ah_heard: window.highest(),
+                ah_received: window.highest(),
                 ..Sequences::default()
             },
             #[cfg(feature = "hmac")]
@@ -119,7 +119,7 @@ impl Authenticator {
                 sequence, marks, ..
             } => Sequences {
                 hmac_sent: sequence.last(),
-                hmac_heard: marks.iter().collect(),
+                hmac_received: marks.iter().collect(),
                 ..Sequences::default()
             },
             _ => Sequences::default(),
@@ -135,7 +135,7 @@ impl Authenticator {
                 sequence, window, ..
             } => {
                 sequence.continue_above(sequences.ah_sent);
-                window.accept(sequences.ah_heard);
+                window.accept(sequences.ah_received);
             }
             #[cfg(feature = "hmac")]
             Self::Hmac {
@@ -144,9 +144,9 @@ impl Authenticator {
                 if let Some(sent) = sequences.hmac_sent {
                     sequence.continue_above(sent);
                 }
-                let heard = sequences.hmac_heard.iter().copied().take(SENDERS);
-                marks.reserve(heard.len());
-                marks.restore(heard);
+                let highest = sequences.hmac_received.iter().copied().take(SENDERS);
+                marks.reserve(highest.len());
+                marks.restore(highest);
             }
             _ => {}
         }
@@ -168,12 +168,12 @@ impl Authenticator {
     }
 
     /// What a version 2 message says of it.
-    pub(super) fn in_message(&self) -> vrrp_proto::Authentication {
+    pub(super) fn in_message(&self) -> vrrp_proto::MessageAuthentication {
         match self {
-            Self::SimpleText(password) => vrrp_proto::Authentication::SimpleText(*password),
+            Self::SimpleText(password) => vrrp_proto::MessageAuthentication::SimpleText(*password),
             #[cfg(feature = "ah")]
-            Self::Ah { .. } => vrrp_proto::Authentication::IpAh,
-            _ => vrrp_proto::Authentication::None,
+            Self::Ah { .. } => vrrp_proto::MessageAuthentication::IpAh,
+            _ => vrrp_proto::MessageAuthentication::None,
         }
     }
 
@@ -282,10 +282,10 @@ impl Authenticator {
                 Self::Ah {
                     sequence, window, ..
                 },
-                Proof::Ah { sequence: heard },
+                Proof::Ah { sequence: highest },
             ) => {
-                window.accept(heard);
-                sequence.continue_above(heard);
+                window.accept(highest);
+                sequence.continue_above(highest);
             }
             #[cfg(feature = "hmac")]
             (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => {

@@ -27,8 +27,8 @@ pub(super) enum Topic {
     AddressListDiffers,
     OwnerConflict,
     ClockSkew,
-    RivalHeard,
-    Unheard,
+    RivalDetected,
+    RivalDiscarded,
     SendFailed,
     AnnounceFailed,
 }
@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(events.pass(soon, one, Topic::Discarded), None);
         }
         assert_eq!(events.pass(start, two, Topic::Discarded), Some(0));
-        assert_eq!(events.pass(start, one, Topic::RivalHeard), Some(0));
+        assert_eq!(events.pass(start, one, Topic::RivalDetected), Some(0));
         let later = start + PAUSE;
         assert_eq!(events.pass(later, one, Topic::Discarded), Some(3));
         assert_eq!(events.pass(later, one, Topic::Discarded), None);

@@ -6,8 +6,8 @@ use vrrp_fsm::Instant;
 
 use super::{DriverEvent, proxies::Proxies, subnet::SparedSubnets};
 use crate::{
-    AddressChange, Change as NetlinkChange, Error, Interfaces, Link, LinkChange, Macvlan, Monitor,
-    MonitorEvent, Netlink, Outcome, RouteChange,
+    AddressChange, Error, Interfaces, Link, LinkChange, Macvlan, Monitor, MonitorEvent, Netlink,
+    NetlinkChange, Outcome, RouteChange,
     kernel::{
         macvlan::{alias_record, quiet_parent, restore_parent},
         sys,

@@ -13,7 +13,7 @@ use crate::{Error, LinkSocket, ReceiveBatch};
 
 /// Advertisements of one sender in a row that the raw socket did not receive, before that is
 /// reported. A packet may be between the two sockets at any moment, so one is no sign of a fault.
-const UNHEARD: u32 = 3;
+const DISCARDED: u32 = 3;
 
 /// Senders that are followed at a time, so that somebody who invents addresses takes no memory.
 const SENDERS: usize = 64;
@@ -97,14 +97,15 @@ impl LinkWatch {
 
     /// The senders whose advertisements do not reach the raw socket, each with its router. Call it
     /// after both sockets were drained, the one for the links first.
-    pub(super) fn take_unheard(&mut self) -> Vec<(RouterId, IpAddr)> {
-        if self.missing.values().all(|count| *count < UNHEARD) {
+    pub(super) fn take_discarded(&mut self) -> Vec<(RouterId, IpAddr)> {
+        if self.missing.values().all(|count| *count < DISCARDED) {
             return Vec::new();
         }
         let missing = std::mem::take(&mut self.missing).into_iter();
-        let (unheard, others) = missing.partition::<BTreeMap<_, _>, _>(|(_, it)| *it >= UNHEARD);
+        let (discarded, others) =
+            missing.partition::<BTreeMap<_, _>, _>(|(_, it)| *it >= DISCARDED);
         self.missing = others;
-        unheard.into_keys().collect()
+        discarded.into_keys().collect()
     }
 
     /// The descriptor that is readable when advertisements wait.

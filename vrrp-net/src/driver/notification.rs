@@ -289,7 +289,7 @@ pub enum DriverEvent {
     /// A lesser router is Active beside this one (S-20). Once, it is left over from a network that
     /// was split. If it comes again and again, this router's advertisements are lost or late, as at
     /// short intervals where they wait in queues: use a longer interval (O-04).
-    RivalHeard {
+    RivalDetected {
         /// The other one.
         source: IpAddr,
         /// Its priority.
@@ -301,7 +301,7 @@ pub enum DriverEvent {
     /// packets before they reach this program: by a firewall, by the reverse path filter
     /// (`net.ipv4.conf.*.rp_filter`), or because the sender's address is an address of this host
     /// that is not a virtual one. Both are Active until that is mended.
-    Unheard {
+    RivalDiscarded {
         /// The other router.
         source: IpAddr,
         /// How many others since the last notification.
@@ -503,7 +503,7 @@ impl DriverEvent {
                 )?;
                 suppressed
             }
-            Self::RivalHeard {
+            Self::RivalDetected {
                 source,
                 priority,
                 suppressed,
@@ -514,7 +514,7 @@ impl DriverEvent {
                 )?;
                 suppressed
             }
-            Self::Unheard { source, suppressed } => {
+            Self::RivalDiscarded { source, suppressed } => {
                 write!(
                     f,
                     "{source} is Active too, and the kernel discards its advertisements: look at the firewall, \

@@ -121,10 +121,10 @@ impl Driver {
     }
 
     /// Reports senders that reach a link, but not the raw socket.
-    pub(super) fn report_unheard(&mut self, now: Instant) {
-        for (id, source) in self.packets.links.take_unheard() {
-            if let Some(suppressed) = self.events.pass(now, id, Topic::Unheard) {
-                self.notify(Some(id), DriverEvent::Unheard { source, suppressed });
+    pub(super) fn report_discarded_rivals(&mut self, now: Instant) {
+        for (id, source) in self.packets.links.take_discarded() {
+            if let Some(suppressed) = self.events.pass(now, id, Topic::RivalDiscarded) {
+                self.notify(Some(id), DriverEvent::RivalDiscarded { source, suppressed });
             }
         }
     }
@@ -171,8 +171,8 @@ impl Driver {
             router.authenticator.accept(proof);
         }
         match result {
-            Ok((id, heard)) => {
-                self.report_mismatches(now, id, &heard);
+            Ok((id, accepted)) => {
+                self.report_mismatches(now, id, &accepted);
                 self.collect(now);
             }
             Err(rejected) => {
@@ -202,12 +202,12 @@ impl Driver {
     }
 
     /// Reports mismatches of an advertisement.
-    fn report_mismatches(&mut self, now: Instant, id: RouterId, heard: &AcceptedAdvertisement) {
-        let mismatches = heard.mismatches();
+    fn report_mismatches(&mut self, now: Instant, id: RouterId, accepted: &AcceptedAdvertisement) {
+        let mismatches = accepted.mismatches();
         let machine = self.fleet.get(id);
-        let is_rival = machine.is_some_and(|machine| machine.is_rival(now, heard));
-        let source = heard.source();
-        let (priority, interval) = (heard.priority(), heard.interval());
+        let is_rival = machine.is_some_and(|machine| machine.is_rival(now, accepted));
+        let source = accepted.source();
+        let (priority, interval) = (accepted.priority(), accepted.interval());
         let mut pass =
             |is_noted: bool, topic| is_noted.then(|| self.events.pass(now, id, topic)).flatten();
         let events = [
@@ -230,7 +230,7 @@ impl Driver {
                     suppressed,
                 })
             }),
-            pass(is_rival, Topic::RivalHeard).map(|suppressed| DriverEvent::RivalHeard {
+            pass(is_rival, Topic::RivalDetected).map(|suppressed| DriverEvent::RivalDetected {
                 source,
                 priority,
                 suppressed,

@@ -238,17 +238,17 @@ impl Connection {
     /// Sends all octets, with descriptors beside the first.
     fn send(&mut self, octets: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
-        let (mut rest, mut beside) = (octets, descriptors);
+        let (mut rest, mut ancillary) = (octets, descriptors);
         while !rest.is_empty() {
             let mut control = SendAncillaryBuffer::new(&mut room);
-            if !beside.is_empty() {
-                control.push(SendAncillaryMessage::ScmRights(beside));
+            if !ancillary.is_empty() {
+                control.push(SendAncillaryMessage::ScmRights(ancillary));
             }
             let flags = SendFlags::NOSIGNAL;
             match sendmsg(&self.stream, &[IoSlice::new(rest)], &mut control, flags) {
                 Ok(sent) => {
                     rest = rest.get(sent..).unwrap_or_default();
-                    beside = &[];
+                    ancillary = &[];
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,

@@ -103,7 +103,7 @@ pub enum RouteChange<'a> {
 
 /// A change that [`Netlink::apply`] can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+pub enum NetlinkChange<'a> {
     /// Of the addresses.
     Address(AddressChange<'a>),
     /// Of a link.
@@ -112,25 +112,25 @@ pub enum Change<'a> {
     Route(RouteChange<'a>),
 }
 
-impl<'a> From<AddressChange<'a>> for Change<'a> {
+impl<'a> From<AddressChange<'a>> for NetlinkChange<'a> {
     fn from(change: AddressChange<'a>) -> Self {
         Self::Address(change)
     }
 }
 
-impl From<LinkChange> for Change<'_> {
+impl From<LinkChange> for NetlinkChange<'_> {
     fn from(change: LinkChange) -> Self {
         Self::Link(change)
     }
 }
 
-impl<'a> From<RouteChange<'a>> for Change<'a> {
+impl<'a> From<RouteChange<'a>> for NetlinkChange<'a> {
     fn from(change: RouteChange<'a>) -> Self {
         Self::Route(change)
     }
 }
 
-impl<'a> Change<'a> {
+impl<'a> NetlinkChange<'a> {
     const fn request(self) -> Request<'a> {
         match self {
             Self::Address(AddressChange::Add { interface, address }) => {
@@ -172,7 +172,7 @@ impl<'a> Change<'a> {
     }
 }
 
-impl fmt::Display for Change<'_> {
+impl fmt::Display for NetlinkChange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = |interface: u32| describe_interface(interface);
         match *self {
@@ -194,7 +194,7 @@ impl fmt::Display for Change<'_> {
     }
 }
 
-/// What became of a [`Change`] that did not fail.
+/// What became of a [`NetlinkChange`] that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It was made.
@@ -264,13 +264,13 @@ impl Netlink {
     ///
     /// None for the whole. For a single change: [`Error::Capability`] without `CAP_NET_ADMIN`,
     /// [`Error::Os`] for another refusal or for a socket that fails, [`Error::NoAnswer`].
-    pub fn apply<'a, C: Copy + Into<Change<'a>>>(
+    pub fn apply<'a, C: Copy + Into<NetlinkChange<'a>>>(
         &mut self,
         changes: &[C],
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
         let mut results = Vec::with_capacity(changes.len());
         for part in changes.chunks(PIPELINE) {
-            let part: Vec<Change<'a>> = part.iter().copied().map(Into::into).collect();
+            let part: Vec<NetlinkChange<'a>> = part.iter().copied().map(Into::into).collect();
             let requests: Vec<Request<'a>> = part.iter().map(|change| change.request()).collect();
             match self.exchange(&requests) {
                 Ok(errnos) => {
@@ -544,9 +544,9 @@ impl Netlink {
     fn remove_all<T>(
         &mut self,
         left_over: Vec<T>,
-        removal: impl for<'a> Fn(&'a T) -> Change<'a>,
+        removal: impl for<'a> Fn(&'a T) -> NetlinkChange<'a>,
     ) -> Result<Vec<T>, Error> {
-        let changes: Vec<Change<'_>> = left_over.iter().map(removal).collect();
+        let changes: Vec<NetlinkChange<'_>> = left_over.iter().map(removal).collect();
         let results = self.apply(&changes)?;
         let mut removed = Vec::new();
         for (result, left_over) in results.into_iter().zip(left_over) {
@@ -823,7 +823,7 @@ impl AsRawFd for Netlink {
     }
 }
 
-fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {
+fn outcome(change: NetlinkChange<'_>, errno: i32) -> Result<Outcome, Error> {
     if errno == 0 {
         return Ok(Outcome::Changed);
     }
@@ -831,12 +831,12 @@ fn outcome(change: Change<'_>, errno: i32) -> Result<Outcome, Error> {
         return Ok(Outcome::AlreadySo);
     }
     let hint = match change {
-        Change::Address(
+        NetlinkChange::Address(
             AddressChange::Add { address, .. } | AddressChange::Remove { address, .. },
         ) if errno == libc::EACCES && address.address().is_ipv6() => {
             " (IPv6 is disabled there: net.ipv6.conf.*.disable_ipv6)"
         }
-        Change::Link(LinkChange::Up { .. }) if errno == libc::EADDRINUSE => {
+        NetlinkChange::Link(LinkChange::Up { .. }) if errno == libc::EADDRINUSE => {
             " (another link on the same interface has its hardware address)"
         }
         _ => "",
@@ -854,7 +854,7 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// The failure of a datagram of requests, as that of one of its changes.
-fn again(change: Change<'_>, error: &Error) -> Error {
+fn again(change: NetlinkChange<'_>, error: &Error) -> Error {
     let action = change.to_string();
     match error {
         Error::Os { cause, .. } => {

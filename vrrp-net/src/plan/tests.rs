@@ -325,7 +325,7 @@ impl Host {
 
     fn make(&mut self, owner: Option<RouterId>, change: &Change) -> bool {
         let router = self.routers.iter().position(|it| Some(it.id) == owner);
-        let unheard: Vec<_> = self.kernel.queue.iter().cloned().collect();
+        let unread: Vec<_> = self.kernel.queue.iter().cloned().collect();
         let result = self.kernel.make(change);
         let is_made = result.as_ref().map(|it| it.has_changed);
         let owner_name = owner.map_or("nobody".into(), |id| id.to_string());
@@ -339,7 +339,7 @@ impl Host {
         for gone in &made.gone {
             // Nobody can tell an address of ours from one that somebody put in its place a
             // moment ago.
-            let may_be_stale = unheard.iter().any(|event| match event {
+            let may_be_stale = unread.iter().any(|event| match event {
                 MonitorEvent::AddressAdded { address, .. } => address.is_same(gone),
                 event => *event == MonitorEvent::Overrun,
             });

@@ -7,9 +7,9 @@ use vrrp_lab::wait_for;
 use vrrp_net::{DriverEvent, Interface, Netlink, RouterConfig};
 use vrrp_proto::Family;
 
-use crate::rig::{LIMIT, Running, VIP4, VIP6, fsm, has, lan_of, router, wait_for_address};
+use crate::rig::{DriverThread, LIMIT, VIP4, VIP6, fsm, has, lan_of, router, wait_for_address};
 
-fn count(running: &Running, is_meant: impl Fn(&DriverEvent) -> bool) -> usize {
+fn count(running: &DriverThread, is_meant: impl Fn(&DriverEvent) -> bool) -> usize {
     running
         .log()
         .iter()
@@ -20,7 +20,7 @@ fn count(running: &Running, is_meant: impl Fn(&DriverEvent) -> bool) -> usize {
 #[test]
 fn an_address_that_somebody_removes_is_put_back_and_announced() {
     let (lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     let capture = lan.capture().unwrap();
@@ -61,10 +61,11 @@ fn an_address_that_somebody_removes_is_put_back_and_announced() {
 #[test]
 fn an_address_that_the_router_itself_gives_up_is_not_put_back() {
     let (_lan, hosts) = lan_of::<2>();
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
     low.wait_for_state(low_id, State::Active);
     for _ in 0..2 {
-        let (high, high_id) = Running::with_router(hosts[1].namespace(), router(Family::Ipv4, 200));
+        let (high, high_id) =
+            DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv4, 200));
         high.wait_for_state(high_id, State::Active);
         low.wait_for_state(low_id, State::Backup);
         wait_for_address(&hosts[0], VIP4, false);
@@ -88,14 +89,14 @@ fn an_address_that_the_router_itself_gives_up_is_not_put_back() {
 #[test]
 fn an_address_that_a_crash_left_over_is_removed_at_the_start() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (high, high_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let (high, high_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     high.wait_for_state(high_id, State::Active);
     high.kill();
     assert!(has(&r2, VIP4), "a crash leaves it");
 
-    let (other, other_id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (other, other_id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     other.wait_for_state(other_id, State::Active);
-    let (again, again_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 50));
+    let (again, again_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 50));
     again.wait_for_event("the left-over", |event| {
         matches!(event, DriverEvent::LeftOverRemoved(address) if address.to_string() == VIP4)
             .then_some(())
@@ -117,13 +118,13 @@ fn an_address_that_a_crash_left_with_another_prefix_length_is_removed_at_the_sta
             config.addresses.push(address.parse().unwrap());
             config
         };
-        let (crashed, id) = Running::with_router(r2.namespace(), with(200, left));
+        let (crashed, id) = DriverThread::with_router(r2.namespace(), with(200, left));
         crashed.wait_for_state(id, State::Active);
         wait_for_address(&r2, left, true);
         crashed.kill();
-        let (other, other_id) = Running::with_router(r1.namespace(), with(100, now));
+        let (other, other_id) = DriverThread::with_router(r1.namespace(), with(100, now));
         other.wait_for_state(other_id, State::Active);
-        let (again, again_id) = Running::with_router(r2.namespace(), with(50, now));
+        let (again, again_id) = DriverThread::with_router(r2.namespace(), with(50, now));
         again.wait_for_event("the left-over", |event| {
             matches!(event, DriverEvent::LeftOverRemoved(address) if address.to_string() == left)
                 .then_some(())
@@ -142,7 +143,7 @@ fn an_address_that_a_crash_left_with_another_prefix_length_is_removed_at_the_sta
 fn a_sweep_removes_marked_addresses_and_no_others() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     r1.add_address("192.0.2.77/32").unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
 
@@ -151,7 +152,7 @@ fn a_sweep_removes_marked_addresses_and_no_others() {
     crashed.fsm.vrid = crate::rig::vrid(9);
     crashed.addresses = vec!["192.0.2.99/32".parse().unwrap()];
     crashed.excluded = vec!["2001:db8::99/128".parse().unwrap()];
-    let (other, other_id) = Running::with_router(r1.namespace(), crashed);
+    let (other, other_id) = DriverThread::with_router(r1.namespace(), crashed);
     other.wait_for_state(other_id, State::Active);
     wait_for_address(&r1, "2001:db8::99/128", true);
     other.kill();
@@ -184,7 +185,7 @@ fn the_owner_s_own_address_stays_when_its_router_stops() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = router(Family::Ipv4, 255);
     config.addresses = vec!["192.0.2.1/24".parse().unwrap()];
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     running.stop();
     assert!(has(&r1, "192.0.2.1/24"));
@@ -196,7 +197,7 @@ fn excluded_addresses_of_both_families_come_and_go_with_the_others() {
     let capture = lan.capture().unwrap();
     let mut config = router(Family::Ipv4, 100);
     config.excluded = vec![VIP6.parse().unwrap(), "198.51.100.7/32".parse().unwrap()];
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     for address in [VIP4, VIP6, "198.51.100.7/32"] {
         wait_for_address(&r1, address, true);
@@ -218,7 +219,7 @@ fn a_refused_address_is_reported_and_the_others_are_there() {
         .unwrap();
     let mut config = RouterConfig::new("eth0", fsm(Family::Ipv4, 100), vec![VIP4.parse().unwrap()]);
     config.excluded = vec![VIP6.parse().unwrap()];
-    let (running, _) = Running::with_router(r1.namespace(), config);
+    let (running, _) = DriverThread::with_router(r1.namespace(), config);
     let text = running.wait_for_event("the refusal", |event| match event {
         DriverEvent::AddressFailed { error, .. } => Some(error.to_string()),
         _ => None,
@@ -238,7 +239,7 @@ fn a_refused_address_is_reported_and_the_others_are_there() {
 #[test]
 fn virtual_addresses_are_marked_usable_at_once_and_never_preferred() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv6, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP6, true);
     let interfaces = r1

@@ -15,7 +15,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address,
+    DriverThread, LIMIT, VIP4, VIP6, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address,
 };
 
 /// An announced address, and the hardware address that the frame gives for it.
@@ -87,7 +87,7 @@ fn addresses(family: Family) -> [&'static str; 3] {
     }
 }
 
-fn bearer(family: Family, priority: u8) -> RouterConfig {
+fn virtual_mac_router(family: Family, priority: u8) -> RouterConfig {
     let list = addresses(family).map(|text| text.parse().unwrap());
     let mut config = RouterConfig::new("eth0", fsm(family, priority), list.to_vec());
     config.virtual_mac = Some(VirtualMac::default());
@@ -102,7 +102,8 @@ fn without_prefix(address: &str) -> IpAddr {
 fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
     let (lan, [r1, client]) = lan_of::<2>();
     let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), bearer(family, priority));
+    let (running, id) =
+        DriverThread::with_router(r1.namespace(), virtual_mac_router(family, priority));
     running.wait_for_state(id, State::Active);
     let mac = virtual_mac(vrid(51), family);
     for address in addresses(family) {
@@ -148,12 +149,12 @@ fn nothing_is_said_before_the_virtual_mac_is_there(family: Family) {
     let (lan, [r1]) = lan_of::<1>();
     iproute2(&r1, &["link", "add", "virtual", "type", "bridge"]);
     let capture = lan.capture().unwrap();
-    let mut config = bearer(family, 255);
+    let mut config = virtual_mac_router(family, 255);
     config.virtual_mac = Some(VirtualMac {
         name: Some("virtual".into()),
         ..VirtualMac::default()
     });
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     // Three intervals.
     thread::sleep(Duration::from_millis(300));
     assert_eq!(running.state(id), State::Initialize);
@@ -197,7 +198,7 @@ fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
     answered.enforce_accept_mode = true;
     for config in [plain, borne, answered] {
         let (_lan, [r1]) = lan_of::<1>();
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         let wait_for_group = |is_wanted| {
             wait_for("the group", LIMIT, || {
@@ -220,7 +221,7 @@ fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
 fn a_24_virtual_ipv6_addresses_are_used_without_duplicate_address_detection() {
     let (lan, [r1]) = lan_of::<1>();
     let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv6, 100));
     running.wait_for_state(id, State::Active);
     let about = without_prefix(VIP6);
     wait_for_announcement(&capture, about);
@@ -237,7 +238,8 @@ fn a_24_virtual_ipv6_addresses_are_used_without_duplicate_address_detection() {
 fn m_10_no_address_is_formed_of_a_virtual_mac() {
     for (family, prefix) in [(Family::Ipv4, " vrrp4-51-"), (Family::Ipv6, " vrrp6-51-")] {
         let (_lan, [r1]) = lan_of::<1>();
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Active);
         let own = addresses(family);
         let on_the_macvlan = || {
@@ -268,7 +270,7 @@ fn another_hardware_address_is_announced(family: Family, enforces: bool) {
     } else {
         "2001:db8::254"
     });
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     let before = lan.capture().unwrap();
     let old = who_answers(&client, &before, about);

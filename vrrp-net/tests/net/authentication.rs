@@ -21,7 +21,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, VIP4, in_time, lan_of, router, router_v2, vrid, wait_for_advertisement,
+    DriverThread, LIMIT, VIP4, in_time, lan_of, router, router_v2, vrid, wait_for_advertisement,
 };
 
 fn password(text: &str) -> Password {
@@ -35,12 +35,12 @@ fn with(mut config: RouterConfig, authentication: Authentication) -> RouterConfi
 
 /// Of two routers with these, the second becomes Active and the first Backup; when it stops, the
 /// first takes over.
-fn they_hear_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
+fn they_accept_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
     // The Active first: a Backup that starts before it may have to take over.
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), high);
     high.wait_for_state(high_id, State::Active);
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
-    low.wait_until_it_heard(low_id);
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), low);
+    low.wait_until_it_received(low_id);
     let received = low.with(move |driver| {
         driver
             .get(low_id)
@@ -69,15 +69,15 @@ fn they_hear_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig
 }
 
 /// Two routers with these both become Active, and the first says that it is for this.
-fn they_do_not_hear_each_other(
+fn they_reject_each_other(
     low: RouterConfig,
     high: RouterConfig,
     is_expected: impl Fn(AuthenticationFault) -> bool,
 ) {
     let (_lan, hosts) = lan_of::<2>();
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), high);
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), high);
     high.wait_for_state(high_id, State::Active);
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), low);
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), low);
     low.wait_for_state(low_id, State::Active);
     let fault = low.wait_for_event("a discarded packet", |event| match event {
         DriverEvent::Discarded {
@@ -92,11 +92,11 @@ fn they_do_not_hear_each_other(
 }
 
 #[test]
-fn p_48_routers_with_the_same_password_hear_each_other() {
+fn p_48_routers_with_the_same_password_accept_each_other() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<2>();
         let secret = || Authentication::SimpleText(password("secret"));
-        they_hear_each_other(
+        they_accept_each_other(
             &hosts,
             with(router_v2(100), secret()),
             with(router_v2(200), secret()),
@@ -106,7 +106,7 @@ fn p_48_routers_with_the_same_password_hear_each_other() {
 
 #[test]
 fn p_48_a_wrong_password_is_ignored() {
-    they_do_not_hear_each_other(
+    they_reject_each_other(
         with(
             router_v2(100),
             Authentication::SimpleText(password("secret")),
@@ -120,13 +120,13 @@ fn p_48_a_wrong_password_is_ignored() {
 }
 
 #[test]
-fn p_50_routers_with_the_same_ah_key_hear_each_other() {
+fn p_50_routers_with_the_same_ah_key_accept_each_other() {
     in_time(|| {
         let (lan, hosts) = lan_of::<2>();
         let capture = lan.capture().unwrap();
         let started = Instant::now();
         let secret = || Authentication::Ah(password("secret"));
-        they_hear_each_other(
+        they_accept_each_other(
             &hosts,
             with(router_v2(100), secret()),
             with(router_v2(200), secret()),
@@ -145,7 +145,7 @@ fn p_50_routers_with_the_same_ah_key_hear_each_other() {
 
 #[test]
 fn p_50_another_ah_key_is_ignored() {
-    they_do_not_hear_each_other(
+    they_reject_each_other(
         with(router_v2(100), Authentication::Ah(password("secret"))),
         with(router_v2(200), Authentication::Ah(password("wrong"))),
         |fault| fault == AuthenticationFault::Digest,
@@ -155,9 +155,9 @@ fn p_50_another_ah_key_is_ignored() {
 #[test]
 fn p_50_a_router_with_ah_ignores_those_without() {
     let (_lan, hosts) = lan_of::<2>();
-    let (plain, plain_id) = Running::with_router(hosts[1].namespace(), router_v2(200));
+    let (plain, plain_id) = DriverThread::with_router(hosts[1].namespace(), router_v2(200));
     let config = with(router_v2(100), Authentication::Ah(password("secret")));
-    let (ah, ah_id) = Running::with_router(hosts[0].namespace(), config);
+    let (ah, ah_id) = DriverThread::with_router(hosts[0].namespace(), config);
     plain.wait_for_state(plain_id, State::Active);
     ah.wait_for_state(ah_id, State::Active);
     thread::sleep(Duration::from_secs(1));
@@ -170,16 +170,16 @@ fn p_50_a_packet_that_is_sent_again_is_discarded() {
     let (lan, hosts) = lan_of::<3>();
     let capture = lan.capture().unwrap();
     let config = |priority| with(router_v2(priority), Authentication::Ah(password("secret")));
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), config(200));
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), config(200));
     high.wait_for_state(high_id, State::Active);
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
-    let heard = || {
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), config(100));
+    let received = || {
         low.with(move |driver| {
             let machine = driver.get(low_id).unwrap().machine();
             machine.counters().advertisements_received
         })
     };
-    wait_for("an advertisement", LIMIT, || (heard() > 0).then_some(())).unwrap();
+    wait_for("an advertisement", LIMIT, || (received() > 0).then_some(())).unwrap();
     let frames = capture.frames();
     let old = frames
         .iter()
@@ -207,22 +207,22 @@ fn p_50_a_packet_that_is_sent_again_is_discarded() {
 fn p_50_an_owner_that_starts_again_is_accepted() {
     let (_lan, hosts) = lan_of::<2>();
     let config = |priority| with(router_v2(priority), Authentication::Ah(password("secret")));
-    let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
+    let (owner, owner_id) = DriverThread::with_router(hosts[1].namespace(), config(255));
     owner.wait_for_state(owner_id, State::Active);
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), config(100));
     let count = |which: fn(&Counters) -> u64| {
         low.with(move |driver| which(driver.get(low_id).unwrap().machine().counters()))
     };
-    let heard = || count(|counters| counters.advertisements_received);
+    let received = || count(|counters| counters.advertisements_received);
     wait_for("five advertisements", LIMIT, || {
-        (heard() >= 5).then_some(())
+        (received() >= 5).then_some(())
     })
     .unwrap();
     owner.kill();
     low.wait_for_state(low_id, State::Active);
     // It counts from the beginning, and in version 2 an owner discards the packets that say how far
     // the others are.
-    let (owner, owner_id) = Running::with_router(hosts[1].namespace(), config(255));
+    let (owner, owner_id) = DriverThread::with_router(hosts[1].namespace(), config(255));
     low.wait_for_state(low_id, State::Backup);
     assert_eq!(owner.state(owner_id), State::Active);
     let discarded = count(|counters| counters.authentication_errors);
@@ -243,11 +243,11 @@ fn hmac_in_mode(secret: &[u8; 32], mode: HmacMode) -> Authentication {
 }
 
 #[test]
-fn routers_with_the_same_hmac_key_hear_each_other_over_either_family() {
+fn routers_with_the_same_hmac_key_accept_each_other_over_either_family() {
     in_time(|| {
         for family in [Family::Ipv4, Family::Ipv6] {
             let (_lan, hosts) = lan_of::<2>();
-            they_hear_each_other(
+            they_accept_each_other(
                 &hosts,
                 with(router(family, 100), hmac(&[1; 32])),
                 with(router(family, 200), hmac(&[1; 32])),
@@ -266,7 +266,7 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
         ] {
             let (lan, hosts) = lan_of::<2>();
             let capture = lan.capture().unwrap();
-            let bearing = |priority| {
+            let with_virtual_mac = |priority| {
                 let mut config = if is_v2 {
                     with(router_v2(priority), Authentication::Ah(password("secret")))
                 } else {
@@ -275,8 +275,8 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
                 config.virtual_mac = Some(VirtualMac::default());
                 config
             };
-            they_hear_each_other(&hosts, bearing(100), bearing(200));
-            let station = virtual_mac(vrid(51), family);
+            they_accept_each_other(&hosts, with_virtual_mac(100), with_virtual_mac(200));
+            let mac_address = virtual_mac(vrid(51), family);
             let group = multicast_mac(group(family));
             let frames = capture.frames();
             let advertisements: Vec<_> = frames
@@ -285,7 +285,7 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
                 .collect();
             assert!(advertisements.len() > 2);
             for frame in advertisements {
-                assert_eq!(frame.bytes[6..12], station.0);
+                assert_eq!(frame.bytes[6..12], mac_address.0);
             }
         }
     });
@@ -293,7 +293,7 @@ fn authenticated_messages_come_from_a_virtual_mac_as_well() {
 
 #[test]
 fn another_hmac_key_is_ignored() {
-    they_do_not_hear_each_other(
+    they_reject_each_other(
         with(router(Family::Ipv4, 100), hmac(&[1; 32])),
         with(router(Family::Ipv4, 200), hmac(&[2; 32])),
         |fault| fault == AuthenticationFault::Digest,
@@ -302,7 +302,7 @@ fn another_hmac_key_is_ignored() {
 
 #[test]
 fn messages_without_an_hmac_trailer_are_ignored_where_it_is_enforced() {
-    they_do_not_hear_each_other(
+    they_reject_each_other(
         with(router(Family::Ipv4, 100), hmac(&[1; 32])),
         router(Family::Ipv4, 200),
         |fault| matches!(fault, AuthenticationFault::Method { .. }),
@@ -310,7 +310,7 @@ fn messages_without_an_hmac_trailer_are_ignored_where_it_is_enforced() {
 }
 
 #[test]
-fn hmac_trailers_come_to_a_network_in_two_steps_in_which_all_hear_each_other() {
+fn hmac_trailers_are_rolled_out_in_two_steps_without_an_election() {
     in_time(|| {
         let in_mode = |mode| hmac_in_mode(&[1; 32], mode);
         let steps = [
@@ -324,7 +324,7 @@ fn hmac_trailers_come_to_a_network_in_two_steps_in_which_all_hear_each_other() {
         for [before, after] in steps {
             for (low, high) in [(&before, &after), (&after, &before)] {
                 let (_lan, hosts) = lan_of::<2>();
-                they_hear_each_other(
+                they_accept_each_other(
                     &hosts,
                     with(router(Family::Ipv4, 100), low.clone()),
                     with(router(Family::Ipv4, 200), high.clone()),
@@ -334,25 +334,25 @@ fn hmac_trailers_come_to_a_network_in_two_steps_in_which_all_hear_each_other() {
     });
 }
 
-fn counters(running: &Running, id: RouterId) -> Counters {
+fn counters(running: &DriverThread, id: RouterId) -> Counters {
     running.with(move |driver| *driver.get(id).unwrap().machine().counters())
 }
 
 /// How many advertisements a router has heard.
-fn heard(running: &Running, id: RouterId) -> u64 {
+fn received(running: &DriverThread, id: RouterId) -> u64 {
     counters(running, id).advertisements_received
 }
 
-fn authenticate(running: &Running, id: RouterId, authentication: Authentication) {
+fn authenticate(running: &DriverThread, id: RouterId, authentication: Authentication) {
     running.with(move |driver| driver.set_authentication(id, authentication).unwrap());
 }
 
 /// The Backup of two routers goes on hearing the Active, and nobody changes sides.
-fn they_go_on_hearing_each_other(low: &(Running, RouterId), high: &(Running, RouterId)) {
-    let before = heard(&low.0, low.1);
+fn they_still_accept_each_other(low: &(DriverThread, RouterId), high: &(DriverThread, RouterId)) {
+    let before = received(&low.0, low.1);
     // One may have been on its way.
     wait_for("more advertisements", LIMIT, || {
-        (heard(&low.0, low.1) >= before + 2).then_some(())
+        (received(&low.0, low.1) >= before + 2).then_some(())
     })
     .unwrap();
     assert_eq!(low.0.count_transitions(State::Active), 0);
@@ -364,11 +364,11 @@ fn they_go_on_hearing_each_other(low: &(Running, RouterId), high: &(Running, Rou
 fn backup_and_active(
     hosts: &[Host; 2],
     config: impl Fn(u8) -> RouterConfig,
-) -> [(Running, RouterId); 2] {
-    let high = Running::with_router(hosts[1].namespace(), config(200));
+) -> [(DriverThread, RouterId); 2] {
+    let high = DriverThread::with_router(hosts[1].namespace(), config(200));
     high.0.wait_for_state(high.1, State::Active);
-    let low = Running::with_router(hosts[0].namespace(), config(100));
-    low.0.wait_until_it_heard(low.1);
+    let low = DriverThread::with_router(hosts[0].namespace(), config(100));
+    low.0.wait_until_it_received(low.1);
     [low, high]
 }
 
@@ -397,7 +397,7 @@ fn hmac_trailers_and_other_keys_come_to_running_routers_without_an_election() {
         for step in steps {
             for (running, id) in [&high, &low] {
                 authenticate(running, *id, step.clone());
-                they_go_on_hearing_each_other(&low, &high);
+                they_still_accept_each_other(&low, &high);
             }
         }
         assert_eq!(counters(&low.0, low.1).authentication_errors, 0);
@@ -420,14 +420,14 @@ fn p_50_running_routers_go_over_to_ah_and_back_without_an_election() {
         let ah = || Authentication::Ah(password("secret"));
         for step in [ah(), Authentication::SimpleText(password("word")), ah()] {
             // While nobody sends, the next one goes out long after both have changed.
-            let last = heard(&low.0, low.1);
+            let last = received(&low.0, low.1);
             wait_for("the next advertisement", LIMIT, || {
-                (heard(&low.0, low.1) > last).then_some(())
+                (received(&low.0, low.1) > last).then_some(())
             })
             .unwrap();
             authenticate(&low.0, low.1, step.clone());
             authenticate(&high.0, high.1, step);
-            they_go_on_hearing_each_other(&low, &high);
+            they_still_accept_each_other(&low, &high);
         }
     });
 }
@@ -451,7 +451,7 @@ fn an_authentication_that_a_router_cannot_have_changes_nothing() {
                 "{error}"
             );
         }
-        they_go_on_hearing_each_other(&low, &high);
+        they_still_accept_each_other(&low, &high);
     });
 }
 
@@ -481,7 +481,7 @@ fn they_report_each_other(low: &Authentication, high: &Authentication) {
     let pair = [(100, low), (200, high)].map(|(priority, way)| {
         let host = &hosts[usize::from(priority == 200)];
         let config = with(router_v2(priority), way.clone());
-        Running::with_router(host.namespace(), config)
+        DriverThread::with_router(host.namespace(), config)
     });
     for (running, id) in &pair {
         running.wait_for_state(*id, State::Active);
@@ -504,10 +504,10 @@ fn they_report_each_other(low: &Authentication, high: &Authentication) {
 #[test]
 fn p_51_a_peer_inside_ah_is_reported_by_a_router_in_version_3() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     let peer = with(router_v2(200), Authentication::Ah(password("s3cret")));
-    let (_two, _) = Running::with_router(r2.namespace(), peer);
+    let (_two, _) = DriverThread::with_router(r2.namespace(), peer);
     one.wait_for_event("the peer", |event| {
         matches!(event, DriverEvent::Discarded { .. }).then_some(())
     });
@@ -527,7 +527,7 @@ fn signed_frame(secret: &[u8; 32], seconds_ahead: i64) -> Vec<u8> {
         vrid: vrid(51),
         priority: Priority::new(200),
         interval: Interval::centis(10).unwrap(),
-        authentication: vrrp_proto::Authentication::None,
+        authentication: vrrp_proto::MessageAuthentication::None,
         addresses: Addresses::from(&virtual_addresses[..]),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -565,7 +565,7 @@ fn a_clock_skew_is_reported_with_its_direction_and_before_packets_are_discarded(
             keys.anti_replay = AntiReplay::time(60).unwrap();
         }
         let config = with(router(Family::Ipv4, 100), authentication);
-        let (low, low_id) = Running::with_router(hosts[0].namespace(), config);
+        let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), config);
         low.wait_for_state(low_id, State::Active);
         let socket = hosts[1].namespace().run(|| FrameSocket::open().unwrap());
         let frame = signed_frame(&secret, seconds_ahead);
@@ -589,7 +589,7 @@ fn a_clock_skew_is_reported_with_its_direction_and_before_packets_are_discarded(
         };
         let expected = seconds_ahead * 1000;
         assert!((expected - 8000..=expected).contains(&near), "{near}");
-        assert_eq!(heard(&low, low_id) > 0, is_accepted);
+        assert_eq!(received(&low, low_id) > 0, is_accepted);
     }
 }
 
@@ -597,9 +597,9 @@ fn a_clock_skew_is_reported_with_its_direction_and_before_packets_are_discarded(
 fn a_router_without_hmac_names_the_trailer_of_the_other() {
     let (_lan, hosts) = lan_of::<2>();
     let signing = with(router(Family::Ipv4, 200), hmac(&[1; 32]));
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), signing);
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), signing);
     high.wait_for_state(high_id, State::Active);
-    let (low, _) = Running::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
+    let (low, _) = DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
     low.wait_for_event("a discarded packet", |event| {
         let is_meant = matches!(
             event,
@@ -624,11 +624,11 @@ fn kept_sequences_discard_a_replay_after_a_cold_restart() {
         }
         with(router(Family::Ipv4, priority), authentication)
     };
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), config(200));
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), config(200));
     high.wait_for_state(high_id, State::Active);
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), config(100));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), config(100));
     wait_for("advertisements", LIMIT, || {
-        (heard(&low, low_id) > 2).then_some(())
+        (received(&low, low_id) > 2).then_some(())
     })
     .unwrap();
     let frames = capture.frames();
@@ -640,7 +640,7 @@ fn kept_sequences_discard_a_replay_after_a_cold_restart() {
     let socket = hosts[2].namespace().run(|| FrameSocket::open().unwrap());
     for is_kept in [false, true] {
         let sequences = sequences.clone();
-        let low = Running::start(hosts[0].namespace());
+        let low = DriverThread::start(hosts[0].namespace());
         let low_id = low.with(move |driver| {
             let id = driver.add(config(100)).unwrap();
             if is_kept {
@@ -656,7 +656,7 @@ fn kept_sequences_discard_a_replay_after_a_cold_restart() {
         })
         .unwrap();
         assert_eq!(counters(&low, low_id).authentication_errors > 0, is_kept);
-        assert_eq!(heard(&low, low_id) == 0, is_kept);
+        assert_eq!(received(&low, low_id) == 0, is_kept);
         low.kill();
     }
 }

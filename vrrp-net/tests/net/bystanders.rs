@@ -10,7 +10,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP6, advertisements, fsm, iproute2, lan_of, router, vrid,
+    DriverThread, LIMIT, Seen, VIP6, advertisements, fsm, iproute2, lan_of, router, vrid,
     wait_for_address,
 };
 
@@ -39,8 +39,10 @@ fn a_03_no_router_advertisement_is_sent_by_a_backup() {
         );
     }
     let capture = lan.capture().unwrap();
-    let (active, active_id) = Running::with_router(hosts[0].namespace(), router(Family::Ipv6, 200));
-    let (backup, backup_id) = Running::with_router(hosts[1].namespace(), router(Family::Ipv6, 100));
+    let (active, active_id) =
+        DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv6, 200));
+    let (backup, backup_id) =
+        DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv6, 100));
     active.wait_for_state(active_id, State::Active);
     backup.wait_for_state(backup_id, State::Backup);
     wait_for_address(&hosts[0], VIP6, true);
@@ -63,9 +65,11 @@ fn neighbor(host: &Host, address: &str) -> Option<String> {
 #[test]
 fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for() {
     let (_lan, hosts) = lan_of::<4>();
-    let (active, active_id) = Running::with_router(hosts[0].namespace(), router(Family::Ipv6, 200));
+    let (active, active_id) =
+        DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv6, 200));
     active.wait_for_state(active_id, State::Active);
-    let (backup, backup_id) = Running::with_router(hosts[1].namespace(), router(Family::Ipv6, 100));
+    let (backup, backup_id) =
+        DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv6, 100));
     backup.wait_for_state(backup_id, State::Backup);
 
     // Another virtual router on the same network, and both know its address.
@@ -79,14 +83,14 @@ fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for(
         ];
         config
     };
-    let (first, first_id) = Running::with_router(hosts[2].namespace(), other(200));
+    let (first, first_id) = DriverThread::with_router(hosts[2].namespace(), other(200));
     first.wait_for_state(first_id, State::Active);
-    let (second, second_id) = Running::with_router(hosts[3].namespace(), other(100));
+    let (second, second_id) = DriverThread::with_router(hosts[3].namespace(), other(100));
     second.wait_for_state(second_id, State::Backup);
     wait_for_address(&hosts[2], "2001:db8::52/128", true);
-    let station = |host: &Host| Some(MacAddress(host.mac()).to_string());
+    let mac_address = |host: &Host| Some(MacAddress(host.mac()).to_string());
     for host in &hosts[..2] {
-        let old = station(&hosts[2]).unwrap();
+        let old = mac_address(&hosts[2]).unwrap();
         iproute2(
             host,
             &[
@@ -102,7 +106,7 @@ fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for(
                 "eth0",
             ],
         );
-        assert_eq!(neighbor(host, "2001:db8::52"), station(&hosts[2]));
+        assert_eq!(neighbor(host, "2001:db8::52"), mac_address(&hosts[2]));
     }
 
     // Nothing is sent to that address: only an announcement can tell that it has moved.
@@ -110,7 +114,7 @@ fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for(
     second.wait_for_state(second_id, State::Active);
     for host in &hosts[..2] {
         wait_for("the neighbour's new station", LIMIT, || {
-            (neighbor(host, "2001:db8::52") == station(&hosts[3])).then_some(())
+            (neighbor(host, "2001:db8::52") == mac_address(&hosts[3])).then_some(())
         })
         .unwrap();
     }
@@ -132,7 +136,7 @@ fn advertisements_stay_on_their_network(family: Family) {
         .host("sender", &["192.0.2.77/24", "2001:db8::77/64"])
         .unwrap();
     let (seen_near, seen_far) = (near.capture().unwrap(), far.capture().unwrap());
-    let (running, id) = Running::with_router(sender.namespace(), router(family, 100));
+    let (running, id) = DriverThread::with_router(sender.namespace(), router(family, 100));
     running.wait_for_state(id, State::Active);
     wait_for("ten advertisements", LIMIT, || {
         (advertisements(&seen_near).len() >= 10).then_some(())

@@ -13,7 +13,7 @@ use vrrp_proto::{Family, Interval, Peer, Priority};
 use serde_json::json;
 
 use crate::rig::{
-    LIMIT, Running, VIP4, fsm, has, in_time, ip, lan_of, parts, router, unicast, vrid,
+    DriverThread, LIMIT, VIP4, fsm, has, in_time, ip, lan_of, parts, router, unicast, vrid,
     wait_for_address, wait_for_advertisement,
 };
 
@@ -23,17 +23,17 @@ fn pair(
     hosts: &[vrrp_lab::Host; 2],
     low: RouterConfig,
     high: RouterConfig,
-) -> ((Running, RouterId), (Running, RouterId)) {
+) -> ((DriverThread, RouterId), (DriverThread, RouterId)) {
     // The Active first: a Backup that starts before it may have to take over.
-    let high = Running::with_router(hosts[1].namespace(), high);
+    let high = DriverThread::with_router(hosts[1].namespace(), high);
     high.0.wait_for_state(high.1, State::Active);
-    let low = Running::with_router(hosts[0].namespace(), low);
-    low.0.wait_until_it_heard(low.1);
+    let low = DriverThread::with_router(hosts[0].namespace(), low);
+    low.0.wait_until_it_received(low.1);
     (low, high)
 }
 
 /// Nobody has changed sides.
-fn nothing_moved(low: &Running, high: &Running) {
+fn nothing_moved(low: &DriverThread, high: &DriverThread) {
     assert_eq!(low.count_transitions(State::Active), 0);
     assert_eq!(high.count_transitions(State::Active), 1);
     assert_eq!(high.count_transitions(State::Backup), 1, "at the start");
@@ -126,11 +126,11 @@ fn peers_change_without_an_election() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<3>();
         let [r1, r2, r3] = &hosts;
-        let (one, one_id) = Running::with_router(
+        let (one, one_id) = DriverThread::with_router(
             r1.namespace(),
             unicast(router(Family::Ipv4, 200), &["192.0.2.2"]),
         );
-        let (two, two_id) = Running::with_router(
+        let (two, two_id) = DriverThread::with_router(
             r2.namespace(),
             unicast(router(Family::Ipv4, 100), &["192.0.2.1"]),
         );
@@ -143,7 +143,7 @@ fn peers_change_without_an_election() {
             });
             driver.set_peers(one_id, peers.to_vec()).unwrap();
         });
-        let (three, three_id) = Running::with_router(
+        let (three, three_id) = DriverThread::with_router(
             r3.namespace(),
             unicast(router(Family::Ipv4, 50), &["192.0.2.1"]),
         );
@@ -237,7 +237,7 @@ fn a_router_that_is_removed_resigns_and_can_be_added_again() {
 #[test]
 fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.with(|driver| {
         for number in 0..50 {
             let mut config = router(Family::Ipv4, 100);
@@ -275,7 +275,7 @@ fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
 #[test]
 fn o_16_the_vrid_of_a_router_that_was_refused_is_not_let_through() {
     let (lan, [r1, r2]) = lan_of::<2>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     let of_52 = |tracking| {
         let mut config = router(Family::Ipv4, 100);
@@ -292,7 +292,7 @@ fn o_16_the_vrid_of_a_router_that_was_refused_is_not_let_through() {
         driver.add(of_52(vec![TrackRef::of(gone)])).unwrap_err();
     });
     let capture = lan.capture().unwrap();
-    let (two, two_id) = Running::with_router(r2.namespace(), of_52(Vec::new()));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), of_52(Vec::new()));
     two.wait_for_state(two_id, State::Active);
     wait_for_advertisement(&capture, "another's", Instant::now(), |it| it.vrid() == 52);
     two.stop();

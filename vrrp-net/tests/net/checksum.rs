@@ -15,7 +15,7 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, advertisements, ip, lan_of, router, wait_for_address,
+    DriverThread, LIMIT, Seen, advertisements, ip, lan_of, router, wait_for_address,
     wait_for_advertisement,
 };
 
@@ -72,7 +72,7 @@ fn joins_as_backup<P>(
 ) {
     let (lan, hosts) = lan_of::<2>();
     let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(hosts[0].namespace(), ours_at(ours));
+    let (running, id) = DriverThread::with_router(hosts[0].namespace(), ours_at(ours));
     running.wait_for_state(id, State::Active);
     let peer = peer(&hosts[1]);
     // The time in which it would take over.
@@ -139,13 +139,13 @@ fn amb_01_frr_joins_as_a_backup() {
 #[test]
 fn amb_01_a_receiver_of_rfc_9568_joins_as_a_backup() {
     let (_lan, hosts) = lan_of::<2>();
-    let (running, id) = Running::with_router(hosts[0].namespace(), ours_at(50));
+    let (running, id) = DriverThread::with_router(hosts[0].namespace(), ours_at(50));
     running.wait_for_state(id, State::Active);
     let mut strict = ours_at(100);
     strict.fsm.preempt = vrrp_fsm::Preempt::Never;
     strict.fsm.checksum = ChecksumSending::Fixed(ChecksumForm::MessageOnly);
     strict.checksum = vrrp_proto::ChecksumAcceptance::MessageOnly;
-    let (peer, peer_id) = Running::with_router(hosts[1].namespace(), strict);
+    let (peer, peer_id) = DriverThread::with_router(hosts[1].namespace(), strict);
     std::thread::sleep(JOINING);
     assert_eq!(peer.state(peer_id), State::Backup);
     let rejected = move |driver: &mut Driver| driver.counters().checksum_errors;
@@ -161,18 +161,18 @@ fn follows(peer: impl Fn(&vrrp_lab::Host) -> Keepalived, expected: ChecksumForm)
     keepalived
         .wait_for_log("Entering MASTER STATE", LIMIT)
         .unwrap();
-    let (running, id) = Running::with_router(hosts[0].namespace(), ours_at(50));
+    let (running, id) = DriverThread::with_router(hosts[0].namespace(), ours_at(50));
     running.wait_for_state(id, State::Backup);
     let only = ChecksumForms::Only(expected);
     let known = move |driver: &mut Driver| {
         (driver.get(id).unwrap().machine().checksum_forms() == only).then_some(())
     };
     wait_for("the form of keepalived", LIMIT, || running.with(known)).unwrap();
-    let heard = move |driver: &mut Driver| {
+    let received = move |driver: &mut Driver| {
         let counters = driver.get(id).unwrap().machine().counters();
         counters.advertisements_received
     };
-    assert!(running.with(heard) >= u64::from(ChecksumEvidence::ENOUGH));
+    assert!(running.with(received) >= u64::from(ChecksumEvidence::ENOUGH));
 
     let capture = lan.capture().unwrap();
     keepalived.stop().unwrap();
@@ -217,7 +217,7 @@ fn amb_01_a_keepalived_that_rejects_the_only_form_becomes_active_as_well() {
     let started = Instant::now();
     let mut config: RouterConfig = ours_at(200);
     config.fsm.checksum = ChecksumSending::Fixed(ChecksumForm::MessageOnly);
-    let (running, id) = Running::with_router(hosts[0].namespace(), config);
+    let (running, id) = DriverThread::with_router(hosts[0].namespace(), config);
     running.wait_for_state(id, State::Active);
     let (_, first) = wait_for_advertisement(&capture, "an advertisement", started, ours);
     assert_eq!(form(&first).form(), MESSAGE_ONLY);

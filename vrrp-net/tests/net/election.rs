@@ -11,8 +11,8 @@ use vrrp_net::{DriverEvent, Notification, RouterConfig, RouterId};
 use vrrp_proto::{Family, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, advertisements, fsm, has, in_time, ip, lan_of,
-    router, router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
+    DriverThread, LIMIT, VIP4, VIP6, VIP6_LINK_LOCAL, advertisements, fsm, has, in_time, ip,
+    lan_of, router, router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
 /// The time that a test allows on top of the protocol's own time, beside the time for which the
@@ -24,11 +24,11 @@ const SLACK: Duration = Duration::from_millis(250);
 fn elect<const N: usize>(
     hosts: &[Host; N],
     configs: [RouterConfig; N],
-) -> [(Running, RouterId); N] {
+) -> [(DriverThread, RouterId); N] {
     let highest = configs[N - 1].fsm.priority;
-    let mut running: Vec<(Running, RouterId)> = Vec::new();
+    let mut running: Vec<(DriverThread, RouterId)> = Vec::new();
     for (host, config) in hosts.iter().zip(configs).rev() {
-        running.push(Running::with_router(host.namespace(), config));
+        running.push(DriverThread::with_router(host.namespace(), config));
         let (active, id) = &running[0];
         active.wait_for_state(*id, State::Active);
     }
@@ -37,23 +37,25 @@ fn elect<const N: usize>(
         panic!("one router on each host");
     };
     for backup in &running[..N - 1] {
-        wait_until_heard(backup, highest);
+        wait_until_received(backup, highest);
     }
     running
 }
 
 /// Waits until a Backup has accepted an advertisement of this priority.
-fn wait_until_heard((backup, id): &(Running, RouterId), priority: Priority) {
+fn wait_until_received((backup, id): &(DriverThread, RouterId), priority: Priority) {
     let id = *id;
     let what = format!("an advertisement of priority {priority} being heard");
     wait_for(&what, LIMIT, || {
-        let heard = backup.with(move |driver| {
+        let received = backup.with(move |driver| {
             let machine = driver.get(id).unwrap().machine();
             (machine.state() == State::Backup)
                 .then(|| machine.active())
                 .flatten()
         });
-        heard.filter(|active| active.priority == priority).map(drop)
+        received
+            .filter(|active| active.priority == priority)
+            .map(drop)
     })
     .unwrap();
 }
@@ -75,7 +77,7 @@ fn three_routers_take_over_in_turn(configs: [RouterConfig; 3], addresses: &[&str
     high.0.stop();
     middle.0.wait_for_state(middle.1, State::Active);
     is_only_on(r2);
-    wait_until_heard(&low, Priority::new(100));
+    wait_until_received(&low, Priority::new(100));
 
     let down = low
         .0
@@ -249,7 +251,7 @@ fn two_actives_of_a_network_that_was_split_become_one() {
 }
 
 #[test]
-fn o_04_an_active_reports_a_lesser_router_that_was_active_beside_it() {
+fn o_04_an_active_reports_a_second_active_of_lower_priority() {
     in_time(|| {
         let (_lan, hosts) = lan_of::<2>();
         let configs = [100, 200].map(|priority| router(Family::Ipv4, priority));
@@ -258,7 +260,7 @@ fn o_04_an_active_reports_a_lesser_router_that_was_active_beside_it() {
         low.0.wait_for_state(low.1, State::Active);
         hosts[1].mend().unwrap();
         let rival = high.0.wait_for_event("the rival", |event| match event {
-            DriverEvent::RivalHeard {
+            DriverEvent::RivalDetected {
                 source, priority, ..
             } => Some((*source, priority.get())),
             _ => None,
@@ -266,7 +268,7 @@ fn o_04_an_active_reports_a_lesser_router_that_was_active_beside_it() {
         assert_eq!(rival, (ip("192.0.2.1"), 100));
         low.0.wait_for_state(low.1, State::Backup);
         let is_rival = |notification: &Notification| {
-            matches!(notification.event, DriverEvent::RivalHeard { .. })
+            matches!(notification.event, DriverEvent::RivalDetected { .. })
         };
         assert!(!low.0.log().iter().any(is_rival), "it was the lesser");
     });
@@ -280,9 +282,9 @@ fn two_drivers_share_the_load_of_two_virtual_routers() {
         fsm.vrid = vrid(52);
         RouterConfig::new("eth0", fsm, vec!["192.0.2.253/32".parse().unwrap()])
     };
-    let (one, one_51) = Running::with_router(hosts[0].namespace(), router(Family::Ipv4, 200));
+    let (one, one_51) = DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv4, 200));
     let one_52 = one.with(move |driver| driver.add(second(100)).unwrap());
-    let (two, two_51) = Running::with_router(hosts[1].namespace(), router(Family::Ipv4, 100));
+    let (two, two_51) = DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv4, 100));
     let two_52 = two.with(move |driver| driver.add(second(200)).unwrap());
     one.wait_for_state(one_51, State::Active);
     two.wait_for_state(two_52, State::Active);
@@ -316,9 +318,10 @@ fn a_thread_that_wakes_up_late_reads_waiting_packets_before_it_decides() {
 #[test]
 fn a_preemption_in_good_order_reports_no_rival() {
     let (_lan, hosts) = lan_of::<2>();
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), router(Family::Ipv4, 100));
     low.wait_for_state(low_id, State::Active);
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), router(Family::Ipv4, 200));
+    let (high, high_id) =
+        DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv4, 200));
     high.wait_for_state(high_id, State::Active);
     low.wait_for_state(low_id, State::Backup);
     // It receives the last advertisement of the router that it preempted.
@@ -336,7 +339,7 @@ fn a_preemption_in_good_order_reports_no_rival() {
     })
     .unwrap();
     let log = high.stop();
-    let is_rival = |it: &&Notification| matches!(it.event, DriverEvent::RivalHeard { .. });
+    let is_rival = |it: &&Notification| matches!(it.event, DriverEvent::RivalDetected { .. });
     let rivals: Vec<_> = log.iter().filter(is_rival).collect();
     assert!(rivals.is_empty(), "{rivals:?}");
 }

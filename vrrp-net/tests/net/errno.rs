@@ -18,7 +18,7 @@ use vrrp_lab::wait_for;
 use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig};
 use vrrp_proto::{Family, Interval};
 
-use crate::rig::{LIMIT, Running, VIP4, has, lan_of, router, vrid};
+use crate::rig::{DriverThread, LIMIT, VIP4, has, lan_of, router, vrid};
 
 /// The calls that a driver makes in its turns, each with what it is for.
 const CALLS: &[(libc::c_long, &str)] = &[
@@ -176,7 +176,7 @@ fn with_vrid(number: u8, priority: u8, interval: u16, address: &str) -> RouterCo
 }
 
 /// Runs a driver through its work: a router comes, becomes Active, gets another address, and goes.
-fn use_every_call(running: &Running, what: &str) {
+fn use_every_call(running: &DriverThread, what: &str) {
     let config = with_vrid(60, 150, 2, "192.0.2.60/32");
     // A call of the program may fail; it is made again.
     let id = wait_for(&format!("another router while {what}"), LIMIT, || {
@@ -212,7 +212,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
     ];
     let (_lan, [r1, r2]) = lan_of::<2>();
     let shared = Shared::default();
-    let running = Running::start_as(r1.namespace(), {
+    let running = DriverThread::start_as(r1.namespace(), {
         let shared = Arc::clone(&shared);
         move || {
             let driver = Driver::new().unwrap();
@@ -224,7 +224,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
     running.wait_for_state(active, State::Active);
     // A peer that is heard all the time.
     let theirs = with_vrid(52, 200, 50, "192.0.2.52");
-    let (peer, peer_id) = Running::with_router(r2.namespace(), theirs);
+    let (peer, peer_id) = DriverThread::with_router(r2.namespace(), theirs);
     peer.wait_for_state(peer_id, State::Active);
     let ours = with_vrid(52, 100, 50, "192.0.2.52");
     let backup = running.with(|driver| driver.add(ours).unwrap());
@@ -271,7 +271,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
 fn a_router_that_cannot_receive_for_long_is_in_fault_until_it_can() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let shared = Shared::default();
-    let running = Running::start_as(r1.namespace(), {
+    let running = DriverThread::start_as(r1.namespace(), {
         let shared = Arc::clone(&shared);
         move || {
             let driver = Driver::new().unwrap();
@@ -280,7 +280,7 @@ fn a_router_that_cannot_receive_for_long_is_in_fault_until_it_can() {
         }
     });
     let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
-    let (peer, peer_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let (peer, peer_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     peer.wait_for_state(peer_id, State::Active);
     running.wait_for_state(id, State::Backup);
     inject(

@@ -14,15 +14,15 @@ use vrrp_net::{AddressChange, DriverEvent, Fault, Netlink, RouterId, VirtualAddr
 use vrrp_proto::Family;
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, has, in_time, ip, iproute2, lan_of, router, wait_for_address,
+    DriverThread, LIMIT, VIP4, VIP6, has, in_time, ip, iproute2, lan_of, router, wait_for_address,
     wait_for_advertisement,
 };
 
-fn faults(running: &Running, id: RouterId) -> Vec<Fault> {
+fn faults(running: &DriverThread, id: RouterId) -> Vec<Fault> {
     running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
 }
 
-fn wait_for_faults(running: &Running, id: RouterId, expected: &[Fault]) {
+fn wait_for_faults(running: &DriverThread, id: RouterId, expected: &[Fault]) {
     wait_for("faults", LIMIT, || {
         (faults(running, id) == expected).then_some(())
     })
@@ -33,7 +33,7 @@ fn wait_for_faults(running: &Running, id: RouterId, expected: &[Fault]) {
 fn a_router_whose_interface_goes_down_is_in_fault_until_it_is_up() {
     let (_lan, [r1]) = lan_of::<1>();
     for family in [Family::Ipv4, Family::Ipv6] {
-        let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
+        let (running, id) = DriverThread::with_router(r1.namespace(), router(family, 100));
         running.wait_for_state(id, State::Active);
         let address = if family == Family::Ipv4 { VIP4 } else { VIP6 };
         wait_for_address(&r1, address, true);
@@ -56,9 +56,9 @@ fn a_router_that_does_not_track_its_interface_stays_active_while_it_is_down() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = router(Family::Ipv4, 200);
     config.track_interface = false;
-    let (one, one_id) = Running::with_router(r1.namespace(), config);
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
     two.wait_for_state(two_id, State::Backup);
     r1.shut().unwrap();
     two.wait_for_state(two_id, State::Active);
@@ -69,7 +69,7 @@ fn a_router_that_does_not_track_its_interface_stays_active_while_it_is_down() {
 }
 
 #[test]
-fn routers_of_another_multicast_group_hear_each_other_and_list_addresses_of_the_program() {
+fn routers_of_another_multicast_group_elect_an_active_and_list_addresses_of_the_program() {
     let (lan, [r1, r2]) = lan_of::<2>();
     let capture = lan.capture().unwrap();
     let group = [224, 24, 24, 18];
@@ -79,9 +79,9 @@ fn routers_of_another_multicast_group_hear_each_other_and_list_addresses_of_the_
         config.listed = vec![[192, 0, 2, 77].into()];
         config
     };
-    let (one, one_id) = Running::with_router(r1.namespace(), of_group(200));
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), of_group(200));
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), of_group(100));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), of_group(100));
     two.wait_for_state(two_id, State::Backup);
     wait_for("an advertisement heard", LIMIT, || {
         two.with(move |driver| driver.get(two_id).unwrap().machine().active().is_some())
@@ -101,9 +101,9 @@ fn routers_of_another_multicast_group_hear_each_other_and_list_addresses_of_the_
 #[test]
 fn a_router_that_loses_the_carrier_hands_over() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 200));
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 200));
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
     two.wait_for_state(two_id, State::Backup);
     r1.unplug().unwrap();
     two.wait_for_state(two_id, State::Active);
@@ -116,7 +116,7 @@ fn a_router_that_loses_the_carrier_hands_over() {
 #[test]
 fn a_router_without_a_primary_address_is_in_fault_until_there_is_one() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     // The virtual address stays the only one, and is none to advertise from.
     r1.remove_address("192.0.2.1/24").unwrap();
@@ -138,7 +138,7 @@ fn amb_15_another_primary_address_is_advertised_from_without_an_election() {
             .set_sysctl("ipv4.conf.eth0.promote_secondaries", "1")
             .unwrap();
         let capture = lan.capture().unwrap();
-        let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+        let (running, id) = DriverThread::with_router(host.namespace(), router(Family::Ipv4, 100));
         running.wait_for_state(id, State::Active);
         let removed = std::time::Instant::now();
         host.remove_address("192.0.2.1/24").unwrap();
@@ -159,7 +159,7 @@ fn amb_15_another_primary_address_is_advertised_from_without_an_election() {
 fn a_router_waits_for_its_interface_and_follows_it() {
     let (lan, [r1, r2]) = lan_of::<2>();
     iproute2(&r1, &["link", "delete", "eth0"]);
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     wait_for_faults(&running, id, &[Fault::NoInterface]);
     assert_eq!(running.state(id), State::Initialize);
 
@@ -171,7 +171,8 @@ fn a_router_waits_for_its_interface_and_follows_it() {
         indexes.insert(r1.index());
 
         // It hears the group on the new interface as well: another router makes it a Backup.
-        let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        let (other, other_id) =
+            DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
         other.wait_for_state(other_id, State::Active);
         running.wait_for_state(id, State::Backup);
         other.stop();
@@ -187,7 +188,7 @@ fn a_router_waits_for_its_interface_and_follows_it() {
 #[test]
 fn a_router_follows_the_name_of_its_interface() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     iproute2(&r1, &["link", "set", "eth0", "name", "wan"]);
     wait_for_faults(&running, id, &[Fault::NoInterface]);
@@ -206,7 +207,7 @@ fn routers_follow_interfaces_that_swap_their_names() {
     let (_lan, [r1]) = lan_of::<1>();
     let other = Lan::new().unwrap();
     other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
-    let (running, first) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, first) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     let mut second = router(Family::Ipv4, 100);
     second.interface = "eth1".into();
     second.addresses = vec!["198.51.100.254".parse().unwrap()];
@@ -241,7 +242,7 @@ fn routers_follow_interfaces_that_swap_their_names() {
 #[test]
 fn everything_is_dumped_again_after_lost_notifications() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
@@ -267,14 +268,14 @@ fn everything_is_dumped_again_after_lost_notifications() {
 
 /// An Active with a drop route, and with a route by another interface, neither of which the kernel
 /// takes away with its interface.
-fn with_something_elsewhere() -> (Lan, Lan, Host, Running, RouterId) {
+fn with_something_elsewhere() -> (Lan, Lan, Host, DriverThread, RouterId) {
     let (lan, [r1]) = lan_of::<1>();
     let other = Lan::new().unwrap();
     other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
     let mut config = router(Family::Ipv4, 100);
     config.enforce_accept_mode = true;
     config.routes = vec!["203.0.113.0/24 via 198.51.100.9".parse().unwrap()];
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 2);
     (lan, other, r1, running, id)
@@ -317,7 +318,7 @@ fn routes_elsewhere_go_with_an_interface_that_gets_another_name() {
 #[test]
 fn a_router_over_ipv6_receives_again_after_an_mtu_that_was_too_small() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv6, 100));
     one.wait_for_state(one_id, State::Active);
     // The kernel ends IPv6 on the interface, with all memberships of groups.
     iproute2(&r1, &["link", "set", "eth0", "mtu", "1000"]);
@@ -325,7 +326,7 @@ fn a_router_over_ipv6_receives_again_after_an_mtu_that_was_too_small() {
     assert!(faults(&one, one_id).contains(&Fault::NoPrimaryAddress));
     iproute2(&r1, &["link", "set", "eth0", "mtu", "1500"]);
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv6, 200));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv6, 200));
     two.wait_for_state(two_id, State::Active);
     one.wait_for_state(one_id, State::Backup);
 }
@@ -333,7 +334,7 @@ fn a_router_over_ipv6_receives_again_after_an_mtu_that_was_too_small() {
 #[test]
 fn a_router_over_ipv6_receives_again_where_the_notification_of_a_small_mtu_is_lost() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, one_id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv6, 100));
     one.wait_for_state(one_id, State::Active);
     one.with(|driver| driver.set_monitor_buffer(1).unwrap());
     one.while_asleep(|| {
@@ -355,7 +356,7 @@ fn a_router_over_ipv6_receives_again_where_the_notification_of_a_small_mtu_is_lo
         matches!(event, DriverEvent::Overrun).then_some(())
     });
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv6, 200));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv6, 200));
     two.wait_for_state(two_id, State::Active);
     one.wait_for_state(one_id, State::Backup);
 }
@@ -380,7 +381,7 @@ fn a_driver_survives_lost_notifications_while_addresses_go_on_changing() {
         let changes: Vec<_> = addresses.iter().map(add).collect();
         netlink.apply(&changes).unwrap();
     });
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     running.with(|driver| driver.set_monitor_buffer(1).unwrap());
     let is_over = AtomicBool::new(false);
@@ -426,7 +427,7 @@ fn a_driver_survives_lost_notifications_while_addresses_go_on_changing() {
 fn an_interface_that_is_a_bridge_port_for_a_moment_changes_nothing() {
     let (lan, [r1]) = lan_of::<1>();
     let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     iproute2(&r1, &["link", "add", "br1", "type", "bridge"]);

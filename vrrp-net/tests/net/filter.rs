@@ -47,19 +47,19 @@ fn a_socket_receives_packets_of_its_filter_and_changes_it_in_one_step() {
         let mut batch = ReceiveBatch::new();
         // The packets are there when the call that sends them returns; the last one has a VRID that
         // is always heard.
-        let mut heard = |socket: &VrrpSocket, vrids: &[u8]| -> Vec<u8> {
+        let mut received = |socket: &VrrpSocket, vrids: &[u8]| -> Vec<u8> {
             send(&r2, source, vrids);
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             wait_for("the last packet", LIMIT, || {
                 socket.receive(&mut batch).unwrap();
-                heard.extend(batch.iter().map(|received| received.payload[1]));
-                (heard.last() == vrids.last()).then_some(())
+                received.extend(batch.iter().map(|received| received.payload[1]));
+                (received.last() == vrids.last()).then_some(())
             })
             .unwrap();
-            heard
+            received
         };
         assert_eq!(
-            heard(&socket, &[1, 50, 51, 255]),
+            received(&socket, &[1, 50, 51, 255]),
             [1, 50, 51, 255],
             "no filter"
         );
@@ -68,14 +68,14 @@ fn a_socket_receives_packets_of_its_filter_and_changes_it_in_one_step() {
         };
         socket.set_filter(set(&[51, 255])).unwrap();
         assert_eq!(
-            heard(&socket, &[1, 50, 51, 52, 83, 254, 255]),
+            received(&socket, &[1, 50, 51, 52, 83, 254, 255]),
             [51, 255],
             "{family}"
         );
         socket.set_filter(set(&[1, 255])).unwrap();
-        assert_eq!(heard(&socket, &[1, 51, 255]), [1, 255]);
+        assert_eq!(received(&socket, &[1, 51, 255]), [1, 255]);
         socket.set_filter(None).unwrap();
-        assert_eq!(heard(&socket, &[1, 51, 255]), [1, 51, 255]);
+        assert_eq!(received(&socket, &[1, 51, 255]), [1, 51, 255]);
     }
 }
 

@@ -26,7 +26,7 @@ use vrrp_proto::{
     Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, Password, Priority, group,
 };
 
-use crate::rig::{LIMIT, Running, ip, lan_of, router, router_v2, unicast, vrid};
+use crate::rig::{DriverThread, LIMIT, ip, lan_of, router, router_v2, unicast, vrid};
 
 /// Forged packets a second, and how many go with one system call.
 const RATE: u32 = 100_000;
@@ -69,8 +69,8 @@ fn routers(priority: u8, peer: &str) -> Vec<RouterConfig> {
     .collect()
 }
 
-fn start(host: &Host, priority: u8, peer: &'static str) -> (Running, Vec<RouterId>) {
-    let running = Running::start(host.namespace());
+fn start(host: &Host, priority: u8, peer: &'static str) -> (DriverThread, Vec<RouterId>) {
+    let running = DriverThread::start(host.namespace());
     let ids = running.with(move |driver| {
         routers(priority, peer)
             .into_iter()
@@ -143,8 +143,10 @@ fn floods() -> [Flood; 5] {
 /// wrong one.
 fn message(number: u8, destination: IpAddr) -> Vec<u8> {
     let authentication = match number {
-        WITH_PASSWORD => vrrp_proto::Authentication::SimpleText(Password::new(b"wrong").unwrap()),
-        _ => vrrp_proto::Authentication::None,
+        WITH_PASSWORD => {
+            vrrp_proto::MessageAuthentication::SimpleText(Password::new(b"wrong").unwrap())
+        }
+        _ => vrrp_proto::MessageAuthentication::None,
     };
     let address = [Ipv4Addr::new(192, 0, 2, number)];
     let advertisement = Advertisement {
@@ -261,14 +263,14 @@ impl Listener {
             let stop = Arc::clone(&stop);
             move || {
                 let mut batch = ReceiveBatch::new();
-                let mut heard = Vec::new();
+                let mut received = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     socket.receive(&mut batch).unwrap();
                     let now = Instant::now();
-                    heard.extend(batch.iter().map(|received| (received.payload[1], now)));
+                    received.extend(batch.iter().map(|received| (received.payload[1], now)));
                     thread::sleep(Duration::from_millis(1));
                 }
-                heard
+                received
             }
         });
         Self { stop, thread }
@@ -344,9 +346,9 @@ fn flood() {
     assert!(growth <= GROWTH, "{growth} KiB more");
 
     let floods_took = started.elapsed();
-    let heard = listener.stop();
+    let received = listener.stop();
     for number in [PLAIN, WITH_PASSWORD, WITH_PEER] {
-        let times: Vec<Instant> = heard
+        let times: Vec<Instant> = received
             .iter()
             .filter_map(|(vrid, at)| (*vrid == number).then_some(*at))
             .collect();

@@ -10,7 +10,7 @@ use vrrp_net::{DriverEvent, Fault, RouterId, Watch};
 use vrrp_proto::Family;
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, advertisements, in_time, iproute2, lan_of, router,
+    DriverThread, LIMIT, Seen, VIP4, VIP6, advertisements, in_time, iproute2, lan_of, router,
     wait_for_address,
 };
 
@@ -37,8 +37,8 @@ impl Gateways {
         }
     }
 
-    fn start(&self, place: usize, priority: u8) -> (Running, [RouterId; 2], GroupId) {
-        let running = Running::start(self.hosts[place].namespace());
+    fn start(&self, place: usize, priority: u8) -> (DriverThread, [RouterId; 2], GroupId) {
+        let running = DriverThread::start(self.hosts[place].namespace());
         let (ids, group) = running.with(move |driver| {
             let mut outside = router(Family::Ipv6, priority);
             outside.interface = "eth1".into();
@@ -50,7 +50,7 @@ impl Gateways {
     }
 }
 
-fn wait_for_all(running: &Running, ids: [RouterId; 2], state: State) {
+fn wait_for_all(running: &DriverThread, ids: [RouterId; 2], state: State) {
     for id in ids {
         running.wait_for_state(id, state);
     }
@@ -64,7 +64,7 @@ fn wait_for_uplink_address(host: &Host, present: bool) {
     .unwrap();
 }
 
-fn group_states(running: &Running, group: GroupId) -> Vec<State> {
+fn group_states(running: &DriverThread, group: GroupId) -> Vec<State> {
     let log = running.log();
     let states = log
         .iter()

@@ -27,10 +27,10 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, advertisements, bytes, has, in_time, ip, iproute2, lan_of,
-    parts, router, router_v2, wait_for_address, wait_for_advertisement,
+    DriverThread, LIMIT, Seen, VIP4, VIP6, advertisements, bytes, has, in_time, ip, iproute2,
+    lan_of, parts, router, router_v2, wait_for_address, wait_for_advertisement,
 };
-use crate::virtual_mac::{bearer, is_resolved_and_silent, mac};
+use crate::virtual_mac::{is_resolved_and_silent, mac, virtual_mac_router};
 
 /// Does something in a host's namespace, and leaves this thread where it is.
 fn inside<T: Send>(host: &Host, work: impl FnOnce() -> T + Send) -> T {
@@ -63,8 +63,8 @@ fn slow(family: Family, priority: u8) -> RouterConfig {
 }
 
 /// Routers of both families in a group, which tracks two objects: of priority 180 for them.
-fn start_gateway(host: &Host) -> Running {
-    let running = Running::start(host.namespace());
+fn start_gateway(host: &Host) -> DriverThread {
+    let running = DriverThread::start(host.namespace());
     running.with(|driver| {
         let load = Object {
             weight: Weight::points(-1).unwrap(),
@@ -95,7 +95,7 @@ fn start_gateway(host: &Host) -> Running {
 }
 
 /// Whether the gateway is all there, and nothing has happened to it.
-fn assert_goes_on(running: &Running) {
+fn assert_goes_on(running: &DriverThread) {
     running.with(|driver| {
         let (group, config) = driver.groups().next().unwrap();
         assert_eq!((config.name.as_str(), config.members.len()), ("gateway", 2));
@@ -117,7 +117,7 @@ fn assert_goes_on(running: &Running) {
 
 /// How many advertisements each router says that it has sent, and the Active_Down_Interval that
 /// others have of it.
-fn sent(running: &Running) -> BTreeMap<Family, (u64, Duration)> {
+fn sent(running: &DriverThread) -> BTreeMap<Family, (u64, Duration)> {
     running.with(|driver| {
         let sent = |it: RouterView<'_>| {
             let machine = it.machine();
@@ -148,7 +148,7 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
         let before = sent(&running);
 
         for _ in 0..3 {
-            running = Running::take_over(r1.namespace(), running.hand_over());
+            running = DriverThread::take_over(r1.namespace(), running.hand_over());
             let now = Instant::now();
             for family in FAMILIES {
                 wait_for_advertisement(&capture, "one of the successor", now, |seen| {
@@ -198,8 +198,11 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
     });
 }
 
-fn start_all<const N: usize>(host: &Host, configs: [RouterConfig; N]) -> (Running, [RouterId; N]) {
-    let running = Running::start(host.namespace());
+fn start_all<const N: usize>(
+    host: &Host,
+    configs: [RouterConfig; N],
+) -> (DriverThread, [RouterId; N]) {
+    let running = DriverThread::start(host.namespace());
     let ids = running.with(move |driver| configs.map(|it| driver.add(it).unwrap()));
     (running, ids)
 }
@@ -208,9 +211,9 @@ fn start_all<const N: usize>(host: &Host, configs: [RouterConfig; N]) -> (Runnin
 fn packets_during_a_hand_over_wait_for_the_successor() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     for family in [Family::Ipv4, Family::Ipv6] {
-        let (high, high_id) = Running::with_router(r2.namespace(), router(family, 200));
+        let (high, high_id) = DriverThread::with_router(r2.namespace(), router(family, 200));
         high.wait_for_state(high_id, State::Active);
-        let (low, low_id) = Running::with_router(r1.namespace(), router(family, 100));
+        let (low, low_id) = DriverThread::with_router(r1.namespace(), router(family, 100));
         low.wait_for_state(low_id, State::Backup);
         wait_for("the Active being heard", LIMIT, || {
             low.with(move |driver| driver.get(low_id).unwrap().machine().active())
@@ -219,7 +222,7 @@ fn packets_during_a_hand_over_wait_for_the_successor() {
         let hand_over = low.hand_over();
         // While nobody reads.
         high.stop();
-        let low = Running::take_over(r1.namespace(), hand_over);
+        let low = DriverThread::take_over(r1.namespace(), hand_over);
         low.wait_for_state(nth(0), State::Active);
         let reason = low.wait_for_event("the change", |event| match event {
             DriverEvent::StateChanged(change) => Some(change.reason),
@@ -233,12 +236,12 @@ fn packets_during_a_hand_over_wait_for_the_successor() {
 #[test]
 fn changes_during_a_hand_over_are_found() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     let hand_over = one.hand_over();
     r1.remove_address(VIP4).unwrap();
-    let two = Running::take_over(r1.namespace(), hand_over);
+    let two = DriverThread::take_over(r1.namespace(), hand_over);
     two.wait_for_event("the address being put back", |event| {
         matches!(event, DriverEvent::AddressRestored(_)).then_some(())
     });
@@ -247,7 +250,7 @@ fn changes_during_a_hand_over_are_found() {
 
     let hand_over = two.hand_over();
     r1.shut().unwrap();
-    let three = Running::take_over(r1.namespace(), hand_over);
+    let three = DriverThread::take_over(r1.namespace(), hand_over);
     three.wait_for_state(nth(0), State::Initialize);
     three.wait_for_event("the fault", |event| {
         matches!(event, DriverEvent::Fault(Fault::InterfaceDown)).then_some(())
@@ -256,7 +259,7 @@ fn changes_during_a_hand_over_are_found() {
 
     // A fault of the host stays one.
     three.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
-    let four = Running::take_over(r1.namespace(), three.hand_over());
+    let four = DriverThread::take_over(r1.namespace(), three.hand_over());
     r1.mend().unwrap();
     four.wait_for_event("the interface", |event| {
         matches!(event, DriverEvent::Recovered(Fault::InterfaceDown)).then_some(())
@@ -269,12 +272,12 @@ fn changes_during_a_hand_over_are_found() {
 #[test]
 fn a_macvlan_its_answers_and_routes_are_handed_over() {
     let (_lan, [r1, client]) = lan_of::<2>();
-    let mut config = bearer(Family::Ipv4, 100);
+    let mut config = virtual_mac_router(Family::Ipv4, 100);
     config.enforce_accept_mode = true;
     config.routes = vec!["203.0.113.0/24 via 192.0.2.77".parse().unwrap()];
-    let (one, id) = Running::with_router(r1.namespace(), config);
+    let (one, id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(id, State::Active);
-    let macvlan = |running: &Running, id: RouterId| {
+    let macvlan = |running: &DriverThread, id: RouterId| {
         running.with(move |driver| {
             let view = driver.get(id).unwrap();
             let is_all_there = view.addresses().all(|(_, installed)| installed)
@@ -286,7 +289,7 @@ fn a_macvlan_its_answers_and_routes_are_handed_over() {
     is_resolved_and_silent(&client, "192.0.2.254", mac(Family::Ipv4));
     let mut monitor = inside(&r1, || Monitor::open().unwrap());
 
-    let two = Running::take_over(r1.namespace(), one.hand_over());
+    let two = DriverThread::take_over(r1.namespace(), one.hand_over());
     let after = wait_for("all in place", LIMIT, || macvlan(&two, nth(0))).unwrap();
     assert_eq!(after, before, "the same link");
     is_resolved_and_silent(&client, "192.0.2.254", mac(Family::Ipv4));
@@ -309,7 +312,7 @@ fn a_macvlan_its_answers_and_routes_are_handed_over() {
 #[test]
 fn a_driver_that_was_shut_down_stays_it_and_a_watch_goes_on() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     one.with(|driver| {
         let watch = Watch::Address {
@@ -323,8 +326,8 @@ fn a_driver_that_was_shut_down_stays_it_and_a_watch_goes_on() {
     });
     let hand_over = one.hand_over();
     r1.add_address("198.51.100.1/32").unwrap();
-    let two = Running::take_over(r1.namespace(), hand_over);
-    let level = |running: &Running| {
+    let two = DriverThread::take_over(r1.namespace(), hand_over);
+    let level = |running: &DriverThread| {
         running.with(|driver| driver.objects().level(ObjectId::nth(0)).map(Level::is_up))
     };
     assert_eq!(level(&two), Some(true));
@@ -341,10 +344,10 @@ fn the_time_that_a_hand_over_takes_counts() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = router(Family::Ipv4, 100);
     config.fsm.interval = Interval::centis(500).unwrap();
-    let (one, id) = Running::with_router(r1.namespace(), config);
+    let (one, id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(id, State::Backup);
     // Until the Active_Down_Timer fires, in 18 s.
-    let left = |running: &Running| {
+    let left = |running: &DriverThread| {
         wait_for("nothing else to do", LIMIT, || {
             let left = running.with(|driver| driver.timeout());
             left.filter(|left| !left.is_zero())
@@ -355,7 +358,7 @@ fn the_time_that_a_hand_over_takes_counts() {
     let hand_over = one.hand_over();
     let pause = Duration::from_millis(300);
     thread::sleep(pause);
-    let two = Running::take_over(r1.namespace(), hand_over);
+    let two = DriverThread::take_over(r1.namespace(), hand_over);
     let after = left(&two);
     assert!(after + pause <= before, "{after:?} of {before:?}");
     assert_eq!(two.state(nth(0)), State::Backup);
@@ -364,14 +367,14 @@ fn the_time_that_a_hand_over_takes_counts() {
 /// A peer goes on hearing a router that was handed over, and the other way round.
 fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (mut high, id) = Running::with_router(r1.namespace(), config(200));
+    let (mut high, id) = DriverThread::with_router(r1.namespace(), config(200));
     high.wait_for_state(id, State::Active);
-    let (mut low, id) = Running::with_router(r2.namespace(), config(100));
+    let (mut low, id) = DriverThread::with_router(r2.namespace(), config(100));
     low.wait_for_state(id, State::Backup);
-    let counters = |running: &Running| {
+    let counters = |running: &DriverThread| {
         running.with(|driver| *driver.routers().next().unwrap().machine().counters())
     };
-    let hears = |low: &Running, more: u64| {
+    let receives = |low: &DriverThread, more: u64| {
         let before = counters(low).advertisements_received;
         wait_for("advertisements", LIMIT, || {
             let counters = counters(low);
@@ -380,11 +383,11 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
         })
         .unwrap();
     };
-    hears(&low, 1);
-    high = Running::take_over(r1.namespace(), high.hand_over());
-    hears(&low, 1);
-    low = Running::take_over(r2.namespace(), low.hand_over());
-    hears(&low, 1);
+    receives(&low, 1);
+    high = DriverThread::take_over(r1.namespace(), high.hand_over());
+    receives(&low, 1);
+    low = DriverThread::take_over(r2.namespace(), low.hand_over());
+    receives(&low, 1);
     assert_eq!(low.count_transitions(State::Active), 0);
     assert_eq!(high.state(nth(0)), State::Active);
 }
@@ -394,16 +397,16 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
 fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let (lan, [r1, r2, stranger]) = lan_of::<3>();
     let capture = lan.capture().unwrap();
-    let (high, id) = Running::with_router(r2.namespace(), config(200));
+    let (high, id) = DriverThread::with_router(r2.namespace(), config(200));
     high.wait_for_state(id, State::Active);
-    let (low, id) = Running::with_router(r1.namespace(), config(100));
-    let heard = || {
+    let (low, id) = DriverThread::with_router(r1.namespace(), config(100));
+    let received = || {
         low.with(move |driver| {
             let machine = driver.get(id).unwrap().machine();
             machine.counters().advertisements_received
         })
     };
-    wait_for("an advertisement", LIMIT, || (heard() > 0).then_some(())).unwrap();
+    wait_for("an advertisement", LIMIT, || (received() > 0).then_some(())).unwrap();
     let group = multicast_mac(group(config(1).fsm.family));
     let frames = capture.frames();
     let is_old = |frame: &&Frame| frame.bytes[..6] == group.0 && frame.bytes[6..12] == r2.mac();
@@ -412,7 +415,7 @@ fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     // In bytes, as another process gets it.
     let hand_over = change(low.hand_over(), |_, _| {});
     high.kill();
-    let low = Running::take_over(r1.namespace(), hand_over);
+    let low = DriverThread::take_over(r1.namespace(), hand_over);
     let socket = stranger.namespace().run(|| FrameSocket::open().unwrap());
     socket.send([(stranger.index(), &old.bytes[..])], |_, error| {
         panic!("{error}")
@@ -477,7 +480,7 @@ fn packets_received_with_hmac_are_replays_to_the_successor() {
 fn hmac_sequences_go_on_above_those_of_a_predecessor_with_a_clock_ahead() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let config = |priority| with_hmac(Family::Ipv4, AntiReplay::Monotonic, priority);
-    let (high, id) = Running::with_router(r1.namespace(), config(200));
+    let (high, id) = DriverThread::with_router(r1.namespace(), config(200));
     high.wait_for_state(id, State::Active);
     let mut ahead = 0;
     let hand_over = change(high.hand_over(), |it, _| {
@@ -485,18 +488,18 @@ fn hmac_sequences_go_on_above_those_of_a_predecessor_with_a_clock_ahead() {
         ahead = sent.as_u64().unwrap() + (3600 << 32);
         *sent = ahead.into();
     });
-    let high = Running::take_over(r1.namespace(), hand_over);
-    let (low, id) = Running::with_router(r2.namespace(), config(100));
+    let high = DriverThread::take_over(r1.namespace(), hand_over);
+    let (low, id) = DriverThread::with_router(r2.namespace(), config(100));
     low.wait_for_state(id, State::Backup);
     wait_for("an advertisement", LIMIT, || {
         low.with(move |driver| driver.get(id).unwrap().machine().active())
     })
     .unwrap();
     let (state, _) = parts(low.hand_over());
-    let heard = &state["state"]["routers"][0]["sequences"]["hmac_heard"];
-    assert_eq!(heard.as_array().unwrap().len(), 1, "{heard}");
-    assert_eq!(heard[0][0], "192.0.2.1");
-    assert!(heard[0][1].as_u64().unwrap() > ahead);
+    let received = &state["state"]["routers"][0]["sequences"]["hmac_received"];
+    assert_eq!(received.as_array().unwrap().len(), 1, "{received}");
+    assert_eq!(received[0][0], "192.0.2.1");
+    assert!(received[0][1].as_u64().unwrap() > ahead);
     high.stop();
 }
 
@@ -504,7 +507,7 @@ fn hmac_sequences_go_on_above_those_of_a_predecessor_with_a_clock_ahead() {
 fn take_over_rejects_foreign_state() {
     let (_lan, [r1]) = lan_of::<1>();
     let refused = |spoil: fn(&mut Value, &mut Vec<OwnedFd>)| {
-        let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+        let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
         running.wait_for_state(id, State::Active);
         let (mut state, mut descriptors) = parts(running.hand_over());
         spoil(&mut state, &mut descriptors);
@@ -582,7 +585,7 @@ fn change(hand_over: HandOver, how: impl FnOnce(&mut Value, &mut Vec<OwnedFd>)) 
 #[test]
 fn sockets_of_another_network_namespace_are_refused() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     let hand_over = one.hand_over();
     let error = inside(&r2, || Driver::take_over(hand_over).map(drop).unwrap_err());
@@ -592,7 +595,7 @@ fn sockets_of_another_network_namespace_are_refused() {
 #[test]
 fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (low, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (low, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     low.wait_for_state(id, State::Active);
     let hand_over = change(low.hand_over(), |it, descriptors| {
         let memberships = &it["sockets"][0]["memberships"];
@@ -600,8 +603,8 @@ fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
         let other = inside(&r1, || VrrpSocket::open(Family::Ipv4).unwrap().into_parts());
         *descriptors = other.sockets;
     });
-    let low = Running::take_over(r1.namespace(), hand_over);
-    let (high, high_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let low = DriverThread::take_over(r1.namespace(), hand_over);
+    let (high, high_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     high.wait_for_state(high_id, State::Active);
     low.wait_for_state(nth(0), State::Backup);
 }
@@ -609,9 +612,9 @@ fn a_membership_that_was_handed_over_and_is_none_is_made_one() {
 #[test]
 fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, id) = Running::with_router(r1.namespace(), slow(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), slow(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), slow(Family::Ipv4, 50));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), slow(Family::Ipv4, 50));
     two.wait_for_state(two_id, State::Backup);
     let (mut state, descriptors) = parts(one.hand_over());
     let without = HandOver::from_parts(&bytes(&state), Vec::new()).unwrap();
@@ -619,7 +622,7 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     let hand_over = HandOver::from_parts(&bytes(&state), descriptors).unwrap();
     inside(&r1, || Driver::take_over(hand_over).map(drop).unwrap_err());
     assert!(has(&r1, VIP4), "addresses stay");
-    let three = Running::take_over(r1.namespace(), without);
+    let three = DriverThread::take_over(r1.namespace(), without);
     assert_eq!(three.state(nth(0)), State::Active);
     // It hears and is heard.
     two.with(move |driver| {
@@ -635,13 +638,13 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
 #[test]
 fn a_number_of_notifications_that_cannot_be_does_no_harm() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     let hand_over = change(one.hand_over(), |it, _| {
         it["state"]["last_sequence"] = u64::MAX.into();
         it["state"]["taken_at"] = json!({"secs": u64::MAX, "nanos": 999_999_999});
     });
-    let two = Running::take_over(r1.namespace(), hand_over);
+    let two = DriverThread::take_over(r1.namespace(), hand_over);
     two.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
     two.wait_for_state(nth(0), State::Initialize);
     two.wait_for_event("the fault", |event| {

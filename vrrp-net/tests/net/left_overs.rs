@@ -11,7 +11,7 @@ use vrrp_net::{
 use vrrp_proto::Family;
 
 use crate::rig::{
-    LIMIT, Running, VIP4, fsm, has, iproute2, lan_of, router, vrid, wait_for_address,
+    DriverThread, LIMIT, VIP4, fsm, has, iproute2, lan_of, router, vrid, wait_for_address,
 };
 
 const ROUTE: &str = "203.0.113.0/24 via 192.0.2.9 dev eth0";
@@ -78,11 +78,11 @@ fn is_on(host: &Host, name: &str, address: &str) -> bool {
 }
 
 /// Runs a router until it is Active with its address, and kills it.
-fn crash(host: &Host, config: RouterConfig, station: &str, address: &str) {
-    let (crashed, id) = Running::with_router(host.namespace(), config);
+fn crash(host: &Host, config: RouterConfig, mac_address: &str, address: &str) {
+    let (crashed, id) = DriverThread::with_router(host.namespace(), config);
     crashed.wait_for_state(id, State::Active);
     wait_for("the address", LIMIT, || {
-        is_on(host, station, address).then_some(())
+        is_on(host, mac_address, address).then_some(())
     })
     .unwrap();
     crashed.kill();
@@ -108,9 +108,10 @@ fn another_configuration_after_a_crash_leaves_nothing_of_the_old_one() {
         let (_lan, [r1, r2]) = lan_of::<2>();
         crash(&r1, old(), "vip", VIP4);
         assert_eq!(arp_settings(&r1), ["1", "2"]);
-        let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        let (other, other_id) =
+            DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
         other.wait_for_state(other_id, State::Active);
-        let (again, _) = Running::with_router(r1.namespace(), next);
+        let (again, _) = DriverThread::with_router(r1.namespace(), next);
         wait_until_clean(&r1);
         again.stop();
         wait_until_clean(&r1);
@@ -121,7 +122,7 @@ fn another_configuration_after_a_crash_leaves_nothing_of_the_old_one() {
 fn a_virtual_mac_after_a_crash_without_one_moves_the_address() {
     let (_lan, [r1]) = lan_of::<1>();
     crash(&r1, router(Family::Ipv4, 100), "eth0", VIP4);
-    let (again, id) = Running::with_router(r1.namespace(), with_macvlan("vip"));
+    let (again, id) = DriverThread::with_router(r1.namespace(), with_macvlan("vip"));
     again.wait_for_state(id, State::Active);
     wait_for("the address on the macvlan", LIMIT, || {
         (is_on(&r1, "vip", VIP4) && !is_on(&r1, "eth0", VIP4)).then_some(())
@@ -137,7 +138,7 @@ fn a_starting_driver_leaves_everything_of_another_running_one() {
     let mut config = with_macvlan("vip");
     config.routes = vec![ROUTE.parse().unwrap()];
     config.excluded = vec!["2001:db8::254/128".parse().unwrap()];
-    let (one, one_id) = Running::with_router(r1.namespace(), config);
+    let (one, one_id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(one_id, State::Active);
     wait_for("the address", LIMIT, || {
         is_on(&r1, "vip", VIP4).then_some(())
@@ -145,7 +146,7 @@ fn a_starting_driver_leaves_everything_of_another_running_one() {
     .unwrap();
     let mut config = with_address(100, "192.0.2.99/32");
     config.fsm.vrid = vrid(52);
-    let (two, two_id) = Running::with_router(r1.namespace(), config);
+    let (two, two_id) = DriverThread::with_router(r1.namespace(), config);
     two.wait_for_state(two_id, State::Active);
     wait_for_address(&r1, "192.0.2.99/32", true);
     let log = two.stop();
@@ -170,10 +171,11 @@ fn a_starting_driver_leaves_everything_of_another_running_one() {
 #[test]
 fn left_overs_stay_while_another_instance_does_not_answer() {
     let (_lan, [r1]) = lan_of::<1>();
-    let silent = Running::start(r1.namespace());
+    let silent = DriverThread::start(r1.namespace());
     silent.while_asleep(|| {
         crash(&r1, router(Family::Ipv4, 100), "eth0", VIP4);
-        let (again, _) = Running::with_router(r1.namespace(), with_address(1, "192.0.2.99/32"));
+        let (again, _) =
+            DriverThread::with_router(r1.namespace(), with_address(1, "192.0.2.99/32"));
         again.wait_for_event("the warning", |event| {
             matches!(event, DriverEvent::LeftOversKept).then_some(())
         });
@@ -195,7 +197,7 @@ fn the_settings_of_a_parent_come_back_however_its_macvlan_went() {
     ];
     for way in ways {
         let (_lan, [r1]) = lan_of::<1>();
-        let (running, id) = Running::with_router(r1.namespace(), with_macvlan("vip"));
+        let (running, id) = DriverThread::with_router(r1.namespace(), with_macvlan("vip"));
         running.wait_for_state(id, State::Active);
         assert_eq!(arp_settings(&r1), ["1", "2"]);
         running.while_asleep(|| drop(iproute2(&r1, way)));
@@ -210,7 +212,7 @@ fn the_settings_of_a_parent_come_back_after_a_crash_in_which_its_macvlan_went() 
     crash(&r1, with_macvlan("vip"), "vip", VIP4);
     iproute2(&r1, &["link", "delete", "vip"]);
     assert_eq!(arp_settings(&r1), ["1", "2"]);
-    let running = Running::start(r1.namespace());
+    let running = DriverThread::start(r1.namespace());
     wait_until_clean(&r1);
     running.stop();
 }
@@ -219,7 +221,7 @@ fn the_settings_of_a_parent_come_back_after_a_crash_in_which_its_macvlan_went() 
 fn a_macvlan_of_another_name_is_taken_over() {
     let (_lan, [r1]) = lan_of::<1>();
     crash(&r1, with_macvlan("old"), "old", VIP4);
-    let (again, id) = Running::with_router(r1.namespace(), with_macvlan("new"));
+    let (again, id) = DriverThread::with_router(r1.namespace(), with_macvlan("new"));
     again.wait_for_state(id, State::Active);
     wait_for("the address", LIMIT, || {
         is_on(&r1, "new", VIP4).then_some(())
@@ -242,7 +244,7 @@ fn an_address_of_the_host_stays_when_the_virtual_one_before_it_goes() {
             "0"
         );
         let (running, id) =
-            Running::with_router(r1.namespace(), with_address(100, "198.51.100.7/24"));
+            DriverThread::with_router(r1.namespace(), with_address(100, "198.51.100.7/24"));
         running.wait_for_state(id, State::Active);
         wait_for_address(&r1, "198.51.100.7/24", true);
         iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
@@ -329,7 +331,7 @@ fn addresses_of_the_host_are_added_again_where_promote_secondaries_cannot_be_set
     assert_eq!(restored, ["198.51.100.1/24 eth0", "198.51.100.2/24 eth0"]);
 }
 
-fn foreign_fault(running: &Running, id: RouterId) -> Option<String> {
+fn foreign_fault(running: &DriverThread, id: RouterId) -> Option<String> {
     running.with(move |driver| {
         let router = driver.get(id).unwrap();
         router.faults().find_map(|fault| match fault {
@@ -342,7 +344,8 @@ fn foreign_fault(running: &Running, id: RouterId) -> Option<String> {
 #[test]
 fn the_host_s_only_address_is_never_taken_for_a_left_over() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), with_address(100, "192.0.2.1/24"));
+    let (running, id) =
+        DriverThread::with_router(r1.namespace(), with_address(100, "192.0.2.1/24"));
     let text = wait_for("the fault", LIMIT, || foreign_fault(&running, id)).unwrap();
     assert!(
         text.starts_with("eth0 has the virtual address 192.0.2.1/24")
@@ -366,9 +369,9 @@ fn the_host_s_only_address_is_never_taken_for_a_left_over() {
 #[test]
 fn an_address_that_somebody_adds_on_a_backup_is_reported_and_removed_if_it_has_our_mark() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     other.wait_for_state(other_id, State::Active);
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Backup);
     iproute2(&r1, &["address", "add", "192.0.2.254/24", "dev", "eth0"]);
     let address = running.wait_for_event("the report", |event| match event {
@@ -395,7 +398,7 @@ fn an_address_that_somebody_adds_on_a_backup_is_reported_and_removed_if_it_has_o
 #[test]
 fn an_address_of_two_routers_stays_while_one_of_them_is_active() {
     let (_lan, [r1]) = lan_of::<1>();
-    let running = Running::start(r1.namespace());
+    let running = DriverThread::start(r1.namespace());
     let [one, two] = [51, 52].map(|number| {
         let mut config = router(Family::Ipv4, 100);
         config.fsm.vrid = vrid(number);
@@ -431,7 +434,7 @@ fn of_two_point_to_point_addresses_with_one_local_part_one_may_go() {
         let add = ["address", "add", "10.0.0.1", "peer", peer, "dev", "eth0"];
         iproute2(&r1, &add);
     }
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     let del = [
         "address", "del", "10.0.0.1", "peer", "10.0.0.2", "dev", "eth0",
@@ -460,7 +463,7 @@ fn of_two_point_to_point_addresses_with_one_local_part_one_may_go() {
 fn an_interface_that_is_renamed_loses_the_addresses_of_its_router() {
     for config in [router(Family::Ipv4, 100), with_macvlan("vip")] {
         let (_lan, [r1]) = lan_of::<1>();
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         running.while_asleep(|| {
             iproute2(&r1, &["link", "set", "eth0", "down"]);

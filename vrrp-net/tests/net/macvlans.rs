@@ -136,7 +136,7 @@ fn a_macvlan_is_found_again_after_a_crash_and_the_settings_come_back_with_the_la
 }
 
 #[test]
-fn a_setting_that_somebody_else_changed_meanwhile_stays() {
+fn a_setting_that_another_program_changed_in_between_stays() {
     let (_lan, [r1]) = lan_of::<1>();
     r1.namespace().run(|| {
         let mut program = Program::start();

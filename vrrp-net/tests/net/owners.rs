@@ -10,10 +10,10 @@ use vrrp_net::{
 use vrrp_proto::{Family, Password, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, fsm, has, iproute2, lan_of, router, unicast, vrid, wait_for_address,
+    DriverThread, LIMIT, VIP4, fsm, has, iproute2, lan_of, router, unicast, vrid, wait_for_address,
 };
 
-fn reconfigure(running: &Running, id: RouterId, priority: u8) {
+fn reconfigure(running: &DriverThread, id: RouterId, priority: u8) {
     running.with(move |driver| {
         let mut config = driver.get(id).unwrap().config().fsm;
         config.priority = Priority::new(priority);
@@ -37,9 +37,9 @@ fn s_31_a_former_owner_has_its_addresses_only_while_it_is_active() {
     for form in ["192.0.2.1/24", "192.0.2.1/32"] {
         let (_lan, [r1, r2]) = lan_of::<2>();
         iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
-        let (one, one_id) = Running::with_router(r1.namespace(), with_address(255, form));
+        let (one, one_id) = DriverThread::with_router(r1.namespace(), with_address(255, form));
         one.wait_for_state(one_id, State::Active);
-        let (two, two_id) = Running::with_router(r2.namespace(), with_address(200, form));
+        let (two, two_id) = DriverThread::with_router(r2.namespace(), with_address(200, form));
         two.wait_for_state(two_id, State::Backup);
 
         reconfigure(&one, one_id, 100);
@@ -61,7 +61,7 @@ fn s_31_a_former_owner_has_its_addresses_only_while_it_is_active() {
 #[test]
 fn a_former_owner_needs_another_address_to_advertise_from() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (one, id) = Running::with_router(r1.namespace(), with_address(255, "192.0.2.1/32"));
+    let (one, id) = DriverThread::with_router(r1.namespace(), with_address(255, "192.0.2.1/32"));
     one.wait_for_state(id, State::Active);
     reconfigure(&one, id, 254);
     one.wait_for_state(id, State::Initialize);
@@ -79,9 +79,9 @@ fn a_former_owner_needs_another_address_to_advertise_from() {
 #[test]
 fn a_router_that_becomes_the_owner_leaves_the_addresses_of_the_host() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     other.wait_for_state(other_id, State::Active);
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Backup);
     reconfigure(&one, id, 255);
     one.wait_for_state(id, State::Active);
@@ -103,7 +103,7 @@ fn a_router_that_becomes_the_owner_leaves_the_addresses_of_the_host() {
 fn an_owner_s_own_address_that_is_added_to_its_router_stays_when_that_stops() {
     let (_lan, [r1]) = lan_of::<1>();
     r1.add_address("192.0.2.77/24").unwrap();
-    let (one, id) = Running::with_router(r1.namespace(), with_address(255, "192.0.2.1/24"));
+    let (one, id) = DriverThread::with_router(r1.namespace(), with_address(255, "192.0.2.1/24"));
     one.wait_for_state(id, State::Active);
     one.with(move |driver| {
         let address = "192.0.2.77/24".parse().unwrap();
@@ -122,7 +122,7 @@ fn m_03_a_former_owner_has_its_addresses_on_the_macvlan() {
         name: Some("vip".into()),
         ..VirtualMac::default()
     });
-    let (one, id) = Running::with_router(r1.namespace(), config);
+    let (one, id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(id, State::Active);
     let holders = || {
         let shown = iproute2(&r1, &["-o", "-4", "address", "show", "to", "192.0.2.1"]);
@@ -164,7 +164,7 @@ fn filter_strictly(host: &Host) {
 /// The owner of an address comes back: `stand_in` is the router that has the address until then,
 /// and `owner` changes the same router of priority 255. The owner is heard in time, once for each
 /// of its advertisements, and the address moves.
-fn the_owner_is_heard(
+fn the_owner_is_accepted(
     base: RouterConfig,
     stand_in: impl FnOnce(&mut RouterConfig),
     owner: impl FnOnce(&mut RouterConfig),
@@ -175,13 +175,13 @@ fn the_owner_is_heard(
     stand_in(&mut ours);
     owner(&mut theirs);
     theirs.fsm.priority = Priority::OWNER;
-    let (one, id) = Running::with_router(r1.namespace(), ours);
+    let (one, id) = DriverThread::with_router(r1.namespace(), ours);
     one.wait_for_state(id, State::Active);
     one.wait_for_event("to be Active with all that goes with it", |event| {
         matches!(event, DriverEvent::StateChanged(change) if change.to == State::Active)
             .then_some(())
     });
-    let (two, two_id) = Running::with_router(r2.namespace(), theirs);
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), theirs);
     two.wait_for_state(two_id, State::Active);
     let source: IpAddr =
         two.with(move |driver| driver.get(two_id).unwrap().machine().primary_address());
@@ -191,14 +191,14 @@ fn the_owner_is_heard(
         (active?.address == source).then_some(())
     })
     .unwrap();
-    let (heard, errors) = one.with(move |driver| {
+    let (received, errors) = one.with(move |driver| {
         let counters = driver.get(id).unwrap().machine().counters();
         (
             counters.advertisements_received,
             counters.priority_zero_received,
         )
     });
-    assert!(heard > 0 && errors == 0, "{heard} {errors}");
+    assert!(received > 0 && errors == 0, "{received} {errors}");
     // A resignation of the owner is heard as well, and the address comes back.
     two.stop();
     one.wait_for_state(id, State::Active);
@@ -206,7 +206,7 @@ fn the_owner_is_heard(
     let discarded = log.iter().find(|it| {
         matches!(
             it.event,
-            DriverEvent::Discarded { .. } | DriverEvent::Unheard { .. }
+            DriverEvent::Discarded { .. } | DriverEvent::RivalDiscarded { .. }
         )
     });
     assert!(discarded.is_none(), "{discarded:?}");
@@ -218,43 +218,43 @@ fn of_r2() -> RouterConfig {
 }
 
 #[test]
-fn p_08_an_owner_is_heard_by_the_active_that_has_its_address() {
-    the_owner_is_heard(of_r2(), |_| {}, |_| {});
+fn p_08_an_owner_is_accepted_by_the_active_that_has_its_address() {
+    the_owner_is_accepted(of_r2(), |_| {}, |_| {});
 }
 
 #[test]
-fn p_08_an_owner_is_heard_in_version_2() {
+fn p_08_an_owner_is_accepted_in_version_2() {
     let mut config = of_r2();
     config.fsm = Config::v2(vrid(51));
     config.fsm.priority = Priority::new(100);
-    the_owner_is_heard(config, |_| {}, |_| {});
+    the_owner_is_accepted(config, |_| {}, |_| {});
 }
 
 #[test]
-fn p_08_an_owner_is_heard_by_an_active_with_the_virtual_mac() {
+fn p_08_an_owner_is_accepted_by_an_active_with_the_virtual_mac() {
     let virtual_mac = |config: &mut RouterConfig| {
         config.virtual_mac = Some(VirtualMac::default());
     };
-    the_owner_is_heard(of_r2(), virtual_mac, |_| {});
+    the_owner_is_accepted(of_r2(), virtual_mac, |_| {});
 }
 
 #[test]
-fn p_08_an_owner_is_heard_by_an_active_that_only_answers_for_the_address() {
+fn p_08_an_owner_is_accepted_by_an_active_that_only_answers_for_the_address() {
     let proxy = |config: &mut RouterConfig| {
         config.enforce_accept_mode = true;
         config.fsm.accept_mode = false;
     };
-    the_owner_is_heard(of_r2(), proxy, |_| {});
+    the_owner_is_accepted(of_r2(), proxy, |_| {});
     let both = |config: &mut RouterConfig| {
         proxy(config);
         config.virtual_mac = Some(VirtualMac::default());
     };
-    the_owner_is_heard(of_r2(), both, |_| {});
+    the_owner_is_accepted(of_r2(), both, |_| {});
 }
 
 #[test]
-fn p_08_an_owner_is_heard_by_unicast() {
-    the_owner_is_heard(
+fn p_08_an_owner_is_accepted_by_unicast() {
+    the_owner_is_accepted(
         of_r2(),
         |config| *config = unicast(config.clone(), &["192.0.2.2"]),
         |config| *config = unicast(config.clone(), &["192.0.2.1"]),
@@ -262,12 +262,12 @@ fn p_08_an_owner_is_heard_by_unicast() {
 }
 
 #[test]
-fn p_08_an_owner_is_heard_where_it_is_authenticated() {
+fn p_08_an_owner_is_accepted_with_authentication() {
     let mut config = of_r2();
     config.fsm = Config::v2(vrid(51));
     config.fsm.priority = Priority::new(100);
     config.authentication = Authentication::Ah(Password::new(b"s3cret").unwrap());
-    the_owner_is_heard(config, |_| {}, |_| {});
+    the_owner_is_accepted(config, |_| {}, |_| {});
     let mut config = of_r2();
     config.authentication = Authentication::Hmac(HmacKeys {
         keys: vec![vrrp_proto::hmac::Key::new(1, &[7; 32]).unwrap()],
@@ -275,35 +275,35 @@ fn p_08_an_owner_is_heard_where_it_is_authenticated() {
         anti_replay: vrrp_proto::hmac::AntiReplay::time(30).unwrap(),
         mode: HmacMode::Enforce,
     });
-    the_owner_is_heard(config, |_| {}, |_| {});
+    the_owner_is_accepted(config, |_| {}, |_| {});
 }
 
 #[test]
-fn p_09_an_owner_is_heard_over_ipv6() {
+fn p_09_an_owner_is_accepted_over_ipv6() {
     let addresses = ["fe80::ff:fe00:2/64", "2001:db8::2/64"];
     let config = RouterConfig::new(
         "eth0",
         fsm(Family::Ipv6, 100),
         addresses.iter().map(|text| text.parse().unwrap()).collect(),
     );
-    the_owner_is_heard(config.clone(), |_| {}, |_| {});
+    the_owner_is_accepted(config.clone(), |_| {}, |_| {});
     let proxy = |config: &mut RouterConfig| config.enforce_accept_mode = true;
-    the_owner_is_heard(config.clone(), proxy, |_| {});
+    the_owner_is_accepted(config.clone(), proxy, |_| {});
     let virtual_mac = |config: &mut RouterConfig| {
         config.virtual_mac = Some(VirtualMac::default());
     };
-    the_owner_is_heard(config, virtual_mac, |_| {});
+    the_owner_is_accepted(config, virtual_mac, |_| {});
 }
 
 #[test]
-fn p_43_two_owners_of_one_address_hear_each_other() {
+fn p_43_two_owners_of_one_address_receive_each_other() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     filter_strictly(&r1);
     r1.remove_address("192.0.2.1/24").unwrap();
     r1.add_address("192.0.2.2/24").unwrap();
-    let (one, id) = Running::with_router(r1.namespace(), with_address(255, "192.0.2.2/24"));
+    let (one, id) = DriverThread::with_router(r1.namespace(), with_address(255, "192.0.2.2/24"));
     one.wait_for_state(id, State::Active);
-    let (_two, _) = Running::with_router(r2.namespace(), with_address(255, "192.0.2.2/24"));
+    let (_two, _) = DriverThread::with_router(r2.namespace(), with_address(255, "192.0.2.2/24"));
     one.wait_for_event("the other owner", |event| {
         matches!(
             event,
@@ -319,14 +319,14 @@ fn a_rival_whose_packets_the_kernel_discards_is_reported() {
     filter_strictly(&r1);
     // From an address to which another way leads, if any.
     r2.add_address("203.0.113.2/24").unwrap();
-    let (one, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);
     let mut config = router(Family::Ipv4, 200);
     config.source = Some("203.0.113.2".parse().unwrap());
-    let (two, two_id) = Running::with_router(r2.namespace(), config);
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), config);
     two.wait_for_state(two_id, State::Active);
     let source = one.wait_for_event("the rival", |event| match event {
-        DriverEvent::Unheard { source, .. } => Some(*source),
+        DriverEvent::RivalDiscarded { source, .. } => Some(*source),
         _ => None,
     });
     assert_eq!(source, "203.0.113.2".parse::<IpAddr>().unwrap());

@@ -15,8 +15,8 @@ use vrrp_net::{Authentication, RouterConfig, RouterId};
 use vrrp_proto::{Family, Interval, Password, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, VIP6, VIP6_LINK_LOCAL, in_time, ip, lan_of, router, router_v2, unicast,
-    wait_for_address,
+    DriverThread, LIMIT, VIP4, VIP6, VIP6_LINK_LOCAL, in_time, ip, lan_of, router, router_v2,
+    unicast, wait_for_address,
 };
 
 /// How much later than the protocol says a takeover of ours may come.
@@ -199,12 +199,12 @@ impl Scene {
         }
     }
 
-    fn start_ours(&self, priority: u8) -> (Running, RouterId) {
-        Running::with_router(self.hosts[0].namespace(), self.case.our_router(priority))
+    fn start_ours(&self, priority: u8) -> (DriverThread, RouterId) {
+        DriverThread::with_router(self.hosts[0].namespace(), self.case.our_router(priority))
     }
 
     /// The peer is Active with priority 200, and our Backup with priority 100 has heard it.
-    fn peer_is_active(&self) -> (Peer, Running, RouterId) {
+    fn peer_is_active(&self) -> (Peer, DriverThread, RouterId) {
         let peer = self.case.start_peer(&self.hosts[1], 200);
         wait_for_priority(&self.capture, 200, Instant::now());
         let (ours, id) = self.start_ours(100);
@@ -218,7 +218,7 @@ impl Scene {
     }
 
     /// We are Active with priority 200, and the peer with priority 100 has heard it, and is Backup.
-    fn we_are_active(&self) -> (Peer, Running, RouterId) {
+    fn we_are_active(&self) -> (Peer, DriverThread, RouterId) {
         let (ours, id) = self.start_ours(200);
         ours.wait_for_state(id, State::Active);
         let peer = self.case.start_peer(&self.hosts[1], 100);
@@ -232,7 +232,7 @@ impl Scene {
 
     /// Waits until we have advertised for as long as the peer would stay a Backup, and it has sent
     /// nothing in that time.
-    fn peer_is_silent(&self, ours: &Running, id: RouterId) {
+    fn peer_is_silent(&self, ours: &DriverThread, id: RouterId) {
         let down =
             ours.with(move |driver| driver.get(id).unwrap().machine().active_down_interval());
         let begin = Instant::now();
@@ -252,13 +252,13 @@ impl Scene {
     /// Wireshark finds no fault with any frame of ours.
     fn check_frames(self) {
         let folder = tempfile::tempdir().unwrap();
-        let station = self.hosts[0].mac();
+        let mac_address = self.hosts[0].mac();
         let ours: Vec<Frame> = self
             .capture
             .stop()
             .unwrap()
             .into_iter()
-            .filter(|frame| frame.bytes[6..12] == station)
+            .filter(|frame| frame.bytes[6..12] == mac_address)
             .collect();
         assert!(ours.iter().any(|frame| priority(frame).is_some()));
         // It knows one form of the checksum at a time.
@@ -342,7 +342,7 @@ fn we_take_over_when_it_resigns(case: Case) {
 }
 
 /// We go, it takes over; we come back, and it yields.
-fn it_takes_over_and_yields(case: Case, go: impl FnOnce(&Scene, Running)) {
+fn it_takes_over_and_yields(case: Case, go: impl FnOnce(&Scene, DriverThread)) {
     let scene = Scene::new(case);
     let (peer, ours, _) = scene.we_are_active();
     let gone = Instant::now();
@@ -447,7 +447,7 @@ fn without_preemption_we_leave_keepalived_active() {
         wait_for_priority(&scene.capture, 100, Instant::now());
         let mut config = scene.case.our_router(200);
         config.fsm.preempt = Preempt::Never;
-        let (ours, id) = Running::with_router(scene.hosts[0].namespace(), config);
+        let (ours, id) = DriverThread::with_router(scene.hosts[0].namespace(), config);
         ours.wait_for_state(id, State::Backup);
         // As many advertisements as would pass before a preemption, twice.
         let mut since = Instant::now();

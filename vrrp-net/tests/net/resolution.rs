@@ -16,7 +16,7 @@ use vrrp_proto::{
     frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
 };
 
-use crate::rig::{LIMIT, Running, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address};
+use crate::rig::{DriverThread, LIMIT, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address};
 
 /// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station
 /// that it names.
@@ -31,10 +31,10 @@ fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
         [0x86, 0xdd] => {
             let packet = ipv6::Packet::parse(payload).ok()?;
             let advertisement = neighbor::Advertisement::parse(&packet).ok()??;
-            let station = advertisement.target_mac?;
+            let mac_address = advertisement.target_mac?;
             advertisement
                 .solicited
-                .then_some((advertisement.target.into(), station))
+                .then_some((advertisement.target.into(), mac_address))
         }
         _ => None,
     }
@@ -44,8 +44,8 @@ fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
 /// the question; then the client learns the station from an announcement, and asks again.
 fn who_answers(client: &Host, capture: &Capture, address: &str) -> BTreeSet<MacAddress> {
     wait_for("an answer", LIMIT, || {
-        let stations = who_answers_once(client, capture, address);
-        (!stations.is_empty()).then_some(stations)
+        let mac_addresses = who_answers_once(client, capture, address);
+        (!mac_addresses.is_empty()).then_some(mac_addresses)
     })
     .unwrap()
 }
@@ -64,22 +64,22 @@ fn who_answers_once(client: &Host, capture: &Capture, address: &str) -> BTreeSet
         .filter(|frame| frame.at >= asked)
         .filter_map(answer);
     answers
-        .filter_map(|(of, station)| (of == ip(address)).then_some(station))
+        .filter_map(|(of, mac_address)| (of == ip(address)).then_some(mac_address))
         .collect()
 }
 
 fn only_the_active_answers(family: Family, address: &str, prefixed: &str) {
     let (lan, hosts) = lan_of::<3>();
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), router(family, 200));
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), router(family, 100));
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), router(family, 200));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), router(family, 100));
     high.wait_for_state(high_id, State::Active);
     low.wait_for_state(low_id, State::Backup);
     wait_for_address(&hosts[1], prefixed, true);
     let capture = lan.capture().unwrap();
-    let station = |host: &Host| BTreeSet::from([MacAddress(host.mac())]);
+    let mac_address = |host: &Host| BTreeSet::from([MacAddress(host.mac())]);
     assert_eq!(
         who_answers(&hosts[2], &capture, address),
-        station(&hosts[1])
+        mac_address(&hosts[1])
     );
 
     // And the one that was Active answers no longer when it is Backup.
@@ -92,7 +92,7 @@ fn only_the_active_answers(family: Family, address: &str, prefixed: &str) {
     wait_for_address(&hosts[0], prefixed, true);
     assert_eq!(
         who_answers(&hosts[2], &capture, address),
-        station(&hosts[0])
+        mac_address(&hosts[0])
     );
 }
 
@@ -123,11 +123,11 @@ fn a_08_an_active_answers_a_solicitation_with_its_hardware_address_and_the_route
             let name = "ipv6.conf.all.forwarding";
             r1.namespace().set_sysctl(name, "1").unwrap();
         }
-        let station = match config.virtual_mac {
+        let mac_address = match config.virtual_mac {
             Some(_) => virtual_mac(vrid(51), Family::Ipv6),
             None => MacAddress(r1.mac()),
         };
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         let capture = lan.capture().unwrap();
         let target = "2001:db8::254".parse().unwrap();
@@ -144,7 +144,7 @@ fn a_08_an_active_answers_a_solicitation_with_its_hardware_address_and_the_route
         probe.stop().unwrap();
         let expected = neighbor::Advertisement {
             target,
-            target_mac: Some(station),
+            target_mac: Some(mac_address),
             router: true,
             solicited: true,
             overrides: true,
@@ -174,7 +174,10 @@ fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
             route: &route,
         };
         let changes = [LinkChange::Up { interface }.into(), route.into()];
-        for result in netlink.apply::<vrrp_net::Change<'_>>(&changes).unwrap() {
+        for result in netlink
+            .apply::<vrrp_net::NetlinkChange<'_>>(&changes)
+            .unwrap()
+        {
             assert_eq!(result.unwrap(), Outcome::Changed);
         }
         let mut socket = ProxySocket::open(family).unwrap();

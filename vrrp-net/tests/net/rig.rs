@@ -128,13 +128,13 @@ pub(crate) fn in_time(scenario: impl Fn()) {
 type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
 /// A driver on a thread of its own, in a host's namespace.
-pub(crate) struct Running {
+pub(crate) struct DriverThread {
     commands: Option<Sender<Command>>,
     log: Arc<Mutex<Vec<Notification>>>,
     thread: Option<JoinHandle<Driver>>,
 }
 
-impl Running {
+impl DriverThread {
     pub(crate) fn start(namespace: &Namespace) -> Self {
         Self::start_as(namespace, || Driver::new().unwrap())
     }
@@ -250,7 +250,7 @@ impl Running {
     }
 
     /// Waits until a Backup has accepted an advertisement.
-    pub(crate) fn wait_until_it_heard(&self, id: RouterId) {
+    pub(crate) fn wait_until_it_received(&self, id: RouterId) {
         wait_for("an accepted advertisement", LIMIT, || {
             self.with(move |driver| driver.get(id).unwrap().machine().active())
         })
@@ -284,7 +284,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for DriverThread {
     fn drop(&mut self) {
         self.commands = None;
         let result = self.thread.take().map(JoinHandle::join);

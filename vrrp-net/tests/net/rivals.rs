@@ -15,7 +15,7 @@ use vrrp_proto::{Family, Interval, frame::MacAddress};
 
 use crate::{
     announcements::Announced,
-    rig::{LIMIT, Running, Seen, fsm, in_time, ip, iproute2, lan_of, vrid},
+    rig::{DriverThread, LIMIT, Seen, fsm, in_time, ip, iproute2, lan_of, vrid},
 };
 
 const ROUTERS: u8 = 100;
@@ -28,8 +28,8 @@ fn virtual_address(number: u8) -> IpAddr {
 }
 
 /// A driver with many routers.
-fn start(host: &Host, priority: u8) -> (Running, Vec<RouterId>) {
-    let running = Running::start(host.namespace());
+fn start(host: &Host, priority: u8) -> (DriverThread, Vec<RouterId>) {
+    let running = DriverThread::start(host.namespace());
     let ids = running.with(move |driver| {
         let configs = (1..=ROUTERS).map(|number| {
             let mut fsm = fsm(Family::Ipv4, priority);
@@ -46,7 +46,7 @@ fn start(host: &Host, priority: u8) -> (Running, Vec<RouterId>) {
     (running, ids)
 }
 
-fn wait_for_all((running, ids): &(Running, Vec<RouterId>), state: State) {
+fn wait_for_all((running, ids): &(DriverThread, Vec<RouterId>), state: State) {
     wait_for(&format!("all in state {state}"), LIMIT, || {
         let ids = ids.clone();
         let is = move |driver: &mut vrrp_net::Driver| {
@@ -112,14 +112,14 @@ fn a_moment_with_two_actives() -> usize {
     let one = start(&r1, 200);
     wait_for_all(&one, State::Active);
     let two = start(&r2, 100);
-    let station = |host: &Host| MacAddress(host.mac());
+    let mac_address = |host: &Host| MacAddress(host.mac());
 
     let mut known = client.namespace().command("ip");
     let known = known.args(["-batch", "-"]).stdin(Stdio::piped());
     let mut known = known.spawn().unwrap();
     let mut lines = known.stdin.take().unwrap();
     for number in 1..=ROUTERS {
-        let (address, mac) = (virtual_address(number), station(&r1));
+        let (address, mac) = (virtual_address(number), mac_address(&r1));
         writeln!(
             lines,
             "neighbor add {address} lladdr {mac} dev eth0 nud stale"
@@ -141,7 +141,7 @@ fn a_moment_with_two_actives() -> usize {
     set_multicast(&lan, &r2, true);
     // A switch delivers the packets of the rival after the answers to its advertisements.
     let is_announced = |frame: &Frame, host: &Host| {
-        Announced::by(frame).is_some_and(|it| it.mac == station(host) && it.is_announcement)
+        Announced::by(frame).is_some_and(|it| it.mac == mac_address(host) && it.is_announcement)
     };
     for host in [&r1, &r2] {
         let is_meant = |frame: &Frame| frame.at >= begun && is_announced(frame, host);
@@ -160,7 +160,7 @@ fn a_moment_with_two_actives() -> usize {
     let rivals = rivals.filter_map(|it| Some((Seen::in_frame(it)?.vrid(), it.at)));
     let rivals: BTreeMap<u8, Instant> = rivals.collect();
     wait_for("the neighbor table", LIMIT, || {
-        let right = station(&r1).to_string();
+        let right = mac_address(&r1).to_string();
         let neighbors = neighbors(&client);
         let is_right = |number| neighbors.get(&virtual_address(number)) == Some(&right);
         (1..=ROUTERS).all(is_right).then_some(())
@@ -175,7 +175,7 @@ fn a_moment_with_two_actives() -> usize {
             .iter()
             .filter_map(|it| Some((it.at, Announced::by(it)?)));
         let announced: Vec<_> = announced.filter(|(_, it)| it.about == about).collect();
-        let is_wrong = |(_, it): &&(Instant, Announced)| it.mac == station(&r2);
+        let is_wrong = |(_, it): &&(Instant, Announced)| it.mac == mac_address(&r2);
         let Some(wrong) = announced.iter().rev().find(is_wrong).map(|(at, _)| *at) else {
             continue;
         };
@@ -183,7 +183,8 @@ fn a_moment_with_two_actives() -> usize {
             continue;
         }
         checked += 1;
-        let is_repair = |(at, it): &&(Instant, Announced)| *at > wrong && it.mac == station(&r1);
+        let is_repair =
+            |(at, it): &&(Instant, Announced)| *at > wrong && it.mac == mac_address(&r1);
         let repaired = announced.iter().find(is_repair).unwrap().0;
         let took = repaired - last_advertisement;
         assert!(took <= BOUND, "{about}: {took:?}");

@@ -8,7 +8,7 @@ use vrrp_net::{
 };
 use vrrp_proto::{Family, Priority};
 
-use crate::rig::{LIMIT, Running, VIP4, ip, iproute2, lan_of, router, wait_for_address};
+use crate::rig::{DriverThread, LIMIT, VIP4, ip, iproute2, lan_of, router, wait_for_address};
 
 /// The routes of a host with our mark, of all tables.
 fn marked(host: &Host) -> String {
@@ -175,7 +175,7 @@ fn with_routes(priority: u8, routes: &[&str]) -> RouterConfig {
     config
 }
 
-fn set_priority(running: &Running, id: RouterId, priority: u8) {
+fn set_priority(running: &DriverThread, id: RouterId, priority: u8) {
     running.with(move |driver| {
         let mut fsm = driver.get(id).unwrap().config().fsm;
         fsm.priority = Priority::new(priority);
@@ -204,8 +204,8 @@ fn routes_follow_the_active_state() {
         ];
         let mut config = with_routes(100, &routes);
         config.virtual_mac = virtual_mac;
-        let (_other, _) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (_other, _) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Backup);
         assert_eq!(marked(&r1), "");
         for _ in 0..2 {
@@ -230,7 +230,7 @@ fn routes_follow_the_active_state() {
     }
 }
 
-fn take_over_and_stop(running: Running, id: RouterId) {
+fn take_over_and_stop(running: DriverThread, id: RouterId) {
     set_priority(&running, id, 250);
     running.wait_for_state(id, State::Active);
     let log = running.stop();
@@ -248,7 +248,7 @@ fn take_over_and_stop(running: Running, id: RouterId) {
 fn a_route_that_somebody_removes_is_put_back() {
     let (_lan, [r1]) = lan_of::<1>();
     let route = "203.0.113.0/24 via 192.0.2.9";
-    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &[route]));
+    let (running, id) = DriverThread::with_router(r1.namespace(), with_routes(100, &[route]));
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 1);
     iproute2(&r1, &["route", "delete", "203.0.113.0/24"]);
@@ -271,7 +271,7 @@ fn a_route_that_goes_with_its_interface_comes_back_with_it() {
         "203.0.113.0/24 via 198.51.100.9 dev eth1",
         "203.0.114.0/24 dev eth7",
     ];
-    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &routes));
+    let (running, id) = DriverThread::with_router(r1.namespace(), with_routes(100, &routes));
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 1);
     let error = running.wait_for_event("the refusal", |event| match event {
@@ -294,7 +294,7 @@ fn a_route_that_goes_with_its_interface_comes_back_with_it() {
 fn a_route_from_a_virtual_address_comes_back_with_it() {
     let (_lan, [r1]) = lan_of::<1>();
     let route = "203.0.113.0/24 via 192.0.2.9 src 192.0.2.254";
-    let (running, id) = Running::with_router(r1.namespace(), with_routes(100, &[route]));
+    let (running, id) = DriverThread::with_router(r1.namespace(), with_routes(100, &[route]));
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 1);
     // The kernel takes the route along.
@@ -313,7 +313,7 @@ fn a_route_that_goes_with_the_way_to_its_gateway_comes_back_with_it() {
     let other = Lan::new().unwrap();
     let eth1 = other.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
     let config = with_routes(100, &["203.0.113.0/24 via 198.51.100.9"]);
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 1);
     eth1.shut().unwrap();
@@ -336,7 +336,7 @@ fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = with_routes(100, &["203.0.113.0/24 via 192.0.2.9"]);
     config.enforce_accept_mode = true;
-    let (first, id) = Running::with_router(r1.namespace(), config.clone());
+    let (first, id) = DriverThread::with_router(r1.namespace(), config.clone());
     first.wait_for_state(id, State::Active);
     let shown = wait_for_routes(&r1, 2);
     assert!(shown.contains("blackhole 192.0.2.254"), "{shown}");
@@ -345,9 +345,9 @@ fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
 
     // The next run does not enforce it, and its address has to take the place of the drop route.
     config.enforce_accept_mode = false;
-    let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     other.wait_for_state(other_id, State::Active);
-    let (second, id) = Running::with_router(r1.namespace(), config);
+    let (second, id) = DriverThread::with_router(r1.namespace(), config);
     second.wait_for_state(id, State::Backup);
     wait_for_routes(&r1, 0);
     second.kill();
@@ -365,7 +365,7 @@ fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
             "112",
         ],
     );
-    let third = Running::start(r1.namespace());
+    let third = DriverThread::start(r1.namespace());
     third.with(|driver| driver.sweep().unwrap());
     assert_eq!(marked(&r1), "");
     wait_for_address(&r1, "192.0.2.254/32", false);
@@ -376,7 +376,7 @@ fn a_route_that_another_program_replaces_is_theirs_from_then_on() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = router(Family::Ipv4, 100);
     config.routes = vec!["203.0.113.0/24 via 192.0.2.9".parse().unwrap()];
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     wait_for("the route", LIMIT, || {
         (!marked(&r1).is_empty()).then_some(())
     })

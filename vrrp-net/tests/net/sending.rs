@@ -5,7 +5,7 @@ use vrrp_lab::{Host, wait_for};
 use vrrp_net::{DriverEvent, Fault, RouterId};
 use vrrp_proto::Family;
 
-use crate::rig::{LIMIT, Running, has, lan_of, router, unicast};
+use crate::rig::{DriverThread, LIMIT, has, lan_of, router, unicast};
 
 /// Runs iptables(8), or ip6tables(8), in a host.
 fn firewall(host: &Host, family: Family, arguments: &str) {
@@ -22,11 +22,11 @@ fn firewall(host: &Host, family: Family, arguments: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn faults(running: &Running, id: RouterId) -> Vec<Fault> {
+fn faults(running: &DriverThread, id: RouterId) -> Vec<Fault> {
     running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
 }
 
-fn sent(running: &Running, id: RouterId) -> u64 {
+fn sent(running: &DriverThread, id: RouterId) -> u64 {
     running.with(move |driver| {
         let counters = driver.get(id).unwrap().machine().counters();
         counters.advertisements_sent
@@ -38,7 +38,7 @@ fn o_17_a_router_whose_advertisements_a_firewall_drops_says_so_and_counts_none()
     for family in [Family::Ipv4, Family::Ipv6] {
         let (_lan, [r1]) = lan_of::<1>();
         firewall(&r1, family, "-A OUTPUT -p 112 -j DROP");
-        let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
+        let (running, id) = DriverThread::with_router(r1.namespace(), router(family, 100));
         running.wait_for_state(id, State::Active);
         let reason = running.wait_for_event("the fault", |event| match event {
             DriverEvent::Fault(Fault::CannotSend(reason)) => Some(reason.clone()),
@@ -75,7 +75,7 @@ fn o_17_an_advertisement_that_reaches_one_of_two_peers_is_sent() {
     let (_lan, [r1, _r2, _r3]) = lan_of::<3>();
     firewall(&r1, Family::Ipv4, "-A OUTPUT -p 112 -d 192.0.2.2 -j DROP");
     let config = unicast(router(Family::Ipv4, 100), &["192.0.2.2", "192.0.2.3"]);
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     running.wait_for_event("the refusal", |event| {
         matches!(event, DriverEvent::SendFailed { .. }).then_some(())

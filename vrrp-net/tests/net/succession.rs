@@ -17,7 +17,7 @@ use vrrp_lab::Host;
 use vrrp_net::{Driver, Error, RouterId, Successor};
 use vrrp_proto::Family;
 
-use crate::rig::{LIMIT, Running, VIP4, bytes, has, lan_of, parts, router};
+use crate::rig::{DriverThread, LIMIT, VIP4, bytes, has, lan_of, parts, router};
 
 const SUCCESSOR: &[u8] = b"vrrp-net successor 1\n";
 const PREDECESSOR: &[u8] = b"vrrp-net predecessor 1\n";
@@ -37,14 +37,14 @@ fn inside<T: Send + 'static>(
 }
 
 /// A driver with an Active.
-fn active(host: &Host) -> (Running, RouterId) {
-    let (running, id) = Running::with_router(host.namespace(), router(Family::Ipv4, 100));
+fn active(host: &Host) -> (DriverThread, RouterId) {
+    let (running, id) = DriverThread::with_router(host.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     (running, id)
 }
 
 /// Hands a driver over to the other end of this stream.
-fn hand_over_to(running: &Running, stream: UnixStream, limit: Duration) -> Result<(), Error> {
+fn hand_over_to(running: &DriverThread, stream: UnixStream, limit: Duration) -> Result<(), Error> {
     let successor = Successor::accept(stream, limit)?;
     running.with(move |driver| driver.hand_over_to(successor, Some(limit)))
 }
@@ -53,7 +53,7 @@ fn hand_over_to(running: &Running, stream: UnixStream, limit: Duration) -> Resul
 fn a_successor_in_another_process_goes_on_and_the_predecessor_has_stopped() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (one, _) = active(&r1);
-    let (other, other_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 50));
+    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 50));
     other.wait_for_state(other_id, State::Backup);
     let (near, far) = UnixStream::pair().unwrap();
     let successor = inside(&r1, || {

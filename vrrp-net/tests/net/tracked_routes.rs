@@ -18,7 +18,7 @@ use vrrp_proto::Family;
 
 use crate::rig::notifications;
 use crate::{
-    rig::{LIMIT, Running, iproute2, lan_of, router},
+    rig::{DriverThread, LIMIT, iproute2, lan_of, router},
     tracking::{explanation, tracking, wait_for_level, weighing},
 };
 
@@ -45,8 +45,8 @@ fn batch(host: &Host, commands: impl IntoIterator<Item = String>) {
 }
 
 /// A driver that tracks a route and has no router.
-fn tracking_only(host: &Host, route: &str) -> (Running, ObjectId) {
-    let running = Running::start(host.namespace());
+fn tracking_only(host: &Host, route: &str) -> (DriverThread, ObjectId) {
+    let running = DriverThread::start(host.namespace());
     let watch = watch(route);
     let object = running.with(move |driver| {
         let object = Object::new("route", Kind::Route);
@@ -56,7 +56,7 @@ fn tracking_only(host: &Host, route: &str) -> (Running, ObjectId) {
 }
 
 /// How often an object was notified as up.
-fn rises(running: &Running, id: ObjectId) -> usize {
+fn rises(running: &DriverThread, id: ObjectId) -> usize {
     let is_rise = |event: &DriverEvent| matches!(event, DriverEvent::ObjectChanged { object, level: Some(Level::Up) } if *object == id);
     running.log().iter().filter(|it| is_rise(&it.event)).count()
 }
@@ -75,7 +75,7 @@ fn o_21_a_default_route_that_goes_lowers_the_priority_and_moves_the_active() {
         ip_of(&r1, add);
         let (one, one_id, _) = tracking(&r1, 200, weighing(Kind::Route, -150), watch(route));
         one.wait_for_state(one_id, State::Active);
-        let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+        let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
         two.wait_for_state(two_id, State::Backup);
 
         ip_of(&r1, delete);
@@ -146,7 +146,7 @@ fn a_route_is_there_while_one_is_that_fits() {
         "2001:db8:2::/48 dev eth0",
         "2001:db8:2::/49",
     ];
-    let running = Running::start(r1.namespace());
+    let running = DriverThread::start(r1.namespace());
     let ids = routes.map(|route| {
         let (object, watch) = (Object::new(route, Kind::Route), watch(route));
         running.with(move |driver| driver.add_object(object, watch).unwrap())
@@ -428,12 +428,12 @@ fn wake_up_for(watches: &[&str]) {
         (driver, ids)
     });
     // From here on in another namespace: all that it needs was opened.
-    let settle = |driver: &mut Driver| {
+    let run_until_idle = |driver: &mut Driver| {
         while can_be_read(driver) || driver.timeout().is_some_and(|it| it.is_zero()) {
             driver.turn().unwrap();
         }
     };
-    settle(&mut driver);
+    run_until_idle(&mut driver);
     for other in [
         "203.0.113.0/25 via 192.0.2.9",
         "203.0.112.0/24 via 192.0.2.9",
@@ -454,7 +454,7 @@ fn wake_up_for(watches: &[&str]) {
         };
         ip_of(&r1, &format!("route add {route} via {gateway}"));
         assert!(can_be_read(&driver), "{route}");
-        settle(&mut driver);
+        run_until_idle(&mut driver);
         assert_eq!(driver.objects().level(*id), Some(Level::Up), "{route}");
     }
     for id in ids {
@@ -595,12 +595,12 @@ fn a_tracked_route_is_followed_across_a_hand_over() {
     let object = Object::new("default", Kind::Route);
     let (one, id, _) = tracking(&r1, 100, object, watch("0.0.0.0/0"));
     one.wait_for_state(id, State::Active);
-    let two = Running::take_over(r1.namespace(), one.hand_over());
+    let two = DriverThread::take_over(r1.namespace(), one.hand_over());
     assert_eq!(two.state(RouterId::nth(0)), State::Active);
     let hand_over = two.hand_over();
     // While nobody looks.
     ip_of(&r1, "route del default");
-    let three = Running::take_over(r1.namespace(), hand_over);
+    let three = DriverThread::take_over(r1.namespace(), hand_over);
     three.wait_for_state(RouterId::nth(0), State::Initialize);
     ip_of(&r1, "route add default via 192.0.2.9");
     three.wait_for_state(RouterId::nth(0), State::Active);

@@ -15,7 +15,7 @@ use vrrp_net::{Driver, DriverEvent, Error, RouterId, Watch};
 use vrrp_proto::{Family, Priority};
 
 use crate::rig::{
-    LIMIT, Running, VIP4, advertisements, has, ip, iproute2, lan_of, router, wait_for_address,
+    DriverThread, LIMIT, VIP4, advertisements, has, ip, iproute2, lan_of, router, wait_for_address,
     wait_for_advertisement,
 };
 
@@ -25,8 +25,8 @@ pub(crate) fn tracking(
     priority: u8,
     object: Object,
     watch: Watch,
-) -> (Running, RouterId, ObjectId) {
-    let running = Running::start(host.namespace());
+) -> (DriverThread, RouterId, ObjectId) {
+    let running = DriverThread::start(host.namespace());
     let (id, object) = running.with(move |driver| {
         let object = driver.add_object(object, watch).unwrap();
         let mut config = router(Family::Ipv4, priority);
@@ -43,11 +43,11 @@ pub(crate) fn weighing(kind: Kind, points: i16) -> Object {
     }
 }
 
-pub(crate) fn explanation(running: &Running, id: RouterId) -> String {
+pub(crate) fn explanation(running: &DriverThread, id: RouterId) -> String {
     running.with(move |driver| driver.explain(id).unwrap().to_string())
 }
 
-pub(crate) fn wait_for_level(running: &Running, object: ObjectId, level: Level) {
+pub(crate) fn wait_for_level(running: &DriverThread, object: ObjectId, level: Level) {
     wait_for("the level", LIMIT, || {
         (running.with(move |driver| driver.objects().level(object)) == Some(level)).then_some(())
     })
@@ -66,7 +66,7 @@ fn o_21_an_interface_that_goes_down_lowers_the_priority_and_moves_the_active() {
         Watch::Interface("eth1".into()),
     );
     one.wait_for_state(one_id, State::Active);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
     two.wait_for_state(two_id, State::Backup);
     let capture = lan.capture().unwrap();
 
@@ -110,7 +110,7 @@ fn an_interface_that_must_be_up_keeps_the_router_down_until_it_is() {
     // There is no such interface yet.
     wait_for_level(&one, object, Level::Down);
     assert_eq!(one.state(one_id), State::Initialize);
-    let (two, two_id) = Running::with_router(r2.namespace(), router(Family::Ipv4, 100));
+    let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
     two.wait_for_state(two_id, State::Active);
 
     let uplink = outside.attach(&r1, "eth1", &[]).unwrap();
@@ -202,7 +202,7 @@ fn a_check_of_the_host_counts_and_waits_as_it_is_configured() {
 #[test]
 fn tracked_objects_of_a_router_change_while_it_runs() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     running.with(move |driver| {
@@ -306,7 +306,7 @@ fn one_change_of_a_link_with_a_hundred_objects_is_one_advertisement() {
     let (lan, [host]) = lan_of::<1>();
     let outside = Lan::new().unwrap();
     let uplink = outside.attach(&host, "eth1", &[]).unwrap();
-    let running = Running::start(host.namespace());
+    let running = DriverThread::start(host.namespace());
     let id = running.with(|driver| {
         let objects = (0..100).map(|number| {
             let object = Object {

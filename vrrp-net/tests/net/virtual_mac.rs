@@ -21,14 +21,14 @@ use vrrp_proto::{
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, VIP6, ip, iproute2, lan_of, notifications, router, router_v2, vrid,
-    wait_for_advertisement,
+    DriverThread, LIMIT, Seen, VIP4, VIP6, ip, iproute2, lan_of, notifications, router, router_v2,
+    vrid, wait_for_advertisement,
 };
 
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 /// A router on eth0 with VRID 51 that uses its virtual MAC and accepts.
-pub(crate) fn bearer(family: Family, priority: u8) -> RouterConfig {
+pub(crate) fn virtual_mac_router(family: Family, priority: u8) -> RouterConfig {
     let mut config = router(family, priority);
     config.virtual_mac = Some(VirtualMac::default());
     config
@@ -72,18 +72,18 @@ fn name(host: &Host, family: Family) -> String {
 }
 
 /// Whether a host's macvlan has the address.
-fn bears(host: &Host, family: Family) -> bool {
+fn macvlan_has_address(host: &Host, family: Family) -> bool {
     let address = prefixed(family).parse().unwrap();
     host.namespace()
         .addresses(&name(host, family))
         .is_ok_and(|addresses| addresses.contains(&address))
 }
 
-fn wait_until_bearing(host: &Host, family: Family, bearing: bool) {
+fn wait_for_macvlan_address(host: &Host, family: Family, is_present: bool) {
     wait_for(
-        &format!("{family} on the macvlan: {bearing}"),
+        &format!("{family} on the macvlan: {is_present}"),
         LIMIT,
-        || (bears(host, family) == bearing).then_some(()),
+        || (macvlan_has_address(host, family) == is_present).then_some(()),
     )
     .unwrap();
 }
@@ -99,13 +99,13 @@ fn ping(client: &Host, target: &str) -> String {
 }
 
 /// Sees that a client has a station for an address that does not answer.
-pub(crate) fn is_resolved_and_silent(client: &Host, target: &str, station: MacAddress) {
+pub(crate) fn is_resolved_and_silent(client: &Host, target: &str, mac_address: MacAddress) {
     iproute2(client, &["neighbor", "flush", "all"]);
     let probe = Probe::start(client, ip(target), Duration::from_millis(10)).unwrap();
-    let station = text(station);
+    let mac_address = text(mac_address);
     wait_for("the station", LIMIT, || {
         let shown = iproute2(client, &["neighbor", "show", target]);
-        shown.contains(&station).then_some(())
+        shown.contains(&mac_address).then_some(())
     })
     .unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -119,10 +119,10 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
     for family in FAMILIES {
         let (lan, [r1]) = lan_of::<1>();
         let capture = lan.capture().unwrap();
-        let mut config = bearer(family, 100);
+        let mut config = virtual_mac_router(family, 100);
         // The checksum form for tshark below.
         config.fsm.checksum = ChecksumSending::Fixed(ChecksumForm::MessageOnly);
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         for _ in 0..3 {
             wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
@@ -157,12 +157,12 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
 fn m_03_advertisements_leave_from_the_interface_where_that_is_asked_for() {
     let (lan, [r1]) = lan_of::<1>();
     let capture = lan.capture().unwrap();
-    let mut config = bearer(Family::Ipv4, 100);
+    let mut config = virtual_mac_router(Family::Ipv4, 100);
     config.virtual_mac = Some(VirtualMac {
         name: Some("vip".into()),
         advertise_from_interface: true,
     });
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     let frame = capture
         .wait_for("an advertisement", LIMIT, |frame| {
@@ -182,7 +182,8 @@ fn m_12_a_takeover_is_announced_from_the_virtual_mac() {
     for family in FAMILIES {
         let (lan, [r1]) = lan_of::<1>();
         let capture = lan.capture().unwrap();
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Active);
         let announcement = capture
             .wait_for("an announcement", LIMIT, |frame| match family {
@@ -200,22 +201,25 @@ fn m_12_a_takeover_is_announced_from_the_virtual_mac() {
 fn a_05_only_the_virtual_mac_is_named_for_the_address_and_the_interfaces_own_for_its_own() {
     for family in FAMILIES {
         let (_lan, [r1, client]) = lan_of::<2>();
-        let (running, id) = Running::with_router(r1.namespace(), {
-            let mut config = bearer(family, 100);
+        let (running, id) = DriverThread::with_router(r1.namespace(), {
+            let mut config = virtual_mac_router(family, 100);
             config.fsm.accept_mode = true;
             config.enforce_accept_mode = true;
             config
         });
         running.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
-        let station = ping(&client, address(family));
-        assert!(station.contains(&text(mac(family))), "{station}");
+        wait_for_macvlan_address(&r1, family, true);
+        let mac_address = ping(&client, address(family));
+        assert!(mac_address.contains(&text(mac(family))), "{mac_address}");
         let own = match family {
             Family::Ipv4 => "192.0.2.1",
             Family::Ipv6 => "2001:db8::1",
         };
-        let station = ping(&client, own);
-        assert!(station.contains(&text(MacAddress(r1.mac()))), "{station}");
+        let mac_address = ping(&client, own);
+        assert!(
+            mac_address.contains(&text(MacAddress(r1.mac()))),
+            "{mac_address}"
+        );
     }
 }
 
@@ -223,9 +227,10 @@ fn a_05_only_the_virtual_mac_is_named_for_the_address_and_the_interfaces_own_for
 fn a_18_no_arp_carries_the_physical_mac_for_the_virtual_address() {
     let (lan, [r1, client]) = lan_of::<2>();
     let capture = lan.capture().unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    let (running, id) =
+        DriverThread::with_router(r1.namespace(), virtual_mac_router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
-    wait_until_bearing(&r1, Family::Ipv4, true);
+    wait_for_macvlan_address(&r1, Family::Ipv4, true);
     // The host answers from the virtual address, and has to ask for its client: in its own name.
     iproute2(&r1, &["neighbor", "flush", "dev", "eth0"]);
     let since = Instant::now();
@@ -241,23 +246,23 @@ fn a_18_no_arp_carries_the_physical_mac_for_the_virtual_address() {
     let frames = capture.frames();
     let about_the_address =
         |frame: &&Frame| frame.bytes[12..14] == [8, 6] && frame.bytes[28..32] == [192, 0, 2, 254];
-    let stations: BTreeSet<[u8; 6]> = frames
+    let mac_addresses: BTreeSet<[u8; 6]> = frames
         .iter()
         .filter(about_the_address)
         .map(|frame| frame.bytes[22..28].try_into().unwrap())
         .collect();
-    assert_eq!(stations, BTreeSet::from([mac(Family::Ipv4).0]));
+    assert_eq!(mac_addresses, BTreeSet::from([mac(Family::Ipv4).0]));
 }
 
 #[test]
 fn a_07_an_active_is_in_the_solicited_node_group_of_each_address() {
     for accept_mode in [true, false] {
         let (_lan, [r1]) = lan_of::<1>();
-        let mut config = bearer(Family::Ipv6, 100);
+        let mut config = virtual_mac_router(Family::Ipv6, 100);
         config.enforce_accept_mode = true;
         config.fsm.accept_mode = accept_mode;
         config.addresses.push("2001:db8::1:99".parse().unwrap());
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         let name = name(&r1, Family::Ipv6);
         // fe80::254 and 2001:db8::254 share a group.
@@ -277,8 +282,9 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
         let (lan, [r1, r2]) = lan_of::<2>();
         let capture = lan.capture().unwrap();
         // The other router uses no virtual MAC, so every frame from it is ours.
-        let (_other, _) = Running::with_router(r2.namespace(), router(family, 200));
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (_other, _) = DriverThread::with_router(r2.namespace(), router(family, 200));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Backup);
         let from_virtual_mac = |since: Instant| {
             let frames = capture.frames();
@@ -300,11 +306,11 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
         };
         set(250);
         running.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         assert!(from_virtual_mac(start) > 0);
         set(50);
         running.wait_for_state(id, State::Backup);
-        wait_until_bearing(&r1, family, false);
+        wait_for_macvlan_address(&r1, family, false);
         let since = Instant::now();
         // As long as a host may take to report that it leaves a group.
         std::thread::sleep(Duration::from_millis(1200));
@@ -337,9 +343,10 @@ fn the_groups_of_vrrp_are_reported_from_the_interface_and_not_from_the_virtual_m
     for family in FAMILIES {
         let (lan, [r1]) = lan_of::<1>();
         let capture = lan.capture().unwrap();
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         // A host repeats a report within a second.
         let group = vrrp_proto::group(family);
         capture
@@ -365,21 +372,23 @@ fn the_groups_of_vrrp_are_reported_from_the_interface_and_not_from_the_virtual_m
 }
 
 #[test]
-fn two_actives_with_the_same_mac_hear_each_other() {
+fn two_actives_with_the_same_mac_receive_each_other() {
     for family in FAMILIES {
         let (_lan, [r1, r2]) = lan_of::<2>();
-        let (low, low_id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (low, low_id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         low.wait_for_state(low_id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         r2.partition().unwrap();
-        let (high, high_id) = Running::with_router(r2.namespace(), bearer(family, 200));
+        let (high, high_id) =
+            DriverThread::with_router(r2.namespace(), virtual_mac_router(family, 200));
         high.wait_for_state(high_id, State::Active);
-        wait_until_bearing(&r2, family, true);
+        wait_for_macvlan_address(&r2, family, true);
         r2.mend().unwrap();
         low.wait_for_state(low_id, State::Backup);
         assert_eq!(high.state(high_id), State::Active);
-        wait_until_bearing(&r1, family, false);
-        wait_until_bearing(&r2, family, true);
+        wait_for_macvlan_address(&r1, family, false);
+        wait_for_macvlan_address(&r2, family, true);
     }
 }
 
@@ -387,17 +396,20 @@ fn two_actives_with_the_same_mac_hear_each_other() {
 fn a_router_takes_over_the_macvlan_of_a_crashed_one_and_leaves_nothing_behind() {
     for family in FAMILIES {
         let (_lan, [r1, r2]) = lan_of::<2>();
-        let (first, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (first, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         first.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         first.kill();
-        assert!(bears(&r1, family));
+        assert!(macvlan_has_address(&r1, family));
 
-        let (other, other_id) = Running::with_router(r2.namespace(), bearer(family, 200));
+        let (other, other_id) =
+            DriverThread::with_router(r2.namespace(), virtual_mac_router(family, 200));
         other.wait_for_state(other_id, State::Active);
-        let (second, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (second, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         second.wait_for_state(id, State::Backup);
-        wait_until_bearing(&r1, family, false);
+        wait_for_macvlan_address(&r1, family, false);
         second.stop();
         assert!(!iproute2(&r1, &["link"]).contains("vrrp"));
         for key in ["arp_ignore", "arp_announce"] {
@@ -410,10 +422,10 @@ fn a_router_takes_over_the_macvlan_of_a_crashed_one_and_leaves_nothing_behind() 
 #[test]
 fn a_macvlan_that_comes_or_goes_does_not_disturb_the_others() {
     let (_lan, [r1]) = lan_of::<1>();
-    let running = Running::start(r1.namespace());
+    let running = DriverThread::start(r1.namespace());
     let ids = running.with(|driver| {
         [(Family::Ipv4, 51), (Family::Ipv4, 52), (Family::Ipv6, 51)].map(|(family, number)| {
-            let mut config = bearer(family, 100);
+            let mut config = virtual_mac_router(family, 100);
             config.fsm.vrid = vrid(number);
             if number == 52 {
                 config.addresses = vec!["192.0.2.252".parse().unwrap()];
@@ -424,17 +436,17 @@ fn a_macvlan_that_comes_or_goes_does_not_disturb_the_others() {
     for id in ids {
         running.wait_for_state(id, State::Active);
     }
-    wait_until_bearing(&r1, Family::Ipv4, true);
-    wait_until_bearing(&r1, Family::Ipv6, true);
+    wait_for_macvlan_address(&r1, Family::Ipv4, true);
+    wait_for_macvlan_address(&r1, Family::Ipv6, true);
     let [_, removed, _] = ids;
     running.with(move |driver| driver.remove(removed).unwrap());
-    let mut again = bearer(Family::Ipv4, 100);
+    let mut again = virtual_mac_router(Family::Ipv4, 100);
     again.fsm.vrid = vrid(52);
     again.addresses = vec!["192.0.2.252".parse().unwrap()];
     let again = running.with(move |driver| driver.add(again).unwrap());
     running.wait_for_state(again, State::Active);
     assert_eq!(running.count_transitions(State::Active), 4);
-    assert!(bears(&r1, Family::Ipv4) && bears(&r1, Family::Ipv6));
+    assert!(macvlan_has_address(&r1, Family::Ipv4) && macvlan_has_address(&r1, Family::Ipv6));
     let log = running.stop();
     let is_odd = |event: &DriverEvent| {
         matches!(
@@ -450,11 +462,12 @@ fn a_macvlan_that_comes_or_goes_does_not_disturb_the_others() {
 fn a_deleted_macvlan_is_created_again() {
     for family in FAMILIES {
         let (_lan, [r1, client]) = lan_of::<2>();
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         iproute2(&r1, &["link", "delete", &name(&r1, family)]);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         ping(&client, address(family));
         // And one that somebody sets down comes up again.
         iproute2(&r1, &["link", "set", &name(&r1, family), "down"]);
@@ -467,14 +480,14 @@ fn a_deleted_macvlan_is_created_again() {
 fn a_macvlan_and_routes_that_go_with_lost_notifications_come_back() {
     let (_lan, [r1]) = lan_of::<1>();
     let route = "203.0.113.0/24 via 192.0.2.9 dev eth0";
-    let mut config = bearer(Family::Ipv4, 100);
+    let mut config = virtual_mac_router(Family::Ipv4, 100);
     config.routes = vec![route.parse().unwrap()];
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
-    wait_until_bearing(&r1, Family::Ipv4, true);
+    wait_for_macvlan_address(&r1, Family::Ipv4, true);
     let there = |host: &Host| {
         let shown = iproute2(host, &["route", "show", "proto", "112"]);
-        shown.contains(route) && bears(host, Family::Ipv4)
+        shown.contains(route) && macvlan_has_address(host, Family::Ipv4)
     };
     wait_for("the route", LIMIT, || there(&r1).then_some(())).unwrap();
     let name = name(&r1, Family::Ipv4);
@@ -514,12 +527,12 @@ fn a_macvlan_and_routes_that_go_with_lost_notifications_come_back() {
 fn a_macvlan_that_cannot_be_made_is_a_fault() {
     let (_lan, [r1]) = lan_of::<1>();
     iproute2(&r1, &["link", "add", "taken", "type", "bridge"]);
-    let mut config = bearer(Family::Ipv4, 100);
+    let mut config = virtual_mac_router(Family::Ipv4, 100);
     config.virtual_mac = Some(VirtualMac {
         name: Some("taken".into()),
         ..VirtualMac::default()
     });
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     let reason = running.wait_for_event("the fault", |event| match event {
         DriverEvent::Fault(fault) => Some(fault.to_string()),
         _ => None,
@@ -536,7 +549,8 @@ fn a_macvlan_that_could_not_go_up_does_so_once_it_can() {
     let (_lan, [r1, client]) = lan_of::<2>();
     // Somebody else has the virtual MAC.
     r1.add_macvlan("rival", mac(Family::Ipv4).0, &[]).unwrap();
-    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    let (running, id) =
+        DriverThread::with_router(r1.namespace(), virtual_mac_router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     let error = running.wait_for_event("the refusal", |event| match event {
         DriverEvent::VirtualMacFailed(error) => Some(error.to_string()),
@@ -558,7 +572,7 @@ fn a_driver_leaves_the_settings_of_another_namespace_alone() {
     };
     let mut driver = r1.namespace().run(|| {
         let mut driver = Driver::new().unwrap();
-        driver.add(bearer(Family::Ipv4, 100)).unwrap();
+        driver.add(virtual_mac_router(Family::Ipv4, 100)).unwrap();
         driver
     });
     assert_eq!(setting(&r1), "1");
@@ -581,15 +595,16 @@ fn a_driver_leaves_the_settings_of_another_namespace_alone() {
         ["bring the settings of eth0 back: the calling thread is in another network namespace"]
     );
     assert_eq!(setting(&other), "1");
-    assert!(!bears(&r1, Family::Ipv4));
+    assert!(!macvlan_has_address(&r1, Family::Ipv4));
 }
 
 #[test]
 fn a_macvlan_goes_with_an_interface_that_is_moved_to_another_namespace() {
     let (_lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), bearer(Family::Ipv4, 100));
+    let (running, id) =
+        DriverThread::with_router(r1.namespace(), virtual_mac_router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
-    wait_until_bearing(&r1, Family::Ipv4, true);
+    wait_for_macvlan_address(&r1, Family::Ipv4, true);
     let elsewhere = Namespace::new().unwrap();
     let mut sleep = elsewhere.command("sleep").arg("60").spawn().unwrap();
     let pid = sleep.id().to_string();
@@ -610,11 +625,11 @@ fn enforcing(
     host: &Host,
     family: Family,
     priority: u8,
-    is_borne: bool,
+    uses_virtual_mac: bool,
 ) -> (RouterConfig, MacAddress) {
-    let mut config = bearer(family, priority);
+    let mut config = virtual_mac_router(family, priority);
     config.enforce_accept_mode = true;
-    if is_borne {
+    if uses_virtual_mac {
         return (config, mac(family));
     }
     config.virtual_mac = None;
@@ -625,25 +640,25 @@ fn is_off_the_host_and_answered_for(
     host: &Host,
     client: &Host,
     family: Family,
-    station: MacAddress,
+    mac_address: MacAddress,
 ) {
     wait_for("the address off the host", LIMIT, || {
         let shown = iproute2(host, &["address"]);
         (!shown.contains(prefixed(family))).then_some(())
     })
     .unwrap();
-    is_resolved_and_silent(client, address(family), station);
+    is_resolved_and_silent(client, address(family), mac_address);
 }
 
 #[test]
 fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
     for family in FAMILIES {
-        for is_borne in [true, false] {
+        for uses_virtual_mac in [true, false] {
             let (_lan, [r1, client]) = lan_of::<2>();
-            let (config, station) = enforcing(&r1, family, 100, is_borne);
-            let (running, id) = Running::with_router(r1.namespace(), config);
+            let (config, mac_address) = enforcing(&r1, family, 100, uses_virtual_mac);
+            let (running, id) = DriverThread::with_router(r1.namespace(), config);
             running.wait_for_state(id, State::Active);
-            is_resolved_and_silent(&client, address(family), station);
+            is_resolved_and_silent(&client, address(family), mac_address);
 
             // Both ways while it runs.
             let accept = |accept_mode| {
@@ -655,9 +670,9 @@ fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
             };
             accept(true);
             let learned = ping(&client, address(family));
-            assert!(learned.contains(&text(station)), "{learned}");
+            assert!(learned.contains(&text(mac_address)), "{learned}");
             accept(false);
-            is_off_the_host_and_answered_for(&r1, &client, family, station);
+            is_off_the_host_and_answered_for(&r1, &client, family, mac_address);
             assert_eq!(running.count_transitions(State::Active), 1);
 
             // And nothing is left of it.
@@ -675,13 +690,13 @@ fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
 #[test]
 fn m_08_the_owner_is_accepted_for_without_accept_mode() {
     for family in FAMILIES {
-        for is_borne in [true, false] {
+        for uses_virtual_mac in [true, false] {
             let (_lan, [r1, client]) = lan_of::<2>();
-            let (config, station) = enforcing(&r1, family, 255, is_borne);
-            let (running, id) = Running::with_router(r1.namespace(), config);
+            let (config, mac_address) = enforcing(&r1, family, 255, uses_virtual_mac);
+            let (running, id) = DriverThread::with_router(r1.namespace(), config);
             running.wait_for_state(id, State::Active);
             let learned = ping(&client, address(family));
-            assert!(learned.contains(&text(station)), "{learned}");
+            assert!(learned.contains(&text(mac_address)), "{learned}");
 
             // It is no longer the owner, and again.
             let set = |priority| {
@@ -692,7 +707,7 @@ fn m_08_the_owner_is_accepted_for_without_accept_mode() {
                 });
             };
             set(254);
-            is_off_the_host_and_answered_for(&r1, &client, family, station);
+            is_off_the_host_and_answered_for(&r1, &client, family, mac_address);
             set(255);
             ping(&client, address(family));
             assert_eq!(running.count_transitions(State::Active), 1);
@@ -707,10 +722,10 @@ fn m_08_version_2_has_no_accept_mode() {
     config.fsm.missed_advertisements = 1;
     config.fsm.accept_mode = true;
     config.enforce_accept_mode = true;
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
-    let station = MacAddress(r1.mac());
-    is_resolved_and_silent(&client, address(Family::Ipv4), station);
+    let mac_address = MacAddress(r1.mac());
+    is_resolved_and_silent(&client, address(Family::Ipv4), mac_address);
     running.with(move |driver| {
         let mut fsm = driver.get(id).unwrap().config().fsm;
         fsm.priority = Priority::OWNER;
@@ -756,10 +771,10 @@ fn m_06_an_active_forwards_packets_to_its_virtual_mac() {
     for family in FAMILIES {
         for accept_mode in [true, false] {
             let (_near, _far, [r1, client], _server) = forwarding();
-            let mut config = bearer(family, 100);
+            let mut config = virtual_mac_router(family, 100);
             config.enforce_accept_mode = true;
             config.fsm.accept_mode = accept_mode;
-            let (running, id) = Running::with_router(r1.namespace(), config);
+            let (running, id) = DriverThread::with_router(r1.namespace(), config);
             running.wait_for_state(id, State::Active);
             let since = Instant::now();
             let server = match family {
@@ -778,9 +793,9 @@ fn m_06_an_active_forwards_packets_to_its_virtual_mac() {
 fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
     for family in FAMILIES {
         let (near, _far, [r1, client], server) = forwarding();
-        let mut config = bearer(family, 100);
+        let mut config = virtual_mac_router(family, 100);
         config.enforce_accept_mode = true;
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         let capture = near.capture().unwrap();
         is_resolved_and_silent(&client, address(family), mac(family));
@@ -808,7 +823,7 @@ fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
             .iter()
             .filter(asks)
             .map(|frame| source(frame).0)
-            .filter(|station| *station != mac(family).0)
+            .filter(|mac_address| *mac_address != mac(family).0)
             .collect();
         assert_eq!(asking, BTreeSet::from([client.mac()]));
     }
@@ -824,9 +839,11 @@ fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
         let r3 = near
             .host("r3", &["192.0.2.3/24", "2001:db8::3/64"])
             .unwrap();
-        let (active, active_id) = Running::with_router(r3.namespace(), bearer(family, 200));
+        let (active, active_id) =
+            DriverThread::with_router(r3.namespace(), virtual_mac_router(family, 200));
         active.wait_for_state(active_id, State::Active);
-        let (running, id) = Running::with_router(r1.namespace(), bearer(family, 100));
+        let (running, id) =
+            DriverThread::with_router(r1.namespace(), virtual_mac_router(family, 100));
         running.wait_for_state(id, State::Backup);
         // The Active sends nothing except advertisements: the bridge, which no longer knows the
         // port of the hardware address, floods frames to it.
@@ -851,12 +868,12 @@ fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
             Family::Ipv6 => "2001:db8:1::9",
         };
         let probe = Probe::start(&client, ip(server), Duration::from_millis(5)).unwrap();
-        let forget_stations = || {
+        let flush_neighbors = || {
             let arguments = ["link", "set", &bridge, "type", "bridge", "fdb_flush"];
             iproute2_in(&near, &arguments);
         };
         own.wait_for("a flooded frame", LIMIT, |frame| {
-            forget_stations();
+            flush_neighbors();
             frame.bytes[..6] == mac(family).0
         })
         .unwrap();
@@ -866,7 +883,7 @@ fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
         running.kill();
         iproute2(&r1, &["link", "set", &name(&r1, family), "up"]);
         wait_for("a forwarded frame", LIMIT, || {
-            forget_stations();
+            flush_neighbors();
             flood.frames().iter().any(is_echo).then_some(())
         })
         .unwrap();
@@ -908,8 +925,8 @@ fn keepalived_with_a_virtual_mac_of_its_own_hands_over_both_ways() {
         wait_for_advertisement(&capture, "keepalived", Instant::now(), |seen| {
             seen.priority() == 150
         });
-        let (running, id) = Running::with_router(r1.namespace(), {
-            let mut config = bearer(family, 100);
+        let (running, id) = DriverThread::with_router(r1.namespace(), {
+            let mut config = virtual_mac_router(family, 100);
             config.fsm.accept_mode = true;
             config
         });
@@ -917,12 +934,12 @@ fn keepalived_with_a_virtual_mac_of_its_own_hands_over_both_ways() {
         ping(&client, address(family));
         keepalived.stop().unwrap();
         running.wait_for_state(id, State::Active);
-        wait_until_bearing(&r1, family, true);
+        wait_for_macvlan_address(&r1, family, true);
         let learned = ping(&client, address(family));
         assert!(learned.contains(&text(mac(family))), "{learned}");
         let keepalived = Keepalived::start(r2.namespace(), &instance.to_string()).unwrap();
         running.wait_for_state(id, State::Backup);
-        wait_until_bearing(&r1, family, false);
+        wait_for_macvlan_address(&r1, family, false);
         ping(&client, address(family));
         keepalived.stop().unwrap();
     }

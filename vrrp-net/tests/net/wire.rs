@@ -13,14 +13,14 @@ use vrrp_net::{
     VirtualMac,
 };
 use vrrp_proto::{
-    AddressListFault, Addresses, Advertisement, Authentication, ChecksumAcceptance, ChecksumForm,
-    DecodeOptions, Discard, Endpoints, Family, Interval, IpHeader, Priority, Versions,
+    AddressListFault, Addresses, Advertisement, ChecksumAcceptance, ChecksumForm, DecodeOptions,
+    Discard, Endpoints, Family, Interval, IpHeader, MessageAuthentication, Priority, Versions,
     frame::{MacAddress, arp, ipv6, neighbor},
     group,
 };
 
 use crate::rig::{
-    LIMIT, Running, Seen, VIP4, advertisements, has, in_time, ip, iproute2, lan_of, router,
+    DriverThread, LIMIT, Seen, VIP4, advertisements, has, in_time, ip, iproute2, lan_of, router,
     router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
@@ -29,7 +29,7 @@ fn first_advertisement(family: Family) -> (Host, Seen) {
     let (lan, [host]) = lan_of::<1>();
     let capture = lan.capture().unwrap();
     let started = Instant::now();
-    let (running, id) = Running::with_router(host.namespace(), router(family, 100));
+    let (running, id) = DriverThread::with_router(host.namespace(), router(family, 100));
     running.wait_for_state(id, State::Active);
     let (_, seen) = wait_for_advertisement(&capture, "an advertisement", started, |_| true);
     assert_eq!((seen.vrid(), seen.priority()), (51, 100));
@@ -69,7 +69,7 @@ fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
     }
     let capture = lan.capture().unwrap();
     let started = Instant::now();
-    let running = Running::start(host.namespace());
+    let running = DriverThread::start(host.namespace());
     let (id, primary) = running.with(|driver| {
         let id = driver.add(router(Family::Ipv4, 100)).unwrap();
         (id, driver.get(id).unwrap().machine().primary_address())
@@ -93,7 +93,7 @@ fn p_08_a_configured_source_is_used() {
     let capture = lan.capture().unwrap();
     let mut config = router(Family::Ipv4, 100);
     config.source = Some(ip("192.0.2.8"));
-    let (_running, _) = Running::with_router(host.namespace(), config);
+    let (_running, _) = DriverThread::with_router(host.namespace(), config);
     let (_, seen) = wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
     assert_eq!(seen.source, ip("192.0.2.8"));
 }
@@ -113,11 +113,11 @@ fn o_10_an_active_of_both_versions_is_followed_in_both_and_resigns_in_both() {
             let mut config = router(Family::Ipv4, 200);
             config.fsm.versions = Versions::Both;
             config.virtual_mac = virtual_mac;
-            let (both, both_id) = Running::with_router(hosts[0].namespace(), config);
+            let (both, both_id) = DriverThread::with_router(hosts[0].namespace(), config);
             both.wait_for_state(both_id, State::Active);
             let others = [router_v2(100), router(Family::Ipv4, 100)];
             let others = [1, 2].map(|place| {
-                Running::with_router(hosts[place].namespace(), others[place - 1].clone())
+                DriverThread::with_router(hosts[place].namespace(), others[place - 1].clone())
             });
             for (other, id) in &others {
                 let id = *id;
@@ -169,21 +169,21 @@ fn decoded(seen: &Seen) -> Advertisement<'_> {
 /// What an ARP or Neighbor Discovery frame announces, and from which station it comes.
 fn announcement(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     let (header, payload) = frame.bytes.split_at_checked(14)?;
-    let station = MacAddress(header[6..12].try_into().ok()?);
+    let mac_address = MacAddress(header[6..12].try_into().ok()?);
     match header[12..14] {
         [0x08, 0x06] => {
             let packet = arp::Packet::parse(payload).ok()?;
-            assert!(!packet.is_gratuitous() || packet.sender_mac == station);
+            assert!(!packet.is_gratuitous() || packet.sender_mac == mac_address);
             packet
                 .is_gratuitous()
-                .then_some((packet.sender_address.into(), station))
+                .then_some((packet.sender_address.into(), mac_address))
         }
         [0x86, 0xdd] => {
             let packet = ipv6::Packet::parse(payload).ok()?;
             let advertisement = neighbor::Advertisement::parse(&packet).ok()??;
-            assert_eq!(advertisement.target_mac, Some(station));
+            assert_eq!(advertisement.target_mac, Some(mac_address));
             assert!(advertisement.router && advertisement.overrides && !advertisement.solicited);
-            Some((advertisement.target.into(), station))
+            Some((advertisement.target.into(), mac_address))
         }
         _ => None,
     }
@@ -212,8 +212,8 @@ fn wait_for_announcements(
 /// Kills an Active and watches the other announce each address, after its first advertisement.
 fn a_takeover_announces(family: Family, addresses: &[&str]) {
     let (lan, hosts) = lan_of::<2>();
-    let (high, high_id) = Running::with_router(hosts[1].namespace(), router(family, 200));
-    let (low, low_id) = Running::with_router(hosts[0].namespace(), router(family, 100));
+    let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), router(family, 200));
+    let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), router(family, 100));
     high.wait_for_state(high_id, State::Active);
     low.wait_for_state(low_id, State::Backup);
     let capture = lan.capture().unwrap();
@@ -244,7 +244,7 @@ fn a_takeover_over_ipv6_announces_by_unsolicited_neighbor_advertisements() {
 #[test]
 fn an_announcement_that_a_fault_has_overtaken_is_dropped() {
     let (lan, [r1]) = lan_of::<1>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     let capture = lan.capture().unwrap();
@@ -272,7 +272,7 @@ fn sent_packets_do_not_come_back_to_their_host() {
         .unwrap();
     let capture = lan.capture().unwrap();
     let other_capture = other_lan.capture().unwrap();
-    let running = Running::start(host.namespace());
+    let running = DriverThread::start(host.namespace());
     let ids = running.with(|driver| {
         ["eth0", "eth1"].map(|interface| {
             [Family::Ipv4, Family::Ipv6].map(|family| {
@@ -322,7 +322,7 @@ fn forge_as(
         vrid: vrid(51),
         priority: Priority::new(priority),
         interval,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: if source.is_ipv4() {
             Addresses::from(&addresses[..])
         } else {
@@ -361,7 +361,7 @@ fn forge_as(
     });
 }
 
-fn wait_for_discard(running: &Running) -> (Discard, IpAddr) {
+fn wait_for_discard(running: &DriverThread) -> (Discard, IpAddr) {
     running.wait_for_event("a discarded packet", |event| match event {
         DriverEvent::Discarded {
             discard, source, ..
@@ -373,7 +373,7 @@ fn wait_for_discard(running: &Running) -> (Discard, IpAddr) {
 #[test]
 fn p_06_an_ipv4_packet_that_was_forwarded_is_discarded() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 254);
     let expected = Discard::IpTtl {
@@ -391,7 +391,7 @@ fn p_06_an_ipv4_packet_that_was_forwarded_is_discarded() {
 #[test]
 fn p_07_an_ipv6_packet_that_was_forwarded_is_discarded() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (running, id) = Running::with_router(r1.namespace(), router(Family::Ipv6, 100));
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv6, 100));
     running.wait_for_state(id, State::Active);
     let source = IpAddr::from(r2.link_local());
     forge(&r2, source, group(Family::Ipv6), 64);
@@ -412,7 +412,7 @@ fn p_42_an_advertisement_on_another_interface_is_for_nobody() {
         let other_lan = Lan::new().unwrap();
         let addresses = ["198.51.100.1/24", "2001:db8:1::1/64"];
         other_lan.attach(&r1, "eth1", &addresses).unwrap();
-        let (running, id) = Running::with_router(r1.namespace(), router(family, 100));
+        let (running, id) = DriverThread::with_router(r1.namespace(), router(family, 100));
         // Another VRID there, so that the host is a member of the group and the kernel lets both
         // VRIDs through.
         let mut other = router(family, 100);
@@ -436,11 +436,11 @@ fn p_42_an_advertisement_on_another_interface_is_for_nobody() {
             (running.with(|driver| *driver.counters()).vrid_errors == 1).then_some(())
         })
         .unwrap();
-        let heard = move |driver: &mut Driver| {
+        let received = move |driver: &mut Driver| {
             let machines = [id, other_id].map(|id| *driver.get(id).unwrap().machine());
             machines.map(|machine| (machine.state(), machine.counters().advertisements_received))
         };
-        assert_eq!(running.with(heard), [(State::Active, 0); 2]);
+        assert_eq!(running.with(received), [(State::Active, 0); 2]);
         // The same on its own interface is heard.
         let _here = stranger(&lan, "192.0.2.9/24");
         running.wait_for_state(id, State::Backup);
@@ -458,14 +458,14 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sends_it() 
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = with_another_address(router_v2(254));
     config.fsm.missed_advertisements = 1;
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
-    let hear = |priority| {
+    let receive = |priority| {
         let interval = Interval::seconds(1).unwrap();
         let (source, group) = (ip("192.0.2.2"), group(Family::Ipv4));
         forge_as(&r2, source, group, 255, (priority, interval));
     };
-    hear(0);
+    receive(0);
     let fault = AddressListFault::Differs {
         found: 1,
         configured: 2,
@@ -473,7 +473,7 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sends_it() 
     let (discard, _) = wait_for_discard(&running);
     assert_eq!(discard, Discard::AddressList(fault));
     assert_eq!(running.state(id), State::Active);
-    hear(255);
+    receive(255);
     running.wait_for_state(id, State::Backup);
 }
 
@@ -483,14 +483,14 @@ fn p_45_another_version_3_address_list_is_reported_and_kept_where_it_is_compared
         let (_lan, [r1, r2]) = lan_of::<2>();
         let mut config = with_another_address(router(Family::Ipv4, 100));
         config.check_addresses = check_addresses;
-        let (running, id) = Running::with_router(r1.namespace(), config);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
         running.wait_for_state(id, State::Active);
         forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
         running.wait_for_state(id, State::Backup);
-        let is_told = running.log().iter().any(
+        let is_reported = running.log().iter().any(
             |it| matches!(it.event, DriverEvent::AddressListDiffers { source, .. } if source == ip("192.0.2.2")),
         );
-        assert_eq!(is_told, check_addresses);
+        assert_eq!(is_reported, check_addresses);
     }
 }
 
@@ -499,7 +499,7 @@ fn p_34_a_checksum_of_the_other_form_is_discarded_where_one_is_asked_for() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = router(Family::Ipv4, 100);
     config.checksum = ChecksumAcceptance::PseudoHeader;
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
     let (discard, _) = wait_for_discard(&running);
@@ -512,7 +512,7 @@ fn p_34_a_checksum_of_the_other_form_is_discarded_where_one_is_asked_for() {
 fn unicast_is_accepted_from_peers_only_and_with_their_ttl() {
     let (_lan, [r1, r2, r3]) = lan_of::<3>();
     let config = unicast(router(Family::Ipv4, 100), &["192.0.2.2"]);
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
 
     let stranger = ip("192.0.2.3");
@@ -548,9 +548,9 @@ fn unicast_takes_the_way_that_the_routing_table_knows() {
     );
     let mut config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
     config.unicast_path = UnicastPath::RoutingTable;
-    let (low, low_id) = Running::with_router(r1.namespace(), config);
+    let (low, low_id) = DriverThread::with_router(r1.namespace(), config);
     let config = unicast(router(Family::Ipv4, 200), &["192.0.2.1"]);
-    let (high, high_id) = Running::with_router(r2.namespace(), config);
+    let (high, high_id) = DriverThread::with_router(r2.namespace(), config);
     high.wait_for_state(high_id, State::Active);
     vrrp_lab::wait_for("the Active being heard", LIMIT, || {
         low.with(move |driver| {
@@ -572,7 +572,7 @@ fn advertisements_that_cannot_be_sent_are_reported() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut config = unicast(router(Family::Ipv4, 100), &["203.0.113.9"]);
     config.unicast_path = UnicastPath::RoutingTable;
-    let (running, _) = Running::with_router(r1.namespace(), config);
+    let (running, _) = DriverThread::with_router(r1.namespace(), config);
     let text = running.wait_for_event("the failure", |event| match event {
         DriverEvent::SendFailed { error, .. } => Some(error.to_string()),
         _ => None,
@@ -644,7 +644,7 @@ fn amb_30_advertisements_of_other_virtual_routers_are_counted_and_no_more() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let mut config = router(Family::Ipv4, 100);
     config.fsm.vrid = vrid(7);
-    let (running, id) = Running::with_router(r1.namespace(), config);
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     running.with(|driver| driver.set_foreign_packets(ForeignPackets::Counted).unwrap());
     forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
@@ -686,7 +686,7 @@ fn amb_26_unicast_leaves_by_the_router_s_interface_also_where_another_one_is_in_
         let capture = lans[1].capture().unwrap();
         let mut config = unicast(router(family, 100), &[peer]);
         config.interface = "eth1".into();
-        let (one, id) = Running::with_router(r1.namespace(), config);
+        let (one, id) = DriverThread::with_router(r1.namespace(), config);
         one.wait_for_state(id, State::Active);
         let since = Instant::now();
         let (_, seen) = wait_for_advertisement(&capture, "one on eth1", since, |_| true);
@@ -703,7 +703,7 @@ fn amb_26_unicast_along_the_routing_table_leaves_by_another_interface() {
     let capture = other.capture().unwrap();
     let mut config = unicast(router(Family::Ipv4, 100), &["198.51.100.2"]);
     config.unicast_path = UnicastPath::RoutingTable;
-    let (one, id) = Running::with_router(r1.namespace(), config);
+    let (one, id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(id, State::Active);
     let since = Instant::now();
     let (_, seen) = wait_for_advertisement(&capture, "one on eth1", since, |_| true);
@@ -723,9 +723,9 @@ fn amb_26_link_local_peers_are_reached_by_the_router_s_interface() {
             config.unicast_path = path;
             config
         };
-        let (one, one_id) = Running::with_router(r1.namespace(), config(200, peers[1]));
+        let (one, one_id) = DriverThread::with_router(r1.namespace(), config(200, peers[1]));
         one.wait_for_state(one_id, State::Active);
-        let (two, two_id) = Running::with_router(r2.namespace(), config(100, peers[0]));
+        let (two, two_id) = DriverThread::with_router(r2.namespace(), config(100, peers[0]));
         wait_for("the Backup to hear", LIMIT, || {
             two.with(move |driver| driver.get(two_id).unwrap().machine().active())
                 .map(drop)

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 
 use pcap_file::pcap::PcapReader;
 use vrrp_proto::{
-    AddressListFault, Advertisement, Authentication, AuthenticationMethod, ChecksumAcceptance,
-    ChecksumMatch, DecodeOptions, Decoded, Discard, Family, IpHeader, Leniency, Password,
+    AddressListFault, Advertisement, AuthenticationMethod, ChecksumAcceptance, ChecksumMatch,
+    DecodeOptions, Decoded, Discard, Family, IpHeader, Leniency, MessageAuthentication, Password,
     Protection, TTL, Version,
     ah::{self, ReplayWindow},
     frame::{
@@ -71,15 +71,15 @@ fn strict<'a>(ip: &IpHeader, payload: &'a [u8]) -> Result<Decoded<'a>, Discard> 
 }
 
 /// VRID and family, with each priority heard and how often.
-type Heard = BTreeMap<(u8, &'static str), BTreeMap<u8, usize>>;
+type Received = BTreeMap<(u8, &'static str), BTreeMap<u8, usize>>;
 
-fn note(heard: &mut Heard, ip: &IpHeader, decoded: &Decoded<'_>) {
+fn note(received: &mut Received, ip: &IpHeader, decoded: &Decoded<'_>) {
     let family = match ip.endpoints.family() {
         Family::Ipv4 => "IPv4",
         Family::Ipv6 => "IPv6",
     };
     let advertisement = &decoded.advertisement;
-    *heard
+    *received
         .entry((advertisement.vrid.get(), family))
         .or_default()
         .entry(advertisement.priority.get())
@@ -150,7 +150,7 @@ const CONFIGURED: [Configured; 7] = {
 fn keepalived_is_understood() {
     let password = Password::new(b"s3cret").unwrap();
     let key = ah::Key::new(password);
-    let mut heard = BTreeMap::<u8, Vec<u8>>::new();
+    let mut received = BTreeMap::<u8, Vec<u8>>::new();
     let mut announced = Vec::new();
     for frame in frames("keepalived-2.2.7.pcap") {
         let (ip, message, inside_ah) = match carried(&frame) {
@@ -180,7 +180,7 @@ fn keepalived_is_understood() {
         assert_eq!(decoded.checksum, checksum);
         assert_eq!(advertisement.authentication.method(), method);
         assert_eq!(inside_ah, method == AuthenticationMethod::IpAh);
-        if let Authentication::SimpleText(found) = advertisement.authentication {
+        if let MessageAuthentication::SimpleText(found) = advertisement.authentication {
             assert_eq!(found, password);
         }
         assert_eq!(texts(&decoded), addresses);
@@ -192,7 +192,7 @@ fn keepalived_is_understood() {
                 assert_eq!((vrid, discard), (47, Discard::AddressList(fault)));
             }
         }
-        heard
+        received
             .entry(vrid)
             .or_default()
             .push(advertisement.priority.get());
@@ -200,7 +200,7 @@ fn keepalived_is_understood() {
     for (vrid, .., count) in CONFIGURED {
         let mut priorities = vec![150; count];
         priorities.push(0);
-        assert_eq!(heard[&vrid], priorities, "VRID {vrid}");
+        assert_eq!(received[&vrid], priorities, "VRID {vrid}");
     }
     assert_eq!(announced, ["10.99.44.1", "fe80::46", "2001:db8:46::1"]);
 }
@@ -236,7 +236,7 @@ fn the_hmac_trailers_of_a_newer_keepalived_verify() {
     let now = hmac::UtcTime::new(0, 0);
     let anti_replay = hmac::AntiReplay::Monotonic;
     let mut marks = BTreeMap::<u8, hmac::ReplayMarks>::new();
-    let mut heard = Heard::new();
+    let mut received = Received::new();
     for frame in frames("keepalived-2.4.3.pcap") {
         let Carried::Vrrp(ip, payload) = carried(&frame) else {
             panic!("no advertisement")
@@ -244,7 +244,7 @@ fn the_hmac_trailers_of_a_newer_keepalived_verify() {
         if payload[1] == 45 {
             let decoded = strict(&ip, payload).unwrap();
             assert_eq!(decoded.checksum, ChecksumMatch::MessageOnly);
-            note(&mut heard, &ip, &decoded);
+            note(&mut received, &ip, &decoded);
             continue;
         }
         assert!(matches!(
@@ -257,7 +257,7 @@ fn the_hmac_trailers_of_a_newer_keepalived_verify() {
         let marks = marks.entry(decoded.advertisement.vrid.get()).or_default();
         assert_eq!(marks.check(&verified, now, anti_replay), Ok(()));
         marks.accept(&verified);
-        note(&mut heard, &ip, &decoded);
+        note(&mut received, &ip, &decoded);
         let used = decoded.trailer.unwrap()[1];
         assert_eq!(
             used,
@@ -268,17 +268,17 @@ fn the_hmac_trailers_of_a_newer_keepalived_verify() {
             }
         );
     }
-    let expected: Heard = [(61, "IPv4"), (62, "IPv4"), (63, "IPv6"), (64, "IPv4")]
+    let expected: Received = [(61, "IPv4"), (62, "IPv4"), (63, "IPv6"), (64, "IPv4")]
         .into_iter()
         .map(|key| (key, [(0, 1), (150, 2)].into()))
         .chain([((45, "IPv4"), [(0, 1), (150, 1)].into())])
         .collect();
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
 }
 
 #[test]
 fn frr_is_understood() {
-    let (mut heard, mut announced) = (Heard::new(), Vec::new());
+    let (mut received, mut announced) = (Received::new(), Vec::new());
     for frame in frames("frr-8.4.4.pcap") {
         let source = Frame::parse(&frame).unwrap().source;
         match carried(&frame) {
@@ -306,17 +306,17 @@ fn frr_is_understood() {
                     ChecksumMatch::PseudoHeader
                 };
                 assert_eq!(decoded.checksum, expected);
-                note(&mut heard, &ip, &decoded);
+                note(&mut received, &ip, &decoded);
             }
         }
     }
-    let expected: Heard = [
+    let expected: Received = [
         ((71, "IPv4"), [(0, 1), (150, 2)].into()),
         ((71, "IPv6"), [(0, 1), (150, 1)].into()),
         ((72, "IPv4"), [(0, 1), (120, 2)].into()),
     ]
     .into();
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
     assert_eq!(announced, ["10.99.71.1", "2001:db8:71::1", "10.99.72.1"]);
 }
 
@@ -324,12 +324,12 @@ fn frr_is_understood() {
 /// middle.
 #[test]
 fn keepalived_ah_passes_the_whole_check() {
-    use vrrp_proto::{LocalAuthentication, LocalRouter, Transport, Versions, Vrid, group};
+    use vrrp_proto::{LocalAuthentication, LocalRouter, LocalTransport, Versions, Vrid, group};
     let key = ah::Key::new(Password::new(b"s3cret").unwrap());
     let local = LocalRouter {
         vrid: Vrid::new(43).unwrap(),
         authentication: LocalAuthentication::IpAh,
-        transport: Transport::Multicast {
+        transport: LocalTransport::Multicast {
             group: group(Family::Ipv4),
         },
         ..crate::support::local(Versions::V2, crate::support::RECEIVER_V4.into())

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, AuthenticationFault, AuthenticationMethod,
     ClockSkew, Counter, DecodeOptions, Discard, Endpoints, GROUP_IPV4, GROUP_IPV6, Interval,
-    IntervalFault, IpHeader, LocalAuthentication, LocalRouter, Mismatches, OwnerRule, Password,
-    Peer, Priority, Protection, TTL, Transport, Version, VersionFault, Versions, VridFault, frame,
+    IntervalFault, IpHeader, LocalAuthentication, LocalRouter, LocalTransport, Mismatches,
+    OwnerRule, Password, Peer, Priority, Protection, TTL, Version, VersionFault, Versions,
+    VridFault, frame,
 };
 
 use crate::support::{
@@ -38,11 +39,11 @@ fn ipv6_router() -> LocalRouter<'static> {
 }
 
 /// Decodes and checks an IPv4 message that came by multicast, with nothing proven.
-fn hear(local: &LocalRouter<'_>, message: &[u8]) -> Result<Mismatches, Discard> {
-    hear_as(local, message, Protection::None)
+fn check_message(local: &LocalRouter<'_>, message: &[u8]) -> Result<Mismatches, Discard> {
+    check_as(local, message, Protection::None)
 }
 
-fn hear_as(
+fn check_as(
     local: &LocalRouter<'_>,
     message: &[u8],
     protection: Protection,
@@ -58,8 +59,8 @@ fn edited(mut message: Vec<u8>, edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
 
 #[test]
 fn a_message_without_fault_passes_without_notes() {
-    assert_eq!(hear(&v2_router(), &v2(&[VIRTUAL_V4])), Ok(QUIET));
-    assert_eq!(hear(&v3_router(), &v3(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(check_message(&v2_router(), &v2(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(check_message(&v3_router(), &v3(&[VIRTUAL_V4])), Ok(QUIET));
     let message = v3_ipv6(&[VIRTUAL_V6]);
     let decoded = decode_ipv6(&message).unwrap();
     assert_eq!(
@@ -165,7 +166,7 @@ fn amb_14_our_own_packet_is_discarded_first() {
         ..v3_router()
     };
     assert_eq!(
-        hear(&own, &v2(&[VIRTUAL_V4])),
+        check_message(&own, &v2(&[VIRTUAL_V4])),
         Err(Discard::OwnPacket {
             source_address: SENDER_V4.into()
         })
@@ -183,7 +184,7 @@ fn amb_26_a_unicast_router_accepts_its_peers_only() {
     let check = |peers: &[Peer], ip: &IpHeader| {
         let decoded = Advertisement::decode(&message, ip, &open).unwrap();
         let local = LocalRouter {
-            transport: Transport::Unicast { peers },
+            transport: LocalTransport::Unicast { peers },
             ..v3_router()
         };
         local.check(&decoded, ip, Protection::None)
@@ -237,7 +238,7 @@ fn amb_26_unicast_works_over_ipv6() {
         min_ttl: 255,
     }];
     let local = LocalRouter {
-        transport: Transport::Unicast { peers: &peers },
+        transport: LocalTransport::Unicast { peers: &peers },
         ..ipv6_router()
     };
     assert_eq!(local.check(&decoded, &ip, Protection::None), Ok(QUIET));
@@ -250,7 +251,7 @@ fn p_42_a_vrid_that_is_not_configured_is_discarded() {
         ..v3_router()
     };
     assert_eq!(
-        hear(&local, &v3(&[VIRTUAL_V4])),
+        check_message(&local, &v3(&[VIRTUAL_V4])),
         Err(Discard::Vrid(VridFault::NotConfigured { found: vrid(51) }))
     );
 }
@@ -261,7 +262,7 @@ fn p_11_the_other_version_is_discarded() {
         (v2_router(), v3(&[VIRTUAL_V4]), Version::V3),
         (v3_router(), v2(&[VIRTUAL_V4]), Version::V2),
     ] {
-        let discard = hear(&local, &message).unwrap_err();
+        let discard = check_message(&local, &message).unwrap_err();
         assert_eq!(
             discard,
             Discard::Version(VersionFault::NotConfigured { found })
@@ -273,8 +274,8 @@ fn p_11_the_other_version_is_discarded() {
 #[test]
 fn o_09_a_router_of_both_versions_accepts_both() {
     let both = local(Versions::Both, RECEIVER_V4.into());
-    assert_eq!(hear(&both, &v2(&[VIRTUAL_V4])), Ok(QUIET));
-    assert_eq!(hear(&both, &v3(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(check_message(&both, &v2(&[VIRTUAL_V4])), Ok(QUIET));
+    assert_eq!(check_message(&both, &v3(&[VIRTUAL_V4])), Ok(QUIET));
 }
 
 #[test]
@@ -299,14 +300,14 @@ fn t_14_a_router_of_both_versions_compares_version_2_intervals_in_whole_seconds(
             .filter(|other| *other > 0)
         {
             let message = edited(v2(&[VIRTUAL_V4]), |message| message[5] = other);
-            let heard = hear(&both, &message);
+            let received = check_message(&both, &message);
             if other == seconds {
-                assert_eq!(heard, Ok(QUIET));
+                assert_eq!(received, Ok(QUIET));
             } else {
                 let found = Interval::seconds(other).unwrap();
                 let configured = Interval::seconds(seconds).unwrap();
                 assert_eq!(
-                    heard,
+                    received,
                     Err(Discard::Interval(IntervalFault::Differs {
                         found,
                         configured
@@ -320,7 +321,7 @@ fn t_14_a_router_of_both_versions_compares_version_2_intervals_in_whole_seconds(
 #[test]
 fn p_29_another_version_2_interval_is_discarded() {
     let message = edited(v2(&[VIRTUAL_V4]), |message| message[5] = 2);
-    let discard = hear(&v2_router(), &message).unwrap_err();
+    let discard = check_message(&v2_router(), &message).unwrap_err();
     assert_eq!(
         discard.to_string(),
         "interval 2 s is not the configured 1 s"
@@ -332,7 +333,7 @@ fn p_29_another_version_2_interval_is_discarded() {
 fn p_30_another_version_3_interval_is_noted_and_kept() {
     let message = edited(v3(&[VIRTUAL_V4]), |message| message[5] = 99);
     assert_eq!(
-        hear(&v3_router(), &message),
+        check_message(&v3_router(), &message),
         Ok(Mismatches {
             interval_differs: true,
             ..QUIET
@@ -348,14 +349,14 @@ fn p_43_an_owner_discards_or_notes_by_its_profile() {
             owner: OwnerRule::Discard,
             ..both
         };
-        let discard = hear(&published, &message).unwrap_err();
+        let discard = check_message(&published, &message).unwrap_err();
         assert_eq!((discard, discard.counter()), (Discard::Owner, None));
         let with_erratum = LocalRouter {
             owner: OwnerRule::Process,
             ..both
         };
         assert_eq!(
-            hear(&with_erratum, &message),
+            check_message(&with_erratum, &message),
             Ok(Mismatches {
                 owner_conflict: true,
                 ..QUIET
@@ -372,7 +373,7 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sent_it() {
         ..v2_router()
     };
     let other = Ipv4Addr::new(192, 0, 2, 2);
-    assert_eq!(hear(&comparing, &v2(&own)), Ok(QUIET));
+    assert_eq!(check_message(&comparing, &v2(&own)), Ok(QUIET));
     for list in [
         vec![other],
         vec![VIRTUAL_V4, other],
@@ -383,17 +384,20 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sent_it() {
             found: list.len(),
             configured: 1,
         };
-        assert_eq!(hear(&comparing, &message), Err(Discard::AddressList(fault)));
+        assert_eq!(
+            check_message(&comparing, &message),
+            Err(Discard::AddressList(fault))
+        );
         let of_owner = edited(message.clone(), |message| message[2] = 255);
         assert_eq!(
-            hear(&comparing, &of_owner),
+            check_message(&comparing, &of_owner),
             Ok(Mismatches {
                 address_list_differs: true,
                 ..QUIET
             })
         );
         // It is optional.
-        assert_eq!(hear(&v2_router(), &message), Ok(QUIET));
+        assert_eq!(check_message(&v2_router(), &message), Ok(QUIET));
     }
 }
 
@@ -404,9 +408,9 @@ fn p_45_another_version_3_address_list_is_noted_and_kept() {
         addresses: Some(Addresses::from(&own[..])),
         ..v3_router()
     };
-    assert_eq!(hear(&comparing, &v3(&own)), Ok(QUIET));
+    assert_eq!(check_message(&comparing, &v3(&own)), Ok(QUIET));
     // The order does not matter, as P-41 only recommends one.
-    assert_eq!(hear(&comparing, &v3(&[own[1], own[0]])), Ok(QUIET));
+    assert_eq!(check_message(&comparing, &v3(&[own[1], own[0]])), Ok(QUIET));
     let differs = Ok(Mismatches {
         address_list_differs: true,
         ..QUIET
@@ -416,7 +420,7 @@ fn p_45_another_version_3_address_list_is_noted_and_kept() {
         vec![own[0], own[0]],
         vec![own[0], Ipv4Addr::new(192, 0, 2, 3)],
     ] {
-        assert_eq!(hear(&comparing, &v3(&list)), differs);
+        assert_eq!(check_message(&comparing, &v3(&list)), differs);
     }
 
     let global = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
@@ -425,18 +429,18 @@ fn p_45_another_version_3_address_list_is_noted_and_kept() {
         addresses: Some(Addresses::from(&own[..])),
         ..ipv6_router()
     };
-    let hear = |list: &[Ipv6Addr]| {
+    let check_message = |list: &[Ipv6Addr]| {
         let message = v3_ipv6(list);
         comparing.check(&decode_ipv6(&message).unwrap(), &ipv6(), Protection::None)
     };
-    assert_eq!(hear(&own), Ok(QUIET));
-    assert_eq!(hear(&[own[0], own[2], own[1]]), Ok(QUIET));
+    assert_eq!(check_message(&own), Ok(QUIET));
+    assert_eq!(check_message(&[own[0], own[2], own[1]]), Ok(QUIET));
     for list in [
         &own[..2],
         &[own[0], own[1], own[1]],
         &[own[0], own[1], global(3)],
     ] {
-        assert_eq!(hear(list), differs);
+        assert_eq!(check_message(list), differs);
     }
 }
 
@@ -450,7 +454,7 @@ fn p_46_another_authentication_type_is_discarded() {
         (254, AuthenticationMethod::Unknown(254)),
     ] {
         let message = v2_with(&[VIRTUAL_V4], auth_type, *b"password");
-        let discard = hear(&v2_router(), &message).unwrap_err();
+        let discard = check_message(&v2_router(), &message).unwrap_err();
         assert_eq!(
             discard,
             Discard::Authentication(AuthenticationFault::Method { found, required })
@@ -464,7 +468,7 @@ fn p_46_another_authentication_type_is_discarded() {
     };
     // Type 0 with the right octets is still type 0.
     assert_eq!(
-        hear(&with_password, &v2_with(&[VIRTUAL_V4], 0, *b"password")),
+        check_message(&with_password, &v2_with(&[VIRTUAL_V4], 0, *b"password")),
         Err(Discard::Authentication(AuthenticationFault::Method {
             found: AuthenticationMethod::None,
             required: AuthenticationMethod::SimpleText
@@ -479,10 +483,10 @@ fn p_48_a_wrong_password_is_discarded() {
         ..v2_router()
     };
     let message = v2_with(&[VIRTUAL_V4], 1, *b"s3cret\0\0");
-    assert_eq!(hear(&local(b"s3cret"), &message), Ok(QUIET));
+    assert_eq!(check_message(&local(b"s3cret"), &message), Ok(QUIET));
     for wrong in [&b"s3cre"[..], b"s3cret!", b"S3cret", b"xxxxxxxx"] {
         assert_eq!(
-            hear(&local(wrong), &message),
+            check_message(&local(wrong), &message),
             Err(Discard::Authentication(AuthenticationFault::Password))
         );
     }
@@ -493,7 +497,7 @@ fn p_49_a_router_of_rfc_3768_knows_type_0_only() {
     for auth_type in 1..=255 {
         let message = v2_with(&[VIRTUAL_V4], auth_type, [0; 8]);
         assert!(matches!(
-            hear(&v2_router(), &message),
+            check_message(&v2_router(), &message),
             Err(Discard::Authentication(AuthenticationFault::Method { .. }))
         ));
     }
@@ -506,15 +510,15 @@ fn p_50_type_2_needs_a_digest_that_was_verified() {
         ..v2_router()
     };
     let type_2 = v2_with(&[VIRTUAL_V4], 2, [0; 8]);
-    assert_eq!(hear_as(&ah, &type_2, Protection::Ah), Ok(QUIET));
+    assert_eq!(check_as(&ah, &type_2, Protection::Ah), Ok(QUIET));
     assert_eq!(
-        hear(&ah, &type_2),
+        check_message(&ah, &type_2),
         Err(Discard::Authentication(AuthenticationFault::Unverified {
             method: AuthenticationMethod::IpAh
         }))
     );
     assert_eq!(
-        hear_as(
+        check_as(
             &ah,
             &type_2,
             Protection::Failed(AuthenticationFault::Digest)
@@ -524,11 +528,11 @@ fn p_50_type_2_needs_a_digest_that_was_verified() {
     // Another type inside AH.
     for auth_type in [0, 1, 3] {
         let message = v2_with(&[VIRTUAL_V4], auth_type, [0; 8]);
-        assert!(hear_as(&ah, &message, Protection::Ah).is_err());
+        assert!(check_as(&ah, &message, Protection::Ah).is_err());
     }
     // AH where none is configured.
     assert_eq!(
-        hear_as(&v2_router(), &v2(&[VIRTUAL_V4]), Protection::Ah),
+        check_as(&v2_router(), &v2(&[VIRTUAL_V4]), Protection::Ah),
         Err(Discard::Authentication(AuthenticationFault::Combined))
     );
     let password = Password::new(b"password").unwrap();
@@ -537,7 +541,7 @@ fn p_50_type_2_needs_a_digest_that_was_verified() {
         ..v2_router()
     };
     assert_eq!(
-        hear_as(
+        check_as(
             &simple,
             &v2_with(&[VIRTUAL_V4], 1, *b"password"),
             Protection::Ah
@@ -558,7 +562,7 @@ fn o_01_authentication_of_version_2_is_not_circumvented_by_version_3() {
             ..local(Versions::Both, RECEIVER_V4.into())
         };
         assert_eq!(
-            hear(&both, &v3(&[VIRTUAL_V4])),
+            check_message(&both, &v3(&[VIRTUAL_V4])),
             Err(Discard::Authentication(AuthenticationFault::Method {
                 found: AuthenticationMethod::None,
                 required: authentication.method()
@@ -655,40 +659,49 @@ fn p_51_every_failed_check_discards() {
         owner: OwnerRule::Discard,
         primary_address: IpAddr::from(SENDER_V4),
         authentication: LocalAuthentication::None,
-        transport: Transport::Unicast { peers: &[] },
+        transport: LocalTransport::Unicast { peers: &[] },
         addresses: Some(Addresses::from(&own[..])),
     };
     assert!(matches!(
-        hear(&local, &message),
+        check_message(&local, &message),
         Err(Discard::OwnPacket { .. })
     ));
     local.primary_address = RECEIVER_V4.into();
     assert!(matches!(
-        hear(&local, &message),
+        check_message(&local, &message),
         Err(Discard::Destination { .. })
     ));
-    local.transport = Transport::Multicast {
+    local.transport = LocalTransport::Multicast {
         group: GROUP_IPV4.into(),
     };
-    assert!(matches!(hear(&local, &message), Err(Discard::Vrid(_))));
+    assert!(matches!(
+        check_message(&local, &message),
+        Err(Discard::Vrid(_))
+    ));
     local.vrid = vrid(51);
-    assert!(matches!(hear(&local, &message), Err(Discard::Version(_))));
+    assert!(matches!(
+        check_message(&local, &message),
+        Err(Discard::Version(_))
+    ));
     local.versions = Versions::V2;
     assert!(matches!(
-        hear(&local, &message),
+        check_message(&local, &message),
         Err(Discard::Authentication(_))
     ));
     local.authentication = LocalAuthentication::SimpleText(Password::new(b"password").unwrap());
-    assert!(matches!(hear(&local, &message), Err(Discard::Interval(_))));
+    assert!(matches!(
+        check_message(&local, &message),
+        Err(Discard::Interval(_))
+    ));
     local.interval = Interval::seconds(9).unwrap();
-    assert_eq!(hear(&local, &message), Err(Discard::Owner));
+    assert_eq!(check_message(&local, &message), Err(Discard::Owner));
     local.owner = OwnerRule::NotOwner;
     assert!(matches!(
-        hear(&local, &message),
+        check_message(&local, &message),
         Err(Discard::AddressList(_))
     ));
     local.addresses = None;
-    assert_eq!(hear(&local, &message), Ok(QUIET));
+    assert_eq!(check_message(&local, &message), Ok(QUIET));
 }
 
 #[test]
@@ -741,7 +754,7 @@ fn header(source: IpAddr, destination: Option<IpAddr>) -> IpHeader {
 }
 
 /// A packet from this source to this destination, with a checksum of its own.
-fn hear_from(
+fn check_from(
     local: &LocalRouter<'_>,
     source: IpAddr,
     destination: Option<IpAddr>,
@@ -752,7 +765,7 @@ fn hear_from(
         vrid: vrid(51),
         priority: Priority::DEFAULT,
         interval: Interval::centis(100).unwrap(),
-        authentication: vrrp_proto::Authentication::None,
+        authentication: vrrp_proto::MessageAuthentication::None,
         addresses: match source {
             IpAddr::V4(_) => Addresses::from(&list_v4[..]),
             IpAddr::V6(_) => Addresses::from(&list_v6[..]),
@@ -792,7 +805,7 @@ fn p_08_a_source_that_is_no_unicast_address_is_discarded() {
         } else {
             ipv6_router()
         };
-        let discard = hear_from(&local, found, None).unwrap_err();
+        let discard = check_from(&local, found, None).unwrap_err();
         assert_eq!(discard, Discard::Source { found });
         assert_eq!(discard.counter(), None);
         assert!(discard.to_string().contains(source), "{discard}");
@@ -805,7 +818,7 @@ fn p_08_a_source_that_is_no_unicast_address_is_discarded() {
             },
             ..local
         };
-        let discard = hear_from(&unstarted, found, None).unwrap_err();
+        let discard = check_from(&unstarted, found, None).unwrap_err();
         assert_eq!(discard, Discard::Source { found });
         // Not as a unicast peer either.
         let peers = [Peer {
@@ -813,18 +826,18 @@ fn p_08_a_source_that_is_no_unicast_address_is_discarded() {
             min_ttl: TTL,
         }];
         let unicast = LocalRouter {
-            transport: Transport::Unicast { peers: &peers },
+            transport: LocalTransport::Unicast { peers: &peers },
             ..local
         };
         let to = unicast.primary_address;
-        let discard = hear_from(&unicast, found, Some(to)).unwrap_err();
+        let discard = check_from(&unicast, found, Some(to)).unwrap_err();
         assert_eq!(discard, Discard::Source { found });
     }
     for source in ["1.0.0.1", "126.255.255.255", "128.0.0.1", "223.255.255.255"] {
-        assert!(hear_from(&v3_router(), source.parse().unwrap(), None).is_ok());
+        assert!(check_from(&v3_router(), source.parse().unwrap(), None).is_ok());
     }
     for source in ["fe80::7", "2001:db8::7"] {
-        assert!(hear_from(&ipv6_router(), source.parse().unwrap(), None).is_ok());
+        assert!(check_from(&ipv6_router(), source.parse().unwrap(), None).is_ok());
     }
 }
 
@@ -842,10 +855,10 @@ fn a_unicast_router_discards_a_destination_that_is_no_unicast_address() {
             min_ttl: TTL,
         }];
         let unicast = LocalRouter {
-            transport: Transport::Unicast { peers: &peers },
+            transport: LocalTransport::Unicast { peers: &peers },
             ..local
         };
-        let discard = hear_from(&unicast, source, Some(found)).unwrap_err();
+        let discard = check_from(&unicast, source, Some(found)).unwrap_err();
         assert_eq!(discard, Discard::Destination { found });
     }
 }

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    AddressListFault, Advertisement, Authentication, ChecksumAcceptance, ChecksumForm,
-    ChecksumMatch, Counter, DecodeOptions, Discard, Endpoints, Interval, IntervalFault, IpHeader,
-    LengthFault, Leniency, Password, Priority, Version, VersionFault, VridFault, frame,
+    AddressListFault, Advertisement, ChecksumAcceptance, ChecksumForm, ChecksumMatch, Counter,
+    DecodeOptions, Discard, Endpoints, Interval, IntervalFault, IpHeader, LengthFault, Leniency,
+    MessageAuthentication, Password, Priority, Version, VersionFault, VridFault, frame,
 };
 
 use crate::support::{
@@ -195,7 +195,7 @@ fn p_14_version_2_has_addresses_then_eight_octets_of_authentication() {
     assert!(decoded.addresses.iter().eq(two));
     assert_eq!(
         decoded.authentication,
-        Authentication::SimpleText(Password::new(b"s3cret").unwrap())
+        MessageAuthentication::SimpleText(Password::new(b"s3cret").unwrap())
     );
 }
 
@@ -212,7 +212,7 @@ fn p_15_the_ip_version_gives_the_size_of_version_3_addresses() {
     fix_pseudo_checksum(&mut octets, &ipv6().endpoints);
     let decoded = decode_ipv6(&octets).unwrap().advertisement;
     assert_eq!(decoded.addresses.len(), 1);
-    assert_eq!(decoded.authentication, Authentication::None);
+    assert_eq!(decoded.authentication, MessageAuthentication::None);
     octets[3] = 4;
     fix_pseudo_checksum(&mut octets, &ipv6().endpoints);
     assert_eq!(
@@ -613,7 +613,10 @@ fn p_39_a_first_ipv6_address_that_is_not_link_local_is_discarded() {
 fn p_47_authentication_data_of_type_0_is_ignored() {
     let message = v2_with(&[VIRTUAL_V4], 0, *b"whatever");
     let decoded = decode_ipv4(&message).unwrap();
-    assert_eq!(decoded.advertisement.authentication, Authentication::None);
+    assert_eq!(
+        decoded.advertisement.authentication,
+        MessageAuthentication::None
+    );
 }
 
 #[test]
@@ -623,7 +626,7 @@ fn p_48_a_password_is_read_with_its_zeros() {
     let password = Password::new(b"abc").unwrap();
     assert_eq!(
         decoded.advertisement.authentication,
-        Authentication::SimpleText(password)
+        MessageAuthentication::SimpleText(password)
     );
     assert_eq!(
         format!("{:?}", decoded.advertisement.authentication),
@@ -843,7 +846,7 @@ fn amb_33_cisco_md5_is_an_unknown_authentication_with_surplus() {
     let message = v2_with(&[VIRTUAL_V4], 254, [0; 8]);
     assert_eq!(
         decode_ipv4(&message).unwrap().advertisement.authentication,
-        Authentication::Unknown(254)
+        MessageAuthentication::Unknown(254)
     );
 }
 

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, EncodeError, Endpoints, Interval,
-    LengthFault, Leniency, MAX_MESSAGE_LEN, Password, Priority, set_priority,
+    Addresses, Advertisement, ChecksumForm, EncodeError, Endpoints, Interval, LengthFault,
+    Leniency, MAX_MESSAGE_LEN, MessageAuthentication, Password, Priority, set_priority,
 };
 
 use crate::support::{
@@ -17,7 +17,7 @@ fn advertisement(interval: Interval, addresses: Addresses<'_>) -> Advertisement<
         vrid: vrid(51),
         priority: Priority::DEFAULT,
         interval,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses,
     }
 }
@@ -210,7 +210,7 @@ fn p_48_a_password_is_sent_with_zeros_behind_it() {
     let password = Password::new(b"abc").unwrap();
     let message = encode(
         &Advertisement {
-            authentication: Authentication::SimpleText(password),
+            authentication: MessageAuthentication::SimpleText(password),
             ..advertisement(Interval::DEFAULT_V2, addresses[..].into())
         },
         &to_group_v4(),
@@ -240,7 +240,7 @@ fn p_50_type_2_sends_zeros() {
     let addresses = [VIRTUAL_V4];
     let message = encode(
         &Advertisement {
-            authentication: Authentication::IpAh,
+            authentication: MessageAuthentication::IpAh,
             ..advertisement(Interval::DEFAULT_V2, addresses[..].into())
         },
         &to_group_v4(),
@@ -267,9 +267,9 @@ fn p_54_version_2_is_not_sent_over_ipv6() {
 fn o_01_version_3_is_not_sent_with_authentication() {
     let addresses = [VIRTUAL_V4];
     for authentication in [
-        Authentication::SimpleText(Password::new(b"abc").unwrap()),
-        Authentication::IpAh,
-        Authentication::Unknown(9),
+        MessageAuthentication::SimpleText(Password::new(b"abc").unwrap()),
+        MessageAuthentication::IpAh,
+        MessageAuthentication::Unknown(9),
     ] {
         let advertisement = Advertisement {
             authentication,
@@ -286,7 +286,7 @@ fn o_01_version_3_is_not_sent_with_authentication() {
 fn unknown_authentication_is_not_sent() {
     let addresses = [VIRTUAL_V4];
     let advertisement = Advertisement {
-        authentication: Authentication::Unknown(254),
+        authentication: MessageAuthentication::Unknown(254),
         ..advertisement(Interval::DEFAULT_V2, addresses[..].into())
     };
     let error = encode(&advertisement, &to_group_v4(), ChecksumForm::MessageOnly).unwrap_err();
@@ -342,8 +342,8 @@ fn a_buffer_that_is_too_small_is_left_alone() {
 
 #[test]
 fn a_decoded_message_can_be_encoded_again() {
-    let heard = v2_with(&addresses_v4(3), 1, *b"abcdefgh");
-    let decoded = crate::support::decode_ipv4(&heard).unwrap();
+    let received = v2_with(&addresses_v4(3), 1, *b"abcdefgh");
+    let decoded = crate::support::decode_ipv4(&received).unwrap();
     assert_eq!(
         encode(
             &decoded.advertisement,
@@ -351,10 +351,10 @@ fn a_decoded_message_can_be_encoded_again() {
             ChecksumForm::MessageOnly
         )
         .unwrap(),
-        heard
+        received
     );
-    let heard = v3_ipv6(&addresses_v6(3));
-    let decoded = crate::support::decode_ipv6(&heard).unwrap();
+    let received = v3_ipv6(&addresses_v6(3));
+    let decoded = crate::support::decode_ipv6(&received).unwrap();
     assert_eq!(
         encode(
             &decoded.advertisement,
@@ -362,7 +362,7 @@ fn a_decoded_message_can_be_encoded_again() {
             ChecksumForm::MessageOnly
         )
         .unwrap(),
-        heard
+        received
     );
 }
 
@@ -370,7 +370,7 @@ fn a_decoded_message_can_be_encoded_again() {
 fn set_priority_gives_the_same_octets_as_encoding() {
     let v4 = [VIRTUAL_V4, Ipv4Addr::BROADCAST];
     let v6 = [VIRTUAL_V6];
-    let password = Authentication::SimpleText(Password::new(b"abc").unwrap());
+    let password = MessageAuthentication::SimpleText(Password::new(b"abc").unwrap());
     let of_v2 = Advertisement {
         authentication: password,
         ..advertisement(Interval::DEFAULT_V2, v4[..].into())

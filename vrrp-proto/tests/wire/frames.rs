@@ -15,8 +15,8 @@ use vrrp_proto::frame::{
     ethernet, ipv4, ipv6, multicast_mac, neighbor, solicited_node_group, virtual_mac,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, GROUP_IPV4,
-    GROUP_IPV6, Interval, Priority,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, GROUP_IPV4, GROUP_IPV6, Interval,
+    MessageAuthentication, Priority,
 };
 
 use crate::support::{
@@ -170,7 +170,7 @@ pub(crate) fn advertisement_frame(family: Family) -> Vec<u8> {
         vrid: vrid(51),
         priority: Priority::DEFAULT,
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses,
     };
     let endpoints = Endpoints::multicast(source);

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, AuthenticationFault, ChecksumForm, ClockSkew,
-    DecodeOptions, EncodeError, Endpoints, Interval, IpHeader, Leniency, Priority, Protection, TTL,
+    Addresses, Advertisement, AuthenticationFault, ChecksumForm, ClockSkew, DecodeOptions,
+    EncodeError, Endpoints, Interval, IpHeader, Leniency, MessageAuthentication, Priority,
+    Protection, TTL,
     hmac::{
         AntiReplay, Key, Keys, KeysError, Mark, ReplayMarks, SendSequence, Sequence, Signed,
         UtcTime, Verified,
@@ -106,7 +107,7 @@ fn sent_messages_equal_the_vectors_of_the_draft() {
             vrid: vrid(51),
             priority: Priority::new(200),
             interval: Interval::centis(100).unwrap(),
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses,
         };
         let keys = [appendix_key()];
@@ -290,7 +291,7 @@ fn verified(source: IpAddr, seconds: u64, nanoseconds: u32) -> Verified {
         vrid: vrid(51),
         priority: Priority::DEFAULT,
         interval: Interval::DEFAULT_V3,
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: if source.is_ipv4() {
             v4[..].into()
         } else {
@@ -372,8 +373,8 @@ fn the_sender_silent_for_the_longest_time_is_displaced() {
     marks.accept(&verified(sender(4), 1000, 0));
     let known = |marks: &ReplayMarks<[Option<Mark>; 3]>| {
         [1, 2, 3, 4].map(|number| {
-            let heard = verified(sender(number), 1000, 0);
-            marks.check(&heard, now, AntiReplay::Monotonic).is_err()
+            let received = verified(sender(number), 1000, 0);
+            marks.check(&received, now, AntiReplay::Monotonic).is_err()
         })
     };
     assert_eq!(known(&marks), [true, false, true, true]);
@@ -559,15 +560,15 @@ fn growing_marks_displace_no_sender_up_to_their_limit() {
     let sender = |number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number));
     let now = UtcTime::new(1000, 0);
     let mut marks: ReplayMarks<Vec<Option<Mark>>> = ReplayMarks::default();
-    let heard = |number| verified(sender(number), 1000, 0);
+    let received = |number| verified(sender(number), 1000, 0);
     for number in (1..=7).chain([3, 1]) {
-        let heard = heard(number);
-        marks.make_room(&heard, 6);
-        marks.accept(&heard);
+        let received = received(number);
+        marks.make_room(&received, 6);
+        marks.accept(&received);
     }
     let is_known = |number| {
         marks
-            .check(&heard(number), now, AntiReplay::Monotonic)
+            .check(&received(number), now, AntiReplay::Monotonic)
             .is_err()
     };
     // The seventh sender displaced the first, and the first then displaced the second.

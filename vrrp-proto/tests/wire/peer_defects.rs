@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, Counter, DecodeOptions,
-    Endpoints, GROUP_IPV4, Interval, Priority, frame, set_priority,
+    Addresses, Advertisement, ChecksumForm, ChecksumMatch, Counter, DecodeOptions, Endpoints,
+    GROUP_IPV4, Interval, MessageAuthentication, Priority, frame, set_priority,
 };
 
 use crate::support::{
@@ -51,7 +51,7 @@ fn peer_defect_04_ttl_type_and_authentication_are_looked_at() {
     let decoded = decode_ipv4(&message).unwrap();
     assert_eq!(
         decoded.advertisement.authentication,
-        Authentication::Unknown(77)
+        MessageAuthentication::Unknown(77)
     );
 }
 
@@ -79,7 +79,7 @@ fn peer_defect_06_the_checksum_reaches_the_wire() {
             vrid: vrid(51),
             priority: Priority::DEFAULT,
             interval,
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses: Addresses::from(&addresses[..]),
         };
         let mut buffer = [0; 64];

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, ChecksumMatch, DecodeOptions,
-    Endpoints, Interval, IpHeader, Leniency, MAX_MESSAGE_LEN, Password, Priority, TTL, Vrid, ah,
+    Addresses, Advertisement, ChecksumForm, ChecksumMatch, DecodeOptions, Endpoints, Interval,
+    IpHeader, Leniency, MAX_MESSAGE_LEN, MessageAuthentication, Password, Priority, TTL, Vrid, ah,
     frame::{arp, ethernet, ipv4, ipv6, neighbor},
     hmac, set_priority,
 };
@@ -30,12 +30,12 @@ fn any_endpoints_v6() -> impl Strategy<Value = Endpoints> {
     })
 }
 
-fn any_authentication() -> impl Strategy<Value = Authentication> {
+fn any_authentication() -> impl Strategy<Value = MessageAuthentication> {
     prop_oneof![
-        Just(Authentication::None),
-        Just(Authentication::IpAh),
+        Just(MessageAuthentication::None),
+        Just(MessageAuthentication::IpAh),
         proptest::collection::vec(any::<u8>(), 1..=8)
-            .prop_map(|text| Authentication::SimpleText(Password::new(&text).unwrap())),
+            .prop_map(|text| MessageAuthentication::SimpleText(Password::new(&text).unwrap())),
     ]
 }
 
@@ -131,7 +131,7 @@ proptest! {
             vrid,
             priority: Priority::new(priority),
             interval: Interval::centis(centis).unwrap(),
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses: Addresses::from(&addresses[..]),
         };
         let checksum = round_trip(&advertisement, endpoints, form, Priority::new(other))?;
@@ -155,7 +155,7 @@ proptest! {
             vrid,
             priority: Priority::new(priority),
             interval: Interval::centis(centis).unwrap(),
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses: Addresses::from(&addresses[..]),
         };
         let checksum = round_trip(&advertisement, endpoints, form, Priority::new(other))?;
@@ -179,7 +179,7 @@ proptest! {
         crate::support::fix_message_checksum(&mut message);
         let ip = IpHeader { endpoints, ttl: TTL };
         if let Ok(decoded) = Advertisement::decode(&message, &ip, &DecodeOptions::default())
-            && !matches!(decoded.advertisement.authentication, Authentication::Unknown(_))
+            && !matches!(decoded.advertisement.authentication, MessageAuthentication::Unknown(_))
         {
             let mut buffer = [0; MAX_MESSAGE_LEN];
             let length = decoded
@@ -251,7 +251,7 @@ proptest! {
             vrid: Vrid::new(1).unwrap(),
             priority: Priority::DEFAULT,
             interval: Interval::DEFAULT_V3,
-            authentication: Authentication::None,
+            authentication: MessageAuthentication::None,
             addresses: Addresses::from(&addresses[..]),
         };
         let mut buffer = [0; 200];

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
     Advertisement, DecodeOptions, Decoded, Discard, Endpoints, Family, IpHeader,
-    LocalAuthentication, LocalRouter, OwnerRule, TTL, Transport, Versions, Vrid, frame, group,
+    LocalAuthentication, LocalRouter, LocalTransport, OwnerRule, TTL, Versions, Vrid, frame, group,
 };
 
 pub(crate) const SENDER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
@@ -184,7 +184,7 @@ pub(crate) fn local(versions: Versions, primary_address: IpAddr) -> LocalRouter<
         owner: OwnerRule::NotOwner,
         primary_address,
         authentication: LocalAuthentication::None,
-        transport: Transport::Multicast {
+        transport: LocalTransport::Multicast {
             group: group(Family::of(primary_address)),
         },
         addresses: None,

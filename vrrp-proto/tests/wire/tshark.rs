@@ -4,8 +4,8 @@ use std::{fs::File, process::Command};
 
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use vrrp_proto::{
-    Addresses, Advertisement, Authentication, ChecksumForm, Endpoints, Family, Interval, Password,
-    Priority, ah,
+    Addresses, Advertisement, ChecksumForm, Endpoints, Family, Interval, MessageAuthentication,
+    Password, Priority, ah,
     frame::{
         MacAddress,
         arp::{self, GratuitousTarget, Operation},
@@ -74,7 +74,7 @@ fn tshark_finds_no_fault_in_built_frames() {
         vrid: vrid(51),
         priority: Priority::new(200),
         interval: Interval::centis(4095).unwrap(),
-        authentication: Authentication::None,
+        authentication: MessageAuthentication::None,
         addresses: Addresses::from(&v4[..]),
     };
     let of_v2 = Advertisement {
@@ -83,7 +83,7 @@ fn tshark_finds_no_fault_in_built_frames() {
     };
     let password = Password::new(b"s3cret").unwrap();
     let with_password = Advertisement {
-        authentication: Authentication::SimpleText(password),
+        authentication: MessageAuthentication::SimpleText(password),
         ..of_v2
     };
     let of_ipv6 = Advertisement {
@@ -93,7 +93,7 @@ fn tshark_finds_no_fault_in_built_frames() {
 
     let inside_ah = encoded(
         &Advertisement {
-            authentication: Authentication::IpAh,
+            authentication: MessageAuthentication::IpAh,
             ..of_v2
         },
         to_v4,

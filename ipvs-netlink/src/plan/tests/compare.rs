@@ -30,7 +30,7 @@ fn as_many_destinations_of_which_one_is_another_are_a_difference() {
 }
 
 #[test]
-fn a_destination_twice_is_found_beside_its_twin_in_order() {
+fn a_duplicate_destination_is_found_next_to_its_twin_in_order() {
     let mut server = of(web(1), &[1, 2, 2, 3]);
     let once = of(web(1), &[1, 2, 3]);
     let kernel = Kernel::of(&[once]);

@@ -8,7 +8,7 @@ fn at(
     desired: &[VirtualServer],
     reconciler: &mut Reconciler,
     now: Duration,
-) -> Report {
+) -> ReconcileReport {
     within(kernel, Wanted::new(desired), reconciler, now)
 }
 
@@ -17,7 +17,7 @@ fn within(
     wanted: Wanted<'_>,
     reconciler: &mut Reconciler,
     now: Duration,
-) -> Report {
+) -> ReconcileReport {
     let work = reconciler.begin(wanted, now);
     reconcile(kernel, work, |_| {}, |_| {})
 }

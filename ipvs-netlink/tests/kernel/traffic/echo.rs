@@ -104,14 +104,14 @@ impl Conversation {
     /// Sends `octets` and reads them again.
     pub(crate) fn exchange(&mut self, octets: &[u8]) -> io::Result<()> {
         let mut writer = self.stream.try_clone()?;
-        let mut heard = vec![0; octets.len()];
+        let mut received = vec![0; octets.len()];
         // At the same time: together they may be more than fits into the buffers on the way.
         thread::scope(|scope| {
             let sent = scope.spawn(move || writer.write_all(octets));
-            self.stream.read_exact(&mut heard)?;
+            self.stream.read_exact(&mut received)?;
             sent.join().unwrap()
         })?;
-        assert_eq!(heard, octets, "what server {} repeated", self.server);
+        assert_eq!(received, octets, "what server {} repeated", self.server);
         Ok(())
     }
 }

@@ -208,16 +208,16 @@ fn a_destination_that_comes_back_has_its_connections_again() {
     stream
         .set_read_timeout(Some(Duration::from_millis(300)))
         .unwrap();
-    let mut heard = [0; 5];
-    let error = stream.read_exact(&mut heard).unwrap_err();
+    let mut received = [0; 5];
+    let error = stream.read_exact(&mut received).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
 
     ipvs.add_destination(web(), destination).unwrap();
     assert_eq!(listed(&mut ipvs, destination.key).active_connections, 2);
     // Lost packets are sent again.
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"hello");
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"hello");
     for conversation in &mut second {
         conversation.exchange(&octets(10_000)).unwrap();
     }

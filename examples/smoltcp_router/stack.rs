@@ -19,9 +19,9 @@ pub(crate) type Send<'a> = &'a mut dyn FnMut(&[u8]);
 pub(crate) const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN + 1500;
 
 /// smoltcp's stack: it answers pings, and ARP and neighbor discovery.
-pub(crate) struct Station(Interface);
+pub(crate) struct Stack(Interface);
 
-impl Station {
+impl Stack {
     /// The most addresses that one can have.
     pub(crate) const MAX_ADDRESSES: usize = IFACE_MAX_ADDR_COUNT;
 

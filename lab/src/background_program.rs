@@ -23,14 +23,14 @@ use nix::{
 /// A program that a test runs in the background, with the lines that it has printed. Killed on
 /// drop.
 #[derive(Debug)]
-pub struct Running {
+pub struct BackgroundProgram {
     child: Child,
     /// Open until the program ends.
     input: Option<ChildStdin>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-impl Running {
+impl BackgroundProgram {
     /// How long each wait lasts at most. A test that reaches it has found a fault.
     pub const LIMIT: Duration = Duration::from_secs(20);
 
@@ -110,7 +110,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// If no such line is printed within [`Running::LIMIT`].
+    /// If no such line is printed within [`BackgroundProgram::LIMIT`].
     pub fn wait_for<T>(&self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
         wait_for(what, Self::LIMIT, || {
             self.lines().iter().find_map(|line| pick(line))
@@ -132,7 +132,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// If it does not end within [`Running::LIMIT`].
+    /// If it does not end within [`BackgroundProgram::LIMIT`].
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the end of the program", Self::LIMIT, || {
             self.child.try_wait().unwrap()
@@ -151,7 +151,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for BackgroundProgram {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

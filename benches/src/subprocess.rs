@@ -10,12 +10,12 @@ use crate::Error;
 
 /// A copy of this program that works beside it until its input closes. It is killed on drop.
 #[derive(Debug)]
-pub struct Helper {
+pub struct Subprocess {
     child: Child,
     input: Option<ChildStdin>,
 }
 
-impl Helper {
+impl Subprocess {
     /// Starts it by a command whose arguments name its role, and returns when it is [`ready`].
     ///
     /// # Errors
@@ -29,9 +29,9 @@ impl Helper {
             .spawn()?;
         let input = child.stdin.take();
         let output = child.stdout.take();
-        let helper = Self { child, input };
+        let subprocess = Self { child, input };
         output.ok_or("no standard output")?.read_exact(&mut [0])?;
-        Ok(helper)
+        Ok(subprocess)
     }
 
     /// Its process id.
@@ -49,7 +49,7 @@ impl Helper {
         Ok(self.child.kill()?)
     }
 
-    /// Tells it to end, and returns once it has.
+    /// Closes its input, and waits until it ends.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for Subprocess {
     fn drop(&mut self) {
         // Both fail only where it has ended already.
         let _ended = self.child.kill();
