@@ -110,9 +110,7 @@ vrrp_instance VI_2 {{
             notes.iter().filter(|note| *note == "second").count() == 2
         });
         // The notes of two instances come side by side.
-        for node in &rig.nodes {
-            node.sort_notes();
-        }
+        rig.at_once = true;
     });
 }
 

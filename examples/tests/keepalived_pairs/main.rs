@@ -18,7 +18,8 @@ mod settings;
 
 use std::thread;
 
-use rig::{Kind, Rig};
+use rig::{Kind, LIMIT, Rig};
+use vrrp_lab::wait_for;
 
 /// Runs a trial with each choice of programs, and compares the reports.
 fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
@@ -33,11 +34,7 @@ fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
     let run = |kinds: [Kind; 2]| {
         let mut rig = Rig::new(kinds, configs);
         trial(&mut rig);
-        let notes = [0, 1].map(|place| rig.nodes[place].notes());
-        for node in &mut rig.nodes {
-            node.kill();
-        }
-        notes
+        rig
     };
     let results: Vec<_> = thread::scope(|scope| {
         let threads = kinds.map(|kinds| scope.spawn(move || run(kinds)));
@@ -46,13 +43,20 @@ fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
             .into_iter()
             .collect()
     });
-    let results: Vec<_> = results
+    let mut rigs: Vec<_> = results
         .into_iter()
         .map(|it| it.expect("the trial fails"))
         .collect();
-    for (kinds, notes) in kinds.iter().zip(&results) {
-        assert_eq!(notes, &results[0], "{kinds:?} beside keepalived");
+    // A script may still be about to note the change that the trial has waited for.
+    let reports = || rigs.iter().map(Rig::notes).collect::<Vec<_>>();
+    let are_equal = || reports().windows(2).all(|pair| pair[0] == pair[1]);
+    let waited = wait_for("equal reports", LIMIT, || are_equal().then_some(()));
+    let reports = reports();
+    for rig in &mut rigs {
+        rig.kill();
     }
+    let named: Vec<_> = kinds.iter().zip(&reports).collect();
+    assert!(waited.is_ok(), "{named:#?}");
 }
 
 /// An instance with the settings that most tests share, half a second between

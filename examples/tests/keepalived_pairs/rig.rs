@@ -44,6 +44,8 @@ pub(crate) struct Rig {
     lan: Lan,
     pub(crate) capture: Capture,
     pub(crate) nodes: [Node; 2],
+    /// Whether changes come at the same time, so that the order of their reports means nothing.
+    pub(crate) at_once: bool,
 }
 
 impl Rig {
@@ -70,6 +72,7 @@ impl Rig {
             lan,
             capture,
             nodes,
+            at_once: false,
         }
     }
 
@@ -94,6 +97,24 @@ impl Rig {
 
     pub(crate) fn stop(&mut self, place: usize) {
         self.nodes[place].stop();
+    }
+
+    /// The changes that each host has reported to its script.
+    pub(crate) fn notes(&self) -> [Vec<String>; 2] {
+        [0, 1].map(|place| {
+            let mut notes = self.node(place).notes();
+            if self.at_once {
+                notes.sort();
+            }
+            notes
+        })
+    }
+
+    /// Kills both programs.
+    pub(crate) fn kill(&mut self) {
+        for node in &mut self.nodes {
+            node.kill();
+        }
     }
 
     /// Runs ip(8) on a host.
@@ -361,13 +382,6 @@ impl Node {
     pub(crate) fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("notes")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
-    }
-
-    /// Puts the changes into the order of their text, where they came at the same time.
-    pub(crate) fn sort_notes(&self) {
-        let mut notes = self.notes();
-        notes.sort();
-        fs::write(self.path("notes"), notes.join("\n") + "\n").unwrap();
     }
 
     pub(crate) fn has(&self, address: &str) -> bool {

@@ -200,8 +200,12 @@ fn pages_and_metrics_show_the_state_and_commands_change_it() {
     let metrics = get(TcpStream::connect(page).unwrap(), "/metrics");
     let up = "balancer_server_up{service=\"tcp 192.0.2.1:80\",server=\"10.0.0.1:80\"} 1";
     assert!(metrics.contains(up), "{metrics}");
-    let state = status(&socket);
-    assert_eq!(state["services"][0]["quorum"], "up", "{state:#}");
+    // The servers are in the table before their first check has its result.
+    let state = wait_for("the first checks", LIMIT, || {
+        let state = status(&socket);
+        (state["services"][0]["quorum"] == "up").then_some(state)
+    })
+    .unwrap();
     assert_eq!(state["services"][0]["servers"][0]["in_use"], true);
 
     let place = ["tcp 192.0.2.1:80", "10.0.0.1:80"];
