@@ -137,7 +137,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// `program` without arguments, in 256 MiB, for at most a minute.
+    /// `program` without arguments, in 256 MiB, for at most five minutes (a busy machine takes one to boot).
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Guest {
             environment: Vec::new(),
             files: Vec::new(),
             memory: 256,
-            limit: Duration::from_secs(60),
+            limit: Duration::from_secs(300),
         }
     }
 }

@@ -160,11 +160,13 @@ async fn a_browser_without_javascript_shows_everything() {
     let answer = move |_| ready(Page::ok(HTML, page.clone()));
     tokio::spawn(serve(Listener::Tcp(listener), answer));
     let browse = move || {
+        // The browser makes a folder of its own there.
+        let home = tempfile::tempdir().unwrap();
         let mut command = Command::new("w3m");
         command.args(["-dump", "-cols", "120", "-o", "meta_refresh=false"]);
         command
             .arg(format!("http://{address}/"))
-            .env("HOME", "/nonexistent");
+            .env("HOME", home.path());
         command.output().expect("w3m, of the package w3m")
     };
     let output = tokio::task::spawn_blocking(browse).await.unwrap();
