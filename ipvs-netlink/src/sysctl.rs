@@ -371,7 +371,7 @@ impl Saved {
 
 impl Drop for Saved {
     fn drop(&mut self) {
-        // Nobody is left to take the error.
+        // There is no caller left to return the error to.
         let _ = self.put_back();
     }
 }

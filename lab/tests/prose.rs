@@ -40,6 +40,17 @@ const PHRASES: &[(&str, &str)] = &[
     ("whoever", "the noun: the caller, the host, the router"),
 ];
 
+/// Further phrases in the documentation and the comments of the libraries.
+const LIBRARY_PHRASES: &[(&str, &str)] = &[
+    ("hear", "receive or accept"),
+    ("heard", "received or accepted"),
+    ("hears", "receives or accepts"),
+    ("nobody", "the noun: no program, no router"),
+    ("somebody", "the noun: another program, another router"),
+    ("station", "interface or host"),
+    ("whom", "the noun"),
+];
+
 /// Free relative clauses. A question may have them.
 const RELATIVES: &[&str] = &[
     "what is",
@@ -81,6 +92,14 @@ const NAMES: &[(&str, &str)] = &[
     ("unsettle", "the effect"),
     ("whoever", "the noun"),
     ("wish", "the state"),
+];
+
+/// The sources of the libraries.
+const LIBRARIES: &[&str] = &[
+    "ipvs-netlink/src/",
+    "vrrp-fsm/src/",
+    "vrrp-net/src/",
+    "vrrp-proto/src/",
 ];
 
 /// Something to rewrite: the line on which its paragraph begins, and the reason.
@@ -138,7 +157,9 @@ fn check(path: &str, text: &str) -> Vec<Finding> {
         Kind::Markdown => markdown(text),
         Kind::Hash => comments(text, &["#"]),
     };
-    let mut findings: Vec<Finding> = paragraphs.iter().flat_map(phrases).collect();
+    let is_library = LIBRARIES.iter().any(|library| path.starts_with(library));
+    let findings = paragraphs.iter().flat_map(|it| phrases(it, is_library));
+    let mut findings: Vec<Finding> = findings.collect();
     if kind == Kind::Rust {
         findings.extend(names(text));
     }
@@ -184,7 +205,7 @@ fn long_lines(path: &str, kind: Kind, text: &str) -> Vec<Finding> {
     findings
 }
 
-fn phrases(paragraph: &Paragraph) -> Vec<Finding> {
+fn phrases(paragraph: &Paragraph, is_library: bool) -> Vec<Finding> {
     let text = without_code(&paragraph.text);
     let mut findings = Vec::new();
     let mut add = |phrase: &str, remedy: &str| {
@@ -204,7 +225,8 @@ fn phrases(paragraph: &Paragraph) -> Vec<Finding> {
             let phrase: Vec<&str> = phrase.split(' ').collect();
             words.windows(phrase.len()).any(|window| window == phrase)
         };
-        for (phrase, remedy) in PHRASES {
+        let further = if is_library { LIBRARY_PHRASES } else { &[] };
+        for (phrase, remedy) in PHRASES.iter().chain(further) {
             if contains(phrase) {
                 add(phrase, remedy);
             }
@@ -217,6 +239,9 @@ fn phrases(paragraph: &Paragraph) -> Vec<Finding> {
             }
             if sentence.trim_start().starts_with("Who ") {
                 add("Who", "the noun: the router, the caller, the host");
+            }
+            if is_library && sentence.trim_start().starts_with("What ") {
+                add("What", "the noun");
             }
         }
     }
@@ -496,6 +521,18 @@ fn code_and_questions_are_no_findings() {
         "/// ```\n/// // The driver tells it.\n/// ```\nfn f() {}\n",
         "/// Returns the state.\n",
     ] {
+        assert_eq!(reasons(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn libraries_have_further_phrases() {
+    for text in [
+        "// An Active never hears its Backups.\n",
+        "/// Somebody removed the address.\n",
+        "/// What counts.\n",
+    ] {
+        assert_eq!(check("vrrp-fsm/src/lib.rs", text).len(), 1, "{text}");
         assert_eq!(reasons(text), [""; 0], "{text}");
     }
 }

@@ -4,11 +4,11 @@ use vrrp_proto::{ChecksumForm, ChecksumMatch};
 
 /// Selects the checksum form of sent version 3 messages over IPv4 (AMB-01).
 ///
-/// The field has two kinds of receivers, and each rejects the form of the other: RFC 9568 routers
+/// Deployed receivers are of two kinds, and each rejects the form of the other: RFC 9568 routers
 /// (Cisco, Juniper, FRR with `no checksum-with-ipv4-pseudoheader`) accept the message alone,
 /// keepalived and FRR by default accept the pseudo-header. A Backup that rejects every
-/// advertisement of the Active takes over, and an Active never hears its Backups. So no initial
-/// form suits every network, and an Active cannot learn the right one in time.
+/// advertisement of the Active takes over, and an Active receives no advertisement of its Backups.
+/// So no initial form suits every network, and an Active cannot learn the right one in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -433,7 +433,7 @@ impl VrrpRouter {
             .map(|(id, entry)| (id, &entry.router))
     }
 
-    // What happens.
+    // Events.
 
     /// Enables a virtual router. It starts as soon as it has no fault and its group can run.
     ///

@@ -35,7 +35,7 @@ impl fmt::Display for State {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ShutdownCause {
-    /// Somebody asked for it.
+    /// The operator or the host asked for it.
     Administrative,
     /// Something that the virtual router needs is missing: the interface, its address, a tracked
     /// object.

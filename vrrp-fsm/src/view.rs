@@ -1,4 +1,4 @@
-//! What can be seen of a router: the values that its decisions use.
+//! The view of a router: the values that its decisions use.
 
 use core::{net::IpAddr, time::Duration};
 

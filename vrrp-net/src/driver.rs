@@ -162,9 +162,9 @@ const RECORDS: usize = 8;
 ///
 /// While a router is Active its addresses are on the interface; otherwise they are not. They have
 /// the mark [`ADDRESS_PROTOCOL`](crate::ADDRESS_PROTOCOL), and an address without it is never
-/// removed. An address that somebody removes is put back and announced: at once the first time,
-/// then at growing intervals of up to a minute. Where the interface gets another hardware address,
-/// the addresses are announced again.
+/// removed. An address that another program removes is put back and announced: at once the first
+/// time, then at growing intervals of up to a minute. Where the interface gets another hardware
+/// address, the addresses are announced again.
 ///
 /// A virtual address on the interface that the router did not add is
 /// [reported](DriverEvent::ForeignAddress) and stays; a router does not start while there is one
@@ -186,10 +186,10 @@ const RECORDS: usize = 8;
 /// # Virtual MAC and routes
 ///
 /// Where a router [uses its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the
-/// router, is up while it is Active, and goes with it. One that an earlier run left is taken over,
-/// one that somebody deletes is made again. [Routes](RouterConfig::routes) come after the addresses
-/// and go before them, and are put back as addresses are, and when the way that they lead by is
-/// there again.
+/// router, is up while it is Active, and is deleted with it. A macvlan that an earlier run left is
+/// reused; one that another program deletes is made again. [Routes](RouterConfig::routes) are added
+/// after the addresses and removed before them. A removed route is put back as an address is, and
+/// also when its interface or next hop is there again.
 ///
 /// # Faults
 ///
@@ -231,8 +231,8 @@ pub struct Driver {
     watches: BTreeMap<ObjectId, Watch>,
     /// The routes among them.
     tracked_routes: RouteWatch,
-    /// What Linux needs for each router. In boxes, because the nodes of a map that only grows at
-    /// its end are half empty.
+    /// The Linux part of each router. In boxes, because the nodes of a map that only grows at its
+    /// end are half empty.
     routers: BTreeMap<RouterId, Box<Router>>,
     /// The routers of each interface, by its number.
     members: HashMap<u32, BTreeSet<RouterId>>,
@@ -430,7 +430,7 @@ impl Driver {
         self.routers.insert(id, Box::new(router));
     }
 
-    /// What depends on how many routers there are.
+    /// Adapts the settings that depend on the number of routers.
     fn adapt_to_size(&mut self) {
         let routers = self.routers.len();
         // All may have to advertise at once.
@@ -550,7 +550,7 @@ impl Driver {
         self.routers.keys().filter_map(|id| self.get(*id))
     }
 
-    /// The interfaces of the namespace, as far as the driver has heard.
+    /// The interfaces of the namespace, by the notifications received so far.
     #[must_use]
     pub const fn interfaces(&self) -> &Interfaces {
         self.host.interfaces()
@@ -839,7 +839,7 @@ impl Driver {
         result
     }
 
-    /// Where many routers have just heard something, more is on its way: waits a little, but not
+    /// After packets for many routers more packets usually follow: waits a little for them, but not
     /// beyond the next timer. Otherwise the thread would wake up for almost every packet.
     fn let_packets_gather(&mut self) -> Result<(), Error> {
         if !self.has_received || self.routers.len() < MANY {

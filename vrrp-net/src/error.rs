@@ -1,4 +1,4 @@
-//! What went wrong, where, and what to do about it.
+//! Errors: the failed step, its object, and the remedy.
 
 use std::{fmt, fs, io, sync::Arc};
 

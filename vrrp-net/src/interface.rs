@@ -31,11 +31,11 @@ pub struct Link {
     pub mac: Option<MacAddress>,
     /// Whether it is up and has a carrier (`IFF_UP` and `IFF_RUNNING`).
     pub up: bool,
-    /// What it is, where it is a virtual one: `macvlan`, `vlan`, `veth` and so on. Else empty.
+    /// The kind of a virtual link: `macvlan`, `vlan`, `veth` and so on. Empty for a physical one.
     pub kind: String,
     /// The index of its parent link, where there is one.
     pub parent: Option<u32>,
-    /// The text that somebody gave it (`ip link set alias`), or an empty one.
+    /// Its alias (`ip link set alias`), or an empty text.
     pub alias: String,
     /// The index of the VRF device that the link is enslaved to, if it is.
     pub vrf: Option<u32>,
@@ -382,7 +382,7 @@ fn forget_name(by_name: &mut HashMap<String, u32>, link: &Link) {
     }
 }
 
-/// What the kernel takes for a name (`dev_valid_name`).
+/// Checks a name by the kernel's rules (`dev_valid_name`).
 pub(crate) fn check_link_name(field: &'static str, name: &str) -> Result<(), Error> {
     let fits = (1..=15).contains(&name.len())
         && name != "."

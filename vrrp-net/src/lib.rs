@@ -88,12 +88,11 @@
 //! * The target hardware address of gratuitous ARP is the sender's, as in RFC 9568;
 //!   [`RouterConfig::gratuitous_arp`] has others (AMB-16).
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
-//! * Unicast is outside the RFCs (AMB-26): only configured peers are heard, each with the TTL it is
-//!   given, by whatever interface. Advertisements to them leave by the router's own interface,
-//!   unless [`RouterConfig::unicast_path`] leaves that to the routing table.
-//! * Advertisements for virtual routers in which this host has no part are counted and no more,
-//!   where the host wants them counted ([`ForeignPackets::Counted`]); otherwise the kernel drops
-//!   them (AMB-30).
+//! * Unicast is outside the RFCs (AMB-26). Advertisements are accepted from configured peers only,
+//!   on any interface, with at least the TTL of the peer. Advertisements to them leave by the
+//!   router's own interface, or by the routing table with [`RouterConfig::unicast_path`].
+//! * The kernel drops advertisements for virtual routers in which this host has no part (AMB-30).
+//!   With [`ForeignPackets::Counted`] the driver receives and counts them.
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.
 
 #![cfg(target_os = "linux")]

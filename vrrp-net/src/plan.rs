@@ -69,7 +69,7 @@ pub(crate) struct WantedMacvlan<'a> {
     pub(crate) name: &'a str,
 }
 
-/// What one router should have on this host, given its state.
+/// The wanted state of the host for one router, given the router's state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) stage: Stage,
@@ -146,7 +146,7 @@ impl<'a> Wanted<'a> {
             })
     }
 
-    /// An address of this router that somebody else has put on its interface.
+    /// An address of this router that another program has put on its interface.
     pub(crate) fn foreign(&self, actual: &Actual) -> Option<(u32, InterfaceAddress)> {
         if self.is_owner || self.takes_unmarked {
             return None;
@@ -329,7 +329,7 @@ fn plan_macvlan(
     }
 }
 
-/// What an Active lacks of an address.
+/// Plans the missing parts of one address of an Active.
 fn plan_address(
     wanted: &Wanted<'_>,
     interface: u32,

@@ -64,7 +64,7 @@ pub struct Advertisement<'a> {
     pub addresses: Addresses<'a>,
 }
 
-/// What a receiver accepts. The default is strict, except that it accepts both checksum forms
+/// The options of a receiver. The default is strict, except that it accepts both checksum forms
 /// (AMB-01).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

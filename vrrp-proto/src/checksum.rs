@@ -3,7 +3,7 @@
 
 use crate::{ChecksumFault, Endpoints, IP_PROTOCOL, LengthFault, Priority};
 
-/// What the checksum of a version 3 message over IPv4 covers.
+/// The part of the packet that the checksum of a version 3 message over IPv4 covers.
 ///
 /// RFC 9568 section 5.2.8 says the message alone. Many implementers understood RFC 5798 to ask for
 /// a pseudo-header too: keepalived, FRR and others send that form by default (AMB-01). The other

@@ -20,8 +20,8 @@
 //! [`AntiReplay::time`](AntiReplay::time) this means:
 //!
 //! * A sender that restarts with its clock behind, or whose clock was set back and that restarts,
-//!   starts below its last sequence. Receivers that heard it before discard its messages until the
-//!   clock has passed that sequence.
+//!   starts below its last sequence. Receivers that know that sequence discard its messages until
+//!   the clock has passed it.
 //! * A clock that goes back within the window has no effect while the sender runs: it continues
 //!   from its last sequence. If the clock goes back further, the sequence follows it, and receivers
 //!   discard its messages as replays.
@@ -637,7 +637,7 @@ pub struct Mark {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayMarks<P = [Option<Mark>; 4]> {
-    /// The sender heard most recently first.
+    /// The most recent sender first.
     places: P,
 }
 
@@ -692,8 +692,8 @@ impl<P: AsRef<[Option<Mark>]>> ReplayMarks<P> {
         }
     }
 
-    /// Returns the senders and their last sequences, the sender heard most recently first. It is
-    /// the order of [`restore`](Self::restore).
+    /// Returns the senders and their last sequences, the most recent sender first. It is the order
+    /// of [`restore`](Self::restore).
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, Sequence)> {
         let marks = self.places.as_ref().iter().flatten();
         marks.map(|mark| (mark.source, mark.sequence))
@@ -727,7 +727,7 @@ impl<P: AsMut<[Option<Mark>]>> ReplayMarks<P> {
 
 impl<P: AsRef<[Option<Mark>]> + Extend<Option<Mark>>> ReplayMarks<P> {
     /// Adds a place for the sender of a message if it has none and all places are taken, up to this
-    /// many places. [`accept`](Self::accept) then displaces nobody.
+    /// many places. [`accept`](Self::accept) then displaces no other sender.
     pub fn make_room(&mut self, verified: &Verified, most: usize) {
         let places = self.places.as_ref();
         let is_full = places.iter().all(Option::is_some);

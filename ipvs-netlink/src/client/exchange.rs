@@ -113,7 +113,7 @@ impl Pieces {
 pub(super) struct Lane<T> {
     pub(super) transport: T,
     room: Room,
-    /// Whether answers may still be under way that nobody waits for.
+    /// Whether answers may still be under way to a request whose caller has given up.
     has_pending_answers: bool,
 }
 

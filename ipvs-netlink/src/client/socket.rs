@@ -298,7 +298,7 @@ impl Transport for Blocking {
         let (done, wait) = mpsc::sync_channel(1);
         thread::Builder::new()
             .spawn(move || {
-                // Nobody waits any more where this fails.
+                // This fails where the caller has stopped waiting.
                 let _ = done.send(send_now(socket, &octets));
             })
             .map_err(failed)?;

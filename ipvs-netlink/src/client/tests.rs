@@ -127,7 +127,7 @@ fn kernel_of(
     }
 }
 
-/// What the family's number is.
+/// The kernel's answer about the family.
 fn family() -> (u16, Vec<u8>) {
     let mut id = vec![0; 8];
     Writer::fill(&mut id, |out| {

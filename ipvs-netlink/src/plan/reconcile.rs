@@ -375,7 +375,7 @@ impl<'a> Reconciliation<'a> {
             self.reread_service(object.0);
         } else if error.is_missing() {
             self.known.remove(&object);
-            // Without its service it is no wonder; otherwise somebody was faster.
+            // Expected where the service is gone; otherwise another program was faster.
             if !self.is_of_a_service_never_added(&step) {
                 self.reread_service(object.0);
             }

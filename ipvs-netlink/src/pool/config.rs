@@ -269,7 +269,7 @@ pub struct Check<P> {
     /// is shorter. If it is shorter than `interval`, and `noise` is not 0, the second probes are
     /// spread over the whole `interval`.
     pub spread: Option<Duration>,
-    /// What a failed check does to its server. Default: [`Effect::TakeOut`].
+    /// The effect of a failed check on its server. Default: [`Effect::TakeOut`].
     pub effect: Effect,
     /// Whether a server that is down is probed in rounds of `fall` probes, `fast_interval` apart,
     /// with `down_interval` between the rounds. Default: false.
@@ -376,7 +376,7 @@ pub enum Pace {
     AfterStart,
 }
 
-/// What a failed check does to its server.
+/// The effect of a failed check on its server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

@@ -38,7 +38,7 @@ pub(super) struct ServiceState<P> {
     pub(super) next_step: Option<Duration>,
 }
 
-/// What an evaluation changed.
+/// The changes of an evaluation.
 pub(super) struct Evaluation<'a> {
     pub(super) now: Duration,
     pub(super) cause: Cause,

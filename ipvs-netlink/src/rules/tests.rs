@@ -40,7 +40,7 @@ fn problem(line: &str) -> Problem {
     }
 }
 
-/// What ipvsadm 1.31 made of a command on an empty table, as its `-Sn` showed it.
+/// The `-Sn` of ipvsadm 1.31 after a command on an empty table.
 const SERVICES: &[(&str, &str)] = &[
     ("-A -t 1.2.3.4:80", "-A -t 1.2.3.4:80 -s wlc"),
     ("-At1.2.3.4:80 -srr", "-A -t 1.2.3.4:80 -s rr"),
@@ -189,7 +189,7 @@ fn services_are_read_as_ipvsadm_reads_them() {
     }
 }
 
-/// What ipvsadm 1.31 made of `-a` with these options.
+/// The `-Sn` of ipvsadm 1.31 after `-a` with these options.
 const DESTINATIONS: &[(&str, &str)] = &[
     (
         "-t 1.2.3.4:80 -r 9.9.9.9",
@@ -321,7 +321,7 @@ fn destinations_are_read_as_ipvsadm_reads_them() {
     }
 }
 
-/// What ipvsadm 1.31 refuses with exit status 2.
+/// Commands that ipvsadm 1.31 refuses with exit status 2.
 const REFUSED: &[&str] = &[
     "-A",
     "-A -s rr",
@@ -479,7 +479,7 @@ fn refusals_of_ipvsadm_are_refusals() {
     }
 }
 
-/// What ipvsadm 1.31 refuses with exit status 255.
+/// Commands that ipvsadm 1.31 refuses with exit status 255.
 const MALFORMED: &[&str] = &[
     "foo",
     "-t 1.2.3.4:80",
@@ -849,7 +849,7 @@ fn the_order_is_that_of_ipvsadm_where_its_comparison_runs_in_a_circle() {
     );
 }
 
-/// What the kernel listed, newest first, and what ipvsadm 1.31 made of it.
+/// A list of the kernel, newest first, and the list that ipvsadm 1.31 showed.
 #[test]
 fn addresses_of_two_families_are_compared_as_the_first_of_them() {
     let v4 = "253.0.0.0:80";

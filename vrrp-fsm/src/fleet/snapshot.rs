@@ -72,7 +72,7 @@ pub struct MemberSnapshot {
     pub member: Member,
     /// The machine.
     pub router: Snapshot,
-    /// What its timer meant, where it wants to be Active and waits for its group.
+    /// The meaning of its expired timer, while it is ready to take over and waits for its group.
     pub pending_takeover: Option<Expiry>,
     /// Whether it joined a sync group that runs and could not run since.
     pub is_joining: bool,

@@ -28,7 +28,7 @@ use crate::{
 /// use vrrp_fsm::{Instant, fleet::VrrpRouter, sim::{Host, Packet}};
 /// use vrrp_proto::{Discard, Protection};
 ///
-/// /// It does not hear resignations.
+/// /// It ignores resignations.
 /// struct DeafToZero(VrrpRouter);
 ///
 /// impl Host for DeafToZero {

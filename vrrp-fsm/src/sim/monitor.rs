@@ -246,7 +246,7 @@ impl Monitor {
         }
     }
 
-    // What happens.
+    // Events.
 
     /// Restarts the bound from a time on.
     fn disturb(&mut self, number: u32, until: Instant) {

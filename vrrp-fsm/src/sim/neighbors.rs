@@ -6,23 +6,24 @@ use core::time::Duration;
 use super::Announcement;
 use crate::Instant;
 
-/// The neighbours of a virtual router: end hosts and the ports of switches. Some are beside each of
-/// its hosts. They hear that host and whatever reaches it, and live on when it dies.
+/// The neighbours of a virtual router: end hosts and the ports of switches. Each host of the router
+/// has some next to it. They receive the frames of that host and all frames that reach it, and live
+/// on when it dies.
 #[derive(Default)]
 pub(super) struct Neighbors {
     memories: BTreeMap<u32, Memory>,
-    /// Since when each host is Active, or was at last.
+    /// The time since which each host is Active, or the last such time.
     active_since: BTreeMap<u32, Instant>,
-    /// When the last message was sent that an Active has heard of a rival: first the Active, then
-    /// the rival.
+    /// The sending time of the last message that an Active received from a rival, by Active and
+    /// rival.
     rivals: BTreeMap<(u32, u32), Instant>,
-    /// When each Active has heard a rival at last.
+    /// The time at which each Active last received a message of a rival.
     met: BTreeMap<u32, Instant>,
-    /// When each host has announced at last.
+    /// The time at which each host last announced.
     announced: BTreeMap<u32, Instant>,
 }
 
-/// What the neighbours beside a host remember.
+/// The memory of the neighbours next to a host.
 #[derive(Default)]
 struct Memory {
     /// The sender of the last announcement, and its time.
@@ -36,8 +37,8 @@ struct Memory {
 pub(super) struct Comparison {
     /// Whether any of them has to know who the Active is.
     pub(super) is_checked: bool,
-    /// Whom some have for the Active instead, and those beside which there is nobody that they
-    /// know.
+    /// The hosts that some neighbours have for the Active instead, and the hosts next to which the
+    /// neighbours know no Active.
     pub(super) wrong: Vec<u32>,
 }
 
@@ -46,15 +47,14 @@ impl Neighbors {
         self.active_since.insert(host, now);
     }
 
-    /// An Active has heard another router, by a message that was sent at this time, and is still
-    /// Active.
+    /// An Active has received a message of another router, sent at this time, and is still Active.
     pub(super) fn met(&mut self, now: Instant, active: u32, rival: u32, sent: Instant) {
         self.met.insert(active, now);
         let last = self.rivals.entry((active, rival)).or_default();
         *last = sent.max(*last);
     }
 
-    /// When this host as Active has heard a rival at last.
+    /// The time at which this host as Active last received a message of a rival.
     pub(super) fn last_met(&self, active: u32) -> Option<Instant> {
         self.met.get(&active).copied()
     }
@@ -133,9 +133,9 @@ impl Neighbors {
         compare
     }
 
-    /// Whether the Active has to see to it that an announcement that was sent at this time is not
-    /// the last one: it came after it, or has met its sender since. What it says to a rival may
-    /// cross with what that one says.
+    /// Whether the Active must ensure that an announcement of this time is not the last one: the
+    /// Active came after it, or has received a message of its sender since. Its answer to a rival
+    /// may cross with the rival's answer.
     fn has_to_correct(
         &self,
         active: u32,
@@ -166,7 +166,7 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
-    /// Those beside hosts 0 and 1 have heard this host announce at this time.
+    /// The neighbours next to hosts 0 and 1 receive an announcement of this host at this time.
     fn receive(neighbors: &mut Neighbors, from: u32, millis: u64) {
         let announcement = Announcement {
             from,
@@ -205,7 +205,7 @@ mod tests {
         let mut neighbors = Neighbors::default();
         receive(&mut neighbors, 0, 10);
         neighbors.became_active(1, at(9));
-        // It does not know that somebody has announced since.
+        // It does not know about the announcement since.
         assert_eq!(compare(&neighbors), None);
         neighbors.became_active(1, at(10));
         assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(compare(&neighbors), None);
         neighbors.met(at(10), 1, 0, at(10));
         assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
-        // A message that is heard later may have been sent earlier.
+        // A message that arrives later may have been sent earlier.
         neighbors.met(at(8), 1, 0, at(8));
         assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));
     }

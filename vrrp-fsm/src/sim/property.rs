@@ -17,7 +17,7 @@ pub enum Property {
     ActiveExists,
     /// No healthy router then has a higher priority than the Active, if all preempt.
     HighestPriorityActive,
-    /// From then on nobody changes its state, until the next disturbance.
+    /// From then on no router changes its state, until the next disturbance.
     NoFlapping,
     /// When an Active resigns in a network that was quiet, another one is there within Skew_Time of
     /// the best Backup and the longest delay.
@@ -35,11 +35,11 @@ pub enum Property {
     /// announcement that they have got is its own, once the network was quiet for the bound and for
     /// the second bursts that may be due.
     LastAnnouncementIsOfActive,
-    /// The neighbours send to the Active a second after the last advertisement that it has heard of
-    /// a rival: no longer to the rival, if that has not announced since.
+    /// The neighbours send to the Active a second after it received the last advertisement of a
+    /// rival, and no longer to the rival, unless the rival has announced since.
     NeighborsCorrected,
-    /// A packet that was heard is not heard again, if a sequence number is authenticated: IP AH and
-    /// the HMAC trailer.
+    /// A packet that was accepted is not accepted again, if a sequence number is authenticated: IP
+    /// AH and the HMAC trailer.
     ReplayIsDiscarded,
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Kind {
     Interval,
 }
 
-/// What becomes of a message, if not what should.
+/// The fate of a message that is not simply delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
     Lost,
@@ -117,7 +117,7 @@ impl Source {
         (at < self.rates.until).then_some(at)
     }
 
-    /// What that fault is, and how long it lasts.
+    /// Draws the fault and its duration.
     pub(super) fn draw<H: Host>(
         &mut self,
         now: Instant,

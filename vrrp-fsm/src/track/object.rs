@@ -177,7 +177,7 @@ pub enum Report {
 /// The state of an object. It depends on the last reports only, not on their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
-    /// What counts.
+    /// The level that counts.
     pub(super) level: Option<Level>,
     /// The level that counts from then on, without a contrary report.
     pub(super) pending: Option<(Level, Instant)>,

@@ -60,8 +60,8 @@ impl AsyncDriver {
     /// Waits for the next notification; `None` once the driver [is stopped](Driver::is_stopped) and
     /// all are handed out.
     ///
-    /// It is cancel-safe: in `tokio::select!` nothing is lost when another branch is first. Routers
-    /// only do something while somebody waits here, so call it again and again.
+    /// It is cancel-safe: in `tokio::select!` nothing is lost when another branch is first. The
+    /// routers make progress only while a call waits here, so call it in a loop.
     ///
     /// # Errors
     ///

@@ -181,7 +181,7 @@ impl Driver {
         })
     }
 
-    /// Reports an address of a router that somebody else puts on its interface.
+    /// Reports an address of a router that another program put on its interface.
     fn report_foreign(&mut self, interface: u32, own: &InterfaceAddress) {
         let actual = &self.host.actual;
         if actual.is_marked(interface, own) || actual.is_known(interface, own) {
@@ -341,7 +341,7 @@ impl Driver {
         self.collect(now);
     }
 
-    /// A router does not start while its interface has one of its addresses from somebody else:
+    /// A router does not start while its interface has one of its addresses from another program:
     /// that address would stay when another router is Active.
     fn foreign_fault(&self, id: RouterId) -> Option<Fault> {
         let machine = self.fleet.get(id)?;

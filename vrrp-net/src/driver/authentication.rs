@@ -103,7 +103,7 @@ impl Authenticator {
         }
     }
 
-    /// What it has counted.
+    /// The sequence numbers so far.
     pub(super) fn sequences(&self) -> Sequences {
         match self {
             #[cfg(feature = "ah")]
@@ -167,7 +167,7 @@ impl Authenticator {
         }
     }
 
-    /// What a version 2 message says of it.
+    /// The authentication type and data of a version 2 message.
     pub(super) fn in_message(&self) -> vrrp_proto::MessageAuthentication {
         match self {
             Self::SimpleText(password) => vrrp_proto::MessageAuthentication::SimpleText(*password),

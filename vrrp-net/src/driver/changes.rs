@@ -63,8 +63,8 @@ impl Driver {
         result
     }
 
-    /// Hands the configuration of a router to its state machine. What its advertisements list, and
-    /// to whom they go, may be new.
+    /// Hands the configuration of a router to its state machine. The addresses and the destinations
+    /// of its advertisements may be new.
     fn update(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
         let router = self.routers.get_mut(&id).ok_or(Error::NoRouter { id })?;
         router.forget_messages();
@@ -115,10 +115,10 @@ impl Driver {
     /// Changes how a router's advertisements are authenticated, without an election. Its sequence
     /// numbers go on, where the method stays the same.
     ///
-    /// Advertisements that the other routers do not accept they do not hear: either change it
-    /// everywhere within Active_Down_Interval, or in steps in which all hear each other. For HMAC
-    /// these are the modes of `HmacMode`, and another key is first added everywhere, then signed
-    /// with, then the old one removed.
+    /// A router discards advertisements with another authentication. So either change it everywhere
+    /// within Active_Down_Interval, or in steps in which all routers accept each other. For HMAC
+    /// these are the modes of `HmacMode`. To change a key, add the new one everywhere, then sign
+    /// with it, then remove the old one.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Driver {
             .go_on(&router.authenticator.sequences());
         let moves = changed.protocol() != router.protocol();
         let now = self.now();
-        // What waits is still sent as it was made.
+        // Waiting messages are still sent as they are.
         self.flush(now);
         let number = self.numbers.number(&changed.config.interface);
         let result = self

@@ -1,4 +1,4 @@
-//! What a router of the driver is configured with.
+//! The configuration of a router of the driver.
 
 use std::{
     collections::BTreeSet,
@@ -200,7 +200,7 @@ impl RouterConfig {
         }
     }
 
-    /// What the decoder is to accept.
+    /// The options of the decoder.
     pub(super) fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             v3_ipv4_checksum: self.checksum,
@@ -294,7 +294,7 @@ pub struct VirtualMac {
     pub advertise_from_interface: bool,
 }
 
-/// What becomes of advertisements whose VRID no router here has:
+/// The handling of advertisements whose VRID no router here has:
 /// [`Driver::set_foreign_packets`](super::Driver::set_foreign_packets).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -317,8 +317,8 @@ pub enum Transport {
     /// To the VRRP group of the family, on the interface.
     #[default]
     Multicast,
-    /// To each peer, outside the RFCs (AMB-26). Only peers are heard, and only with the TTL that
-    /// each is given.
+    /// To each peer, outside the RFCs (AMB-26). Only advertisements of peers are accepted, and only
+    /// with at least the TTL of the peer.
     ///
     /// Over IPv6 the router advertises from its link-local address where all peers have one, else
     /// from its first other address.
@@ -372,9 +372,9 @@ pub struct HmacKeys {
     pub keys: Vec<vrrp_proto::hmac::Key>,
     /// The id of the key that signs.
     pub active: u8,
-    /// What a message needs to be taken for new.
+    /// The check that a message is not a replay.
     pub anti_replay: vrrp_proto::hmac::AntiReplay,
-    /// How far the change to trailers has come.
+    /// The step of the change to trailers.
     pub mode: HmacMode,
 }
 
@@ -386,9 +386,9 @@ pub struct HmacKeys {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum HmacMode {
-    /// Messages go out without a trailer. Those of others are heard with a right one or with none.
+    /// Messages are sent without a trailer, and accepted with a valid one or with none.
     ReceiveOnly,
-    /// Messages go out with a trailer. Those of others are heard with a right one or with none.
+    /// Messages are sent with a trailer, and accepted with a valid one or with none.
     Permissive,
     /// Messages go out with a trailer, and those of others without one are discarded.
     #[default]

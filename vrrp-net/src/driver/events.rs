@@ -38,7 +38,7 @@ pub(super) enum Topic {
 pub(super) struct Events {
     queue: VecDeque<Notification>,
     last_sequence: u64,
-    /// Notifications that were dropped because nobody read them, since the last one that was read.
+    /// Notifications that were dropped unread since the last one that was read.
     dropped: u64,
     /// Whether something was queued since the last turn.
     has_new: bool,

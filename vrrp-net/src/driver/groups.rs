@@ -10,7 +10,7 @@ use crate::Error;
 
 impl Driver {
     /// Makes a sync group of routers, of any interface and family: they are Active, Backup or in
-    /// Initialize together. `docs/sync-groups.md` has the rules. What a member lacks
+    /// Initialize together. `docs/sync-groups.md` has the rules. A fault of a member
     /// ([`Fault`](super::Fault)) keeps all of them down.
     ///
     /// ```no_run

@@ -363,7 +363,7 @@ impl Driver {
         Ok(router)
     }
 
-    /// Has an Active put back what it lost while nobody looked.
+    /// Restores the addresses and routes that an Active lost during the hand-over.
     fn retake(&mut self, now: Instant, id: RouterId) {
         self.queue.push(id);
         if !is_active(&self.fleet, id) {

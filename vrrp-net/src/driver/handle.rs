@@ -48,7 +48,7 @@ struct Shared {
     event: OwnedFd,
 }
 
-/// What waits for the driver's next turn; `None` once the driver takes no more.
+/// The requests for the driver's next turn; `None` once the driver accepts no more.
 struct Requests(Option<Vec<Request>>);
 
 impl std::fmt::Debug for Requests {
@@ -162,7 +162,7 @@ impl DriverHandle {
     ) -> Result<T, Error> {
         let (answer, answered) = mpsc::sync_channel(1);
         self.submit(move |driver| {
-            // Nobody waits if the calling thread has panicked.
+            // This fails if the calling thread has panicked.
             let _ = answer.send(request(driver));
         })?;
         answered.recv().map_err(|_| Error::Stopped)

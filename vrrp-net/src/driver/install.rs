@@ -25,7 +25,7 @@ const PORTION: usize = 64;
 /// Changes of state of one router that wait to be reported, at most.
 const CHANGES: usize = 8;
 
-/// What waits for a router once all advertisements are out. Its plan is made in any case.
+/// The tasks of a router once all advertisements are out. Its plan is made in any case.
 #[derive(Debug, Default)]
 pub(super) struct Task {
     /// How often to announce each address, if it is Active then.
@@ -97,7 +97,7 @@ impl Queue {
     }
 }
 
-/// What the host should have for a router.
+/// The addresses, routes and macvlan that the host should have for a router.
 pub(super) fn wanted<'a>(
     routers: &'a BTreeMap<RouterId, Box<Router>>,
     fleet: &VrrpRouter,
@@ -107,7 +107,7 @@ pub(super) fn wanted<'a>(
 }
 
 impl Driver {
-    /// What the host should have for a router.
+    /// The addresses, routes and macvlan that the host should have for a router.
     pub(super) fn wanted(&self, id: RouterId) -> Option<Wanted<'_>> {
         wanted(&self.routers, &self.fleet, id)
     }
@@ -427,7 +427,7 @@ fn announce(
     actual: &Actual,
     frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
 ) {
-    // Without a hardware address there is nobody to announce to.
+    // An interface without a hardware address has no neighbours to announce to.
     let Some(link) = router
         .address_interface()
         .and_then(|index| actual.link(index))

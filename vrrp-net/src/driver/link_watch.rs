@@ -15,7 +15,7 @@ use crate::{Error, LinkSocket, ReceiveBatch};
 /// reported. A packet may be between the two sockets at any moment, so one is no sign of a fault.
 const DISCARDED: u32 = 3;
 
-/// Senders that are followed at a time, so that somebody who invents addresses takes no memory.
+/// The number of senders that are followed at a time, so invented addresses take no memory.
 const SENDERS: usize = 64;
 
 /// Listens on the links of Actives, where normally no other router advertises.

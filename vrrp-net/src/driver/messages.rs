@@ -47,7 +47,8 @@ pub(super) fn address_list(
 /// depends on the destination; with IP AH and HMAC each is protected again whenever it is sent.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// What `list` was built for, and from which address; the priority is the one that is in it.
+    /// The inputs of `list`: the outgoing advertisement and its source address. The priority is the
+    /// one in the list.
     built: Option<(Outgoing, IpAddr)>,
     list: Vec<Message>,
 }
@@ -118,7 +119,7 @@ impl Messages {
             self.set_priority(outgoing.priority);
         }
         self.built = Some((outgoing, source));
-        // What cannot be protected must not go out.
+        // A message that cannot be protected must not go out.
         self.list
             .retain_mut(|message| message.protect(authenticator));
         Ok(())
@@ -145,7 +146,7 @@ impl Messages {
         self.list.iter().map(|message| &message.frame[..])
     }
 
-    /// What it was brought up to date for, and the number of messages.
+    /// The advertisement that the list was made for, and the number of messages.
     pub(super) fn outgoing(&self) -> (Option<Outgoing>, usize) {
         (self.built.map(|(outgoing, _)| outgoing), self.list.len())
     }

@@ -124,7 +124,7 @@ pub enum DriverEvent {
         /// The object.
         #[cfg_attr(feature = "serde", serde(skip))]
         object: ObjectId,
-        /// What counts of it now.
+        /// The level that counts now.
         #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "form::level"))]
         level: Option<Level>,
     },
@@ -160,7 +160,7 @@ pub enum DriverEvent {
     /// routes and macvlans that an earlier run may have left stay:
     /// [`Driver::sweep`](super::Driver::sweep) removes them.
     LeftOversKept,
-    /// Somebody else put a virtual address on the interface of the router. It stays there, also
+    /// Another program put a virtual address on the interface of the router. It stays there, also
     /// while another router is Active: remove it.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     ForeignAddress(VirtualAddress),
@@ -168,7 +168,7 @@ pub enum DriverEvent {
     /// another run, and was removed.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     LeftOverRemoved(VirtualAddress),
-    /// Somebody removed a virtual address while the router was Active. It will be put back.
+    /// Another program removed a virtual address while the router was Active. It will be put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressLost(VirtualAddress),
     /// It was put back, and will be announced.
@@ -214,7 +214,7 @@ pub enum DriverEvent {
         )]
         error: Error,
     },
-    /// Somebody removed a virtual route while the router was Active. It will be put back.
+    /// Another program removed a virtual route while the router was Active. It will be put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteLost(Route),
     /// It was put back.
@@ -267,7 +267,7 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// Somebody advertises although this router owns the addresses (P-43, O-05).
+    /// Another router advertises although this router owns the addresses (P-43, O-05).
     OwnerConflict {
         /// The other one.
         source: IpAddr,
@@ -392,7 +392,7 @@ impl fmt::Display for DriverEvent {
             Self::ForeignAddress(address) => {
                 write!(
                     f,
-                    "somebody else added {address}, and it stays until it is removed"
+                    "another program added {address}, and it stays until it is removed"
                 )
             }
             Self::LeftOverRemoved(address) => {
@@ -570,9 +570,9 @@ pub enum Fault {
     VrfPacketsIgnored,
     /// The macvlan of the virtual MAC cannot be made, for this reason.
     NoVirtualMac(String),
-    /// For longer than Active_Down_Interval no advertisement could be sent, for this reason, so
-    /// that others take over. The router goes on and tries, because nobody else may be there; this
-    /// fault ends with the first advertisement that leaves.
+    /// No advertisement could be sent for longer than Active_Down_Interval, for this reason, so the
+    /// others take over. The router continues to try, because it may be the only one. This fault
+    /// ends with the first advertisement that is sent.
     CannotSend(String),
     /// For longer than a second the advertisements of others could not be received, for this
     /// reason.
@@ -583,7 +583,7 @@ pub enum Fault {
     /// The interface has a virtual address that the router did not add, and does not own. The text
     /// names it and the remedy.
     ForeignAddress(String),
-    /// What the host said with [`Driver::set_fault`](super::Driver::set_fault).
+    /// The reason that the host gave to [`Driver::set_fault`](super::Driver::set_fault).
     Host(String),
 }
 

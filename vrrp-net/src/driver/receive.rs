@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{Error, ReceiveBatch, Received, kernel::sys::BATCH};
 
-/// Packets that are read from one socket before anything is decided: more than its buffer can hold,
-/// so that whatever was waiting is among them, and not without end where somebody sends without
-/// end.
+/// The number of packets that are read from one socket before the timers are served: more than its
+/// buffer holds, so all waiting packets are among them; and limited, for a sender that never stops.
 const PACKETS: usize = 8192;
 
 impl Driver {

@@ -52,7 +52,7 @@ pub(super) struct Router {
     pub(super) is_outgoing: bool,
 }
 
-/// What a router has on an interface.
+/// A router on an interface: the parts of it that are in place there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Binding {
     pub(super) interface: u32,
@@ -111,7 +111,7 @@ impl Router {
         }
     }
 
-    /// What the host should have for it, given the state of its machine.
+    /// The wanted state of the host, given the state of the router's machine.
     pub(super) fn wanted(&self, machine: Option<&VirtualRouter>) -> Wanted<'_> {
         let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
         let is_owner = self.config.fsm.is_owner();
@@ -181,7 +181,7 @@ impl Router {
         }
     }
 
-    /// Whether it waits for an address to go that somebody else put on its interface.
+    /// Whether it waits for the removal of an address that another program put on its interface.
     pub(super) fn is_kept_down_by_an_address(&self) -> bool {
         self.faults
             .iter()
@@ -237,7 +237,7 @@ impl Router {
         )?)
     }
 
-    /// What the fleet knows of it.
+    /// The configuration of its machine in the fleet.
     pub(super) fn member(&self, interface: u32) -> Member {
         let mut member = Member::new(interface, self.config.fsm);
         member.transport = match &self.config.transport {
@@ -387,7 +387,7 @@ impl Router {
     }
 }
 
-/// What can be seen of a router.
+/// A read-only view of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterView<'a> {
     pub(super) id: RouterId,
@@ -427,7 +427,7 @@ impl<'a> RouterView<'a> {
         self.actual.interfaces().get(self.router.interface()?)
     }
 
-    /// What the router needs and is missing.
+    /// The faults of the router on this host.
     pub fn faults(&self) -> impl Iterator<Item = &'a Fault> {
         self.router.faults.iter()
     }

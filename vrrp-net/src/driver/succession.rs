@@ -149,8 +149,8 @@ impl Driver {
     }
 
     /// Takes over from another process, in its network namespace and with its user or as root: see
-    /// [`hand_over_to`](Self::hand_over_to) and [`take_over`](Self::take_over). Where nobody
-    /// listens at the socket of a predecessor, use [`new`](Self::new).
+    /// [`hand_over_to`](Self::hand_over_to) and [`take_over`](Self::take_over). Where no
+    /// predecessor listens at the socket, use [`new`](Self::new).
     ///
     /// ```no_run
     /// use std::{os::unix::net::UnixStream, time::Duration};
@@ -169,7 +169,7 @@ impl Driver {
     /// on, if it lives.
     pub fn take_over_from(predecessor: UnixStream, limit: Duration) -> Result<Self, Error> {
         let mut connection = Connection::new(predecessor, limit)?;
-        // What takes long comes before the predecessor stops.
+        // The slow steps come before the predecessor stops.
         let driver = Self::new()?;
         connection.send(SUCCESSOR, &[])?;
         let (bytes, descriptors) = connection.receive_state()?;

@@ -125,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// What there is to report; `None` where the host does, and while it is being found out.
+    /// The report; `None` where the host reports, or while the state is not known yet.
     fn report(&self, interfaces: &Interfaces, routes: &RouteWatch) -> Option<Report> {
         let is_up = match self {
             Self::Host => return None,
@@ -270,8 +270,8 @@ impl Driver {
         self.change(id, |config| config.tracking = tracking)
     }
 
-    /// Why a router has its effective priority, and which of the objects that it or its sync group
-    /// depends on are a fault. What Linux lacks is in
+    /// Explains the effective priority of a router, and names the objects of it or its sync group
+    /// that are a fault. The faults of this host are in
     /// [`RouterView::faults`](super::RouterView::faults).
     #[must_use]
     pub fn explain(&self, id: RouterId) -> Option<Explanation<'_>> {

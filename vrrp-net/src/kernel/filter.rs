@@ -1,4 +1,4 @@
-//! What the kernel lets through to a socket.
+//! The kernel's filters for sockets.
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 

@@ -34,7 +34,7 @@ const PARENT_SETTINGS: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2
 /// virtual IPv4 addresses. The values that it had are recorded on the parent itself, as an
 /// alternative name (`vrrp-net.INDEX.ARP_IGNORE.ARP_ANNOUNCE`), which survives a crash and whatever
 /// becomes of the macvlan. They come back with the end of the last macvlan on that parent; a value
-/// that somebody has changed in the meantime stays. Kernels before Linux 5.5 have no alternative
+/// that was changed in the meantime stays. Kernels before Linux 5.5 have no alternative
 /// names: there the alias of the macvlan holds the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Macvlan {

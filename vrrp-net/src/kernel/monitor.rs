@@ -78,7 +78,7 @@ impl Monitor {
                 match message.map(|message| message.reply) {
                     Ok(Reply::Event(event)) => on(event),
                     Ok(Reply::Route(_) | Reply::Done { .. } | Reply::Other) => {}
-                    // What cannot be read is as good as lost.
+                    // An unreadable notification counts as a lost one.
                     Err(rtnetlink::Malformed) => on(MonitorEvent::Overrun),
                 }
             }

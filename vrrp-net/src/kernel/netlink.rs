@@ -30,7 +30,8 @@ const ANSWER_LEN: usize = 1536;
 /// Bytes of receive buffer to ask for: a full pipeline of answers, twice.
 const RECEIVE_BUFFER: usize = 2 * PIPELINE * ANSWER_LEN;
 
-/// The group that links are put into to be deleted together: one that nobody else has.
+/// The group into which links are put to delete them together, with a number that no other program
+/// uses.
 const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
 
 /// How often a list is asked for again that changed while it was read.
@@ -194,7 +195,7 @@ impl fmt::Display for NetlinkChange<'_> {
     }
 }
 
-/// What became of a [`NetlinkChange`] that did not fail.
+/// The outcome of a [`NetlinkChange`] that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It was made.

@@ -41,7 +41,7 @@ const FRAME_LEN: usize = 256;
 /// and forwards packets to the address back to their sender; with a route that discards, it no
 /// longer answers.)
 ///
-/// It hears requests on all interfaces of its network namespace, through a filter in the kernel
+/// It receives requests on all interfaces of its network namespace, through a filter in the kernel
 /// that passes nothing else.
 #[derive(Debug)]
 pub struct ProxySocket {

@@ -50,7 +50,7 @@ pub(crate) struct RouteWatch {
     reading: Option<Reading>,
     /// Whether that was begun for other routes than those that are wanted now.
     is_overtaken: bool,
-    /// Whether the socket for lists is another one since somebody asked.
+    /// Whether the socket for dumps was opened again since the last call.
     is_reopened: bool,
     sequence: u32,
 }
@@ -121,7 +121,7 @@ impl Loss {
 }
 
 impl RouteWatch {
-    /// Follows these routes and no others. What it needs for the first it opens in the network
+    /// Follows these routes and no others. For the first route it opens its sockets, in the network
     /// namespace of the calling thread.
     pub(crate) fn follow<'a>(
         &mut self,
@@ -426,7 +426,7 @@ impl Sockets {
     /// Returns whether there were any, or some were lost.
     fn read_notifications(&self) -> Result<bool, Error> {
         let mut were_there = false;
-        // What they say is not looked at: the kernel has left out what does not matter.
+        // The content is not read: the kernel has filtered out irrelevant messages.
         let mut start = [0; 1];
         for _ in 0..NOTIFICATIONS {
             match (&self.notifications).read(&mut start) {

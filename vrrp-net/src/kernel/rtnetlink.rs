@@ -1,5 +1,5 @@
-//! The kernel's messages about links, addresses and routes, and ours. What the codec crate calls
-//! things stays in here.
+//! The kernel's messages about links, addresses and routes, and ours. The names of the codec crate
+//! stay within this module.
 
 use std::{
     io,
@@ -57,7 +57,7 @@ pub(crate) fn open(groups: u32) -> Result<Socket, Error> {
     open().map_err(Error::os("open an rtnetlink socket"))
 }
 
-/// What a request asks for.
+/// A request.
 pub(crate) enum Request<'a> {
     /// Every link.
     Links,
@@ -406,7 +406,7 @@ fn flags_of(address: &VirtualAddress) -> AddressFlags {
     .fold(AddressFlags::empty(), |all, (_, flag)| all | flag)
 }
 
-/// What the kernel says.
+/// A message of the kernel.
 pub(crate) enum Reply<'a> {
     /// Something about a link or an address, or a virtual route that is gone.
     Event(MonitorEvent),

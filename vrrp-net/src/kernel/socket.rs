@@ -39,9 +39,9 @@ const NO_CHECKSUM: i32 = -1;
 /// A raw socket for the advertisements of one family, shared by all virtual routers of that family
 /// on all interfaces.
 ///
-/// What it sends has TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the
-/// interface that each [`Datagram`] names. What it sends to a group does not come back to this
-/// host, on whatever interface. What it receives is known by interface, destination and TTL.
+/// Its packets have TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the
+/// interface of each [`Datagram`]. Packets to a group do not come back to this host, on any
+/// interface. Each received packet has its interface, destination and TTL.
 ///
 /// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at
 /// it.
@@ -248,7 +248,7 @@ impl VrrpSocket {
         })
     }
 
-    /// Ends the memberships that nobody uses.
+    /// Leaves the groups that no router uses.
     pub fn leave_unused(&mut self) {
         let unused = self.members.iter().filter(|(_, it)| it.users == 0);
         let unused: Vec<(u32, IpAddr)> = unused.map(|(key, _)| *key).collect();
@@ -276,11 +276,11 @@ impl VrrpSocket {
     }
 
     /// Sets the filter of the kernel: packets for no VRID of the set are dropped (with `None`,
-    /// none), so they take no room in the socket and wake nobody up. Packets that are too short for
+    /// none), so they take no room in the socket and wake no thread. Packets that are too short for
     /// a VRID are dropped too, and AH packets without VRRP.
     ///
-    /// The kernel goes over from one set to the other between two packets. What it has let through
-    /// before stays in the socket.
+    /// The kernel changes from one set to the other between two packets. Packets that the former
+    /// set passed stay in the socket.
     ///
     /// # Errors
     ///
@@ -583,7 +583,7 @@ pub struct Received<'a> {
     pub interface: u32,
     /// Source, destination and TTL or hop limit.
     pub ip: IpHeader,
-    /// What follows the IP header: the message, or the AH header.
+    /// The content behind the IP header: the message, or the AH header.
     pub payload: &'a [u8],
     /// The IPv4 packet, which AH needs; `None` for IPv6.
     pub ipv4: Option<ipv4::Packet<'a>>,

@@ -352,8 +352,8 @@ impl Departure<'_> {
     };
 }
 
-/// Sends everything, [`BATCH`] to a system call. What the kernel refuses is reported by its place
-/// in the order and left out.
+/// Sends everything, [`BATCH`] to a system call. A datagram that the kernel refuses is skipped, and
+/// reported by its place in the order.
 pub(crate) fn send_all<'a>(
     fd: BorrowedFd<'_>,
     departures: impl IntoIterator<Item = Departure<'a>>,
@@ -480,7 +480,7 @@ pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// What the kernel calls the network namespace of a socket.
+/// The kernel's number for the network namespace of a socket.
 fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
     let mut cookie: u64 = 0;
     let mut len = len_of::<u64>();

@@ -76,8 +76,8 @@ impl Change {
     /// Whether other addresses may depend on the one that it removes, and must stay.
     ///
     /// The kernel removes the addresses of a subnet along with its primary one, where
-    /// `promote_secondaries` is 0. Somebody may have added one just now, so the known addresses do
-    /// not matter.
+    /// `promote_secondaries` is 0. Another program may have added one just now, so the known
+    /// addresses do not matter.
     pub(crate) const fn spares_subnet(&self) -> bool {
         match self {
             Self::RemoveAddress { address, .. } => {

@@ -90,7 +90,7 @@ impl Kernel {
         }
     }
 
-    /// What a dump shows.
+    /// The content of a dump.
     pub(super) fn dump(&self) -> Interfaces {
         let mut interfaces = Interfaces::default();
         for it in self.links.values() {
@@ -381,7 +381,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Removes a route that somebody else removes, with a notification.
+    /// Removes a route as another program does, with a notification.
     pub(super) fn remove_route(&mut self, place: usize) {
         if place < self.routes.len() {
             let gone = self.routes.remove(place);

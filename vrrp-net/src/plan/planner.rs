@@ -1,4 +1,4 @@
-//! What to do next: plans with their retries, and things that no router has any more.
+//! The next changes: plans with their retries, and things that no router has any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -223,8 +223,8 @@ impl Planner {
         found
     }
 
-    /// The changes to make for a router now. Those that were refused, or are undone by somebody
-    /// again and again, wait.
+    /// The changes to make for a router now. Refused changes wait, and so do changes that another
+    /// program undoes again and again.
     pub(crate) fn plan(
         &mut self,
         now: Instant,
@@ -292,7 +292,7 @@ impl Planner {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut former = std::mem::take(&mut self.former);
-        // What depends on something else comes last.
+        // A thing that depends on another comes last.
         former.sort_by_key(Former::rank);
         former.retain(|it| {
             let before = changes.len();
@@ -549,7 +549,7 @@ impl Former {
         }
     }
 
-    /// What removes it, where it is there.
+    /// Adds the change that removes it, if it exists.
     fn plan(&self, actual: &Actual, changes: &mut Vec<Change>) {
         match self {
             Self::Address { interface, local } => {

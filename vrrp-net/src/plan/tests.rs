@@ -38,7 +38,7 @@ fn own(text: &str) -> InterfaceAddress {
     }
 }
 
-/// What happened, for the message of a test that fails.
+/// The history of a case, for the message of a failed test.
 struct Story {
     log: Vec<String>,
     routers: Vec<Router>,
@@ -328,7 +328,7 @@ impl Host {
         let unread: Vec<_> = self.kernel.queue.iter().cloned().collect();
         let result = self.kernel.make(change);
         let is_made = result.as_ref().map(|it| it.has_changed);
-        let owner_name = owner.map_or("nobody".into(), |id| id.to_string());
+        let owner_name = owner.map_or("no router".into(), |id| id.to_string());
         self.log
             .push(format!("{owner_name}: {change}: {is_made:?}"));
         let Ok(made) = result else {
@@ -337,8 +337,7 @@ impl Host {
         };
         let may_take = router.is_some_and(|place| self.routers[place].takes_unmarked);
         for gone in &made.gone {
-            // Nobody can tell an address of ours from one that somebody put in its place a
-            // moment ago.
+            // An address of ours looks like one that another program put in its place a moment ago.
             let may_be_stale = unread.iter().any(|event| match event {
                 MonitorEvent::AddressAdded { address, .. } => address.is_same(gone),
                 event => *event == MonitorEvent::Overrun,
@@ -680,7 +679,7 @@ fn the_host_s_address_stays_when_the_primary_one_of_its_subnet_goes() {
     let mut host = Host::new(vec![Router::new(0, "eth1", &["203.0.113.7/24"])]);
     host.activate(0);
     host.kernel.add_address(2, own("203.0.113.1/24")).unwrap();
-    // It has not even heard of it.
+    // It has not received the first notification of it either.
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.has(2, "203.0.113.1/24") && !host.has(2, "203.0.113.7/24"));

@@ -38,7 +38,7 @@ pub fn header(destination: MacAddress, source: MacAddress, ethertype: u16) -> [u
 /// A frame that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The destination: a station or a group.
+    /// The destination: an interface or a group.
     pub destination: MacAddress,
     /// The source.
     pub source: MacAddress,

@@ -13,7 +13,7 @@ use crate::{Family, Vrid};
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The address of all stations.
+    /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
     /// No address.

@@ -193,7 +193,7 @@ fn a_service_that_cannot_be_added_is_no_reason_to_read_again() {
     assert!(matches!(work.next(), Next::Done(_)));
 }
 
-/// What the kernel says of a change that it refuses.
+/// The kernel's refusal of a change.
 fn refusal(change: Change, errno: i32) -> Result<(), Error> {
     Err(Refusal {
         request: change.into(),

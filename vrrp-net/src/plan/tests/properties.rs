@@ -19,9 +19,9 @@ enum Happening {
     Refuse(u32),
     /// So many notifications fit, for now.
     Room(usize),
-    /// Somebody adds an address, with our mark or without.
+    /// Another program adds an address, with our mark or without.
     Add(u32, usize, bool),
-    /// Somebody removes an address.
+    /// Another program removes an address.
     Remove(u32, usize),
     RemoveRoute(usize),
     Link(u32, bool),
@@ -139,7 +139,7 @@ impl Host {
                         .iter()
                         .any(|it| it.address() == address.address)
                 };
-                // Our mark on an address that no router has nobody looks for while we run.
+                // An address with our mark that no router has is left alone while we run.
                 if !is_marked || self.routers.iter().any(is_virtual) {
                     let _refused = self.kernel.add_address(link, address);
                 }
@@ -156,7 +156,7 @@ impl Host {
                 self.happen_to_link(happening);
             }
             H::Crash(number) => {
-                // A macvlan with somebody's alias is theirs to a new process, and in its way.
+                // A macvlan with a foreign alias is foreign to a new process, and in its way.
                 let is_theirs = |it: &&ModelLink| it.link.alias == "mine";
                 let theirs = self.kernel.links.values().filter(is_theirs);
                 let theirs: Vec<_> = theirs.map(|it| it.link.index).collect();
@@ -177,7 +177,7 @@ impl Host {
                 }
             }
             H::RemoveAddress(place, address) if place < count => {
-                // Nobody looks for an address with our mark that no router has.
+                // An address with our mark that no router has is left alone.
                 self.receive(usize::MAX);
                 let router = self.router(place).clone();
                 if router.addresses.len() > 1

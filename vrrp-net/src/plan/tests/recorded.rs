@@ -1,7 +1,7 @@
 //! Notifications of a real kernel during the work of operators, replayed.
 //!
 //! Each recording has the state before (a dump), the commands with the datagrams that they caused,
-//! and the state after. Link attributes that nobody reads are left out, such as the statistics.
+//! and the state after. Unused link attributes are left out, such as the statistics.
 
 use super::*;
 use crate::kernel::rtnetlink::{self, Reply};
