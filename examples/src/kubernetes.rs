@@ -24,6 +24,6 @@ pub use self::{
     proxy_configuration::{
         ConfigurationError, GoDuration, IpvsConfiguration, ProxyConfiguration, parse_configuration,
     },
-    read::{ReadError, WatchEvent, read_json, read_yaml},
-    table::{Node, Settings, WantedTable, translate},
+    read::{MAX_TEXT, ReadError, WatchEvent, read_json, read_text, read_yaml, watch_events},
+    table::{MAX_DESTINATIONS, Node, Settings, WantedTable, translate},
 };

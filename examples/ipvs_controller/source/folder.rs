@@ -11,7 +11,7 @@ use std::{
 };
 
 use inotify::{Inotify, WatchMask};
-use vrrp_examples::kubernetes::{Change, read_json, read_yaml};
+use vrrp_examples::kubernetes::{Change, ReadError, read_json, read_text, read_yaml};
 
 use super::{Closed, Update, Updates, send};
 
@@ -141,15 +141,14 @@ impl Folder {
 
     /// Reads a file. One with a fault keeps its former objects.
     fn read_file(&mut self, updates: &Updates, path: &Path) -> Result<(), Closed> {
-        let objects = fs::read_to_string(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| {
-                let read = match Format::of(path) {
-                    Some(Format::Json) => read_json(&text),
-                    _ => read_yaml(&text),
-                };
-                read.map_err(|error| error.to_string())
-            });
+        let read = || -> Result<_, ReadError> {
+            let text = read_text(fs::File::open(path)?)?;
+            match Format::of(path) {
+                Some(Format::Json) => read_json(&text),
+                _ => read_yaml(&text),
+            }
+        };
+        let objects = read().map_err(|error| error.to_string());
         match objects {
             Ok(objects) => self.replace(updates, path, objects),
             Err(error) => {

@@ -1,9 +1,8 @@
 //! A stream of JSON values, as `kubectl get --watch -o json` writes them.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-use serde_json::Value;
-use vrrp_examples::kubernetes::{Change, WatchEvent};
+use vrrp_examples::kubernetes::{Change, WatchEvent, watch_events};
 
 use super::{Closed, Update, Updates, send};
 
@@ -12,13 +11,8 @@ const NAME: &str = "standard input";
 
 /// Sends the changes of a stream until it or the program ends.
 pub(crate) fn follow(stream: impl Read, updates: &Updates) -> Result<(), Closed> {
-    let values = serde_json::Deserializer::from_reader(BufReader::new(stream)).into_iter::<Value>();
     let mut shows_deletions = true;
-    for value in values {
-        let (events, is_end) = match value {
-            Ok(value) => (WatchEvent::from_value(value), false),
-            Err(error) => (Err(error.into()), true),
-        };
+    for events in watch_events(stream) {
         let events = match events {
             Ok(events) => events,
             Err(error) => {
@@ -27,9 +21,6 @@ pub(crate) fn follow(stream: impl Read, updates: &Updates) -> Result<(), Closed>
                     error: Some(error.to_string()),
                 };
                 send(updates, fault)?;
-                if is_end {
-                    break;
-                }
                 continue;
             }
         };

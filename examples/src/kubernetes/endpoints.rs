@@ -29,10 +29,7 @@ impl Endpoints {
     ) -> Self {
         let mut found = Self::default();
         for slice in slices {
-            let ports = slice.ports.iter().filter(|endpoint| {
-                endpoint.name == port.name && endpoint.protocol == port.protocol
-            });
-            for number in ports.filter_map(|endpoint| endpoint.port) {
+            for number in numbers(slice, port) {
                 for endpoint in &slice.endpoints {
                     // All addresses of an endpoint are equal; the first one is the one to use.
                     let address = endpoint
@@ -50,6 +47,20 @@ impl Endpoints {
             }
         }
         found
+    }
+
+    /// The most endpoints that a service port can have, without a look at each.
+    pub(super) fn at_most<'a>(
+        slices: impl Iterator<Item = &'a EndpointSlice>,
+        port: &ServicePort,
+    ) -> usize {
+        slices
+            .map(|slice| {
+                numbers(slice, port)
+                    .count()
+                    .saturating_mul(slice.endpoints.len())
+            })
+            .fold(0, usize::saturating_add)
     }
 
     fn add(&mut self, address: IpAddr, port: u16, conditions: Conditions, is_local: bool) {
@@ -102,4 +113,16 @@ impl Endpoints {
             TrafficPolicy::Local | TrafficPolicy::Cluster => self.preferred(|_| true),
         }
     }
+}
+
+/// The numbers of a service port in a slice.
+fn numbers<'a>(
+    slice: &'a EndpointSlice,
+    port: &'a ServicePort,
+) -> impl Iterator<Item = u16> + use<'a> {
+    let ports = slice
+        .ports
+        .iter()
+        .filter(|endpoint| endpoint.name == port.name && endpoint.protocol == port.protocol);
+    ports.filter_map(|endpoint| endpoint.port)
 }

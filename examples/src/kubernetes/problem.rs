@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipvs_netlink::ServiceKey;
 
-use super::ObjectKey;
+use super::{MAX_DESTINATIONS, ObjectKey};
 
 /// A part of an object that is not served, as one line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,16 @@ pub enum Problem {
         /// The longest timeout in seconds, which is used.
         max: u32,
     },
+    /// With a port, a Service would have more destinations than [`MAX_DESTINATIONS`]. The port is
+    /// not served.
+    TooMany {
+        /// The Service.
+        object: ObjectKey,
+        /// The port.
+        port: u16,
+        /// The destinations that the Service would have.
+        destinations: usize,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -70,6 +80,16 @@ impl fmt::Display for Problem {
                 f,
                 "{object}: spec.sessionAffinityConfig.clientIP.timeoutSeconds: {seconds} is more than \
                  {max}, which is used"
+            ),
+            Self::TooMany {
+                object,
+                port,
+                destinations,
+            } => write!(
+                f,
+                "{object}: port {port} is not served: with it the Service would have {destinations} \
+                 destinations, each address of each port counted with each endpoint, and the limit is \
+                 {MAX_DESTINATIONS}; use more Services"
             ),
         }
     }

@@ -1,11 +1,20 @@
 //! Objects from JSON and YAML.
 
-use std::fmt;
+use std::{
+    cell::Cell,
+    fmt,
+    io::{self, BufReader, Read},
+    rc::Rc,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Object, ObjectError};
+
+/// The longest text of a file, and the longest value of a stream, in octets: about 100,000 Services
+/// with their slices. Reading needs memory in proportion to the text.
+pub const MAX_TEXT: u64 = 256 * 1024 * 1024;
 
 /// The reason why a text has no objects.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +28,15 @@ pub enum ReadError {
     /// A value is not an object.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A file or a value of a stream is longer than [`MAX_TEXT`].
+    #[error(
+        "the text is longer than {MAX_TEXT} octets, the most that is read; use more files, or watch \
+         the objects one by one"
+    )]
+    TooLong,
     /// The API server ended the watch.
     #[error("the API server reports an error: {message}")]
     Server {
@@ -92,6 +110,69 @@ impl WatchEvent {
     }
 }
 
+/// A reader that fails after a number of octets.
+struct Limited<R> {
+    reader: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 && !room.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                ReadError::TooLong.to_string(),
+            ));
+        }
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+        let most = most.min(room.len());
+        let count = self.reader.read(&mut room[..most])?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
+}
+
+/// The changes of a stream of JSON values one after another, each an event, an object or a list. An
+/// item is one value, and an error concerns that value alone, except that a text that is not JSON
+/// ends the iterator. A value is read as soon as its last octet is there, however the octets arrive.
+pub fn watch_events(stream: impl Read) -> impl Iterator<Item = Result<Vec<WatchEvent>, ReadError>> {
+    values_within(stream, MAX_TEXT).map(|value| WatchEvent::from_value(value?))
+}
+
+/// The values of a stream, each of at most `limit` octets.
+pub(super) fn values_within(
+    stream: impl Read,
+    limit: u64,
+) -> impl Iterator<Item = Result<Value, ReadError>> {
+    let left = Rc::new(Cell::new(limit));
+    let reader = Limited {
+        reader: BufReader::new(stream),
+        left: left.clone(),
+    };
+    let mut values = serde_json::Deserializer::from_reader(reader).into_iter();
+    std::iter::from_fn(move || {
+        left.set(limit);
+        Some(values.next()?.map_err(|error| match error.io_error_kind() {
+            Some(io::ErrorKind::FileTooLarge) => ReadError::TooLong,
+            _ => error.into(),
+        }))
+    })
+}
+
+/// Reads the text of a file.
+///
+/// # Errors
+///
+/// A [`ReadError`] if the text cannot be read, is not UTF-8, or is longer than [`MAX_TEXT`].
+pub fn read_text(file: impl Read) -> Result<String, ReadError> {
+    let mut text = String::new();
+    let count = file.take(MAX_TEXT + 1).read_to_string(&mut text)? as u64;
+    if count > MAX_TEXT {
+        return Err(ReadError::TooLong);
+    }
+    Ok(text)
+}
+
 /// The objects of a value: one, or the items of a list.
 fn objects(mut value: Value) -> Result<Vec<Object>, ObjectError> {
     let is_list = value
@@ -145,16 +226,31 @@ pub fn read_json(text: &str) -> Result<Vec<Object>, ReadError> {
     all(values.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Reads the objects of a YAML text with any number of documents.
+/// Reads the objects of a YAML text with any number of documents. Aliases may make up to four times
+/// as much of the text.
 ///
 /// # Errors
 ///
 /// A [`ReadError`] for the first fault.
 pub fn read_yaml(text: &str) -> Result<Vec<Object>, ReadError> {
-    // A cluster's objects are larger than the limits for configuration files, and come from a
-    // trusted folder.
+    // A cluster's objects are larger than the library's limits for configuration files. Aliases
+    // repeat a part of the text without its length, so what they make of it has a limit too.
+    let room = text.len().saturating_mul(4).saturating_add(65_536);
     let options = serde_saphyr::options! {
-        budget: None,
+        budget: serde_saphyr::budget! {
+            max_events: room,
+            max_nodes: room,
+            max_aliases: room,
+            max_anchors: room,
+            max_documents: room,
+            max_merge_keys: room,
+            max_total_scalar_bytes: room,
+            max_total_comment_bytes: room,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: room,
+        },
     };
     let values: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(Box::new)?;

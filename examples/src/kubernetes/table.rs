@@ -1,6 +1,7 @@
 //! The translation.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     net::IpAddr,
 };
@@ -19,6 +20,11 @@ use super::{
         ServiceSpec, SessionAffinity, TransportProtocol,
     },
 };
+
+/// The most destinations of one Service: its addresses times endpoints, of all ports. A small
+/// object could otherwise ask for more than the memory of a node. The most that Kubernetes itself
+/// promises is 1,000 endpoints of a Service.
+pub const MAX_DESTINATIONS: usize = 1_000_000;
 
 /// The node that the table is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,15 +71,25 @@ impl WantedTable {
     /// The services that differ from those of an earlier table: new, changed or gone.
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Vec<ServiceKey> {
-        let by_key = |table: &'_ Self| -> BTreeMap<ServiceKey, VirtualServer> {
-            let servers = table.servers.iter().cloned();
-            servers.map(|server| (server.service.key, server)).collect()
-        };
-        let (old, new) = (by_key(before), by_key(self));
-        let keys: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();
-        keys.into_iter()
-            .filter(|key| old.get(key) != new.get(key))
-            .collect()
+        let (mut old, mut new) = (
+            before.servers.iter().peekable(),
+            self.servers.iter().peekable(),
+        );
+        let mut changed = Vec::new();
+        // Both are in the order of their keys.
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return changed,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => old.service.key.cmp(&new.service.key),
+            };
+            let was = if order.is_le() { old.next() } else { None };
+            let is = if order.is_ge() { new.next() } else { None };
+            if was != is {
+                changed.extend(is.or(was).map(|server| server.service.key));
+            }
+        }
     }
 }
 
@@ -141,7 +157,26 @@ impl<'a> Translation<'a> {
         let outside = self.outside(object, service);
         let persistence = self.affinity(object, spec);
         let node_addresses = self.node_port_addresses(spec, &cluster);
+        let addresses = cluster.len().saturating_add(outside.len());
+        let mut destinations = 0_usize;
         for port in &spec.ports {
+            let of_node = if port.node_port == 0 {
+                0
+            } else {
+                node_addresses.len()
+            };
+            let addresses = addresses.saturating_add(of_node).max(1);
+            let endpoints = Endpoints::at_most(slices.iter().copied(), port).max(1);
+            let with_port = destinations.saturating_add(addresses.saturating_mul(endpoints));
+            if with_port > MAX_DESTINATIONS {
+                self.table.problems.push(Problem::TooMany {
+                    object: object.clone(),
+                    port: port.port,
+                    destinations: with_port,
+                });
+                continue;
+            }
+            destinations = with_port;
             let [v4, v6] = [true, false].map(|is_ipv4| {
                 let slices = slices.iter().copied();
                 Endpoints::new(slices, port, is_ipv4, &self.node.name)

@@ -1,6 +1,11 @@
+use std::{
+    fmt::Write as _,
+    io::{self, Read},
+};
+
 use serde_json::json;
 
-use super::*;
+use super::{super::read::values_within, *};
 
 fn names(objects: &[Object]) -> Vec<String> {
     objects
@@ -134,4 +139,103 @@ fn of_one_object_in_two_sources_the_last_source_counts() {
     }
     let table = translate(&objects, &node(), &Settings::default());
     assert_eq!(lines(&table), ["-A -t 10.96.0.1:81 -s rr"]);
+}
+
+/// A stream whose octets arrive one by one.
+struct Torn<'a>(&'a [u8]);
+
+impl Read for Torn<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = room.len().min(1);
+        self.0.read(&mut room[..count])
+    }
+}
+
+#[test]
+fn a_stream_in_pieces_has_the_events_of_the_whole() {
+    let object = json!({"kind": "Service", "metadata": {"name": "ä"}});
+    let added = json!({"type": "ADDED", "object": object});
+    let wrong = json!({"type": "ADDED", "object": {"kind": "Service"}});
+    let text = format!("{added}\n{wrong} {object}{added}[");
+    let read = |stream: &mut dyn Read| -> Vec<_> {
+        let events = watch_events(stream);
+        events
+            .map(|event| event.map_err(|error| error.to_string()))
+            .collect()
+    };
+    let whole = read(&mut text.as_bytes());
+    let is_ok: Vec<_> = whole.iter().map(Result::is_ok).collect();
+    // The fault of one value does not hide those after it; a text that is not JSON is the end.
+    assert_eq!(is_ok, [true, false, true, true, false]);
+    assert_eq!(read(&mut Torn(text.as_bytes())), whole);
+}
+
+#[test]
+fn a_value_of_a_stream_has_a_longest_length_and_the_stream_has_none() {
+    let values = |text: &str, limit| -> Vec<_> {
+        let values = values_within(text.as_bytes(), limit);
+        values
+            .map(|value| value.map_err(|error| error.to_string()))
+            .collect()
+    };
+    let text = r#"["a"]["b"]["c"]"#;
+    assert!(values(text, 6).iter().all(Result::is_ok));
+    assert_eq!(values(text, 6).len(), 3);
+    let long = values(r#"["a"]["bb"]"#, 5);
+    assert_eq!(long.len(), 2);
+    assert_eq!(long[1], Err(ReadError::TooLong.to_string()));
+}
+
+#[test]
+fn aliases_cannot_make_a_small_text_large() {
+    let mut text = format!("a0: &a0 {}\n", "x".repeat(1000));
+    for number in 1..=12 {
+        let before = format!("*a{}, ", number - 1).repeat(10);
+        writeln!(text, "a{number}: &a{number} [{before}]").unwrap();
+    }
+    text.push_str("kind: Service\nmetadata: {name: a}\n");
+    let error = read_yaml(&text).unwrap_err().to_string();
+    assert!(error.starts_with("not YAML: "), "{error}");
+    // A few are a way to write.
+    let text = "kind: Service\nmetadata: &m {name: a}\nspec: {selector: *m, ports: []}\n";
+    assert_eq!(names(&read_yaml(text).unwrap()), ["Service default/a"]);
+}
+
+#[test]
+fn large_and_deep_texts_are_read_or_refused() {
+    let mut many = String::new();
+    for number in 0..20_000 {
+        writeln!(many, "--- {{kind: Service, metadata: {{name: s{number}}}}}").unwrap();
+    }
+    assert_eq!(read_yaml(&many).unwrap().len(), 20_000);
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        assert!(read_json(&deep).is_err());
+        assert!(read_yaml(&deep).is_err());
+    }
+}
+
+#[test]
+fn one_service_cannot_ask_for_more_than_the_memory_of_a_node() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| -> String {
+        (0..count).map(item).collect::<Vec<_>>().join(", ")
+    };
+    let ports = list(100, &|port| format!("{{name: p, port: {}}}", 1 + port));
+    let external = list(200, &|host| format!("10.0.0.{host}"));
+    let endpoints = list(100, &|host| format!("{{addresses: [10.1.0.{host}]}}"));
+    let text = service(&format!(
+        "{{clusterIP: 10.96.0.1, ports: [{ports}], externalIPs: [{external}]}}"
+    )) + &slice("a", &[])
+        .replace("[{port: 8080, protocol: TCP}]", "[{name: p, port: 80}]")
+        .replace("endpoints:\n", &format!("endpoints: [{endpoints}]\n"));
+    let table = table(&text);
+    // 201 addresses and 100 endpoints: 49 ports have 984,900 destinations.
+    assert_eq!(table.servers.len(), 49 * 201);
+    assert_eq!(table.problems.len(), 51);
+    assert_eq!(
+        table.problems[0].to_string(),
+        "Service default/web: port 50 is not served: with it the Service would have 1005000 \
+         destinations, each address of each port counted with each endpoint, and the limit is \
+         1000000; use more Services"
+    );
 }
