@@ -75,6 +75,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A table that takes long to read is read less often: reading takes at most one part in so many of
 /// the time.
 const SHARE: u32 = 20;
+/// A timer that is served so late shows that this program, and with it each probe, stood still.
+const LATE: Duration = Duration::from_millis(20);
 /// How often sync daemons are compared.
 const DAEMON_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -392,6 +394,7 @@ impl Balancer {
     /// table that are under way.
     pub async fn next(&mut self) -> Option<Notice> {
         loop {
+            self.drain_probes().await;
             self.turn();
             if let Some(notice) = self.notices.pop_front() {
                 return Some(notice);
@@ -416,6 +419,29 @@ impl Balancer {
                 done = finished(&mut self.worker.task) => self.finish_comparison(done),
                 report = finished(&mut self.daemons.work) => self.take_daemons(report),
                 () = timer => {}
+            }
+        }
+    }
+
+    /// After a stall, lets the probes read the answers that have arrived, before time limits count.
+    /// It ends when a turn of the runtime brings no more results; a turn polls sockets after tasks,
+    /// so it takes two.
+    async fn drain_probes(&mut self) {
+        let Some(due) = self.pool.poll_timeout() else {
+            return;
+        };
+        if self.now().saturating_sub(due) < LATE {
+            return;
+        }
+        let mut idle = 0;
+        while idle < 3 {
+            tokio::task::yield_now().await;
+            idle += 1;
+            while let Some(result) = self.probes.try_join_next() {
+                idle = 0;
+                if let Ok((id, outcome)) = result {
+                    self.take(id, outcome);
+                }
             }
         }
     }

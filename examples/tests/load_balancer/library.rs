@@ -1,6 +1,13 @@
 //! `vrrp_examples::balancer`.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::fd::AsRawFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ipvs_netlink::{
     DestinationKey, ServiceKey,
@@ -25,6 +32,8 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_start_adopts_what_the_kernel_has,
         what_another_program_changes_is_put_right,
         a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval,
+        after_a_socket_that_failed_the_table_is_right_within_an_interval,
+        after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval,
         a_new_configuration_goes_on_with_what_is_in_both,
         settings_of_the_operator_survive_a_restart,
         a_drain_keeps_its_time_across_a_restart,
@@ -224,6 +233,152 @@ fn a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval
         }
         assert!(flushes >= 20, "{flushes}");
     });
+}
+
+/// Makes each call on a generic netlink socket of this process fail from now on.
+#[allow(
+    unsafe_code,
+    reason = "the descriptors belong to sockets of another type"
+)]
+fn break_netlink_sockets() {
+    // The columns are those of the kernel: the protocol is the second one, the inode the last.
+    let list = fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
+    let generic: Vec<_> = list
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words[1] == libc::NETLINK_GENERIC.to_string())
+        .map(|words| format!("socket:[{}]", words[words.len() - 1]))
+        .collect();
+    let nothing = fs::File::open("/dev/null").unwrap();
+    let mut broken = 0;
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        let name = fs::read_link(&path).unwrap_or_default();
+        if generic.iter().any(|socket| name == Path::new(socket)) {
+            let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            // SAFETY: the number stays open, and only this test looks at what is behind it.
+            let result = unsafe { libc::dup2(nothing.as_raw_fd(), number) };
+            assert_eq!(result, number);
+            broken += 1;
+        }
+    }
+    assert!(broken > 0, "{list}");
+}
+
+const FOREIGN: &str = "-A -t 192.0.2.9:80 -s lc";
+const FOREIGN_SERVER: &str = "-a -t 192.0.2.9:80 -r 10.0.0.3:80 -m -w 0";
+
+fn make_a_foreign_service() {
+    for line in [FOREIGN, FOREIGN_SERVER] {
+        run(&format!("ipvsadm {line}"));
+    }
+}
+
+/// Waits until the service is made again and the table was compared, and checks that it took one
+/// interval, what comes before it, and what a guest on a busy machine takes.
+async fn is_right_again(balancer: &mut Balancer, since: Instant) -> Vec<Notice> {
+    let added = |notice: &Notice| matches!(notice, Notice::Changed(step) if matches!(step.change, Change::AddService(_)));
+    let mut notices = until(balancer, added).await;
+    notices.extend(until(balancer, is_compared).await);
+    assert_eq!(
+        table(),
+        [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER],
+        "{notices:#?}"
+    );
+    assert!(since.elapsed() < Duration::from_secs(10), "{notices:#?}");
+    notices
+}
+
+fn after_a_socket_that_failed_the_table_is_right_within_an_interval() {
+    set_up();
+    make_a_foreign_service();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut config = config(&[1, 2], "");
+        // Nobody accepts the connections of checks, and a listener keeps only so many.
+        config.services[0].checks[0].interval = Duration::from_secs(1);
+        let mut balancer = open(config).await;
+        let right = [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER];
+        until_table(&mut balancer, &right).await;
+        for round in 0..5 {
+            break_netlink_sockets();
+            run("ipvsadm -D -t 192.0.2.1:80");
+            let broken = Instant::now();
+            let notices = is_right_again(&mut balancer, broken).await;
+            let reported = notices.iter().filter(|it| matches!(it, Notice::Trouble(_)));
+            assert_eq!(reported.count(), 1, "{round}: {notices:#?}");
+        }
+    });
+}
+
+/// A web server on port 80 of 10.0.0.N that takes its time, until the guest ends.
+fn serve_slowly(server: u8) {
+    let listener = serve(server);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request);
+                thread::sleep(Duration::from_millis(80));
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+            });
+        }
+    });
+}
+
+fn after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval() {
+    set_up();
+    make_a_foreign_service();
+    serve_slowly(1);
+    serve_slowly(2);
+    block_on(async {
+        let mut config = config(&[1, 2], "");
+        let check = &mut config.services[0].checks[0];
+        check.probes = vec![
+            toml::from_str::<Slow>("probe = { http = {} }")
+                .unwrap()
+                .probe,
+        ];
+        // One failure is enough to be out.
+        (check.fall, check.time_limit) = (1, Duration::from_secs(5));
+        let mut balancer = open(config).await;
+        let right = [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER];
+        until_table(&mut balancer, &right).await;
+        let mut is_under_way = false;
+        // The lateness is on both sides of that from which the pool forgives.
+        for (round, stall) in [5_400, 5_600, 6_500, 5_400, 5_600, 6_500]
+            .into_iter()
+            .enumerate()
+        {
+            let pause = Instant::now() + Duration::from_millis(30 + 20 * round as u64);
+            // The stall begins while probes wait for their answers.
+            while Instant::now() < pause || balancer.pool().running() == 0 {
+                let wait = tokio::time::sleep(Duration::from_millis(5));
+                tokio::select! {
+                    () = wait => {}
+                    _ = balancer.next() => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            is_under_way |= balancer.pool().running() > 0;
+            run("ipvsadm -D -t 192.0.2.1:80");
+            // Nothing in this thread goes on: neither checks nor comparisons.
+            thread::sleep(Duration::from_millis(stall));
+            let stalled = Instant::now();
+            let mut notices = is_right_again(&mut balancer, stalled).await;
+            notices.extend(until(&mut balancer, is_compared).await);
+            let down = notices.iter().any(|it| it.to_string().contains(" down"));
+            assert!(!down, "{round}: {notices:#?}");
+        }
+        assert!(is_under_way);
+        assert_eq!(balancer.pool().counters().time_limits, 0);
+    });
+}
+
+#[derive(serde::Deserialize)]
+struct Slow {
+    probe: Probe,
 }
 
 fn a_new_configuration_goes_on_with_what_is_in_both() {

@@ -1,13 +1,18 @@
 //! Two load balancers with connection sync, of which the Active is killed.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,9 +26,12 @@ const CONNECTIONS: usize = 1000;
 const SERVICE: &str = "192.0.2.100:80";
 
 pub(crate) fn tests() -> Vec<GuestTest> {
-    guest_tests![no_connection_breaks_when_the_active_is_killed]
-        .map(|test| test.within(Duration::from_secs(600)))
-        .to_vec()
+    guest_tests![
+        no_connection_breaks_when_the_active_is_killed,
+        with_direct_routing_none_breaks_and_no_more_than_with_keepalived,
+    ]
+    .map(|test| test.within(Duration::from_secs(900)))
+    .to_vec()
 }
 
 fn run(host: &Host, line: &str) -> String {
@@ -64,10 +72,52 @@ fn echo(host: &Host, address: &str) {
     });
 }
 
-/// Starts a load balancer on a host.
-fn balance(host: &Host, folder: &Path, priority: u8) -> BackgroundProgram {
-    let path = folder.join(format!("{priority}.toml"));
-    let text = format!(
+/// How the load balancers forward.
+#[derive(Clone, Copy)]
+enum Forwarding {
+    /// The servers are in a network of their own, and their gateway is an address that moves too.
+    Masquerade,
+    /// The servers are in the network of the clients, and answer with the address of the service.
+    Direct,
+}
+
+/// The program of both load balancers.
+#[derive(Clone, Copy)]
+enum Program {
+    Ours,
+    Keepalived,
+}
+
+impl Forwarding {
+    fn servers(self) -> [String; 3] {
+        [1, 2, 3].map(|number| match self {
+            Self::Masquerade => format!("10.0.0.{number}"),
+            Self::Direct => format!("192.0.2.1{number}"),
+        })
+    }
+}
+
+/// The configuration of this project's program.
+fn toml(forwarding: Forwarding, priority: u8) -> String {
+    let (gateway, method) = match forwarding {
+        Forwarding::Masquerade => (
+            format!(
+                "[[routers]]
+                interface = \"srv\"
+                vrid = 52
+                priority = {priority}
+                interval = \"200ms\"
+                addresses = [\"10.0.0.254/24\"]"
+            ),
+            "masquerade",
+        ),
+        Forwarding::Direct => (String::new(), "direct route"),
+    };
+    let servers = forwarding
+        .servers()
+        .map(|server| format!("{{ address = \"{server}:80\" }}"))
+        .join(", ");
+    format!(
         r#"
         [[routers]]
         interface = "eth0"
@@ -75,37 +125,110 @@ fn balance(host: &Host, folder: &Path, priority: u8) -> BackgroundProgram {
         priority = {priority}
         interval = "200ms"
         addresses = ["192.0.2.100/24"]
-        [[routers]]
-        interface = "srv"
-        vrid = 52
-        priority = {priority}
-        interval = "200ms"
-        addresses = ["10.0.0.254/24"]
+        {gateway}
         [sync]
         interface = "eth0"
         id = 51
         [[services]]
         service = "tcp {SERVICE}"
         scheduler = "rr"
+        forwarding = "{method}"
         checks = [{{ probe = "tcp" }}]
-        servers = [
-            {{ address = "10.0.0.1:80" }}, {{ address = "10.0.0.2:80" }}, {{ address = "10.0.0.3:80" }},
-        ]
+        servers = [{servers}]
         "#
-    );
-    fs::write(&path, text).unwrap();
-    let mut command = host.namespace().command(example("load_balancer").unwrap());
-    command.arg(path);
-    BackgroundProgram::spawn(command)
+    )
+}
+
+/// The same for keepalived, with direct routing.
+fn keepalived_conf(priority: u8) -> String {
+    let servers = Forwarding::Direct
+        .servers()
+        .map(|server| {
+            format!("real_server {server} 80 {{\n TCP_CHECK {{\n connect_timeout 3\n }}\n }}\n")
+        })
+        .concat();
+    format!(
+        "global_defs {{
+            vrrp_version 3
+            lvs_sync_daemon eth0 one id 51
+        }}
+        vrrp_instance one {{
+            interface eth0
+            virtual_router_id 51
+            priority {priority}
+            advert_int 0.2
+            virtual_ipaddress {{
+                192.0.2.100/24
+            }}
+        }}
+        virtual_server 192.0.2.100 80 {{
+            delay_loop 1
+            lvs_sched rr
+            lvs_method DR
+            protocol TCP
+            {servers}
+        }}"
+    )
+}
+
+/// A load balancer that runs.
+struct Balancing {
+    program: BackgroundProgram,
+    /// The files with the numbers of its processes.
+    pids: Vec<PathBuf>,
+}
+
+impl Balancing {
+    fn start(host: &Host, folder: &Path, program: Program, text: &str) -> Self {
+        let path = |name: &str| folder.join(format!("{}.{name}", host.name()));
+        let conf = path("conf");
+        fs::write(&conf, text).unwrap();
+        let mut command;
+        let mut pids = Vec::new();
+        match program {
+            Program::Ours => {
+                command = host.namespace().command(example("load_balancer").unwrap());
+                command.arg(conf);
+            }
+            Program::Keepalived => {
+                command = host.namespace().command("/usr/sbin/keepalived");
+                command.args(["-n", "-l", "-G", "-D", "--dont-respawn", "-f"]);
+                command.arg(conf);
+                for (option, name) in [("-p", "pid"), ("-r", "vrrp"), ("-c", "checkers")] {
+                    command.arg(option).arg(path(name));
+                    pids.push(path(name));
+                }
+                // Its log goes to standard error, which is the console of the guest.
+                command.stderr(fs::File::create(path("log")).unwrap());
+            }
+        }
+        Self {
+            program: BackgroundProgram::spawn(command),
+            pids,
+        }
+    }
+
+    /// Ends all its processes at once, without a chance to say goodbye.
+    fn kill(self) {
+        let pids = self.pids.iter().filter_map(|path| {
+            let text = fs::read_to_string(path).ok()?;
+            text.trim().parse().ok().map(Pid::from_raw)
+        });
+        for pid in pids {
+            // One may have ended with another.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        self.program.kill();
+    }
 }
 
 /// Waits until a host has an address.
 #[track_caller]
-fn wait_for_address(host: &Host, address: &str, program: &BackgroundProgram) {
+fn wait_for_address(host: &Host, address: &str, balancing: &Balancing) {
     let list = || run(host, "ip -oneline address show");
     let has = || list().contains(&format!(" {address}/")).then_some(());
     let waited = wait_for("the address", LIMIT, has);
-    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", balancing.program.lines()));
 }
 
 /// Sends a word over each connection, and returns how many answers came.
@@ -133,6 +256,34 @@ async fn speak(streams: &mut Vec<TcpStream>, word: &'static str) -> usize {
 }
 
 fn no_connection_breaks_when_the_active_is_killed() {
+    assert_eq!(broken_by_a_kill(Forwarding::Masquerade, Program::Ours), 0);
+}
+
+fn with_direct_routing_none_breaks_and_no_more_than_with_keepalived() {
+    let ours = broken_by_a_kill(Forwarding::Direct, Program::Ours);
+    let theirs = broken_by_a_kill(Forwarding::Direct, Program::Keepalived);
+    println!("of {CONNECTIONS} connections broke: {ours}, with keepalived {theirs}");
+    assert_eq!(ours, 0);
+    assert!(ours <= theirs, "{ours}, with keepalived {theirs}");
+}
+
+/// The connections of a host by their state.
+fn states(host: &Host) -> BTreeMap<String, usize> {
+    let mut states = BTreeMap::new();
+    for line in run(host, "cat /proc/net/ip_vs_conn").lines().skip(1) {
+        let state = line.split_whitespace().nth(7).unwrap_or_default();
+        *states.entry(state.to_owned()).or_default() += 1;
+    }
+    states
+}
+
+fn established(host: &Host) -> usize {
+    states(host).get("ESTABLISHED").copied().unwrap_or_default()
+}
+
+/// Two load balancers with connection sync, of which the Active is killed while a client has
+/// [`CONNECTIONS`] open. Returns how many broke.
+fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
     // Both ends of each connection are in this process.
     let limit = rustix::process::Rlimit {
         current: Some(8192),
@@ -149,58 +300,102 @@ fn no_connection_breaks_when_the_active_is_killed() {
             .attach(&host, "srv", &[&format!("10.0.0.10{number}/24")])
             .unwrap();
         host.namespace().set_sysctl("ipv4.ip_forward", "1").unwrap();
+        // A connection is sent to the standby with its third packet, and with every third one.
+        host.namespace()
+            .set_sysctl("ipv4.vs.sync_threshold", "2\t3")
+            .unwrap();
         host
     });
-    let servers = [1, 2, 3].map(|number: u8| {
-        let address = format!("10.0.0.{number}");
-        let host = inside
-            .host(&format!("rs{number}"), &[&format!("{address}/24")])
-            .unwrap();
-        run(&host, "ip route add default via 10.0.0.254");
-        echo(&host, &format!("{address}:80"));
+    let servers = forwarding.servers().map(|address| {
+        let lan = match forwarding {
+            Forwarding::Masquerade => &inside,
+            Forwarding::Direct => &outside,
+        };
+        let name = format!("rs{}", address.replace('.', "-"));
+        let host = lan.host(&name, &[&format!("{address}/24")]).unwrap();
+        match forwarding {
+            Forwarding::Masquerade => {
+                run(&host, "ip route add default via 10.0.0.254");
+            }
+            Forwarding::Direct => {
+                // The server has the address of the service, and answers no ARP request for it.
+                for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+                    let name = format!("ipv4.conf.all.{name}");
+                    host.namespace().set_sysctl(&name, value).unwrap();
+                }
+                run(&host, "ip address add 192.0.2.100/32 dev lo");
+            }
+        }
+        echo(&host, "0.0.0.0:80");
         host
     });
     let folder = tempfile::tempdir().unwrap();
-    let active = balance(&hosts[0], folder.path(), 200);
+    let start = |host: &Host, priority| {
+        let text = match program {
+            Program::Ours => toml(forwarding, priority),
+            Program::Keepalived => keepalived_conf(priority),
+        };
+        Balancing::start(host, folder.path(), program, &text)
+    };
+    let active = start(&hosts[0], 200);
     wait_for_address(&hosts[0], "192.0.2.100", &active);
-    wait_for_address(&hosts[0], "10.0.0.254", &active);
-    let standby = balance(&hosts[1], folder.path(), 100);
+    if let Forwarding::Masquerade = forwarding {
+        wait_for_address(&hosts[0], "10.0.0.254", &active);
+    }
+    let standby = start(&hosts[1], 100);
 
-    client.namespace().run(|| {
+    let broken = client.namespace().run(|| {
         block_on(async {
             let target: SocketAddr = SERVICE.parse().unwrap();
             let end = Instant::now() + LIMIT;
             while TcpStream::connect(target).await.is_err() {
-                assert!(Instant::now() < end, "{:#?}", active.lines());
+                assert!(Instant::now() < end, "{:#?}", active.program.lines());
             }
             let mut streams = Vec::new();
             for _ in 0..CONNECTIONS {
                 let connecting = tokio::time::timeout(LIMIT, TcpStream::connect(target));
                 streams.push(connecting.await.unwrap().unwrap());
             }
-            // A connection is sent to the standby with its third packet.
             for word in ["one", "two", "three"] {
                 assert_eq!(speak(&mut streams, word).await, CONNECTIONS, "{word}");
             }
-            let synced = || {
-                let list = run(&hosts[1], "cat /proc/net/ip_vs_conn");
-                let lines = list.lines().filter(|line| line.contains("ESTABLISHED"));
-                (lines.count() >= CONNECTIONS).then_some(())
-            };
-            let waited = wait_for("the connections of the standby", LIMIT, synced);
-            waited.unwrap_or_else(|error| panic!("{error}: {:#?}", standby.lines()));
+            // A message of the sync daemon may be lost; more packets of the connection repeat it.
+            let end = Instant::now() + LIMIT * 2;
+            while established(&hosts[1]) < CONNECTIONS {
+                if Instant::now() > end {
+                    match program {
+                        Program::Ours => {
+                            let states = hosts.each_ref().map(states);
+                            panic!(
+                                "not synchronized: {states:?} {:#?}",
+                                standby.program.lines()
+                            );
+                        }
+                        // What it does not send counts as its breaks.
+                        Program::Keepalived => break,
+                    }
+                }
+                assert_eq!(speak(&mut streams, "more").await, CONNECTIONS);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
 
             active.kill();
             let killed = Instant::now();
             let answered = speak(&mut streams, "after").await;
-            assert_eq!(answered, CONNECTIONS, "{:#?}", standby.lines());
-            assert!(killed.elapsed() < LIMIT);
-            // New connections are served as well.
-            let connecting = tokio::time::timeout(LIMIT, TcpStream::connect(target));
-            let mut streams = vec![connecting.await.unwrap().unwrap()];
-            assert_eq!(speak(&mut streams, "new").await, 1);
-        });
+            if let Program::Ours = program {
+                assert!(killed.elapsed() < LIMIT);
+                // New connections are served as well.
+                let connecting = tokio::time::timeout(LIMIT, TcpStream::connect(target));
+                let connected = connecting.await.unwrap();
+                let lines = standby.program.lines();
+                let stream = connected.unwrap_or_else(|error| panic!("{error}: {lines:#?}"));
+                assert_eq!(speak(&mut vec![stream], "new").await, 1);
+            }
+            CONNECTIONS - answered
+        })
     });
     wait_for_address(&hosts[1], "192.0.2.100", &standby);
+    standby.kill();
     drop(servers);
+    broken
 }
