@@ -9,19 +9,20 @@ use std::{
 use nix::unistd::User;
 use tempfile::TempDir;
 
-use crate::{Error, Host, daemon::Daemons};
+use crate::{Error, Host, Namespace, daemon::Daemons};
 
 const ZEBRA: &str = "/usr/lib/frr/zebra";
 const VRRPD: &str = "/usr/lib/frr/vrrpd";
+const BGPD: &str = "/usr/lib/frr/bgpd";
 
 /// The user that the daemons change to, and the package that it and they come with.
 const USER: &str = "frr";
 
 /// How long each daemon may take to come up.
-const STARTING: Duration = Duration::from_secs(10);
+const STARTING: Duration = Duration::from_secs(30);
 
-/// A running FRR: its daemons `zebra` and `vrrpd`. Dropping it kills them, as [`kill`](Self::kill)
-/// does.
+/// A running FRR: its daemon `zebra`, and `vrrpd` or `bgpd`. Dropping it kills them, as
+/// [`kill`](Self::kill) does.
 ///
 /// They change to the user `frr`, for which this process must be root outside any user namespace,
 /// and reach their configuration in the temporary folder, which all users must be able to enter.
@@ -44,24 +45,50 @@ impl Frr {
     /// the macvlan exists; [`Error::Program`] with FRR's output if a daemon ends or refuses its
     /// configuration.
     pub fn start(host: &Host, instance: &FrrInstance) -> Result<Self, Error> {
+        instance.add_macvlans(host)?;
+        let config = instance.config(host.interface());
+        let mut frr = Self::run(host.namespace(), VRRPD, &config)?;
+        for family in instance.families() {
+            let started = format!("[VRID {}] [{family}] Initialize -> ", instance.vrid);
+            frr.wait_for_log(&started, STARTING)?;
+        }
+        frr.daemons.refuse("No such command on config line")?;
+        Ok(frr)
+    }
+
+    /// Starts FRR's BGP in a namespace, with a configuration of bgpd(8). Returns when the daemons
+    /// run; peers may not be connected yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn start_bgp(namespace: &Namespace, config: &str) -> Result<Self, Error> {
+        let mut frr = Self::run(namespace, BGPD, config)?;
+        let socket = frr.folder.path().join("bgpd.vty");
+        frr.daemons
+            .wait_until("bgpd's socket", STARTING, |_| socket.exists())?;
+        frr.daemons.refuse("No such command on config line")?;
+        Ok(frr)
+    }
+
+    /// Starts zebra, and then another daemon with its configuration.
+    fn run(namespace: &Namespace, program: &str, config: &str) -> Result<Self, Error> {
         let user = User::from_name(USER)
             .map_err(Error::os(format!("look the user {USER} up")))?
             .ok_or_else(|| Error::MissingProgram {
                 program: ZEBRA.into(),
                 package: USER,
             })?;
-        instance.add_macvlans(host)?;
-
         let folder = tempfile::tempdir().map_err(Error::os("make a temporary folder"))?;
         let zserv = folder.path().join("zserv.api");
-        let config = |name: &str, text: String| -> Result<PathBuf, Error> {
+        let write = |name: &str, text: &str| -> Result<PathBuf, Error> {
             let path = folder.path().join(name);
             fs::write(&path, text).map_err(Error::os("write FRR's configuration"))?;
             Ok(path)
         };
-        let zebra = config("zebra.conf", String::new())?;
-        let vrrpd = config("vrrpd.conf", instance.config(host.interface()))?;
-        for path in [folder.path(), &zebra, &vrrpd] {
+        let zebra = write("zebra.conf", "")?;
+        let other = write("other.conf", config)?;
+        for path in [folder.path(), &zebra, &other] {
             let ids = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
             chown(path, ids.0, ids.1).map_err(Error::os(format!(
                 "give {} to the user {USER}, which only root outside user namespaces can",
@@ -70,7 +97,7 @@ impl Frr {
         }
 
         let command = |program: &str, config: &Path| {
-            let mut command = host.namespace().command(program);
+            let mut command = namespace.command(program);
             command.arg("--config_file").arg(config);
             command.arg("--pid_file").arg(config.with_extension("pid"));
             command.arg("--vty_socket").arg(folder.path());
@@ -82,21 +109,18 @@ impl Frr {
         let mut daemons = Daemons::new()?;
         daemons.start(command(ZEBRA, &zebra), USER)?;
         daemons.wait_until("zebra's socket", STARTING, |_| zserv.exists())?;
-        daemons.start(command(VRRPD, &vrrpd), USER)?;
+        daemons.start(command(program, &other), USER)?;
         let mut frr = Self {
             daemons,
             crash_logs: Vec::new(),
             folder,
         };
-        for (name, pid) in ["zebra", "vrrpd"].into_iter().zip(frr.daemons.pids()) {
+        let name = Path::new(program).file_name().unwrap_or_default();
+        let names = ["zebra".into(), name.to_string_lossy()];
+        for (name, pid) in names.into_iter().zip(frr.daemons.pids()) {
             frr.crash_logs
                 .push(format!("/var/tmp/frr/{name}.{pid}").into());
         }
-        for family in instance.families() {
-            let started = format!("[VRID {}] [{family}] Initialize -> ", instance.vrid);
-            frr.wait_for_log(&started, STARTING)?;
-        }
-        frr.daemons.refuse("No such command on config line")?;
         Ok(frr)
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod demo;
+mod ecmp;
 mod library;
 mod program;
 mod service_manager;
@@ -28,9 +29,11 @@ fn main() -> ExitCode {
         takeover::tests(),
         service_manager::tests(),
         demo::tests(),
+        ecmp::tests(),
     ]
     .concat();
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);
+    suite.memory = 512;
     suite.files.push(example("load_balancer").unwrap());
     suite.run()
 }

@@ -34,7 +34,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
     .to_vec()
 }
 
-fn run(host: &Host, line: &str) -> String {
+pub(super) fn run(host: &Host, line: &str) -> String {
     let mut words = line.split_whitespace();
     let mut command = host.namespace().command(words.next().unwrap());
     let output = command.args(words).output().unwrap();
@@ -42,7 +42,7 @@ fn run(host: &Host, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,7 +51,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A server that sends back what it gets, until the guest ends.
-fn echo(host: &Host, address: &str) {
+pub(super) fn echo(host: &Host, address: &str) {
     let address: SocketAddr = address.parse().unwrap();
     let listener = host.namespace().run(|| {
         let listener = std::net::TcpListener::bind(address).unwrap();
@@ -232,7 +232,7 @@ fn wait_for_address(host: &Host, address: &str, balancing: &Balancing) {
 }
 
 /// Sends a word over each connection, and returns how many answers came.
-async fn speak(streams: &mut Vec<TcpStream>, word: &'static str) -> usize {
+pub(super) async fn speak(streams: &mut Vec<TcpStream>, word: &'static str) -> usize {
     let mut tasks = JoinSet::new();
     for mut stream in streams.drain(..) {
         tasks.spawn(async move {
@@ -281,15 +281,19 @@ fn established(host: &Host) -> usize {
     states(host).get("ESTABLISHED").copied().unwrap_or_default()
 }
 
-/// Two load balancers with connection sync, of which the Active is killed while a client has
-/// [`CONNECTIONS`] open. Returns how many broke.
-fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
-    // Both ends of each connection are in this process.
+/// Allows enough sockets: both ends of each connection are in this process.
+pub(super) fn raise_file_limit() {
     let limit = rustix::process::Rlimit {
         current: Some(8192),
         maximum: Some(8192),
     };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+}
+
+/// Two load balancers with connection sync, of which the Active is killed while a client has
+/// [`CONNECTIONS`] open. Returns how many broke.
+fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
+    raise_file_limit();
     let (outside, inside) = (Lan::new().unwrap(), Lan::new().unwrap());
     let client = outside.host("client", &["192.0.2.9/24"]).unwrap();
     let hosts = [1, 2].map(|number: u8| {
