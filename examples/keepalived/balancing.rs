@@ -33,8 +33,8 @@ const LIMITS: Limits = Limits {
 /// Scripts that wait, at most.
 const WAITING: usize = 4096;
 
-/// How long scripts may run once the daemon ends.
-const AT_THE_END: Duration = Duration::from_secs(5);
+/// How long scripts may run once the daemon ends, all together.
+const AT_THE_END: Duration = Duration::from_secs(20);
 
 enum Instruction {
     Reconfigure(Box<Balance>),

@@ -165,9 +165,9 @@ impl Notify {
         }
     }
 
-    /// Waits a few seconds for the commands in the queue.
+    /// Waits for the commands in the queue, 20 seconds at most.
     pub async fn finish(&self) {
-        const PATIENCE: Duration = Duration::from_secs(5);
+        const PATIENCE: Duration = Duration::from_secs(20);
         let Some(notifier) = &self.notifier else {
             return;
         };
