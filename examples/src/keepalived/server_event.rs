@@ -217,8 +217,8 @@ mod tests {
                 ..names.clone()
             };
             let found = ServerEvent::of(&event, &quiet, &nothing);
-            let line = line.filter(|_| change != PoolChange::ServerUp(server));
-            assert_eq!(found.map(|it| it.fifo_line()), line, "{change:?}");
+            let quiet_line = line.filter(|_| change != PoolChange::ServerUp(server));
+            assert_eq!(found.map(|it| it.fifo_line()), quiet_line, "{change:?}");
         }
     }
 }
