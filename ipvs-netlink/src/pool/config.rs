@@ -58,7 +58,7 @@ pub struct VirtualServer<P> {
     /// rise.
     pub slow_start: Option<Duration>,
     /// How servers leave that are alive: drained by the operator, removed from the configuration,
-    /// or replaced by the sorry server. `None`: at once.
+    /// or replaced by the sorry server; and how the sorry server leaves. `None`: at once.
     pub drain: Option<Drain>,
     /// How failed servers leave. Default: at once.
     pub drain_failed: Option<Drain>,

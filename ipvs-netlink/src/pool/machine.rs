@@ -262,7 +262,7 @@ impl<P: Clone + Ord> Pool<P> {
     }
 
     /// How the servers leave the kernel's table that are not in the wanted one: failed ones as
-    /// [`drain_failed`](super::VirtualServer::drain_failed) says, live ones as
+    /// [`drain_failed`](super::VirtualServer::drain_failed) says, live ones and the sorry server as
     /// [`drain`](super::VirtualServer::drain) says, and those of a removed service at once.
     #[must_use]
     pub fn removals(&self) -> Removals {
@@ -274,6 +274,13 @@ impl<P: Clone + Ord> Pool<P> {
                     let drain = service.drain_of(place);
                     removals.destinations.insert((key, server.key()), drain);
                 }
+            }
+            if let Some(sorry) = &service.config.sorry_server
+                && !service.has_placed(&sorry.destination.key)
+            {
+                let place = (key, sorry.destination.key);
+                let drain = service.config.drain;
+                removals.destinations.entry(place).or_insert(drain);
             }
         }
         for (place, departed) in &self.departed {

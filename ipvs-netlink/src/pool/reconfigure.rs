@@ -159,6 +159,11 @@ impl<P: Clone + Ord> Pool<P> {
                 self.journal
                     .record(now, old.key(), change, Cause::Configuration);
             }
+            let departed = Departed {
+                drain: config.drain,
+                is_draining: false,
+            };
+            self.departed.insert((old.key(), before), departed);
         }
     }
 

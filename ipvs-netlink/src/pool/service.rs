@@ -6,7 +6,7 @@ use super::{
     Capacity, Cause, In, LiveCapacity, Operator, Out, Panic, PoolChange, Usage, Verdict,
     VirtualServer, check::CheckState, server::ServerState,
 };
-use crate::{Destination, ServiceKey, Weight, plan::Drain};
+use crate::{Destination, DestinationKey, ServiceKey, Weight, plan::Drain};
 
 /// The level of a quorum, for an object that a VRRP router tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -380,6 +380,12 @@ impl<P> ServiceState<P> {
                 Out::Maintenance | Out::Stopped => None,
             },
         }
+    }
+
+    /// Whether a destination is a wanted one.
+    pub(super) fn has_placed(&self, key: &DestinationKey) -> bool {
+        let found = self.wanted.binary_search_by_key(key, |wanted| wanted.key);
+        found.is_ok()
     }
 
     fn destinations(&self, stopped: bool) -> Vec<Destination> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ipvs_netlink::{
     Stats, Table,
-    plan::{Draining, Policy, Wanted, plan},
-    pool::Operator,
+    plan::{Drain, Draining, Policy, Wanted, plan},
+    pool::{Operator, Panic},
 };
 
 use crate::host::*;
@@ -18,7 +18,7 @@ fn steps(host: &Host, table: &Table) -> Vec<String> {
     let plan = plan(
         table,
         wanted,
-        &Policy::default(),
+        &Policy::AT_ONCE,
         &Draining::default(),
         Duration::ZERO,
     );
@@ -90,4 +90,44 @@ fn the_servers_of_a_service_that_left_go_at_once() {
         !steps.iter().any(|step| step.contains("weight 0")),
         "{steps:?}"
     );
+}
+
+/// The steps for a sorry server with connections that is no longer in use.
+fn sorry_leaves(drain: Option<Drain>, leave: impl Fn(&mut Host)) -> Vec<String> {
+    let mut service = service(plain(), &[1]);
+    service.sorry_server = Some(sorry());
+    service.drain = drain;
+    let mut host = Host::new(config(vec![service]), |_| bad());
+    host.run_until(s(0.5));
+    assert_eq!(host.wanted(), [(99, 1)]);
+    leave(&mut host);
+    host.set_reply(|_| good());
+    host.run_until(s(1.5));
+    assert_eq!(host.wanted(), [(1, 1)]);
+    steps(&host, &kernel(&[(1, 0), (99, 5)]))
+}
+
+const DELETED: &str = "delete destination 10.0.0.99:80 of tcp 192.0.2.1:80 (no longer wanted)";
+const DRAINED: &str = "update destination 10.0.0.99:80 masquerade weight 0 of tcp 192.0.2.1:80 \
+                       (no longer wanted)";
+
+#[test]
+fn a_sorry_server_that_makes_way_keeps_its_connections_as_live_servers_do() {
+    assert_eq!(sorry_leaves(Some(Drain::default()), |_| ()), [DRAINED]);
+    assert_eq!(sorry_leaves(None, |_| ()), [DELETED]);
+}
+
+#[test]
+fn a_sorry_server_that_leaves_the_configuration_keeps_its_connections() {
+    let without = |drain: Option<Drain>| {
+        move |host: &mut Host| {
+            let mut service = service(plain(), &[1]);
+            service.panic = Panic::Off;
+            service.drain = drain;
+            host.reload(config(vec![service]));
+        }
+    };
+    let drain = Some(Drain::default());
+    assert_eq!(sorry_leaves(drain, without(drain)), [DRAINED]);
+    assert_eq!(sorry_leaves(None, without(None)), [DELETED]);
 }
