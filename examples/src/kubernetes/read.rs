@@ -132,9 +132,11 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// The changes of a stream of JSON values one after another, each an event, an object or a list. An
-/// item is one value, and an error concerns that value alone, except that a text that is not JSON
-/// ends the iterator. A value is read as soon as its last octet is there, however the octets arrive.
+/// The changes of a stream of JSON values one after another, each an event, an object or a list.
+///
+/// An item is one value, and an error concerns that value alone, except that a text that is not
+/// JSON ends the iterator. A value is read as soon as its last octet is there, however the octets
+/// arrive.
 pub fn watch_events(stream: impl Read) -> impl Iterator<Item = Result<Vec<WatchEvent>, ReadError>> {
     values_within(stream, MAX_TEXT).map(|value| WatchEvent::from_value(value?))
 }

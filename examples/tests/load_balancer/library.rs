@@ -256,7 +256,7 @@ fn break_netlink_sockets() {
         let name = fs::read_link(&path).unwrap_or_default();
         if generic.iter().any(|socket| name == Path::new(socket)) {
             let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            // SAFETY: the number stays open, and only this test looks at what is behind it.
+            // SAFETY: the number stays open, and only this test uses the new file.
             let result = unsafe { libc::dup2(nothing.as_raw_fd(), number) };
             assert_eq!(result, number);
             broken += 1;
@@ -275,7 +275,7 @@ fn make_a_foreign_service() {
 }
 
 /// Waits until the service is made again and the table was compared, and checks that it took one
-/// interval, what comes before it, and what a guest on a busy machine takes.
+/// interval, the pause after an error, and the delay of a busy machine.
 async fn is_right_again(balancer: &mut Balancer, since: Instant) -> Vec<Notice> {
     let added = |notice: &Notice| matches!(notice, Notice::Changed(step) if matches!(step.change, Change::AddService(_)));
     let mut notices = until(balancer, added).await;
