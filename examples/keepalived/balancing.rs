@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -14,12 +14,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vrrp_examples::{
     balancer::{Balancer, Notice, Options, Stop},
     command::Limits,
+    control::Control,
     keepalived::{
         balance::Balance,
         server_event::{Names, ServerEvent},
     },
     keepalived_conf::script::Script,
     notify::{Notifier, Order, Report},
+    status::History,
 };
 
 use crate::{Error, fifo::Writer, ipvs_settings::Settings, log::Log, watch::command_of};
@@ -79,6 +81,7 @@ impl Balancing {
         balance: Balance,
         surroundings: Surroundings,
         fifos: Vec<Writer>,
+        page: Option<SocketAddr>,
         log: Log,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,6 +97,7 @@ impl Balancing {
                 settings: Settings::new(balance.kernel.clone()),
                 surroundings,
                 fifos,
+                page,
                 runner,
                 log: &log,
             };
@@ -142,6 +146,7 @@ struct Run<'a> {
     settings: Settings,
     surroundings: Surroundings,
     fifos: Vec<Writer>,
+    page: Option<SocketAddr>,
     runner: Notifier<Arc<Script>>,
     log: &'a Log,
 }
@@ -172,6 +177,8 @@ impl Run<'_> {
         let mut balancer = Balancer::open(balance.config, Options::default()).await?;
         self.suspend(&mut balancer);
         self.set_daemons(&mut balancer);
+        let mut control = self.listen().await;
+        let mut history = History::new();
         let mut ending = None;
         loop {
             tokio::select! {
@@ -193,8 +200,15 @@ impl Run<'_> {
                         Ending::KeepServices | Ending::HandOver => Stop::Leave,
                     });
                 }
+                request = control.next() => {
+                    let page = request.question.answer(&history, &mut balancer, Vec::new());
+                    request.answer(page);
+                }
                 notice = balancer.next() => match notice {
-                    Some(notice) => self.report(notice),
+                    Some(notice) => {
+                        history.note(&notice, &balancer);
+                        self.report(notice);
+                    }
                     None => break,
                 },
             }
@@ -205,6 +219,17 @@ impl Run<'_> {
             Some(Ending::HandOver) | None => {}
         }
         Ok(())
+    }
+
+    /// Opens the port of pages. The virtual servers also run without it.
+    async fn listen(&self) -> Control {
+        let mut control = Control::new();
+        if let Some(page) = self.page
+            && let Err(error) = control.listen_tcp(page).await
+        {
+            self.log.warning(&format!("--page {page}: {error}"));
+        }
+        control
     }
 
     async fn obey(&mut self, order: Instruction, balancer: &mut Balancer) {

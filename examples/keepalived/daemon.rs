@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Daemon {
     objects: BTreeMap<String, ObjectId>,
     watchers: BTreeMap<String, (Probe, Worker)>,
     statics: Vec<HostObject>,
+    /// The address of pages about the virtual servers.
+    page: Option<SocketAddr>,
     /// The virtual servers, once there are any.
     balancing: Option<Balancing>,
     /// The files that had their first value written.
@@ -97,6 +99,7 @@ impl Daemon {
         driver: Driver,
         reading: Reading,
         is_successor: bool,
+        page: Option<SocketAddr>,
         log: Log,
     ) -> Result<Self, Error> {
         let outlet = Outlet::open(&reading.configuration.global, log.clone());
@@ -104,6 +107,7 @@ impl Daemon {
             driver,
             outlet,
             frames: FrameSocket::open()?,
+            page,
             log,
             routers: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -184,6 +188,7 @@ impl Daemon {
                 balance,
                 surroundings,
                 self.outlet.take_server_writers(),
+                self.page,
                 self.log.clone(),
             ) {
                 Ok(balancing) => self.balancing = Some(balancing),

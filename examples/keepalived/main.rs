@@ -235,7 +235,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         log.info(&format!("{:?}", reading.configuration));
     }
     let balance = balance_of(options, &reading);
-    let mut daemon = Daemon::new(driver, reading, is_successor, log.clone())?;
+    let mut daemon = Daemon::new(driver, reading, is_successor, options.page, log.clone())?;
     daemon.apply(plan);
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);

@@ -1,6 +1,6 @@
 //! The command line: that of keepalived, with a few options more.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 use vrrp_examples::keepalived_conf::source::Like;
@@ -52,6 +52,9 @@ pub(crate) struct Options {
         default_value = "/run/keepalived.replace.sock"
     )]
     pub(crate) replace_socket: PathBuf,
+    /// The TCP address of pages about the virtual servers: `/`, `/status.json` and `/metrics`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) page: Option<SocketAddr>,
     /// Reload as keepalived does: use what a file with errors still says.
     #[arg(long)]
     pub(crate) lenient_reload: bool,

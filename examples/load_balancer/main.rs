@@ -8,7 +8,7 @@
 mod config;
 
 use std::{
-    fmt, fs,
+    fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,7 +16,6 @@ use std::{
 };
 
 use clap::Parser;
-use hyper::StatusCode;
 use ipvs_netlink::pool::{Explanation, PoolChange};
 use sd_notify::NotifyState;
 use tokio::{
@@ -26,10 +25,9 @@ use tokio::{
 use vrrp_examples::{
     announce::Announcer,
     balancer::{Balancer, Notice, Options, SavedState},
-    control::{self, Command, Control, Question},
+    control::{self, Command, Control},
     demo,
     event_log::{self, Notify},
-    pages::{HTML, JSON, OPEN_METRICS, Page, TEXT},
     status::History,
     toml_file::fingerprint,
     virtual_routers::{Routers, changes_state},
@@ -256,8 +254,9 @@ impl<'a> Program<'a> {
                     None => self.stop_balancer(),
                 },
                 request = self.control.next() => {
-                    let answer = self.answer(&request.question);
-                    request.answer(answer);
+                    let routers = self.routers.lines();
+                    let page = request.question.answer(&self.history, &mut self.balancer, routers);
+                    request.answer(page);
                     self.save();
                 }
                 _ = hangup.recv() => self.reload(),
@@ -378,29 +377,6 @@ impl<'a> Program<'a> {
             self.balancer.set_daemons(Vec::new());
         }
         self.balancer.stop(self.file.stop());
-    }
-
-    /// Answers a client.
-    fn answer(&mut self, question: &Question) -> Page {
-        let status = || self.history.status(&self.balancer, self.routers.lines());
-        let refused =
-            |error: &dyn fmt::Display| Page::error(StatusCode::CONFLICT, error.to_string());
-        match question {
-            Question::Page => Page::ok(HTML, status().html()),
-            Question::Service(name) => match status().html_of(name) {
-                Some(html) => Page::ok(HTML, html),
-                None => Page::error(StatusCode::NOT_FOUND, format!("no service {name}")),
-            },
-            Question::Metrics => Page::ok(OPEN_METRICS, status().metrics()),
-            Question::Status => match serde_json::to_string_pretty(&status()) {
-                Ok(json) => Page::ok(JSON, json),
-                Err(error) => refused(&error),
-            },
-            Question::Command(command) => match command.apply(&mut self.balancer) {
-                Ok(text) => Page::ok(TEXT, text),
-                Err(error) => refused(&error),
-            },
-        }
     }
 
     /// Saves what a later run goes on with, if it has changed.

@@ -23,8 +23,8 @@ use tokio::{
 
 use crate::{
     balancer::{Balancer, text},
-    pages::{Listener, Page, Query, serve},
-    status::page::SERVICE_PATH,
+    pages::{HTML, JSON, Listener, OPEN_METRICS, Page, Query, TEXT, serve},
+    status::{History, RouterLine, page::SERVICE_PATH},
 };
 
 /// The requests that may wait for the loop of the program.
@@ -110,6 +110,36 @@ pub enum Question {
     Metrics,
     /// `POST /command` on a UNIX socket, with a [`Command`] as JSON.
     Command(Command),
+}
+
+impl Question {
+    /// Makes the answer: a page of the state, or the result of a command.
+    pub fn answer(
+        &self,
+        history: &History,
+        balancer: &mut Balancer,
+        routers: Vec<RouterLine>,
+    ) -> Page {
+        if let Self::Command(command) = self {
+            return match command.apply(balancer) {
+                Ok(text) => Page::ok(TEXT, text),
+                Err(error) => Page::error(StatusCode::CONFLICT, error.to_string()),
+            };
+        }
+        let status = history.status(balancer, routers);
+        match self {
+            Self::Service(name) => match status.html_of(name) {
+                Some(html) => Page::ok(HTML, html),
+                None => Page::error(StatusCode::NOT_FOUND, format!("no service {name}")),
+            },
+            Self::Metrics => Page::ok(OPEN_METRICS, status.metrics()),
+            Self::Status => match serde_json::to_string_pretty(&status) {
+                Ok(json) => Page::ok(JSON, json),
+                Err(error) => Page::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            },
+            Self::Page | Self::Command(_) => Page::ok(HTML, status.html()),
+        }
+    }
 }
 
 impl Request {

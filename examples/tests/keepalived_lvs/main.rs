@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
-    fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path, process::ExitCode,
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -27,6 +32,7 @@ fn main() -> ExitCode {
         ha_suspend_checks_only_while_the_address_is_here,
         file_check_adds_the_number_of_a_file_to_the_weight,
         lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum,
+        pages_show_the_virtual_servers,
     ];
     let tests = tests.map(|test| test.within(LIMIT));
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);
@@ -220,6 +226,43 @@ virtual_server 192.0.2.1 80 {{
     rig.wait_for_table(TWO);
     rig.wait_for_note("up 2");
     rig.stop();
+}
+
+fn pages_show_the_virtual_servers() {
+    let config = "virtual_server 192.0.2.1 80 {
+    delay_loop 0.5
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.1 80 {
+        TCP_CHECK {
+            connect_timeout 1
+        }
+    }
+}
+";
+    let mut rig = Rig::new(config);
+    let _server = rig.serve("10.0.0.1:80");
+    rig.run(&["-C", "--page", "127.0.0.1:8404"]);
+    let get = |path: &str| {
+        let mut stream = rig
+            .namespace
+            .run(|| TcpStream::connect("127.0.0.1:8404"))
+            .ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    let up = "balancer_server_up{service=\"tcp 192.0.2.1:80\",server=\"10.0.0.1:80\"} 1";
+    let is_up = || get("/metrics").filter(|answer| answer.contains(up));
+    wait_for(up, LIMIT / 3, is_up).unwrap();
+    let page = get("/").unwrap();
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    assert!(page.contains("<h2>tcp 192.0.2.1:80</h2>"), "{page}");
+    let json = get("/status.json").unwrap();
+    assert!(json.contains("\"server\": \"10.0.0.1:80\""), "{json}");
+    rig.end();
 }
 
 fn the_sorry_server_stands_in_while_the_quorum_is_lost() {
