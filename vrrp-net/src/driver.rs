@@ -60,7 +60,7 @@ use self::{
     handle::Inbox,
     host::Host,
     install::Queue,
-    instance::{Answers, Instance},
+    instance::{Answers, Instance, Rest},
     numbers::Numbers,
     packets::Packets,
     router::Router,
@@ -69,7 +69,7 @@ use self::{
 use crate::{
     Error, Interfaces, Outcome, VirtualAddress,
     kernel::{poller::Poller, route_watch::RouteWatch, sys},
-    plan::{Change, Planner, Thing},
+    plan::{Change, Claims, Planner, Thing},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -172,10 +172,18 @@ const RECORDS: usize = 8;
 /// [it is the owner](Self::reconfigure).
 ///
 /// In its first turn the driver removes everything with our mark that no router wants: addresses,
-/// routes and macvlans that a crash or another configuration left. Other running instances in the
-/// same network namespace keep their own: each answers at an abstract UNIX socket,
-/// `vrrp-net/PID.N`, and a starting driver waits for the answers for up to 200 ms
-/// ([`DriverEvent::LeftOversKept`]).
+/// routes and macvlans that a crash or another configuration left.
+///
+/// Other running instances in the same network namespace keep their own. Each answers at an
+/// abstract UNIX socket, `vrrp-net/PID.N`. A driver asks them at its start, before it removes
+/// something with our mark that appeared while it ran, and after one of them has ended. It waits
+/// for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]). An address or route that
+/// Actives of several instances use goes with the last of them.
+///
+/// After an instance has died, for example by SIGKILL, its addresses, routes and macvlans stay for
+/// three seconds: a successor may claim them, and at an interval of 1 s the other hosts take the
+/// addresses over in the meantime. Then the remaining instances remove them. Without another
+/// instance they stay until one starts.
 ///
 /// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface
 /// is 1 for the moment of its removal, so the other addresses of the subnet stay. Where that cannot
@@ -237,8 +245,10 @@ pub struct Driver {
     /// The routers of each interface, by its number.
     members: HashMap<u32, BTreeSet<RouterId>>,
     planner: Planner,
-    /// Whether things are being removed that an earlier run left.
-    is_sweeping: bool,
+    /// Whether left-overs are being removed.
+    sweeping: Sweeping,
+    /// Whether it was reported that another instance does not answer.
+    misses_answer: bool,
     queue: Queue,
     events: Events,
     /// The parts that failed last time.
@@ -247,6 +257,14 @@ pub struct Driver {
     part_faults: BTreeMap<Part, Fault>,
     /// Whether the last turn has read advertisements.
     has_received: bool,
+}
+
+/// How far the removal of left-overs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweeping {
+    NotYet,
+    Runs,
+    Done,
 }
 
 /// Why a driver takes no more turns.
@@ -357,7 +375,8 @@ impl Driver {
             routers: BTreeMap::new(),
             members: HashMap::new(),
             planner: Planner::default(),
-            is_sweeping: false,
+            sweeping: Sweeping::NotYet,
+            misses_answer: false,
             queue: Queue::default(),
             events: Events::default(),
             troubles: Troubles::default(),
@@ -503,8 +522,9 @@ impl Driver {
     /// addresses, routes, macvlans, and the settings of their parents. An earlier run may have left
     /// it, whatever its configuration was. Returns the addresses.
     ///
-    /// A driver does so by itself in its first turn, except for what another running instance
-    /// claims. This call does not ask.
+    /// A driver does so by itself in its first turn, after it has asked other running instances for
+    /// their claims. This call does not ask: only things that an instance has claimed in an earlier
+    /// answer stay.
     ///
     /// # Errors
     ///
@@ -513,7 +533,7 @@ impl Driver {
     pub fn sweep(&mut self) -> Result<Vec<(u32, VirtualAddress)>, Error> {
         self.receive_host_events()?;
         let now = self.now();
-        self.planner.sweep(&self.host.actual, |_| false);
+        self.planner.sweep(&self.host.actual);
         let mut removed = Vec::new();
         // Settings of a parent come back once its macvlans are gone.
         for _ in 0..2 {
@@ -603,7 +623,7 @@ impl Driver {
         let others = [(self.inbox.as_fd(), token::INBOX)]
             .into_iter()
             .chain(monitor);
-        let instance = self.instance.source().map(|it| (it, token::INSTANCE));
+        let instance = self.instance.sources().map(|it| (it, token::INSTANCE));
         for (source, token) in sockets
             .chain(links)
             .chain(instance)
@@ -733,6 +753,10 @@ impl Driver {
                 self.note(Part::Socket(place), result);
             }
         }
+        // An instance that has started since may have caused the notifications.
+        if ready.requests || self.instance.is_due(self.now()) {
+            self.follow_instances();
+        }
         if ready.notifications || self.host.is_ahead() {
             let result = self.receive_host_events();
             self.note(Part::Monitor, result);
@@ -740,14 +764,13 @@ impl Driver {
         let result = self.resync();
         self.note(Part::Lists, result);
         if ready.requests {
-            self.answer_instances();
             self.serve_requests()?;
             if self.end.is_some() {
                 return Ok(());
             }
         }
         let now = self.now();
-        self.begin_sweep(now);
+        self.follow_claims(now);
         self.report_discarded_rivals(now);
         self.serve_timers(now);
         self.flush(now);
@@ -771,24 +794,96 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends the claims of this driver to other instances that start.
-    fn answer_instances(&self) {
-        let routers = || self.routers.keys().filter_map(|id| self.wanted(*id));
-        self.instance
-            .answer(|| instance::claims_of(routers(), &self.host.actual));
+    /// Sends the claims of this driver to other instances that ask.
+    fn follow_instances(&mut self) {
+        let now = self.now();
+        let (routers, fleet, actual) = (&self.routers, &self.fleet, &self.host.actual);
+        let claims = || {
+            let mut claims = Claims::default();
+            for id in routers.keys() {
+                if let Some(wanted) = install::wanted(routers, fleet, *id) {
+                    wanted.add_claims(actual, &mut claims);
+                }
+            }
+            claims.to_string()
+        };
+        self.instance.serve(now, claims);
+        self.watch_instances();
     }
 
-    /// At the start, once the other instances have answered: has everything removed that an earlier
-    /// run left, whatever its configuration was.
-    fn begin_sweep(&mut self, now: Instant) {
-        match self.instance.take_answers(now) {
-            None => {}
-            Some(Answers::All(claims)) => {
-                self.planner
-                    .sweep(&self.host.actual, |former| claims.include(former));
-                self.is_sweeping = true;
+    fn watch_instances(&mut self) {
+        let has_company = self.instance.has_company();
+        self.host.actual.set_company(has_company);
+        if self.instance.take_new_source() {
+            let watched = self.watch_sources();
+            self.note(Part::Wait, watched);
+        }
+    }
+
+    /// Asks other instances for their claims where that is due. Once they have answered, has
+    /// everything removed that nobody claims: an earlier run left it, whatever its configuration
+    /// was.
+    fn follow_claims(&mut self, now: Instant) {
+        if self.planner.take_question() {
+            self.instance.ask(now);
+        }
+        let answers = self.instance.take_answers(now);
+        self.watch_instances();
+        let Some(Answers { claims, rest }) = answers else {
+            return;
+        };
+        if *self.host.actual.claims() != claims {
+            self.queue_claimed();
+            self.host.actual.set_claims(claims);
+            self.queue_claimed();
+        }
+        match rest {
+            Rest::LeftOver => self.begin_sweep(now),
+            Rest::TooEarly => {}
+            Rest::Unknown => {
+                if !std::mem::replace(&mut self.misses_answer, true) {
+                    self.notify(None, DriverEvent::LeftOversKept);
+                }
             }
-            Some(Answers::Incomplete) => self.notify(None, DriverEvent::LeftOversKept),
+        }
+    }
+
+    fn begin_sweep(&mut self, now: Instant) {
+        self.misses_answer = false;
+        if self.sweeping != Sweeping::NotYet {
+            // The kernel does not report the routes of other instances, nor that a macvlan which is
+            // down has got its mark.
+            self.host.resync_at = Some(now);
+            let result = self.resync();
+            self.note(Part::Lists, result);
+            let _is_answered = self.planner.take_question();
+        }
+        if let Some(at) = self.host.resync_at {
+            self.instance.ask(at);
+            return;
+        }
+        self.planner.sweep(&self.host.actual);
+        self.sweeping = Sweeping::Runs;
+    }
+
+    /// Queues the plans of the routers that may have something that another instance claims.
+    fn queue_claimed(&mut self) {
+        let claimed = self.routers.keys().copied().filter(|id| {
+            let wanted = self.wanted(*id);
+            wanted.is_some_and(|it| it.is_claimed(&self.host.actual))
+        });
+        for id in claimed.collect::<Vec<_>>() {
+            self.queue.push(id);
+        }
+    }
+
+    /// Where another instance claims something that a router has just stopped using, asks whether
+    /// it uses it now, and has it ask in turn.
+    fn report_disuse(&mut self, now: Instant, id: RouterId) {
+        let wanted = self.wanted(id);
+        if wanted.is_some_and(|it| it.is_claimed(&self.host.actual)) {
+            self.instance.ask(now);
+            self.instance.report_change();
         }
     }
 
@@ -932,7 +1027,11 @@ impl Driver {
         while let Some((id, action)) = self.fleet.poll_action() {
             match action {
                 Action::SendAdvertisement(outgoing) => self.enqueue(now, id, outgoing),
-                Action::InstallAddresses | Action::RemoveAddresses => self.queue.push(id),
+                Action::InstallAddresses => self.queue.push(id),
+                Action::RemoveAddresses => {
+                    self.queue.push(id);
+                    self.report_disuse(now, id);
+                }
                 Action::Announce { repeat } => self.queue.announce(id, repeat),
                 Action::StateChanged(transition) => {
                     self.packets.links.mark_stale();

@@ -14,6 +14,10 @@
 //! the address owner takes over the addresses that the administrator had configured
 //! ([`Wanted::takes_unmarked`]).
 //!
+//! Things with our mark may belong to another running instance on the same host, whose [`Claims`]
+//! are part of the actual state. Its macvlans are not ours, and an address or route that it uses
+//! stays.
+//!
 //! # The order
 //!
 //! To become Active: the macvlan is created and set up, then the addresses are put in place, each
@@ -23,6 +27,7 @@
 
 mod actual;
 mod change;
+mod claims;
 #[cfg(test)]
 mod model;
 mod pause;
@@ -37,8 +42,9 @@ use vrrp_proto::frame::MacAddress;
 pub(crate) use self::{
     actual::{Actual, Lost},
     change::Change,
+    claims::{Claim, Claims},
     pause::Pause,
-    planner::{Former, Planner, Thing},
+    planner::{Planner, Thing},
 };
 use crate::{InterfaceAddress, Route, Scope, VirtualAddress};
 
@@ -214,6 +220,42 @@ impl<'a> Wanted<'a> {
         self.is_native(local, actual) || places.into_iter().any(is_there)
     }
 
+    /// What the router may have, whatever its state, and what it uses now.
+    pub(crate) fn add_claims(&self, actual: &Actual, claims: &mut Claims) {
+        let address_interface = self.address_interface(actual);
+        for own in self.all() {
+            let local = own.address();
+            let is_proxied = self.form(local, actual) == Form::Proxied;
+            for place in self.places(address_interface) {
+                let is_used = self.is_active() && !is_proxied && Some(place) == address_interface;
+                claims.add(Claim::Address(place, local), is_used);
+            }
+            if is_proxied {
+                claims.add(Claim::Discard(local), self.is_active());
+            }
+        }
+        for route in self.routes {
+            claims.add(Claim::of_route(route), self.is_active());
+        }
+        if let (Some(parent), Some(_)) = (self.interface, self.macvlan) {
+            claims.add(Claim::Parent(parent), true);
+            if let Some(interface) = address_interface {
+                claims.add(Claim::Link(interface), true);
+                claims.add(Claim::Address(interface, DUMMY), true);
+            }
+        }
+    }
+
+    /// Whether another instance claims something that the router may have.
+    pub(crate) fn is_claimed(&self, actual: &Actual) -> bool {
+        if actual.claims().is_empty() {
+            return false;
+        }
+        let mut own = Claims::default();
+        self.add_claims(actual, &mut own);
+        own.overlap(actual.claims())
+    }
+
     /// The index of the interface by which a route leads, where it has one.
     pub(crate) fn interface_of(&self, route: &Route, actual: &Actual) -> Option<u32> {
         match (route.interface(), route.gateway()) {
@@ -240,7 +282,9 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
     }
     plan_macvlan(wanted, address_interface, actual, &mut changes);
     let is_wanted = |place, own: &InterfaceAddress| {
-        wanted.wants(place, own, actual) || others.iter().any(|it| it.wants(place, own, actual))
+        wanted.wants(place, own, actual)
+            || others.iter().any(|it| it.wants(place, own, actual))
+            || actual.claims().use_now(&Claim::Address(place, own.address))
     };
     let dummy = VirtualAddress::new(DUMMY).with_scope(Scope::Host);
     let dummy = wanted.macvlan.map(|_| &dummy);
@@ -267,6 +311,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, others: &[Wanted<'_>], actual: &Actual) 
         if actual.may_be_discarded(local)
             && !is_discarded(wanted)
             && !others.iter().any(is_discarded)
+            && !actual.claims().use_now(&Claim::Discard(local))
         {
             changes.push(Change::RemoveRoute {
                 interface: None,
@@ -376,7 +421,8 @@ fn plan_route_removal(
     changes: &mut Vec<Change>,
 ) {
     for route in wanted.routes {
-        if others.iter().any(|it| it.wants_route(route)) {
+        let is_used = actual.claims().use_now(&Claim::of_route(route));
+        if is_used || others.iter().any(|it| it.wants_route(route)) {
             continue;
         }
         let interface = wanted.interface_of(route, actual);

@@ -26,7 +26,7 @@ impl Driver {
         let mut lost = Vec::new();
         for event in &events {
             self.note_event(now, event, &mut affected);
-            let concerned = self.planner.notice(event, &self.host.actual);
+            let concerned = self.planner.notice(event, &mut self.host.actual);
             lost.extend(self.host.actual.apply(event));
             for id in concerned {
                 self.queue.push(id);

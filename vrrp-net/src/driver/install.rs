@@ -11,7 +11,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::frame::{arp, neighbor};
 
-use super::{Driver, DriverEvent, events::Topic, host::Made, is_active, router::Router};
+use super::{Driver, DriverEvent, Sweeping, events::Topic, host::Made, is_active, router::Router};
 use crate::{
     Error, Outcome, VirtualAddress,
     kernel::{resolution_frame::ResolutionFrame, sys::describe_interface},
@@ -156,7 +156,9 @@ impl Driver {
         for (change, result) in done {
             self.on_result(now, None, change, result);
         }
-        self.is_sweeping &= self.planner.has_former();
+        if self.sweeping == Sweeping::Runs && !self.planner.has_former() {
+            self.sweeping = Sweeping::Done;
+        }
         self.send_announcements(&mut frames, now);
         Ok(())
     }
@@ -299,7 +301,7 @@ impl Driver {
                 if let Ok(address) = left
                     && has_changed
                     && address.address() != DUMMY
-                    && router.map_or(self.is_sweeping, |it| it.finds_left_overs())
+                    && router.map_or(self.sweeping == Sweeping::Runs, |it| it.finds_left_overs())
                 {
                     self.notify(owner, DriverEvent::LeftOverRemoved(address));
                 }

@@ -1,11 +1,12 @@
-//! Other running instances on the same host: a starting driver removes everything with our mark,
-//! except their claims.
+//! Other running instances in the same network namespace: their claims, and their end.
+//!
+//! Each instance listens at an abstract UNIX socket. The others connect to it, ask for its claims,
+//! and keep the connection: it ends with the instance, however that ends.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read, Write},
-    net::IpAddr,
     os::{
         fd::{AsFd, BorrowedFd},
         linux::net::SocketAddrExt,
@@ -17,127 +18,381 @@ use std::{
 
 use vrrp_fsm::Instant;
 
-use crate::{
-    Error,
-    plan::{Actual, DUMMY, Former, Wanted},
-};
+use crate::{Error, plan::Claims};
 
 /// How the abstract name of the socket of an instance begins. Abstract names belong to a network
 /// namespace, as the marks do.
 const NAME: &str = "vrrp-net/";
 
-/// The last line of the claims.
-const END: &str = "end";
+/// A question for the claims.
+const QUESTION: u8 = b'?';
+
+/// A request to ask again: the use of something that both claim has changed.
+const CHANGED: u8 = b'!';
 
 /// How long the others may take to answer. They do so in their next turn.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The pause between two looks at their answers.
+/// The pause before the rest of an answer is sent that did not fit into the socket.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// More than any instance claims.
-const LONGEST: u64 = 64 << 20;
+/// The pause before instances are asked again of which one did not answer.
+const RETRY: Duration = Duration::from_secs(10);
 
-/// The socket by which other instances know this one, and the questions to them at the start.
+/// How long after the end of an instance its things are left-overs. A successor states its claims
+/// in this time, and at the usual interval of 1 s another host takes the addresses over.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// More than any instance claims.
+const LONGEST: usize = 64 << 20;
+
+/// The socket by which other instances know this one, and the connections with them.
 #[derive(Debug)]
 pub(super) struct Instance {
     listener: Option<UnixListener>,
-    questions: Option<Questions>,
+    name: String,
+    /// Those that have asked this one.
+    asking: Vec<Asking>,
+    /// Those that were asked, by their names.
+    asked: BTreeMap<String, Asked>,
+    /// Since an instance has ended: until when its things stay.
+    grace: Option<Instant>,
+    /// When to ask all of them.
+    ask_at: Option<Instant>,
+    round: Option<Round>,
+    has_new_source: bool,
 }
 
-/// The questions to other instances.
+/// A connection that another instance has made.
 #[derive(Debug)]
-struct Questions {
-    open: Vec<(UnixStream, Vec<u8>)>,
-    claims: Claims,
+struct Asking {
+    stream: UnixStream,
+    unsent: Vec<u8>,
+}
+
+/// A connection that this instance has made.
+#[derive(Debug)]
+struct Asked {
+    stream: UnixStream,
+    answer: Vec<u8>,
+    /// The last answer.
+    claims: Option<Claims>,
+    must_answer: bool,
+}
+
+/// Questions that are under way.
+#[derive(Debug, Default)]
+struct Round {
     deadline: Option<Instant>,
     is_incomplete: bool,
 }
 
-/// The claims of other instances.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Claims(BTreeSet<String>);
-
-/// The end of the questions at the start.
+/// The end of a round of questions.
 #[derive(Debug)]
-pub(super) enum Answers {
-    /// All instances have answered, if there are any.
-    All(Claims),
-    /// One has not, or could not be understood.
-    Incomplete,
+pub(super) struct Answers {
+    /// The known claims of all instances.
+    pub(super) claims: Claims,
+    pub(super) rest: Rest,
+}
+
+/// The things with our mark that no instance is known to claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// All instances have answered, if there are any: those are left-overs.
+    LeftOver,
+    /// An instance has ended just now: another round follows.
+    TooEarly,
+    /// One has not answered.
+    Unknown,
 }
 
 impl Instance {
     /// Announces this instance in the network namespace of the calling thread, and asks the others.
     pub(super) fn open() -> Result<Self, Error> {
         let (listener, name) = announce()?;
-        Ok(Self {
-            questions: Some(Questions::ask(&name)),
+        let mut instance = Self {
             listener: Some(listener),
-        })
+            name,
+            asking: Vec::new(),
+            asked: BTreeMap::new(),
+            grace: None,
+            ask_at: None,
+            round: None,
+            has_new_source: false,
+        };
+        instance.begin_round();
+        Ok(instance)
     }
 
     /// Announces this instance again after the end of the announcement.
     #[cfg(feature = "serde")]
     pub(super) fn reopen(&mut self) -> Result<(), Error> {
-        let (listener, _name) = announce()?;
+        let (listener, name) = announce()?;
         self.listener = Some(listener);
+        self.name = name;
+        self.begin_round();
         Ok(())
     }
 
-    /// Asks the instances that there are now, in place of those at the start.
+    /// Forgets the others, and asks those that there are now.
     #[cfg(feature = "serde")]
     pub(super) fn ask_again(&mut self) {
-        let address = self.listener.as_ref().and_then(|it| it.local_addr().ok());
-        let name = address.as_ref().and_then(SocketAddr::as_abstract_name);
-        let name = String::from_utf8_lossy(name.unwrap_or_default());
-        self.questions = Some(Questions::ask(&name));
+        self.asked.clear();
+        self.grace = None;
+        self.begin_round();
     }
 
-    /// Ends the announcement.
+    /// Has the others asked, no later than at this time.
+    pub(super) fn ask(&mut self, at: Instant) {
+        self.ask_at = Some(self.ask_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Reports to the others that the use of something has changed that they claim too.
+    pub(super) fn report_change(&mut self) {
+        for other in self.asked.values_mut() {
+            // One that has ended is noticed elsewhere.
+            let _ended = other.stream.write(&[CHANGED]);
+        }
+    }
+
+    /// Ends the announcement and all connections.
     pub(super) fn close(&mut self) {
         self.listener = None;
+        self.asking.clear();
+        self.asked.clear();
+        self.round = None;
+        self.ask_at = None;
+        self.grace = None;
     }
 
-    /// Readable when another instance asks.
-    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.listener.as_ref().map(AsFd::as_fd)
+    /// Whether other instances run on this host.
+    pub(super) fn has_company(&self) -> bool {
+        !self.asking.is_empty() || !self.asked.is_empty()
     }
 
-    /// When to look at the answers again.
+    /// Readable when another instance asks, answers or ends.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let asking = self.asking.iter().map(|it| it.stream.as_fd());
+        let asked = self.asked.values().map(|it| it.stream.as_fd());
+        let listener = self.listener.as_ref().map(AsFd::as_fd);
+        listener.into_iter().chain(asking).chain(asked)
+    }
+
+    /// Whether there are sources since the last call that nobody waits for.
+    pub(super) fn take_new_source(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_source)
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.asking.iter().any(|it| !it.unsent.is_empty())
+    }
+
+    /// Whether it should be [served](Self::serve), although no source is readable: the rest of an
+    /// answer waits, or a round begins or ends.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.has_unsent() || self.next_look(now).is_some_and(|at| at <= now)
+    }
+
+    /// When there is something to do, whether or not a source is readable.
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let questions = self.questions.as_ref()?;
-        let is_new = questions.deadline.is_none();
-        Some(if is_new { now } else { now + PAUSE })
+        let rest = self.has_unsent().then_some(now + PAUSE);
+        let round = match &self.round {
+            Some(round) => Some(round.deadline.unwrap_or(now)),
+            None => self.ask_at,
+        };
+        round.into_iter().chain(rest).min()
     }
 
-    /// Answers the instances that ask.
-    pub(super) fn answer(&self, claims: impl Fn() -> String) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        while let Ok((mut stream, _)) = listener.accept() {
-            // Where it does not fit into the socket's buffer, the other sees that the end is
-            // missing.
-            let _cut = stream
-                .set_nonblocking(true)
-                .and_then(|()| stream.write_all(claims().as_bytes()));
+    /// Answers the instances that ask, and notices the end of others.
+    pub(super) fn serve(&mut self, now: Instant, claims: impl Fn() -> String) {
+        let mut is_new = false;
+        if let Some(listener) = &self.listener {
+            while let Ok((stream, _)) = listener.accept() {
+                if stream.set_nonblocking(true).is_ok() {
+                    let unsent = Vec::new();
+                    self.asking.push(Asking { stream, unsent });
+                    self.has_new_source = true;
+                    is_new = true;
+                }
+            }
+        }
+        let mut text = None;
+        let mut must_ask = false;
+        let before = self.asking.len();
+        self.asking.retain_mut(|other| {
+            let Some(words) = read_words(&mut other.stream) else {
+                return false;
+            };
+            must_ask |= words.contains(&CHANGED);
+            if words.contains(&QUESTION) {
+                let text = text.get_or_insert_with(&claims);
+                other.unsent.extend_from_slice(text.as_bytes());
+            }
+            other.send().is_ok()
+        });
+        if self.asking.len() < before {
+            self.begin_grace(now);
+        }
+        if must_ask {
+            self.ask(now);
+        }
+        if is_new {
+            // By then it has its routers.
+            self.ask(now + GRACE);
+        }
+        self.read_answers(now);
+    }
+
+    fn read_answers(&mut self, now: Instant) {
+        let before = self.asked.len();
+        self.asked.retain(|_, other| other.read());
+        if self.asked.len() < before {
+            self.begin_grace(now);
         }
     }
 
-    /// Takes in the answers. Returns the claims once, when there is nothing more to wait for.
+    fn begin_grace(&mut self, now: Instant) {
+        self.grace = Some(now + GRACE);
+        self.ask(now + GRACE);
+    }
+
+    /// Asks the others when that is due. Returns their answers once, when there is nothing more to
+    /// wait for.
     pub(super) fn take_answers(&mut self, now: Instant) -> Option<Answers> {
-        let questions = self.questions.as_mut()?;
-        let deadline = *questions.deadline.get_or_insert(now + PATIENCE);
-        questions.read();
-        if !questions.open.is_empty() && now < deadline {
+        if self.round.is_none() && self.ask_at.is_some_and(|at| at <= now) {
+            let before: Vec<String> = self.asked.keys().cloned().collect();
+            self.asked.retain(|_, other| other.read());
+            self.begin_round();
+            // One that is not there any more has ended, perhaps a moment ago.
+            if before.iter().any(|it| !self.asked.contains_key(it)) {
+                self.begin_grace(now);
+            }
+        }
+        let round = self.round.as_mut()?;
+        let deadline = *round.deadline.get_or_insert(now + PATIENCE);
+        self.read_answers(now);
+        let is_open = self.asked.values().any(|it| it.must_answer);
+        if is_open && now < deadline {
             return None;
         }
-        let questions = self.questions.take()?;
-        if questions.is_incomplete || !questions.open.is_empty() {
-            return Some(Answers::Incomplete);
+        let round = self.round.take()?;
+        let mut claims = Claims::default();
+        for other in self.asked.values_mut() {
+            if other.must_answer
+                && let Some(claims) = &mut other.claims
+            {
+                claims.forget_use();
+            }
+            claims.extend(other.claims.as_ref().unwrap_or(&Claims::default()));
         }
-        Some(Answers::All(questions.claims))
+        let rest = if is_open || round.is_incomplete {
+            self.ask(now + RETRY);
+            Rest::Unknown
+        } else if let Some(end) = self.grace.filter(|end| now < *end) {
+            self.ask(end);
+            Rest::TooEarly
+        } else {
+            self.grace = None;
+            Rest::LeftOver
+        };
+        Some(Answers { claims, rest })
+    }
+
+    fn begin_round(&mut self) {
+        self.ask_at = None;
+        let mut round = Round::default();
+        let Ok(sockets) = fs::read_to_string("/proc/thread-self/net/unix") else {
+            round.is_incomplete = true;
+            self.round = Some(round);
+            return;
+        };
+        let names = others(&sockets, &self.name);
+        self.asked.retain(|name, _| names.contains(name));
+        for name in names {
+            let mut claims = None;
+            if let Some(other) = self.asked.get_mut(&name) {
+                // A connection on which an answer is due takes no other question.
+                if !other.must_answer && other.ask().is_ok() {
+                    continue;
+                }
+                claims = other.claims.take();
+            }
+            match Asked::connect(&name, claims) {
+                Ok(other) => {
+                    self.asked.insert(name, other);
+                    self.has_new_source = true;
+                }
+                Err(error) => {
+                    self.asked.remove(&name);
+                    // It has ended by now.
+                    round.is_incomplete |= error.kind() != io::ErrorKind::ConnectionRefused;
+                }
+            }
+        }
+        self.round = Some(round);
+    }
+}
+
+impl Asking {
+    /// Sends the rest of an answer, as far as there is room.
+    fn send(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Asked {
+    fn connect(name: &str, claims: Option<Claims>) -> io::Result<Self> {
+        let address = SocketAddr::from_abstract_name(name)?;
+        let stream = UnixStream::connect_addr(&address)?;
+        stream.set_nonblocking(true)?;
+        let mut other = Self {
+            stream,
+            answer: Vec::new(),
+            claims,
+            must_answer: false,
+        };
+        other.ask()?;
+        Ok(other)
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
+        self.stream.write_all(&[QUESTION])?;
+        self.answer.clear();
+        self.must_answer = true;
+        Ok(())
+    }
+
+    /// Reads an answer. Returns whether the connection is still of use.
+    fn read(&mut self) -> bool {
+        let Some(words) = read_words(&mut self.stream) else {
+            return false;
+        };
+        self.answer.extend(words);
+        if self.must_answer
+            && let Some(claims) = Claims::parse(&self.answer)
+        {
+            self.claims = Some(claims);
+            self.must_answer = false;
+            self.answer.clear();
+        }
+        self.answer.len() <= LONGEST
+    }
+}
+
+/// Everything that waits in a stream, or nothing after its end.
+fn read_words(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut words = Vec::new();
+    match stream.read_to_end(&mut words) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(words),
+        Ok(_) | Err(_) => None,
     }
 }
 
@@ -166,51 +421,6 @@ fn bind(name: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-impl Questions {
-    fn ask(own: &str) -> Self {
-        let mut questions = Self {
-            open: Vec::new(),
-            claims: Claims::default(),
-            deadline: None,
-            is_incomplete: false,
-        };
-        let Ok(sockets) = fs::read_to_string("/proc/thread-self/net/unix") else {
-            questions.is_incomplete = true;
-            return questions;
-        };
-        for name in others(&sockets, own) {
-            let asked = SocketAddr::from_abstract_name(&name)
-                .and_then(|address| UnixStream::connect_addr(&address))
-                .and_then(|stream| stream.set_nonblocking(true).map(|()| stream));
-            match asked {
-                Ok(stream) => questions.open.push((stream, Vec::new())),
-                // It has ended by now.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(_) => questions.is_incomplete = true,
-            }
-        }
-        questions
-    }
-
-    fn read(&mut self) {
-        for (mut stream, mut answer) in std::mem::take(&mut self.open) {
-            let result = Read::by_ref(&mut stream)
-                .take(LONGEST)
-                .read_to_end(&mut answer);
-            match result {
-                Ok(_) => match Claims::parse(&answer) {
-                    Some(claims) => self.claims.0.extend(claims.0),
-                    None => self.is_incomplete = true,
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.open.push((stream, answer));
-                }
-                Err(_) => self.is_incomplete = true,
-            }
-        }
-    }
-}
-
 /// The names of other instances in a list of sockets (`/proc/net/unix`): the listening ones.
 fn others(sockets: &str, own: &str) -> BTreeSet<String> {
     let listening = sockets.lines().filter_map(|line| {
@@ -224,63 +434,6 @@ fn others(sockets: &str, own: &str) -> BTreeSet<String> {
 
 /// `__SO_ACCEPTCON`: the socket listens.
 const ACCEPTS: u32 = 1 << 16;
-
-impl Claims {
-    fn parse(answer: &[u8]) -> Option<Self> {
-        let mut lines: Vec<&str> = std::str::from_utf8(answer).ok()?.lines().collect();
-        (lines.pop() == Some(END)).then(|| Self(lines.into_iter().map(str::to_owned).collect()))
-    }
-
-    /// Whether another instance claims this.
-    pub(super) fn include(&self, former: &Former) -> bool {
-        let line = match former {
-            Former::Address { interface, local } => address(*interface, *local),
-            Former::Macvlan { interface } => format!("link {interface}"),
-            Former::Parent { interface } => format!("parent {interface}"),
-            Former::Route { route, .. } if route.discards() => discard(route.destination()),
-            Former::Route { route, .. } => self::route(route),
-        };
-        self.0.contains(&line)
-    }
-}
-
-/// The claims of these routers: everything that they may have, whatever their state.
-pub(super) fn claims_of<'a>(routers: impl Iterator<Item = Wanted<'a>>, actual: &Actual) -> String {
-    let mut lines = Vec::new();
-    for wanted in routers {
-        let address_interface = wanted.address_interface(actual);
-        let places: BTreeSet<u32> = wanted
-            .interface
-            .into_iter()
-            .chain(address_interface)
-            .collect();
-        for own in wanted.all() {
-            lines.extend(places.iter().map(|place| address(*place, own.address())));
-            lines.push(discard(own.address()));
-        }
-        lines.extend(wanted.routes.iter().map(route));
-        if let (Some(parent), Some(_)) = (wanted.interface, wanted.macvlan) {
-            lines.push(format!("parent {parent}"));
-            lines.extend(address_interface.map(|index| format!("link {index}")));
-            lines.extend(address_interface.map(|index| address(index, DUMMY)));
-        }
-    }
-    lines.push(END.into());
-    lines.join("\n")
-}
-
-fn address(interface: u32, local: IpAddr) -> String {
-    format!("address {interface} {local}")
-}
-
-fn discard(local: IpAddr) -> String {
-    format!("discard {local}")
-}
-
-fn route(route: &crate::Route) -> String {
-    let (destination, prefix_len) = (route.destination(), route.prefix_len());
-    format!("route {destination}/{prefix_len} table {}", route.table())
-}
 
 #[cfg(test)]
 mod tests {
@@ -299,15 +452,31 @@ mod tests {
     }
 
     #[test]
-    fn claims_without_an_end_are_none() {
-        let claims = Claims::parse(b"address 2 192.0.2.254\nlink 7\nend").unwrap();
-        let local = "192.0.2.254".parse().unwrap();
-        for (interface, is_claimed) in [(2, true), (3, false)] {
-            let former = Former::Address { interface, local };
-            assert_eq!(claims.include(&former), is_claimed);
+    fn an_answer_that_does_not_fit_into_the_socket_arrives_in_parts() {
+        let (stream, other) = UnixStream::pair().unwrap();
+        for it in [&stream, &other] {
+            it.set_nonblocking(true).unwrap();
         }
-        assert!(claims.include(&Former::Macvlan { interface: 7 }));
-        assert_eq!(Claims::parse(b"address 2 192.0.2.254\nlink 7\n"), None);
-        assert_eq!(Claims::parse(b""), None);
+        let unsent: Vec<u8> = (0..50_000)
+            .flat_map(|number| format!("link {number}\n").into_bytes())
+            .chain(*b"end\n")
+            .collect();
+        let mut asking = Asking { stream, unsent };
+        let mut asked = Asked {
+            stream: other,
+            answer: Vec::new(),
+            claims: None,
+            must_answer: true,
+        };
+        let mut parts = 0;
+        while asked.must_answer {
+            asking.send().unwrap();
+            assert!(asked.read());
+            parts += 1;
+        }
+        assert!(parts > 1 && asked.claims.unwrap().to_string().contains("link 49999\n"));
+        drop(asking);
+        asked.claims = None;
+        assert!(!read_words(&mut asked.stream).is_some_and(|_| true));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_proto::frame::MacAddress;
 
-use super::{Change, WantedMacvlan};
+use super::{Change, Claim, Claims, WantedMacvlan};
 use crate::{
     ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, KEEPALIVED_PROTOCOL, Link,
     MonitorEvent, Route,
@@ -42,6 +42,10 @@ pub(crate) struct Actual {
     /// The addresses that are known from the results of our own requests alone. Their place among
     /// the addresses of the interface comes with the notification.
     unplaced: BTreeSet<(u32, IpAddr, u8)>,
+    /// The claims of other running instances on this host, as they were stated last.
+    claims: Claims,
+    /// Whether there are such instances. Their claims may have changed since.
+    has_company: bool,
 }
 
 /// A marked route that leads somewhere.
@@ -78,6 +82,31 @@ impl Actual {
 
     pub(crate) const fn interfaces(&self) -> &Interfaces {
         &self.interfaces
+    }
+
+    /// The claims of other running instances.
+    pub(crate) const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Takes in the claims of other running instances.
+    pub(crate) fn set_claims(&mut self, claims: Claims) {
+        self.claims = claims;
+    }
+
+    /// Takes an address for one that another instance uses, until the next answers.
+    pub(crate) fn doubt_address(&mut self, interface: u32, local: IpAddr) {
+        self.claims.doubt_address(interface, local);
+    }
+
+    /// Whether other instances run on this host.
+    pub(crate) const fn has_company(&self) -> bool {
+        self.has_company
+    }
+
+    /// Notes whether other instances run on this host.
+    pub(crate) fn set_company(&mut self, has_company: bool) {
+        self.has_company = has_company;
     }
 
     /// Applies a notification. Returns the thing that is gone.
@@ -405,17 +434,23 @@ impl Actual {
         named.or_else(|| self.our_macvlans(parent, wanted.mac).next())
     }
 
-    /// Our macvlans on a parent.
+    /// The macvlans on a parent with our mark, also those of other instances.
     pub(crate) fn macvlans_on(&self, parent: u32) -> impl Iterator<Item = u32> {
         let all = self
             .macvlans
             .range((parent, [0; 6], 0)..=(parent, [u8::MAX; 6], u32::MAX));
         all.map(|(_, _, index)| *index)
-            .filter(|index| self.is_our_link(*index))
+            .filter(|index| self.made.contains(index) || self.is_marked_link(*index))
     }
 
+    /// Whether a macvlan is ours: made by this driver, or marked and not of another instance.
     pub(crate) fn is_our_link(&self, index: u32) -> bool {
-        self.made.contains(&index) || self.link(index).is_some_and(Link::is_marked_macvlan)
+        self.made.contains(&index)
+            || (self.is_marked_link(index) && !self.claims.include(&Claim::Link(index)))
+    }
+
+    fn is_marked_link(&self, index: u32) -> bool {
+        self.link(index).is_some_and(Link::is_marked_macvlan)
     }
 
     pub(crate) fn link(&self, index: u32) -> Option<&Link> {

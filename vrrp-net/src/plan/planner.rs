@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_fsm::{Instant, fleet::RouterId};
 
-use super::{Actual, Change, Pause, Stage, Wanted, plan};
+use super::{Actual, Change, Claim, Pause, Stage, Wanted, plan};
 use crate::{ADDRESS_PROTOCOL, Link, MonitorEvent, Route};
 
 /// The subject of a change: retries are spaced for each.
@@ -79,6 +79,8 @@ pub(crate) struct Planner {
     former: Vec<Former>,
     pauses: BTreeMap<(Option<RouterId>, Thing), Pause>,
     due: BTreeSet<(Instant, Option<RouterId>)>,
+    /// Whether there may be left-overs, but other instances have not been asked.
+    must_ask: bool,
 }
 
 impl Planner {
@@ -121,18 +123,30 @@ impl Planner {
         }
     }
 
-    /// Has everything removed that has our mark, that `is_claimed` does not know, and that no
-    /// router wants.
-    pub(crate) fn sweep(&mut self, actual: &Actual, is_claimed: impl Fn(&Former) -> bool) {
+    /// Has everything removed that has our mark, that no other instance claims, and that no router
+    /// wants.
+    pub(crate) fn sweep(&mut self, actual: &Actual) {
         let mut found = marked(actual);
-        found.retain(|it| !is_claimed(it));
+        found.retain(|it| !actual.claims().include(&it.claim()));
         self.former.extend(found);
+    }
+
+    /// Whether other instances should be asked for their claims, so that a sweep can follow. Once.
+    pub(crate) fn take_question(&mut self) -> bool {
+        std::mem::take(&mut self.must_ask)
     }
 
     /// After notifications were lost: has everything removed that has our mark, that no router
     /// wants, and that would have been noticed.
     pub(crate) fn find_left_overs(&mut self, actual: &Actual) {
-        let found = marked(actual).into_iter().filter(|it| match it {
+        self.must_ask |= actual.has_company();
+        // Other instances have addresses too: those wait for the answers.
+        let is_free = |it: &Former| {
+            let is_address = matches!(it, Former::Address { .. });
+            !actual.has_company() || !(is_address || actual.claims().include(&it.claim()))
+        };
+        let found = marked(actual).into_iter().filter(is_free);
+        let found = found.filter(|it| match it {
             Former::Address { local, .. } => self.holders(*local).next().is_some(),
             Former::Parent { .. } => true,
             Former::Macvlan { interface } => {
@@ -165,20 +179,22 @@ impl Planner {
 
     /// Takes note of a notification that `actual` has not taken in yet. Returns the routers whose
     /// plan may be another then; those on the interface the caller adds.
-    pub(crate) fn notice(&mut self, event: &MonitorEvent, actual: &Actual) -> BTreeSet<RouterId> {
+    pub(crate) fn notice(
+        &mut self,
+        event: &MonitorEvent,
+        actual: &mut Actual,
+    ) -> BTreeSet<RouterId> {
         let mut found = BTreeSet::new();
         if let MonitorEvent::LinkGone { interface } = event
             && actual.is_our_link(*interface)
             && let Some(parent) = actual.link(*interface).and_then(|it| it.parent)
         {
-            self.add_former(Former::Parent { interface: parent });
+            self.add_parent(parent, actual);
         }
         if let MonitorEvent::Link(link) = event
             && link.settings_record().is_some()
         {
-            self.add_former(Former::Parent {
-                interface: link.index,
-            });
+            self.add_parent(link.index, actual);
         }
         if let MonitorEvent::LinkGone { interface } = event {
             // A parent that moved to another network namespace leaves its macvlans behind, and the
@@ -203,7 +219,12 @@ impl Planner {
             && self.holders(address.address).next().is_some()
         {
             let (interface, local) = (*interface, address.address);
-            self.add_former(Former::Address { interface, local });
+            if actual.has_company() {
+                actual.doubt_address(interface, local);
+                self.must_ask = true;
+            } else {
+                self.add_former(Former::Address { interface, local });
+            }
         }
         match event {
             MonitorEvent::Link(_) | MonitorEvent::LinkGone { .. } => found.extend(&self.routed),
@@ -256,8 +277,18 @@ impl Planner {
             if let Change::DeleteLink { interface } = change
                 && let Some(parent) = actual.link(*interface).and_then(|it| it.parent)
             {
-                self.add_former(Former::Parent { interface: parent });
+                self.add_parent(parent, actual);
             }
+        }
+    }
+
+    /// Has the settings of a parent put back, once it has no macvlan of ours. Another instance may
+    /// have one there: the kernel does not report that a link which is down gets its mark.
+    fn add_parent(&mut self, interface: u32, actual: &Actual) {
+        if actual.has_company() {
+            self.must_ask = true;
+        } else {
+            self.add_former(Former::Parent { interface });
         }
     }
 
@@ -297,7 +328,7 @@ impl Planner {
         former.retain(|it| {
             let before = changes.len();
             let claimants = self.claimants(it, routers, actual);
-            if claimants.is_empty() {
+            if claimants.is_empty() && !actual.claims().use_now(&it.claim()) {
                 it.plan(actual, &mut changes);
             }
             // Another router has it there as well, and its own plan decides.
@@ -540,6 +571,16 @@ impl Wanted<'_> {
 }
 
 impl Former {
+    /// How another instance claims it.
+    fn claim(&self) -> Claim {
+        match self {
+            Self::Address { interface, local } => Claim::Address(*interface, *local),
+            Self::Macvlan { interface } => Claim::Link(*interface),
+            Self::Parent { interface } => Claim::Parent(*interface),
+            Self::Route { route, .. } => Claim::of_route(route),
+        }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Route { .. } => 0,

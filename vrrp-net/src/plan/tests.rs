@@ -141,6 +141,8 @@ struct Host {
     now: Instant,
     /// The changes that were made.
     log: Vec<String>,
+    /// The routers of another running instance.
+    others: Vec<Router>,
 }
 
 impl Host {
@@ -168,6 +170,7 @@ impl Host {
             is_ahead: false,
             now: Instant::ZERO + Duration::from_secs(100),
             log: Vec::new(),
+            others: Vec::new(),
         };
         host.start(routers);
         host
@@ -187,7 +190,21 @@ impl Host {
             self.dirty.insert(router.id);
         }
         self.rebind();
-        self.planner.sweep(&self.actual, |_| false);
+        self.ask();
+    }
+
+    /// Asks the other instance for its claims, if there is one.
+    fn ask(&mut self) {
+        let mut claims = Claims::default();
+        for router in &self.others {
+            router.wanted().add_claims(&self.actual, &mut claims);
+        }
+        self.actual.set_claims(claims);
+        self.actual.set_company(!self.others.is_empty());
+        self.dirty.extend(self.routers.iter().map(|it| it.id));
+        // Nobody reports the routes that other instances add.
+        self.actual.found_routes(self.kernel.dump_routes());
+        self.planner.sweep(&self.actual);
     }
 
     fn router(&mut self, place: usize) -> &mut Router {
@@ -224,7 +241,8 @@ impl Host {
                 break;
             };
             self.is_lost |= self.is_ahead && event.reorders();
-            self.dirty.extend(self.planner.notice(&event, &self.actual));
+            self.dirty
+                .extend(self.planner.notice(&event, &mut self.actual));
             if let MonitorEvent::Link(Link { index, .. })
             | MonitorEvent::LinkGone { interface: index } = &event
             {
@@ -267,6 +285,48 @@ impl Host {
         }
     }
 
+    /// Whether an Active of another running instance has this address.
+    fn is_used_elsewhere(&self, index: u32, local: IpAddr) -> bool {
+        self.others.iter().any(|it| {
+            let addresses = it.addresses.iter().map(VirtualAddress::address);
+            it.stage == Stage::Active
+                && it.interface == Some(index)
+                && addresses.into_iter().any(|it| it == local)
+        })
+    }
+
+    /// Another running instance puts the addresses of its Actives in place, and removes those of its
+    /// Backups that we do not use: it has asked.
+    fn run_others(&mut self) {
+        for router in &self.others {
+            let Some(index) = router.interface else {
+                continue;
+            };
+            if router.stage == Stage::Active {
+                for address in &router.addresses {
+                    let mut marked = own(&address.to_string());
+                    marked.protocol = ADDRESS_PROTOCOL;
+                    // It is there, or the link is gone.
+                    let _refused = self.kernel.add_address(index, marked);
+                }
+                continue;
+            }
+            let link = self.kernel.links.get(&index);
+            let there = link.into_iter().flat_map(|it| &it.addresses);
+            let gone = there.filter(|own| {
+                let is_its = |it: &VirtualAddress| it.address() == own.address;
+                let is_ours = |it: &Router| it.wanted().wants(index, own, &self.actual);
+                own.protocol == ADDRESS_PROTOCOL
+                    && router.addresses.iter().any(is_its)
+                    && !self.routers.iter().any(is_ours)
+            });
+            let gone: Vec<_> = gone.cloned().collect();
+            for own in gone {
+                self.kernel.remove_address(index, &own, true);
+            }
+        }
+    }
+
     /// Makes the changes that are due.
     fn run(&mut self) {
         for round in 0.. {
@@ -275,6 +335,11 @@ impl Host {
             let has_former = self.planner.has_former() || due.contains(&None);
             self.dirty.extend(due.into_iter().flatten());
             if self.dirty.is_empty() && !has_former {
+                // The answers come later than the plans.
+                if self.planner.take_question() {
+                    self.ask();
+                    continue;
+                }
                 break;
             }
             for id in std::mem::take(&mut self.dirty) {
@@ -361,6 +426,8 @@ impl Host {
         self.kernel.refusals = 0;
         self.kernel.room = usize::MAX;
         for _ in 0..4 {
+            // The other instance repairs too.
+            self.run_others();
             self.receive(usize::MAX);
             self.now = self.now + Duration::from_secs(120);
             self.run();
@@ -371,6 +438,17 @@ impl Host {
     /// The host has everything that is wanted, and nothing else of ours.
     fn check(&mut self) {
         self.rest();
+        for router in self.others.iter().filter(|it| it.stage == Stage::Active) {
+            for address in &router.addresses {
+                let link = router.interface.and_then(|it| self.kernel.links.get(&it));
+                let mut found = link.into_iter().flat_map(|it| &it.addresses);
+                assert!(
+                    link.is_none() || found.any(|it| it.address == address.address()),
+                    "{address} of another instance is gone: {:#?}",
+                    self.log
+                );
+            }
+        }
         let log = Story {
             log: self.log.clone(),
             routers: self.routers.clone(),
@@ -405,7 +483,8 @@ impl Host {
                 .iter()
                 .filter(|it| it.protocol == ADDRESS_PROTOCOL)
             {
-                let is_wanted = wanted.iter().any(|it| it.wants(*index, own, &self.actual));
+                let is_wanted = wanted.iter().any(|it| it.wants(*index, own, &self.actual))
+                    || self.is_used_elsewhere(*index, own.address);
                 assert!(is_wanted, "{own:?} on {index} is left: {log}");
             }
             if it.link.is_marked_macvlan() {
@@ -605,15 +684,84 @@ fn things_that_another_instance_claims_stay() {
     host.activate(0);
     host.start(Vec::new());
     host.planner = Planner::default();
-    let local = "192.0.2.254".parse().unwrap();
-    host.planner.sweep(&host.actual, |it| {
-        *it == Former::Address {
-            interface: 1,
-            local,
-        }
-    });
+    let mut other = Router::new(7, "eth0", &[VIP]);
+    other.interface = Some(1);
+    host.others = vec![other];
+    host.ask();
     host.run();
     assert!(host.has(1, VIP));
+    // It has ended, and nobody claims its address.
+    host.others.clear();
+    host.ask();
+    host.run();
+    assert!(!host.has(1, VIP));
+}
+
+/// Another instance becomes Active with an address that one of our Backups has too.
+fn shared_with_another_instance() -> Host {
+    let mut host = Host::new(vec![Router::new(0, "eth0", &[VIP])]);
+    host.run();
+    let mut other = Router::new(7, "eth0", &[VIP]);
+    (other.interface, other.stage) = (Some(1), Stage::Active);
+    host.others = vec![other];
+    host.actual.set_company(true);
+    let mut marked = own(VIP);
+    marked.protocol = ADDRESS_PROTOCOL;
+    host.kernel.add_address(1, marked).unwrap();
+    host.receive(usize::MAX);
+    host.run();
+    host
+}
+
+#[test]
+fn an_address_of_an_instance_that_started_later_stays() {
+    let mut host = shared_with_another_instance();
+    assert!(host.has(1, VIP), "{:#?}", host.log);
+    // Also where our own router had it as well.
+    host.activate(0);
+    host.router(0).stage = Stage::Idle;
+    host.run();
+    assert!(host.has(1, VIP), "{:#?}", host.log);
+    // The other instance falls back as well: nobody uses the address.
+    host.others[0].stage = Stage::Idle;
+    host.ask();
+    host.run();
+    assert!(!host.has(1, VIP), "{:#?}", host.log);
+    host.check();
+}
+
+#[test]
+fn an_address_of_an_instance_that_died_later_goes() {
+    let mut host = shared_with_another_instance();
+    assert!(host.has(1, VIP));
+    host.others.clear();
+    host.ask();
+    host.run();
+    assert!(!host.has(1, VIP), "{:#?}", host.log);
+    host.check();
+}
+
+#[test]
+fn the_macvlan_of_another_instance_is_not_taken_over() {
+    let router = |place, name| Router::new(place, "eth0", &[VIP]).with_macvlan(51, name);
+    let mut host = Host::new(vec![router(0, "theirs")]);
+    host.activate(0);
+    let theirs = host.routers[0].clone();
+    let index = theirs.address_interface;
+    host.others = vec![theirs];
+    host.start(vec![router(1, "ours")]);
+    host.run();
+    assert_eq!(host.kernel.named("theirs"), index, "{:#?}", host.log);
+    assert_ne!(host.routers[0].address_interface, index);
+    // The settings of the parent stay as long as the macvlan of the other instance.
+    host.router(0).stage = Stage::Ended;
+    host.run();
+    assert_eq!(host.kernel.links[&1].settings, model::QUIET);
+    host.others.clear();
+    host.ask();
+    host.run();
+    assert_eq!(host.kernel.links[&1].settings, [0, 0]);
+    host.check();
 }
 
 #[test]
@@ -918,4 +1066,30 @@ fn errors_of_the_model_are_those_of_the_kernel() {
     );
     assert_eq!(add(None, "203.0.113.0/24 via 192.0.2.9"), Ok(true));
     assert_eq!(add(None, "203.0.113.0/24 via 192.0.2.9"), Ok(false));
+}
+
+#[test]
+fn the_settings_of_a_parent_stay_for_a_macvlan_whose_mark_was_not_reported() {
+    let mut host = Host::new(vec![
+        Router::new(0, "eth0", &[VIP]).with_macvlan(51, "theirs"),
+    ]);
+    host.run();
+    let theirs = host.routers[0].clone();
+    host.others = vec![theirs];
+    host.start(Vec::new());
+    let index = host.others[0].address_interface.unwrap();
+    // The kernel has reported the new macvlan, and nothing since.
+    let mut link = host.kernel.links[&index].link.clone();
+    link.alias = String::new();
+    host.actual.apply(&MonitorEvent::Link(link));
+    let parent = host.kernel.links[&1].link.clone();
+    let event = MonitorEvent::Link(parent);
+    host.planner.notice(&event, &mut host.actual);
+    host.run();
+    assert_eq!(
+        host.kernel.links[&1].settings,
+        model::QUIET,
+        "{:#?}",
+        host.log
+    );
 }

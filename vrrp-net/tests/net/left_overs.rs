@@ -168,6 +168,111 @@ fn a_starting_driver_leaves_everything_of_another_running_one() {
     wait_until_clean(&r1);
 }
 
+/// A router of another VRID and with another address, whose driver is there to see others end.
+fn witness(host: &Host) -> DriverThread {
+    let mut config = with_address(100, "192.0.2.99/32");
+    config.fsm.vrid = vrid(52);
+    let (witness, id) = DriverThread::with_router(host.namespace(), config);
+    witness.wait_for_state(id, State::Active);
+    wait_for_address(host, "192.0.2.99/32", true);
+    witness
+}
+
+/// An address with our mark that no instance claims: it is gone after the next removal of
+/// left-overs.
+const UNCLAIMED: &str = "192.0.2.77/32";
+
+fn leave_unclaimed_address(host: &Host) {
+    host.namespace().run(|| {
+        let address = UNCLAIMED.parse().unwrap();
+        let add = AddressChange::Add {
+            interface: host.index(),
+            address: &address,
+        };
+        let result = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
+        result.unwrap();
+    });
+}
+
+fn has_lost_an_address(running: &DriverThread) -> bool {
+    let log = running.log();
+    log.iter()
+        .any(|it| matches!(it.event, DriverEvent::AddressLost(_)))
+}
+
+#[test]
+fn an_instance_that_dies_leaves_nothing_while_another_one_runs() {
+    for starts_first in [true, false] {
+        let (_lan, [r1]) = lan_of::<1>();
+        let first = starts_first.then(|| witness(&r1));
+        let mut config = with_macvlan("vip");
+        config.routes = vec![ROUTE.parse().unwrap()];
+        let (dying, id) = DriverThread::with_router(r1.namespace(), config);
+        dying.wait_for_state(id, State::Active);
+        wait_for("the address", LIMIT, || {
+            is_on(&r1, "vip", VIP4).then_some(())
+        })
+        .unwrap();
+        let witness = first.unwrap_or_else(|| witness(&r1));
+        let killed_at = dying.kill();
+        wait_for("the end of its things", LIMIT, || {
+            let shown = traces(&r1);
+            let expected = ("192.0.2.99".to_owned(), ["0", "0"].map(str::to_owned));
+            (shown == expected).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", traces(&r1)));
+        assert!(killed_at.elapsed() >= Duration::from_secs(3));
+        assert!(!has_lost_an_address(&witness));
+        witness.stop();
+        wait_until_clean(&r1);
+    }
+}
+
+#[test]
+fn an_address_of_an_instance_that_started_later_stays_until_that_dies() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
+    other.wait_for_state(other_id, State::Active);
+    let (backup, backup_id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    backup.wait_for_state(backup_id, State::Backup);
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.vrid = vrid(53);
+    let (later, later_id) = DriverThread::with_router(r1.namespace(), config);
+    // The Backup asks once it has seen the address, and removes what nobody claims.
+    leave_unclaimed_address(&r1);
+    later.wait_for_state(later_id, State::Active);
+    wait_for_address(&r1, UNCLAIMED, false);
+    wait_for_address(&r1, VIP4, true);
+    assert!(!has_lost_an_address(&later));
+    assert_eq!(backup.state(backup_id), State::Backup);
+    later.kill();
+    wait_for_address(&r1, VIP4, false);
+}
+
+#[test]
+fn a_hand_over_beside_another_instance_loses_nothing() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let witness = witness(&r1);
+    let (old, id) = DriverThread::with_router(r1.namespace(), with_macvlan("vip"));
+    old.wait_for_state(id, State::Active);
+    wait_for("the address", LIMIT, || {
+        is_on(&r1, "vip", VIP4).then_some(())
+    })
+    .unwrap();
+    leave_unclaimed_address(&r1);
+    let new = DriverThread::take_over(r1.namespace(), old.hand_over());
+    assert_eq!(new.state(id), State::Active);
+    wait_for_address(&r1, UNCLAIMED, false);
+    assert!(is_on(&r1, "vip", VIP4));
+    assert!(!has_lost_an_address(&new) && !has_lost_an_address(&witness));
+    // The new driver has removed it at its start, and the witness does so after the end of the old
+    // one.
+    leave_unclaimed_address(&r1);
+    wait_for_address(&r1, UNCLAIMED, false);
+    assert!(is_on(&r1, "vip", VIP4));
+    assert!(!has_lost_an_address(&new) && !has_lost_an_address(&witness));
+}
+
 #[test]
 fn left_overs_stay_while_another_instance_does_not_answer() {
     let (_lan, [r1]) = lan_of::<1>();

@@ -35,6 +35,8 @@ enum Happening {
     Crash(usize),
     AddAddress(usize, usize),
     RemoveAddress(usize, usize),
+    /// Another instance on this host becomes Active, falls back, or dies.
+    Other(u8),
 }
 
 const ADDRESSES: [&str; 8] = [
@@ -73,6 +75,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..5_usize).prop_map(H::Crash),
         1 => (router.clone(), 0..ADDRESSES.len()).prop_map(|(router, it)| H::AddAddress(router, it)),
         1 => (router, 0..4_usize).prop_map(|(router, it)| H::RemoveAddress(router, it)),
+        1 => (0..4_u8).prop_map(H::Other),
     ]
 }
 
@@ -191,8 +194,30 @@ impl Host {
                     router.addresses.retain(|it| it.address() != local);
                 }
             }
+            H::Other(what) => self.happen_to_others(what),
             _ => {}
         }
+    }
+
+    fn happen_to_others(&mut self, what: u8) {
+        if what < 2 {
+            let mut other = Router::new(7, "eth0", &["192.0.2.254/32", "192.0.2.200/32"]);
+            (other.interface, other.stage) = (Some(1), Stage::Active);
+            self.others = vec![other];
+            self.actual.set_company(true);
+            self.run_others();
+            return;
+        }
+        for mut other in std::mem::take(&mut self.others) {
+            if what == 2 {
+                other.stage = Stage::Idle;
+                self.others.push(other);
+            }
+        }
+        self.run_others();
+        // A dead instance leaves its addresses. Either way we ask, with the host's state at hand.
+        self.receive(usize::MAX);
+        self.ask();
     }
 
     fn happen_to_link(&mut self, happening: &Happening) {

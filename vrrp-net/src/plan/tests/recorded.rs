@@ -122,7 +122,7 @@ fn a_parent_that_moves_to_another_namespace_leaves_its_macvlan() {
         if *event == (MonitorEvent::LinkGone { interface }) {
             break;
         }
-        planner.notice(event, &actual);
+        planner.notice(event, &mut actual);
         actual.apply(event);
     }
     assert!(actual.interfaces().named("eth0").is_none());
