@@ -137,7 +137,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// `program` without arguments, in 256 MiB, for at most five minutes (a busy machine takes one to boot).
+    /// `program` without arguments, in 256 MiB, for at most five minutes (a busy machine takes one
+    /// to boot).
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
