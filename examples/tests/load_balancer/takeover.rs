@@ -290,6 +290,29 @@ pub(super) fn raise_file_limit() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
 }
 
+/// A real server with this address, in the network that its forwarding needs.
+fn server(forwarding: Forwarding, outside: &Lan, inside: &Lan, address: &str) -> Host {
+    let lan = match forwarding {
+        Forwarding::Masquerade => inside,
+        Forwarding::Direct => outside,
+    };
+    let name = format!("rs{}", address.replace('.', "-"));
+    let host = lan.host(&name, &[&format!("{address}/24")]).unwrap();
+    match forwarding {
+        Forwarding::Masquerade => drop(run(&host, "ip route add default via 10.0.0.254")),
+        Forwarding::Direct => {
+            // The server has the address of the service, and answers no ARP request for it.
+            for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+                let name = format!("ipv4.conf.all.{name}");
+                host.namespace().set_sysctl(&name, value).unwrap();
+            }
+            run(&host, "ip address add 192.0.2.100/32 dev lo");
+        }
+    }
+    echo(&host, "0.0.0.0:80");
+    host
+}
+
 /// Two load balancers with connection sync, of which the Active is killed while a client has
 /// [`CONNECTIONS`] open. Returns how many broke.
 fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
@@ -310,29 +333,9 @@ fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
             .unwrap();
         host
     });
-    let servers = forwarding.servers().map(|address| {
-        let lan = match forwarding {
-            Forwarding::Masquerade => &inside,
-            Forwarding::Direct => &outside,
-        };
-        let name = format!("rs{}", address.replace('.', "-"));
-        let host = lan.host(&name, &[&format!("{address}/24")]).unwrap();
-        match forwarding {
-            Forwarding::Masquerade => {
-                run(&host, "ip route add default via 10.0.0.254");
-            }
-            Forwarding::Direct => {
-                // The server has the address of the service, and answers no ARP request for it.
-                for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
-                    let name = format!("ipv4.conf.all.{name}");
-                    host.namespace().set_sysctl(&name, value).unwrap();
-                }
-                run(&host, "ip address add 192.0.2.100/32 dev lo");
-            }
-        }
-        echo(&host, "0.0.0.0:80");
-        host
-    });
+    let servers = forwarding
+        .servers()
+        .map(|address| server(forwarding, &outside, &inside, &address));
     let folder = tempfile::tempdir().unwrap();
     let start = |host: &Host, priority| {
         let text = match program {
