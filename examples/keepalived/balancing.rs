@@ -17,6 +17,7 @@ use vrrp_examples::{
     control::Control,
     keepalived::{
         balance::Balance,
+        mail::Alert,
         server_event::{Names, ServerEvent},
     },
     keepalived_conf::script::Script,
@@ -24,7 +25,9 @@ use vrrp_examples::{
     status::History,
 };
 
-use crate::{Error, fifo::Writer, ipvs_settings::Settings, log::Log, watch::command_of};
+use crate::{
+    Error, fifo::Writer, ipvs_settings::Settings, log::Log, mail::Mailer, watch::command_of,
+};
 
 /// The time limit of a notify script, and the time from SIGTERM to SIGKILL.
 const LIMITS: Limits = Limits {
@@ -82,6 +85,7 @@ impl Balancing {
         surroundings: Surroundings,
         fifos: Vec<Writer>,
         page: Option<SocketAddr>,
+        mailer: Mailer,
         log: Log,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,6 +102,7 @@ impl Balancing {
                 surroundings,
                 fifos,
                 page,
+                mailer,
                 runner,
                 log: &log,
             };
@@ -147,6 +152,7 @@ struct Run<'a> {
     surroundings: Surroundings,
     fifos: Vec<Writer>,
     page: Option<SocketAddr>,
+    mailer: Mailer,
     runner: Notifier<Arc<Script>>,
     log: &'a Log,
 }
@@ -287,7 +293,8 @@ impl Run<'_> {
         match notice {
             Notice::Event(event) => {
                 self.log.info(&event.to_string());
-                let Some(event) = ServerEvent::of(&event, &self.names, &self.names_before) else {
+                let of_pool = event;
+                let Some(event) = ServerEvent::of(&of_pool, &self.names, &self.names_before) else {
                     return;
                 };
                 if let Some(script) = event.script() {
@@ -295,6 +302,9 @@ impl Run<'_> {
                 }
                 for fifo in &mut self.fifos {
                     fifo.write(&event.fifo_line(), self.log);
+                }
+                if let Some(alert) = Alert::of_server(&event, &of_pool) {
+                    self.mailer.send(alert);
                 }
             }
             Notice::Changed(step) => self.log.detail(&step.to_string()),

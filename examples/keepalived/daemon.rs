@@ -19,7 +19,7 @@ use vrrp_examples::{
     worker::Worker,
 };
 use vrrp_fsm::{
-    Reason, State,
+    Counters, Reason, State,
     fleet::{GroupId, SyncGroup},
     track::{ObjectId, Report, TrackRef},
 };
@@ -86,6 +86,8 @@ pub(crate) struct RunningRouter {
     pub(crate) reported: Option<Change>,
     /// Whether its objects are in place.
     has_objects: bool,
+    /// The counters when they were cleared last.
+    pub(crate) cleared: Counters,
 }
 
 /// A sync group.
@@ -189,6 +191,7 @@ impl Daemon {
                 surroundings,
                 self.outlet.take_server_writers(),
                 self.page,
+                self.outlet.mailer(),
                 self.log.clone(),
             ) {
                 Ok(balancing) => self.balancing = Some(balancing),
@@ -380,6 +383,7 @@ impl Daemon {
                 planned,
                 reported: None,
                 has_objects: false,
+                cleared: Counters::default(),
             },
         );
         Ok(id)
@@ -392,6 +396,9 @@ impl Daemon {
             .get(id)
             .is_some_and(|it| it.state() == State::Active);
         let before = self.routers.remove(&id);
+        let cleared = before
+            .as_ref()
+            .map_or_else(Counters::default, |it| it.cleared);
         let (reported, had_objects, old) = if let Some(it) = before {
             (it.reported, it.has_objects, it.planned.objects)
         } else {
@@ -418,6 +425,7 @@ impl Daemon {
                 planned,
                 reported,
                 has_objects: had_objects,
+                cleared,
             },
         );
         if is_active && !had_objects {
@@ -549,8 +557,8 @@ impl Daemon {
                         self.write("keepalived.stats", &data::statistics(self));
                     }
                     Request::ClearStatistics => {
-                        self.log
-                            .warning("counters are not cleared: they only ever grow");
+                        self.write("keepalived.stats", &data::statistics(self));
+                        self.clear_counters();
                     }
                     Request::Json => self.write("keepalived.json", &data::json(self)),
                 }
@@ -577,6 +585,7 @@ impl Daemon {
         }
         self.known_errors = errors(&reading);
         self.configuration = reading.configuration;
+        self.outlet.set_mail(&self.configuration.global);
         self.apply(plan);
         if self
             .configuration
@@ -596,6 +605,15 @@ impl Daemon {
             }
         }
         true
+    }
+
+    /// Lets all counters begin again at 0.
+    fn clear_counters(&mut self) {
+        for (id, running) in &mut self.routers {
+            if let Some(view) = self.driver.get(*id) {
+                running.cleared = *view.machine().counters();
+            }
+        }
     }
 
     fn write(&self, name: &str, text: &str) {

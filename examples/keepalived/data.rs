@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use vrrp_examples::keepalived::event::Change;
-use vrrp_fsm::State;
+use vrrp_fsm::{Counters, State};
 use vrrp_net::{Authentication, RouterView};
 
 use crate::daemon::{Daemon, RunningRouter};
@@ -13,6 +13,40 @@ use crate::daemon::{Daemon, RunningRouter};
 fn instances(daemon: &Daemon) -> impl Iterator<Item = (&RunningRouter, RouterView<'_>)> {
     let routers = daemon.routers.iter();
     routers.filter_map(|(id, running)| Some((running, daemon.driver.get(*id)?)))
+}
+
+/// The counters of the data since they were cleared.
+fn since(mut now: Counters, cleared: Counters) -> Counters {
+    now.active_transitions = now
+        .active_transitions
+        .saturating_sub(cleared.active_transitions);
+    for (counter, before) in [
+        (
+            &mut now.advertisements_received,
+            cleared.advertisements_received,
+        ),
+        (&mut now.advertisements_sent, cleared.advertisements_sent),
+        (
+            &mut now.priority_zero_received,
+            cleared.priority_zero_received,
+        ),
+        (&mut now.priority_zero_sent, cleared.priority_zero_sent),
+        (&mut now.interval_errors, cleared.interval_errors),
+        (&mut now.ip_ttl_errors, cleared.ip_ttl_errors),
+        (
+            &mut now.invalid_type_received,
+            cleared.invalid_type_received,
+        ),
+        (&mut now.address_list_errors, cleared.address_list_errors),
+        (&mut now.packet_length_errors, cleared.packet_length_errors),
+        (
+            &mut now.authentication_errors,
+            cleared.authentication_errors,
+        ),
+    ] {
+        *counter = counter.saturating_sub(before);
+    }
+    now
 }
 
 /// The number that keepalived has for a state.
@@ -38,7 +72,7 @@ fn instance(running: &RunningRouter, view: RouterView<'_>) -> Value {
     let config = view.config();
     let machine = view.machine();
     let fsm = machine.config();
-    let counters = machine.counters();
+    let counters = since(*machine.counters(), running.cleared);
     let active = machine.active();
     let addresses = |list: &[vrrp_net::VirtualAddress]| -> Vec<String> {
         list.iter().map(ToString::to_string).collect()
@@ -87,8 +121,9 @@ fn instance(running: &RunningRouter, view: RouterView<'_>) -> Value {
             "advert_rcvd": counters.advertisements_received,
             "advert_sent": counters.advertisements_sent,
             "become_master": counters.active_transitions,
-            "release_master": counters.active_transitions
-                - u32::from(machine.state() == State::Active),
+            "release_master": counters
+                .active_transitions
+                .saturating_sub(u32::from(machine.state() == State::Active)),
             "packet_len_err": counters.packet_length_errors,
             "advert_interval_err": counters.interval_errors,
             "ip_ttl_err": counters.ip_ttl_errors,
@@ -151,7 +186,7 @@ pub(crate) fn text(daemon: &Daemon) -> String {
 pub(crate) fn statistics(daemon: &Daemon) -> String {
     let mut text = String::new();
     for (running, view) in instances(daemon) {
-        let counters = view.machine().counters();
+        let counters = since(*view.machine().counters(), running.cleared);
         let is_active = view.state() == State::Active;
         let _infallible = write!(
             text,
@@ -164,7 +199,9 @@ pub(crate) fn statistics(daemon: &Daemon) -> String {
             counters.advertisements_received,
             counters.advertisements_sent,
             counters.active_transitions,
-            counters.active_transitions - u32::from(is_active),
+            counters
+                .active_transitions
+                .saturating_sub(u32::from(is_active)),
             counters.packet_length_errors,
             counters.ip_ttl_errors,
             counters.invalid_type_received,

@@ -8,6 +8,7 @@ mod genhash;
 mod host;
 mod ipvs_settings;
 mod log;
+mod mail;
 mod options;
 mod outlet;
 mod signals;

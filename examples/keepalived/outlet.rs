@@ -10,7 +10,8 @@ use std::{
 use vrrp_examples::{
     command::Limits,
     keepalived::{
-        event::{Event, Party},
+        event::{Change, Event, Party},
+        mail::{Alert, MailSettings},
         translate::Notify,
     },
     keepalived_conf::{configuration::Global, script::Script},
@@ -20,6 +21,7 @@ use vrrp_examples::{
 use crate::{
     fifo::{Fifo, Writer},
     log::Log,
+    mail::Mailer,
     watch::command_of,
 };
 
@@ -46,6 +48,7 @@ pub(crate) struct Outlet {
     fifos: Vec<Fifo>,
     /// Of the FIFOs for instances and groups.
     writers: Vec<Writer>,
+    mailer: Mailer,
     /// Of the FIFOs for virtual servers, until a thread takes them.
     server_writers: Vec<Writer>,
     parties: BTreeMap<(bool, String), Hooks>,
@@ -57,12 +60,15 @@ struct Hooks {
     notify: Notify,
     runner: Option<Notifier<Vec<String>>>,
     account: Option<(u32, u32)>,
+    /// The change that was mailed last.
+    mailed: Option<Change>,
 }
 
 impl Outlet {
     /// Opens what `global_defs` names.
     pub(crate) fn open(global: &Global, log: Log) -> Self {
         let mut outlet = Self {
+            mailer: Mailer::new(log.clone()),
             log,
             fifos: Vec::new(),
             writers: Vec::new(),
@@ -92,7 +98,24 @@ impl Outlet {
                 outlet.log.warning(&format!("{word} {path}: {error}"));
             }
         }
+        outlet.set_mail(global);
         outlet
+    }
+
+    /// Sets the server and the recipients of mails.
+    pub(crate) fn set_mail(&mut self, global: &Global) {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let mut notes = Vec::new();
+        let settings = MailSettings::of(global, &host.to_string_lossy(), &mut notes);
+        for note in notes {
+            self.log.warning(&note);
+        }
+        self.mailer.set(settings);
+    }
+
+    /// Sends mails about changes of virtual servers.
+    pub(crate) fn mailer(&self) -> Mailer {
+        self.mailer.clone()
     }
 
     /// The writers of changes of virtual servers.
@@ -135,6 +158,7 @@ impl Outlet {
         if let Some(script) = hooks.notify.commands.get("generic").cloned() {
             hooks.run(&script, &event.arguments(), &self.log);
         }
+        hooks.mail(event, &self.mailer);
     }
 
     /// Waits for the scripts that are on their way, for a bounded time.
@@ -147,6 +171,7 @@ impl Outlet {
         while !runners().all(Notifier::is_finished) && Instant::now() < end {
             std::thread::sleep(PAUSE);
         }
+        self.mailer.close(AT_THE_END);
         for fifo in self.fifos {
             fifo.close();
         }
@@ -154,6 +179,18 @@ impl Outlet {
 }
 
 impl Hooks {
+    /// Mails a change, unless the mail before was about the same.
+    fn mail(&mut self, event: &Event, mailer: &Mailer) {
+        let is_left_out = event.change == Change::Fault && mailer.is_without_faults();
+        if !self.notify.mails || is_left_out || self.mailed == Some(event.change) {
+            return;
+        }
+        if let Some(alert) = Alert::of_event(event) {
+            self.mailed = Some(event.change);
+            mailer.send(alert);
+        }
+    }
+
     /// Has a script run, behind those of this instance that wait.
     fn run(&mut self, script: &Script, arguments: &[String], log: &Log) {
         let account = (script.account.uid, script.account.gid);

@@ -8,5 +8,6 @@ pub mod balance;
 pub mod event;
 pub mod host_object;
 pub mod kernel_settings;
+pub mod mail;
 pub mod server_event;
 pub mod translate;

@@ -25,13 +25,17 @@ const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
 const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
 const PACING: &str = "announcements are not spaced; each burst leaves at once";
-const MAIL: &str = "no mails are sent";
 const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
 const TLS_END: &str = "connections are closed without close_notify";
 
 /// The keywords without effect, by block and word. `*` stands for every word.
 const WITHOUT: &[(&str, &str, &str)] = &[
+    (
+        "global_defs",
+        "no_checker_emails",
+        "mails are about servers that come and go, and not about single checks",
+    ),
     (
         "global_defs",
         "checker_log_all_failures",
@@ -198,16 +202,6 @@ const WITHOUT: &[(&str, &str, &str)] = &[
 /// The keywords that are not supported, by block and word. `*` stands for every word.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("", "net_namespace_ipvs", LVS),
-    ("global_defs", "notification_email", MAIL),
-    ("global_defs", "notification_email_from", MAIL),
-    ("global_defs", "smtp_server", MAIL),
-    ("global_defs", "smtp_helo_name", MAIL),
-    ("global_defs", "smtp_connect_timeout", MAIL),
-    ("global_defs", "smtp_alert", MAIL),
-    ("global_defs", "smtp_alert_vrrp", MAIL),
-    ("global_defs", "no_email_faults", MAIL),
-    ("vrrp_instance", "smtp_alert", MAIL),
-    ("vrrp_sync_group", "smtp_alert", MAIL),
     ("", "bfd_instance", BFD),
     ("", "garp_group", PACING),
     (
@@ -217,9 +211,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("bfd_instance", "*", BFD),
     ("garp_group", "*", PACING),
-    ("virtual_server", "smtp_alert", MAIL),
     ("virtual_server", "snmp_name", SNMP),
-    ("real_server", "smtp_alert", MAIL),
     ("real_server", "snmp_name", SNMP),
     ("real_server", "BFD_CHECK", BFD),
     ("BFD_CHECK", "*", BFD),
@@ -248,11 +240,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("global_defs", "vrrp_gna_interval", PACING),
     ("global_defs", "vrrp_garp_extra_if", PACING),
     ("global_defs", "vrrp_vmac_garp_intvl", PACING),
-    ("global_defs", "smtp_alert_checker", MAIL),
     ("global_defs", "nftables_ipvs", MARKS),
     ("global_defs", "nftables_ipvs_priority", MARKS),
     ("global_defs", "nftables_ipvs_start_fwmark", MARKS),
-    ("global_defs", "no_checker_emails", MAIL),
     (
         "global_defs",
         "vmac_addr_prefix",

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         file_check_adds_the_number_of_a_file_to_the_weight,
         lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum,
         pages_show_the_virtual_servers,
+        smtp_alert_mails_servers_by_default_and_a_quorum_where_it_is_asked_for,
+        e14_a_server_that_refuses_leaves_after_one_retry_and_returns_with_its_first_success,
+        e18_three_persistent_services_with_the_addresses_of_an_instance_and_a_sorry_server,
     ];
     let tests = tests.map(|test| test.within(LIMIT));
     let mut suite = Suite::new(&[Kernel::Uml6_1], &tests);
@@ -631,4 +634,204 @@ virtual_server 192.0.2.1 80 {
     assert!(path.exists());
     rig.end();
     assert!(!path.exists());
+}
+
+fn smtp_alert_mails_servers_by_default_and_a_quorum_where_it_is_asked_for() {
+    let config = "global_defs {
+    notification_email {
+        admin@example.org
+    }
+    smtp_server 127.0.0.1 2525
+    router_id R1
+}
+virtual_server 192.0.2.1 80 {
+    delay_loop 0.2
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    smtp_alert
+    real_server 10.0.0.1 80 {
+        TCP_CHECK {
+            retry 0
+        }
+    }
+}
+virtual_server 192.0.2.2 80 {
+    delay_loop 0.2
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.2 80 {
+        smtp_alert no
+        TCP_CHECK {
+            retry 0
+        }
+    }
+}
+";
+    let mut rig = Rig::new(config);
+    let script = rig.path().join("server.py");
+    fs::write(&script, include_str!("../keepalived_mails/server.py")).unwrap();
+    let mails = rig.path().join("mails");
+    let mut command = rig.namespace.command("/usr/bin/python3");
+    command.arg(script).args(["127.0.0.1", "2525"]).arg(&mails);
+    let _mail_server = BackgroundProgram::spawn(command);
+    let listens = || mails.exists().then_some(());
+    wait_for("the mail server", LIMIT / 3, listens).unwrap();
+    rig.run(&["-C"]);
+    let subjects = || -> Vec<String> {
+        let text = fs::read_to_string(&mails).unwrap();
+        let lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
+        let subjects = lines.map(|line| {
+            let mail: serde_json::Value = serde_json::from_str(line).unwrap();
+            // A folded line has the break in it.
+            mail["subject"]
+                .as_str()
+                .unwrap()
+                .replace("\r\n", "")
+                .replace('\n', "")
+        });
+        subjects.collect()
+    };
+    let wait_for_subjects = |expected: &[&str]| {
+        let is_there = || (subjects() == expected).then_some(());
+        wait_for(&format!("{expected:?}"), LIMIT / 3, is_there)
+            .unwrap_or_else(|error| panic!("{error}; there is {:?}", subjects()));
+    };
+    let server = "[R1] Realserver [10.0.0.1]:tcp:80 of virtual server [192.0.2.1]:tcp:80 - ";
+    let service = "[R1] Virtualserver [192.0.2.1]:tcp:80 - ";
+    let (server_up, server_down) = (format!("{server}UP"), format!("{server}DOWN"));
+    let (up, down) = (format!("{service}UP"), format!("{service}DOWN"));
+    // The quorum is there at the start, and is lost with the first check.
+    wait_for_subjects(&[&up, &server_down, &down]);
+    let _servers = [rig.serve("10.0.0.1:80"), rig.serve("10.0.0.2:80")];
+    wait_for_subjects(&[&up, &server_down, &down, &server_up, &up]);
+    rig.end();
+    // Without omega, the end is no reason for a mail about servers.
+    assert_eq!(subjects().len(), 5);
+}
+
+fn e14_a_server_that_refuses_leaves_after_one_retry_and_returns_with_its_first_success() {
+    let config = "virtual_server 192.0.2.1 80 {
+    delay_loop 1
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+    real_server 10.0.0.1 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 3
+            retry 1
+            delay_before_retry 1
+        }
+    }
+    real_server 10.0.0.2 80 {
+        weight 1
+        TCP_CHECK {
+            connect_timeout 3
+            retry 1
+            delay_before_retry 1
+        }
+    }
+}
+";
+    let mut rig = Rig::new(config);
+    let _first = rig.serve("10.0.0.1:80");
+    let second = rig.serve("10.0.0.2:80");
+    rig.run(&["-C"]);
+    rig.wait_for_table(TWO);
+    // Checks have run once the second server has been connected to.
+    second.accept().unwrap();
+    drop(second);
+    rig.wait_for_table("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n");
+    let _second = rig.serve("10.0.0.2:80");
+    rig.wait_for_table(TWO);
+    rig.stop();
+}
+
+fn e18_three_persistent_services_with_the_addresses_of_an_instance_and_a_sorry_server() {
+    let service = |address: &str, servers: &[&str], more: &str| {
+        let servers = servers.iter().map(|server| {
+            format!(
+                "    real_server {server} {{\n        weight 1\n        TCP_CHECK {{\n            \
+                 connect_timeout 3\n            retry 0\n        }}\n    }}\n"
+            )
+        });
+        let servers: String = servers.collect();
+        format!(
+            "virtual_server {address} {{\n    delay_loop 0.3\n    warmup 0\n    lb_algo rr\n    \
+             lb_kind NAT\n    persistence_timeout 50\n    protocol TCP\n{more}{servers}}}\n"
+        )
+    };
+    let config = [
+        "vrrp_instance V {
+    interface v0
+    virtual_router_id 51
+    advert_int 0.2
+    version 3
+    virtual_ipaddress {
+        192.0.2.16
+        192.0.2.17
+        192.0.2.18
+    }
+}
+",
+        &service("192.0.2.16 443", &["10.0.0.1 443"], ""),
+        &service(
+            "192.0.2.17 1358",
+            &["10.0.0.1 1358", "10.0.0.2 1358"],
+            "    sorry_server 10.0.0.9 1358\n",
+        ),
+        &service("192.0.2.18 1358", &["10.0.0.1 1359", "10.0.0.2 1359"], ""),
+    ]
+    .concat();
+    let mut rig = Rig::new(&config);
+    for line in [
+        "ip link add v0 type veth peer name v1",
+        "ip address add 192.0.2.70/24 dev v0",
+        "ip link set v1 up",
+        "ip link set v0 up",
+    ] {
+        rig.output(line);
+    }
+    let mut servers: Vec<TcpListener> = [
+        "10.0.0.1:443",
+        "10.0.0.1:1358",
+        "10.0.0.2:1358",
+        "10.0.0.1:1359",
+        "10.0.0.2:1359",
+    ]
+    .map(|address| rig.serve(address))
+    .into();
+    rig.run(&[]);
+    let table = |second: &[&str]| {
+        let service = |address: &str, servers: &[&str]| {
+            let lines = servers
+                .iter()
+                .map(|server| format!("-a -t 192.0.2.{address} -r {server} -m -w 1\n"));
+            let lines = lines.collect::<Vec<_>>().concat();
+            format!("-A -t 192.0.2.{address} -s rr -p 50\n{lines}")
+        };
+        [
+            service("16:443", &["10.0.0.1:443"]),
+            service("17:1358", second),
+            service("18:1358", &["10.0.0.1:1359", "10.0.0.2:1359"]),
+        ]
+        .concat()
+    };
+    let both = ["10.0.0.1:1358", "10.0.0.2:1358"];
+    rig.wait_for_table(&table(&both));
+    let has_addresses = || {
+        let text = rig.output("ip -4 -o address show dev v0");
+        let has = |last: u8| text.contains(&format!(" 192.0.2.{last}/32 "));
+        [16, 17, 18].into_iter().all(has).then_some(())
+    };
+    wait_for("the addresses", LIMIT / 3, has_addresses).unwrap();
+    servers.drain(1..3);
+    rig.wait_for_table(&table(&["10.0.0.9:1358"]));
+    servers.extend(["10.0.0.1:1358", "10.0.0.2:1358"].map(|address| rig.serve(address)));
+    rig.wait_for_table(&table(&both));
+    rig.stop();
 }
