@@ -19,7 +19,8 @@ use crate::{EXPERIMENTS, Program, recording::Recording, translation, verdict};
 /// longer to start.
 pub(crate) const HEAD_START: f64 = 8.0;
 
-/// Starts the program again when it was killed, as systemd does, and leaves the identifiers of both
+/// Starts the program again after a pause when it was killed, as systemd does: a scenario kills both,
+/// one after the other. It leaves the identifiers of both
 /// processes where the scenarios look for them. Its arguments are the folder, the name of the host,
 /// and the command.
 const SUPERVISOR: &str = r#"#!/bin/sh
@@ -32,6 +33,7 @@ while :; do
     "$@" & child=$!
     echo $child >"$folder/$name-check.pid"
     while kill -0 $child 2>/dev/null; do wait $child; done
+    sleep 0.5
 done
 "#;
 
