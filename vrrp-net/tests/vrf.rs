@@ -19,7 +19,7 @@ use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig, RouterId, Transport, Un
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// How long a test waits for an event. Reached only where something is broken.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let tests = guest_tests![
