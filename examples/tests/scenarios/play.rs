@@ -19,10 +19,9 @@ use crate::{EXPERIMENTS, Program, recording::Recording, translation, verdict};
 /// longer to start.
 pub(crate) const HEAD_START: f64 = 8.0;
 
-/// Starts the program again after a pause when it was killed, as systemd does: a scenario kills both,
-/// one after the other. It leaves the identifiers of both
-/// processes where the scenarios look for them. Its arguments are the folder, the name of the host,
-/// and the command.
+/// Starts the program again after a pause when it was killed, as systemd does: a scenario kills
+/// both, one after the other. It leaves the identifiers of both processes where the scenarios look
+/// for them. Its arguments are the folder, the name of the host, and the command.
 const SUPERVISOR: &str = r#"#!/bin/sh
 folder=$1 name=$2
 shift 2
