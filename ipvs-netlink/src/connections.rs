@@ -79,7 +79,7 @@ impl fmt::Debug for ConnectionState {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionsError {
-    /// The file could not be opened or read. Where the kernel has no IPVS there is none.
+    /// The file could not be opened or read. It does not exist where the kernel has no IPVS.
     #[error("read the connections: {0}")]
     Read(#[from] io::Error),
     /// A line is not a connection. Those that follow it can still be read.

@@ -134,8 +134,8 @@ impl Scheduler {
     }
 }
 
-/// The name of a persistence engine, which uses data of a packet, beside the client's address, to
-/// find the connections that belong together.
+/// The name of a persistence engine. It finds the connections that belong together by data of a
+/// packet and the client's address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersistenceEngine(Name<16>);
 

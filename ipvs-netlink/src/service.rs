@@ -406,8 +406,8 @@ pub struct Service {
     /// One-packet scheduling: every datagram is scheduled on its own. For UDP, and for UDP traffic
     /// of a firewall mark.
     pub one_packet: bool,
-    /// The engine that decides, beside the client's address, which connections belong together. It
-    /// needs persistence.
+    /// The engine that decides, together with the client's address, which connections belong
+    /// together. It needs persistence.
     pub persistence_engine: Option<PersistenceEngine>,
     persistence: Option<Persistence>,
 }

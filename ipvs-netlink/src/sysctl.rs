@@ -299,9 +299,9 @@ impl Sysctls {
         Ok(found)
     }
 
-    /// Sets some settings, and returns the old values of those that were different. If one fails,
-    /// the others get their old values back. A setting that has its value already is not written,
-    /// so a container with read-only settings works once its host has set them.
+    /// Sets some settings, and returns the old values of the changed ones. If one fails, the others
+    /// get their old values back. A setting that has its value already is not written, so a
+    /// container with read-only settings works once its host has set them.
     ///
     /// # Errors
     ///

@@ -42,6 +42,8 @@ const PHRASES: &[(&str, &str)] = &[
 
 /// Further phrases in the documentation and the comments of the libraries.
 const LIBRARY_PHRASES: &[(&str, &str)] = &[
+    ("bear", "have, carry or use"),
+    ("beside", "the relation: together with, next to, while"),
     ("hear", "receive or accept"),
     ("heard", "received or accepted"),
     ("hears", "receives or accepts"),

@@ -1,4 +1,4 @@
-//! The state machine: RFC 9568 section 6.4, to be read beside `docs/conformance.md` section 5.
+//! The state machine: RFC 9568 section 6.4. Read it together with `docs/conformance.md` section 5.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -319,7 +319,7 @@ impl VirtualRouter {
     }
 
     /// Whether an advertisement that this router has just handled shows a second Active (S-20):
-    /// this router is Active, and another router that does not resign advertises beside it.
+    /// this router is Active, and another router that does not resign advertises too.
     ///
     /// For one interval after this router preempted an Active it is `false`: the preempted router
     /// may still advertise until it has received the first advertisement of its successor, and a

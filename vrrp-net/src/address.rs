@@ -209,7 +209,7 @@ impl fmt::Display for VirtualAddress {
     }
 }
 
-/// The form that a user types: `ADDRESS/LENGTH`, or a table with scope and label beside it.
+/// The form that a user types: `ADDRESS/LENGTH`, or a table that also has a scope and a label.
 #[cfg(feature = "serde")]
 mod typed {
     use super::{AddressOptions, ParseAddressError, Scope, VirtualAddress};

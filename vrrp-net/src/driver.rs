@@ -126,7 +126,7 @@ const RECORDS: usize = 8;
 /// while !driver.is_stopped() {
 ///     // With the timer the descriptor is enough.
 ///     driver.arm_timer()?;
-///     // Beside other descriptors of the program.
+///     // Together with other descriptors of the program.
 ///     poll(&mut [PollFd::new(driver.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
 ///     driver.turn()?;
 ///     while let Some(notification) = driver.next_notification() {
@@ -716,7 +716,7 @@ impl Driver {
         self.turn_within(Some(Duration::ZERO))
     }
 
-    /// Takes the next notification. Read them until there is none, after each turn: the oldest of
+    /// Takes the next notification. Call it after each turn until it returns `None`: the oldest of
     /// more than 65,536 are [dropped](DriverEvent::NotificationsLost).
     pub fn next_notification(&mut self) -> Option<Notification> {
         self.events.pop()

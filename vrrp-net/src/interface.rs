@@ -145,9 +145,8 @@ impl Interface {
     /// The primary address: what advertisements are sent from, and what decides ties.
     ///
     /// For IPv4 it is the first address of the interface that is valid on the link (P-08), for IPv6
-    /// its link-local address
-    /// (P-09). Virtual addresses never are: neither those that `is_virtual` knows nor those that
-    /// bear the mark [`ADDRESS_PROTOCOL`].
+    /// its link-local address (P-09). A virtual address never is primary: neither one that
+    /// `is_virtual` knows nor one with the mark [`ADDRESS_PROTOCOL`].
     ///
     /// ```
     /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link, Scope};

@@ -43,17 +43,18 @@
 //! The owner of the addresses (priority 255) advertises from the virtual address itself (RFC 9568
 //! section 4.1). The Active that stands in for it has that address by then, and Linux drops IPv4
 //! packets from addresses of the host. So the driver also listens with a [`LinkSocket`], below the
-//! check of sources, for advertisements to its Actives. It takes from there those of virtual
-//! addresses, and those of another IP protocol than the router uses. Others that the kernel drops
-//! are reported ([`DriverEvent::RivalDiscarded`]). The socket's filter runs for each IPv4 packet
-//! that the host receives while a router over IPv4 is Active, and no sysctl is changed.
+//! check of sources, for advertisements to its Actives. It accepts there advertisements from
+//! virtual addresses, and those of another IP protocol than the router uses. Other advertisements
+//! that the kernel drops are reported ([`DriverEvent::RivalDiscarded`]). The socket's filter runs
+//! for each IPv4 packet that the host receives while a router over IPv4 is Active, and no sysctl is
+//! changed.
 //!
 //! # The virtual MAC
 //!
-//! By default a router does as keepalived does: advertisements and announcements bear the
+//! By default a router does as keepalived does: advertisements and announcements have the
 //! interface's own hardware address, and neighbours learn the new one from the announcements. With
-//! [`RouterConfig::virtual_mac`] they bear the virtual MAC (M-03, A-05, A-08, A-12), a [`Macvlan`]
-//! has the addresses, and who sends to the virtual MAC finds the Active.
+//! [`RouterConfig::virtual_mac`] they have the virtual MAC (M-03, A-05, A-08, A-12), a [`Macvlan`]
+//! has the addresses, and frames to the virtual MAC reach the Active.
 //!
 //! * Advertisements leave as whole frames by the parent interface, so the first one need not wait
 //!   for the macvlan to come up, and are received there. One that is longer than the link's MTU

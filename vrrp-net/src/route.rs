@@ -13,7 +13,7 @@ pub const ROUTE_PROTOCOL: u8 = 112;
 /// The table that is used where none is named (`RT_TABLE_MAIN`).
 const MAIN: u32 = 254;
 
-/// The table that is looked into before all others (`RT_TABLE_LOCAL`).
+/// The table that is looked up before all others (`RT_TABLE_LOCAL`).
 const LOCAL: u32 = 255;
 
 /// A route: a virtual one, which is there while a router is Active
@@ -138,7 +138,7 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for table 0, which is none.
+    /// [`Error::Invalid`] for table 0, which does not exist.
     pub fn with_table(mut self, table: u32) -> Result<Self, Error> {
         if table == 0 {
             return Err(invalid("table", format!("0 is not in 1..={}", u32::MAX)));

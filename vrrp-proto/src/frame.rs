@@ -68,7 +68,7 @@ pub enum PacketError {
     /// A checksum is wrong.
     #[error("{field} checksum {found:#06x} is wrong")]
     Checksum {
-        /// Whose checksum it is.
+        /// The header or message that the checksum belongs to.
         field: &'static str,
         /// The checksum.
         found: u16,

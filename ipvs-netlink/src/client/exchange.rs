@@ -30,7 +30,7 @@ const GENERIC_HEADER: usize = 4;
 /// In place of a header that is cut short: no command has the number 0.
 const NO_HEADER: [u8; GENERIC_HEADER] = [0; GENERIC_HEADER];
 
-/// Left-over answers that are thrown away before the kernel is asked again.
+/// Left-over answers that are thrown away before the next request is sent.
 const LEFTOVERS: usize = 65_536;
 
 /// How a list came: in pieces, each of which the kernel made at one moment.
@@ -321,7 +321,8 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// From now on the memory of first pieces is looked at. Returns whether it was not before.
+    /// From now on compares first pieces with the remembered ones. Returns whether it did not do so
+    /// before.
     pub(super) fn begin_to_probe(&mut self) -> bool {
         !std::mem::replace(&mut self.probes, true)
     }

@@ -295,7 +295,7 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// All services. A service that was listed once and then no more is asked for by name.
+    /// All services. A service that is missing from a later list is requested by name.
     async fn confirmed_services(&mut self) -> Result<Services, Error> {
         let mut seen = HashSet::new();
         let see = |list: &Services| {
@@ -318,8 +318,7 @@ impl<T: Transport> Exchange<T> {
         Ok(last)
     }
 
-    /// Reads a list until nothing can be missing, or until it is good enough, which is asked of
-    /// each list that was read.
+    /// Reads a list until nothing can be missing, or until `is_good_enough` accepts it.
     async fn confirm<O: Listed>(
         &mut self,
         query: Query,

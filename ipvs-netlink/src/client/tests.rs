@@ -1,4 +1,4 @@
-//! The blocking client beside a kernel that is a thread at the other end of a pair of sockets.
+//! The blocking client, with a thread as its kernel at the other end of a pair of sockets.
 
 use std::{
     os::fd::{AsRawFd, OwnedFd},
@@ -43,14 +43,14 @@ fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
 }
 
-/// A client beside a kernel that answers each message with these datagrams of messages.
+/// A client whose kernel answers each message with these datagrams of messages.
 fn client_of(
     kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static,
 ) -> Result<Client, Error> {
     Client::with(socket_of(kernel), None)
 }
 
-/// A socket beside such a kernel.
+/// A socket to such a kernel.
 fn socket_of(
     mut kernel: impl FnMut(&NetlinkBuffer<&[u8]>) -> Datagrams + Send + 'static,
 ) -> OwnedFd {

@@ -205,7 +205,7 @@ impl<'a> Writer<'a> {
 /// An attribute that was read.
 #[derive(Clone, Copy)]
 pub(crate) struct Attribute<'a> {
-    /// Whose attribute it is, for errors.
+    /// The object that the attribute belongs to, for errors.
     object: &'static str,
     pub(crate) kind: u16,
     pub(crate) value: &'a [u8],

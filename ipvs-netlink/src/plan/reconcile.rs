@@ -1,4 +1,4 @@
-//! The steps from the kernel's table to the wanted one, beside other programs that change it.
+//! The steps from the kernel's table to the wanted one, while other programs may change it.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

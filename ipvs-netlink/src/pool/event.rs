@@ -75,7 +75,8 @@ pub enum PoolChange {
     Resumed,
 }
 
-/// Live capacity beside the capacity that is needed for the change, both in the unit of the quorum.
+/// The live capacity and the capacity that is needed for the change, both in the unit of the
+/// quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveCapacity {
     /// The live capacity.

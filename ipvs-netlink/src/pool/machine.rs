@@ -130,7 +130,7 @@ impl<P: Clone + Ord> Pool<P> {
         Ok(pool)
     }
 
-    /// Replaces the configuration. Everything goes on that is in both: probes under way and their
+    /// Replaces the configuration. Parts that are in both continue: probes under way and their
     /// schedule, counts, results, states, slow starts, and the settings of the operator.
     ///
     /// # Errors

@@ -59,8 +59,8 @@ impl Neighbors {
         self.met.get(&active).copied()
     }
 
-    /// The hosts beside which the last announcement is one that this rival made by that time;
-    /// `None` where nothing is known about any.
+    /// The hosts whose neighbours have an announcement of this rival, sent by that time, as their
+    /// last one; `None` where the last announcement of no neighbour is known.
     pub(super) fn misled_by(
         &self,
         rival: u32,
@@ -101,12 +101,12 @@ impl Neighbors {
         self.memories.insert(location, memory);
     }
 
-    /// An announcement does not come to those beside this host, or not yet when it should.
+    /// An announcement does not reach the neighbours next to this host, or not in time.
     pub(super) fn miss(&mut self, location: u32) {
         self.memories.entry(location).or_default().is_in_doubt = true;
     }
 
-    /// Whether those beside these hosts know that this one is Active.
+    /// Whether the neighbours next to these hosts know that this one is Active.
     pub(super) fn compare(
         &self,
         active: u32,

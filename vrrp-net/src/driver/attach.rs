@@ -119,7 +119,7 @@ impl Driver {
     }
 
     /// After an overrun: dumps everything again. A dump during which something changed is repeated
-    /// in a later turn; the rest goes on.
+    /// in a later turn.
     pub(super) fn resync(&mut self) -> Result<(), Error> {
         let now = self.now();
         let Some(lost) = self.host.resync(now)? else {

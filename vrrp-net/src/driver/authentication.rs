@@ -357,7 +357,7 @@ pub(super) fn message_of<'a>(received: &Received<'a>) -> &'a [u8] {
 
 #[cfg(feature = "hmac")]
 fn utc_now() -> hmac::UtcTime {
-    // A clock before 1970 is as wrong as one that shows it.
+    // A clock before 1970 counts as one at 1970.
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -110,7 +110,7 @@ impl Events {
     }
 
     /// Asks whether a notification of this kind may be queued for this router now. Returns the
-    /// number of those that were suppressed before it.
+    /// number of suppressed ones before it.
     pub(super) fn pass(&mut self, now: Instant, id: RouterId, topic: Topic) -> Option<u32> {
         self.limiters.entry((id, topic)).or_default().pass(now)
     }

@@ -91,7 +91,7 @@ struct Parcel<S> {
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 struct SocketPlaces {
-    /// The number of descriptors, of those in order.
+    /// The number of descriptors, in their order.
     descriptors: usize,
     /// As [`SocketParts::memberships`].
     memberships: Vec<(u32, std::net::IpAddr, usize)>,

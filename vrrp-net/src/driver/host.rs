@@ -18,7 +18,7 @@ use crate::{
 /// The pause before another dump, after links or addresses changed during the last one.
 const REST: Duration = Duration::from_millis(10);
 
-/// The pause before a dump that the kernel refused is asked for again.
+/// The pause before a refused dump is requested again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The oldest kernel that keeps the marks of addresses (`IFA_PROTO`).

@@ -286,9 +286,9 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
-    /// A lesser router is Active beside this one (S-20). Once, it is left over from a network that
-    /// was split. If it comes again and again, this router's advertisements are lost or late, as at
-    /// short intervals where they wait in queues: use a longer interval (O-04).
+    /// A second router is Active, with a lower priority (S-20). A single notification follows a
+    /// split of the network. Repeated ones show that this router's advertisements are lost or late,
+    /// as at short intervals where they wait in queues: use a longer interval (O-04).
     RivalDetected {
         /// The other one.
         source: IpAddr,
@@ -577,8 +577,8 @@ pub enum Fault {
     /// For longer than a second the advertisements of others could not be received, for this
     /// reason.
     CannotReceive(String),
-    /// For longer than a second the kernel has refused something that the driver needs, for this
-    /// reason. The router goes on with the links, addresses and routes as they were known before.
+    /// The kernel has refused something that the driver needs for longer than a second, for this
+    /// reason. The router continues with the links, addresses and routes that were known before.
     SystemCallFails(String),
     /// The interface has a virtual address that the router did not add, and does not own. The text
     /// names it and the remedy.

@@ -1,4 +1,4 @@
-//! One virtual router of the driver: what the host keeps beside the state machine.
+//! One virtual router of the driver: the Linux half, next to the state machine.
 
 use std::{collections::BTreeSet, net::IpAddr};
 

@@ -16,7 +16,7 @@ use crate::{
     plan::{Actual, Change},
 };
 
-/// The other addresses of the subnets of virtual addresses, during the removal of those.
+/// The other addresses of the subnets of virtual addresses, while a virtual address is removed.
 #[derive(Debug, Default)]
 pub(super) struct SparedSubnets {
     /// The interfaces whose setting was changed, by their names.

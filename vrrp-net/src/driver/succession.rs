@@ -11,8 +11,8 @@
 //!                           ◄───────  "g": it must go on; the predecessor has stopped
 //! ```
 //!
-//! Until the last octet the predecessor keeps everything, and goes on with its routers when the
-//! successor fails, breaks the rules, or takes too long. After it, only the successor goes on. A
+//! Until the last octet the predecessor keeps everything, and continues with its routers when the
+//! successor fails, breaks the rules, or takes too long. After it, only the successor continues. A
 //! successor that dies at that moment is a crash: other routers take over.
 
 use std::{
@@ -83,7 +83,7 @@ impl Successor {
 
 impl Driver {
     /// Hands over to another process. On success the driver [is stopped](Self::is_stopped), and its
-    /// last notifications can be [read](Self::next_notification). On an error it goes on, and the
+    /// last notifications can be [read](Self::next_notification). On an error it continues, and the
     /// next turn serves at once the timers that expired in the meantime.
     ///
     /// No router does anything while the successor takes over. After `limit` the driver gives up;
@@ -165,8 +165,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then goes
-    /// on, if it lives.
+    /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then
+    /// continues, if it lives.
     pub fn take_over_from(predecessor: UnixStream, limit: Duration) -> Result<Self, Error> {
         let mut connection = Connection::new(predecessor, limit)?;
         // The slow steps come before the predecessor stops.
@@ -235,7 +235,7 @@ impl Connection {
         }
     }
 
-    /// Sends all octets, with descriptors beside the first.
+    /// Sends all octets, with descriptors attached to the first.
     fn send(&mut self, octets: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
         let (mut rest, mut ancillary) = (octets, descriptors);
@@ -258,7 +258,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives octets, at least one, and the descriptors beside them.
+    /// Receives octets, at least one, and the descriptors attached to them.
     fn receive(
         &mut self,
         octets: &mut [u8],

@@ -239,7 +239,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] while a router, a sync group or a set uses it, or when there is none.
+    /// [`Error::Fleet`] while a router, a sync group or a set uses the object, or when it does not
+    /// exist.
     pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, Error> {
         let object = self.fleet.remove_object(id)?;
         self.watches.remove(&id);

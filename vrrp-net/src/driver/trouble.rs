@@ -91,8 +91,8 @@ impl Troubles {
         Course::Lasting
     }
 
-    /// Asks whether the last failure of a part may be reported. Returns the number of those before
-    /// it that were not.
+    /// Asks whether the last failure of a part may be reported. Returns the number of unreported
+    /// failures before it.
     pub(super) fn pass(&mut self, now: Instant, part: Part) -> Option<u32> {
         let trouble = self.parts.get_mut(&part)?;
         if now < trouble.quiet_until {

@@ -258,8 +258,7 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
         // Family and length of the prefix.
         statement(BPF_LD | BPF_H | BPF_ABS, MESSAGE),
         statement(BPF_ST, SCRATCH),
-        // Where the destination is, or 0 where there is none, which is then that of a default
-        // route.
+        // The offset of the destination. 0 where there is none, as in a default route.
         statement(BPF_LDX | BPF_IMM, RTA_DST.into()),
         statement(BPF_LD | BPF_IMM, ATTRIBUTES),
         statement(BPF_LD | BPF_W | BPF_ABS, ATTRIBUTE),

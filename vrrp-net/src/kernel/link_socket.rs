@@ -93,7 +93,7 @@ impl LinkSocket {
     /// [`Error::Os`] when the kernel cannot receive.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> Result<usize, Error> {
         match batch.fill_from_link(self.socket.as_fd()) {
-            // An interface went down. The socket goes on for the others.
+            // An interface went down. The socket still serves the others.
             Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Ok(0),
             result => result.map_err(Error::os("receive advertisements on links")),
         }

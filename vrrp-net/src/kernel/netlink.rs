@@ -34,7 +34,7 @@ const RECEIVE_BUFFER: usize = 2 * PIPELINE * ANSWER_LEN;
 /// uses.
 const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
 
-/// How often a list is asked for again that changed while it was read.
+/// How often a list is read again that changed in between.
 const ATTEMPTS: usize = 16;
 
 /// How long the kernel's answer may take. It comes at once; this keeps a kernel that is broken from

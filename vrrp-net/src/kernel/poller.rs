@@ -1,5 +1,5 @@
-//! One descriptor for all that a driver waits for: epoll(7), with a timer inside where it is asked
-//! for.
+//! One descriptor for everything that a driver waits for: epoll(7), with a timer inside if
+//! requested.
 
 use std::{
     io,

@@ -230,7 +230,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<usize
         count += 1;
     }
     // SAFETY: `count` headers are filled in. Their pointers are to slots, which this function holds
-    // exclusively until the call returns, and every length is that of the array beside it.
+    // exclusively until the call returns, and every length is that of its array.
     let received = unsafe {
         libc::recvmmsg(
             fd.as_raw_fd(),
@@ -259,7 +259,7 @@ pub(crate) fn receive_frame<'a>(
     let mut source: libc::sockaddr_ll = unsafe { mem::zeroed() };
     let mut source_len = len_of::<libc::sockaddr_ll>();
     // SAFETY: both pointers are to what this function holds exclusively until the call returns, and
-    // the length beside each is that of what it points to.
+    // each length is that of the memory behind its pointer.
     let received = unsafe {
         libc::recvfrom(
             fd.as_raw_fd(),
@@ -408,8 +408,8 @@ fn send(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usiz
         count += 1;
     }
     // SAFETY: `count` headers are filled in. Their pointers are to the departures, which outlive
-    // the call, and every length is that of what the pointer beside it points to. The kernel only
-    // reads through them.
+    // the call, and every length is that of the memory behind its pointer. The kernel only reads
+    // through them.
     let sent = unsafe {
         libc::sendmmsg(
             fd.as_raw_fd(),

@@ -17,13 +17,13 @@ use crate::{
 /// proxy answers for.
 ///
 /// It follows notifications ([`apply`](Self::apply)), the results of our own changes
-/// ([`made`](Self::made)), and dumps ([`resync`](Self::resync)). Routes go in silence with their
-/// link or their address, so those that may be gone are doubted: adding one that is there does no
-/// harm, and so does removing one that is not.
+/// ([`made`](Self::made)), and dumps ([`resync`](Self::resync)). The kernel reports no removal
+/// of a route along with its link or its address, so such a route counts as doubtful. Adding an
+/// existing route, or removing a missing one, changes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Actual {
     interfaces: Interfaces,
-    /// The addresses of each interface, to see at once that there is none.
+    /// The addresses of each interface, for a quick look-up.
     present: HashSet<(u32, IpAddr)>,
     /// Macvlans by parent and hardware address.
     macvlans: BTreeSet<(u32, [u8; 6], u32)>,
