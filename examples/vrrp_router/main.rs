@@ -6,6 +6,7 @@ mod log;
 mod notify;
 mod options;
 mod seconds;
+mod sequence_file;
 mod signals;
 mod state;
 mod succession;
@@ -34,6 +35,7 @@ use crate::{
     log::{Log, router_subject},
     notify::{Commands, Hook},
     options::Options,
+    sequence_file::SequenceFile,
     signals::{Signals, Wake},
     sync_group::SyncGroupOptions,
     tracking::{Reporter, Tracked},
@@ -94,6 +96,7 @@ struct Program {
     /// The tracked objects by their names.
     added: BTreeMap<String, ObjectId>,
     succession: Option<Succession>,
+    sequence_file: Option<SequenceFile>,
 }
 
 impl Program {
@@ -112,10 +115,13 @@ impl Program {
             members: BTreeMap::new(),
             added: BTreeMap::new(),
             succession: None,
+            sequence_file: None,
         })
     }
 
     fn add(&mut self, options: Options) -> Result<(), Error> {
+        let file = options.sequence_file.map(SequenceFile::open);
+        self.sequence_file = file.transpose()?;
         for router in options.routers {
             self.add_router(router)?;
         }
@@ -124,7 +130,12 @@ impl Program {
         }
         let (routers, groups) = (self.listener.routers(), self.listener.sync_groups());
         let objects = self.added.values().copied().collect();
-        succession::remove_others(&mut self.driver, &routers, &groups, &objects)
+        succession::remove_others(&mut self.driver, &routers, &groups, &objects)?;
+        if let Some(file) = &self.sequence_file {
+            let writer = file.follow(&self.driver, self.log.clone())?;
+            self.watchers.push(writer);
+        }
+        Ok(())
     }
 
     /// Listens for a successor from now on.
@@ -144,7 +155,13 @@ impl Program {
         let subject = router_subject(&config);
         let id = match succession::adopt(&mut self.driver, &config, &self.listener.routers())? {
             Some(id) => id,
-            None => self.driver.add(config)?,
+            None => {
+                let id = self.driver.add(config)?;
+                if let Some(file) = &self.sequence_file {
+                    file.restore(&mut self.driver, id)?;
+                }
+                id
+            }
         };
         if let Some(view) = self.driver.get(id) {
             let configured = state::configured(view);
@@ -257,12 +274,16 @@ impl Program {
             watcher.stop();
         }
         self.listener.commands().for_each(Commands::stop);
+        // Its thread has ended.
+        self.watchers.clear();
+        let saved = self.sequence_file.map(|file| file.finish(&self.driver));
         while !self.listener.commands().all(Commands::is_finished) {
             // There is always a sender: the program's own.
             if let Ok(Wake::Signal) = self.wakes.recv() {
                 self.listener.commands().for_each(Commands::stop_at_once);
             }
         }
-        Ok(stopped?)
+        stopped?;
+        saved.unwrap_or(Ok(()))
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) routers: Vec<RouterOptions>,
     /// The socket of the program to take over from.
     pub(crate) take_over: Option<PathBuf>,
+    /// The file of sequence numbers.
+    pub(crate) sequence_file: Option<PathBuf>,
     /// All that routers are members of.
     pub(crate) sync_groups: Vec<SyncGroupOptions>,
 }
@@ -59,6 +61,13 @@ impl Options {
                     let problem = "it is there twice";
                     let first = first.display();
                     return Err(refuse(invalid("--take-over <SOCKET>", first, problem)));
+                }
+                if let Some(file) = router.sequence_file.take()
+                    && let Some(first) = options.sequence_file.replace(file)
+                {
+                    let problem = "given more than once";
+                    let first = first.display();
+                    return Err(refuse(invalid("--sequence-file <FILE>", first, problem)));
                 }
                 options.routers.push(router);
             }

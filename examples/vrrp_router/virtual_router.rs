@@ -75,6 +75,11 @@ pub(crate) struct RouterArguments {
     #[arg(long, value_name = "SOCKET")]
     take_over: Option<PathBuf>,
 
+    /// Keep the sequence numbers of --ah and --hmac-key in this file, so that packets from before a
+    /// restart or a crash are still replays. Once for the whole program, with any of its routers.
+    #[arg(long, value_name = "FILE")]
+    sequence_file: Option<PathBuf>,
+
     /// A further virtual address, of either family, that advertisements do not list. Can be
     /// repeated.
     #[arg(long = "excluded-address", value_name = "ADDRESS/LENGTH")]
@@ -200,6 +205,7 @@ enum Deviation {
 /// A virtual router, as it was asked for.
 pub(crate) struct RouterOptions {
     pub(crate) take_over: Option<PathBuf>,
+    pub(crate) sequence_file: Option<PathBuf>,
     pub(crate) config: RouterConfig,
     pub(crate) tracked: Vec<Tracked>,
     pub(crate) sync_group: Option<String>,
@@ -272,6 +278,7 @@ impl RouterArguments {
         }
         Ok(RouterOptions {
             take_over: self.take_over,
+            sequence_file: self.sequence_file,
             tracked: self.tracking.into_list(),
             sync_group: self.sync_group,
             notify: self.notify.of_router(&config),

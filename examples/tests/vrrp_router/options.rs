@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use vrrp_lab::{BackgroundProgram, Host, Lan, wait_for};
-use vrrp_net::{Datagram, VrrpSocket};
+use vrrp_net::{Datagram, FrameSocket, VrrpSocket};
 use vrrp_proto::{
     Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval,
     MessageAuthentication, Priority, Vrid, frame::ipv4,
@@ -204,6 +204,65 @@ fn routers_with_the_same_hmac_key_from_an_option_or_a_file_accept_each_other() {
         let r2 = router(&h2, &options);
         wait_for_active(&r2, "192.0.2.1");
     }
+}
+
+/// A recorded packet of another router is a replay for a router that was killed and started again,
+/// where a file keeps the sequence numbers.
+#[test]
+fn a_sequence_file_makes_old_packets_replays_after_a_kill() {
+    let key = format!("7:{}", "k".repeat(32));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sequences");
+    let file = file.to_str().unwrap();
+    let (lan, [h1, h2, h3]) = lan_of();
+    let capture = lan.capture().unwrap();
+    let hmac = ["--hmac-key", &key, "--hmac-monotonic"];
+    let keeping = [&hmac[..], &["--sequence-file", file]].concat();
+    let active = router(&h2, &[&["--priority", "200"][..], &hmac].concat());
+    wait_for_state(&active, "Active");
+    let backup = router(&h1, &keeping);
+    wait_for_active(&backup, "192.0.2.2");
+    let recorded = capture
+        .wait_for("an advertisement", BackgroundProgram::LIMIT, |frame| {
+            frame.bytes.get(23) == Some(&112)
+        })
+        .unwrap();
+    wait_for(
+        "the numbers of the sender",
+        BackgroundProgram::LIMIT,
+        || {
+            let text = fs::read_to_string(file).ok()?;
+            text.contains("192.0.2.2").then_some(())
+        },
+    )
+    .unwrap();
+    active.kill();
+    backup.kill();
+    iproute2(&h2, &["address", "flush", "to", VIP]);
+
+    let socket = h3.namespace().run(|| FrameSocket::open().unwrap());
+    for (options, counter) in [(&hmac[..], "received"), (&keeping, "authentication_errors")] {
+        let again = router(&h1, options);
+        wait_for_state(&again, "Active");
+        socket.send([(h3.index(), &recorded.bytes[..])], |_, error| {
+            panic!("{error}")
+        });
+        let counters = wait_for("the replayed packet", BackgroundProgram::LIMIT, || {
+            let counters = ask_for_state(&again)["counters"].clone();
+            let is_counted = |name: &str| counters[name].as_u64().unwrap() > 0;
+            (is_counted("advertisements_received") || is_counted("authentication_errors"))
+                .then_some(counters)
+        })
+        .unwrap();
+        let is_replay = counters["authentication_errors"] != 0;
+        assert_eq!(is_replay, counter == "authentication_errors", "{counters}");
+        again.kill();
+    }
+    // A file that cannot be read is named.
+    fs::write(file, "[").unwrap();
+    let refused = [&["--vrid", "51"][..], &keeping].concat();
+    let mut refused = router(&h1, &refused);
+    assert_eq!(refused.wait().code(), Some(1));
 }
 
 #[test]
