@@ -607,7 +607,7 @@ impl Daemon {
         true
     }
 
-    /// Lets all counters begin again at 0.
+    /// Sets all counters to 0.
     fn clear_counters(&mut self) {
         for (id, running) in &mut self.routers {
             if let Some(view) = self.driver.get(*id) {

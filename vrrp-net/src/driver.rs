@@ -820,8 +820,8 @@ impl Driver {
         }
     }
 
-    /// Asks other instances for their claims where that is due. Once they have answered, has
-    /// everything removed that nobody claims: an earlier run left it, whatever its configuration
+    /// Asks other instances for their claims where that is due. Once they have answered, the plan
+    /// removes everything without a claim: an earlier run left it, whatever its configuration
     /// was.
     fn follow_claims(&mut self, now: Instant) {
         if self.planner.take_question() {

@@ -220,7 +220,7 @@ impl<'a> Wanted<'a> {
         self.is_native(local, actual) || places.into_iter().any(is_there)
     }
 
-    /// What the router may have, whatever its state, and what it uses now.
+    /// Adds everything that the router may have, whatever its state, and all that it uses now.
     pub(crate) fn add_claims(&self, actual: &Actual, claims: &mut Claims) {
         let address_interface = self.address_interface(actual);
         for own in self.all() {

@@ -142,7 +142,7 @@ impl Instance {
         self.begin_round();
     }
 
-    /// Has the others asked, no later than at this time.
+    /// Sets the latest time at which the others are asked.
     pub(super) fn ask(&mut self, at: Instant) {
         self.ask_at = Some(self.ask_at.map_or(at, |before| before.min(at)));
     }
@@ -178,7 +178,7 @@ impl Instance {
         listener.into_iter().chain(asking).chain(asked)
     }
 
-    /// Whether there are sources since the last call that nobody waits for.
+    /// Whether there are sources since the last call for which no poll waits yet.
     pub(super) fn take_new_source(&mut self) -> bool {
         std::mem::take(&mut self.has_new_source)
     }

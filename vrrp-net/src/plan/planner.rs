@@ -282,7 +282,7 @@ impl Planner {
         }
     }
 
-    /// Has the settings of a parent put back, once it has no macvlan of ours. Another instance may
+    /// Restores the settings of a parent, once it has no macvlan of ours. Another instance may
     /// have one there: the kernel does not report that a link which is down gets its mark.
     fn add_parent(&mut self, interface: u32, actual: &Actual) {
         if actual.has_company() {

@@ -202,7 +202,7 @@ impl Host {
         self.actual.set_claims(claims);
         self.actual.set_company(!self.others.is_empty());
         self.dirty.extend(self.routers.iter().map(|it| it.id));
-        // Nobody reports the routes that other instances add.
+        // No notification reports the routes that other instances add.
         self.actual.found_routes(self.kernel.dump_routes());
         self.planner.sweep(&self.actual);
     }
@@ -295,8 +295,8 @@ impl Host {
         })
     }
 
-    /// Another running instance puts the addresses of its Actives in place, and removes those of its
-    /// Backups that we do not use: it has asked.
+    /// Another running instance puts the addresses of its Actives in place. It has asked, and
+    /// removes those of its Backups that we do not use.
     fn run_others(&mut self) {
         for router in &self.others {
             let Some(index) = router.interface else {
@@ -690,7 +690,7 @@ fn things_that_another_instance_claims_stay() {
     host.ask();
     host.run();
     assert!(host.has(1, VIP));
-    // It has ended, and nobody claims its address.
+    // It has ended, and no instance claims its address.
     host.others.clear();
     host.ask();
     host.run();
@@ -722,7 +722,7 @@ fn an_address_of_an_instance_that_started_later_stays() {
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.has(1, VIP), "{:#?}", host.log);
-    // The other instance falls back as well: nobody uses the address.
+    // The other instance falls back as well: no instance uses the address.
     host.others[0].stage = Stage::Idle;
     host.ask();
     host.run();

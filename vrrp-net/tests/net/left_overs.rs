@@ -250,7 +250,7 @@ fn an_address_of_an_instance_that_started_later_stays_until_that_dies() {
 }
 
 #[test]
-fn a_hand_over_beside_another_instance_loses_nothing() {
+fn a_hand_over_on_a_host_with_another_instance_loses_nothing() {
     let (_lan, [r1]) = lan_of::<1>();
     let witness = witness(&r1);
     let (old, id) = DriverThread::with_router(r1.namespace(), with_macvlan("vip"));
