@@ -153,15 +153,15 @@ impl Program {
         let mut config = router.config;
         config.tracking = self.add_objects(router.tracked)?;
         let subject = router_subject(&config);
-        let id = match succession::adopt(&mut self.driver, &config, &self.listener.routers())? {
-            Some(id) => id,
-            None => {
-                let id = self.driver.add(config)?;
-                if let Some(file) = &self.sequence_file {
-                    file.restore(&mut self.driver, id)?;
-                }
-                id
+        let adopted = succession::adopt(&mut self.driver, &config, &self.listener.routers())?;
+        let id = if let Some(id) = adopted {
+            id
+        } else {
+            let id = self.driver.add(config)?;
+            if let Some(file) = &self.sequence_file {
+                file.restore(&mut self.driver, id)?;
             }
+            id
         };
         if let Some(view) = self.driver.get(id) {
             let configured = state::configured(view);

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::{
-    Addresses, Advertisement, MessageAuthentication, ChecksumForm, DecodeOptions, EncodeError, Interval,
-    IpHeader, Leniency, MAX_MESSAGE_LEN, Password, Priority, Vrid, set_priority,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, EncodeError, Interval, IpHeader,
+    Leniency, MAX_MESSAGE_LEN, MessageAuthentication, Password, Priority, Vrid, set_priority,
 };
 
 #[derive(Arbitrary, Debug)]

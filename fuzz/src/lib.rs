@@ -7,9 +7,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vrrp_proto::{
-    Addresses, Advertisement, MessageAuthentication, ChecksumAcceptance, DecodeOptions, Decoded, Discard,
-    Endpoints, Interval, IpHeader, Leniency, LocalAuthentication, LocalRouter, OwnerRule, Password,
-    Protection, TTL, LocalTransport, Versions, Vrid, group,
+    Addresses, Advertisement, ChecksumAcceptance, DecodeOptions, Decoded, Discard, Endpoints,
+    Interval, IpHeader, Leniency, LocalAuthentication, LocalRouter, LocalTransport,
+    MessageAuthentication, OwnerRule, Password, Protection, TTL, Versions, Vrid, group,
 };
 
 /// The header of a multicast packet over IPv4.

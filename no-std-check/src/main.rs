@@ -11,9 +11,9 @@ use vrrp_fsm::{
     Action, Config, Event, Instant, ReceiveContext, ShutdownCause, State, VirtualRouter,
 };
 use vrrp_proto::{
-    Addresses, Advertisement, MessageAuthentication, ChecksumForm, DecodeOptions, Endpoints, Family,
-    Interval, IpHeader, LocalAuthentication, LocalRouter, OwnerRule, Password, Priority,
-    Protection, TTL, LocalTransport, Versions, Vrid, ah,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval, IpHeader,
+    LocalAuthentication, LocalRouter, LocalTransport, MessageAuthentication, OwnerRule, Password,
+    Priority, Protection, TTL, Versions, Vrid, ah,
     frame::{arp, ipv4, virtual_mac},
     group, hmac, set_priority,
 };

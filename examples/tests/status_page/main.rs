@@ -148,8 +148,8 @@ fn a_validator_finds_no_mistake_in_the_pages() {
         assert_eq!(check(&page), "", "{page}");
     }
     // It finds one that is there.
-    let wrong = status(3).html().replace("</table>", "</tabel>");
-    assert!(check(&wrong).contains("tabel"));
+    let wrong = status(3).html().replace("</table>", "</missing>");
+    assert!(check(&wrong).contains("missing"));
 }
 
 #[tokio::test]
