@@ -46,6 +46,13 @@ const GRACE: Duration = Duration::from_secs(3);
 /// More than any instance claims.
 const LONGEST: usize = 64 << 20;
 
+/// The most octets of questions that are read at once from one instance, which sends one.
+const LONGEST_QUESTIONS: usize = 1 << 10;
+
+/// The most instances that may ask. Every process of the namespace can connect, so that a program
+/// without privileges must not be able to take all descriptors.
+const MOST: usize = 256;
+
 /// The socket by which other instances know this one, and the connections with them.
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -208,7 +215,7 @@ impl Instance {
         let mut is_new = false;
         if let Some(listener) = &self.listener {
             while let Ok((stream, _)) = listener.accept() {
-                if stream.set_nonblocking(true).is_ok() {
+                if self.asking.len() < MOST && stream.set_nonblocking(true).is_ok() {
                     let unsent = Vec::new();
                     self.asking.push(Asking { stream, unsent });
                     self.has_new_source = true;
@@ -220,11 +227,12 @@ impl Instance {
         let mut must_ask = false;
         let before = self.asking.len();
         self.asking.retain_mut(|other| {
-            let Some(words) = read_words(&mut other.stream) else {
+            let Some(words) = read_words(&mut other.stream, LONGEST_QUESTIONS) else {
                 return false;
             };
             must_ask |= words.contains(&CHANGED);
-            if words.contains(&QUESTION) {
+            // An instance reads an answer before it asks again. Whatever else asks gets no more.
+            if words.contains(&QUESTION) && other.unsent.is_empty() {
                 let text = text.get_or_insert_with(&claims);
                 other.unsent.extend_from_slice(text.as_bytes());
             }
@@ -372,7 +380,7 @@ impl Asked {
 
     /// Reads an answer. Returns whether the connection is still of use.
     fn read(&mut self) -> bool {
-        let Some(words) = read_words(&mut self.stream) else {
+        let Some(words) = read_words(&mut self.stream, LONGEST) else {
             return false;
         };
         self.answer.extend(words);
@@ -387,12 +395,15 @@ impl Asked {
     }
 }
 
-/// Everything that waits in a stream, or nothing after its end.
-fn read_words(stream: &mut UnixStream) -> Option<Vec<u8>> {
+/// Everything that waits in a stream, up to so many octets, or nothing after its end.
+fn read_words(stream: &mut UnixStream, most: usize) -> Option<Vec<u8>> {
     let mut words = Vec::new();
-    match stream.read_to_end(&mut words) {
+    let mut limited = stream.take(most as u64);
+    match limited.read_to_end(&mut words) {
+        Ok(_) if words.len() < most => None,
+        Ok(_) => Some(words),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(words),
-        Ok(_) | Err(_) => None,
+        Err(_) => None,
     }
 }
 
@@ -452,6 +463,36 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_asks_and_does_not_read_gets_one_answer() {
+        let (stream, mut program) = UnixStream::pair().unwrap();
+        for it in [&stream, &program] {
+            it.set_nonblocking(true).unwrap();
+        }
+        let mut instance = Instance::open().unwrap();
+        let unsent = Vec::new();
+        instance.asking.push(Asking { stream, unsent });
+        let claims = "link 1\n".repeat(1 << 18);
+        for _ in 0..50 {
+            let _full = program.write(&[QUESTION; 4096]);
+            instance.serve(Instant::ZERO, || claims.clone());
+        }
+        assert!(instance.asking[0].unsent.len() <= claims.len());
+        assert!(instance.has_unsent());
+    }
+
+    #[test]
+    fn connections_have_a_limit() {
+        let mut instance = Instance::open().unwrap();
+        let address = SocketAddr::from_abstract_name(&instance.name).unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..=MOST {
+            connections.push(UnixStream::connect_addr(&address).unwrap());
+            instance.serve(Instant::ZERO, String::new);
+        }
+        assert_eq!(instance.asking.len(), MOST);
+    }
+
+    #[test]
     fn an_answer_that_does_not_fit_into_the_socket_arrives_in_parts() {
         let (stream, other) = UnixStream::pair().unwrap();
         for it in [&stream, &other] {
@@ -477,6 +518,6 @@ mod tests {
         assert!(parts > 1 && asked.claims.unwrap().to_string().contains("link 49999\n"));
         drop(asking);
         asked.claims = None;
-        assert!(!read_words(&mut asked.stream).is_some_and(|_| true));
+        assert!(read_words(&mut asked.stream, LONGEST).is_none());
     }
 }

@@ -35,12 +35,14 @@ pub(crate) struct Claims {
 impl Claims {
     /// Reads the claims of an instance, once the last line is there.
     pub(crate) fn parse(answer: &[u8]) -> Option<Self> {
-        let mut lines: Vec<&str> = std::str::from_utf8(answer).ok()?.lines().collect();
-        if lines.pop() != Some(END) || !answer.ends_with(b"\n") {
+        // Checked first, because every part of a long answer comes here.
+        let lines = answer.strip_suffix(b"\n")?.strip_suffix(END.as_bytes())?;
+        let lines = std::str::from_utf8(lines).ok()?;
+        if !lines.is_empty() && !lines.ends_with('\n') {
             return None;
         }
         let mut claims = Self::default();
-        for line in lines {
+        for line in lines.lines() {
             let used = line.strip_prefix(USED);
             // A thing that this version does not know cannot be removed by it either.
             if let Ok(claim) = used.unwrap_or(line).parse::<Claim>() {
