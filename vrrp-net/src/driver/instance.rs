@@ -18,7 +18,7 @@ use std::{
 
 use vrrp_fsm::Instant;
 
-use crate::{Error, plan::Claims};
+use crate::{Error, kernel::sys, plan::Claims};
 
 /// How the abstract name of the socket of an instance begins. Abstract names belong to a network
 /// namespace, as the marks do.
@@ -306,15 +306,29 @@ impl Instance {
         Some(Answers { claims, rest })
     }
 
+    /// The names of the others, if they can be listed: the list and new connections belong to the
+    /// namespace of the calling thread.
+    fn others(&self) -> Option<BTreeSet<String>> {
+        let is_here = sys::is_in_namespace_of(self.listener.as_ref()?.as_fd());
+        let sockets = fs::read_to_string("/proc/thread-self/net/unix").ok()?;
+        is_here.then(|| others(&sockets, &self.name))
+    }
+
     fn begin_round(&mut self) {
         self.ask_at = None;
         let mut round = Round::default();
-        let Ok(sockets) = fs::read_to_string("/proc/thread-self/net/unix") else {
+        let Some(names) = self.others() else {
+            // Those that are known can answer.
+            for other in self.asked.values_mut() {
+                if !other.must_answer {
+                    // One that has ended is noticed when it is read.
+                    let _ended = other.ask();
+                }
+            }
             round.is_incomplete = true;
             self.round = Some(round);
             return;
         };
-        let names = others(&sockets, &self.name);
         self.asked.retain(|name, _| names.contains(name));
         for name in names {
             let mut claims = None;

@@ -1,6 +1,10 @@
 //! Things that are ours go when they are not wanted, and nothing else does.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use vrrp_fsm::State;
 use vrrp_lab::{Host, wait_for};
@@ -13,6 +17,7 @@ use vrrp_proto::Family;
 use crate::rig::{
     DriverThread, LIMIT, VIP4, fsm, has, iproute2, lan_of, router, vrid, wait_for_address,
 };
+use crate::tracked_routes::sources;
 
 const ROUTE: &str = "203.0.113.0/24 via 192.0.2.9 dev eth0";
 
@@ -271,6 +276,29 @@ fn a_hand_over_on_a_host_with_another_instance_loses_nothing() {
     wait_for_address(&r1, UNCLAIMED, false);
     assert!(is_on(&r1, "vip", VIP4));
     assert!(!has_lost_an_address(&new) && !has_lost_an_address(&witness));
+}
+
+#[test]
+fn instances_in_the_namespace_of_the_calling_thread_are_not_asked() {
+    /// A newcomer is asked three seconds after it has connected.
+    const ROUND: Duration = Duration::from_secs(4);
+
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let mut driver = r1.namespace().run(|| Driver::new().unwrap());
+    let mut turn_for = |host: &Host, time: Duration| {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            host.namespace().run(|| driver.turn().unwrap());
+            thread::sleep(Duration::from_millis(5));
+        }
+        sources(&driver)
+    };
+    let before = turn_for(&r1, Duration::from_millis(300));
+    // The first has the same name as ours: names belong to a namespace.
+    let _elsewhere = [0, 1].map(|_| DriverThread::start(r2.namespace()));
+    let _newcomer = DriverThread::start(r1.namespace());
+    let after = turn_for(&r2, ROUND);
+    assert_eq!(after, before + 1, "the connection of the newcomer alone");
 }
 
 #[test]

@@ -400,7 +400,7 @@ fn can_be_read(driver: &Driver) -> bool {
 }
 
 /// The number of descriptors that the driver waits for: one of proc_pid_fdinfo(5)'s lines each.
-fn sources(driver: &Driver) -> usize {
+pub(crate) fn sources(driver: &Driver) -> usize {
     let info = format!("/proc/self/fdinfo/{}", driver.as_raw_fd());
     let info = std::fs::read_to_string(info).unwrap();
     info.lines().filter(|line| line.starts_with("tfd:")).count()
