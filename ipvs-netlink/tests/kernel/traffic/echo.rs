@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, runtime};
 use vrrp_lab::Namespace;
 
 /// How long a client waits for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The ports of every server.
 const PORTS: [u16; 2] = [80, 443];
