@@ -632,7 +632,11 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     });
     three.wait_for_state(nth(0), State::Backup);
     wait_for_address(&r1, VIP4, false);
-    assert_eq!(two.count_transitions(State::Active), 1);
+    // It advertises before it reports its change.
+    wait_for("one change to Active", LIMIT, || {
+        (two.count_transitions(State::Active) == 1).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
