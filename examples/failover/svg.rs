@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use vrrp_fsm::State;
-use vrrp_lab::svg::{Anchor, Picture};
+use vrrp_lab::svg::{self, Anchor, Picture};
 
 use crate::{
     report::{Report, answered, parts},
@@ -16,17 +16,11 @@ const TOP: f64 = 84.0;
 const LANE: f64 = 34.0;
 const BAR: f64 = 20.0;
 
-const STYLE: &str = r#".ground { fill: #ffffff }
-text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }
-.title { font-size: 15px; font-weight: 600 }
-.name { font-size: 12px; font-weight: 600 }
-.note { font-size: 11px; fill: #5b6472 }
-.active { fill: #2563c9 }
+const STYLE: &str = ".active { fill: #2563c9 }
 .backup { fill: #a9c4ee }
 .answers { fill: #2f9e5b }
 .silent { fill: #efb8a5 }
-.event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }
-.axis { stroke: #9aa3af; stroke-width: 1 }"#;
+.event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }";
 
 /// An SVG document, readable on light and on dark ground.
 pub(crate) fn draw(setting: &Setting, recording: &Recording, report: &Report) -> String {
@@ -93,7 +87,7 @@ pub(crate) fn draw(setting: &Setting, recording: &Recording, report: &Report) ->
     legend(&mut picture, bottom + 36.0);
 
     let width = LEFT + WIDTH + 28.0;
-    picture.finish(width, height, STYLE)
+    picture.finish(width, height, &[svg::STYLE, STYLE])
 }
 
 fn legend(picture: &mut Picture, y: f64) {

@@ -113,6 +113,6 @@ impl Timeline {
             let seconds = format!("{:.0} s", (at - Instant::ZERO).as_secs_f64());
             picture.text("note", (x(at), bottom + 16.0), anchor, &seconds);
         }
-        picture.finish(LEFT + WIDTH + 20.0, bottom + 30.0, STYLE)
+        picture.finish(LEFT + WIDTH + 20.0, bottom + 30.0, &[STYLE])
     }
 }

@@ -2,6 +2,14 @@
 
 use std::fmt::{self, Display, Write};
 
+/// Rules for pictures on a white ground: the classes `ground`, `title`, `name`, `note` and `axis`.
+pub const STYLE: &str = r#".ground { fill: #ffffff }
+text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }
+.title { font-size: 15px; font-weight: 600 }
+.name { font-size: 12px; font-weight: 600 }
+.note { font-size: 11px; fill: #5b6472 }
+.axis { stroke: #9aa3af; stroke-width: 1 }"#;
+
 /// A picture that is being drawn. Lengths are in pixels. A class names a rule of the style sheet.
 ///
 /// ```
@@ -10,7 +18,7 @@ use std::fmt::{self, Display, Write};
 /// let mut picture = Picture::new(2.0);
 /// picture.bar("active", (10.0, 20.0), (50.0, 8.0), Some("r1 & r2"));
 /// picture.text("name", (10.0, 18.0), Anchor::Start, "Active");
-/// let svg = picture.finish(200.0, 40.0, ".active { fill: #2563c9 }");
+/// let svg = picture.finish(200.0, 40.0, &[".active { fill: #2563c9 }"]);
 /// assert!(svg.contains("<title>r1 &amp; r2</title>"));
 /// ```
 #[derive(Clone, Debug)]
@@ -83,9 +91,10 @@ impl Picture {
         );
     }
 
-    /// Returns the document, with a style sheet in CSS.
+    /// Returns the document, with style sheets in CSS: [`STYLE`], or rules of its own, or both.
     #[must_use]
-    pub fn finish(self, width: f64, height: f64, style: &str) -> String {
+    pub fn finish(self, width: f64, height: f64, styles: &[&str]) -> String {
+        let style = styles.join("\n");
         let body = self.body;
         format!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
@@ -128,7 +137,7 @@ mod tests {
         picture.bar("b", (1.0, 2.0), (3.0, 4.0), None);
         picture.line("c", (1.0, 2.0), (3.0, 4.0));
         picture.text("d", (1.0, 2.0), Anchor::Middle, "a < b");
-        let svg = picture.finish(10.0, 20.0, ".a { fill: red }");
+        let svg = picture.finish(10.0, 20.0, &[".a { fill: red }"]);
         for part in [
             r#"viewBox="0 0 10 20""#,
             ".a { fill: red }",

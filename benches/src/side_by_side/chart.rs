@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use vrrp_lab::svg::{Anchor, Picture};
+use vrrp_lab::svg::{self, Anchor, Picture};
 
 const LEFT: f64 = 130.0;
 const WIDTH: f64 = 620.0;
@@ -11,14 +11,8 @@ const TOP: f64 = 64.0;
 const ROW: f64 = 40.0;
 const BAR: f64 = 14.0;
 
-const STYLE: &str = r#".ground { fill: #ffffff }
-text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }
-.title { font-size: 15px; font-weight: 600 }
-.name { font-size: 12px; font-weight: 600 }
-.note { font-size: 11px; fill: #5b6472 }
-.driver { fill: #2563c9 }
-.keepalived { fill: #b4bcc8 }
-.axis { stroke: #9aa3af; stroke-width: 1 }"#;
+const STYLE: &str = ".driver { fill: #2563c9 }
+.keepalived { fill: #b4bcc8 }";
 
 /// The CPU time of both programs in one case.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +72,7 @@ pub fn draw(table: &str) -> Result<String, NoRows> {
         y += ROW - 2.0 * (BAR + 1.0);
     }
     picture.line("axis", (LEFT, TOP - 4.0), (LEFT, bottom));
-    Ok(picture.finish(width, height, STYLE))
+    Ok(picture.finish(width, height, &[svg::STYLE, STYLE]))
 }
 
 /// The cases of 100 routers or more, in the order of the table.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use vrrp_lab::svg::{Anchor, Picture};
+use vrrp_lab::svg::{self, Anchor, Picture};
 
 use super::{
     Recording, Report, State,
@@ -19,18 +19,12 @@ const BAR: f64 = 20.0;
 /// The bars of answers, side by side.
 const COLUMNS: u32 = 108;
 
-const STYLE: &str = r#".ground { fill: #ffffff }
-text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }
-.title { font-size: 15px; font-weight: 600 }
-.name { font-size: 12px; font-weight: 600 }
-.note { font-size: 11px; fill: #5b6472 }
-.active { fill: #2563c9 }
+const STYLE: &str = ".active { fill: #2563c9 }
 .backup { fill: #a9c4ee }
 .up { fill: #d5ecdd }
 .answers { fill: #2f9e5b }
 .failed { fill: #d1495b }
-.event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }
-.axis { stroke: #9aa3af; stroke-width: 1 }"#;
+.event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }";
 
 /// An SVG document, readable on light and on dark ground.
 #[must_use]
@@ -107,7 +101,7 @@ pub fn draw(recording: &Recording, report: &Report) -> String {
         x(recording.from + Duration::from_secs(seconds))
     });
     legend(&mut picture, bottom + 36.0);
-    picture.finish(width, height, STYLE)
+    picture.finish(width, height, &[svg::STYLE, STYLE])
 }
 
 /// Draws a bar for each column, as high as its count.
