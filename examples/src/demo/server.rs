@@ -1,4 +1,4 @@
-//! The servers: each greets a client with its number, and sends back what it gets.
+//! The servers: each greets a client with its number, then echoes its octets.
 
 use std::{
     io,

@@ -235,8 +235,8 @@ pub fn read_json(text: &str) -> Result<Vec<Object>, ReadError> {
 ///
 /// A [`ReadError`] for the first fault.
 pub fn read_yaml(text: &str) -> Result<Vec<Object>, ReadError> {
-    // A cluster's objects are larger than the library's limits for configuration files. Aliases
-    // repeat a part of the text without its length, so what they make of it has a limit too.
+    // A cluster's objects are larger than the library's limits for configuration files. An
+    // alias repeats a part of the text without its length, so the result has a limit too.
     let room = text.len().saturating_mul(4).saturating_add(65_536);
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

@@ -489,37 +489,28 @@ vrrp_instance V {{
 }
 
 fn ha_suspend_checks_only_while_the_address_is_here() {
-    let config = "virtual_server 192.0.2.50 80 {
+    let config = ["192.0.2.50", "192.0.2.1"].map(|address| {
+        format!(
+            "virtual_server {address} 80 {{
     delay_loop 0.2
     warmup 0
     lb_algo rr
     lb_kind NAT
     protocol TCP
     ha_suspend
-    real_server 10.0.0.1 80 {
-        TCP_CHECK {
+    real_server 10.0.0.1 80 {{
+        TCP_CHECK {{
             retry 0
-        }
-    }
-}
-virtual_server 192.0.2.1 80 {
-    delay_loop 0.2
-    warmup 0
-    lb_algo rr
-    lb_kind NAT
-    protocol TCP
-    ha_suspend
-    real_server 10.0.0.1 80 {
-        TCP_CHECK {
-            retry 0
-        }
-    }
-}
-";
+        }}
+    }}
+}}
+"
+        )
+    });
     let service = "-A -t 192.0.2.50:80 -s rr\n";
     let server = "-a -t 192.0.2.50:80 -r 10.0.0.1:80 -m -w 1\n";
     let here = "-A -t 192.0.2.1:80 -s rr\n";
-    let rig = Rig::start(config);
+    let rig = Rig::start(&config.concat());
     // The server refuses connections. The address of the second service is here, so it was checked;
     // that of the first is not.
     rig.wait_for_table(&format!("{here}{service}{server}"));

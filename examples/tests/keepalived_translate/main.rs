@@ -458,7 +458,7 @@ fn the_ssl_block_has_the_certificate_of_every_check() {
     });
     assert_eq!(http.unwrap().tls, Some(expected.unwrap()));
     assert_eq!(notes, [""; 0]);
-    // A check that cannot show what it should is no check.
+    // Without its certificate the check would prove nothing, so there is none.
     let (http, notes) = request(&format!("SSL {{\n key {key}\n}}"), [""; 4]);
     assert_eq!(http, None);
     assert!(notes[0].contains("use both"), "{notes:?}");

@@ -378,7 +378,7 @@ fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
                                 standby.program.lines()
                             );
                         }
-                        // What it does not send counts as its breaks.
+                        // Connections that it has not synchronized count as broken.
                         Program::Keepalived => break,
                     }
                 }

@@ -27,14 +27,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         scenario: "existing",
         step: "start",
         version: "",
-        table: "
-            tcp 10.0.0.100 80 10.1.0.11 80 weight 1
-            tcp 10.0.0.100 80 10.1.0.12 80 weight 1
-            tcp 10.0.0.100 80 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 80 rr
-            tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 8080 rr
-        ",
+        table: THREE_AND_FOREIGN,
         notes: &[],
     },
     // The load balancer never flushes: foreign services stay.
@@ -43,14 +36,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         scenario: "existing_flush",
         step: "start",
         version: "",
-        table: "
-            tcp 10.0.0.100 80 10.1.0.11 80 weight 1
-            tcp 10.0.0.100 80 10.1.0.12 80 weight 1
-            tcp 10.0.0.100 80 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 80 rr
-            tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 8080 rr
-        ",
+        table: THREE_AND_FOREIGN,
         notes: &[],
     },
     Difference {
@@ -58,10 +44,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         scenario: "existing_flush",
         step: "stop",
         version: "",
-        table: "
-            tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 8080 rr
-        ",
+        table: FOREIGN,
         notes: &[],
     },
     Difference {
@@ -69,10 +52,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         scenario: "existing_flush",
         step: "sh ipvsadm -Ln",
         version: "",
-        table: "
-            tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
-            tcp 10.0.0.100 8080 rr
-        ",
+        table: FOREIGN,
         notes: &[],
     },
     // A change by another program is put right within a second.
@@ -197,6 +177,22 @@ const THREE: &str = "
     tcp 10.0.0.100 80 10.1.0.12 80 weight 1
     tcp 10.0.0.100 80 10.1.0.13 80 weight 1
     tcp 10.0.0.100 80 rr
+";
+
+/// That table beside a service which the configuration does not have.
+const THREE_AND_FOREIGN: &str = "
+    tcp 10.0.0.100 80 10.1.0.11 80 weight 1
+    tcp 10.0.0.100 80 10.1.0.12 80 weight 1
+    tcp 10.0.0.100 80 10.1.0.13 80 weight 1
+    tcp 10.0.0.100 80 rr
+    tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
+    tcp 10.0.0.100 8080 rr
+";
+
+/// A service that the configuration does not have.
+const FOREIGN: &str = "
+    tcp 10.0.0.100 8080 10.1.0.13 80 weight 1
+    tcp 10.0.0.100 8080 rr
 ";
 
 /// A step in which fewer requests fail than with keepalived.

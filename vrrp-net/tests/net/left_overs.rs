@@ -246,7 +246,7 @@ fn an_address_of_an_instance_that_started_later_stays_until_that_dies() {
     let mut config = router(Family::Ipv4, 100);
     config.fsm.vrid = vrid(53);
     let (later, later_id) = DriverThread::with_router(r1.namespace(), config);
-    // The Backup asks once it has seen the address, and removes what nobody claims.
+    // The Backup sees the address, asks, and removes it, because no instance claims it.
     leave_unclaimed_address(&r1);
     later.wait_for_state(later_id, State::Active);
     wait_for_address(&r1, UNCLAIMED, false);
