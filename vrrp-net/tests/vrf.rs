@@ -203,6 +203,17 @@ fn routers_in_vrfs_elect_one_active_by_multicast() {
 }
 
 fn a_router_that_cannot_receive_in_its_vrf_is_in_fault_until_it_can() {
+    for (family, peers) in [
+        (Family::Ipv4, None),
+        (Family::Ipv4, Some(["192.0.2.2", "192.0.2.1"])),
+        // The setting counts for both families.
+        (Family::Ipv6, None),
+    ] {
+        cannot_receive_in_its_vrf(family, peers);
+    }
+}
+
+fn cannot_receive_in_its_vrf(family: Family, peers: Option<[&str; 2]>) {
     let (lan, hosts) = Pair::hosts();
     for (number, host) in (1..).zip(&hosts) {
         enter_vrf(host, number);
@@ -217,7 +228,9 @@ fn a_router_that_cannot_receive_in_its_vrf_is_in_fault_until_it_can() {
         .namespace()
         .set_sysctl("ipv4.raw_l3mdev_accept", "0")
         .unwrap();
-    let mut pair = Pair::start(lan, hosts, |_| router(Family::Ipv4, None));
+    let mut pair = Pair::start(lan, hosts, |place| {
+        router(family, peers.map(|peers| peers[place]))
+    });
     let faults = |pair: &Pair| -> Vec<Fault> {
         let (driver, id) = &pair.drivers[1];
         driver.get(*id).unwrap().faults().cloned().collect()

@@ -316,6 +316,59 @@ fn commands_that_print_much_are_not_held_up_by_a_standard_error_that_nobody_read
 }
 
 #[test]
+fn commands_that_read_standard_input_find_it_empty() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let (notify, log) = log_command(folder.path(), "cat; echo $1 >>$log");
+    let mut command = host.namespace().command(example("vrrp_router").unwrap());
+    command
+        .args(BASE.split(' '))
+        .args(["--interval", "10", "--notify", &notify])
+        .args(["--track-script", "web interval 0.1 timeout 5 run cat"]);
+    // Its own standard input stays open, and nothing comes.
+    let r1 = BackgroundProgram::spawn_with_input(command);
+    wait_for_state(&r1, "Active");
+    assert_eq!(wait_for_lines(&log, 2)[..2], ["Backup", "Active"]);
+    assert!(!events(&r1).iter().any(|it| it["event"] == "check-failed"));
+}
+
+/// A command that becomes another user, whose processes a program without `CAP_KILL` cannot end.
+#[test]
+fn a_notify_command_that_cannot_be_killed_holds_up_the_next_one_and_not_the_end() {
+    let (_lan, [host]) = lan_of();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let notify = format!(
+        "echo $1 $$ >>{}; exec setpriv --reuid 65534 --clear-groups sleep 60",
+        log.display()
+    );
+    let mut command = host.namespace().command("setpriv");
+    command.arg("--bounding-set=-kill");
+    command.arg(example("vrrp_router").unwrap());
+    command.args(BASE.split(' ')).args(["--interval", "10"]);
+    command.args(["--notify", &notify, "--notify-timeout", "0.1"]);
+    let mut r1 = BackgroundProgram::spawn(command);
+    let reason = "timed out and cannot be ended (Operation not permitted (os error 1)); \
+                  the next run waits for its end";
+    r1.wait_for(reason, |line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        (event["event"] == "notify-failed" && event["reason"] == reason).then_some(())
+    });
+    wait_for_state(&r1, "Active");
+    let started = read(&log);
+    assert_eq!(started.len(), 1, "one at a time");
+    let asked = Instant::now();
+    r1.signal(Signal::SIGTERM);
+    assert_eq!(r1.wait().code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(7), "5 are allowed: {took:?}");
+    assert_eq!(read(&log).len(), 1);
+    // It is this test's to end.
+    let (_, process) = started[0].split_once(' ').unwrap();
+    let _ = kill(Pid::from_raw(process.parse().unwrap()), Signal::SIGKILL);
+}
+
+#[test]
 fn a_check_that_fails_is_logged_with_the_last_lines_of_its_output() {
     let (_lan, [host]) = lan_of();
     let check = "web run sh -c 'seq 1000; echo no route >&2; exit 7'";

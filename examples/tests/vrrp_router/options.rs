@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::mpsc::{self, Receiver, TryRecvError},
     thread,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use serde_json::Value;
 use vrrp_lab::{BackgroundProgram, Host, Lan, wait_for};
 use vrrp_net::{Datagram, FrameSocket, VrrpSocket};
 use vrrp_proto::{
-    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Interval, Leniency,
     MessageAuthentication, Priority, Vrid, frame::ipv4,
 };
 
@@ -93,9 +94,24 @@ fn a_peer_behind_another_interface_is_reached_by_the_routing_table_where_asked()
     wait_for_active(&r2, "192.0.2.1");
 }
 
-/// Sends an IPv6 advertisement of priority 200 whose list begins with a global address, again and
-/// again, until the other end of the channel is gone.
-fn advertise_global_first(host: &Host, until: &std::sync::mpsc::Receiver<()>) {
+/// Sends a message again and again, until the other end of the channel is gone.
+fn send_on(host: &Host, endpoints: Endpoints, octets: &[u8], until: &Receiver<()>) {
+    let socket = host
+        .namespace()
+        .run(|| VrrpSocket::open(endpoints.family()).unwrap());
+    while until.try_recv() != Err(TryRecvError::Disconnected) {
+        let datagram = Datagram {
+            interface: host.index(),
+            endpoints,
+            octets,
+        };
+        socket.send([datagram], |_, error| panic!("{error}"));
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Sends an IPv6 advertisement of priority 200 whose list begins with a global address.
+fn advertise_global_first(host: &Host, until: &Receiver<()>) {
     let addresses: [Ipv6Addr; 2] = ["fe80::254", "2001:db8::254"].map(|it| it.parse().unwrap());
     let advertisement = Advertisement {
         vrid: Vrid::new(51).unwrap(),
@@ -112,24 +128,60 @@ fn advertise_global_first(host: &Host, until: &std::sync::mpsc::Receiver<()>) {
         .unwrap();
     // In another order the addresses have the same checksum.
     message[8..40].rotate_left(16);
-    let socket = host
-        .namespace()
-        .run(|| VrrpSocket::open(Family::Ipv6).unwrap());
-    while until.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
-        let datagram = Datagram {
-            interface: host.index(),
-            endpoints,
-            octets: &message[..length],
-        };
-        socket.send([datagram], |_, error| panic!("{error}"));
-        thread::sleep(Duration::from_millis(100));
+    send_on(host, endpoints, &message[..length], until);
+}
+
+/// An IPv4 advertisement of priority 200 with this interval and these addresses.
+fn advertisement_of_r2(interval: Interval, addresses: &[Ipv4Addr]) -> (Endpoints, Vec<u8>) {
+    let advertisement = Advertisement {
+        vrid: Vrid::new(51).unwrap(),
+        priority: Priority::new(200),
+        interval,
+        authentication: MessageAuthentication::None,
+        addresses: Addresses::from(addresses),
+    };
+    let endpoints = Endpoints::multicast([192, 0, 2, 2].into());
+    let mut message = vec![0; advertisement.encoded_len()];
+    let (form, any) = (ChecksumForm::PseudoHeader, Leniency::ALL);
+    advertisement
+        .encode_lenient(&mut message, &endpoints, form, any)
+        .unwrap();
+    (endpoints, message)
+}
+
+#[test]
+fn bytes_behind_a_message_and_a_missing_list_are_accepted_by_a_lenient_router() {
+    let vip: Ipv4Addr = VIP.split('/').next().unwrap().parse().unwrap();
+    let (endpoints, mut surplus) = advertisement_of_r2(Interval::centis(10).unwrap(), &[vip]);
+    surplus.extend([1, 2, 3]);
+    let (_, empty) = advertisement_of_r2(Interval::seconds(1).unwrap(), &[]);
+    let v2 = ["--version", "2", "--interval", "100"];
+    for (message, options, deviation) in [
+        (&surplus, &[][..], "surplus"),
+        (&empty, &v2[..], "v2-without-addresses"),
+    ] {
+        let (_lan, [h1, h2]) = lan_of();
+        let (stop, until) = mpsc::channel();
+        thread::scope(|scope| {
+            let host = &h2;
+            scope.spawn(move || send_on(host, endpoints, message, &until));
+            let strict = router(&h1, options);
+            let discarded = wait_for_event(&strict, "discarded");
+            assert_eq!(discarded["counter"], "packet-length-errors", "{discarded}");
+            drop(strict);
+
+            let lenient = [options, &["--lenient", deviation]].concat();
+            let r1 = router(&h1, &lenient);
+            wait_for_active(&r1, "192.0.2.2");
+            drop(stop);
+        });
     }
 }
 
 #[test]
 fn a_list_that_begins_with_a_global_address_is_accepted_by_a_lenient_router() {
     let (_lan, [h1, h2]) = lan_of();
-    let (stop, until) = std::sync::mpsc::channel();
+    let (stop, until) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn({
             let host = &h2;

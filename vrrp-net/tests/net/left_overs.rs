@@ -7,7 +7,7 @@ use std::{
 };
 
 use vrrp_fsm::State;
-use vrrp_lab::{Host, wait_for};
+use vrrp_lab::{Host, Namespace, wait_for};
 use vrrp_net::{
     ADDRESS_PROTOCOL, AddressChange, Driver, DriverEvent, Fault, Netlink, RouterConfig, RouterId,
     VirtualMac,
@@ -351,6 +351,35 @@ fn the_settings_of_a_parent_come_back_after_a_crash_in_which_its_macvlan_went() 
     let running = DriverThread::start(r1.namespace());
     wait_until_clean(&r1);
     running.stop();
+}
+
+/// The kernel reports the removal of a link that moves to another namespace, and its alias is out
+/// of reach.
+#[test]
+fn the_settings_of_a_parent_come_back_after_its_macvlan_moved_to_another_namespace() {
+    let elsewhere = Namespace::new().unwrap();
+    for dies in [false, true] {
+        let (_lan, [r1]) = lan_of::<1>();
+        let mut sleep = elsewhere.command("sleep").arg("60").spawn().unwrap();
+        let pid = sleep.id().to_string();
+        let (running, id) = DriverThread::with_router(r1.namespace(), with_macvlan("vip"));
+        running.wait_for_state(id, State::Active);
+        assert_eq!(arp_settings(&r1), ["1", "2"]);
+        let move_away = || drop(iproute2(&r1, &["link", "set", "vip", "netns", &pid]));
+        if dies {
+            running.kill();
+            move_away();
+            let again = DriverThread::start(r1.namespace());
+            wait_until_clean(&r1);
+            again.stop();
+        } else {
+            running.while_asleep(move_away);
+            running.stop();
+        }
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+        wait_until_clean(&r1);
+    }
 }
 
 #[test]

@@ -48,6 +48,14 @@ impl Loop {
         }
     }
 
+    /// Stops the driver, and returns its notifications.
+    fn stop(self) -> Vec<Notification> {
+        self.handle.stop();
+        let ended = || self.thread.is_finished().then_some(());
+        vrrp_lab::wait_for("the end of the loop", LIMIT, ended).unwrap();
+        self.thread.join().unwrap()
+    }
+
     fn wait_for_state(&self, state: State) {
         vrrp_lab::wait_for(&format!("state {state}"), LIMIT, || {
             let is_there =
@@ -113,12 +121,12 @@ fn a_stop_shuts_down_in_every_kind_of_loop() {
         one.wait_for_state(State::Active);
         assert!(has(&host, VIP4));
         assert!(!one.handle.is_stopped());
-        one.handle.stop();
-        let log = one.thread.join().unwrap();
+        let handle = one.handle.clone();
+        let log = one.stop();
         assert!(log.iter().any(is_stop), "{log:#?}");
         assert!(!has(&host, VIP4));
-        assert!(one.handle.is_stopped());
-        let refused = one.handle.call(|_| ());
+        assert!(handle.is_stopped());
+        let refused = handle.call(|_| ());
         assert!(matches!(refused, Err(Error::Stopped)), "{refused:?}");
     }
 }
@@ -168,8 +176,7 @@ fn a_call_runs_on_the_thread_of_the_driver_and_returns_its_result() {
         (count == 0).then_some(())
     })
     .unwrap();
-    one.handle.stop();
-    one.thread.join().unwrap();
+    one.stop();
 }
 
 #[test]
@@ -229,8 +236,8 @@ fn reports_and_faults_of_other_threads_take_effect_and_refusals_come_back() {
     assert!(start.elapsed() < Duration::from_secs(10));
     one.handle.report(ObjectId::nth(77), Report::Up).unwrap();
     one.handle.call(|_| ()).unwrap();
-    one.handle.stop();
-    let log = one.thread.join().unwrap();
+    // No timer wakes the driver up.
+    let log = one.stop();
     let is_refusal = |it: &&Notification| matches!(it.event, DriverEvent::RequestRefused(_));
     assert_eq!(log.iter().filter(is_refusal).count(), 1, "{log:#?}");
     let is_fault = |it: &&Notification| matches!(&it.event, DriverEvent::Fault(Fault::Host(cause)) if cause == "no upstream");
@@ -301,6 +308,5 @@ fn many_threads_speak_to_one_driver_and_no_request_is_lost() {
     for _ in 0..THREADS * REQUESTS {
         counted.recv_timeout(LIMIT).unwrap();
     }
-    one.handle.stop();
-    one.thread.join().unwrap();
+    one.stop();
 }
