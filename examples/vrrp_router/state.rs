@@ -43,6 +43,9 @@ fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
         .addresses()
         .map(|(own, installed)| json!({"address": own.to_string(), "installed": installed}))
         .collect();
+    let of_others = router.addresses_of_others().map(ToString::to_string);
+    let of_others = of_others.chain(router.routes_of_others().map(ToString::to_string));
+    let of_others: Vec<String> = of_others.collect();
     let active = machine.active().map(|active| {
         json!({
             "address": active.address,
@@ -67,6 +70,7 @@ fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
         "active": active,
         "faults": faults,
         "addresses": addresses,
+        "used_by_other_instances": of_others,
         "interval_cs": config.interval.as_centis(),
         "active_interval_cs": machine.active_interval().as_centis(),
         "skew_time_ms": millis(machine.skew_time()),

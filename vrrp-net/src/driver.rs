@@ -69,7 +69,7 @@ use self::{
 use crate::{
     Error, Interfaces, Outcome, VirtualAddress,
     kernel::{poller::Poller, route_watch::RouteWatch, sys},
-    plan::{Change, Claims, Planner, Thing},
+    plan::{Change, Claims, Kept, Planner, Thing},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -178,7 +178,14 @@ const RECORDS: usize = 8;
 /// abstract UNIX socket, `vrrp-net/PID.N`. A driver asks them at its start, before it removes
 /// something with our mark that appeared while it ran, and after one of them has ended. It waits
 /// for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]). An address or route that
-/// Actives of several instances use goes with the last of them.
+/// Actives of several instances use goes with the last of them ([`DriverEvent::AddressKept`],
+/// [`RouterView::addresses_of_others`]). Claims of a process without rights do not count: it must
+/// run as root or as the user of this process, or have `CAP_NET_ADMIN` in the same user namespace.
+///
+/// Two links of one parent cannot both be up with one hardware address. So of two instances with
+/// the same VRID, family and interface that [use the virtual MAC](RouterConfig::virtual_mac), the
+/// second has [`Fault::VirtualMacInUse`] until the first has ended. Of two that start at the same
+/// time, the one with the lesser name keeps it.
 ///
 /// After an instance has died, for example by SIGKILL, its addresses, routes and macvlans stay for
 /// three seconds: a successor may claim them, and at an interval of 1 s the other hosts take the
@@ -205,6 +212,14 @@ const RECORDS: usize = 8;
 /// Initialize, and starts again once nothing is missing; [`RouterView::faults`] names the missing
 /// things. A group or a macvlan that the kernel refuses is tried again: at once the first time,
 /// then at growing intervals of up to a minute.
+///
+/// Requests to the kernel for addresses, links and routes are made on the thread of the driver,
+/// after the advertisements of a turn. The kernel carries them out while they are sent, and the
+/// driver waits 10 ms for an answer at most. A kernel that does not answer is asked again, after
+/// 100 ms or more; after a second routers have [`Fault::SystemCallFails`]. While another program
+/// has the kernel's lock for network settings (RTNL), for example to delete thousands of links, a
+/// request waits in the kernel, and so does the driver: no time limit can end that.
+/// [`DriverEvent::ChangesHeldUp`] reports it afterwards.
 ///
 /// # Tracking and sync groups
 ///
@@ -250,6 +265,9 @@ pub struct Driver {
     /// Whether it was reported that another instance does not answer.
     misses_answer: bool,
     queue: Queue,
+    /// The addresses and routes that a router does not want, and that are there for another
+    /// instance.
+    kept: BTreeMap<RouterId, Vec<Kept>>,
     events: Events,
     /// The parts that failed last time.
     troubles: Troubles,
@@ -358,7 +376,7 @@ impl Driver {
     pub fn new() -> Result<Self, Error> {
         let packets = Packets::open()?;
         let host = Host::open()?;
-        let driver = Self {
+        let mut driver = Self {
             epoch: Epoch::new(std::time::Instant::now()),
             inbox: Inbox::new()?,
             end: None,
@@ -378,11 +396,14 @@ impl Driver {
             sweeping: Sweeping::NotYet,
             misses_answer: false,
             queue: Queue::default(),
+            kept: BTreeMap::new(),
             events: Events::default(),
             troubles: Troubles::default(),
             part_faults: BTreeMap::new(),
             has_received: false,
         };
+        let awaits = !driver.instance.has_asked();
+        driver.host.actual.set_awaits_claims(awaits);
         driver.watch_sources()?;
         Ok(driver)
     }
@@ -487,7 +508,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::NoRouter`]; [`Error::Os`] or [`Error::NoAnswer`] when the kernel cannot be talked
-    /// to.
+    /// to. The router is removed then, and its addresses go as soon as they can.
     pub fn remove(&mut self, id: RouterId) -> Result<(), Error> {
         self.router_mut(id)?.is_shut_down = true;
         let now = self.now();
@@ -495,9 +516,12 @@ impl Driver {
         self.collect(now);
         self.flush(now);
         self.queue.push(id);
-        while self.queue.concerns(id) {
-            self.install(now)?;
+        let mut result = Ok(());
+        while result.is_ok() && self.queue.concerns(id) {
+            result = self.install(now);
         }
+        // The rest of its things is removed later.
+        self.queue.forget(id);
         self.unbind(id);
         let routes = self
             .wanted(id)
@@ -507,6 +531,11 @@ impl Driver {
         self.planner.forget(id);
         if let Some(router) = self.routers.remove(&id) {
             self.events.forget_router(id);
+            self.kept.remove(&id);
+            if router.macvlan.is_some() {
+                // Another instance may wait for the virtual MAC.
+                self.instance.report_change();
+            }
             let name = &router.config.interface;
             let number = self.numbers.number(name);
             if let Some(members) = self.members.get_mut(&number) {
@@ -515,7 +544,7 @@ impl Driver {
             self.release_interface(name);
         }
         self.adapt_to_size();
-        self.filter()
+        result.and(self.filter())
     }
 
     /// Removes everything on this host that has our mark and that no router of this driver has:
@@ -562,6 +591,7 @@ impl Driver {
             machine: self.fleet.get(id)?,
             router: self.routers.get(&id)?,
             actual: &self.host.actual,
+            kept: self.kept.get(&id).map(Vec::as_slice).unwrap_or_default(),
         })
     }
 
@@ -603,7 +633,22 @@ impl Driver {
         self.host.monitor.set_receive_buffer(octets)
     }
 
-    /// Adds every open source to the poller. A source that is closed leaves it by itself.
+    /// Closes the sources that are used no longer.
+    fn close_sources(&mut self) {
+        self.poller.close(self.instance.closing());
+        self.poller.close(self.tracked_routes.closing());
+    }
+
+    /// Removes the sockets for advertisements from the poller: a successor has them from now on.
+    fn forget_sockets(&self) {
+        for source in self.packets.sources() {
+            if let Err(error) = self.poller.remove(source) {
+                tracing::debug!(%error, "a socket of the successor may wake this program");
+            }
+        }
+    }
+
+    /// Adds every open source to the poller.
     fn watch_sources(&self) -> Result<(), Error> {
         let now = self.now();
         let is_watched = |part| !self.troubles.rests(now, part);
@@ -644,8 +689,8 @@ impl Driver {
         if self.end == Some(End::HandedOver) {
             return None;
         }
-        if !self.queue.is_empty()
-            || self.planner.has_former()
+        let may_install = || !self.troubles.rests(self.now(), Part::Changes);
+        if ((!self.queue.is_empty() || self.planner.has_former()) && may_install())
             || self.packets.has_outgoing()
             || self.is_unfinished
             || self.events.has_new()
@@ -782,8 +827,10 @@ impl Driver {
             let result = self.host.proxies.answer(&self.host.actual);
             self.note(Part::Proxies, result);
         }
-        let result = self.install(now);
-        self.note(Part::Changes, result);
+        if !self.troubles.rests(now, Part::Changes) {
+            let result = self.install(now);
+            self.note(Part::Changes, result);
+        }
         if !self.troubles.rests(now, Part::Routes) {
             let result = self.follow_routes(now, ready.routes);
             if result.is_err() {
@@ -812,8 +859,10 @@ impl Driver {
     }
 
     fn watch_instances(&mut self) {
-        let has_company = self.instance.has_company();
-        self.host.actual.set_company(has_company);
+        self.close_sources();
+        self.host.actual.set_company(self.instance.has_company());
+        let awaits = !self.instance.has_asked();
+        self.host.actual.set_awaits_claims(awaits);
         if self.instance.take_new_source() {
             let watched = self.watch_sources();
             self.note(Part::Wait, watched);
@@ -837,6 +886,11 @@ impl Driver {
             self.host.actual.set_claims(claims);
             self.queue_claimed();
         }
+        self.follow_virtual_macs(now);
+        let ids: Vec<RouterId> = self.routers.keys().copied().collect();
+        for id in ids {
+            self.report_kept(now, id);
+        }
         match rest {
             Rest::LeftOver => self.begin_sweep(now),
             Rest::TooEarly => {}
@@ -845,6 +899,23 @@ impl Driver {
                     self.notify(None, DriverEvent::LeftOversKept);
                 }
             }
+        }
+    }
+
+    /// Starts the routers that waited for the claims of other instances, or for a virtual MAC that
+    /// one of them had, and stops those whose virtual MAC another one keeps.
+    fn follow_virtual_macs(&mut self, now: Instant) {
+        let actual = &self.host.actual;
+        let is_concerned = |id: RouterId, router: &Router| {
+            let wanted = self.wanted(id);
+            let lacks = wanted.is_some_and(|it| it.lacks_virtual_mac(actual));
+            router.macvlan.is_some()
+                && (router.address_interface().is_none() || lacks != router.lacks_virtual_mac())
+        };
+        let all = self.routers.iter();
+        let concerned = all.filter(|(id, router)| is_concerned(**id, router));
+        for id in concerned.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.reconcile(now, id);
         }
     }
 
@@ -973,6 +1044,7 @@ impl Driver {
         }
         self.end = Some(End::ShutDown);
         self.instance.close();
+        self.close_sources();
         let now = self.now();
         for router in self.routers.values_mut() {
             router.is_shut_down = true;

@@ -18,14 +18,24 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Whether the calling thread has it. Its set of effective capabilities is a hexadecimal
-    /// number, proc(5).
+    /// Whether the calling thread has it.
     fn is_held(self) -> bool {
+        self.is_in("/proc/thread-self/status")
+    }
+
+    /// Whether a process has it.
+    pub(crate) fn is_held_by(self, process: i32) -> bool {
+        self.is_in(&format!("/proc/{process}/status"))
+    }
+
+    /// Whether it is in the set of effective capabilities, a hexadecimal number, of a status file
+    /// of proc(5).
+    fn is_in(self, file: &str) -> bool {
         let bit = match self {
             Self::NetAdmin => 12,
             Self::NetRaw => 13,
         };
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let status = fs::read_to_string(file).unwrap_or_default();
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
         let set = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
         set.is_some_and(|set| set >> bit & 1 == 1)
@@ -96,8 +106,9 @@ pub enum Error {
         /// The kernel's answer.
         cause: Arc<io::Error>,
     },
-    /// The kernel did not answer a request. Its answers come at once, so this does not go away by
-    /// waiting.
+    /// The kernel did not answer a request within 10 ms, or did not answer another one a moment
+    /// before. Its answers come at once, so a longer wait would not help; the driver makes the
+    /// request again.
     #[error("{action}: no answer from the kernel")]
     NoAnswer {
         /// The attempt.
@@ -218,6 +229,39 @@ impl Error {
                 // EACCES, too: IPv6 is disabled, or a security module forbids it.
                 _ => Self::Os { action, cause },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_chain_of_causes_has_each_cause_once() {
+        let refused = || io::Error::from_raw_os_error(libc::EPERM);
+        let privileged = Error::privileged("open a socket", Capability::NetRaw);
+        let read_only = Error::privileged("set a value", Capability::NetAdmin);
+        let vrid = Vrid::try_from(0).unwrap_err();
+        for (error, cause) in [
+            (Error::os("read a link")(refused()), refused().to_string()),
+            (privileged(refused()), refused().to_string()),
+            (
+                read_only(io::Error::from_raw_os_error(libc::EROFS)),
+                "Read-only file system (os error 30)".into(),
+            ),
+            (Error::from(vrid), vrid.to_string()),
+        ] {
+            let mut texts = vec![error.to_string()];
+            let mut source = error.source();
+            while let Some(it) = source {
+                texts.push(it.to_string());
+                source = it.source();
+            }
+            let count = texts.concat().matches(&cause).count();
+            assert_eq!(count, 1, "{texts:?}");
         }
     }
 }

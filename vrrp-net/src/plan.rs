@@ -98,6 +98,13 @@ pub(crate) struct Wanted<'a> {
     pub(crate) takes_unmarked: bool,
 }
 
+/// Something that a router does not want, and that another running instance uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Address(VirtualAddress),
+    Route(Route),
+}
+
 /// How an Active has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -241,9 +248,67 @@ impl<'a> Wanted<'a> {
             claims.add(Claim::Parent(parent), true);
             if let Some(interface) = address_interface {
                 claims.add(Claim::Link(interface), true);
+                if let Some(virtual_mac) = self.virtual_mac() {
+                    claims.add(virtual_mac, true);
+                }
                 claims.add(Claim::Address(interface, DUMMY), true);
             }
         }
+    }
+
+    /// The virtual MAC that it needs on its interface, as another instance may claim it.
+    fn virtual_mac(&self) -> Option<Claim> {
+        let (vrid, family) = self.macvlan?.mac.virtual_router()?;
+        Some(Claim::VirtualMac(self.interface?, family, vrid))
+    }
+
+    /// Whether another instance has a macvlan with its virtual MAC on its interface, and keeps it.
+    /// Two links of one parent cannot both be up with one hardware address.
+    pub(crate) fn lacks_virtual_mac(&self, actual: &Actual) -> bool {
+        let has_one = self.address_interface(actual).is_some();
+        let claim = self.virtual_mac();
+        claim.is_some_and(|claim| actual.claims().keep_virtual_mac(&claim, has_one))
+    }
+
+    /// Whether it has no macvlan yet, and waits for the claims of other instances before it makes
+    /// one.
+    pub(crate) fn awaits_claims(&self, actual: &Actual) -> bool {
+        actual.awaits_claims() && self.macvlan.is_some() && self.address_interface(actual).is_none()
+    }
+
+    /// The addresses and routes that it does not want, and that are there for another instance,
+    /// which uses them.
+    fn kept(&self, others: &[Self], actual: &Actual) -> Vec<Kept> {
+        let claims = actual.claims();
+        let address_interface = self.address_interface(actual);
+        let mut kept = Vec::new();
+        for address in self.all() {
+            let is_used = |place: u32, own: &InterfaceAddress| {
+                self.is_ours(place, own, actual)
+                    && !self.wants(place, own, actual)
+                    && !others.iter().any(|it| it.wants(place, own, actual))
+                    && claims.use_now(&Claim::Address(place, own.address))
+            };
+            let mut places = self.places(address_interface);
+            if places.any(|place| {
+                let mut found = actual.addresses(place, address.address());
+                found.any(|own| is_used(place, own))
+            }) {
+                kept.push(Kept::Address(address.clone()));
+            }
+        }
+        for route in self.routes {
+            let is_wanted = |it: &Self| it.wants_route(route);
+            let interface = self.interface_of(route, actual);
+            if !is_wanted(self)
+                && !others.iter().any(is_wanted)
+                && claims.use_now(&Claim::of_route(route))
+                && actual.may_have_route(interface.filter(|it| *it != NO_INTERFACE), route)
+            {
+                kept.push(Kept::Route(route.clone()));
+            }
+        }
+        kept
     }
 
     /// Whether another instance claims something that the router may have.
@@ -343,6 +408,9 @@ fn plan_macvlan(
     let (Some(macvlan), Some(parent)) = (wanted.macvlan, wanted.interface) else {
         return;
     };
+    if wanted.awaits_claims(actual) {
+        return;
+    }
     // Two links of one parent cannot both be up with one hardware address.
     let kept = address_interface.or_else(|| actual.adoptable(parent, &macvlan));
     let kept = kept.filter(|_| wanted.stage != Stage::Ended);
@@ -352,7 +420,7 @@ fn plan_macvlan(
         }
     }
     let Some(interface) = address_interface else {
-        if wanted.stage != Stage::Ended {
+        if wanted.stage != Stage::Ended && !wanted.lacks_virtual_mac(actual) {
             changes.push(Change::CreateMacvlan {
                 parent,
                 mac: macvlan.mac,

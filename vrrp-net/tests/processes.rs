@@ -1,5 +1,5 @@
-//! A process ends while it is Active, another one goes on in its place, and nobody on the network
-//! notices.
+//! Drivers in several processes: one goes on where another ends while it is Active, and nobody on
+//! the network notices; and one takes no notice of a process without privileges.
 //!
 //! It is a program of its own, because a process with one thread is one that can be forked.
 
@@ -14,7 +14,14 @@
 use std::{
     env,
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixListener, UnixStream},
+        },
+    },
     path::Path,
     process::{self, Child},
     thread,
@@ -23,8 +30,10 @@ use std::{
 
 use nix::unistd::{ForkResult, fork};
 use vrrp_fsm::Config;
-use vrrp_lab::{Capture, Host, Lan, wait_for};
-use vrrp_net::{Driver, DriverEvent, Monitor, MonitorEvent, Notification, RouterConfig};
+use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, wait_for};
+use vrrp_net::{
+    AddressChange, Driver, DriverEvent, Monitor, MonitorEvent, Netlink, Notification, RouterConfig,
+};
 use vrrp_proto::{Family, Interval, Priority, Vrid};
 
 /// How long a test waits for an event.
@@ -37,6 +46,9 @@ const ADDRESS: &str = "192.0.2.254/32";
 /// The argument of another process that acts as a host.
 const HOST: &str = "--be-a-host";
 
+/// The argument of another process that claims things of others.
+const INTRUDER: &str = "--be-an-intruder";
+
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     if let [_, role, folder, priority] = &arguments[..]
@@ -45,10 +57,136 @@ fn main() {
         be_a_host(Path::new(folder), priority.parse().unwrap());
         return;
     }
-    println!("\nrunning 1 test");
+    if let [_, role, claim] = &arguments[..]
+        && role == INTRUDER
+    {
+        be_an_intruder(claim);
+    }
+    println!("\nrunning 2 tests");
     a_process_goes_on_where_another_ends();
     println!("test a_process_goes_on_where_another_ends ... ok");
-    println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n");
+    let ignored = u8::from(!claims_of_a_process_without_privileges_do_not_count());
+    let outcome = if ignored == 1 {
+        "ignored, root alone can become another user: run ./test"
+    } else {
+        "ok"
+    };
+    println!("test claims_of_a_process_without_privileges_do_not_count ... {outcome}");
+    let passed = 2 - ignored;
+    println!(
+        "\ntest result: ok. {passed} passed; 0 failed; {ignored} ignored; 0 measured; 0 filtered out\n"
+    );
+}
+
+/// Claims a thing of others as an instance would, and asks the others.
+fn be_an_intruder(claim: &str) -> ! {
+    let address = SocketAddr::from_abstract_name("vrrp-net/1.0").unwrap();
+    let listener = UnixListener::bind_addr(&address).unwrap();
+    println!("listens");
+    let answer = format!("uses {claim}\nend\n");
+    let asking = thread::spawn(|| {
+        // The driver may not run yet.
+        loop {
+            let list = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+            let names = list
+                .split_whitespace()
+                .filter_map(|it| it.strip_prefix('@'));
+            let mut others =
+                names.filter(|it| it.starts_with("vrrp-net/") && *it != "vrrp-net/1.0");
+            if let Some(other) = others.next() {
+                let address = SocketAddr::from_abstract_name(other).unwrap();
+                let mut stream = UnixStream::connect_addr(&address).unwrap();
+                // It may have been closed by then.
+                let _refused = stream.write_all(b"?");
+                let mut answer = Vec::new();
+                let _reset = stream.read_to_end(&mut answer);
+                println!("received {} bytes", answer.len());
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let answer = answer.clone();
+        thread::spawn(move || {
+            let mut question = [0];
+            while stream.read_exact(&mut question).is_ok() && question == *b"?" {
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    drop(asking);
+    process::exit(0)
+}
+
+/// Returns false where this process may not start one of another user.
+fn claims_of_a_process_without_privileges_do_not_count() -> bool {
+    const CLAIMED: &str = "192.0.2.77/32";
+    const NOBODY: u32 = 65534;
+    let mapped = fs::read_to_string("/proc/self/uid_map").unwrap();
+    let users = mapped.split_whitespace().nth(2);
+    if users.and_then(|it| it.parse::<u64>().ok()).unwrap() <= u64::from(NOBODY) {
+        return false;
+    }
+    let lan = Lan::new().unwrap();
+    let host = lan.host("one", &["192.0.2.1/24"]).unwrap();
+    // A copy, because the other user may not be allowed to reach the build folder.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("intruder");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let mut command = host.namespace().command("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args([INTRUDER, &format!("address {} 192.0.2.77", host.index())]);
+    let intruder = BackgroundProgram::spawn(command);
+    intruder.wait_for("its socket", |line| (line == "listens").then_some(()));
+    // It has our mark, and no instance claims it.
+    host.namespace().run(|| {
+        let address = CLAIMED.parse().unwrap();
+        let add = AddressChange::Add {
+            interface: host.index(),
+            address: &address,
+        };
+        let result = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
+        result.unwrap();
+    });
+    let claimed = CLAIMED.parse().unwrap();
+    let has = || host.addresses().unwrap().contains(&claimed);
+    assert!(has());
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        let end = Instant::now() + LIMIT;
+        while has() {
+            assert!(
+                Instant::now() < end,
+                "the claim of another user has counted"
+            );
+            driver.turn().unwrap();
+            driver.wait(Some(Duration::from_millis(5))).unwrap();
+        }
+        // The intruder has connected by now, or does so soon.
+        let received = || {
+            intruder
+                .lines()
+                .into_iter()
+                .find(|it| it.starts_with("received"))
+        };
+        while received().is_none() {
+            assert!(
+                Instant::now() < end,
+                "the connection of another user stays open"
+            );
+            driver.turn().unwrap();
+            driver.wait(Some(Duration::from_millis(5))).unwrap();
+        }
+        assert_eq!(received().unwrap(), "received 0 bytes");
+    });
+    true
 }
 
 /// Runs a router until the file `hand-over` is there. Then this process ends, and another goes on

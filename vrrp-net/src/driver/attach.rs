@@ -305,8 +305,11 @@ impl Driver {
         });
         let mut faults = router.current_faults(interface, primary);
         faults.extend(self.foreign_fault(id));
+        faults.extend(self.virtual_mac_fault(id));
         faults.extend(self.part_faults_of(router));
-        let primary = primary.filter(|_| !faults.iter().any(Fault::stops_router));
+        let wanted = self.wanted(id);
+        let waits = wanted.is_some_and(|it| it.awaits_claims(&self.host.actual));
+        let primary = primary.filter(|_| !waits && !faults.iter().any(Fault::stops_router));
         let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
         let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
         let is_shut_down = router.is_shut_down;
@@ -354,6 +357,21 @@ impl Driver {
         Some(Fault::ForeignAddress(format!(
             "{name} has the virtual address {address}/{prefix_len}, and this router did not add it: remove it from the \
              configuration of the host, or set priority 255 if the host owns it"
+        )))
+    }
+
+    /// A router does not start while another instance on this host has its virtual MAC.
+    fn virtual_mac_fault(&self, id: RouterId) -> Option<Fault> {
+        let wanted = self.wanted(id)?;
+        if !wanted.lacks_virtual_mac(&self.host.actual) {
+            return None;
+        }
+        let config = &self.routers.get(&id)?.config;
+        let (name, fsm) = (&config.interface, &config.fsm);
+        Some(Fault::VirtualMacInUse(format!(
+            "another program on this host runs virtual router {} over {} on {name} with its virtual MAC: stop it, hand \
+             over from it, or use another VRID",
+            fsm.vrid, fsm.family
         )))
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Events {
     has_new: bool,
     /// Only routers and kinds that were limited once: most routers never are.
     limiters: HashMap<(RouterId, Topic), Limiter>,
+    /// Of [`DriverEvent::ChangesHeldUp`].
+    held_up: Limiter,
     /// Routers in another state than Initialize.
     states: HashMap<RouterId, State>,
     group_states: BTreeMap<GroupId, State>,
@@ -113,6 +115,11 @@ impl Events {
     /// number of suppressed ones before it.
     pub(super) fn pass(&mut self, now: Instant, id: RouterId, topic: Topic) -> Option<u32> {
         self.limiters.entry((id, topic)).or_default().pass(now)
+    }
+
+    /// Asks whether a hold-up by the kernel may be reported now: as [`pass`](Self::pass).
+    pub(super) fn pass_hold_up(&mut self, now: Instant) -> Option<u32> {
+        self.held_up.pass(now)
     }
 
     /// Notes the state that is about to be reported for a router. Each change that is reported

@@ -214,6 +214,8 @@ impl Driver {
         self.end = Some(End::HandedOver);
         self.inbox.close();
         self.instance.close();
+        self.close_sources();
+        self.forget_sockets();
         self.packets.release()
     }
 
@@ -277,6 +279,8 @@ impl Driver {
     pub(super) fn resume(self, hand_over: HandOver) -> Result<Self, Error> {
         let mut driver = self;
         let HandOver { sockets, state } = hand_over;
+        // The predecessor may still claim the macvlans, which are taken over at once.
+        driver.host.actual.set_awaits_claims(false);
         let lasted = sys::monotonic_clock().saturating_sub(state.taken_at);
         let now = StdInstant::now();
         let epoch = now.checked_sub(lasted + MARGIN).unwrap_or(now);

@@ -117,11 +117,18 @@ impl Host {
         Ok(Some(lost))
     }
 
+    /// Has everything dumped again as soon as possible.
+    pub(super) fn dump_again(&mut self, now: Instant) {
+        self.resync_at = Some(self.resync_at.map_or(now, |at| at.min(now)));
+    }
+
     /// Makes changes in order, as many as possible with one system call.
     ///
     /// # Errors
     ///
-    /// An error when the kernel cannot be talked to; each change has a result of its own.
+    /// An error when the kernel cannot be talked to or does not answer: a part of the changes may
+    /// be made then, and [`dump_again`](Self::dump_again) finds out. Otherwise each change has a
+    /// result of its own.
     pub(super) fn make(&mut self, changes: &[Change]) -> Result<Vec<Result<Made, Error>>, Error> {
         let mut results = Vec::with_capacity(changes.len());
         for part in changes.chunk_by(|a, b| kind(a) == kind(b)) {
@@ -148,6 +155,10 @@ impl Host {
     fn apply(&mut self, part: &[Change]) -> Result<Vec<Result<Made, Error>>, Error> {
         let requests: Vec<_> = part.iter().filter_map(request).collect();
         let results = self.netlink.apply(&requests)?;
+        let is_silent = |it: &&Result<Outcome, Error>| matches!(it, Err(Error::NoAnswer { .. }));
+        if let Some(Err(error)) = results.iter().find(is_silent) {
+            return Err(error.clone());
+        }
         let made = part.iter().zip(results).map(|(change, result)| {
             let outcome = result?;
             self.actual.made(change, outcome == Outcome::Changed);

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    time::Duration,
 };
 
 use vrrp_fsm::{
@@ -15,12 +16,15 @@ use super::{Driver, DriverEvent, Sweeping, events::Topic, host::Made, is_active,
 use crate::{
     Error, Outcome, VirtualAddress,
     kernel::{resolution_frame::ResolutionFrame, sys::describe_interface},
-    plan::{Actual, Change, DUMMY, Thing, Wanted},
+    plan::{Actual, Change, DUMMY, Kept, Thing, Wanted},
 };
 
 /// Changes that are made before the driver looks at its sockets and timers again: a millisecond's
 /// work.
 const PORTION: usize = 64;
+
+/// Changes that take so long are reported. Usually they take a millisecond.
+const HOLD_UP: Duration = Duration::from_millis(500);
 
 /// Changes of state of one router that wait to be reported, at most.
 const CHANGES: usize = 8;
@@ -83,6 +87,12 @@ impl Queue {
         }
     }
 
+    /// Forgets a router. Its changes of state are not reported.
+    pub(super) fn forget(&mut self, id: RouterId) {
+        self.routers.retain(|it| *it != id);
+        self.tasks.remove(&id);
+    }
+
     fn pop(&mut self) -> Option<(RouterId, Task)> {
         let id = self.routers.pop_front()?;
         Some((id, self.tasks.remove(&id)?))
@@ -135,10 +145,22 @@ impl Driver {
             changes.extend(self.planner.plan_former(now, &get, &self.host.actual));
         }
         let results = self.host.make(&changes);
+        self.report_hold_up(now);
         for event in self.host.take_subnet_events() {
             self.notify(None, event);
         }
-        let mut done = changes.iter().zip(results?);
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => {
+                // The plans are made again after the part has rested.
+                for (id, task, _) in portion {
+                    self.queue.put_back(id, task);
+                }
+                self.host.dump_again(now);
+                return Err(error);
+            }
+        };
+        let mut done = changes.iter().zip(results);
         let mut frames = Vec::new();
         for (id, task, count) in portion {
             let mut creates = false;
@@ -147,6 +169,7 @@ impl Driver {
                 self.on_result(now, Some(id), change, result);
             }
             self.give_up_unmarked(id);
+            self.report_kept(now, id);
             if creates {
                 self.queue.put_back(id, task);
             } else {
@@ -221,6 +244,39 @@ impl Driver {
         }
     }
 
+    /// Reports that changes of the host have taken so long that advertisements may be late.
+    fn report_hold_up(&mut self, since: Instant) {
+        let now = self.now();
+        let took = now - since;
+        if took < HOLD_UP {
+            return;
+        }
+        if let Some(suppressed) = self.events.pass_hold_up(now) {
+            self.notify(None, DriverEvent::ChangesHeldUp { took, suppressed });
+        }
+    }
+
+    /// Reports things that stay for another instance, once for each time. While the instances are
+    /// asked it is not known whether they do.
+    pub(super) fn report_kept(&mut self, now: Instant, id: RouterId) {
+        if self.instance.is_asking(now) {
+            return;
+        }
+        let get = |id| wanted(&self.routers, &self.fleet, id);
+        let kept = self.planner.kept(id, &get, &self.host.actual);
+        let before = self.kept.remove(&id).unwrap_or_default();
+        for new in kept.iter().filter(|it| !before.contains(it)) {
+            let event = match new {
+                Kept::Address(address) => DriverEvent::AddressKept(address.clone()),
+                Kept::Route(route) => DriverEvent::RouteKept(route.clone()),
+            };
+            self.notify(Some(id), event);
+        }
+        if !kept.is_empty() {
+            self.kept.insert(id, kept);
+        }
+    }
+
     /// An ex-owner has taken over what it had; later addresses without our mark are the host's.
     fn give_up_unmarked(&mut self, id: RouterId) {
         let Some(mut wanted) = self.wanted(id).filter(|it| it.takes_unmarked) else {
@@ -264,6 +320,11 @@ impl Driver {
                         macvlan.refusal = None;
                     }
                     self.install_and_announce(now, id);
+                }
+                if self.instance.has_company() {
+                    // Another instance may have made one with the same virtual MAC just now.
+                    self.instance.ask(now);
+                    self.instance.report_change();
                 }
             }
             Change::QuietParent { .. } => {

@@ -2,6 +2,9 @@
 //!
 //! Each instance listens at an abstract UNIX socket. The others connect to it, ask for its claims,
 //! and keep the connection: it ends with the instance, however that ends.
+//!
+//! Every program of the namespace can bind such a name and can connect to one. Those that could not
+//! change addresses are no instances: see [`is_entitled`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,9 +19,14 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::geteuid;
 use vrrp_fsm::Instant;
 
-use crate::{Error, kernel::sys, plan::Claims};
+use crate::{
+    Capability, Error,
+    kernel::{poller::Closing, sys},
+    plan::Claims,
+};
 
 /// How the abstract name of the socket of an instance begins. Abstract names belong to a network
 /// namespace, as the marks do.
@@ -68,6 +76,10 @@ pub(super) struct Instance {
     ask_at: Option<Instant>,
     round: Option<Round>,
     has_new_source: bool,
+    /// Whether the others have answered, or have had the time to.
+    has_asked: bool,
+    /// Connections that have ended, and the end of the announcement.
+    closing: Closing,
 }
 
 /// A connection that another instance has made.
@@ -126,6 +138,8 @@ impl Instance {
             ask_at: None,
             round: None,
             has_new_source: false,
+            has_asked: false,
+            closing: Closing::default(),
         };
         instance.begin_round();
         Ok(instance)
@@ -144,7 +158,7 @@ impl Instance {
     /// Forgets the others, and asks those that there are now.
     #[cfg(feature = "serde")]
     pub(super) fn ask_again(&mut self) {
-        self.asked.clear();
+        self.end_asked(|_, _| true);
         self.grace = None;
         self.begin_round();
     }
@@ -164,12 +178,44 @@ impl Instance {
 
     /// Ends the announcement and all connections.
     pub(super) fn close(&mut self) {
-        self.listener = None;
-        self.asking.clear();
-        self.asked.clear();
+        if let Some(listener) = self.listener.take() {
+            self.closing.push(listener);
+        }
+        for other in self.asking.drain(..) {
+            self.closing.push(other.stream);
+        }
+        self.end_asked(|_, _| true);
         self.round = None;
         self.ask_at = None;
         self.grace = None;
+    }
+
+    /// The descriptors that it uses no longer, to be closed.
+    pub(super) const fn closing(&mut self) -> &mut Closing {
+        &mut self.closing
+    }
+
+    /// Ends the connections with others of which this is true. Returns whether there are any.
+    fn end_asked(&mut self, mut has_ended: impl FnMut(&str, &mut Asked) -> bool) -> bool {
+        let before = self.asked.len();
+        for (name, mut other) in std::mem::take(&mut self.asked) {
+            if has_ended(&name, &mut other) {
+                self.closing.push(other.stream);
+            } else {
+                self.asked.insert(name, other);
+            }
+        }
+        self.asked.len() < before
+    }
+
+    /// Whether the others have stated their claims, or have had the time to.
+    pub(super) const fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
+    /// Whether the others are being asked, or are about to be.
+    pub(super) fn is_asking(&self, now: Instant) -> bool {
+        self.round.is_some() || self.ask_at.is_some_and(|at| at <= now)
     }
 
     /// Whether other instances run on this host.
@@ -215,7 +261,8 @@ impl Instance {
         let mut is_new = false;
         if let Some(listener) = &self.listener {
             while let Ok((stream, _)) = listener.accept() {
-                if self.asking.len() < MOST && stream.set_nonblocking(true).is_ok() {
+                let is_welcome = self.asking.len() < MOST && is_entitled(&stream);
+                if is_welcome && stream.set_nonblocking(true).is_ok() {
                     let unsent = Vec::new();
                     self.asking.push(Asking { stream, unsent });
                     self.has_new_source = true;
@@ -225,10 +272,10 @@ impl Instance {
         }
         let mut text = None;
         let mut must_ask = false;
-        let before = self.asking.len();
-        self.asking.retain_mut(|other| {
+        let mut has_ended = false;
+        for other in self.asking.extract_if(.., |other| {
             let Some(words) = read_words(&mut other.stream, LONGEST_QUESTIONS) else {
-                return false;
+                return true;
             };
             must_ask |= words.contains(&CHANGED);
             // An instance reads an answer before it asks again. Whatever else asks gets no more.
@@ -236,9 +283,12 @@ impl Instance {
                 let text = text.get_or_insert_with(&claims);
                 other.unsent.extend_from_slice(text.as_bytes());
             }
-            other.send().is_ok()
-        });
-        if self.asking.len() < before {
+            other.send().is_err()
+        }) {
+            self.closing.push(other.stream);
+            has_ended = true;
+        }
+        if has_ended {
             self.begin_grace(now);
         }
         if must_ask {
@@ -252,9 +302,7 @@ impl Instance {
     }
 
     fn read_answers(&mut self, now: Instant) {
-        let before = self.asked.len();
-        self.asked.retain(|_, other| other.read());
-        if self.asked.len() < before {
+        if self.end_asked(|_, other| !other.read()) {
             self.begin_grace(now);
         }
     }
@@ -269,7 +317,7 @@ impl Instance {
     pub(super) fn take_answers(&mut self, now: Instant) -> Option<Answers> {
         if self.round.is_none() && self.ask_at.is_some_and(|at| at <= now) {
             let before: Vec<String> = self.asked.keys().cloned().collect();
-            self.asked.retain(|_, other| other.read());
+            self.end_asked(|_, other| !other.read());
             self.begin_round();
             // One that is not there any more has ended, perhaps a moment ago.
             if before.iter().any(|it| !self.asked.contains_key(it)) {
@@ -284,14 +332,19 @@ impl Instance {
             return None;
         }
         let round = self.round.take()?;
+        self.has_asked = true;
         let mut claims = Claims::default();
-        for other in self.asked.values_mut() {
+        for (name, other) in &mut self.asked {
             if other.must_answer
                 && let Some(claims) = &mut other.claims
             {
                 claims.forget_use();
             }
-            claims.extend(other.claims.as_ref().unwrap_or(&Claims::default()));
+            if let Some(theirs) = &other.claims {
+                // Of two instances that have made a macvlan with one virtual MAC at once, the one
+                // with the lesser name keeps it. Both see it so.
+                claims.extend(theirs, name.as_str() < self.name.as_str());
+            }
         }
         let rest = if is_open || round.is_incomplete {
             self.ask(now + RETRY);
@@ -329,28 +382,33 @@ impl Instance {
             self.round = Some(round);
             return;
         };
-        self.asked.retain(|name, _| names.contains(name));
+        self.end_asked(|name, _| !names.contains(name));
         for name in names {
             let mut claims = None;
-            if let Some(other) = self.asked.get_mut(&name) {
+            if let Some(mut other) = self.asked.remove(&name) {
                 // A connection on which an answer is due takes no other question.
                 if !other.must_answer && other.ask().is_ok() {
+                    self.asked.insert(name, other);
                     continue;
                 }
                 claims = other.claims.take();
+                self.closing.push(other.stream);
             }
             match Asked::connect(&name, claims) {
-                Ok(other) => {
+                Ok(Some(other)) => {
                     self.asked.insert(name, other);
                     self.has_new_source = true;
                 }
+                // It is no instance.
+                Ok(None) => {}
                 Err(error) => {
-                    self.asked.remove(&name);
                     // It has ended by now.
                     round.is_incomplete |= error.kind() != io::ErrorKind::ConnectionRefused;
                 }
             }
         }
+        // Without another instance there is nothing to wait for.
+        self.has_asked |= self.asked.is_empty() && !round.is_incomplete;
         self.round = Some(round);
     }
 }
@@ -371,9 +429,13 @@ impl Asking {
 }
 
 impl Asked {
-    fn connect(name: &str, claims: Option<Claims>) -> io::Result<Self> {
+    /// Connects with an instance, if the program at this name is one.
+    fn connect(name: &str, claims: Option<Claims>) -> io::Result<Option<Self>> {
         let address = SocketAddr::from_abstract_name(name)?;
         let stream = UnixStream::connect_addr(&address)?;
+        if !is_entitled(&stream) {
+            return Ok(None);
+        }
         stream.set_nonblocking(true)?;
         let mut other = Self {
             stream,
@@ -382,7 +444,7 @@ impl Asked {
             must_answer: false,
         };
         other.ask()?;
-        Ok(other)
+        Ok(Some(other))
     }
 
     fn ask(&mut self) -> io::Result<()> {
@@ -407,6 +469,31 @@ impl Asked {
         }
         self.answer.len() <= LONGEST
     }
+}
+
+/// Whether the program at the other end can have addresses on this host: it runs as root or as the
+/// user of this program, or it has `CAP_NET_ADMIN` in the same user namespace.
+///
+/// The kernel notes the user when a program connects or listens (`SO_PEERCRED`, unix(7)). A program
+/// that cannot be examined counts as one without the privilege.
+fn is_entitled(stream: &UnixStream) -> bool {
+    let Ok(other) = sys::peer_of(stream.as_fd()) else {
+        return false;
+    };
+    other.uid == ROOT
+        || other.uid == geteuid().as_raw()
+        || (Capability::NetAdmin.is_held_by(other.pid) && is_in_our_user_namespace(other.pid))
+}
+
+/// The id of the superuser.
+const ROOT: u32 = 0;
+
+/// Whether a process is in the user namespace of this one. In a user namespace of its own every
+/// process has all capabilities, and none over the network of another one.
+fn is_in_our_user_namespace(process: i32) -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
+    let own = namespace("self");
+    own.is_some() && namespace(&process.to_string()) == own
 }
 
 /// Everything that waits in a stream, up to so many octets, or nothing after its end.
@@ -463,6 +550,7 @@ const ACCEPTS: u32 = 1 << 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::poller::Poller;
 
     #[test]
     fn listening_sockets_of_other_instances_are_found() {
@@ -504,6 +592,28 @@ mod tests {
             instance.serve(Instant::ZERO, String::new);
         }
         assert_eq!(instance.asking.len(), MOST);
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_handed_out_to_be_closed() {
+        let mut instance = Instance::open().unwrap();
+        let address = SocketAddr::from_abstract_name(&instance.name).unwrap();
+        let program = UnixStream::connect_addr(&address).unwrap();
+        instance.serve(Instant::ZERO, String::new);
+        let poller = Poller::new().unwrap();
+        for source in instance.sources() {
+            poller.add(source, 7).unwrap();
+        }
+        // As a child process has it between fork and execve.
+        let duplicate = instance.asking[0].stream.try_clone().unwrap();
+        drop(program);
+        instance.serve(Instant::ZERO, String::new);
+        assert!(instance.asking.is_empty());
+        poller.close(instance.closing());
+        let mut ready = 0;
+        poller.wait(Some(Duration::ZERO), |_| ready += 1).unwrap();
+        assert_eq!(ready, 0);
+        drop(duplicate);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Notifications of the driver.
 
-use std::{fmt, net::IpAddr, time::SystemTime};
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use vrrp_fsm::{
     State, Transition,
@@ -160,6 +164,13 @@ pub enum DriverEvent {
     /// routes and macvlans that an earlier run may have left stay:
     /// [`Driver::sweep`](super::Driver::sweep) removes them.
     LeftOversKept,
+    /// A virtual address is on the interface although the router is not Active, and it stays:
+    /// another running instance on this host uses it. It goes when that one gives it up.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
+    AddressKept(VirtualAddress),
+    /// As [`AddressKept`](Self::AddressKept), for a virtual route.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
+    RouteKept(Route),
     /// Another program put a virtual address on the interface of the router. It stays there, also
     /// while another router is Active: remove it.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
@@ -344,6 +355,18 @@ pub enum DriverEvent {
         /// How many others since the last notification.
         suppressed: u32,
     },
+    /// The kernel took half a second or more for changes of the host: another program had its lock
+    /// for network settings (RTNL). The driver sent and received nothing in that time.
+    ChangesHeldUp {
+        /// The duration.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "seconds", serialize_with = "form::seconds")
+        )]
+        took: Duration,
+        /// How many others since the last notification.
+        suppressed: u32,
+    },
     /// Notifications of links and addresses were lost, and everything is dumped again.
     Overrun,
     /// The driver refused a report or a fault of a [`DriverHandle`](super::DriverHandle).
@@ -386,9 +409,42 @@ impl fmt::Display for DriverEvent {
             Self::PrimaryAddress(address) => {
                 write!(f, "advertisements come from {address} from now on")
             }
+            Self::Overrun => f.write_str(
+                "the kernel dropped notifications of links and addresses: everything is read again",
+            ),
+            Self::RequestRefused(error) => {
+                write!(f, "a request of another thread was refused: {error}")
+            }
+            Self::NotificationsLost { notifications } => {
+                write!(
+                    f,
+                    "{notifications} notifications were dropped because the program did not read them"
+                )
+            }
+            other => other.fmt_host(f),
+        }
+    }
+}
+
+impl DriverEvent {
+    /// Writes the events about addresses, routes and links of the host.
+    fn fmt_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::LeftOversKept => f.write_str(
                 "another running instance did not answer: what an earlier run may have left stays",
             ),
+            Self::AddressKept(address) => {
+                write!(
+                    f,
+                    "{address} stays: another running instance on this host uses it"
+                )
+            }
+            Self::RouteKept(route) => {
+                write!(
+                    f,
+                    "the route {route} stays: another running instance on this host uses it"
+                )
+            }
             Self::ForeignAddress(address) => {
                 write!(
                     f,
@@ -441,24 +497,10 @@ impl fmt::Display for DriverEvent {
                     "the interface with the virtual MAC could not be changed: {error}"
                 )
             }
-            Self::Overrun => f.write_str(
-                "the kernel dropped notifications of links and addresses: everything is read again",
-            ),
-            Self::RequestRefused(error) => {
-                write!(f, "a request of another thread was refused: {error}")
-            }
-            Self::NotificationsLost { notifications } => {
-                write!(
-                    f,
-                    "{notifications} notifications were dropped because the program did not read them"
-                )
-            }
             other => other.fmt_limited(f),
         }
     }
-}
 
-impl DriverEvent {
     /// Writes the events that every packet can cause, with the number of suppressed ones.
     fn fmt_limited(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let suppressed = match self {
@@ -522,6 +564,14 @@ impl DriverEvent {
                 )?;
                 suppressed
             }
+            Self::ChangesHeldUp { took, suppressed } => {
+                write!(
+                    f,
+                    "the kernel took {took:.1?} for changes of the host, and nothing was sent or received in that time: \
+                     look for a program that changes many links, addresses or routes at once"
+                )?;
+                suppressed
+            }
             Self::SystemCallFailed { error, suppressed } => {
                 write!(f, "a system call failed and is made again: {error}")?;
                 suppressed
@@ -580,6 +630,9 @@ pub enum Fault {
     /// The kernel has refused something that the driver needs for longer than a second, for this
     /// reason. The router continues with the links, addresses and routes that were known before.
     SystemCallFails(String),
+    /// Another running instance on this host has the virtual MAC of this router on its interface.
+    /// The text names the router and the remedy.
+    VirtualMacInUse(String),
     /// The interface has a virtual address that the router did not add, and does not own. The text
     /// names it and the remedy.
     ForeignAddress(String),
@@ -615,6 +668,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::NoVirtualMac(reason)
             | Self::ForeignAddress(reason)
+            | Self::VirtualMacInUse(reason)
             | Self::CannotSend(reason)
             | Self::CannotReceive(reason)
             | Self::SystemCallFails(reason) => reason,
@@ -644,7 +698,7 @@ impl fmt::Display for Fault {
 mod form {
     use std::{
         fmt::Display,
-        time::{SystemTime, UNIX_EPOCH},
+        time::{Duration, SystemTime, UNIX_EPOCH},
     };
 
     use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -659,6 +713,10 @@ mod form {
     pub(super) fn time<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         to.serialize_f64(since.as_secs_f64())
+    }
+
+    pub(super) fn seconds<S: Serializer>(it: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(it.as_secs_f64())
     }
 
     pub(super) fn centis<S: Serializer>(interval: &Interval, to: S) -> Result<S::Ok, S::Error> {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Datagram, Error, Interface, Macvlan, Route, VirtualAddress, VrrpSocket,
     kernel::{macvlan::default_name, sysctl},
-    plan::{Actual, Stage, Wanted, WantedMacvlan},
+    plan::{Actual, Kept, Stage, Wanted, WantedMacvlan},
 };
 
 /// The host's side of a virtual router.
@@ -186,6 +186,13 @@ impl Router {
         self.faults
             .iter()
             .any(|fault| matches!(fault, Fault::ForeignAddress(_)))
+    }
+
+    /// Whether it waits for another instance to give up its virtual MAC.
+    pub(super) fn lacks_virtual_mac(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::VirtualMacInUse(_)))
     }
 
     /// The virtual MAC, where advertisements are to come from it (M-03).
@@ -394,6 +401,7 @@ pub struct RouterView<'a> {
     pub(super) machine: &'a VirtualRouter,
     pub(super) router: &'a Router,
     pub(super) actual: &'a Actual,
+    pub(super) kept: &'a [Kept],
 }
 
 impl<'a> RouterView<'a> {
@@ -448,6 +456,24 @@ impl<'a> RouterView<'a> {
         wanted.routes.iter().map(move |route| {
             let interface = wanted.interface_of(route, actual);
             (route, actual.has_route(interface, route))
+        })
+    }
+
+    /// The virtual addresses that are in place although the router is not Active: another running
+    /// instance on this host uses them.
+    pub fn addresses_of_others(&self) -> impl Iterator<Item = &'a VirtualAddress> {
+        self.kept.iter().filter_map(|it| match it {
+            Kept::Address(address) => Some(address),
+            Kept::Route(_) => None,
+        })
+    }
+
+    /// The virtual routes that are in place although the router is not Active: another running
+    /// instance on this host uses them.
+    pub fn routes_of_others(&self) -> impl Iterator<Item = &'a Route> {
+        self.kept.iter().filter_map(|it| match it {
+            Kept::Route(route) => Some(route),
+            Kept::Address(_) => None,
         })
     }
 

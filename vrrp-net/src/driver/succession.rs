@@ -18,7 +18,7 @@
 use std::{
     mem::MaybeUninit,
     os::{
-        fd::{BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     time::{Duration, Instant},
@@ -29,14 +29,14 @@ use rustix::{
     io::{Errno, IoSlice, IoSliceMut},
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt::socket_peercred,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
     },
     process::geteuid,
 };
 use vrrp_fsm::State;
 
 use super::{Driver, HandOver};
-use crate::Error;
+use crate::{Error, kernel::sys};
 
 const SUCCESSOR: &[u8] = b"vrrp-net successor 1\n";
 const PREDECESSOR: &[u8] = b"vrrp-net predecessor 1\n";
@@ -131,6 +131,7 @@ impl Driver {
         connection.expect(READY, "the successor to be ready")?;
         // So that the successor does not ask an instance that no longer answers.
         self.instance.close();
+        self.close_sources();
         if let Err(error) = connection.send(GO, &[]) {
             self.instance.reopen()?;
             self.watch_sources()?;
@@ -197,13 +198,13 @@ struct Connection {
 
 impl Connection {
     fn new(stream: UnixStream, limit: Duration) -> Result<Self, Error> {
-        let other = socket_peercred(&stream).map_err(failed("find the user of"))?;
-        let own = geteuid();
-        if other.uid != own && !other.uid.is_root() {
+        let other = sys::peer_of(stream.as_fd())
+            .map_err(Error::os("find the user of the other process"))?;
+        let own = geteuid().as_raw();
+        if other.uid != own && other.uid != 0 {
             return Err(broken(format!(
-                "the other process runs as user {}, and only root and user {} may take part",
-                other.uid.as_raw(),
-                own.as_raw()
+                "the other process runs as user {}, and only root and user {own} may take part",
+                other.uid
             )));
         }
         stream

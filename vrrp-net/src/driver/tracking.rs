@@ -297,12 +297,14 @@ impl Driver {
     pub(super) fn choose_routes(&mut self) -> Result<(), Error> {
         self.tracked_routes
             .follow(self.watches.values().filter_map(Watch::route))?;
+        self.close_sources();
         self.watch_sources()
     }
 
     /// Reads notifications and dumps of the tracked routes, and reports about them.
     pub(super) fn follow_routes(&mut self, now: Instant, ready: [bool; 2]) -> Result<(), Error> {
         let has_more = self.tracked_routes.turn(ready)?;
+        self.close_sources();
         if self.tracked_routes.take_reopened() {
             self.watch_sources()?;
         }

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::Socket;
@@ -37,9 +37,14 @@ const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
 /// How often a list is read again that changed in between.
 const ATTEMPTS: usize = 16;
 
-/// How long the kernel's answer may take. It comes at once; this keeps a kernel that is broken from
-/// holding the thread.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the kernel's answer may take. It is there when the call that sends the requests returns
+/// (`netlink_unicast_kernel` in net/netlink/af_netlink.c calls the receiver), so this keeps a
+/// kernel that is broken from holding the thread.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How long no other request is made after one without an answer: ten times as long, so a kernel
+/// that does not answer takes less than a tenth of the thread's time.
+const SILENCE: Duration = Duration::from_millis(100);
 
 /// A change of the addresses of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +218,10 @@ pub enum Outcome {
 /// choose them as source.
 ///
 /// Calls return when the kernel has done the work: it works on rtnetlink requests while they are
-/// being sent.
+/// being sent. Another program that has the kernel's lock for network settings (RTNL) holds up the
+/// call for as long. No time limit can end that: the kernel waits for the lock without regard to
+/// signals. For an answer a call waits 10 ms at most, and after a request without one, every
+/// request of the next 100 ms fails at once with [`Error::NoAnswer`].
 ///
 /// ```no_run
 /// use vrrp_net::{AddressChange, Netlink, VirtualAddress};
@@ -235,6 +243,8 @@ pub struct Netlink {
     sequence: u32,
     requests: Vec<u8>,
     replies: DatagramBuffer,
+    /// When the kernel did not answer.
+    silent_at: Option<Instant>,
 }
 
 impl Netlink {
@@ -252,6 +262,7 @@ impl Netlink {
             sequence: 0,
             requests: Vec::new(),
             replies: DatagramBuffer::new(rtnetlink::DATAGRAM_LEN),
+            silent_at: None,
         })
     }
 
@@ -334,9 +345,7 @@ impl Netlink {
             }
         }
         if errnos.contains(&None) {
-            return Err(Error::NoAnswer {
-                action: EXCHANGE.into(),
-            });
+            return Err(no_answer(EXCHANGE));
         }
         Ok(errnos.into_iter().flatten().collect())
     }
@@ -741,6 +750,9 @@ impl Netlink {
     }
 
     fn send(&self, action: &'static str) -> Result<(), Error> {
+        if self.silent_at.is_some_and(|at| at.elapsed() < SILENCE) {
+            return Err(no_answer(action));
+        }
         let mut attempts = 0;
         loop {
             match self.socket.send(&self.requests) {
@@ -774,9 +786,8 @@ impl Netlink {
                         .map_err(Error::os(action))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && is_expected => {
-                    return Err(Error::NoAnswer {
-                        action: action.into(),
-                    });
+                    self.silent_at = Some(Instant::now());
+                    return Err(no_answer(action));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Received::Nothing);
@@ -784,6 +795,7 @@ impl Netlink {
                 Err(error) => return Err(Error::os(action)(error)),
             }
         };
+        self.silent_at = None;
         for message in rtnetlink::messages(datagram) {
             on(message.map_err(|Malformed| Malformed::in_answer(action))?);
         }
@@ -792,6 +804,12 @@ impl Netlink {
 }
 
 const EXCHANGE: &str = "change addresses, links and routes";
+
+fn no_answer(action: &'static str) -> Error {
+    Error::NoAnswer {
+        action: action.into(),
+    }
+}
 
 /// An address with everything that the kernel says about it.
 #[derive(Debug)]

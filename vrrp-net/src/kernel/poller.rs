@@ -23,6 +23,21 @@ const EVENTS: usize = 16;
 /// The token of the timer.
 const TIMER: u64 = u64::MAX;
 
+/// Descriptors that are about to be closed.
+///
+/// They stay open until they have left the poller. The kernel removes a descriptor from an epoll
+/// only with its last duplicate, and a child process holds one between fork(2) and execve(2): the
+/// poller would report it again and again, and it could no longer be read or removed.
+#[derive(Debug, Default)]
+pub(crate) struct Closing(Vec<OwnedFd>);
+
+impl Closing {
+    /// Adds a descriptor.
+    pub(crate) fn push(&mut self, source: impl Into<OwnedFd>) {
+        self.0.push(source.into());
+    }
+}
+
 /// Waits for descriptors. The poller itself is a descriptor that is readable while one of them is.
 #[derive(Debug)]
 pub(crate) struct Poller {
@@ -45,7 +60,7 @@ impl Poller {
     }
 
     /// Adds a descriptor, level-triggered. A descriptor that was added before stays with its token.
-    /// The kernel removes a descriptor when its last duplicate is closed.
+    /// [Close](Self::close) it by the poller.
     pub(crate) fn add(&self, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         match epoll::add(&self.epoll, source, data, epoll::EventFlags::IN) {
@@ -59,6 +74,15 @@ impl Poller {
         match epoll::delete(&self.epoll, source) {
             Err(Errno::NOENT) => Ok(()),
             result => Ok(result?),
+        }
+    }
+
+    /// Closes descriptors, whether or not they were added.
+    pub(crate) fn close(&self, closing: &mut Closing) {
+        for source in closing.0.drain(..) {
+            if let Err(error) = self.remove(source.as_fd()) {
+                tracing::debug!(%error, "a closed descriptor may still be reported");
+            }
         }
     }
 
@@ -175,6 +199,24 @@ mod tests {
         assert!(ready(&poller, Duration::ZERO).is_empty());
         drop(near);
         assert!(!is_readable(&poller, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_closed_descriptor_is_not_reported_although_a_child_has_a_duplicate() {
+        let poller = Poller::new().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        poller.add(near.as_fd(), 7).unwrap();
+        // As a child process has it between fork and execve.
+        let duplicate = near.try_clone().unwrap();
+        let mut closing = Closing::default();
+        closing.push(near);
+        // One that was never added.
+        closing.push(UnixStream::pair().unwrap().0);
+        poller.close(&mut closing);
+        drop(far);
+        assert!(ready(&poller, Duration::ZERO).is_empty());
+        assert!(!is_readable(&poller, Duration::ZERO));
+        drop(duplicate);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use vrrp_proto::Family;
 
 use super::{
     filter,
+    poller::Closing,
     rtnetlink::{self, FoundRoute, Hop, Malformed, Prefix, Reply, Request},
     sys::{self, Buffer, DatagramBuffer, set_buffer},
 };
@@ -52,6 +53,8 @@ pub(crate) struct RouteWatch {
     is_overtaken: bool,
     /// Whether the socket for dumps was opened again since the last call.
     is_reopened: bool,
+    /// Sockets that it uses no longer.
+    closing: Closing,
     sequence: u32,
 }
 
@@ -132,7 +135,15 @@ impl RouteWatch {
             return Ok(());
         }
         if wanted.is_empty() {
-            *self = Self::default();
+            let mut closing = std::mem::take(&mut self.closing);
+            if let Some(sockets) = self.sockets.take() {
+                closing.push(sockets.notifications);
+                closing.push(sockets.list);
+            }
+            *self = Self {
+                closing,
+                ..Self::default()
+            };
             return Ok(());
         }
         let sockets = match self.sockets.take() {
@@ -207,6 +218,11 @@ impl RouteWatch {
             self.reading = None;
             tracing::debug!(%error, "the lists of routes are read again later");
         }
+    }
+
+    /// The sockets that it uses no longer, to be closed.
+    pub(crate) const fn closing(&mut self) -> &mut Closing {
+        &mut self.closing
     }
 
     /// Whether the [sources](Self::sources) are others since the last call.
@@ -337,7 +353,10 @@ impl RouteWatch {
                 action: LIST.into(),
             });
         }
-        (sockets.list, sockets.is_by_table) = open_list()?;
+        let (list, is_by_table) = open_list()?;
+        self.closing
+            .push(std::mem::replace(&mut sockets.list, list));
+        sockets.is_by_table = is_by_table;
         (self.is_overtaken, self.is_reopened) = (false, true);
         self.begin(reading.in_doubt_since)?;
         Ok(false)

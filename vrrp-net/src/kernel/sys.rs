@@ -498,6 +498,29 @@ fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
     check(result).ok().map(|_| cookie)
 }
 
+/// The process at the other end of a UNIX socket, as it was when it connected or listened. Its id
+/// is 0 where this PID namespace does not contain it, a value that rustix cannot represent.
+pub(crate) fn peer_of(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = len_of::<libc::ucred>();
+    // SAFETY: the pointer and the length describe `peer`, to which the kernel writes no more than
+    // that.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut len,
+        )
+    };
+    check(result).map(|_| peer)
+}
+
 /// Binds a netlink socket, subscribed to these groups (a mask of `RTMGRP_*`).
 pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
     let mut storage = SockAddrStorage::zeroed();

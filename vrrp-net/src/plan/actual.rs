@@ -46,6 +46,8 @@ pub(crate) struct Actual {
     claims: Claims,
     /// Whether there are such instances. Their claims may have changed since.
     has_company: bool,
+    /// Whether they have not stated their claims yet.
+    awaits_claims: bool,
 }
 
 /// A marked route that leads somewhere.
@@ -107,6 +109,16 @@ impl Actual {
     /// Notes whether other instances run on this host.
     pub(crate) fn set_company(&mut self, has_company: bool) {
         self.has_company = has_company;
+    }
+
+    /// Whether other instances have not stated their claims yet.
+    pub(crate) const fn awaits_claims(&self) -> bool {
+        self.awaits_claims
+    }
+
+    /// Notes whether other instances have not stated their claims yet.
+    pub(crate) const fn set_awaits_claims(&mut self, awaits: bool) {
+        self.awaits_claims = awaits;
     }
 
     /// Applies a notification. Returns the thing that is gone.

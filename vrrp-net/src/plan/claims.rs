@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
+use vrrp_proto::{Family, Vrid};
+
 use crate::Route;
 
 /// The last line of the claims.
@@ -19,6 +21,9 @@ pub(crate) enum Claim {
     Link(u32),
     /// The settings of the parent of a macvlan.
     Parent(u32),
+    /// A virtual MAC on a parent: of one family and VRID. An instance claims it while it has a
+    /// macvlan with it.
+    VirtualMac(u32, Family, Vrid),
 }
 
 /// The claims of instances.
@@ -30,6 +35,8 @@ pub(crate) enum Claim {
 pub(crate) struct Claims {
     all: BTreeSet<Claim>,
     used: BTreeSet<Claim>,
+    /// The virtual MACs of instances that keep them where this one has them too.
+    kept: BTreeSet<Claim>,
 }
 
 impl Claims {
@@ -52,9 +59,15 @@ impl Claims {
         Some(claims)
     }
 
-    pub(crate) fn extend(&mut self, other: &Self) {
+    /// Adds the claims of another instance. Where this one has a virtual MAC too, one of the two
+    /// keeps it.
+    pub(crate) fn extend(&mut self, other: &Self, keeps_virtual_macs: bool) {
         self.all.extend(other.all.iter().cloned());
         self.used.extend(other.used.iter().cloned());
+        if keeps_virtual_macs {
+            let macs = other.used.iter().filter(|it| it.is_virtual_mac());
+            self.kept.extend(macs.cloned());
+        }
     }
 
     /// Takes an address for one in use, until the instances are asked.
@@ -62,9 +75,9 @@ impl Claims {
         self.add(Claim::Address(interface, local), true);
     }
 
-    /// Forgets the things in use: their instance does not answer.
+    /// Forgets the things in use: their instance does not answer. It still has its macvlans.
     pub(crate) fn forget_use(&mut self) {
-        self.used.clear();
+        self.used.retain(Claim::is_virtual_mac);
     }
 
     /// Adds something that an instance may have.
@@ -83,6 +96,12 @@ impl Claims {
     /// Whether an instance uses this now.
     pub(crate) fn use_now(&self, claim: &Claim) -> bool {
         self.used.contains(claim)
+    }
+
+    /// Whether an instance uses this virtual MAC, and keeps it where this one `has` it too.
+    pub(super) fn keep_virtual_mac(&self, claim: &Claim, has: bool) -> bool {
+        let set = if has { &self.kept } else { &self.used };
+        set.contains(claim)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,6 +125,10 @@ impl fmt::Display for Claims {
 }
 
 impl Claim {
+    const fn is_virtual_mac(&self) -> bool {
+        matches!(self, Self::VirtualMac(..))
+    }
+
     pub(super) fn of_route(route: &Route) -> Self {
         if route.discards() {
             return Self::Discard(route.destination());
@@ -124,6 +147,9 @@ impl fmt::Display for Claim {
             }
             Self::Link(interface) => write!(f, "link {interface}"),
             Self::Parent(interface) => write!(f, "parent {interface}"),
+            Self::VirtualMac(interface, family, vrid) => {
+                write!(f, "mac {interface} {family} {vrid}")
+            }
         }
     }
 }
@@ -148,6 +174,12 @@ impl FromStr for Claim {
             }
             ["link", interface] => Self::Link(read(interface)?),
             ["parent", interface] => Self::Parent(read(interface)?),
+            ["mac", interface, family, vrid] => {
+                let family = [Family::Ipv4, Family::Ipv6]
+                    .into_iter()
+                    .find(|it| it.to_string() == family);
+                Self::VirtualMac(read(interface)?, family.ok_or(Unknown)?, read(vrid)?)
+            }
             _ => return Err(Unknown),
         })
     }
@@ -184,6 +216,7 @@ mod tests {
             Claim::Route(local, 64, 254),
             Claim::Link(3),
             Claim::Parent(3),
+            Claim::VirtualMac(3, Family::Ipv6, Vrid::MIN),
         ] {
             assert_eq!(claim.to_string().parse().ok(), Some(claim));
         }

@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_fsm::{Instant, fleet::RouterId};
 
-use super::{Actual, Change, Claim, Pause, Stage, Wanted, plan};
+use super::{Actual, Change, Claim, Kept, Pause, Stage, Wanted, plan};
 use crate::{ADDRESS_PROTOCOL, Link, MonitorEvent, Route};
 
 /// The subject of a change: retries are spaced for each.
@@ -256,6 +256,20 @@ impl Planner {
         let Some(wanted) = routers(id) else {
             return Vec::new();
         };
+        let others = self.others(id, &wanted, routers);
+        let changes = plan(&wanted, &others, actual);
+        let changes = self.space(now, Some(id), changes);
+        self.follow_parents(&changes, actual);
+        changes
+    }
+
+    /// The other routers that have an address or a route in common with this one.
+    fn others<'a>(
+        &self,
+        id: RouterId,
+        wanted: &Wanted<'_>,
+        routers: Lookup<'a>,
+    ) -> Vec<Wanted<'a>> {
         let mut others = BTreeSet::new();
         for address in wanted.all() {
             others.extend(self.holders(address.address()));
@@ -264,11 +278,19 @@ impl Planner {
             others.extend(&self.routed);
         }
         others.remove(&id);
-        let others: Vec<_> = others.into_iter().filter_map(routers).collect();
-        let changes = plan(&wanted, &others, actual);
-        let changes = self.space(now, Some(id), changes);
-        self.follow_parents(&changes, actual);
-        changes
+        others.into_iter().filter_map(routers).collect()
+    }
+
+    /// The addresses and routes that a router does not want, and that are there for another running
+    /// instance.
+    pub(crate) fn kept(&self, id: RouterId, routers: Lookup<'_>, actual: &Actual) -> Vec<Kept> {
+        if actual.claims().is_empty() {
+            return Vec::new();
+        }
+        let Some(wanted) = routers(id) else {
+            return Vec::new();
+        };
+        wanted.kept(&self.others(id, &wanted, routers), actual)
     }
 
     /// A parent can be put right once its macvlans are gone.

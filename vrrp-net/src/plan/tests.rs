@@ -586,6 +586,8 @@ impl Host {
 
 const VIP: &str = "192.0.2.254/32";
 
+const ROUTE: &str = "203.0.113.0/24 via 192.0.2.9 dev eth0";
+
 #[test]
 fn an_active_has_its_addresses_and_routes_and_a_backup_has_none() {
     let route = "203.0.113.0/24 via 192.0.2.9 src 192.0.2.254";
@@ -762,6 +764,83 @@ fn the_macvlan_of_another_instance_is_not_taken_over() {
     host.run();
     assert_eq!(host.kernel.links[&1].settings, [0, 0]);
     host.check();
+}
+
+#[test]
+fn a_virtual_mac_of_another_instance_makes_no_second_macvlan() {
+    let router = |place, name| Router::new(place, "eth0", &[VIP]).with_macvlan(51, name);
+    let mut host = Host::new(vec![router(0, "theirs")]);
+    host.activate(0);
+    let theirs = host.routers[0].clone();
+    let index = theirs.address_interface;
+    host.others = vec![theirs];
+    host.start(vec![router(1, "ours")]);
+    host.activate(0);
+    assert!(host.routers[0].wanted().lacks_virtual_mac(&host.actual));
+    assert_eq!(host.routers[0].address_interface, None);
+    assert_eq!(host.kernel.named("ours"), None, "{:#?}", host.log);
+    // It has ended: its macvlan is a left-over.
+    host.others.clear();
+    host.ask();
+    host.run();
+    assert_eq!(host.routers[0].address_interface, index);
+    assert_eq!(host.kernel.named("ours"), index, "{:#?}", host.log);
+
+    // Where both have one, the instance that keeps it is the same for both.
+    let mut claims = Claims::default();
+    let own = host.routers[0].wanted();
+    own.add_claims(&host.actual, &mut claims);
+    for keeps in [false, true] {
+        let mut all = Claims::default();
+        all.extend(&claims, keeps);
+        host.actual.set_claims(all);
+        let own = host.routers[0].wanted();
+        assert_eq!(own.lacks_virtual_mac(&host.actual), keeps);
+    }
+}
+
+#[test]
+fn no_macvlan_is_touched_before_other_instances_have_stated_their_claims() {
+    let router = |place, name| Router::new(place, "eth0", &[VIP]).with_macvlan(51, name);
+    let mut host = Host::new(vec![router(0, "left-over")]);
+    host.activate(0);
+    let left_over = host.routers[0].address_interface;
+    host.start(vec![router(1, "ours")]);
+    host.actual.set_awaits_claims(true);
+    assert_eq!(host.changes(Some(RouterId::nth(1))), []);
+    host.router(0).stage = Stage::Ended;
+    assert_eq!(host.changes(Some(RouterId::nth(1))), []);
+    host.router(0).stage = Stage::Idle;
+    host.actual.set_awaits_claims(false);
+    host.activate(0);
+    assert_eq!(host.kernel.named("ours"), left_over);
+}
+
+#[test]
+fn things_that_stay_for_another_instance_are_known() {
+    let router = |place| Router::new(place, "eth0", &[VIP]).with_route(ROUTE);
+    let mut host = Host::new(vec![router(0)]);
+    host.activate(0);
+    let mut other = router(7);
+    (other.interface, other.stage) = (Some(1), Stage::Active);
+    host.others = vec![other];
+    host.ask();
+    let kept = |host: &Host| {
+        let routers = &host.routers;
+        let get = |id| routers.iter().find(|it| it.id == id).map(Router::wanted);
+        host.planner.kept(RouterId::nth(0), &get, &host.actual)
+    };
+    // It uses them itself.
+    assert_eq!(kept(&host), []);
+    host.router(0).stage = Stage::Idle;
+    host.run();
+    let address = Kept::Address(VIP.parse().unwrap());
+    let route = Kept::Route(ROUTE.parse().unwrap());
+    assert_eq!(kept(&host), [address, route], "{:#?}", host.log);
+    host.others[0].stage = Stage::Idle;
+    host.ask();
+    host.run();
+    assert_eq!(kept(&host), []);
 }
 
 #[test]

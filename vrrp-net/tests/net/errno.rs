@@ -18,7 +18,7 @@ use vrrp_lab::wait_for;
 use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig};
 use vrrp_proto::{Family, Interval};
 
-use crate::rig::{DriverThread, LIMIT, VIP4, has, lan_of, router, vrid};
+use crate::rig::{DriverThread, LIMIT, VIP4, has, in_time, lan_of, router, vrid};
 
 /// The calls that a driver makes in its turns, each with what it is for.
 const CALLS: &[(libc::c_long, &str)] = &[
@@ -44,7 +44,10 @@ const CALLS: &[(libc::c_long, &str)] = &[
 #[derive(Default)]
 struct Injection {
     call: libc::c_long,
+    /// 0 to do nothing, and return that everything was sent.
     errno: i32,
+    /// Hold the call up for so long, and let the kernel carry it out.
+    hold_up: Option<Duration>,
     /// Until then, and at most so often.
     until: Option<Instant>,
     times: u32,
@@ -129,9 +132,15 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
             && injection.done < injection.times
             && injection.until.is_some_and(|until| Instant::now() < until);
         injection.done += u32::from(is_meant);
+        let hold_up = injection.hold_up.filter(|_| is_meant);
+        let is_meant = is_meant && hold_up.is_none();
         let mut response = libc::seccomp_notif_resp {
             id: request.id,
-            val: 0,
+            val: match injection.errno {
+                // The third argument of sendto is the number of bytes.
+                0 if is_meant => request.data.args[2].cast_signed(),
+                _ => 0,
+            },
             error: if is_meant { -injection.errno } else { 0 },
             flags: if is_meant {
                 0
@@ -140,6 +149,7 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
             },
         };
         drop(injection);
+        thread::sleep(hold_up.unwrap_or_default());
         // SAFETY: the structure is valid. It fails where the thread has died in between.
         unsafe {
             libc::ioctl(
@@ -156,6 +166,7 @@ fn inject(shared: &Shared, call: libc::c_long, errno: i32, lasts: Duration, time
     *shared.lock().unwrap() = Injection {
         call,
         errno,
+        hold_up: None,
         until: Some(Instant::now() + lasts),
         times,
         done: 0,
@@ -265,6 +276,102 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
     assert!(has(&r1, VIP4));
     running.stop();
     assert!(!has(&r1, VIP4));
+}
+
+/// A kernel that takes requests and does not answer.
+#[test]
+fn a_kernel_that_does_not_answer_holds_up_no_advertisement_and_is_a_fault_until_it_does() {
+    in_time(|| {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let shared = Shared::default();
+        let running = DriverThread::start_as(r1.namespace(), {
+            let shared = Arc::clone(&shared);
+            move || {
+                let driver = Driver::new().unwrap();
+                supervise(shared);
+                driver
+            }
+        });
+        let id = running.with(|driver| driver.add(router(Family::Ipv4, 200)).unwrap());
+        running.wait_for_state(id, State::Active);
+        wait_for("the address", LIMIT, || has(&r1, VIP4).then_some(())).unwrap();
+        let (peer, peer_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 100));
+        peer.wait_until_it_received(peer_id);
+
+        let lasts = Duration::from_secs(4);
+        inject(&shared, libc::SYS_sendto, 0, lasts, u32::MAX);
+        let others = running.with(|driver| {
+            let others = (60..90).map(|number| {
+                let config = with_vrid(number, 150, 10, &format!("192.0.2.{number}/32"));
+                driver.add(config).unwrap()
+            });
+            others.collect::<Vec<_>>()
+        });
+        let fault = running.wait_for_event("the fault", |event| match event {
+            DriverEvent::Fault(fault @ Fault::SystemCallFails(_)) => Some(fault.to_string()),
+            _ => None,
+        });
+        assert!(fault.contains("no answer from the kernel"), "{fault}");
+        assert!(!has(&r1, "192.0.2.60/32"));
+        running.wait_for_event("the recovery", |event| {
+            matches!(event, DriverEvent::Recovered(Fault::SystemCallFails(_))).then_some(())
+        });
+        wait_for("all addresses", LIMIT, || {
+            let others = others.clone();
+            let all = running.with(move |driver| {
+                let mut routers = others.iter().map(|id| driver.get(*id).unwrap());
+                routers.all(|it| it.state() == State::Active && it.addresses().all(|it| it.1))
+            });
+            all.then_some(())
+        })
+        .unwrap();
+        assert!(has(&r1, "192.0.2.60/32") && has(&r1, "192.0.2.89/32"));
+        for id in others {
+            let reported = running.log().iter().any(|it| {
+                let is_active = matches!(
+                    &it.event,
+                    DriverEvent::StateChanged(change) if change.to == State::Active
+                );
+                it.router == Some(id) && is_active
+            });
+            assert!(reported, "{id}");
+        }
+        // The peer has missed no three advertisements in a row.
+        assert_eq!(peer.count_transitions(State::Active), 0);
+        assert_eq!(running.state(id), State::Active);
+    });
+}
+
+/// A kernel whose lock for network settings another program has.
+#[test]
+fn changes_that_the_kernel_holds_up_are_reported_with_their_duration() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let shared = Shared::default();
+    let running = DriverThread::start_as(r1.namespace(), {
+        let shared = Arc::clone(&shared);
+        move || {
+            let driver = Driver::new().unwrap();
+            supervise(shared);
+            driver
+        }
+    });
+    let lasts = Duration::from_millis(700);
+    *shared.lock().unwrap() = Injection {
+        call: libc::SYS_sendto,
+        hold_up: Some(lasts),
+        until: Some(Instant::now() + LIMIT),
+        times: 1,
+        ..Injection::default()
+    };
+    let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+    let took = running.wait_for_event("the hold-up", |event| match event {
+        DriverEvent::ChangesHeldUp { took, .. } => Some((*took, event.to_string())),
+        _ => None,
+    });
+    assert!(took.0 >= lasts, "{took:?}");
+    assert!(took.1.starts_with("the kernel took "), "{took:?}");
+    running.wait_for_state(id, State::Active);
+    assert!(has(&r1, VIP4));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod filter;
 mod floods;
 mod groups;
 mod hand_over;
+mod instances;
 mod left_overs;
 mod macvlans;
 mod own_loop;

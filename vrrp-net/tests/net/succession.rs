@@ -13,11 +13,14 @@ use std::{
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use vrrp_fsm::State;
-use vrrp_lab::Host;
-use vrrp_net::{Driver, Error, RouterId, Successor};
+use vrrp_lab::{Host, wait_for};
+use vrrp_net::{Driver, Error, RouterConfig, RouterId, Successor, VirtualMac};
 use vrrp_proto::Family;
 
-use crate::rig::{DriverThread, LIMIT, VIP4, bytes, has, lan_of, parts, router};
+use crate::{
+    rig::{DriverThread, LIMIT, VIP4, bytes, has, lan_of, parts, router},
+    tracked_routes::sources,
+};
 
 const SUCCESSOR: &[u8] = b"vrrp-net successor 1\n";
 const PREDECESSOR: &[u8] = b"vrrp-net predecessor 1\n";
@@ -51,8 +54,23 @@ fn hand_over_to(running: &DriverThread, stream: UnixStream, limit: Duration) -> 
 
 #[test]
 fn a_successor_in_another_process_goes_on_and_the_predecessor_has_stopped() {
+    succeed(router(Family::Ipv4, 100));
+    // The predecessor claims the macvlan while the successor takes it over.
+    let mut config = router(Family::Ipv4, 100);
+    config.virtual_mac = Some(VirtualMac::default());
+    succeed(config);
+}
+
+fn succeed(config: RouterConfig) {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let (one, _) = active(&r1);
+    let (one, id) = DriverThread::with_router(r1.namespace(), config);
+    one.wait_for_state(id, State::Active);
+    wait_for("the address", LIMIT, || {
+        let is_there =
+            move |driver: &mut Driver| driver.get(id)?.addresses().all(|it| it.1).then_some(());
+        one.with(is_there)
+    })
+    .unwrap();
     let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 50));
     other.wait_for_state(other_id, State::Backup);
     let (near, far) = UnixStream::pair().unwrap();
@@ -74,6 +92,9 @@ fn a_successor_in_another_process_goes_on_and_the_predecessor_has_stopped() {
     one.with(move |driver| {
         assert!(driver.is_stopped());
         assert_eq!(driver.timeout(), None);
+        // Links and addresses, other threads, and advertisements on links: the sockets are those of
+        // the successor, and wake this driver no more.
+        assert_eq!(sources(driver), 3);
         assert!(matches!(driver.hand_over(), Err(Error::Stopped)));
     });
     successor.join().unwrap();
