@@ -536,6 +536,7 @@ impl Balancer {
             removals,
             now: boot_time(),
             is_whole,
+            end: self.end,
         });
     }
 
@@ -566,9 +567,11 @@ impl Balancer {
         self.worker.task = None;
         let now = self.now();
         let failed_to_read = done.result.is_err();
+        // Where the end has begun since, the table is compared again at once.
+        let is_current = done.end == self.end;
         let report = match done.result {
             Ok(report) => {
-                if done.is_whole {
+                if done.is_whole && is_current {
                     self.due = now + self.interval.max(done.took * SHARE);
                 }
                 report
@@ -606,7 +609,7 @@ impl Balancer {
         if matches!(self.end, End::Begun(_)) && report.wait.is_some() {
             // Connections may end at any time.
             self.due = self.due.min(now + RETRY);
-        } else if done.is_whole && !failed_to_read {
+        } else if done.is_whole && is_current && !failed_to_read {
             self.end_if_nothing_is_left();
         }
     }

@@ -12,7 +12,7 @@ use ipvs_netlink::{
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
-use super::dry::DryTable;
+use super::{End, dry::DryTable};
 
 /// The kernel's table, or a copy of it for a dry run.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(super) struct Job {
     pub(super) now: Duration,
     /// Whether the scope is everything that the pool owns.
     pub(super) is_whole: bool,
+    /// How far the end is.
+    pub(super) end: End,
 }
 
 /// The result of a comparison.
@@ -62,6 +64,7 @@ pub(super) struct Done {
     /// The table as it was read first.
     pub(super) table: Option<Table>,
     pub(super) is_whole: bool,
+    pub(super) end: End,
     pub(super) took: Duration,
     pub(super) draining: Draining,
 }
@@ -131,6 +134,7 @@ async fn compare(kernel: &mut Kernel, reconciler: &mut Reconciler, job: &Job) ->
         result,
         table: first,
         is_whole: job.is_whole,
+        end: job.end,
         took: started.elapsed(),
         draining: reconciler.draining().clone(),
     }

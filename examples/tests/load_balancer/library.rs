@@ -38,6 +38,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         settings_of_the_operator_survive_a_restart,
         a_drain_keeps_its_time_across_a_restart,
         a_service_of_an_earlier_run_is_removed,
+        a_stop_while_the_table_is_compared_removes_services_too,
         the_end_leaves_removes_or_drains_the_table,
         a_dry_run_changes_nothing,
     ]
@@ -483,6 +484,22 @@ fn a_drain_keeps_its_time_across_a_restart() {
         assert_eq!(table(), [SERVICE, SECOND]);
         until(&mut last, is_compared).await;
         assert_eq!(last.saved_state().drains, SavedDrains::default());
+    });
+}
+
+fn a_stop_while_the_table_is_compared_removes_services_too() {
+    set_up();
+    block_on(async {
+        let _first = serve(1);
+        let mut balancer = open(config(&[1], "")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST]).await;
+        balancer.set_interval(Duration::ZERO);
+        // Begins a comparison, and does not wait for its end.
+        let at_once = Duration::ZERO;
+        while tokio::time::timeout(at_once, balancer.next()).await.is_ok() {}
+        balancer.stop(Stop::Remove);
+        while balancer.next().await.is_some() {}
+        assert_eq!(table(), [""; 0]);
     });
 }
 
