@@ -15,6 +15,7 @@
 //! | [`Explanation`], [`ServiceStatus`] | why a server is in or out, how a service stands |
 //! | [`Level`] | the quorum, for an object that a VRRP router tracks |
 //! | [`Counters`] | counters |
+//! | [`PoolSnapshot`] | the state for a successor in another process |
 //!
 //! # Driving it
 //!
@@ -93,6 +94,7 @@ mod random;
 mod reconfigure;
 mod server;
 mod service;
+mod snapshot;
 mod target;
 mod validate;
 
@@ -108,5 +110,6 @@ pub use machine::{Action, Pool, Probe, UnknownServer};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use server::{In, Out, Usage};
 pub use service::Level;
+pub use snapshot::PoolSnapshot;
 pub use target::{Answer, ProbeId, Target};
 pub use validate::{ConfigError, ConfigErrors};

@@ -6,6 +6,7 @@ use super::{Check, Effect, FirstResult, Initial, Outcome, Pace, WeightReport, ra
 
 /// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Verdict {
     /// The server may be used.
     Up,

@@ -4,6 +4,7 @@ use super::event::PoolChange;
 
 /// The counters of a pool since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[allow(missing_docs)] // The names say it; the groups have their words.
 pub struct Counters {
     /// Probes handed out.
@@ -98,6 +99,7 @@ impl Counters {
 
 /// The counters of a server since it was added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct ServerCounters {
     /// Successful results of its checks.
     pub successes: u64,

@@ -18,6 +18,7 @@ use check::CheckForm;
 use server::{RealServerForm, SorryServerForm};
 use service::VirtualServerForm;
 use whole::ConfigForm;
+pub(super) use words::as_text;
 
 /// Reads and writes a struct in the form that a file has.
 macro_rules! through {

@@ -105,7 +105,14 @@ impl<P: Clone + Ord> Pool<P> {
     /// All wrong values of the configuration.
     pub fn new(now: Duration, config: Config<P>, table: &Table) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let mut pool = Self {
+        let mut pool = Self::empty(now, &config);
+        pool.apply(now, config, Some(table));
+        Ok(pool)
+    }
+
+    /// A pool without services.
+    pub(super) fn empty(now: Duration, config: &Config<P>) -> Self {
+        Self {
             services: Vec::new(),
             targets: Slab::new(),
             by_content: BTreeMap::new(),
@@ -125,9 +132,7 @@ impl<P: Clone + Ord> Pool<P> {
             departed_services: BTreeSet::new(),
             departed: BTreeMap::new(),
             stopped: false,
-        };
-        pool.apply(now, config, Some(table));
-        Ok(pool)
+        }
     }
 
     /// Replaces the configuration. Parts that are in both continue: probes under way and their

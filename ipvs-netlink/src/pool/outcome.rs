@@ -6,6 +6,7 @@ use super::WeightReport;
 
 /// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Outcome {
     /// The server answered as expected, with the answer as text, such as "200 OK". A weight that
     /// this check reported before no longer counts.
@@ -54,6 +55,7 @@ impl fmt::Display for Outcome {
 
 /// The failure of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Failure {
     /// The kind.
     pub kind: FailureKind,
@@ -78,6 +80,7 @@ fn with_text(f: &mut fmt::Formatter<'_>, word: &str, text: &str) -> fmt::Result 
 /// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum FailureKind {
     /// The server refused the connection.
     Refused,

@@ -49,6 +49,15 @@ impl<P: Clone> Shared<P> {
 impl<P: Clone + Ord> Pool<P> {
     /// Brings a valid configuration into force.
     pub(super) fn apply(&mut self, now: Duration, config: Config<P>, table: Option<&Table>) {
+        self.build(now, config);
+        if let Some(table) = table {
+            self.adopt(table);
+        }
+        self.begin(now);
+    }
+
+    /// Makes services, servers, checks and targets of a valid configuration.
+    pub(super) fn build(&mut self, now: Duration, config: Config<P>) {
         self.max_running = config.max_running;
         self.stall = config.stall;
         if config.seed != self.seed {
@@ -73,12 +82,13 @@ impl<P: Clone + Ord> Pool<P> {
             self.depart_service(now, key, &service);
         }
         self.remove_targets();
+    }
+
+    /// Starts the schedules of checks, and decides for all services.
+    pub(super) fn begin(&mut self, now: Duration) {
         let slots: Vec<u32> = self.targets.iter().map(|(slot, _)| number(slot)).collect();
         for slot in slots {
             self.refresh(now, slot);
-        }
-        if let Some(table) = table {
-            self.adopt(table);
         }
         self.steps = Deadlines::default();
         for place in 0..self.services.len() {

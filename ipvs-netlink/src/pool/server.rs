@@ -10,6 +10,7 @@ const STEPS: u32 = 20;
 
 /// Whether a server is in the table, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Usage {
     /// It gets traffic.
     In(In),
@@ -21,6 +22,7 @@ pub enum Usage {
 
 /// Why a server gets traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum In {
     /// It is up.
     Up,
@@ -34,6 +36,7 @@ pub enum In {
 
 /// Why a server gets no traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Out {
     /// It is down.
     Down,

@@ -10,6 +10,7 @@ use crate::{Destination, DestinationKey, ServiceKey, Weight, plan::Drain};
 
 /// The level of a quorum, for an object that a VRRP router tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Level {
     /// Checks have not said enough.
     #[default]

@@ -48,6 +48,29 @@ word!(
     EngineText(PersistenceEngine)
 );
 
+/// A value as the text that it prints, for `serde(with)`.
+pub(crate) mod as_text {
+    use std::{fmt, str::FromStr};
+
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<T, S>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: fmt::Display,
+        S: Serializer,
+    {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        super::parse(deserializer)
+    }
+}
+
 fn parse<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
