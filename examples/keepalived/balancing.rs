@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    os::unix::net::UnixStream,
     process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -17,6 +18,7 @@ use vrrp_examples::{
     control::Control,
     keepalived::{
         balance::Balance,
+        kernel_settings::KernelSettings,
         mail::Alert,
         server_event::{Names, ServerEvent},
     },
@@ -26,7 +28,8 @@ use vrrp_examples::{
 };
 
 use crate::{
-    Error, fifo::Writer, ipvs_settings::Settings, log::Log, mail::Mailer, watch::command_of,
+    Error, fifo::Writer, handed_over::HandedOver, ipvs_settings::Settings, log::Log, mail::Mailer,
+    watch::command_of,
 };
 
 /// The time limit of a notify script, and the time from SIGTERM to SIGKILL.
@@ -48,6 +51,8 @@ enum Instruction {
     /// Whether the instance of `lvs_sync_daemon` is Active.
     Active(bool),
     Stop(Ending),
+    /// Sends the state to a successor, and ends.
+    HandOver(UnixStream),
 }
 
 /// How the thread ends.
@@ -57,12 +62,12 @@ pub(crate) enum Ending {
     Remove,
     /// Services stay, and settings of the kernel are put back.
     KeepServices,
-    /// Everything stays for a successor.
-    HandOver,
+    /// Everything stays.
+    LeaveAll,
 }
 
 /// The host as the thread finds it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     /// The addresses of this host, as far as `ha_suspend` needs them.
     pub(crate) present: BTreeSet<IpAddr>,
@@ -70,6 +75,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_active: bool,
     /// Whether another daemon ran before this one and left everything in place.
     pub(crate) is_successor: bool,
+    /// The connection with that daemon, which sends its virtual servers.
+    pub(crate) predecessor: Option<UnixStream>,
 }
 
 /// The thread. Dropping this leaves the kernel's table as it is.
@@ -95,10 +102,10 @@ impl Balancing {
         let serve = move || {
             let Some(runner) = runner(&log) else { return };
             let run = Run {
-                names: balance.names.clone(),
+                names: Names::default(),
                 names_before: Names::default(),
-                suspending: balance.suspending.clone(),
-                settings: Settings::new(balance.kernel.clone()),
+                suspending: BTreeMap::new(),
+                settings: Settings::new(KernelSettings::default()),
                 surroundings,
                 fifos,
                 page,
@@ -134,6 +141,11 @@ impl Balancing {
     pub(crate) fn end(mut self, ending: Ending) {
         self.send(Instruction::Stop(ending));
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+
+    /// Sends the state to a successor. The table stays as it is from then on.
+    pub(crate) fn hand_over(&self, successor: UnixStream) {
+        self.send(Instruction::HandOver(successor));
     }
 
     fn send(&self, instruction: Instruction) {
@@ -174,13 +186,36 @@ impl Run<'_> {
         balance: Balance,
         orders: &mut UnboundedReceiver<Instruction>,
     ) -> Result<(), Error> {
+        let inheritance = self.inherit();
+        let mut balance = balance;
+        if inheritance.is_none() {
+            // Without virtual servers nothing is asked of the kernel.
+            while balance.is_empty() {
+                match orders.recv().await {
+                    Some(Instruction::Reconfigure(other)) => balance = *other,
+                    Some(Instruction::Present(present)) => self.surroundings.present = present,
+                    Some(Instruction::Active(is)) => self.surroundings.is_active = is,
+                    Some(Instruction::Stop(_) | Instruction::HandOver(_)) | None => return Ok(()),
+                }
+            }
+        }
+        let config = std::mem::take(&mut balance.config);
+        self.take_up(balance);
+        if let Some(inheritance) = &inheritance {
+            let before = inheritance.timeouts_before();
+            self.settings.resume(before, inheritance.has_daemons);
+        }
         self.settings.apply_timeouts(self.log).await;
         if !self.surroundings.is_successor {
-            let services = balance.config.services.iter();
+            let services = config.services.iter();
             let configured: Vec<ServiceKey> = services.map(VirtualServer::key).collect();
             self.settings.flush(&configured).await?;
         }
-        let mut balancer = Balancer::open(balance.config, Options::default()).await?;
+        let options = Options {
+            predecessor: inheritance.map(|it| it.balancer),
+            ..Options::default()
+        };
+        let mut balancer = Balancer::open(config, options).await?;
         self.suspend(&mut balancer);
         self.set_daemons(&mut balancer);
         let mut control = self.listen().await;
@@ -191,19 +226,24 @@ impl Run<'_> {
                 order = orders.recv(), if ending.is_none() => {
                     let stop = match order {
                         Some(Instruction::Stop(ending)) => ending,
-                        None => Ending::HandOver,
+                        Some(Instruction::HandOver(successor)) => {
+                            ending = Some(Ending::LeaveAll);
+                            self.hand_over(&mut balancer, &successor).await;
+                            continue;
+                        }
+                        None => Ending::LeaveAll,
                         Some(order) => {
                             self.obey(order, &mut balancer).await;
                             continue;
                         }
                     };
                     ending = Some(stop);
-                    if stop != Ending::HandOver && self.settings.has_daemons() {
+                    if stop != Ending::LeaveAll && self.settings.has_daemons() {
                         balancer.set_daemons(Vec::new());
                     }
                     balancer.stop(match stop {
                         Ending::Remove => Stop::Remove,
-                        Ending::KeepServices | Ending::HandOver => Stop::Leave,
+                        Ending::KeepServices | Ending::LeaveAll => Stop::Leave,
                     });
                 }
                 request = control.next() => {
@@ -222,9 +262,38 @@ impl Run<'_> {
         match ending {
             Some(Ending::Remove) => self.settings.end(true, self.log).await,
             Some(Ending::KeepServices) => self.settings.end(false, self.log).await,
-            Some(Ending::HandOver) | None => {}
+            Some(Ending::LeaveAll) | None => {}
         }
         Ok(())
+    }
+
+    /// Receives the virtual servers of the daemon before this one.
+    fn inherit(&mut self) -> Option<HandedOver> {
+        let predecessor = self.surroundings.predecessor.take()?;
+        HandedOver::receive(&predecessor).unwrap_or_else(|error| {
+            self.log
+                .warning(&format!("checks of the daemon before begin again: {error}"));
+            None
+        })
+    }
+
+    /// Sends the virtual servers to the daemon after this one.
+    async fn hand_over(&self, balancer: &mut Balancer, successor: &UnixStream) {
+        let state = balancer.hand_over().await;
+        let timeouts_before = self.settings.timeouts_before();
+        let has_daemons = self.settings.has_daemons();
+        let state = HandedOver::new(state, timeouts_before, has_daemons);
+        if let Err(error) = state.send(successor) {
+            self.log
+                .warning(&format!("the checks were not handed over: {error}"));
+        }
+    }
+
+    /// Takes up all of a configuration except its pool.
+    fn take_up(&mut self, balance: Balance) {
+        self.names_before = std::mem::replace(&mut self.names, balance.names);
+        self.suspending = balance.suspending;
+        self.settings.replace(balance.kernel);
     }
 
     /// Opens the port of pages. The virtual servers also run without it.
@@ -240,21 +309,13 @@ impl Run<'_> {
 
     async fn obey(&mut self, order: Instruction, balancer: &mut Balancer) {
         match order {
-            Instruction::Reconfigure(balance) => {
-                let Balance {
-                    config,
-                    names,
-                    suspending,
-                    kernel,
-                    ..
-                } = *balance;
+            Instruction::Reconfigure(mut balance) => {
+                let config = std::mem::take(&mut balance.config);
                 if let Err(error) = balancer.reconfigure(config) {
                     self.log.warning(&error.to_string());
                     return;
                 }
-                self.names_before = std::mem::replace(&mut self.names, names);
-                self.suspending = suspending;
-                self.settings.replace(kernel);
+                self.take_up(*balance);
                 self.settings.apply_timeouts(self.log).await;
                 self.suspend(balancer);
                 self.set_daemons(balancer);
@@ -267,7 +328,7 @@ impl Run<'_> {
                 self.surroundings.is_active = is_active;
                 self.set_daemons(balancer);
             }
-            Instruction::Stop(_) => {}
+            Instruction::Stop(_) | Instruction::HandOver(_) => {}
         }
     }
 

@@ -4,6 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    os::unix::net::UnixStream,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -72,6 +74,10 @@ pub(crate) struct Daemon {
     sync_instance: Option<String>,
     /// Whether another daemon ran before this one and left everything in place.
     is_successor: bool,
+    /// The connection with that daemon, until its virtual servers have come.
+    predecessor: Option<UnixStream>,
+    /// Whether the start is over.
+    has_started: bool,
     /// The configuration that runs, and the errors that it was started with.
     pub(crate) configuration: Configuration,
     known_errors: BTreeSet<String>,
@@ -101,6 +107,7 @@ impl Daemon {
         driver: Driver,
         reading: Reading,
         is_successor: bool,
+        predecessor: Option<UnixStream>,
         page: Option<SocketAddr>,
         log: Log,
     ) -> Result<Self, Error> {
@@ -122,6 +129,8 @@ impl Daemon {
             present: BTreeSet::new(),
             sync_instance: None,
             is_successor,
+            predecessor,
+            has_started: false,
             known_errors: errors(&reading),
             repair_at: None,
             configuration: reading.configuration,
@@ -163,7 +172,7 @@ impl Daemon {
             self.log.warning(note);
         }
         for (path, initial) in &balance.files {
-            if !self.files.insert(path.clone()) {
+            if !self.files.insert(path.clone()) || self.is_inherited(path) {
                 continue;
             }
             if let Err(error) = watch::initialise(path, *initial) {
@@ -178,6 +187,7 @@ impl Daemon {
             present: self.present.clone(),
             is_active: self.is_sync_active(),
             is_successor: self.is_successor,
+            predecessor: self.predecessor.take(),
         };
         match &self.balancing {
             Some(balancing) => {
@@ -185,7 +195,7 @@ impl Daemon {
                 balancing.set_active(surroundings.is_active);
                 balancing.reconfigure(balance);
             }
-            None if balance.config.services.is_empty() && balance.kernel.sync.is_none() => {}
+            None if balance.is_empty() && surroundings.predecessor.is_none() => {}
             None => match Balancing::start(
                 balance,
                 surroundings,
@@ -200,6 +210,11 @@ impl Daemon {
                     .warning(&format!("virtual servers do not run: {error}")),
             },
         }
+    }
+
+    /// Whether a tracked file has the value that it had in the daemon before.
+    fn is_inherited(&self, path: &str) -> bool {
+        self.is_successor && !self.has_started && Path::new(path).exists()
     }
 
     /// The addresses that `ha_suspend` waits for and that this host has.
@@ -309,7 +324,7 @@ impl Daemon {
             Probe::File {
                 path,
                 initial: Some(initial),
-            } => {
+            } if !self.is_inherited(path) => {
                 if let Err(error) = watch::initialise(path, *initial) {
                     self.log.warning(&format!("{name}: {path}: {error}"));
                 }
@@ -528,6 +543,7 @@ impl Daemon {
         mut reload: impl FnMut(&Log) -> (Reading, Plan, Balance),
         is_lenient: bool,
     ) -> Result<(), Error> {
+        self.has_started = true;
         while !self.driver.is_stopped() {
             let pause = self
                 .repair_at
@@ -852,8 +868,19 @@ impl Daemon {
         }
     }
 
-    /// Ends everything: Actives resign and addresses go, unless they are to stay.
-    pub(crate) fn end(mut self, keeps_addresses: bool, keeps_services: bool) -> Result<(), Error> {
+    /// Ends everything: Actives resign and addresses go, unless they are to stay. A successor gets
+    /// the virtual servers at once.
+    pub(crate) fn end(
+        mut self,
+        successor: Option<UnixStream>,
+        keeps_addresses: bool,
+        keeps_services: bool,
+    ) -> Result<(), Error> {
+        if let Some(successor) = successor
+            && let Some(balancing) = &self.balancing
+        {
+            balancing.hand_over(successor);
+        }
         for (_, watcher) in self.watchers.values_mut() {
             watcher.stop();
         }
@@ -872,7 +899,7 @@ impl Daemon {
         self.watchers.clear();
         if let Some(balancing) = self.balancing.take() {
             balancing.end(match (is_handed_over, keeps_services) {
-                (true, _) => Ending::HandOver,
+                (true, _) => Ending::LeaveAll,
                 (false, true) => Ending::KeepServices,
                 (false, false) => Ending::Remove,
             });

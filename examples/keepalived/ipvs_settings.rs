@@ -15,12 +15,23 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(wanted: KernelSettings) -> Self {
+    pub(crate) const fn new(wanted: KernelSettings) -> Self {
         Self {
             wanted,
             timeouts_before: None,
             has_daemons: false,
         }
+    }
+
+    /// Goes on where a predecessor has ended.
+    pub(crate) fn resume(&mut self, timeouts_before: Option<Timeouts>, has_daemons: bool) {
+        self.timeouts_before = timeouts_before;
+        self.has_daemons = has_daemons;
+    }
+
+    /// The timeouts before the first change.
+    pub(crate) const fn timeouts_before(&self) -> Option<Timeouts> {
+        self.timeouts_before
     }
 
     /// Takes up other settings.

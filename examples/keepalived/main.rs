@@ -5,6 +5,7 @@ mod daemon;
 mod data;
 mod fifo;
 mod genhash;
+mod handed_over;
 mod host;
 mod ipvs_settings;
 mod log;
@@ -32,7 +33,7 @@ use vrrp_examples::{
     keepalived_conf::{
         self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
     },
-    succession::{self, Succession, TakeOverError},
+    succession::{self, Inheritance, Succession, TakeOverError},
 };
 use vrrp_net::{Driver, ForeignPackets};
 
@@ -173,13 +174,12 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The driver of the daemon that listens at a socket, with all its routers, if there is such a
-/// daemon.
-fn take_over(socket: &Path, log: &Log) -> Result<Option<Driver>, Error> {
+/// Takes over from the daemon that listens at a socket, if there is such a daemon.
+fn take_over(socket: &Path, log: &Log) -> Result<Option<Inheritance>, Error> {
     match succession::take_over(socket) {
-        Ok(Some(driver)) => {
+        Ok(Some(inheritance)) => {
             log.info("took over from the running daemon");
-            Ok(Some(driver))
+            Ok(Some(inheritance))
         }
         Ok(None) => {
             log.info("there is no daemon to take over from");
@@ -200,10 +200,15 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         None
     };
     let is_successor = taken.is_some();
-    let mut driver = match taken {
-        Some(driver) => driver,
-        None => Driver::new()?,
+    let (mut driver, predecessor) = match taken {
+        Some(Inheritance {
+            driver,
+            predecessor,
+        }) => (driver, Some(predecessor)),
+        None => (Driver::new()?, None),
     };
+    // Without virtual servers of its own it leaves those of the other daemon as they are.
+    let predecessor = predecessor.filter(|_| !options.vrrp_only);
     if reading.configuration.global.has("log_unknown_vrids") {
         driver.set_foreign_packets(ForeignPackets::Counted)?;
     }
@@ -236,7 +241,14 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         log.info(&format!("{:?}", reading.configuration));
     }
     let balance = balance_of(options, &reading);
-    let mut daemon = Daemon::new(driver, reading, is_successor, options.page, log.clone())?;
+    let mut daemon = Daemon::new(
+        driver,
+        reading,
+        is_successor,
+        predecessor,
+        options.page,
+        log.clone(),
+    )?;
     daemon.apply(plan);
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);
@@ -261,8 +273,8 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
     systemd(&[NotifyState::Stopping]);
-    drop(succession);
-    let ended = daemon.end(options.keep_vrrp, options.keep_ipvs);
+    let successor = succession.and_then(Succession::end);
+    let ended = daemon.end(successor, options.keep_vrrp, options.keep_ipvs);
     drop(serving);
     run_script(
         script("shutdown_script"),

@@ -200,6 +200,7 @@ impl<'a> Program<'a> {
             interval: file.interval,
             dry_run,
             saved: saved.clone(),
+            ..Options::default()
         };
         let balancer = Balancer::open(file.pool(), options).await?;
         let mut control = Control::new();

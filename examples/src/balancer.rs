@@ -40,6 +40,7 @@
 
 mod drains;
 mod dry;
+mod hand_over;
 mod kernel;
 mod operator;
 mod saved;
@@ -60,12 +61,14 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 pub use self::{
     drains::SavedDrains,
+    hand_over::HandOver,
     operator::{OperatorSetting, OperatorSettings},
     saved::SavedState,
 };
 pub(crate) use self::{drains::boot_time, saved::text};
 use self::{
     dry::DryTable,
+    hand_over::identify,
     kernel::{Done, Job, Kernel, Worker},
 };
 use crate::probe::{Probe, name_places, probe};
@@ -91,6 +94,8 @@ pub struct Options {
     /// What an earlier run has saved: the settings of the operator and drains go on, and services
     /// that the configuration no longer has are removed.
     pub saved: SavedState,
+    /// The state of the balancer that this one succeeds. `saved` does not count then.
+    pub predecessor: Option<HandOver>,
 }
 
 impl Default for Options {
@@ -99,6 +104,7 @@ impl Default for Options {
             interval: Duration::from_secs(1),
             dry_run: false,
             saved: SavedState::default(),
+            predecessor: None,
         }
     }
 }
@@ -209,24 +215,41 @@ enum End {
     /// The table has to become as the end wants it.
     Begun(Stop),
     Reached,
+    /// A successor goes on.
+    HandedOver,
 }
 
 impl Balancer {
     /// Reads the kernel's table, and begins. With [`Options::dry_run`] a kernel without IPVS has an
-    /// empty table.
+    /// empty table. With [`Options::predecessor`] checks are due before the table is read.
     ///
     /// # Errors
     ///
     /// An [`OpenError`]; nothing was changed.
     pub async fn open(mut config: Config<Probe>, options: Options) -> Result<Self, OpenError> {
         name_places(&mut config);
-        let (kernel, table) = open(options.dry_run).await?;
-        let mut pool = Pool::new(Duration::ZERO, config, &table)?;
-        options.saved.operator.apply(Duration::ZERO, &mut pool);
-        let draining = options.saved.drains.draining();
+        let (kernel, table, pool, epoch, saved) = match options.predecessor {
+            Some(predecessor) if !options.dry_run => {
+                let kernel = Kernel::Real(AsyncClient::open().await?);
+                let now = predecessor.now();
+                let HandOver { pool, saved, .. } = predecessor;
+                let pool = Pool::restore(now, config, &pool, identify)?;
+                // The time of the pool is part of the time since the boot, as is an instant.
+                let epoch = Instant::now().checked_sub(now).unwrap_or_else(Instant::now);
+                (kernel, Table::default(), pool, epoch, saved)
+            }
+            _ => {
+                let (kernel, table) = open(options.dry_run).await?;
+                let mut pool = Pool::new(Duration::ZERO, config, &table)?;
+                let saved = options.saved;
+                saved.operator.apply(Duration::ZERO, &mut pool);
+                (kernel, table, pool, Instant::now(), saved)
+            }
+        };
+        let draining = saved.drains.draining();
         Ok(Self {
             pool,
-            epoch: Instant::now(),
+            epoch,
             interval: options.interval,
             dry_run: options.dry_run,
             probes: JoinSet::new(),
@@ -237,7 +260,7 @@ impl Balancer {
             ),
             changed: BTreeSet::new(),
             due: Duration::ZERO,
-            leftovers: options.saved.services.into_iter().collect(),
+            leftovers: saved.services.into_iter().collect(),
             table,
             refused: Vec::new(),
             rejected: Vec::new(),
@@ -379,7 +402,7 @@ impl Balancer {
     /// [`omega`](ipvs_netlink::pool::VirtualServer::omega) report their end first. A second call
     /// may change the way.
     pub fn stop(&mut self, stop: Stop) {
-        if self.end == End::Reached {
+        if matches!(self.end, End::Reached | End::HandedOver) {
             return;
         }
         self.end = End::Begun(stop);
@@ -388,18 +411,46 @@ impl Balancer {
         self.due = now;
     }
 
+    /// Ends for a successor, and returns the state for it. The kernel's table stays as it is; probes
+    /// under way are given up, and the successor makes them again. [`next`](Self::next) returns the
+    /// last notices, then `None`.
+    pub async fn hand_over(&mut self) -> HandOver {
+        // Nothing writes to the kernel once the successor begins.
+        if !self.worker.is_idle() {
+            let done = finished(&mut self.worker.task).await;
+            self.finish_comparison(done);
+        }
+        if self.daemons.work.is_some() {
+            let report = finished(&mut self.daemons.work).await;
+            self.take_daemons(report);
+        }
+        while let Some(result) = self.probes.try_join_next() {
+            if let Ok((id, outcome)) = result {
+                self.take(id, outcome);
+            }
+        }
+        self.probes.abort_all();
+        while let Some(event) = self.pool.poll_event() {
+            self.notices.push_back(Notice::Event(event));
+        }
+        self.end = End::HandedOver;
+        HandOver::new(self.pool.snapshot(self.now(), identify), self.saved_state())
+    }
+
     /// Waits for the next notice; `None` once the end is reached that [`stop`](Self::stop) began.
     ///
     /// It is cancel-safe. Nothing happens while nobody waits here, except probes and changes of the
     /// table that are under way.
     pub async fn next(&mut self) -> Option<Notice> {
         loop {
-            self.drain_probes().await;
-            self.turn();
+            if self.end != End::HandedOver {
+                self.drain_probes().await;
+                self.turn();
+            }
             if let Some(notice) = self.notices.pop_front() {
                 return Some(notice);
             }
-            if self.end == End::Reached {
+            if matches!(self.end, End::Reached | End::HandedOver) {
                 return None;
             }
             let wake = self.wake_at();
@@ -553,7 +604,7 @@ impl Balancer {
                 ..Drain::default()
             })),
             End::Begun(_) => of_services(None),
-            End::Running | End::Reached => {
+            End::Running | End::Reached | End::HandedOver => {
                 let mut removals = self.pool.removals();
                 let leftovers = self.leftovers.iter().map(|service| (*service, None));
                 removals.services.extend(leftovers);

@@ -8,6 +8,7 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::Path,
+    sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
@@ -33,16 +34,35 @@ pub enum TakeOverError {
     Driver(#[from] vrrp_net::Error),
 }
 
-/// The driver of the program that listens at a socket, with all its routers; `None` where there is
-/// no such program.
+/// Everything that a program takes over from its predecessor.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// The driver, with all its routers.
+    pub driver: Driver,
+    /// The connection, at which the predecessor may send more before it ends.
+    pub predecessor: UnixStream,
+}
+
+/// Takes over from the program that listens at a socket; `None` where there is no such program.
 ///
 /// # Errors
 ///
 /// [`TakeOverError::Connect`] for other errors than a missing or deserted socket;
 /// [`TakeOverError::Driver`] where the hand-over fails or takes more than ten seconds.
-pub fn take_over(socket: &Path) -> Result<Option<Driver>, TakeOverError> {
+pub fn take_over(socket: &Path) -> Result<Option<Inheritance>, TakeOverError> {
     match UnixStream::connect(socket) {
-        Ok(predecessor) => Ok(Some(Driver::take_over_from(predecessor, PATIENCE)?)),
+        Ok(stream) => {
+            let predecessor = stream.try_clone().map_err(TakeOverError::Connect)?;
+            let driver = Driver::take_over_from(stream, PATIENCE)?;
+            // The driver's part does not wait.
+            predecessor
+                .set_nonblocking(false)
+                .map_err(TakeOverError::Connect)?;
+            Ok(Some(Inheritance {
+                driver,
+                predecessor,
+            }))
+        }
         Err(error)
             if matches!(
                 error.kind(),
@@ -58,7 +78,8 @@ pub fn take_over(socket: &Path) -> Result<Option<Driver>, TakeOverError> {
 /// Listens for a successor. Dropping this ends it.
 #[derive(Debug)]
 pub struct Succession {
-    _worker: Worker,
+    worker: Worker,
+    successors: Receiver<UnixStream>,
 }
 
 impl Succession {
@@ -80,20 +101,37 @@ impl Succession {
         let listener = UnixListener::bind(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         let socket = socket.to_owned();
-        let serve = move |stop: Stop| serve(&listener, &stop, &driver, &report, &socket);
+        let (sender, successors) = channel();
+        let serve = move |stop: Stop| {
+            if let Some(successor) = serve(&listener, &stop, &driver, &report, &socket) {
+                // It fails where nobody asks for the successor.
+                let _ = sender.send(successor);
+            }
+        };
         Ok(Self {
-            _worker: Worker::start("succession", serve)?,
+            worker: Worker::start("succession", serve)?,
+            successors,
         })
+    }
+
+    /// Ends listening, and returns the connection with the successor where there is one. It waits
+    /// there for more, until the connection is closed.
+    #[must_use]
+    pub fn end(self) -> Option<UnixStream> {
+        let Self { worker, successors } = self;
+        drop(worker);
+        successors.try_recv().ok()
     }
 }
 
+/// Serves until the end, or until a successor has taken over, whose connection it returns.
 fn serve(
     listener: &UnixListener,
     stop: &Stop,
     driver: &DriverHandle,
     report: &dyn Fn(Result<(), vrrp_net::Error>),
     socket: &Path,
-) {
+) -> Option<UnixStream> {
     loop {
         let mut sources = [
             PollFd::new(listener, PollFlags::IN),
@@ -101,22 +139,26 @@ fn serve(
         ];
         match poll(&mut sources, None) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
+            Err(_) => return None,
         }
         if !sources[1].revents().is_empty() {
             // Nobody has taken over, so the socket is still that of this program.
             let _ = fs::remove_file(socket);
-            return;
+            return None;
         }
         let Ok((stream, _)) = listener.accept() else {
             continue;
         };
+        let successor = stream.try_clone();
         let handed_over = Successor::accept(stream, PATIENCE)
             .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
         let is_done = handed_over.is_ok();
         report(handed_over);
         if is_done {
-            return;
+            let successor = successor.ok()?;
+            // The driver's part does not wait.
+            successor.set_nonblocking(false).ok()?;
+            return Some(successor);
         }
     }
 }

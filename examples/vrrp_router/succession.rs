@@ -16,7 +16,7 @@ pub(crate) fn take_over(socket: Option<&Path>) -> Result<Driver, Error> {
         return Ok(Driver::new()?);
     };
     match succession::take_over(socket) {
-        Ok(Some(driver)) => Ok(driver),
+        Ok(Some(inheritance)) => Ok(inheritance.driver),
         Ok(None) => Ok(Driver::new()?),
         Err(TakeOverError::Connect(error)) => {
             Err(format!("--take-over {}: {error}", socket.display()).into())

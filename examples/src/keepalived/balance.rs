@@ -63,6 +63,14 @@ pub struct Balance {
     pub notes: Vec<String>,
 }
 
+impl Balance {
+    /// Whether there is neither a virtual server nor a sync daemon.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.config.services.is_empty() && self.kernel.sync.is_none()
+    }
+}
+
 /// Makes a pool of the virtual servers of a configuration.
 #[must_use]
 pub fn balance(configuration: &Configuration) -> Balance {

@@ -9,7 +9,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -29,6 +34,8 @@ fn main() -> ExitCode {
         lvs_flush_on_stop_vs_leaves_the_services_of_others,
         lvs_sync_daemon_runs_in_both_roles_with_all_its_options,
         lvs_sync_daemon_has_the_role_of_its_instance,
+        a_successor_goes_on_with_the_checks_and_the_table_does_not_change,
+        a_successor_removes_the_virtual_servers_that_it_does_not_have,
         ha_suspend_checks_only_while_the_address_is_here,
         file_check_adds_the_number_of_a_file_to_the_weight,
         lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum,
@@ -91,6 +98,10 @@ impl Rig {
 
     /// Starts the program.
     fn run(&mut self, options: &[&str]) {
+        self.program = Some(self.start_program(options));
+    }
+
+    fn start_program(&self, options: &[&str]) -> BackgroundProgram {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let (conf, pid, vrrp, socket) = (path("conf"), path("pid"), path("vrrp"), path("socket"));
         let arguments = [
@@ -108,11 +119,7 @@ impl Rig {
             "-D",
         ];
         let arguments = [&arguments[..], options].concat();
-        self.program = Some(BackgroundProgram::start(
-            &self.namespace,
-            "keepalived",
-            &arguments,
-        ));
+        BackgroundProgram::start(&self.namespace, "keepalived", &arguments)
     }
 
     /// Runs a command in the namespace, and returns its output.
@@ -129,6 +136,13 @@ impl Rig {
         let is_expected = || (self.output(line) == expected).then_some(());
         wait_for(&format!("{line}: {expected:?}"), LIMIT / 3, is_expected)
             .unwrap_or_else(|error| panic!("{error}; it is {:?}", self.output(line)));
+    }
+
+    /// Starts a successor of the program that runs, which has to end.
+    fn replace(&mut self) {
+        let mut before = self.program.take().unwrap();
+        self.run(&["-C", "--replace"]);
+        assert_eq!(before.wait().code(), Some(0));
     }
 
     fn reload(&self, config: &str) {
@@ -486,6 +500,139 @@ vrrp_instance V {{
     wait_for("the other id", LIMIT / 3, is_other).unwrap();
     rig.end();
     assert_eq!(rig.output(DAEMONS), "");
+}
+
+/// A server that accepts connections, and the times at which it did.
+struct Checked(Arc<Mutex<Vec<Instant>>>);
+
+impl Checked {
+    fn new(listener: TcpListener) -> Self {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&times);
+        thread::spawn(move || {
+            for _ in listener.incoming() {
+                shared.lock().unwrap().push(Instant::now());
+            }
+        });
+        Self(times)
+    }
+
+    fn times(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn wait_for(&self, count: usize) {
+        let is_there = || (self.times().len() >= count).then_some(());
+        wait_for("checks", LIMIT / 3, is_there)
+            .unwrap_or_else(|error| panic!("{error}; there were {:?}", self.times()));
+    }
+}
+
+fn a_successor_goes_on_with_the_checks_and_the_table_does_not_change() {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    let ask = "/usr/sbin/ipvsadm -l --timeout";
+    // A daemon without the checks of the one before would begin them within half a minute only.
+    let server = |number: u8| {
+        format!(
+            "    real_server 10.0.0.{number} 80 {{
+        notify_down \"DIR/note down {number}\"
+        notify_up \"DIR/note up {number}\"
+        TCP_CHECK {{
+            connect_timeout 1
+            warmup WARMUP
+        }}
+    }}
+"
+        )
+    };
+    let config = format!(
+        "global_defs {{
+    lvs_timeouts tcp 700 udp 50
+    script_user root
+}}
+virtual_server 192.0.2.1 80 {{
+    delay_loop 2
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+{}{}}}
+",
+        server(1),
+        server(2)
+    );
+    let mut rig = Rig::new(&config.replace("WARMUP", "0"));
+    rig.output("/usr/sbin/ipvsadm --set 800 110 210");
+    let checked = Checked::new(rig.serve("10.0.0.1:80"));
+    rig.run(&["-C"]);
+    rig.wait_for_table("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n");
+    rig.wait_for_note("down 2");
+    checked.wait_for(2);
+    rig.wait_for_output(ask, "Timeout (tcp tcpfin udp): 700 110 50\n");
+
+    rig.write(&config.replace("WARMUP", "30"));
+    let table = rig.table();
+    let is_over = AtomicBool::new(false);
+    let mut program = rig.program.take().unwrap();
+    let tables = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut tables = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let mut command = rig.namespace.command("/usr/sbin/ipvsadm");
+                tables.push(command.arg("-Sn").output().unwrap().stdout);
+            }
+            tables
+        });
+        // One after the other, each with the checks of the one before.
+        for _ in 0..2 {
+            let after = rig.start_program(&["-C", "--replace"]);
+            assert_eq!(program.wait().code(), Some(0));
+            program = after;
+            checked.wait_for(checked.times().len() + 2);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    rig.program = Some(program);
+    assert!(tables.len() > 10, "{}", tables.len());
+    let other = tables.iter().find(|it| it[..] != *table.as_bytes());
+    assert_eq!(other.map(|it| String::from_utf8_lossy(it)), None);
+    let times = checked.times();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest < Some(INTERVAL * 2), "{longest:?} {times:?}");
+    let notes = fs::read_to_string(rig.path().join("notes")).unwrap();
+    assert_eq!(notes, "down 2\n");
+
+    // A later success counts as before.
+    let _second = rig.serve("10.0.0.2:80");
+    rig.wait_for_table(TWO);
+    rig.wait_for_note("up 2");
+    assert_eq!(rig.output(ask), "Timeout (tcp tcpfin udp): 700 110 50\n");
+    rig.end();
+    assert_eq!(rig.output(ask), "Timeout (tcp tcpfin udp): 800 110 210\n");
+    assert_eq!(rig.table(), "");
+}
+
+fn a_successor_removes_the_virtual_servers_that_it_does_not_have() {
+    let other = ONE.replace("192.0.2.1", "192.0.2.2");
+    let other_in = ONE_IN.replace("192.0.2.1", "192.0.2.2");
+    let foreign = OTHER.replace("192.0.2.9", "192.0.2.3");
+    let mut rig = Rig::new(&format!("{ONE}{other}"));
+    rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.3:99");
+    rig.run(&["-C"]);
+    rig.wait_for_table(&format!("{ONE_IN}{other_in}{foreign}"));
+    rig.write(&other);
+    rig.replace();
+    rig.wait_for_table(&format!("{other_in}{foreign}"));
+    rig.write("global_defs {\n}\n");
+    rig.replace();
+    rig.wait_for_table(&foreign);
+    // A daemon without virtual servers takes them up with a reload, and hands them over too.
+    rig.replace();
+    rig.reload(&other);
+    rig.wait_for_table(&format!("{other_in}{foreign}"));
+    rig.replace();
+    rig.end();
+    assert_eq!(rig.table(), foreign);
 }
 
 fn ha_suspend_checks_only_while_the_address_is_here() {
