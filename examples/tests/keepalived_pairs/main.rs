@@ -11,6 +11,7 @@
     reason = "helpers of tests"
 )]
 
+mod cloud;
 mod daemon;
 mod guides;
 mod rig;

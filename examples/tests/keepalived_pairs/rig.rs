@@ -117,6 +117,11 @@ impl Rig {
         }
     }
 
+    /// Adds a host without a program.
+    pub(crate) fn host(&self, name: &str, addresses: &[&str]) -> Host {
+        self.lan.host(name, addresses).unwrap()
+    }
+
     /// Runs ip(8) on a host.
     pub(crate) fn ip(&self, place: usize, arguments: &str) {
         iproute2(&self.node(place).host, arguments);
