@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod event;
+pub mod expression;
 pub mod host_object;
 pub mod kernel_settings;
 pub mod mail;

@@ -23,6 +23,7 @@ pub mod kubernetes;
 pub mod notify;
 #[cfg(feature = "programs")]
 pub mod pages;
+pub mod password;
 #[cfg(feature = "programs")]
 pub mod probe;
 #[cfg(feature = "programs")]

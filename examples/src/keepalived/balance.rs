@@ -21,6 +21,7 @@ use ipvs_netlink::{
 };
 
 use super::{
+    expression,
     kernel_settings::{KernelSettings, kernel_settings},
     server_event::{Names, Reported, server_name, service_name},
 };
@@ -30,7 +31,7 @@ use crate::{
         lvs::{self, Detail, GroupEntry, Method, TlsFiles, Url},
     },
     probe::{
-        Body, BytePattern, Bytes, Dns, File, Http, HttpVersion, Icmp, Pattern, Probe, Question,
+        BytePattern, Bytes, Dns, File, Http, HttpVersion, Icmp, Probe, Question,
         Script as ScriptProbe, Smtp, Source, StatusSet, Tcp, Tls, TlsSettings, Udp, User,
     },
 };
@@ -78,13 +79,6 @@ pub fn balance(configuration: &Configuration) -> Balance {
     balance.kernel = kernel_settings(configuration, &mut balance.notes);
     let switches = &configuration.global.switches;
     balance.names.reports_new_servers = switches.get("rs_init_notifies") == Some(&true);
-    if configuration.tls.has_password {
-        balance.notes.push(
-            "SSL: password is not supported: checks show a certificate only with a key that is \
-             not encrypted"
-                .into(),
-        );
-    }
     for server in &configuration.virtual_servers {
         let keys = keys(server, configuration);
         if keys.is_empty() {
@@ -659,9 +653,7 @@ fn http(
         http.md5 = Some(digest.parse().map_err(|error| text(&error))?);
     }
     if let Some(regex) = regex {
-        let flags = flags(regex_options, note);
-        let pattern = Pattern::new(&format!("{flags}{regex}")).map_err(|error| text(&error))?;
-        let mut body = Body::new(pattern);
+        let mut body = expression::body(regex, regex_options, note)?;
         body.must_match = !regex_no_match;
         let (from, to) = (regex_min_offset.unwrap_or(0), *regex_max_offset);
         // As keepalived has it, bounds without a place between them do not count.
@@ -674,48 +666,18 @@ fn http(
     Ok(http)
 }
 
-/// The options of an expression as the flags at its beginning. Options without a flag change the
-/// way of PCRE2 and not the meaning, except those that a note names.
-fn flags(options: &[String], note: &mut impl FnMut(String)) -> String {
-    let mut flags = String::new();
-    for option in options {
-        match option.as_str() {
-            "caseless" => flags.push('i'),
-            "dotall" => flags.push('s'),
-            "extended" => flags.push('x'),
-            "multiline" => flags.push('m'),
-            "ungreedy" => flags.push('U'),
-            "allow_empty_class"
-            | "alt_bsux"
-            | "alt_circumflex"
-            | "dupnames"
-            | "firstline"
-            | "match_unset_backref" => {
-                note(format!("regex_options: {option} is not supported"));
-            }
-            _ => {}
-        }
-    }
-    if flags.is_empty() {
-        flags
-    } else {
-        format!("(?{flags})")
-    }
-}
-
 fn tls(name: Option<&str>, files: &TlsFiles) -> Result<Tls, String> {
     let TlsFiles {
         certificate,
         key,
-        has_password,
-    } = files;
-    let mut settings = TlsSettings {
+        password,
+    } = files.clone();
+    let settings = TlsSettings {
         name: name.map(str::to_owned),
+        certificate: certificate.map(Into::into),
+        key: key.map(Into::into),
+        password,
         ..TlsSettings::default()
     };
-    if !has_password {
-        settings.certificate = certificate.as_ref().map(Into::into);
-        settings.key = key.as_ref().map(Into::into);
-    }
     Tls::new(settings).map_err(|error| error.to_string())
 }

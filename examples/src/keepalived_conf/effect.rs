@@ -27,7 +27,6 @@ const BFD: &str = "there is no BFD engine";
 const PACING: &str = "announcements are not spaced; each burst leaves at once";
 const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
-const TLS_END: &str = "connections are closed without close_notify";
 
 /// The keywords without effect, by block and word. `*` stands for every word.
 const WITHOUT: &[(&str, &str, &str)] = &[
@@ -42,6 +41,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "each failure is in the log",
     ),
     ("url", "regex_stack", "expressions run in bounded memory"),
+    (
+        "url",
+        "tls_compliant",
+        "each connection ends with close_notify",
+    ),
     (
         "SSL",
         "ca",
@@ -215,8 +219,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("real_server", "snmp_name", SNMP),
     ("real_server", "BFD_CHECK", BFD),
     ("BFD_CHECK", "*", BFD),
-    ("SSL", "password", "keys must not be encrypted"),
-    ("url", "tls_compliant", TLS_END),
     ("vrrp_sync_group", "track_bfd", BFD),
     ("vrrp_instance", "track_bfd", BFD),
     (

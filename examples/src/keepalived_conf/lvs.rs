@@ -10,6 +10,7 @@ use super::{
     tree::{Node, Value},
     value::{self, Range},
 };
+use crate::password::Password;
 
 const SCHEDULERS: [&str; 14] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos",
@@ -392,8 +393,8 @@ pub struct TlsFiles {
     pub certificate: Option<String>,
     /// The file with its key.
     pub key: Option<String>,
-    /// Whether the key is encrypted.
-    pub has_password: bool,
+    /// The password of an encrypted key.
+    pub password: Option<Password>,
 }
 
 /// What the checker process makes of its blocks.
@@ -449,7 +450,8 @@ impl Resolver<'_> {
                     let text = |word| node.text(word).map(str::to_owned);
                     tls.certificate = text("certificate").or(tls.certificate.take());
                     tls.key = text("key").or(tls.key.take());
-                    tls.has_password |= node.has("password");
+                    let password = node.text("password").map(Password::from);
+                    tls.password = password.or(tls.password.take());
                 }
                 "virtual_server" => {
                     let server = self.virtual_server(node);

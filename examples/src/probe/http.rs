@@ -26,6 +26,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Pattern, Source, Tls, broken, late, pattern::parse, wrong};
 
+/// The time for the announcement that a connection over TLS ends (RFC 8446 section 6.1).
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// The header of an answer may have so many bytes.
 const HEADER_LIMIT: usize = 64 << 10;
 
@@ -109,6 +112,8 @@ pub struct Body {
     pub from: usize,
     /// The last byte at which a match may start. `None`: any.
     pub to: Option<usize>,
+    /// Whether a match has to start on the first line. Default: no.
+    pub on_first_line: bool,
 }
 
 impl Body {
@@ -120,14 +125,24 @@ impl Body {
             must_match: true,
             from: 0,
             to: None,
+            on_first_line: false,
         }
     }
 
+    /// Returns where the first match starts that counts.
+    #[must_use]
+    pub fn find(&self, body: &[u8]) -> Option<usize> {
+        let rest = body.get(self.from..).unwrap_or_default();
+        let place = self.pattern.find(rest)?;
+        let is_beyond_line =
+            || self.on_first_line && rest.iter().take(place).any(|byte| *byte == b'\n');
+        let place = place + self.from;
+        let is_beyond = self.to.is_some_and(|to| place > to);
+        (!is_beyond && !is_beyond_line()).then_some(place)
+    }
+
     fn is_as_expected(&self, body: &[u8]) -> bool {
-        let body = body.get(self.from..).unwrap_or_default();
-        let found = self.pattern.find(body).map(|place| place + self.from);
-        let is_there = found.is_some_and(|place| self.to.is_none_or(|to| place <= to));
-        is_there == self.must_match
+        self.find(body).is_some() == self.must_match
     }
 }
 
@@ -161,6 +176,7 @@ impl<'de> Deserialize<'de> for Body {
                 must_match: whole.matches.unwrap_or(true),
                 from: whole.from.unwrap_or(0),
                 to: whole.to,
+                on_first_line: false,
             },
         })
     }
@@ -384,10 +400,10 @@ impl Http {
     async fn ask(&self, target: SocketAddr, parts: Parts) -> Result<Answer, Outcome> {
         let stream = self.step(self.source.connect(target)).await??;
         match &self.tls {
-            None => self.exchange(stream, target, parts).await,
+            None => self.exchange(stream, target, parts, false).await,
             Some(tls) => {
                 let stream = self.step(tls.connect(stream, target.ip())).await??;
-                self.exchange(stream, target, parts).await
+                self.exchange(stream, target, parts, true).await
             }
         }
     }
@@ -397,6 +413,7 @@ impl Http {
         stream: S,
         target: SocketAddr,
         parts: Parts,
+        announces_end: bool,
     ) -> Result<Answer, Outcome>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -408,7 +425,8 @@ impl Http {
             .handshake(stream)
             .await
             .map_err(|error| failure(&error))?;
-        let mut answer = pin!(async {
+        // The request's side ends with it, and so does the connection.
+        let mut answer = pin!(async move {
             let response = self.step(sender.send_request(request)).await?;
             self.read(response.map_err(|error| failure(&error))?, parts)
                 .await
@@ -417,7 +435,13 @@ impl Http {
         let mut is_open = true;
         loop {
             tokio::select! {
-                outcome = &mut answer => return outcome,
+                outcome = &mut answer => {
+                    if announces_end && is_open {
+                        // The answer counts, whatever becomes of the end.
+                        let _ = tokio::time::timeout(CLOSING, connection.as_mut()).await;
+                    }
+                    return outcome;
+                }
                 // What went wrong is reported to the request or its body.
                 _ = &mut connection, if is_open => is_open = false,
             }

@@ -46,9 +46,37 @@ impl Pattern {
     ///
     /// [`PatternError::Expression`] with the reason.
     pub fn new(text: &str) -> Result<Self, PatternError> {
-        let linear = regex::bytes::Regex::new(text).map(Expression::Linear);
+        Self::with_flags("", text)
+    }
+
+    /// Compiles an expression with flags, such as `im`.
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError::Expression`] with the reason.
+    pub fn with_flags(flags: &str, text: &str) -> Result<Self, PatternError> {
+        Self::compile(flags, flags, text)
+    }
+
+    /// Compiles an expression in which a character is a byte, where it needs no backtracking.
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError::Expression`] with the reason.
+    pub fn of_bytes(flags: &str, text: &str) -> Result<Self, PatternError> {
+        Self::compile(&format!("{flags}-u"), flags, text)
+    }
+
+    /// Compiles an expression with the flags of the linear engine and those of the other one.
+    fn compile(linear: &str, backtracking: &str, text: &str) -> Result<Self, PatternError> {
+        let with = |flags: &str| match flags {
+            "" => text.to_owned(),
+            flags => format!("(?{flags}){text}"),
+        };
+        let shown = with(linear);
+        let linear = regex::bytes::Regex::new(&shown).map(Expression::Linear);
         let expression = linear.or_else(|_| {
-            let builder = fancy_regex::RegexBuilder::new(text)
+            let builder = fancy_regex::RegexBuilder::new(&with(backtracking))
                 .backtrack_limit(BACKTRACKS)
                 .build();
             builder
@@ -56,7 +84,7 @@ impl Pattern {
                 .map_err(|error| PatternError::Expression(text.into(), error.to_string()))
         })?;
         Ok(Self {
-            text: text.into(),
+            text: shown.into(),
             expression,
         })
     }

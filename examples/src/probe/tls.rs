@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipvs_netlink::pool::{FailureKind, Outcome};
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -17,7 +18,7 @@ use rustls::{
     },
     crypto::{CryptoProvider, ring},
     pki_types::{
-        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
         pem::{self, PemObject},
     },
 };
@@ -25,8 +26,16 @@ use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::password::Password;
+
 /// The certificates that a Debian system trusts.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The label of an encrypted key in PKCS #8.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+
+/// In the head of a key that is encrypted in the form before PKCS #8 (RFC 1421 section 4.6.1.1).
+const TRADITIONAL: &str = "Proc-Type: 4,ENCRYPTED";
 
 /// The settings of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -45,6 +54,8 @@ pub struct TlsSettings {
     pub certificate: Option<PathBuf>,
     /// The file with the key of this client (PEM), with `certificate`.
     pub key: Option<PathBuf>,
+    /// The password of an encrypted key (PKCS #8, RFC 5958).
+    pub password: Option<Password>,
 }
 
 /// TLS that is ready to use. The files are read once; two are equal if settings and files are.
@@ -84,6 +95,24 @@ pub enum TlsError {
     /// The name cannot be a name of a server.
     #[error("name {0:?}: use a DNS name or an IP address")]
     Name(String),
+    /// The key is encrypted in the form that OpenSSL had before PKCS #8.
+    #[error(
+        "{}: encrypted in the traditional form: convert it with openssl pkcs8 -topk8 -in {} -out NEW",
+        .0.display(),
+        .0.display()
+    )]
+    TraditionalEncryption(PathBuf),
+    /// The key is encrypted, and there is no password.
+    #[error("{}: encrypted: name its password", .0.display())]
+    NoPassword(PathBuf),
+    /// The key cannot be decrypted.
+    #[error("{}: the password does not decrypt it: {reason}", .path.display())]
+    Decryption {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// Only one of `certificate` and `key` is there.
     #[error("certificate and key: use both or none of them")]
     HalfAPair,
@@ -124,12 +153,7 @@ impl Tls {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate, &mut files)?;
                 let pem = read(key, &mut files)?;
-                let parsed = PrivateKeyDer::from_pem_slice(&pem);
-                let parsed = parsed.map_err(|error| TlsError::Pem {
-                    path: key.clone(),
-                    object: "key",
-                    error,
-                })?;
+                let parsed = private_key(key, &pem, settings.password.as_ref())?;
                 builder
                     .with_client_auth_cert(chain, parsed)
                     .map_err(|error| TlsError::Refused {
@@ -228,6 +252,46 @@ fn certificates(
     Ok(all)
 }
 
+/// The key in a file, decrypted if it is encrypted.
+fn private_key(
+    path: &Path,
+    pem: &[u8],
+    password: Option<&Password>,
+) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = String::from_utf8_lossy(pem);
+    if text.contains(TRADITIONAL) {
+        return Err(TlsError::TraditionalEncryption(path.into()));
+    }
+    let Some(block) = block(&text, ENCRYPTED) else {
+        return PrivateKeyDer::from_pem_slice(pem).map_err(|error| TlsError::Pem {
+            path: path.into(),
+            object: "key",
+            error,
+        });
+    };
+    let password = password.ok_or_else(|| TlsError::NoPassword(path.into()))?;
+    let wrong = |error: &dyn fmt::Display| TlsError::Decryption {
+        path: path.into(),
+        reason: error.to_string(),
+    };
+    let (_, document) = SecretDocument::from_pem(block).map_err(|error| wrong(&error))?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes());
+    let decrypted = encrypted
+        .map_err(|error| wrong(&error))?
+        .decrypt(password.as_str())
+        .map_err(|error| wrong(&error))?;
+    let key = PrivatePkcs8KeyDer::from(decrypted.as_bytes().to_vec());
+    Ok(key.into())
+}
+
+/// The block of a PEM file with this label.
+fn block<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let start = text.find(&format!("-----BEGIN {label}-----"))?;
+    let end = format!("-----END {label}-----");
+    let length = text.get(start..)?.find(&end)? + end.len();
+    text.get(start..start + length)
+}
+
 /// Accepts any certificate, and any signature by it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
@@ -298,7 +362,7 @@ impl Ord for Tls {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "true, false, or a table with name, verify, ca, certificate, key"
+    expecting = "true, false, or a table with name, verify, ca, certificate, key, password"
 )]
 enum Form {
     Switch(bool),

@@ -452,8 +452,35 @@ fn the_ssl_block_has_the_certificate_of_every_check() {
     let block = format!("SSL {{\n certificate {certificate}\n key {key}\n}}");
     let (http, notes) = request(&block, [""; 4]);
     let expected = Tls::new(TlsSettings {
-        certificate: Some(certificate.into()),
+        certificate: Some(certificate.clone().into()),
         key: Some(key.clone().into()),
+        ..TlsSettings::default()
+    });
+    assert_eq!(http.unwrap().tls, Some(expected.unwrap()));
+    assert_eq!(notes, [""; 0]);
+    // An encrypted key, which a password decrypts.
+    let encrypted = format!("{key}.encrypted");
+    let made = std::process::Command::new("openssl")
+        .args([
+            "pkcs8",
+            "-topk8",
+            "-passout",
+            "pass:secret",
+            "-in",
+            &key,
+            "-out",
+            &encrypted,
+        ])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let block =
+        format!("SSL {{\n certificate {certificate}\n key {encrypted}\n password secret\n}}");
+    let (http, notes) = request(&block, [""; 4]);
+    let expected = Tls::new(TlsSettings {
+        certificate: Some(certificate.into()),
+        key: Some(encrypted.into()),
+        password: Some("secret".into()),
         ..TlsSettings::default()
     });
     assert_eq!(http.unwrap().tls, Some(expected.unwrap()));
@@ -484,8 +511,12 @@ fn options_of_an_expression_change_its_meaning_as_in_pcre2() {
     );
     let none = body("regex a\nregex_min_offset 6\nregex_max_offset 5");
     assert_eq!((none.from, none.to), (0, None));
-    let (_, notes) = of("regex a\nregex_options firstline");
-    assert!(notes[0].contains("firstline is not supported"), "{notes:?}");
+    let first = body("regex ok$\nregex_options firstline");
+    assert!(first.on_first_line);
+    assert_eq!(first.find(b"it is ok\n"), Some(6));
+    assert_eq!(first.find(b"it is\nok\n"), None);
+    let (_, notes) = of("regex a\nregex_options ucp");
+    assert!(notes[0].contains("ucp is not supported"), "{notes:?}");
 }
 
 #[test]

@@ -2,13 +2,20 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use ipvs_netlink::pool::{FailureKind, Outcome};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use tempfile::TempDir;
 use vrrp_examples::probe::{
     Body, Dns, Http, HttpVersion, Icmp, Pattern, Probe, Question, Smtp, Source, Tls, TlsSettings,
@@ -253,8 +260,115 @@ fn nginx_answers_https_probes() {
         ..TlsSettings::default()
     });
     assert_eq!(server.probe(&with_client, "192.0.2.2:444"), ok);
+    let file = |name: &str| server.folder.path().join(name);
+    encrypt(&file("client.key"), &file("encrypted.key"));
+    let with_password = https(TlsSettings {
+        certificate: Some(file("client.pem")),
+        key: Some(file("encrypted.key")),
+        password: Some(PASSWORD.into()),
+        ..TlsSettings::default()
+    });
+    assert_eq!(server.probe(&with_password, "192.0.2.2:444"), ok);
     let without = server.probe(&https(TlsSettings::default()), "192.0.2.2:444");
     assert!(without.to_string().contains("400 Bad Request"), "{without}");
+}
+
+const PASSWORD: &str = "a long secret";
+
+/// Encrypts a key, as OpenSSL does by default.
+fn encrypt(key: &Path, encrypted: &Path) {
+    let mut command = Command::new("openssl");
+    let command = command.args(["pkcs8", "-topk8", "-passout", &format!("pass:{PASSWORD}")]);
+    let output = command
+        .arg("-in")
+        .arg(key)
+        .arg("-out")
+        .arg(encrypted)
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn an_encrypted_key_that_cannot_be_used_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    certificate(folder.path(), "client", "subjectAltName=DNS:client");
+    encrypt(&file("client.key"), &file("encrypted.key"));
+    let mut command = Command::new("openssl");
+    let command = command.args(words("ec -aes256 -passout pass:x"));
+    let command = command.arg("-in").arg(file("client.key"));
+    let output = command.arg("-out").arg(file("old.key")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let error = |key: &str, password: Option<&str>| {
+        let tls = Tls::new(TlsSettings {
+            certificate: Some(file("client.pem")),
+            key: Some(file(key)),
+            password: password.map(Into::into),
+            ..TlsSettings::default()
+        });
+        tls.unwrap_err().to_string()
+    };
+    for (key, password, part) in [
+        ("encrypted.key", None, "name its password"),
+        ("encrypted.key", Some("wrong"), "does not decrypt it"),
+        ("old.key", Some("x"), "openssl pkcs8 -topk8"),
+    ] {
+        let error = error(key, password);
+        assert!(error.contains(part) && error.contains(key), "{error}");
+    }
+}
+
+/// Serves one answer over TLS. Returns whether the client announced the end of the connection.
+fn serve_once(folder: &Path, listener: &TcpListener) -> bool {
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let chain = CertificateDer::pem_slice_iter(&read("one.pem"))
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&read("one.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let connection = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut stream = StreamOwned::new(connection, stream);
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    stream.write_all(answer).unwrap();
+    // An end without an announcement is an error.
+    matches!(stream.read(&mut byte), Ok(0))
+}
+
+#[test]
+fn the_end_of_a_tls_connection_is_announced_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "one", "subjectAltName=DNS:one");
+    // The body is read or, with another status than expected, not.
+    for status in ["200", "404"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let attempt = Probe::Http(Box::new(Http {
+            tls: Some(Tls::new(TlsSettings::default()).unwrap()),
+            status: status.parse().unwrap(),
+            ..Http::default()
+        }));
+        let is_announced = thread::scope(|scope| {
+            let server = scope.spawn(|| serve_once(folder.path(), &listener));
+            let outcome = super::attempt(&attempt, target, LIMIT);
+            assert_eq!(outcome == Outcome::Success(OK.into()), status == "200");
+            server.join().unwrap()
+        });
+        assert!(is_announced, "{status}");
+    }
 }
 
 #[test]
