@@ -8,7 +8,6 @@
 mod config;
 
 use std::{
-    fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -72,9 +71,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match &arguments.file {
-        Some(file) => serve(file, &arguments),
-        None => demonstrate(arguments.svg.as_deref()),
+    let result = match arguments.file.clone() {
+        Some(file) => serve(file, arguments),
+        None => demo::run(arguments.svg.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,41 +84,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(file: &Path, arguments: &Arguments) -> Result<(), Failure> {
+fn serve(file: PathBuf, arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(start(file, arguments))
+    // As a task, since to wake the future of `block_on` takes a system call.
+    runtime.block_on(runtime.spawn(start(file, arguments)))?
 }
 
-/// `--demo`.
-fn demonstrate(svg: Option<&Path>) -> Result<(), Failure> {
-    let missing = demo::missing();
-    if !missing.is_empty() {
-        return Err(format!("--demo is not possible here: {}", missing.join("\n  ")).into());
-    }
-    let program = std::env::current_exe()?;
-    let mut out = io::stdout();
-    writeln!(out, "{}\n", demo::INTRODUCTION)?;
-    let recording = demo::play(&program, &mut |line| {
-        Ok(writeln!(io::stdout(), "  {line}")?)
-    })?;
-    let report = demo::Report::new(&recording);
-    demo::print(&mut out, &recording, &report)?;
-    // Last, so that a file that cannot be written costs no recording.
-    if let Some(path) = svg {
-        let written = fs::write(path, demo::draw(&recording, &report));
-        written.map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    if report.ok {
-        Ok(())
-    } else {
-        Err("open connections broke that should not".into())
-    }
-}
-
-async fn start(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
-    let file = read(path)?;
+async fn start(path: PathBuf, arguments: Arguments) -> Result<(), Failure> {
+    let file = read(&path)?;
     if let Some(command) = &arguments.command {
         let socket = file.control.ok_or("control: missing; name a UNIX socket")?;
         let answer = control::send(&socket, command).await?;
@@ -143,39 +117,26 @@ fn read(path: &Path) -> Result<File, String> {
     File::read(path, io::stderr().is_terminal())
 }
 
-/// Checks each server once, and prints why it would be used or not.
+/// Checks each server, and prints why it would be used or not.
 async fn explain(file: &File) -> Result<(), Failure> {
     let options = Options {
         dry_run: true,
         ..Options::default()
     };
     let mut balancer = Balancer::open(file.pool(), options).await?;
-    let is_open = |balancer: &Balancer| {
-        let mut all = explanations(balancer);
-        all.any(|it| it.checks.iter().any(|check| check.last.is_none()))
-    };
-    while is_open(&balancer) {
+    let has_no_result = |it: Explanation| it.checks.iter().any(|check| check.last.is_none());
+    while balancer.pool().explanations().any(has_no_result) {
         balancer.next().await;
     }
-    let mut out = io::stdout();
-    for explanation in explanations(&balancer) {
-        writeln!(out, "{explanation}")?;
+    for explanation in balancer.pool().explanations() {
+        writeln!(io::stdout(), "{explanation}")?;
     }
     Ok(())
 }
 
-fn explanations(balancer: &Balancer) -> impl Iterator<Item = Explanation> {
-    let pool = balancer.pool();
-    pool.statuses().flat_map(move |status| {
-        let service = status.service;
-        let servers = status.servers.into_iter();
-        servers.filter_map(move |server| pool.explain(&service, &server))
-    })
-}
-
 /// The program while it runs.
-struct Program<'a> {
-    path: &'a Path,
+struct Program {
+    path: PathBuf,
     file: File,
     balancer: Balancer,
     routers: Routers,
@@ -188,12 +149,10 @@ struct Program<'a> {
     is_stopping: bool,
 }
 
-impl<'a> Program<'a> {
-    async fn start(path: &'a Path, file: File, dry_run: bool) -> Result<Self, Failure> {
+impl Program {
+    async fn start(path: PathBuf, file: File, dry_run: bool) -> Result<Self, Failure> {
         let saved = match &file.state {
-            Some(state) => {
-                SavedState::read(state).map_err(|error| format!("{}: {error}", state.display()))?
-            }
+            Some(state) => SavedState::read(state)?,
             None => SavedState::default(),
         };
         let options = Options {
@@ -236,7 +195,7 @@ impl<'a> Program<'a> {
         let [mut terminate, mut interrupt, mut hangup] = signals()?;
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut seen = fingerprint(self.path);
+        let mut seen = fingerprint(&self.path);
         let mut last = seen;
         self.set_daemon();
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -265,7 +224,7 @@ impl<'a> Program<'a> {
                     // A quorum that is known from the start has no event.
                     self.follow_quorum()?;
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-                    let now = fingerprint(self.path);
+                    let now = fingerprint(&self.path);
                     // A file that is being written is read when it rests.
                     if now.is_some() && now != seen && now == last {
                         seen = now;
@@ -333,7 +292,7 @@ impl<'a> Program<'a> {
     fn reload(&mut self) {
         let _ = NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
-        let result = read(self.path).map_err(Failure::from).and_then(|file| {
+        let result = read(&self.path).map_err(Failure::from).and_then(|file| {
             self.balancer.reconfigure(file.pool())?;
             self.balancer.set_interval(file.interval);
             self.notify.set_command(&file.notify)?;
@@ -391,7 +350,7 @@ impl<'a> Program<'a> {
         }
         match state.write(path) {
             Ok(()) => self.saved = state,
-            Err(error) => tracing::error!("{}: {error}", path.display()),
+            Err(error) => tracing::error!("{error}"),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A demonstration of the load balancer: clients, two load balancers and three servers, each a
 //! network namespace of this process, and the records of a short play in which some of them die.
 //!
-//! [`missing`] names what the host lacks. [`play`] runs the play and returns a [`Recording`], which
-//! [`Report`] evaluates, [`print()`] writes in letters and [`draw`] as a picture.
+//! [`run`] is the whole of it: `missing` names what the host lacks, `play` runs the play and returns
+//! a `Recording`, which `Report` evaluates, `print` writes in letters and `draw` as a picture.
 
 mod balancer;
 mod client;
@@ -12,17 +12,19 @@ mod report;
 mod server;
 
 use std::{
-    fs,
+    env, fs,
+    io::{self, Write},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use ipvs_netlink::{Client, Scheduler, Service, ServiceKey, message::Change};
 use vrrp_lab::{Lan, Namespace};
 
-pub use self::{
+use self::{
     network::play,
     picture::draw,
-    report::{Effect, Report, print},
+    report::{Report, print},
 };
 
 /// What can go wrong, in plain words.
@@ -36,14 +38,43 @@ const SCHEDULER: Scheduler = Scheduler::RR;
 const SERVERS: usize = 3;
 
 /// The network in a few lines.
-pub const INTRODUCTION: &str = "\
+const INTRODUCTION: &str = "\
 clients   make a request every 20 ms, and keep 30 connections open
 lb1, lb2  move 192.0.2.100 by VRRP, check the servers, and share their connections
 s1 to s3  say which of them answers";
 
+/// Runs the demonstration with this program as the load balancer, prints it, and draws it into the
+/// file `svg`.
+///
+/// # Errors
+///
+/// What the host lacks, what failed, or that open connections broke that should not.
+pub fn run(svg: Option<&Path>) -> Result<(), Failure> {
+    let missing = missing();
+    if !missing.is_empty() {
+        return Err(format!("--demo is not possible here: {}", missing.join("\n  ")).into());
+    }
+    let mut out = io::stdout();
+    writeln!(out, "{INTRODUCTION}\n")?;
+    let recording = play(&env::current_exe()?, &mut |line| {
+        Ok(writeln!(io::stdout(), "  {line}")?)
+    })?;
+    let report = Report::new(&recording);
+    print(&mut out, &recording, &report)?;
+    // Last, so that a file that cannot be written costs no recording.
+    if let Some(path) = svg {
+        let written = fs::write(path, draw(&recording, &report));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if report.ok {
+        Ok(())
+    } else {
+        Err("open connections broke that should not".into())
+    }
+}
+
 /// Returns what this host lacks for the demonstration, each with its remedy.
-#[must_use]
-pub fn missing() -> Vec<String> {
+fn missing() -> Vec<String> {
     let lacking = lacking_capabilities();
     if !lacking.is_empty() {
         // Nothing else can be tried without.
@@ -96,35 +127,35 @@ fn lacking_capabilities() -> Vec<&'static str> {
 
 /// Everything that was recorded.
 #[derive(Clone, Debug)]
-pub struct Recording {
+struct Recording {
     /// The beginning.
-    pub from: Instant,
+    from: Instant,
     /// The end.
-    pub to: Instant,
+    to: Instant,
     /// The events of the play, in order.
-    pub happenings: Vec<Happening>,
+    happenings: Vec<Happening>,
     /// The states of each load balancer, with the time of each change.
-    pub balancers: Vec<Vec<(Instant, State)>>,
+    balancers: Vec<Vec<(Instant, State)>>,
     /// For each server, when it came (`true`) and went.
-    pub servers: Vec<Vec<(Instant, bool)>>,
+    servers: Vec<Vec<(Instant, bool)>>,
     /// The requests of all clients, in the order of their ends.
-    pub requests: Vec<Request>,
+    requests: Vec<Request>,
     /// The connections that stay open.
-    pub connections: Vec<Connection>,
+    connections: Vec<Connection>,
 }
 
 /// An event of the play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Happening {
+struct Happening {
     /// Its time.
-    pub at: Instant,
+    at: Instant,
     /// The event.
-    pub event: Event,
+    event: Event,
 }
 
 /// An event of the play. Load balancers and servers are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+enum Event {
     /// Both load balancers start.
     Start,
     /// The process of a server ends.
@@ -145,7 +176,7 @@ pub enum Event {
 
 /// The state of a load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+enum State {
     /// It does not run, or cannot.
     Down,
     /// It is ready to take over.
@@ -156,30 +187,29 @@ pub enum State {
 
 /// A connection that is opened for one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+struct Request {
     /// When it began.
-    pub at: Instant,
+    at: Instant,
     /// How long it took.
-    pub took: Duration,
+    took: Duration,
     /// The server that answered; `None` without an answer.
-    pub server: Option<usize>,
+    server: Option<usize>,
 }
 
 impl Request {
     /// When it ended.
-    #[must_use]
-    pub fn end(&self) -> Instant {
+    fn end(&self) -> Instant {
         self.at + self.took
     }
 }
 
 /// A connection that stays open and carries a byte in both directions again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+struct Connection {
     /// Its server.
-    pub server: usize,
+    server: usize,
     /// When it broke, if it did.
-    pub broken: Option<Instant>,
+    broken: Option<Instant>,
     /// The longest time in which a byte did not come back.
-    pub longest_pause: Duration,
+    longest_pause: Duration,
 }

@@ -91,14 +91,15 @@ pub enum Probe {
 pub async fn probe(probe: &Probe, target: SocketAddr, deadline: Instant) -> Outcome {
     match probe {
         Probe::Tcp(tcp) => within(deadline, tcp.attempt(target)).await,
-        Probe::Http(http) => within(deadline, http.attempt(target)).await,
-        Probe::Dns(dns) => within(deadline, dns.attempt(target)).await,
-        Probe::Udp(udp) => within(deadline, udp.attempt(target, deadline)).await,
-        Probe::Smtp(smtp) => within(deadline, smtp.attempt(target)).await,
+        // Boxed, so that the others are small: a task moves its future several times.
+        Probe::Http(http) => Box::pin(within(deadline, http.attempt(target))).await,
+        Probe::Dns(dns) => Box::pin(within(deadline, dns.attempt(target))).await,
+        Probe::Udp(udp) => Box::pin(within(deadline, udp.attempt(target, deadline))).await,
+        Probe::Smtp(smtp) => Box::pin(within(deadline, smtp.attempt(target))).await,
         Probe::Icmp(icmp) => within(deadline, icmp.attempt(target.ip())).await,
-        Probe::Agent(agent) => agent.ask(target, deadline).await,
+        Probe::Agent(agent) => Box::pin(agent.ask(target, deadline)).await,
         Probe::File(file) => file.read(),
-        Probe::Script(script) => script.run(target, deadline).await,
+        Probe::Script(script) => Box::pin(script.run(target, deadline)).await,
     }
 }
 

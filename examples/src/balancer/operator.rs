@@ -35,12 +35,7 @@ impl OperatorSettings {
     /// Those of a pool.
     #[must_use]
     pub fn of(pool: &Pool<Probe>) -> Self {
-        let servers = pool.statuses().flat_map(|status| {
-            let service = status.service;
-            let servers = status.servers.into_iter();
-            servers.filter_map(move |server| pool.explain(&service, &server))
-        });
-        let settings = servers.map(|server| OperatorSetting {
+        let settings = pool.explanations().map(|server| OperatorSetting {
             service: server.service,
             server: server.server,
             state: server.operator,

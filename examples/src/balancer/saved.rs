@@ -28,27 +28,34 @@ impl SavedState {
     ///
     /// # Errors
     ///
-    /// The system's, and [`io::ErrorKind::InvalidData`] for a file that is none of these.
+    /// The system's, and [`io::ErrorKind::InvalidData`] for a file that holds no state; each names
+    /// the file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        let state = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),
-        }
+        };
+        state.map_err(|error| with_name(path, &error))
     }
 
     /// Writes a file, whole or not at all.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's, with the name of the file.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut other = path.as_os_str().to_owned();
         other.push(".new");
         let other = PathBuf::from(other);
-        fs::write(&other, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(other, path)
+        let bytes = serde_json::to_vec_pretty(self)?;
+        let written = fs::write(&other, bytes).and_then(|()| fs::rename(other, path));
+        written.map_err(|error| with_name(path, &error))
     }
+}
+
+fn with_name(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// A value as the text that it prints.
@@ -148,5 +155,13 @@ mod tests {
         fs::write(&path, "{ \"services\": [\"x\"] }").unwrap();
         let error = SavedState::read(&path).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        for error in [
+            error,
+            SavedState::read(folder.path()).unwrap_err(),
+            state.write(&path.join("x")).unwrap_err(),
+        ] {
+            let name = folder.path().display().to_string();
+            assert!(error.to_string().starts_with(&name), "{error}");
+        }
     }
 }

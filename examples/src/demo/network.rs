@@ -65,7 +65,7 @@ struct Stage<'a> {
 /// # Errors
 ///
 /// A text: the part of the network that cannot be built, or the effect that did not come.
-pub fn play(
+pub(super) fn play(
     program: &Path,
     report: &mut dyn FnMut(&str) -> Result<(), Failure>,
 ) -> Result<Recording, Failure> {

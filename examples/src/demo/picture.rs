@@ -28,7 +28,7 @@ const STYLE: &str = ".active { fill: #2563c9 }
 
 /// An SVG document, readable on light and on dark ground.
 #[must_use]
-pub fn draw(recording: &Recording, report: &Report) -> String {
+pub(super) fn draw(recording: &Recording, report: &Report) -> String {
     let total = (recording.to - recording.from).as_secs_f64();
     let x = |at: Instant| {
         let since = at.saturating_duration_since(recording.from).as_secs_f64();

@@ -13,7 +13,7 @@ const WIDTH: u32 = 96;
 
 /// The recording in numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub(super) struct Report {
     /// The effects of each event, in order.
     pub effects: Vec<Effect>,
     /// Whether only connections of a server whose process ended broke.
@@ -22,7 +22,7 @@ pub struct Report {
 
 /// What an event did to the clients, until the next one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Effect {
+pub(super) struct Effect {
     /// The event.
     pub event: Event,
     /// The requests.
@@ -41,7 +41,7 @@ pub struct Effect {
 impl Report {
     /// Evaluates a recording.
     #[must_use]
-    pub fn new(recording: &Recording) -> Self {
+    pub(super) fn new(recording: &Recording) -> Self {
         let mut requests = recording.requests.clone();
         requests.sort_by_key(|request| request.at);
         let mut effects = Vec::new();
@@ -183,7 +183,11 @@ pub(super) fn ends(recording: &Recording, server: Option<usize>) -> impl Iterato
 /// # Errors
 ///
 /// Those of `out`.
-pub fn print(out: &mut impl Write, recording: &Recording, report: &Report) -> io::Result<()> {
+pub(super) fn print(
+    out: &mut impl Write,
+    recording: &Recording,
+    report: &Report,
+) -> io::Result<()> {
     let step = (recording.to - recording.from) / WIDTH;
     writeln!(out, "\n{:10}{}", "", words(recording, step))?;
     for (place, states) in recording.balancers.iter().enumerate() {

@@ -155,6 +155,14 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
+    /// Explains all servers, in the order of the keys of their services and of their own.
+    pub fn explanations(&self) -> impl Iterator<Item = Explanation> {
+        self.statuses().flat_map(move |status| {
+            let servers = status.servers.into_iter();
+            servers.filter_map(move |server| self.explain(&status.service, &server))
+        })
+    }
+
     /// How a service stands; `None` if it is not configured.
     #[must_use]
     pub fn status(&self, service: &ServiceKey) -> Option<ServiceStatus> {
