@@ -1,14 +1,14 @@
 //! Expressions of PCRE2, as keepalived's `regex` has them, for this program's engines.
 //!
 //! The engines take other words for some things, and mean something else by some words. An
-//! expression is rewritten until it means what it means to PCRE2: without options it works on bytes,
-//! and `$` also matches before a line break at the end.
+//! expression is rewritten until it means what it means to PCRE2: without options it works on
+//! bytes, and `$` also matches before a line break at the end.
 
 use std::fmt::Write as _;
 
 use crate::probe::{Body, Pattern};
 
-/// What is rewritten.
+/// The options that change how an expression is rewritten.
 #[derive(Clone, Copy, Debug, Default)]
 // Each is an option of its own.
 #[allow(clippy::struct_excessive_bools)]
@@ -240,7 +240,7 @@ impl Rewriting {
                     }
                     self.copy(1);
                 }
-                // The engines have operators here, and with `x` comments and blanks without meaning.
+                // The engines have operators here, and with `x` comments and insignificant blanks.
                 '[' | '&' | '~' | '#' => self.literal(character),
                 blank if blank.is_ascii_whitespace() => self.literal(blank),
                 _ => self.copy(1),

@@ -115,7 +115,7 @@ struct TargetSnapshot {
     last: Option<(Duration, Outcome)>,
 }
 
-/// What makes two targets the same, without the attempts themselves.
+/// The identity of a target, without the attempts themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 struct Content {
