@@ -412,8 +412,8 @@ impl Balancer {
     }
 
     /// Ends for a successor, and returns the state for it. The kernel's table stays as it is.
-    /// Probes under way are given up, and the successor makes them again. [`next`](Self::next) returns the
-    /// last notices, then `None`.
+    /// Probes under way are given up, and the successor makes them again. [`next`](Self::next)
+    /// returns the last notices, then `None`.
     pub async fn hand_over(&mut self) -> HandOver {
         // Nothing writes to the kernel once the successor begins.
         if !self.worker.is_idle() {

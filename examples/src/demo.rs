@@ -2,7 +2,8 @@
 //! network namespace of this process, and the records of a short play in which some of them die.
 //!
 //! [`run`] is the whole of it: `missing` names what the host lacks, `play` runs the play and
-//! returns a `Recording`, which `Report` evaluates, `print` writes in letters and `draw` as a picture.
+//! returns a `Recording`, which `Report` evaluates, `print` writes in letters and `draw` as a
+//! picture.
 
 mod balancer;
 mod client;
