@@ -10,7 +10,7 @@ use vrrp_net::{
     ObjectId, Priority, Report, RouterConfig, RouterId, SyncGroup, TrackRef, Transport,
     VirtualAddress, VirtualMac, Vrid, Watch, Weight,
     fsm::Preempt,
-    proto::{Family, Peer, TTL},
+    proto::{Family, Peer},
 };
 
 use crate::{
@@ -279,15 +279,8 @@ pub fn config(router: &Router) -> Result<RouterConfig, Failure> {
     config.virtual_mac = router.virtual_mac.then(VirtualMac::default);
     if !router.peers.is_empty() {
         config.transport = Transport::Unicast {
-            peers: router.peers.iter().map(|address| peer(*address)).collect(),
+            peers: router.peers.iter().copied().map(Peer::new).collect(),
         };
     }
     Ok(config)
-}
-
-fn peer(address: IpAddr) -> Peer {
-    Peer {
-        address,
-        min_ttl: TTL,
-    }
 }

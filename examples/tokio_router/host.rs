@@ -137,6 +137,7 @@ impl Host {
             let datagram = Datagram {
                 interface: self.interface,
                 endpoints,
+                ttl: 255,
                 octets: &buffer[..length],
             };
             socket.send([datagram], |_, error| complain("advertisement", &error));

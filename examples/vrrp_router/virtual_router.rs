@@ -268,10 +268,10 @@ impl RouterArguments {
         config.virtual_mac = self.virtual_mac.then(VirtualMac::default);
         config.routes = self.routes;
         if !self.unicast_peers.is_empty() {
-            let peers = self.unicast_peers.into_iter().map(|address| Peer {
-                address,
-                min_ttl: self.min_ttl,
-            });
+            let peers = self
+                .unicast_peers
+                .into_iter()
+                .map(|address| Peer::new(address).with_min_ttl(self.min_ttl));
             config.transport = Transport::Unicast {
                 peers: peers.collect(),
             };

@@ -557,6 +557,7 @@ fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
     let datagram = Datagram {
         interface: interfaces.named(&interface(0)).unwrap().link.index,
         endpoints: Endpoints::multicast([198, 18, 0, 2].into()),
+        ttl: 255,
         octets: &[0x31, 51, 100, 1, 0, 100, 0xba, 0xad, 198, 19, 0, 51],
     };
     for _ in 0..PACKETS {

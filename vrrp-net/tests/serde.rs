@@ -58,6 +58,7 @@ fn every_field_of_a_configuration_comes_back() {
         peers: vec![Peer {
             address: [192, 0, 2, 2].into(),
             min_ttl: 254,
+            max_ttl: 254,
         }],
     };
     config.listed = vec![[192, 0, 2, 253].into()];

@@ -157,10 +157,7 @@ fn router(family: Family, peer: Option<&str>) -> RouterConfig {
     if let Some(peer) = peer {
         let address: IpAddr = peer.parse().unwrap();
         config.transport = Transport::Unicast {
-            peers: vec![Peer {
-                address,
-                min_ttl: 255,
-            }],
+            peers: vec![Peer::new(address)],
         };
     }
     config

@@ -26,6 +26,14 @@ pub enum Discard {
         /// The lowest allowed: 255 for multicast.
         required: u8,
     },
+    /// The TTL or hop limit is above the maximum of a unicast peer.
+    #[error("TTL {found} is not in 0..={allowed}")]
+    IpTtlTooHigh {
+        /// The TTL or hop limit of the packet.
+        found: u8,
+        /// The highest allowed.
+        allowed: u8,
+    },
     /// The length of the message differs from the one in its header (P-36, P-37), or the header has
     /// an address count of 0 (P-23).
     #[error(transparent)]
@@ -90,7 +98,7 @@ impl Discard {
     #[must_use]
     pub const fn counter(&self) -> Option<Counter> {
         match self {
-            Self::IpTtl { .. } => Some(Counter::IpTtl),
+            Self::IpTtl { .. } | Self::IpTtlTooHigh { .. } => Some(Counter::IpTtl),
             Self::PacketLength(_) => Some(Counter::PacketLength),
             Self::Version(_) => Some(Counter::Version),
             Self::InvalidType { .. } => Some(Counter::InvalidType),

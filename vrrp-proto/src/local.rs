@@ -155,6 +155,8 @@ pub enum LocalTransport<'a> {
 /// assert_eq!(on_the_link.min_ttl, 255);
 /// let behind_two_routers = Peer::new([198, 51, 100, 12].into()).with_min_ttl(253);
 /// assert_eq!(behind_two_routers.min_ttl, 253);
+/// let never_nearer = behind_two_routers.with_max_ttl(253);
+/// assert_eq!(never_nearer.max_ttl, 253);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -166,6 +168,14 @@ pub struct Peer {
     /// behind routers. It has no effect below
     /// [`DecodeOptions::unicast_ttl_floor`](crate::DecodeOptions::unicast_ttl_floor).
     pub min_ttl: u8,
+    /// The highest TTL or hop limit of its packets, not less than `min_ttl`. Default 255.
+    #[cfg_attr(feature = "serde", serde(default = "highest_ttl"))]
+    pub max_ttl: u8,
+}
+
+#[cfg(feature = "serde")]
+const fn highest_ttl() -> u8 {
+    TTL
 }
 
 impl Peer {
@@ -175,6 +185,7 @@ impl Peer {
         Self {
             address,
             min_ttl: TTL,
+            max_ttl: TTL,
         }
     }
 
@@ -183,6 +194,14 @@ impl Peer {
     #[must_use]
     pub const fn with_min_ttl(mut self, min_ttl: u8) -> Self {
         self.min_ttl = min_ttl;
+        self
+    }
+
+    /// Sets the highest TTL or hop limit of its packets, for a peer that is behind routers: a
+    /// packet with a higher one comes from another host.
+    #[must_use]
+    pub const fn with_max_ttl(mut self, max_ttl: u8) -> Self {
+        self.max_ttl = max_ttl;
         self
     }
 }
@@ -329,6 +348,12 @@ impl LocalRouter<'_> {
                     return Err(Discard::IpTtl {
                         found: ip.ttl,
                         required: peer.min_ttl,
+                    });
+                }
+                if ip.ttl > peer.max_ttl {
+                    return Err(Discard::IpTtlTooHigh {
+                        found: ip.ttl,
+                        allowed: peer.max_ttl,
                     });
                 }
                 Ok(())

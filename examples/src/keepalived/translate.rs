@@ -327,24 +327,19 @@ fn router(
                 min_ttl,
                 max_ttl,
             } = peer;
-            if *max_ttl < 255 {
-                notes.push(format!(
-                    "max_ttl {max_ttl} of the peer {address} is not supported: a higher TTL is accepted"
-                ));
-            }
-            Peer {
-                address: *address,
-                min_ttl: *min_ttl,
-            }
+            Peer::new(*address)
+                .with_min_ttl(*min_ttl)
+                .with_max_ttl(*max_ttl)
         });
         config.transport = Transport::Unicast {
             peers: peers.collect(),
         };
     }
-    if let Some(ttl) = unicast_ttl.filter(|ttl| *ttl != 255) {
-        notes.push(format!(
-            "unicast_ttl {ttl} is not supported: advertisements have TTL 255"
-        ));
+    if let Some(ttl) = *unicast_ttl {
+        if ttl == 0 {
+            notes.push("unicast_ttl 0 reaches no peer: 1 is used".into());
+        }
+        config.unicast_ttl = ttl.max(1);
     }
     let mut router = PlannedRouter {
         name: name.clone(),

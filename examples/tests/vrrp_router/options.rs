@@ -103,6 +103,7 @@ fn send_on(host: &Host, endpoints: Endpoints, octets: &[u8], until: &Receiver<()
         let datagram = Datagram {
             interface: host.index(),
             endpoints,
+            ttl: 255,
             octets,
         };
         socket.send([datagram], |_, error| panic!("{error}"));

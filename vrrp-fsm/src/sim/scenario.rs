@@ -4,8 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
 
 use vrrp_proto::{
-    AuthenticationMethod, Family, LocalAuthentication, OutOfRange, Peer, Priority, TTL, Versions,
-    Vrid,
+    AuthenticationMethod, Family, LocalAuthentication, OutOfRange, Peer, Priority, Versions, Vrid,
 };
 
 use super::{Secrets, addresses::primary_address};
@@ -228,10 +227,9 @@ impl Scenario {
             for member in plan.members.iter_mut().filter(|it| chosen(it.key())) {
                 let key = member.key();
                 let hosts = speakers.get(&key).into_iter().flatten();
-                let peers = hosts.filter(|host| **host != own).map(|host| Peer {
-                    address: primary_address(*host, key),
-                    min_ttl: TTL,
-                });
+                let peers = hosts
+                    .filter(|host| **host != own)
+                    .map(|host| Peer::new(primary_address(*host, key)));
                 member.transport = MessageTransport::Unicast {
                     peers: peers.collect(),
                 };

@@ -107,10 +107,7 @@ fn the_context_decides_on_transport_decoding_and_address_lists() {
         endpoints: Endpoints::new(address(Family::Ipv4, 12), address(Family::Ipv4, 11)).unwrap(),
         ttl: 60,
     };
-    let peers = [Peer {
-        address: address(Family::Ipv4, 12),
-        min_ttl: 60,
-    }];
+    let peers = [Peer::new(address(Family::Ipv4, 12)).with_min_ttl(60)];
     let other_list = [Ipv4Addr::new(192, 0, 2, 2)];
     let unicast = ReceiveContext {
         transport: LocalTransport::Unicast { peers: &peers },

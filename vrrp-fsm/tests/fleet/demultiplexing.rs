@@ -158,10 +158,7 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
     let peer = [192, 0, 2, 20];
     let mut unicast = member(1, 100);
     unicast.transport = MessageTransport::Unicast {
-        peers: vec![Peer {
-            address: peer.into(),
-            min_ttl: TTL,
-        }],
+        peers: vec![Peer::new(peer.into())],
     };
     unicast.addresses = Some(AddressList::Ipv4(vec![[192, 0, 2, 9].into()]));
     let id = fleet.add(T0, unicast.clone()).unwrap();
@@ -194,10 +191,7 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
 #[test]
 fn amb_26_a_unicast_peer_is_accepted_on_any_interface() {
     let mut fleet = VrrpRouter::new();
-    let peer = |last| Peer {
-        address: [192, 0, 2, last].into(),
-        min_ttl: TTL,
-    };
+    let peer = |last| Peer::new([192, 0, 2, last].into());
     let unicast = |peers| Member {
         transport: MessageTransport::Unicast { peers },
         ..member(1, 100)
@@ -242,10 +236,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_addressed_one_receives_it() {
     let mut fleet = VrrpRouter::new();
     let unicast = |interface| Member {
         transport: MessageTransport::Unicast {
-            peers: vec![Peer {
-                address: [203, 0, 113, 20].into(),
-                min_ttl: 1,
-            }],
+            peers: vec![Peer::new([203, 0, 113, 20].into()).with_min_ttl(1)],
         },
         ..member(interface, 100)
     };

@@ -140,10 +140,7 @@ fn addresses_of_the_other_family_are_refused_and_change_nothing() {
     );
     let moved = fleet.set_primary_address(now, id, Some(ipv6));
     assert_eq!(moved, refused("primary_address"));
-    let peer = Peer {
-        address: ipv6,
-        min_ttl: 255,
-    };
+    let peer = Peer::new(ipv6);
     let peers = vec![peer];
     for (field, transport, addresses) in [
         ("group", MessageTransport::Multicast { group: ipv6 }, None),

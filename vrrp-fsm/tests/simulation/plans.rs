@@ -111,10 +111,9 @@ fn a_unicast_router_has_all_others_as_peers_and_not_itself() {
     for (own, host) in (0..).zip(&plan.hosts) {
         for (place, member) in host.members.iter().enumerate() {
             let hosts = if place < 2 { 0..3 } else { 0..2 };
-            let others = hosts.filter(|host| *host != own).map(|host| Peer {
-                address: primary_address(host, member.key()),
-                min_ttl: 255,
-            });
+            let others = hosts
+                .filter(|host| *host != own)
+                .map(|host| Peer::new(primary_address(host, member.key())));
             let by_unicast = MessageTransport::Unicast {
                 peers: others.collect(),
             };

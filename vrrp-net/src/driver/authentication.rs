@@ -183,6 +183,7 @@ impl Authenticator {
     pub(super) fn protect(
         &mut self,
         endpoints: &Endpoints,
+        ttl: u8,
         message: &[u8],
         packet: &mut Option<Vec<u8>>,
     ) -> bool {
@@ -196,9 +197,11 @@ impl Authenticator {
                 ..
             } => {
                 *identification = identification.wrapping_add(1).max(1);
+                let header = header(*endpoints, *identification, ttl);
                 sequence
                     .next()
-                    .and_then(|next| seal(key, next, *identification, endpoints, message, packet))
+                    .zip(header)
+                    .and_then(|(next, header)| seal(key, next, &header, message, packet))
                     .is_some()
             }
             #[cfg(feature = "hmac")]
@@ -297,29 +300,33 @@ impl Authenticator {
     }
 }
 
-/// Makes the IPv4 packet that holds a message inside AH. `None` over IPv6, which AH does not serve.
+/// The IPv4 header of a packet with AH. `None` over IPv6, which AH does not serve.
+#[cfg(feature = "ah")]
+const fn header(endpoints: Endpoints, identification: u16, ttl: u8) -> Option<ipv4::Header> {
+    match endpoints {
+        Endpoints::Ipv4 {
+            source,
+            destination,
+        } => Some(ipv4::Header {
+            protocol: ah::IP_PROTOCOL,
+            identification,
+            ttl,
+            ..ipv4::Header::advertisement(source, destination)
+        }),
+        Endpoints::Ipv6 { .. } => None,
+    }
+}
+
+/// Makes the IPv4 packet that holds a message inside AH.
 #[cfg(feature = "ah")]
 fn seal(
     key: &ah::Key,
     sequence: u32,
-    identification: u16,
-    endpoints: &Endpoints,
+    header: &ipv4::Header,
     message: &[u8],
     packet: &mut Option<Vec<u8>>,
 ) -> Option<()> {
-    let Endpoints::Ipv4 {
-        source,
-        destination,
-    } = *endpoints
-    else {
-        return None;
-    };
-    let header = ipv4::Header {
-        protocol: ah::IP_PROTOCOL,
-        identification,
-        ..ipv4::Header::advertisement(source, destination)
-    };
-    let prefix = key.seal(&header, message, sequence).ok()?;
+    let prefix = key.seal(header, message, sequence).ok()?;
     let packet = packet.get_or_insert_with(|| Vec::with_capacity(prefix.len() + message.len()));
     packet.clear();
     packet.extend_from_slice(&prefix);

@@ -67,6 +67,10 @@ pub struct RouterConfig {
     /// the interface. Over IPv6 with multicast it has to be link-local (P-09).
     #[cfg_attr(feature = "serde", serde(default))]
     pub source: Option<IpAddr>,
+    /// The TTL or hop limit of advertisements to peers: 1 to 255. Default 255. Advertisements to a
+    /// group always have 255 (P-04, P-05).
+    #[cfg_attr(feature = "serde", serde(default = "highest_ttl"))]
+    pub unicast_ttl: u8,
     /// How advertisements are authenticated. Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub authentication: Authentication,
@@ -131,6 +135,7 @@ impl RouterConfig {
             check_addresses: false,
             checksum: ChecksumAcceptance::default(),
             leniency: Leniency::NONE,
+            unicast_ttl: TTL,
             gratuitous_arp: GratuitousTarget::default(),
             tracking: Vec::new(),
             virtual_mac: None,
@@ -183,6 +188,9 @@ impl RouterConfig {
             {
                 invalid(
                     "authentication",
+        if self.unicast_ttl == 0 {
+            return invalid("unicast_ttl", "0 is not in 1..=255".into());
+        }
                     "a password in clear text exists in version 2 only".into(),
                 )
             }
@@ -230,6 +238,11 @@ pub(super) fn check_address(address: &VirtualAddress, wanted: Family) -> Result<
     check_unicast("addresses", address.address())
 }
 
+#[cfg(feature = "serde")]
+const fn highest_ttl() -> u8 {
+    TTL
+}
+
 /// Whether these can be the peers of a router of this family.
 pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
     if peers.is_empty() {
@@ -239,7 +252,20 @@ pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
         });
     }
     let mut seen = BTreeSet::new();
-    for Peer { address, .. } in peers {
+    for Peer {
+        address,
+        min_ttl,
+        max_ttl,
+    } in peers
+    {
+        if min_ttl > max_ttl {
+            return Err(Error::Invalid {
+                field: "peers",
+                problem: format!(
+                    "max_ttl {max_ttl} of {address} is not in {min_ttl}..=255, from min_ttl"
+                ),
+            });
+        }
         check_family("peers", *address, wanted)?;
         check_unicast("peers", *address)?;
         if !seen.insert(address) {
@@ -318,7 +344,7 @@ pub enum Transport {
     #[default]
     Multicast,
     /// To each peer, outside the RFCs (AMB-26). Only advertisements of peers are accepted, and only
-    /// with at least the TTL of the peer.
+    /// with a TTL within the bounds of the peer.
     ///
     /// Over IPv6 the router advertises from its link-local address where all peers have one, else
     /// from its first other address.

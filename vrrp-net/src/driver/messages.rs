@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_fsm::{Outgoing, VirtualRouter, fleet::AddressList};
 use vrrp_proto::{
-    EncodeError, Endpoints, Family, Leniency, MAX_MESSAGE_LEN, Priority,
+    EncodeError, Endpoints, Family, Leniency, MAX_MESSAGE_LEN, Priority, TTL,
     frame::{MacAddress, ethernet, ipv4, ipv6, multicast_mac},
     group, set_priority,
 };
@@ -57,6 +57,7 @@ pub(super) struct Messages {
 #[derive(Debug)]
 pub(super) struct Message {
     endpoints: Endpoints,
+    ttl: u8,
     octets: Vec<u8>,
     /// The packets that are sent in their place, where they are protected.
     packet: Option<Vec<u8>>,
@@ -104,6 +105,7 @@ impl Messages {
                     advertisement.encode_lenient(&mut octets, &endpoints, form, deviations)?;
                     self.list.push(Message {
                         endpoints,
+                        ttl: ttl_to(destination, config),
                         octets,
                         packet: None,
                         frame: Vec::new(),
@@ -165,6 +167,7 @@ impl Messages {
                 routed
             },
             endpoints: message.endpoints,
+            ttl: message.ttl,
             octets: message.packet.as_deref().unwrap_or(&message.octets),
         })
     }
@@ -173,7 +176,7 @@ impl Messages {
 impl Message {
     /// Brings the packet up to date. `false` when the message cannot be protected.
     fn protect(&mut self, authenticator: &mut Authenticator) -> bool {
-        authenticator.protect(&self.endpoints, &self.octets, &mut self.packet)
+        authenticator.protect(&self.endpoints, self.ttl, &self.octets, &mut self.packet)
     }
 
     fn put_into_frame(&mut self, source: MacAddress, is_sealed: bool) {
@@ -213,6 +216,15 @@ impl Message {
 fn is_on_link(destination: IpAddr) -> bool {
     destination.is_multicast()
         || matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The TTL or hop limit of advertisements to a group or a peer.
+fn ttl_to(destination: IpAddr, config: &RouterConfig) -> u8 {
+    if destination.is_multicast() {
+        TTL
+    } else {
+        config.unicast_ttl
+    }
 }
 
 /// Where the advertisements of a router go.

@@ -39,8 +39,8 @@ const NO_CHECKSUM: i32 = -1;
 /// A raw socket for the advertisements of one family, shared by all virtual routers of that family
 /// on all interfaces.
 ///
-/// Its packets have TTL or hop limit 255 (P-04, P-05), traffic class 0xC0, and the source and the
-/// interface of each [`Datagram`]. Packets to a group do not come back to this host, on any
+/// Its packets have traffic class 0xC0, and the source, the TTL or hop limit, and the interface of
+/// each [`Datagram`]. Packets to a group do not come back to this host, on any
 /// interface. Each received packet has its interface, destination and TTL.
 ///
 /// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at
@@ -528,6 +528,9 @@ pub struct Datagram<'a> {
     pub interface: u32,
     /// Source, which has to be an address of this host, and destination.
     pub endpoints: Endpoints,
+    /// The TTL or hop limit, 1 to 255: 255 for a group (P-04, P-05). A whole IPv4 packet has its
+    /// own.
+    pub ttl: u8,
     /// The message with its trailer, if it has one; for a socket for AH the whole IPv4 packet.
     pub octets: &'a [u8],
 }
@@ -535,6 +538,7 @@ pub struct Datagram<'a> {
 impl<'a> Datagram<'a> {
     fn departure(self) -> Departure<'a> {
         let interface = self.interface.to_ne_bytes();
+        let ttl = i32::from(self.ttl).to_ne_bytes();
         let (target, control) = match self.endpoints {
             Endpoints::Ipv4 {
                 source,
@@ -567,6 +571,12 @@ impl<'a> Datagram<'a> {
                     Control::of(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info),
                 )
             }
+        };
+        let control = match self.endpoints.family() {
+            // That of the socket.
+            _ if self.ttl == TTL => control,
+            Family::Ipv4 => control.and(libc::IPPROTO_IP, libc::IP_TTL, &ttl),
+            Family::Ipv6 => control.and(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &ttl),
         };
         Departure {
             target,

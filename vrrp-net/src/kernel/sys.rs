@@ -76,10 +76,14 @@ impl Control {
     const WORD: usize = size_of::<usize>();
     const HEADER_LEN: usize = Self::WORD + 2 * size_of::<c_int>();
 
-    /// A single control message. The kernel's layout: length of all, level, type, data, filled up
-    /// to a whole word.
+    /// A single control message.
     pub(crate) fn of(level: c_int, kind: c_int, data: &[u8]) -> Self {
-        let mut control = Self::EMPTY;
+        Self::EMPTY.and(level, kind, data)
+    }
+
+    /// Appends a control message. The kernel's layout: length of all, level, type, data, filled up
+    /// to a whole word. There is room for two.
+    pub(crate) fn and(mut self, level: c_int, kind: c_int, data: &[u8]) -> Self {
         let len = Self::HEADER_LEN + data.len();
         let octets = len
             .to_ne_bytes()
@@ -87,11 +91,12 @@ impl Control {
             .chain(level.to_ne_bytes())
             .chain(kind.to_ne_bytes())
             .chain(data.iter().copied());
-        for (target, octet) in control.octets.iter_mut().zip(octets) {
+        let room = self.octets.iter_mut().skip(self.len);
+        for (target, octet) in room.zip(octets) {
             *target = octet;
         }
-        control.len = len.next_multiple_of(Self::WORD).min(CONTROL_LEN);
-        control
+        self.len = (self.len + len.next_multiple_of(Self::WORD)).min(CONTROL_LEN);
+        self
     }
 
     /// The data of the first message of this level and type.
@@ -657,10 +662,7 @@ mod tests {
         assert_eq!(one.find(1, 3), None);
         assert_eq!(one.find(2, 2), None);
 
-        let other = Control::of(3, 4, b"defghijk");
-        let mut both = one;
-        both.octets[one.len..one.len + other.len].copy_from_slice(&other.octets[..other.len]);
-        both.len += other.len;
+        let both = one.and(3, 4, b"defghijk");
         assert_eq!(both.find(1, 2), Some(&b"abc"[..]));
         assert_eq!(both.find(3, 4), Some(&b"defghijk"[..]));
     }

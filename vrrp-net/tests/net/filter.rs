@@ -30,6 +30,7 @@ fn send(from: &Host, source: IpAddr, vrids: &[u8]) {
     let datagrams = messages.iter().map(|octets| Datagram {
         interface: from.index(),
         endpoints,
+        ttl: 255,
         octets,
     });
     socket.send(datagrams, |_, error| panic!("{error}"));

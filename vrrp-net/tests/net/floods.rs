@@ -192,6 +192,7 @@ fn send(from: &Host, flood: &Flood, time: Duration) -> u64 {
     let datagram = Datagram {
         interface: from.index(),
         endpoints: endpoints(flood.destination),
+        ttl: 255,
         octets: &flood.octets,
     };
     let (start, mut batches, mut refused) = (Instant::now(), 0, 0);

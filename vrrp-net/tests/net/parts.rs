@@ -17,6 +17,7 @@ fn datagram<'a>(host: &Host, source: &str, octets: &'a [u8]) -> Datagram<'a> {
     Datagram {
         interface: host.index(),
         endpoints: Endpoints::multicast(ip(source)),
+        ttl: 255,
         octets,
     }
 }

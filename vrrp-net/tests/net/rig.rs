@@ -64,10 +64,7 @@ pub(crate) fn router_v2(priority: u8) -> RouterConfig {
 
 /// The same by unicast.
 pub(crate) fn unicast(mut config: RouterConfig, peers: &[&str]) -> RouterConfig {
-    let peers = peers.iter().map(|address| Peer {
-        address: ip(address),
-        min_ttl: 255,
-    });
+    let peers = peers.iter().map(|address| Peer::new(ip(address)));
     config.transport = Transport::Unicast {
         peers: peers.collect(),
     };

@@ -9,12 +9,13 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use vrrp_fsm::State;
 use vrrp_lab::{Capture, Frame, Host, Lan, wait_for};
 use vrrp_net::{
-    AddressChange, Driver, DriverEvent, ForeignPackets, Netlink, RouterConfig, UnicastPath,
-    VirtualMac,
+    AddressChange, Authentication, Driver, DriverEvent, ForeignPackets, Netlink, RouterConfig,
+    RouterId, Transport, UnicastPath, VirtualMac,
 };
 use vrrp_proto::{
     AddressListFault, Addresses, Advertisement, ChecksumAcceptance, ChecksumForm, DecodeOptions,
-    Discard, Endpoints, Family, Interval, IpHeader, MessageAuthentication, Priority, Versions,
+    Discard, Endpoints, Family, Interval, IpHeader, MessageAuthentication, Password, Peer,
+    Priority, Versions,
     frame::{MacAddress, arp, ipv6, neighbor},
     group,
 };
@@ -533,6 +534,76 @@ fn unicast_is_accepted_from_peers_only_and_with_their_ttl() {
     running.wait_for_state(id, State::Backup);
     wait_for_address(&r1, VIP4, false);
     assert!(!has(&r1, VIP4));
+}
+
+/// A router with unicast that has this TTL, and a Backup that accepts a TTL of 60 to 64 from it.
+fn unicast_with_ttl(
+    [own, other]: [&str; 2],
+    configs: [RouterConfig; 2],
+    ttl: u8,
+) -> (Lan, [DriverThread; 2], [RouterId; 2]) {
+    let (lan, [r1, r2]) = lan_of::<2>();
+    let [active, backup] = configs;
+    let mut active = unicast(active, &[other]);
+    active.unicast_ttl = ttl;
+    let mut backup = unicast(backup, &[own]);
+    backup.transport = Transport::Unicast {
+        peers: vec![Peer::new(ip(own)).with_min_ttl(60).with_max_ttl(64)],
+    };
+    let (first, active) = DriverThread::with_router(r1.namespace(), active);
+    first.wait_for_state(active, State::Active);
+    let (second, backup) = DriverThread::with_router(r2.namespace(), backup);
+    (lan, [first, second], [active, backup])
+}
+
+const OWN_AND_OTHER: [(Family, [&str; 2]); 2] = [
+    (Family::Ipv4, ["192.0.2.1", "192.0.2.2"]),
+    (Family::Ipv6, ["2001:db8::1", "2001:db8::2"]),
+];
+
+#[test]
+fn unicast_leaves_with_the_configured_ttl_and_is_accepted_within_the_bounds_of_the_peer() {
+    for (family, addresses) in OWN_AND_OTHER {
+        let configs = [router(family, 200), router(family, 100)];
+        let (lan, [_first, second], [_, id]) = unicast_with_ttl(addresses, configs, 64);
+        second.wait_until_it_received(id);
+        let capture = lan.capture().unwrap();
+        let (_, seen) =
+            wait_for_advertisement(&capture, "an advertisement", Instant::now(), |_| true);
+        assert_eq!((seen.ttl, seen.destination), (64, ip(addresses[1])));
+        assert_eq!(second.with(|driver| *driver.counters()).ip_ttl_errors, 0);
+    }
+}
+
+#[test]
+fn unicast_with_a_ttl_above_that_of_the_peer_is_discarded_and_counted() {
+    for (family, addresses) in OWN_AND_OTHER {
+        let configs = [router(family, 200), router(family, 100)];
+        let (_lan, [_first, second], [_, id]) = unicast_with_ttl(addresses, configs, 65);
+        let (discard, _) = wait_for_discard(&second);
+        let expected = Discard::IpTtlTooHigh {
+            found: 65,
+            allowed: 64,
+        };
+        assert_eq!(discard, expected);
+        second.wait_for_state(id, State::Active);
+        assert!(second.with(|driver| *driver.counters()).ip_ttl_errors > 0);
+    }
+}
+
+#[test]
+fn ah_by_unicast_leaves_with_the_configured_ttl() {
+    let config = |priority| {
+        let mut config = router_v2(priority);
+        let password = Password::new(b"secret").unwrap();
+        config.authentication = Authentication::Ah(password);
+        config
+    };
+    let (_, addresses) = OWN_AND_OTHER[0];
+    let configs = [config(200), config(100)];
+    let (_lan, [_first, second], [_, id]) = unicast_with_ttl(addresses, configs, 60);
+    second.wait_until_it_received(id);
+    assert_eq!(second.state(id), State::Backup);
 }
 
 #[test]

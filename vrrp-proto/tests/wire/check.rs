@@ -190,14 +190,8 @@ fn amb_26_a_unicast_router_accepts_its_peers_only() {
         local.check(&decoded, ip, Protection::None)
     };
     let peers = [
-        Peer {
-            address: stranger.into(),
-            min_ttl: 255,
-        },
-        Peer {
-            address: SENDER_V4.into(),
-            min_ttl: 253,
-        },
+        Peer::new(stranger.into()),
+        Peer::new(SENDER_V4.into()).with_min_ttl(253),
     ];
     assert_eq!(check(&peers, &unicast_ipv4(253)), Ok(QUIET));
     assert_eq!(
@@ -205,6 +199,15 @@ fn amb_26_a_unicast_router_accepts_its_peers_only() {
         Err(Discard::IpTtl {
             found: 252,
             required: 253
+        })
+    );
+    let far = [peers[1].with_max_ttl(254)];
+    assert_eq!(check(&far, &unicast_ipv4(254)), Ok(QUIET));
+    assert_eq!(
+        check(&far, &unicast_ipv4(255)),
+        Err(Discard::IpTtlTooHigh {
+            found: 255,
+            allowed: 254
         })
     );
     assert_eq!(
@@ -233,10 +236,7 @@ fn amb_26_unicast_works_over_ipv6() {
     let mut message = v3_ipv6(&[VIRTUAL_V6]);
     crate::support::fix_pseudo_checksum(&mut message, &ip.endpoints);
     let decoded = Advertisement::decode(&message, &ip, &DecodeOptions::default()).unwrap();
-    let peers = [Peer {
-        address: SENDER_V6.into(),
-        min_ttl: 255,
-    }];
+    let peers = [Peer::new(SENDER_V6.into())];
     let local = LocalRouter {
         transport: LocalTransport::Unicast { peers: &peers },
         ..ipv6_router()
@@ -715,6 +715,13 @@ fn o_16_each_discard_counts_once() {
             },
             Some(Counter::IpTtl),
         ),
+        (
+            D::IpTtlTooHigh {
+                found: 255,
+                allowed: 254,
+            },
+            Some(Counter::IpTtl),
+        ),
         (D::InvalidType { found: 2 }, Some(Counter::InvalidType)),
         (D::Vrid(VridFault::Zero), Some(Counter::Vrid)),
         (D::Version(VersionFault::V2OverIpv6), Some(Counter::Version)),
@@ -821,10 +828,7 @@ fn p_08_a_source_that_is_no_unicast_address_is_discarded() {
         let discard = check_from(&unstarted, found, None).unwrap_err();
         assert_eq!(discard, Discard::Source { found });
         // Not as a unicast peer either.
-        let peers = [Peer {
-            address: found,
-            min_ttl: TTL,
-        }];
+        let peers = [Peer::new(found)];
         let unicast = LocalRouter {
             transport: LocalTransport::Unicast { peers: &peers },
             ..local
@@ -850,10 +854,7 @@ fn a_unicast_router_discards_a_destination_that_is_no_unicast_address() {
         } else {
             (ipv6_router(), SENDER_V6.into())
         };
-        let peers = [Peer {
-            address: source,
-            min_ttl: TTL,
-        }];
+        let peers = [Peer::new(source)];
         let unicast = LocalRouter {
             transport: LocalTransport::Unicast { peers: &peers },
             ..local
@@ -891,10 +892,7 @@ fn a_clock_skew_is_a_mismatch_of_an_accepted_message() {
 #[test]
 fn a_peer_is_on_the_link_unless_configured_otherwise() {
     let address = SENDER_V4.into();
-    let peer = Peer {
-        address,
-        min_ttl: 255,
-    };
+    let peer = Peer::new(address);
     assert_eq!(Peer::new(address), peer);
     assert_eq!(Peer::from(address), peer);
     assert_eq!(Peer::new(address).with_min_ttl(254).min_ttl, 254);

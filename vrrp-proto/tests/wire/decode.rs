@@ -931,6 +931,13 @@ fn every_discard_names_field_value_and_range() {
             "TTL 64 is not in 255..=255",
         ),
         (
+            Discard::IpTtlTooHigh {
+                found: 255,
+                allowed: 254,
+            },
+            "TTL 255 is not in 0..=254",
+        ),
+        (
             Discard::InvalidType { found: 4 },
             "type 4 is not 1 (ADVERTISEMENT)",
         ),
