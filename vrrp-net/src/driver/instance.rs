@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::geteuid;
+use rustix::{
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
+};
 use vrrp_fsm::Instant;
 
 use crate::{
@@ -413,6 +416,16 @@ impl Instance {
     }
 }
 
+/// Connects without waiting: a program that never accepts, and has as many connections as it allows
+/// to wait, must not stop the driver.
+fn connect_at_once(name: &str) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &address)?;
+    Ok(socket.into())
+}
+
 impl Asking {
     /// Sends the rest of an answer, as far as there is room.
     fn send(&mut self) -> io::Result<()> {
@@ -431,12 +444,10 @@ impl Asking {
 impl Asked {
     /// Connects with an instance, if the program at this name is one.
     fn connect(name: &str, claims: Option<Claims>) -> io::Result<Option<Self>> {
-        let address = SocketAddr::from_abstract_name(name)?;
-        let stream = UnixStream::connect_addr(&address)?;
+        let stream = connect_at_once(name)?;
         if !is_entitled(&stream) {
             return Ok(None);
         }
-        stream.set_nonblocking(true)?;
         let mut other = Self {
             stream,
             answer: Vec::new(),
@@ -592,6 +603,19 @@ mod tests {
             instance.serve(Instant::ZERO, String::new);
         }
         assert_eq!(instance.asking.len(), MOST);
+    }
+
+    #[test]
+    fn a_program_that_accepts_no_connection_does_not_stop_the_driver() {
+        let name = format!("{NAME}{}.full", process::id());
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        let flags = SocketFlags::CLOEXEC;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        rustix::net::bind(&listener, &address).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _waiting = connect_at_once(&name).unwrap();
+        let refused = connect_at_once(&name).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
