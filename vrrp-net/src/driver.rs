@@ -1,5 +1,6 @@
 //! A loop that runs virtual routers.
 
+mod announcements;
 #[cfg(feature = "tokio")]
 mod async_driver;
 mod attach;
@@ -30,6 +31,7 @@ mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     time::Duration,
 };
@@ -48,7 +50,10 @@ pub use self::config::{HmacKeys, HmacMode};
 pub use self::succession::Successor;
 pub use self::{
     authentication::Sequences,
-    config::{Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath, VirtualMac},
+    config::{
+        AnnouncedAddress, Authentication, ForeignPackets, RouterConfig, Transport, UnicastPath,
+        VirtualMac,
+    },
     hand_over::HandOver,
     handle::DriverHandle,
     notification::{DriverEvent, Fault, Notification, Subject},
@@ -69,7 +74,7 @@ use self::{
 use crate::{
     Error, Interfaces, Outcome, VirtualAddress,
     kernel::{poller::Poller, route_watch::RouteWatch, sys},
-    plan::{Change, Claims, Kept, Planner, Thing},
+    plan::{Change, Claims, Kept, Paced, Planner, Thing},
 };
 
 /// Sockets for advertisements that a driver can have: two families, and AH.
@@ -149,9 +154,10 @@ const RECORDS: usize = 8;
 ///    packets that came in the meantime before it decides that none came.
 /// 3. It sends the advertisements of all these, many to a system call.
 /// 4. It does a portion of the slow work, in the order in which it was asked for: addresses,
-///    announcements. An address is announced once the kernel has it. The rest waits for the next
-///    turn, behind the advertisements that come up then. So do the kernel's dumps of routes, where
-///    routes are tracked.
+///    announcements. An address is announced once the kernel has it, at the
+///    [pace](Self::set_pacing) of its interface. The rest waits for the next turn, behind the
+///    advertisements that come up then. So do the kernel's dumps of routes, where routes are
+///    tracked.
 ///
 /// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of
 /// the interval late, and 10 ms at most, where there are 32 routers or more, so that many of them
@@ -268,6 +274,10 @@ pub struct Driver {
     /// The addresses and routes that a router does not want, and that are there for another
     /// instance.
     kept: BTreeMap<RouterId, Vec<Kept>>,
+    /// The announcements that wait for the pace of their interface.
+    paced: Paced,
+    /// The addresses that the program puts in place, each with the router that announces it.
+    announced: BTreeSet<(IpAddr, RouterId)>,
     events: Events,
     /// The parts that failed last time.
     troubles: Troubles,
@@ -397,6 +407,8 @@ impl Driver {
             misses_answer: false,
             queue: Queue::default(),
             kept: BTreeMap::new(),
+            paced: Paced::default(),
+            announced: BTreeSet::new(),
             events: Events::default(),
             troubles: Troubles::default(),
             part_faults: BTreeMap::new(),
@@ -467,6 +479,8 @@ impl Driver {
         self.planner.insert(id, &router.wanted(None));
         let number = self.numbers.number(&router.config.interface);
         self.members.entry(number).or_default().insert(id);
+        let announced = router.config.announced.iter();
+        self.announced.extend(announced.map(|it| (it.address, id)));
         self.routers.insert(id, Box::new(router));
     }
 
@@ -529,6 +543,8 @@ impl Driver {
             .unwrap_or_default();
         self.planner.add_all_former(routes);
         self.planner.forget(id);
+        self.paced.forget(id);
+        self.announced.retain(|(_, of)| *of != id);
         if let Some(router) = self.routers.remove(&id) {
             self.events.forget_router(id);
             self.kept.remove(&id);
@@ -581,6 +597,14 @@ impl Driver {
             }
         }
         Ok(removed)
+    }
+
+    /// Sets the macvlans that the program manages itself, by their indexes: those of
+    /// [`Macvlan::add`](crate::Macvlan::add) that belong to no router. They have our mark, so
+    /// without this call the driver would remove them as left-overs, and so would other instances
+    /// on the host.
+    pub fn set_own_macvlans(&mut self, macvlans: &BTreeSet<u32>) {
+        self.planner.set_own(macvlans);
     }
 
     /// Looks at a router.
@@ -701,6 +725,7 @@ impl Driver {
         let alarms = [
             self.fleet.poll_timeout(),
             self.planner.next_due(),
+            self.paced.next_due(),
             self.host.resync_at,
             self.instance.next_look(self.now()),
             self.troubles.next_retry(),
@@ -831,6 +856,7 @@ impl Driver {
             let result = self.install(now);
             self.note(Part::Changes, result);
         }
+        self.send_paced(now);
         if !self.troubles.rests(now, Part::Routes) {
             let result = self.follow_routes(now, ready.routes);
             if result.is_err() {
@@ -845,8 +871,10 @@ impl Driver {
     fn follow_instances(&mut self) {
         let now = self.now();
         let (routers, fleet, actual) = (&self.routers, &self.fleet, &self.host.actual);
+        let planner = &self.planner;
         let claims = || {
             let mut claims = Claims::default();
+            planner.add_own_claims(actual, &mut claims);
             for id in routers.keys() {
                 if let Some(wanted) = install::wanted(routers, fleet, *id) {
                     wanted.add_claims(actual, &mut claims);
@@ -1023,6 +1051,13 @@ impl Driver {
         self.inbox.handle()
     }
 
+    /// Refuses requests of [other threads](Self::handle) from now on, and drops those that wait, so a
+    /// thread in [`DriverHandle::call`] returns with [`Error::Stopped`]. For a program that waits
+    /// for such a thread after its last turn.
+    pub fn refuse_requests(&self) {
+        self.inbox.close();
+    }
+
     /// Whether the driver has ended, by [`shutdown`](Self::shutdown), [`DriverHandle::stop`] or
     /// [`hand_over`](Self::hand_over).
     #[must_use]
@@ -1102,6 +1137,7 @@ impl Driver {
                 Action::InstallAddresses => self.queue.push(id),
                 Action::RemoveAddresses => {
                     self.queue.push(id);
+                    self.paced.forget(id);
                     self.report_disuse(now, id);
                 }
                 Action::Announce { repeat } => self.queue.announce(id, repeat),

@@ -114,9 +114,9 @@ pub use driver::AsyncDriver;
 #[cfg(feature = "serde")]
 pub use driver::Successor;
 pub use driver::{
-    Authentication, Driver, DriverEvent, DriverHandle, Fault, ForeignPackets, HandOver,
-    Notification, RouterConfig, RouterView, Sequences, Subject, Transport, UnicastPath, VirtualMac,
-    Watch,
+    AnnouncedAddress, Authentication, Driver, DriverEvent, DriverHandle, Fault, ForeignPackets,
+    HandOver, Notification, RouterConfig, RouterView, Sequences, Subject, Transport, UnicastPath,
+    VirtualMac, Watch,
 };
 #[cfg(feature = "hmac")]
 pub use driver::{HmacKeys, HmacMode};
@@ -135,6 +135,7 @@ pub use kernel::{
     socket::{Datagram, ReceiveBatch, Received, SocketParts, VrrpSocket},
     vrid_set::VridSet,
 };
+pub use plan::{AnnouncementPace, PaceGroup, Pacing};
 pub use route::{ROUTE_PROTOCOL, Route};
 pub use vrrp_fsm::{
     self as fsm, Config, State,

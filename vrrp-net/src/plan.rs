@@ -4,7 +4,7 @@
 //! Nothing in here does I/O. [`plan`] is a function of the wanted state and of the [`Actual`] one;
 //! it is idempotent, and gives nothing when there is nothing to do. [`Planner`] adds what depends
 //! on time: it spaces retries, and remembers things that no router wants any more until they are
-//! gone. The driver makes the changes and reports the results back.
+//! gone. [`Paced`] spaces announcements. The driver makes the changes and reports the results back.
 //!
 //! # Ours, and everybody else's
 //!
@@ -30,6 +30,7 @@ mod change;
 mod claims;
 #[cfg(test)]
 mod model;
+mod pace;
 mod pause;
 mod planner;
 #[cfg(test)]
@@ -39,10 +40,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp_proto::frame::MacAddress;
 
+pub use self::pace::{AnnouncementPace, PaceGroup, Pacing};
 pub(crate) use self::{
     actual::{Actual, Lost},
     change::Change,
     claims::{Claim, Claims},
+    pace::{Announcement, Lane, Paced},
     pause::Pause,
     planner::{Planner, Thing},
 };

@@ -26,11 +26,13 @@ impl Driver {
         let mut lost = Vec::new();
         for event in &events {
             self.note_event(now, event, &mut affected);
+            let fresh = self.announced_by(event);
             let concerned = self.planner.notice(event, &mut self.host.actual);
             lost.extend(self.host.actual.apply(event));
             for id in concerned {
                 self.queue.push(id);
             }
+            self.announce_each(now, fresh);
         }
         if events.contains(&MonitorEvent::Overrun) && self.host.resync_at.is_none() {
             self.notify(None, DriverEvent::Overrun);

@@ -46,6 +46,10 @@ pub struct RouterConfig {
     /// puts in place itself. Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub listed: Vec<IpAddr>,
+    /// Addresses of either family on other interfaces, which the program puts in place itself. The
+    /// driver announces them with the others, and as soon as the interface has them. Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub announced: Vec<AnnouncedAddress>,
     /// Whether the router is in Initialize while its interface is down or without a carrier.
     /// Default true.
     #[cfg_attr(feature = "serde", serde(default = "yes"))]
@@ -63,14 +67,14 @@ pub struct RouterConfig {
     /// The way that unicast advertisements take. Default [`UnicastPath::Interface`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub unicast_path: UnicastPath,
-    /// The address to advertise from, in place of the interface's primary address; it has to be on
-    /// the interface. Over IPv6 with multicast it has to be link-local (P-09).
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub source: Option<IpAddr>,
     /// The TTL or hop limit of advertisements to peers: 1 to 255. Default 255. Advertisements to a
     /// group always have 255 (P-04, P-05).
     #[cfg_attr(feature = "serde", serde(default = "highest_ttl"))]
     pub unicast_ttl: u8,
+    /// The address to advertise from, in place of the interface's primary address; it has to be on
+    /// the interface. Over IPv6 with multicast it has to be link-local (P-09).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub source: Option<IpAddr>,
     /// How advertisements are authenticated. Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub authentication: Authentication,
@@ -125,17 +129,18 @@ impl RouterConfig {
             addresses,
             excluded: Vec::new(),
             listed: Vec::new(),
+            announced: Vec::new(),
             track_interface: true,
             group: None,
             own_deviations: Leniency::NONE,
             transport: Transport::Multicast,
             unicast_path: UnicastPath::default(),
+            unicast_ttl: TTL,
             source: None,
             authentication: Authentication::None,
             check_addresses: false,
             checksum: ChecksumAcceptance::default(),
             leniency: Leniency::NONE,
-            unicast_ttl: TTL,
             gratuitous_arp: GratuitousTarget::default(),
             tracking: Vec::new(),
             virtual_mac: None,
@@ -164,6 +169,7 @@ impl RouterConfig {
                 return invalid("addresses", format!("{address} is there twice"));
             }
         }
+        check_announced(&self.announced)?;
         if let Some(group) = self.group {
             check_family("group", group, family)?;
             if !group.is_multicast() {
@@ -182,15 +188,15 @@ impl RouterConfig {
         if let Transport::Unicast { peers } = &self.transport {
             check_peers(peers, family)?;
         }
+        if self.unicast_ttl == 0 {
+            return invalid("unicast_ttl", "0 is not in 1..=255".into());
+        }
         match &self.authentication {
             Authentication::SimpleText(_)
                 if !self.fsm.versions.include(vrrp_proto::Version::V2) =>
             {
                 invalid(
                     "authentication",
-        if self.unicast_ttl == 0 {
-            return invalid("unicast_ttl", "0 is not in 1..=255".into());
-        }
                     "a password in clear text exists in version 2 only".into(),
                 )
             }
@@ -232,15 +238,31 @@ const fn yes() -> bool {
     true
 }
 
+#[cfg(feature = "serde")]
+const fn highest_ttl() -> u8 {
+    TTL
+}
+
 /// Whether an address can be advertised by a router of this family.
 pub(super) fn check_address(address: &VirtualAddress, wanted: Family) -> Result<(), Error> {
     check_family("addresses", address.address(), wanted)?;
     check_unicast("addresses", address.address())
 }
 
-#[cfg(feature = "serde")]
-const fn highest_ttl() -> u8 {
-    TTL
+/// Whether these can be announced.
+pub(super) fn check_announced(announced: &[AnnouncedAddress]) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for it in announced {
+        check_link_name("announced", &it.interface)?;
+        check_unicast("announced", it.address)?;
+        if !seen.insert(it) {
+            return Err(Error::Invalid {
+                field: "announced",
+                problem: format!("{} is there twice", it.address),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether these can be the peers of a router of this family.
@@ -298,6 +320,16 @@ fn check_family(field: &'static str, address: IpAddr, wanted: Family) -> Result<
         field,
         problem: format!("{address} is not of the router's family, {wanted}"),
     })
+}
+
+/// An address that the program puts in place itself, for [`RouterConfig::announced`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct AnnouncedAddress {
+    /// The name of the interface that has it while the router is Active.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
 }
 
 /// The virtual MAC of a router: on a [`Macvlan`](crate::Macvlan) that has its addresses, and that

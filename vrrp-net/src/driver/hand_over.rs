@@ -73,6 +73,9 @@ struct RouterState {
     is_shut_down: bool,
     /// The counters of its authentication.
     sequences: Sequences,
+    /// How often its addresses are still to be announced.
+    #[cfg_attr(feature = "serde", serde(default))]
+    unannounced: u8,
 }
 
 /// The first line of a state in bytes.
@@ -240,11 +243,12 @@ impl Driver {
 
     fn snapshot(&self) -> DriverState {
         let (taken_at, now) = (sys::monotonic_clock(), self.now());
-        let routers = self.routers.values().map(|router| RouterState {
+        let routers = self.routers.iter().map(|(id, router)| RouterState {
             config: router.config.clone(),
             faults: router.faults.clone(),
             is_shut_down: router.is_shut_down,
             sequences: router.authenticator.sequences(),
+            unannounced: self.paced.left(*id),
         });
         let watch = |(id, _)| self.watches.get(&id).cloned().unwrap_or_default();
         DriverState {
@@ -312,6 +316,9 @@ impl Driver {
 
         let ids: Vec<RouterId> = self.fleet.iter().map(|(id, _)| id).collect();
         for (id, saved) in ids.iter().zip(state.routers) {
+            if saved.unannounced > 0 {
+                self.queue.announce(*id, saved.unannounced);
+            }
             let router = self.restored(*id, &state.interfaces, saved)?;
             if let Some(machine) = self.fleet.get(*id) {
                 self.events.restore_state(*id, machine.state());

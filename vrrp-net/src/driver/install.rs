@@ -7,16 +7,16 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Instant, Transition, VirtualRouter,
+    Instant, Transition,
     fleet::{RouterId, VrrpRouter},
 };
-use vrrp_proto::frame::{arp, neighbor};
 
-use super::{Driver, DriverEvent, Sweeping, events::Topic, host::Made, is_active, router::Router};
+use super::{
+    Driver, DriverEvent, Sweeping, announcements::Frames, host::Made, is_active, router::Router,
+};
 use crate::{
     Error, Outcome, VirtualAddress,
-    kernel::{resolution_frame::ResolutionFrame, sys::describe_interface},
-    plan::{Actual, Change, DUMMY, Kept, Thing, Wanted},
+    plan::{Change, DUMMY, Kept, Thing, Wanted},
 };
 
 /// Changes that are made before the driver looks at its sockets and timers again: a millisecond's
@@ -416,19 +416,9 @@ impl Driver {
     }
 
     /// Announces and reports, once the plan of a router is carried out.
-    fn finish(
-        &mut self,
-        now: Instant,
-        id: RouterId,
-        task: Task,
-        frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
-    ) {
-        if task.repeat > 0
-            && is_active(&self.fleet, id)
-            && let Some(router) = self.routers.get(&id)
-        {
-            let machine = self.fleet.get(id);
-            announce(id, router, machine, task.repeat, &self.host.actual, frames);
+    fn finish(&mut self, now: Instant, id: RouterId, task: Task, frames: &mut Frames) {
+        if task.repeat > 0 && is_active(&self.fleet, id) {
+            self.announce(now, id, task.repeat, frames);
         }
         for (transition, overtaken) in task.transitions {
             self.send_announcements(frames, now);
@@ -443,28 +433,6 @@ impl Driver {
             }
         }
     }
-
-    fn send_announcements(
-        &mut self,
-        frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
-        now: Instant,
-    ) {
-        for (place, error) in self.packets.announce(frames) {
-            let Some(&(id, interface, _)) = frames.get(place) else {
-                continue;
-            };
-            let Some(suppressed) = self.events.pass(now, id, Topic::AnnounceFailed) else {
-                continue;
-            };
-            let action = format!(
-                "announce a virtual address on {}",
-                describe_interface(interface)
-            );
-            let error = Error::os(action)(error);
-            self.notify(Some(id), DriverEvent::AnnounceFailed { error, suppressed });
-        }
-        frames.clear();
-    }
 }
 
 /// The address that a change is about.
@@ -477,43 +445,6 @@ const fn local_of(change: &Change) -> Option<IpAddr> {
             Some(route.destination())
         }
         _ => None,
-    }
-}
-
-/// The frames that announce the addresses of an Active: those that are in place, each once, and all
-/// of that so often.
-fn announce(
-    id: RouterId,
-    router: &Router,
-    machine: Option<&VirtualRouter>,
-    repeat: u8,
-    actual: &Actual,
-    frames: &mut Vec<(RouterId, u32, ResolutionFrame)>,
-) {
-    // An interface without a hardware address has no neighbours to announce to.
-    let Some(link) = router
-        .address_interface()
-        .and_then(|index| actual.link(index))
-    else {
-        return;
-    };
-    let Some(mac) = link.mac else { return };
-    let wanted = router.wanted(machine);
-    for _ in 0..repeat {
-        for address in wanted.all().filter(|it| wanted.is_in_place(it, actual)) {
-            let frame = match address.address() {
-                IpAddr::V4(address) => ResolutionFrame::Arp(arp::gratuitous(
-                    mac,
-                    address,
-                    router.config.gratuitous_arp,
-                )),
-                // From the address itself (AMB-17).
-                IpAddr::V6(address) => {
-                    ResolutionFrame::Neighbor(neighbor::unsolicited(mac, address, address))
-                }
-            };
-            frames.push((id, link.index, frame));
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use vrrp_fsm::{Instant, fleet::RouterId};
 
-use super::{Actual, Change, Claim, Kept, Pause, Stage, Wanted, plan};
+use super::{Actual, Change, Claim, Claims, Kept, Pause, Stage, Wanted, plan};
 use crate::{ADDRESS_PROTOCOL, Link, MonitorEvent, Route};
 
 /// The subject of a change: retries are spaced for each.
@@ -81,6 +81,8 @@ pub(crate) struct Planner {
     due: BTreeSet<(Instant, Option<RouterId>)>,
     /// Whether there may be left-overs, but other instances have not been asked.
     must_ask: bool,
+    /// The macvlans that the program manages itself.
+    own: BTreeSet<u32>,
 }
 
 impl Planner {
@@ -123,12 +125,32 @@ impl Planner {
         }
     }
 
-    /// Has everything removed that has our mark, that no other instance claims, and that no router
-    /// wants.
+    /// Has everything removed that has our mark, that neither the program nor another instance
+    /// claims, and that no router wants.
     pub(crate) fn sweep(&mut self, actual: &Actual) {
         let mut found = marked(actual);
-        found.retain(|it| !actual.claims().include(&it.claim()));
+        found.retain(|it| {
+            let is_own =
+                matches!(it, Former::Macvlan { interface } if self.own.contains(interface));
+            !is_own && !actual.claims().include(&it.claim())
+        });
         self.former.extend(found);
+    }
+
+    /// Sets the macvlans that the program manages itself.
+    pub(crate) fn set_own(&mut self, macvlans: &BTreeSet<u32>) {
+        self.own.clone_from(macvlans);
+    }
+
+    /// Adds the macvlans that the program manages itself, with the settings of their parents.
+    pub(crate) fn add_own_claims(&self, actual: &Actual, claims: &mut Claims) {
+        for interface in &self.own {
+            claims.add(Claim::Link(*interface), true);
+            let parent = actual.link(*interface).and_then(|link| link.parent);
+            if let Some(parent) = parent {
+                claims.add(Claim::Parent(parent), true);
+            }
+        }
     }
 
     /// Whether other instances should be asked for their claims, so that a sweep can follow. Once.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use vrrp_fsm::State;
-use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
-use vrrp_net::{RouterConfig, VirtualMac};
+use vrrp_lab::{Capture, Frame, Host, Lan, Probe, wait_for};
+use vrrp_net::{AnnouncedAddress, AnnouncementPace, Pacing, RouterConfig, VirtualMac};
 use vrrp_proto::{
     Family,
     frame::{MacAddress, arp, ipv6, neighbor, virtual_mac},
@@ -320,4 +320,118 @@ fn another_hardware_address_of_the_interface_is_announced_over_ipv4() {
 fn another_hardware_address_of_the_interface_is_announced_over_ipv6() {
     another_hardware_address_is_announced(Family::Ipv6, false);
     another_hardware_address_is_announced(Family::Ipv6, true);
+}
+
+/// The pace of the tests: long beside the time that a busy machine takes to send a frame.
+const PACE: Duration = Duration::from_millis(300);
+
+fn pacing() -> Pacing {
+    Pacing {
+        each: AnnouncementPace {
+            gratuitous_arp: PACE,
+            neighbor_advertisement: PACE,
+        },
+        groups: Vec::new(),
+    }
+}
+
+/// The announcements of these addresses in their order, each with its time.
+fn announcements(capture: &Capture, addresses: &[IpAddr]) -> Vec<(Instant, IpAddr)> {
+    let frames = capture.frames();
+    let announced = frames
+        .iter()
+        .filter_map(|frame| Some((frame.at, Announced::by(frame)?)));
+    announced
+        .filter(|(_, it)| it.is_announcement && addresses.contains(&it.about))
+        .map(|(at, it)| (at, it.about))
+        .collect()
+}
+
+fn announcements_are_spaced(family: Family, uses_virtual_mac: bool) {
+    let (lan, [r1]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let mut config = virtual_mac_router(family, 100);
+    config.virtual_mac = uses_virtual_mac.then(VirtualMac::default);
+    config.fsm.announce.repeat = 2;
+    config.fsm.announce.second_burst_after = None;
+    let running = DriverThread::start(r1.namespace());
+    running.with(|driver| {
+        driver.set_pacing(pacing()).unwrap();
+        driver.add(config).unwrap();
+    });
+    let addresses = addresses(family).map(without_prefix);
+    let all = wait_for("six announcements", LIMIT, || {
+        let all = announcements(&capture, &addresses);
+        (all.len() >= 6).then_some(all)
+    })
+    .unwrap();
+    // Each once, and then each once more.
+    let order: Vec<_> = all.iter().map(|(_, about)| *about).collect();
+    assert_eq!(order, [addresses, addresses].concat());
+    let span = all[5].0 - all[0].0;
+    assert!(span >= 5 * PACE - PACE / 2, "{span:?}");
+    running.stop();
+}
+
+#[test]
+fn announcements_over_ipv4_are_spaced_and_each_address_comes_before_one_comes_again() {
+    announcements_are_spaced(Family::Ipv4, false);
+}
+
+#[test]
+fn announcements_over_ipv6_on_a_macvlan_have_the_pace_of_its_parent() {
+    announcements_are_spaced(Family::Ipv6, true);
+}
+
+#[test]
+fn a_router_that_yields_drops_the_announcements_that_wait() {
+    let (lan, [r1]) = lan_of::<1>();
+    let capture = lan.capture().unwrap();
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.announce.repeat = 100;
+    let running = DriverThread::start(r1.namespace());
+    let id = running.with(|driver| {
+        driver.set_pacing(pacing()).unwrap();
+        driver.add(config).unwrap()
+    });
+    let about = without_prefix(VIP4);
+    wait_for_announcement(&capture, about);
+    running.with(move |driver| driver.set_fault(id, "test").unwrap());
+    running.wait_for_state(id, State::Initialize);
+    // It does not even wake up for them.
+    let timeout = running.with(|driver| driver.timeout());
+    assert!(timeout.is_none_or(|it| it > PACE), "{timeout:?}");
+}
+
+#[test]
+fn an_address_that_the_program_puts_on_another_interface_is_announced_there() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other_lan = Lan::new().unwrap();
+    let eth1 = other_lan.attach(&r1, "eth1", &[]).unwrap();
+    let capture = other_lan.capture().unwrap();
+    let about = ip("198.51.100.7");
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.announce.repeat = 3;
+    config.fsm.announce.second_burst_after = Some(Duration::from_millis(10));
+    config.announced = vec![AnnouncedAddress {
+        interface: "eth1".into(),
+        address: about,
+    }];
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    assert_eq!(announcements(&capture, &[about]), []);
+    let count = |wanted: usize| {
+        wait_for(&format!("{wanted} announcements"), LIMIT, || {
+            (announcements(&capture, &[about]).len() == wanted).then_some(())
+        })
+        .unwrap();
+    };
+    eth1.add_address("198.51.100.7/24").unwrap();
+    count(3);
+    eth1.remove_address("198.51.100.7/24").unwrap();
+    // Without a place in the list nothing is announced.
+    running.with(move |driver| driver.set_announced(id, Vec::new()).unwrap());
+    eth1.add_address("198.51.100.7/24").unwrap();
+    running.stop();
+    count(3);
 }

@@ -7,7 +7,9 @@ use vrrp_fsm::{
     track::{Kind, Object, TrackRef},
 };
 use vrrp_lab::wait_for;
-use vrrp_net::{Driver, DriverEvent, Error, Fault, RouterConfig, RouterId, Watch};
+use vrrp_net::{
+    AnnouncedAddress, Driver, DriverEvent, Error, Fault, RouterConfig, RouterId, Transport, Watch,
+};
 use vrrp_proto::{Family, Interval, Peer, Priority};
 
 use serde_json::json;
@@ -137,10 +139,7 @@ fn peers_change_without_an_election() {
         one.wait_for_state(one_id, State::Active);
         two.wait_for_state(two_id, State::Backup);
         one.with(move |driver| {
-            let peers = ["192.0.2.2", "192.0.2.3"].map(|address| Peer {
-                address: ip(address),
-                min_ttl: 255,
-            });
+            let peers = ["192.0.2.2", "192.0.2.3"].map(|address| Peer::new(ip(address)));
             driver.set_peers(one_id, peers.to_vec()).unwrap();
         });
         let (three, three_id) = DriverThread::with_router(
@@ -384,6 +383,26 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
         refuse(
             unicast(router(Family::Ipv4, 100), &[]),
             "peers: there are none: a router without others advertises by multicast",
+        );
+        let mut bounds = unicast(router(Family::Ipv4, 100), &["192.0.2.2"]);
+        bounds.transport = Transport::Unicast {
+            peers: vec![Peer::new(ip("192.0.2.2")).with_max_ttl(254)],
+        };
+        refuse(
+            bounds,
+            "peers: max_ttl 254 of 192.0.2.2 is not in 255..=255, from min_ttl",
+        );
+        refuse(
+            with(&|config| config.unicast_ttl = 0),
+            "unicast_ttl: 0 is not in 1..=255",
+        );
+        let elsewhere = AnnouncedAddress {
+            interface: "eth1".into(),
+            address: ip("198.51.100.7"),
+        };
+        refuse(
+            with(&|config| config.announced = vec![elsewhere.clone(), elsewhere.clone()]),
+            "announced: 198.51.100.7 is there twice",
         );
         let mut no_link_local = router(Family::Ipv6, 100);
         no_link_local.addresses.reverse();
