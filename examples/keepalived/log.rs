@@ -46,6 +46,8 @@ impl Log {
         let syslog = facility.and_then(|facility| {
             let socket = UnixDatagram::unbound().ok()?;
             socket.connect(SYSLOG).ok()?;
+            // A daemon that does not read must not hold advertisements up.
+            socket.set_nonblocking(true).ok()?;
             Some((socket, facility))
         });
         Ok(Self(Arc::new(Outputs {

@@ -7,6 +7,7 @@
 )]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -137,7 +138,28 @@ impl BackgroundProgram {
         wait_for("the end of the program", Self::LIMIT, || {
             self.child.try_wait().unwrap()
         })
-        .unwrap()
+        .unwrap_or_else(|error| panic!("{error}; its threads: {:#?}", self.threads()))
+    }
+
+    /// Its threads, each with its name, its state, and the kernel function in which it waits.
+    fn threads(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(folder).into_iter().flatten().flatten();
+        tasks
+            .map(|task| {
+                let read = |name: &str| fs::read_to_string(task.path().join(name));
+                let text = |name: &str| read(name).unwrap_or_default().trim().to_owned();
+                let state = text("stat");
+                let state = state.rsplit(')').next().and_then(|it| it.chars().nth(1));
+                format!(
+                    "{} {} in {} (system call {})",
+                    text("comm"),
+                    state.unwrap_or('?'),
+                    text("wchan"),
+                    text("syscall"),
+                )
+            })
+            .collect()
     }
 
     /// Kills it with SIGKILL and waits for its end.
