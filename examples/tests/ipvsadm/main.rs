@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod guide;
 mod lists;
 mod reconcile;
 
@@ -22,7 +23,13 @@ use std::{
 use vrrp_lab::{Kernel, Suite, example};
 
 fn main() -> ExitCode {
-    let tests = [lists::tests(), commands::tests(), reconcile::tests()].concat();
+    let tests = [
+        lists::tests(),
+        commands::tests(),
+        reconcile::tests(),
+        guide::tests(),
+    ]
+    .concat();
     let mut suite = Suite::new(Kernel::ALL, &tests);
     suite.files.push(example("ipvsadm").unwrap());
     suite.run()
