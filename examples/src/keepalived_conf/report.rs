@@ -1,5 +1,7 @@
 //! A configuration as JSON, in the form of the oracle.
 
+mod global;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -7,7 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{
     Reading,
     complaint::{Complaint, Weight},
-    configuration::{BfdInstance, Configuration, Global, Instance, SyncGroup, Tracked},
+    configuration::{
+        BfdInstance, CheckScript, Configuration, Instance, SyncGroup, TrackProcess, Tracked,
+    },
     host::{Account, Host},
     lvs::{Check, Detail, GroupEntry, RealServer, Service, ServiceGroup, VirtualServer},
     script::Script,
@@ -96,9 +100,54 @@ fn significant(microseconds: i64) -> String {
     format!("{seconds}.{}", fraction.get(..digits.min(6)).unwrap_or("0"))
 }
 
-#[allow(clippy::too_many_lines, reason = "one setting after the other")]
 fn values(configuration: &Configuration, host: &Host) -> Value {
     let it = configuration;
+    let files = list(&it.track_files, |file| {
+        json!({
+            "name": file.name,
+            "file": file.path,
+            "weight": file.weight,
+            "reverse": file.is_reverse,
+        })
+    });
+    let checkers: Vec<Value> =
+        it.virtual_servers
+            .iter()
+            .flat_map(|server| {
+                server.real_servers.iter().flat_map(move |real| {
+                    real.checks.iter().map(move |check| (server, real, check))
+                })
+            })
+            .map(|(server, real, check)| checker(server, real, check))
+            .collect();
+    object(vec![
+        ("global_defs", global::global(&it.global, it, host)),
+        ("instances", list(&it.instances, instance)),
+        ("sync_groups", list(&it.sync_groups, group)),
+        ("scripts", list(&it.scripts, check_script)),
+        ("track_files", files),
+        ("track_processes", list(&it.track_processes, process)),
+        ("static", statics(it)),
+        (
+            "virtual_server_groups",
+            list(&it.virtual_server_groups, service_group),
+        ),
+        ("virtual_servers", list(&it.virtual_servers, virtual_server)),
+        ("checkers", Value::Array(checkers)),
+        ("bfd_instances", list(&it.bfd_instances, bfd)),
+        (
+            "ssl",
+            if it.uses_tls {
+                json!(["Using autogen SSL context"])
+            } else {
+                Value::Null
+            },
+        ),
+    ])
+}
+
+/// Addresses, routes and rules outside all instances.
+fn statics(it: &Configuration) -> Value {
     let mut statics = Vec::new();
     if !it.static_addresses.is_empty() {
         let default = it.global.text("default_interface").unwrap_or("eth0");
@@ -130,367 +179,50 @@ fn values(configuration: &Configuration, host: &Host) -> Value {
         });
         statics.push(json!({ "static track groups": shown }));
     }
-    let scripts = list(&it.scripts, |script| {
-        json!({
-            "name": script.name,
-            "argv": script.script.arguments,
-            "interval_s": script.interval,
-            "timeout_s": script.timeout,
-            "weight": script.weight,
-            "reverse": script.is_reverse,
-            "rise": script.rise,
-            "fall": script.fall,
-            "insecure": false,
-            "init_state": "unknown",
-            "uid": script.script.account.uid,
-            "gid": script.script.account.gid,
+    Value::Array(statics)
+}
+
+fn check_script(script: &CheckScript) -> Value {
+    json!({
+        "name": script.name,
+        "argv": script.script.arguments,
+        "interval_s": script.interval,
+        "timeout_s": script.timeout,
+        "weight": script.weight,
+        "reverse": script.is_reverse,
+        "rise": script.rise,
+        "fall": script.fall,
+        "insecure": false,
+        "init_state": "unknown",
+        "uid": script.script.account.uid,
+        "gid": script.script.account.gid,
+    })
+}
+
+fn process(process: &TrackProcess) -> Value {
+    let delay = |time: Option<i64>| {
+        time.map_or(Value::Null, |time| {
+            json!(format!("{}.{:06}s", time / 1_000_000, time % 1_000_000))
         })
-    });
-    let files = list(&it.track_files, |file| {
-        json!({
-            "name": file.name,
-            "file": file.path,
-            "weight": file.weight,
-            "reverse": file.is_reverse,
-        })
-    });
-    let processes = list(&it.track_processes, |process| {
-        let delay = |time: Option<i64>| {
-            time.map_or(Value::Null, |time| {
-                json!(format!("{}.{:06}s", time / 1_000_000, time % 1_000_000))
-            })
-        };
-        object(vec![
-            ("name", json!(process.name)),
-            ("process", json!(process.process.first())),
-            (
-                "parameters",
-                match process.process.get(1..) {
-                    Some(parameters @ [_, ..]) => json!(parameters.join(" ")),
-                    _ => Value::Null,
-                },
-            ),
-            ("param_match", json!(process.param_match)),
-            ("min_processes", json!(process.quorum)),
-            ("max_processes", json!(process.quorum_max)),
-            ("weight", json!(process.weight)),
-            ("terminate_delay", delay(process.terminate_delay)),
-            ("fork_delay", delay(process.fork_delay)),
-            ("full_command", json!(process.full_command.to_string())),
-        ])
-    });
-    let checkers: Vec<Value> =
-        it.virtual_servers
-            .iter()
-            .flat_map(|server| {
-                server.real_servers.iter().flat_map(move |real| {
-                    real.checks.iter().map(move |check| (server, real, check))
-                })
-            })
-            .map(|(server, real, check)| checker(server, real, check))
-            .collect();
+    };
     object(vec![
-        ("global_defs", global(&it.global, it, host)),
-        ("instances", list(&it.instances, instance)),
-        ("sync_groups", list(&it.sync_groups, group)),
-        ("scripts", scripts),
-        ("track_files", files),
-        ("track_processes", processes),
-        ("static", Value::Array(statics)),
+        ("name", json!(process.name)),
+        ("process", json!(process.process.first())),
         (
-            "virtual_server_groups",
-            list(&it.virtual_server_groups, service_group),
-        ),
-        ("virtual_servers", list(&it.virtual_servers, virtual_server)),
-        ("checkers", Value::Array(checkers)),
-        ("bfd_instances", list(&it.bfd_instances, bfd)),
-        (
-            "ssl",
-            if it.uses_tls {
-                json!(["Using autogen SSL context"])
-            } else {
-                Value::Null
+            "parameters",
+            match process.process.get(1..) {
+                Some(parameters @ [_, ..]) => json!(parameters.join(" ")),
+                _ => Value::Null,
             },
         ),
+        ("param_match", json!(process.param_match)),
+        ("min_processes", json!(process.quorum)),
+        ("max_processes", json!(process.quorum_max)),
+        ("weight", json!(process.weight)),
+        ("terminate_delay", delay(process.terminate_delay)),
+        ("fork_delay", delay(process.fork_delay)),
+        ("full_command", json!(process.full_command.to_string())),
     ])
-}
-
-/// `global_defs` under the oracle's labels.
-#[allow(clippy::too_many_lines, reason = "one setting after the other")]
-fn global(it: &Global, configuration: &Configuration, host: &Host) -> Value {
-    const TEXTS: [(&str, &str); 12] = [
-        ("router_id", "Router ID"),
-        ("default_interface", "Default interface"),
-        ("vrrp_mcast_group4", "VRRP IPv4 mcast group"),
-        ("vrrp_mcast_group6", "VRRP IPv6 mcast group"),
-        ("reload_time_file", "Reload time file"),
-        ("dbus_service_name", "DBus service name"),
-        ("umask", "umask"),
-        ("vrrp_process_name", "VRRP process name"),
-        ("checker_process_name", "LVS process name"),
-        ("lvs_process_name", "LVS process name"),
-        ("bfd_process_name", "BFD process name"),
-        ("snmp_socket", "SNMP socket"),
-    ];
-    const NUMBERS: [(&str, &str); 24] = [
-        ("vrrp_version", "VRRP default protocol version"),
-        ("vrrp_garp_master_delay", "Gratuitous ARP delay"),
-        ("vrrp_garp_master_repeat", "Gratuitous ARP repeat"),
-        ("vrrp_garp_master_refresh", "Gratuitous ARP refresh timer"),
-        (
-            "vrrp_garp_master_refresh_repeat",
-            "Gratuitous ARP refresh repeat",
-        ),
-        (
-            "vrrp_garp_lower_prio_delay",
-            "Gratuitous ARP lower priority delay",
-        ),
-        (
-            "vrrp_garp_lower_prio_repeat",
-            "Gratuitous ARP lower priority repeat",
-        ),
-        ("max_auto_priority", "Max auto priority"),
-        ("vrrp_priority", "VRRP process priority"),
-        ("vrrp_rt_priority", "VRRP realtime priority"),
-        ("vrrp_rlimit_rttime", "VRRP realtime limit"),
-        ("checker_priority", "Checker process priority"),
-        ("checker_rt_priority", "Checker realtime priority"),
-        ("checker_rlimit_rttime", "Checker realtime limit"),
-        ("bfd_priority", "BFD process priority"),
-        ("bfd_rt_priority", "BFD realtime priority"),
-        ("bfd_rlimit_rttime", "BFD realtime limit"),
-        ("vrrp_netlink_cmd_rcv_bufs", "vrrp_netlink_cmd_rcv_bufs"),
-        (
-            "vrrp_netlink_monitor_rcv_bufs",
-            "vrrp_netlink_monitor_rcv_bufs",
-        ),
-        ("lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs"),
-        (
-            "lvs_netlink_monitor_rcv_bufs",
-            "lvs_netlink_monitor_rcv_bufs",
-        ),
-        ("process_monitor_rcv_bufs", "process_monitor_rcv_bufs"),
-        ("vrrp_down_timer_adverts", "Num adverts before down"),
-        ("vrrp_rx_bufs_multiplier", "vrrp_rx_bufs_multiplier"),
-    ];
-    const PRESENT: [(&str, &str); 6] = [
-        ("enable_script_security", "Script security enabled"),
-        ("enable_traps", "SNMP traps enabled"),
-        ("enable_snmp_vrrp", "SNMP vrrp enabled"),
-        ("enable_snmp_keepalived", "SNMP vrrp enabled"),
-        ("enable_snmp_rfc", "SNMP RFC enabled"),
-        ("enable_snmp_checker", "SNMP checker enabled"),
-    ];
-    const TRUE: [(&str, &str); 6] = [
-        ("vrrp_check_unicast_src", "VRRP check unicast_src"),
-        (
-            "vrrp_skip_check_adv_addr",
-            "VRRP skip check advert addresses",
-        ),
-        ("vrrp_strict", "VRRP strict mode"),
-        ("vrrp_no_swap", "VRRP don't swap"),
-        ("checker_no_swap", "Checker don't swap"),
-        ("bfd_no_swap", "BFD don't swap"),
-    ];
-    let mut shown = Map::new();
-    let mut put = |label: &str, value: Value| drop(shown.insert(label.into(), value));
-    for (word, label) in TEXTS {
-        if let Some(text) = it.text(word) {
-            put(label, json!(text));
-        }
-    }
-    for (word, label) in NUMBERS {
-        if let Some(number) = it.numbers.get(word) {
-            put(label, json!(number.to_string()));
-        }
-    }
-    for (word, source, label) in [
-        (
-            "vrrp_garp_lower_prio_delay",
-            "vrrp_garp_master_delay",
-            "Gratuitous ARP lower priority delay",
-        ),
-        (
-            "vrrp_garp_lower_prio_repeat",
-            "vrrp_garp_master_repeat",
-            "Gratuitous ARP lower priority repeat",
-        ),
-    ] {
-        // They follow the numbers of a takeover where they are not given.
-        if let (None, Some(number)) = (it.numbers.get(word), it.numbers.get(source)) {
-            put(label, json!(number.to_string()));
-        }
-    }
-    for (word, label) in PRESENT {
-        if it.has(word) {
-            put(label, json!(true));
-        }
-    }
-    for (word, label) in TRUE {
-        if it.has(word) {
-            put(label, json!("true"));
-        }
-    }
-    let on_off = |is_on: bool| json!(if is_on { "on" } else { "off" });
-    for (word, label) in [
-        ("smtp_alert", "Default smtp_alert"),
-        ("smtp_alert_vrrp", "Default smtp_alert_vrrp"),
-        ("smtp_alert_checker", "Default smtp_alert_checker"),
-    ] {
-        if let Some(is_on) = it.switches.get(word) {
-            put(label, on_off(*is_on));
-        }
-    }
-    if it.has("no_email_faults") {
-        put("Send emails for fault transitions", json!("off"));
-    }
-    let truth = |is_on: bool| json!(is_on.to_string());
-    if let Some(silent) = it.switches.get("vrrp_lower_prio_no_advert") {
-        put(
-            "Send advert after receive lower priority advert",
-            truth(!*silent),
-        );
-    }
-    if let Some(sends) = it.switches.get("vrrp_higher_prio_send_advert") {
-        put(
-            "Send advert after receive higher priority advert",
-            truth(*sends),
-        );
-    }
-    if let Some(notifies) = it.switches.get("vrrp_notify_priority_changes") {
-        put("VRRP notify priority changes", truth(*notifies));
-    }
-    for (word, label) in [
-        (
-            "vrrp_netlink_cmd_rcv_bufs_force",
-            "vrrp_netlink_cmd_rcv_bufs_force",
-        ),
-        (
-            "vrrp_netlink_monitor_rcv_bufs_force",
-            "vrrp_netlink_monitor_rcv_bufs_force",
-        ),
-    ] {
-        if let Some(is_on) = it.switches.get(word) {
-            put(label, json!(u8::from(*is_on).to_string()));
-        }
-    }
-    for (word, label) in [
-        ("vrrp_garp_interval", "Gratuitous ARP interval"),
-        ("vrrp_gna_interval", "Gratuitous NA interval"),
-    ] {
-        if let Some(time) = it.numbers.get(word) {
-            put(
-                label,
-                json!(format!("{}.{:06}", time / 1_000_000, time % 1_000_000)),
-            );
-        }
-    }
-    if let Some(time) = it.numbers.get("vrrp_startup_delay") {
-        put("vrrp_startup_delay", json!(plain_seconds(*time)));
-    }
-    if let Some(time) = it.numbers.get("min_auto_priority_delay") {
-        put("Min auto priority delay", json!(format!("{time} usecs")));
-    }
-    if it.has("vrrp_rt_priority") && !it.has("vrrp_rlimit_rttime") {
-        put("current realtime time limit", json!("10000"));
-    }
-    if it.has("script_user")
-        && let Some(account) = it.script_account
-        && (account.uid, account.gid) != (0, 0)
-    {
-        let label = format!("Default script uid:gid {}:{}", account.uid, account.gid);
-        put(&label, json!(true));
-    }
-    if it.has("process_names") {
-        put("VRRP process name", json!("keepalived_vrrp"));
-        put("LVS process name", json!("keepalived_lvs"));
-        put("BFD process name", json!("keepalived_bfd"));
-    }
-    if it.has("reload_time_file") {
-        put("No reload scheduled", json!(true));
-    }
-    if it.has("dynamic_interfaces") {
-        put("Dynamic interfaces", json!("true"));
-        let allows = it.text("dynamic_interfaces") == Some("allow_if_changes");
-        put("Allow interface changes", truth(allows));
-    }
-    for (word, labels) in [
-        ("vrrp_rt_priority", "current realtime priority"),
-        ("vrrp_rlimit_rttime", "current realtime time limit"),
-    ] {
-        if let Some(number) = it.numbers.get(word) {
-            put(labels, json!(number.to_string()));
-        }
-    }
-    if let Some((address, port)) = it.smtp_server {
-        put("Smtp server", json!(address.to_string()));
-        put("Smtp server port", json!(port.to_string()));
-        let timeout = it.numbers.get("smtp_connect_timeout").unwrap_or(&30);
-        put("Smtp server connection timeout", json!(timeout.to_string()));
-    }
-    let from = it.text("notification_email_from");
-    if from.is_some() || it.smtp_server.is_some() {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid());
-        let user = user.ok().flatten().map_or("root".into(), |user| user.name);
-        let from = from.map_or_else(|| format!("{user}@{}", host.name), str::to_owned);
-        put("Email notification from", json!(from));
-        let recipients = &it.email_recipients;
-        put(
-            "Email notification to:",
-            if recipients.is_empty() {
-                json!(true)
-            } else {
-                json!(recipients)
-            },
-        );
-    }
-    if let Some(fifo) = it.text("vrrp_notify_fifo") {
-        let account = it.script_account.unwrap_or(Account { uid: 0, gid: 0 });
-        let owner = format!("uid:gid {}:{}", account.uid, account.gid);
-        put("VRRP notify fifo", json!(format!("{fifo}, {owner}")));
-        if let Some(script) = it.scripts.get("vrrp_notify_fifo_script") {
-            let words = script.arguments.iter().map(|word| format!("'{word}'"));
-            let words: Vec<String> = words.chain([format!("'{fifo}'")]).collect();
-            put(
-                "VRRP notify fifo script",
-                json!(format!("{}, {owner}", words.join(" "))),
-            );
-        }
-    }
-    let uses_nftables = it.has("nftables")
-        || it.has("vrrp_iptables")
-        || configuration
-            .instances
-            .iter()
-            .any(|instance| instance.vmac.is_some() || !instance.accept);
-    if uses_nftables {
-        let table = it.text("nftables").unwrap_or("keepalived");
-        let priority = it.numbers.get("nftables_priority").unwrap_or(&-1);
-        put("nftables table name", json!(table));
-        put("nftables base chain priority", json!(priority.to_string()));
-        put(
-            "nftables don't force use ifindex for link local IPv6",
-            json!(true),
-        );
-    }
-    for (place, label) in ["LVS TCP timeout", "LVS TCP FIN timeout", "LVS UDP timeout"]
-        .into_iter()
-        .enumerate()
-    {
-        if let Some(Some(timeout)) = it.lvs_timeouts.get(place) {
-            put(label, json!(timeout.to_string()));
-        }
-    }
-    Value::Object(shown)
-}
-
-fn plain_seconds(microseconds: i64) -> String {
-    let text = format!(
-        "{}.{:06}",
-        microseconds / 1_000_000,
-        microseconds % 1_000_000
-    );
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn script(script: &Script) -> Value {
@@ -613,12 +345,12 @@ fn instance(it: &Instance) -> Value {
                 json!(it.multicast.to_string())
             },
         ),
-        ("garp_master_delay", json!(it.garp_delay)),
-        ("garp_master_repeat", json!(it.garp_repeat)),
-        ("garp_master_refresh", json!(it.garp_refresh)),
-        ("garp_master_refresh_repeat", json!(it.garp_refresh_repeat)),
-        ("garp_lower_prio_delay", json!(it.garp_lower_prio_delay)),
-        ("garp_lower_prio_repeat", json!(it.garp_lower_prio_repeat)),
+        ("garp_master_delay", json!(it.garp.delay)),
+        ("garp_master_repeat", json!(it.garp.repeat)),
+        ("garp_master_refresh", json!(it.garp.refresh)),
+        ("garp_master_refresh_repeat", json!(it.garp.refresh_repeat)),
+        ("garp_lower_prio_delay", json!(it.garp.lower_prio_delay)),
+        ("garp_lower_prio_repeat", json!(it.garp.lower_prio_repeat)),
         ("down_timer_adverts", json!(it.down_timer_adverts)),
         ("answer_lower_prio", json!(it.answers_lower_priority)),
         ("advert_before_yield", json!(it.advertises_before_yield)),
