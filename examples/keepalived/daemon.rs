@@ -26,26 +26,20 @@ use vrrp_fsm::{
     track::{ObjectId, Report, TrackRef},
 };
 use vrrp_net::{
-    Driver, DriverEvent, Fault, FrameSocket, Notification, RouterConfig, RouterId, Transport,
+    AnnouncedAddress, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterId, Transport,
     VirtualAddress,
-};
-use vrrp_proto::frame::{
-    arp::{self, GratuitousTarget},
-    neighbor,
 };
 
 use crate::{
     Error,
     balancing::{Balancing, Ending, Surroundings},
     data, host,
+    links::Links,
     log::Log,
     outlet::Outlet,
     signals::{Request, Serving},
     watch,
 };
-
-/// Announcements of an address that ip(8) has put in place, at once.
-const ANNOUNCEMENTS: usize = 5;
 
 /// From one attempt to put an address back to the next.
 const REPAIR_PERIOD: Duration = Duration::from_secs(1);
@@ -55,7 +49,8 @@ pub(crate) struct Daemon {
     pub(crate) driver: Driver,
     pub(crate) log: Log,
     outlet: Outlet,
-    frames: FrameSocket,
+    /// The macvlans of addresses on other interfaces.
+    links: Links,
     pub(crate) routers: BTreeMap<RouterId, RunningRouter>,
     pub(crate) groups: BTreeMap<GroupId, Grouped>,
     objects: BTreeMap<String, ObjectId>,
@@ -81,8 +76,10 @@ pub(crate) struct Daemon {
     /// The configuration that runs, and the errors that it was started with.
     pub(crate) configuration: Configuration,
     known_errors: BTreeSet<String>,
-    /// When lost addresses are looked for again.
+    /// When lost addresses and links are looked for again.
     repair_at: Option<Instant>,
+    /// Why lost links could not be made again last time.
+    link_problems: Vec<String>,
 }
 
 /// An instance that runs.
@@ -115,7 +112,7 @@ impl Daemon {
         Ok(Self {
             driver,
             outlet,
-            frames: FrameSocket::open()?,
+            links: Links::new()?,
             page,
             log,
             routers: BTreeMap::new(),
@@ -133,6 +130,7 @@ impl Daemon {
             has_started: false,
             known_errors: errors(&reading),
             repair_at: None,
+            link_problems: Vec::new(),
             configuration: reading.configuration,
         })
     }
@@ -142,9 +140,19 @@ impl Daemon {
         for note in &plan.notes {
             self.log.warning(note);
         }
+        if let Err(error) = self.driver.set_pacing(plan.pacing) {
+            self.log
+                .warning(&format!("announcements are not spaced: {error}"));
+        }
         self.apply_statics(plan.statics);
         self.remove_groups(&plan.groups);
         self.add_objects(plan.objects);
+        let macvlans = plan.routers.iter().flat_map(|it| &it.macvlans);
+        for problem in self.links.make(macvlans.clone()) {
+            self.log.warning(&problem);
+        }
+        let names: BTreeSet<String> = macvlans.map(|it| it.name.clone()).collect();
+        self.driver.set_own_macvlans(&self.links.indexes());
         let mut kept = BTreeSet::new();
         for planned in plan.routers {
             let name = planned.name.clone();
@@ -157,6 +165,8 @@ impl Daemon {
         for id in gone.into_iter().filter(|id| !kept.contains(id)) {
             self.remove_router(id);
         }
+        let result = self.links.keep(&names);
+        self.note_link(result);
         for group in plan.groups {
             let name = group.name.clone();
             if let Err(error) = self.apply_group(group) {
@@ -274,6 +284,12 @@ impl Daemon {
         }
     }
 
+    fn note_link(&self, result: Result<(), vrrp_net::Error>) {
+        if let Err(error) = result {
+            self.log.warning(&error.to_string());
+        }
+    }
+
     /// Adds the tracked objects, and watches those that the driver does not watch. Objects without
     /// a use go at the end.
     fn add_objects(&mut self, planned: Vec<PlannedObject>) {
@@ -383,7 +399,9 @@ impl Daemon {
                 == (&config.interface, config.fsm.vrid, config.fsm.family)
         });
         if let Some(id) = same.map(|it| it.id()) {
-            if self.change_router(id, &config)? {
+            let running = self.routers.get(&id);
+            let has_ipvlan = running.is_none_or(|it| it.planned.ipvlan == planned.ipvlan);
+            if has_ipvlan && self.change_router(id, &config)? {
                 self.keep(id, planned);
                 return Ok(id);
             }
@@ -391,6 +409,12 @@ impl Daemon {
         }
         // Left over by a run that was killed.
         self.note(host::remove(&planned.objects).map(|()| String::new()));
+        let result = self.links.set_up(&planned.macvlans, false);
+        self.note_link(result);
+        if let Some(ipvlan) = &planned.ipvlan {
+            self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
+            self.note(host::add(&ipvlan.objects));
+        }
         let id = self.driver.add(config)?;
         self.routers.insert(
             id,
@@ -432,6 +456,8 @@ impl Daemon {
                 .filter(|it| !old.contains(it))
                 .collect();
             self.note(host::remove(gone).map(|()| String::new()));
+            let result = self.links.set_up(&planned.macvlans, true);
+            self.note_link(result);
             self.note(host::add(come));
         }
         self.routers.insert(
@@ -474,6 +500,7 @@ impl Daemon {
         {
             self.driver.set_peers(id, peers.clone())?;
         }
+        self.driver.set_announced(id, config.announced.clone())?;
         self.driver.reconfigure(id, config.fsm)?;
         self.driver.set_tracking(id, config.tracking.clone())?;
         Ok(true)
@@ -486,6 +513,9 @@ impl Daemon {
         self.read_notifications();
         if let Some(running) = self.routers.remove(&id) {
             self.note(host::remove(&running.planned.objects).map(|()| String::new()));
+            if let Some(ipvlan) = &running.planned.ipvlan {
+                self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
+            }
             let name = &running.planned.name;
             self.log.info(&format!("({name}) removed"));
             let priority = running.planned.config.fsm.priority;
@@ -783,7 +813,7 @@ impl Daemon {
         }
     }
 
-    /// Puts what the driver has no words for in place, and announces it.
+    /// Puts what the driver has no words for in place. The driver announces the addresses among it.
     fn install(&mut self, id: RouterId) {
         let Some(running) = self.routers.get_mut(&id) else {
             return;
@@ -792,12 +822,10 @@ impl Daemon {
             return;
         }
         running.has_objects = true;
+        let up = self.links.set_up(&running.planned.macvlans, true);
         let result = host::add(&running.planned.objects);
-        let announced = running.planned.announced.clone();
+        self.note_link(up);
         self.note(result);
-        for (interface, address) in announced {
-            self.announce(&interface, address);
-        }
     }
 
     fn uninstall(&mut self, id: RouterId) {
@@ -806,66 +834,91 @@ impl Daemon {
         };
         if std::mem::take(&mut running.has_objects) {
             let result = host::remove(&running.planned.objects);
+            let down = self.links.set_up(&running.planned.macvlans, false);
             self.note(result.map(|()| String::new()));
+            self.note_link(down);
         }
     }
 
-    fn announce(&self, interface: &str, address: IpAddr) {
-        let Some(link) = self.driver.interfaces().named(interface).map(|it| &it.link) else {
-            return;
-        };
-        let Some(mac) = link.mac else { return };
-        let target = GratuitousTarget::Broadcast;
-        let index = link.index;
-        let refused = |_, error: std::io::Error| {
-            self.log.warning(&format!(
-                "{address} could not be announced on {interface}: {error}"
-            ));
-        };
-        match address {
-            IpAddr::V4(address) => {
-                let frame = arp::gratuitous(mac, address, target);
-                let frames = std::iter::repeat_n((index, frame.as_slice()), ANNOUNCEMENTS);
-                self.frames.send(frames, refused);
-            }
-            IpAddr::V6(address) => {
-                let frame = neighbor::unsolicited(mac, address, address);
-                let frames = std::iter::repeat_n((index, frame.as_slice()), ANNOUNCEMENTS);
-                self.frames.send(frames, refused);
-            }
-        }
-    }
-
-    /// Restores addresses that somebody has removed and that the driver does not know: at once,
-    /// then once a second.
+    /// Restores addresses and links that somebody has removed and that the driver does not know: at
+    /// once, then once a second.
     fn repair(&mut self) {
         let now = Instant::now();
         if self.repair_at.is_some_and(|at| now < at) {
             return;
         }
-        let is_lost = |interface: &String, address: IpAddr| {
-            let found = self.driver.interfaces().named(interface);
+        self.repair_at = None;
+        if self.repair_links() | self.repair_addresses() {
+            self.repair_at = Some(now + REPAIR_PERIOD);
+        }
+    }
+
+    /// Restores addresses on other interfaces. Returns whether any were missing.
+    fn repair_addresses(&mut self) -> bool {
+        let is_lost = |announced: &AnnouncedAddress| {
+            let found = self.driver.interfaces().named(&announced.interface);
             found.is_some_and(|it| {
-                it.link.up && !it.addresses.iter().any(|own| own.address == address)
+                let mut own = it.addresses.iter();
+                it.link.up && !own.any(|own| own.address == announced.address)
             })
         };
         let lost: Vec<RouterId> = self
             .routers
             .iter()
-            .filter(|(_, it)| {
-                it.has_objects
-                    && it
-                        .planned
-                        .announced
-                        .iter()
-                        .any(|(interface, address)| is_lost(interface, *address))
-            })
+            .filter(|(_, it)| it.has_objects && it.planned.config.announced.iter().any(is_lost))
             .map(|(id, _)| *id)
             .collect();
-        self.repair_at = (!lost.is_empty()).then(|| now + REPAIR_PERIOD);
+        for id in &lost {
+            self.install(*id);
+        }
+        !lost.is_empty()
+    }
+
+    /// Makes links again that have gone, for example with their parent. Returns whether any were
+    /// missing while their parent is there.
+    fn repair_links(&mut self) -> bool {
+        let interfaces = self.driver.interfaces();
+        let is_missing = |name: &str, parent: &str| {
+            interfaces.named(name).is_none() && interfaces.named(parent).is_some()
+        };
+        let mut objects = Vec::new();
+        let mut macvlans = Vec::new();
+        let mut lost = Vec::new();
+        for (id, running) in &self.routers {
+            if let Some(ipvlan) = &running.planned.ipvlan
+                && is_missing(&ipvlan.name, &ipvlan.parent)
+            {
+                objects.extend(&ipvlan.objects);
+            }
+            let own = running.planned.macvlans.iter();
+            let missing = own.filter(|it| is_missing(&it.name, &it.parent));
+            let before = macvlans.len();
+            macvlans.extend(missing);
+            if macvlans.len() > before && running.has_objects {
+                lost.push(*id);
+            }
+        }
+        if objects.is_empty() && macvlans.is_empty() {
+            return false;
+        }
+        let mut problems = self.links.make(macvlans);
+        if !objects.is_empty() {
+            match host::add(objects) {
+                Ok(complaints) => problems.extend(Some(complaints).filter(|it| !it.is_empty())),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        if problems != self.link_problems {
+            for problem in &problems {
+                self.log.warning(problem);
+            }
+            self.link_problems = problems;
+        }
+        self.driver.set_own_macvlans(&self.links.indexes());
         for id in lost {
             self.install(id);
         }
+        true
     }
 
     /// Ends everything: Actives resign and addresses go, unless they are to stay. A successor gets
@@ -894,6 +947,14 @@ impl Daemon {
             for id in ids {
                 self.uninstall(id);
             }
+            let gone = self.links.keep(&BTreeSet::new());
+            self.note_link(gone);
+            let ipvlans = self
+                .routers
+                .values()
+                .filter_map(|it| it.planned.ipvlan.as_ref());
+            let objects = ipvlans.flat_map(|it| &it.objects).collect::<Vec<_>>();
+            self.note(host::remove(objects).map(|()| String::new()));
             self.note(host::remove(&self.statics).map(|()| String::new()));
         }
         self.watchers.clear();
@@ -929,7 +990,7 @@ impl Daemon {
 /// What cannot be changed without another election.
 fn rest(config: &RouterConfig) -> Result<serde_json::Value, Error> {
     let mut config = serde_json::to_value(config)?;
-    for field in ["fsm", "tracking", "addresses"] {
+    for field in ["fsm", "tracking", "addresses", "announced"] {
         config[field] = serde_json::Value::Null;
     }
     if config["transport"].get("unicast").is_some() {

@@ -8,6 +8,7 @@ mod genhash;
 mod handed_over;
 mod host;
 mod ipvs_settings;
+mod links;
 mod log;
 mod mail;
 mod options;
@@ -273,9 +274,9 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
     systemd(&[NotifyState::Stopping]);
-    let successor = succession.and_then(Succession::end);
     // The thread may wait for an answer of the driver, which takes no more turns.
     daemon.driver.refuse_requests();
+    let successor = succession.and_then(Succession::end);
     let ended = daemon.end(successor, options.keep_vrrp, options.keep_ipvs);
     drop(serving);
     run_script(

@@ -9,14 +9,17 @@
 //! that a file with unbalanced braces means the same too.
 
 pub mod address;
+mod announcing;
 mod bfd;
 pub mod complaint;
 pub mod configuration;
 pub mod diagnostic;
 mod effect;
+mod finish;
 mod global;
 mod grammar;
 pub mod host;
+mod link;
 pub mod lvs;
 mod nearest;
 mod report;

@@ -11,9 +11,10 @@ const PROTOCOL: &str = "18";
 /// An object of the host in the words of ip(8).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostObject {
-    /// `address`, `route` or `rule`.
+    /// `address`, `route`, `rule` or `link`.
     kind: &'static str,
-    /// How it is added: `add`, or `prepend` for routes that several instances may have.
+    /// How it is added: `add`, `prepend` for routes that several instances may have, or `set` for a
+    /// link that exists.
     verb: &'static str,
     is_ipv6: bool,
     words: Vec<String>,
@@ -22,6 +23,42 @@ pub struct HostObject {
 }
 
 impl HostObject {
+    /// An ipvlan on this parent, down. With it goes everything on it.
+    #[must_use]
+    pub fn ipvlan(name: &str, parent: &str, mode: &str) -> Self {
+        let settings = ["link", parent, "type", "ipvlan", "mode", "l2", mode];
+        Self::link("add", name, &settings)
+    }
+
+    /// The state of a link that exists: up.
+    #[must_use]
+    pub fn up(name: &str) -> Self {
+        Self::link("set", name, &["up"])
+    }
+
+    fn link(verb: &'static str, name: &str, settings: &[&str]) -> Self {
+        Self {
+            kind: "link",
+            verb,
+            is_ipv6: false,
+            words: vec![name.to_owned()],
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
+        }
+    }
+
+    /// An address of a link without further options.
+    #[must_use]
+    pub fn plain_address((address, length): (IpAddr, u8), interface: &str) -> Self {
+        let words = [&format!("{address}/{length}"), "dev", interface];
+        Self {
+            kind: "address",
+            verb: "add",
+            is_ipv6: address.is_ipv6(),
+            words: words.map(str::to_owned).into(),
+            settings: Vec::new(),
+        }
+    }
+
     /// An address on an interface.
     #[must_use]
     pub fn address(address: &Address, interface: &str) -> Self {

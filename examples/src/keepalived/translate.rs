@@ -3,15 +3,15 @@
 //! Each function takes the fields of what it reads apart by name, so that a field that is new in
 //! the configuration does not compile until it is used or named here.
 
-use std::{net::IpAddr, num::NonZeroU8, time::Duration};
+use std::{num::NonZeroU8, time::Duration};
 
 use vrrp_fsm::{
     ChecksumSending, Config, Preempt, Profile, StallPolicy,
     track::{Check, Debounce, Kind, Object, Quorum, Weight},
 };
 use vrrp_net::{
-    AddressOptions, Authentication, HmacKeys, HmacMode, Route as NetRoute, RouterConfig, Scope,
-    Transport, VirtualAddress, VirtualMac, Watch,
+    AddressOptions, AnnouncedAddress, Authentication, HmacKeys, HmacMode, Pacing,
+    Route as NetRoute, RouterConfig, Scope, Transport, VirtualAddress, VirtualMac, Watch,
 };
 use vrrp_proto::{
     ChecksumForm, Family, Interval, Leniency, Password, Peer, Priority, Vrid,
@@ -19,7 +19,12 @@ use vrrp_proto::{
     hmac::{AntiReplay, Key},
 };
 
-use super::host_object::HostObject;
+use super::{
+    host_object::HostObject,
+    link::{self, Names, PlannedIpvlan, PlannedMacvlan},
+    link_delay::{debounce, has_delay},
+    pacing::pacing,
+};
 use crate::keepalived_conf::{
     address::Address,
     configuration::{
@@ -43,6 +48,8 @@ pub struct Plan {
     pub objects: Vec<PlannedObject>,
     /// `static_ipaddress`, `static_routes` and `static_rules`.
     pub statics: Vec<HostObject>,
+    /// The pace of announcements.
+    pub pacing: Pacing,
     /// Deviations from the configuration, one sentence each.
     pub notes: Vec<String>,
 }
@@ -58,8 +65,10 @@ pub struct PlannedRouter {
     pub tracked: Vec<Use>,
     /// What ip(8) puts in place while it is Active.
     pub objects: Vec<HostObject>,
-    /// The addresses among these, each with its interface, to be announced.
-    pub announced: Vec<(String, IpAddr)>,
+    /// The interface that it runs on, where that is made for it.
+    pub ipvlan: Option<PlannedIpvlan>,
+    /// The macvlans of its addresses on other interfaces.
+    pub macvlans: Vec<PlannedMacvlan>,
     /// The commands for changes.
     pub notify: Notify,
 }
@@ -162,10 +171,11 @@ pub enum Parameters {
 pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     let mut plan = Plan::default();
     let hold = startup_hold(configuration, uptime);
+    let mut names = Names::of(configuration);
     for instance in &configuration.instances {
         let name = &instance.name;
         let mut notes = Vec::new();
-        match router(instance, configuration, hold, &mut notes) {
+        match router(instance, configuration, hold, &mut names, &mut notes) {
             Ok(router) => plan.routers.push(router),
             Err(problem) => notes.push(format!("the instance does not run: {problem}")),
         }
@@ -178,6 +188,7 @@ pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     }
     objects(configuration, &mut plan);
     statics(configuration, &mut plan);
+    plan.pacing = pacing(configuration);
     plan
 }
 
@@ -189,7 +200,8 @@ fn startup_hold(configuration: &Configuration, uptime: Duration) -> Duration {
     delay.max(after_boot.saturating_sub(uptime))
 }
 
-fn micros(number: i64) -> Duration {
+/// A time in microseconds; a negative one is none.
+pub(super) fn micros(number: i64) -> Duration {
     Duration::from_micros(u64::try_from(number).unwrap_or(0))
 }
 
@@ -201,6 +213,7 @@ fn router(
     instance: &Instance,
     configuration: &Configuration,
     hold: Duration,
+    names: &mut Names,
     notes: &mut Vec<String>,
 ) -> Result<PlannedRouter, String> {
     let Instance {
@@ -230,7 +243,7 @@ fn router(
         owner_ignores_others,
         yields_after_stall,
         checksum_is_of_message,
-        uses_ipvlan,
+        ipvlan,
         addresses,
         excluded,
         routes,
@@ -239,12 +252,7 @@ fn router(
         unicast_ttl,
         check_unicast_source: _, // Only peers are heard.
         unicast_without_peers,
-        garp_delay: _,
-        garp_repeat: _,
-        garp_refresh: _,
-        garp_refresh_repeat: _,
-        garp_lower_prio_delay: _,
-        garp_lower_prio_repeat: _,
+        garp: _,
         down_timer_adverts,
         answers_lower_priority,
         advertises_before_yield,
@@ -256,14 +264,11 @@ fn router(
         debug: _,
         kernel_rx_buf_size: _,
         old_unicast_checksum: _, // Either form is heard.
-        use_vmac_addr: _,
+        use_vmac_addr: _,        // Addresses have it.
         unicast_fault_no_peer,
         sync_group: _,
     } = instance;
 
-    if *uses_ipvlan {
-        notes.push("use_ipvlan is not supported: the addresses go to the interface itself".into());
-    }
     if *unicast_without_peers && *unicast_fault_no_peer {
         return Err("unicast_fault_no_peer is given, and there is no unicast_peer".into());
     }
@@ -305,7 +310,9 @@ fn router(
     }
     announcements(instance, configuration, &mut fsm);
 
-    let mut config = RouterConfig::new(interface.as_str(), fsm, Vec::new());
+    let ipvlan = ipvlan.as_ref().map(|it| link::ipvlan(instance, it));
+    let runs_on = ipvlan.as_ref().map_or(interface, |it| &it.name);
+    let mut config = RouterConfig::new(runs_on.as_str(), fsm, Vec::new());
     config.own_deviations = Leniency {
         v2_without_addresses: true,
         first_address_not_link_local: true,
@@ -313,7 +320,9 @@ fn router(
     };
     config.leniency = config.own_deviations;
     config.check_addresses = !skips_address_check;
-    config.track_interface = !dont_track_primary;
+    // With delays, a tracked object stands for the interface.
+    let is_delayed = has_delay(configuration, interface);
+    config.track_interface = !dont_track_primary && !is_delayed;
     config.enforce_accept_mode = !accept;
     config.gratuitous_arp = GratuitousTarget::Broadcast;
     config.group = Some(*multicast).filter(|group| *group != vrrp_proto::group(family));
@@ -346,14 +355,22 @@ fn router(
         config,
         tracked: uses(tracking),
         objects: Vec::new(),
-        announced: Vec::new(),
+        ipvlan,
+        macvlans: Vec::new(),
         notify: Notify {
             commands: notifies.clone(),
             mails: *smtp_alert,
             priorities: *notify_priority_changes,
         },
     };
-    place(addresses, excluded, instance, &mut router, notes);
+    if is_delayed && !dont_track_primary {
+        router.tracked.push(Use {
+            object: interface_name(interface),
+            weight: Weight::FAULT,
+            is_reverse: false,
+        });
+    }
+    place(addresses, excluded, instance, names, &mut router, notes);
     if router.config.addresses.is_empty() && router.config.listed.is_empty() && *version != 2 {
         return Err(
             "version 3 cannot advertise without an address: add one, or set version 2".into(),
@@ -376,13 +393,14 @@ fn announcements(instance: &Instance, configuration: &Configuration, fsm: &mut C
         let seconds = u64::try_from(seconds).ok().filter(|it| *it > 0)?;
         Some(Duration::from_secs(seconds).min(Config::LONGEST_DELAY))
     };
+    let garp = &instance.garp;
     let policy = &mut fsm.announce;
-    policy.repeat = count(instance.garp_repeat).max(1);
-    policy.second_burst_after = delay(instance.garp_delay);
-    policy.refresh = delay(instance.garp_refresh);
-    policy.refresh_repeat = count(instance.garp_refresh_repeat).max(1);
-    policy.rival_repeat = count(instance.garp_lower_prio_repeat);
-    policy.rival_second_burst_after = delay(instance.garp_lower_prio_delay);
+    policy.repeat = count(garp.repeat).max(1);
+    policy.second_burst_after = delay(garp.delay);
+    policy.refresh = delay(garp.refresh);
+    policy.refresh_repeat = count(garp.refresh_repeat).max(1);
+    policy.rival_repeat = count(garp.lower_prio_repeat);
+    policy.rival_second_burst_after = delay(garp.lower_prio_delay);
     let switches = &configuration.global.switches;
     if switches.get("vrrp_min_garp").copied().unwrap_or(false) {
         policy.repeat = 1;
@@ -486,9 +504,11 @@ fn place(
     addresses: &[Address],
     excluded: &[Address],
     instance: &Instance,
+    names: &mut Names,
     router: &mut PlannedRouter,
     notes: &mut Vec<String>,
 ) {
+    let vrid = router.config.fsm.vrid;
     let mut seen = std::collections::BTreeSet::new();
     for (address, is_listed) in addresses
         .iter()
@@ -502,10 +522,12 @@ fn place(
             ));
             continue;
         }
-        let own = instance.interface.as_str();
-        let interface = address.interface.as_deref().unwrap_or(own);
-        let is_elsewhere =
-            interface != own || (address.interface.is_some() && instance.vmac.is_some());
+        let own = router.config.interface.as_str();
+        let macvlan = names.macvlan(instance, vrid, address, &mut router.macvlans);
+        let chosen = macvlan.as_deref().or(address.interface.as_deref());
+        // With an ipvlan, addresses stay on its parent.
+        let interface = chosen.unwrap_or(&instance.interface);
+        let is_elsewhere = interface != own || (chosen.is_some() && instance.vmac.is_some());
         let plain = (!is_elsewhere && address.peer.is_none())
             .then(|| virtual_address(address))
             .flatten();
@@ -518,7 +540,10 @@ fn place(
                 }
                 let object = HostObject::address(address, interface);
                 router.objects.push(object);
-                router.announced.push((interface.into(), address.address));
+                router.config.announced.push(AnnouncedAddress {
+                    interface: interface.into(),
+                    address: address.address,
+                });
             }
         }
     }
@@ -718,10 +743,13 @@ fn objects(configuration: &Configuration, plan: &mut Plan) {
         .chain(plan.groups.iter().flat_map(|it| &it.tracked));
     let used: std::collections::BTreeSet<&str> = used.map(|it| it.object.as_str()).collect();
     let mut objects = Vec::new();
+    let mut notes = Vec::new();
     for name in &used {
         if let Some(interface) = name.strip_prefix("interface ") {
+            let mut object = Object::new(*name, Kind::Interface);
+            object.debounce = debounce(configuration, interface, &mut notes);
             objects.push(PlannedObject {
-                object: Object::new(*name, Kind::Interface),
+                object,
                 watch: Watch::Interface(interface.into()),
                 probe: None,
             });
@@ -733,6 +761,7 @@ fn objects(configuration: &Configuration, plan: &mut Plan) {
     objects.extend(scripts.chain(files).chain(processes));
     objects.retain(|it| used.contains(it.object.name.as_str()));
     plan.objects = objects;
+    plan.notes.extend(notes);
 }
 
 fn script(check: &CheckScript) -> PlannedObject {

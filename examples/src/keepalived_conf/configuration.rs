@@ -44,6 +44,30 @@ pub struct Configuration {
     pub tls: super::lvs::TlsFiles,
     /// `lvs_sync_daemon`.
     pub sync_daemon: Option<super::sync_daemon::SyncDaemon>,
+    /// `garp_group`.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`, by the name of the interface.
+    pub link_delays: BTreeMap<String, LinkDelay>,
+}
+
+/// `garp_group`: interfaces whose announcements are spaced together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// The names of the interfaces.
+    pub interfaces: Vec<String>,
+    /// `garp_interval`: microseconds between two gratuitous ARP messages.
+    pub garp_interval: i64,
+    /// `gna_interval`: microseconds between two unsolicited neighbor advertisements.
+    pub gna_interval: i64,
+}
+
+/// A line of `interface_up_down_delays`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkDelay {
+    /// Microseconds for which the interface has to be down before that counts.
+    pub down: i64,
+    /// Microseconds for which the interface has to be up before that counts.
+    pub up: i64,
 }
 
 /// What `global_defs` sets.
@@ -280,7 +304,7 @@ pub struct Instance {
     /// `v3_checksum_as_v2`.
     pub checksum_is_of_message: bool,
     /// `use_ipvlan`.
-    pub uses_ipvlan: bool,
+    pub ipvlan: Option<Ipvlan>,
     /// `virtual_ipaddress`.
     pub addresses: Vec<Address>,
     /// `virtual_ipaddress_excluded`, with the surplus of the other.
@@ -297,18 +321,8 @@ pub struct Instance {
     pub check_unicast_source: bool,
     /// A keyword of unicast without any peers.
     pub unicast_without_peers: bool,
-    /// Second burst after so many seconds.
-    pub garp_delay: i64,
-    /// Messages of the first burst.
-    pub garp_repeat: i64,
-    /// Seconds between refreshes.
-    pub garp_refresh: i64,
-    /// Messages of a refresh.
-    pub garp_refresh_repeat: i64,
-    /// Second burst after an advertisement of lower priority.
-    pub garp_lower_prio_delay: i64,
-    /// Messages after an advertisement of lower priority.
-    pub garp_lower_prio_repeat: i64,
+    /// The bursts of announcements.
+    pub garp: Garp,
     /// Lost advertisements before the takeover.
     pub down_timer_adverts: i64,
     /// Whether an advertisement of lower priority is answered.
@@ -366,6 +380,24 @@ pub enum HmacMode {
     Enforce,
 }
 
+/// The bursts of announcements of an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Garp {
+    /// `garp_master_delay`: seconds before the second burst.
+    pub delay: i64,
+    /// `garp_master_repeat`: messages of each of both bursts.
+    pub repeat: i64,
+    /// `garp_master_refresh`: seconds between refreshes.
+    pub refresh: i64,
+    /// `garp_master_refresh_repeat`: messages of a refresh.
+    pub refresh_repeat: i64,
+    /// `garp_lower_prio_delay`: seconds before the second burst after an advertisement of lower
+    /// priority.
+    pub lower_prio_delay: i64,
+    /// `garp_lower_prio_repeat`: messages after an advertisement of lower priority.
+    pub lower_prio_repeat: i64,
+}
+
 /// The interface of a virtual MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vmac {
@@ -375,6 +407,17 @@ pub struct Vmac {
     pub own_address: Option<String>,
     /// Whether advertisements leave by the parent.
     pub transmits_from_parent: bool,
+}
+
+/// The interface of `use_ipvlan`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ipvlan {
+    /// Its name.
+    pub device: String,
+    /// Its own address, with the length of the prefix.
+    pub address: Option<(IpAddr, u8)>,
+    /// `bridge`, `private` or `vepa`.
+    pub mode: &'static str,
 }
 
 /// A unicast peer.

@@ -24,7 +24,7 @@ const BUFFERS: &str =
 const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
 const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
-const PACING: &str = "announcements are not spaced; each burst leaves at once";
+const EXTRA: &str = "addresses on other interfaces are announced with the others only";
 const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
 
@@ -207,14 +207,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
 const REFUSED: &[(&str, &str, &str)] = &[
     ("", "net_namespace_ipvs", LVS),
     ("", "bfd_instance", BFD),
-    ("", "garp_group", PACING),
-    (
-        "",
-        "interface_up_down_delays",
-        "a change of a link counts at once",
-    ),
     ("bfd_instance", "*", BFD),
-    ("garp_group", "*", PACING),
     ("virtual_server", "snmp_name", SNMP),
     ("real_server", "snmp_name", SNMP),
     ("real_server", "BFD_CHECK", BFD),
@@ -223,33 +216,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "track_bfd", BFD),
     (
         "vrrp_instance",
-        "use_ipvlan",
-        "the addresses stay on the interface itself",
-    ),
-    (
-        "vrrp_instance",
-        "use_vmac_addr",
-        "addresses on other interfaces have the MAC address of those",
-    ),
-    (
-        "vrrp_instance",
         "vrf",
         "give the instance an interface of the VRF",
     ),
-    ("vrrp_instance", "garp_extra_if", PACING),
-    ("vrrp_instance", "vmac_garp_intvl", PACING),
-    ("global_defs", "vrrp_garp_interval", PACING),
-    ("global_defs", "vrrp_gna_interval", PACING),
-    ("global_defs", "vrrp_garp_extra_if", PACING),
-    ("global_defs", "vrrp_vmac_garp_intvl", PACING),
+    ("vrrp_instance", "garp_extra_if", EXTRA),
+    ("vrrp_instance", "vmac_garp_intvl", EXTRA),
+    ("global_defs", "vrrp_garp_extra_if", EXTRA),
+    ("global_defs", "vrrp_vmac_garp_intvl", EXTRA),
     ("global_defs", "nftables_ipvs", MARKS),
     ("global_defs", "nftables_ipvs_priority", MARKS),
     ("global_defs", "nftables_ipvs_start_fwmark", MARKS),
-    (
-        "global_defs",
-        "vmac_addr_prefix",
-        "addresses on other interfaces have the MAC address of those",
-    ),
     ("global_defs", "snmp_socket", SNMP),
     ("global_defs", "enable_traps", SNMP),
     ("global_defs", "enable_snmp_vrrp", SNMP),

@@ -7,22 +7,23 @@ use std::{
 
 use super::{
     address::{Address, no_such_interface},
+    announcing,
     complaint::{Complaint, Kind, Weight},
     configuration::{
         Configuration, Global, Hmac, HmacMode, Instance, Notifies, Peer, SyncGroup, Tracked,
         Tracking, Vmac,
     },
+    finish::finish,
     host::Host,
+    link,
     route::Route,
     rule::Rule,
     script::{Policy, Usability},
+    source::Place,
     tracking::{self, Defined},
     tree::Node,
     value::{self, Range},
 };
-
-/// The most addresses that an advertisement lists.
-const MOST_ADDRESSES: usize = 255;
 
 /// What the VRRP process makes of its blocks.
 pub(super) struct Resolver<'a> {
@@ -37,13 +38,13 @@ pub(super) struct Resolver<'a> {
 }
 
 /// An instance on its way, with what only its text says.
-struct Draft<'a> {
-    node: &'a Node,
-    instance: Instance,
-    has_vrid: bool,
-    priority_is_given: bool,
-    wants_master: Option<bool>,
-    interface: Option<String>,
+pub(super) struct Draft<'a> {
+    pub(super) node: &'a Node,
+    pub(super) instance: Instance,
+    pub(super) has_vrid: bool,
+    pub(super) priority_is_given: bool,
+    pub(super) wants_master: Option<bool>,
+    pub(super) interface: Option<String>,
 }
 
 impl<'a> Resolver<'a> {
@@ -126,15 +127,22 @@ impl<'a> Resolver<'a> {
                     let draft = self.draft(node);
                     drafts.push(draft);
                 }
-                "interface_up_down_delays" | "linkbeat_interfaces" => {
+                "linkbeat_interfaces" => {
                     for entry in &node.entries {
-                        if let Some(name) = entry.words.first()
-                            && !self.host.interfaces.contains_key(name)
-                            && !self.is_dynamic()
-                        {
-                            self.complain(no_such_interface(name).at(entry.place));
-                            self.missing_interface = true;
-                        }
+                        self.needs_interface(entry.words.first(), entry.place);
+                    }
+                }
+                "interface_up_down_delays" => {
+                    let delays = &mut configuration.link_delays;
+                    announcing::link_delays(node, delays, self.complaints);
+                    for entry in &node.entries {
+                        self.needs_interface(entry.words.first(), entry.place);
+                    }
+                }
+                "garp_group" => {
+                    let groups = &mut configuration.garp_groups;
+                    for (name, place) in announcing::garp_group(node, groups, self.complaints) {
+                        self.needs_interface(Some(&name), place);
                     }
                 }
                 _ => {}
@@ -148,6 +156,17 @@ impl<'a> Resolver<'a> {
         configuration.sync_groups = groups;
         self.keep_tracked(configuration);
         starts
+    }
+
+    /// Complains of an interface that does not exist.
+    fn needs_interface(&mut self, name: Option<&String>, place: Place) {
+        if let Some(name) = name
+            && !self.host.interfaces.contains_key(name)
+            && !self.is_dynamic()
+        {
+            self.complain(no_such_interface(name).at(place));
+            self.missing_interface = true;
+        }
     }
 
     fn addresses(&mut self, node: &Node) -> Vec<Address> {
@@ -300,38 +319,15 @@ impl<'a> Resolver<'a> {
         own.or(switches.get("smtp_alert")).copied().unwrap_or(false)
     }
 
-    #[allow(clippy::too_many_lines, reason = "one field after the other")]
-    fn draft<'n>(&mut self, node: &'n Node) -> Draft<'n> {
-        let name = node.word_at(0).unwrap_or_default().to_owned();
-        let global = self.global;
-        let default = |word: &str, or: i64| global.numbers.get(word).copied().unwrap_or(or);
-        let number = |word: &str, or: i64| node.number(word).unwrap_or(or);
-        let at_least_one = |word: &str, value: i64, complaints: &mut Vec<Complaint>| {
-            let is_given = node.number(word).is_some();
-            if is_given && value == 0 {
-                if let Some(statement) = node.last(word) {
-                    complaints.push(
-                        Complaint::new(
-                            Kind::ValueInvalid,
-                            format!("{word}: 0 is too few; 1 is used"),
-                        )
-                        .at(statement.place)
-                        .object(&name),
-                    );
-                }
-                return 1;
-            }
-            value
-        };
+    /// Checks the statements of an instance one by one. Returns its interface and its wish at the
+    /// start.
+    fn statements(&mut self, node: &Node, name: &str) -> (Option<String>, Option<bool>) {
         let mut interface = None;
         let mut wants_master = None;
         for statement in &node.children {
             let text = statement.word_at(0).unwrap_or_default();
             match statement.word {
-                "interface" => match self.interface(statement, text, &name) {
-                    Some(found) => interface = Some(found),
-                    None => interface = None,
-                },
+                "interface" => interface = self.interface(statement, text, name),
                 "state" => match text {
                     "MASTER" => wants_master = Some(true),
                     "BACKUP" => wants_master = Some(false),
@@ -342,7 +338,7 @@ impl<'a> Resolver<'a> {
                         )
                         .at(statement.place)
                         .token(text)
-                        .object(&name);
+                        .object(name);
                         if text.eq_ignore_ascii_case("MASTER") {
                             complaint = complaint.help("write MASTER in capital letters");
                         }
@@ -356,10 +352,10 @@ impl<'a> Resolver<'a> {
                             "vrf goes with unicast and without an interface; it is ignored",
                         )
                         .at(statement.place)
-                        .object(&name),
+                        .object(name),
                     );
                 }
-                "use_vmac" | "use_ipvlan" => self.vmac_words(statement, &name),
+                "use_vmac" | "use_ipvlan" => self.vmac_words(statement, name),
                 "mcast_dst_ip" => {
                     let is_multicast = text.parse().is_ok_and(|it: IpAddr| it.is_multicast());
                     if !is_multicast {
@@ -369,7 +365,7 @@ impl<'a> Resolver<'a> {
                                 format!("mcast_dst_ip: {text:?} is not a multicast address"),
                             )
                             .at(statement.place)
-                            .object(&name),
+                            .object(name),
                         );
                     }
                 }
@@ -384,13 +380,53 @@ impl<'a> Resolver<'a> {
                                 format!("garp_extra_if: {seconds:?} is not a number of seconds in 0 to 86400"),
                             )
                             .at(statement.place)
-                            .object(&name),
+                            .object(name),
                         );
                     }
                 }
                 _ => {}
             }
         }
+        (interface, wants_master)
+    }
+
+    /// Statements that are deprecated, or that look as if they took a value.
+    fn remarks(&mut self, node: &Node, name: &str, is_ipv6: bool) {
+        if let Some(statement) = node.last("native_ipv6") {
+            self.complain(
+                Complaint::new(
+                    if is_ipv6 {
+                        Kind::Deprecated
+                    } else {
+                        Kind::FamilyMismatch
+                    },
+                    "native_ipv6 is deprecated: the addresses decide on the family",
+                )
+                .at(statement.place)
+                .object(name),
+            );
+        }
+        for statement in node
+            .children_of("accept")
+            .chain(node.children_of("nopreempt"))
+        {
+            if let Some("no" | "off" | "false") = statement.word_at(0) {
+                self.complain(advice(
+                    statement,
+                    format!("{} takes no value: it is on", statement.word),
+                    "leave the line out",
+                ));
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_lines, reason = "one field after the other")]
+    fn draft<'n>(&mut self, node: &'n Node) -> Draft<'n> {
+        let name = node.word_at(0).unwrap_or_default().to_owned();
+        let global = self.global;
+        let default = |word: &str, or: i64| global.numbers.get(word).copied().unwrap_or(or);
+        let number = |word: &str, or: i64| node.number(word).unwrap_or(or);
+        let (interface, wants_master) = self.statements(node, &name);
         let is_ipv6 = is_ipv6(node);
         let addresses: Vec<Address> = node
             .children_of("virtual_ipaddress")
@@ -410,46 +446,8 @@ impl<'a> Resolver<'a> {
             .collect();
         let source = self.source(node, is_ipv6, &name);
         let peers = self.peers(node, is_ipv6, &name);
-        if let Some(statement) = node.last("native_ipv6") {
-            self.complain(
-                Complaint::new(
-                    if is_ipv6 {
-                        Kind::Deprecated
-                    } else {
-                        Kind::FamilyMismatch
-                    },
-                    "native_ipv6 is deprecated: the addresses decide on the family",
-                )
-                .at(statement.place)
-                .object(&name),
-            );
-        }
-        for statement in node
-            .children_of("accept")
-            .chain(node.children_of("nopreempt"))
-        {
-            if let Some("no" | "off" | "false") = statement.word_at(0) {
-                self.complain(advice(
-                    statement,
-                    format!("{} takes no value: it is on", statement.word),
-                    "leave the line out",
-                ));
-            }
-        }
-        let repeat = at_least_one(
-            "garp_master_repeat",
-            number("garp_master_repeat", default("vrrp_garp_master_repeat", 5)),
-            self.complaints,
-        );
-        let refresh_repeat = at_least_one(
-            "garp_master_refresh_repeat",
-            number(
-                "garp_master_refresh_repeat",
-                default("vrrp_garp_master_refresh_repeat", 1),
-            ),
-            self.complaints,
-        );
-        let delay = number("garp_master_delay", default("vrrp_garp_master_delay", 5));
+        self.remarks(node, &name, is_ipv6);
+        let garp = announcing::garp(node, global, &name, self.complaints);
         let switch = |word: &str, global_word: &str| {
             node.switch(word)
                 .or_else(|| global.switches.get(global_word).copied())
@@ -497,8 +495,8 @@ impl<'a> Resolver<'a> {
             starts_as_master: false,
             interface: interface.clone().unwrap_or_default(),
             vmac: node.last("use_vmac").map(|statement| Vmac {
-                device: vmac_name(statement, node, global),
-                own_address: own_hardware_address(statement),
+                device: link::vmac_name(statement, node, global),
+                own_address: link::own_hardware_address(statement),
                 transmits_from_parent: node.has("vmac_xmit_base") || !peers.is_empty(),
             }),
             source,
@@ -527,7 +525,9 @@ impl<'a> Resolver<'a> {
             owner_ignores_others: switch("owner_ignore_adverts", "vrrp_owner_ignore_adverts"),
             yields_after_stall: node.has("timer_expired_backup"),
             checksum_is_of_message: switch("v3_checksum_as_v2", "v3_checksum_as_v2"),
-            uses_ipvlan: node.has("use_ipvlan"),
+            ipvlan: node
+                .last("use_ipvlan")
+                .map(|statement| link::ipvlan(statement, node, global)),
             addresses,
             excluded,
             routes,
@@ -542,27 +542,7 @@ impl<'a> Resolver<'a> {
                     .any(|peer| peer.min_ttl > 0 || peer.max_ttl < 255),
             unicast_without_peers: unicast_keywords && peers.is_empty(),
             peers,
-            garp_delay: delay,
-            garp_repeat: repeat,
-            garp_refresh: number(
-                "garp_master_refresh",
-                default("vrrp_garp_master_refresh", 0),
-            ),
-            garp_refresh_repeat: refresh_repeat,
-            garp_lower_prio_delay: number(
-                "garp_lower_prio_delay",
-                default(
-                    "vrrp_garp_lower_prio_delay",
-                    default("vrrp_garp_master_delay", 5),
-                ),
-            ),
-            garp_lower_prio_repeat: number(
-                "garp_lower_prio_repeat",
-                default(
-                    "vrrp_garp_lower_prio_repeat",
-                    default("vrrp_garp_master_repeat", 5),
-                ),
-            ),
+            garp,
             down_timer_adverts: number("down_timer_adverts", default("vrrp_down_timer_adverts", 3)),
             answers_lower_priority: !switch("lower_prio_no_advert", "vrrp_lower_prio_no_advert"),
             advertises_before_yield: switch(
@@ -649,7 +629,10 @@ impl<'a> Resolver<'a> {
                 }
                 continue;
             }
-            if word == "netlink_notify_msg" || word == "group" {
+            if word == "netlink_notify_msg"
+                || word == "group"
+                || (statement.word == "use_ipvlan" && link::is_of_ipvlan(word))
+            {
                 continue;
             }
             let problem = if has_name {
@@ -698,7 +681,7 @@ impl<'a> Resolver<'a> {
         kept
     }
 
-    fn addresses_with_places(&mut self, node: &Node) -> Vec<(Address, super::source::Place)> {
+    fn addresses_with_places(&mut self, node: &Node) -> Vec<(Address, Place)> {
         let (host, is_dynamic) = (self.host, self.is_dynamic());
         let mut found = Vec::new();
         for entry in &node.entries {
@@ -977,7 +960,7 @@ impl<'a> Resolver<'a> {
             let is_grouped = groups
                 .iter()
                 .any(|group| !group.tracking_weight && group.members.contains(name));
-            starts &= self.finish_instance(draft, is_grouped);
+            starts &= finish(draft, is_grouped, self.host, self.complaints);
             if !starts {
                 return false;
             }
@@ -985,235 +968,6 @@ impl<'a> Resolver<'a> {
         starts &= self.conflicts(drafts);
         self.finish_groups(drafts, groups);
         starts
-    }
-
-    #[allow(
-        clippy::too_many_lines,
-        reason = "one check after the other, in keepalived's order"
-    )]
-    fn finish_instance(&mut self, draft: &mut Draft<'_>, is_grouped: bool) -> bool {
-        let name = draft.instance.name.clone();
-        let mut complaints = Vec::new();
-        let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
-        let it = &mut draft.instance;
-        if !draft.has_vrid {
-            say(
-                Kind::VridMissing,
-                "virtual_router_id is missing; the daemon does not start",
-            );
-            self.complaints.append(&mut complaints);
-            return false;
-        }
-        if draft.interface.is_none() {
-            say(
-                Kind::NoSuchInterface,
-                "the instance has no interface; the daemon does not start",
-            );
-            self.complaints.append(&mut complaints);
-            return false;
-        }
-        if it.is_strict && it.is_ipv6 && it.version == 2 {
-            say(
-                Kind::VersionInvalid,
-                "IPv6 needs version 3; version 3 is used",
-            );
-            it.version = 3;
-        }
-        if it.addresses.is_empty() && !it.excluded.is_empty() && it.version == 2 {
-            say(Kind::NoVips, "no address is listed in advertisements");
-        } else if it.addresses.is_empty() && !it.may_lack_addresses {
-            say(Kind::NoVips, "the instance has no virtual_ipaddress");
-            if it.version == 3 || it.is_strict {
-                self.complaints.append(&mut complaints);
-                return false;
-            }
-        }
-        if it.is_strict
-            && it.is_ipv6
-            && let Some(first) = it.addresses.first()
-            && !matches!(first.address, IpAddr::V6(address) if address.is_unicast_link_local())
-        {
-            say(
-                Kind::Other,
-                "in strict mode the first IPv6 address has to be link-local",
-            );
-        }
-        if it.vmac.is_none() && draft.node.has("vmac_xmit_base") {
-            say(Kind::Other, "vmac_xmit_base goes with use_vmac only");
-        }
-        if draft.node.has("use_ipvlan") && !it.is_ipv6 && it.source.is_none() {
-            say(
-                Kind::Other,
-                "an IPv4 ipvlan needs a source address; the instance stays in fault",
-            );
-        }
-        if it.unicast_without_peers {
-            say(
-                Kind::Deprecated,
-                "a keyword of unicast is given without any unicast_peer; multicast is used",
-            );
-        }
-        if it.unicast_ttl.is_some() && it.peers.is_empty() {
-            let place = draft.node.end;
-            complaints.push(
-                Complaint::new(
-                    Kind::Other,
-                    "unicast_ttl goes with unicast peers; it is ignored",
-                )
-                .at(place),
-            );
-            it.unicast_ttl = None;
-        }
-        let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
-        // The wish at the start.
-        let is_owner = it.priority == 255;
-        it.starts_as_master = draft.wants_master.unwrap_or(is_owner);
-        if it.is_strict && it.starts_as_master != is_owner {
-            say(
-                Kind::StrictState,
-                "in strict mode state MASTER goes with priority 255 only",
-            );
-            it.starts_as_master = is_owner;
-        }
-        if it.authentication.is_some() && (it.version == 3 || it.is_strict) {
-            say(
-                Kind::AuthIgnored,
-                "version 3 and strict mode have no authentication; it is ignored",
-            );
-            it.authentication = None;
-        }
-        if !it.preempt && (is_owner || (it.starts_as_master && !it.is_strict)) {
-            say(
-                Kind::NopreemptCleared,
-                "nopreempt has no effect with state MASTER or priority 255; it is ignored",
-            );
-            it.preempt = true;
-        }
-        if it.preempt_delay > 0 {
-            let reason = if it.is_strict {
-                Some("strict mode")
-            } else if !it.preempt {
-                Some("nopreempt")
-            } else if it.starts_as_master {
-                Some("state MASTER")
-            } else {
-                None
-            };
-            if let Some(reason) = reason {
-                say(
-                    Kind::PreemptDelayIgnored,
-                    &format!("preempt_delay has no effect with {reason}; it is ignored"),
-                );
-                it.preempt_delay = 0;
-            }
-        }
-        if it.is_strict {
-            if it.down_timer_adverts != 3 {
-                say(Kind::Strict, "in strict mode down_timer_adverts is 3");
-                it.down_timer_adverts = 3;
-            }
-            it.garp_lower_prio_delay = 0;
-            it.garp_lower_prio_repeat = 0;
-            it.answers_lower_priority = false;
-            it.advertises_before_yield = false;
-            it.accept = is_owner;
-        }
-        // The interval.
-        if it.version == 2 {
-            if it.interval % 1_000_000 != 0 {
-                say(
-                    Kind::AdvertIntRounded,
-                    "version 2 has intervals of whole seconds; advert_int is rounded",
-                );
-                it.interval = ((it.interval + 500_000) / 1_000_000).max(1) * 1_000_000;
-            }
-        } else if it.interval > 40_950_000 {
-            say(
-                Kind::AdvertIntRounded,
-                "version 3 has intervals up to 40.95 seconds; 40.95 is used",
-            );
-            it.interval = 40_950_000;
-        } else if it.interval % 10_000 != 0 {
-            say(
-                Kind::AdvertIntRounded,
-                "version 3 has intervals in steps of 10 ms; advert_int is rounded",
-            );
-            it.interval = ((it.interval + 5000) / 10_000).max(1) * 10_000;
-        }
-        if it.addresses.len() > MOST_ADDRESSES {
-            let count = it.addresses.len();
-            complaints.push(
-                Complaint::new(
-                    Kind::VipsMovedToExcluded,
-                    format!("{count} addresses do not fit into an advertisement; those behind the first {MOST_ADDRESSES} are not listed in it"),
-                )
-                .token(count.to_string())
-                .object(&name),
-            );
-            let mut surplus = it.addresses.split_off(MOST_ADDRESSES);
-            surplus.append(&mut it.excluded);
-            it.excluded = surplus;
-        }
-        // Tracking.
-        let own = draft.interface.clone().unwrap_or_default();
-        {
-            let before = it.tracking.interfaces.len();
-            it.tracking.interfaces.retain(|tracked| tracked.name != own);
-            if it.tracking.interfaces.len() != before && !it.dont_track_primary {
-                complaints.push(
-                    Complaint::new(
-                        Kind::OwnInterfaceTracked,
-                        format!("{own} is the instance's own interface, which is tracked anyway"),
-                    )
-                    .token(&own)
-                    .object(&name),
-                );
-            }
-        }
-        if is_owner && !is_grouped {
-            let tracking = &mut it.tracking;
-            for list in [
-                &mut tracking.interfaces,
-                &mut tracking.scripts,
-                &mut tracking.files,
-                &mut tracking.processes,
-                &mut tracking.bfd,
-            ] {
-                list.retain(|tracked| {
-                    if tracked.weight != 0 {
-                        complaints.push(
-                            Complaint::new(
-                                Kind::OwnerTrackingIgnored,
-                                format!("the priority of the owner (255) does not change: {} is not tracked", tracked.name),
-                            )
-                            .token(&tracked.name)
-                            .object(&name),
-                        );
-                    }
-                    tracked.weight == 0
-                });
-            }
-        }
-        // The address to advertise from.
-        let interface = self.host.interfaces.get(&own);
-        if it.source.is_none() {
-            it.source = interface.and_then(|found| {
-                if it.is_ipv6 {
-                    found.link_local().map(IpAddr::V6)
-                } else {
-                    found.ipv4().map(IpAddr::V4)
-                }
-            });
-        }
-        if !draft.priority_is_given && draft.wants_master == Some(true) {
-            complaints.push(advice(
-                draft.node,
-                "state MASTER without a priority makes the instance the owner (255) of its addresses".into(),
-                "add a priority, such as 150",
-            ));
-        }
-        self.complaints.append(&mut complaints);
-        true
     }
 
     /// Two instances with one VRID on one interface and of one family.
@@ -1490,36 +1244,11 @@ fn weight_in_group(kind: &str, tracked: &Tracked, group: &str) -> Complaint {
 }
 
 /// Something that keepalived passes over in silence.
-fn advice(node: &Node, message: String, help: &str) -> Complaint {
+pub(super) fn advice(node: &Node, message: String, help: &str) -> Complaint {
     Complaint::new(Kind::Other, message)
         .at(node.place)
         .weight(Weight::Advice)
         .help(help)
-}
-
-fn vmac_name(statement: &Node, node: &Node, global: &Global) -> String {
-    let given = statement.words.iter().find(|word| {
-        word.matches(':').count() < 4 && !matches!(word.as_str(), "netlink_notify_msg" | "group")
-    });
-    if let Some(word) = given.filter(|word| word.len() <= 15) {
-        return word.clone();
-    }
-    let prefix = global.text("vmac_prefix").unwrap_or("vrrp");
-    format!("{prefix}.{}", node.number("virtual_router_id").unwrap_or(0))
-}
-
-/// A hardware address for a virtual MAC that is not one of VRRP.
-fn own_hardware_address(statement: &Node) -> Option<String> {
-    let is_address = |word: &&String| word.matches(':').count() >= 4;
-    let given = statement
-        .words
-        .iter()
-        .find(is_address)?
-        .to_ascii_lowercase();
-    let is_of_vrrp = ["00:00:5e:00:01", "00:00:5e:00:02"]
-        .iter()
-        .any(|prefix| given.starts_with(prefix));
-    (!is_of_vrrp).then_some(given)
 }
 
 /// Whether an instance is of IPv6: the first address of it decides, be it virtual, a peer's or

@@ -1,13 +1,19 @@
 //! The program as a daemon: reload, hand-over, data, and what it leaves behind.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use vrrp_lab::{Capture, wait_for};
 
 use crate::{
     instance,
-    rig::{Kind, Rig, iproute2},
+    rig::{Kind, LIMIT, Rig, announcements, iproute2},
 };
 
 const VIP: &str = "192.0.2.100/24";
@@ -70,6 +76,10 @@ fn nothing_is_left_after_the_end_not_even_of_a_run_that_was_killed() {
         from 192.0.2.100 table 100 priority 500
     }
     use_vmac
+    use_vmac_addr
+    virtual_ipaddress {
+        203.0.113.77/32 dev eth2
+    }
 }
 static_ipaddress {
     198.51.100.5/24 dev eth1
@@ -98,6 +108,8 @@ static_rules {
         "198.18.0.0/15",
         "198.51.100.5/24",
         "vrrp.51",
+        "vrrp1.51@eth2",
+        "203.0.113.77/32",
     ] {
         assert!(during.contains(part), "{part}: {during}");
     }
@@ -189,4 +201,53 @@ vrrp_sync_group G {
         ]
     );
     assert!(lines.contains("GROUP \"G\" MASTER 0\n"), "{lines}");
+}
+
+#[test]
+fn announcements_of_a_garp_group_are_spaced_on_all_its_interfaces_together() {
+    let group = "garp_group {
+    garp_interval 0.5
+    interfaces {
+        eth0
+        eth1
+    }
+}
+";
+    let further = "    garp_master_repeat 3
+    virtual_ipaddress {
+        198.51.100.7/24 dev eth1
+    }
+";
+    let config = format!("{group}{}", instance(150, further));
+    let mut rig = Rig::new([Kind::Ours, Kind::Keepalived], [&config, &config]);
+    let other = Capture::start(rig.node(0).host.namespace(), "eth1p").unwrap();
+    rig.start(0);
+    let mut times = wait_for("six announcements", LIMIT, || {
+        let here = announcements(&rig.capture, [192, 0, 2, 100]);
+        let there = announcements(&other, [198, 51, 100, 7]);
+        (here.len() >= 3 && there.len() >= 3).then(|| [here, there].concat())
+    })
+    .unwrap();
+    times.sort();
+    let span = times[5] - times[0];
+    assert!(span >= Duration::from_millis(2300), "{span:?}");
+}
+
+#[test]
+fn a_stop_ends_the_program_while_successors_wait_for_it() {
+    let mut rig = rig("");
+    rig.start(0);
+    rig.wait_for_note(0, "MASTER");
+    let connect = || {
+        let mut stream = UnixStream::connect(rig.node(0).path("socket")).unwrap();
+        stream.write_all(b"vrrp-net successor 1\n").unwrap();
+        stream
+    };
+    // The first gets the state and never says that it is ready, so it keeps the driver for two
+    // intervals. The second is next, when the driver has been stopped.
+    let mut first = connect();
+    first.read_exact(&mut [0; 1]).unwrap();
+    let _second = connect();
+    rig.stop(0);
+    assert!(!rig.node(0).has(VIP));
 }

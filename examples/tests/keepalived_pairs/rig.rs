@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -202,6 +202,24 @@ impl Rig {
         .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
     }
 
+    /// The TTLs of the advertisements of a host, each once.
+    pub(crate) fn ttls(&self, place: usize) -> Vec<u8> {
+        let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
+        let mut ttls: Vec<u8> = self
+            .capture
+            .frames()
+            .iter()
+            .filter_map(|frame| {
+                let ip = frame.bytes.get(14..)?;
+                let is_one = ip.get(9) == Some(&112) && ip.get(12..16) == Some(&source);
+                is_one.then(|| ip.get(8).copied())?
+            })
+            .collect();
+        ttls.sort_unstable();
+        ttls.dedup();
+        ttls
+    }
+
     /// The longest time between two advertisements of a host.
     pub(crate) fn longest_silence(&self, place: usize) -> Duration {
         let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
@@ -221,12 +239,7 @@ impl Rig {
     /// Waits until a host has announced an address so often.
     pub(crate) fn wait_for_announcements(&self, place: usize, address: [u8; 4], count: usize) {
         wait_for("announcements", LIMIT, || {
-            let frames = self.capture.frames();
-            let is_one = |frame: &&vrrp_lab::Frame| {
-                frame.bytes.get(12..14) == Some(&[8, 6])
-                    && frame.bytes.get(28..32) == Some(&address)
-            };
-            (frames.iter().filter(is_one).count() >= count).then_some(())
+            (announcements(&self.capture, address).len() >= count).then_some(())
         })
         .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
     }
@@ -393,6 +406,15 @@ impl Node {
         let text = iproute2(&self.host, "-o address");
         text.contains(&format!(" {address} "))
     }
+}
+
+/// The times at which an address was announced.
+pub(crate) fn announcements(capture: &Capture, address: [u8; 4]) -> Vec<Instant> {
+    let frames = capture.frames();
+    let is_one = |frame: &&vrrp_lab::Frame| {
+        frame.bytes.get(12..14) == Some(&[8, 6]) && frame.bytes.get(28..32) == Some(&address)
+    };
+    frames.iter().filter(is_one).map(|frame| frame.at).collect()
 }
 
 /// Runs ip(8) in the namespace of a host.

@@ -410,3 +410,113 @@ fn an_interface_that_is_deleted_and_made_again() {
         rig.wait_for_note(1, "BACKUP");
     });
 }
+
+#[test]
+fn interface_up_down_delays_outlast_a_link_that_bounces() {
+    let delays = "interface_up_down_delays {
+    eth0 1.9 0.5
+}
+";
+    let config = |priority| {
+        let text = instance(priority, "").replace("advert_int 0.5", "advert_int 1");
+        format!("{delays}{text}")
+    };
+    let configs = [config(150), config(100)];
+    compare([&configs[0], &configs[1]], |rig| {
+        rig.start_both();
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_note(1, "BACKUP");
+        let bounces = rig.node(0).path("bounces");
+        std::fs::write(&bounces, "link set eth0 down\nlink set eth0 up\n".repeat(3)).unwrap();
+        rig.ip(0, &format!("-batch {}", bounces.display()));
+        rig.wait_for_heartbeats(0, 3);
+        rig.wait_for_address(VIP, 0);
+        rig.wait_for_note(0, "MASTER");
+        rig.ip(0, "link set eth0 down");
+        rig.wait_for_note(0, "FAULT");
+        rig.wait_for_note(1, "MASTER");
+        rig.ip(0, "link set eth0 up");
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_note(1, "BACKUP");
+    });
+}
+
+#[test]
+fn unicast_has_its_ttl_and_peers_are_accepted_within_their_bounds() {
+    let config = |priority, own: u8, peer: u8| {
+        instance(
+            priority,
+            &format!(
+                "    unicast_src_ip 192.0.2.{own}\n    unicast_ttl 64\n    unicast_peer {{\n        \
+                 192.0.2.{peer} min_ttl 60 max_ttl 64\n    }}\n"
+            ),
+        )
+    };
+    let configs = [config(150, 1, 2), config(100, 2, 1)];
+    compare([&configs[0], &configs[1]], |rig| {
+        rig.start_both();
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_note(1, "BACKUP");
+        rig.wait_for_heartbeats(0, 3);
+        assert_eq!(rig.ttls(0), [64]);
+        rig.stop(0);
+        rig.wait_for_note(1, "MASTER");
+    });
+}
+
+#[test]
+fn unicast_with_a_ttl_above_the_bound_of_the_peer_is_not_accepted() {
+    let config = |priority, own: u8, peer: u8, bound: &str| {
+        instance(
+            priority,
+            &format!(
+                "    unicast_src_ip 192.0.2.{own}\n    unicast_ttl 64\n    unicast_peer {{\n        \
+                 192.0.2.{peer} {bound}\n    }}\n"
+            ),
+        )
+    };
+    let configs = [config(150, 1, 2, ""), config(100, 2, 1, "max_ttl 63")];
+    compare([&configs[0], &configs[1]], |rig| {
+        rig.start(0);
+        rig.wait_for_note(0, "MASTER");
+        rig.start(1);
+        rig.wait_for_note(1, "MASTER");
+        rig.wait_for_note(0, "MASTER");
+    });
+}
+
+#[test]
+fn use_vmac_addr_puts_addresses_of_other_interfaces_on_macvlans_there() {
+    let further = "    use_vmac_addr
+    virtual_ipaddress {
+        198.51.100.7/24 dev eth1
+    }
+    virtual_ipaddress_excluded {
+        2001:db8:1::7/64 dev eth1
+    }
+";
+    alike(further, |rig| {
+        rig.start_both();
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_address("198.51.100.7/24", 0);
+        rig.wait_for_address("2001:db8:1::7/64", 0);
+        let show = |device: &str| {
+            let host = &rig.node(0).host;
+            let link = crate::rig::iproute2(host, &format!("link show dev {device}"));
+            let addresses = crate::rig::iproute2(host, &format!("-o address show dev {device}"));
+            (link, addresses)
+        };
+        let (link, addresses) = show("vrrp.51");
+        assert!(link.contains("vrrp.51@eth1"), "{link}");
+        assert!(link.contains("00:00:5e:00:01:33"), "{link}");
+        assert!(addresses.contains("198.51.100.7/24"), "{addresses}");
+        let (link, addresses) = show("vrrp6.51");
+        assert!(link.contains("00:00:5e:00:02:33"), "{link}");
+        assert!(addresses.contains("2001:db8:1::7/64"), "{addresses}");
+        rig.stop(0);
+        rig.wait_for_note(1, "MASTER");
+        rig.wait_for_address("198.51.100.7/24", 1);
+        let links = crate::rig::iproute2(&rig.node(0).host, "link");
+        assert!(!links.contains("vrrp"), "{links}");
+    });
+}

@@ -22,8 +22,8 @@ use vrrp_examples::{
     probe::{self, Http, Tls, TlsSettings},
 };
 use vrrp_fsm::{ChecksumSending, Preempt, Profile, StallPolicy, track::Weight};
-use vrrp_net::{Authentication, Transport};
-use vrrp_proto::{ChecksumForm, Versions};
+use vrrp_net::{AnnouncementPace, Authentication, PaceGroup, Pacing, Transport};
+use vrrp_proto::{ChecksumForm, Family, Versions};
 
 /// A host with eth0 and eth1.
 fn host() -> Host {
@@ -161,6 +161,165 @@ fn addresses_that_the_driver_has_no_words_for_are_listed_and_put_in_place_by_ip(
 }
 
 #[test]
+fn addresses_on_other_interfaces_are_announced_there() {
+    let (router, _) = router(" virtual_ipaddress {\n 192.0.2.102/24 dev eth1\n }");
+    let announced: Vec<_> = router
+        .config
+        .announced
+        .iter()
+        .map(|it| (it.interface.as_str(), it.address.to_string()))
+        .collect();
+    assert_eq!(announced, [("eth1", "192.0.2.102".into())]);
+}
+
+#[test]
+fn addresses_with_a_virtual_mac_go_to_macvlans_one_for_each_interface_and_family() {
+    let plan = plan_of(
+        "global_defs {\n vmac_addr_prefix vx\n}\n\
+         vrrp_instance V {\n interface eth0\n virtual_router_id 51\n use_vmac_addr\n \
+         virtual_ipaddress {\n 192.0.2.100/24\n 198.51.100.7/24 dev eth1\n \
+         198.51.100.8/24 dev eth1\n }\n virtual_ipaddress_excluded {\n \
+         2001:db8::7/64 dev eth1\n 2001:db8:1::7/64\n }\n}\n\
+         vrrp_instance W {\n interface eth0\n virtual_router_id 52\n use_vmac\n \
+         virtual_ipaddress {\n 192.0.2.101/24 dev eth0 use_vmac\n \
+         198.51.100.9/24 dev eth1 use_vmac\n 198.51.100.10/24 dev eth1\n }\n}\n",
+    );
+    let macvlans = |place: usize| -> Vec<_> {
+        let macvlans = plan.routers[place].macvlans.iter();
+        macvlans
+            .map(|it| (it.name.as_str(), it.parent.as_str(), it.family))
+            .collect()
+    };
+    let (v4, v6) = (Family::Ipv4, Family::Ipv6);
+    // The names that keepalived 2.2.7 finds, except of the last one: vx2.51.
+    let expected = [
+        ("vx.51", "eth1", v4),
+        ("vx6.51", "eth1", v6),
+        ("vx1.51", "eth0", v6),
+    ];
+    assert_eq!(macvlans(0), expected);
+    assert_eq!(macvlans(1), [("vx.52", "eth1", v4)]);
+    let additions = |place: usize| -> String {
+        let objects = plan.routers[place].objects.iter();
+        objects.map(HostObject::addition).collect()
+    };
+    for line in [
+        "198.51.100.7/24 dev vx.51 ",
+        "198.51.100.8/24 dev vx.51 ",
+        "2001:db8::7/64 dev vx6.51 ",
+        "2001:db8:1::7/64 dev vx1.51 ",
+    ] {
+        assert!(additions(0).contains(line), "{line}: {}", additions(0));
+    }
+    let second = additions(1);
+    assert!(second.contains("198.51.100.9/24 dev vx.52 "), "{second}");
+    assert!(second.contains("198.51.100.10/24 dev eth1 "), "{second}");
+    let announced = &plan.routers[1].config.announced;
+    assert!(
+        announced.iter().any(|it| it.interface == "vx.52"),
+        "{announced:?}"
+    );
+}
+
+#[test]
+fn an_instance_with_an_ipvlan_advertises_from_it() {
+    let (router, notes) = router(" use_ipvlan iv 192.0.2.3/24 vepa");
+    assert_eq!(router.config.interface, "iv");
+    let ipvlan = router.ipvlan.unwrap();
+    assert_eq!(
+        (ipvlan.name.as_str(), ipvlan.parent.as_str()),
+        ("iv", "eth0")
+    );
+    let lines: Vec<String> = ipvlan.objects.iter().map(HostObject::addition).collect();
+    let expected = [
+        "link add iv link eth0 type ipvlan mode l2 vepa\n",
+        "address add 192.0.2.3/24 dev iv\n",
+        "link set iv up\n",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(ipvlan.objects[0].removal(), "link del iv\n");
+    // The addresses stay on the parent.
+    let lines: Vec<String> = router.objects.iter().map(HostObject::addition).collect();
+    let expected = "address add 192.0.2.100/24 dev eth0 scope global\n";
+    assert_eq!(lines, [expected]);
+    assert!(
+        router.config.addresses.is_empty() && notes.is_empty(),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn intervals_of_announcements_hold_for_each_interface_and_for_groups_together() {
+    let plan = plan_of(
+        "global_defs {\n vrrp_garp_interval 0.001\n vrrp_gna_interval 0.000002\n}\n\
+         garp_group {\n garp_interval 0.1\n interfaces {\n eth0 eth1\n }\n}\n",
+    );
+    let pace = |arp, neighbor| AnnouncementPace {
+        gratuitous_arp: Duration::from_micros(arp),
+        neighbor_advertisement: Duration::from_micros(neighbor),
+    };
+    let expected = Pacing {
+        each: pace(1000, 2),
+        groups: vec![PaceGroup {
+            interfaces: vec!["eth0".into(), "eth1".into()],
+            pace: pace(100_000, 0),
+        }],
+    };
+    assert_eq!(plan.pacing, expected);
+    assert_eq!(plan_of("").pacing, Pacing::default());
+}
+
+#[test]
+fn a_garp_group_without_an_interval_and_an_interface_in_two_of_them_are_complained_of() {
+    let complaints = |text: &str| {
+        let lines = Lines::of_text(Path::new("conf"), text.into(), &Environment::default());
+        let reading = keepalived_conf::interpret(lines, &host());
+        let complaints = reading.complaints.iter().map(ToString::to_string);
+        (complaints.collect::<Vec<_>>(), reading.configuration)
+    };
+    let (none, configuration) = complaints("garp_group {\n interface eth0\n}\n");
+    assert!(none[0].contains("no garp_interval"), "{none:?}");
+    assert!(configuration.garp_groups.is_empty());
+    let group = "garp_group {\n garp_interval 1\n interface eth0\n}\n";
+    let (twice, configuration) = complaints(&group.repeat(2));
+    assert!(
+        twice[0].contains("eth0 is in a garp_group already"),
+        "{twice:?}"
+    );
+    assert!(configuration.garp_groups[1].interfaces.is_empty());
+}
+
+#[test]
+fn an_interface_with_delays_is_a_tracked_object_of_its_instances() {
+    let plan = plan_of(
+        "interface_up_down_delays {\n eth0 0.5 1\n eth1 0.25\n}\n\
+         vrrp_instance V {\n interface eth0\n virtual_router_id 7\n \
+         track_interface {\n eth1 weight -10\n }\n virtual_ipaddress {\n 192.0.2.100/24\n }\n}\n\
+         vrrp_instance W {\n interface eth0\n virtual_router_id 8\n dont_track_primary\n \
+         virtual_ipaddress {\n 192.0.2.101/24\n }\n}\n",
+    );
+    let [first, second] = plan.routers.as_slice() else {
+        panic!("{:?}", plan.routers);
+    };
+    assert!(!first.config.track_interface);
+    let tracked = |router: &PlannedRouter| -> Vec<_> {
+        let uses = router.tracked.iter();
+        uses.map(|it| (it.object.clone(), it.weight.get()))
+            .collect()
+    };
+    let eth1 = ("interface eth1".to_owned(), Some(-10));
+    let eth0 = ("interface eth0".to_owned(), None);
+    assert_eq!(tracked(first), [eth1, eth0]);
+    assert_eq!(tracked(second), []);
+    let debounce = |place: usize| {
+        let debounce = plan.objects[place].object.debounce;
+        (debounce.down.as_millis(), debounce.up.as_millis())
+    };
+    assert_eq!((debounce(0), debounce(1)), ((500, 1000), (250, 250)));
+    assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+}
+
+#[test]
 fn routes_go_to_the_driver_where_it_has_words_for_them() {
     let (router, _) = router(
         " virtual_routes {\n 203.0.113.0/24 via 192.0.2.9 dev eth0 metric 5\n \
@@ -185,11 +344,9 @@ fn routes_go_to_the_driver_where_it_has_words_for_them() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    let (_, notes) = router(
-        " use_vmac vm 00:11:22:33:44:55\n unicast_ttl 64\n unicast_peer {\n \
-         192.0.2.2 min_ttl 100 max_ttl 200\n }",
-    );
-    for part in ["00:11:22:33:44:55", "unicast_ttl 64", "max_ttl 200"] {
+    let (_, notes) =
+        router(" use_vmac vm 00:11:22:33:44:55\n unicast_ttl 0\n unicast_peer {\n 192.0.2.2\n }");
+    for part in ["00:11:22:33:44:55", "unicast_ttl 0"] {
         assert!(notes.iter().any(|note| note.contains(part)), "{notes:?}");
     }
     let plan = plan_of(
@@ -207,13 +364,16 @@ fn what_is_not_supported_is_named() {
 #[test]
 fn transport_and_authentication_are_taken_over() {
     let (router, notes) = router(
-        " unicast_src_ip 192.0.2.1\n unicast_peer {\n 192.0.2.2 min_ttl 250\n }\n \
+        " unicast_src_ip 192.0.2.1\n unicast_ttl 64\n unicast_peer {\n \
+         192.0.2.2 min_ttl 250 max_ttl 254\n 192.0.2.3\n }\n \
          authentication {\n auth_type PASS\n auth_pass secret\n }",
     );
     let Transport::Unicast { peers } = &router.config.transport else {
         panic!("{:?}", router.config.transport);
     };
-    assert_eq!(peers[0].min_ttl, 250);
+    let bounds: Vec<_> = peers.iter().map(|it| (it.min_ttl, it.max_ttl)).collect();
+    assert_eq!(bounds, [(250, 254), (0, 255)]);
+    assert_eq!(router.config.unicast_ttl, 64);
     assert_eq!(router.config.source, Some([192, 0, 2, 1].into()));
     assert!(matches!(
         router.config.authentication,

@@ -1,0 +1,291 @@
+//! What can only be said of an instance once all of it is read, in keepalived's order.
+
+use std::net::IpAddr;
+
+use super::{
+    complaint::{Complaint, Kind},
+    host::Host,
+    vrrp::{Draft, advice},
+};
+
+/// The most addresses that an advertisement lists.
+const MOST_ADDRESSES: usize = 255;
+
+/// Completes an instance. Returns whether a daemon starts with it.
+pub(super) fn finish(
+    draft: &mut Draft<'_>,
+    is_grouped: bool,
+    host: &Host,
+    complaints: &mut Vec<Complaint>,
+) -> bool {
+    if !has_identity(draft, complaints) || !has_addresses(draft, complaints) {
+        return false;
+    }
+    links(draft, complaints);
+    election(draft, complaints);
+    interval(draft, complaints);
+    surplus(draft, complaints);
+    tracking(draft, is_grouped, complaints);
+    source(draft, host);
+    if !draft.priority_is_given && draft.wants_master == Some(true) {
+        complaints.push(advice(
+            draft.node,
+            "state MASTER without a priority makes the instance the owner (255) of its addresses"
+                .into(),
+            "add a priority, such as 150",
+        ));
+    }
+    true
+}
+
+/// Without VRID and interface no daemon starts.
+fn has_identity(draft: &Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
+    let name = draft.instance.name.clone();
+    let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+    if !draft.has_vrid {
+        say(
+            Kind::VridMissing,
+            "virtual_router_id is missing; the daemon does not start",
+        );
+        return false;
+    }
+    if draft.interface.is_none() {
+        say(
+            Kind::NoSuchInterface,
+            "the instance has no interface; the daemon does not start",
+        );
+        return false;
+    }
+    true
+}
+
+/// Whether a daemon starts with the addresses.
+fn has_addresses(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
+    let name = draft.instance.name.clone();
+    let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+    let it = &mut draft.instance;
+    if it.is_strict && it.is_ipv6 && it.version == 2 {
+        say(
+            Kind::VersionInvalid,
+            "IPv6 needs version 3; version 3 is used",
+        );
+        it.version = 3;
+    }
+    if it.addresses.is_empty() && !it.excluded.is_empty() && it.version == 2 {
+        say(Kind::NoVips, "no address is listed in advertisements");
+    } else if it.addresses.is_empty() && !it.may_lack_addresses {
+        say(Kind::NoVips, "the instance has no virtual_ipaddress");
+        if it.version == 3 || it.is_strict {
+            return false;
+        }
+    }
+    if it.is_strict
+        && it.is_ipv6
+        && let Some(first) = it.addresses.first()
+        && !matches!(first.address, IpAddr::V6(address) if address.is_unicast_link_local())
+    {
+        say(
+            Kind::Other,
+            "in strict mode the first IPv6 address has to be link-local",
+        );
+    }
+    true
+}
+
+/// Interfaces that are made for the instance, and unicast.
+fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
+    let name = draft.instance.name.clone();
+    let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+    let it = &mut draft.instance;
+    if it.vmac.is_none() && draft.node.has("vmac_xmit_base") {
+        say(Kind::Other, "vmac_xmit_base goes with use_vmac only");
+    }
+    let own_address = it.ipvlan.as_ref().map(|it| it.address);
+    if own_address == Some(None) && !it.is_ipv6 && it.source.is_none() {
+        say(
+            Kind::Other,
+            "an IPv4 ipvlan needs a source address; the instance stays in fault",
+        );
+    }
+    if it.unicast_without_peers {
+        say(
+            Kind::Deprecated,
+            "a keyword of unicast is given without any unicast_peer; multicast is used",
+        );
+    }
+    if it.unicast_ttl.is_some() && it.peers.is_empty() {
+        let place = draft.node.end;
+        complaints.push(
+            Complaint::new(
+                Kind::Other,
+                "unicast_ttl goes with unicast peers; it is ignored",
+            )
+            .at(place),
+        );
+        it.unicast_ttl = None;
+    }
+}
+
+/// State, priority, preemption and authentication, and the rules of strict mode.
+fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
+    let name = draft.instance.name.clone();
+    let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+    let it = &mut draft.instance;
+    let is_owner = it.priority == 255;
+    it.starts_as_master = draft.wants_master.unwrap_or(is_owner);
+    if it.is_strict && it.starts_as_master != is_owner {
+        say(
+            Kind::StrictState,
+            "in strict mode state MASTER goes with priority 255 only",
+        );
+        it.starts_as_master = is_owner;
+    }
+    if it.authentication.is_some() && (it.version == 3 || it.is_strict) {
+        say(
+            Kind::AuthIgnored,
+            "version 3 and strict mode have no authentication; it is ignored",
+        );
+        it.authentication = None;
+    }
+    if !it.preempt && (is_owner || (it.starts_as_master && !it.is_strict)) {
+        say(
+            Kind::NopreemptCleared,
+            "nopreempt has no effect with state MASTER or priority 255; it is ignored",
+        );
+        it.preempt = true;
+    }
+    if it.preempt_delay > 0 {
+        let reason = if it.is_strict {
+            Some("strict mode")
+        } else if !it.preempt {
+            Some("nopreempt")
+        } else if it.starts_as_master {
+            Some("state MASTER")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            say(
+                Kind::PreemptDelayIgnored,
+                &format!("preempt_delay has no effect with {reason}; it is ignored"),
+            );
+            it.preempt_delay = 0;
+        }
+    }
+    if it.is_strict {
+        if it.down_timer_adverts != 3 {
+            say(Kind::Strict, "in strict mode down_timer_adverts is 3");
+            it.down_timer_adverts = 3;
+        }
+        it.garp.lower_prio_delay = 0;
+        it.garp.lower_prio_repeat = 0;
+        it.answers_lower_priority = false;
+        it.advertises_before_yield = false;
+        it.accept = is_owner;
+    }
+}
+
+/// The interval, in the steps and bounds of its version.
+fn interval(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
+    let name = draft.instance.name.clone();
+    let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
+    let it = &mut draft.instance;
+    if it.version == 2 {
+        if it.interval % 1_000_000 != 0 {
+            say(
+                Kind::AdvertIntRounded,
+                "version 2 has intervals of whole seconds; advert_int is rounded",
+            );
+            it.interval = ((it.interval + 500_000) / 1_000_000).max(1) * 1_000_000;
+        }
+    } else if it.interval > 40_950_000 {
+        say(
+            Kind::AdvertIntRounded,
+            "version 3 has intervals up to 40.95 seconds; 40.95 is used",
+        );
+        it.interval = 40_950_000;
+    } else if it.interval % 10_000 != 0 {
+        say(
+            Kind::AdvertIntRounded,
+            "version 3 has intervals in steps of 10 ms; advert_int is rounded",
+        );
+        it.interval = ((it.interval + 5000) / 10_000).max(1) * 10_000;
+    }
+}
+
+/// Moves addresses that do not fit into an advertisement to the excluded ones.
+fn surplus(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
+    let it = &mut draft.instance;
+    if it.addresses.len() > MOST_ADDRESSES {
+        let count = it.addresses.len();
+        complaints.push(
+            Complaint::new(
+                Kind::VipsMovedToExcluded,
+                format!("{count} addresses do not fit into an advertisement; those behind the first {MOST_ADDRESSES} are not listed in it"),
+            )
+            .token(count.to_string())
+            .object(&it.name),
+        );
+        let mut surplus = it.addresses.split_off(MOST_ADDRESSES);
+        surplus.append(&mut it.excluded);
+        it.excluded = surplus;
+    }
+}
+
+/// Drops tracked objects that have no effect.
+fn tracking(draft: &mut Draft<'_>, is_grouped: bool, complaints: &mut Vec<Complaint>) {
+    let name = draft.instance.name.clone();
+    let it = &mut draft.instance;
+    let own = draft.interface.clone().unwrap_or_default();
+    let before = it.tracking.interfaces.len();
+    it.tracking.interfaces.retain(|tracked| tracked.name != own);
+    if it.tracking.interfaces.len() != before && !it.dont_track_primary {
+        complaints.push(
+            Complaint::new(
+                Kind::OwnInterfaceTracked,
+                format!("{own} is the instance's own interface, which is tracked anyway"),
+            )
+            .token(&own)
+            .object(&name),
+        );
+    }
+    if it.priority == 255 && !is_grouped {
+        let tracking = &mut it.tracking;
+        for list in [
+            &mut tracking.interfaces,
+            &mut tracking.scripts,
+            &mut tracking.files,
+            &mut tracking.processes,
+            &mut tracking.bfd,
+        ] {
+            list.retain(|tracked| {
+                if tracked.weight != 0 {
+                    complaints.push(
+                        Complaint::new(
+                            Kind::OwnerTrackingIgnored,
+                            format!("the priority of the owner (255) does not change: {} is not tracked", tracked.name),
+                        )
+                        .token(&tracked.name)
+                        .object(&name),
+                    );
+                }
+                tracked.weight == 0
+            });
+        }
+    }
+}
+
+/// The address to advertise from, where none is configured.
+fn source(draft: &mut Draft<'_>, host: &Host) {
+    let it = &mut draft.instance;
+    let interface = host.interfaces.get(&it.interface);
+    if it.source.is_none() {
+        it.source = interface.and_then(|found| {
+            if it.is_ipv6 {
+                found.link_local().map(IpAddr::V6)
+            } else {
+                found.ipv4().map(IpAddr::V4)
+            }
+        });
+    }
+}
