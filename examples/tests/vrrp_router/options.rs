@@ -6,15 +6,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::mpsc::{self, Receiver, TryRecvError},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
 use vrrp_lab::{BackgroundProgram, Host, Lan, wait_for};
 use vrrp_net::{Datagram, FrameSocket, VrrpSocket};
 use vrrp_proto::{
-    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Interval, Leniency,
-    MessageAuthentication, Priority, Vrid, frame::ipv4,
+    Addresses, Advertisement, ChecksumForm, DecodeOptions, Endpoints, Family, Interval, Leniency,
+    MessageAuthentication, Priority, TRAILER_LEN, Vrid,
+    frame::ipv4,
+    hmac::{AntiReplay, Key, Keys, SendSequence, UtcTime},
 };
 
 use crate::{
@@ -316,6 +318,83 @@ fn a_sequence_file_makes_old_packets_replays_after_a_kill() {
     let refused = [&["--vrid", "51"][..], &keeping].concat();
     let mut refused = router(&h1, &refused);
     assert_eq!(refused.wait().code(), Some(1));
+}
+
+#[test]
+fn the_hmac_mode_decides_on_trailers_to_send_and_to_require() {
+    let key = format!("7:{}", "k".repeat(32));
+    let with_mode = |mode| ["--hmac-key", &key, "--hmac-mode", mode];
+    for (mode, trailer) in [
+        ("receive-only", 0),
+        ("permissive", TRAILER_LEN),
+        ("enforce", TRAILER_LEN),
+    ] {
+        let sent = advertised(&with_mode(mode));
+        let packet = ipv4::Packet::parse(&sent).unwrap();
+        // A header and one address.
+        assert_eq!(packet.payload.len(), 12 + trailer, "{mode}");
+    }
+    let (_lan, [h1, h2]) = lan_of();
+    let unsigned = router(&h1, &["--priority", "200"]);
+    wait_for_state(&unsigned, "Active");
+    for mode in ["receive-only", "permissive"] {
+        let r2 = router(&h2, &with_mode(mode));
+        wait_for_active(&r2, "192.0.2.1");
+    }
+    let r2 = router(&h2, &with_mode("enforce"));
+    let discarded = wait_for_event(&r2, "discarded");
+    assert_eq!(discarded["counter"], "authentication-errors", "{discarded}");
+}
+
+/// An advertisement of 192.0.2.2 that is signed by a clock 40 s ahead.
+fn signed_ahead(secret: &[u8]) -> (Endpoints, Vec<u8>) {
+    let vip: Ipv4Addr = VIP.split('/').next().unwrap().parse().unwrap();
+    let (endpoints, mut message) = advertisement_of_r2(Interval::centis(10).unwrap(), &[vip]);
+    let length = message.len();
+    message.resize(length + TRAILER_LEN, 0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let time = UtcTime::new(now.as_secs() + 40, now.subsec_nanos());
+    let sequence = SendSequence::default().next(time, AntiReplay::Monotonic);
+    let keys = [Key::new(7, secret).unwrap()];
+    let keys = Keys::new(&keys, 7).unwrap();
+    keys.append(&mut message, length, &endpoints, sequence)
+        .unwrap();
+    (endpoints, message)
+}
+
+#[test]
+fn the_hmac_window_decides_on_clocks_that_differ() {
+    let secret = "k".repeat(32);
+    let key = format!("7:{secret}");
+    let (_lan, [h1, h2]) = lan_of();
+    let (stop, until) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let (host, secret) = (&h2, secret.as_bytes());
+        scope.spawn(move || {
+            let socket = host
+                .namespace()
+                .run(|| VrrpSocket::open(Family::Ipv4).unwrap());
+            while until.try_recv() != Err(TryRecvError::Disconnected) {
+                let (endpoints, octets) = signed_ahead(secret);
+                let datagram = Datagram {
+                    interface: host.index(),
+                    endpoints,
+                    octets: &octets,
+                };
+                socket.send([datagram], |_, error| panic!("{error}"));
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let strict = router(&h1, &["--hmac-key", &key]);
+        let discarded = wait_for_event(&strict, "discarded");
+        assert_eq!(discarded["counter"], "authentication-errors", "{discarded}");
+        drop(strict);
+        for options in [&["--hmac-window", "60"][..], &["--hmac-monotonic"]] {
+            let r1 = router(&h1, &[&["--hmac-key", &key][..], options].concat());
+            wait_for_active(&r1, "192.0.2.2");
+        }
+        drop(stop);
+    });
 }
 
 #[test]

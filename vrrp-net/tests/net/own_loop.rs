@@ -16,7 +16,10 @@ use vrrp_fsm::{
     track::{Check, Kind, Object, ObjectId, Report, TrackRef},
 };
 use vrrp_lab::Host;
-use vrrp_net::{Driver, DriverEvent, DriverHandle, Error, Fault, Notification, RouterId, Watch};
+use vrrp_net::{
+    AddressChange, Driver, DriverEvent, DriverHandle, Error, Fault, Netlink, Notification,
+    RouterId, VirtualAddress, Watch,
+};
 use vrrp_proto::{Family, Interval};
 
 use crate::rig::{LIMIT, VIP4, has, lan_of, notifications, router};
@@ -150,6 +153,43 @@ fn a_stopped_driver_has_nothing_to_do() {
             0,
             "it would spin"
         );
+    });
+}
+
+/// An edge-triggered loop is not woken up for them again.
+#[test]
+fn a_turn_that_leaves_notifications_unread_is_due_again_at_once() {
+    /// More than one turn reads. The last one adds the address.
+    const CHANGES: usize = 5001;
+
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        let rest = |driver: &mut Driver| {
+            driver.turn().unwrap();
+            while driver.timeout() == Some(Duration::ZERO) {
+                driver.turn().unwrap();
+            }
+        };
+        rest(&mut driver);
+        let (interface, address) = (
+            host.index(),
+            &"198.51.100.1/32".parse::<VirtualAddress>().unwrap(),
+        );
+        let changes = (0..CHANGES).map(|number| {
+            if number % 2 == 0 {
+                AddressChange::Add { interface, address }
+            } else {
+                AddressChange::Remove { interface, address }
+            }
+        });
+        let changes: Vec<_> = changes.collect();
+        for result in Netlink::open().unwrap().apply(&changes).unwrap() {
+            result.unwrap();
+        }
+        rest(&mut driver);
+        let eth0 = driver.interfaces().get(interface).unwrap();
+        assert!(eth0.has(address.address()));
     });
 }
 

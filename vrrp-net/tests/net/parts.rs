@@ -411,7 +411,8 @@ fn requests_have_a_receive_buffer_of_their_own_size() {
     let (_lan, [r1]) = lan_of::<1>();
     let netlink = r1.namespace().run(|| Netlink::open().unwrap());
     let size = SockRef::from(&netlink).recv_buffer_size().unwrap();
-    assert!(size >= 128 << 10, "{size}");
+    // The default of Linux is 208 KiB.
+    assert!(size >= 384 << 10, "{size}");
 }
 
 #[test]
