@@ -21,8 +21,8 @@ impl Links {
         })
     }
 
-    /// Makes those that are missing, down, or takes over those of an earlier run. Returns a sentence
-    /// for each that cannot be made now.
+    /// Makes missing macvlans, down, or takes over those of an earlier run. Returns a sentence for
+    /// each that cannot be made now.
     pub(crate) fn make<'a>(
         &mut self,
         planned: impl IntoIterator<Item = &'a PlannedMacvlan>,

@@ -1051,7 +1051,7 @@ impl Driver {
         self.inbox.handle()
     }
 
-    /// Refuses requests of [other threads](Self::handle) from now on, and drops those that wait, so a
+    /// Refuses requests of [other threads](Self::handle) from now on, and drops waiting requests: a
     /// thread in [`DriverHandle::call`] returns with [`Error::Stopped`]. For a program that waits
     /// for such a thread after its last turn.
     pub fn refuse_requests(&self) {

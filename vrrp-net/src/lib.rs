@@ -90,8 +90,8 @@
 //!   [`RouterConfig::gratuitous_arp`] has others (AMB-16).
 //! * Unsolicited neighbor advertisements come from the virtual address itself (AMB-17).
 //! * Unicast is outside the RFCs (AMB-26). Advertisements are accepted from configured peers only,
-//!   on any interface, with a TTL within the bounds of the peer. Advertisements to them leave by the
-//!   router's own interface, or by the routing table with [`RouterConfig::unicast_path`].
+//!   on any interface, with a TTL within the bounds of the peer. Advertisements to peers leave by
+//!   the router's own interface, or by the routing table with [`RouterConfig::unicast_path`].
 //! * The kernel drops advertisements for virtual routers in which this host has no part (AMB-30).
 //!   With [`ForeignPackets::Counted`] the driver receives and counts them.
 //! * IPv6 virtual addresses are added without duplicate address detection, and deprecated.

@@ -1,5 +1,5 @@
-//! Interfaces that an instance needs: an ipvlan to advertise from, and macvlans for its addresses on other
-//! interfaces.
+//! Interfaces that an instance needs: an ipvlan to advertise from, and macvlans for its addresses
+//! on other interfaces.
 
 use std::collections::BTreeSet;
 
@@ -84,7 +84,8 @@ impl Names {
         }
     }
 
-    /// Finds a name: `vrrp.51`, over IPv6 `vrrp6.51` where that is taken, then `vrrp1.51` and so on.
+    /// Finds a name: `vrrp.51`, over IPv6 `vrrp6.51` where that is taken, then `vrrp1.51` and so
+    /// on.
     fn next(&mut self, vrid: Vrid, family: Family) -> String {
         let prefix = &self.prefix;
         let numbered = (1..).map(|number: u32| format!("{prefix}{number}.{vrid}"));

@@ -24,9 +24,9 @@ impl Driver {
     /// Sets the pace of announcements on all interfaces. Announcements that wait go on at the new
     /// pace. A hand-over does not pass the pace on: the successor sets it before its first turn.
     ///
-    /// Without it the announcements of a burst leave at once. With it, every address of an interface
-    /// is announced once before one is announced again, and an Active that yields drops its
-    /// remaining announcements.
+    /// Without a pace the announcements of a burst leave at once. With a pace every address of an
+    /// interface is announced once before one is announced again, and an Active that yields drops
+    /// its remaining announcements.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -49,8 +49,9 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a time above [`AnnouncementPace::LONGEST`](crate::AnnouncementPace::LONGEST), a name that no
-    /// interface can have, and an interface that is there twice. Nothing has changed then.
+    /// [`Error::Invalid`] for a time above [the longest](crate::AnnouncementPace::LONGEST), for a
+    /// name that no interface can have, and for an interface that is there twice. Nothing has
+    /// changed then.
     pub fn set_pacing(&mut self, pacing: Pacing) -> Result<(), Error> {
         let waited = self.paced.set(pacing)?;
         let now = self.now();

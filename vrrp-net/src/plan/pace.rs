@@ -154,7 +154,7 @@ impl Paced {
         Some((lane, pace.of(family))).filter(|(_, interval)| !interval.is_zero())
     }
 
-    /// Adds an announcement that is to be sent so often. One that waits already keeps its place.
+    /// Adds an announcement, so many times. An announcement that waits already keeps its place.
     pub(crate) fn push(
         &mut self,
         now: Instant,
