@@ -99,6 +99,8 @@ impl Succession {
             _ => {}
         }
         let listener = UnixListener::bind(socket)?;
+        // A connection that has ended since must not keep the thread waiting for another one.
+        listener.set_nonblocking(true)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         let socket = socket.to_owned();
         let (sender, successors) = channel();
@@ -138,7 +140,9 @@ fn serve(
             PollFd::new(stop, PollFlags::IN),
         ];
         match poll(&mut sources, None) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            // A signal says nothing about the sources.
+            Err(Errno::INTR) => continue,
             Err(_) => return None,
         }
         if !sources[1].revents().is_empty() {

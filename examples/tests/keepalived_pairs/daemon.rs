@@ -251,3 +251,24 @@ fn a_stop_ends_the_program_while_successors_wait_for_it() {
     rig.stop(0);
     assert!(!rig.node(0).has(VIP));
 }
+
+#[test]
+fn signals_that_interrupt_any_thread_do_not_keep_the_program_from_ending() {
+    let mut rig = rig("");
+    rig.start(0);
+    rig.wait_for_note(0, "MASTER");
+    let node = rig.node(0);
+    for _ in 0..10 {
+        // Several wait when it goes on, so each thread gets one.
+        node.signal(Signal::SIGSTOP);
+        node.signal(Signal::SIGUSR1);
+        node.signal(Signal::SIGUSR2);
+        for number in [36, 63] {
+            node.signal_number(number);
+        }
+        node.signal(Signal::SIGCONT);
+        rig.wait_for_heartbeats(0, 1);
+    }
+    rig.stop(0);
+    assert!(!rig.node(0).has(VIP));
+}
