@@ -370,6 +370,17 @@ fn router(
             is_reverse: false,
         });
     }
+    for name in interfaces_of_objects(instance) {
+        let object = interface_name(name);
+        // One that is tracked by name keeps its weight.
+        if router.tracked.iter().all(|it| it.object != object) {
+            router.tracked.push(Use {
+                object,
+                weight: Weight::FAULT,
+                is_reverse: false,
+            });
+        }
+    }
     place(addresses, excluded, instance, names, &mut router, notes);
     if router.config.addresses.is_empty() && router.config.listed.is_empty() && *version != 2 {
         return Err(
@@ -497,6 +508,19 @@ fn virtual_mac(vmac: &Vmac, notes: &mut Vec<String>) -> VirtualMac {
         name: Some(device.clone()),
         advertise_from_interface: *transmits_from_parent,
     }
+}
+
+/// The other interfaces that addresses and routes name, unless they are not tracked. While one of
+/// them is down the instance cannot have all that it advertises.
+fn interfaces_of_objects(instance: &Instance) -> std::collections::BTreeSet<&str> {
+    let addresses = instance.addresses.iter().chain(&instance.excluded);
+    let addresses = addresses.filter(|it| it.is_tracked);
+    let routes = instance.routes.iter().filter(|it| it.is_tracked);
+    addresses
+        .filter_map(|it| it.interface.as_deref())
+        .chain(routes.filter_map(|it| it.interface.as_deref()))
+        .filter(|name| *name != instance.interface)
+        .collect()
 }
 
 /// Divides the addresses between the driver and ip(8).

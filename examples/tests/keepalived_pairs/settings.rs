@@ -520,3 +520,25 @@ fn use_vmac_addr_puts_addresses_of_other_interfaces_on_macvlans_there() {
         assert!(!links.contains("vrrp"), "{links}");
     });
 }
+
+#[test]
+fn an_interface_that_has_an_address_of_the_instance_is_a_fault_while_it_is_down() {
+    let further = "    virtual_ipaddress_excluded {
+        198.51.100.7/24 dev eth1
+        198.51.100.8/24 dev eth2 no_track
+    }
+";
+    alike(further, |rig| {
+        rig.start_both();
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_note(1, "BACKUP");
+        rig.ip(0, "link set eth2 down");
+        rig.ip(0, "link set eth1 down");
+        rig.wait_for_note(0, "FAULT");
+        rig.wait_for_note(1, "MASTER");
+        rig.ip(0, "link set eth1 up");
+        rig.wait_for_note(0, "MASTER");
+        rig.wait_for_note(1, "BACKUP");
+        rig.wait_for_address("198.51.100.7/24", 0);
+    });
+}

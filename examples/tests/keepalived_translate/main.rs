@@ -290,6 +290,28 @@ fn a_garp_group_without_an_interval_and_an_interface_in_two_of_them_are_complain
 }
 
 #[test]
+fn interfaces_that_addresses_and_routes_name_are_tracked_unless_they_say_no() {
+    let tracked = |further: &str| -> Vec<_> {
+        let (router, _) = router(further);
+        let uses = router.tracked.into_iter();
+        uses.map(|it| (it.object, it.weight.get())).collect()
+    };
+    let eth1 = |weight| vec![("interface eth1".to_owned(), weight)];
+    let excluded = " virtual_ipaddress_excluded {\n 198.51.100.7/24 dev eth1\n }";
+    assert_eq!(tracked(excluded), eth1(None));
+    let route = " virtual_routes {\n 203.0.113.0/24 dev eth1\n }";
+    assert_eq!(tracked(route), eth1(None));
+    let weighted = format!("{excluded}\n track_interface {{\n eth1 weight -10\n }}");
+    assert_eq!(tracked(&weighted), eth1(Some(-10)));
+    assert_eq!(
+        tracked(&excluded.replace("dev eth1", "dev eth1 no_track")),
+        []
+    );
+    assert_eq!(tracked(&route.replace("dev eth1", "dev eth1 no_track")), []);
+    assert_eq!(tracked(&excluded.replace("eth1", "eth0")), []);
+}
+
+#[test]
 fn an_interface_with_delays_is_a_tracked_object_of_its_instances() {
     let plan = plan_of(
         "interface_up_down_delays {\n eth0 0.5 1\n eth1 0.25\n}\n\
