@@ -379,6 +379,7 @@ fn the_hmac_window_decides_on_clocks_that_differ() {
                 let datagram = Datagram {
                     interface: host.index(),
                     endpoints,
+                    ttl: 255,
                     octets: &octets,
                 };
                 socket.send([datagram], |_, error| panic!("{error}"));
