@@ -387,21 +387,17 @@ impl fmt::Display for Profile {
 }
 
 /// The reason why a [`Config`] is invalid: the field, its value, and the allowed values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// `versions` includes version 2, and `family` is IPv6 (P-54).
-    #[error("versions include version 2, which exists over IPv4 only, but family is IPv6")]
     V2OverIpv6,
     /// `profile` is RFC 3768, and `versions` includes version 3.
-    #[error("profile RFC 3768 knows version 2 only, but versions include version 3")]
     ProfileWithoutV3,
     /// A number is out of range.
-    #[error(transparent)]
-    OutOfRange(#[from] OutOfRange),
+    OutOfRange(OutOfRange),
     /// `interval` is not in the unit of `versions`.
-    #[error("interval {interval} is not in the unit of {unit}: {}", match unit { Version::V2 => "1 to 255 s", Version::V3 => "1 to 4095 cs" })]
     IntervalUnit {
         /// The interval.
         interval: Interval,
@@ -409,7 +405,6 @@ pub enum ConfigError {
         unit: Version,
     },
     /// A delay is out of range.
-    #[error("{field} {value:?} is not in {lowest:?}..={highest:?}")]
     Delay {
         /// The field.
         field: &'static str,
@@ -421,9 +416,6 @@ pub enum ConfigError {
         highest: Duration,
     },
     /// The VRID of a virtual router cannot change.
-    #[error(
-        "vrid {requested} is not {configured}: it cannot change while the virtual router lives"
-    )]
     VridChanged {
         /// The VRID of the router.
         configured: Vrid,
@@ -431,13 +423,62 @@ pub enum ConfigError {
         requested: Vrid,
     },
     /// The family of a virtual router cannot change.
-    #[error(
-        "family {requested} is not {configured}: it cannot change while the virtual router lives"
-    )]
     FamilyChanged {
         /// The family of the router.
         configured: Family,
         /// The one in the new configuration.
         requested: Family,
     },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V2OverIpv6 => f.write_str(
+                "versions include version 2, which exists over IPv4 only, but family is IPv6",
+            ),
+            Self::ProfileWithoutV3 => {
+                f.write_str("profile RFC 3768 knows version 2 only, but versions include version 3")
+            }
+            Self::OutOfRange(fault) => fault.fmt(f),
+            Self::IntervalUnit { interval, unit } => write!(
+                f,
+                "interval {interval} is not in the unit of {unit}: {}",
+                match unit {
+                    Version::V2 => "1 to 255 s",
+                    Version::V3 => "1 to 4095 cs",
+                }
+            ),
+            Self::Delay {
+                field,
+                value,
+                lowest,
+                highest,
+            } => write!(f, "{field} {value:?} is not in {lowest:?}..={highest:?}"),
+            Self::VridChanged {
+                configured,
+                requested,
+            } => write!(
+                f,
+                "vrid {requested} is not {configured}: \
+                 it cannot change while the virtual router lives"
+            ),
+            Self::FamilyChanged {
+                configured,
+                requested,
+            } => write!(
+                f,
+                "family {requested} is not {configured}: \
+                 it cannot change while the virtual router lives"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl From<OutOfRange> for ConfigError {
+    fn from(error: OutOfRange) -> Self {
+        Self::OutOfRange(error)
+    }
 }

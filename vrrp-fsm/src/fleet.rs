@@ -58,7 +58,7 @@ mod sync_group;
 mod tracking;
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::{net::IpAddr, time::Duration};
+use core::{fmt, net::IpAddr, time::Duration};
 
 use vrrp_proto::{
     Advertisement, Counter, DecodeOptions, Discard, Family, IpHeader, Protection, Vrid, VridFault,
@@ -126,8 +126,7 @@ pub struct PacketErrors {
 }
 
 /// A packet was discarded. No state, timer or learned value has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{discard}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The virtual router that counted the packet; `None` if there is none.
     pub router: Option<RouterId>,
@@ -135,41 +134,40 @@ pub struct Rejected {
     pub discard: Discard,
 }
 
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { discard, .. } = self;
+        write!(f, "{discard}")
+    }
+}
+
+impl core::error::Error for Rejected {}
+
 /// The reason why a change was rejected. The fleet did not change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FleetError {
-    /// Returns the configuration of a virtual router.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A tracked object, or a list of them.
-    #[error(transparent)]
-    Track(#[from] TrackError),
+    /// The configuration of a virtual router is invalid.
+    Config(ConfigError),
+    /// A tracked object, or a list of them, is invalid.
+    Track(TrackError),
     /// The router does not exist.
-    #[error("{0} does not exist")]
     UnknownRouter(RouterId),
     /// The group does not exist.
-    #[error("{0} does not exist")]
     UnknownGroup(GroupId),
     /// There is not enough memory for the records of a snapshot.
-    #[error("cannot allocate memory for {records} records")]
     Records {
         /// How many.
         records: usize,
     },
     /// The number of the next record in a snapshot is too high.
-    #[error("the number {next} of the next record is not in 0..={}", i64::MAX)]
     NextRecord {
         /// The number.
         next: u64,
     },
     /// The interface has this virtual router already (S-01).
-    #[error("interface {} already has VRID {} for {}", .0.interface, .0.vrid, .0.family)]
     KeyTaken(RouterKey),
     /// The interface of a virtual router cannot change.
-    #[error(
-        "interface {requested} is not {configured}: it cannot change while the virtual router lives"
-    )]
     InterfaceChanged {
         /// The interface of the router.
         configured: u32,
@@ -178,7 +176,6 @@ pub enum FleetError {
     },
     /// The virtual addresses, the multicast group, a peer or the primary address is not of the
     /// router's family.
-    #[error("{field} is {found}, but the router is {family}")]
     AddressFamily {
         /// The field.
         field: &'static str,
@@ -188,17 +185,69 @@ pub enum FleetError {
         family: Family,
     },
     /// There are 2^32 - 1 virtual routers.
-    #[error("too many virtual routers (limit 2^32 - 1)")]
     Full,
     /// Another group has this name.
-    #[error("name {0:?} belongs to another sync group")]
     GroupNameTaken(String),
     /// A router is in another group, or listed twice.
-    #[error("{0} is already a member of a sync group")]
     AlreadyMember(RouterId),
     /// Address owners start as Active and other routers as Backup: a group cannot mix them.
-    #[error("{0}: a sync group cannot mix address owners (priority 255) and other routers")]
     MixedOwners(RouterId),
+}
+
+impl fmt::Display for FleetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(fault) => fault.fmt(f),
+            Self::Track(fault) => fault.fmt(f),
+            Self::UnknownRouter(id) => write!(f, "{id} does not exist"),
+            Self::UnknownGroup(id) => write!(f, "{id} does not exist"),
+            Self::Records { records } => write!(f, "cannot allocate memory for {records} records"),
+            Self::NextRecord { next } => write!(
+                f,
+                "the number {next} of the next record is not in 0..={}",
+                i64::MAX
+            ),
+            Self::KeyTaken(key) => write!(
+                f,
+                "interface {} already has VRID {} for {}",
+                key.interface, key.vrid, key.family
+            ),
+            Self::InterfaceChanged {
+                configured,
+                requested,
+            } => write!(
+                f,
+                "interface {requested} is not {configured}: \
+                 it cannot change while the virtual router lives"
+            ),
+            Self::AddressFamily {
+                field,
+                found,
+                family,
+            } => write!(f, "{field} is {found}, but the router is {family}"),
+            Self::Full => f.write_str("too many virtual routers (limit 2^32 - 1)"),
+            Self::GroupNameTaken(name) => write!(f, "name {name:?} belongs to another sync group"),
+            Self::AlreadyMember(id) => write!(f, "{id} is already a member of a sync group"),
+            Self::MixedOwners(id) => write!(
+                f,
+                "{id}: a sync group cannot mix address owners (priority 255) and other routers"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for FleetError {}
+
+impl From<ConfigError> for FleetError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<TrackError> for FleetError {
+    fn from(error: TrackError) -> Self {
+        Self::Track(error)
+    }
 }
 
 impl Default for VrrpRouter {

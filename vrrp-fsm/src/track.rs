@@ -135,23 +135,19 @@ impl TrackState {
 }
 
 /// The reason why a call was rejected. The tracker did not change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackError {
     /// The object does not exist.
-    #[error("{0} does not exist")]
     Unknown(ObjectId),
     /// Another object has this name.
-    #[error("name {0:?} belongs to another object")]
     NameTaken(String),
     /// A weight is out of its range.
-    #[error("weight {value} must be -253..=-1 or 1..=253")]
     Weight {
         /// The weight.
         value: i16,
     },
     /// `at_most` is less than `at_least`.
-    #[error("at_most {at_most} is less than at_least {at_least}")]
     Quorum {
         /// The least count.
         at_least: u32,
@@ -159,7 +155,6 @@ pub enum TrackError {
         at_most: u32,
     },
     /// A set requires no member, or more than it has.
-    #[error("require {required} is not in 1..={members}, the number of members")]
     Require {
         /// The number of members that must be up.
         required: usize,
@@ -167,13 +162,10 @@ pub enum TrackError {
         members: usize,
     },
     /// A set has a member that is a set.
-    #[error("member {0:?} is a set: sets cannot be nested")]
     NestedSet(String),
     /// An object is listed twice.
-    #[error("object {0:?} is listed twice")]
     Twice(String),
     /// The kind of the object has no such reports.
-    #[error("object {name:?} does not report {report:?}")]
     Report {
         /// The object.
         name: String,
@@ -181,15 +173,39 @@ pub enum TrackError {
         report: Report,
     },
     /// The kind of an object cannot change.
-    #[error("the kind of object {0:?} cannot change")]
     KindChanged(String),
     /// There are 2^32 - 1 objects.
-    #[error("too many tracked objects (limit 2^32 - 1)")]
     Full,
     /// A set, a router or a sync group uses the object.
-    #[error("object {0:?} is in use")]
     InUse(String),
 }
+
+impl fmt::Display for TrackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(id) => write!(f, "{id} does not exist"),
+            Self::NameTaken(name) => write!(f, "name {name:?} belongs to another object"),
+            Self::Weight { value } => write!(f, "weight {value} must be -253..=-1 or 1..=253"),
+            Self::Quorum { at_least, at_most } => {
+                write!(f, "at_most {at_most} is less than at_least {at_least}")
+            }
+            Self::Require { required, members } => write!(
+                f,
+                "require {required} is not in 1..={members}, the number of members"
+            ),
+            Self::NestedSet(name) => write!(f, "member {name:?} is a set: sets cannot be nested"),
+            Self::Twice(name) => write!(f, "object {name:?} is listed twice"),
+            Self::Report { name, report } => {
+                write!(f, "object {name:?} does not report {report:?}")
+            }
+            Self::KindChanged(name) => write!(f, "the kind of object {name:?} cannot change"),
+            Self::Full => f.write_str("too many tracked objects (limit 2^32 - 1)"),
+            Self::InUse(name) => write!(f, "object {name:?} is in use"),
+        }
+    }
+}
+
+impl core::error::Error for TrackError {}
 
 /// The tracked objects with their reports.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,7 @@
 //! Decoding and encoding of the message.
 
+use core::fmt;
+
 #[cfg(feature = "bytes")]
 use bytes::BufMut;
 
@@ -516,12 +518,11 @@ const fn message_len(version: Version, family: Family, addresses: usize) -> usiz
 }
 
 /// The reason why a message cannot be encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The buffer is shorter than the message.
-    #[error("buffer of {given} octets is too small for a message of {needed}")]
     BufferTooSmall {
         /// [`Advertisement::encoded_len`].
         needed: usize,
@@ -529,19 +530,16 @@ pub enum EncodeError {
         given: usize,
     },
     /// No addresses, or more than the 8-bit count field can hold.
-    #[error("address count {count} is not in 1..=255")]
     AddressCount {
         /// The number of addresses.
         count: usize,
     },
     /// The first IPv6 address is not link-local (P-38).
-    #[error("first address {found} is not in fe80::/10")]
     FirstNotLinkLocal {
         /// The first address.
         found: core::net::Ipv6Addr,
     },
     /// The addresses are not of the family of the packet (P-40).
-    #[error("{addresses} addresses cannot travel over {endpoints}")]
     Family {
         /// The family of the addresses.
         addresses: Family,
@@ -549,15 +547,38 @@ pub enum EncodeError {
         endpoints: Family,
     },
     /// Version 2 exists over IPv4 only (P-54).
-    #[error("version 2 does not exist over IPv6")]
     V2OverIpv6,
     /// Version 3 has no authentication of its own (O-01).
-    #[error("version 3 has no authentication type")]
     AuthenticationInV3,
     /// The authentication type is not defined by any RFC.
-    #[error("authentication type {found} is not in 0..=2")]
     UnknownAuthentication {
         /// The type.
         found: u8,
     },
 }
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BufferTooSmall { needed, given } => write!(
+                f,
+                "buffer of {given} octets is too small for a message of {needed}"
+            ),
+            Self::AddressCount { count } => write!(f, "address count {count} is not in 1..=255"),
+            Self::FirstNotLinkLocal { found } => {
+                write!(f, "first address {found} is not in fe80::/10")
+            }
+            Self::Family {
+                addresses,
+                endpoints,
+            } => write!(f, "{addresses} addresses cannot travel over {endpoints}"),
+            Self::V2OverIpv6 => f.write_str("version 2 does not exist over IPv6"),
+            Self::AuthenticationInV3 => f.write_str("version 3 has no authentication type"),
+            Self::UnknownAuthentication { found } => {
+                write!(f, "authentication type {found} is not in 0..=2")
+            }
+        }
+    }
+}
+
+impl core::error::Error for EncodeError {}

@@ -13,13 +13,12 @@ use crate::{AuthenticationMethod, ClockSkew, Interval, TRAILER_LEN, Version, Vri
 /// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and
 /// [`LocalRouter::check`](crate::LocalRouter::check) share it. The order of their checks is fixed:
 /// a packet with several faults always increments the same counter (P-57).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Discard {
     /// The TTL or hop limit shows that the packet was forwarded (P-06, P-07), or is below the
     /// minimum of a unicast peer.
-    #[error("TTL {found} is not in {required}..=255")]
     IpTtl {
         /// The TTL or hop limit of the packet.
         found: u8,
@@ -27,7 +26,6 @@ pub enum Discard {
         required: u8,
     },
     /// The TTL or hop limit is above the maximum of a unicast peer.
-    #[error("TTL {found} is not in 0..={allowed}")]
     IpTtlTooHigh {
         /// The TTL or hop limit of the packet.
         found: u8,
@@ -36,62 +34,82 @@ pub enum Discard {
     },
     /// The length of the message differs from the one in its header (P-36, P-37), or the header has
     /// an address count of 0 (P-23).
-    #[error(transparent)]
     PacketLength(LengthFault),
     /// The version is unknown, not allowed in this family, or not configured (P-11, P-54, AMB-27).
-    #[error(transparent)]
     Version(VersionFault),
     /// The type is not 1, ADVERTISEMENT (P-13).
-    #[error("type {found} is not 1 (ADVERTISEMENT)")]
     InvalidType {
         /// The type, 0 to 15.
         found: u8,
     },
     /// The checksum is wrong (P-35).
-    #[error(transparent)]
     Checksum(ChecksumFault),
     /// The VRID is 0 or not configured (P-16, P-42).
-    #[error(transparent)]
     Vrid(VridFault),
     /// The authentication failed (P-46 to P-50).
-    #[error(transparent)]
     Authentication(AuthenticationFault),
     /// The interval is 0 (P-27) or, in version 2, not the local one (P-29).
-    #[error(transparent)]
     Interval(IntervalFault),
     /// The address list breaks a rule (P-39), or, in version 2, differs from the local one (P-44).
-    #[error(transparent)]
     AddressList(AddressListFault),
     /// The local router owns the addresses, and its profile discards all advertisements (P-43).
-    #[error("the local router owns the addresses and its profile discards every advertisement")]
     Owner,
     /// The source is the local primary address: our own packet came back, or the address is in use
     /// twice (AMB-14).
-    #[error("source {source_address} is the local primary address")]
     OwnPacket {
         /// The source of the packet.
         source_address: IpAddr,
     },
     /// The source cannot be the address of a router: it is unspecified, loopback, multicast or
     /// broadcast.
-    #[error("source {found} cannot be the address of a router")]
     Source {
         /// The source of the packet.
         found: IpAddr,
     },
     /// The destination is not that of the configured transport (P-02, P-03).
-    #[error("destination {found} is not that of the configured transport")]
     Destination {
         /// The destination of the packet.
         found: IpAddr,
     },
     /// The source is not a configured unicast peer.
-    #[error("source {found} is not a configured peer")]
     Peer {
         /// The source of the packet.
         found: IpAddr,
     },
 }
+
+impl fmt::Display for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IpTtl { found, required } => write!(f, "TTL {found} is not in {required}..=255"),
+            Self::IpTtlTooHigh { found, allowed } => {
+                write!(f, "TTL {found} is not in 0..={allowed}")
+            }
+            Self::PacketLength(fault) => fault.fmt(f),
+            Self::Version(fault) => fault.fmt(f),
+            Self::InvalidType { found } => write!(f, "type {found} is not 1 (ADVERTISEMENT)"),
+            Self::Checksum(fault) => fault.fmt(f),
+            Self::Vrid(fault) => fault.fmt(f),
+            Self::Authentication(fault) => fault.fmt(f),
+            Self::Interval(fault) => fault.fmt(f),
+            Self::AddressList(fault) => fault.fmt(f),
+            Self::Owner => f.write_str(
+                "the local router owns the addresses and its profile discards every advertisement",
+            ),
+            Self::OwnPacket { source_address } => {
+                write!(f, "source {source_address} is the local primary address")
+            }
+            Self::Source { found } => write!(f, "source {found} cannot be the address of a router"),
+            Self::Destination { found } => write!(
+                f,
+                "destination {found} is not that of the configured transport"
+            ),
+            Self::Peer { found } => write!(f, "source {found} is not a configured peer"),
+        }
+    }
+}
+
+impl core::error::Error for Discard {}
 
 impl Discard {
     /// Returns the standard counter for this reason, if there is one.
@@ -180,22 +198,19 @@ impl fmt::Display for Counter {
 }
 
 /// A fault in the length of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LengthFault {
     /// The message is shorter than a header.
-    #[error("message length {found} is shorter than the 8 octets of a header")]
     TooShort {
         /// Octets in the message.
         found: usize,
     },
     /// The header has an address count of 0 (P-23; erratum 8299).
-    #[error("address count 0 is not in 1..=255")]
     NoAddresses,
     /// The header gives another length: 16 + 4n in version 2, 8 + 4n and 8 + 16n in version 3
     /// (P-37).
-    #[error("message length {found} is not the {expected} octets that its header announces")]
     Differs {
         /// Octets that the header gives.
         expected: usize,
@@ -204,69 +219,107 @@ pub enum LengthFault {
     },
     /// The message is followed by 28 octets in the form of an HMAC trailer, and the receiver
     /// expects none: the sender authenticates, the receiver does not.
-    #[error(
-        "{TRAILER_LEN} octets in the form of an HMAC trailer follow the message of {expected} octets, \
-         and HMAC is not configured here: configure the sender's keys, or remove them there"
-    )]
     HmacTrailer {
         /// Octets of the message alone.
         expected: usize,
     },
 }
 
+impl fmt::Display for LengthFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { found } => write!(
+                f,
+                "message length {found} is shorter than the 8 octets of a header"
+            ),
+            Self::NoAddresses => f.write_str("address count 0 is not in 1..=255"),
+            Self::Differs { expected, found } => write!(
+                f,
+                "message length {found} is not the {expected} octets that its header announces"
+            ),
+            Self::HmacTrailer { expected } => write!(
+                f,
+                "{TRAILER_LEN} octets in the form of an HMAC trailer follow the message of \
+                 {expected} octets, and HMAC is not configured here: configure the sender's keys, \
+                 or remove them there"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for LengthFault {}
+
 /// A fault in the version of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VersionFault {
     /// The version does not exist.
-    #[error("version {found} is not 2 or 3")]
     Unknown {
         /// The version, 0 to 15.
         found: u8,
     },
     /// Version 2 inside IPv6 (P-54).
-    #[error("version 2 does not exist over IPv6")]
     V2OverIpv6,
     /// The virtual router is not configured for this version (P-11, AMB-27).
-    #[error("{found} is not configured for this virtual router")]
     NotConfigured {
         /// The version of the message.
         found: Version,
     },
 }
 
+impl fmt::Display for VersionFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { found } => write!(f, "version {found} is not 2 or 3"),
+            Self::V2OverIpv6 => f.write_str("version 2 does not exist over IPv6"),
+            Self::NotConfigured { found } => {
+                write!(f, "{found} is not configured for this virtual router")
+            }
+        }
+    }
+}
+
+impl core::error::Error for VersionFault {}
+
 /// A fault in the VRID of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum VridFault {
     /// The VRID is 0 (P-16, AMB-32).
-    #[error("VRID 0 is not in 1..=255")]
     Zero,
     /// No such virtual router is configured on the interface in this family (P-42).
-    #[error("VRID {found} is not configured here")]
     NotConfigured {
         /// The VRID of the message.
         found: Vrid,
     },
 }
 
+impl fmt::Display for VridFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("VRID 0 is not in 1..=255"),
+            Self::NotConfigured { found } => write!(f, "VRID {found} is not configured here"),
+        }
+    }
+}
+
+impl core::error::Error for VridFault {}
+
 /// A fault in the interval of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum IntervalFault {
     /// The interval is 0, with which every Backup would time out at once (P-27, erratum 8301;
     /// AMB-09 for version 2).
-    #[error("{version} interval 0 is not in 1..={}", version.highest_interval())]
     Zero {
         /// The version of the message, which gives the unit and the range: 1 to 255 seconds, or 1
         /// to 4095 centiseconds.
         version: Version,
     },
     /// A version 2 interval that is not the local one (P-29).
-    #[error("interval {found} is not the configured {configured}")]
     Differs {
         /// The interval of the message.
         found: Interval,
@@ -275,20 +328,35 @@ pub enum IntervalFault {
     },
 }
 
+impl fmt::Display for IntervalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero { version } => write!(
+                f,
+                "{version} interval 0 is not in 1..={}",
+                version.highest_interval()
+            ),
+            Self::Differs { found, configured } => {
+                write!(f, "interval {found} is not the configured {configured}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for IntervalFault {}
+
 /// A fault in the address list of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AddressListFault {
     /// The first IPv6 address is not link-local (P-39, erratum 8300).
-    #[error("first address {found} is not in fe80::/10")]
     FirstNotLinkLocal {
         /// The first address.
         found: Ipv6Addr,
     },
     /// A version 2 list that is not the local one, from a sender that does not own the addresses
     /// (P-44).
-    #[error("the {found} addresses are not the {configured} configured ones")]
     Differs {
         /// Addresses in the message.
         found: usize,
@@ -297,13 +365,28 @@ pub enum AddressListFault {
     },
 }
 
+impl fmt::Display for AddressListFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstNotLinkLocal { found } => {
+                write!(f, "first address {found} is not in fe80::/10")
+            }
+            Self::Differs { found, configured } => write!(
+                f,
+                "the {found} addresses are not the {configured} configured ones"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for AddressListFault {}
+
 /// A fault in the authentication of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AuthenticationFault {
     /// Another method than the configured one (P-46).
-    #[error("authentication is {found}, not the configured {required}")]
     Method {
         /// The method of the message.
         found: AuthenticationMethod,
@@ -311,20 +394,16 @@ pub enum AuthenticationFault {
         required: AuthenticationMethod,
     },
     /// The password is wrong (P-48).
-    #[error("the password differs")]
     Password,
     /// The method is the configured one, but it was not verified: the packet was not inside AH, or
     /// the host did not verify the trailer.
-    #[error("{method} was not verified")]
     Unverified {
         /// The method that the message claims.
         method: AuthenticationMethod,
     },
     /// Two methods in one packet, such as a password inside AH.
-    #[error("the packet combines two methods of authentication")]
     Combined,
     /// The packet is shorter than an AH header.
-    #[error("{found} octets are fewer than the {needed} of an AH header")]
     TooShort {
         /// Octets in the packet.
         found: usize,
@@ -332,7 +411,6 @@ pub enum AuthenticationFault {
         needed: usize,
     },
     /// A field of the AH header or of the trailer differs from its only allowed value.
-    #[error("{field} {found} is not {required}")]
     Malformed {
         /// The field.
         field: &'static str,
@@ -342,19 +420,14 @@ pub enum AuthenticationFault {
         required: u32,
     },
     /// The digest does not match the message and the key.
-    #[error("the digest differs")]
     Digest,
     /// The key id of the trailer is not configured.
-    #[error("key id {id} is not configured")]
     UnknownKey {
         /// The key id.
         id: u8,
     },
     /// The time in the trailer is outside the window: the clocks of sender and receiver differ, or
     /// the packet is old.
-    #[error(
-        "the sender's clock is {skew}, outside the window of {window} s: synchronise both clocks"
-    )]
     Stale {
         /// The distance from the local clock, with its direction.
         skew: ClockSkew,
@@ -362,7 +435,6 @@ pub enum AuthenticationFault {
         window: u16,
     },
     /// The packet, or a later one of the same sender, was accepted before.
-    #[error("sequence number {found} does not come after {last}")]
     Replay {
         /// The sequence number of the packet.
         found: u64,
@@ -370,6 +442,41 @@ pub enum AuthenticationFault {
         last: u64,
     },
 }
+
+impl fmt::Display for AuthenticationFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method { found, required } => write!(
+                f,
+                "authentication is {found}, not the configured {required}"
+            ),
+            Self::Password => f.write_str("the password differs"),
+            Self::Unverified { method } => write!(f, "{method} was not verified"),
+            Self::Combined => f.write_str("the packet combines two methods of authentication"),
+            Self::TooShort { found, needed } => write!(
+                f,
+                "{found} octets are fewer than the {needed} of an AH header"
+            ),
+            Self::Malformed {
+                field,
+                found,
+                required,
+            } => write!(f, "{field} {found} is not {required}"),
+            Self::Digest => f.write_str("the digest differs"),
+            Self::UnknownKey { id } => write!(f, "key id {id} is not configured"),
+            Self::Stale { skew, window } => write!(
+                f,
+                "the sender's clock is {skew}, outside the window of {window} s: \
+                 synchronise both clocks"
+            ),
+            Self::Replay { found, last } => {
+                write!(f, "sequence number {found} does not come after {last}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for AuthenticationFault {}
 
 /// The checksum of a message matches no accepted form. The fault has the right values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,15 +34,16 @@ pub mod ipv6;
 mod mac;
 pub mod neighbor;
 
+use core::fmt;
+
 pub use mac::{MacAddress, multicast_mac, solicited_node_group, virtual_mac};
 
 /// The reason why a packet or frame was rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PacketError {
     /// It ends before a header does, or before the length that its header gives.
-    #[error("{given} octets are fewer than the {needed} needed")]
     TooShort {
         /// Octets needed.
         needed: usize,
@@ -50,7 +51,6 @@ pub enum PacketError {
         given: usize,
     },
     /// A field has a value that is not allowed.
-    #[error("{field} {found} is not in {lowest}..={highest}")]
     Field {
         /// The field.
         field: &'static str,
@@ -63,10 +63,8 @@ pub enum PacketError {
     },
     /// It is a fragment. No packet around VRRP is long enough to be fragmented, so fragments are
     /// not reassembled.
-    #[error("the packet is a fragment")]
     Fragment,
     /// A checksum is wrong.
-    #[error("{field} checksum {found:#06x} is wrong")]
     Checksum {
         /// The header or message that the checksum belongs to.
         field: &'static str,
@@ -74,12 +72,34 @@ pub enum PacketError {
         found: u16,
     },
     /// A Neighbor Discovery address is not of the kind that RFC 4861 section 7.1 asks for.
-    #[error("{field} is not allowed here (RFC 4861 section 7.1)")]
     Address {
         /// The field.
         field: &'static str,
     },
 }
+
+impl fmt::Display for PacketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { needed, given } => {
+                write!(f, "{given} octets are fewer than the {needed} needed")
+            }
+            Self::Field {
+                field,
+                found,
+                lowest,
+                highest,
+            } => write!(f, "{field} {found} is not in {lowest}..={highest}"),
+            Self::Fragment => f.write_str("the packet is a fragment"),
+            Self::Checksum { field, found } => write!(f, "{field} checksum {found:#06x} is wrong"),
+            Self::Address { field } => {
+                write!(f, "{field} is not allowed here (RFC 4861 section 7.1)")
+            }
+        }
+    }
+}
+
+impl core::error::Error for PacketError {}
 
 impl PacketError {
     const fn field(field: &'static str, found: u32, lowest: u32, highest: u32) -> Self {

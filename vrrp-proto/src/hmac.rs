@@ -164,22 +164,31 @@ impl fmt::Debug for Key {
 }
 
 /// The reason why a set of keys is invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeysError {
     /// Two keys have the same id.
-    #[error("key id {id} is used twice")]
     Twice {
         /// The id.
         id: u8,
     },
     /// No key has the id of the active key.
-    #[error("active key id {id} is not among the keys")]
     NoActive {
         /// The id.
         id: u8,
     },
 }
+
+impl fmt::Display for KeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twice { id } => write!(f, "key id {id} is used twice"),
+            Self::NoActive { id } => write!(f, "active key id {id} is not among the keys"),
+        }
+    }
+}
+
+impl core::error::Error for KeysError {}
 
 /// A message with an HMAC trailer, found in the payload of an IP packet before anything else is
 /// checked.

@@ -1,6 +1,6 @@
 //! Values from text and from numbers, as a user types them.
 
-use core::{str::FromStr, time::Duration};
+use core::{fmt, str::FromStr, time::Duration};
 
 use crate::{Family, Interval, OutOfRange, Password, Priority, Version, Vrid};
 
@@ -16,21 +16,36 @@ use crate::{Family, Interval, OutOfRange, Password, Priority, Version, Vrid};
 /// let problem = "0 cs".parse::<Interval>().unwrap_err();
 /// assert_eq!(problem.to_string(), "interval in centiseconds 0 is not in 1..=4095");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum InvalidValue {
     /// The number is outside the range of the field.
-    #[error(transparent)]
-    OutOfRange(#[from] OutOfRange),
+    OutOfRange(OutOfRange),
     /// The text, or the unit of the number, is not that of the field.
-    #[error("{field}: expected {expected}")]
     Form {
         /// The field.
         field: &'static str,
         /// The accepted forms.
         expected: &'static str,
     },
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange(fault) => fault.fmt(f),
+            Self::Form { field, expected } => write!(f, "{field}: expected {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidValue {}
+
+impl From<OutOfRange> for InvalidValue {
+    fn from(error: OutOfRange) -> Self {
+        Self::OutOfRange(error)
+    }
 }
 
 const fn form(field: &'static str, expected: &'static str) -> InvalidValue {

@@ -1,6 +1,7 @@
 //! The record of changes.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use vrrp_proto::Priority;
 
@@ -47,14 +48,25 @@ pub struct Record {
 }
 
 /// Records were dropped before they were read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{count} records were dropped before they were read, from number {first}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The number of the first.
     pub first: u64,
     /// How many.
     pub count: u64,
 }
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, count } = self;
+        write!(
+            f,
+            "{count} records were dropped before they were read, from number {first}"
+        )
+    }
+}
+
+impl core::error::Error for Lost {}
 
 /// The position of a reader. Readers are independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

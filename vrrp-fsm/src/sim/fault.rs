@@ -103,14 +103,22 @@ pub struct Delivery {
 }
 
 /// An invalid line of a trace.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line:?} is not a line of a trace: {reason}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceSyntax {
     /// The line.
     pub line: String,
     /// The problem.
     pub reason: &'static str,
 }
+
+impl fmt::Display for TraceSyntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, reason } = self;
+        write!(f, "{line:?} is not a line of a trace: {reason}")
+    }
+}
+
+impl core::error::Error for TraceSyntax {}
 
 /// Seconds with nine digits.
 pub(super) struct Seconds(pub(super) Duration);

@@ -1,7 +1,7 @@
 //! Scenarios: hosts, a network, and fault rates.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use vrrp_proto::{
     AuthenticationMethod, Family, LocalAuthentication, OutOfRange, Peer, Priority, Versions, Vrid,
@@ -114,11 +114,10 @@ pub struct Rate {
 pub struct Chance(u32);
 
 /// The reason why a scenario is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScenarioError {
     /// A host rejects its configuration.
-    #[error("host {host}: {error}")]
     Fleet {
         /// The host.
         host: u32,
@@ -127,10 +126,6 @@ pub enum ScenarioError {
     },
     /// A virtual router cannot send the authentication that it requires: passwords and IP AH need
     /// version 2, and a trailer must be [allowed](vrrp_proto::DecodeOptions::hmac_trailer).
-    #[error(
-        "host {host}: router {router} has the authentication {method}, which takes {}",
-        match method { AuthenticationMethod::Hmac => "decode.hmac_trailer", _ => "version 2" }
-    )]
     Authentication {
         /// The host.
         host: u32,
@@ -140,8 +135,36 @@ pub enum ScenarioError {
         method: AuthenticationMethod,
     },
     /// A number is outside its range.
-    #[error(transparent)]
-    OutOfRange(#[from] OutOfRange),
+    OutOfRange(OutOfRange),
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fleet { host, error } => write!(f, "host {host}: {error}"),
+            Self::Authentication {
+                host,
+                router,
+                method,
+            } => write!(
+                f,
+                "host {host}: router {router} has the authentication {method}, which takes {}",
+                match method {
+                    AuthenticationMethod::Hmac => "decode.hmac_trailer",
+                    _ => "version 2",
+                }
+            ),
+            Self::OutOfRange(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ScenarioError {}
+
+impl From<OutOfRange> for ScenarioError {
+    fn from(error: OutOfRange) -> Self {
+        Self::OutOfRange(error)
+    }
 }
 
 impl Chance {
