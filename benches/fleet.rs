@@ -41,6 +41,7 @@ fn main() -> Result<(), Error> {
     memory(&message)?;
     queues();
     indexes()?;
+    indexes_in_a_fleet(&message)?;
     Ok(())
 }
 
@@ -248,4 +249,43 @@ fn measured<I: Index + 'static>(
     let octets = f64::from(u32::try_from(counted.bytes_current)?);
     let routers = f64::from(u32::try_from(keys.len())?);
     Ok((name, index::finds::<I>(keys), octets / routers))
+}
+
+/// What an index is worth: the whole of what a fleet does with an advertisement, with each.
+fn indexes_in_a_fleet(message: &codec::Message) -> Result<(), Error> {
+    let mut table = Table::new(&[
+        "advertisement in, step, next deadline",
+        "routers",
+        "on an interface",
+        "best ns",
+        "median",
+    ]);
+    for shape in SHAPES {
+        let mut rows = [
+            (
+                "rows by interface (the fleet's)",
+                fleet::receives_by::<index::Rows>(message, shape)?,
+            ),
+            (
+                "hash table of numbers",
+                fleet::receives_by::<index::Numbers>(message, shape)?,
+            ),
+            (
+                "hash table of keys",
+                fleet::receives_by::<index::Keys>(message, shape)?,
+            ),
+        ];
+        let samples = interleave(rows.iter_mut().map(|(_, work)| work));
+        for ((name, _), samples) in rows.iter().zip(samples) {
+            table.row([
+                (*name).into(),
+                shape.routers.to_string(),
+                shape.per_interface.to_string(),
+                format!("{:.1}", samples.best()),
+                format!("{:.1}", samples.median()),
+            ]);
+        }
+    }
+    println!("{table}");
+    Ok(())
 }

@@ -1,13 +1,18 @@
 //! The driver and keepalived side by side: the same routers, on as many veth pairs as their VRIDs
-//! need, between two namespaces.
+//! need, between two namespaces. A second keepalived takes part where the environment variable
+//! `RECENT_KEEPALIVED` names one.
 //!
 //! For each case and program: a calm time in which CPU time is measured, and one in which lateness
-//! is; half as much, in which system calls are counted; the end of the Active by SIGKILL; and, from
-//! the start again, its end in order. Times are the kernel's, taken on the Backup's host.
+//! is; half as much, in which system calls are counted; memory; the end of the Active by SIGKILL;
+//! and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
 //! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says.
 //! The name of a case as an argument, such as `"1000 x 10 ms"`, leaves out the others.
+//!
+//! The CPU time of a single router is that of the programs at the same moment: between two
+//! advertisements the processor's caches get cold, and how cold depends on the rest of the machine.
 
 mod bare;
+mod flapping;
 mod node;
 mod process;
 mod wire;
@@ -29,11 +34,16 @@ use vrrp_benches::{
 };
 use vrrp_lab::Namespace;
 
+use flapping::Flapping;
 use node::{Node, Program};
+use process::Memory;
 use wire::{Calm, Wire, takeovers};
 
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// How much longer the CPU time of a single router is measured: it advertises rarely.
+const LONE: u32 = 10;
 
 fn main() -> ExitCode {
     match run() {
@@ -61,6 +71,7 @@ fn run() -> Result<(), Error> {
     // Before there is a second thread.
     vrrp_lab::become_root_in_user_namespace()?;
 
+    let recent = env::var_os("RECENT_KEEPALIVED").map(|_| Program::RecentKeepalived);
     let mut table = Table::new(&[
         "routers x interval",
         "program",
@@ -71,29 +82,40 @@ fn run() -> Result<(), Error> {
         "Backup",
         "calls/advert: Active",
         "Backup",
-        "memory",
+        "KiB: private",
+        "all processes",
+        "resident",
         "last takeover: kill -9",
         "stop",
     ]);
     let mut budgets = Table::new(&["budget", "measured", "limit", ""]);
     let mut not_counted = None;
     for case in cases {
-        let ours = measure(Program::Driver, case, calm)?;
-        let keepalived = measure(Program::Keepalived, case, calm)?;
-        table.row(ours.row(case, Program::Driver));
-        table.row(keepalived.row(case, Program::Keepalived));
-        table.row(ours.ratios(&keepalived));
+        let peers = [Program::Keepalived].into_iter().chain(recent);
+        let programs: Vec<Program> = [Program::Driver].into_iter().chain(peers).collect();
+        let measured = measure(&programs, case, calm)?;
+        for measured in &measured {
+            table.row(measured.row(case));
+        }
+        let [ours, keepalived, others @ ..] = &measured[..] else {
+            return Err("a program was not measured".into());
+        };
+        for peer in [keepalived].into_iter().chain(others) {
+            table.row(ours.ratios(peer));
+        }
         let mut bare = Vec::new();
-        if case.interval == 1 && case.routers >= 100 && !case.is_overload() {
+        if case.has_bare_loop() {
             for program in [Program::Bare, Program::BareFrames] {
                 let pair = Pair::start(program, Program::Driver, case)?;
-                let (pair, [cpu, _]) = pair.cpu_time(calm)?;
-                table.row(bare_row(case, program, &pair.calm(calm)?, cpu));
-                bare.push(cpu);
+                let mut pairs = [pair];
+                for [cpu, _] in Pair::cpu_time(&mut pairs, calm)? {
+                    bare.push(cpu);
+                    table.row(bare_row(case, program, &pairs[0].calm(calm)?, cpu));
+                }
             }
         }
         not_counted = not_counted.or_else(|| ours.calls.clone().err());
-        for (what, value, limit) in ours.budgets(case, &keepalived, &bare) {
+        for (what, value, limit) in ours.budgets(case, keepalived, &bare) {
             budgets.row([
                 format!("{case}: {what}"),
                 format!("{value:.2}"),
@@ -109,6 +131,9 @@ fn run() -> Result<(), Error> {
     }
     if let Some(reason) = not_counted {
         println!("System calls were not counted: {reason}");
+    }
+    if recent.is_none() {
+        println!("RECENT_KEEPALIVED names no second keepalived: there was none.");
     }
     Ok(())
 }
@@ -141,8 +166,10 @@ fn bare_row(case: Case, program: Program, calm: &Calm, cpu: f64) -> Vec<String> 
 struct Pair {
     active: Node,
     backup: Node,
-    wire: Wire,
+    /// The record of the advertisements, while there is one.
+    wire: Option<Wire>,
     case: Case,
+    flapping: Option<Flapping>,
     /// Without them the cables would go with the Active.
     namespaces: [Namespace; 2],
 }
@@ -158,44 +185,52 @@ impl Pair {
         wire.wait_for_all(case, Side::Active, started, LIMIT)?;
         let backup = Node::start(backup, there, case, Side::Backup)?;
         thread::sleep(3 * case.interval() + Duration::from_millis(500));
+        let flapping = case.flaps.then(|| Flapping::start(&namespaces));
         Ok(Self {
             active,
             backup,
-            wire,
+            wire: Some(wire),
             case,
+            flapping: flapping.transpose()?,
             namespaces,
         })
     }
 
-    /// Returns the CPU time per advertisement of the Active and of the Backup, in microseconds,
-    /// over this time. Nothing is recorded: the kernel would charge the recorder's copy of each
-    /// packet to the sender.
-    fn cpu_time(self, time: Duration) -> Result<(Self, [f64; 2]), Error> {
-        let Self {
-            active,
-            backup,
-            wire,
-            case,
-            namespaces,
-        } = self;
-        drop(wire);
-        let taken = || -> Result<([f64; 2], f64), Error> {
-            let [active, backup] = [&active, &backup].map(|node| process::cpu_time(node.id()));
-            let adverts = wire::received(&namespaces[1])?;
-            Ok(([active?.as_secs_f64(), backup?.as_secs_f64()], adverts))
+    /// Returns the CPU time per advertisement of the Active and of the Backup of each pair, in
+    /// microseconds, over the same time. Nothing is recorded: the kernel would charge the
+    /// recorder's copy of each packet to the sender.
+    fn cpu_time(pairs: &mut [Self], time: Duration) -> Result<Vec<[f64; 2]>, Error> {
+        for pair in &mut *pairs {
+            pair.wire = None;
+        }
+        let taken = || {
+            let taken = pairs.iter().map(|pair| {
+                let nodes = [&pair.active, &pair.backup];
+                let [active, backup] = nodes.map(|node| process::cpu_time(node.id()));
+                let adverts = wire::received(&pair.namespaces[1])?;
+                Ok::<_, Error>(([active?.as_secs_f64(), backup?.as_secs_f64()], adverts))
+            });
+            taken.collect::<Result<Vec<_>, _>>()
         };
-        let (before, first) = taken()?;
+        let before = taken()?;
         thread::sleep(time);
-        let (after, last) = taken()?;
-        let cpu = [0, 1].map(|side| (after[side] - before[side]) * 1e6 / (last - first));
-        let pair = Self {
-            wire: Wire::record(&namespaces[1])?,
-            active,
-            backup,
-            case,
-            namespaces,
-        };
-        Ok((pair, cpu))
+        let after = taken()?;
+        for pair in pairs {
+            if let Some(flapping) = &pair.flapping {
+                flapping.check()?;
+            }
+            pair.wire = Some(Wire::record(&pair.namespaces[1])?);
+        }
+        let times = before.into_iter().zip(after);
+        Ok(times
+            .map(|((before, first), (after, last))| {
+                [0, 1].map(|side| (after[side] - before[side]) * 1e6 / (last - first))
+            })
+            .collect())
+    }
+
+    fn wire(&self) -> Result<&Wire, Error> {
+        Ok(self.wire.as_ref().ok_or("nothing is recorded")?)
     }
 
     /// Records the routers for this time.
@@ -203,7 +238,7 @@ impl Pair {
         let start = SystemTime::now();
         thread::sleep(time);
         let end = SystemTime::now();
-        Ok(Calm::of(self.case, &self.wire.during(start..end)?))
+        Ok(Calm::of(self.case, &self.wire()?.during(start..end)?))
     }
 
     /// Ends the Active, and returns how long it took until the last router of the Backup
@@ -215,8 +250,10 @@ impl Pair {
             backup,
             wire,
             case,
+            flapping: _flapping,
             namespaces: _cables,
         } = self;
+        let wire = wire.ok_or("nothing is recorded")?;
         let ended = SystemTime::now();
         // An orderly stop takes some time, while the others take over.
         thread::scope(|scope| {
@@ -259,47 +296,74 @@ enum End {
 
 /// The measurements of one program.
 struct Measured {
+    program: Program,
     calm: Calm,
     owed: f64,
     /// Microseconds of CPU time per advert, of the Active and of the Backup.
     cpu: [f64; 2],
     /// System calls per advert, likewise; or why they could not be counted.
     calls: Result<[f64; 2], String>,
-    /// KiB that the Active had at the most.
-    memory: u32,
+    /// Memory of the Active.
+    memory: Memory,
     /// Milliseconds that the last takeover was later than the protocol has it, after SIGKILL and
     /// after the order to end.
     takeover: Option<[f64; 2]>,
 }
 
-fn measure(program: Program, case: Case, time: Duration) -> Result<Measured, Error> {
-    eprintln!("{case}, {} ...", program.name());
-    let (pair, cpu) = Pair::start(program, program, case)?.cpu_time(time)?;
-    let calm = pair.calm(time)?;
-    let calls = process::system_calls([pair.active.id(), pair.backup.id()], time / 2)
-        .map_err(|error| error.to_string());
-    #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
-    let calls = calls.map(|calls| calls.map(|calls| 2.0 * calls as f64 / calm.adverts as f64));
-    let memory = process::peak_memory(pair.active.id())?;
-    let takeover = if case.is_overload() {
-        None
-    } else {
-        let after_kill = pair.end(End::Kill)?;
-        let after_stop = Pair::start(program, program, case)?.end(End::Stop)?;
-        Some([after_kill, after_stop])
+/// Measures the programs, in their order.
+fn measure(programs: &[Program], case: Case, time: Duration) -> Result<Vec<Measured>, Error> {
+    let start = |program: &Program| {
+        eprintln!("{case}, {} ...", program.name());
+        Pair::start(*program, *program, case)
     };
-    Ok(Measured {
-        calm,
-        owed: case.adverts_in(time),
-        cpu,
-        calls,
-        memory,
-        takeover,
-    })
+    let mut measured = Vec::new();
+    if case.routers == 1 {
+        let mut pairs: Vec<Pair> = programs.iter().map(start).collect::<Result<_, _>>()?;
+        let times = Pair::cpu_time(&mut pairs, LONE * time)?;
+        for ((pair, program), cpu) in pairs.into_iter().zip(programs).zip(times) {
+            measured.push(Measured::of(*program, pair, cpu, time)?);
+        }
+    } else {
+        for program in programs {
+            let mut pairs = [start(program)?];
+            let times = Pair::cpu_time(&mut pairs, time)?;
+            for (pair, cpu) in pairs.into_iter().zip(times) {
+                measured.push(Measured::of(*program, pair, cpu, time)?);
+            }
+        }
+    }
+    Ok(measured)
 }
 
 impl Measured {
-    fn row(&self, case: Case, program: Program) -> Vec<String> {
+    /// Measures everything except the CPU time.
+    fn of(program: Program, pair: Pair, cpu: [f64; 2], time: Duration) -> Result<Self, Error> {
+        let case = pair.case;
+        let calm = pair.calm(time)?;
+        let calls = process::system_calls([pair.active.id(), pair.backup.id()], time / 2)
+            .map_err(|error| error.to_string());
+        #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
+        let calls = calls.map(|calls| calls.map(|calls| 2.0 * calls as f64 / calm.adverts as f64));
+        let memory = pair.active.memory()?;
+        let takeover = if case.is_overload() {
+            None
+        } else {
+            let after_kill = pair.end(End::Kill)?;
+            let after_stop = Pair::start(program, program, case)?.end(End::Stop)?;
+            Some([after_kill, after_stop])
+        };
+        Ok(Self {
+            program,
+            calm,
+            owed: case.adverts_in(time),
+            cpu,
+            calls,
+            memory,
+            takeover,
+        })
+    }
+
+    fn row(&self, case: Case) -> Vec<String> {
         #[allow(clippy::cast_precision_loss, reason = "some millions at the most")]
         let [adverts, late] = [self.calm.adverts, self.calm.late].map(|count| count as f64);
         let calls = |side: usize| match &self.calls {
@@ -312,7 +376,7 @@ impl Measured {
         };
         vec![
             case.to_string(),
-            program.name().into(),
+            self.program.name().into(),
             format!("{:.1} %", adverts * 100.0 / self.owed),
             format!("{:.2} %", late * 100.0 / adverts),
             self.calm.false_takeovers.to_string(),
@@ -320,22 +384,25 @@ impl Measured {
             format!("{:.2}", self.cpu[1]),
             calls(0),
             calls(1),
-            format!("{:.1} MiB", f64::from(self.memory) / 1024.0),
+            format!("{:.0}", self.memory.private),
+            format!("{:.0}", self.memory.program),
+            format!("{:.0}", self.memory.resident),
             takeover(0),
             takeover(1),
         ]
     }
 
-    /// The ratios of the driver to keepalived.
+    /// The ratios of the driver to a keepalived.
     fn ratios(&self, keepalived: &Self) -> Vec<String> {
         let cell = |ours: f64, theirs: f64| format!("{:.3}", ours / theirs);
         let calls = |side: usize| match (&self.calls, &keepalived.calls) {
             (Ok(ours), Ok(theirs)) => cell(ours[side], theirs[side]),
             _ => String::new(),
         };
+        let (ours, theirs) = (self.memory, keepalived.memory);
         vec![
             String::new(),
-            "ratio".into(),
+            format!("ratio to {}", keepalived.program.name()),
             String::new(),
             String::new(),
             String::new(),
@@ -343,7 +410,9 @@ impl Measured {
             cell(self.cpu[1], keepalived.cpu[1]),
             calls(0),
             calls(1),
-            cell(self.memory.into(), keepalived.memory.into()),
+            cell(ours.private, theirs.private),
+            cell(ours.program, theirs.program),
+            cell(ours.resident, theirs.resident),
         ]
     }
 
@@ -355,16 +424,25 @@ impl Measured {
         bare: &[f64],
     ) -> Vec<(&'static str, f64, f64)> {
         let mut budgets = Vec::new();
+        let ratio = |side: usize| self.cpu[side] / keepalived.cpu[side];
         if let Some(bare) = bare.first() {
             budgets.push(("CPU time by that of a bare loop", self.cpu[0] / bare, 1.3));
-            budgets.push((
-                "CPU time by keepalived's",
-                self.cpu[0] / keepalived.cpu[0],
-                0.25,
-            ));
+            budgets.push(("CPU time by keepalived's", ratio(0), 0.25));
             if let Ok(calls) = &self.calls {
                 budgets.push(("system calls per advert", calls[0], 0.1));
             }
+        }
+        if case.routers == 1 {
+            budgets.push(("CPU time of the Active by keepalived's", ratio(0), 1.0));
+            budgets.push(("CPU time of the Backup by keepalived's", ratio(1), 1.0));
+        }
+        if case.interval == 100 && [1, 1000, 5000].contains(&case.routers) {
+            let private = self.memory.private / keepalived.memory.private;
+            budgets.push(("private memory by keepalived's", private, 1.0));
+        }
+        if case.interval == 100 && [1000, 5000].contains(&case.routers) {
+            let per_router = self.memory.private / f64::from(case.routers);
+            budgets.push(("KiB of private memory per router", per_router, 1.26));
         }
         if case.routers == 5000
             && case.interval == 100

@@ -9,7 +9,10 @@ use vrrp_benches::{
 use vrrp_lab::{Keepalived, Namespace};
 use vrrp_net::Driver;
 
-use crate::bare;
+use crate::{
+    bare,
+    process::{self, Memory},
+};
 
 /// The arguments with which the program calls itself.
 const DRIVER: &str = "--driver";
@@ -20,7 +23,10 @@ const BARE_FRAMES: &str = "--bare-frames";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Driver,
+    /// The installed one.
     Keepalived,
+    /// The one that `RECENT_KEEPALIVED` names.
+    RecentKeepalived,
     /// No routers, but a loop that sends what those of the Active would.
     Bare,
     /// The same by a packet socket.
@@ -32,6 +38,7 @@ impl Program {
         match self {
             Self::Driver => "driver",
             Self::Keepalived => "keepalived",
+            Self::RecentKeepalived => "recent keepalived",
             Self::Bare => "bare loop, raw socket",
             Self::BareFrames => "bare loop, packet socket",
         }
@@ -41,7 +48,11 @@ impl Program {
 /// A running program.
 pub(crate) enum Node {
     Subprocess(Subprocess),
-    Keepalived { program: Keepalived, id: u32 },
+    Keepalived {
+        program: Keepalived,
+        /// The process with the routers, then the one that it was forked from.
+        ids: [u32; 2],
+    },
 }
 
 impl Node {
@@ -56,13 +67,19 @@ impl Node {
             Program::Driver => DRIVER,
             Program::Bare => BARE,
             Program::BareFrames => BARE_FRAMES,
-            Program::Keepalived => {
+            Program::Keepalived | Program::RecentKeepalived => {
                 let conf = case.keepalived_conf(side.priority());
-                let program = Keepalived::start(namespace, &conf)?;
-                // The process that has the routers is a child of the one that was started.
-                let id = fs::read_to_string(program.folder().join("vrrp.pid"))?;
-                let id = id.trim().parse()?;
-                return Ok(Self::Keepalived { program, id });
+                let program = if program == Program::Keepalived {
+                    Keepalived::start(namespace, &conf)?
+                } else {
+                    Keepalived::start_recent(namespace, &conf)?
+                };
+                let id = |file: &str| -> Result<u32, Error> {
+                    let id = fs::read_to_string(program.folder().join(file))?;
+                    Ok(id.trim().parse()?)
+                };
+                let ids = [id("vrrp.pid")?, id("pid")?];
+                return Ok(Self::Keepalived { program, ids });
             }
         };
         let mut command = namespace.command(env::current_exe()?);
@@ -72,10 +89,19 @@ impl Node {
         Subprocess::start(command).map(Self::Subprocess)
     }
 
+    /// The process with the routers.
     pub(crate) fn id(&self) -> u32 {
         match self {
             Self::Subprocess(subprocess) => subprocess.id(),
-            Self::Keepalived { id, .. } => *id,
+            Self::Keepalived { ids: [id, _], .. } => *id,
+        }
+    }
+
+    /// The memory of all its processes.
+    pub(crate) fn memory(&self) -> Result<Memory, Error> {
+        match self {
+            Self::Subprocess(subprocess) => process::memory(&[subprocess.id()]),
+            Self::Keepalived { ids, .. } => process::memory(ids),
         }
     }
 
@@ -110,6 +136,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool, Error> {
     let case = Case {
         routers: routers.parse()?,
         interval: interval.parse()?,
+        flaps: false,
     };
     match role.as_str() {
         DRIVER => run_driver(case, priority.parse()?)?,

@@ -19,12 +19,38 @@ pub(crate) fn cpu_time(id: u32) -> Result<Duration, Error> {
     Ok(total)
 }
 
-/// The most memory that a process had so far (VmHWM), in KiB.
-pub(crate) fn peak_memory(id: u32) -> Result<u32, Error> {
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+/// Memory of a program, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Pages that only the process with the routers has, and that it has written: heap, stacks,
+    /// relocated data.
+    pub(crate) private: f64,
+    /// Written pages of all processes of the program together. A process shares some with the one
+    /// that it was forked from.
+    pub(crate) program: f64,
+    /// All pages of the process with the routers, mapped program text included.
+    pub(crate) resident: f64,
+}
+
+/// Reads the memory of a program. The first process has the routers.
+pub(crate) fn memory(ids: &[u32]) -> Result<Memory, Error> {
+    let mut memory = Memory::default();
+    for (place, id) in ids.iter().enumerate() {
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        if place == 0 {
+            memory.private = kibibytes(&rollup, "Private_Dirty:")?;
+            memory.resident = kibibytes(&rollup, "Rss:")?;
+        }
+        memory.program += kibibytes(&rollup, "Pss_Dirty:")?;
+    }
+    Ok(memory)
+}
+
+/// A field of a file in `/proc`.
+fn kibibytes(text: &str, field: &str) -> Result<f64, Error> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(number.ok_or("VmHWM is not there")?.parse()?)
+    Ok(number.ok_or_else(|| format!("no {field}"))?.parse()?)
 }
 
 /// Counts the system calls of processes by perf(1), for so long. The count is of the kernel's trace

@@ -29,7 +29,7 @@ use vrrp_benches::Error;
 use vrrp_lab::Namespace;
 use vrrp_proto::frame::{ethernet, ipv4};
 
-use vrrp_benches::side_by_side::case::{Case, Side, sender};
+use vrrp_benches::side_by_side::case::{CABLE, Case, Side, sender};
 
 /// Frames that one system call reads. Only their headers are kept.
 const BATCH: usize = 64;
@@ -231,13 +231,15 @@ fn identify(octets: &[u8]) -> Option<(std::net::Ipv4Addr, u8)> {
     (packet.protocol == vrrp_proto::IP_PROTOCOL).then_some((packet.source, *packet.payload.get(1)?))
 }
 
-/// Packets that all interfaces of a namespace have received so far, as the kernel counts them.
-/// Where nothing but the Active sends, these are its adverts.
+/// Packets that the cables of a namespace have brought so far, as the kernel counts them. Where
+/// nothing but the Active sends, these are its adverts.
 pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
     let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
     let mut total = 0.0;
     for line in table.lines() {
-        if let Some((_, counts)) = line.split_once(':') {
+        if let Some((name, counts)) = line.split_once(':')
+            && name.trim_start().starts_with(CABLE)
+        {
             let packets = counts.split_whitespace().nth(1).unwrap_or_default();
             total += packets.parse::<f64>()?;
         }

@@ -4,11 +4,17 @@ use std::{net::IpAddr, time::Duration};
 
 use vrrp_fsm::{
     Config, Instant,
-    fleet::{Member, VrrpRouter},
+    fleet::{Member, RouterId, VrrpRouter},
 };
 use vrrp_proto::{IpHeader, Protection, Vrid};
 
-use crate::{Error, Repeat, codec::Message, deadlines::shuffled, repeat};
+use crate::{
+    Error, Repeat,
+    codec::Message,
+    deadlines::shuffled,
+    index::{Index, Key},
+    repeat,
+};
 
 /// How many virtual routers, and how many of them on an interface.
 #[derive(Clone, Copy, Debug)]
@@ -66,36 +72,100 @@ pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter,
 ///
 /// When a router cannot be added, or does not hear its message.
 pub fn receives(message: &Message, shape: Shape) -> Result<Repeat, Error> {
-    let Shape {
-        routers,
-        per_interface,
-    } = shape;
+    let Shape { routers, .. } = shape;
     let mut fleet = fleet(message, shape, true)?;
     let ip = message.ip;
-    let packets = (1..=per_interface)
-        .map(|vrid| packet(message, u8::try_from(vrid)?))
-        .collect::<Result<Vec<_>, Error>>()?;
-    // As from one receive buffer: the packet is in the cache, the router is not.
-    let arrivals: Vec<(u32, u32)> = shuffled(routers)
-        .into_iter()
-        .map(|number| (number / per_interface, number % per_interface))
-        .collect();
+    let arrivals = Arrivals::new(message, shape)?;
     let interval = message.advertisement.interval.as_duration();
     let start = Instant::ZERO + interval;
-    for (interface, packet) in &arrivals {
-        let octets = &packets[*packet as usize];
-        fleet.handle_packet(start, *interface, &ip, octets, Protection::None)?;
+    for turn in 0..arrivals.order.len() {
+        let (interface, _, octets) = arrivals.get(turn);
+        fleet.handle_packet(start, interface, &ip, octets, Protection::None)?;
     }
     let pause = interval / routers;
     let state = (fleet, start, 0);
     Ok(repeat(state, move |(fleet, now, turn)| {
         *now = *now + pause;
-        let (interface, packet) = &arrivals[*turn];
-        let octets = &packets[*packet as usize];
-        *turn = (*turn + 1) % arrivals.len();
-        let result = fleet.handle_packet(*now, *interface, &ip, octets, Protection::None);
+        let (interface, _, octets) = arrivals.get(*turn);
+        *turn = (*turn + 1) % arrivals.order.len();
+        let result = fleet.handle_packet(*now, interface, &ip, octets, Protection::None);
         (result.is_ok(), fleet.poll_timeout())
     }))
+}
+
+/// The same with another index than the fleet's, for packets that are for the VRID in their second
+/// octet.
+///
+/// # Errors
+///
+/// As for [`receives`].
+pub fn receives_by<I: Index + 'static>(message: &Message, shape: Shape) -> Result<Repeat, Error> {
+    let Shape {
+        routers,
+        per_interface,
+    } = shape;
+    let mut fleet = fleet(message, shape, true)?;
+    let keys: Vec<Key> = (0..routers)
+        .map(|number| {
+            Ok((
+                number / per_interface,
+                u8::try_from(number % per_interface + 1)?,
+            ))
+        })
+        .collect::<Result<_, Error>>()?;
+    let index = I::new(&keys);
+    let ip = message.ip;
+    let arrivals = Arrivals::new(message, shape)?;
+    let interval = message.advertisement.interval.as_duration();
+    let start = Instant::ZERO + interval;
+    for turn in 0..arrivals.order.len() {
+        let (_, number, octets) = arrivals.get(turn);
+        let id = Some(RouterId::nth(number));
+        fleet.handle_packet_for(start, id, &ip, octets, Protection::None)?;
+    }
+    let pause = interval / routers;
+    let state = (fleet, index, start, 0);
+    Ok(repeat(state, move |(fleet, index, now, turn)| {
+        *now = *now + pause;
+        let (interface, _, octets) = arrivals.get(*turn);
+        *turn = (*turn + 1) % arrivals.order.len();
+        let key_of = |number| {
+            let key = fleet.key(RouterId::nth(number))?;
+            Some((key.interface, key.vrid.get()))
+        };
+        let vrid = octets.get(1).copied().unwrap_or(0);
+        let id = index.find((interface, vrid), key_of).map(RouterId::nth);
+        let result = fleet.handle_packet_for(*now, id, &ip, octets, Protection::None);
+        (result.is_ok(), fleet.poll_timeout())
+    }))
+}
+
+/// Packets for all routers, in an order that looks like none. As from one receive buffer: the packet
+/// is in the cache, the router is not.
+struct Arrivals {
+    /// One for each VRID.
+    packets: Vec<Vec<u8>>,
+    /// The numbers of the routers.
+    order: Vec<u32>,
+    per_interface: u32,
+}
+
+impl Arrivals {
+    fn new(message: &Message, shape: Shape) -> Result<Self, Error> {
+        let packets = (1..=shape.per_interface).map(|vrid| packet(message, u8::try_from(vrid)?));
+        Ok(Self {
+            packets: packets.collect::<Result<_, Error>>()?,
+            order: shuffled(shape.routers),
+            per_interface: shape.per_interface,
+        })
+    }
+
+    /// Returns the interface, the number of the router, and the message.
+    fn get(&self, turn: usize) -> (u32, u32, &[u8]) {
+        let number = self.order[turn];
+        let octets = &self.packets[(number % self.per_interface) as usize];
+        (number / self.per_interface, number, octets)
+    }
 }
 
 /// All that a fleet of Actives does for an advertisement: serve the timer, and give the action.

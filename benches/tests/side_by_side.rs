@@ -14,7 +14,7 @@ fn chosen(arguments: &[&str]) -> Result<Vec<String>, String> {
 
 #[test]
 fn all_cases_are_taken_unless_some_are_named() {
-    assert_eq!(chosen(&["--bench"]).unwrap().len(), 12);
+    assert_eq!(chosen(&["--bench"]).unwrap().len(), 13);
     assert_eq!(
         chosen(&["--bench", "5000 x 10 ms", "1 x 1000 ms"]).unwrap(),
         ["5000 x 10 ms", "1 x 1000 ms"]
@@ -27,6 +27,8 @@ fn all_cases_are_taken_unless_some_are_named() {
         chosen(&["--quick", "1000 x 100 ms"]).unwrap(),
         ["1000 x 100 ms"]
     );
+    let flapping = "1 x 100 ms, flapping link";
+    assert_eq!(chosen(&[flapping]).unwrap(), [flapping]);
 }
 
 #[test]

@@ -51,15 +51,30 @@ pub struct Case {
     pub routers: u16,
     /// The interval in hundredths of a second.
     pub interval: u16,
+    /// Whether another link of each host goes down and up all the time.
+    pub flaps: bool,
 }
 
 impl Case {
     /// All of them.
     fn all() -> impl Iterator<Item = Self> {
         let sizes = [1, 100, 1000, 5000];
+        let flapping = Self {
+            flaps: true,
+            ..Self::new(1, 10)
+        };
         [100, 10, 1]
             .into_iter()
-            .flat_map(move |interval| sizes.map(|routers| Self { routers, interval }))
+            .flat_map(move |interval| sizes.map(|routers| Self::new(routers, interval)))
+            .chain([flapping])
+    }
+
+    const fn new(routers: u16, interval: u16) -> Self {
+        Self {
+            routers,
+            interval,
+            flaps: false,
+        }
     }
 
     /// The cases that the arguments name, or all; with `--quick` two small ones.
@@ -78,9 +93,7 @@ impl Case {
         }
         Ok(if named.is_empty() {
             if arguments.iter().any(|argument| argument == "--quick") {
-                [(1, 10), (100, 1)]
-                    .map(|(routers, interval)| Self { routers, interval })
-                    .into()
+                [Self::new(1, 10), Self::new(100, 1)].into()
             } else {
                 Self::all().collect()
             }
@@ -113,6 +126,12 @@ impl Case {
         self.adverts_in(Duration::from_secs(1)) > 400_000.0
     }
 
+    /// Whether there is a bare loop to compare with: where many advertisements make a turn.
+    #[must_use]
+    pub fn has_bare_loop(self) -> bool {
+        self.interval == 1 && self.routers >= 100 && !self.is_overload()
+    }
+
     /// `Skew_Time` of the Backup (RFC 9568 section 6.1).
     #[must_use]
     pub fn skew_time(self) -> Duration {
@@ -139,6 +158,9 @@ impl Case {
                 &interface(cable),
                 [&address(Side::Active), &address(Side::Backup)],
             )?;
+        }
+        if self.flaps {
+            active.connect(&backup, FLAPPING, ["198.51.100.1/24", "198.51.100.2/24"])?;
         }
         for cable in self.cables() {
             for end in [&active, &backup] {
@@ -205,14 +227,24 @@ impl Case {
 
 impl Display for Case {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} x {} ms", self.routers, self.interval().as_millis())
+        write!(f, "{} x {} ms", self.routers, self.interval().as_millis())?;
+        if self.flaps {
+            f.write_str(", flapping link")?;
+        }
+        Ok(())
     }
 }
+
+/// The interface that flaps, at both ends of a cable without routers.
+pub const FLAPPING: &str = "flapping";
+
+/// How the names of the interfaces of cables with routers begin.
+pub const CABLE: &str = "eth";
 
 /// The interface at both ends of a cable.
 #[must_use]
 pub fn interface(cable: u8) -> String {
-    format!("eth{cable}")
+    format!("{CABLE}{cable}")
 }
 
 /// The primary address of a side.
