@@ -32,7 +32,7 @@ impl Driver {
             for received in batch.iter() {
                 self.handle_packet(now, &received);
             }
-            if count < BATCH {
+            if !batch.is_full() {
                 return Ok(());
             }
         }
@@ -43,26 +43,24 @@ impl Driver {
     /// Reads all advertisements that are waiting on the links of Actives.
     pub(super) fn drain_links(&mut self) -> Result<(), Error> {
         let mut batch = self.packets.take_batch();
-        let mut result = Ok(());
+        let result = self.drain_links_into(&mut batch);
+        self.packets.put_back(batch);
+        result
+    }
+
+    fn drain_links_into(&mut self, batch: &mut ReceiveBatch) -> Result<(), Error> {
         for _ in 0..PACKETS / BATCH {
-            let count = match self.packets.links.receive(&mut batch) {
-                Ok(count) => count,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
+            self.packets.links.receive(batch)?;
             let now = self.now();
             for received in batch.iter() {
                 self.handle_packet_on_link(now, &received);
             }
-            self.is_unfinished |= count == BATCH;
-            if count < BATCH {
-                break;
+            if !batch.is_full() {
+                return Ok(());
             }
         }
-        self.packets.put_back(batch);
-        result
+        self.is_unfinished = true;
+        Ok(())
     }
 
     /// Handles an advertisement that no raw socket receives. Of the others, takes note.

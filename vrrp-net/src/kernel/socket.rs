@@ -14,8 +14,8 @@ use super::{
     filter::{self, Start},
     membership::{domain, is_full, join_by, membership},
     sys::{
-        self, Buffer, Control, Departure, SEND_BUFFER, Slot, Slots, Target, describe_interface,
-        set_buffer,
+        self, BATCH, Buffer, Control, Departure, FEW, SEND_BUFFER, Slot, Slots, Target,
+        describe_interface, set_buffer,
     },
     vrid_set::VridSet,
 };
@@ -599,10 +599,13 @@ pub struct Received<'a> {
     pub ipv4: Option<ipv4::Packet<'a>>,
 }
 
-/// Room for 64 packets: the whole memory that receiving takes, however much arrives.
+/// Room for 4 packets, and for 64 once more than 4 were waiting: the whole memory that receiving
+/// takes, however much arrives.
 pub struct ReceiveBatch {
     slots: Slots,
     len: usize,
+    /// The most packets that the last call could have received.
+    limit: usize,
     origin: Origin,
 }
 
@@ -619,8 +622,9 @@ impl ReceiveBatch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            slots: Slots::new(),
+            slots: Slots::new(FEW),
             len: 0,
+            limit: FEW,
             origin: Origin::Raw(Family::Ipv4),
         }
     }
@@ -632,9 +636,14 @@ impl ReceiveBatch {
 
     fn fill(&mut self, socket: BorrowedFd<'_>, origin: Origin) -> io::Result<usize> {
         self.origin = origin;
+        // A socket that had many packets may have many again.
+        self.limit = if self.len < FEW { FEW } else { BATCH };
+        if self.slots.room() < self.limit {
+            self.slots = Slots::new(self.limit);
+        }
         self.len = 0;
         self.len = loop {
-            match sys::receive(socket, &mut self.slots) {
+            match sys::receive(socket, &mut self.slots, self.limit) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
@@ -642,6 +651,13 @@ impl ReceiveBatch {
             }
         };
         Ok(self.len)
+    }
+
+    /// Whether the last [`VrrpSocket::receive`] has used all room that it had: more packets may be
+    /// waiting.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.len >= self.limit
     }
 
     /// The packets that the last [`VrrpSocket::receive`] brought, in order.
@@ -714,4 +730,41 @@ fn received_ipv6(slot: Slot<'_>) -> Option<Received<'_>> {
         payload,
         ipv4: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// Receives until the batch is not full, and returns the count of each call.
+    fn counts(batch: &mut ReceiveBatch, waiting: usize) -> Vec<usize> {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        for _ in 0..waiting {
+            far.send(b"x").unwrap();
+        }
+        let mut counts = Vec::new();
+        loop {
+            counts.push(batch.fill(near.as_fd(), Origin::Link).unwrap());
+            if !batch.is_full() {
+                return counts;
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_makes_room_for_many_packets_once_more_than_a_few_wait() {
+        let mut batch = ReceiveBatch::new();
+        assert_eq!(counts(&mut batch, 0), [0]);
+        assert_eq!(counts(&mut batch, FEW - 1), [FEW - 1]);
+        assert_eq!(batch.slots.room(), FEW);
+        assert_eq!(counts(&mut batch, FEW), [FEW, 0]);
+        assert_eq!(counts(&mut batch, FEW + 2), [FEW, 2]);
+        assert_eq!(batch.slots.room(), BATCH);
+        assert_eq!(counts(&mut batch, 9), [FEW, 5]);
+        assert_eq!(counts(&mut batch, 9), [9], "many came the last time");
+        assert_eq!(counts(&mut batch, 1), [1]);
+        assert_eq!(counts(&mut batch, 1), [1]);
+    }
 }
