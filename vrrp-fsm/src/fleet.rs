@@ -861,6 +861,14 @@ impl VrrpRouter {
         self.output.log.read(reader)
     }
 
+    /// Drops the records that a reader has read: of a host with one reader, which needs them no
+    /// more. They are [`Lost`] for others.
+    ///
+    /// Without it the fleet keeps the last records, and their memory fills over time.
+    pub fn drop_records(&mut self, reader: Reader) {
+        self.output.log.drop_read(reader);
+    }
+
     /// Raises the number of records that are kept.
     pub fn keep_records(&mut self, records: usize) {
         self.output.log.grow(records);

@@ -137,6 +137,18 @@ impl Log {
         }
     }
 
+    /// Drops the records that a reader has read. Where it has read all, the next records take the
+    /// memory of the first.
+    pub(super) fn drop_read(&mut self, reader: Reader) {
+        if reader.next >= self.next {
+            self.records.clear();
+            return;
+        }
+        let first = self.records.front().map_or(self.next, |it| it.sequence);
+        let read = usize::try_from(reader.next.saturating_sub(first)).unwrap_or(usize::MAX);
+        self.records.drain(..read.min(self.records.len()));
+    }
+
     pub(super) fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
         let first = self.records.front().map_or(self.next, |it| it.sequence);
         if reader.next < first {

@@ -39,7 +39,7 @@ impl Queue {
     }
 
     pub(super) fn next_advertiser(&mut self) -> Option<u32> {
-        self.advertisers.pop_front()
+        take(&mut self.advertisers)
     }
 
     pub(super) fn push(&mut self, slot: u32, task: Task) {
@@ -47,6 +47,44 @@ impl Queue {
     }
 
     pub(super) fn next(&mut self) -> Option<(u32, Task)> {
-        self.tasks.pop_front()
+        take(&mut self.tasks)
+    }
+}
+
+/// Takes the first item. After the last one, the next item takes the place of the first: a ring
+/// that goes around touches all of its memory, which was reserved for the worst case.
+#[inline]
+fn take<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let next = queue.pop_front();
+    if queue.is_empty() {
+        queue.clear();
+    }
+    next
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_actions_at_a_time_use_little_of_the_room_for_many() {
+        let mut queue = Queue::default();
+        queue.reserve(1000);
+        let first = |queue: &Queue| {
+            let advertiser = queue.advertisers.front().map(core::ptr::from_ref);
+            let task = queue.tasks.front().map(core::ptr::from_ref);
+            (advertiser.unwrap(), task.unwrap())
+        };
+        let mut places = alloc::vec::Vec::new();
+        for slot in 0..3 {
+            queue.advertise(slot);
+            queue.push(slot, Task::Free);
+            places.push(first(&queue));
+            assert_eq!(queue.next_advertiser(), Some(slot));
+            assert!(queue.next().is_some());
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1);
     }
 }

@@ -155,3 +155,36 @@ fn room_for_more_records_loses_none() {
     let lost = Lost { first: 0, count: 1 };
     assert_eq!(fleet.read(&mut Reader::default()), Some(Err(lost)));
 }
+
+#[test]
+fn dropped_records_are_lost_for_other_readers_and_not_for_the_one_that_has_read_them() {
+    let mut fleet = VrrpRouter::with_capacity(0, 8);
+    let (mut own, mut other) = (Reader::default(), Reader::default());
+    let add = |fleet: &mut VrrpRouter, interface| {
+        let _id = fleet.add(Instant::ZERO, member(interface, 100)).unwrap();
+    };
+    for interface in 1..=3 {
+        add(&mut fleet, interface);
+    }
+    assert!(fleet.read(&mut own).unwrap().is_ok());
+    fleet.drop_records(own);
+    assert_eq!(read(&fleet, &mut own).len(), 2, "unread records stay");
+    let lost = Lost { first: 0, count: 1 };
+    assert_eq!(fleet.read(&mut other), Some(Err(lost)));
+
+    fleet.drop_records(own);
+    let lost = Lost { first: 1, count: 2 };
+    assert_eq!(fleet.read(&mut other), Some(Err(lost)));
+    assert_eq!(fleet.read(&mut other), None);
+    fleet.drop_records(own);
+    for interface in 4..=12 {
+        add(&mut fleet, interface);
+    }
+    let lost = Lost { first: 3, count: 1 };
+    assert_eq!(fleet.read(&mut own), Some(Err(lost)), "there is room for 8");
+    let numbers: Vec<_> = read(&fleet, &mut own)
+        .into_iter()
+        .map(|it| it.unwrap().sequence)
+        .collect();
+    assert_eq!(numbers, [4, 5, 6, 7, 8, 9, 10, 11]);
+}

@@ -396,6 +396,7 @@ impl Driver {
                 Err(lost) => tracing::error!(%lost, "records were lost"),
             }
         }
+        self.fleet.drop_records(self.records);
     }
 
     /// Ties a router to the interface that has its name now.
