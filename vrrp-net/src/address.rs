@@ -76,7 +76,7 @@ pub struct VirtualAddress {
     address: IpAddr,
     prefix_len: u8,
     scope: Scope,
-    label: Option<String>,
+    label: Option<Box<str>>,
     options: AddressOptions,
 }
 
@@ -239,7 +239,7 @@ mod typed {
                 (scope, label, options) => Self::Detailed {
                     address,
                     scope,
-                    label,
+                    label: label.map(String::from),
                     options,
                 },
             }

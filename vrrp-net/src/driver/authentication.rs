@@ -25,21 +25,32 @@ const SENDERS: usize = 255;
 pub(super) enum Authenticator {
     None,
     SimpleText(Password),
+    // In boxes, because most routers have neither.
     #[cfg(feature = "ah")]
-    Ah {
-        key: ah::Key,
-        sequence: ah::SendSequence,
-        window: ah::ReplayWindow,
-        /// Of the last IPv4 header; the kernel would replace a zero.
-        identification: u16,
-    },
+    Ah(Box<Ah>),
     #[cfg(feature = "hmac")]
-    Hmac {
-        keys: HmacKeys,
-        sequence: hmac::SendSequence,
-        /// A place for every sender that was received.
-        marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
-    },
+    Hmac(Box<Hmac>),
+}
+
+/// The state of IP AH.
+#[cfg(feature = "ah")]
+#[derive(Debug)]
+pub(super) struct Ah {
+    key: ah::Key,
+    sequence: ah::SendSequence,
+    window: ah::ReplayWindow,
+    /// Of the last IPv4 header; the kernel would replace a zero.
+    identification: u16,
+}
+
+/// The state of HMAC trailers.
+#[cfg(feature = "hmac")]
+#[derive(Debug)]
+pub(super) struct Hmac {
+    keys: HmacKeys,
+    sequence: hmac::SendSequence,
+    /// A place for every sender that was received.
+    marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
 }
 
 /// The sequence numbers that the authentication of a router has sent and received, against replays.
@@ -88,18 +99,18 @@ impl Authenticator {
             Authentication::None => Self::None,
             Authentication::SimpleText(password) => Self::SimpleText(*password),
             #[cfg(feature = "ah")]
-            Authentication::Ah(password) => Self::Ah {
+            Authentication::Ah(password) => Self::Ah(Box::new(Ah {
                 key: ah::Key::new(*password),
                 sequence: ah::SendSequence::default(),
                 window: ah::ReplayWindow::default(),
                 identification: 0,
-            },
+            })),
             #[cfg(feature = "hmac")]
-            Authentication::Hmac(keys) => Self::Hmac {
+            Authentication::Hmac(keys) => Self::Hmac(Box::new(Hmac {
                 keys: keys.clone(),
                 sequence: hmac::SendSequence::default(),
                 marks: hmac::ReplayMarks::default(),
-            },
+            })),
         }
     }
 
@@ -107,19 +118,15 @@ impl Authenticator {
     pub(super) fn sequences(&self) -> Sequences {
         match self {
             #[cfg(feature = "ah")]
-            Self::Ah {
-                sequence, window, ..
-            } => Sequences {
-                ah_sent: sequence.last(),
-                ah_received: window.highest(),
+            Self::Ah(own) => Sequences {
+                ah_sent: own.sequence.last(),
+                ah_received: own.window.highest(),
                 ..Sequences::default()
             },
             #[cfg(feature = "hmac")]
-            Self::Hmac {
-                sequence, marks, ..
-            } => Sequences {
-                hmac_sent: sequence.last(),
-                hmac_received: marks.iter().collect(),
+            Self::Hmac(own) => Sequences {
+                hmac_sent: own.sequence.last(),
+                hmac_received: own.marks.iter().collect(),
                 ..Sequences::default()
             },
             _ => Sequences::default(),
@@ -131,22 +138,18 @@ impl Authenticator {
     pub(super) fn go_on(&mut self, sequences: &Sequences) {
         match self {
             #[cfg(feature = "ah")]
-            Self::Ah {
-                sequence, window, ..
-            } => {
-                sequence.continue_above(sequences.ah_sent);
-                window.accept(sequences.ah_received);
+            Self::Ah(own) => {
+                own.sequence.continue_above(sequences.ah_sent);
+                own.window.accept(sequences.ah_received);
             }
             #[cfg(feature = "hmac")]
-            Self::Hmac {
-                sequence, marks, ..
-            } => {
+            Self::Hmac(own) => {
                 if let Some(sent) = sequences.hmac_sent {
-                    sequence.continue_above(sent);
+                    own.sequence.continue_above(sent);
                 }
                 let highest = sequences.hmac_received.iter().copied().take(SENDERS);
-                marks.reserve(highest.len());
-                marks.restore(highest);
+                own.marks.reserve(highest.len());
+                own.marks.restore(highest);
             }
             _ => {}
         }
@@ -158,9 +161,9 @@ impl Authenticator {
             Self::None => LocalAuthentication::None,
             Self::SimpleText(password) => LocalAuthentication::SimpleText(*password),
             #[cfg(feature = "ah")]
-            Self::Ah { .. } => LocalAuthentication::IpAh,
+            Self::Ah(_) => LocalAuthentication::IpAh,
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, .. } => match keys.mode {
+            Self::Hmac(own) => match own.keys.mode {
                 HmacMode::Enforce => LocalAuthentication::Hmac,
                 HmacMode::ReceiveOnly | HmacMode::Permissive => LocalAuthentication::HmacIfPresent,
             },
@@ -172,8 +175,19 @@ impl Authenticator {
         match self {
             Self::SimpleText(password) => vrrp_proto::MessageAuthentication::SimpleText(*password),
             #[cfg(feature = "ah")]
-            Self::Ah { .. } => vrrp_proto::MessageAuthentication::IpAh,
+            Self::Ah(_) => vrrp_proto::MessageAuthentication::IpAh,
             _ => vrrp_proto::MessageAuthentication::None,
+        }
+    }
+
+    /// Whether messages are protected before they are sent.
+    pub(super) fn protects(&self) -> bool {
+        match self {
+            Self::None | Self::SimpleText(_) => false,
+            #[cfg(feature = "ah")]
+            Self::Ah(_) => true,
+            #[cfg(feature = "hmac")]
+            Self::Hmac(own) => own.keys.mode != HmacMode::ReceiveOnly,
         }
     }
 
@@ -190,12 +204,13 @@ impl Authenticator {
         match self {
             Self::None | Self::SimpleText(_) => true,
             #[cfg(feature = "ah")]
-            Self::Ah {
-                key,
-                sequence,
-                identification,
-                ..
-            } => {
+            Self::Ah(own) => {
+                let Ah {
+                    key,
+                    sequence,
+                    identification,
+                    ..
+                } = &mut **own;
                 *identification = identification.wrapping_add(1).max(1);
                 let header = header(*endpoints, *identification, ttl);
                 sequence
@@ -205,9 +220,10 @@ impl Authenticator {
                     .is_some()
             }
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, .. } if keys.mode == HmacMode::ReceiveOnly => true,
+            Self::Hmac(own) if own.keys.mode == HmacMode::ReceiveOnly => true,
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, sequence, .. } => {
+            Self::Hmac(own) => {
+                let Hmac { keys, sequence, .. } = &mut **own;
                 let sequence = sequence.next(utc_now(), keys.anti_replay);
                 keys.keys().is_ok_and(|signer| {
                     sign(&signer, sequence, endpoints, message, packet).is_some()
@@ -248,7 +264,7 @@ impl Authenticator {
     ) -> Result<Proof, AuthenticationFault> {
         match self {
             #[cfg(feature = "ah")]
-            Self::Ah { key, window, .. } => {
+            Self::Ah(own) => {
                 // A message that came without AH is for the check to refuse.
                 let Some(packet) = received
                     .ipv4
@@ -256,12 +272,13 @@ impl Authenticator {
                 else {
                     return Ok(Proof::Nothing);
                 };
-                let sequence = key.open(&packet)?.sequence;
-                window.check(sequence)?;
+                let sequence = own.key.open(&packet)?.sequence;
+                own.window.check(sequence)?;
                 Ok(Proof::Ah { sequence })
             }
             #[cfg(feature = "hmac")]
-            Self::Hmac { keys, marks, .. } => {
+            Self::Hmac(own) => {
+                let Hmac { keys, marks, .. } = &**own;
                 // A message without a trailer is for the check to refuse.
                 let options = config.decode_options();
                 let signed = hmac::Signed::find(received.payload, &received.ip, &options);
@@ -281,19 +298,14 @@ impl Authenticator {
     pub(super) fn accept(&mut self, proof: Proof) {
         match (self, proof) {
             #[cfg(feature = "ah")]
-            (
-                Self::Ah {
-                    sequence, window, ..
-                },
-                Proof::Ah { sequence: highest },
-            ) => {
-                window.accept(highest);
-                sequence.continue_above(highest);
+            (Self::Ah(own), Proof::Ah { sequence }) => {
+                own.window.accept(sequence);
+                own.sequence.continue_above(sequence);
             }
             #[cfg(feature = "hmac")]
-            (Self::Hmac { marks, .. }, Proof::Hmac(verified)) => {
-                marks.make_room(&verified, SENDERS);
-                marks.accept(&verified);
+            (Self::Hmac(own), Proof::Hmac(verified)) => {
+                own.marks.make_room(&verified, SENDERS);
+                own.marks.accept(&verified);
             }
             _ => {}
         }

@@ -58,8 +58,15 @@ pub(super) struct Messages {
 pub(super) struct Message {
     endpoints: Endpoints,
     ttl: u8,
-    octets: Vec<u8>,
-    /// The packets that are sent in their place, where they are protected.
+    octets: Box<[u8]>,
+    /// What is sent in its place: most messages are sent as they are.
+    wrapped: Option<Box<Wrapped>>,
+}
+
+/// A message that is protected, or that is sent as a frame.
+#[derive(Debug, Default)]
+struct Wrapped {
+    /// The packet, where the message is protected.
     packet: Option<Vec<u8>>,
     /// The whole frame, where the hardware address that it comes from is not that of the interface.
     frame: Vec<u8>,
@@ -106,9 +113,8 @@ impl Messages {
                     self.list.push(Message {
                         endpoints,
                         ttl: ttl_to(destination, config),
-                        octets,
-                        packet: None,
-                        frame: Vec::new(),
+                        octets: octets.into(),
+                        wrapped: None,
                     });
                 }
             }
@@ -145,7 +151,10 @@ impl Messages {
 
     /// The frames, in the order of [`datagrams`](Self::datagrams).
     pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.list.iter().map(|message| &message.frame[..])
+        self.list
+            .iter()
+            .map(|message| message.wrapped.as_deref())
+            .map(|wrapped| wrapped.map_or(&[][..], |it| &it.frame))
     }
 
     /// The advertisement that the list was made for, and the number of messages.
@@ -168,27 +177,38 @@ impl Messages {
             },
             endpoints: message.endpoints,
             ttl: message.ttl,
-            octets: message.packet.as_deref().unwrap_or(&message.octets),
+            octets: message.payload(),
         })
     }
 }
 
 impl Message {
+    /// The octets behind the IP header; for IP AH the whole packet.
+    fn payload(&self) -> &[u8] {
+        let packet = self.wrapped.as_ref().and_then(|it| it.packet.as_deref());
+        packet.unwrap_or(&self.octets)
+    }
+
     /// Brings the packet up to date. `false` when the message cannot be protected.
     fn protect(&mut self, authenticator: &mut Authenticator) -> bool {
-        authenticator.protect(&self.endpoints, self.ttl, &self.octets, &mut self.packet)
+        if !authenticator.protects() {
+            return true;
+        }
+        let wrapped = self.wrapped.get_or_insert_default();
+        authenticator.protect(&self.endpoints, self.ttl, &self.octets, &mut wrapped.packet)
     }
 
     fn put_into_frame(&mut self, source: MacAddress, is_sealed: bool) {
-        let payload = self.packet.as_deref().unwrap_or(&self.octets);
+        let Wrapped { packet, frame } = &mut **self.wrapped.get_or_insert_default();
+        let payload = packet.as_deref().unwrap_or(&self.octets);
         let destination = multicast_mac(self.endpoints.destination());
         let ethertype = match self.endpoints.family() {
             Family::Ipv4 => ethernet::IPV4,
             Family::Ipv6 => ethernet::IPV6,
         };
-        self.frame.clear();
+        frame.clear();
         let header = ethernet::header(destination, source, ethertype);
-        self.frame.extend_from_slice(&header);
+        frame.extend_from_slice(&header);
         match self.endpoints {
             _ if is_sealed => {}
             Endpoints::Ipv4 {
@@ -198,7 +218,7 @@ impl Message {
                 let header = ipv4::Header::advertisement(source, destination);
                 // It is no longer than MAX_MESSAGE_LEN and a trailer.
                 let header = header.encode(payload.len());
-                self.frame.extend(header.into_iter().flatten());
+                frame.extend(header.into_iter().flatten());
             }
             Endpoints::Ipv6 {
                 source,
@@ -206,10 +226,10 @@ impl Message {
             } => {
                 let header = ipv6::Header::advertisement(source, destination);
                 let len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
-                self.frame.extend_from_slice(&header.encode(len));
+                frame.extend_from_slice(&header.encode(len));
             }
         }
-        self.frame.extend_from_slice(payload);
+        frame.extend_from_slice(payload);
     }
 }
 

@@ -44,12 +44,18 @@ pub(super) struct Router {
     /// Whether addresses without our mark are the router's: it was their owner until now.
     pub(super) takes_unmarked: bool,
     messages: Messages,
-    /// Since when no advertisement could be sent.
-    pub(super) unsent_since: Option<Instant>,
-    /// Why none could be sent, where that lasts.
-    pub(super) cannot_send: Option<String>,
+    /// While no advertisement can be sent.
+    pub(super) silence: Option<Box<Silence>>,
     /// Whether an advertisement waits to be sent.
     pub(super) is_outgoing: bool,
+}
+
+/// A time in which no advertisement could be sent.
+#[derive(Debug)]
+pub(super) struct Silence {
+    pub(super) since: Instant,
+    /// Why, where it lasts.
+    pub(super) reason: Option<String>,
 }
 
 /// A router on an interface: the parts of it that are in place there.
@@ -86,8 +92,7 @@ impl Router {
             is_shut_down: false,
             takes_unmarked: false,
             messages: Messages::default(),
-            unsent_since: None,
-            cannot_send: None,
+            silence: None,
             is_outgoing: false,
         };
         router.check(&router.config)?;
@@ -221,7 +226,7 @@ impl Router {
     pub(super) fn protocol(&self) -> u8 {
         match self.authenticator {
             #[cfg(feature = "ah")]
-            Authenticator::Ah { .. } => vrrp_proto::ah::IP_PROTOCOL,
+            Authenticator::Ah(_) => vrrp_proto::ah::IP_PROTOCOL,
             _ => IP_PROTOCOL,
         }
     }
@@ -368,7 +373,8 @@ impl Router {
     ) -> BTreeSet<Fault> {
         let mut faults: BTreeSet<Fault> =
             self.host_faults.iter().cloned().map(Fault::Host).collect();
-        faults.extend(self.cannot_send.clone().map(Fault::CannotSend));
+        let reason = self.silence.as_ref().and_then(|it| it.reason.clone());
+        faults.extend(reason.map(Fault::CannotSend));
         match interface {
             None => {
                 faults.insert(Fault::NoInterface);

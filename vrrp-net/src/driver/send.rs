@@ -2,7 +2,7 @@
 
 use vrrp_fsm::{Instant, Outgoing, fleet::RouterId};
 
-use super::{Driver, DriverEvent, Fault, events::Topic};
+use super::{Driver, DriverEvent, Fault, events::Topic, router::Silence};
 
 impl Driver {
     /// Prepares an advertisement, and puts it into the outbox.
@@ -46,17 +46,22 @@ impl Driver {
         };
         let (outgoing, messages) = router.outgoing();
         if refused >= messages {
-            router.unsent_since.get_or_insert(now);
+            router.silence.get_or_insert_with(|| {
+                Box::new(Silence {
+                    since: now,
+                    reason: None,
+                })
+            });
             if let Some(outgoing) = outgoing {
                 // It fails for a router that has just been removed.
                 let _known = self.fleet.not_sent(id, outgoing);
             }
             return;
         }
-        router.unsent_since = None;
-        let Some(fault) = router.cannot_send.take().map(Fault::CannotSend) else {
+        let Some(reason) = router.silence.take().and_then(|it| it.reason) else {
             return;
         };
+        let fault = Fault::CannotSend(reason);
         router.faults.remove(&fault);
         self.notify(Some(id), DriverEvent::Recovered(fault));
     }
@@ -66,21 +71,22 @@ impl Driver {
         let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
             return;
         };
-        let lasts = router
-            .unsent_since
-            .is_some_and(|since| now >= since + machine.active_down_interval());
+        let Some(silence) = &mut router.silence else {
+            return;
+        };
+        let lasts = now >= silence.since + machine.active_down_interval();
         let DriverEvent::SendFailed { error, .. } = event else {
             return;
         };
         if !lasts
             || router.is_shut_down
-            || router.cannot_send.is_some()
+            || silence.reason.is_some()
             || !router.config.track_interface
         {
             return;
         }
         let reason = error.to_string();
-        router.cannot_send = Some(reason.clone());
+        silence.reason = Some(reason.clone());
         let fault = Fault::CannotSend(reason);
         router.faults.insert(fault.clone());
         self.notify(Some(id), DriverEvent::Fault(fault));
