@@ -803,13 +803,15 @@ impl Driver {
             self.note(Part::Wait, watched);
         }
         let ready = self.poll(limit);
-        // Those that are read up to a limit may have more. Sockets know it.
-        self.is_unfinished = ready.notifications || ready.questions || ready.routes.contains(&true);
+        // Those that are read up to a limit may have more. The other sources know it.
+        self.is_unfinished = ready.questions || ready.routes.contains(&true);
         let result = self.work_through(&ready);
         self.events.end_turn();
         result
     }
 
+    /// Most turns receive or send a few packets, and nothing else. A part is called only where it
+    /// has something to do: its code is not in the processor's cache by then.
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_received = false;
         let [sockets @ .., links] = ready.sockets;
@@ -831,8 +833,12 @@ impl Driver {
             let result = self.receive_host_events();
             self.note(Part::Monitor, result);
         }
-        let result = self.resync();
-        self.note(Part::Lists, result);
+        // A part that has failed is called until it works.
+        let is_troubled = !self.troubles.is_empty();
+        if self.host.resync_at.is_some() || is_troubled {
+            let result = self.resync();
+            self.note(Part::Lists, result);
+        }
         if ready.requests {
             self.serve_requests()?;
             if self.end.is_some() {
@@ -840,11 +846,18 @@ impl Driver {
             }
         }
         let now = self.now();
-        self.follow_claims(now);
-        self.report_discarded_rivals(now);
+        if self.planner.has_question() || self.instance.is_asking(now) {
+            self.follow_claims(now);
+        }
+        if self.packets.links.is_missing_any() {
+            self.report_discarded_rivals(now);
+        }
         self.serve_timers(now);
-        self.flush(now);
-        if !self.troubles.rests(now, Part::Links) {
+        if self.packets.has_outgoing() {
+            self.flush(now);
+        }
+        if (self.packets.links.is_stale() || is_troubled) && !self.troubles.rests(now, Part::Links)
+        {
             let result = self.watch_links();
             self.note(Part::Links, result);
         }
@@ -852,12 +865,14 @@ impl Driver {
             let result = self.host.proxies.answer(&self.host.actual);
             self.note(Part::Proxies, result);
         }
-        if !self.troubles.rests(now, Part::Changes) {
+        let installs = !self.queue.is_empty() || self.planner.has_former() || is_troubled;
+        if installs && !self.troubles.rests(now, Part::Changes) {
             let result = self.install(now);
             self.note(Part::Changes, result);
         }
         self.send_paced(now);
-        if !self.troubles.rests(now, Part::Routes) {
+        if (self.tracked_routes.is_open() || is_troubled) && !self.troubles.rests(now, Part::Routes)
+        {
             let result = self.follow_routes(now, ready.routes);
             if result.is_err() {
                 self.tracked_routes.recover();
@@ -1121,6 +1136,9 @@ impl Driver {
     fn serve_timers(&mut self, now: Instant) {
         self.fleet.handle_timeout(now);
         self.collect(now);
+        if self.planner.next_due().is_none_or(|at| now < at) {
+            return;
+        }
         for id in self.planner.take_due(now).into_iter().flatten() {
             self.planner.begin(now, Some(id), Thing::Group);
             self.reconcile(now, id);

@@ -18,7 +18,8 @@ impl Driver {
     /// Takes in the notifications of links, addresses and routes that wait, and acts upon them.
     pub(super) fn receive_host_events(&mut self) -> Result<(), Error> {
         let now = self.now();
-        let events = self.host.notifications(now)?;
+        let (events, has_more) = self.host.notifications(now)?;
+        self.is_unfinished |= has_more;
         if events.is_empty() {
             return Ok(());
         }

@@ -73,18 +73,21 @@ impl Host {
         self.actual.interfaces()
     }
 
-    /// The notifications that wait. They are not applied yet.
+    /// The notifications that wait, and whether more of them may. They are not applied yet.
     ///
     /// A notification that is older than the last dump can put addresses out of the order in which
     /// the kernel has them: everything is then dumped again.
-    pub(super) fn notifications(&mut self, now: Instant) -> Result<Vec<MonitorEvent>, Error> {
+    pub(super) fn notifications(
+        &mut self,
+        now: Instant,
+    ) -> Result<(Vec<MonitorEvent>, bool), Error> {
         let mut events = Vec::new();
-        self.monitor.receive(|event| events.push(event))?;
+        let has_more = self.monitor.receive(|event| events.push(event))?;
         if self.is_ahead && events.iter().any(MonitorEvent::reorders) {
             self.resync_at.get_or_insert(now + REST);
         }
         self.is_ahead &= !events.is_empty();
-        Ok(events)
+        Ok((events, has_more))
     }
 
     /// Takes the events about addresses of the host that had gone with virtual ones.

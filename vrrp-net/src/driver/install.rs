@@ -98,6 +98,7 @@ impl Queue {
         Some((id, self.tasks.remove(&id)?))
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.routers.is_empty()
     }

@@ -217,6 +217,7 @@ impl Instance {
     }
 
     /// Whether the others are being asked, or are about to be.
+    #[inline]
     pub(super) fn is_asking(&self, now: Instant) -> bool {
         self.round.is_some() || self.ask_at.is_some_and(|at| at <= now)
     }
@@ -239,17 +240,20 @@ impl Instance {
         std::mem::take(&mut self.has_new_source)
     }
 
+    #[inline]
     fn has_unsent(&self) -> bool {
         self.asking.iter().any(|it| !it.unsent.is_empty())
     }
 
     /// Whether it should be [served](Self::serve), although no source is readable: the rest of an
     /// answer waits, or a round begins or ends.
+    #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.has_unsent() || self.next_look(now).is_some_and(|at| at <= now)
     }
 
     /// When there is something to do, whether or not a source is readable.
+    #[inline]
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         let rest = self.has_unsent().then_some(now + PAUSE);
         let round = match &self.round {

@@ -49,6 +49,12 @@ impl LinkWatch {
         self.is_stale = true;
     }
 
+    /// Whether the Actives may have changed since the last [`update`](Self::update).
+    #[inline]
+    pub(super) const fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
     /// Listens for these Actives, if that may have changed.
     pub(super) fn update(
         &mut self,
@@ -93,6 +99,12 @@ impl LinkWatch {
         if !self.missing.is_empty() {
             self.missing.remove(&(router, source));
         }
+    }
+
+    /// Whether there are advertisements that the raw socket has not received yet.
+    #[inline]
+    pub(super) fn is_missing_any(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// The senders whose advertisements do not reach the raw socket, each with its router. Call it

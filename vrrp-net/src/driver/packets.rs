@@ -221,6 +221,7 @@ impl Packets {
         self.outbox.push(id);
     }
 
+    #[inline]
     pub(super) fn has_outgoing(&self) -> bool {
         !self.outbox.is_empty()
     }

@@ -117,6 +117,7 @@ impl Troubles {
     }
 
     /// Whether nothing fails.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
@@ -124,9 +125,16 @@ impl Troubles {
 
 impl Driver {
     /// Takes note of how a part has worked. One that fails rests, and is tried again.
+    #[inline]
     pub(super) fn note(&mut self, part: Part, result: Result<(), Error>) {
+        if result.is_err() || !self.troubles.is_empty() {
+            self.note_trouble(part, result);
+        }
+    }
+
+    #[cold]
+    fn note_trouble(&mut self, part: Part, result: Result<(), Error>) {
         let error = match result {
-            Ok(()) if self.troubles.is_empty() => return,
             Ok(()) => {
                 if self.troubles.work(part) == Course::Over {
                     self.part_faults.remove(&part);

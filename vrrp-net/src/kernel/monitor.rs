@@ -53,17 +53,18 @@ impl Monitor {
         })
     }
 
-    /// Hands out the waiting notifications, in order. It does not wait.
+    /// Hands out the waiting notifications, in order. It does not wait. Returns whether more may be
+    /// waiting: one call reads a limited number of datagrams.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] when the socket is broken.
-    pub fn receive(&mut self, mut on: impl FnMut(MonitorEvent)) -> Result<(), Error> {
+    pub fn receive(&mut self, mut on: impl FnMut(MonitorEvent)) -> Result<bool, Error> {
         for _ in 0..DATAGRAMS {
             let datagram = match self.buffer.receive(&self.socket) {
                 Ok(datagram) => datagram,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     on(MonitorEvent::Overrun);
                     continue;
@@ -83,7 +84,7 @@ impl Monitor {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sets the receive buffer for waiting notifications, in bytes. A host with many thousands of

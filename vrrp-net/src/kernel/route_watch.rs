@@ -230,7 +230,14 @@ impl RouteWatch {
         std::mem::take(&mut self.is_reopened)
     }
 
+    /// Whether routes are followed.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        self.sockets.is_some()
+    }
+
     /// Whether there is something to do in any case.
+    #[inline]
     pub(crate) fn is_eager(&self) -> bool {
         self.sockets.is_some() && self.is_doubted && self.reading.is_none()
     }

@@ -153,6 +153,12 @@ impl Planner {
         }
     }
 
+    /// Whether [`take_question`](Self::take_question) returns true.
+    #[inline]
+    pub(crate) const fn has_question(&self) -> bool {
+        self.must_ask
+    }
+
     /// Whether other instances should be asked for their claims, so that a sweep can follow. Once.
     pub(crate) fn take_question(&mut self) -> bool {
         std::mem::take(&mut self.must_ask)
@@ -511,11 +517,13 @@ impl Planner {
     }
 
     /// When [`take_due`](Self::take_due) gives something.
+    #[inline]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Whether something waits to be removed that no router has any more, and may be tried now.
+    #[inline]
     pub(crate) fn has_former(&self) -> bool {
         !self.former.is_empty() && !self.due.iter().any(|(_, owner)| owner.is_none())
     }
