@@ -57,7 +57,7 @@ mod snapshot;
 mod sync_group;
 mod tracking;
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, net::IpAddr, time::Duration};
 
 use vrrp_proto::{
@@ -338,7 +338,7 @@ impl VrrpRouter {
                 transport: member.transport,
                 decode: member.decode,
                 authentication: member.authentication,
-                addresses: member.addresses,
+                addresses: member.addresses.map(Box::new),
             },
             tracking: [].into(),
             track_state: TrackState::default(),
@@ -382,7 +382,8 @@ impl VrrpRouter {
         }
         let entry = live(&mut self.routers, id)?;
         let old = &entry.reception;
-        let readdressed = old.addresses != member.addresses || old.transport != member.transport;
+        let readdressed = old.addresses.as_deref() != member.addresses.as_ref()
+            || old.transport != member.transport;
         let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
         let key = entry.key();
         let priority = entry.router.effective_priority();
@@ -391,7 +392,7 @@ impl VrrpRouter {
             transport: member.transport,
             decode: member.decode,
             authentication: member.authentication,
-            addresses: member.addresses,
+            addresses: member.addresses.map(Box::new),
         };
         self.output.perform(now, id, entry, actions);
         self.register_peers(key, id, is_unicast);

@@ -120,7 +120,8 @@ pub(super) struct Reception {
     pub(super) transport: MessageTransport,
     pub(super) decode: DecodeOptions,
     pub(super) authentication: LocalAuthentication,
-    pub(super) addresses: Option<AddressList>,
+    /// In a box, because most routers compare none.
+    pub(super) addresses: Option<Box<AddressList>>,
 }
 
 impl Reception {
@@ -137,7 +138,7 @@ impl Reception {
             decode: self.decode,
             authentication: self.authentication,
             protection,
-            addresses: self.addresses.as_ref().map(AddressList::as_addresses),
+            addresses: self.addresses.as_deref().map(AddressList::as_addresses),
         }
     }
 
@@ -211,7 +212,7 @@ impl Entry {
             transport: self.reception.transport.clone(),
             authentication: self.reception.authentication,
             decode: self.reception.decode,
-            addresses: self.reception.addresses.clone(),
+            addresses: self.reception.addresses.as_deref().cloned(),
             tracking: self.tracking.to_vec(),
         }
     }
