@@ -1,4 +1,4 @@
-//! No allocation per packet, whatever becomes of it.
+//! No packet costs an allocation, accepted or not.
 
 use vrrp_benches::{Repeat, codec, fsm::Step, ipvs};
 

@@ -74,7 +74,7 @@ impl Batch {
         for (number, result) in self.numbers.iter().zip(results) {
             match result {
                 Ok(()) => {}
-                // The same would be said of every line.
+                // Every other line would fail in the same way.
                 Err(error) if error.is_permission_denied() => return Err(error.into()),
                 Err(error) => {
                     let _ = writeln!(io::stderr(), "ipvsadm: line {number}: {error}");

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands, and the state that they share.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 
 const HELP: &str = include_str!("help.txt");
 
-/// The kernel, which is asked from the first command on that needs it, and where lists go.
+/// A connection to the kernel, opened by the first command that needs it, and the output of lists.
 pub(crate) struct Session<W> {
     out: W,
     client: Option<Client>,
@@ -49,15 +49,14 @@ impl<W: Write> Session<W> {
                 "ipvsadm of ipvs-netlink {}, with the command line and the output of ipvsadm 1.31",
                 env!("CARGO_PKG_VERSION")
             )?,
-            // What this command reads is no matter of the session; others this version of the
-            // grammar does not have.
+            // The caller handles `Restore`. This version of the grammar has no other commands.
             _ => {}
         }
         self.out.flush()?;
         Ok(())
     }
 
-    /// Makes changes in order, and returns what became of each.
+    /// Makes changes in order, and returns the result of each.
     pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<Vec<Result<(), Error>>, Failure> {
         Ok(self.client()?.apply(changes))
     }

@@ -75,7 +75,7 @@ impl Reader {
     pub(super) const ALL: [Self; 4] = [Self::Parent, Self::Checker, Self::Vrrp, Self::Bfd];
 }
 
-/// A keyword outside all blocks, and who reads it.
+/// A keyword outside all blocks, and the part that reads it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
     pub(super) keyword: Keyword,

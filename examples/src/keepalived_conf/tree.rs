@@ -14,7 +14,7 @@ use super::{
     word,
 };
 
-/// A statement with what belongs to it.
+/// A statement with its words and its block.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) word: &'static str,

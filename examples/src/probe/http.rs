@@ -419,7 +419,10 @@ impl Http {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let request = self.request(target)?;
-        let stream = TokioIo::new(UntilEnd(stream));
+        let stream = TokioIo::new(UntilEnd {
+            stream,
+            announces_end,
+        });
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEADER_LIMIT)
             .handshake(stream)
@@ -437,7 +440,7 @@ impl Http {
             tokio::select! {
                 outcome = &mut answer => {
                     if announces_end && is_open {
-                        // The answer counts, whatever becomes of the end.
+                        // The answer counts, even if the end cannot be announced.
                         let _ = tokio::time::timeout(CLOSING, connection.as_mut()).await;
                     }
                     return outcome;
@@ -607,8 +610,11 @@ fn failure(error: &hyper::Error) -> Outcome {
 /// A stream in which the end of a TLS connection without its close notification is an end, since
 /// many servers close so. The length of the answer shows whether something is missing.
 ///
-/// Nothing is shut down: a probe drops its connection, which resets it.
-struct UntilEnd<S>(S);
+/// A connection without TLS is not shut down: a probe drops it, which resets it.
+struct UntilEnd<S> {
+    stream: S,
+    announces_end: bool,
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for UntilEnd<S> {
     fn poll_read(
@@ -616,7 +622,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for UntilEnd<S> {
         context: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.0).poll_read(context, buffer) {
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Poll::Ready(Ok(()))
             }
@@ -631,15 +637,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UntilEnd<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.announces_end {
+            Pin::new(&mut self.stream).poll_shutdown(context)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 }
 
