@@ -5,6 +5,8 @@
 //! braces of a file do not match, the processes therefore see different things, and so do the
 //! passes here.
 
+use std::collections::HashSet;
+
 use super::{
     complaint::{Complaint, Kind, Weight},
     effect::{self, Effect},
@@ -103,6 +105,7 @@ pub(super) fn read(lines: &Lines, reader: Reader) -> Reading {
         at: 0,
         reader,
         like: lines.like,
+        names: HashSet::new(),
         reading: Reading::default(),
     };
     let mut nodes = Vec::new();
@@ -113,6 +116,12 @@ pub(super) fn read(lines: &Lines, reader: Reader) -> Reading {
     walker.reading
 }
 
+/// Whether a line has neither a brace nor a quote.
+fn is_plain(line: &Line) -> bool {
+    let mut bytes = line.text.bytes();
+    !bytes.any(|byte| matches!(byte, b'{' | b'}' | b'"'))
+}
+
 /// Reading cannot go on.
 struct BrokenOff;
 
@@ -121,6 +130,8 @@ struct Walker<'a> {
     at: usize,
     reader: Reader,
     like: Like,
+    /// The blocks that have a name of their own, by keyword and name.
+    names: HashSet<(&'static str, String)>,
     reading: Reading,
 }
 
@@ -183,7 +194,7 @@ impl<'a> Walker<'a> {
 
     /// Whether a block is read: it has the name that it needs, no other block has that name, and
     /// its words make sense.
-    fn is_wanted(&mut self, node: &Node, nodes: &[Node]) -> Result<bool, BrokenOff> {
+    fn is_wanted(&mut self, node: &Node) -> Result<bool, BrokenOff> {
         let name = node.word_at(0);
         match (node.word, name) {
             ("vrrp_instance" | "vrrp_sync_group", None) => {
@@ -212,9 +223,7 @@ impl<'a> Walker<'a> {
                 Err(BrokenOff)
             }
             ("vrrp_instance" | "vrrp_sync_group", Some(name)) => {
-                let is_known = nodes
-                    .iter()
-                    .any(|other| other.word == node.word && other.word_at(0) == Some(name));
+                let is_known = !self.names.insert((node.word, name.to_owned()));
                 if is_known {
                     self.complain(
                         Complaint::new(
@@ -247,7 +256,14 @@ impl<'a> Walker<'a> {
             return;
         }
         let mut depth = 0_usize;
-        while let Some((words, _)) = self.next() {
+        loop {
+            // Most lines have nothing that matters here.
+            while self.lines.get(self.at).is_some_and(is_plain) {
+                self.at += 1;
+            }
+            let Some((words, _)) = self.next() else {
+                return;
+            };
             for word in words {
                 match word {
                     "{" => depth += 1,
@@ -380,7 +396,7 @@ impl<'a> Walker<'a> {
                     .at(place)
                     .help(format!("write {instead}")),
             ),
-            Takes::Block(_) if !self.is_wanted(&node, nodes)? => {
+            Takes::Block(_) if !self.is_wanted(&node)? => {
                 self.pass_over();
                 return Ok(());
             }
