@@ -15,7 +15,7 @@ use vrrp_net::{
 use vrrp_proto::Family;
 
 use crate::rig::{
-    DriverThread, LIMIT, VIP4, fsm, has, iproute2, lan_of, router, vrid, wait_for_address,
+    DriverThread, LIMIT, VIP4, VIP6, fsm, has, iproute2, lan_of, router, vrid, wait_for_address,
 };
 use crate::tracked_routes::sources;
 
@@ -533,31 +533,46 @@ fn the_host_s_only_address_is_never_taken_for_a_left_over() {
 
 #[test]
 fn an_address_that_somebody_adds_on_a_backup_is_reported_and_removed_if_it_has_our_mark() {
-    let (_lan, [r1, r2]) = lan_of::<2>();
-    let (other, other_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
-    other.wait_for_state(other_id, State::Active);
-    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
-    running.wait_for_state(id, State::Backup);
-    iproute2(&r1, &["address", "add", "192.0.2.254/24", "dev", "eth0"]);
-    let address = running.wait_for_event("the report", |event| match event {
-        DriverEvent::ForeignAddress(address) => Some(address.to_string()),
-        _ => None,
-    });
-    assert_eq!(address, "192.0.2.254/24");
-    r1.namespace().run(|| {
-        let address = VIP4.parse().unwrap();
-        let add = AddressChange::Add {
-            interface: r1.index(),
-            address: &address,
+    for (config, marked, foreign) in [
+        (router(Family::Ipv4, 100), VIP4, "192.0.2.254/24"),
+        // On the parent of its macvlan.
+        (with_macvlan("vip"), VIP4, "192.0.2.254/24"),
+        (router(Family::Ipv6, 100), VIP6, "2001:db8::254/64"),
+    ] {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let family = config.fsm.family;
+        let (other, other_id) = DriverThread::with_router(r2.namespace(), router(family, 200));
+        other.wait_for_state(other_id, State::Active);
+        let (running, id) = DriverThread::with_router(r1.namespace(), config);
+        running.wait_for_state(id, State::Backup);
+        let add_marked = || {
+            r1.namespace().run(|| {
+                let address = marked.parse().unwrap();
+                let add = AddressChange::Add {
+                    interface: r1.index(),
+                    address: &address,
+                };
+                let result = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
+                result.unwrap();
+            });
+            wait_for_address(&r1, marked, false);
         };
-        let result = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
-        result.unwrap();
-    });
-    wait_for_address(&r1, VIP4, false);
-    assert!(has(&r1, "192.0.2.254/24"), "it is the host's");
-    assert_eq!(running.state(id), State::Backup);
-    running.stop();
-    assert!(has(&r1, "192.0.2.254/24"));
+        add_marked();
+        iproute2(&r1, &["address", "add", foreign, "dev", "eth0"]);
+        let address = running.wait_for_event("the report", |event| match event {
+            DriverEvent::ForeignAddress(address) => Some(address.to_string()),
+            _ => None,
+        });
+        assert_eq!(address, foreign);
+        // An interface has an IPv6 address once, whatever its prefix length is.
+        if family == Family::Ipv4 {
+            add_marked();
+        }
+        assert!(has(&r1, foreign), "it is the host's");
+        assert_eq!(running.state(id), State::Backup);
+        running.stop();
+        assert!(has(&r1, foreign));
+    }
 }
 
 #[test]
