@@ -3,13 +3,24 @@
 use std::net::IpAddr;
 
 use super::{
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
+    configuration::Instance,
     host::Host,
-    vrrp::{Draft, advice},
+    tree::Node,
 };
 
 /// The most addresses that an advertisement lists.
 const MOST_ADDRESSES: usize = 255;
+
+/// An instance on its way, with what only its text says.
+pub(super) struct Draft<'a> {
+    pub(super) node: &'a Node,
+    pub(super) instance: Instance,
+    pub(super) has_vrid: bool,
+    pub(super) priority_is_given: bool,
+    pub(super) wants_master: Option<bool>,
+    pub(super) interface: Option<String>,
+}
 
 /// Completes an instance. Returns whether a daemon starts with it.
 pub(super) fn finish(
@@ -288,4 +299,12 @@ fn source(draft: &mut Draft<'_>, host: &Host) {
             }
         });
     }
+}
+
+/// Something that keepalived passes over in silence.
+pub(super) fn advice(node: &Node, message: String, help: &str) -> Complaint {
+    Complaint::new(Kind::Other, message)
+        .at(node.place)
+        .weight(Weight::Advice)
+        .help(help)
 }

@@ -13,7 +13,7 @@ use super::{
         Configuration, Global, Hmac, HmacMode, Instance, Notifies, Peer, SyncGroup, Tracked,
         Tracking, Vmac,
     },
-    finish::finish,
+    finish::{Draft, advice, finish},
     host::Host,
     link,
     route::Route,
@@ -35,16 +35,6 @@ pub(super) struct Resolver<'a> {
     next_rule_priority: u32,
     /// An interface is named that does not exist: the daemon does not start.
     missing_interface: bool,
-}
-
-/// An instance on its way, with what only its text says.
-pub(super) struct Draft<'a> {
-    pub(super) node: &'a Node,
-    pub(super) instance: Instance,
-    pub(super) has_vrid: bool,
-    pub(super) priority_is_given: bool,
-    pub(super) wants_master: Option<bool>,
-    pub(super) interface: Option<String>,
 }
 
 impl<'a> Resolver<'a> {
@@ -1241,14 +1231,6 @@ fn weight_in_group(kind: &str, tracked: &Tracked, group: &str) -> Complaint {
     )
     .token(&tracked.name)
     .help("add sync_group_tracking_weight to the group, or leave the weight out")
-}
-
-/// Something that keepalived passes over in silence.
-pub(super) fn advice(node: &Node, message: String, help: &str) -> Complaint {
-    Complaint::new(Kind::Other, message)
-        .at(node.place)
-        .weight(Weight::Advice)
-        .help(help)
 }
 
 /// Whether an instance is of IPv6: the first address of it decides, be it virtual, a peer's or
