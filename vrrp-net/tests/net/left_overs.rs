@@ -9,8 +9,8 @@ use std::{
 use vrrp_fsm::State;
 use vrrp_lab::{Host, Namespace, wait_for};
 use vrrp_net::{
-    ADDRESS_PROTOCOL, AddressChange, Driver, DriverEvent, Fault, Netlink, RouterConfig, RouterId,
-    VirtualMac,
+    ADDRESS_PROTOCOL, AddressChange, Driver, DriverEvent, Fault, Macvlan, Netlink, RouterConfig,
+    RouterId, VirtualMac,
 };
 use vrrp_proto::Family;
 
@@ -203,6 +203,41 @@ fn has_lost_an_address(running: &DriverThread) -> bool {
     let log = running.log();
     log.iter()
         .any(|it| matches!(it.event, DriverEvent::AddressLost(_)))
+}
+
+#[test]
+fn a_macvlan_that_the_program_manages_is_no_left_over_for_its_driver_or_another_one() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let own = r1.namespace().run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let mut interfaces = netlink.interfaces().unwrap();
+        let router = (Family::Ipv4, vrid(53));
+        let parent = r1.index();
+        Macvlan::add(
+            &mut netlink,
+            &mut interfaces,
+            parent,
+            router,
+            Some("own"),
+            true,
+        )
+        .unwrap()
+    });
+    let macvlans = BTreeSet::from([own.interface()]);
+    let is_there = || iproute2(&r1, &["link", "show", "type", "macvlan"]).contains("own@");
+    leave_unclaimed_address(&r1);
+    let _one = DriverThread::start_as(r1.namespace(), move || {
+        let mut driver = Driver::new().unwrap();
+        driver.set_own_macvlans(&macvlans);
+        driver
+    });
+    wait_for_address(&r1, UNCLAIMED, false);
+    assert!(is_there());
+    leave_unclaimed_address(&r1);
+    let _other = DriverThread::start(r1.namespace());
+    wait_for_address(&r1, UNCLAIMED, false);
+    assert!(is_there());
+    assert_eq!(arp_settings(&r1), ["1", "2"]);
 }
 
 #[test]
