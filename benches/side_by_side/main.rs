@@ -90,38 +90,15 @@ fn run() -> Result<(), Error> {
     ]);
     let mut budgets = Table::new(&["budget", "measured", "limit", ""]);
     let mut not_counted = None;
+    // Where a case fails, the cases before it are shown.
+    let mut result = Ok(());
     for case in cases {
-        let peers = [Program::Keepalived].into_iter().chain(recent);
-        let programs: Vec<Program> = [Program::Driver].into_iter().chain(peers).collect();
-        let measured = measure(&programs, case, calm)?;
-        for measured in &measured {
-            table.row(measured.row(case));
-        }
-        let [ours, keepalived, others @ ..] = &measured[..] else {
-            return Err("a program was not measured".into());
-        };
-        for peer in [keepalived].into_iter().chain(others) {
-            table.row(ours.ratios(peer));
-        }
-        let mut bare = Vec::new();
-        if case.has_bare_loop() {
-            for program in [Program::Bare, Program::BareFrames] {
-                let pair = Pair::start(program, Program::Driver, case)?;
-                let mut pairs = [pair];
-                for [cpu, _] in Pair::cpu_time(&mut pairs, calm)? {
-                    bare.push(cpu);
-                    table.row(bare_row(case, program, &pairs[0].calm(calm)?, cpu));
-                }
+        match add_case(case, recent, calm, &mut table, &mut budgets) {
+            Ok(reason) => not_counted = not_counted.or(reason),
+            Err(error) => {
+                result = Err(format!("{case}: {error}").into());
+                break;
             }
-        }
-        not_counted = not_counted.or_else(|| ours.calls.clone().err());
-        for (what, value, limit) in ours.budgets(case, keepalived, &bare) {
-            budgets.row([
-                format!("{case}: {what}"),
-                format!("{value:.2}"),
-                format!("{limit:.2}"),
-                verdict(value, Some(limit)).into(),
-            ]);
         }
     }
     println!("{table}\n{budgets}");
@@ -135,7 +112,49 @@ fn run() -> Result<(), Error> {
     if recent.is_none() {
         println!("RECENT_KEEPALIVED names no second keepalived: there was none.");
     }
-    Ok(())
+    result
+}
+
+/// Measures a case, and adds its rows. Returns why system calls were not counted.
+fn add_case(
+    case: Case,
+    recent: Option<Program>,
+    calm: Duration,
+    table: &mut Table,
+    budgets: &mut Table,
+) -> Result<Option<String>, Error> {
+    let peers = [Program::Keepalived].into_iter().chain(recent);
+    let programs: Vec<Program> = [Program::Driver].into_iter().chain(peers).collect();
+    let measured = measure(&programs, case, calm)?;
+    for measured in &measured {
+        table.row(measured.row(case));
+    }
+    let [ours, keepalived, others @ ..] = &measured[..] else {
+        return Err("a program was not measured".into());
+    };
+    for peer in [keepalived].into_iter().chain(others) {
+        table.row(ours.ratios(peer));
+    }
+    let mut bare = Vec::new();
+    if case.has_bare_loop() {
+        for program in [Program::Bare, Program::BareFrames] {
+            let pair = Pair::start(program, Program::Driver, case)?;
+            let mut pairs = [pair];
+            for [cpu, _] in Pair::cpu_time(&mut pairs, calm)? {
+                bare.push(cpu);
+                table.row(bare_row(case, program, &pairs[0].calm(calm)?, cpu));
+            }
+        }
+    }
+    for (what, value, limit) in ours.budgets(case, keepalived, &bare) {
+        budgets.row([
+            format!("{case}: {what}"),
+            format!("{value:.2}"),
+            format!("{limit:.2}"),
+            verdict(value, Some(limit)).into(),
+        ]);
+    }
+    Ok(ours.calls.clone().err())
 }
 
 /// Takes `--svg FILE` out of the arguments, and returns the file.
