@@ -140,8 +140,8 @@ pub fn receives_by<I: Index + 'static>(message: &Message, shape: Shape) -> Resul
     }))
 }
 
-/// Packets for all routers, in an order that looks like none. As from one receive buffer: the packet
-/// is in the cache, the router is not.
+/// Packets for all routers, in an order that looks like none. As from one receive buffer, the
+/// packet is in the cache, and the router is not.
 struct Arrivals {
     /// One for each VRID.
     packets: Vec<Vec<u8>>,

@@ -59,7 +59,7 @@ pub(super) struct Message {
     endpoints: Endpoints,
     ttl: u8,
     octets: Box<[u8]>,
-    /// What is sent in its place: most messages are sent as they are.
+    /// The octets that are sent in its place. Most messages are sent as they are.
     wrapped: Option<Box<Wrapped>>,
 }
 
