@@ -14,8 +14,6 @@
 mod bare;
 mod flapping;
 mod node;
-mod process;
-mod wire;
 
 use std::{
     env, fs,
@@ -26,9 +24,11 @@ use std::{
 
 use vrrp_benches::{
     Error, Table, is_quick,
+    process::{self, Memory},
     side_by_side::{
         case::{Case, Side},
         chart,
+        wire::{self, Calm, Wire, takeovers},
     },
     verdict,
 };
@@ -36,8 +36,6 @@ use vrrp_lab::Namespace;
 
 use flapping::Flapping;
 use node::{Node, Program};
-use process::Memory;
-use wire::{Calm, Wire, takeovers};
 
 /// Longer than anything here takes. Reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -3,16 +3,15 @@
 use std::{env, fs};
 
 use vrrp_benches::{
-    Error, Subprocess, ready,
+    Error, Subprocess,
+    process::{self, Memory},
+    ready,
     side_by_side::case::{Case, Side},
 };
 use vrrp_lab::{Keepalived, Namespace};
 use vrrp_net::Driver;
 
-use crate::{
-    bare,
-    process::{self, Memory},
-};
+use crate::bare;
 
 /// The arguments with which the program calls itself.
 const DRIVER: &str = "--driver";

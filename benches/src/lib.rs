@@ -11,6 +11,7 @@
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
 //! | `ipvs` | time to fill, read and change the kernel's IPVS table in a guest kernel, beside a sender of prepared octets and ipvsadm |
 //! | `ipvs_codec` | time to decode and to encode a message of IPVS, beside floors over the same octets; allocations |
+//! | `keepalived` | the program `keepalived` beside keepalived, with 1,000 instances and 1,000 virtual servers: start, check of the file, reload, memory |
 //! | `pool` | time of a check among up to 100,000, beside a heap of their times; allocations, octets per check |
 //! | `side_by_side` | up to 5,000 routers under the driver and under keepalived: CPU time, system calls, lateness, memory, mass takeovers |
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
@@ -26,6 +27,7 @@ pub mod fsm;
 pub mod index;
 pub mod ipvs;
 mod measure;
+pub mod process;
 pub mod side_by_side;
 mod subprocess;
 mod table;

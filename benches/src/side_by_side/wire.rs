@@ -25,11 +25,11 @@ use nix::{
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp_benches::Error;
 use vrrp_lab::Namespace;
 use vrrp_proto::frame::{ethernet, ipv4};
 
-use vrrp_benches::side_by_side::case::{CABLE, Case, Side, sender};
+use super::case::{CABLE, Case, Side, sender};
+use crate::Error;
 
 /// Frames that one system call reads. Only their headers are kept.
 const BATCH: usize = 64;
@@ -46,17 +46,18 @@ const ALL: u16 = 0x0003;
 
 /// An advertisement that passed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Advert {
+pub struct Advert {
     /// The kernel's time stamp.
-    pub(crate) at: SystemTime,
+    pub at: SystemTime,
     /// The router's place in [`Case::places`].
-    pub(crate) router: usize,
-    pub(crate) from: Side,
+    pub router: usize,
+    /// The side that sent it.
+    pub from: Side,
 }
 
 /// Records every advertisement, with the kernel's time stamps, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub struct Wire {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,7 +70,12 @@ struct Shared {
 }
 
 impl Wire {
-    pub(crate) fn record(namespace: &Namespace) -> Result<Self, Error> {
+    /// Begins to record in a namespace.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if there is no such socket.
+    pub fn record(namespace: &Namespace) -> Result<Self, Error> {
         let socket = namespace.run(|| {
             let protocol = Protocol::from(i32::from(ALL.to_be()));
             Socket::new(Domain::PACKET, Type::RAW, Some(protocol))
@@ -96,7 +102,11 @@ impl Wire {
     }
 
     /// Waits until each router has advertised from this side since then.
-    pub(crate) fn wait_for_all(
+    ///
+    /// # Errors
+    ///
+    /// A router that is silent for so long, and frames that were not recorded.
+    pub fn wait_for_all(
         &self,
         case: Case,
         side: Side,
@@ -130,8 +140,12 @@ impl Wire {
         }
     }
 
-    /// What passed in a time, which is over for long enough to have been read.
-    pub(crate) fn during(&self, time: Range<SystemTime>) -> Result<Vec<Advert>, Error> {
+    /// The advertisements of a time that has passed, in the order in which they were received.
+    ///
+    /// # Errors
+    ///
+    /// Frames that were not recorded.
+    pub fn during(&self, time: Range<SystemTime>) -> Result<Vec<Advert>, Error> {
         thread::sleep(4 * PAUSE);
         let adverts = self.adverts()?;
         Ok(adverts
@@ -233,7 +247,11 @@ fn identify(octets: &[u8]) -> Option<(std::net::Ipv4Addr, u8)> {
 
 /// Packets that the cables of a namespace have brought so far, as the kernel counts them. Where
 /// nothing but the Active sends, these are its adverts.
-pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
+///
+/// # Errors
+///
+/// A table that cannot be read.
+pub fn received(namespace: &Namespace) -> Result<f64, Error> {
     let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
     let mut total = 0.0;
     for line in table.lines() {
@@ -249,17 +267,19 @@ pub(crate) fn received(namespace: &Namespace) -> Result<f64, Error> {
 
 /// The record of routers without a disturbance.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Calm {
+pub struct Calm {
     /// Adverts of the Active.
-    pub(crate) adverts: usize,
+    pub adverts: usize,
     /// Those that came more than one and a half intervals after the one before.
-    pub(crate) late: usize,
+    pub late: usize,
     /// How often a router of the Backup's side began to advertise.
-    pub(crate) false_takeovers: usize,
+    pub false_takeovers: usize,
 }
 
 impl Calm {
-    pub(crate) fn of(case: Case, adverts: &[Advert]) -> Self {
+    /// Counts the recorded advertisements.
+    #[must_use]
+    pub fn of(case: Case, adverts: &[Advert]) -> Self {
         let mut last: Vec<Option<SystemTime>> = vec![None; case.routers.into()];
         let mut rival = vec![false; case.routers.into()];
         let mut calm = Self {
@@ -297,7 +317,8 @@ impl Calm {
 
 /// For each router that both sides have advertised: the time from the last advert of the Active to
 /// the next of the Backup.
-pub(crate) fn takeovers(case: Case, adverts: &[Advert]) -> Vec<Takeover> {
+#[must_use]
+pub fn takeovers(case: Case, adverts: &[Advert]) -> Vec<Takeover> {
     let mut routers: Vec<Takeover> =
         iter::repeat_n(Takeover::default(), case.routers.into()).collect();
     for advert in adverts {
@@ -319,9 +340,9 @@ pub(crate) fn takeovers(case: Case, adverts: &[Advert]) -> Vec<Takeover> {
 
 /// A router that goes from one side to the other.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Takeover {
+pub struct Takeover {
     /// The last advert of the Active.
-    pub(crate) last: Option<SystemTime>,
+    pub last: Option<SystemTime>,
     /// The first of the Backup after it.
-    pub(crate) first: Option<SystemTime>,
+    pub first: Option<SystemTime>,
 }

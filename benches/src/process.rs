@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
-use vrrp_benches::Error;
+use crate::Error;
 
 /// The time that all threads of a process have run so far, as the scheduler counts it.
-pub(crate) fn cpu_time(id: u32) -> Result<Duration, Error> {
+///
+/// # Errors
+///
+/// That of the system for a process that has ended.
+pub fn cpu_time(id: u32) -> Result<Duration, Error> {
     let mut total = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{id}/task"))? {
         let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
@@ -21,19 +25,23 @@ pub(crate) fn cpu_time(id: u32) -> Result<Duration, Error> {
 
 /// Memory of a program, in KiB.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// Pages that only the process with the routers has, and that it has written: heap, stacks,
     /// relocated data.
-    pub(crate) private: f64,
+    pub private: f64,
     /// Written pages of all processes of the program together. A process shares some with the one
     /// that it was forked from.
-    pub(crate) program: f64,
+    pub program: f64,
     /// All pages of the process with the routers, mapped program text included.
-    pub(crate) resident: f64,
+    pub resident: f64,
 }
 
 /// Reads the memory of a program. The first process has the routers.
-pub(crate) fn memory(ids: &[u32]) -> Result<Memory, Error> {
+///
+/// # Errors
+///
+/// That of the system for a process that has ended.
+pub fn memory(ids: &[u32]) -> Result<Memory, Error> {
     let mut memory = Memory::default();
     for (place, id) in ids.iter().enumerate() {
         let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
@@ -44,6 +52,38 @@ pub(crate) fn memory(ids: &[u32]) -> Result<Memory, Error> {
         memory.program += kibibytes(&rollup, "Pss_Dirty:")?;
     }
     Ok(memory)
+}
+
+/// A process with all that it has started, and those that these have started. The process comes
+/// first.
+///
+/// # Errors
+///
+/// That of the system if processes cannot be listed.
+pub fn family(id: u32) -> Result<Vec<u32>, Error> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that has ended in the meantime has no parent.
+        let statistics = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        // The name in parentheses may have blanks and parentheses in it.
+        let behind_name = statistics.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let parent = behind_name.split(' ').nth(1);
+        if let Some(parent) = parent.and_then(|parent| parent.parse::<u32>().ok()) {
+            parents.push((child, parent));
+        }
+    }
+    let mut family = vec![id];
+    let mut place = 0;
+    while let Some(member) = family.get(place).copied() {
+        let children = parents.iter().filter(|(_, parent)| *parent == member);
+        family.extend(children.map(|(child, _)| *child));
+        place += 1;
+    }
+    Ok(family)
 }
 
 /// A field of a file in `/proc`.
@@ -58,7 +98,11 @@ fn kibibytes(text: &str, field: &str) -> Result<f64, Error> {
 /// would be late.
 ///
 /// It needs the Debian package linux-perf, and root. Without, the error says what perf said.
-pub(crate) fn system_calls(ids: [u32; 2], time: Duration) -> Result<[u64; 2], Error> {
+///
+/// # Errors
+///
+/// That of perf.
+pub fn system_calls(ids: [u32; 2], time: Duration) -> Result<[u64; 2], Error> {
     let start = |id: u32| {
         Command::new("perf")
             .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p"])
