@@ -278,6 +278,8 @@ pub struct Driver {
     paced: Paced,
     /// The addresses that the program puts in place, each with the router that announces it.
     announced: BTreeSet<(IpAddr, RouterId)>,
+    /// When the routers announce some of these again.
+    refreshes: BTreeSet<(Instant, RouterId)>,
     events: Events,
     /// The parts that failed last time.
     troubles: Troubles,
@@ -409,6 +411,7 @@ impl Driver {
             kept: BTreeMap::new(),
             paced: Paced::default(),
             announced: BTreeSet::new(),
+            refreshes: BTreeSet::new(),
             events: Events::default(),
             troubles: Troubles::default(),
             part_faults: BTreeMap::new(),
@@ -545,6 +548,7 @@ impl Driver {
         self.planner.forget(id);
         self.paced.forget(id);
         self.announced.retain(|(_, of)| *of != id);
+        self.refreshes.retain(|(_, of)| *of != id);
         if let Some(router) = self.routers.remove(&id) {
             self.events.forget_router(id);
             self.kept.remove(&id);
@@ -726,6 +730,7 @@ impl Driver {
             self.fleet.poll_timeout(),
             self.planner.next_due(),
             self.paced.next_due(),
+            self.refreshes.first().map(|(at, _)| *at),
             self.host.resync_at,
             self.instance.next_look(self.now()),
             self.troubles.next_retry(),
@@ -1156,12 +1161,14 @@ impl Driver {
                 Action::RemoveAddresses => {
                     self.queue.push(id);
                     self.paced.forget(id);
+                    self.refreshes.retain(|(_, of)| *of != id);
                     self.report_disuse(now, id);
                 }
                 Action::Announce { repeat } => self.queue.announce(id, repeat),
                 Action::StateChanged(transition) => {
                     self.packets.links.mark_stale();
                     self.queue.report(id, transition);
+                    self.begin_refreshes(now, id);
                 }
                 _ => {}
             }

@@ -76,12 +76,52 @@ impl Driver {
         announced: Vec<AnnouncedAddress>,
     ) -> Result<(), Error> {
         check_announced(&announced)?;
+        if self.router_mut(id)?.config.announced == announced {
+            return Ok(());
+        }
         self.announced.retain(|(_, of)| *of != id);
         let addresses: Vec<IpAddr> = announced.iter().map(|it| it.address).collect();
         self.router_mut(id)?.config.announced = announced;
         self.announced
             .extend(addresses.into_iter().map(|it| (it, id)));
+        self.begin_refreshes(self.now(), id);
         Ok(())
+    }
+
+    /// Begins the period of an Active's refreshes again.
+    pub(super) fn begin_refreshes(&mut self, now: Instant, id: RouterId) {
+        self.refreshes.retain(|(_, of)| *of != id);
+        if !is_active(&self.fleet, id) {
+            return;
+        }
+        let announced = self.routers.get(&id).map(|it| &it.config.announced);
+        let periods = announced.into_iter().flatten().filter_map(|it| it.refresh);
+        if let Some(period) = periods.min() {
+            self.refreshes.insert((now + period, id));
+        }
+    }
+
+    /// Announces the addresses again whose period is over.
+    fn refresh(&mut self, now: Instant, frames: &mut Frames) {
+        while let Some((at, id)) = self.refreshes.first().copied()
+            && at <= now
+        {
+            self.begin_refreshes(now, id);
+            let is_refreshed = |announcement: &Announcement| {
+                let announced = self.routers.get(&id).map(|it| &it.config.announced);
+                let of = |it: &&AnnouncedAddress| it.address == announcement.address;
+                let own = announced.and_then(|all| all.iter().find(of));
+                own.is_some_and(|it| it.refresh.is_some())
+            };
+            let due: Vec<_> = self
+                .announcements(id)
+                .into_iter()
+                .filter(is_refreshed)
+                .collect();
+            for announcement in due {
+                self.schedule(now, announcement, 1, frames);
+            }
+        }
     }
 
     /// Announces the addresses of an Active that are in place: each once, and all of that so often.
@@ -152,16 +192,14 @@ impl Driver {
 
     /// Sends the announcements that have waited for long enough.
     pub(super) fn send_paced(&mut self, now: Instant) {
-        if self.paced.next_due().is_none_or(|at| now < at) {
-            return;
-        }
+        let mut frames = Frames::new();
+        self.refresh(now, &mut frames);
         let due = self.paced.take_due(now);
-        let mut frames: Frames = due
-            .iter()
-            .filter(|it| is_active(&self.fleet, it.router))
-            .filter_map(|it| self.frame(it))
-            .collect();
-        self.send_announcements(&mut frames, now);
+        let due = due.iter().filter(|it| is_active(&self.fleet, it.router));
+        frames.extend(due.filter_map(|it| self.frame(it)));
+        if !frames.is_empty() {
+            self.send_announcements(&mut frames, now);
+        }
     }
 
     /// The addresses of Actives that this event puts in place, before it is applied. Only addresses

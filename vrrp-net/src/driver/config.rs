@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
 use vrrp_fsm::{Config, track::TrackRef};
@@ -11,7 +12,9 @@ use vrrp_proto::{
     frame::arp::GratuitousTarget,
 };
 
-use crate::{Error, Route, VirtualAddress, address::family, interface::check_link_name};
+use crate::{
+    AnnouncementPace, Error, Route, VirtualAddress, address::family, interface::check_link_name,
+};
 
 /// A virtual router on an interface. Make one with [`new`](Self::new) and change its fields.
 ///
@@ -255,7 +258,16 @@ pub(super) fn check_announced(announced: &[AnnouncedAddress]) -> Result<(), Erro
     for it in announced {
         check_link_name("announced", &it.interface)?;
         check_unicast("announced", it.address)?;
-        if !seen.insert(it) {
+        let bounds = AnnouncedAddress::SHORTEST_REFRESH..=AnnouncementPace::LONGEST;
+        if let Some(refresh) = it.refresh
+            && !bounds.contains(&refresh)
+        {
+            return Err(Error::Invalid {
+                field: "announced",
+                problem: format!("refresh {refresh:?} of {} is not in {bounds:?}", it.address),
+            });
+        }
+        if !seen.insert((&it.interface, it.address)) {
             return Err(Error::Invalid {
                 field: "announced",
                 problem: format!("{} is there twice", it.address),
@@ -330,6 +342,27 @@ pub struct AnnouncedAddress {
     pub interface: String,
     /// The address.
     pub address: IpAddr,
+    /// The period after which it is announced again while the router is Active: from a second to
+    /// [a day](crate::AnnouncementPace::LONGEST). Switches forget a hardware address from which
+    /// nothing comes. The shortest period of a router counts for all its addresses that have one.
+    /// Default `None`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub refresh: Option<Duration>,
+}
+
+impl AnnouncedAddress {
+    /// The shortest period.
+    pub const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
+
+    /// An address that is announced with the others only.
+    #[must_use]
+    pub fn new(interface: impl Into<String>, address: IpAddr) -> Self {
+        Self {
+            interface: interface.into(),
+            address,
+            refresh: None,
+        }
+    }
 }
 
 /// The virtual MAC of a router: on a [`Macvlan`](crate::Macvlan) that has its addresses, and that

@@ -380,6 +380,7 @@ impl Driver {
         if !is_active(&self.fleet, id) {
             return;
         }
+        self.begin_refreshes(now, id);
         let actual = &self.host.actual;
         let Some(wanted) = self.wanted(id) else {
             return;

@@ -413,10 +413,7 @@ fn an_address_that_the_program_puts_on_another_interface_is_announced_there() {
     let mut config = router(Family::Ipv4, 100);
     config.fsm.announce.repeat = 3;
     config.fsm.announce.second_burst_after = Some(Duration::from_millis(10));
-    config.announced = vec![AnnouncedAddress {
-        interface: "eth1".into(),
-        address: about,
-    }];
+    config.announced = vec![AnnouncedAddress::new("eth1", about)];
     let (running, id) = DriverThread::with_router(r1.namespace(), config);
     running.wait_for_state(id, State::Active);
     assert_eq!(announcements(&capture, &[about]), []);
@@ -434,4 +431,31 @@ fn an_address_that_the_program_puts_on_another_interface_is_announced_there() {
     eth1.add_address("198.51.100.7/24").unwrap();
     running.stop();
     count(3);
+}
+
+#[test]
+fn an_address_on_another_interface_is_announced_again_after_its_period() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let other_lan = Lan::new().unwrap();
+    let addresses = ["198.51.100.7/24", "198.51.100.8/24"];
+    other_lan.attach(&r1, "eth1", &addresses).unwrap();
+    let capture = other_lan.capture().unwrap();
+    let [refreshed, once] = addresses.map(without_prefix);
+    let mut config = router(Family::Ipv4, 100);
+    config.fsm.announce.repeat = 1;
+    config.fsm.announce.second_burst_after = None;
+    let mut address = AnnouncedAddress::new("eth1", refreshed);
+    address.refresh = Some(AnnouncedAddress::SHORTEST_REFRESH);
+    config.announced = vec![address, AnnouncedAddress::new("eth1", once)];
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let times = wait_for("three announcements", LIMIT, || {
+        let all = announcements(&capture, &[refreshed]);
+        (all.len() >= 3).then_some(all)
+    })
+    .unwrap();
+    let span = times[2].0 - times[0].0;
+    assert!(span >= Duration::from_millis(1900), "{span:?}");
+    assert_eq!(announcements(&capture, &[once]).len(), 1);
+    running.stop();
 }

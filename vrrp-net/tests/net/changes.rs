@@ -396,10 +396,13 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
             with(&|config| config.unicast_ttl = 0),
             "unicast_ttl: 0 is not in 1..=255",
         );
-        let elsewhere = AnnouncedAddress {
-            interface: "eth1".into(),
-            address: ip("198.51.100.7"),
-        };
+        let elsewhere = AnnouncedAddress::new("eth1", ip("198.51.100.7"));
+        let mut often = elsewhere.clone();
+        often.refresh = Some(std::time::Duration::ZERO);
+        refuse(
+            with(&|config| config.announced = vec![often.clone()]),
+            "announced: refresh 0ns of 198.51.100.7 is not in 1s..=86400s",
+        );
         refuse(
             with(&|config| config.announced = vec![elsewhere.clone(), elsewhere.clone()]),
             "announced: 198.51.100.7 is there twice",
