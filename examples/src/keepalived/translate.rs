@@ -253,6 +253,7 @@ fn router(
         check_unicast_source: _, // Only peers are heard.
         unicast_without_peers,
         garp: _,
+        garp_extra: _,
         down_timer_adverts,
         answers_lower_priority,
         advertises_before_yield,
@@ -564,10 +565,12 @@ fn place(
                 }
                 let object = HostObject::address(address, interface);
                 router.objects.push(object);
-                router.config.announced.push(AnnouncedAddress {
-                    interface: interface.into(),
-                    address: address.address,
-                });
+                let mut announced = AnnouncedAddress::new(interface, address.address);
+                announced.refresh = instance
+                    .garp_extra
+                    .filter(|(is_all, _)| *is_all || macvlan.is_some())
+                    .map(|(_, seconds)| micros(seconds * 1_000_000));
+                router.config.announced.push(announced);
             }
         }
     }

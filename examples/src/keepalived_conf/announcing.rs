@@ -50,6 +50,16 @@ pub(super) fn garp(
     }
 }
 
+/// `garp_extra_if` of an instance, or of `global_defs`.
+pub(super) fn extra(node: &Node, global: &Global) -> Option<(bool, i64)> {
+    let own = node.last("garp_extra_if").map(|it| &it.words);
+    let words = own.or(global.words.get("vrrp_garp_extra_if"))?;
+    let is_all = words.first().is_some_and(|word| word == "all");
+    let text = words.get(usize::from(is_all))?;
+    let seconds = value::number(text, Range::whole(0, 86400).lenient()).value?;
+    (seconds > 0).then_some((is_all, seconds))
+}
+
 /// Reads `garp_group`. Returns the interfaces that it names, each with its place.
 pub(super) fn garp_group(
     node: &Node,

@@ -323,6 +323,9 @@ pub struct Instance {
     pub unicast_without_peers: bool,
     /// The bursts of announcements.
     pub garp: Garp,
+    /// `garp_extra_if`: whether it is for all other interfaces and not only for virtual MACs, and
+    /// the period in seconds, not 0.
+    pub garp_extra: Option<(bool, i64)>,
     /// Lost advertisements before the takeover.
     pub down_timer_adverts: i64,
     /// Whether an advertisement of lower priority is answered.

@@ -533,6 +533,7 @@ impl<'a> Resolver<'a> {
             unicast_without_peers: unicast_keywords && peers.is_empty(),
             peers,
             garp,
+            garp_extra: announcing::extra(node, global),
             down_timer_adverts: number("down_timer_adverts", default("vrrp_down_timer_adverts", 3)),
             answers_lower_priority: !switch("lower_prio_no_advert", "vrrp_lower_prio_no_advert"),
             advertises_before_yield: switch(

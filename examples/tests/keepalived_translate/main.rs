@@ -249,6 +249,25 @@ fn an_instance_with_an_ipvlan_advertises_from_it() {
 }
 
 #[test]
+fn garp_extra_if_refreshes_addresses_with_a_virtual_mac_or_on_all_other_interfaces() {
+    let refreshes = |further: &str| -> Vec<_> {
+        let text = format!(
+            "{further}\n virtual_ipaddress {{\n 198.51.100.7/24 dev eth1 use_vmac\n \
+             198.51.100.8/24 dev eth1\n }}"
+        );
+        let (router, _) = router(&text);
+        let announced = router.config.announced.iter();
+        announced
+            .map(|it| it.refresh.map(|it| it.as_secs()))
+            .collect()
+    };
+    assert_eq!(refreshes(""), [None, None]);
+    assert_eq!(refreshes(" garp_extra_if 100"), [Some(100), None]);
+    assert_eq!(refreshes(" garp_extra_if all 9"), [Some(9), Some(9)]);
+    assert_eq!(refreshes(" garp_extra_if 0"), [None, None]);
+}
+
+#[test]
 fn intervals_of_announcements_hold_for_each_interface_and_for_groups_together() {
     let plan = plan_of(
         "global_defs {\n vrrp_garp_interval 0.001\n vrrp_gna_interval 0.000002\n}\n\
