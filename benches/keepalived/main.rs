@@ -1,9 +1,9 @@
 //! The program `keepalived` beside keepalived, with one configuration of 1,000 VRRP instances and
 //! 1,000 virtual servers of 10 real servers.
 //!
-//! `cargo bench -p vrrp-benches --bench keepalived [-- --quick]` builds the program, and measures it
-//! beside the installed keepalived, and beside the recent one of
-//! `RECENT_KEEPALIVED` where that is set.
+//! `cargo bench -p vrrp-benches --bench keepalived [-- --quick]` builds the program. It is measured
+//! beside the installed keepalived, and beside the recent one of `RECENT_KEEPALIVED` where that is
+//! set.
 //!
 //! * The check of the file (`-t`) and the instances run in namespaces of this host.
 //! * The virtual servers run in user-mode Linux, because not every kernel has IPVS. Its times are
