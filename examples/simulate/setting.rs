@@ -103,6 +103,9 @@ pub(crate) enum Authentication {
     HmacTime,
 }
 
+/// The oldest message that [`Authentication::HmacTime`] accepts, in seconds.
+pub(crate) const WINDOW: u16 = 5;
+
 /// The settings in the first line of a trace.
 const MARK: &str = "# simulate ";
 
@@ -247,8 +250,16 @@ impl Setting {
             Authentication::Hmac | Authentication::HmacTime => LocalAuthentication::Hmac,
         });
         if self.authentication == Authentication::HmacTime {
+            if self.delay() >= Duration::from_secs(WINDOW.into()) {
+                return Err(format!(
+                    "--delay {}: with --authentication hmac-time, hosts discard messages that are \
+                     {WINDOW} s old; use less than {WINDOW}000000",
+                    self.delay
+                )
+                .into());
+            }
             for plan in &mut scenario.hosts {
-                plan.secrets.anti_replay = AntiReplay::time(5)?;
+                plan.secrets.anti_replay = AntiReplay::time(WINDOW)?;
             }
         }
         if let (Some(Mistake::WrongSecret), Some(plan)) = (self.mistake, scenario.hosts.first_mut())

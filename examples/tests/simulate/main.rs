@@ -125,6 +125,15 @@ fn random_settings_follow_from_the_seed_and_repeat_the_run() {
 }
 
 #[test]
+fn messages_that_must_be_recent_are_not_delayed_beyond_that() {
+    // This seed draws hmac-time and a longer delay.
+    let output = simulate("--seed 5000116 --random-settings", &[]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("--delay 4500000 "), "{text}");
+}
+
+#[test]
 fn all_holds_with_settings_drawn_each_time() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     for number in 0..3 {
@@ -375,6 +384,10 @@ fn failures_are_plain_sentences_with_status_2() {
         assert!(said.contains("no/where: "), "{said}");
     }
     for (arguments, wanted) in [
+        (
+            "--authentication hmac-time --delay 5000000",
+            "--delay 5000000: with --authentication hmac-time, hosts discard messages that are 5 s",
+        ),
         (
             "--routers 3 --groups 2",
             "--groups 2 is not in 0..=1: two of --routers 3 make one",
