@@ -23,6 +23,7 @@ use vrrp_examples::{
         server_event::{Names, ServerEvent},
     },
     keepalived_conf::script::Script,
+    memory,
     notify::{Notifier, Order, Report},
     status::History,
 };
@@ -111,6 +112,7 @@ impl Balancing {
                 page,
                 mailer,
                 runner,
+                is_new: false,
                 log: &log,
             };
             runtime.block_on(run.serve(balance, receiver));
@@ -166,6 +168,8 @@ struct Run<'a> {
     page: Option<SocketAddr>,
     mailer: Mailer,
     runner: Notifier<Arc<Script>>,
+    /// Whether the table was not compared yet with this configuration.
+    is_new: bool,
     log: &'a Log,
 }
 
@@ -220,6 +224,7 @@ impl Run<'_> {
         self.set_daemons(&mut balancer);
         let mut control = self.listen().await;
         let mut history = History::new();
+        self.is_new = true;
         let mut ending = None;
         loop {
             tokio::select! {
@@ -253,6 +258,10 @@ impl Run<'_> {
                 notice = balancer.next() => match notice {
                     Some(notice) => {
                         history.note(&notice, &balancer);
+                        if self.is_new && matches!(notice, Notice::Compared) {
+                            self.is_new = false;
+                            memory::return_unused();
+                        }
                         self.report(notice);
                     }
                     None => break,
@@ -316,6 +325,7 @@ impl Run<'_> {
                     return;
                 }
                 self.take_up(*balance);
+                self.is_new = true;
                 self.settings.apply_timeouts(self.log).await;
                 self.suspend(balancer);
                 self.set_daemons(balancer);

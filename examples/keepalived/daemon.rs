@@ -18,6 +18,7 @@ use vrrp_examples::{
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
     keepalived_conf::{Reading, configuration::Configuration},
+    memory,
     worker::Worker,
 };
 use vrrp_fsm::{
@@ -597,6 +598,7 @@ impl Daemon {
                             self.log.info("Reload complete");
                         }
                         crate::systemd(&[NotifyState::Ready]);
+                        memory::return_unused();
                     }
                     Request::Data => self.write("keepalived.data", &data::text(self)),
                     Request::Statistics => {

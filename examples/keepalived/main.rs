@@ -34,6 +34,7 @@ use vrrp_examples::{
     keepalived_conf::{
         self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
     },
+    memory,
     succession::{self, Inheritance, Succession, TakeOverError},
 };
 use vrrp_net::{Driver, ForeignPackets};
@@ -257,6 +258,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);
     log.info("Startup complete");
+    memory::return_unused();
     let reload = |log: &Log| match read(options) {
         Ok((reading, _)) => {
             let plan = plan_of(options, &reading);

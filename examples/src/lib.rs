@@ -20,6 +20,8 @@ pub mod keepalived;
 pub mod keepalived_conf;
 pub mod kubernetes;
 #[cfg(feature = "programs")]
+pub mod memory;
+#[cfg(feature = "programs")]
 pub mod notify;
 #[cfg(feature = "programs")]
 pub mod pages;
