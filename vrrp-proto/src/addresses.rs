@@ -7,8 +7,7 @@ use core::{
 
 use crate::Family;
 
-/// A list of addresses of one family: a view of the octets of a message, or of a slice of the
-/// caller.
+/// A list of addresses of one family: a view of the octets of a message, or of a caller's slice.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -85,10 +84,10 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// Whether both lists hold equally many, and the same addresses in whatever order.
+    /// Whether both lists have the same length and contain the same addresses, in any order.
     ///
-    /// Takes time proportional to the length where the order is the same (P-41), else to the
-    /// product of the lengths.
+    /// The comparison takes time proportional to the length if the order is the same (P-41), and to
+    /// the product of the lengths otherwise.
     #[must_use]
     pub fn same_set(&self, other: &Addresses<'_>) -> bool {
         let holds_all = |a: &Addresses<'_>, b: &Addresses<'_>| {
@@ -107,7 +106,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// Hands out the octets of the wire, in order.
+    /// Passes the octets of the addresses to `part`, in the order of the wire.
     #[inline]
     pub(crate) fn emit(&self, mut part: impl FnMut(&[u8])) {
         match self.0 {

@@ -14,13 +14,13 @@ use crate::{
 
 const HEADER_LEN: usize = 8;
 const TYPE_ADVERTISEMENT: u8 = 1;
-/// Where the 4 reserved bits end and the 12 bits of the interval begin (version 3).
+/// The 12 bits of the interval, which follow 4 reserved bits (version 3).
 const INTERVAL_MASK: u16 = 0x0fff;
 
 /// The length of the longest message, in octets: version 3 with 255 IPv6 addresses (P-37).
 pub const MAX_MESSAGE_LEN: usize = HEADER_LEN + 255 * 16;
 
-/// A VRRP ADVERTISEMENT: the only message there is.
+/// A VRRP ADVERTISEMENT, the only message type of the protocol.
 ///
 /// The version is that of the interval's unit, the family that of the addresses.
 ///
@@ -415,7 +415,7 @@ impl<'a> Advertisement<'a> {
 /// P-07, O-02).
 const fn check_ttl(ip: &IpHeader, options: DecodeOptions) -> Result<(), Discard> {
     if ip.ttl == TTL {
-        // The highest there is, and what nearly every packet has.
+        // The maximum, and the TTL of nearly every packet.
         return Ok(());
     }
     let required = if ip.endpoints.destination().is_multicast() {

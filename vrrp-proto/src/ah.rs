@@ -10,8 +10,8 @@
 //! An IPv4 packet of protocol [`IP_PROTOCOL`], the 24 octets of the AH header, and the message,
 //! which has authentication type 2 and eight zeros as authentication data. The digest covers the
 //! IPv4 header with TOS, fragment field and checksum read as zero, the AH header with its digest
-//! read as zero, and the message. Against RFC 2402, keepalived covers the TTL of multicast packets,
-//! but not that of unicast packets. This module does the same. The digest also covers the
+//! read as zero, and the message. Contrary to RFC 2402, keepalived covers the TTL of multicast
+//! packets, but not that of unicast packets. This module does the same. The digest also covers the
 //! identification of the IPv4 header, so the header must be sent unchanged: through a raw socket
 //! with `IP_HDRINCL`, which keeps an identification other than zero.
 //!
@@ -26,8 +26,8 @@
 //! learn the sequence of the others. A host without keepalived peers may keep one window for each
 //! source.
 //!
-//! The price: where three routers advertise at once, a packet of one may be discarded for a number
-//! that another one used before; its next packet is accepted.
+//! The price: if three routers advertise at once, a packet may be discarded because another router
+//! has already used its number. The sender's next packet is accepted.
 //!
 //! ```
 //! use std::net::Ipv4Addr;
@@ -100,7 +100,7 @@ pub struct Opened<'a> {
 }
 
 impl Key {
-    /// Makes the same key of a password as keepalived: its octets, padded with zeros.
+    /// Makes a key of a password as keepalived does: its octets, padded with zeros.
     #[must_use]
     pub fn new(password: Password) -> Self {
         // HMAC pads a key with zeros to the block of the hash.
@@ -233,9 +233,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The sequence numbers that were received: each has to be higher than all before.
+/// The highest sequence number that was accepted: the next one must be higher.
 ///
-/// On one link packets stay in order, so that a window wider than one has no use.
+/// Packets on one link stay in order, so a window wider than one would have no use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayWindow {
     highest: u32,
@@ -258,7 +258,7 @@ impl ReplayWindow {
         })
     }
 
-    /// The highest number that was accepted; 0 before the first.
+    /// Returns the highest number that was accepted; 0 before the first.
     #[must_use]
     pub const fn highest(&self) -> u32 {
         self.highest
@@ -272,15 +272,15 @@ impl ReplayWindow {
     }
 }
 
-/// The sequence numbers that are sent.
+/// The sequence numbers of sent packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendSequence {
     last: u32,
 }
 
 impl SendSequence {
-    /// The number of the next packet, or `None` after 4 294 967 293 of them: then the key is used
-    /// up.
+    /// Returns the number of the next packet, or `None` after 4 294 967 293 packets: the key is
+    /// then used up.
     pub const fn next(&mut self) -> Option<u32> {
         if self.last >= LAST_SEQUENCE {
             return None;
@@ -289,13 +289,14 @@ impl SendSequence {
         Some(self.last)
     }
 
-    /// The number of the last packet, or the one that was to go on above; 0 before the first.
+    /// Returns the number of the last packet, or that of [`continue_above`](Self::continue_above);
+    /// 0 before the first.
     #[must_use]
     pub const fn last(&self) -> u32 {
         self.last
     }
 
-    /// Goes on above a number that another router used, as the routers that run keepalived expect.
+    /// Continues above a number that another router used, as keepalived peers expect.
     pub const fn continue_above(&mut self, sequence: u32) {
         if sequence > self.last {
             self.last = sequence;

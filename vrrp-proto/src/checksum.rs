@@ -88,7 +88,7 @@ impl ChecksumAcceptance {
     /// ```
     #[must_use]
     pub fn fits(self, message: &[u8], endpoints: &Endpoints) -> Option<ChecksumMatch> {
-        // The value that a fault would report as found does not matter here.
+        // The third argument only appears in the fault, which is dropped here.
         self.verify(message, endpoints, 0).ok()
     }
 
@@ -165,10 +165,10 @@ pub(crate) fn cover_appended(message: &mut [u8], appended: &[u8]) {
     }
 }
 
-/// A one's complement sum, from which a checksum is made.
+/// A one's complement sum, the basis of a checksum.
 ///
-/// It adds whole 32-bit words as the machine reads them, which is right in either byte order (RFC
-/// 1071 section 2 (B)), into 64 bits, which no packet can overflow.
+/// It adds whole 32-bit words in native byte order, which is correct in either order (RFC 1071
+/// section 2 (B)). No packet can overflow its 64 bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Sum(u64);
 
@@ -182,7 +182,7 @@ impl Sum {
         sum
     }
 
-    /// Adds octets that stand at an even place; an odd last octet counts as followed by zero.
+    /// Adds octets that begin at an even offset. An odd last octet counts as followed by zero.
     #[inline]
     pub(crate) fn add(&mut self, octets: &[u8]) {
         let (words, rest) = octets.as_chunks::<4>();
@@ -191,7 +191,7 @@ impl Sum {
             .map(|word| u64::from(u32::from_ne_bytes(*word)))
             .sum();
         self.0 = self.0.wrapping_add(whole);
-        // Every message fills whole words; what follows one need not.
+        // Every message fills whole words; the octets after a message may not.
         if !rest.is_empty() {
             self.add_rest(rest);
         }
@@ -212,14 +212,14 @@ impl Sum {
         self.0 = self.0.wrapping_add(u64::from(word.to_be()));
     }
 
-    /// The sum without a word that is part of it.
+    /// Subtracts a word from the sum.
     fn without(mut self, word: u16) -> Self {
         self.add_word(!word);
         self
     }
 
-    /// With the pseudo-header of RFC 8200 section 8.1, or that of IPv4, which has the same fields
-    /// in fewer zeros.
+    /// Adds the pseudo-header of RFC 8200 section 8.1, or that of IPv4, which has the same fields
+    /// with fewer zeros.
     #[inline]
     pub(crate) fn with_pseudo_header(self, endpoints: &Endpoints, message_len: usize) -> Self {
         self.with_pseudo_header_for(endpoints, IP_PROTOCOL, message_len)
@@ -260,14 +260,14 @@ impl Sum {
         #[allow(clippy::cast_possible_truncation)]
         let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
         let sum = sum.wrapping_add(u32::from(carry));
-        // Added to itself with its halves exchanged, it has their one's complement sum in the upper
+        // The sum plus itself with its halves exchanged has their one's complement sum in the upper
         // half.
         let folded = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         #[allow(clippy::cast_possible_truncation)]
         u16::from_be(folded as u16)
     }
 
-    /// Whether octets that hold their own checksum are whole.
+    /// Whether octets that include their own checksum are intact.
     #[inline]
     pub(crate) fn is_whole(self) -> bool {
         self.folded() == 0xffff

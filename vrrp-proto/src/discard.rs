@@ -11,8 +11,8 @@ use crate::{AuthenticationMethod, ClockSkew, Interval, TRAILER_LEN, Version, Vri
 ///
 /// There is one variant for each counter of RFC 6527 and RFC 8347, and one for each cause that has
 /// no counter. [`Advertisement::decode`](crate::Advertisement::decode) and
-/// [`LocalRouter::check`](crate::LocalRouter::check) share it. The order of their checks is fixed:
-/// a packet with several faults always increments the same counter (P-57).
+/// [`LocalRouter::check`](crate::LocalRouter::check) both return it. The order of their checks is
+/// fixed: a packet with several faults always increments the same counter (P-57).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -478,7 +478,7 @@ impl fmt::Display for AuthenticationFault {
 
 impl core::error::Error for AuthenticationFault {}
 
-/// The checksum of a message matches no accepted form. The fault has the right values.
+/// The checksum of a message matches no accepted form. The fault contains the correct values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChecksumFault {

@@ -43,11 +43,11 @@ pub use mac::{MacAddress, multicast_mac, solicited_node_group, virtual_mac};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PacketError {
-    /// It ends before a header does, or before the length that its header gives.
+    /// The packet ends within a header, or before the length in its header.
     TooShort {
         /// Octets needed.
         needed: usize,
-        /// Octets there.
+        /// Octets present.
         given: usize,
     },
     /// A field has a value that is not allowed.
@@ -61,8 +61,8 @@ pub enum PacketError {
         /// The highest value allowed.
         highest: u32,
     },
-    /// It is a fragment. No packet around VRRP is long enough to be fragmented, so fragments are
-    /// not reassembled.
+    /// The packet is a fragment. No packet around VRRP is long enough to be fragmented, so
+    /// fragments are not reassembled.
     Fragment,
     /// A checksum is wrong.
     Checksum {

@@ -8,7 +8,7 @@
 //!
 //! 28 octets follow the message inside the IP packet: scheme 1, key id, 16 zero bits, a 64-bit
 //! sequence (32 bits of UTC seconds, 16 of binary fraction, 16 of counter) and the first 128 bits
-//! of an HMAC-SHA256. That covers a pseudo-header (family 4 or 6, version, VRID, zero, source
+//! of an HMAC-SHA256. The HMAC covers a pseudo-header (family 4 or 6, version, VRID, zero, source
 //! address in 16 octets), the message with its checksum read as zero, and the trailer with its
 //! digest read as zero. The destination is not covered: all unicast peers get the same trailer. The
 //! VRRP checksum excludes the trailer over IPv4 and covers it over IPv6; [`append`](Keys::append)
@@ -19,22 +19,23 @@
 //! The sequence is the sender's clock, and a receiver keeps the highest one of each sender. With
 //! [`AntiReplay::time`](AntiReplay::time) this means:
 //!
-//! * A sender that restarts with its clock behind, or whose clock was set back and that restarts,
-//!   starts below its last sequence. Receivers that know that sequence discard its messages until
-//!   the clock has passed it.
+//! * A sender that restarts with a clock that is behind or was set back starts below its last
+//!   sequence. Receivers that know that sequence discard its messages until the clock has passed
+//!   it.
 //! * A clock that goes back within the window has no effect while the sender runs: it continues
 //!   from its last sequence. If the clock goes back further, the sequence follows it, and receivers
 //!   discard its messages as replays.
 //! * A receiver that has just started knows no sequence, and accepts a replay that is not older
 //!   than the window.
 //!
-//! The first and the last limit go away where a router keeps its sequences across a restart. It
-//! saves [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
+//! The first and the last limit do not apply to a router that keeps its sequences across a restart.
+//! It saves [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
 //! [`SendSequence::continue_above`] and [`ReplayMarks::restore`]. [`Sequence`] has `serde` support.
 //!
-//! The distance between two clocks is known before packets are discarded: [`Verified::clock_skew`]
-//! returns it from half of the window on, and
-//! [`Mismatches::clock_skew`](crate::Mismatches::clock_skew) of an accepted message has it too.
+//! The distance between two clocks is visible before packets are discarded:
+//! [`Verified::clock_skew`] returns it once it exceeds half of the window, and
+//! [`Mismatches::clock_skew`](crate::Mismatches::clock_skew) of an accepted message contains it
+//! too.
 //!
 //! # Sending and receiving
 //!
@@ -104,7 +105,7 @@ const DIGEST_LEN: usize = 16;
 pub struct Key {
     id: u8,
     state: Hmac<Sha256>,
-    /// The octets of the key, padded with zeros: `state` cannot return them.
+    /// The octets of the key, padded with zeros, because `state` cannot return them.
     #[cfg(feature = "serde")]
     block: [u8; 64],
 }
@@ -247,8 +248,8 @@ impl<'a> Keys<'a> {
         Ok(Self { keys, active })
     }
 
-    /// The trailer of a message that goes out from this source. The message has to be whole; its
-    /// checksum does not count.
+    /// Returns the trailer of a message that is sent from this source. The message must be
+    /// complete; its checksum is not covered.
     #[must_use]
     pub fn sign(&self, message: &[u8], source: IpAddr, sequence: Sequence) -> [u8; TRAILER_LEN] {
         let prefix: [u8; PREFIX_LEN] = collect(
@@ -401,8 +402,8 @@ impl UtcTime {
     }
 }
 
-/// The sequence number of a signed message: the time of signing, and a counter for messages of the
-/// same moment.
+/// The sequence number of a signed message: the time of signing, and a counter for messages signed
+/// at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sequence(u64);
@@ -633,7 +634,7 @@ pub struct Mark {
 /// [`make_room`](Self::make_room). A sender without a place displaces the sender that was silent
 /// for the longest time. A packet of the displaced sender can then be replayed: at any later time
 /// with [`AntiReplay::Monotonic`], within the window with [`AntiReplay::Time`]. So there should be
-/// a place for every other router of the virtual router. Only messages with a right digest get a
+/// a place for every other router of the virtual router. Only messages with a correct digest get a
 /// place.
 ///
 /// ```
@@ -659,7 +660,7 @@ impl ReplayMarks {
 }
 
 impl<P> ReplayMarks<P> {
-    /// Uses these places, which may hold the marks of another.
+    /// Uses these places, which may already contain marks.
     #[must_use]
     pub const fn with_places(places: P) -> Self {
         Self { places }
@@ -724,7 +725,7 @@ impl<P: AsMut<[Option<Mark>]>> ReplayMarks<P> {
     }
 
     /// Replaces all marks by those that [`iter`](Self::iter) returned before a restart. If there
-    /// are more senders than places, the first stay.
+    /// are more senders than places, the first ones are kept.
     pub fn restore(&mut self, marks: impl IntoIterator<Item = (IpAddr, Sequence)>) {
         let mut marks = marks.into_iter();
         for place in self.places.as_mut() {

@@ -6,9 +6,8 @@ use crate::{OutOfRange, Version};
 
 const NANOS_PER_CENTI: u64 = 10_000_000;
 
-/// An advertisement interval in the unit of the wire, which is that of one version: whole seconds
-/// in version 2 (1 to 255), centiseconds in version 3 (1 to 4095; RFC 9568 section 5.2.7 with
-/// erratum 8301).
+/// An advertisement interval in the unit that its version has on the wire: whole seconds in version
+/// 2 (1 to 255), centiseconds in version 3 (1 to 4095; RFC 9568 section 5.2.7 with erratum 8301).
 ///
 /// ```
 /// use core::time::Duration;

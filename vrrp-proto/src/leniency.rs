@@ -17,7 +17,7 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct Leniency {
-    /// AMB-06: octets after the message, inside the IP packet. They are ignored and handed out as
+    /// AMB-06: octets after the message, inside the IP packet. They are ignored and returned as
     /// [`Decoded::surplus`](crate::Decoded::surplus). The checksum is that of the message alone
     /// over IPv4, and that of the whole payload over IPv6.
     pub surplus: bool,
@@ -43,7 +43,7 @@ impl Leniency {
         first_address_not_link_local: true,
     };
 
-    /// Whether it has no deviation.
+    /// Whether it contains no deviation.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::NONE

@@ -13,8 +13,8 @@
 //! | build or parse frames | [`frame`]: Ethernet, IPv4, IPv6, ARP, Neighbor Discovery |
 //!
 //! The values are [`Version`], [`Family`], [`Vrid`], [`Priority`], [`Interval`], [`Addresses`] and
-//! [`MessageAuthentication`]. Each holds only values that the protocol allows. Where a user types
-//! them, they have `FromStr` and `TryFrom`.
+//! [`MessageAuthentication`]. Each holds only values that the protocol allows. The values that
+//! users type implement `FromStr` and `TryFrom`.
 //!
 //! # Order of checks
 //!

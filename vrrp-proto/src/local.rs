@@ -55,7 +55,7 @@ pub struct LocalRouter<'a> {
     pub authentication: LocalAuthentication,
     /// How messages travel.
     pub transport: LocalTransport<'a>,
-    /// The local virtual addresses, to which the list of the message is compared (P-44, P-45);
+    /// The local virtual addresses, which are compared with the list of the message (P-44, P-45);
     /// `None` for no comparison.
     pub addresses: Option<Addresses<'a>>,
 }

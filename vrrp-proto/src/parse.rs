@@ -4,7 +4,7 @@ use core::{fmt, str::FromStr, time::Duration};
 
 use crate::{Family, Interval, OutOfRange, Password, Priority, Version, Vrid};
 
-/// A text or a number does not stand for a value of the protocol.
+/// A text or a number is not a valid value of the protocol.
 ///
 /// ```
 /// use vrrp_proto::{Interval, Priority};
@@ -22,7 +22,7 @@ use crate::{Family, Interval, OutOfRange, Password, Priority, Version, Vrid};
 pub enum InvalidValue {
     /// The number is outside the range of the field.
     OutOfRange(OutOfRange),
-    /// The text, or the unit of the number, is not that of the field.
+    /// The text does not have the form of the field, or the number does not have its unit.
     Form {
         /// The field.
         field: &'static str,
@@ -52,7 +52,7 @@ const fn form(field: &'static str, expected: &'static str) -> InvalidValue {
     InvalidValue::Form { field, expected }
 }
 
-/// A number of 0 to 255, as [`Priority::new`] takes it.
+/// A number from 0 to 255, as for [`Priority::new`].
 impl FromStr for Priority {
     type Err = InvalidValue;
 
@@ -64,7 +64,7 @@ impl FromStr for Priority {
     }
 }
 
-/// A number of 1 to 255.
+/// A number from 1 to 255.
 impl FromStr for Vrid {
     type Err = InvalidValue;
 

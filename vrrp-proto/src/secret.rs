@@ -30,7 +30,8 @@ fn read_hex(text: &str, octets: &mut [u8]) -> Option<usize> {
     Some(pairs.len())
 }
 
-/// Text without control characters as it is, and anything else as `0x` and hexadecimal digits.
+/// Text without control characters is written unchanged, anything else as `0x` and hexadecimal
+/// digits.
 impl Serialize for Password {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let octets = self.octets();
@@ -65,7 +66,8 @@ impl<'de> Deserialize<'de> for Password {
                 };
                 let mut octets = [0; 8];
                 let length = read_hex(digits, &mut octets);
-                // The default of nothing is refused. Zeros at the end do not count.
+                // Invalid digits become an empty password, which is rejected. Zeros at the end do
+                // not count.
                 let octets = length.and_then(|length| octets.get(..length));
                 Password::new(octets.unwrap_or_default()).map_err(E::custom)
             }
@@ -96,7 +98,7 @@ impl Serialize for hmac::Key {
 
         let key = WrittenKey {
             id: self.id(),
-            // Zeros at the end mean the same.
+            // Zeros at the end do not change the key.
             secret: Text(Hex(self.block())),
         };
         key.serialize(serializer)
@@ -126,7 +128,7 @@ impl<'de> Deserialize<'de> for hmac::Key {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Octets, E> {
                 let mut octets = [0; 64];
                 let length = read_hex(text, &mut octets);
-                // The text itself is a secret.
+                // The error must not contain the text, which is a secret.
                 let length =
                     length.ok_or_else(|| E::custom("a key is 64 to 128 hexadecimal digits"))?;
                 Ok(Octets(octets, length))

@@ -1,4 +1,4 @@
-//! Nothing allocates: not decoding, not checking, not encoding, not authentication, not frames.
+//! Decoding, checking, encoding, authentication and frames do not allocate.
 
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -111,7 +111,7 @@ fn no_packet_allocates() {
             let decoded = Advertisement::decode(&buffer[..length], &ip, &options).unwrap();
             let received = local.check(&decoded, &ip, Protection::None);
             assert_eq!(received.is_ok(), advertisement == of_v2);
-            // Refusing does not allocate either.
+            // Rejecting a message does not allocate either.
             assert!(Advertisement::decode(&buffer[..length - 1], &ip, &options).is_err());
 
             let keys = hmac::Keys::new(&keys, 1).unwrap();

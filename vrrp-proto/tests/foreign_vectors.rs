@@ -1,9 +1,8 @@
-//! Captures and messages of other projects, which are not part of this repository: each frame has
-//! to decode to what the JSON file beside it says, the verdict included.
+//! Captures and messages of other projects, which are not part of this repository. Each frame must
+//! decode to the values and the verdict in the JSON file beside it.
 //!
-//! The folder is `$VRRP_VECTORS`, or `shared/vectors` beside the repository. Without it there is
-//! nothing to test, which the test says, and which is a failure where `VRRP_VECTORS` or `CI` is
-//! set.
+//! The folder is `$VRRP_VECTORS`, or `shared/vectors` beside the repository. Without it the tests
+//! say so and pass, unless `VRRP_VECTORS` or `CI` is set: then they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -21,7 +20,7 @@ use vrrp_proto::{
     frame::{ethernet, ipv4, ipv6},
 };
 
-/// The folder, or `None` where it may be absent and is.
+/// The folder, or `None` if it is absent and may be.
 fn folder() -> Option<PathBuf> {
     let named = env::var_os("VRRP_VECTORS").map(PathBuf::from);
     let must_exist = named.is_some() || env::var_os("CI").is_some();
@@ -73,7 +72,7 @@ fn number(value: &Value) -> u64 {
     }
 }
 
-/// Compares what we make of a frame with what the file says of it.
+/// Compares our decoding of a frame with that of the file.
 fn compare(frame: &[u8], expected: &Value) {
     let id = expected["id"].as_str().unwrap();
     let accept = expected["expect"]["accept"].as_bool().unwrap();
@@ -147,7 +146,7 @@ fn compare(frame: &[u8], expected: &Value) {
     }
 }
 
-/// A message in the words of the files.
+/// A message with the field names of the files.
 fn fields_of(decoded: &Decoded<'_>) -> Value {
     let advertisement = &decoded.advertisement;
     let addresses: Vec<String> = advertisement
@@ -278,7 +277,7 @@ fn the_single_messages_are_understood() {
     let decoded = Advertisement::decode(&message, &anywhere, &strict).unwrap();
     assert_eq!(decoded.advertisement.vrid.get(), 51);
 
-    // Its checksum was left to a kernel, so that it cannot fit.
+    // The checksum was left for the kernel to compute, so it cannot match.
     let (message, _) = row("holo-v3-ipv6-vrid1");
     let endpoints = Endpoints::multicast(std::net::Ipv6Addr::LOCALHOST.into());
     let ip = IpHeader {

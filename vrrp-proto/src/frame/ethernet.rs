@@ -17,7 +17,7 @@ pub const IPV6: u16 = 0x86dd;
 /// EtherTypes of VLAN tags: IEEE 802.1Q, and 802.1ad around it.
 const VLAN_TAGS: [u16; 2] = [0x8100, 0x88a8];
 
-/// The most tags that are skipped: one of the customer inside one of the provider.
+/// The maximum number of skipped tags: a customer's tag inside a provider's tag.
 const MAX_TAGS: usize = 2;
 
 /// Builds the header of a frame without VLAN tags.

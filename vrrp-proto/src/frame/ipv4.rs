@@ -175,7 +175,7 @@ impl<'a> Packet<'a> {
                 found: u16::from_be_bytes([checksum_high, checksum_low]),
             });
         }
-        // More fragments, or an offset.
+        // The flag "more fragments", or an offset.
         if fragment_high & 0x3f != 0 || fragment_low != 0 {
             return Err(PacketError::Fragment);
         }

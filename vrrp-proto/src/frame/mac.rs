@@ -16,7 +16,7 @@ impl MacAddress {
     /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// No address.
+    /// The zero address, which stands for no address.
     pub const ZERO: Self = Self([0; 6]);
 
     /// Returns the VRID and the family if this is a virtual MAC (RFC 9568 section 7.3).

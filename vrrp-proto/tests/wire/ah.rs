@@ -1,4 +1,4 @@
-//! IP AH (P-50). That keepalived's own packets open is shown in `captures`.
+//! IP AH (P-50). `captures` opens keepalived's own packets.
 
 use std::net::Ipv4Addr;
 
@@ -61,14 +61,14 @@ fn p_50_every_bit_but_the_mutable_ones_is_covered() {
         let packet = sealed(destination, 9);
         for bit in 0..packet.len() * 8 {
             let (octet, mask) = (bit / 8, 0x80 >> (bit % 8));
-            // Version, header length, total length and protocol change what the packet is; the
-            // others are tried.
+            // Version, header length, total length and protocol change the kind of packet; the test
+            // flips the bits of all other octets.
             if [0, 2, 3, 9, 10, 11].contains(&octet) {
                 continue;
             }
             let mut changed = packet.clone();
             changed[octet] ^= mask;
-            // Fragments are not taken in at all; only "do not fragment" is left.
+            // Fragments are always rejected, so "do not fragment" is the only bit to test here.
             if [6, 7].contains(&octet) && (octet, mask) != (6, 0x40) {
                 continue;
             }
@@ -114,7 +114,7 @@ fn p_50_a_header_of_another_shape_is_refused() {
 
 #[test]
 fn p_50_an_spi_that_is_not_the_source_is_refused() {
-    // Sealed by hand, by somebody who has the key.
+    // Sealed by hand with the right key.
     let seal = |spi: [u8; 4]| {
         let message = v2_with(&[VIRTUAL_V4], 2, [0; 8]);
         let ip = header(GROUP_IPV4).encode(24 + message.len()).unwrap();

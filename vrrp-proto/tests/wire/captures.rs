@@ -1,4 +1,4 @@
-//! What keepalived and FRR sent, see `tests/vectors/README.md`.
+//! Packets that keepalived and FRR sent: see `tests/vectors/README.md`.
 
 use std::{collections::BTreeMap, fs::File, path::Path};
 
@@ -35,7 +35,7 @@ const LENIENT: DecodeOptions = DecodeOptions {
     leniency: Leniency::ALL,
 };
 
-/// What a frame carries.
+/// The contents of a frame.
 enum Carried<'a> {
     Vrrp(IpHeader, &'a [u8]),
     Ah(ipv4::Packet<'a>),
@@ -70,7 +70,7 @@ fn strict<'a>(ip: &IpHeader, payload: &'a [u8]) -> Result<Decoded<'a>, Discard> 
     Advertisement::decode(payload, ip, &DecodeOptions::default())
 }
 
-/// VRID and family, with each priority heard and how often.
+/// The number of messages with each priority, by VRID and family.
 type Received = BTreeMap<(u8, &'static str), BTreeMap<u8, usize>>;
 
 fn note(received: &mut Received, ip: &IpHeader, decoded: &Decoded<'_>) {

@@ -1,4 +1,4 @@
-//! What [`LocalRouter::check`] refuses, and what it notes.
+//! The errors and the mismatches that [`LocalRouter::check`] returns.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -38,7 +38,7 @@ fn ipv6_router() -> LocalRouter<'static> {
     local(Versions::V3, RECEIVER_V6.into())
 }
 
-/// Decodes and checks an IPv4 message that came by multicast, with nothing proven.
+/// Decodes and checks an IPv4 message received by multicast, without verified authentication.
 fn check_message(local: &LocalRouter<'_>, message: &[u8]) -> Result<Mismatches, Discard> {
     check_as(local, message, Protection::None)
 }
@@ -76,7 +76,7 @@ fn p_01_only_protocol_112_is_vrrp() {
     let mut packet = header.encode(0).unwrap();
     assert_eq!(packet[9], 112);
     assert_eq!(frame::ipv4::Packet::parse(&packet).unwrap().protocol, 112);
-    // A packet of another protocol shows its number: 6 here, with the checksum made good.
+    // A packet of another protocol has its number: 6 here, with a corrected header checksum.
     packet[9] = 6;
     packet[10..12].fill(0);
     let checksum = internet_checksum(&packet).to_be_bytes();
@@ -396,7 +396,7 @@ fn p_44_another_version_2_address_list_is_discarded_unless_the_owner_sent_it() {
                 ..QUIET
             })
         );
-        // It is optional.
+        // The comparison is optional.
         assert_eq!(check_message(&v2_router(), &message), Ok(QUIET));
     }
 }
@@ -647,8 +647,8 @@ fn a_trailer_and_a_password_do_not_go_together() {
 
 #[test]
 fn p_51_every_failed_check_discards() {
-    // One message with every fault of the second step; each repair shows the next, as section 7 of
-    // the list has them.
+    // One message with every fault of the second step. Each repair reveals the next fault, in the
+    // order of section 7 of the list.
     let own = [VIRTUAL_V4];
     let wrong = Ipv4Addr::new(192, 0, 2, 2);
     let message = edited(v2_with(&[wrong], 1, *b"password"), |message| message[5] = 9);

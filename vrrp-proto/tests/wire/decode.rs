@@ -1,4 +1,4 @@
-//! What [`Advertisement::decode`] reads and refuses.
+//! The results and the errors of [`Advertisement::decode`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -436,7 +436,7 @@ fn p_33_the_ipv6_checksum_covers_a_pseudo_header() {
     let mut message = v3_ipv6(&addresses_v6(2));
     let decoded = decode_ipv6(&message).unwrap();
     assert_eq!(decoded.checksum, ChecksumMatch::PseudoHeader);
-    // Another source or destination, and it no longer fits.
+    // With another source or destination the checksum no longer matches.
     let elsewhere = IpHeader {
         endpoints: Endpoints::multicast(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99).into()),
         ttl: 255,
@@ -449,7 +449,7 @@ fn p_33_the_ipv6_checksum_covers_a_pseudo_header() {
         Advertisement::decode(&message, &unicast_ipv6(255), &STRICT),
         Err(Discard::Checksum(_))
     ));
-    // The message alone is no form for IPv6, whatever is accepted for IPv4.
+    // IPv6 has no form over the message alone, whichever forms are accepted for IPv4.
     fix_message_checksum(&mut message);
     for v3_ipv4_checksum in [ChecksumAcceptance::MessageOnly, ChecksumAcceptance::Either] {
         let options = DecodeOptions {
@@ -705,7 +705,7 @@ fn p_55_ip_options_and_ethernet_padding_are_no_payload() {
 
 #[test]
 fn p_56_no_input_makes_decoding_panic() {
-    // Every first octet and count, over every length that changes something.
+    // Every first octet and count, with every length that makes a difference.
     let mut payload = vec![0xff; 4200];
     for first in 0..=255 {
         for count in [0, 1, 2, 127, 254, 255] {
@@ -728,8 +728,8 @@ fn p_56_no_input_makes_decoding_panic() {
     }
 }
 
-/// A message with one fault after another repaired, in the order of `docs/conformance.md` section
-/// 7: each time the first fault left is the one named.
+/// Repairs one fault of a message after another, in the order of `docs/conformance.md` section 7.
+/// Each time the error names the first remaining fault.
 #[test]
 fn p_57_the_first_fault_of_many_is_always_the_same() {
     let global = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);

@@ -1,4 +1,4 @@
-//! What [`Advertisement::encode`] writes and refuses, and [`set_priority`].
+//! The output and the errors of [`Advertisement::encode`], and [`set_priority`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

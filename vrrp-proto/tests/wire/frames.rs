@@ -469,7 +469,7 @@ fn a_08_a_solicitation_that_rfc_4861_says_to_discard_is_discarded() {
         edit(255, &|m| m.truncate(25)),
         Err(PacketError::TooShort { .. })
     ));
-    // Other messages are none of ours.
+    // Other messages are ignored.
     assert_eq!(edit(255, &|m| m[0] = 136), Ok(None));
     let mut corrupt = good.clone();
     corrupt[50] ^= 1;
@@ -503,7 +503,7 @@ fn a_neighbor_advertisement_is_read_as_it_was_written() {
             overrides: true,
         })
     );
-    // Each flag stands for itself.
+    // Each flag is independent.
     for flags in 0..8_u8 {
         let mut message = ip.payload.to_vec();
         message[4] = flags << 5;
@@ -680,7 +680,7 @@ fn vlan_tags_are_seen_through() {
             ));
         }
     }
-    // A third tag is left for others.
+    // A third tag is not skipped.
     let frame = tagged(&[0x81, 0, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3]);
     assert_eq!(ethernet::Frame::parse(&frame).unwrap().ethertype, 0x8100);
 }

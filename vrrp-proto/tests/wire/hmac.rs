@@ -1,4 +1,4 @@
-//! The HMAC trailer. That keepalived's own packets verify is shown in `captures`.
+//! The HMAC trailer. `captures` verifies keepalived's own packets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,7 +52,7 @@ fn verify_at(
     keys.verify(&signed, ip, now, anti_replay)
 }
 
-/// The message, the header it came under, and its trailer behind it.
+/// The message followed by its trailer, and its IP header.
 fn appendix_ipv4() -> (Vec<u8>, IpHeader) {
     let payload = hex("3133c80100644402c0000264010100006800000080000000\
          1b84bc4e8e43892dc6d98448f8ee2265");
@@ -141,7 +141,7 @@ fn every_bit_of_an_ipv4_message_but_the_checksum_is_covered() {
     for bit in 0..payload.len() * 8 {
         let mut changed = payload.clone();
         changed[bit / 8] ^= 0x80 >> (bit % 8);
-        // A liar mends the checksum.
+        // An attacker corrects the checksum.
         fix_message_checksum(&mut changed[..length]);
         match verify(&changed) {
             None => assert!(
@@ -378,7 +378,7 @@ fn the_sender_silent_for_the_longest_time_is_displaced() {
         })
     };
     assert_eq!(known(&marks), [true, false, true, true]);
-    // Hearing the last in the row again drops nobody.
+    // A further message of the sender in the last place displaces no sender.
     marks.accept(&verified(sender(3), 1001, 0));
     assert_eq!(known(&marks), [true, false, true, true]);
 }

@@ -1,4 +1,4 @@
-//! Defects found in other implementations, of those that concern octets.
+//! Defects of other implementations that concern the wire format.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ use crate::support::{
     ipv4, v2, v2_with, v3, v3_pseudo, vrid, with_ip_options,
 };
 
-/// One had 100 cs for 100 s.
+/// One took 100 cs for 100 s.
 #[test]
 fn peer_defect_02_centiseconds_are_not_seconds() {
     let message = v3(&[VIRTUAL_V4]);
@@ -23,7 +23,7 @@ fn peer_defect_02_centiseconds_are_not_seconds() {
     assert_eq!(interval.as_duration().as_millis(), 1000);
 }
 
-/// One refused what keepalived, FRR and VPP send by default.
+/// One rejected the form that keepalived, FRR and VPP send by default.
 #[test]
 fn peer_defect_03_the_pseudo_header_form_is_accepted_by_default() {
     let message = v3_pseudo(&[VIRTUAL_V4], &ipv4().endpoints);
@@ -33,7 +33,7 @@ fn peer_defect_03_the_pseudo_header_form_is_accepted_by_default() {
     );
 }
 
-/// One declared its errors of TTL, type and authentication, and raised none.
+/// One declared errors for TTL, type and authentication, but never returned them.
 #[test]
 fn peer_defect_04_ttl_type_and_authentication_are_looked_at() {
     let counter = |message: &[u8], ttl| {

@@ -61,7 +61,7 @@ fn any_options() -> impl Strategy<Value = DecodeOptions> {
     })
 }
 
-/// Encodes, decodes, and compares; then again with another priority put in place.
+/// Encodes, decodes and compares a message, then repeats this after changing the priority in place.
 fn round_trip(
     advertisement: &Advertisement<'_>,
     endpoints: Endpoints,
@@ -162,8 +162,7 @@ proptest! {
         prop_assert_eq!(checksum, ChecksumMatch::PseudoHeader);
     }
 
-    /// Whatever decodes can be sent again, and decodes to the same: nothing that a message can say
-    /// is lost.
+    /// Every decoded message can be encoded again, and decodes to the same values: nothing is lost.
     #[test]
     fn a_decoded_message_encodes_to_the_same_octets(
         first in prop_oneof![Just(0x21_u8), Just(0x31)],

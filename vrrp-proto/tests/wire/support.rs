@@ -172,7 +172,7 @@ pub(crate) fn decode_ipv6(message: &[u8]) -> Result<Decoded<'_>, Discard> {
     Advertisement::decode(message, &ipv6(), &DecodeOptions::default())
 }
 
-/// A router that hears the usual messages of a version, by multicast and without authentication.
+/// A router that accepts the usual messages of a version, by multicast and without authentication.
 pub(crate) fn local(versions: Versions, primary_address: IpAddr) -> LocalRouter<'static> {
     LocalRouter {
         vrid: vrid(51),

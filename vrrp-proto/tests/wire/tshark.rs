@@ -1,4 +1,4 @@
-//! What tshark says of everything that the crate builds. It has to be installed.
+//! Decodes everything that the crate builds with tshark, which must be installed.
 
 use std::{fs::File, process::Command};
 
@@ -58,7 +58,7 @@ fn tshark(frames: &[Vec<u8>], fields: &[&str]) -> Vec<Vec<String>> {
 
 fn encoded(advertisement: &Advertisement<'_>, endpoints: Endpoints) -> Vec<u8> {
     let mut message = Vec::new();
-    // tshark takes the pseudo-header form of version 3 over IPv4 for the right one.
+    // tshark expects the pseudo-header form of version 3 over IPv4.
     advertisement
         .put(&mut message, &endpoints, ChecksumForm::PseudoHeader)
         .unwrap();
@@ -146,7 +146,7 @@ fn tshark_finds_no_fault_in_built_frames() {
         "arp.isgratuitous",
         "ah.sequence",
     ];
-    // The expert severity of a note and worse; a chat is 0x200000.
+    // The expert severity, if it is a note or worse; a chat is 0x200000.
     let lines = tshark(&frames, &fields);
     let expected = [
         // malformed, severity, message, IP, VRRP, ICMPv6, version, VRID, priority, count,

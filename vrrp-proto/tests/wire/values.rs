@@ -1,4 +1,4 @@
-//! The values of the crate by themselves: what they hold, and how they read.
+//! The value types of the crate: their ranges and their text.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -61,7 +61,7 @@ fn an_empty_list_is_empty() {
     let addresses = Addresses::from(&[] as &[Ipv4Addr]);
     assert!(addresses.is_empty());
     assert_eq!(addresses.iter().next(), None);
-    // It still has a family, and is not the empty list of the other.
+    // An empty list still has a family, and differs from the empty list of the other family.
     assert_eq!(addresses.family(), Family::Ipv4);
     assert_ne!(addresses, Addresses::from(&[] as &[std::net::Ipv6Addr]));
 }
