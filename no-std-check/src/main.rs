@@ -44,8 +44,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { a_panic_can_be_reached() }
 }
 
-/// Where the kernel starts the process. The stack is aligned to 16 octets here, as at the start of
-/// a function it is not: `call` makes it so.
+/// The entry point of the process, at which the stack is aligned to 16 octets. A function expects
+/// this alignment before the return address is pushed, so `call` enters `main`.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
@@ -59,7 +59,7 @@ extern "C" fn main() -> ! {
     })
 }
 
-/// Uses every part of the crates once; the number of the step that failed.
+/// Uses every part of the crates once. The error is the number of the step that failed.
 fn steps() -> Result<(), i32> {
     let source = Ipv4Addr::new(192, 0, 2, 11);
     let endpoints = Endpoints::multicast(source.into());
@@ -77,7 +77,7 @@ fn steps() -> Result<(), i32> {
         addresses: Addresses::from(&own[..]),
     };
 
-    // The message, a trailer, and what a Backup makes of them.
+    // The message, a trailer, and their validation by a Backup.
     let mut buffer = [0; 128];
     let length = advertisement
         .encode(&mut buffer, &endpoints, ChecksumForm::MessageOnly)
@@ -148,8 +148,8 @@ fn steps() -> Result<(), i32> {
         return Err(19);
     }
 
-    // A router that takes over when nobody is there, lets the sender of the message above resign,
-    // and resigns itself.
+    // A router takes over without a rival, answers the resignation in the message above, and
+    // resigns itself.
     let mut router = VirtualRouter::new(Config::new(vrid, Family::Ipv4)).map_err(|_| 20)?;
     let primary_address = Ipv4Addr::new(192, 0, 2, 12).into();
     for action in router.handle_event(Instant::ZERO, Event::Startup { primary_address }) {

@@ -1,4 +1,4 @@
-//! What the compiler itself calls, and a C library would bring: rules of C, not of ours.
+//! The functions that the compiler calls and a C library would provide. They follow the rules of C.
 
 use core::arch::asm;
 
@@ -58,8 +58,8 @@ unsafe extern "C" fn memset(target: *mut u8, octet: i32, count: usize) -> *mut u
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     for index in 0..count {
-        // SAFETY: the caller owns `count` octets at both places. Volatile, so that no call of
-        // `memcmp` is made of the loop.
+        // SAFETY: the caller owns `count` octets at both places. The reads are volatile because the
+        // compiler would otherwise turn the loop into a call of `memcmp`.
         let (a, b) = unsafe { (a.add(index).read_volatile(), b.add(index).read_volatile()) };
         if a != b {
             return i32::from(a) - i32::from(b);
@@ -74,6 +74,6 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     unsafe { memcmp(a, b, count) }
 }
 
-/// Named by the tables for unwinding, which nothing does here.
+/// The unwind tables name this function; nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
