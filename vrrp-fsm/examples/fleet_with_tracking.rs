@@ -1,5 +1,5 @@
-//! Two virtual routers in a sync group that tracks an uplink and a check, and what each report
-//! does.
+//! Two virtual routers in a sync group that tracks an uplink and a check, and the effect of each
+//! report.
 //!
 //! `cargo run -p vrrp-fsm --features alloc --example fleet_with_tracking`
 

@@ -1,5 +1,5 @@
-//! One virtual router in simulated time: nobody answers, it becomes Active, and yields to a router
-//! of higher priority.
+//! One virtual router in simulated time: it receives no advertisement, becomes Active, and yields
+//! to a router of higher priority.
 //!
 //! `cargo run -p vrrp-fsm --example one_router`
 

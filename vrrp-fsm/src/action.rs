@@ -97,7 +97,7 @@ impl Actions {
         self.list.get(..self.len()).unwrap_or_default()
     }
 
-    /// The number of them.
+    /// The number of actions.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len as usize

@@ -1,4 +1,4 @@
-//! When an Active announces its addresses.
+//! The announcement schedule of an Active.
 
 use core::time::Duration;
 
@@ -23,7 +23,7 @@ impl Announcements {
             second_burst_after: or_zero(policy.second_burst_after),
             refresh: or_zero(policy.refresh),
             rival_second_burst_after: or_zero(policy.rival_second_burst_after),
-            // It was checked to be short.
+            // `Config::check` limits it to 4 s.
             after_last_rival: u32::try_from(nanos(policy.after_last_rival)).unwrap_or(u32::MAX),
             repeat: policy.repeat,
             refresh_repeat: policy.refresh_repeat,

@@ -168,7 +168,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Insert(u8),
-        /// One of the keys that were ever given.
+        /// One of all keys returned so far.
         Remove(Index),
         Change(Index, u8),
     }
@@ -214,7 +214,8 @@ mod tests {
                 for key in &given {
                     prop_assert_eq!(arena.get(*key), model.get(key));
                 }
-                // The slot is the greater part of a key, so both are in the order of the places.
+                // The slot is the more significant part of a key, so both are in the order of the
+                // slots.
                 prop_assert!(arena.iter().eq(model.iter().map(|(key, value)| (*key, value))));
                 prop_assert!(arena.iter_mut().map(|(key, _)| key).eq(model.keys().copied()));
                 prop_assert_eq!(arena.len(), model.len());

@@ -17,7 +17,7 @@ pub(crate) struct Backup {
     pub(crate) active: Option<ActiveRouter>,
     /// The reason of a takeover when the timer fires.
     pub(crate) expiry: Expiry,
-    /// The timer was restarted after a stall, and no advertisement was accepted since.
+    /// The timer was restarted after a stall, and no advertisement has been accepted since.
     pub(crate) stalled: bool,
 }
 

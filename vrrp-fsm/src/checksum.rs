@@ -83,9 +83,9 @@ impl ChecksumEvidence {
     /// The number of consecutive advertisements in one form after which the other form is no longer
     /// sent: 8.
     ///
-    /// A sender of both forms looks like a sender of one form while the messages in the other one
+    /// A sender of both forms looks like a sender of one form while the messages in the other form
     /// are lost. Seven in a row are lost once in 10^14 intervals at 1 % loss, and once in 10^7 at
-    /// 10 %. The next message in the other form mends the error.
+    /// 10 %. The next message in the other form corrects the error.
     pub const ENOUGH: u8 = 8;
 
     /// Returns the form that the other routers need, if the evidence suffices.

@@ -6,8 +6,8 @@ use vrrp_proto::{Family, Interval, OutOfRange, Priority, Version, Versions, Vrid
 
 use crate::ChecksumSending;
 
-/// Returns the configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new)
-/// and [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
+/// The configuration of a virtual router. [`VirtualRouter::new`](crate::VirtualRouter::new) and
+/// [`VirtualRouter::reconfigure`](crate::VirtualRouter::reconfigure) check it.
 ///
 /// Make one with [`new`](Self::new) or [`v2`](Self::v2), and change its fields:
 ///
@@ -254,8 +254,8 @@ pub enum Profile {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Preempt {
-    /// Preempt_Mode True: its advertisements are ignored, and the router takes over when the
-    /// running Active_Down_Interval is over (S-14).
+    /// Preempt_Mode True: the advertisements of such an Active are ignored, and the router takes
+    /// over when the running Active_Down_Interval is over (S-14).
     #[default]
     Always,
     /// Preempt_Mode False: the Active stays Active while it advertises (S-12).

@@ -19,8 +19,8 @@ pub struct Counters {
     /// `master-transitions`: the number of transitions to Active.
     #[doc(alias = "master_transitions")]
     pub active_transitions: u32,
-    /// Discarded packets without a counter of their own: checksum, version, VRID, destination,
-    /// source no unicast address, or source not a configured peer.
+    /// Discarded packets without a counter of their own: checksum, version, VRID, destination, or a
+    /// source that is not a unicast address or not a configured peer.
     pub other_discards: u32,
     /// `advertisement-rcvd`: advertisements that passed every check.
     pub advertisements_received: u64,
@@ -32,8 +32,8 @@ pub struct Counters {
     pub priority_zero_received: u64,
     /// `priority-zero-pkts-sent`.
     pub priority_zero_sent: u64,
-    /// `interval-errors`: another interval than the local one. In version 3 the advertisement is
-    /// accepted and counted too.
+    /// `interval-errors`: an interval that differs from the local one. In version 3 the
+    /// advertisement is accepted and counted too.
     pub interval_errors: u64,
     /// `ip-ttl-errors`.
     pub ip_ttl_errors: u64,
@@ -45,8 +45,8 @@ pub struct Counters {
     pub packet_length_errors: u64,
     /// Failed authentication, which RFC 2787 counts.
     pub authentication_errors: u64,
-    /// Packets from the own primary address: our own packets came back, or the address is in use
-    /// twice (AMB-14). Not in the models.
+    /// Packets from this router's primary address: our own packets came back, or the address is in
+    /// use twice (AMB-14). Not in the models.
     pub own_packets: u64,
     /// Advertisements received while the router owns the addresses, discarded or not (P-43, O-05).
     /// Not in the models.

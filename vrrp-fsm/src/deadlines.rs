@@ -152,7 +152,7 @@ impl Deadlines {
         while groups > 0 {
             if above == self.levels.len() {
                 let mut group = Group::EMPTY;
-                // Before, the level below was the last, of one group.
+                // Until now the level below was the last one, a single group.
                 group.0[0] = self.earliest().unwrap_or(Instant::MAX);
                 self.levels.push(vec![group]);
             }

@@ -22,7 +22,7 @@ pub enum Event {
     /// An advertisement that passed [`VirtualRouter::check`](crate::VirtualRouter::check).
     Advertisement(AcceptedAdvertisement),
     /// The primary address has changed. No timer moves; an Active advertises from the new address
-    /// at once (AMB-15). Ignored in Initialize, because Startup brings the address.
+    /// at once (AMB-15). Ignored in Initialize, because Startup provides the address.
     PrimaryAddress(IpAddr),
     /// Tracked objects changed the priority (O-21).
     ///

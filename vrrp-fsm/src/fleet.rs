@@ -1,7 +1,7 @@
 //! Many virtual routers: the *VRRP router* of RFC 9568 section 1.7.
 //!
 //! A [`VrrpRouter`] owns virtual routers, the [objects](crate::track) that they track and their
-//! [sync groups](SyncGroup). It finds the router of each packet, has all timers, and collects the
+//! [sync groups](SyncGroup). It finds the router of each packet, runs all timers, and collects the
 //! actions.
 //!
 //! | to do this | use |
@@ -130,7 +130,7 @@ pub struct PacketErrors {
 pub struct Rejected {
     /// The virtual router that counted the packet; `None` if there is none.
     pub router: Option<RouterId>,
-    /// Why.
+    /// The reason.
     pub discard: Discard,
 }
 
@@ -157,7 +157,7 @@ pub enum FleetError {
     UnknownGroup(GroupId),
     /// There is not enough memory for the records of a snapshot.
     Records {
-        /// How many.
+        /// The number of records.
         records: usize,
     },
     /// The number of the next record in a snapshot is too high.
@@ -573,7 +573,7 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// [`Event::Reannounce`].
+    /// Sends [`Event::Reannounce`].
     ///
     /// # Errors
     ///
@@ -655,7 +655,7 @@ impl VrrpRouter {
         self.slot_of_peer(key, ip, found)
     }
 
-    /// Whether a router advertises from this address, the destination of its peers.
+    /// Whether a router advertises from this address, to which its peers send.
     fn is_from(&self, slot: u32, address: IpAddr) -> bool {
         let found = self.routers.at(slot);
         found.is_some_and(|(_, entry)| entry.router.primary_address() == address)
@@ -862,10 +862,10 @@ impl VrrpRouter {
         self.output.log.read(reader)
     }
 
-    /// Drops the records that a reader has read: of a host with one reader, which needs them no
-    /// more. They are [`Lost`] for others.
+    /// Drops the records that a reader has read, for a host with a single reader. For other readers
+    /// they are [`Lost`].
     ///
-    /// Without it the fleet keeps the last records, and their memory fills over time.
+    /// Without this call the fleet keeps the last records, and their memory fills over time.
     pub fn drop_records(&mut self, reader: Reader) {
         self.output.log.drop_read(reader);
     }
@@ -881,7 +881,7 @@ impl VrrpRouter {
         &self.errors
     }
 
-    // Within.
+    // Internals.
 
     fn entry(&self, id: RouterId) -> Result<&Entry, FleetError> {
         self.routers

@@ -20,8 +20,8 @@ impl VirtualRouter {
         Some(expiry)
     }
 
-    /// G-4: whether the last advertisement is that of an Active that a Backup accepts, and does not
-    /// ignore (O-12).
+    /// G-4: whether a Backup accepts the sender of the last advertisement as the Active, and does
+    /// not ignore it (O-12).
     pub(crate) fn accepts_another(&self, version: Version) -> bool {
         matches!(&self.phase, Phase::Backup(backup)
             if backup.expiry == Expiry::Silence && backup.active.is_some_and(|active| active.version == version))
@@ -35,7 +35,7 @@ impl VirtualRouter {
         }
     }
 
-    /// When an Active announces.
+    /// Returns the announcement schedule of an Active.
     pub(crate) fn schedule(&self) -> Option<Schedule> {
         match &self.phase {
             Phase::Active(active) => Some(active.schedule),

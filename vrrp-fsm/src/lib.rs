@@ -67,8 +67,8 @@
 //! | AMB-05 | a different interval in version 3 is reported and learned |
 //! | AMB-11 | the division in Skew_Time is done in nanoseconds and rounded down |
 //! | AMB-12 | nothing is learned from priority 0; Skew_Time uses the interval learned before |
-//! | AMB-13 | an Active answers rivals of lower priority at most once in 10 ms, the shortest interval there is, and leaves its Adver_Timer alone. Resignations are answered always, and reset it (S-16) |
-//! | AMB-14 | a packet from the own primary address is discarded and counted |
+//! | AMB-13 | an Active answers rivals of lower priority at most once in 10 ms, the shortest interval, and does not change its Adver_Timer. Resignations are always answered, and reset the timer (S-16) |
+//! | AMB-14 | a packet from the router's own primary address is discarded and counted |
 //! | AMB-15 | a changed primary address is used for an advertisement at once, and changes no timer |
 //! | AMB-20 | [`Preempt::AfterDelay`] defines when the delay starts and stops |
 //! | AMB-21 | changes at run time apply as [`VirtualRouter::reconfigure`] and [`Event`] describe, without a re-election |
@@ -148,6 +148,6 @@ pub use reason::{NewActiveReason, Reason, ShutdownCause, State, Transition};
 pub use receive::ReceiveContext;
 pub use router::VirtualRouter;
 pub use snapshot::Snapshot;
-// For tests that look at deadlines. The contents of a snapshot are no part of the public interface.
+// For tests of deadlines. The contents of a snapshot are not part of the public interface.
 #[doc(hidden)]
 pub use snapshot::{Deadline, Phase as SnapshotPhase};

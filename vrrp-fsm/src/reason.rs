@@ -11,7 +11,7 @@ pub enum State {
     #[doc(alias = "fault")]
     #[doc(alias = "init")]
     Initialize,
-    /// Watches the Active and stands in for it when it falls silent.
+    /// Watches the Active and takes over when it falls silent.
     Backup,
     /// Forwards for the virtual addresses, answers for them, and advertises.
     #[doc(alias = "master")]

@@ -20,8 +20,8 @@ pub struct ReceiveContext<'a> {
     /// The result of verifying this packet. The host verifies it first, because the host has the
     /// keys.
     pub protection: Protection,
-    /// The local virtual addresses, to have the lists compared (P-44, P-45), or `None` to leave
-    /// that out.
+    /// The local virtual addresses, which are compared with those of messages (P-44, P-45), or
+    /// `None` for no comparison.
     pub addresses: Option<Addresses<'a>>,
 }
 
@@ -72,7 +72,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Decodes and checks a packet, without a change of the router.
+    /// Decodes and checks a packet without changing the router.
     // Without inlining, each packet would copy the result.
     #[allow(clippy::inline_always)]
     #[inline(always)]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The least time between two answers to rivals of lower priority (AMB-13): 10 ms, the shortest
-/// interval that the protocol has.
+/// interval of the protocol.
 ///
 /// One answer reaches all rivals, so a second answer within the shortest interval adds nothing; and
 /// two Actives that both expect to win cannot answer each other faster.
@@ -39,8 +39,8 @@ pub struct VirtualRouter {
     /// Unspecified before the first Startup.
     pub(crate) primary_address: IpAddr,
     pub(crate) effective_priority: Priority,
-    /// Active_Adver_Interval. In version 2 it is always the own interval, because messages with
-    /// another interval are discarded (P-29).
+    /// Active_Adver_Interval. In version 2 it is always this router's interval, because messages
+    /// with another interval are discarded (P-29).
     pub(crate) active_interval: Interval,
     pub(crate) checksum_evidence: ChecksumEvidence,
     pub(crate) last_reason: Option<Reason>,
@@ -246,7 +246,7 @@ impl VirtualRouter {
         waits
     }
 
-    /// Takes over from Backup, for this reason of the timer.
+    /// Takes over from Backup. `expiry` is the reason of the timer.
     pub(crate) fn take_over(&mut self, now: Instant, expiry: Expiry) -> Actions {
         let reason = match expiry {
             Expiry::Silence => Reason::ActiveDown,
@@ -363,7 +363,7 @@ impl VirtualRouter {
         }
         let advertise = active.adver.is_due(now);
         if advertise {
-            // S-23, T-08: the own interval, never the learned one.
+            // S-23, T-08: this router's interval, never the learned one.
             active.adver = next_in_rhythm(active.adver, now, self.settings.interval.as_nanos());
         }
         let announcements = &self.settings.announcements;

@@ -104,9 +104,9 @@ pub enum Occurrence<'a> {
     Announced(&'a Announcement),
     /// A host has received a message: `result 0 17>2`.
     Received(Delivery),
-    /// It has discarded it: `discarded 0 17>2: the digest differs`.
+    /// A host has discarded a message: `discarded 0 17>2: the digest differs`.
     Discarded(Delivery, Discard),
-    /// The deadline of a host has come: `timeout 2`.
+    /// The deadline of a host has passed: `timeout 2`.
     Timeout(u32),
     /// A virtual router has changed its state: `state 2 lan 1 IPv4 vrid 51 Backup to Active: the
     /// Active fell silent`.
@@ -412,7 +412,7 @@ impl<H: Host> Simulation<H> {
                 priority,
             } => self.reconfigure(host, router, observe, |wanted| {
                 wanted.priority = until.map(|until| (priority, until)).or_else(|| {
-                    // Another change may have come in that time.
+                    // Another change may have followed in the meantime.
                     wanted.priority.filter(|(_, until)| *until > now)
                 });
             }),
@@ -447,7 +447,7 @@ impl<H: Host> Simulation<H> {
         }
     }
 
-    /// Has a virtual router, with all of its sync group, configured in another way.
+    /// Reconfigures a virtual router and its whole sync group.
     fn reconfigure(
         &mut self,
         host: u32,

@@ -16,7 +16,7 @@ use crate::{
 /// The run-time state of a [`VirtualRouter`], without its [`Config`]. Deadlines are relative to the
 /// moment of the snapshot, so it means the same in a process with another epoch.
 ///
-/// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are no part of the
+/// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are not part of the
 /// public interface. With the feature `serde` it can be stored for a process of the same version of
 /// this crate.
 ///
@@ -80,14 +80,15 @@ pub enum Phase {
         down: Deadline,
         /// The end of [`Config::startup_hold`].
         not_before: Deadline,
-        /// The end of the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay); never,
-        /// while none was started.
+        /// The end of the delay of [`Preempt::AfterDelay`](crate::Preempt::AfterDelay); never if no
+        /// delay was started.
         preempt_hold: Deadline,
         /// [`VirtualRouter::active`].
         active: Option<ActiveRouter>,
         /// The reason of a takeover when the timer fires.
         expiry: Expiry,
-        /// Whether the timer was restarted after a stall, and no advertisement was accepted since.
+        /// Whether the timer was restarted after a stall, and no advertisement has been accepted
+        /// since.
         stalled: bool,
     },
     /// [`State::Active`](crate::State::Active).

@@ -158,7 +158,7 @@ pub enum TrackError {
     Require {
         /// The number of members that must be up.
         required: usize,
-        /// The number of them.
+        /// The number of members.
         members: usize,
     },
     /// A set has a member that is a set.

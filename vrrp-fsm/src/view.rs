@@ -94,8 +94,8 @@ impl VirtualRouter {
         self.new_active_reason
     }
 
-    /// Returns Active_Adver_Interval: the interval of the last accepted Active, or the own (S-12,
-    /// T-07).
+    /// Returns Active_Adver_Interval: the interval of the last accepted Active, or this router's
+    /// own (S-12, T-07).
     #[must_use]
     pub const fn active_interval(&self) -> Interval {
         self.active_interval

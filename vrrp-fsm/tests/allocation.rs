@@ -1,4 +1,4 @@
-//! A router allocates nothing, whatever happens to it.
+//! A router never allocates.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.
@@ -20,7 +20,7 @@ use vrrp_proto::{
     MessageAuthentication, Priority, TTL, Vrid,
 };
 
-/// The system's allocator, which counts on the one thread that asked for it.
+/// The system's allocator, which counts the allocations of the thread that asked for it.
 struct Counting;
 
 static COUNTED: AtomicUsize = AtomicUsize::new(0);
@@ -29,13 +29,13 @@ thread_local! {
     static WATCHED: AtomicBool = const { AtomicBool::new(false) };
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is.
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if WATCHED.with(|watched| watched.load(Ordering::Relaxed)) {
             COUNTED.fetch_add(1, Ordering::Relaxed);
         }
-        // SAFETY: the caller's promise about `layout` is passed on.
+        // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 

@@ -395,8 +395,8 @@ impl VrrpRouter {
         });
     }
 
-    /// Handles an advertisement that a member accepted; the schedule is that of the member before,
-    /// if it was Active.
+    /// Handles an advertisement that a member accepted. `before` is the schedule that the member
+    /// had as Active before the advertisement.
     pub(super) fn accepted_in_group(
         &mut self,
         now: Instant,
@@ -410,7 +410,7 @@ impl VrrpRouter {
         };
         match (before, entry.router.state()) {
             (Some(_), State::Backup) => self.yield_group(now, id),
-            // It announces, now or soon.
+            // The member announces, now or soon.
             (Some(_), State::Active) if entry.router.schedule() != before => {
                 self.announce_together(now, id, member);
             }

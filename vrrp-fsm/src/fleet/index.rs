@@ -14,8 +14,9 @@ const NOWHERE: u32 = u32::MAX;
 /// VRID.
 ///
 /// A plain hash table of slots would be simpler, but it must compare the key in the router: with
-/// 10,000 routers a cache miss, before the packet can be handled. A row has all that a lookup
-/// needs. Alone both are equally fast; the bench `fleet` measures them in a fleet too.
+/// 10,000 routers this is a cache miss before the packet can be handled. A row contains everything
+/// that a lookup needs. In isolation both are equally fast; the bench `fleet` also measures them in
+/// a fleet.
 ///
 /// The hash is the same in every run: interfaces come from the configuration, not from packets, so
 /// packets cannot make them collide.
@@ -159,7 +160,7 @@ fn hash(interface: u32, family: Family) -> u64 {
 mod tests {
     use super::*;
 
-    /// With numbers of interfaces of which only the low bits differ, or only higher ones.
+    /// Interface numbers that differ only in their low bits, or only in higher bits.
     #[test]
     fn rows_are_spread_over_the_table_and_over_the_marks() {
         for shift in [0, 7, 16] {
@@ -171,7 +172,7 @@ mod tests {
                     marks |= 1 << (hash >> 57);
                 }
             }
-            // 81 of 128 is what chance would give.
+            // Random values would give 81 of 128.
             let (places, marks) = (places.count_ones(), marks.count_ones());
             assert!(places.min(marks) >= 64, "{shift}: {places} {marks}");
         }

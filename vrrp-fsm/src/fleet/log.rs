@@ -21,7 +21,7 @@ pub enum FleetChange {
     Removed(RouterId),
     /// A virtual router has changed its state.
     State(RouterId, Transition),
-    /// A virtual router has another effective priority.
+    /// The effective priority of a virtual router has changed.
     EffectivePriority {
         /// The router.
         router: RouterId,
@@ -50,9 +50,9 @@ pub struct Record {
 /// Records were dropped before they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// The number of the first.
+    /// The number of the first dropped record.
     pub first: u64,
-    /// How many.
+    /// The number of dropped records.
     pub count: u64,
 }
 
@@ -85,7 +85,7 @@ impl Reader {
 /// The last records.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
-    /// It has room for `capacity`.
+    /// At most `capacity` records.
     records: VecDeque<Record>,
     capacity: usize,
     pub(super) next: u64,

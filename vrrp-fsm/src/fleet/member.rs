@@ -40,7 +40,7 @@ pub struct Member {
     pub authentication: LocalAuthentication,
     /// The options of the decoder.
     pub decode: DecodeOptions,
-    /// The virtual addresses, to which those of messages are compared (P-44, P-45); of the family
+    /// The virtual addresses, which are compared with those of messages (P-44, P-45); of the family
     /// of `config`. Default `None`: no comparison.
     pub addresses: Option<AddressList>,
     /// The tracked objects.
@@ -75,7 +75,7 @@ impl Member {
     }
 }
 
-/// [`LocalTransport`], with a list of its own.
+/// [`LocalTransport`] with an owned list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -92,7 +92,7 @@ pub enum MessageTransport {
     },
 }
 
-/// [`Addresses`], with a list of its own.
+/// [`Addresses`] with an owned list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -120,7 +120,7 @@ pub(super) struct Reception {
     pub(super) transport: MessageTransport,
     pub(super) decode: DecodeOptions,
     pub(super) authentication: LocalAuthentication,
-    /// In a box, because most routers compare none.
+    /// Boxed, because most routers compare no addresses.
     pub(super) addresses: Option<Box<AddressList>>,
 }
 
@@ -165,9 +165,10 @@ pub(super) struct Entry {
     /// The result of its own objects.
     pub(super) track_state: TrackState,
     pub(super) group: Option<GroupId>,
-    /// G-3: it waits for its group to take over, for this reason of its timer.
+    /// G-3: the router waits for its group to take over. The value is the reason of its timer.
     pub(super) pending_takeover: Option<Expiry>,
-    /// G-8: it could not run when it joined a running group, and does not count there until it can.
+    /// G-8: the router could not run when it joined a running group, and does not count there until
+    /// it can.
     pub(super) is_joining: bool,
     /// Whether the host has started it.
     pub(super) is_enabled: bool,
@@ -175,7 +176,7 @@ pub(super) struct Entry {
     pub(super) is_leaving: bool,
     /// Whether it is in `VrrpRouter::dirty_routers`.
     pub(super) is_dirty: bool,
-    /// `None` if the host has none: a fault.
+    /// `None` if the host has no primary address, which is a fault.
     pub(super) primary_address: Option<IpAddr>,
 }
 

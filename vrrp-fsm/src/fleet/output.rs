@@ -11,7 +11,7 @@ use crate::{Action, Actions, Deadlines, Event, Instant, arena::TypedKey};
 /// Deadlines, waiting actions and records of all virtual routers.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
-    /// By the places of the routers.
+    /// Indexed by the slots of the routers.
     pub(super) deadlines: Deadlines,
     pub(super) queue: Queue,
     pub(super) log: Log,

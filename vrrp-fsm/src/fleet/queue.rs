@@ -51,8 +51,8 @@ impl Queue {
     }
 }
 
-/// Takes the first item. After the last one, the next item takes the place of the first: a ring
-/// that goes around touches all of its memory, which was reserved for the worst case.
+/// Takes the first item. An emptied queue restarts at the front of its memory: a ring that wraps
+/// around would touch all of the memory reserved for the worst case.
 #[inline]
 fn take<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let next = queue.pop_front();

@@ -10,8 +10,8 @@ use crate::{
     track::{ObjectId, ObjectSnapshot, TrackRef, Tracker},
 };
 
-/// The run-time state of a [`VrrpRouter`] with all configurations. The waiting actions, the
-/// records, and the value of [`set_patience`](VrrpRouter::set_patience) are no part of it.
+/// The run-time state of a [`VrrpRouter`] with all configurations. It does not include the waiting
+/// actions, the records, and the value of [`set_patience`](VrrpRouter::set_patience).
 ///
 /// It is opaque: only [`VrrpRouter::snapshot`] makes one. With the feature `serde` it can be stored
 /// for a process of the same version of this crate.
@@ -22,8 +22,8 @@ pub struct FleetSnapshot {
     /// The virtual routers.
     #[doc(hidden)]
     pub members: Vec<MemberSnapshot>,
-    /// Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the places in these
-    /// lists.
+    /// The sync groups. Their members are [`RouterId::nth`], their objects [`ObjectId::nth`] of the
+    /// places in these lists.
     #[doc(hidden)]
     pub groups: Vec<SyncGroup>,
     /// The tracked objects.
@@ -32,7 +32,7 @@ pub struct FleetSnapshot {
     /// [`VrrpRouter::packet_errors`].
     #[doc(hidden)]
     pub packet_errors: PacketErrors,
-    /// How many records are kept.
+    /// The number of records that are kept.
     #[doc(hidden)]
     pub records: usize,
     /// The number of the next record.
@@ -74,7 +74,7 @@ pub struct MemberSnapshot {
     pub router: Snapshot,
     /// The meaning of its expired timer, while it is ready to take over and waits for its group.
     pub pending_takeover: Option<Expiry>,
-    /// Whether it joined a sync group that runs and could not run since.
+    /// Whether it joined a running sync group and has not been able to run since.
     pub is_joining: bool,
     /// Whether it was started.
     pub is_enabled: bool,
@@ -84,8 +84,8 @@ pub struct MemberSnapshot {
 
 impl VrrpRouter {
     /// Returns the run-time state with all configurations, for [`restore`](Self::restore). The host
-    /// first polls and performs all actions of [`poll_action`](Self::poll_action), which are no
-    /// part of it.
+    /// first polls and performs all actions of [`poll_action`](Self::poll_action), which are not
+    /// included.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> FleetSnapshot {
         let objects: Vec<ObjectId> = self.tracker.iter().map(|(id, _)| id).collect();
@@ -129,7 +129,7 @@ impl VrrpRouter {
     /// Restores a fleet from a snapshot at `now`. It continues as the old one would have; nothing
     /// is sent, installed or announced. Records continue with the next number.
     ///
-    /// Routers, groups and objects have new ids: [`find`](Self::find) gives them by key,
+    /// Routers, groups and objects have new ids: [`find`](Self::find) returns them by key,
     /// [`groups`](Self::groups) and [`Tracker::find`] by name.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::track::TrackRef;
 /// | G-2 | When all can run, all start, and as Backup unless all are address owners and none has a start-up hold. |
 /// | G-3 | A Backup whose Active_Down_Timer fires is ready to take over, and restarts its timer. When all members are ready, all take over at once. |
 /// | G-4 | A member that accepts the advertisement of an Active is no longer ready. |
-/// | G-5 | When a member yields, or accepts an Active as a Backup, the Active members become Backup. They do not resign with priority 0: their own Active exists too, or takes over in time. |
+/// | G-5 | When a member yields, or accepts an Active as a Backup, the Active members become Backup. They do not resign with priority 0: their networks have another Active too, or will have one in time. |
 /// | G-6 | When an Active member announces because of a rival, all members announce. |
 /// | G-7 | The objects of the group count for all members. Weights of a member's own objects do not count in a group, unless [`member_weights`](Self::member_weights) is set; faults do. |
 /// | G-8 | A joining router adapts to the group. The other members do not change. |

@@ -22,7 +22,7 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`Tracker::add`].
     pub fn add_object(&mut self, now: Instant, object: Object) -> Result<ObjectId, FleetError> {
         let id = self.tracker.add(now, object)?;
         self.follow_objects(now);
@@ -33,7 +33,7 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`Tracker::reconfigure`].
     pub fn reconfigure_object(
         &mut self,
         now: Instant,
@@ -49,7 +49,8 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// As there, and [`TrackError::InUse`] while a virtual router or a sync group uses it.
+    /// As for [`Tracker::remove`], and [`TrackError::InUse`] while a virtual router or a sync group
+    /// uses it.
     pub fn remove_object(&mut self, id: ObjectId) -> Result<Object, FleetError> {
         if let Some(object) = self.tracker.get(id)
             && self.users.contains_key(&id)
@@ -63,7 +64,7 @@ impl VrrpRouter {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`Tracker::report`].
     pub fn report(&mut self, now: Instant, id: ObjectId, report: Report) -> Result<(), FleetError> {
         self.tracker.report(now, id, report)?;
         self.follow_objects(now);
@@ -209,7 +210,7 @@ impl VrrpRouter {
 
 impl Output {
     /// Applies the priority that the objects of a router and of its group make of the configured
-    /// one, and records where it is another than `from`.
+    /// one, and records a change from `from`.
     pub(super) fn apply_priority(
         &mut self,
         now: Instant,

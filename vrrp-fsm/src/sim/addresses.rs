@@ -8,7 +8,7 @@ use vrrp_proto::{Family, frame::MacAddress};
 use crate::fleet::{AddressList, Member, RouterKey};
 
 /// The primary address of a host for a virtual router: 10.LAN.0.1 for host 0 and so on, and
-/// fe80::LAN:1. It is what others name as their [unicast peer](vrrp_proto::Peer).
+/// fe80::LAN:1. Other hosts use it as their [unicast peer](vrrp_proto::Peer).
 #[must_use]
 pub fn primary_address(host: u32, key: RouterKey) -> IpAddr {
     let [.., high, low] = (host + 1).to_be_bytes();
@@ -44,8 +44,7 @@ pub(super) fn physical_mac(address: IpAddr) -> MacAddress {
     MacAddress([0x02, 0, 0, lan, high, low])
 }
 
-/// The virtual addresses of a virtual router: those that are configured, or one that follows from
-/// its key.
+/// The virtual addresses of a virtual router: the configured ones, or one derived from its key.
 pub(super) fn virtual_addresses(member: &Member) -> AddressList {
     if let Some(configured) = &member.addresses {
         return configured.clone();

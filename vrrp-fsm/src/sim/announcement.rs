@@ -37,8 +37,8 @@ pub struct Announcement {
 
 impl Announcement {
     /// The Ethernet frames, from the virtual MAC (RFC 9568 section 7.3): a gratuitous ARP to all,
-    /// or an unsolicited neighbour advertisement to all nodes, for each address, and all of that as
-    /// often as it is repeated.
+    /// or an unsolicited neighbour advertisement to all nodes, for each address, and the whole
+    /// sequence `repeat` times.
     pub fn frames(&self) -> impl Iterator<Item = Vec<u8>> {
         let once: Vec<Vec<u8>> = self
             .addresses

@@ -66,12 +66,12 @@ pub(super) enum Authenticator {
     Ah {
         sequence: ah::SendSequence,
         window: ah::ReplayWindow,
-        /// Of the last IPv4 header.
+        /// The identification of the last IPv4 header.
         identification: u16,
     },
     Hmac {
         sequence: hmac::SendSequence,
-        /// A place for every sender: the driver has it so too.
+        /// A place for every sender, as in the driver.
         marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
     },
 }

@@ -46,7 +46,7 @@ impl Packet {
                 match (&self.ah, header.encode(self.octets.len())) {
                     (Some(headers), _) => frame.extend(headers),
                     (None, Ok(header)) => frame.extend(header),
-                    // No message is so long.
+                    // No message is that long.
                     (None, Err(_)) => return Vec::new(),
                 }
             }

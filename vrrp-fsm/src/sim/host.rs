@@ -71,7 +71,7 @@ pub trait Host: Sized {
     ///
     /// # Errors
     ///
-    /// Why it was discarded.
+    /// The reason of the discard.
     fn receive(
         &mut self,
         now: Instant,
@@ -134,7 +134,7 @@ pub(super) enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copy {
     First,
-    /// A duplicate of the network.
+    /// A duplicate that the network made.
     Duplicate,
     /// A replay.
     Replay,
@@ -322,7 +322,7 @@ impl<H: Host> Node<H> {
 
     /// Restarts the host.
     pub(super) fn boot(&mut self, number: u32, now: Instant) {
-        // It was configured once; nothing that may change makes it wrong.
+        // The configuration was accepted before, and no later change can make it invalid.
         let Ok(fleet) = self.configured(now) else {
             return;
         };
@@ -340,7 +340,7 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// It goes.
+    /// Crashes the host.
     pub(super) fn die(&mut self) {
         self.host = None;
         self.inbox.clear();
@@ -445,8 +445,8 @@ impl<H: Host> Node<H> {
             && let Some(host) = &mut self.host
             && host.fleet().member(id).is_some_and(|found| found != member)
         {
-            // The configuration was accepted before, and only the priority or the interval is
-            // another one, within its range.
+            // The configuration was accepted before, and only the priority or the interval differs,
+            // within its range.
             let _accepted = host.fleet_mut().reconfigure(now, id, member);
         }
         self.start_or_stop(number, now, router);

@@ -18,7 +18,7 @@ use crate::{
     fleet::{Member, RouterId, RouterKey},
 };
 
-/// Events of a time come before the checks of that time.
+/// The delay of a check, so that all events of its time come before it.
 const AFTERWARDS: Duration = Duration::from_nanos(1);
 
 /// The time for which an answer to a rival replaces further answers (AMB-13).
@@ -47,8 +47,7 @@ struct Virtual {
     tolerance: u8,
     /// Whether all its routers preempt.
     preempts: bool,
-    /// Whether all its routers repeat an announcement that may have crossed with that of another
-    /// router.
+    /// Whether all its routers repeat an announcement that may have crossed another router's.
     announces_again: bool,
     /// Whether all its routers announce once more after the last advertisement of a rival.
     corrects: bool,
@@ -173,7 +172,7 @@ impl Monitor {
             own.corrects &= policy.rival_repeat != 0 && jitter <= policy.after_last_rival;
             own.rival_gap = own.rival_gap.max(rival_gap(policy));
             // The shortest Skew_Time is that of the owner, with half the interval. Where it does
-            // not hide the difference of two delays, one message less may be missed.
+            // not hide the difference of two delays, one message fewer may be missed.
             let hides = member.config.interval.as_duration() / 512 >= jitter;
             let spare = if hides { 1 } else { 2 };
             let tolerance = member.config.missed_advertisements.saturating_sub(spare);
@@ -503,7 +502,7 @@ impl Monitor {
         let [_, _, priority, ..] = *packet.octets.as_slice() else {
             return None;
         };
-        // A discarded packet is no meeting.
+        // A discarded packet is not a meeting.
         let is_meeting =
             router.state() == State::Active && node.would_accept(place.router, packet, protection);
         let theirs = (Priority::new(priority), packet.ip.endpoints.source());
@@ -515,8 +514,8 @@ impl Monitor {
             from: packet.from,
             sent: packet.sent,
             wins: ours > theirs,
-            // The older profiles do not answer, who resigns needs no answer, and with IP AH the
-            // number of an answer may not come after that of a third one.
+            // Older profiles do not answer, a resigning router needs no answer, and with IP AH a
+            // third router may already have used the number of an answer.
             is_answered: router.config().profile == Profile::Rfc9568
                 && priority != 0
                 && protection != Protection::Ah,
@@ -671,8 +670,8 @@ impl Monitor {
         };
         let own = self.virtuals.get(number as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
-        // A resignation has a fault of the same time. The last answer may have been for another
-        // rival just before (AMB-13).
+        // A resignation follows from a fault of the same time. The last answer may have gone to
+        // another rival just before (AMB-13).
         let is_disturbed = match promise {
             Promise::Announce { .. } => false,
             Promise::Correct { .. } => cluster.standing != 0 || cluster.disturbed > since,
@@ -884,7 +883,7 @@ impl Virtual {
             .collect()
     }
 
-    /// Checks that the neighbours on each side of a partition have its Active, as far as they can.
+    /// Checks that the neighbours on each side of a partition know its Active, as far as they can.
     fn check_neighbors<H: Host>(
         &self,
         nodes: &[Node<H>],
@@ -999,8 +998,8 @@ fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
     if interval != shortest {
         exchanges += u32::try_from(own.places.len()).unwrap_or(u32::MAX);
     }
-    // Skew_Time is less than an interval, in version 2 less than the second that is the shortest
-    // there.
+    // Skew_Time is less than an interval; in version 2 it is less than a second, the shortest
+    // interval there.
     interval * ((u32::from(missed) + 1) * rounds + exchanges)
         + held
         + scenario.network.longest_delay * 4

@@ -7,8 +7,8 @@ use super::Announcement;
 use crate::Instant;
 
 /// The neighbours of a virtual router: end hosts and the ports of switches. Each host of the router
-/// has some next to it. They receive the frames of that host and all frames that reach it, and live
-/// on when it dies.
+/// has some next to it. They receive the frames of that host and all frames that reach it, and
+/// survive its crash.
 #[derive(Default)]
 pub(super) struct Neighbors {
     memories: BTreeMap<u32, Memory>,
@@ -28,17 +28,17 @@ pub(super) struct Neighbors {
 struct Memory {
     /// The sender of the last announcement, and its time.
     last: Option<(u32, Instant)>,
-    /// Whether there was one after it that has not come, or the last one was late.
+    /// Whether a later announcement did not arrive, or the last one was late.
     is_in_doubt: bool,
 }
 
 /// The result of comparing the neighbours with the Active.
 #[derive(Default)]
 pub(super) struct Comparison {
-    /// Whether any of them has to know who the Active is.
+    /// Whether any neighbour must know the Active.
     pub(super) is_checked: bool,
-    /// The hosts that some neighbours have for the Active instead, and the hosts next to which the
-    /// neighbours know no Active.
+    /// The hosts that some neighbours take for the Active instead, and the hosts whose neighbours
+    /// know no Active.
     pub(super) wrong: Vec<u32>,
 }
 
@@ -47,20 +47,21 @@ impl Neighbors {
         self.active_since.insert(host, now);
     }
 
-    /// An Active has received a message of another router, sent at this time, and is still Active.
+    /// Handles a message of another router, sent at this time, that an Active has received without
+    /// yielding.
     pub(super) fn met(&mut self, now: Instant, active: u32, rival: u32, sent: Instant) {
         self.met.insert(active, now);
         let last = self.rivals.entry((active, rival)).or_default();
         *last = sent.max(*last);
     }
 
-    /// The time at which this host as Active last received a message of a rival.
+    /// Returns the time at which this host as Active last received a message of a rival.
     pub(super) fn last_met(&self, active: u32) -> Option<Instant> {
         self.met.get(&active).copied()
     }
 
-    /// The hosts whose neighbours have an announcement of this rival, sent by that time, as their
-    /// last one; `None` where the last announcement of no neighbour is known.
+    /// Returns the hosts whose neighbours last received an announcement that this rival had sent by
+    /// that time; `None` if no neighbour's last announcement is known.
     pub(super) fn misled_by(
         &self,
         rival: u32,
@@ -83,7 +84,7 @@ impl Neighbors {
         is_known.then_some(misled)
     }
 
-    /// A host announces.
+    /// Handles an announcement by a host.
     pub(super) fn announced(&mut self, host: u32, now: Instant) {
         self.announced.insert(host, now);
     }
@@ -101,7 +102,7 @@ impl Neighbors {
         self.memories.insert(location, memory);
     }
 
-    /// An announcement does not reach the neighbours next to this host, or not in time.
+    /// Handles an announcement that does not reach the neighbours next to this host in time.
     pub(super) fn miss(&mut self, location: u32) {
         self.memories.entry(location).or_default().is_in_doubt = true;
     }
@@ -186,7 +187,7 @@ mod tests {
         }
     }
 
-    /// The wrong neighbours when host 1 is Active; `None` where no neighbour has to know it.
+    /// The wrong neighbours when host 1 is Active; `None` if no neighbour must know it.
     fn compare(neighbors: &Neighbors) -> Option<Vec<u32>> {
         let compare = neighbors.compare(1, 0..2, DELAY);
         compare.is_checked.then_some(compare.wrong)
@@ -205,7 +206,7 @@ mod tests {
         let mut neighbors = Neighbors::default();
         receive(&mut neighbors, 0, 10);
         neighbors.became_active(1, at(9));
-        // It does not know about the announcement since.
+        // The Active does not know about the later announcement.
         assert_eq!(compare(&neighbors), None);
         neighbors.became_active(1, at(10));
         assert_eq!(compare(&neighbors), Some(Vec::from([0, 0])));

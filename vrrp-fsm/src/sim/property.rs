@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{Instant, fleet::RouterKey};
 
-/// A property that is checked continuously. `docs/simulation.md` says under which faults each
+/// A property that is checked continuously. `docs/simulation.md` lists the faults under which each
 /// holds, and derives the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -13,7 +13,7 @@ pub enum Property {
     /// A virtual router has at most one Active among hosts that reach each other, once the network
     /// was quiet for the bound.
     AtMostOneActive,
-    /// It has one then, if one of its routers is healthy.
+    /// It has at least one then, if one of its routers is healthy.
     ActiveExists,
     /// No healthy router then has a higher priority than the Active, if all preempt.
     HighestPriorityActive,
@@ -31,12 +31,12 @@ pub enum Property {
     /// A router that becomes Active announces its addresses at once. So does an Active that
     /// receives a rival's advertisement, unless it has just announced.
     ActiveAnnounces,
-    /// The neighbours send to the Active what they have for the virtual addresses, because the last
-    /// announcement that they have got is its own, once the network was quiet for the bound and for
+    /// The neighbours send traffic for the virtual addresses to the Active, because the last
+    /// announcement that they received is its own, once the network was quiet for the bound and for
     /// the second bursts that may be due.
     LastAnnouncementIsOfActive,
-    /// The neighbours send to the Active a second after it received the last advertisement of a
-    /// rival, and no longer to the rival, unless the rival has announced since.
+    /// A second after an Active received the last advertisement of a rival, the neighbours send to
+    /// the Active and no longer to the rival, unless the rival has announced since.
     NeighborsCorrected,
     /// A packet that was accepted is not accepted again, if a sequence number is authenticated: IP
     /// AH and the HMAC trailer.
@@ -44,7 +44,7 @@ pub enum Property {
 }
 
 impl Property {
-    /// All of them.
+    /// All properties.
     pub const ALL: [Self; 11] = [
         Self::AtMostOneActive,
         Self::ActiveExists,
@@ -81,13 +81,13 @@ impl fmt::Display for Property {
 /// A property did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// When that was seen.
+    /// The time at which it was seen.
     pub at: Instant,
-    /// Which.
+    /// The property.
     pub property: Property,
     /// The virtual router; of a sync group, one of its members.
     pub key: RouterKey,
-    /// The hosts that have to do with it: the Actives, or those that should be.
+    /// The hosts involved: the Actives, or those that should be Active.
     pub hosts: Vec<u32>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// A network of hosts, and its faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// The hosts, which have the numbers of their places here, from 0.
+    /// The hosts, numbered by their places here from 0.
     pub hosts: Vec<HostPlan>,
     /// The delays of messages.
     pub network: Network,
@@ -31,8 +31,8 @@ pub struct HostPlan {
     /// The virtual routers. Hosts with one on the same [`interface`](Member::interface) number are
     /// on the same LAN there. All of them are started.
     pub members: Vec<Member>,
-    /// The tracked objects. Uses name them as [`ObjectId::nth`](crate::track::ObjectId::nth) of the
-    /// places here.
+    /// The tracked objects. References name them as [`ObjectId::nth`](crate::track::ObjectId::nth)
+    /// of the places here.
     pub objects: Vec<TrackedObject>,
     /// The sync groups. Their members are [`RouterId::nth`](crate::fleet::RouterId::nth) of the
     /// places in `members`.
@@ -66,7 +66,7 @@ pub struct Network {
 /// The rates of random faults. Default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultRates {
-    /// All faults are over then. Default the beginning.
+    /// The time at which all faults are over. Default: the beginning.
     pub until: Instant,
     /// A host crashes without a resignation, and restarts.
     pub crash: Option<Rate>,
@@ -175,7 +175,7 @@ impl Chance {
     ///
     /// # Errors
     ///
-    /// For more.
+    /// [`OutOfRange`] above 1,000,000.
     pub const fn per_million(count: u32) -> Result<Self, OutOfRange> {
         const ALWAYS: u32 = 1_000_000;
         if count > ALWAYS {
@@ -209,9 +209,9 @@ impl Scenario {
     /// The most virtual routers on a LAN in [`uniform`](Self::uniform): 255 of each family.
     const ROUTERS_OF_A_LAN: u32 = 510;
 
-    /// So many hosts, all with the same so many virtual routers, of both families, on as many LANs
-    /// as these need, and each with another host as the one of highest priority. Nothing goes
-    /// wrong.
+    /// Makes a network of `hosts` hosts that all have the same `routers` virtual routers, of both
+    /// families, on as many LANs as necessary. Each virtual router gives the highest priority to
+    /// the next host in turn. There are no faults.
     ///
     /// # Errors
     ///

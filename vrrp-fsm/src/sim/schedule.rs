@@ -1,4 +1,4 @@
-//! Where faults come from: from chance, or from a trace.
+//! The source of faults: random numbers, or a trace.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::Instant;
 
-/// The kinds of faults that come by chance, each in a sequence of its own.
+/// The kinds of random faults, each with a random sequence of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Crash,
@@ -109,7 +109,7 @@ impl Source {
         source
     }
 
-    /// When the next fault of a kind comes by chance.
+    /// Returns the time of the next random fault of a kind.
     pub(super) fn next_fault(&mut self, now: Instant, kind: Kind) -> Option<Instant> {
         let rate = kind.rate(&self.rates)?;
         let random = self.sequences.get_mut(kind as usize)?;
@@ -185,8 +185,8 @@ impl Source {
         Some((condition, lasts))
     }
 
-    /// How long a message takes, and what becomes of it. That depends on the message and on nothing
-    /// else, so that it stays when another fault is left out.
+    /// Returns the delay and the fates of a message. They depend on the seed and the message alone,
+    /// so they do not change when another fault is left out.
     pub(super) fn fates(&self, now: Instant, delivery: Delivery) -> (Duration, Vec<Fate>) {
         let Network {
             shortest_delay,

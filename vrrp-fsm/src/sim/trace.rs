@@ -1,4 +1,4 @@
-//! A run as text, and the least of it that goes wrong.
+//! A run as text, and the minimisation of its faults.
 
 use alloc::{string::ToString, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -21,18 +21,18 @@ use crate::Instant;
 /// # Ok::<(), vrrp_fsm::sim::TraceSyntax>(())
 /// ```
 ///
-/// Reading passes over empty lines, over those that begin with `#`, and over all other
-/// [`Occurrence`]s: they follow from the faults.
+/// Parsing skips empty lines, lines that begin with `#`, and all other [`Occurrence`]s, which
+/// follow from the faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// The seed. It says how long each message takes.
+    /// The seed, which determines the delay of each message.
     pub seed: u64,
     /// The faults with their times. The time of a message's fault is for the reader only: it is the
     /// time at which that message is sent.
     pub faults: Vec<(Instant, Fault)>,
 }
 
-/// The first words of lines that are no faults.
+/// The first words of lines that are not faults.
 const CONSEQUENCES: [&str; 8] = [
     "over",
     "sent",
@@ -48,7 +48,7 @@ impl Trace {
     /// The line that begins every trace.
     const SEED: &str = "seed ";
 
-    /// The line of an occurrence: the time in seconds with nine digits, and the text.
+    /// Returns the line of an occurrence: the time in seconds with nine digits, and the text.
     ///
     /// The lines of all occurrences after that of the seed are the complete trace of a run.
     #[must_use]
@@ -107,11 +107,11 @@ impl FromStr for Trace {
     }
 }
 
-/// The faults that it takes to break a property, found by leaving out more and more of them
+/// Returns the faults necessary to break a property, found by leaving out more and more faults
 /// (Zeller, Hildebrandt, "Simplifying and isolating failure-inducing input", 2002), or `None` if
-/// the trace does not break it. Leaving out any single one of them mends it, unless `runs` replays
-/// were not enough to find that out; the first of these shows whether the trace breaks it. Each
-/// replay ends at `end`.
+/// the trace does not break it. Without any single one of these faults the property holds, unless
+/// `runs` replays were too few to show this. The first replay shows whether the trace breaks the
+/// property. Each replay ends at `end`.
 ///
 /// # Errors
 ///

@@ -77,7 +77,7 @@ impl fmt::Display for Ignored<'_> {
 }
 
 impl<'a> Influence<'a> {
-    /// The same where only faults count, for this reason.
+    /// Returns the influence of an object whose weight does not count, for this reason.
     pub(crate) fn without_points(mut self, reason: IgnoredReason<'a>) -> Self {
         if let Contribution::Points(points) = &mut self.contribution
             && let Some(weight) = self.points

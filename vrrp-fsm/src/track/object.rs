@@ -147,9 +147,9 @@ impl Require {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Debounce {
-    /// Before down counts.
+    /// The time before a change to down counts.
     pub down: Duration,
-    /// Before up counts.
+    /// The time before a change to up counts.
     pub up: Duration,
 }
 
@@ -179,7 +179,7 @@ pub enum Report {
 pub(super) struct Known {
     /// The level that counts.
     pub(super) level: Option<Level>,
-    /// The level that counts from then on, without a contrary report.
+    /// The level that counts from this time on, unless a contrary report arrives.
     pub(super) pending: Option<(Level, Instant)>,
     /// The last count of processes.
     count: Option<u32>,
@@ -365,11 +365,11 @@ pub struct ObjectSnapshot {
     count: Option<u32>,
     /// The result of a check, before it is debounced.
     verdict: Option<bool>,
-    /// The number of results in a row against that.
+    /// The number of contrary results in a row.
     against: u8,
     /// When a check becomes stale.
     stale: Deadline,
-    /// Whether it is.
+    /// Whether the check is stale.
     is_stale: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Decisions on the ambiguities that concern the machine and have no place in the other files.
+//! Decisions on the ambiguities that concern the machine and are not tested in the other files.
 
 use core::net::IpAddr;
 
@@ -125,7 +125,7 @@ fn amb_15_another_primary_address_is_advertised_from_and_moves_no_timer() {
     assert_eq!(host.event(Event::PrimaryAddress(new)), [advertise(100)]);
     assert_eq!(host.remaining(), ms(700));
     assert_eq!(host.event(Event::PrimaryAddress(new)), []);
-    // The tie is decided by the new one.
+    // The new address decides the tie.
     let _ = host.receive(Advert::priority(100).from([192, 0, 2, 200]));
     assert_eq!(host.state(), State::Active);
 

@@ -6,7 +6,7 @@ use vrrp_fsm::{Action, Config, Event, State};
 
 use crate::host::{Advert, Host, INSTALL, advertise, announce, centis, config, ms};
 
-/// At a long interval, so that the announcements stand apart from the advertisements.
+/// A configuration with a long interval, which separates the announcements from the advertisements.
 fn quiet(priority: u8) -> Config {
     let mut own = config(priority);
     own.interval = centis(4095);
@@ -156,7 +156,8 @@ fn a_rival_that_goes_on_causes_no_storm() {
             .filter(|action| matches!(action, Action::Announce { .. }))
             .count();
     }
-    // At once and 5 s later; the burst after the last one waits for the last one.
+    // Bursts at once and 5 s later. The burst after the last advertisement does not come while
+    // advertisements continue.
     assert!((12..=25).contains(&bursts), "{bursts}");
 }
 
@@ -234,8 +235,8 @@ fn the_host_can_ask_for_an_announcement() {
     assert_eq!(host.router.poll_timeout(), due, "the Adver_Timer ran on");
 }
 
-/// However the rival went, and however often it was heard: its own announcement may be the last
-/// that the neighbours heard.
+/// However the rival disappeared, and however often it advertised: its announcement may be the last
+/// one that the neighbours received.
 #[test]
 fn half_a_second_after_the_last_advertisement_of_a_rival_a_burst_follows() {
     for gap in [ms(1), ms(10), ms(293), ms(499), ms(501), ms(1000), ms(4999)] {

@@ -1,5 +1,5 @@
-//! Both checksum forms of version 3 over IPv4 in one network (AMB-01): whichever kind of receiver
-//! joins as Backup hears the Active.
+//! Both checksum forms of version 3 over IPv4 in one network (AMB-01): either kind of receiver that
+//! joins as Backup accepts the Active's advertisements.
 
 use vrrp_fsm::{ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Preempt, State};
 use vrrp_proto::{ChecksumAcceptance, ChecksumForm};
@@ -16,7 +16,7 @@ struct Kind {
     accepts: ChecksumAcceptance,
 }
 
-/// keepalived and FRR as they come.
+/// keepalived and FRR with their defaults.
 const PSEUDO_HEADER: Kind = Kind {
     sends: ChecksumForm::PseudoHeader,
     accepts: ChecksumAcceptance::PseudoHeader,
@@ -102,8 +102,8 @@ fn amb_01_the_form_of_a_received_active_is_sent_alone() {
     }
 }
 
-/// The router has heard one kind only. The other kind is heard when it takes over, and then hears
-/// both forms.
+/// Our router has received one kind only. It receives the other kind when that takes over, and then
+/// sends both forms.
 #[test]
 fn amb_01_a_receiver_of_the_other_kind_takes_over_once_at_most() {
     let mut lan = lan(config(150), &[(PSEUDO_HEADER, 200), (MESSAGE_ONLY, 90)]);
@@ -136,7 +136,7 @@ fn amb_01_both_forms_always_serve_a_field_of_both_kinds_without_a_takeover() {
     assert_eq!(takeovers(&lan), [1, 0]);
 }
 
-/// What a single form leads to, whichever it is: the reason for sending both.
+/// The consequence of sending a single form, whichever it is: the reason for sending both.
 #[test]
 fn amb_01_one_form_alone_is_discarded_by_the_other_kind() {
     for (form, deaf) in [

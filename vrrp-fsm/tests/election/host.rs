@@ -65,7 +65,7 @@ pub(crate) fn config_v2(priority: u8) -> Config {
     config
 }
 
-/// The primary address of the router whose last octet this is.
+/// The primary address with this last octet.
 pub(crate) fn address(family: Family, last: u8) -> IpAddr {
     match family {
         Family::Ipv4 => [192, 0, 2, last].into(),
@@ -83,8 +83,8 @@ pub(crate) fn virtual_addresses(family: Family) -> Addresses<'static> {
     }
 }
 
-/// An advertisement from another router. By default of the version and with the interval of
-/// [`config`], from 192.0.2.20.
+/// An advertisement from another router. By default it has the version and the interval of
+/// [`config`], and comes from 192.0.2.20.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advert {
     pub(crate) source: IpAddr,
@@ -147,7 +147,7 @@ impl Advert {
     }
 }
 
-/// A router and the time it is given.
+/// A router and its current time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Host {
     pub(crate) router: VirtualRouter,
@@ -217,7 +217,7 @@ impl Host {
         list(self.router.handle_timeout(self.now))
     }
 
-    /// Sleeps until something is due, and serves it.
+    /// Sleeps until the next deadline, and serves it.
     pub(crate) fn fire(&mut self) -> Vec<Action> {
         self.now = self.router.poll_timeout().unwrap();
         list(self.router.handle_timeout(self.now))
@@ -227,7 +227,7 @@ impl Host {
         self.router.state()
     }
 
-    /// The time until something is due.
+    /// The time until the next deadline.
     pub(crate) fn remaining(&self) -> Duration {
         self.router.poll_timeout().unwrap() - self.now
     }

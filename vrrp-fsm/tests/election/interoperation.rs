@@ -1,4 +1,4 @@
-//! Versions 2 and 3 on one virtual router (O-09 to O-13), and both checksum camps.
+//! Versions 2 and 3 on one virtual router (O-09 to O-13), and both checksum forms.
 
 use vrrp_fsm::{Action, ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Outgoing, State};
 use vrrp_proto::{
@@ -18,7 +18,7 @@ fn v2(priority: u8) -> Advert {
     Advert::priority(priority).every(seconds(1))
 }
 
-/// What the host is to send.
+/// The messages that the host must send.
 fn messages(
     host: &Host,
     outgoing: Outgoing,
@@ -36,7 +36,7 @@ fn o_09_a_flag_makes_a_router_send_and_accept_both_versions() {
     let host = Host::backup(both(100));
     assert!(v2(100).check(&host.router).is_ok());
     assert!(Advert::priority(100).check(&host.router).is_ok());
-    // Without it, the other version is a version error (AMB-27).
+    // Without `Versions::Both`, the other version is a version error (AMB-27).
     let without = v2(100).check(&Host::backup(config(100)).router);
     assert!(matches!(without, Err(Discard::Version(_))), "{without:?}");
 }
@@ -97,7 +97,7 @@ fn o_12_the_v2_messages_of_a_v3_active_are_ignored() {
     assert_eq!(host.router.active_interval(), centis(10));
     assert_eq!(host.router.active().unwrap().version, Version::V3);
 
-    // Those of another router are not.
+    // Version 2 messages of another router are not ignored.
     let _ = host.receive(v2(210).from([192, 0, 2, 30]));
     assert_eq!(
         host.router.active().unwrap().address,
@@ -105,7 +105,8 @@ fn o_12_the_v2_messages_of_a_v3_active_are_ignored() {
     );
     assert_eq!(host.router.active_interval(), seconds(1));
 
-    // Nor are they when the version 3 messages have stopped for long enough to take over.
+    // Nor are those of the Active, once its version 3 messages have been missing for long enough to
+    // take over.
     let _ = host.receive(Advert::priority(200).every(centis(10)));
     let _ = host.fire();
     assert_eq!(host.state(), State::Active);
@@ -173,7 +174,7 @@ fn o_13_each_active_is_counted_by_itself() {
 const MESSAGE_ONLY: ChecksumForms = ChecksumForms::Only(ChecksumForm::MessageOnly);
 const PSEUDO_HEADER: ChecksumForms = ChecksumForms::Only(ChecksumForm::PseudoHeader);
 
-/// Hears so many advertisements of an Active in this form.
+/// Receives `times` advertisements of an Active in this form.
 fn receive_in(host: &mut Host, form: ChecksumMatch, times: u8) {
     for _ in 0..times {
         let _ = host.receive(Advert::priority(200).with_checksum(form));
@@ -197,7 +198,7 @@ fn amb_01_both_forms_are_sent_until_the_field_shows_which_one_it_needs() {
     };
     assert_eq!(outgoing.checksum, PSEUDO_HEADER);
     assert_eq!(host.router.counters().advertisements_sent, 1);
-    // A rival of the other kind has to accept the answer, and the others still have to hear it.
+    // A rival of the other kind must accept the answer, and the other routers must still accept it.
     let rival = Advert::priority(1).with_checksum(ChecksumMatch::MessageOnly);
     let Action::SendAdvertisement(answer) = host.receive(rival)[0] else {
         panic!("answer");

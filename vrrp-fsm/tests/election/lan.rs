@@ -19,17 +19,17 @@ struct Packet {
     endpoints: Endpoints,
 }
 
-/// A router and what its host did for it.
+/// A router and the actions of its host.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) router: VirtualRouter,
-    /// Which checksum forms it accepts.
+    /// The checksum forms that it accepts.
     pub(crate) accepts: ChecksumAcceptance,
     pub(crate) address: IpAddr,
     pub(crate) installed: bool,
     /// Cut off from the others.
     pub(crate) isolated: bool,
-    /// Killed: it neither sends nor hears.
+    /// Killed: it neither sends nor receives.
     pub(crate) dead: bool,
 }
 
@@ -40,11 +40,11 @@ pub(crate) struct Lan {
     under_way: BTreeMap<(Instant, u64), Packet>,
     sent: u64,
     noise: u64,
-    /// Every message is lost with this chance in 256.
+    /// The chance in 256 that a message is lost.
     pub(crate) loss: u8,
-    /// The longest that a message takes.
+    /// The longest delay of a message.
     pub(crate) delay: Duration,
-    /// Every change of state: when, who, to what.
+    /// Every change of state: its time, its router, and the new state.
     pub(crate) history: Vec<(Instant, usize, State)>,
     /// The time of the last announcement, and its sender.
     pub(crate) announced: Option<(Instant, usize)>,
@@ -93,13 +93,13 @@ impl Lan {
         self.event(node, Event::Shutdown(ShutdownCause::Administrative));
     }
 
-    /// Kills a router; its host goes with it.
+    /// Kills a router and its host.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].dead = true;
         self.nodes[node].installed = false;
     }
 
-    /// A killed router comes back as new.
+    /// Restarts a killed router as a new one.
     pub(crate) fn revive(&mut self, node: usize) {
         let config = self.nodes[node].router.config();
         self.nodes[node].router = VirtualRouter::new(config).unwrap();

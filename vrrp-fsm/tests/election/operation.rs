@@ -1,4 +1,4 @@
-//! The O rows that the machine answers for: counters, reasons, tracking, run-time changes.
+//! The O rows of the state machine: counters, reasons, tracking, run-time changes.
 
 use vrrp_fsm::{Actions, Event, NewActiveReason, Preempt, Reason, ShutdownCause, State};
 use vrrp_proto::{
@@ -17,7 +17,7 @@ fn o_05_several_owners_are_noted() {
     assert!(received.mismatches().owner_conflict);
     let _ = host.event(Event::Advertisement(received));
     assert_eq!(host.router.counters().owner_conflicts, 1);
-    // Those that the profile discards count as well.
+    // Advertisements that the profile discards count as well.
     host.router.count_discard(&Discard::Owner);
     assert_eq!(host.router.counters().owner_conflicts, 2);
 }
@@ -29,7 +29,7 @@ fn o_06_equal_priorities_can_be_seen() {
     assert!(!host.router.active_has_equal_priority());
     let _ = host.receive(Advert::priority(100));
     assert!(host.router.active_has_equal_priority());
-    // Between two Actives the reason says so.
+    // When two Actives meet, the reason shows the equal priority.
     let _ = host.fire();
     let _ = host.receive(Advert::priority(100));
     assert_eq!(host.router.last_reason(), Some(Reason::GreaterAddress));
@@ -253,7 +253,7 @@ fn o_22_reasons_have_the_words_of_the_models() {
 
 #[test]
 fn o_22_a_reason_is_that_of_the_last_timer() {
-    // An advertisement from before the last accepted Active does not count any more.
+    // An advertisement from before the last accepted Active no longer counts.
     let mut host = Host::backup(config(100));
     let _ = host.receive(Advert::priority(50));
     let _ = host.receive(Advert::priority(100));

@@ -42,7 +42,7 @@ fn an_accepted_packet_steps_the_machine_and_is_returned() {
     assert_eq!(host.router.counters().advertisements_received, 1);
 }
 
-/// The router is as it was, except for the counters, which `expected` changes in the old ones.
+/// Checks that only the counters of the router have changed, as `expected` changes the old ones.
 fn assert_only_counted(
     packet: (&IpHeader, &[u8], &ReceiveContext<'_>),
     discard: Discard,
@@ -75,7 +75,7 @@ fn a_packet_is_counted_by_the_step_that_rejects_it() {
         },
         |counters| counters.ip_ttl_errors += 1,
     );
-    // What the host verified.
+    // The result of the host's verification.
     let fault = AuthenticationFault::Digest;
     let failed = ReceiveContext {
         authentication: LocalAuthentication::Hmac,

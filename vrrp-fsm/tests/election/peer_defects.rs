@@ -1,5 +1,5 @@
-//! Defects seen in other implementations, each as a test of ours. The numbers are those of the list
-//! in the project's documentation.
+//! Defects of other implementations, each with a test. The numbers are those of the list in the
+//! project's documentation.
 
 use core::net::IpAddr;
 
@@ -153,11 +153,11 @@ fn peer_defect_18_a_dual_active_phase_ends_in_an_announcement() {
         "half a second later, and the second burst"
     );
 
-    // The one that was silent for too long announces as well, when nobody took its place.
+    // An Active that was silent for too long also announces, if no router took over.
     let mut stalled = Host::active(config(200));
     assert!(stalled.wake_after(ms(60_000)).contains(&announce(5)));
 
-    // The loser lets go, and takes over with an announcement when it is needed again.
+    // The loser yields, and announces when it takes over again.
     let mut loser = Host::active(config(100));
     let _ = loser.receive(Advert::priority(200));
     let actions = loser.fire();
@@ -172,8 +172,8 @@ fn peer_defect_18_the_winner_announces_whichever_is_received_first() {
     for _ in 0..60 {
         let _ = (winner.fire(), loser.fire());
     }
-    // The winner's advertisement is the first that crosses. The loser's last word is the winner's
-    // cue.
+    // The winner's advertisement is the first that crosses. The loser's last advertisement makes
+    // the winner announce.
     let parting = loser.receive(Advert::priority(200));
     assert_eq!(parting[0], advertise(100));
     let answer = winner.receive(Advert::priority(100));

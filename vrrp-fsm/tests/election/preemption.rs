@@ -12,8 +12,8 @@ fn delayed() -> Config {
     own
 }
 
-/// Hears an advertisement of this priority every second for so long. Returns the transition it led
-/// to, if any.
+/// Receives an advertisement of this priority every second for this time. Returns the resulting
+/// transition, if any.
 fn listen(host: &mut Host, priority: u8, millis: u64) -> Option<Reason> {
     for _ in 0..millis / 1000 {
         host.pass(ms(1000));
@@ -42,7 +42,7 @@ fn amb_20_while_held_a_lower_priority_is_followed_and_learned_from() {
     let _ = host.receive(Advert::priority(1).every(crate::host::centis(300)));
     assert_eq!(host.router.active_interval(), crate::host::centis(300));
     assert_eq!(host.remaining(), host.router.active_down_interval());
-    // A silent Active is not preempted, it is replaced: no hold keeps that up.
+    // A silent Active is replaced, not preempted: no hold delays that.
     assert_eq!(
         host.fire().last(),
         Some(&changed(State::Backup, State::Active, Reason::ActiveDown))

@@ -1,4 +1,4 @@
-//! What holds for every sequence of events.
+//! Properties of every sequence of events.
 
 use core::{net::IpAddr, time::Duration};
 
@@ -93,7 +93,7 @@ fn whole_seconds(number: u16) -> Interval {
     seconds(u8::try_from(number % 255 + 1).unwrap())
 }
 
-/// One thing that can happen to a router.
+/// An event of a router.
 #[derive(Clone, Debug)]
 enum Step {
     Startup(u8),
@@ -114,7 +114,7 @@ enum Step {
     Pass(Duration),
     /// The host sleeps until the next deadline.
     Sleep,
-    /// The clock shows something else altogether.
+    /// The clock jumps to another time.
     Jump(u64),
 }
 
@@ -149,7 +149,7 @@ fn steps_on_any_clock() -> impl Strategy<Value = Step> {
     prop_oneof![8 => steps(), 1 => jumps.prop_map(Step::Jump)]
 }
 
-/// Takes the step. A message that the router would discard is counted and not heard.
+/// Takes the step. A message that the router would discard is counted and not handled.
 fn take(router: &mut VirtualRouter, now: &mut Instant, step: &Step) -> Actions {
     let own = router.config();
     let event = match step {
@@ -220,7 +220,7 @@ fn advert(router: &VirtualRouter, step: &Step) -> Advert {
         })
 }
 
-/// The state and the deadlines of a router, without what it counted.
+/// The state and the deadlines of a router, without its counters.
 fn all_but_counters(router: &VirtualRouter) -> vrrp_fsm::Snapshot {
     let mut snapshot = router.snapshot(Instant::ZERO);
     snapshot.counters = Counters::default();
@@ -308,7 +308,7 @@ proptest! {
                 SnapshotPhase::Backup { down, .. } => prop_assert!(armed(down) && router.state() == State::Backup),
                 SnapshotPhase::Active { adver, .. } => prop_assert!(armed(adver) && router.state() == State::Active),
             }
-            // Actions and states tell the same story.
+            // Actions and states agree.
             let mut reported = before;
             for action in actions {
                 match action {

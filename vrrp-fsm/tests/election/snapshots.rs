@@ -1,4 +1,4 @@
-//! Snapshot and restore in cases worth naming; `properties` has the rest.
+//! Snapshot and restore in special cases; `properties` covers the rest.
 
 use vrrp_fsm::{
     ChecksumEvidence, ChecksumForms, ChecksumSending, Deadline, Event, Instant, Preempt,

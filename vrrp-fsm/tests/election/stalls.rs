@@ -1,4 +1,4 @@
-//! A host that is late (law: drain, then decide).
+//! A host that is late (rule: drain, then decide).
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ fn with(stall: StallPolicy) -> Config {
 
 const NANO: Duration = Duration::from_nanos(1);
 
-/// The longest that an Active's advertisement may be late, from the advertisement before it.
+/// The longest time between two advertisements of an Active that is not yet a stall.
 fn active_limit(host: &Host) -> Duration {
     ms(1000) + host.router.active_down_interval()
 }

@@ -184,8 +184,8 @@ fn a_15_solicited_node_groups_are_joined_before_the_announcement() {
 
 #[test]
 fn s_11_priority_zero_shortens_the_down_timer() {
-    // Skew_Time is that of the interval learned before, not of the own one and not of the one in
-    // this packet (AMB-12).
+    // Skew_Time is that of the interval learned before, not of the router's own interval and not of
+    // the one in this packet (AMB-12).
     let mut host = Host::started(config(100));
     let _ = host.receive(Advert::priority(200).every(centis(50)));
     host.pass(ms(500));
@@ -580,8 +580,8 @@ fn s_32_stale_events_are_ignored() {
         assert_eq!(host.router, before);
     }
 
-    // The down timer of the Backup that it was does not fire in the Active that it is, nor the
-    // other way round.
+    // The Active_Down_Timer of the former Backup does not fire in Active, nor the Adver_Timer of a
+    // former Active in Backup.
     let mut host = Host::started(config(100));
     let down_timer = host.router.poll_timeout().unwrap();
     let _ = host.fire();

@@ -26,7 +26,7 @@ enum Done {
     Deactivate,
 }
 
-/// What becomes of the one election timer.
+/// The effect on the one election timer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Timer {
     Off,
@@ -36,7 +36,7 @@ enum Timer {
     AdvertisementInterval,
 }
 
-/// A router's versions and family, and the version that it hears.
+/// A router's versions and family, and the version that it receives.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     profile: Profile,
@@ -67,7 +67,8 @@ const KINDS: [Kind; 9] = [
 ];
 
 impl Kind {
-    /// The address owner hears others: RFC 9568 with erratum 8298, and not in version 2 (P-43).
+    /// Whether the address owner accepts the advertisements of others: RFC 9568 with erratum 8298,
+    /// and not in version 2 (P-43).
     fn owner_receives(self) -> bool {
         self.profile == Profile::Rfc9568 && self.received == Version::V3
     }
@@ -110,12 +111,12 @@ impl Situation {
         self.own_priority == 255
     }
 
-    /// The sender keeps a Backup quiet.
+    /// Whether a Backup defers to the sender.
     fn defers(&self) -> bool {
         self.p >= self.own_priority || !(self.preempt || self.owner())
     }
 
-    /// The sender takes over from an Active.
+    /// Whether the sender takes over from an Active.
     fn wins(&self) -> bool {
         self.p > self.own_priority || (self.p == self.own_priority && self.a > self.own_address)
     }
@@ -189,8 +190,8 @@ const fn always(_: &Situation) -> bool {
     true
 }
 
-/// A router of this situation in this state, half a second after it got there, or `None` where it
-/// cannot get there.
+/// A router of this situation in this state, half a second after it entered the state, or `None` if
+/// it cannot enter it.
 fn host_in(state: State, situation: &Situation) -> Option<Host> {
     let kind = situation.kind;
     let mut own = kind.config(situation.own_priority);
@@ -340,7 +341,8 @@ fn the_machine_is_the_transition_table() {
     }
 }
 
-/// What each state makes of each input, and which rows say so.
+/// Compares the reaction of each state to each input with the table, and counts the rows that were
+/// reached.
 fn compare_all(situation: &Situation, reached: &mut [u32; TABLE.len()]) {
     for state in [Initialize, Backup, Active] {
         for input in [

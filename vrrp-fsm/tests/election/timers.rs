@@ -69,7 +69,7 @@ fn t_16_golden_values() {
             Duration::from_nanos(down),
             "{interval} {priority}"
         );
-        // What the getters show is what the timer uses.
+        // The getters return the values that the timer uses.
         if priority != 255 {
             let host = Host::started(config_at(interval, priority));
             assert_eq!(
@@ -273,7 +273,7 @@ fn advertisements_do_not_drift() {
         assert_eq!(host.wake_after(ms(0)), [advertise(100)]);
     }
     assert_eq!(host.router.poll_timeout(), Some(first + ms(5000)));
-    // Where a whole interval was lost, nothing is caught up.
+    // A lost whole interval is not made up for.
     host.now = first + ms(6000);
     assert_eq!(host.wake_after(ms(0)), [advertise(100)]);
     assert_eq!(host.remaining(), ms(1000));
@@ -310,7 +310,7 @@ fn an_instant_stops_where_time_does() {
     let (now, later) = (Instant::from_nanos(5), Instant::from_nanos(7));
     assert_eq!(now.checked_add(Duration::from_nanos(2)), Some(later));
     let longest = Duration::from_nanos(u64::MAX);
-    // What a number of 64 bits would count as 0.
+    // A number of 64 bits would wrap to 0 here.
     let longer = longest + Duration::from_nanos(1);
     for much in [longest, longer] {
         assert_eq!(now + much, Instant::MAX);

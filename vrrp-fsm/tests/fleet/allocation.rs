@@ -1,4 +1,4 @@
-//! A fleet that runs allocates nothing.
+//! A running fleet allocates nothing.
 
 use vrrp_fsm::{
     Deadlines, Instant, State,

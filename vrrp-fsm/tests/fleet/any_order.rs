@@ -1,5 +1,4 @@
-//! Everything that can be done to a fleet, in any order, and what holds after each step whatever
-//! came before.
+//! All operations on a fleet, in any order, and the properties that hold after each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +12,8 @@ use vrrp_proto::Protection;
 
 use crate::lan::{member, message, ms, multicast};
 
-/// A number stands for an existing object: number 7 is the seventh router, counted around. A mask
-/// stands for several.
+/// A number stands for an existing object: number 7 is the seventh router, modulo their count. A
+/// mask stands for several.
 #[derive(Clone, Debug)]
 enum Step {
     Add(Wanted),
@@ -84,7 +83,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a host knows that follows the records and carries out the actions.
+/// The knowledge of a host that follows the records and performs the actions.
 #[derive(Clone, Default)]
 struct Known {
     state: Option<State>,
@@ -102,7 +101,7 @@ struct World {
     groups: Vec<GroupId>,
     objects: Vec<ObjectId>,
     known: BTreeMap<RouterId, Known>,
-    /// Of each group those that counted, where they were in one state.
+    /// The counted members of each group, if all were in one state.
     together: BTreeMap<GroupId, BTreeSet<RouterId>>,
     names: u32,
 }
@@ -225,7 +224,7 @@ impl World {
         }
     }
 
-    /// A router with all that its sync group has.
+    /// A router with all members of its sync group.
     fn with_company(&self, id: RouterId) -> BTreeSet<RouterId> {
         let group = self.fleet.group_with(id);
         let group = group.and_then(|group| self.fleet.group(group));
@@ -377,7 +376,7 @@ impl World {
             Step::ReconfigureGroup(number, ..) => nth(&self.groups, number),
             _ => None,
         };
-        // Mostly those that may be members, so that it is not always refused.
+        // Mostly routers that may be members, so the step is not always rejected.
         let may = |id: &RouterId| {
             members & 1 == 0
                 || self
@@ -400,7 +399,7 @@ impl World {
         (result, Some(concerned))
     }
 
-    /// To an heir, in which everything has the number of its place.
+    /// Hands over to an heir, in which every id is the number of its place.
     fn hand_over(&mut self) {
         let snapshot = self.fleet.snapshot(self.now);
         let heir = VrrpRouter::restore(&snapshot, self.now).unwrap();
@@ -497,7 +496,7 @@ impl World {
         }
     }
 
-    /// Advertisements come first, one of each router.
+    /// Performs the actions. Advertisements must come first, one of each router.
     fn carry_out(&mut self) {
         let (mut advertised, mut others) = (BTreeSet::new(), false);
         while let Some((id, action)) = self.fleet.poll_action() {
@@ -519,8 +518,7 @@ impl World {
         }
     }
 
-    /// Whether nothing keeps a router down, and whether nothing keeps it from starting, apart from
-    /// its group.
+    /// Whether a router can keep running, and whether it can start, regardless of its group.
     fn can(&self, id: RouterId) -> (bool, bool) {
         let known = &self.known[&id];
         let tracking = self.fleet.member(id).unwrap().tracking;

@@ -82,8 +82,7 @@ fn p_42_a_packet_for_an_unknown_router_is_counted_and_changes_nothing() {
         assert_eq!(rejected.discard, expected);
     }
     assert_eq!(fleet.packet_errors().vrid_errors, 2);
-    // With the interval 0 as well, whose check comes later (P-57), and the checksum that this
-    // makes.
+    // The same with the interval 0, whose check comes later (P-57), and a matching checksum.
     let mut octets = message(52, 200, &ip.endpoints);
     octets[4..6].fill(0);
     let (checksum, carry) = u16::from_be_bytes([octets[6], octets[7]]).overflowing_add(100);
@@ -243,7 +242,7 @@ fn amb_26_of_two_routers_with_the_same_peer_the_addressed_one_receives_it() {
     let ids = [
         unicast(1),
         unicast(2),
-        // It hears the group.
+        // This router uses multicast.
         member(3, 100),
     ]
     .map(|member| fleet.add(T0, member).unwrap());
@@ -296,7 +295,7 @@ fn a_packet_is_accepted_by_the_verification_of_its_router() {
 }
 
 proptest! {
-    /// Whatever was added and removed in whatever order, a key finds its own router or none.
+    /// After any additions and removals in any order, a key finds its own router or none.
     #[test]
     fn s_01_a_key_finds_its_router_whatever_came_and_went(
         changes in vec((1_u32..4, 1_u8..=255, any::<bool>(), any::<bool>()), 0..300),

@@ -12,8 +12,8 @@ use crate::lan::{Lan, config, member, member_ipv6, message, message_v2, ms, mult
 
 use State::{Active, Backup, Initialize};
 
-/// Two fleets with a group on two interfaces and in both families, the first of higher priority;
-/// and after a while.
+/// Two fleets with a group on two interfaces and in both families, after a while. The first fleet
+/// has the higher priority.
 fn two_nodes() -> (
     Lan,
     [vrrp_fsm::fleet::RouterId; 2],
@@ -26,7 +26,7 @@ fn two_nodes() -> (
     (lan, one, two)
 }
 
-/// One that lets go, or waits once more, when its host was late.
+/// A member that yields, or waits once more, when its host was late.
 fn member_that_yields(interface: u32) -> Member {
     let mut member = member(interface, 100);
     member.config.stall = StallPolicy::Yield;
@@ -39,7 +39,7 @@ fn advertised(lan: &mut Lan, node: usize) -> Vec<u8> {
     list.into_iter().map(|(_, priority)| priority).collect()
 }
 
-/// All that has changed in the first fleet.
+/// All changes in the first fleet.
 fn changes(lan: &Lan) -> Vec<Record> {
     let mut reader = Reader::default();
     core::iter::from_fn(|| lan.nodes[0].fleet.read(&mut reader))
@@ -149,7 +149,7 @@ fn g_2_owners_wait_for_the_start_up_hold_of_one_of_them() {
     assert_eq!(lan.states(0, ids), [Backup; 2]);
     lan.run(ms(10));
     assert_eq!(lan.states(0, ids), [Active; 2]);
-    // One that could not run, and comes to those that wait, waits with them.
+    // A router that could not run joins waiting members, and waits with them.
     let now = lan.now;
     let group = lan.nodes[0].fleet.group_with(ids[0]).unwrap();
     let late = lan.add_stopped(0, member(3, 255));
@@ -268,8 +268,8 @@ fn g_3_a_member_that_cannot_have_been_listening_listens_once_more_before_it_want
 #[test]
 fn g_4_a_pending_takeover_ends_with_an_accepted_active() {
     let mut lan = Lan::new(3);
-    // The one holds the second member; the other appears on the network of the first, after that
-    // one's timer has fired.
+    // One router holds the second member. Another appears on the network of the first member after
+    // that member's timer has fired.
     let _holds = lan.add(1, member(2, 254));
     let ids = lan.add_group(0, [member(1, 100), member(2, 100)]);
     lan.run(ms(10_000));
@@ -322,8 +322,8 @@ fn g_4_an_ignored_advertisement_does_not_end_a_pending_takeover() {
     let version_3 = message(51, 200, &ip.endpoints);
     let version_2 = message_v2(51, 200, &ip.endpoints);
     receive(&mut lan, 1, &version_3);
-    // From now on the Active of the first sends version 2 alone, which counts for nothing (O-12),
-    // and the second hears its own.
+    // From now on the Active of the first member sends version 2 alone, which is ignored (O-12),
+    // and the second member receives its own Active.
     for _ in 0..4 {
         receive(&mut lan, 1, &version_2);
         receive(&mut lan, 2, &version_3);
@@ -723,12 +723,12 @@ fn g_8_an_active_that_joins_goes_down_for_no_group_that_can_run() {
         .reconfigure(now, second, member(2, 100))
         .unwrap();
     assert_eq!(lan.states(0, [first, second]), [Initialize, Active]);
-    // What held the group is gone in the same moment.
+    // The member that held the group leaves at the same time.
     let both = SyncGroup::new("group", vec![first, second]);
     lan.fleet(0).reconfigure_group(now, group, both).unwrap();
     assert_eq!(lan.states(0, [first, second]), [Backup, Active]);
 
-    // There is a member, but one that does not count.
+    // The group has another member, but that one does not count.
     let third = lan.add_stopped(0, member(3, 100));
     let set = |lan: &mut Lan, members| {
         let config = SyncGroup::new("group", members);

@@ -1,4 +1,4 @@
-//! Fleets on simulated LANs, one a network interface: virtual time, real messages.
+//! Fleets on simulated LANs, one for each interface: virtual time, real messages.
 
 use core::{net::IpAddr, time::Duration};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use vrrp_proto::{
     MessageAuthentication, Priority, Protection, TTL, Vrid,
 };
 
-/// Where and with which priority: IPv4, VRID 51, every second.
+/// A router on this interface with this priority: IPv4, VRID 51, every second.
 pub(crate) fn member(interface: u32, priority: u8) -> Member {
     Member::new(interface, config(51, priority))
 }
@@ -33,12 +33,12 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A version 3 message over IPv4, from a router that is not here.
+/// A version 3 message over IPv4, from a router outside the fleets.
 pub(crate) fn message(vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
     message_every(Interval::DEFAULT_V3, vrid, priority, endpoints)
 }
 
-/// One of version 2.
+/// A version 2 message from such a router.
 pub(crate) fn message_v2(vrid: u8, priority: u8, endpoints: &Endpoints) -> Vec<u8> {
     message_every(Interval::DEFAULT_V2, vrid, priority, endpoints)
 }
@@ -59,7 +59,7 @@ fn message_every(interval: Interval, vrid: u8, priority: u8, endpoints: &Endpoin
     octets
 }
 
-/// From a router that is not here.
+/// The header of a multicast packet from a router outside the fleets.
 pub(crate) fn multicast() -> IpHeader {
     IpHeader {
         endpoints: Endpoints::multicast([192, 0, 2, 20].into()),
@@ -67,19 +67,19 @@ pub(crate) fn multicast() -> IpHeader {
     }
 }
 
-/// A fleet and what its host did for it.
+/// A fleet and the actions of its host.
 pub(crate) struct Node {
     pub(crate) fleet: VrrpRouter,
     number: u8,
-    /// Where virtual addresses are installed.
+    /// The virtual routers whose addresses are installed.
     pub(crate) installed: BTreeSet<RouterKey>,
-    /// Interfaces whose cable is out.
+    /// Interfaces whose cable is unplugged.
     pub(crate) cut: BTreeSet<u32>,
-    /// Killed: it neither sends nor hears.
+    /// Killed: it neither sends nor receives.
     pub(crate) dead: bool,
-    /// What it announced, and how often.
+    /// The number of announcements of each router.
     pub(crate) announced: BTreeMap<RouterKey, u32>,
-    /// Priorities that it advertised, in order.
+    /// The priorities that it advertised, in order.
     pub(crate) advertised: Vec<(RouterKey, u8)>,
     pub(crate) transitions: Vec<(RouterKey, Transition)>,
 }
@@ -173,7 +173,7 @@ impl Lan {
         self.nodes[node].dead = true;
     }
 
-    /// Does what the fleets ask for. A message arrives when all have nothing more to do.
+    /// Performs the actions of the fleets. Messages arrive when no action is left.
     pub(crate) fn exchange_all(&mut self) {
         loop {
             for node in 0..self.nodes.len() {

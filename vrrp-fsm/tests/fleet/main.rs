@@ -1,4 +1,4 @@
-//! Many virtual routers in one.
+//! Many virtual routers in one fleet.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.

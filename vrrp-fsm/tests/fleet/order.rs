@@ -136,7 +136,7 @@ fn with_patience_the_advertisements_of_actives_leave_together_and_do_not_drift()
     assert_eq!(actions.len(), 40, "{actions:?}");
     let second = first + ms(1_000);
     assert_eq!(fleet.poll_timeout(), Some(second + ms(10)));
-    // One of them has to be served, and takes those along that are due.
+    // One Active must be served, and all that are due are served with it.
     fleet.handle_timeout(second + ms(2));
     let early = drain(fleet).len();
     assert!((15..=25).contains(&early), "{early}");

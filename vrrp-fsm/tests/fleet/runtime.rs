@@ -1,4 +1,4 @@
-//! Adding, changing and removing while others run.
+//! Adding, changing and removing routers while others run.
 
 use vrrp_fsm::{
     Action, ConfigError, Instant, State,

@@ -8,7 +8,8 @@ use vrrp_fsm::{
 
 use crate::lan::{Lan, member, member_ipv6, ms};
 
-/// Everything there is: alone, in groups, joining, wanting, tracked, removed before.
+/// A fleet with everything: routers alone, in groups, joining, waiting to take over, with tracked
+/// objects, and some removed before.
 fn full(lan: &mut Lan) {
     let now = lan.now;
     let gone = lan.add(0, member(9, 100));
@@ -43,7 +44,7 @@ fn full(lan: &mut Lan) {
     lan.fleet(0).reconfigure_group(now, id, config).unwrap();
     lan.fleet(0).report(now, check, Report::Up).unwrap();
     lan.fleet(0).remove(now, gone).unwrap();
-    // Holds one member of the group, so that the other wants to be Active.
+    // Holds one member of the group, so the other waits to take over.
     let _holds = lan.add(1, member(2, 254));
 }
 

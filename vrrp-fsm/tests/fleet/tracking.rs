@@ -1,4 +1,4 @@
-//! What objects do to the routers that use them.
+//! The effects of objects on the routers that track them.
 
 use vrrp_fsm::{
     Action, ShutdownCause, State,

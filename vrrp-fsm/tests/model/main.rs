@@ -1,6 +1,5 @@
 //! Model checking: every situation that some routers on a bad network can get into.
-//! `docs/model-checking.md` says which behaviour is in the model, which it leaves out, and how many
-//! situations there are.
+//! `docs/model-checking.md` describes the model, its limits and the number of situations.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.
@@ -17,7 +16,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use vrrp_fsm::{ChecksumSending, Preempt, StallPolicy};
 use vrrp_proto::ChecksumForm;
 
-/// Any two.
+/// Any two faults of any kind.
 const TWO_OF_ALL: Faults = Faults {
     limit: 2,
     without_limit: false,
@@ -31,24 +30,24 @@ const TWO_OF_ALL: Faults = Faults {
     stall: Some(18),
 };
 
-/// The longest delay goes by so often from the last fault until there is one Active, beside
-/// Active_Down_Interval. `it_is_not_stable_a_tick_earlier` shows that it is not less.
+/// The time from the last fault until there is one Active, in longest delays, in addition to
+/// Active_Down_Interval. `it_is_not_stable_a_tick_earlier` shows that fewer are not enough.
 const DELAYS: u8 = 4;
 
-/// Routers of these priorities, and messages that take up to so many ticks.
+/// Routers of these priorities, and messages that take up to `delay` ticks.
 fn network(priorities: &[u8], delay: u8, faults: Faults) -> Network {
     let lowest = priorities.iter().copied().chain(faults.priority).min();
     Network {
         routers: priorities.iter().copied().map(Node::config).collect(),
         delay,
-        // All that happens at the last moment may still happen.
+        // Everything due at the last moment may still happen.
         stable_after: Node::active_down_ticks(lowest.unwrap()) + DELAYS * delay + 1,
         faults,
         flaw: None,
     }
 }
 
-/// Whatever happens, all is well in the end; and the documentation has it.
+/// Checks that every property holds in the end, and that the documentation has the numbers.
 fn check(name: &str, network: Network) {
     let priorities: Vec<String> = network
         .routers
@@ -73,7 +72,7 @@ fn check(name: &str, network: Network) {
     );
 }
 
-/// Something goes wrong, and that is found.
+/// Checks that a violation of this property is found.
 fn assert_found(property: &'static str, network: Network) {
     let found = HasDiscoveries::AnyOf([property].into());
     let checker = network.checker().finish_when(found).spawn_bfs().join();
@@ -235,7 +234,7 @@ fn an_adaptive_router_below_one_of_rfc_9568() {
     );
 }
 
-/// The two strict routers do not hear each other: the adaptive one has to keep both down.
+/// The two strict routers discard each other's packets: the adaptive one must keep both in Backup.
 #[test]
 fn an_adaptive_router_above_one_of_each_kind() {
     let forms = [ChecksumForm::PseudoHeader, ChecksumForm::MessageOnly];

@@ -1,4 +1,4 @@
-//! Routers on a network that may do its worst, for stateright.
+//! A model for stateright: routers on a hostile network.
 
 use std::fmt;
 
@@ -7,56 +7,56 @@ use vrrp_fsm::{Config, Preempt, State};
 
 use crate::node::{Node, Octets};
 
-/// Safety: there are not two of them.
+/// Safety: there are never two Actives.
 pub(crate) const AT_MOST_ONE_ACTIVE: &str = "at most one Active";
 
-/// Liveness: there is one.
+/// Liveness: there is an Active.
 pub(crate) const AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART: &str = "an Active where a router takes part";
 
 /// The model: its routers, its network and its faults.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) routers: Vec<Config>,
-    /// Within how many ticks a message arrives, while there is no fault.
+    /// The number of ticks within which a message arrives without a fault.
     pub(crate) delay: u8,
-    /// After how many ticks without a fault all has to be well.
+    /// The number of ticks without a fault after which every property must hold.
     pub(crate) stable_after: u8,
     pub(crate) faults: Faults,
     pub(crate) flaw: Option<Flaw>,
 }
 
-/// What may go wrong.
+/// The possible faults.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Copy)]
 pub(crate) struct Faults {
-    /// How many there may be.
+    /// The maximum number of faults.
     pub(crate) limit: u8,
     /// Messages are lost.
     pub(crate) loss: bool,
-    /// Whether losses and duplications do not count, so that there can be any number of them.
+    /// Whether the limit excludes losses and duplications, so there can be any number of them.
     pub(crate) without_limit: bool,
-    /// Messages come twice.
+    /// Messages arrive twice.
     pub(crate) duplication: bool,
-    /// A message comes this many ticks late, after others that were sent later: one at a time.
+    /// A message arrives this many ticks late, after others that were sent later: one at a time.
     pub(crate) reordering: Option<u8>,
     /// Routers crash and restart.
     pub(crate) crashes: bool,
-    /// Routers are stopped in good order, and started.
+    /// Routers are shut down, and started again.
     pub(crate) stops: bool,
-    /// This is what a router's priority changes to and from.
+    /// The priority to which a router's priority changes, and from which it changes back.
     pub(crate) priority: Option<u8>,
     /// A router does nothing for up to this many ticks: one at a time.
     pub(crate) stall: Option<u8>,
 }
 
-/// A mistake that the check has to find.
+/// A mistake that the check must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// An Active does not listen.
+    /// An Active ignores all advertisements.
     DeafActive,
     /// A Backup never takes over from a silent Active.
     PatientBackup,
-    /// An Active hears nobody of its own priority.
+    /// An Active ignores routers of its own priority.
     NoTieBreak,
 }
 
@@ -90,16 +90,17 @@ pub(crate) struct Situation {
     pub(crate) messages: Vec<Message>,
     /// Faults so far, of those that count.
     faults: u8,
-    /// Ticks since the last fault, once there will be none any more; no more than matter.
+    /// Ticks since the last fault, once faults have ended, up to the largest number that matters.
     quiet: Option<u8>,
 }
 
-/// A machine with a router.
+/// A host with a router.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {
     Crashed,
     Running(Node),
-    /// For so many ticks. Messages that arrived since then wait in the socket, in order.
+    /// The router, the ticks since the stall began, and the messages that wait in the socket, in
+    /// order.
     Stalled(Node, u8, Vec<Message>),
 }
 
@@ -111,11 +112,11 @@ pub(crate) struct Message {
     /// In ticks.
     age: u8,
     late: bool,
-    /// Whether it may still come twice.
+    /// Whether it may still be duplicated.
     single: bool,
 }
 
-/// What can happen next. Messages and routers are named by their places.
+/// The possible next steps. Messages and routers are named by their places.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Deliver(usize),
@@ -131,7 +132,7 @@ pub(crate) enum Step {
     ChangePriority(usize),
     Stall(usize),
     Wake(usize),
-    /// From here on there are no faults.
+    /// From then on no fault occurs.
     EndFaults,
 }
 
@@ -154,7 +155,7 @@ impl Model for Network {
     type State = Situation;
     type Action = Step;
 
-    /// All are started at once.
+    /// All routers start at the same time.
     fn init_states(&self) -> Vec<Situation> {
         let mut situation = Situation {
             hosts: vec![Host::Crashed; self.routers.len()],
@@ -315,7 +316,7 @@ impl Model for Network {
 }
 
 impl Network {
-    /// Whether an Active of lower priority is left in peace.
+    /// Whether the routers do not preempt an Active of lower priority.
     fn lets_live(&self) -> bool {
         let never = |config: &Config| config.preempt == Preempt::Never;
         self.routers.iter().any(never)
@@ -423,7 +424,7 @@ impl Message {
 }
 
 impl Situation {
-    /// Has a router do something, and sends what it says to all others.
+    /// Performs a step of a router, and sends its messages to all others.
     fn step(&mut self, place: usize, act: impl FnOnce(&mut Node) -> Vec<Octets>) {
         if let Host::Running(node) = &mut self.hosts[place] {
             let sent = act(node);

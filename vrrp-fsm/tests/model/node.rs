@@ -17,7 +17,7 @@ use vrrp_proto::{
     MAX_MESSAGE_LEN, MessageAuthentication, TTL, Vrid,
 };
 
-/// It is always this time. What happens is that the deadlines come closer.
+/// The constant time of the model: the deadlines come closer instead.
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
 /// The step of time: a quarter of the interval, and the least time between two answers to a rival
@@ -78,17 +78,17 @@ impl Node {
         })
     }
 
-    /// Stops it in good order.
+    /// Shuts it down.
     pub(crate) fn stop(&mut self) -> Vec<Octets> {
         self.handle_event(Event::Shutdown(ShutdownCause::Administrative))
     }
 
-    /// Something that was tracked wants another priority.
+    /// Tracked objects change the priority.
     pub(crate) fn set_priority(&mut self, priority: u8) -> Vec<Octets> {
         self.handle_event(Event::EffectivePriority(priority.into()))
     }
 
-    /// Hears an advertisement from the router of this number. All go through every check.
+    /// Receives an advertisement from the router with this number, through every check.
     pub(crate) fn receive(&mut self, from: usize, octets: &[u8]) -> Vec<Octets> {
         let ip = IpHeader {
             endpoints: Endpoints::multicast(address(from)),
@@ -106,7 +106,7 @@ impl Node {
         }
     }
 
-    /// The checksum forms that it accepts: who sends one form alone accepts no other.
+    /// The checksum forms that it accepts: a router that sends one form alone accepts no other.
     fn accepts(&self) -> ChecksumAcceptance {
         match self.0.config().checksum {
             ChecksumSending::Fixed(ChecksumForm::MessageOnly) => ChecksumAcceptance::MessageOnly,
@@ -171,9 +171,9 @@ impl Node {
         sent
     }
 
-    /// Moves the time from `then` back to [`NOW`], and leaves out what no later step depends on:
-    /// the counters, the reasons, who the last Active was (version 2 beside version 3 alone asks
-    /// for that), and for how long what only lasts until a certain time has been over.
+    /// Moves the time from `then` back to [`NOW`], and leaves out data on which no later step
+    /// depends: the counters, the reasons, the last Active (used only with both versions), and how
+    /// long ago a condition expired.
     fn normalise(&mut self, then: Instant) {
         let mut snapshot = self.0.snapshot(then);
         snapshot.counters = Counters::default();

@@ -138,7 +138,8 @@ fn version_2() {
     );
 }
 
-/// What a run of three hosts with four virtual routers and no fault but loss has looked at.
+/// The number of checks of each property, in a run of three hosts with four virtual routers and no
+/// fault except loss.
 fn checks(loss: u32, change: impl Fn(&mut Scenario)) -> [u64; Property::ALL.len()] {
     let mut plan = Scenario::uniform(3, 4).unwrap();
     plan.faults.until = at(600);
@@ -158,8 +159,8 @@ fn lost_messages_disturb_a_quiet_network_only_where_several_in_a_row_are_lost() 
     assert_eq!(once, 4);
     let [often, ..] = checks(20, |_| {});
     assert!(often > 8, "{often}");
-    // Where the delays of messages differ by more than routers of different priority do, fewer can
-    // be missed.
+    // If the delays of messages differ by more than the Skew_Times of different priorities, fewer
+    // messages may be missed.
     let [seldom, ..] = checks(10, |plan| {
         plan.network.longest_delay = Duration::from_micros(100);
     });

@@ -30,7 +30,7 @@ fn replay(plan: &Scenario, faults: Vec<(Instant, Fault)>, end: Instant) -> Run {
     run(simulation, trace.seed, end)
 }
 
-/// When this host has announced in this time.
+/// The times at which this host announced in this range.
 fn announced(run: &Run, host: &str, time: std::ops::Range<u64>) -> Vec<Instant> {
     let lines = run.lines.lines().filter_map(|line| {
         let (seconds, what) = line.split_once(' ')?;
@@ -45,7 +45,7 @@ fn announced(run: &Run, host: &str, time: std::ops::Range<u64>) -> Vec<Instant> 
         .collect()
 }
 
-/// Three lost advertisements make the Backup Active for as long as the answer takes.
+/// Three lost advertisements make the Backup Active until the answer arrives.
 fn three_losses() -> Vec<(Instant, Fault)> {
     let lost = (100..104).map(|number| {
         let delivery = Delivery {
@@ -79,7 +79,7 @@ fn neighbors_send_to_the_active_within_a_second_of_a_brief_dual_active() {
     );
 }
 
-/// keepalived announces again after 5 s only.
+/// keepalived announces again only after 5 s.
 #[test]
 fn a_burst_that_comes_four_seconds_after_a_rival_is_found() {
     let violations = (0..10).flat_map(|seed| {
@@ -97,7 +97,7 @@ fn a_burst_that_comes_four_seconds_after_a_rival_is_found() {
 }
 
 /// A cut that heals in the direction of the Backup alone: the Backup yields, and the Active never
-/// hears that there was a rival.
+/// receives a packet of its rival.
 #[test]
 fn a_path_that_heals_one_way_is_corrected_by_the_refresh_only() {
     let partition = Condition::Partition {
@@ -120,7 +120,7 @@ fn a_path_that_heals_one_way_is_corrected_by_the_refresh_only() {
         }
         let run = replay(&plan, faults.clone(), at(100));
         assert_eq!(run.violations, []);
-        // Host 1 was Active on its side, and is not any more.
+        // Host 1 was Active on its side, and no longer is.
         assert!(!announced(&run, "1", 20..40).is_empty());
         assert_eq!(announced(&run, "1", 41..100), []);
         let soon = announced(&run, "0", 40..43);

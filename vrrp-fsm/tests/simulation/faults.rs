@@ -1,5 +1,4 @@
-//! Faults that last: each does what it says, and another one of its kind may begin before it is
-//! over.
+//! Lasting faults: each has its effect, and another one of its kind may begin before it is over.
 
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ fn state(simulation: &Simulation<VrrpRouter>, host: u32, router: u32) -> Option<
     Some(fleet.get(RouterId::nth(router)).unwrap().state())
 }
 
-/// Which hosts are Active for a virtual router.
+/// The hosts that are Active for a virtual router.
 fn actives(simulation: &Simulation<VrrpRouter>, router: u32) -> Vec<u32> {
     let is_active = |host: &u32| state(simulation, *host, router) == Some(State::Active);
     (0..3).filter(is_active).collect()
@@ -56,7 +55,7 @@ fn a_host_that_crashes_is_gone_until_the_last_crash_is_over() {
     });
     let gone = (false, vec![1]);
     let there = (true, vec![0]);
-    // It has just gone, and nobody knows.
+    // At 22 s the host has just crashed, and the other one has not taken over yet.
     assert_eq!(looks[0], there);
     assert_eq!(looks[1], (false, vec![]));
     assert_eq!(looks[2..], [gone.clone(), gone, there]);
@@ -179,7 +178,7 @@ fn an_object_whose_fault_counts_after_a_while_disturbs_the_network_when_it_does(
     let simulation = Simulation::<VrrpRouter>::replay(&plan, &trace).unwrap();
     let run = run(simulation, 1, at(60));
     assert_eq!(run.violations, []);
-    // It was quiet again when the fault came to count.
+    // The network was quiet again by the time the debounced fault counted.
     let changed = "\n28.000000000 state 0 lan 1 IPv4 vrid 1 Active to Initialize";
     assert!(run.lines.contains(changed), "{}", run.lines);
 }

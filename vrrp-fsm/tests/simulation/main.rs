@@ -1,4 +1,5 @@
-//! Simulated networks: what holds under which faults, and that mistakes are found.
+//! Simulated networks: the properties that hold under each kind of fault, and the detection of
+//! mistakes.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.

@@ -1,4 +1,4 @@
-//! Hosts with a mistake: each is found, and by the property that it breaks.
+//! Hosts with a mistake: each is found by the property that it breaks.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -17,7 +17,7 @@ use vrrp_proto::{AuthenticationFault, Discard, LocalAuthentication, Priority, Pr
 
 use crate::scenarios::{at, everything, per_cent, rate, run};
 
-/// A fleet behind something that hinders it.
+/// Defines a host that drives its fleet with a mistake.
 macro_rules! mistake {
     ($(#[$attribute:meta])* $name:ident { $($method:item)* }) => {
         $(#[$attribute])*
@@ -41,7 +41,7 @@ macro_rules! mistake {
     };
 }
 
-/// What a host does once, when it starts.
+/// The preparation of a host when it starts.
 trait Prepared: Sized {
     fn prepared(self) -> Self {
         self
@@ -49,7 +49,7 @@ trait Prepared: Sized {
 }
 
 mistake! {
-    /// It does not hear resignations.
+    /// It ignores resignations.
     DeafToZero {
         fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             if packet.octets[2] == 0 {
@@ -62,7 +62,7 @@ mistake! {
 impl Prepared for DeafToZero {}
 
 mistake! {
-    /// It does not hear resignations, and it is counted how often it starts.
+    /// It ignores resignations, and its starts are counted.
     Counted {
         fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             if packet.octets[2] == 0 {
@@ -82,7 +82,7 @@ impl Prepared for Counted {
 static STARTS: AtomicU32 = AtomicU32::new(0);
 
 mistake! {
-    /// As Active it hears nobody of lower priority, and so answers none.
+    /// As Active it ignores routers of lower priority, so it does not answer them.
     Aloof {
         fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
@@ -97,7 +97,7 @@ mistake! {
 impl Prepared for Aloof {}
 
 mistake! {
-    /// As Active it hears nobody.
+    /// As Active it ignores all advertisements.
     DeafActive {
         fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             let router = self.0.get(self.0.find(&packet.key().unwrap()).unwrap()).unwrap();
@@ -111,7 +111,7 @@ mistake! {
 impl Prepared for DeafActive {}
 
 mistake! {
-    /// It never looks at its timers.
+    /// It never serves its timers.
     Asleep {
         fn poll_timeout(&self) -> Option<Instant> {
             None
@@ -121,7 +121,7 @@ mistake! {
 impl Prepared for Asleep {}
 
 mistake! {
-    /// Its clock is ahead by two intervals when it looks at its timers, and they fire too early.
+    /// Its clock is two intervals ahead when it serves its timers, so they fire too early.
     Nervous {
         fn handle_timeout(&mut self, now: Instant) {
             self.0.handle_timeout(now + EARLY);
@@ -148,7 +148,7 @@ impl Prepared for Modest {
 }
 
 mistake! {
-    /// It knows of no groups.
+    /// It has no sync groups.
     Single {}
 }
 impl Prepared for Single {
@@ -188,7 +188,7 @@ impl Prepared for Unmoved {
 }
 
 mistake! {
-    /// It does not look at sequence numbers.
+    /// It ignores sequence numbers.
     Forgetful {
         fn receive(&mut self, now: Instant, packet: &Packet, protection: Protection) -> Result<(), Discard> {
             let protection = match protection {
@@ -210,7 +210,7 @@ fn reconfigure_all(fleet: &mut VrrpRouter, change: impl Fn(&mut Config)) {
     }
 }
 
-/// Runs seeds until one breaks the property, and returns the faults that it takes.
+/// Runs seeds until one breaks the property, and returns the faults necessary for that.
 fn faults_that_break<H: Host>(property: Property, faults: &FaultRates) -> Vec<Fault> {
     faults_that_break_in::<H>(everything(3), property, faults)
 }
@@ -266,8 +266,8 @@ fn a_host_that_ignores_priority_zero_is_found_by_one_stop() {
 
 #[test]
 fn a_host_that_answers_no_rival_of_lower_priority_is_found_by_partitions() {
-    // Whether the winner hears the loser first or the other way round is a matter of their rhythms,
-    // and those come from partitions, too.
+    // Whether the winner or the loser receives the other first depends on their rhythms, which also
+    // result from partitions.
     let least = faults_that_break::<Aloof>(Property::DuplicateEnds, &cuts());
     assert!(!least.is_empty() && least.len() <= 3, "{least:?}");
     for fault in &least {
@@ -350,7 +350,7 @@ fn a_host_that_ignores_sequence_numbers_is_found_by_one_copy() {
 fn no_more_replays_are_made_than_are_allowed() {
     let scenario = Scenario::uniform(3, 1).unwrap();
     let stop = |number: u32| {
-        // Host 1 is Backup, and nobody has to hear that it goes.
+        // Host 1 is Backup, so its stop needs no resignation.
         let condition = Condition::Stop {
             host: number % 2,
             router: 0,
@@ -381,7 +381,7 @@ fn no_more_replays_are_made_than_are_allowed() {
     let single = single.unwrap();
     assert_eq!(single.faults.len(), 1);
     assert!(trace.faults.contains(&single.faults[0]));
-    // By halves, not one by one.
+    // Faults are left out by halves, not one by one.
     assert!(replays < 12, "{replays}");
 }
 

@@ -15,7 +15,7 @@ use crate::{
     scenarios::{Run, at, run},
 };
 
-/// A virtual router on one LAN and one on another, which one host has in the other order.
+/// A virtual router on each of two LANs; one host has them in the other order.
 fn two_lans(hosts: u32, delay: Duration) -> Scenario {
     let mut plan = Scenario::uniform(hosts, 2).unwrap();
     plan.network.shortest_delay = delay;
@@ -59,15 +59,15 @@ fn cut(from: Instant, lasts: Duration) -> (Instant, Fault) {
     (from, Fault::Lasting(condition, lasts))
 }
 
-/// A host shuts its virtual router on LAN 1 down.
+/// A host shuts down its virtual router on LAN 1.
 fn stop(from: Instant, host: u32) -> (Instant, Fault) {
     let router = u32::from(host == 1);
     let condition = Condition::Stop { host, router };
     (from, Fault::Lasting(condition, Duration::from_secs(10)))
 }
 
-/// When a partition that begins at 10 s ends, and two Actives meet: at times of which some are
-/// right before an advertisement of one, and some before that of the other.
+/// The ends of a partition that begins at 10 s, after which two Actives meet: some are right before
+/// an advertisement of one Active, and some before one of the other.
 fn ends() -> impl Iterator<Item = Duration> {
     (0..200).map(|step| Duration::from_secs(20) + Duration::from_millis(7) * step)
 }
@@ -103,8 +103,8 @@ fn an_answer_is_owed_to_a_rival_unless_something_has_disturbed_the_network_just_
         let run = replay(&plan, &[cut(at(10), lasts)]);
         let end = at(10) + lasts;
         let (time, by) = first_received(&run, end);
-        // The better one has to answer, and the other one to hear the answer. Where the other one
-        // hears first, there is no rival left to be answered.
+        // The better router must answer, and the other one must receive the answer. If the other
+        // one receives an advertisement first, no rival is left to answer.
         let (case, expected) = match by.as_str() {
             "0" if time > end + Duration::from_millis(10) => (0, 2),
             "0" => (1, 1),
@@ -145,7 +145,7 @@ fn no_answer_is_owed_where_the_network_was_cut_while_the_message_was_under_way()
     for lasts in ends() {
         let end = at(10) + lasts;
         let (received, by) = first_received(&replay(&plan, &[cut(at(10), lasts)]), end);
-        // Longer ago than what disturbs an answer, and after the message was sent.
+        // Too early to disturb the answer, but after the message was sent.
         let again = Instant::ZERO + (received - Instant::ZERO).saturating_sub(delay / 2);
         if by == "0" && again > end {
             replay(
@@ -206,8 +206,8 @@ fn no_hand_over_is_due_if_its_heir_stops_in_the_meantime() {
 
 #[test]
 fn the_heir_is_the_best_backup_that_receives_the_resignation() {
-    // Another one would be there sooner, but one has resigned before, and one is on the other side
-    // of a partition.
+    // Other routers would take over sooner, but one has resigned before, and one is on the other
+    // side of a partition.
     let plan = two_lans(3, Duration::from_millis(1));
     let run = replay(&plan, &[stop(at(15), 1), stop(at(20), 0)]);
     assert_eq!(checks(&run, Property::HandOverInSkewTime), 1);
@@ -220,7 +220,7 @@ fn the_heir_is_the_best_backup_that_receives_the_resignation() {
     let faults = [(at(10), partition), stop(at(30), 0)];
     let run = replay(&plan, &faults);
     assert_eq!(checks(&run, Property::HandOverInSkewTime), 1);
-    // The Active on the other side does not make good for the heir.
+    // The Active on the other side does not replace the heir.
     let run = replay_with::<DeafToZero>(&plan, &faults);
     let [(_, property)] = run.violations[..] else {
         panic!("{:?}", run.violations);
@@ -228,7 +228,7 @@ fn the_heir_is_the_best_backup_that_receives_the_resignation() {
     assert_eq!(property, Property::HandOverInSkewTime);
 }
 
-/// When a property is looked at for the first time.
+/// The time of the first check of a property.
 fn first_check(plan: &Scenario, property: Property) -> Duration {
     let mut simulation = Simulation::<VrrpRouter>::new(plan, 1).unwrap();
     while simulation.checks(property) == 0 {

@@ -1,4 +1,4 @@
-//! Networks, and what happened in them.
+//! Networks, and the results of their runs.
 
 use std::{fmt::Write, time::Duration};
 
@@ -86,13 +86,13 @@ pub(crate) fn everything(hosts: u32) -> Scenario {
     scenario
 }
 
-/// What a run leaves behind.
+/// The result of a run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Run {
-    /// All that happened.
+    /// All occurrences.
     pub(crate) lines: String,
     pub(crate) violations: Vec<(Instant, Property)>,
-    /// How often each property was looked at.
+    /// The number of checks of each property.
     pub(crate) checks: [u64; Property::ALL.len()],
     pub(crate) end: Vec<Option<FleetSnapshot>>,
 }

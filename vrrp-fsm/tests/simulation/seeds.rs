@@ -1,4 +1,4 @@
-//! Seeds on which nothing may go wrong: some that stay, and some that are new each time.
+//! Seeds that must not lead to a violation: some fixed, and some new each time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ fn assert_nothing_goes_wrong(seed: u64) -> [u64; Property::ALL.len()] {
     run.checks
 }
 
-/// What led to it.
+/// The last lines up to the first violation.
 fn tail(lines: &str) -> String {
     let lines: Vec<&str> = lines.lines().collect();
     let first = lines.iter().position(|line| line.contains("violated"));

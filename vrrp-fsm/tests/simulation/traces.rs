@@ -1,4 +1,4 @@
-//! A run can be done again: from its seed, and from its trace.
+//! A run can be repeated: from its seed, and from its trace.
 
 use vrrp_fsm::{
     fleet::VrrpRouter,
@@ -59,7 +59,7 @@ fn a_replayed_trace_is_equal_to_the_octet_and_ends_in_the_same_state() {
         ] {
             assert!(lasting(word), "seed {seed} has no {word}");
         }
-        // The rates are not looked at.
+        // A replay ignores the rates.
         let replayed = Simulation::<VrrpRouter>::replay(&everything(3), &trace).unwrap();
         let second = run(replayed, seed, at(330));
         assert!(first.lines == second.lines, "seed {seed}");

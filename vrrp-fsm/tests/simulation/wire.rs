@@ -1,4 +1,4 @@
-//! Unicast, and messages that are authenticated.
+//! Unicast and authenticated messages.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ fn password(text: &[u8]) -> LocalAuthentication {
     LocalAuthentication::SimpleText(Password::new(text).unwrap())
 }
 
-/// Everything, authenticated like this.
+/// The scenario with everything and this authentication.
 fn authenticated(authentication: LocalAuthentication) -> Scenario {
     let mut plan = everything(3);
     plan.use_authentication(authentication);
     plan
 }
 
-/// Runs a few seeds with every fault, and returns how often each property was looked at.
+/// Runs a few seeds with every fault, and returns the number of checks of each property.
 fn assert_nothing_goes_wrong(plan: &Scenario) -> [u64; Property::ALL.len()] {
     let mut plan = plan.clone();
     plan.faults = all_faults(at(150));
@@ -139,7 +139,7 @@ fn hmac_trailers_come_to_a_network_in_two_steps() {
         plan.hosts[1] = after.hosts[1].clone();
         assert_nothing_goes_wrong(&plan);
     }
-    // In one step, those who know of no trailers do not hear who has one.
+    // In a single step, hosts without trailers would discard the messages of hosts that send them.
     let [before, _, after, _] = &steps;
     let mut plan = before.clone();
     plan.hosts[1] = after.hosts[1].clone();
@@ -149,14 +149,15 @@ fn hmac_trailers_come_to_a_network_in_two_steps() {
     );
 }
 
-/// Runs a network in which nothing happens.
+/// Runs a network without faults.
 fn run_in_peace(plan: &Scenario) -> Run {
     let mut plan = plan.clone();
     plan.faults = FaultRates::default();
     run(Simulation::<VrrpRouter>::new(&plan, 1).unwrap(), 1, at(30))
 }
 
-/// Hosts that do not hear each other are two Actives, which is found without any fault; so is why.
+/// Hosts that discard each other's messages are two Actives. That is found without any fault, and
+/// so is the reason.
 fn assert_two_actives(plan: &Scenario, why: &str) {
     let run = run_in_peace(plan);
     let found = run.violations.iter().map(|(_, property)| *property);
@@ -241,8 +242,8 @@ fn a_host_that_is_missing_among_the_peers_of_another_is_found_without_any_fault(
     assert!(run.lines.contains(" is not a configured peer\n"));
 }
 
-/// A host stops a virtual router, starts it again, and its resignation is sent once more by
-/// somebody else when it is Active. Returns what happens then.
+/// A host stops a virtual router and starts it again. When it is Active, its resignation is
+/// replayed. Returns the occurrences after that.
 fn replayed_resignation(authentication: LocalAuthentication) -> Vec<String> {
     let mut plan = Scenario::uniform(2, 1).unwrap();
     plan.use_authentication(authentication);
@@ -320,8 +321,8 @@ fn the_address_of_a_host_says_which_host_and_network() {
     assert_eq!(address(2, 3, Family::Ipv6), "fe80::3:3");
 }
 
-/// Runs this network in peace, and looks at every packet: as it was sent, and as a frame. Returns
-/// whether any went to a group, and any from host to host.
+/// Runs this network without faults, and looks at every packet: as it was sent, and as a frame.
+/// Returns whether any went to a group, and whether any went from host to host.
 fn look_at_frames(plan: &Scenario, look: impl Fn(&Packet, &Frame<'_>, bool)) -> [bool; 2] {
     let mut simulation = Simulation::<VrrpRouter>::new(plan, 1).unwrap();
     let mut seen = [false; 2];
@@ -379,7 +380,7 @@ fn a_packet_inside_ah_as_a_frame_has_its_header() {
         if is_ipv4 {
             let ip = ipv4::Packet::parse(frame.payload).unwrap();
             assert_eq!((ip.ip_header(), ip.protocol), (packet.ip, 51));
-            // What AH has before the message begins with the protocol of the message.
+            // The AH header before the message begins with the protocol of the message.
             assert_eq!(ip.payload[0], 112);
             assert!(ip.payload.ends_with(&packet.octets));
         }
@@ -387,8 +388,8 @@ fn a_packet_inside_ah_as_a_frame_has_its_header() {
     assert_eq!(seen, [true; 2]);
 }
 
-/// Six hosts are Active in turn, so that one of them hears five others; then a message of the first
-/// is sent again.
+/// Six hosts are Active in turn, so one of them receives messages of five others; then a message of
+/// the first is replayed.
 #[test]
 fn a_replay_is_discarded_however_many_senders_there_are() {
     let mut plan = Scenario::uniform(6, 1).unwrap();

@@ -1,4 +1,4 @@
-//! What each kind of object makes of its reports.
+//! The evaluation of its reports by each kind of object.
 
 use vrrp_fsm::track::{Debounce, Kind, Object, Quorum, Report, TrackError};
 
@@ -86,7 +86,7 @@ fn another_time_in_which_a_check_has_to_report_counts_from_the_change() {
     assert_eq!(remaining, Some(ms(1000)));
     bench.pass(ms(1000));
     assert!(bench.tracker.is_stale(id));
-    // A stale check stays so until it reports, however long the time is then.
+    // A stale check stays stale until it reports, even if its time limit becomes longer.
     let now = bench.now;
     let longer = with(Some(ms(5000)));
     bench.tracker.reconfigure(now, id, longer).unwrap();

@@ -1,4 +1,4 @@
-//! Tracked objects: what their reports come to.
+//! Tracked objects: the results of their reports.
 
 #![allow(missing_docs)]
 // The settings in clippy.toml do not reach the helpers of tests.
@@ -28,7 +28,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One more object, which the router uses.
+    /// Adds an object that the router tracks.
     fn add(&mut self, object: Object) -> ObjectId {
         let id = self.tracker.add(self.now, object).unwrap();
         self.uses.push(TrackRef::of(id));
@@ -68,7 +68,7 @@ impl Bench {
         standing.effective_priority(Priority::new(100)).get()
     }
 
-    /// Faults, and objects that have not reported and may be one.
+    /// The number of faults, and of objects that have not reported and may be a fault.
     fn faults(&self) -> (u32, u32) {
         let standing = self.tracker.track_state(&self.uses);
         (standing.faults, standing.unreported)

@@ -1,4 +1,4 @@
-//! What holds for all sequences of reports.
+//! Properties of all sequences of reports.
 
 use core::time::Duration;
 
@@ -12,7 +12,7 @@ use vrrp_fsm::{
 
 use crate::{Bench, check, ms, points};
 
-/// One object of each kind except sets, with all sorts of weights, and a set of some of them.
+/// One object of each kind except sets, with various weights, and a set of some of them.
 fn bench(debounce: bool) -> (Bench, Vec<ObjectId>) {
     let quorum = Quorum {
         at_least: 2,
@@ -54,7 +54,7 @@ fn bench(debounce: bool) -> (Bench, Vec<ObjectId>) {
     (bench, ids)
 }
 
-/// A report that the object of this number can have.
+/// A valid report for the object of this number.
 fn report(object: usize, value: u8) -> Report {
     match object {
         2 => Report::Number(i32::from(value) - 100),
@@ -104,7 +104,7 @@ proptest! {
         prop_assert_eq!(all.tracker.poll_timeout(), None);
     }
 
-    /// A tracker that was handed over to another process, with another clock, goes on as the old
+    /// A tracker that was handed over to another process, with another clock, continues as the old
     /// one.
     #[test]
     fn a_snapshot_goes_on_as_the_original(
@@ -137,7 +137,7 @@ proptest! {
         }
     }
 
-    /// Whatever is done with it, it says what a list says, to the last deadline.
+    /// After any changes, the queue returns the same deadlines as a list, down to the last one.
     #[test]
     fn the_first_deadline_is_that_of_a_list(
         indices in prop_oneof![1_u32..20, 1_u32..1000],
