@@ -55,7 +55,7 @@ fn peer_defect_04_ttl_type_and_authentication_are_looked_at() {
     );
 }
 
-/// One took every IP header for 20 octets and copied its whole buffer.
+/// One assumed that every IP header has 20 octets, and copied its whole buffer.
 #[test]
 fn peer_defect_05_ip_options_are_skipped_and_nothing_is_copied() {
     let message = v3(&[VIRTUAL_V4]);
@@ -150,7 +150,7 @@ fn peer_defect_10_the_header_checksum_covers_the_total_length() {
     }
 }
 
-/// Two turned each address into text for every packet. The allocation test and the benchmarks hold
+/// Two turned each address into text for every packet. The allocation test and the benchmarks check
 /// this too.
 #[test]
 fn peer_defect_14_addresses_are_a_view_of_the_octets() {
