@@ -70,7 +70,7 @@ pub struct Config {
     /// routers that started together take over in the order of their priorities. No RFC has this.
     #[cfg_attr(feature = "serde", serde(default = "default::startup_hold"))]
     pub startup_hold: Duration,
-    /// When an Active announces its addresses, and how often.
+    /// The schedule of the announcements of an Active.
     #[cfg_attr(feature = "serde", serde(default = "default::announce"))]
     pub announce: AnnouncePolicy,
     /// Whether an Active that yields to another router advertises one last time. Default true.
@@ -90,7 +90,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The longest of all delays that can be configured: 365 days.
+    /// The longest delay that can be configured: 365 days.
     pub const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
     /// The shortest time between two bursts of announcements: 10 ms.
@@ -290,8 +290,8 @@ pub enum StallPolicy {
     Yield,
 }
 
-/// When an Active announces its virtual addresses. The defaults are those of keepalived, except
-/// `after_last_rival`, which it lacks.
+/// The schedule by which an Active announces its virtual addresses. The defaults are those of
+/// keepalived, except `after_last_rival`, which it lacks.
 ///
 /// A *burst* is one [`Action::Announce`](crate::Action::Announce). Delays are from
 /// [`Config::SHORTEST_ANNOUNCEMENT_GAP`] to [`Config::LONGEST_DELAY`].

@@ -184,7 +184,7 @@ pub enum FleetError {
         /// The family of the router.
         family: Family,
     },
-    /// There are 2^32 - 1 virtual routers.
+    /// The fleet already has the maximum number of virtual routers.
     Full,
     /// Another group has this name.
     GroupNameTaken(String),

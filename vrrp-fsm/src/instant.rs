@@ -8,9 +8,9 @@ use core::{
 
 /// A point in time, in nanoseconds since an epoch that the caller chooses.
 ///
-/// Every call that depends on time takes an instant. Any monotonic clock works, also a simulated
-/// one or a hardware timer. 64 bits last 584 years, and a nanosecond distinguishes the Skew_Times
-/// of different priorities (T-12).
+/// Every call that depends on time takes an instant. Any monotonic clock works, including a
+/// simulated one or a hardware timer. 64 bits last 584 years, and a nanosecond distinguishes the
+/// Skew_Times of different priorities (T-12).
 ///
 /// Arithmetic does not overflow: it stops at [`ZERO`](Self::ZERO) and [`MAX`](Self::MAX). A
 /// deadline at `MAX` is never reached.

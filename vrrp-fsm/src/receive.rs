@@ -15,7 +15,7 @@ pub struct ReceiveContext<'a> {
     pub transport: LocalTransport<'a>,
     /// The options of the decoder.
     pub decode: DecodeOptions,
-    /// How a message has to be authenticated.
+    /// How a message must be authenticated.
     pub authentication: LocalAuthentication,
     /// The result of verifying this packet. The host verifies it first, because the host has the
     /// keys.

@@ -174,7 +174,7 @@ pub enum TrackError {
     },
     /// The kind of an object cannot change.
     KindChanged(String),
-    /// There are 2^32 - 1 objects.
+    /// The tracker already has the maximum number of objects.
     Full,
     /// A set, a router or a sync group uses the object.
     InUse(String),

@@ -137,7 +137,7 @@ impl Log {
         }
     }
 
-    /// Drops the records that a reader has read. Where it has read all, the next records take the
+    /// Drops the records that a reader has read. If it has read all, the next records reuse the
     /// memory of the first.
     pub(super) fn drop_read(&mut self, reader: Reader) {
         if reader.next >= self.next {

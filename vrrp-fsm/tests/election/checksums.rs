@@ -9,7 +9,7 @@ use crate::{
     lan::Lan,
 };
 
-/// A kind of router in the field: the form in which it sends, and the forms that it accepts.
+/// A kind of deployed router: the form that it sends, and the forms that it accepts.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     sends: ChecksumForm,

@@ -112,7 +112,7 @@ fn the_limits_themselves_are_allowed() {
     own.announce.second_burst_after = Some(Config::LONGEST_DELAY);
     assert_eq!(VirtualRouter::new(own).unwrap().config(), own);
     own.missed_advertisements = 1;
-    own.preempt = Preempt::Never; // the owner preempts all the same (S-25)
+    own.preempt = Preempt::Never; // the owner preempts anyway (S-25)
     assert!(VirtualRouter::new(own).is_ok());
 }
 

@@ -110,7 +110,7 @@ enum Step {
     AddressesChanged,
     Reannounce,
     Reconfigure(Box<Config>),
-    /// Time passes, and the host looks at its timers.
+    /// Time passes, and the host serves its timers.
     Pass(Duration),
     /// The host sleeps until the next deadline.
     Sleep,

@@ -66,7 +66,7 @@ fn a_stalled_backup_that_yields_listens_once_more() {
     assert_eq!(host.wake_after(late), []);
     assert_eq!(host.state(), State::Backup);
     assert_eq!(host.remaining(), host.router.active_down_interval());
-    // Only once: a host that is always late must not leave the addresses to nobody.
+    // Only once: a host that is always late must not leave the addresses without an Active.
     assert_eq!(host.wake_after(late)[0], advertise(100));
 
     // Once for each Active that falls silent.
