@@ -723,7 +723,7 @@ fn g_8_an_active_that_joins_goes_down_for_no_group_that_can_run() {
         .reconfigure(now, second, member(2, 100))
         .unwrap();
     assert_eq!(lan.states(0, [first, second]), [Initialize, Active]);
-    // The member that held the group leaves at the same time.
+    // The new configuration also drops the tracked object that held the group.
     let both = SyncGroup::new("group", vec![first, second]);
     lan.fleet(0).reconfigure_group(now, group, both).unwrap();
     assert_eq!(lan.states(0, [first, second]), [Backup, Active]);

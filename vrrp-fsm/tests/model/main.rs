@@ -30,8 +30,8 @@ const TWO_OF_ALL: Faults = Faults {
     stall: Some(18),
 };
 
-/// The time from the last fault until there is one Active, in longest delays, in addition to
-/// Active_Down_Interval. `it_is_not_stable_a_tick_earlier` shows that fewer are not enough.
+/// The number of longest delays that pass, in addition to Active_Down_Interval, from the last fault
+/// until there is one Active. `it_is_not_stable_a_tick_earlier` shows that fewer are not enough.
 const DELAYS: u8 = 4;
 
 /// Routers of these priorities, and messages that take up to `delay` ticks.

@@ -220,7 +220,7 @@ fn the_heir_is_the_best_backup_that_receives_the_resignation() {
     let faults = [(at(10), partition), stop(at(30), 0)];
     let run = replay(&plan, &faults);
     assert_eq!(checks(&run, Property::HandOverInSkewTime), 1);
-    // The Active on the other side does not replace the heir.
+    // The Active on the other side does not count as the heir.
     let run = replay_with::<DeafToZero>(&plan, &faults);
     let [(_, property)] = run.violations[..] else {
         panic!("{:?}", run.violations);
