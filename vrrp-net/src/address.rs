@@ -8,7 +8,7 @@ use std::{
 
 use vrrp_proto::{Family, OutOfRange};
 
-/// How far an IPv4 address is valid, as `ip address` has it. It plays no part for IPv6.
+/// The scope of an IPv4 address, as in `ip address`. It is ignored for IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -22,8 +22,8 @@ pub enum Scope {
     Host,
 }
 
-/// Settings of an address that the kernel gets when the address is added. They play no part in
-/// telling addresses apart.
+/// Settings that the kernel gets when an address is added. They do not identify the address: an
+/// address on an interface counts as the wanted one whatever its settings are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -49,11 +49,11 @@ pub struct AddressOptions {
     pub joins_group: bool,
 }
 
-/// A virtual address with the way in which it is put on an interface.
+/// A virtual address, and the settings with which it is put on an interface.
 ///
-/// The prefix length is 32 or 128 unless another is given: then the address brings no route of its
-/// own, and is never the primary address of a subnet, whose removal would take other addresses of
-/// that subnet along.
+/// The prefix length is 32 or 128 unless another is given. With 32 or 128 the address brings no
+/// route of its own, and is never the primary address of a subnet, whose removal would remove other
+/// addresses of that subnet too.
 ///
 /// ```
 /// use vrrp_net::VirtualAddress;
@@ -270,17 +270,17 @@ mod typed {
     }
 }
 
-/// Why a text is not a virtual address.
+/// The reason why a text is not a virtual address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseAddressError {
-    /// It is neither of the form `ADDRESS` nor of the form `ADDRESS/LENGTH`.
+    /// The text is neither of the form `ADDRESS` nor of the form `ADDRESS/LENGTH`.
     #[error("{text:?} is not of the form ADDRESS or ADDRESS/LENGTH")]
     Form {
         /// The text.
         text: String,
     },
-    /// The length is not one of the family.
+    /// The prefix length is out of range for the family.
     #[error(transparent)]
     PrefixLen(#[from] OutOfRange),
 }

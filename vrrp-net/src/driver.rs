@@ -80,17 +80,18 @@ use crate::{
 /// Sockets for advertisements that a driver can have: two families, and AH.
 const SOCKETS: usize = 3;
 
-/// How long a turn rests where the kernel does not report what can be read.
+/// The longest wait of a turn where the kernel does not report which sources can be read.
 const POLLING: Duration = Duration::from_millis(10);
 
-/// From so many routers on, advertisements wait a little for others to share a system call with.
+/// With this many routers or more, advertisements wait a little, so that several share a system
+/// call.
 const MANY: usize = 32;
 
-/// How long they wait at most.
+/// The longest such wait.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How long those of others gather, where there are many routers, to be read with one system call:
-/// a twentieth of the shortest interval.
+/// The time in which received advertisements gather, where there are many routers, to be read with
+/// one system call: a twentieth of the shortest interval.
 const GATHERING: Duration = Duration::from_micros(500);
 
 /// Log capacity per router and object. One call of the fleet adds at most one record per object and
@@ -142,9 +143,10 @@ const RECORDS: usize = 8;
 /// ```
 ///
 /// The descriptor is level-triggered, and can be waited for edge-triggered too (`EPOLLET`, as tokio
-/// and mio do): a turn reads everything, or leaves a timeout of zero. By the timeout a wait is
-/// exact to the timer slack of the thread, with the resolution of the waiting call;
-/// [`arm_timer`](Self::arm_timer) is exact in every loop, for one system call a wait.
+/// and mio do): a turn reads everything, or leaves a timeout of zero. A wait for the timeout is as
+/// exact as the resolution of the waiting call and the timer slack of the thread allow;
+/// [`arm_timer`](Self::arm_timer) is exact in every loop, at the price of one system call for each
+/// wait.
 ///
 /// # What a turn does, in order
 ///
@@ -152,12 +154,12 @@ const RECORDS: usize = 8;
 ///    links and addresses.
 /// 2. It serves the timers that have expired by then. So a thread that wakes up late handles the
 ///    packets that came in the meantime before it decides that none came.
-/// 3. It sends the advertisements of all these, many to a system call.
+/// 3. It sends the advertisements that result, many to a system call.
 /// 4. It does a portion of the slow work, in the order in which it was asked for: addresses,
 ///    announcements. An address is announced once the kernel has it, at the
-///    [pace](Self::set_pacing) of its interface. The rest waits for the next turn, behind the
-///    advertisements that come up then. So do the kernel's dumps of routes, where routes are
-///    tracked.
+///    [pace](Self::set_pacing) of its interface. The rest waits for the next turn, and is done
+///    after that turn's advertisements. Where routes are tracked, the kernel's dumps of routes are
+///    read in portions in the same way.
 ///
 /// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of
 /// the interval late, and 10 ms at most, where there are 32 routers or more, so that many of them
@@ -174,24 +176,24 @@ const RECORDS: usize = 8;
 ///
 /// A virtual address on the interface that the router did not add is
 /// [reported](DriverEvent::ForeignAddress) and stays; a router does not start while there is one
-/// ([`Fault::ForeignAddress`]). The owner (priority 255) has such addresses rightly, as long as
-/// [it is the owner](Self::reconfigure).
+/// ([`Fault::ForeignAddress`]). The owner (priority 255) may have such addresses, as long as [it is
+/// the owner](Self::reconfigure).
 ///
 /// In its first turn the driver removes everything with our mark that no router wants: addresses,
 /// routes and macvlans that a crash or another configuration left.
 ///
-/// Other running instances in the same network namespace keep their own. Each answers at an
+/// Other running instances in the same network namespace keep theirs. Each instance answers at an
 /// abstract UNIX socket, `vrrp-net/PID.N`. A driver asks them at its start, before it removes
 /// something with our mark that appeared while it ran, and after one of them has ended. It waits
 /// for the answers for up to 200 ms ([`DriverEvent::LeftOversKept`]). An address or route that
-/// Actives of several instances use goes with the last of them ([`DriverEvent::AddressKept`],
+/// Actives of several instances use is removed with the last of them ([`DriverEvent::AddressKept`],
 /// [`RouterView::addresses_of_others`]). Claims of a process without rights do not count: it must
 /// run as root or as the user of this process, or have `CAP_NET_ADMIN` in the same user namespace.
 ///
 /// Two links of one parent cannot both be up with one hardware address. So of two instances with
 /// the same VRID, family and interface that [use the virtual MAC](RouterConfig::virtual_mac), the
-/// second has [`Fault::VirtualMacInUse`] until the first has ended. Of two that start at the same
-/// time, the one with the lesser name keeps it.
+/// second has [`Fault::VirtualMacInUse`] until the first has ended. Of two instances that start at
+/// the same time, the one whose name sorts first keeps the virtual MAC.
 ///
 /// After an instance has died, for example by SIGKILL, its addresses, routes and macvlans stay for
 /// three seconds: a successor may claim them, and at an interval of 1 s the other hosts take the
@@ -199,18 +201,18 @@ const RECORDS: usize = 8;
 /// instance they stay until one starts.
 ///
 /// Where a virtual address is the primary one of a subnet, `promote_secondaries` of the interface
-/// is 1 for the moment of its removal, so the other addresses of the subnet stay. Where that cannot
-/// be set, as in a container with a read-only `/proc/sys`, the others are added again at once with
-/// all their attributes ([`DriverEvent::HostAddressRestored`]); routes with such an address as
-/// their source go.
+/// is set to 1 while the address is removed, so the other addresses of the subnet stay. Where that
+/// cannot be set, as in a container with a read-only `/proc/sys`, the others are added again at
+/// once with all their attributes ([`DriverEvent::HostAddressRestored`]); routes with such an
+/// address as their source are lost.
 ///
 /// # Virtual MAC and routes
 ///
 /// Where a router [uses its virtual MAC](RouterConfig::virtual_mac), the macvlan is made with the
 /// router, is up while it is Active, and is deleted with it. A macvlan that an earlier run left is
 /// reused; one that another program deletes is made again. [Routes](RouterConfig::routes) are added
-/// after the addresses and removed before them. A removed route is put back as an address is, and
-/// also when its interface or next hop is there again.
+/// after the addresses and removed before them. A removed route is put back like an address, and
+/// also once its interface or next hop is back.
 ///
 /// # Faults
 ///
@@ -230,19 +232,20 @@ const RECORDS: usize = 8;
 /// # Tracking and sync groups
 ///
 /// [Objects](Self::add_object) outside VRRP, such as another interface or the result of a check,
-/// lower or raise the priority of routers or are a fault of theirs; [`explain`](Self::explain) says
-/// what they come to. Routers of a [sync group](Self::add_group) change their state together.
+/// lower or raise the priority of routers, or are a fault that keeps routers down;
+/// [`explain`](Self::explain) shows their effect on a router. Routers of a [sync
+/// group](Self::add_group) change their state together.
 ///
 /// # Dropping it
 ///
-/// The routers then fall silent, like after a crash: the others take over after
-/// Active_Down_Interval, and addresses, routes and macvlans stay. Call [`shutdown`](Self::shutdown)
-/// to resign, or [`hand_over`](Self::hand_over) to let another driver go on.
+/// The routers then fall silent, as after a crash: the others take over after Active_Down_Interval,
+/// and addresses, routes and macvlans stay. Call [`shutdown`](Self::shutdown) to resign, or
+/// [`hand_over`](Self::hand_over) to let another driver go on.
 #[derive(Debug)]
 pub struct Driver {
     epoch: Epoch,
     inbox: Inbox,
-    /// Why there are no more turns.
+    /// The reason why there are no more turns.
     end: Option<End>,
     poller: Poller,
     /// Whether a source may still have something to read after the last turn.
@@ -250,9 +253,9 @@ pub struct Driver {
     host: Host,
     instance: Instance,
     packets: Packets,
-    /// The state machines with all that they follow: timers, tracked objects, sync groups.
+    /// The state machines, with their timers, tracked objects and sync groups.
     fleet: VrrpRouter,
-    /// How far the fleet's records were read.
+    /// The position up to which the fleet's records were read.
     records: Reader,
     /// The numbers by which the fleet knows interfaces.
     numbers: Numbers,
@@ -289,7 +292,7 @@ pub struct Driver {
     has_received: bool,
 }
 
-/// How far the removal of left-overs is.
+/// The progress of the removal of left-overs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sweeping {
     NotYet,
@@ -297,7 +300,7 @@ enum Sweeping {
     Done,
 }
 
-/// Why a driver takes no more turns.
+/// The reason why a driver takes no more turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     ShutDown,
@@ -310,9 +313,9 @@ mod token {
     pub(super) const MONITOR: u64 = 17;
     pub(super) const INBOX: u64 = 18;
     pub(super) const INSTANCE: u64 = 20;
-    /// Behind those of the sockets.
+    /// The socket for links, after the sockets for advertisements.
     pub(super) const LINKS: u64 = super::SOCKETS as u64;
-    /// Two: notifications, and lists.
+    /// The first of two tokens: notifications, then dumps.
     pub(super) const ROUTES: u64 = 32;
 }
 
@@ -321,7 +324,7 @@ mod token {
 struct Ready {
     /// Each socket for advertisements, in their order, then the one for the links of Actives.
     sockets: [bool; SOCKETS + 1],
-    /// Questions for addresses that the host does not have.
+    /// Requests of ARP and Neighbor Discovery for addresses that the host does not have.
     questions: bool,
     /// Notifications of links and addresses.
     notifications: bool,
@@ -332,7 +335,7 @@ struct Ready {
 }
 
 impl Ready {
-    /// Everything, where it is not known what can be read.
+    /// Every source, where it is not known which can be read.
     const fn all() -> Self {
         Self {
             sockets: [true; SOCKETS + 1],
@@ -515,7 +518,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Updates the filters of the sockets for the routers that there are.
+    /// Updates the filters of the sockets for the present routers.
     fn filter(&mut self) -> Result<(), Error> {
         self.packets.filter(&self.routers)
     }
@@ -537,7 +540,7 @@ impl Driver {
         while result.is_ok() && self.queue.concerns(id) {
             result = self.install(now);
         }
-        // The rest of its things is removed later.
+        // Everything else of the router is removed later.
         self.queue.forget(id);
         self.unbind(id);
         let routes = self
@@ -611,7 +614,7 @@ impl Driver {
         self.planner.set_own(macvlans);
     }
 
-    /// Looks at a router.
+    /// Returns a view of a router.
     #[must_use]
     pub fn get(&self, id: RouterId) -> Option<RouterView<'_>> {
         Some(RouterView {
@@ -623,7 +626,7 @@ impl Driver {
         })
     }
 
-    /// Looks at all routers, in an order that does not depend on chance.
+    /// Returns views of all routers, in a deterministic order.
     pub fn routers(&self) -> impl Iterator<Item = RouterView<'_>> {
         self.routers.keys().filter_map(|id| self.get(*id))
     }
@@ -640,8 +643,8 @@ impl Driver {
         self.fleet.packet_errors()
     }
 
-    /// Chooses what becomes of advertisements for no router here. Advertisements for a VRID that is
-    /// in use on another interface are always counted.
+    /// Sets the handling of advertisements that are for no router of this driver. Advertisements
+    /// for a VRID that is in use on another interface are always counted.
     ///
     /// # Errors
     ///
@@ -656,7 +659,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of that function.
     pub fn set_monitor_buffer(&self, octets: usize) -> Result<(), Error> {
         self.host.monitor.set_receive_buffer(octets)
     }
@@ -667,7 +670,7 @@ impl Driver {
         self.poller.close(self.tracked_routes.closing());
     }
 
-    /// Removes the sockets for advertisements from the poller: a successor has them from now on.
+    /// Removes the sockets for advertisements from the poller, because a successor has them now.
     fn forget_sockets(&self) {
         for source in self.packets.sources() {
             if let Err(error) = self.poller.remove(source) {
@@ -803,12 +806,13 @@ impl Driver {
             return Ok(());
         }
         if !self.troubles.is_empty() {
-            // Those that have rested.
+            // The sources of parts that have rested.
             let watched = self.watch_sources();
             self.note(Part::Wait, watched);
         }
         let ready = self.poll(limit);
-        // Those that are read up to a limit may have more. The other sources know it.
+        // Sources that are read up to a limit may have more to read. The other sources keep track
+        // of it themselves.
         self.is_unfinished = ready.questions || ready.routes.contains(&true);
         let result = self.work_through(&ready);
         self.events.end_turn();
@@ -816,7 +820,7 @@ impl Driver {
     }
 
     /// Most turns receive or send a few packets, and nothing else. A part is called only where it
-    /// has something to do: its code is not in the processor's cache by then.
+    /// has something to do, because its code has usually left the processor's cache.
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_received = false;
         let [sockets @ .., links] = ready.sockets;
@@ -830,7 +834,7 @@ impl Driver {
                 self.note(Part::Socket(place), result);
             }
         }
-        // An instance that has started since may have caused the notifications.
+        // An instance that started in the meantime may have caused the notifications.
         if ready.requests || self.instance.is_due(self.now()) {
             self.follow_instances();
         }
@@ -996,8 +1000,8 @@ impl Driver {
         }
     }
 
-    /// Where another instance claims something that a router has just stopped using, asks whether
-    /// it uses it now, and has it ask in turn.
+    /// Asks the other instances for their claims, and makes them ask in turn, where one of them
+    /// claims something that a router has just stopped using.
     fn report_disuse(&mut self, now: Instant, id: RouterId) {
         let wanted = self.wanted(id);
         if wanted.is_some_and(|it| it.is_claimed(&self.host.actual)) {
@@ -1006,7 +1010,7 @@ impl Driver {
         }
     }
 
-    /// Does what other threads have asked for. They may have asked for the end.
+    /// Serves the requests of other threads. A request may end the driver.
     fn serve_requests(&mut self) -> Result<(), Error> {
         for request in self.inbox.take() {
             if self.end.is_some() {
@@ -1065,7 +1069,7 @@ impl Driver {
             .map_err(Error::os("wait for packets to gather"))
     }
 
-    /// A handle by which other threads speak to the driver.
+    /// A handle through which other threads talk to the driver.
     #[must_use]
     pub fn handle(&self) -> DriverHandle {
         self.inbox.handle()
@@ -1151,8 +1155,8 @@ impl Driver {
         }
     }
 
-    /// Takes up what the state machines ask for: an advertisement waits for the end of the turn's
-    /// decisions, the rest for its place in the queue of work.
+    /// Collects the actions of the state machines: an advertisement waits for the end of the turn's
+    /// decisions, everything else for its place in the queue of work.
     fn collect(&mut self, now: Instant) {
         while let Some((id, action)) = self.fleet.poll_action() {
             match action {
@@ -1181,7 +1185,7 @@ impl Driver {
         self.events.push(router, subject, event);
     }
 
-    /// The names of what an event is about.
+    /// The subject of an event, by its names.
     fn subject(&self, router: Option<RouterId>, event: &DriverEvent) -> Option<Subject> {
         match (router, event) {
             (Some(id), _) => {

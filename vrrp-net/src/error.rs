@@ -51,7 +51,7 @@ impl fmt::Display for Capability {
     }
 }
 
-/// The reason of a failure. The text says the attempt, the interface, the cause, and the remedy,
+/// The reason of a failure. The text names the attempt, the interface, the cause, and the remedy,
 /// each once: [`source`](std::error::Error::source) returns no cause that the text already has.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,21 +107,21 @@ pub enum Error {
         cause: Arc<io::Error>,
     },
     /// The kernel did not answer a request within 10 ms, or did not answer another one a moment
-    /// before. Its answers come at once, so a longer wait would not help; the driver makes the
-    /// request again.
+    /// before. Answers of the kernel come at once, so a longer wait would not help; the driver
+    /// makes the request again.
     #[error("{action}: no answer from the kernel")]
     NoAnswer {
         /// The attempt.
         action: String,
     },
-    /// The calling thread is in another network namespace than what it has called, so that it would
-    /// change settings or open sockets there.
+    /// The calling thread is in a network namespace other than that of the object it calls, so the
+    /// call would change settings or open sockets in the wrong one.
     #[error("{action}: the calling thread is in another network namespace")]
     OtherNamespace {
         /// The attempt.
         action: String,
     },
-    /// There is no such router, or none any more.
+    /// The router does not exist, or exists no longer.
     #[error("there is no {id}")]
     NoRouter {
         /// The request.
@@ -143,13 +143,13 @@ pub enum Error {
     /// A tracked object or a sync group is not usable.
     #[error(transparent)]
     Fleet(FleetError),
-    /// The advertisement that the configuration asks for is not one that the protocol allows.
+    /// The protocol does not allow the advertisement that the configuration asks for.
     #[error("the advertisement cannot be sent: {0}")]
     Advertisement(EncodeError),
     /// A value is outside its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// The other process of a hand-over did not keep to its rules, or was too slow.
+    /// The other process of a hand-over broke the rules of the exchange, or was too slow.
     #[error("hand over: {problem}")]
     HandOver {
         /// The problem.
@@ -185,7 +185,7 @@ impl From<FleetError> for Error {
 }
 
 impl Error {
-    /// The answer of the kernel, for an error that is one.
+    /// The answer of the kernel, for an error that comes from the kernel.
     #[must_use]
     pub fn os_error(&self) -> Option<&io::Error> {
         match self {

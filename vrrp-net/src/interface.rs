@@ -17,7 +17,7 @@ use crate::{Error, Route, Scope, VirtualAddress};
 pub const ADDRESS_PROTOCOL: u8 = 112;
 
 /// The mark of keepalived's virtual addresses (`IFAPROT_KEEPALIVED`). An address with it is never a
-/// primary one, and goes where a router has the same address.
+/// primary one, and is removed where a router has the same address.
 pub(crate) const KEEPALIVED_PROTOCOL: u8 = 18;
 
 /// A link.
@@ -85,8 +85,8 @@ pub struct InterfaceAddress {
     /// Whether it is one of several addresses of a subnet and not the first (IPv4), or a temporary
     /// one (IPv6): `IFA_F_SECONDARY`.
     pub secondary: bool,
-    /// Whether it can be used: neither still being checked for duplicates nor found to be one
-    /// (IPv6).
+    /// Whether it can be used: neither still being checked for duplicates nor found to be a
+    /// duplicate (IPv6).
     pub usable: bool,
     /// The scope of an IPv4 address; [`Scope::Global`] for IPv6.
     pub scope: Scope,
@@ -116,9 +116,9 @@ impl InterfaceAddress {
     }
 
     /// Its place in the list: IPv4 before IPv6. The kernel keeps IPv4 addresses in the order in
-    /// which they came: narrower scopes first, secondary addresses last (`__inet_insert_ifa` in
-    /// net/ipv4/devinet.c). Its order of IPv6 addresses differs from dump to dump, so they are
-    /// sorted here.
+    /// which they were added, with narrower scopes first and secondary addresses last
+    /// (`__inet_insert_ifa` in net/ipv4/devinet.c). Its order of IPv6 addresses differs from dump
+    /// to dump, so they are sorted here.
     const fn rank(&self) -> (u8, Reverse<Scope>, Option<Ipv6Addr>) {
         match self.address {
             IpAddr::V4(_) if self.secondary => (1, Reverse(Scope::Global), None),
@@ -137,16 +137,16 @@ impl InterfaceAddress {
 pub struct Interface {
     /// The link.
     pub link: Link,
-    /// Its addresses: IPv4 in the kernel's order, then IPv6 in that of the numbers.
+    /// Its addresses: IPv4 in the kernel's order, then IPv6 in numerical order.
     pub addresses: Vec<InterfaceAddress>,
 }
 
 impl Interface {
-    /// The primary address: what advertisements are sent from, and what decides ties.
+    /// The primary address, from which advertisements are sent, and which decides ties.
     ///
     /// For IPv4 it is the first address of the interface that is valid on the link (P-08), for IPv6
-    /// its link-local address (P-09). A virtual address never is primary: neither one that
-    /// `is_virtual` knows nor one with the mark [`ADDRESS_PROTOCOL`].
+    /// its link-local address (P-09). A virtual address never is primary: neither an address for
+    /// which `is_virtual` is true nor one with the mark [`ADDRESS_PROTOCOL`].
     ///
     /// ```
     /// use vrrp_net::{ADDRESS_PROTOCOL, Interface, InterfaceAddress, Link, Scope};
@@ -214,7 +214,7 @@ impl Interface {
             .any(|own| own.address == address && own.usable)
     }
 
-    /// Whether it has an address of this family, ready for use, that no driver has put there.
+    /// Whether it has an address of this family, ready for use, that no driver has added.
     pub(crate) fn has_any(&self, family: Family) -> bool {
         let is_own = |own: &&InterfaceAddress| own.usable && own.protocol != ADDRESS_PROTOCOL;
         let mut own = self.addresses.iter().filter(is_own);
@@ -238,13 +238,13 @@ impl Interface {
 }
 
 impl VirtualAddress {
-    /// Whether this is how it stands on an interface.
+    /// Whether `own` is this address on an interface.
     pub(crate) fn is_at(&self, own: &InterfaceAddress) -> bool {
         own.address == self.address() && own.prefix_len == self.prefix_len() && own.peer.is_none()
     }
 }
 
-/// Something about a link, an address or a route: the state that its subject has now.
+/// A notification about a link, an address or a route, with the new state of its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MonitorEvent {
@@ -270,7 +270,8 @@ pub enum MonitorEvent {
         address: InterfaceAddress,
     },
     /// A virtual route is gone: one with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL). The
-    /// kernel does not tell of all that go with their interface or their source address.
+    /// kernel does not notify the removal of every route that it removes along with an interface or
+    /// a source address.
     RouteRemoved {
         /// The index of its interface, if it had one.
         interface: Option<u32>,
@@ -283,8 +284,8 @@ pub enum MonitorEvent {
 }
 
 impl MonitorEvent {
-    /// Whether addresses of an interface may change their order by it: the kernel promotes one of a
-    /// subnet, or one comes back at the end.
+    /// Whether it may change the order of the addresses of an interface: the kernel promotes a
+    /// secondary address, or an address comes back at the end of the list.
     pub(crate) const fn reorders(&self) -> bool {
         matches!(self, Self::AddressRemoved { address, .. } if address.address.is_ipv4())
     }
@@ -302,8 +303,7 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    /// Takes an event in. It holds the new state of its subject, so that it does no harm to take it
-    /// in twice.
+    /// Applies an event. This is idempotent, because an event holds the new state of its subject.
     pub fn apply(&mut self, event: &MonitorEvent) {
         match event {
             MonitorEvent::Link(link) => {

@@ -1,4 +1,5 @@
-//! The parts that speak with the kernel. Each stands alone, above `sys`, `rtnetlink` and `filter`.
+//! The parts that talk to the kernel. They build on `sys`, `rtnetlink` and `filter`, and are
+//! independent of each other.
 
 pub(crate) mod filter;
 pub(crate) mod frame_socket;

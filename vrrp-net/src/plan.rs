@@ -1,10 +1,11 @@
-//! The plan: what a router should have on this host, compared with what the host has, gives the
-//! changes to make.
+//! The plan: the changes that bring the host from its actual state to the state that a router
+//! wants.
 //!
 //! Nothing in here does I/O. [`plan`] is a function of the wanted state and of the [`Actual`] one;
-//! it is idempotent, and gives nothing when there is nothing to do. [`Planner`] adds what depends
-//! on time: it spaces retries, and remembers things that no router wants any more until they are
-//! gone. [`Paced`] spaces announcements. The driver makes the changes and reports the results back.
+//! it is idempotent, and returns no change when there is nothing to do. [`Planner`] adds what
+//! depends on time: it spaces retries, and remembers things that no router wants any more until
+//! they are gone. [`Paced`] spaces announcements. The driver makes the changes and reports the
+//! results back.
 //!
 //! # Ours, and everybody else's
 //!
@@ -51,19 +52,20 @@ pub(crate) use self::{
 };
 use crate::{InterfaceAddress, Route, Scope, VirtualAddress};
 
-/// The dummy address of RFC 7600. On a macvlan without any address, the kernel would drop packets
-/// from everywhere except the interface that leads back, however loosely `rp_filter` is set.
+/// The dummy address of RFC 7600. On a macvlan without any address, the kernel would drop every
+/// packet whose source is not routed back by that macvlan, even where `rp_filter` is loose.
 pub(crate) const DUMMY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 
 /// An index that no interface has, so the kernel answers `ENODEV`.
 pub(crate) const NO_INTERFACE: u32 = i32::MAX.cast_unsigned();
 
-/// How far a router is.
+/// The stage of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It is Active: its addresses and routes are in place.
     Active,
-    /// It is Backup or in Initialize: its macvlan exists and is down, and nothing else.
+    /// It is Backup or in Initialize: its macvlan exists and is down, and nothing else of it
+    /// exists.
     Idle,
     /// It was shut down or removed: nothing of it exists.
     Ended,
@@ -108,7 +110,7 @@ pub(crate) enum Kept {
     Route(Route),
 }
 
-/// How an Active has an address.
+/// The form in which an Active has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// The administrator configured it, and this router owns it.

@@ -1,4 +1,4 @@
-//! Routes: those that stand while a router is Active, and those that are tracked.
+//! Routes: virtual ones, which are in place while a router is Active, and tracked ones.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -20,7 +20,7 @@ const LOCAL: u32 = 255;
 /// ([`RouterConfig::routes`](crate::RouterConfig::routes)), or one that is tracked
 /// ([`Watch::Route`](crate::Watch::Route)).
 ///
-/// Its text is that of `ip route`, as far as it goes:
+/// Its text form is a part of the syntax of `ip route`:
 ///
 /// ```
 /// use vrrp_net::Route;
@@ -96,8 +96,8 @@ impl Route {
         }
     }
 
-    /// By a gateway. Without an [interface](Self::with_interface) the kernel finds the one that
-    /// leads to it.
+    /// With a gateway. Without an [interface](Self::with_interface) the kernel finds the interface
+    /// that leads to the gateway.
     ///
     /// # Errors
     ///
@@ -108,14 +108,15 @@ impl Route {
         Ok(self)
     }
 
-    /// By the interface of this name.
+    /// With the interface of this name.
     #[must_use]
     pub fn with_interface(mut self, interface: impl Into<String>) -> Self {
         self.interface = Some(interface.into());
         self
     }
 
-    /// With the address that the host is to send from; a virtual one of the router, as a rule.
+    /// With the source address of packets that the host sends; usually a virtual address of the
+    /// router.
     ///
     /// # Errors
     ///
@@ -126,8 +127,8 @@ impl Route {
         Ok(self)
     }
 
-    /// With a metric: of several routes to a prefix that with the lowest is used. Without, the
-    /// kernel takes 0 for IPv4 and 1024 for IPv6.
+    /// With a metric: of several routes to a prefix, the route with the lowest metric is used.
+    /// Without one, the kernel takes 0 for IPv4 and 1024 for IPv6.
     #[must_use]
     pub const fn with_metric(mut self, metric: u32) -> Self {
         self.metric = Some(metric);
@@ -171,7 +172,7 @@ impl Route {
         self.interface.as_deref()
     }
 
-    /// The address that the host is to send from.
+    /// The source address of packets that the host sends.
     #[must_use]
     pub const fn source(&self) -> Option<IpAddr> {
         self.source
@@ -189,7 +190,7 @@ impl Route {
         self.table
     }
 
-    /// Whether it [discards](Self::discard) what it is for.
+    /// Whether it [discards](Self::discard) the packets that it matches.
     #[must_use]
     pub const fn discards(&self) -> bool {
         self.discards

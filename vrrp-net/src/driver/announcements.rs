@@ -21,7 +21,7 @@ use crate::{
 pub(super) type Frames = Vec<(RouterId, u32, ResolutionFrame)>;
 
 impl Driver {
-    /// Sets the pace of announcements on all interfaces. Announcements that wait go on at the new
+    /// Sets the pace of announcements on all interfaces. Waiting announcements continue at the new
     /// pace. A hand-over does not pass the pace on: the successor sets it before its first turn.
     ///
     /// Without a pace the announcements of a burst leave at once. With a pace every address of an
@@ -50,7 +50,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a time above [the longest](crate::AnnouncementPace::LONGEST), for a
-    /// name that no interface can have, and for an interface that is there twice. Nothing has
+    /// name that no interface can have, and for an interface that is listed twice. Nothing has
     /// changed then.
     pub fn set_pacing(&mut self, pacing: Pacing) -> Result<(), Error> {
         let waited = self.paced.set(pacing)?;
@@ -101,7 +101,7 @@ impl Driver {
         }
     }
 
-    /// Announces the addresses again whose period is over.
+    /// Announces again the addresses whose period is over.
     fn refresh(&mut self, now: Instant, frames: &mut Frames) {
         while let Some((at, id)) = self.refreshes.first().copied()
             && at <= now
@@ -124,7 +124,8 @@ impl Driver {
         }
     }
 
-    /// Announces the addresses of an Active that are in place: each once, and all of that so often.
+    /// Announces the addresses of an Active that are in place: each once in a round, for `repeat`
+    /// rounds.
     pub(super) fn announce(&mut self, now: Instant, id: RouterId, repeat: u8, frames: &mut Frames) {
         let mut at_once = Vec::new();
         for announcement in self.announcements(id) {
@@ -165,7 +166,8 @@ impl Driver {
             .collect()
     }
 
-    /// Where an announcement waits, and the time between two of them.
+    /// The lane in which an announcement waits, and the time between two announcements of that
+    /// lane.
     fn lane(&self, announcement: &Announcement) -> Option<(Lane, Duration)> {
         let link = self.host.actual.link(announcement.interface)?;
         let link = physical(link, &self.host.actual);
@@ -173,7 +175,7 @@ impl Driver {
         self.paced.lane(link.index, &link.name, family)
     }
 
-    /// Sends an announcement so often, at the pace of its interface.
+    /// Sends an announcement `repeat` times, at the pace of its interface.
     fn schedule(
         &mut self,
         now: Instant,

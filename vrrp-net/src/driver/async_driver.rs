@@ -7,8 +7,8 @@ use tokio::io::unix::AsyncFd;
 use super::{Driver, Notification};
 use crate::{Error, kernel::sys};
 
-/// A [`Driver`] as a task of tokio has it: [`next`](Self::next) waits for the next notification,
-/// and takes the turns on the way.
+/// A [`Driver`] for a task of tokio: [`next`](Self::next) waits for the next notification, and
+/// takes the turns on the way.
 ///
 /// ```no_run
 /// use vrrp_net::{AsyncDriver, Driver};
@@ -84,13 +84,13 @@ impl AsyncDriver {
         }
     }
 
-    /// The driver, to ask it.
+    /// The driver, for calls that do not change it.
     #[must_use]
     pub const fn get_ref(&self) -> &Driver {
         &self.driver
     }
 
-    /// The driver, to change it.
+    /// The driver, for calls that change it.
     pub const fn get_mut(&mut self) -> &mut Driver {
         &mut self.driver
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Takes in the notifications of links, addresses and routes that wait, and acts upon them.
+    /// Reads the waiting notifications of links, addresses and routes, and acts on them.
     pub(super) fn receive_host_events(&mut self) -> Result<(), Error> {
         let now = self.now();
         let (events, has_more) = self.host.notifications(now)?;
@@ -51,7 +51,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Acts upon an event that the known state of the host does not contain yet.
+    /// Acts on an event that the known state of the host does not contain yet.
     fn note_event(
         &mut self,
         now: Instant,
@@ -130,7 +130,7 @@ impl Driver {
         };
         tracing::debug!("notifications of links and addresses were lost: all were dumped again");
         self.planner.find_left_overs(&self.host.actual);
-        // IPv6 may have ended somewhere and begun again.
+        // IPv6 may have stopped and started again on an interface.
         self.packets.renew_memberships(VrrpSocket::join_all_again);
         self.tracked_routes.doubt(Loss::Any);
         let ids: Vec<_> = self.routers.keys().copied().collect();
@@ -277,8 +277,8 @@ impl Driver {
         }
     }
 
-    /// Where IPv6 begins on an interface, the kernel may have ended it there before, for an MTU
-    /// under 1280, and all memberships of groups with it.
+    /// Renews group memberships where IPv6 starts on an interface: the kernel may have stopped it
+    /// there before, for an MTU under 1280, and ended all memberships with it.
     fn rejoin(&mut self, interface: u32, added: &InterfaceAddress) {
         let known = self.host.interfaces().get(interface);
         let is_first = matches!(added.address, IpAddr::V6(it) if it.is_unicast_link_local())
@@ -378,7 +378,7 @@ impl Driver {
         )))
     }
 
-    /// Reports what the fleet has noted, except changes of state: those are reported once they are
+    /// Reports the records of the fleet, except changes of state: those are reported once they are
     /// carried out.
     pub(super) fn report_records(&mut self) {
         while let Some(record) = self.fleet.read(&mut self.records) {
@@ -457,7 +457,7 @@ impl Driver {
         }
     }
 
-    /// Unties a router from its interface. Everything that it has there goes.
+    /// Unties a router from its interface. Everything that it has there is removed.
     pub(super) fn unbind(&mut self, id: RouterId) {
         self.leave(id);
         if let Some(wanted) = self.wanted(id) {

@@ -133,7 +133,7 @@ impl Authenticator {
         }
     }
 
-    /// Goes on where another has ended.
+    /// Continues the sequence numbers of an earlier authenticator.
     #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
     pub(super) fn go_on(&mut self, sequences: &Sequences) {
         match self {
@@ -265,7 +265,7 @@ impl Authenticator {
         match self {
             #[cfg(feature = "ah")]
             Self::Ah(own) => {
-                // A message that came without AH is for the check to refuse.
+                // The check refuses a message that came without AH.
                 let Some(packet) = received
                     .ipv4
                     .filter(|packet| packet.protocol == ah::IP_PROTOCOL)
@@ -279,7 +279,7 @@ impl Authenticator {
             #[cfg(feature = "hmac")]
             Self::Hmac(own) => {
                 let Hmac { keys, marks, .. } = &**own;
-                // A message without a trailer is for the check to refuse.
+                // The check refuses a message without a trailer.
                 let options = config.decode_options();
                 let signed = hmac::Signed::find(received.payload, &received.ip, &options);
                 let (Some(signed), Ok(usable)) = (signed, keys.keys()) else {
@@ -312,7 +312,7 @@ impl Authenticator {
     }
 }
 
-/// The IPv4 header of a packet with AH. `None` over IPv6, which AH does not serve.
+/// The IPv4 header of a packet with AH. `None` over IPv6, where AH is not used.
 #[cfg(feature = "ah")]
 const fn header(endpoints: Endpoints, identification: u16, ttl: u8) -> Option<ipv4::Header> {
     match endpoints {
@@ -376,7 +376,7 @@ pub(super) fn message_of<'a>(received: &Received<'a>) -> &'a [u8] {
 
 #[cfg(feature = "hmac")]
 fn utc_now() -> hmac::UtcTime {
-    // A clock before 1970 counts as one at 1970.
+    // A clock before 1970 counts as 1970.
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -16,12 +16,12 @@ impl Driver {
     /// virtual addresses: they are removed from the interface unless it is Active, including those
     /// that the administrator had configured, with any prefix length, because another router
     /// answers for them then. It needs another address to advertise from. A router that becomes the
-    /// owner leaves the addresses alone that the host has by then without it; the others it adds,
-    /// and removes at the end.
+    /// owner leaves the addresses alone that the host already has without it; it adds the others,
+    /// and removes them at the end.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Config`] and others name what does not fit. Nothing has
+    /// [`Error::NoRouter`]; [`Error::Config`] and others name the unusable field. Nothing has
     /// changed then.
     pub fn reconfigure(&mut self, id: RouterId, config: Config) -> Result<(), Error> {
         self.change(id, |changed| changed.fsm = config)
@@ -40,7 +40,7 @@ impl Driver {
         let was_owner = router.config.fsm.is_owner();
         let is_owner = changed.fsm.is_owner();
         if was_owner != is_owner {
-            // The present addresses of the host decide what becomes of them.
+            // The present addresses of the host decide which ones the router takes over.
             self.receive_host_events()?;
         }
         let router = self.router_mut(id)?;
@@ -75,10 +75,10 @@ impl Driver {
         Ok(result?)
     }
 
-    /// Has a router advertise, install and announce addresses that have changed.
+    /// Advertises, installs and announces the changed addresses of a router.
     fn readdress(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
         self.update(now, id)?;
-        // The state machine sees for itself that a list is another, where it has one to compare.
+        // Where the state machine has a list to compare, it notices the change itself.
         if self
             .fleet
             .member(id)
@@ -101,8 +101,8 @@ impl Driver {
         Ok(router.authenticator.sequences())
     }
 
-    /// Continues the sequence numbers of an earlier process. Those of another authentication method
-    /// have no effect.
+    /// Continues the sequence numbers of an earlier process. Numbers of another authentication
+    /// method have no effect.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Invalid`] and others say why the router cannot have it;
+    /// [`Error::NoRouter`]; [`Error::Invalid`] and others say why the router cannot use it;
     /// [`Error::Capability`] or [`Error::Os`] when the socket for IP AH cannot be opened. Nothing
     /// has changed then.
     pub fn set_authentication(
@@ -158,7 +158,7 @@ impl Driver {
             self.collect(now);
             self.reconcile(now, id);
         }
-        // Whichever it is now, one of the sockets may have less to let through.
+        // In either case, the filter of one socket may now pass fewer packets.
         self.filter().and(result)
     }
 
@@ -193,7 +193,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are 255 already; [`Error::Invalid`]
-    /// for an address of another family, or one that the router has.
+    /// for an address of another family, or one that the router already has.
     pub fn add_address(&mut self, id: RouterId, address: VirtualAddress) -> Result<(), Error> {
         let router = self.router_mut(id)?;
         let own = address.address();

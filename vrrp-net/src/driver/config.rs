@@ -42,7 +42,7 @@ pub struct RouterConfig {
     /// link-local (P-38).
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that come and go with the others and are announced, but not listed in
-    /// advertisements: of either family, and as many as there are.
+    /// advertisements: of either family, in any number.
     #[cfg_attr(feature = "serde", serde(default))]
     pub excluded: Vec<VirtualAddress>,
     /// Further addresses of the router's family that its advertisements list, and that the program
@@ -78,7 +78,7 @@ pub struct RouterConfig {
     /// the interface. Over IPv6 with multicast it has to be link-local (P-09).
     #[cfg_attr(feature = "serde", serde(default))]
     pub source: Option<IpAddr>,
-    /// How advertisements are authenticated. Default not at all.
+    /// The authentication of advertisements. Default [`Authentication::None`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub authentication: Authentication,
     /// Whether the address lists of others are compared with `addresses` (P-44, P-45). Default
@@ -88,7 +88,7 @@ pub struct RouterConfig {
     /// Which checksums of a version 3 message over IPv4 are accepted. Default either (AMB-01).
     #[cfg_attr(feature = "serde", serde(default))]
     pub checksum: ChecksumAcceptance,
-    /// Which deviations are forgiven. Default none.
+    /// Which deviations of received advertisements are accepted. Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub leniency: Leniency,
     /// The target hardware address of gratuitous ARP (AMB-16). Default the sender's.
@@ -98,9 +98,9 @@ pub struct RouterConfig {
     /// [`Driver::add_object`](super::Driver::add_object). Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub tracking: Vec<TrackRef>,
-    /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router speaks
-    /// with the interface's own hardware address, and neighbours learn another one from the
-    /// announcements when another router takes over.
+    /// The virtual router MAC address (RFC 9568 section 7.3). Default `None`: the router uses the
+    /// interface's own hardware address, and neighbours learn a new one from the announcements when
+    /// another router takes over.
     #[cfg_attr(feature = "serde", serde(default))]
     pub virtual_mac: Option<VirtualMac>,
     /// Whether [`Config::accept_mode`] decides what the host accepts (M-08). Default false: the
@@ -108,8 +108,8 @@ pub struct RouterConfig {
     ///
     /// With it, an Active that does not [accept](vrrp_fsm::VirtualRouter::accepts_traffic) has no
     /// such address: the driver answers ARP and Neighbor Discovery for it, and a
-    /// [route](Route::discard) discards packets to it (M-09). Version 2 has no Accept_Mode, so that
-    /// only the owner accepts there.
+    /// [route](Route::discard) discards packets to it (M-09). Version 2 has no Accept_Mode, so only
+    /// the owner accepts packets there.
     #[cfg_attr(feature = "serde", serde(default))]
     pub enforce_accept_mode: bool,
     /// Routes that are there while the router is Active: installed after the addresses, and removed
@@ -252,7 +252,7 @@ pub(super) fn check_address(address: &VirtualAddress, wanted: Family) -> Result<
     check_unicast("addresses", address.address())
 }
 
-/// Whether these can be announced.
+/// Whether these addresses can be announced.
 pub(super) fn check_announced(announced: &[AnnouncedAddress]) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     for it in announced {
@@ -312,7 +312,7 @@ pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether an address can be that of one host.
+/// Whether an address can belong to a single host.
 fn check_unicast(field: &'static str, address: IpAddr) -> Result<(), Error> {
     let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     if address.is_unspecified() || address.is_multicast() || is_broadcast {
@@ -342,10 +342,10 @@ pub struct AnnouncedAddress {
     pub interface: String,
     /// The address.
     pub address: IpAddr,
-    /// The period after which it is announced again while the router is Active: from a second to
-    /// [a day](crate::AnnouncementPace::LONGEST). Switches forget a hardware address from which
-    /// nothing comes. The shortest period of a router counts for all its addresses that have one.
-    /// Default `None`.
+    /// The period after which it is announced again while the router is Active: from a second to [a
+    /// day](crate::AnnouncementPace::LONGEST). Switches forget a hardware address that sends
+    /// nothing. The shortest period of a router counts for all its addresses that have one. Default
+    /// `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub refresh: Option<Duration>,
 }
@@ -354,7 +354,7 @@ impl AnnouncedAddress {
     /// The shortest period.
     pub const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
 
-    /// An address that is announced with the others only.
+    /// An address without a period of its own.
     #[must_use]
     pub fn new(interface: impl Into<String>, address: IpAddr) -> Self {
         Self {
@@ -368,16 +368,16 @@ impl AnnouncedAddress {
 /// The virtual MAC of a router: on a [`Macvlan`](crate::Macvlan) that has its addresses, and that
 /// is up while the router is Active.
 ///
-/// Advertisements that are multicast, gratuitous ARP, unsolicited neighbor advertisements, and the
-/// answers to those who ask for the addresses come from the virtual MAC (M-03, A-05, A-08, A-12).
-/// The host's own packets, from any address, leave by the parent interface with its hardware
+/// Multicast advertisements, gratuitous ARP, unsolicited neighbor advertisements, and the answers
+/// to ARP and Neighbor Discovery for the addresses come from the virtual MAC (M-03, A-05, A-08,
+/// The host's own packets, from any address, leave by the parent interface with its hardware
 /// address; so do unicast advertisements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct VirtualMac {
-    /// The name of the macvlan, 1 to 15 octets. Without, it is `vrrp4-51-2` or so: family, VRID,
-    /// and index of the interface in hexadecimal digits.
+    /// The name of the macvlan, 1 to 15 octets. Without one, the name has the form `vrrp4-51-2`:
+    /// family, VRID, and index of the interface in hexadecimal digits.
     pub name: Option<String>,
     /// Whether advertisements come from the hardware address of the interface, against M-03: for
     /// switches that do not tolerate a hardware address that moves between ports. keepalived calls
@@ -425,28 +425,28 @@ pub enum Transport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum UnicastPath {
-    /// By the interface of the router, also where the routing table names another: as keepalived
+    /// By the interface of the router, even where the routing table names another, as keepalived
     /// does. Where the interface is in a VRF, the routing table of that VRF is used.
     #[default]
     Interface,
-    /// By the interface that the routing table names, for peers behind other interfaces than that
-    /// of the router. Where that is in a VRF, the routing table of the VRF.
+    /// By the interface that the routing table names, for peers behind interfaces other than the
+    /// router's. Where the router's interface is in a VRF, the routing table of that VRF is used.
     RoutingTable,
 }
 
-/// How the advertisements of a router are authenticated, with the secrets. `Debug` does not show
-/// them.
+/// The authentication of a router's advertisements, with its secrets. `Debug` does not show them.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Authentication {
-    /// Not at all.
+    /// No authentication.
     #[default]
     None,
     /// Version 2: a password in clear text (P-48).
     SimpleText(Password),
-    /// Version 2: inside IP AH (P-50). As with keepalived, all routers count with one another.
+    /// Version 2: inside IP AH (P-50). As with keepalived, each router continues above the highest
+    /// sequence number that it has received.
     #[cfg(feature = "ah")]
     Ah(Password),
     /// An HMAC trailer, in either version.
@@ -459,7 +459,7 @@ pub enum Authentication {
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HmacKeys {
-    /// The keys, of which each verifies.
+    /// The keys. Each of them can verify a message.
     pub keys: Vec<vrrp_proto::hmac::Key>,
     /// The id of the key that signs.
     pub active: u8,
@@ -469,9 +469,10 @@ pub struct HmacKeys {
     pub mode: HmacMode,
 }
 
-/// Trailers come to a network in two steps, each of which every router has to have taken before the
-/// first one takes the next, because a router that knows of no trailers discards the messages that
-/// have one. keepalived has the same modes.
+/// The step of a network on its way to trailers. Set every router to `ReceiveOnly`, then every
+/// router to `Permissive`, then every router to `Enforce`. Finish each step on all routers before
+/// the next one, because a router that does not know trailers discards messages that have one.
+/// keepalived has the same modes.
 #[cfg(feature = "hmac")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

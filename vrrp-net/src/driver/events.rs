@@ -12,7 +12,7 @@ use vrrp_fsm::{
 
 use super::notification::{DriverEvent, Notification, Subject};
 
-/// Notifications that wait for the program, at most. A program that never reads them does not
+/// The most notifications that wait for the program. So a program that never reads them does not
 /// make the driver grow.
 const CAPACITY: usize = 1 << 16;
 
@@ -44,7 +44,7 @@ pub(super) struct Events {
     has_new: bool,
     /// Only routers and kinds that were limited once: most routers never are.
     limiters: HashMap<(RouterId, Topic), Limiter>,
-    /// Of [`DriverEvent::ChangesHeldUp`].
+    /// The limiter of [`DriverEvent::ChangesHeldUp`].
     held_up: Limiter,
     /// Routers in another state than Initialize.
     states: HashMap<RouterId, State>,

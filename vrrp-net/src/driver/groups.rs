@@ -27,7 +27,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Fleet`] for what
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for a group that
     /// [`VrrpRouter::add_group`](vrrp_fsm::fleet::VrrpRouter::add_group) refuses.
     pub fn add_group(&mut self, group: SyncGroup) -> Result<GroupId, Error> {
         let now = self.now();
@@ -70,7 +70,7 @@ impl Driver {
         self.fleet.group(id)
     }
 
-    /// All sync groups, in an order that does not depend on chance.
+    /// All sync groups, in a deterministic order.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &SyncGroup)> {
         self.fleet.groups()
     }
@@ -81,8 +81,7 @@ impl Driver {
         self.fleet.group_with(router)
     }
 
-    /// Notifies the state of a group when all members have it, each with its own notification, and
-    /// it was another one before.
+    /// Notifies a new state of a group, once that state was notified of every member.
     pub(super) fn notify_group(&mut self, id: GroupId) {
         let Some(state) = self.notified_state(id) else {
             return;

@@ -26,10 +26,10 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// The addresses of Actives stay on their interfaces, and packets that arrive in the meantime wait
 /// in the sockets. Nothing is lost, and no other router notices, as long as the hand-over takes
-/// less than an advertisement interval. Hosts that ask for an address that an Active only answers
-/// for ([`RouterConfig::enforce_accept_mode`]) may have to ask again.
+/// less than an advertisement interval. A host may have to repeat an ARP or Neighbor Discovery
+/// request for an address that an Active only answers for ([`RouterConfig::enforce_accept_mode`]).
 ///
-/// Within a process it goes to the successor as it is. To another process of the same host, use
+/// Within a process, pass it to the successor as it is. To another process of the same host, use
 /// `Driver::hand_over_to` and `Driver::take_over_from` (feature `serde`), or carry the parts
 /// (`HandOver::into_parts`) yourself.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct HandOver {
     state: DriverState,
 }
 
-/// The state of a [`Driver`], with all configurations. There are secrets in it, where routers
+/// The state of a [`Driver`], with all configurations. It holds secrets, where routers
 /// authenticate.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -49,7 +49,7 @@ pub(super) struct DriverState {
     /// The routers with their timers, sync groups and objects. The numbers of interfaces are places
     /// in `interfaces`.
     fleet: FleetSnapshot,
-    /// The names of the interfaces. An empty one has no router any more.
+    /// The names of the interfaces. An empty name is that of an interface without a router.
     interfaces: Vec<String>,
     /// The host's side of each of `fleet.members`.
     routers: Vec<RouterState>,
@@ -118,13 +118,12 @@ fn invalid(field: &'static str, problem: &dyn std::fmt::Display) -> Error {
 
 #[cfg(feature = "serde")]
 impl HandOver {
-    /// Takes it apart: bytes, which carry a version and the secrets of authentication, and the
+    /// Splits it into bytes, which carry a version and the secrets of authentication, and the
     /// descriptors in their order.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] where a configuration cannot be written down. The sockets are closed
-    /// then.
+    /// [`Error::Invalid`] where a configuration cannot be encoded. The sockets are closed then.
     pub fn into_parts(self) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let mut descriptors = Vec::new();
         let places = self.sockets.into_iter().map(|parts| {
@@ -139,12 +138,12 @@ impl HandOver {
         Ok((to_bytes(places, &self.state)?, descriptors))
     }
 
-    /// Puts it together again. Without any descriptors the successor opens sockets of its own.
+    /// Joins the parts again. Without any descriptors the successor opens sockets of its own.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for bytes of another version, or that no driver has written, and for
-    /// another number of descriptors.
+    /// [`Error::Invalid`] for bytes of another version, for bytes that no driver has written, and
+    /// for a wrong number of descriptors.
     pub fn from_parts(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Self, Error> {
         let Some(text) = bytes.strip_prefix(VERSION) else {
             let problem =
@@ -179,8 +178,8 @@ impl HandOver {
 
 impl Driver {
     /// Ends the driver for a successor: finishes its queued work, and hands over without reading
-    /// on. The driver [is stopped](Self::is_stopped) then; its last notifications can be
-    /// [read](Self::next_notification).
+    /// further packets. The driver [is stopped](Self::is_stopped) then; its last notifications can
+    /// be [read](Self::next_notification).
     ///
     /// # Errors
     ///
@@ -262,8 +261,8 @@ impl Driver {
         }
     }
 
-    /// Goes on where another driver has ended, in the network namespace of the calling thread,
-    /// which has to be the same.
+    /// Continues where another driver has ended. The calling thread has to be in the network
+    /// namespace of that driver.
     ///
     /// Timers run on as if nothing had happened; the time between the two counts. Routers and
     /// objects have new ids, [`RouterId::nth`] and [`ObjectId::nth`] of their places in the
@@ -279,7 +278,7 @@ impl Driver {
         Self::new()?.resume(hand_over)
     }
 
-    /// Goes on, in a driver that is new.
+    /// Continues in a new driver.
     pub(super) fn resume(self, hand_over: HandOver) -> Result<Self, Error> {
         let mut driver = self;
         let HandOver { sockets, state } = hand_over;

@@ -1,4 +1,4 @@
-//! Other threads speak to the driver.
+//! Requests of other threads to the driver.
 
 use std::{
     mem,
@@ -21,8 +21,8 @@ use crate::Error;
 
 type Request = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Speaks to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the driver up,
-/// which serves the request in its next turn, in the order of the calls.
+/// Sends requests to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the driver
+/// up, which serves the request in its next turn, in the order of the calls.
 ///
 /// ```no_run
 /// use vrrp_net::Driver;
@@ -88,7 +88,7 @@ impl DriverHandle {
     }
 
     /// Reports about a tracked object: [`Driver::report`]. It does not wait. A report that the
-    /// driver refuses comes back as [`DriverEvent::RequestRefused`].
+    /// driver refuses causes a [`DriverEvent::RequestRefused`].
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl DriverHandle {
         self.request(move |driver| driver.report(object, report))
     }
 
-    /// Sets a fault of a router: [`Driver::set_fault`]. It does not wait, as
-    /// [`report`](Self::report).
+    /// Sets a fault of a router: [`Driver::set_fault`]. Like [`report`](Self::report), it does not
+    /// wait.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl DriverHandle {
         self.request(move |driver| driver.set_fault(router, &cause))
     }
 
-    /// Ends a fault of a router: [`Driver::clear_fault`]. It does not wait, as
-    /// [`report`](Self::report).
+    /// Ends a fault of a router: [`Driver::clear_fault`]. Like [`report`](Self::report), it does
+    /// not wait.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl DriverHandle {
         })
     }
 
-    /// Does something with the driver on its thread, and does not wait for it.
+    /// Runs a request with the driver on the driver's thread, without waiting for it.
     ///
     /// # Errors
     ///
@@ -150,8 +150,8 @@ impl DriverHandle {
         Ok(())
     }
 
-    /// Does something with the driver on its thread, and waits for the result. On the driver's own
-    /// thread it would wait for itself: use the driver there.
+    /// Runs a request with the driver on the driver's thread, and waits for the result. A call on
+    /// the driver's own thread would wait for itself for ever: use the driver directly there.
     ///
     /// # Errors
     ///
@@ -191,7 +191,8 @@ impl Inbox {
     /// Takes the requests since the last time.
     pub(super) fn take(&self) -> Vec<Request> {
         let shared = &self.0.0;
-        // Before the list, so a request in between wakes the driver again.
+        // The event is cleared before the list is taken, so a request in between wakes the driver
+        // again.
         let _ = rustix::io::read(&shared.event, &mut [0_u8; 8]);
         let mut requests = shared.requests();
         requests.0.as_mut().map(mem::take).unwrap_or_default()

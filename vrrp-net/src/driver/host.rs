@@ -35,7 +35,7 @@ pub(super) struct Host {
     pub(super) resync_at: Option<Instant>,
     /// Whether notifications may wait that are older than the last dump.
     is_ahead: bool,
-    /// Events about addresses of the host that had gone with virtual ones.
+    /// Events about addresses of the host that the kernel had removed along with virtual ones.
     subnet_events: Vec<DriverEvent>,
 }
 
@@ -90,12 +90,13 @@ impl Host {
         Ok((events, has_more))
     }
 
-    /// Takes the events about addresses of the host that had gone with virtual ones.
+    /// Takes the events about addresses of the host that the kernel had removed along with virtual
+    /// ones.
     pub(super) fn take_subnet_events(&mut self) -> Vec<DriverEvent> {
         std::mem::take(&mut self.subnet_events)
     }
 
-    /// Whether to read notifications, also where none is known to wait.
+    /// Whether to read notifications, even where none is known to wait.
     pub(super) const fn is_ahead(&self) -> bool {
         self.is_ahead
     }
@@ -106,7 +107,7 @@ impl Host {
         if self.resync_at.is_none_or(|at| now < at) {
             return Ok(None);
         }
-        // Where it fails, it is tried again.
+        // A dump that fails is tried again.
         self.resync_at = Some(now + RETRY);
         let Some(interfaces) = self.netlink.interfaces_at_once()? else {
             self.resync_at = Some(now + REST);
@@ -120,7 +121,7 @@ impl Host {
         Ok(Some(lost))
     }
 
-    /// Has everything dumped again as soon as possible.
+    /// Schedules another dump of everything as soon as possible.
     pub(super) fn dump_again(&mut self, now: Instant) {
         self.resync_at = Some(self.resync_at.map_or(now, |at| at.min(now)));
     }
@@ -129,9 +130,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// An error when the kernel cannot be talked to or does not answer: a part of the changes may
-    /// be made then, and [`dump_again`](Self::dump_again) finds out. Otherwise each change has a
-    /// result of its own.
+    /// An error when the kernel cannot be talked to or does not answer: some of the changes may
+    /// have been made, and [`dump_again`](Self::dump_again) finds out which. Otherwise each change
+    /// has a result of its own.
     pub(super) fn make(&mut self, changes: &[Change]) -> Result<Vec<Result<Made, Error>>, Error> {
         let mut results = Vec::with_capacity(changes.len());
         for part in changes.chunk_by(|a, b| kind(a) == kind(b)) {
@@ -182,7 +183,7 @@ impl Host {
             .iter()
             .filter_map(|index| self.actual.link(*index).cloned())
             .collect();
-        // One that was refused is seen when it is deleted alone.
+        // A refusal shows when the link is deleted alone.
         let _refused = self.netlink.delete_links(&indexes);
         let results = part.iter().zip(indexes).map(|(change, index)| {
             let result = self.netlink.delete_links(&[index]);

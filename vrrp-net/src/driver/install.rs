@@ -19,26 +19,27 @@ use crate::{
     plan::{Change, DUMMY, Kept, Thing, Wanted},
 };
 
-/// Changes that are made before the driver looks at its sockets and timers again: a millisecond's
-/// work.
+/// The number of changes that are made before the driver serves its sockets and timers again: about
+/// a millisecond's work.
 const PORTION: usize = 64;
 
-/// Changes that take so long are reported. Usually they take a millisecond.
+/// Changes that take at least this long are reported. Usually they take a millisecond.
 const HOLD_UP: Duration = Duration::from_millis(500);
 
-/// Changes of state of one router that wait to be reported, at most.
+/// The most changes of state of one router that wait to be reported.
 const CHANGES: usize = 8;
 
-/// The tasks of a router once all advertisements are out. Its plan is made in any case.
+/// The tasks of a router after all advertisements were sent. Its plan is made in any case.
 #[derive(Debug, Default)]
 pub(super) struct Task {
-    /// How often to announce each address, if it is Active then.
+    /// The number of announcements of each address, if the router is Active then.
     repeat: u8,
     /// The changes of state to report, each with the number of those that were dropped before it.
     transitions: VecDeque<(Transition, u32)>,
 }
 
-/// The routers whose plan may be another, in the order in which they came, each with its task.
+/// The routers whose plan may have changed, in the order in which they were queued, each with its
+/// task.
 ///
 /// A router is in it once, however often it changes: the plan depends on its last state alone.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ impl Queue {
         self.task(id);
     }
 
-    /// Queues announcements of the addresses of a router, so many of each, if it is Active then.
+    /// Queues announcements of the addresses of a router, `repeat` of each, if it is Active then.
     pub(super) fn announce(&mut self, id: RouterId, repeat: u8) {
         let task = self.task(id);
         task.repeat = task.repeat.max(repeat);
@@ -206,7 +207,8 @@ impl Driver {
         })
     }
 
-    /// Makes the macvlan of a router that has none, at once: it cannot start without.
+    /// Makes the macvlan of a router that has none at once, because the router cannot start without
+    /// it.
     pub(super) fn ensure_macvlan(&mut self, now: Instant, id: RouterId) {
         let needs_one = self.routers.get(&id).is_some_and(|router| {
             router.macvlan.is_some() && router.binding.is_some() && !router.is_shut_down
@@ -235,7 +237,7 @@ impl Driver {
         }
     }
 
-    /// Has an Active see to it that all is in place, and announce it.
+    /// Queues the plan and the announcements of an Active.
     pub(super) fn install_and_announce(&mut self, now: Instant, id: RouterId) {
         if is_active(&self.fleet, id) {
             self.queue.push(id);
@@ -245,7 +247,7 @@ impl Driver {
         }
     }
 
-    /// Reports that changes of the host have taken so long that advertisements may be late.
+    /// Reports changes of the host that have taken so long that advertisements may be late.
     fn report_hold_up(&mut self, since: Instant) {
         let now = self.now();
         let took = now - since;
@@ -257,8 +259,8 @@ impl Driver {
         }
     }
 
-    /// Reports things that stay for another instance, once for each time. While the instances are
-    /// asked it is not known whether they do.
+    /// Reports things that stay because another instance uses them, once each time. While the
+    /// instances are being asked, the things in use are not known.
     pub(super) fn report_kept(&mut self, now: Instant, id: RouterId) {
         if self.instance.is_asking(now) {
             return;
@@ -278,7 +280,8 @@ impl Driver {
         }
     }
 
-    /// An ex-owner has taken over what it had; later addresses without our mark are the host's.
+    /// Ends the claim of an ex-owner to addresses without our mark: it has taken over those that it
+    /// had, and later ones are the host's.
     fn give_up_unmarked(&mut self, id: RouterId) {
         let Some(mut wanted) = self.wanted(id).filter(|it| it.takes_unmarked) else {
             return;

@@ -3,8 +3,8 @@
 //! Each instance listens at an abstract UNIX socket. The others connect to it, ask for its claims,
 //! and keep the connection: it ends with the instance, however that ends.
 //!
-//! Every program of the namespace can bind such a name and can connect to one. Those that could not
-//! change addresses are no instances: see [`is_entitled`].
+//! Every program of the namespace can bind such a name and can connect to one. A program that could
+//! not change addresses does not count as an instance: see [`is_entitled`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ use crate::{
     plan::Claims,
 };
 
-/// How the abstract name of the socket of an instance begins. Abstract names belong to a network
+/// The beginning of the abstract name of an instance's socket. Abstract names belong to a network
 /// namespace, as the marks do.
 const NAME: &str = "vrrp-net/";
 
@@ -44,24 +44,24 @@ const CHANGED: u8 = b'!';
 /// How long the others may take to answer. They do so in their next turn.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The pause before the rest of an answer is sent that did not fit into the socket.
+/// The pause before sending the rest of an answer that did not fit into the socket.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The pause before instances are asked again of which one did not answer.
+/// The pause before instances are asked again, after one of them did not answer.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// How long after the end of an instance its things are left-overs. A successor states its claims
-/// in this time, and at the usual interval of 1 s another host takes the addresses over.
+/// The time after the end of an instance until its things are left-overs. A successor states its
+/// claims in this time, and at the usual interval of 1 s another host takes the addresses over.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// More than any instance claims.
+/// The most bytes of an answer: more than any instance claims.
 const LONGEST: usize = 64 << 20;
 
-/// The most octets of questions that are read at once from one instance, which sends one.
+/// The most octets of questions that are read at once from one instance, which sends a single one.
 const LONGEST_QUESTIONS: usize = 1 << 10;
 
-/// The most instances that may ask. Every process of the namespace can connect, so that a program
-/// without privileges must not be able to take all descriptors.
+/// The most instances that may ask. Every process of the namespace can connect, and a program
+/// without privileges must not be able to use up all descriptors.
 const MOST: usize = 256;
 
 /// The socket by which other instances know this one, and the connections with them.
@@ -69,11 +69,11 @@ const MOST: usize = 256;
 pub(super) struct Instance {
     listener: Option<UnixListener>,
     name: String,
-    /// Those that have asked this one.
+    /// The instances that have asked this one.
     asking: Vec<Asking>,
-    /// Those that were asked, by their names.
+    /// The instances that were asked, by their names.
     asked: BTreeMap<String, Asked>,
-    /// Since an instance has ended: until when its things stay.
+    /// The time until which the things of an ended instance stay.
     grace: Option<Instant>,
     /// When to ask all of them.
     ask_at: Option<Instant>,
@@ -102,7 +102,7 @@ struct Asked {
     must_answer: bool,
 }
 
-/// Questions that are under way.
+/// A round of questions that waits for answers.
 #[derive(Debug, Default)]
 struct Round {
     deadline: Option<Instant>,
@@ -124,7 +124,7 @@ pub(super) enum Rest {
     LeftOver,
     /// An instance has ended just now: another round follows.
     TooEarly,
-    /// One has not answered.
+    /// An instance has not answered.
     Unknown,
 }
 
@@ -174,7 +174,7 @@ impl Instance {
     /// Reports to the others that the use of something has changed that they claim too.
     pub(super) fn report_change(&mut self) {
         for other in self.asked.values_mut() {
-            // One that has ended is noticed elsewhere.
+            // The end of an instance is noticed elsewhere.
             let _ended = other.stream.write(&[CHANGED]);
         }
     }
@@ -235,7 +235,7 @@ impl Instance {
         listener.into_iter().chain(asking).chain(asked)
     }
 
-    /// Whether there are sources since the last call for which no poll waits yet.
+    /// Whether there are new sources since the last call, for which no poll waits yet.
     pub(super) fn take_new_source(&mut self) -> bool {
         std::mem::take(&mut self.has_new_source)
     }
@@ -252,7 +252,7 @@ impl Instance {
         self.has_unsent() || self.next_look(now).is_some_and(|at| at <= now)
     }
 
-    /// When there is something to do, whether or not a source is readable.
+    /// The time of the next work, whether or not a source is readable.
     #[inline]
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         let rest = self.has_unsent().then_some(now + PAUSE);
@@ -326,7 +326,7 @@ impl Instance {
             let before: Vec<String> = self.asked.keys().cloned().collect();
             self.end_asked(|_, other| !other.read());
             self.begin_round();
-            // One that is not there any more has ended, perhaps a moment ago.
+            // An instance that is missing now has ended, perhaps a moment ago.
             if before.iter().any(|it| !self.asked.contains_key(it)) {
                 self.begin_grace(now);
             }
@@ -349,7 +349,7 @@ impl Instance {
             }
             if let Some(theirs) = &other.claims {
                 // Of two instances that have made a macvlan with one virtual MAC at once, the one
-                // with the lesser name keeps it. Both see it so.
+                // whose name sorts first keeps it. Both come to this result.
                 claims.extend(theirs, name.as_str() < self.name.as_str());
             }
         }
@@ -378,10 +378,10 @@ impl Instance {
         self.ask_at = None;
         let mut round = Round::default();
         let Some(names) = self.others() else {
-            // Those that are known can answer.
+            // Known instances can answer.
             for other in self.asked.values_mut() {
                 if !other.must_answer {
-                    // One that has ended is noticed when it is read.
+                    // The end of an instance is noticed when its connection is read.
                     let _ended = other.ask();
                 }
             }
@@ -406,10 +406,10 @@ impl Instance {
                     self.asked.insert(name, other);
                     self.has_new_source = true;
                 }
-                // It is no instance.
+                // The program is no instance.
                 Ok(None) => {}
                 Err(error) => {
-                    // It has ended by now.
+                    // An instance that has ended refuses the connection.
                     round.is_incomplete |= error.kind() != io::ErrorKind::ConnectionRefused;
                 }
             }
@@ -511,7 +511,7 @@ fn is_in_our_user_namespace(process: i32) -> bool {
     own.is_some() && namespace(&process.to_string()) == own
 }
 
-/// Everything that waits in a stream, up to so many octets, or nothing after its end.
+/// Everything that waits in a stream, up to `most` octets, or `None` after its end.
 fn read_words(stream: &mut UnixStream, most: usize) -> Option<Vec<u8>> {
     let mut words = Vec::new();
     let mut limited = stream.take(most as u64);
@@ -632,7 +632,7 @@ mod tests {
         for source in instance.sources() {
             poller.add(source, 7).unwrap();
         }
-        // As a child process has it between fork and execve.
+        // A child process has such a copy between fork and execve.
         let duplicate = instance.asking[0].stream.try_clone().unwrap();
         drop(program);
         instance.serve(Instant::ZERO, String::new);

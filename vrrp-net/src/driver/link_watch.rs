@@ -11,11 +11,12 @@ use vrrp_proto::Vrid;
 
 use crate::{Error, LinkSocket, ReceiveBatch};
 
-/// Advertisements of one sender in a row that the raw socket did not receive, before that is
-/// reported. A packet may be between the two sockets at any moment, so one is no sign of a fault.
+/// The number of consecutive advertisements of one sender that the raw socket did not receive
+/// before that is reported. A single one is no sign of a fault, because a packet may be between the
+/// two sockets at any moment.
 const DISCARDED: u32 = 3;
 
-/// The number of senders that are followed at a time, so invented addresses take no memory.
+/// The most senders that are followed at a time, so that forged addresses take no further memory.
 const SENDERS: usize = 64;
 
 /// Listens on the links of Actives, where normally no other router advertises.
@@ -44,7 +45,7 @@ impl LinkWatch {
         Ok(())
     }
 
-    /// Takes note that a router may have become Active, or stopped being it.
+    /// Notes that a router may have become Active, or may have stopped being Active.
     pub(super) fn mark_stale(&mut self) {
         self.is_stale = true;
     }
@@ -94,7 +95,7 @@ impl LinkWatch {
         }
     }
 
-    /// Takes note that the raw socket has received an advertisement.
+    /// Notes that the raw socket has received an advertisement.
     pub(super) fn confirm(&mut self, router: RouterId, source: IpAddr) {
         if !self.missing.is_empty() {
             self.missing.remove(&(router, source));

@@ -68,7 +68,7 @@ pub(super) struct Message {
 struct Wrapped {
     /// The packet, where the message is protected.
     packet: Option<Vec<u8>>,
-    /// The whole frame, where the hardware address that it comes from is not that of the interface.
+    /// The whole frame, where its source is not the hardware address of the interface.
     frame: Vec<u8>,
 }
 
@@ -118,7 +118,7 @@ impl Messages {
                     });
                 }
             }
-            // Nearly always it is one.
+            // There is nearly always a single message.
             self.list.shrink_to_fit();
         } else if self
             .built
@@ -135,7 +135,7 @@ impl Messages {
 
     fn set_priority(&mut self, priority: Priority) {
         for message in &mut self.list {
-            // It cannot fail: what `encode` wrote has a header.
+            // It cannot fail: an encoded message has a header.
             let changed = set_priority(&mut message.octets, priority);
             debug_assert_eq!(changed, Ok(()));
         }
@@ -247,7 +247,7 @@ fn ttl_to(destination: IpAddr, config: &RouterConfig) -> u8 {
     }
 }
 
-/// Where the advertisements of a router go.
+/// The destinations of a router's advertisements.
 fn destinations(machine: &VirtualRouter, config: &RouterConfig) -> impl Iterator<Item = IpAddr> {
     let (group, peers) = match &config.transport {
         Transport::Multicast => {

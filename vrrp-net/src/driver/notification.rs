@@ -117,13 +117,13 @@ pub enum DriverEvent {
     },
     /// Tracked objects or another configuration have changed the effective priority.
     PriorityChanged {
-        /// Before.
+        /// The priority before.
         from: Priority,
-        /// Now.
+        /// The priority now.
         to: Priority,
     },
-    /// A tracked object has another level, or counts in another way. With `None` it has not
-    /// reported.
+    /// The level of a tracked object has changed, or the way in which the object counts. The level
+    /// is `None` while the object has not reported.
     ObjectChanged {
         /// The object.
         #[cfg_attr(feature = "serde", serde(skip))]
@@ -151,10 +151,12 @@ pub enum DriverEvent {
         #[cfg_attr(feature = "serde", serde(rename = "to"))]
         state: State,
     },
-    /// Something that the router needs is missing. With the first such thing it goes to Initialize.
+    /// Something that the router needs is missing. The first fault that [stops
+    /// routers](Fault::stops_router) puts the router into Initialize.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     Fault(Fault),
-    /// It is there again. With the last such thing the router starts.
+    /// The fault is over. After the last fault that [stops routers](Fault::stops_router) the router
+    /// starts.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::reason"))]
     Recovered(Fault),
     /// The router advertises from this address now (AMB-15).
@@ -165,7 +167,7 @@ pub enum DriverEvent {
     /// [`Driver::sweep`](super::Driver::sweep) removes them.
     LeftOversKept,
     /// A virtual address is on the interface although the router is not Active, and it stays:
-    /// another running instance on this host uses it. It goes when that one gives it up.
+    /// another running instance on this host uses it. It is removed when that instance gives it up.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressKept(VirtualAddress),
     /// As [`AddressKept`](Self::AddressKept), for a virtual route.
@@ -182,7 +184,7 @@ pub enum DriverEvent {
     /// Another program removed a virtual address while the router was Active. It will be put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressLost(VirtualAddress),
-    /// It was put back, and will be announced.
+    /// The virtual address was put back, and will be announced.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::address"))]
     AddressRestored(VirtualAddress),
     /// The kernel refused to add or remove a virtual address. While the router is Active it is
@@ -191,7 +193,7 @@ pub enum DriverEvent {
         /// The address.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         address: VirtualAddress,
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
@@ -199,8 +201,8 @@ pub enum DriverEvent {
         error: Error,
     },
     /// The kernel removed an address of the host along with a virtual address that was the primary
-    /// one of their subnet, because `promote_secondaries` could not be set for the moment. It was
-    /// added again at once with all its attributes.
+    /// one of their subnet, because `promote_secondaries` could not be set during the removal. It
+    /// was added again at once with all its attributes.
     HostAddressRestored {
         /// The name of the interface.
         #[cfg_attr(feature = "serde", serde(rename = "link"))]
@@ -218,7 +220,7 @@ pub enum DriverEvent {
         /// The address.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         address: VirtualAddress,
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
@@ -228,7 +230,7 @@ pub enum DriverEvent {
     /// Another program removed a virtual route while the router was Active. It will be put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteLost(Route),
-    /// It was put back.
+    /// The virtual route was put back.
     #[cfg_attr(feature = "serde", serde(serialize_with = "form::route"))]
     RouteRestored(Route),
     /// The kernel refused to add or remove a virtual route, or its interface does not exist. While
@@ -237,7 +239,7 @@ pub enum DriverEvent {
         /// The route.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         route: Route,
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
@@ -250,15 +252,15 @@ pub enum DriverEvent {
     VirtualMacFailed(Error),
     /// An advertisement was discarded.
     Discarded {
-        /// Why. With the feature `serde` also the name of the counter that counts it.
+        /// The reason. With the feature `serde`, also the name of the counter that counts it.
         #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "form::discard"))]
         discard: Discard,
         /// Its sender.
         source: IpAddr,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
-    /// An Active has another interval than this router. It is learned (P-30).
+    /// The interval of an Active differs from this router's. This router learns it (P-30).
     IntervalDiffers {
         /// The Active.
         source: IpAddr,
@@ -268,21 +270,21 @@ pub enum DriverEvent {
             serde(rename = "interval_cs", serialize_with = "form::centis")
         )]
         interval: Interval,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
-    /// An Active has other addresses than this router (P-44, P-45).
+    /// The addresses of an Active differ from this router's (P-44, P-45).
     AddressListDiffers {
         /// The Active.
         source: IpAddr,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// Another router advertises although this router owns the addresses (P-43, O-05).
     OwnerConflict {
-        /// The other one.
+        /// The other router.
         source: IpAddr,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// The clocks of this router and of a sender with an HMAC trailer differ by more than half of
@@ -294,65 +296,65 @@ pub enum DriverEvent {
         /// The distance of its clock from the local clock.
         #[cfg_attr(feature = "serde", serde(serialize_with = "form::text"))]
         skew: ClockSkew,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// A second router is Active, with a lower priority (S-20). A single notification follows a
-    /// split of the network. Repeated ones show that this router's advertisements are lost or late,
-    /// as at short intervals where they wait in queues: use a longer interval (O-04).
+    /// split of the network. Repeated ones show that this router's advertisements are lost or late.
+    /// At short intervals they may be waiting in queues: use a longer interval (O-04).
     RivalDetected {
-        /// The other one.
+        /// The other router.
         source: IpAddr,
         /// Its priority.
         priority: Priority,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// Another router advertises on the interface of this Active, but the kernel discards its
     /// packets before they reach this program: by a firewall, by the reverse path filter
     /// (`net.ipv4.conf.*.rp_filter`), or because the sender's address is an address of this host
-    /// that is not a virtual one. Both are Active until that is mended.
+    /// that is not a virtual one. Both are Active until that is fixed.
     RivalDiscarded {
         /// The other router.
         source: IpAddr,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// The kernel refused to send an advertisement.
     SendFailed {
-        /// Where to.
+        /// The destination.
         destination: IpAddr,
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
         )]
         error: Error,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// A system call of the driver failed, and is made again: at once, then at growing intervals of
     /// up to a second. Where it fails for longer than a second, routers have a fault:
     /// [`Fault::CannotReceive`] or [`Fault::SystemCallFails`].
     SystemCallFailed {
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
         )]
         error: Error,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// The kernel refused to send an announcement.
     AnnounceFailed {
-        /// Why.
+        /// The reason.
         #[cfg_attr(
             feature = "serde",
             serde(rename = "reason", serialize_with = "form::text")
         )]
         error: Error,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// The kernel took half a second or more for changes of the host: another program had its lock
@@ -364,7 +366,7 @@ pub enum DriverEvent {
             serde(rename = "seconds", serialize_with = "form::seconds")
         )]
         took: Duration,
-        /// How many others since the last notification.
+        /// The number of suppressed events since the last notification.
         suppressed: u32,
     },
     /// Notifications of links and addresses were lost, and everything is dumped again.
@@ -606,7 +608,7 @@ impl DriverEvent {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Fault {
-    /// There is no interface of that name.
+    /// No interface has the configured name.
     NoInterface,
     /// The interface is down, or has no carrier.
     InterfaceDown,
@@ -615,8 +617,8 @@ pub enum Fault {
     NoPrimaryAddress,
     /// The interface cannot join the VRRP group.
     NoMulticast,
-    /// The interface is in a VRF, and the kernel hands packets from there to no socket that is not
-    /// bound to the VRF.
+    /// The interface is in a VRF, and the kernel delivers packets from a VRF only to sockets that
+    /// are bound to it.
     VrfPacketsIgnored,
     /// The macvlan of the virtual MAC cannot be made, for this reason.
     NoVirtualMac(String),
@@ -688,7 +690,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The forms of values in a log that programs read.
+/// The forms of values in a log that is read by programs.
 #[cfg(feature = "serde")]
 #[allow(
     clippy::trivially_copy_pass_by_ref,

@@ -2,23 +2,23 @@
 
 use std::collections::HashMap;
 
-/// A number for each name, as long as a router has it: to its routers an interface that comes back
-/// under its name is the same, though its index is another.
+/// A number for each interface name that a router uses. An interface that comes back under its name
+/// has the same number, although its index has changed.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     by_name: HashMap<String, u32>,
-    /// Those that no name has any more.
+    /// The numbers that no name has any more.
     free: Vec<u32>,
-    /// Those of the interfaces that are there.
+    /// The numbers of the existing interfaces.
     by_index: HashMap<u32, u32>,
 }
 
 impl Numbers {
-    /// No interface has it.
+    /// A number that no interface has.
     const NONE: u32 = u32::MAX;
 
-    /// Those of these names: their places. An empty name stands for none; `None` where another one
-    /// is there twice.
+    /// Numbers these names by their places. The place of an empty name stays free. Returns `None`
+    /// where a name that is not empty occurs twice.
     pub(super) fn of(names: &[String]) -> Option<Self> {
         let mut numbers = Self::default();
         for (number, name) in (0..).zip(names) {
@@ -77,7 +77,7 @@ impl Numbers {
         self.by_index.remove(&index);
     }
 
-    /// The number of the interface that last was bound with this index, or one that no interface
+    /// The number of the interface that was last bound to this index, or a number that no interface
     /// has.
     pub(super) fn at(&self, index: u32) -> u32 {
         self.by_index.get(&index).copied().unwrap_or(Self::NONE)

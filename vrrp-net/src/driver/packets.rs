@@ -56,7 +56,7 @@ impl Packets {
         })
     }
 
-    /// Opens the sockets that a router needs and that are not open yet. Returns whether there are
+    /// Opens the sockets that a router needs and that are not open yet. Returns whether it opened
     /// any.
     pub(super) fn open_for(&mut self, router: &Router) -> Result<bool, Error> {
         let opens_links = router.family() == Family::Ipv4 && self.links.source().is_none();
@@ -75,8 +75,8 @@ impl Packets {
         Ok(true)
     }
 
-    /// Takes over a socket. Of two sockets for the same packets, each would receive and send all of
-    /// them.
+    /// Takes over a socket. It refuses a second socket for the same packets, because each of the
+    /// two would receive and send all of them.
     pub(super) fn adopt(&mut self, socket: VrrpSocket) -> Result<(), Error> {
         let (family, protocol) = (socket.family(), socket.protocol());
         let is_alike = |it: &VrrpSocket| (it.family(), it.protocol()) == (family, protocol);
@@ -90,7 +90,7 @@ impl Packets {
         Ok(())
     }
 
-    /// Gives the sockets up for a successor.
+    /// Returns the sockets, for a successor.
     pub(super) fn release(&mut self) -> Vec<VrrpSocket> {
         std::mem::take(&mut self.sockets)
     }
@@ -115,7 +115,7 @@ impl Packets {
         self.foreign
     }
 
-    /// Chooses what becomes of advertisements for other virtual routers; [`filter`](Self::filter)
+    /// Sets the handling of advertisements for other virtual routers; [`filter`](Self::filter)
     /// applies it.
     pub(super) const fn set_foreign(&mut self, foreign: ForeignPackets) {
         self.foreign = foreign;
@@ -210,7 +210,7 @@ impl Packets {
         socket.map_or(Ok(0), |socket| socket.receive(batch))
     }
 
-    /// Makes room in the outbox for the advertisements of so many routers.
+    /// Makes room in the outbox for the advertisements of this many routers.
     pub(super) fn reserve(&mut self, routers: usize) {
         self.outbox
             .reserve(routers.saturating_sub(self.outbox.len()));

@@ -9,8 +9,8 @@ use vrrp_proto::Family;
 
 use crate::{Error, ProxySocket, address::family, plan::Actual};
 
-/// A socket for each family that has such addresses. Which addresses they answer for, and with
-/// which hardware address, [`Actual`] knows.
+/// A socket for each family that has such addresses. [`Actual`] holds the addresses that they
+/// answer for, each with its hardware address.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
     sockets: Vec<ProxySocket>,
@@ -25,7 +25,7 @@ impl Proxies {
         Ok(())
     }
 
-    /// Receives the questions for an address on an interface.
+    /// Receives the requests for an address on an interface.
     pub(super) fn join(&mut self, interface: u32, address: IpAddr) -> Result<(), Error> {
         match self.socket(address) {
             Some(socket) => socket.join(interface, address),
@@ -46,12 +46,12 @@ impl Proxies {
             .find(|socket| socket.family() == wanted)
     }
 
-    /// The sockets, to wait for questions.
+    /// The sockets, to wait for requests.
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
-    /// Answers the questions that wait.
+    /// Answers the waiting requests.
     pub(super) fn answer(&self, actual: &Actual) -> Result<(), Error> {
         let mac = |interface, address| actual.proxy(interface, address);
         self.sockets

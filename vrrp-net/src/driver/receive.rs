@@ -63,7 +63,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Handles an advertisement that no raw socket receives. Of the others, takes note.
+    /// Handles an advertisement that no raw socket receives, and notes any other.
     fn handle_packet_on_link(&mut self, now: Instant, received: &Received<'_>) {
         let Some(id) = self.find(received) else {
             return;
@@ -78,8 +78,8 @@ impl Driver {
     }
 
     /// Whether an advertisement is taken from the link and not from the raw socket of its router:
-    /// the kernel discards it there for its source, which is a virtual address, or it is of the
-    /// protocol of another socket.
+    /// the kernel discards it there because its source is a virtual address, or its protocol
+    /// belongs to another socket.
     fn is_for_link_watch(&self, id: RouterId, received: &Received<'_>) -> bool {
         let Some(router) = self.routers.get(&id) else {
             return false;
@@ -95,8 +95,8 @@ impl Driver {
             && router.family() == Family::Ipv4
     }
 
-    /// Whether a packet is an advertisement of this router to a peer whose address the host has in
-    /// its place: the kernel delivers it here.
+    /// Whether a packet is this router's own advertisement to a peer whose address this host has
+    /// now, so that the kernel delivers it here.
     fn is_own_to_peer(&self, id: RouterId, received: &Received<'_>) -> bool {
         let destination = received.ip.endpoints.destination();
         !destination.is_multicast()

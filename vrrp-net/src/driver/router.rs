@@ -37,14 +37,14 @@ pub(super) struct Router {
     pub(super) faults: BTreeSet<Fault>,
     /// The causes of faults that the host has set.
     pub(super) host_faults: BTreeSet<String>,
-    /// It was shut down for good.
+    /// Whether it was shut down for good.
     pub(super) is_shut_down: bool,
     /// The macvlan, where the router uses its virtual MAC.
     pub(super) macvlan: Option<Box<RouterMacvlan>>,
     /// Whether addresses without our mark are the router's: it was their owner until now.
     pub(super) takes_unmarked: bool,
     messages: Messages,
-    /// While no advertisement can be sent.
+    /// Set while no advertisement can be sent.
     pub(super) silence: Option<Box<Silence>>,
     /// Whether an advertisement waits to be sent.
     pub(super) is_outgoing: bool,
@@ -54,7 +54,7 @@ pub(super) struct Router {
 #[derive(Debug)]
 pub(super) struct Silence {
     pub(super) since: Instant,
-    /// Why, where it lasts.
+    /// The reason, once it has lasted for Active_Down_Interval.
     pub(super) reason: Option<String>,
 }
 
@@ -64,8 +64,8 @@ pub(super) struct Binding {
     pub(super) interface: u32,
     /// Whether the group is joined there, where the transport asks for it.
     pub(super) joined: bool,
-    /// Whether it has put anything in place there. Before, an address with our mark was
-    /// left by another run.
+    /// Whether it has put anything in place there. Before that, an address with our mark was left
+    /// by another run.
     pub(super) has_installed: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct RouterMacvlan {
     /// Its name on the interface that the router is bound to.
     name: String,
     pub(super) made: Option<Macvlan>,
-    /// Why it could not be made.
+    /// The reason why it could not be made.
     pub(super) refusal: Option<String>,
 }
 
@@ -171,8 +171,8 @@ impl Router {
         }
     }
 
-    /// Whether something of ours on its interface was left by another run: it has put nothing
-    /// there.
+    /// Whether something of ours on its interface was left by another run, because the router has
+    /// put nothing there yet.
     pub(super) fn finds_left_overs(&self) -> bool {
         self.binding.is_some_and(|binding| !binding.has_installed)
     }
@@ -200,14 +200,14 @@ impl Router {
             .any(|fault| matches!(fault, Fault::VirtualMacInUse(_)))
     }
 
-    /// The virtual MAC, where advertisements are to come from it (M-03).
+    /// The virtual MAC, where advertisements come from it (M-03).
     pub(super) fn frame_source(&self) -> Option<MacAddress> {
         let virtual_mac = self.config.virtual_mac.as_ref()?;
         (self.is_multicast() && !virtual_mac.advertise_from_interface)
             .then(|| virtual_mac_of(self.config.fsm.vrid, self.family()))
     }
 
-    /// Whether the host is to have the addresses itself.
+    /// Whether the host should have the addresses itself.
     pub(super) fn accepts(&self, machine: Option<&VirtualRouter>) -> bool {
         !self.config.enforce_accept_mode || machine.is_some_and(VirtualRouter::accepts_traffic)
     }
@@ -365,7 +365,7 @@ impl Router {
         }
     }
 
-    /// The faults as the host is now.
+    /// The faults in the present state of the host.
     pub(super) fn current_faults(
         &self,
         interface: Option<&Interface>,
@@ -411,7 +411,7 @@ pub struct RouterView<'a> {
 }
 
 impl<'a> RouterView<'a> {
-    /// Which router it is.
+    /// The id of the router.
     #[must_use]
     pub const fn id(&self) -> RouterId {
         self.id
@@ -423,8 +423,7 @@ impl<'a> RouterView<'a> {
         &self.router.config
     }
 
-    /// The state machine, which has getters for all that it knows: state, priority, timers, the
-    /// Active, counters.
+    /// The state machine, with getters for its state, priority, timers, the Active, and counters.
     pub const fn machine(&self) -> &'a VirtualRouter {
         self.machine
     }

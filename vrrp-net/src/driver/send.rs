@@ -16,7 +16,7 @@ impl Driver {
             return;
         };
         if let Err(error) = router.prepare(outgoing, machine) {
-            // It was tried when the configuration was checked.
+            // The check of the configuration has already encoded it.
             tracing::error!(%id, %error, "an advertisement could not be encoded");
         }
         router.is_outgoing = true;
@@ -39,7 +39,7 @@ impl Driver {
         self.packets.keep_room(sent);
     }
 
-    /// Takes note that an advertisement left, or that all its messages were refused.
+    /// Notes that an advertisement left, or that all its messages were refused.
     fn note_sent(&mut self, now: Instant, id: RouterId, refused: usize) {
         let Some(router) = self.routers.get_mut(&id) else {
             return;

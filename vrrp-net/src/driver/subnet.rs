@@ -81,7 +81,8 @@ impl SparedSubnets {
         Ok(spared)
     }
 
-    /// Puts the settings and the addresses back. Returns the events about addresses that had gone.
+    /// Puts the settings and the addresses back. Returns the events about addresses that had been
+    /// removed.
     pub(super) fn restore(self, netlink: &mut Netlink) -> Vec<DriverEvent> {
         for name in &self.promoting {
             if let Err(error) = promotion(name).set(0) {

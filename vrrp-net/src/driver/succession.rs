@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Until the last octet the predecessor keeps everything, and continues with its routers when the
-//! successor fails, breaks the rules, or takes too long. After it, only the successor continues. A
-//! successor that dies at that moment is a crash: other routers take over.
+//! successor fails, breaks the rules, or takes too long. After it, only the successor continues. If
+//! the successor dies at that moment, it is like a crash: other routers take over.
 
 use std::{
     mem::MaybeUninit,
@@ -44,16 +44,16 @@ const DESCRIPTORS: &[u8] = b"f";
 const READY: &[u8] = b"r";
 const GO: &[u8] = b"g";
 
-/// Descriptors in one message. The kernel takes 253.
+/// The most descriptors in one message. The kernel allows 253.
 const AT_ONCE: usize = 64;
 
-/// Descriptors of one driver, at most: memberships on 80,000 interfaces.
+/// The most descriptors of one driver: memberships on 80,000 interfaces.
 const MOST_DESCRIPTORS: u32 = 4096;
 
-/// Octets of a state, at most: 100,000 routers.
+/// The most bytes of a state: 100,000 routers.
 const LONGEST_STATE: u64 = 1 << 30;
 
-/// The time that a predecessor gives a successor, at least and at most.
+/// The shortest and the longest time that a predecessor gives a successor.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -67,8 +67,8 @@ pub struct Successor(Connection);
 
 impl Successor {
     /// Waits until the process at the other end of a connection is ready, in
-    /// [`Driver::take_over_from`]. Call it on another thread than that of the driver, whose routers
-    /// run on in the meantime.
+    /// [`Driver::take_over_from`]. Call it on a thread other than the driver's, so that the routers
+    /// keep running in the meantime.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ impl Driver {
     /// next turn serves at once the timers that expired in the meantime.
     ///
     /// No router does anything while the successor takes over. After `limit` the driver gives up;
-    /// `None` stands for two of the shortest advertisement intervals of Actives, 100 ms at least:
-    /// no other router takes over in that time, if intervals are not shorter than 50 ms.
+    /// `None` means twice the shortest advertisement interval of an Active, but at least 100 ms: no
+    /// other router takes over in that time, unless an interval is shorter than 50 ms.
     ///
     /// ```no_run
     /// use std::{os::unix::net::UnixListener, time::Duration};
@@ -141,7 +141,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Two of the shortest advertisement intervals of Actives.
+    /// Twice the shortest advertisement interval of an Active.
     fn hand_over_limit(&self) -> Duration {
         let machines = self.fleet.iter().map(|(_, machine)| machine);
         let actives = machines.filter(|machine| machine.state() == State::Active);
@@ -167,7 +167,7 @@ impl Driver {
     /// # Errors
     ///
     /// As for [`take_over`](Self::take_over) and [`Successor::accept`]. The predecessor then
-    /// continues, if it lives.
+    /// continues, if it still runs.
     pub fn take_over_from(predecessor: UnixStream, limit: Duration) -> Result<Self, Error> {
         let mut connection = Connection::new(predecessor, limit)?;
         // The slow steps come before the predecessor stops.
@@ -189,7 +189,7 @@ fn broken(problem: impl Into<String>) -> Error {
     }
 }
 
-/// A connection with a time limit for all that is sent and received.
+/// A connection with a single time limit for everything that is sent and received.
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,

@@ -36,7 +36,7 @@ pub enum Watch {
     InterfaceAddress {
         /// The name of the interface.
         name: String,
-        /// The family of the address. Over IPv6 a link-local address is one.
+        /// The family of the address. Over IPv6 a link-local address suffices.
         family: Family,
     },
     /// The driver, about an address on any interface of this host, or on the one of this name. It
@@ -50,13 +50,13 @@ pub enum Watch {
     },
     /// The driver, about a route to this prefix in this table, of any program. For [`Kind::Route`].
     ///
-    /// Gateway, interface, source and metric have to be the same where they are given; of a route
-    /// of several ways, one with this gateway and interface suffices. Of several routes one
-    /// suffices.
+    /// Gateway, interface, source and metric have to match where they are given. In a multipath
+    /// route, one next hop with this gateway and interface suffices. Of several matching routes,
+    /// one suffices.
     ///
-    /// It has to lead somewhere: a route that discards or refuses (`blackhole`, `unreachable`,
-    /// `prohibit`, `throw`) is not there, nor is one by an interface that is not
-    /// [up](crate::Link::up), though the kernel keeps it.
+    /// The route has to forward packets: a route that discards or refuses them (`blackhole`,
+    /// `unreachable`, `prohibit`, `throw`) does not count, and neither does a route by an interface
+    /// that is not [up](crate::Link::up), although the kernel keeps it.
     Route(Route),
 }
 
@@ -104,7 +104,7 @@ impl Watch {
         }
     }
 
-    /// Whether it may have to be looked at again after this.
+    /// Whether this event may change the report.
     fn is_concerned(&self, event: &MonitorEvent) -> bool {
         match (self, event) {
             (Self::Host, _) => false,
@@ -154,8 +154,8 @@ impl Watch {
 impl Driver {
     /// Adds an object that routers ([`RouterConfig::tracking`](super::RouterConfig::tracking)) and
     /// sync groups can depend on. An interface or an address that the driver watches over has
-    /// reported when this returns; a route does in one of the next turns, when the kernel's list is
-    /// read.
+    /// reported when this returns; a route reports in one of the next turns, once the kernel's
+    /// routes are dumped.
     ///
     /// ```no_run
     /// use vrrp_fsm::{Config, track::{Kind, Object, TrackRef, Weight}};
@@ -177,10 +177,10 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for one
-    /// that is not of the kind that `watch` is for, for a name that no interface can have, and for
-    /// a route that [discards](Route::discards); [`Error::Os`] where the system has no more
-    /// sockets, of which the first route takes two.
+    /// [`Error::Fleet`] for an object that [`Tracker::add`] refuses, [`Error::Invalid`] for an
+    /// object whose kind does not fit `watch`, for a name that no interface can have, and for a
+    /// route that [discards](Route::discards); [`Error::Os`] where the system has no more sockets
+    /// (the first route takes two).
     pub fn add_object(&mut self, object: Object, watch: Watch) -> Result<ObjectId, Error> {
         watch.check(&object)?;
         let now = self.now();
@@ -248,12 +248,12 @@ impl Driver {
         Ok(object)
     }
 
-    /// Reports about an object, whether something has changed or not. Of a check, every report is
+    /// Reports about an object, whether something has changed or not. For a check, every report is
     /// one result.
     ///
     /// # Errors
     ///
-    /// [`Error::Fleet`] when there is no such object, or it does not have such reports.
+    /// [`Error::Fleet`] when there is no such object, or its kind does not take such a report.
     pub fn report(&mut self, id: ObjectId, report: Report) -> Result<(), Error> {
         let now = self.now();
         let result = self.fleet.report(now, id, report);
@@ -265,7 +265,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is there twice.
+    /// [`Error::NoRouter`]; [`Error::Fleet`] for an object that does not exist or is listed twice.
     /// Nothing has changed then.
     pub fn set_tracking(&mut self, id: RouterId, tracking: Vec<TrackRef>) -> Result<(), Error> {
         self.change(id, |config| config.tracking = tracking)
@@ -279,13 +279,13 @@ impl Driver {
         self.fleet.explain(id)
     }
 
-    /// The objects, to be looked at.
+    /// The tracked objects, read-only.
     #[must_use]
     pub const fn objects(&self) -> &Tracker {
         self.fleet.tracker()
     }
 
-    /// The objects that may have to be looked at again after this.
+    /// The objects whose reports these notifications may change.
     pub(super) fn objects_concerned(&self, notifications: &[MonitorEvent]) -> BTreeSet<ObjectId> {
         let is_concerned =
             |watch: &Watch| notifications.iter().any(|event| watch.is_concerned(event));
@@ -293,7 +293,7 @@ impl Driver {
         concerned.map(|(id, _)| *id).collect()
     }
 
-    /// Has those routes followed that are tracked now.
+    /// Follows the routes that are tracked now, and no others.
     pub(super) fn choose_routes(&mut self) -> Result<(), Error> {
         self.tracked_routes
             .follow(self.watches.values().filter_map(Watch::route))?;
@@ -316,8 +316,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Reports about objects what can be seen of them, all at once: a router whose priority changes
-    /// advertises once.
+    /// Reports the present state of these objects, all at once, so that a router whose priority
+    /// changes advertises once.
     pub(super) fn evaluate(&mut self, now: Instant, ids: impl IntoIterator<Item = ObjectId>) {
         let reports = ids.into_iter().filter_map(|id| {
             let watch = self.watches.get(&id)?;
@@ -325,7 +325,7 @@ impl Driver {
             Some((id, report))
         });
         if let Err(error) = self.fleet.report_all(now, reports) {
-            // Its kind was checked when it came.
+            // Its kind was checked when it was added.
             tracing::error!(%error, "an object could not be reported about");
         }
         self.collect(now);

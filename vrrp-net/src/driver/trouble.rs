@@ -16,7 +16,7 @@ pub(super) enum Part {
     Links,
     /// Notifications of links and addresses.
     Monitor,
-    /// Lists of links and addresses.
+    /// Dumps of links and addresses.
     Lists,
     /// Answers for addresses that the host does not have.
     Proxies,
@@ -35,7 +35,7 @@ struct Trouble {
     retry_at: Instant,
     pause: Duration,
     is_reported: bool,
-    /// Before then a failure is counted and not reported.
+    /// Until then failures are counted and not reported.
     quiet_until: Instant,
     suppressed: u32,
 }
@@ -49,20 +49,20 @@ pub(super) struct Troubles {
 /// A change of a part that [`Troubles`] noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Course {
-    /// It works, or it fails for less than [`LASTING`].
+    /// It works, or it has failed for less than [`LASTING`].
     Passing,
-    /// It fails for that long now.
+    /// It has failed for that long now.
     Lasting,
     /// It works again, after a failure that was lasting.
     Over,
 }
 
 impl Troubles {
-    /// The rest after the first failure. It doubles with each further one.
+    /// The rest after the first failure. It doubles with each further failure.
     const SHORTEST: Duration = Duration::from_millis(1);
     /// The longest rest.
     const LONGEST: Duration = Duration::from_secs(1);
-    /// A failure for so long does not pass by itself.
+    /// A failure that lasts this long is not expected to pass by itself.
     const LASTING: Duration = Duration::from_secs(1);
     /// The pause between two reports about a part (O-03).
     const QUIET: Duration = Duration::from_secs(5);
@@ -111,12 +111,12 @@ impl Troubles {
         }
     }
 
-    /// When the next part is tried again.
+    /// The time at which the next part is tried again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.parts.values().map(|it| it.retry_at).min()
     }
 
-    /// Whether nothing fails.
+    /// Whether no part fails.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -124,7 +124,7 @@ impl Troubles {
 }
 
 impl Driver {
-    /// Takes note of how a part has worked. One that fails rests, and is tried again.
+    /// Notes the result of a part. A part that fails rests, and is tried again.
     #[inline]
     pub(super) fn note(&mut self, part: Part, result: Result<(), Error>) {
         if result.is_err() || !self.troubles.is_empty() {

@@ -18,15 +18,15 @@ use super::{
     vrid_set::{VridSet, WORD, WORDS},
 };
 
-/// Where a packet begins, as the socket's filter sees it.
+/// The beginning of a packet, as the socket's filter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// With the IPv4 header.
+    /// The IPv4 header.
     Ipv4,
-    /// With the IPv4 header, behind which is an IP AH header.
+    /// The IPv4 header, followed by an IP AH header.
     #[cfg(feature = "ah")]
     Ipv4Ah,
-    /// With the message: raw sockets for IPv6 do not see the headers before it.
+    /// The message: raw sockets for IPv6 do not see the headers before it.
     Message,
 }
 
@@ -36,7 +36,7 @@ const VRID: u32 = 1;
 /// The type of a message about a next hop that is gone, which libc does not name.
 const RTM_DELNEXTHOP: u16 = 105;
 
-/// Where the filter keeps something for later.
+/// The place where the filter keeps a value for later.
 const SCRATCH: u32 = 0;
 
 /// The classic BPF program that passes packets for a VRID of the set, whole, and nothing else. The
@@ -49,7 +49,7 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         #[cfg(feature = "ah")]
         Start::Ipv4Ah => vec![
             ipv4_header_len(),
-            // AH has other uses on this host: its first octet is the protocol inside.
+            // AH may have other uses on this host. Its first octet is the protocol inside.
             statement(BPF_LD | BPF_B | BPF_IND, 0),
             jump_if_equal(vrrp_proto::IP_PROTOCOL.into(), 1, 0),
             drop,
@@ -90,7 +90,8 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
     program
 }
 
-/// Where the kernel has the index of the interface of a packet (`SKF_AD_OFF + SKF_AD_IFINDEX`).
+/// The offset at which the kernel gives the index of a packet's interface
+/// (`SKF_AD_OFF + SKF_AD_IFINDEX`).
 const INTERFACE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned();
 
 /// The classic BPF program of a packet socket for IPv4 that lets through VRRP, plain or inside AH,
@@ -99,7 +100,7 @@ const INTERFACE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_IFINDEX).cast_unsigned()
 ///
 /// It runs for every IPv4 packet of the host, so the protocol comes first.
 pub(crate) fn vrrp_on_links(routers: Option<&BTreeSet<(u32, Vrid)>>) -> Vec<sock_filter> {
-    /// Where an IPv4 header has the protocol.
+    /// The offset of the protocol in an IPv4 header.
     const PROTOCOL: u32 = 9;
     /// IP AH, and the length of its header before the message.
     const AH: u32 = 51;
@@ -171,11 +172,11 @@ fn search(numbers: &[u32]) -> Vec<sock_filter> {
     program
 }
 
-/// How the kernel looks for the netlink attribute of the type X, from A on
+/// The offset that makes the kernel search for the netlink attribute of type X, from A on
 /// (`SKF_AD_OFF + SKF_AD_NLATTR`).
 const ATTRIBUTE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_NLATTR).cast_unsigned();
 
-/// Where the kernel has the type of a frame (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
+/// The offset at which the kernel gives the type of a frame (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
 const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 
 /// Passes the frames whose values, each read by an instruction, are the wanted ones. Frames for
@@ -184,7 +185,8 @@ fn frames<const N: usize>(wanted: [(sock_filter, u32); N]) -> Vec<sock_filter> {
     let drop = statement(BPF_RET | BPF_K, 0);
     let mut program = vec![
         statement(BPF_LD | BPF_B | BPF_ABS, PACKET_TYPE),
-        // For this host alone, by broadcast, or by multicast; then those of others.
+        // Frames for this host alone, by broadcast, or by multicast come first, then frames for
+        // others.
         instruction(
             BPF_JMP | BPF_JGT | BPF_K,
             libc::PACKET_MULTICAST.into(),
@@ -217,8 +219,8 @@ pub(crate) fn neighbor_solicitations() -> Vec<sock_filter> {
 }
 
 /// The classic BPF program that passes rtnetlink notifications of routes with this mark
-/// (`rtm_protocol`), and all that are not about routes: so a host with a million routes does not
-/// wake up for routes of other programs.
+/// (`rtm_protocol`), and all notifications that are not about routes. So the program does not wake
+/// up for routes of other programs, of which there may be a million.
 pub(crate) fn marked_routes(mark: u8) -> [sock_filter; 7] {
     let [added, removed] = [RTM_NEWROUTE, RTM_DELROUTE].map(as_read);
     [
@@ -234,11 +236,11 @@ pub(crate) fn marked_routes(mark: u8) -> [sock_filter; 7] {
 }
 
 /// The classic BPF program that passes rtnetlink notifications of routes to these prefixes, in any
-/// table, and of next hops that are gone. Of a longer IPv6 prefix it knows the first four octets,
-/// so it passes a few others.
+/// table, and of next hops that are gone. Of a longer IPv6 prefix it compares the first four octets
+/// only, so it also passes a few others.
 pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> Vec<sock_filter> {
-    // Where the routing message begins, behind length, type, flags, sequence number and sender, and
-    // where its attributes do.
+    // The offset of the routing message, behind length, type, flags, sequence number and sender,
+    // and the offset of its attributes.
     const MESSAGE: u32 = 16;
     const ATTRIBUTES: u32 = MESSAGE + 12;
     const START: u32 = SCRATCH + 1;
@@ -289,13 +291,13 @@ pub(crate) fn routes_to<'a>(prefixes: impl IntoIterator<Item = &'a Prefix>) -> V
     program
 }
 
-/// A number of the host's order, as a program reads it: in network order, whatever the order in
-/// which it was written.
+/// A number in the host's byte order, as a program reads it: in network order, whatever order it
+/// was written in.
 fn as_read(number: u16) -> u32 {
     u16::from_be_bytes(number.to_ne_bytes()).into()
 }
 
-/// Has a socket receive what a program lets through, and nothing else.
+/// Attaches a program to a socket, which then receives only the packets that the program passes.
 pub(crate) fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
     let program: Vec<SockFilter> = program
         .iter()
@@ -321,7 +323,7 @@ fn statement(code: u32, k: u32) -> sock_filter {
     instruction(code, k, [0, 0])
 }
 
-/// Jumps over so many instructions if A is `k`, else over so many others.
+/// Jumps over `equal` instructions if A is `k`, otherwise over `different` ones.
 fn jump_if_equal(k: u32, equal: u32, different: u32) -> sock_filter {
     instruction(BPF_JMP | BPF_JEQ | BPF_K, k, [equal, different])
 }
@@ -345,8 +347,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs a program as the kernel's interpreter does, over the instructions that there are here:
-    /// the number of octets to let through.
+    /// Runs a program as the kernel's interpreter does, for the instructions that are used here.
+    /// Returns the number of octets to let through.
     fn run(program: &[sock_filter], packet: &[u8]) -> u32 {
         run_on(program, packet, 0, 0)
     }
@@ -424,7 +426,7 @@ mod tests {
         }
     }
 
-    /// Where the attribute of a type is, from an offset on, or 0.
+    /// The offset of the attribute of a type, searched from `at` on, or 0.
     fn attribute(packet: &[u8], mut at: u32, kind: u32) -> u32 {
         while let Some([a, b, c, d]) = packet
             .get(at as usize..)
@@ -505,7 +507,7 @@ mod tests {
         assert_eq!(next_hop(RTM_DELNEXTHOP - 1), 0);
     }
 
-    /// The packet that has this VRID, with an IPv4 header of so many words if it begins with one.
+    /// A packet with this VRID, with an IPv4 header of `header_words` words if it begins with one.
     fn packet(start: Start, header_words: u8, vrid: u8) -> Vec<u8> {
         let mut packet = Vec::new();
         if start != Start::Message {
@@ -547,7 +549,7 @@ mod tests {
         }
     }
 
-    /// An IPv4 packet of this protocol with a header of so many words.
+    /// An IPv4 packet of this protocol, with a header of `header_words` words.
     fn ipv4_packet(protocol: u8, header_words: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0xff; usize::from(header_words) * 4];
         packet[0] = 0x40 | header_words;

@@ -11,8 +11,8 @@ use super::sys::{self, Buffer, Control, Departure, SEND_BUFFER, Target, set_buff
 use crate::{Capability, Error};
 
 /// Sends whole Ethernet frames on any interface: gratuitous ARP, unsolicited neighbor
-/// advertisements, advertisements from a virtual MAC, and what else [`vrrp_proto::frame`] builds.
-/// It receives nothing.
+/// advertisements, advertisements from a virtual MAC, and all other frames that
+/// [`vrrp_proto::frame`] builds. It receives nothing.
 ///
 /// ```no_run
 /// use std::net::Ipv4Addr;
@@ -46,8 +46,8 @@ impl FrameSocket {
     }
 
     /// Sends frames, each on the interface of this index, with one system call for up to 64 of
-    /// them. It does not wait: what the kernel refuses is handed to `refused` with its place in the
-    /// order, counted from 0, and left out.
+    /// them. It does not wait: a frame that the kernel refuses is skipped, and its place in the
+    /// order, counted from 0, is handed to `refused`.
     pub fn send<'a>(
         &self,
         frames: impl IntoIterator<Item = (u32, &'a [u8])>,

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{Capability, Error};
 
-/// Bytes of waiting packets that the kernel keeps: some hundred advertisements.
+/// The bytes of waiting packets that the kernel keeps: some hundred advertisements.
 const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// The frame type that the socket is bound to while it listens for no router: one for local
-/// experiments (IEEE 802), so nothing runs for the packets of the host.
+/// experiments (IEEE 802), so the filter does not run for the packets of the host.
 const UNUSED: u16 = 0x88b6;
 
 /// Receives IPv4 advertisements for some virtual routers from the link layer, before the kernel
@@ -35,7 +35,7 @@ const UNUSED: u16 = 0x88b6;
 /// source which of the two counts.
 ///
 /// The kernel runs its filter for each IPv4 packet of the host while there is a router to listen
-/// for: two comparisons for a packet of another protocol than VRRP and AH.
+/// for: two comparisons for a packet whose protocol is neither VRRP nor AH.
 ///
 /// [`VrrpSocket`]: crate::VrrpSocket
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use vrrp_proto::{
 use super::{netlink::Netlink, sys::describe_interface, sysctl::Sysctl};
 use crate::{Error, Interfaces, LINK_MARK, Link, MonitorEvent, interface::check_link_name};
 
-/// The settings of the parent interface. It answers ARP for its own addresses only, and sends ARP
-/// requests from these only: otherwise neighbours would learn its physical MAC for addresses on the
-/// macvlan.
+/// The settings of the parent interface. The parent answers ARP for its own addresses only, and
+/// sends ARP requests from these only: otherwise neighbours would learn its physical MAC for
+/// addresses on the macvlan.
 const PARENT_SETTINGS: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
 /// The interface of a virtual router: a macvlan in bridge mode on an Ethernet interface, whose
@@ -19,23 +19,25 @@ const PARENT_SETTINGS: [(&str, i32); 2] = [("arp_ignore", 1), ("arp_announce", 2
 /// its own.
 ///
 /// It is up while the router is Active, and down otherwise: nothing leaves it then, and the parent
-/// interface does not accept frames to the virtual MAC (M-05). It has no addresses but virtual
-/// ones: the kernel forms none there (M-10), and sends no router solicitations. Advertisements are
-/// received on the parent interface; so no IGMP report leaves the macvlan, and MLD reports do only
-/// for the solicited-node groups of its addresses, which the Active has to join.
+/// interface does not accept frames to the virtual MAC (M-05). Its only addresses are virtual ones:
+/// the kernel forms no other address there (M-10), and sends no router solicitations.
+/// Advertisements are received on the parent interface; so no IGMP report leaves the macvlan, and
+/// MLD reports leave it only for the solicited-node groups of its addresses, which the Active has
+/// to join.
 ///
 /// # Settings
 ///
-/// Those of the macvlan go with it: `net.ipv4.conf` has `arp_ignore` 1, `arp_announce` 2,
-/// `promote_secondaries` 1 and `rp_filter` 2 (loose, where the host filters at all: answers leave
-/// by the parent interface); `net.ipv6.conf` has `addr_gen_mode` 1, `accept_ra` 0 and `autoconf` 0.
+/// The settings of the macvlan are deleted with it: `net.ipv4.conf` has `arp_ignore` 1,
+/// `arp_announce` 2, `promote_secondaries` 1 and `rp_filter` 2 (loose, where the host filters at
+/// all: answers leave by the parent interface); `net.ipv6.conf` has `addr_gen_mode` 1, `accept_ra`
+/// 0 and `autoconf` 0.
 ///
 /// The parent gets `arp_ignore` 1, unless it has 1, 2 or 8, and `arp_announce` 2, where there are
 /// virtual IPv4 addresses. The values that it had are recorded on the parent itself, as an
-/// alternative name (`vrrp-net.INDEX.ARP_IGNORE.ARP_ANNOUNCE`), which survives a crash and whatever
-/// becomes of the macvlan. They come back with the end of the last macvlan on that parent; a value
-/// that was changed in the meantime stays. Kernels before Linux 5.5 have no alternative
-/// names: there the alias of the macvlan holds the record.
+/// alternative name (`vrrp-net.INDEX.ARP_IGNORE.ARP_ANNOUNCE`), which survives a crash and the loss
+/// of the macvlan. They are put back when the last macvlan on that parent ends; a value that was
+/// changed in the meantime stays. Kernels before Linux 5.5 have no alternative names: there the
+/// alias of the macvlan holds the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Macvlan {
     interface: u32,
@@ -49,8 +51,8 @@ impl Macvlan {
     /// over the one that an earlier run has left there, whatever its state and name. `interfaces`
     /// has to be up to date, and is kept so.
     ///
-    /// Without a `name` it is called `vrrp4-51-2` or so: family, VRID, and index of the parent in
-    /// hexadecimal digits.
+    /// Without a `name` it has a name of the form `vrrp4-51-2`: family, VRID, and index of the
+    /// parent in hexadecimal digits.
     ///
     /// Settings belong to the network namespace of the calling thread, which has to be that of
     /// `netlink`.
@@ -58,9 +60,9 @@ impl Macvlan {
     /// # Errors
     ///
     /// [`Error::OtherNamespace`] where it is not; [`Error::Invalid`] where the parent is not
-    /// Ethernet, where the name is not one that a link can have, and where another link has it;
+    /// Ethernet, where no link can have the name, and where another link has it;
     /// [`Error::Capability`] without `CAP_NET_ADMIN`; [`Error::Os`] names a setting that could not
-    /// be made, or another refusal. Nothing has changed then.
+    /// be changed, or another refusal. Nothing has changed then.
     pub fn add(
         netlink: &mut Netlink,
         interfaces: &mut Interfaces,
@@ -186,8 +188,8 @@ impl Macvlan {
         Ok(())
     }
 
-    /// Deletes it, with its addresses, and with the last one on an interface brings that
-    /// interface's settings back. `interfaces` has to be up to date, and is kept so.
+    /// Deletes it, with its addresses. With the last macvlan on an interface, that interface's
+    /// settings are put back. `interfaces` has to be up to date, and is kept so.
     ///
     /// # Errors
     ///
@@ -198,8 +200,8 @@ impl Macvlan {
         Self::delete_all(vec![self], netlink, interfaces)
     }
 
-    /// Deletes several. The kernel has to wait until no processor uses them any more, and does so
-    /// once for all of them.
+    /// Deletes several macvlans. The kernel has to wait until no processor uses them any more, and
+    /// waits once for all of them.
     pub(crate) fn delete_all(
         macvlans: Vec<Self>,
         netlink: &mut Netlink,
@@ -211,7 +213,8 @@ impl Macvlan {
         settings.fold(Ok(()), Result::and)
     }
 
-    /// Takes note that it is deleted, and with the last one on a parent puts its settings back.
+    /// Notes that it is deleted. After the last macvlan on a parent, puts the settings of the
+    /// parent back.
     fn end(self, netlink: &mut Netlink, interfaces: &mut Interfaces) -> Result<(), Error> {
         let alias = interfaces
             .get(self.interface)
@@ -232,9 +235,8 @@ impl Macvlan {
         Ok(())
     }
 
-    /// Deletes the macvlans of this crate that `keep`, which is given their indexes, does not want
-    /// kept: those that a run has left behind whose routers are no longer configured. Returns their
-    /// names.
+    /// Deletes the macvlans of this crate for whose indexes `keep` returns false: those that an
+    /// earlier run left behind and whose routers are no longer configured. Returns their names.
     ///
     /// # Errors
     ///
@@ -301,7 +303,7 @@ pub(crate) fn default_name(family: Family, vrid: Vrid, parent: u32) -> String {
     format!("vrrp{family}-{vrid}-{parent:x}")
 }
 
-/// Whether an earlier run has made this link; also one that did not live to mark it.
+/// Whether an earlier run has made this link, even a run that ended before it marked the link.
 fn is_left_over(link: &Link, parent: u32, mac: MacAddress) -> bool {
     link.kind == "macvlan"
         && link.parent == Some(parent)
@@ -309,8 +311,8 @@ fn is_left_over(link: &Link, parent: u32, mac: MacAddress) -> bool {
         && (link.alias.is_empty() || link.is_marked_macvlan())
 }
 
-/// Keeps a parent from speaking for the IPv4 addresses of its macvlans, after its settings were
-/// recorded. Returns the links that have changed.
+/// Keeps a parent from answering ARP for the IPv4 addresses of its macvlans, after its settings
+/// were recorded. Returns the links that have changed.
 pub(crate) fn quiet_parent(
     netlink: &mut Netlink,
     parent: &Link,
@@ -353,8 +355,8 @@ pub(crate) fn quiet_parent(
     Ok(changed)
 }
 
-/// Puts the settings of a parent back that are still as we have set them: those of its record, or
-/// of the alias of its last macvlan. Returns the parent where it has changed.
+/// Puts back the settings of a parent that are still as we have set them, from its record, or from
+/// the alias of its last macvlan. Returns the parent where it has changed.
 pub(crate) fn restore_parent(
     netlink: &mut Netlink,
     parent: &Link,
