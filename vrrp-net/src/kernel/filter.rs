@@ -185,7 +185,7 @@ fn frames<const N: usize>(wanted: [(sock_filter, u32); N]) -> Vec<sock_filter> {
     let drop = statement(BPF_RET | BPF_K, 0);
     let mut program = vec![
         statement(BPF_LD | BPF_B | BPF_ABS, PACKET_TYPE),
-        // Frames for this host alone, by broadcast, or by multicast come first, then frames for
+        // The types of frames for this host alone, by broadcast, and by multicast come before the
         // others.
         instruction(
             BPF_JMP | BPF_JGT | BPF_K,

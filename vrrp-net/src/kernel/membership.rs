@@ -1,5 +1,5 @@
-//! Memberships of multicast groups, and the sockets that hold those for which another one has no
-//! room.
+//! Memberships of multicast groups, and the sockets that hold the memberships for which the main
+//! socket has no room.
 
 use std::{io, net::IpAddr, os::fd::BorrowedFd};
 
@@ -30,8 +30,9 @@ pub(super) fn membership(
     }
 }
 
-/// Joins a group by one of these sockets that has room, of which some are used, or by a further one
-/// in the network namespace of `at`. Returns its place.
+/// Joins a group by one of these sockets that has room, or by a further socket in the network
+/// namespace of `at`. `used` are the places of sockets that have memberships. Returns the place of
+/// the socket.
 pub(super) fn join_by(
     holders: &mut Vec<Socket>,
     used: impl Iterator<Item = usize>,
@@ -58,7 +59,7 @@ pub(super) fn join_by(
     Ok(holders.len() - 1)
 }
 
-/// The place of a socket that has lost all its memberships, among so many of which these have some.
+/// The place of a socket that has no membership any more: one that is not among the `used` places.
 fn vacant(sockets: usize, used: impl Iterator<Item = usize>) -> Option<usize> {
     let mut is_used = vec![false; sockets];
     for place in used {

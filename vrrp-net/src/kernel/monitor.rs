@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Error, MonitorEvent, ROUTE_PROTOCOL};
 
-/// Bytes of waiting notifications that the kernel keeps: thousands of changes.
+/// The bytes of waiting notifications that the kernel keeps: thousands of changes.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Datagrams that are read before the caller gets a chance to do something else. The rest stays

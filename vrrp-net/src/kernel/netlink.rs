@@ -1,4 +1,4 @@
-//! Addresses, links and routes, by way of rtnetlink(7).
+//! Addresses, links and routes, through rtnetlink(7).
 
 use std::{
     fmt, io,
@@ -20,30 +20,29 @@ use crate::{
     VirtualAddress,
 };
 
-/// Requests in one datagram, at most. The kernel answers all of them before the call that sends
+/// The most requests in one datagram. The kernel answers all of them before the call that sends
 /// them returns, so the answers must fit into the receive buffer.
 const PIPELINE: usize = 64;
 
 /// Bytes of receive buffer that an answer takes: its message and the kernel's overhead.
 const ANSWER_LEN: usize = 1536;
 
-/// Bytes of receive buffer to ask for: a full pipeline of answers, twice.
+/// Bytes of receive buffer to request: a full pipeline of answers, twice.
 const RECEIVE_BUFFER: usize = 2 * PIPELINE * ANSWER_LEN;
 
-/// The group into which links are put to delete them together, with a number that no other program
-/// uses.
+/// The group into which links are put to delete them together. No other program uses this number.
 const GROUP: u32 = u32::from_be_bytes(*b"vrrp");
 
-/// How often a list is read again that changed in between.
+/// The number of times that a list is read again after it changed during the reading.
 const ATTEMPTS: usize = 16;
 
-/// How long the kernel's answer may take. It is there when the call that sends the requests returns
-/// (`netlink_unicast_kernel` in net/netlink/af_netlink.c calls the receiver), so this keeps a
-/// kernel that is broken from holding the thread.
+/// The time that the kernel's answer may take. An answer is there when the call that sends the
+/// requests returns (`netlink_unicast_kernel` in net/netlink/af_netlink.c calls the receiver), so
+/// this limit only keeps a broken kernel from blocking the thread.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How long no other request is made after one without an answer: ten times as long, so a kernel
-/// that does not answer takes less than a tenth of the thread's time.
+/// The time without requests after a request without an answer: ten times as long, so a kernel that
+/// does not answer takes less than a tenth of the thread's time.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// A change of the addresses of an interface.
@@ -98,7 +97,7 @@ pub enum RouteChange<'a> {
         /// The route.
         route: &'a Route,
     },
-    /// Remove it. Only a route with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) is.
+    /// Remove it. Only a route with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) is removed.
     Remove {
         /// The index of the interface by which it leads, or any where this is left out.
         interface: Option<u32>,
@@ -159,7 +158,7 @@ impl<'a> NetlinkChange<'a> {
         }
     }
 
-    /// Whether a refusal with this errno says that things are already as they were to be.
+    /// Whether a refusal with this errno means that the wanted state is already there.
     const fn is_already_so(self, errno: i32) -> bool {
         match self {
             Self::Address(AddressChange::Add { .. }) | Self::Route(RouteChange::Add { .. }) => {
@@ -170,7 +169,7 @@ impl<'a> NetlinkChange<'a> {
             }
             Self::Link(LinkChange::Up { .. }) => false,
             Self::Link(LinkChange::Down { .. }) => errno == libc::ENODEV,
-            // Also after the interface has gone, and the route with it.
+            // Also after the interface is gone, and the route with it.
             Self::Route(RouteChange::Remove { .. }) => {
                 matches!(errno, libc::ESRCH | libc::ENODEV | libc::ENETDOWN)
             }
@@ -211,15 +210,15 @@ pub enum Outcome {
     AlreadySo,
 }
 
-/// Adds and removes addresses and routes, sets links up and down, and lists what there is.
+/// Adds and removes addresses and routes, sets links up and down, and dumps all of these.
 ///
 /// Addresses are added with the mark [`ADDRESS_PROTOCOL`]. IPv6 addresses are added without
 /// duplicate address detection, and deprecated (preferred lifetime 0), so that the host does not
 /// choose them as source.
 ///
 /// Calls return when the kernel has done the work: it works on rtnetlink requests while they are
-/// being sent. Another program that has the kernel's lock for network settings (RTNL) holds up the
-/// call for as long. No time limit can end that: the kernel waits for the lock without regard to
+/// being sent. A call waits for as long as another program has the kernel's lock for network
+/// settings (RTNL). No time limit can end that: the kernel waits for the lock without regard to
 /// signals. For an answer a call waits 10 ms at most, and after a request without one, every
 /// request of the next 100 ms fails at once with [`Error::NoAnswer`].
 ///
@@ -270,7 +269,7 @@ impl Netlink {
     /// order.
     ///
     /// Where a datagram of requests cannot be sent, or is not answered, each change in it has that
-    /// as its result. A change may have been made then; to make it again does no harm.
+    /// as its result. A change may have been made then; making it again is harmless.
     ///
     /// # Errors
     ///
@@ -295,8 +294,8 @@ impl Netlink {
         Ok(results)
     }
 
-    /// Finds out before it matters whether addresses may be changed: the kernel looks at the
-    /// privilege before it sees that there is no interface 0.
+    /// Finds out early whether this process may change addresses: the kernel checks the privilege
+    /// before it looks up interface 0, which does not exist.
     pub(crate) fn check_privilege(&mut self) -> Result<(), Error> {
         let address = &VirtualAddress::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let errno = self.request(Request::Remove(0, address))?;
@@ -307,8 +306,8 @@ impl Netlink {
         }
     }
 
-    /// Makes sure that what the calling thread does otherwise happens in the network namespace of
-    /// this socket.
+    /// Checks that the calling thread is in the network namespace of this socket, so that its other
+    /// system calls have their effect there.
     pub(crate) fn check_namespace(&self, action: impl FnOnce() -> String) -> Result<(), Error> {
         if sys::is_in_namespace_of(self.socket.as_fd()) {
             return Ok(());
@@ -433,7 +432,7 @@ impl Netlink {
         }
     }
 
-    /// Gives a link a text.
+    /// Sets the alias of a link.
     pub(crate) fn set_alias(&mut self, interface: u32, alias: &str) -> Result<(), Error> {
         match self.request(Request::SetAlias(interface, alias))? {
             0 => Ok(()),
@@ -456,7 +455,7 @@ impl Netlink {
         }
     }
 
-    /// Gives a link another name. It has to be down.
+    /// Renames a link. It has to be down.
     pub(crate) fn set_name(&mut self, interface: u32, name: &str) -> Result<(), Error> {
         match self.request(Request::SetName(interface, name))? {
             0 => Ok(()),
@@ -467,8 +466,8 @@ impl Netlink {
         }
     }
 
-    /// Gives a link an alternative name, or takes it away. Returns whether the kernel knows of such
-    /// names (Linux 5.5).
+    /// Adds an alternative name to a link, or removes it. Returns whether the kernel has
+    /// alternative names (Linux 5.5).
     pub(crate) fn set_alt_name(
         &mut self,
         interface: u32,
@@ -503,8 +502,8 @@ impl Netlink {
         Err(Error::os("list routes")(ever_changing()))
     }
 
-    /// Deletes the links of these indexes, as far as there are any: several by way of a group,
-    /// which takes as long as one.
+    /// Deletes the links of these indexes, where they exist. Several links are deleted through a
+    /// group, which takes as long as a single one.
     pub(crate) fn delete_links(&mut self, interfaces: &[u32]) -> Result<(), Error> {
         if interfaces.len() > 1 {
             for part in interfaces.chunks(PIPELINE) {
@@ -531,9 +530,9 @@ impl Netlink {
         }
     }
 
-    /// Removes the routes with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) that `keep` does
-    /// not want kept, and returns them with the index of their interface. As [`sweep`](Self::sweep)
-    /// does with addresses, and with the same warning.
+    /// Removes the routes with the mark [`ROUTE_PROTOCOL`](crate::ROUTE_PROTOCOL) for which `keep`
+    /// returns false, and returns them with the index of their interface. The warning of
+    /// [`sweep`](Self::sweep), which does the same with addresses, applies here too.
     ///
     /// # Errors
     ///
@@ -550,7 +549,7 @@ impl Netlink {
         })
     }
 
-    /// Has all of these removed, and returns those that were there.
+    /// Removes all of these, and returns those that existed.
     fn remove_all<T>(
         &mut self,
         left_over: Vec<T>,
@@ -599,7 +598,8 @@ impl Netlink {
         Ok(Some(interfaces))
     }
 
-    /// The IPv4 and IPv6 addresses of all interfaces, with all that the kernel says about them.
+    /// The IPv4 and IPv6 addresses of all interfaces, with everything that the kernel reports about
+    /// them.
     pub(crate) fn raw_addresses(&mut self) -> Result<Vec<RawAddress>, Error> {
         for _ in 0..ATTEMPTS {
             let found = self.list(&Request::Addresses, |message| match message.reply {
@@ -639,12 +639,13 @@ impl Netlink {
         }
     }
 
-    /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] that `keep` does not want kept, on
+    /// Removes the addresses with the mark [`ADDRESS_PROTOCOL`] for which `keep` returns false, on
     /// all interfaces, and returns them with the index of their interface.
     ///
     /// It is meant for the addresses of a run that had no chance to clean up. Where another
-    /// instance runs in the same namespace, its addresses go as well, unless `keep` knows them. On
-    /// kernels before Linux 5.18 addresses have no mark, and nothing is removed.
+    /// instance runs in the same namespace, its addresses are removed as well, unless `keep`
+    /// returns true for them. On kernels before Linux 5.18 addresses have no mark, and nothing is
+    /// removed.
     ///
     /// # Errors
     ///
@@ -677,8 +678,8 @@ impl Netlink {
         })
     }
 
-    /// Asks for a list, and gathers what `pick` picks of it; `None` where it changed while it was
-    /// read.
+    /// Requests a dump, and gathers what `pick` returns for its messages; `None` where the kernel's
+    /// list changed during the dump.
     fn list<T>(
         &mut self,
         request: &Request<'_>,
@@ -696,7 +697,7 @@ impl Netlink {
         }
     }
 
-    /// Asks for something, and gathers what `pick` picks of the answers, with the errno at their
+    /// Makes a request, and gathers what `pick` returns for the answers, with the errno at their
     /// end. `None` where the answer is inconsistent, or a part of it was lost.
     fn ask<T>(
         &mut self,
@@ -738,8 +739,8 @@ impl Netlink {
         Ok(done.filter(|_| is_complete).map(|errno| (picked, errno)))
     }
 
-    /// Replaces the socket. A list that the kernel had no memory to continue blocks its socket:
-    /// the next request for a list gets `EBUSY`.
+    /// Replaces the socket. A dump that the kernel could not continue for lack of memory blocks its
+    /// socket: the next request for a dump gets `EBUSY`.
     fn reopen(&mut self) -> Result<(), Error> {
         self.check_namespace(|| "open a netlink socket again".into())?;
         let Self {
@@ -763,7 +764,7 @@ impl Netlink {
         }
     }
 
-    /// Receives one datagram. Where none is there, waits for one if `is_expected`.
+    /// Receives one datagram. If none is waiting and `is_expected` is true, waits for one.
     fn receive(
         &mut self,
         action: &'static str,
@@ -811,7 +812,7 @@ fn no_answer(action: &'static str) -> Error {
     }
 }
 
-/// An address with everything that the kernel says about it.
+/// An address with everything that the kernel reports about it.
 #[derive(Debug)]
 pub(crate) struct RawAddress {
     /// The index of its interface.
@@ -863,8 +864,7 @@ fn outcome(change: NetlinkChange<'_>, errno: i32) -> Result<Outcome, Error> {
     Err(refused(format!("{change}{hint}"), errno))
 }
 
-/// Whether the kernel could not take requests for the moment: a signal came, or it was short of
-/// memory.
+/// Whether the kernel could not take requests just now: a signal came, or memory was short.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -17,7 +17,7 @@ use rustix::{
     },
 };
 
-/// Descriptors that one call reports, at most: more than a driver has.
+/// The most descriptors that one call reports: more than a driver has.
 const EVENTS: usize = 16;
 
 /// The token of the timer.
@@ -60,7 +60,7 @@ impl Poller {
     }
 
     /// Adds a descriptor, level-triggered. A descriptor that was added before stays with its token.
-    /// [Close](Self::close) it by the poller.
+    /// [Close](Self::close) it through the poller.
     pub(crate) fn add(&self, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         match epoll::add(&self.epoll, source, data, epoll::EventFlags::IN) {
@@ -114,8 +114,8 @@ impl Poller {
         }
     }
 
-    /// Makes the descriptor readable when this time is over too, until it is armed for another
-    /// time; `None` for never. An armed timer costs one system call each time.
+    /// Also makes the descriptor readable when this time is over, until it is armed for another
+    /// time; `None` for never. Arming the timer costs one system call each time.
     pub(crate) fn arm(&mut self, after: Option<Duration>) -> io::Result<()> {
         let timer = match &mut self.timer {
             Some(timer) => timer,
@@ -206,11 +206,11 @@ mod tests {
         let poller = Poller::new().unwrap();
         let (near, far) = UnixStream::pair().unwrap();
         poller.add(near.as_fd(), 7).unwrap();
-        // As a child process has it between fork and execve.
+        // A child process has such a copy between fork and execve.
         let duplicate = near.try_clone().unwrap();
         let mut closing = Closing::default();
         closing.push(near);
-        // One that was never added.
+        // A descriptor that was never added.
         closing.push(UnixStream::pair().unwrap().0);
         poller.close(&mut closing);
         drop(far);
@@ -232,7 +232,7 @@ mod tests {
             if lasted < Duration::from_millis(1) {
                 break;
             }
-            // Other programs have the processor.
+            // Other programs may have the processor in the meantime.
             assert!(begin.elapsed() < LONG, "{lasted:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The socket that stands in for the kernel where it must not have a virtual address.
+//! The socket that answers in place of the kernel where the host must not have a virtual address.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{Capability, Error};
 
-/// Requests that are answered before the caller gets a chance to do something else. The rest stays
-/// readable.
+/// The most requests that one call answers. The rest stays readable.
 const REQUESTS: usize = 256;
 
 /// Room for a request: its headers and a message with a few options. Longer frames are truncated
@@ -37,9 +36,8 @@ const FRAME_LEN: usize = 256;
 /// So the address is not on the host: this socket answers, and a [route](crate::Route::discard)
 /// discards packets to it. It needs no firewall, and works alike on every kernel.
 ///
-/// (What the kernel offers instead: `ip neigh add proxy` needs forwarding, answers late by default,
-/// and forwards packets to the address back to their sender; with a route that discards, it no
-/// longer answers.)
+/// (The kernel's own `ip neigh add proxy` needs forwarding, answers late by default, and forwards
+/// packets to the address back to their sender; with a route that discards, it no longer answers.)
 ///
 /// It receives requests on all interfaces of its network namespace, through a filter in the kernel
 /// that passes nothing else.
@@ -62,7 +60,7 @@ impl ProxySocket {
             Family::Ipv6 => (ethernet::IPV6, filter::neighbor_solicitations()),
         };
         let open = || {
-            // Deaf until the filter is in place.
+            // It receives nothing until the filter is in place.
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
             socket.set_nonblocking(true)?;
             filter::attach(&socket, &filter)?;
@@ -106,7 +104,7 @@ impl ProxySocket {
             })
     }
 
-    /// Ends what [`join`](Self::join) began. With the last address of a group the membership ends.
+    /// Undoes a [`join`](Self::join). With the last address of a group the membership ends.
     pub fn leave(&mut self, interface: u32, address: IpAddr) {
         if let IpAddr::V6(address) = address {
             self.groups.leave(interface, solicited_node_group(address));
@@ -115,9 +113,9 @@ impl ProxySocket {
 
     /// Answers the waiting requests. It does not wait.
     ///
-    /// `station` says which hardware address has the address that was asked for on an interface, if
-    /// any: the answer names it, and comes from it (AMB-19). Neighbor advertisements have the
-    /// Router flag.
+    /// `mac_of` returns the hardware address for the requested address on an interface, if this
+    /// socket answers for it. The answer names that hardware address, and comes from it (AMB-19).
+    /// Neighbor advertisements have the Router flag.
     ///
     /// # Errors
     ///
@@ -130,7 +128,7 @@ impl ProxySocket {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // Of an interface that went down: others go on.
+                // An interface went down. The others continue.
                 Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
                 Err(error) => {
                     return Err(Error::os("receive questions for addresses")(error));

@@ -1,4 +1,4 @@
-//! Which of the routes that are tracked there are.
+//! The state of tracked routes: whether each of them exists.
 
 use std::{
     collections::BTreeSet,
@@ -19,71 +19,72 @@ use super::{
 };
 use crate::{Error, Interfaces, MonitorEvent, Route, VirtualAddress, address::family};
 
-/// Notifications that are read before the caller gets a chance to do something else. The rest stays
-/// readable.
+/// The most notifications that one call reads. The rest stays readable.
 const NOTIFICATIONS: usize = 4096;
 
-/// Datagrams of a list that are read before the caller gets a chance: some two thousand routes,
-/// about a millisecond's work.
+/// The most datagrams of a dump that one call reads: some two thousand routes, about a
+/// millisecond's work.
 const PORTION: usize = 4;
 
-/// How long lists with possible gaps are read again, while routes go on changing, before they are
-/// believed.
+/// The time for which dumps with possible gaps are repeated, while routes keep changing, before
+/// such a dump is accepted.
 const DISBELIEF: Duration = Duration::from_secs(1);
 
 /// Follows the routes to some prefixes.
 ///
 /// Notifications only mark the state stale; the state itself comes from dumps. The kernel sends no
-/// notification of IPv4 routes that go with a link, an address or a next hop, it notifies parts of
-/// other routes, and it notifies added next hops rather than the remaining ones. Dumps may be those
-/// of an Internet router, so they are read in portions, and only routes to the prefixes are kept.
+/// notification of IPv4 routes that it removes along with a link, an address or a next hop; of
+/// other routes it notifies only parts; and it notifies added next hops rather than all of them.
+/// Dumps may be as long as those of an Internet router, so they are read in portions, and only
+/// routes to the prefixes are kept.
 #[derive(Debug, Default)]
 pub(crate) struct RouteWatch {
     wanted: BTreeSet<Prefix>,
-    /// While there is something to follow.
+    /// Open while there are routes to follow.
     sockets: Option<Sockets>,
-    /// The routes to the prefixes that lead somewhere; not known before the lists were read.
+    /// The routes to the prefixes that forward packets; `None` until the dumps were read.
     found: Option<Vec<FoundRoute>>,
-    /// The events since those lists were asked for that may have removed some of them.
+    /// The events since those dumps were requested that may have removed some of these routes.
     losses: BTreeSet<Loss>,
     /// Whether they may be out of date.
     is_doubted: bool,
     reading: Option<Reading>,
-    /// Whether that was begun for other routes than those that are wanted now.
+    /// Whether the reading was begun for routes other than those that are wanted now.
     is_overtaken: bool,
     /// Whether the socket for dumps was opened again since the last call.
     is_reopened: bool,
-    /// Sockets that it uses no longer.
+    /// Sockets that are no longer used.
     closing: Closing,
     sequence: u32,
 }
 
 #[derive(Debug)]
 struct Sockets {
-    /// Something about the prefixes has changed, or a next hop is gone.
+    /// Receives notifications: routes to the prefixes have changed, or a next hop is gone.
     notifications: Socket,
-    /// The lists.
+    /// Receives the dumps.
     list: Socket,
     /// Whether the kernel leaves the routes of other tables out of a dump.
     is_by_table: bool,
     buffer: DatagramBuffer,
 }
 
-/// Lists that are being read, one after the other.
+/// Dumps that are being read, one after the other.
 #[derive(Debug, Default)]
 struct Reading {
-    /// Those that are left after this one: of a family, and of a table where the kernel can.
+    /// The dumps that are left after this one: of a family, and of a single table where the kernel
+    /// can filter.
     left: Vec<(Family, Option<u32>)>,
     found: Vec<FoundRoute>,
-    /// The events since the first list was asked for that may have removed some of them.
+    /// The events since the first dump was requested that may have removed some of the routes.
     losses: BTreeSet<Loss>,
-    /// Whether this list is one of IPv6 routes, and has begun to come.
+    /// Whether this is a dump of IPv6 routes of which a part has arrived.
     is_ipv6: bool,
     has_begun: bool,
-    /// Whether the kernel may have passed over something. Of IPv6 it begins a further part after as
-    /// many routes as it has sent. If some of those are gone by then, it skips as many others.
+    /// Whether the kernel may have skipped routes. It continues a dump of IPv6 routes after as many
+    /// routes as it has already sent. If some of those are gone by then, it skips as many others.
     may_have_gaps: bool,
-    /// Since when lists are read again for gaps.
+    /// The time since which dumps are repeated for gaps.
     in_doubt_since: Option<Instant>,
 }
 
@@ -99,7 +100,7 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
-    /// The loss that a change of the host may have brought.
+    /// The loss that a change of the host may have caused.
     pub(crate) fn by(event: &MonitorEvent) -> Option<Self> {
         match event {
             MonitorEvent::Link(link) if !link.up => Some(Self::Interface(link.index)),
@@ -112,7 +113,7 @@ impl Loss {
         }
     }
 
-    /// Whether a route may have lost this way to its destination.
+    /// Whether a route may have lost this next hop.
     fn concerns(self, route: &FoundRoute, hop: &Hop) -> bool {
         let is_by = |interface| hop.interface.is_none_or(|it| it == interface);
         match self {
@@ -163,8 +164,8 @@ impl RouteWatch {
         Ok(())
     }
 
-    /// Whether a route is there. `None` before the lists were read, and while nothing but a route
-    /// that may have gone since then would make it true.
+    /// Whether a route is there. `None` before the dumps were read, and while the only matching
+    /// routes may have been removed since then.
     pub(crate) fn has(&self, route: &Route, interfaces: &Interfaces) -> Option<bool> {
         let mut answer = Some(false);
         for found in self.found.as_ref()? {
@@ -178,7 +179,7 @@ impl RouteWatch {
         answer
     }
 
-    /// Schedules another dump, and withholds the routes that may be gone until it was read.
+    /// Schedules another dump. Until it was read, the routes that may be gone count as unknown.
     pub(crate) fn doubt(&mut self, loss: Loss) {
         self.is_doubted = true;
         if let Some(reading) = &mut self.reading {
@@ -189,8 +190,8 @@ impl RouteWatch {
         }
     }
 
-    /// Reads the notifications of routes, so that a link that comes up does not bring back a route
-    /// whose removal waits to be read.
+    /// Reads the notifications of routes, so that a route whose removal waits to be read does not
+    /// count again when its link comes up.
     pub(crate) fn catch_up(&mut self) {
         let Some(sockets) = &self.sockets else {
             return;
@@ -211,7 +212,7 @@ impl RouteWatch {
         sockets.flat_map(|it| [it.notifications.as_fd(), it.list.as_fd()])
     }
 
-    /// After an error: reads the lists from the beginning with the next [`turn`](Self::turn).
+    /// Reads the dumps from the beginning with the next [`turn`](Self::turn), after an error.
     pub(crate) fn recover(&mut self) {
         self.is_doubted = true;
         if let Err(error) = self.start_over() {
@@ -220,12 +221,12 @@ impl RouteWatch {
         }
     }
 
-    /// The sockets that it uses no longer, to be closed.
+    /// The sockets that are no longer used, to be closed.
     pub(crate) const fn closing(&mut self) -> &mut Closing {
         &mut self.closing
     }
 
-    /// Whether the [sources](Self::sources) are others since the last call.
+    /// Whether the [sources](Self::sources) have changed since the last call.
     pub(crate) fn take_reopened(&mut self) -> bool {
         std::mem::take(&mut self.is_reopened)
     }
@@ -243,7 +244,7 @@ impl RouteWatch {
     }
 
     /// Reads the sources that can be read, and asks for the dumps that are needed. Returns whether
-    /// it knows more than before.
+    /// the known state has changed.
     pub(crate) fn turn(&mut self, [has_notifications, has_list]: [bool; 2]) -> Result<bool, Error> {
         if let Some(sockets) = &self.sockets
             && has_notifications
@@ -277,7 +278,7 @@ impl RouteWatch {
         self.ask().map(drop)
     }
 
-    /// Asks for the next list. Returns whether there is one.
+    /// Requests the next dump. Returns whether there is one.
     fn ask(&mut self) -> Result<bool, Error> {
         let (Some(sockets), Some(reading)) = (&self.sockets, &mut self.reading) else {
             return Ok(false);
@@ -289,8 +290,8 @@ impl RouteWatch {
         reading.has_begun = false;
         let mut requests = Vec::new();
         // The kernel notifies a link, an address or a next hop before it removes the routes, and
-        // from Linux 6.9 on dumps do not wait for that. A change, even one to an interface that
-        // does not exist, waits.
+        // from Linux 6.9 on, dumps do not wait for the removal. A change does wait, even a change
+        // to an interface that does not exist.
         let nowhere = VirtualAddress::new(Ipv4Addr::UNSPECIFIED.into());
         Request::Remove(0, &nowhere).encode(self.sequence.wrapping_add(1), &mut requests);
         self.sequence = self.sequence.wrapping_add(2);
@@ -299,7 +300,7 @@ impl RouteWatch {
         sent.map_err(Error::os(LIST)).map(|_| true)
     }
 
-    /// Reads a portion. Returns whether it was the last.
+    /// Reads a portion of the dump. Returns whether it was the last.
     fn read_on(&mut self) -> Result<bool, Error> {
         for _ in 0..PORTION {
             let (Some(sockets), Some(reading)) = (&mut self.sockets, &mut self.reading) else {
@@ -338,7 +339,7 @@ impl RouteWatch {
             reading.may_have_gaps |= reading.has_begun && reading.is_ipv6;
             reading.has_begun |= has_routes;
             let Some(errno) = done else { continue };
-            // The latter where there is no such table.
+            // The kernel answers `ENOENT` where the table does not exist.
             if !matches!(errno, 0 | libc::ENOENT) {
                 return Err(Error::os(LIST)(io::Error::from_raw_os_error(errno)));
             }
@@ -349,8 +350,8 @@ impl RouteWatch {
         Ok(false)
     }
 
-    /// Reads the lists again from the beginning, on another socket: a list that the kernel had no
-    /// memory to continue blocks its socket.
+    /// Reads the dumps again from the beginning, on another socket: a dump that the kernel could
+    /// not continue for lack of memory blocks its socket.
     fn start_over(&mut self) -> Result<bool, Error> {
         let (Some(sockets), Some(reading)) = (&mut self.sockets, self.reading.take()) else {
             return Ok(false);
@@ -369,8 +370,8 @@ impl RouteWatch {
         Ok(false)
     }
 
-    /// All lists are read. Where routes may have been skipped, they are read again, until no route
-    /// at all changes during a dump.
+    /// Ends the reading after the last dump. Where routes may have been skipped, the dumps are read
+    /// again, until no route at all changes during a dump.
     fn conclude(&mut self) -> Result<bool, Error> {
         let (Some(sockets), Some(reading)) = (&self.sockets, self.reading.take()) else {
             return Ok(false);
@@ -401,14 +402,14 @@ impl RouteWatch {
 
 const LIST: &str = "list routes";
 
-/// Bytes of receive buffer of the socket for lists: a portion, with the kernel's overhead.
+/// Bytes of receive buffer of the socket for dumps: a portion, with the kernel's overhead.
 const LIST_BUFFER: usize = 512 << 10;
 
 /// A socket for dumps, and whether the kernel leaves the routes of other tables out of them.
 fn open_list() -> Result<(Socket, bool), Error> {
     let list = rtnetlink::open(0)?;
     set_buffer(&list, Buffer::Receive, LIST_BUFFER)?;
-    // Before Linux 4.20 there is no such thing.
+    // Linux before 4.20 does not have this option.
     let strict = sys::set_option(&list, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
     Ok((list, strict.is_ok()))
 }
@@ -419,7 +420,7 @@ fn is_short_of_memory(error: &io::Error) -> bool {
 }
 
 impl Sockets {
-    /// In the network namespace of the calling thread.
+    /// Opens both sockets in the network namespace of the calling thread.
     fn open() -> Result<Self, Error> {
         let group = |number: libc::c_uint| 1 << (number - 1);
         let notifications = rtnetlink::open(
@@ -436,8 +437,8 @@ impl Sockets {
         })
     }
 
-    /// Leaves out notifications of other routes. Where that fails, for a great many prefixes, they
-    /// count as notifications of these.
+    /// Filters out notifications of other routes. Where the filter fails, for a great many
+    /// prefixes, notifications of any route count as those of wanted ones.
     fn subscribe_to(&self, wanted: &BTreeSet<Prefix>) {
         if let Err(error) = filter::attach(&self.notifications, &filter::routes_to(wanted)) {
             tracing::debug!(%error, prefixes = wanted.len(), "notifications of other routes are not left out");
@@ -445,11 +446,11 @@ impl Sockets {
     }
 
     fn subscribe_to_all(&self) {
-        // It fails where nothing is left out.
+        // It fails where no filter is attached.
         let _nothing = self.notifications.detach_filter();
     }
 
-    /// Returns whether there were any, or some were lost.
+    /// Returns whether there were notifications, or some were lost.
     fn read_notifications(&self) -> Result<bool, Error> {
         let mut were_there = false;
         // The content is not read: the kernel has filtered out irrelevant messages.

@@ -37,7 +37,7 @@ use crate::{
     Route, Scope, VirtualAddress,
 };
 
-/// Octets of a datagram: the kernel makes none longer.
+/// The octets of a datagram: the kernel sends no longer one.
 pub(crate) const DATAGRAM_LEN: usize = 1 << 16;
 
 const LINK_HEADER_LEN: usize = 16;
@@ -67,13 +67,13 @@ pub(crate) enum Request<'a> {
     Link(&'a str),
     /// Every route of both families.
     Routes,
-    /// Every route of a family, or of a table alone, where the kernel filters dumps.
+    /// Every route of a family, or of a single table, where the kernel filters dumps.
     RoutesOf { family: Family, table: Option<u32> },
     /// Put an address on the interface of this index.
     Add(u32, &'a VirtualAddress),
-    /// Take it away.
+    /// Remove it.
     Remove(u32, &'a VirtualAddress),
-    /// Take an address away as it was found: with its peer.
+    /// Remove an address as it was found: with its peer.
     RemoveFound(u32, &'a InterfaceAddress),
     /// Add an address as a dump had it: the payload of its message.
     AddRaw(&'a [u8]),
@@ -83,11 +83,11 @@ pub(crate) enum Request<'a> {
         name: &'a str,
         mac: MacAddress,
     },
-    /// Give the link of this index a text.
+    /// Set the alias of the link of this index.
     SetAlias(u32, &'a str),
-    /// Give the link of this index another name. It has to be down.
+    /// Rename the link of this index. It has to be down.
     SetName(u32, &'a str),
-    /// Give the link of this index an alternative name, or take it away.
+    /// Add an alternative name to the link of this index, or remove it.
     AltName(u32, &'a str, bool),
     /// Set the link of this index up, or down.
     SetUp(u32, bool),
@@ -294,7 +294,8 @@ fn route_message(interface: Option<u32>, route: &Route) -> RouteMessage {
         },
         destination_prefix_length: route.prefix_len(),
         protocol: ROUTE_PROTOCOL.into(),
-        // A neighbour is as far as a route without a gateway leads. IPv6 has no such thing.
+        // A route without a gateway leads to neighbours on the link only. IPv6 routes have no
+        // scope.
         scope: if is_ipv4 && route.gateway().is_none() && !route.discards() {
             RouteScope::Link
         } else {
@@ -367,8 +368,8 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
             .attributes
             .extend(broadcast.map(AddressAttribute::Broadcast));
     } else {
-        // For ever valid, and as a rule never preferred: not to be chosen as the source of what the
-        // host itself sends.
+        // The address is valid for ever. By default it is never preferred, so that the host does
+        // not choose it as the source of its own packets.
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = address.options().preferred;
         lifetime.ifa_valid = u32::MAX;
@@ -389,8 +390,8 @@ fn to_add(interface: u32, address: &VirtualAddress) -> AddressMessage {
 fn flags_of(address: &VirtualAddress) -> AddressFlags {
     let options = address.options();
     let is_ipv6 = address.address().is_ipv6();
-    // The routers agreed on who has the address: duplicate address detection would keep it from
-    // being used, and the old Active may hold it for another moment.
+    // VRRP has already decided which router has the address. Duplicate address detection would
+    // delay its use, or fail while the old Active still has it.
     [
         (is_ipv6 && !options.detects_duplicates, AddressFlags::Nodad),
         (is_ipv6 && options.is_home, AddressFlags::Homeaddress),
@@ -408,12 +409,12 @@ fn flags_of(address: &VirtualAddress) -> AddressFlags {
 
 /// A message of the kernel.
 pub(crate) enum Reply<'a> {
-    /// Something about a link or an address, or a virtual route that is gone.
+    /// A change of a link or an address, or a virtual route that is gone.
     Event(MonitorEvent),
-    /// A route. As there may be a million, what matters of it is read by those who want it:
+    /// A route. There may be a million, so its attributes are parsed only where they are wanted:
     /// [`virtual_route`], [`found_route`].
     Route(&'a [u8]),
-    /// The request with the reply's sequence number is done: with this errno, or with 0.
+    /// The request with the reply's sequence number is done, with this errno, or with 0.
     Done { errno: i32 },
     /// Something else.
     Other,
@@ -422,18 +423,18 @@ pub(crate) enum Reply<'a> {
 /// A message of the kernel.
 pub(crate) struct Message<'a> {
     pub(crate) sequence: u32,
-    /// Something changed while the kernel went through its list: what it sent may be inconsistent.
+    /// Something changed while the kernel went through its list, so the dump may be inconsistent.
     pub(crate) interrupted: bool,
     pub(crate) reply: Reply<'a>,
     pub(crate) payload: &'a [u8],
 }
 
-/// The octets are not the messages that they should be.
+/// The octets are not valid messages.
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
 impl Malformed {
-    /// As an error of the request.
+    /// The error of the request.
     pub(crate) fn in_answer(action: impl Into<String>) -> Error {
         Error::os(action)(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -508,8 +509,7 @@ fn is_about_link(payload: &[u8]) -> bool {
         .is_some_and(|family| i32::from(*family) == libc::AF_UNSPEC)
 }
 
-/// Reads the attributes that matter. The others, of which every kernel brings new ones, are not
-/// looked at.
+/// Parses the attributes that matter, and ignores the others, to which every kernel adds new ones.
 fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let mut link = Link {
@@ -562,13 +562,13 @@ fn link(payload: &[u8]) -> Option<Link> {
     Some(link)
 }
 
-/// A text with or without its final zero.
+/// A text, with or without a final zero octet.
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }
 
-/// A route that has our mark and that we could have made, with the index of its interface. Of all
-/// others, of which a router may have a million, no attribute is parsed.
+/// A route that has our mark and that we could have made, with the index of its interface. No
+/// attribute of any other route is parsed, because a host may have a million of them.
 pub(crate) fn virtual_route(payload: &[u8]) -> Option<(Option<u32>, Route)> {
     let header = RouteHeader::parse(payload).ok()?;
     if u8::from(header.protocol) != ROUTE_PROTOCOL {
@@ -635,7 +635,7 @@ impl Prefix {
     }
 }
 
-/// A route that leads somewhere.
+/// A route that forwards packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundRoute {
     pub(crate) prefix: Prefix,
@@ -644,7 +644,7 @@ pub(crate) struct FoundRoute {
     pub(crate) hops: Vec<Hop>,
 }
 
-/// Where a route leads, or one of several ways.
+/// A next hop of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hop {
     pub(crate) gateway: Option<IpAddr>,
@@ -652,7 +652,7 @@ pub(crate) struct Hop {
 }
 
 impl FoundRoute {
-    /// The next hops by which the route is the one that is meant, in all that is given of that one.
+    /// The next hops with which the route matches everything that is given in the wanted route.
     /// Each leads by an interface that is up.
     pub(crate) fn hops_of(
         &self,
@@ -675,8 +675,7 @@ impl FoundRoute {
     }
 }
 
-/// A route to a prefix that is wanted, if it leads somewhere. Only attributes that matter are
-/// looked at.
+/// A route to a wanted prefix, if it forwards packets. Only the attributes that matter are parsed.
 pub(crate) fn found_route(
     payload: &[u8],
     is_wanted: impl Fn(&Prefix) -> bool,
@@ -722,7 +721,7 @@ pub(crate) fn found_route(
     })
 }
 
-/// The ways of a route that has several: each with its length in all, flags, weight, interface, and
+/// The next hops of a multipath route. Each has its whole length, flags, weight, interface, and
 /// attributes of its own.
 fn hops(mut ways: &[u8]) -> impl Iterator<Item = Hop> {
     std::iter::from_fn(move || {
@@ -758,7 +757,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// Whether an address is an IPv4 or IPv6 one. There are others, of which nothing can be said.
+/// Whether an address is an IPv4 or IPv6 one. Addresses of other families are ignored.
 fn is_ip(payload: &[u8]) -> bool {
     payload
         .first()
@@ -782,8 +781,8 @@ fn address(payload: &[u8]) -> Option<(u32, InterfaceAddress)> {
         }
     }
     let address = InterfaceAddress {
-        // On a point-to-point link the one is ours and the other is the peer's. IPv6 has the second
-        // only, as a rule.
+        // On a point-to-point link `local` is our address, and the other is the peer's. An IPv6
+        // address usually has the latter attribute only.
         address: local.or(peer)?,
         prefix_len: message.header.prefix_len,
         peer: peer.filter(|peer| local.is_some_and(|local| local != *peer)),

@@ -1,4 +1,4 @@
-//! The socket that advertisements come and go by.
+//! The socket that receives and sends advertisements.
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +28,8 @@ const TRAFFIC_CLASS: u32 = 0xc0;
 /// else (O-04).
 const PRIORITY: i32 = 7;
 
-/// Octets of waiting packets that the kernel keeps: seconds of advertisements of a thousand virtual
-/// routers. The kernel doubles it, and counts at least 640 octets a packet.
+/// The bytes of waiting packets that the kernel keeps: seconds of advertisements of a thousand
+/// virtual routers. The kernel doubles the value, and counts at least 640 bytes for each packet.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// `IPV6_CHECKSUM` off, as by default except for ICMPv6: the codec's checksum is sent and received
@@ -43,7 +43,7 @@ const NO_CHECKSUM: i32 = -1;
 /// each [`Datagram`]. Packets to a group do not come back to this host, on any
 /// interface. Each received packet has its interface, destination and TTL.
 ///
-/// The checksum of the message is that of the codec: the kernel neither fills it in nor looks at
+/// The checksum of the message is that of the codec: the kernel neither fills it in nor verifies
 /// it.
 ///
 /// ```no_run
@@ -82,14 +82,14 @@ pub struct SocketParts {
     /// The socket itself, then those that hold memberships for which it had no room.
     pub sockets: Vec<OwnedFd>,
     /// The interfaces on which a group is joined, each with the group and the place in `sockets` of
-    /// the one that has the membership.
+    /// the socket that has the membership.
     pub memberships: Vec<(u32, IpAddr, usize)>,
 }
 
 /// A membership of the group on one interface.
 #[derive(Debug)]
 struct Membership {
-    /// How many virtual routers need it.
+    /// The number of virtual routers that need it.
     users: usize,
     /// The place in `holders` of the socket that holds it, or `None` for the socket itself.
     holder: Option<usize>,
@@ -163,7 +163,7 @@ impl VrrpSocket {
         memberships.collect()
     }
 
-    /// Takes the socket apart, with all that waits in it.
+    /// Splits the socket into its descriptors. Packets that wait in it stay there.
     #[must_use]
     pub fn into_parts(self) -> SocketParts {
         SocketParts {
@@ -176,15 +176,15 @@ impl VrrpSocket {
         }
     }
 
-    /// Puts a socket together again. Its memberships have no user: [`join`](Self::join) gives them
-    /// one, and [`leave_unused`](Self::leave_unused) ends those that got none. A filter works on,
-    /// and is not known.
+    /// Makes a socket of its parts again. Its memberships have no user: [`join`](Self::join) gives
+    /// a membership a user, and [`leave_unused`](Self::leave_unused) ends the memberships without
+    /// one. A filter stays in effect, but [`filter`](Self::filter) does not know it.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for parts that no socket has come apart into; [`Error::Os`] for
-    /// descriptors of another kind; [`Error::OtherNamespace`] for those of another network
-    /// namespace than that of the calling thread.
+    /// [`Error::Invalid`] for parts that do not come from a socket; [`Error::Os`] for descriptors
+    /// of another kind; [`Error::OtherNamespace`] for descriptors of a network namespace other than
+    /// the calling thread's.
     pub fn from_parts(parts: SocketParts) -> Result<Self, Error> {
         let invalid = |problem: String| Error::Invalid {
             field: "sockets",
@@ -269,18 +269,18 @@ impl VrrpSocket {
         self.protocol
     }
 
-    /// The VRIDs that are received; all of them, as at the start, where this is `None`.
+    /// The VRIDs that are received; `None`, as at the start, for all of them.
     #[must_use]
     pub const fn filter(&self) -> Option<&VridSet> {
         self.filter.as_ref()
     }
 
-    /// Sets the filter of the kernel: packets for no VRID of the set are dropped (with `None`,
-    /// none), so they take no room in the socket and wake no thread. Packets that are too short for
-    /// a VRID are dropped too, and AH packets without VRRP.
+    /// Sets the filter of the kernel. It drops packets for VRIDs outside the set, so they take no
+    /// room in the socket and wake no thread. With `None` every packet passes. The filter also
+    /// drops packets that are too short for a VRID, and AH packets without VRRP.
     ///
     /// The kernel changes from one set to the other between two packets. Packets that the former
-    /// set passed stay in the socket.
+    /// set let through stay in the socket.
     ///
     /// # Errors
     ///
@@ -310,9 +310,9 @@ impl VrrpSocket {
     /// Joins the VRRP group of the family on an interface, for one more user.
     ///
     /// A socket can be a member on few interfaces (`net.ipv4.igmp_max_memberships`, 20 by default).
-    /// Further memberships are held by sockets of their own; from then on this one also receives
-    /// packets of groups that other programs have joined. Call it in the network namespace in which
-    /// the socket was opened: the others are opened in that of the calling thread.
+    /// Further memberships are held by additional sockets; this socket then also receives packets
+    /// of groups that other programs have joined. Call it in the network namespace in which the
+    /// socket was opened, because additional sockets are opened in that of the calling thread.
     ///
     /// # Errors
     ///
@@ -322,12 +322,13 @@ impl VrrpSocket {
         self.join_group(interface, vrrp_proto::group(self.family))
     }
 
-    /// Joins another group than that of VRRP on an interface, for one more user: see
+    /// Joins a group other than that of VRRP on an interface, for one more user: see
     /// [`join`](Self::join).
     ///
     /// # Errors
     ///
-    /// As there, and [`Error::Invalid`] for an address that is no group of the family.
+    /// Those of [`join`](Self::join), and [`Error::Invalid`] for an address that is no group of the
+    /// family.
     pub fn join_group(&mut self, interface: u32, group: IpAddr) -> Result<(), Error> {
         if Family::of(group) != self.family || !group.is_multicast() {
             return Err(Error::Invalid {
@@ -371,7 +372,7 @@ impl VrrpSocket {
     }
 
     /// Joins the groups again on an interface where they are joined, after the kernel may have
-    /// ended the memberships for itself.
+    /// ended the memberships by itself.
     pub(crate) fn join_again(&mut self, interface: u32) -> Result<(), Error> {
         let mut result = Ok(());
         for ((of, group), member) in &self.members {
@@ -379,7 +380,7 @@ impl VrrpSocket {
                 continue;
             }
             let socket = self.holder(member);
-            // The socket has it on its list, whether or not the interface has.
+            // The membership is on the socket's list, whether or not the interface still has it.
             let _listed = membership(socket, *group, interface, false);
             let joined = membership(socket, *group, interface, true);
             result = result.and(joined.map_err(refusal(interface, *group)));
@@ -393,7 +394,7 @@ impl VrrpSocket {
         interfaces.dedup();
         let mut result = Ok(());
         for interface in interfaces {
-            // One that is refused keeps no other from its group.
+            // A refusal does not keep the other groups from being joined.
             result = result.and(self.join_again(interface));
         }
         result
@@ -405,8 +406,8 @@ impl VrrpSocket {
         holder.unwrap_or(&self.socket)
     }
 
-    /// Leaves the group on an interface, for one user. With the last of them the membership ends,
-    /// also where the interface is gone.
+    /// Leaves the group on an interface, for one user. With the last user the membership ends, even
+    /// where the interface is gone.
     pub fn leave(&mut self, interface: u32) {
         self.leave_group(interface, vrrp_proto::group(self.family));
     }
@@ -425,8 +426,8 @@ impl VrrpSocket {
             return;
         };
         let socket = self.holder(&member);
-        // The kernel has ended the membership of an interface that is gone, and says so. There is
-        // nothing else to do.
+        // Where the interface is gone, the kernel has ended the membership and returns an error.
+        // There is nothing else to do.
         if let Err(error) = membership(socket, group, interface, false) {
             tracing::debug!(interface, %error, "left a group that was gone");
         }
@@ -447,8 +448,9 @@ impl VrrpSocket {
             .map_err(Error::os("receive advertisements"))
     }
 
-    /// Sends packets, with one system call for up to 64 of them. It does not wait: what the kernel
-    /// refuses is handed to `refused` with its place in the order, counted from 0, and left out.
+    /// Sends packets, with one system call for up to 64 of them. It does not wait: a packet that
+    /// the kernel refuses is skipped, and its place in the order, counted from 0, is handed to
+    /// `refused`.
     pub fn send<'a>(
         &self,
         datagrams: impl IntoIterator<Item = Datagram<'a>>,
@@ -478,7 +480,7 @@ fn refusal(interface: u32, group: IpAddr) -> impl FnOnce(io::Error) -> Error {
     ))
 }
 
-/// The protocol, where advertisements of this family can come by it.
+/// The protocol, if advertisements of this family can use it.
 fn served(family: Family, protocol: i32) -> Option<u8> {
     let protocol = u8::try_from(protocol).ok()?;
     let is_served = match (family, protocol) {
@@ -523,8 +525,8 @@ fn set_multicast_all(socket: &Socket, family: Family, all: bool) -> io::Result<(
 /// A packet to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// The index of the interface by which it leaves, or 0 for that which the routing table names.
-    /// A group or a link-local address needs one.
+    /// The index of the interface by which it leaves, or 0 for the interface that the routing table
+    /// names. A group or a link-local address needs an interface.
     pub interface: u32,
     /// Source, which has to be an address of this host, and destination.
     pub endpoints: Endpoints,
@@ -564,8 +566,8 @@ impl<'a> Datagram<'a> {
                 {
                     *target = octet;
                 }
-                // A scope does no harm where the destination is not link-local: it is that of the
-                // interface anyway.
+                // A scope is harmless where the destination is not link-local: the packet leaves by
+                // that interface anyway.
                 (
                     Target::v6(destination.octets(), self.interface),
                     Control::of(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info),
@@ -573,7 +575,7 @@ impl<'a> Datagram<'a> {
             }
         };
         let control = match self.endpoints.family() {
-            // That of the socket.
+            // The socket's own TTL.
             _ if self.ttl == TTL => control,
             Family::Ipv4 => control.and(libc::IPPROTO_IP, libc::IP_TTL, &ttl),
             Family::Ipv6 => control.and(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &ttl),
@@ -586,7 +588,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// A packet that was received.
+/// A received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// The index of the interface by which it came.
@@ -599,8 +601,8 @@ pub struct Received<'a> {
     pub ipv4: Option<ipv4::Packet<'a>>,
 }
 
-/// Room for 4 packets, and for 64 once more than 4 were waiting: the whole memory that receiving
-/// takes, however much arrives.
+/// Room for 4 packets, and for 64 once more than 4 were waiting. Receiving takes no other memory,
+/// however much arrives.
 pub struct ReceiveBatch {
     slots: Slots,
     len: usize,
@@ -653,7 +655,7 @@ impl ReceiveBatch {
         Ok(self.len)
     }
 
-    /// Whether the last [`VrrpSocket::receive`] has used all room that it had: more packets may be
+    /// Whether the last [`VrrpSocket::receive`] has used all of the room: more packets may be
     /// waiting.
     #[must_use]
     pub const fn is_full(&self) -> bool {

@@ -27,15 +27,16 @@ mod address_family {
     pub(super) const NETLINK: libc::sa_family_t = libc::AF_NETLINK as libc::sa_family_t;
 }
 
-/// Messages in one system call, at most.
+/// The most messages in one system call.
 pub(crate) const BATCH: usize = 64;
 
-/// Messages in one system call where no more wait, as in most turns of a driver with few routers.
-/// The headers of a whole batch take 17 KiB, which such a turn would fetch into a cold cache.
+/// The messages in one system call where few are waiting, as in most turns of a driver with few
+/// routers. The headers of a whole batch take 17 KiB, which such a turn would load into a cold
+/// cache.
 pub(crate) const FEW: usize = 4;
 
-/// Octets of packets on their way out: enough for an advertisement from each of a thousand virtual
-/// routers at once.
+/// The send buffer, in bytes of outgoing packets: enough for an advertisement from each of a
+/// thousand virtual routers at once.
 pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
 /// Room for the longest packet: IPv4 header with options, AH header, longest message and HMAC
@@ -45,8 +46,8 @@ const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TR
 /// Room for the control messages of one packet: packet information and hop limit.
 const CONTROL_LEN: usize = 128;
 
-/// Room for one datagram. It is not written before, so only pages that datagrams have filled count
-/// as memory of the process.
+/// Room for one datagram. It is not initialized, so only pages that datagrams have filled count as
+/// memory of the process.
 #[derive(Debug)]
 pub(crate) struct DatagramBuffer(Box<[MaybeUninit<u8>]>);
 
@@ -85,8 +86,8 @@ impl Control {
         Self::EMPTY.and(level, kind, data)
     }
 
-    /// Appends a control message. The kernel's layout: length of all, level, type, data, filled up
-    /// to a whole word. There is room for two.
+    /// Appends a control message. The kernel's layout is: total length, level, type, data, padded
+    /// to a whole word. There is room for two messages.
     pub(crate) fn and(mut self, level: c_int, kind: c_int, data: &[u8]) -> Self {
         let len = Self::HEADER_LEN + data.len();
         let octets = len
@@ -126,9 +127,9 @@ impl Control {
 
 /// Room for received packets.
 ///
-/// The bytes of the packets are memory that the kernel has zeroed: a page of it counts once a
-/// packet was received there. So a program that receives one packet at a time takes a page, and not
-/// 270 KiB.
+/// The bytes of the packets are memory that the kernel has zeroed: a page counts as memory of the
+/// process once a packet was received there. So a program that receives one packet at a time takes
+/// one page, and not 270 KiB.
 pub(crate) struct Slots {
     /// [`PACKET_LEN`] bytes for each slot.
     octets: Box<[u8]>,
@@ -176,7 +177,7 @@ impl Head {
 }
 
 impl Slots {
-    /// Room for so many packets, of which one call receives [`BATCH`] at most.
+    /// Room for `room` packets, of which one call receives [`BATCH`] at most.
     pub(crate) fn new(room: usize) -> Self {
         Self {
             octets: vec![0; room * PACKET_LEN].into(),
@@ -189,7 +190,7 @@ impl Slots {
         self.heads.len()
     }
 
-    /// The first packets, so many.
+    /// The first `count` packets.
     pub(crate) fn iter(&self, count: usize) -> impl Iterator<Item = Slot<'_>> {
         let octets = self.octets.chunks_exact(PACKET_LEN);
         let slots = octets.zip(&self.heads).take(count);
@@ -198,18 +199,18 @@ impl Slots {
 }
 
 impl<'a> Slot<'a> {
-    /// The packet, if all of it found room.
+    /// The packet, if it was not truncated.
     pub(crate) fn packet(self) -> Option<&'a [u8]> {
         (!self.head.truncated).then(|| self.octets.get(..self.head.len))?
     }
 
-    /// The sender's address: of a socket for IPv6 only.
+    /// The sender's address, for sockets for IPv6 only.
     pub(crate) fn source(self) -> [u8; 16] {
         let source = &self.head.source;
         source.field(offset_of!(libc::sockaddr_in6, sin6_addr))
     }
 
-    /// The index of the interface by which it came: of a packet socket only.
+    /// The index of the interface by which it came, for packet sockets only.
     pub(crate) fn link(self) -> u32 {
         let source = &self.head.source;
         u32::from_ne_bytes(source.field(offset_of!(libc::sockaddr_ll, sll_ifindex)))
@@ -220,13 +221,13 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Message headers, and the one part that each is to have, to be filled in.
+/// Message headers, each with the single part that it gets, to be filled in.
 fn empty_messages<const N: usize>() -> ([libc::mmsghdr; N], [libc::iovec; N]) {
     // SAFETY: for both, zeros are valid: all pointers are null and all lengths zero.
     unsafe { (mem::zeroed(), mem::zeroed()) }
 }
 
-/// Receives as many packets as are waiting, but no more than `limit` and than there is room for.
+/// Receives the waiting packets, but no more than `limit`, and no more than there is room for.
 /// Returns their number. Does not wait.
 pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut Slots, limit: usize) -> io::Result<usize> {
     if limit <= FEW {
@@ -236,7 +237,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, slots: &mut Slots, limit: usize) -> io
     }
 }
 
-/// A function of its own, so that its room on the stack is not touched for few.
+/// A function of its own, so that a call with few messages does not touch its large stack frame.
 #[inline(never)]
 fn receive_many(fd: BorrowedFd<'_>, slots: &mut Slots) -> io::Result<usize> {
     receive_batch::<BATCH>(fd, slots)
@@ -259,8 +260,8 @@ fn receive_batch<const N: usize>(fd: BorrowedFd<'_>, slots: &mut Slots) -> io::R
         message.msg_hdr.msg_controllen = CONTROL_LEN;
         count += 1;
     }
-    // SAFETY: `count` headers are filled in. Their pointers are to slots, which this function holds
-    // exclusively until the call returns, and every length is that of its array.
+    // SAFETY: `count` headers are filled in. Their pointers point to slots, which this function
+    // holds exclusively until the call returns, and every length is that of its array.
     let received = unsafe {
         libc::recvmmsg(
             fd.as_raw_fd(),
@@ -288,8 +289,8 @@ pub(crate) fn receive_frame<'a>(
     // SAFETY: for this structure of numbers, zeros are valid.
     let mut source: libc::sockaddr_ll = unsafe { mem::zeroed() };
     let mut source_len = len_of::<libc::sockaddr_ll>();
-    // SAFETY: both pointers are to what this function holds exclusively until the call returns, and
-    // each length is that of the memory behind its pointer.
+    // SAFETY: both pointers point to memory that this function holds exclusively until the call
+    // returns, and each length is that of the memory behind its pointer.
     let received = unsafe {
         libc::recvfrom(
             fd.as_raw_fd(),
@@ -305,7 +306,7 @@ pub(crate) fn receive_frame<'a>(
     Ok((frame, source.sll_ifindex.cast_unsigned()))
 }
 
-/// Where a packet or frame goes.
+/// The target of a packet or frame.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     V4(libc::sockaddr_in),
@@ -326,7 +327,7 @@ impl Target {
         })
     }
 
-    /// An IPv6 address; the scope is that of a link-local one.
+    /// An IPv6 address. The scope matters for a link-local address only.
     pub(crate) const fn v6(address: [u8; 16], scope: u32) -> Self {
         Self::V6(sockaddr_in6(address, scope))
     }
@@ -402,7 +403,7 @@ pub(crate) fn send_all<'a>(
     }
 }
 
-/// A function of its own, so that its room on the stack is not touched for few.
+/// A function of its own, so that a call with few messages does not touch its large stack frame.
 #[inline(never)]
 fn send_many<'a>(
     fd: BorrowedFd<'_>,
@@ -422,7 +423,7 @@ fn send_many<'a>(
     }
 }
 
-/// Fills the room in order, and returns the number of departures.
+/// Fills the room with departures in order, and returns their number.
 fn fill<'a>(
     room: &mut [Departure<'a>],
     departures: &mut impl Iterator<Item = Departure<'a>>,
@@ -457,8 +458,8 @@ fn send_batch<const N: usize>(
     }
 }
 
-/// Sends as many as the kernel takes at once, and returns their number; the error is that of the
-/// first.
+/// Sends as many as the kernel takes at once, and returns their number. An error is that of the
+/// first one.
 #[inline]
 fn send<const N: usize>(fd: BorrowedFd<'_>, departures: &mut [Departure<'_>]) -> io::Result<usize> {
     let (mut messages, mut parts) = empty_messages::<N>();
@@ -536,8 +537,8 @@ pub(crate) fn set_buffer(socket: &Socket, buffer: Buffer, bytes: usize) -> Resul
     size().map_err(Error::os(ACTION))
 }
 
-/// Whether a socket that the calling thread opens is in the network namespace of this one. Before
-/// Linux 5.14 the kernel does not tell, and it is taken to be.
+/// Whether a socket that the calling thread opens is in the network namespace of this one. Kernels
+/// before Linux 5.14 do not report the namespace, and the answer is then true.
 pub(crate) fn is_in_namespace_of(socket: BorrowedFd<'_>) -> bool {
     let Ok(probe) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
         return true;
@@ -603,8 +604,8 @@ pub(crate) fn bind_netlink(socket: &Socket, groups: u32) -> io::Result<()> {
     socket.bind(&address)
 }
 
-/// Binds a packet socket to a type of frames, on all interfaces: from now on it receives them.
-/// Bound to another type before, it no longer receives that.
+/// Binds a packet socket to a type of frames, on all interfaces: from now on it receives them. It
+/// no longer receives a type to which it was bound before.
 pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: a sockaddr_storage has room and alignment for every socket address, and sockaddr_ll,
@@ -618,8 +619,8 @@ pub(crate) fn bind_packet(socket: &Socket, ethertype: u16) -> io::Result<()> {
     socket.bind(&address)
 }
 
-/// Waits until one of these can be read, or for so long; without a limit, for ever. A signal ends
-/// it early. Says which can be read, or have an error to tell of.
+/// Waits until one of these can be read, or until `limit` is over; without a limit, for ever. A
+/// signal ends the wait early. Returns which ones can be read or have an error.
 pub(crate) fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     limit: Option<Duration>,
@@ -631,7 +632,7 @@ pub(crate) fn wait_readable<const N: usize>(
     });
     let limit = limit.map(|limit| libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        // Less than 2^30, and an i32 where the machine has 32 bits.
+        // The value is less than 2^30. The field is an i32 on a 32-bit machine.
         tv_nsec: limit.subsec_nanos().cast_signed().into(),
     });
     // SAFETY: pointer and length are those of the array; the limit is null or points to a local;
@@ -674,8 +675,8 @@ pub(crate) fn monotonic_clock() -> Duration {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the call writes one timespec. It fails for an unknown clock only, and this one every
-    // kernel has.
+    // SAFETY: the call writes one timespec. It fails for an unknown clock only, and every kernel
+    // has this one.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or_default(),
@@ -708,7 +709,7 @@ fn check(result: c_int) -> io::Result<c_int> {
     Ok(result)
 }
 
-/// Sizes of the structures here, all of a few octets.
+/// The size of a structure in this file. All of them are small.
 #[allow(clippy::cast_possible_truncation)]
 const fn len_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t

@@ -22,7 +22,7 @@ impl Sysctl<'_> {
             Family::Ipv4 => "ipv4",
             Family::Ipv6 => "ipv6",
         };
-        // A name may have dots in it, which would part it in the dotted form, but no slash.
+        // A name may contain dots, which would split it in the dotted form, but no slash.
         ["/proc/sys/net", family, "conf", self.interface, self.key]
             .iter()
             .collect()
@@ -44,9 +44,9 @@ impl Sysctl<'_> {
         })
     }
 
-    /// Sets the value where it is another, reads it back, and returns the old one. A setting that
-    /// has the value already is not written, so a container whose settings are read-only works once
-    /// its host has set them.
+    /// Sets the value where it differs, reads it back, and returns the old one. A setting that has
+    /// the value already is not written, so a container with read-only settings works once its host
+    /// has set them.
     ///
     /// # Errors
     ///

@@ -2,10 +2,10 @@
 
 use vrrp_proto::Vrid;
 
-/// Bits of a word of the set.
+/// The bits in a word of the set.
 pub(super) const WORD: u32 = u32::BITS;
 
-/// Words of the set.
+/// The words of the set.
 pub(super) const WORDS: u32 = 256 / WORD;
 
 /// A set of VRIDs.
@@ -36,7 +36,7 @@ impl VridSet {
         }
     }
 
-    /// Whether this one is among them.
+    /// Whether the set contains this VRID.
     #[must_use]
     pub fn contains(&self, vrid: Vrid) -> bool {
         self.0

@@ -1,4 +1,4 @@
-//! The state of the host, as far as it is known.
+//! The known state of the host.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -27,11 +27,11 @@ pub(crate) struct Actual {
     present: HashSet<(u32, IpAddr)>,
     /// Macvlans by parent and hardware address.
     macvlans: BTreeSet<(u32, [u8; 6], u32)>,
-    /// The macvlans that this driver made or took over, whatever their alias is by now.
+    /// The macvlans that this driver made or took over, whatever their alias is now.
     made: BTreeSet<u32>,
     /// Parents whose settings this driver has changed.
     quieted: BTreeSet<u32>,
-    /// Routes that lead somewhere, by table and prefix.
+    /// Routes that forward packets, by table and prefix.
     routes: HashMap<(u32, IpAddr, u8), Vec<MarkedRoute>>,
     /// Routes that discard, each with whether it may be gone.
     discards: BTreeMap<IpAddr, bool>,
@@ -39,10 +39,10 @@ pub(crate) struct Actual {
     proxied: BTreeMap<(u32, IpAddr), Option<MacAddress>>,
     /// The addresses that this driver added, where the kernel keeps no mark (before Linux 5.18).
     added: Option<BTreeSet<(u32, IpAddr, u8)>>,
-    /// The addresses that are known from the results of our own requests alone. Their place among
-    /// the addresses of the interface comes with the notification.
+    /// The addresses that are known from the results of our own requests alone. The notification
+    /// shows their place among the addresses of the interface.
     unplaced: BTreeSet<(u32, IpAddr, u8)>,
-    /// The claims of other running instances on this host, as they were stated last.
+    /// The claims of other running instances on this host, as last stated.
     claims: Claims,
     /// Whether there are such instances. Their claims may have changed since.
     has_company: bool,
@@ -50,16 +50,16 @@ pub(crate) struct Actual {
     awaits_claims: bool,
 }
 
-/// A marked route that leads somewhere.
+/// A marked route that forwards packets.
 #[derive(Debug)]
 struct MarkedRoute {
     interface: Option<u32>,
     route: Route,
-    /// It may have gone in silence.
+    /// Whether it may be gone without a notification.
     is_doubted: bool,
 }
 
-/// Something that was there and is gone, by no change of ours.
+/// Something that is gone, although we did not remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     Address {
@@ -72,7 +72,7 @@ pub(crate) enum Lost {
 }
 
 impl Actual {
-    /// The state of a host whose kernel keeps the marks of addresses, or does not.
+    /// The state of a host. `keeps_marks`: the kernel keeps the marks of addresses.
     pub(crate) fn new(interfaces: Interfaces, keeps_marks: bool) -> Self {
         let mut actual = Self {
             added: (!keeps_marks).then(BTreeSet::new),
@@ -91,12 +91,12 @@ impl Actual {
         &self.claims
     }
 
-    /// Takes in the claims of other running instances.
+    /// Replaces the claims of other running instances.
     pub(crate) fn set_claims(&mut self, claims: Claims) {
         self.claims = claims;
     }
 
-    /// Takes an address for one that another instance uses, until the next answers.
+    /// Assumes that another instance uses an address, until the next answers.
     pub(crate) fn doubt_address(&mut self, interface: u32, local: IpAddr) {
         self.claims.doubt_address(interface, local);
     }
@@ -180,7 +180,7 @@ impl Actual {
         lost
     }
 
-    /// Takes in a dump of all links and addresses. Returns the addresses that are gone.
+    /// Applies a dump of all links and addresses. Returns the addresses that are gone.
     pub(crate) fn resync(&mut self, interfaces: Interfaces) -> Vec<Lost> {
         let before = std::mem::replace(&mut self.interfaces, interfaces);
         self.present.clear();
@@ -233,7 +233,7 @@ impl Actual {
         lost
     }
 
-    /// Takes in the marked routes of a dump.
+    /// Applies the marked routes of a dump.
     pub(crate) fn found_routes(&mut self, routes: impl IntoIterator<Item = (Option<u32>, Route)>) {
         self.routes.clear();
         self.discards.clear();
@@ -247,7 +247,7 @@ impl Actual {
         match change {
             Change::CreateMacvlan { .. } => {}
             Change::QuietParent { parent, .. } => {
-                // The notification has the record.
+                // The record comes with the notification.
                 self.quieted.insert(*parent);
             }
             Change::RestoreParent { interface } => {
@@ -358,7 +358,7 @@ impl Actual {
         self.added.is_none()
     }
 
-    /// Whether a parent does not speak for the addresses of its macvlans.
+    /// Whether the settings keep a parent from answering ARP for the addresses of its macvlans.
     pub(crate) fn is_quiet(&self, parent: u32) -> bool {
         self.quieted.contains(&parent)
     }
@@ -421,7 +421,7 @@ impl Actual {
         routes.chain(discards)
     }
 
-    /// The macvlan that a router used last, while it is still one for it.
+    /// Whether the macvlan that a router used last still fits the router.
     pub(crate) fn is_macvlan_of(&self, interface: u32, parent: u32, mac: MacAddress) -> bool {
         self.macvlans.contains(&(parent, mac.0, interface))
     }
@@ -515,14 +515,14 @@ impl Actual {
         self.doubt_routes(|oif, _| oif.is_none_or(|oif| oif == index));
     }
 
-    /// Doubts the routes that may have gone in silence.
+    /// Marks the routes that may be gone without a notification as doubtful.
     fn doubt_routes(&mut self, may_be_gone: impl Fn(Option<u32>, &Route) -> bool) {
         for it in self.routes.values_mut().flatten() {
             it.is_doubted |= may_be_gone(it.interface, &it.route);
         }
     }
 
-    /// Doubts a route. Returns whether it was there for sure.
+    /// Marks a route as doubtful. Returns whether it was there for sure.
     fn doubt_route(&mut self, interface: Option<u32>, route: &Route) -> bool {
         if route.discards() {
             let doubt = self.discards.get_mut(&route.destination());

@@ -6,7 +6,7 @@ use vrrp_proto::frame::MacAddress;
 
 use crate::{InterfaceAddress, Route, VirtualAddress};
 
-/// A change of the host, from the plan to netlink. `Display` gives a line for people.
+/// A change of the host, as the plan hands it to netlink. `Display` gives a line for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Creates the macvlan of a virtual MAC, down, or takes over one that an earlier run left.
@@ -17,8 +17,8 @@ pub(crate) enum Change {
         /// The macvlan that an earlier run left, which is taken over under the name.
         existing: Option<u32>,
     },
-    /// Keeps a parent from speaking for IPv4 addresses that are on its macvlan. Its settings are
-    /// recorded first.
+    /// Keeps a parent from answering ARP for IPv4 addresses that are on its macvlan. Its settings
+    /// are recorded first.
     QuietParent {
         parent: u32,
         interface: u32,
@@ -28,7 +28,7 @@ pub(crate) enum Change {
     DeleteLink {
         interface: u32,
     },
-    /// Puts the settings of a parent back that has no macvlan of ours any more.
+    /// Puts back the settings of a parent that has no macvlan of ours any more.
     RestoreParent {
         interface: u32,
     },

@@ -9,7 +9,7 @@ use crate::Route;
 /// The last line of the claims.
 const END: &str = "end";
 
-/// How the line of a thing begins that is in use now.
+/// The beginning of the line of a thing that is in use now.
 const USED: &str = "uses ";
 
 /// A thing on the host that one instance may have.
@@ -21,7 +21,7 @@ pub(crate) enum Claim {
     Link(u32),
     /// The settings of the parent of a macvlan.
     Parent(u32),
-    /// A virtual MAC on a parent: of one family and VRID. An instance claims it while it has a
+    /// The virtual MAC of one family and VRID on a parent. An instance claims it while it has a
     /// macvlan with it.
     VirtualMac(u32, Family, Vrid),
 }
@@ -30,19 +30,19 @@ pub(crate) enum Claim {
 ///
 /// A claim stands whatever the state of its router is, so nothing of a live instance is taken for a
 /// left-over. The things in use are those of the routers that are Active now: two instances may
-/// claim one address, and it goes with the last Active.
+/// claim one address, and it is removed with the last Active.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims {
     all: BTreeSet<Claim>,
     used: BTreeSet<Claim>,
-    /// The virtual MACs of instances that keep them where this one has them too.
+    /// The virtual MACs that other instances keep if this one has them too.
     kept: BTreeSet<Claim>,
 }
 
 impl Claims {
-    /// Reads the claims of an instance, once the last line is there.
+    /// Parses the claims of an instance, once the last line is there.
     pub(crate) fn parse(answer: &[u8]) -> Option<Self> {
-        // Checked first, because every part of a long answer comes here.
+        // Checked first, because this runs for every part of a long answer.
         let lines = answer.strip_suffix(b"\n")?.strip_suffix(END.as_bytes())?;
         let lines = std::str::from_utf8(lines).ok()?;
         if !lines.is_empty() && !lines.ends_with('\n') {
@@ -51,7 +51,7 @@ impl Claims {
         let mut claims = Self::default();
         for line in lines.lines() {
             let used = line.strip_prefix(USED);
-            // A thing that this version does not know cannot be removed by it either.
+            // Things that this version does not know are skipped: it cannot remove them either.
             if let Ok(claim) = used.unwrap_or(line).parse::<Claim>() {
                 claims.add(claim, used.is_some());
             }
@@ -70,7 +70,7 @@ impl Claims {
         }
     }
 
-    /// Takes an address for one in use, until the instances are asked.
+    /// Assumes that an address is in use, until the instances are asked.
     pub(super) fn doubt_address(&mut self, interface: u32, local: IpAddr) {
         self.add(Claim::Address(interface, local), true);
     }
@@ -108,7 +108,7 @@ impl Claims {
         self.all.is_empty()
     }
 
-    /// Whether both claim one thing.
+    /// Whether both claim the same thing.
     pub(crate) fn overlap(&self, other: &Self) -> bool {
         !self.all.is_disjoint(&other.all)
     }
@@ -154,7 +154,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// A line is no claim that this version knows.
+/// The line is not a claim that this version knows.
 pub(crate) struct Unknown;
 
 impl FromStr for Claim {

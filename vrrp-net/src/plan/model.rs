@@ -1,11 +1,13 @@
-//! A kernel for tests, with the habits of the real one that matter to the plan.
+//! A model of the kernel for tests, with the behaviour of the real one that matters to the plan.
 //!
-//! * An IPv4 address whose subnet has a primary one already is secondary. With the primary, the
-//!   kernel removes the secondary ones, or promotes the first of them (`promote_secondaries`).
+//! * An IPv4 address whose subnet has a primary one already is secondary. When the primary one is
+//!   removed, the kernel removes the secondary ones too, or promotes the first of them
+//!   (`promote_secondaries`).
 //! * The key of an IPv4 address is its local part, its prefix length and the subnet of its peer; an
 //!   interface has an IPv6 address once, whatever its prefix length.
-//! * IPv4 routes go in silence with their link, with its last address, and with their source.
-//! * A macvlan goes with its parent. A link that goes down loses its IPv6 addresses.
+//! * IPv4 routes are removed without a notification along with their link, its last address, or
+//!   their source address.
+//! * A macvlan is removed with its parent. A link that goes down loses its IPv6 addresses.
 //! * Notifications are queued, and lost when there are too many.
 
 use std::{
@@ -56,9 +58,9 @@ pub(super) struct Kernel {
     pub(super) routes: Vec<KernelRoute>,
     pub(super) queue: VecDeque<MonitorEvent>,
     next_index: u32,
-    /// So many of the next changes are refused.
+    /// The number of next changes that are refused.
     pub(super) refusals: u32,
-    /// Notifications that fit.
+    /// The number of notifications that fit.
     pub(super) room: usize,
 }
 
@@ -133,7 +135,7 @@ impl Kernel {
         }
         let free = index.filter(|it| !self.links.contains_key(it));
         let index = free.unwrap_or_else(|| {
-            // The kernel gives an index again only when it is asked to, as for a link that moves.
+            // The kernel reuses an index only on request, as for a link that moves.
             self.next_index + 1
         });
         self.next_index = self.next_index.max(index);
@@ -181,8 +183,7 @@ impl Kernel {
         }
     }
 
-    /// Moves a link to another network namespace. Its macvlans stay, and nothing is said about
-    /// them.
+    /// Moves a link to another network namespace. Its macvlans stay, without a notification.
     pub(super) fn move_link_away(&mut self, index: u32) {
         let is_child = |it: &&mut ModelLink| it.link.parent == Some(index);
         for child in self.links.values_mut().filter(is_child) {
@@ -420,8 +421,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Makes a change: whether there was something to change, the macvlan of a creation, and the
-    /// addresses that went with it.
+    /// Makes a change. Returns whether there was something to change, the macvlan of a creation,
+    /// and the addresses that were removed along with it.
     pub(super) fn make(&mut self, change: &Change) -> Result<Made, Errno> {
         if self.refusals > 0 {
             self.refusals -= 1;

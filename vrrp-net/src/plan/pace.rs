@@ -107,7 +107,7 @@ struct Waiting {
     interval: Duration,
     not_before: Instant,
     order: VecDeque<Announcement>,
-    /// How often each is still to be sent.
+    /// The number of times that each is still to be sent.
     left: BTreeMap<Announcement, u8>,
 }
 
@@ -142,8 +142,8 @@ impl Paced {
         Ok(waited)
     }
 
-    /// Where the announcements on an interface wait, and the time between two of them; `None` where
-    /// they leave at once.
+    /// The lane in which the announcements on an interface wait, and the time between two
+    /// announcements of that lane; `None` where they leave at once.
     pub(crate) fn lane(&self, index: u32, name: &str, family: Family) -> Option<(Lane, Duration)> {
         let number = self.groups.get(name).copied();
         let group = number.and_then(|number| self.pacing.groups.get(number));
@@ -154,7 +154,8 @@ impl Paced {
         Some((lane, pace.of(family))).filter(|(_, interval)| !interval.is_zero())
     }
 
-    /// Adds an announcement, so many times. An announcement that waits already keeps its place.
+    /// Adds an announcement, to be sent `repeat` times. An announcement that already waits keeps
+    /// its place.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -205,7 +206,7 @@ impl Paced {
         taken
     }
 
-    /// When [`take_due`](Self::take_due) gives something.
+    /// The time at which [`take_due`](Self::take_due) returns something.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -224,7 +225,7 @@ impl Paced {
         }
     }
 
-    /// How often an address of a router is still to be announced, at most.
+    /// The most announcements that are left for an address of a router.
     pub(crate) fn left(&self, router: RouterId) -> u8 {
         let left = self.lanes.values().flat_map(|it| it.of(router));
         left.max().unwrap_or(0)
@@ -242,7 +243,7 @@ impl Waiting {
         Some(next)
     }
 
-    /// How often each address of a router is still to be announced.
+    /// The number of announcements that are left for each address of a router.
     fn of(&self, router: RouterId) -> impl Iterator<Item = u8> {
         let first = Announcement {
             router,
@@ -316,7 +317,7 @@ mod tests {
         paced.push(at(400), LANE, announcement(8, 2), 1);
         assert_eq!(paced.take_due(at(999)), []);
         assert_eq!(drain(&mut paced), [(1000, 2)]);
-        // Longer ago than an interval, nothing waits.
+        // When the last announcement is longer ago than an interval, nothing waits.
         paced.push(at(5000), LANE, announcement(8, 2), 1);
         assert_eq!(drain(&mut paced), [(5000, 2)]);
     }
@@ -397,8 +398,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes when, announcements of a lane keep their distance, each comes as often as
-        /// it was asked for last, and nothing is left over.
+        /// Whatever is pushed at any time, announcements of a lane keep their distance, each is
+        /// sent as often as was last asked for, and none is left over.
         #[test]
         fn announcements_keep_their_distance(
             bursts in prop::collection::vec((0_u64..5000, 0_u32..4, 1_u8..5), 1..40),

@@ -1,4 +1,4 @@
-//! When a change may be tried again.
+//! The time at which a change may be tried again.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use vrrp_fsm::Instant;
 /// The spacing of the attempts at one thing.
 ///
 /// The first attempt is made at once; the next follow a second after the last attempt, two seconds,
-/// four, and so on up to a minute. After a minute without an attempt it starts over. So a program
-/// that removes an address regularly wins, and a mistake is repaired at once.
+/// four, and so on up to a minute. After a minute without an attempt it starts over. So a single
+/// removal by mistake is repaired at once, and a program that removes an address again and again
+/// soon wins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pause {
     not_before: Instant,
@@ -19,7 +20,7 @@ impl Pause {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(60);
 
-    /// When the next attempt may be made, at the earliest.
+    /// The earliest time of the next attempt.
     pub(crate) const fn not_before(&self) -> Instant {
         self.not_before
     }

@@ -1,4 +1,5 @@
-//! The next changes: plans with their retries, and things that no router has any more.
+//! The next changes: plans with their retries, and the removal of things that no router has any
+//! more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -69,7 +70,7 @@ pub(crate) enum Former {
 /// Looks up a router.
 pub(crate) type Lookup<'a> = &'a dyn Fn(RouterId) -> Option<Wanted<'a>>;
 
-/// Plans for all routers, and knows when to try again.
+/// The plans of all routers, and the times of their retries.
 #[derive(Debug, Default)]
 pub(crate) struct Planner {
     /// The routers of each virtual address.
@@ -113,20 +114,20 @@ impl Planner {
         self.holders.remove(&(local, id));
     }
 
-    /// Has these removed, unless a router wants them.
+    /// Queues the removal of these, unless a router wants them.
     pub(crate) fn add_all_former(&mut self, former: Vec<Former>) {
         self.former.extend(former);
     }
 
-    /// Has something removed, unless a router wants it.
+    /// Queues the removal of something, unless a router wants it.
     pub(crate) fn add_former(&mut self, former: Former) {
         if !self.former.contains(&former) {
             self.former.push(former);
         }
     }
 
-    /// Has everything removed that has our mark, that neither the program nor another instance
-    /// claims, and that no router wants.
+    /// Queues the removal of everything with our mark that no router wants, and that neither the
+    /// program nor another instance claims.
     pub(crate) fn sweep(&mut self, actual: &Actual) {
         let mut found = marked(actual);
         found.retain(|it| {
@@ -159,16 +160,17 @@ impl Planner {
         self.must_ask
     }
 
-    /// Whether other instances should be asked for their claims, so that a sweep can follow. Once.
+    /// Whether other instances should be asked for their claims, so that a sweep can follow.
+    /// Returns true once.
     pub(crate) fn take_question(&mut self) -> bool {
         std::mem::take(&mut self.must_ask)
     }
 
-    /// After notifications were lost: has everything removed that has our mark, that no router
-    /// wants, and that would have been noticed.
+    /// After notifications were lost: queues the removal of everything with our mark that no router
+    /// wants, and that a notification would have reported.
     pub(crate) fn find_left_overs(&mut self, actual: &Actual) {
         self.must_ask |= actual.has_company();
-        // Other instances have addresses too: those wait for the answers.
+        // Other instances have addresses too. Their removal waits for the answers.
         let is_free = |it: &Former| {
             let is_address = matches!(it, Former::Address { .. });
             !actual.has_company() || !(is_address || actual.claims().include(&it.claim()))
@@ -205,8 +207,8 @@ impl Planner {
         self.routed.iter().copied()
     }
 
-    /// Takes note of a notification that `actual` has not taken in yet. Returns the routers whose
-    /// plan may be another then; those on the interface the caller adds.
+    /// Notes a notification that is not applied to `actual` yet. Returns the routers whose plan may
+    /// change, without the routers on the interface, which the caller adds.
     pub(crate) fn notice(
         &mut self,
         event: &MonitorEvent,
@@ -226,7 +228,7 @@ impl Planner {
         }
         if let MonitorEvent::LinkGone { interface } = event {
             // A parent that moved to another network namespace leaves its macvlans behind, and the
-            // kernel does not say so.
+            // kernel does not notify that.
             let left: Vec<_> = actual.macvlans_on(*interface).collect();
             for interface in left {
                 self.add_former(Former::Macvlan { interface });
@@ -321,7 +323,7 @@ impl Planner {
         wanted.kept(&self.others(id, &wanted, routers), actual)
     }
 
-    /// A parent can be put right once its macvlans are gone.
+    /// Queues the parents of deleted macvlans: their settings can be restored then.
     fn follow_parents(&mut self, changes: &[Change], actual: &Actual) {
         for change in changes {
             if let Change::DeleteLink { interface } = change
@@ -342,7 +344,7 @@ impl Planner {
         }
     }
 
-    /// Those of the changes for a router that make its macvlan.
+    /// The part of a router's plan that makes its macvlan.
     pub(crate) fn plan_macvlan(
         &mut self,
         now: Instant,
@@ -364,7 +366,7 @@ impl Planner {
         self.space(now, Some(id), changes)
     }
 
-    /// The changes that remove what no router wants any more.
+    /// The changes that remove things that no router wants any more.
     pub(crate) fn plan_former(
         &mut self,
         now: Instant,
@@ -381,7 +383,7 @@ impl Planner {
             if claimants.is_empty() && !actual.claims().use_now(&it.claim()) {
                 it.plan(actual, &mut changes);
             }
-            // Another router has it there as well, and its own plan decides.
+            // Another router has the same thing there, and its own plan decides.
             let claimants = claimants.into_iter().map(|id| (now, Some(id)));
             self.due.extend(claimants);
             changes.len() > before
@@ -392,7 +394,7 @@ impl Planner {
         changes
     }
 
-    /// The routers that may want this, and so plan for it.
+    /// The routers that may want this, and so have it in their plans.
     fn claimants(
         &self,
         former: &Former,
@@ -433,7 +435,7 @@ impl Planner {
             }),
             Former::Macvlan { interface } => match actual.link(*interface) {
                 None => BTreeSet::new(),
-                // At most one router: there may be thousands of both.
+                // Returns one router at most, because there may be thousands of both.
                 Some(link) => all
                     .find(|id| {
                         routers(*id).is_some_and(|it| {
@@ -450,7 +452,7 @@ impl Planner {
         }
     }
 
-    /// Holds changes back whose last attempt was not long enough ago.
+    /// Holds back changes whose last attempt was not long enough ago.
     fn space(
         &mut self,
         now: Instant,
@@ -489,7 +491,7 @@ impl Planner {
         self.retry(now, owner, Thing::of(change));
     }
 
-    /// Has a router's plan made again as soon as an attempt at this thing may be made.
+    /// Schedules a router's plan for the time at which the next attempt at this thing may be made.
     pub(crate) fn retry(&mut self, now: Instant, owner: Option<RouterId>, thing: Thing) {
         let pause = self.pauses.entry((owner, thing)).or_default();
         self.due.insert((pause.not_before().max(now), owner));
@@ -507,7 +509,8 @@ impl Planner {
         self.pauses.contains_key(&(owner, thing))
     }
 
-    /// Allows the routes of a router to be tried now: something has come that may lead to them.
+    /// Allows the routes of a router to be tried now: a link or an address that they need may have
+    /// come.
     pub(crate) fn allow_routes(&mut self, now: Instant, id: RouterId) {
         for ((of, thing), pause) in &mut self.pauses {
             if *of == Some(id) && matches!(thing, Thing::Route(..)) {
@@ -516,19 +519,19 @@ impl Planner {
         }
     }
 
-    /// When [`take_due`](Self::take_due) gives something.
+    /// The time at which [`take_due`](Self::take_due) returns something.
     #[inline]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Whether something waits to be removed that no router has any more, and may be tried now.
+    /// Whether the removal of something that no router has any more may be tried now.
     #[inline]
     pub(crate) fn has_former(&self) -> bool {
         !self.former.is_empty() && !self.due.iter().any(|(_, owner)| owner.is_none())
     }
 
-    /// The routers, or `None` for what no router has, that may be tried again now.
+    /// The routers that may be tried again now; `None` stands for the things that no router has.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Option<RouterId>> {
         let mut taken = Vec::new();
         while let Some((at, owner)) = self.due.first().copied()
@@ -581,7 +584,8 @@ impl Wanted<'_> {
         }
         if let (Some(macvlan), Some(parent)) = (self.macvlan, self.interface) {
             let ours = actual.our_macvlans(parent, macvlan.mac);
-            // Its parent may have moved to another network namespace and left it behind.
+            // The parent of its macvlan may have moved to another network namespace and left the
+            // macvlan behind.
             let last = self.address_interface.filter(|it| actual.is_our_link(*it));
             let ours: BTreeSet<u32> = ours.chain(last).collect();
             let ours = ours.into_iter();
@@ -623,7 +627,7 @@ impl Wanted<'_> {
 }
 
 impl Former {
-    /// How another instance claims it.
+    /// The form in which another instance claims it.
     fn claim(&self) -> Claim {
         match self {
             Self::Address { interface, local } => Claim::Address(*interface, *local),

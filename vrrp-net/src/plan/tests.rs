@@ -58,7 +58,7 @@ fn in_order(interfaces: &Interfaces) -> Vec<(Link, Vec<InterfaceAddress>, Vec<In
             all.partition(|own| own.protocol == ADDRESS_PROTOCOL);
         ours.sort_by_key(|own| (own.address, own.prefix_len));
         let mut link = it.link.clone();
-        // The kernel does not say that the parent of a macvlan has moved away.
+        // The kernel does not notify that the parent of a macvlan has moved away.
         link.parent = link.parent.filter(|it| interfaces.get(*it).is_some());
         (link, ours, others)
     });
@@ -233,7 +233,7 @@ impl Host {
         }
     }
 
-    /// Takes in so many notifications.
+    /// Applies the next `count` notifications.
     fn receive(&mut self, count: usize) {
         for _ in 0..count {
             let Some(event) = self.kernel.queue.pop_front() else {
@@ -295,8 +295,8 @@ impl Host {
         })
     }
 
-    /// Another running instance puts the addresses of its Actives in place. It has asked, and
-    /// removes those of its Backups that we do not use.
+    /// Another running instance puts the addresses of its Actives in place. It has asked for
+    /// claims, and removes addresses of its Backups that we do not use.
     fn run_others(&mut self) {
         for router in &self.others {
             let Some(index) = router.interface else {
@@ -306,7 +306,7 @@ impl Host {
                 for address in &router.addresses {
                     let mut marked = own(&address.to_string());
                     marked.protocol = ADDRESS_PROTOCOL;
-                    // It is there, or the link is gone.
+                    // It fails where the address is there, or the link is gone.
                     let _refused = self.kernel.add_address(index, marked);
                 }
                 continue;
@@ -426,7 +426,7 @@ impl Host {
         self.kernel.refusals = 0;
         self.kernel.room = usize::MAX;
         for _ in 0..4 {
-            // The other instance repairs too.
+            // The other instance restores its addresses too.
             self.run_others();
             self.receive(usize::MAX);
             self.now = self.now + Duration::from_secs(120);
@@ -497,7 +497,7 @@ impl Host {
             let is_parent = address_interfaces
                 .values()
                 .any(|parent| *parent == Some(*index));
-            // A parent stays quiet until the last macvlan goes.
+            // A parent keeps its settings until the last macvlan is deleted.
             if is_parent && !parents.contains(index) {
                 continue;
             }
@@ -719,7 +719,7 @@ fn shared_with_another_instance() -> Host {
 fn an_address_of_an_instance_that_started_later_stays() {
     let mut host = shared_with_another_instance();
     assert!(host.has(1, VIP), "{:#?}", host.log);
-    // Also where our own router had it as well.
+    // The same, where our own router had it as well.
     host.activate(0);
     host.router(0).stage = Stage::Idle;
     host.run();
@@ -779,7 +779,7 @@ fn a_virtual_mac_of_another_instance_makes_no_second_macvlan() {
     assert!(host.routers[0].wanted().lacks_virtual_mac(&host.actual));
     assert_eq!(host.routers[0].address_interface, None);
     assert_eq!(host.kernel.named("ours"), None, "{:#?}", host.log);
-    // It has ended: its macvlan is a left-over.
+    // The other instance has ended: its macvlan is a left-over.
     host.others.clear();
     host.ask();
     host.run();
@@ -830,7 +830,7 @@ fn things_that_stay_for_another_instance_are_known() {
         let get = |id| routers.iter().find(|it| it.id == id).map(Router::wanted);
         host.planner.kept(RouterId::nth(0), &get, &host.actual)
     };
-    // It uses them itself.
+    // The router uses them itself.
     assert_eq!(kept(&host), []);
     host.router(0).stage = Stage::Idle;
     host.run();
@@ -875,7 +875,7 @@ fn the_settings_of_a_parent_come_back_however_its_macvlan_went() {
         assert_eq!(host.kernel.links[&1].settings, [0, 0], "{:#?}", host.log);
         host.check();
     }
-    // Also after the macvlan went while no driver ran.
+    // The same, after the macvlan was deleted while no driver ran.
     let router = Router::new(0, "eth0", &[VIP]).with_macvlan(51, "vip");
     let mut host = Host::new(vec![router]);
     host.activate(0);
@@ -906,7 +906,7 @@ fn the_host_s_address_stays_when_the_primary_one_of_its_subnet_goes() {
     let mut host = Host::new(vec![Router::new(0, "eth1", &["203.0.113.7/24"])]);
     host.activate(0);
     host.kernel.add_address(2, own("203.0.113.1/24")).unwrap();
-    // It has not received the first notification of it either.
+    // The driver has not received the first notification of it either.
     host.router(0).stage = Stage::Idle;
     host.run();
     assert!(host.has(2, "203.0.113.1/24") && !host.has(2, "203.0.113.7/24"));
@@ -929,7 +929,7 @@ fn an_address_without_a_mark_is_never_removed_and_is_reported() {
     host.router(0).stage = Stage::Ended;
     host.run();
     assert!(host.has(1, "192.0.2.1/24"));
-    // And a router that was the owner takes it with it.
+    // A router that was the owner removes the address.
     host.router(0).stage = Stage::Idle;
     host.router(0).is_owner = false;
     host.router(0).takes_unmarked = true;
@@ -991,7 +991,7 @@ fn point_to_point_addresses_with_one_local_part_are_two() {
         .collect();
     assert_eq!(left.len(), 1);
     assert!(left[0].is_same(&to("10.0.0.3")));
-    // A virtual address with the same local part is a third, and goes alone.
+    // A virtual address with the same local part is a third address, and is removed alone.
     host.start(vec![Router::new(0, "eth0", &["10.0.0.1/32"])]);
     host.activate(0);
     assert!(host.has(1, "10.0.0.1/32"), "{:#?}", host.log);
@@ -1083,7 +1083,7 @@ fn addresses_are_dumped_again_after_notifications_that_are_older_than_the_dump()
     for address in ["192.0.2.1/24", "198.51.100.5/24"] {
         host.kernel.add_address(1, own(address)).unwrap();
     }
-    // The loss alone, then a dump.
+    // First the loss alone, then a dump.
     host.receive(1);
     let order = |host: &Host| {
         let found = &host.actual.interfaces().get(1).unwrap().addresses;
