@@ -106,7 +106,7 @@ impl AuthenticationArguments {
     }
 }
 
-/// Three intervals in whole seconds, 5 to 300, as keepalived has it.
+/// Three intervals in whole seconds, 5 to 300, as in keepalived.
 fn default_window(interval: Duration) -> u16 {
     let seconds = (interval * 3).as_millis().div_ceil(1000);
     u16::try_from(seconds).unwrap_or(u16::MAX).clamp(5, 300)

@@ -15,25 +15,25 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vrrp_net::{DriverEvent, Notification, RouterConfig, Subject};
 
-/// How long the end of the program waits for a reader of the last lines.
+/// The time for which the end of the program waits for a reader of the last lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Octets of lines that wait for somebody to read them, at most.
+/// The most bytes of lines that wait for a reader.
 const ROOM: usize = 16 << 20;
 
 /// Writes to standard output on a thread of its own, so the routers never wait for a reader. Lines
-/// without room are left out.
+/// for which there is no room are left out.
 #[derive(Clone)]
 pub(crate) struct Log {
     lines: Sender<String>,
     backlog: Arc<Mutex<Backlog>>,
 }
 
-/// What waits to be written.
+/// The lines that wait to be written.
 #[derive(Default)]
 struct Backlog {
     octets: usize,
-    /// Lines that there was no room for, since the last one for which there was.
+    /// The number of lines left out since the last line for which there was room.
     left_out: u64,
 }
 
@@ -44,14 +44,14 @@ pub(crate) struct Written(Receiver<()>);
 struct Line<'a> {
     time: String,
     event: &'a str,
-    /// Without one it is about the whole program.
+    /// `None` for a line about the whole program.
     #[serde(flatten)]
     subject: Option<&'a Subject>,
     #[serde(flatten)]
     detail: Value,
 }
 
-/// An event of the driver, as its serde derive has it, except for the time.
+/// An event of the driver, in the form of its serde derive, except for the time.
 #[derive(Serialize)]
 struct NotificationLine<'a> {
     time: String,
@@ -83,7 +83,7 @@ impl Log {
         thread::Builder::new().name("log".into()).spawn(move || {
             let mut stdout = io::stdout();
             for line in queue {
-                // Without a reader the routers go on.
+                // Without a reader the routers continue.
                 let _ = writeln!(stdout, "{line}");
                 lock(&backlog).octets -= line.len();
             }
@@ -134,8 +134,8 @@ impl Log {
         let _ = self.lines.send(line);
     }
 
-    /// Logs the last line, for which there always is room. Returns when all are written, or after a
-    /// while without a reader.
+    /// Logs the last line, for which there is always room. Returns when all lines are written, or
+    /// after a while without a reader.
     pub(crate) fn stopped(self, written: &Written) {
         let line = render(None, "stopped", json!({}));
         let mut backlog = lock(&self.backlog);

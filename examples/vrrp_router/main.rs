@@ -1,4 +1,4 @@
-//! Virtual routers on real interfaces, by hand and in tests.
+//! Virtual routers on real interfaces, for manual use and for tests.
 
 mod authentication;
 mod listener;
@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<(), Error> {
-    // Before the first address is installed, so no signal can end the program and leave one behind.
+    // Signals are caught before the first address is installed, so no signal can end the program
+    // and leave an address behind.
     let signals = Signals::new().map_err(failed_to("prepare for signals"))?;
     let (log, written) = Log::start().map_err(failed_to("start the thread that writes"))?;
     let take_over = options.take_over.clone();
@@ -68,8 +69,8 @@ fn run(options: Options) -> Result<(), Error> {
         .add(options)
         .and_then(|()| program.listen(take_over.as_deref()))
         .and_then(|()| program.run());
-    // Also after an error, even one of the last router: as far as still possible, all routers
-    // resign, and the addresses, routes and interfaces that they made are removed.
+    // This also runs after an error, even an error of the last router: as far as possible, all
+    // routers resign, and their addresses, routes and interfaces are removed.
     let stopped = program.end();
     drop(serving);
 
@@ -77,12 +78,12 @@ fn run(options: Options) -> Result<(), Error> {
     result.and(stopped)
 }
 
-/// For `map_err`: says what could not be done, which the system does not.
+/// For `map_err`: adds the failed action, which the system's error does not name.
 fn failed_to(what: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// The driver, and all that speaks to it or hears it.
+/// The driver, and everything that sends it requests or receives its notifications.
 struct Program {
     driver: Driver,
     log: Log,
@@ -102,7 +103,7 @@ struct Program {
 impl Program {
     fn new(take_over: Option<&Path>, log: Log) -> Result<Self, Error> {
         let mut driver = succession::take_over(take_over)?;
-        // The state shows all counters.
+        // The state output shows all counters.
         driver.set_foreign_packets(ForeignPackets::Counted)?;
         let (wake, wakes) = mpsc::channel();
         Ok(Self {
@@ -258,8 +259,8 @@ impl Program {
             .run(|notification| listener.handle(&notification))?)
     }
 
-    /// Stops the driver, unless it has stopped already, and then ends all commands: checks at once,
-    /// those of --notify within their time or at a second signal.
+    /// Stops the driver, unless it has already stopped, and then ends all commands: checks at once,
+    /// commands of --notify within their time limit or at a second signal.
     fn end(mut self) -> Result<(), Error> {
         self.succession = None;
         let stopped = if self.driver.is_stopped() {
@@ -274,7 +275,7 @@ impl Program {
             watcher.stop();
         }
         self.listener.commands().for_each(Commands::stop);
-        // Its thread has ended.
+        // Waits for the end of the threads, one of which writes the file of sequence numbers.
         self.watchers.clear();
         let saved = self.sequence_file.map(|file| file.finish(&self.driver));
         while !self.listener.commands().all(Commands::is_finished) {

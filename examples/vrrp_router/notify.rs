@@ -1,4 +1,5 @@
-//! The command that is run at every change of state: how a cloud address or a route is moved.
+//! The command that is run at every change of state, for example to move a cloud address or a
+//! route.
 
 use std::{
     io,
@@ -22,7 +23,7 @@ use crate::{
     signals::Wake,
 };
 
-/// From SIGTERM to SIGKILL.
+/// The time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The options for it.
@@ -59,7 +60,7 @@ pub(crate) struct Hook {
     command: String,
     timeout: Duration,
     stop_timeout: Duration,
-    /// The arguments behind the state.
+    /// The arguments after the state.
     name: Vec<String>,
     environment: Vec<(&'static str, String)>,
 }
@@ -100,7 +101,7 @@ impl NotifyArguments {
 pub(crate) struct Change {
     pub(crate) from: State,
     pub(crate) to: State,
-    /// Why, of a virtual router.
+    /// The reason for a change of a virtual router.
     pub(crate) reason: Option<String>,
     pub(crate) sequence: u64,
     pub(crate) time: SystemTime,
@@ -139,7 +140,7 @@ impl Commands {
                 Report::Overtaken(change) => ("notify-overtaken", about(change)),
                 Report::LeftOut(change) => ("notify-left-out", about(change)),
                 Report::Finished => {
-                    // It fails when nothing is waited for any more.
+                    // It fails when the program no longer waits.
                     let _ = wake.send(Wake::Finished);
                     return;
                 }
@@ -156,12 +157,12 @@ impl Commands {
         self.notifier.push(change);
     }
 
-    /// Has all that runs and waits end within the time that the options give it.
+    /// Makes the running and the waiting command end within their time limit.
     pub(crate) fn stop(&self) {
         self.notifier.stop(self.stop_timeout);
     }
 
-    /// Kills what runs and leaves out what waits.
+    /// Kills the running command, and leaves out the waiting ones.
     pub(crate) fn stop_at_once(&self) {
         self.notifier.stop(Duration::ZERO);
     }

@@ -17,13 +17,13 @@ use crate::{
     virtual_router::{RouterArguments, RouterOptions},
 };
 
-/// What ends one part and begins the next.
+/// The word that ends one part and begins the next.
 const NEXT: &str = "--next";
 
-/// What a part begins with that is about a sync group.
+/// The first word of a part about a sync group.
 const SYNC_GROUP: &str = "sync-group";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) routers: Vec<RouterOptions>,
@@ -31,12 +31,12 @@ pub(crate) struct Options {
     pub(crate) take_over: Option<PathBuf>,
     /// The file of sequence numbers.
     pub(crate) sequence_file: Option<PathBuf>,
-    /// All that routers are members of.
+    /// All sync groups that routers are members of.
     pub(crate) sync_groups: Vec<SyncGroupOptions>,
 }
 
 impl Options {
-    /// Ends the program with a message where the command line cannot be followed.
+    /// Ends the program with a message where the command line is invalid.
     pub(crate) fn from_command_line() -> Self {
         let words: Vec<OsString> = env::args_os().skip(1).collect();
         Self::read(&words).unwrap_or_else(|error| error.exit())
@@ -120,7 +120,8 @@ impl Options {
         }
     }
 
-    /// Objects are known by their names. Several can use one, each once.
+    /// Checks the tracked objects, which are identified by their names. Several routers and groups
+    /// can use one object, each of them once.
     fn check_tracked(&self) -> Result<(), String> {
         const OPTION: &str = "--track-...";
         let of_routers = self.routers.iter().map(|router| &router.tracked);
@@ -142,7 +143,7 @@ impl Options {
         Ok(())
     }
 
-    /// Those without options of their own.
+    /// Adds the sync groups without options of their own.
     fn add_plain_sync_groups(&mut self) {
         for name in self
             .routers
@@ -161,7 +162,7 @@ impl Options {
     }
 }
 
-/// What clap would say of it.
+/// An error message in the form of clap's.
 pub(crate) fn invalid(option: &str, value: impl Display, problem: impl Display) -> String {
     format!("invalid value '{value}' for '{option}': {problem}")
 }

@@ -4,12 +4,12 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use vrrp_fsm::Config;
 
-/// A delay of the protocol.
+/// Parses a delay of the protocol.
 pub(crate) fn parse_delay(text: &str) -> Result<Duration, String> {
     parse(text, 0.0..=Config::LONGEST_DELAY.as_secs_f64())
 }
 
-/// A limit that may be as long.
+/// Parses a time limit of up to the same length.
 pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
     parse(text, 0.01..=Config::LONGEST_DELAY.as_secs_f64())
 }

@@ -16,7 +16,7 @@ use vrrp_net::{Driver, DriverHandle, RouterConfig, RouterId, RouterView, Sequenc
 
 use crate::{Error, failed_to, log::Log};
 
-/// The time between two looks at the numbers.
+/// The time between two checks of the numbers.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The numbers of one virtual router.
@@ -43,7 +43,7 @@ pub(crate) struct SequenceFile {
 }
 
 impl SequenceFile {
-    /// Reads the file. One that does not exist is empty.
+    /// Reads the file. A file that does not exist counts as empty.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
         let option = |problem: &dyn std::fmt::Display| {
             format!("--sequence-file {}: {problem}", path.display())
@@ -107,8 +107,8 @@ impl SequenceFile {
             .map_err(failed_to("start the thread that writes --sequence-file"))?)
     }
 
-    /// Writes the last numbers of a driver that has shut down. One that has handed over has routers
-    /// in other states, and its successor writes the file.
+    /// Writes the last numbers of a driver that has shut down. After a hand-over the successor
+    /// writes the file instead.
     pub(crate) fn finish(&self, driver: &Driver) -> Result<(), Error> {
         let has_shut_down = |router: RouterView<'_>| router.state() == State::Initialize;
         if driver.routers().all(has_shut_down) {

@@ -16,7 +16,7 @@ use vrrp_net::DriverHandle;
 
 use crate::{log::Log, state};
 
-/// Why the program wakes up while it ends.
+/// The reason why the program wakes up while it ends.
 pub(crate) enum Wake {
     /// A thread that runs commands has finished.
     Finished,
@@ -36,8 +36,8 @@ impl Signals {
         Ok(Self(iterator::Signals::new(signals)?))
     }
 
-    /// Passes them on from now on: SIGUSR1 shows the state, the others stop the driver, and wake a
-    /// program that ends already.
+    /// Passes signals on from now on: SIGUSR1 shows the state; the others stop the driver, and wake
+    /// a program that is already ending.
     pub(crate) fn serve(
         mut self,
         driver: DriverHandle,
@@ -52,7 +52,7 @@ impl Signals {
                     // A driver that has stopped has no state to show.
                     let _ = driver.submit(move |driver| state::show(driver, &log));
                 } else if driver.is_stopped() {
-                    // It fails when nothing is waited for any more.
+                    // It fails when the program no longer waits.
                     let _ = wake.send(Wake::Signal);
                 } else {
                     driver.stop();
@@ -80,11 +80,11 @@ impl Drop for Serving {
     }
 }
 
-/// Whether a signal is ignored since the start of the program, as under nohup(1).
+/// Whether a signal has been ignored since the start of the program, as under nohup(1).
 fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action nothing changes, and the old one is written to memory that is
-    // large enough and zeroed before.
+    // SAFETY: without a new action nothing changes, and the old action is written to zeroed memory
+    // that is large enough.
     unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN

@@ -1,4 +1,4 @@
-//! All that is known of a virtual router or a sync group, as JSON.
+//! The state of a virtual router or a sync group, as JSON.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use vrrp_proto::ChecksumForm;
 
 use crate::log::{Log, router_subject};
 
-/// Writes all that is known to the log.
+/// Writes the state of all virtual routers and sync groups to the log.
 pub(crate) fn show(driver: &Driver, log: &Log) {
     for router in driver.routers() {
         let subject = router_subject(router.config());
@@ -23,7 +23,7 @@ pub(crate) fn show(driver: &Driver, log: &Log) {
     }
 }
 
-/// What a virtual router starts with.
+/// The values with which a virtual router starts.
 pub(crate) fn configured(router: RouterView<'_>) -> Value {
     let config = &router.config().fsm;
     let addresses: Vec<String> = router.addresses().map(|(own, _)| own.to_string()).collect();
@@ -92,7 +92,7 @@ fn of_router(driver: &Driver, router: RouterView<'_>) -> Value {
     })
 }
 
-/// The state of a sync group is that which all members have.
+/// The state of a sync group is the state that all members have.
 fn of_sync_group(driver: &Driver, group: &SyncGroup) -> Value {
     let members: Vec<RouterView<'_>> = group
         .members

@@ -1,4 +1,4 @@
-//! A program takes over from another one, and a later one takes over from it.
+//! The take-over from an earlier program, and the hand-over to a later one.
 
 use std::{collections::BTreeSet, io, mem::discriminant, path::Path};
 
@@ -38,7 +38,7 @@ pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Resul
 
 /// Brings an inherited router in line with the command line, without an election. Returns `None`
 /// for a router that does not exist, or that differs in more than its election and its tracked
-/// objects; such a router is removed. The routers on the command line before it are `added`.
+/// objects; such a router is removed. `added` are the routers before it on the command line.
 pub(crate) fn adopt(
     driver: &mut Driver,
     wanted: &RouterConfig,
@@ -92,7 +92,7 @@ pub(crate) fn adopt_object(
     Ok(None)
 }
 
-/// What cannot be changed without another election.
+/// The settings that cannot be changed without another election.
 fn rest(config: &RouterConfig) -> Result<Value, Error> {
     let mut config = serde_json::to_value(config)?;
     config["fsm"] = Value::Null;

@@ -37,7 +37,7 @@ pub(crate) struct SyncGroupOptions {
 }
 
 impl SyncGroupOptions {
-    /// A group that has nothing but its name.
+    /// A group without any option except its name.
     pub(crate) fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

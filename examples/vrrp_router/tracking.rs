@@ -15,10 +15,10 @@ use crate::{
     watch::{Probe, Target},
 };
 
-/// From one look to the next by default.
+/// The default time from one check to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much longer a check may stay out than two runs can take, on a machine that is busy.
+/// The time beyond that of two runs after which a check is overdue, for a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
@@ -114,7 +114,7 @@ pub(crate) enum Reporter {
     Thread(Probe),
 }
 
-/// Something that counts, as it was asked for.
+/// A tracked object, as given on the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracked {
     pub(crate) name: String,
@@ -126,7 +126,7 @@ pub(crate) struct Tracked {
 }
 
 impl Tracked {
-    /// Whether it is the same object, whatever it counts here.
+    /// Whether it is the same object, whatever its weight is here.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind == other.kind
@@ -267,7 +267,7 @@ impl Tracked {
     }
 }
 
-/// What all that is tracked begins with.
+/// The beginning of the definition of every tracked object.
 struct Head {
     name: String,
     weight: Weight,
@@ -303,8 +303,8 @@ impl Head {
         Ok((head, words))
     }
 
-    /// An option that all have. `others` are those that stand before it in the message where it is
-    /// none.
+    /// Takes an option that all objects have. `others` names the object's own options, for the
+    /// message about an unknown option.
     fn take(
         &mut self,
         option: &str,

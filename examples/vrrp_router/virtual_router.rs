@@ -202,7 +202,7 @@ enum Deviation {
     FirstAddressNotLinkLocal,
 }
 
-/// A virtual router, as it was asked for.
+/// A virtual router, as given on the command line.
 pub(crate) struct RouterOptions {
     pub(crate) take_over: Option<PathBuf>,
     pub(crate) sequence_file: Option<PathBuf>,
@@ -213,7 +213,7 @@ pub(crate) struct RouterOptions {
 }
 
 impl RouterArguments {
-    /// What clap cannot check is checked here; the errors read like clap's.
+    /// Checks everything that clap cannot check. The errors read like clap's.
     pub(crate) fn into_options(self) -> Result<RouterOptions, String> {
         let family = self.family()?;
         let Some(vrid) = Vrid::new(self.vrid) else {

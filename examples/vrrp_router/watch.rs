@@ -20,14 +20,14 @@ use vrrp_net::{DriverHandle, Subject};
 
 use crate::log::Log;
 
-/// How long a script may take to end after SIGTERM.
+/// The time that a script has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Something that is looked at.
+/// A periodic check of a tracked object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Probe {
     pub(crate) target: Target,
-    /// From one look to the next.
+    /// The time from one check to the next.
     pub(crate) interval: Duration,
 }
 
@@ -45,7 +45,8 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// Starts a thread that looks. Dropping it ends the thread, and the script that it may be running.
+/// Starts a thread that probes. Dropping the result ends the thread, and a script that it may be
+/// running.
 pub(crate) fn start(
     probe: Probe,
     id: ObjectId,
@@ -66,14 +67,14 @@ pub(crate) fn start(
     })
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Watch {
     stop: Stop,
     results: Results,
 }
 
 impl Watch {
-    /// Looks once, and waits for the next time. Returns whether there is one.
+    /// Probes once, and waits for the next time. Returns whether to continue.
     fn look(&mut self, probe: &Probe) -> bool {
         let started = Instant::now();
         match &probe.target {
@@ -109,7 +110,7 @@ impl Watch {
     }
 }
 
-/// Where results go.
+/// The receivers of the results.
 struct Results {
     id: ObjectId,
     subject: Subject,
@@ -130,14 +131,14 @@ impl Results {
         self.log_problem(failure, output);
     }
 
-    /// Without a report the last one holds.
+    /// Without a report, the last one stays valid.
     fn report(&mut self, report: Report) {
         // It fails where the driver has stopped.
         let _ = self.driver.report(self.id, report);
     }
 
-    /// Logs a problem once, until it is another one. The output, which may be different each time,
-    /// does not make it another one.
+    /// Logs a problem once, until the problem changes. A different output alone does not count as a
+    /// change.
     fn log_problem(&mut self, problem: &dyn Display, output: &str) {
         let problem = problem.to_string();
         if self.logged.as_ref() != Some(&problem) {
