@@ -32,13 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{} starts as {}", router.id(), router.state());
     }
 
-    // From here on it is a predecessor itself.
+    // This program is now a predecessor itself.
     let _ = fs::remove_file(SOCKET);
     let listener = UnixListener::bind(SOCKET)?;
     let handle = driver.handle();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // The routers run on until the successor is ready.
+            // The routers keep running until the successor is ready.
             let handed_over = Successor::accept(stream, PATIENCE).and_then(|successor| {
                 handle.call(|driver| driver.hand_over_to(successor, None))?
             });

@@ -23,7 +23,7 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: every call is handed on as it is to the system's allocator, which keeps the contract.
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
@@ -56,7 +56,7 @@ fn add_routers(driver: &mut Driver, priority: u8) -> Vec<RouterId> {
         .collect()
 }
 
-/// Turns both drivers for so long, and returns the allocations that each made.
+/// Turns both drivers for `time`, and returns the number of allocations of each.
 fn run(drivers: &mut [Driver; 2], time: Duration) -> [u64; 2] {
     let start = Instant::now();
     let mut allocations = [0; 2];
@@ -88,7 +88,7 @@ fn a_driver_allocates_nothing_per_packet() {
 }
 
 /// The allocations of an Active and a Backup while both work; `None` where a busy machine held the
-/// thread up for so long that the Backup had to take over, which is not about single packets.
+/// thread up for so long that the Backup had to take over: that allocates, but not for each packet.
 fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
     let lan = Lan::new().unwrap();
     let hosts = [
@@ -113,8 +113,8 @@ fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
         assert!(Instant::now() < limit, "no election");
         run(&mut drivers, Duration::from_millis(50));
     }
-    // Announcements come again after five seconds, later than this test ends; buffers have their
-    // size after a while.
+    // Announcements are repeated after five seconds, after the end of this test. Buffers reach
+    // their size after a while.
     run(&mut drivers, Duration::from_millis(200));
 
     let before = drivers.each_ref().map(messages);

@@ -18,7 +18,7 @@ fn has(host: &Host, address: &str) -> bool {
     addresses.contains(&address.parse().unwrap())
 }
 
-/// Waits for a line that ends so.
+/// Waits for a line that ends with `end`.
 fn wait_for_line(program: &BackgroundProgram, end: &str) {
     program.wait_for(end, |line| line.ends_with(end).then_some(()));
 }

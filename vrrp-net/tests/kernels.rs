@@ -1,5 +1,5 @@
-//! Tracked routes in an older kernel, which notifies fewer removed routes, and dumps none while it
-//! removes them.
+//! Tracked routes in an older kernel, which sends fewer notifications of removed routes, and does
+//! not dump while it removes routes.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use vrrp_fsm::track::{Kind, Level, Object, ObjectId};
 use vrrp_lab::{Host, Kernel, Lan, Suite, guest_tests};
 use vrrp_net::{Driver, Watch};
 
-/// How long a test waits for an event. Reached only where something is broken.
+/// The longest wait for an event. It is reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     Suite::new(&[Kernel::Uml6_1], &tests).run()
 }
 
-/// A host with an address on each of two networks, and what it runs.
+/// A host with an address on each of two networks, and its driver.
 struct Fixture {
     _lans: [Lan; 2],
     host: Host,
@@ -78,7 +78,7 @@ impl Fixture {
         }
     }
 
-    /// The route comes and goes in these ways.
+    /// Checks that the driver sees the route come and go by these commands.
     fn sees(&mut self, come: &str, go: &str) {
         self.wait_for(Level::Down);
         self.ip(come);
@@ -107,7 +107,7 @@ fn routes_that_go_with_their_link_are_missed() {
     let add = "route add 203.0.113.0/24 via 198.51.100.9";
     fixture.sees(add, "link set eth1 down");
     fixture.ip("link set eth1 up");
-    // There is another way again, and that one is gone.
+    // Routes by either interface come and go again.
     fixture.sees(
         "route add 203.0.113.0/24 via 192.0.2.9",
         "route del 203.0.113.0/24",

@@ -1,7 +1,7 @@
-//! Thousands of routers to which the same happens at once: advertisements first, slow work behind,
-//! nothing lost.
+//! Thousands of routers with the same event at once: advertisements go first, slow work follows,
+//! and nothing is lost.
 //!
-//! An interface has 255 VRIDs in each family, so that more routers take more interfaces.
+//! An interface has 255 VRIDs in each family, so more routers need more interfaces.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,14 +36,14 @@ use vrrp_net::{
 };
 use vrrp_proto::{ChecksumForm, Endpoints, Family, Interval, Priority, Vrid};
 
-/// Longer than anything here takes. Reached only where something is broken.
+/// Longer than any step of these tests takes. It is reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Two hosts, and so many cables between them.
+/// Two hosts, and the cables between them.
 struct Cables {
-    /// Where the routers are.
+    /// The host of the routers.
     here: Namespace,
-    /// The receivers of the advertisements.
+    /// The host of the receivers.
     there: Namespace,
     number: u8,
 }
@@ -71,7 +71,7 @@ impl Cables {
         }
     }
 
-    /// Routers of a family on each cable, with so many VRIDs, each with an address of its own and
+    /// Routers of a family on each cable, one for each VRID, each with an address of its own and
     /// this interval in hundredths of a second.
     fn routers(
         &self,
@@ -112,8 +112,8 @@ impl Cables {
         })
     }
 
-    /// The virtual addresses that the kernel has on the cables, and those that routers have that
-    /// are Active.
+    /// The virtual addresses that the kernel has on the cables, and the virtual addresses of the
+    /// routers that are Active.
     fn addresses(&self, driver: &Driver) -> [BTreeSet<(String, IpAddr)>; 2] {
         let interfaces = self
             .here
@@ -145,7 +145,7 @@ fn virtual_address(family: Family, cable: u8, vrid: u8) -> IpAddr {
     }
 }
 
-/// Those of [`virtual_address`] that are there.
+/// The addresses of [`virtual_address`] that exist.
 fn virtual_addresses(interfaces: &Interfaces) -> BTreeSet<(String, IpAddr)> {
     interfaces
         .iter()
@@ -190,7 +190,7 @@ fn count(notified: &mut BTreeMap<RouterId, u32>, state: State, notification: &No
     }
 }
 
-/// What a frame says of a router with an IPv4 address: the cable and the VRID that it is on.
+/// The content of a frame from a router with an IPv4 address: its cable and its VRID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Advertisement { router: (u8, u8), priority: u8 },
@@ -214,7 +214,7 @@ impl Said {
     }
 }
 
-/// Listens on all cables, in the order in which frames come.
+/// Receives frames from all cables, in the order of their arrival.
 struct Listener {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Said>>,
@@ -227,7 +227,7 @@ impl Listener {
         let mut socket = namespace
             .run(|| Socket::new(Domain::PACKET, Type::RAW, Some(protocol)))
             .unwrap();
-        // Root only: a user namespace has to do with what the system allows.
+        // Root only: in a user namespace, the system's limit applies.
         if setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).is_err() {
             socket.set_recv_buffer_size(64 << 20).unwrap();
         }
@@ -243,7 +243,7 @@ impl Listener {
                 loop {
                     match socket.read(&mut frame) {
                         Ok(length) => said.extend(Said::read(&frame[..length])),
-                        // Nothing has come for a while.
+                        // No frame has arrived for a while.
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
                             if stop.load(Ordering::Relaxed) {
                                 return said;
@@ -271,8 +271,8 @@ fn routers_that_take_over_at_once_all_advertise_before_anything_else_and_resign_
     let count = driver.routers().count();
     assert_eq!(count, 5000);
     run_until(&mut driver, State::Backup);
-    // Nobody turns the driver for Active_Down_Interval, so that the time of all of them has come
-    // when it turns.
+    // The driver takes no turn for Active_Down_Interval, so the timers of all routers have expired
+    // at its next turn.
     thread::sleep(PATIENCE);
     let listener = Listener::start(&cables.there);
     let notified = run_until(&mut driver, State::Active);
@@ -354,7 +354,7 @@ fn an_interface_with_five_hundred_routers_may_flap() {
             count_all(&mut notified, State::Initialize, &mut driver);
         }
     }
-    // It is down in the end.
+    // The interface is down at the end.
     wait_for("half of the routers in Initialize", LIMIT, || {
         driver.turn().unwrap();
         count_all(&mut notified, State::Initialize, &mut driver);
@@ -404,7 +404,7 @@ fn virtual_macs_that_go_with_an_interface_make_no_advertisement_of_another_late(
     let mut driver = cables.driver(virtual_mac_routers.map(owner).chain([other]));
     run_until(&mut driver, State::Active);
 
-    // A Backup that would take over, were an advertisement three intervals late.
+    // A Backup that would take over if an advertisement were three intervals late.
     let is_over = Arc::new(AtomicBool::new(false));
     let watcher = thread::spawn({
         let (there, is_over) = (cables.there.clone(), Arc::clone(&is_over));
@@ -454,9 +454,9 @@ fn an_overrun_in_thousands_of_changes_ends_in_the_state_of_the_kernel() {
     run_until(&mut driver, State::Active);
     driver.set_monitor_buffer(4096).unwrap();
 
-    // Nobody reads the notifications in that time: first those that do not concern the driver, then
-    // those of a loss that it must repair, and at last those of the address that the routers of the
-    // other cable advertise from.
+    // The driver does not read notifications in that time: first notifications that do not concern
+    // it, then those of a loss that it must repair, and at last those of the address that the
+    // routers of the other cable advertise from.
     let [first, second] = [0, 1].map(|cable| {
         let interfaces = driver.interfaces();
         interfaces.named(&interface(cable)).unwrap().link.index
@@ -515,7 +515,7 @@ fn an_overrun_in_thousands_of_changes_ends_in_the_state_of_the_kernel() {
         let addresses = addresses.iter().map(|address| address.address);
         addresses.collect::<BTreeSet<_>>()
     };
-    // What the driver did itself it still has to hear of.
+    // The driver still has to read the notifications of its own changes.
     wait_for("the state of the driver", LIMIT, || {
         driver.turn().unwrap();
         let there = cables
@@ -526,7 +526,7 @@ fn an_overrun_in_thousands_of_changes_ends_in_the_state_of_the_kernel() {
     .unwrap();
 }
 
-/// How often the calling thread has waited so far.
+/// The number of times that the calling thread has waited so far.
 fn waits() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status
@@ -539,7 +539,7 @@ fn waits() -> u64 {
 fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
     const PACKETS: u64 = 2000;
     let cables = Cables::lay(1);
-    // Backups that have nothing to do for long.
+    // Backups that have nothing to do for a long time.
     let mut driver = cables.driver(cables.routers(Family::Ipv4, 100, 4000));
     run_until(&mut driver, State::Backup);
     let stop = driver.handle();
@@ -548,8 +548,8 @@ fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
         driver.run(|_| {}).unwrap();
         (waits() - before, driver)
     });
-    // Each would wake the thread up, for it comes when the one before has been read; its checksum
-    // is wrong.
+    // Each packet would wake the thread, because it arrives after the one before it has been read.
+    // Its checksum is wrong.
     let sender = cables.there.run(|| VrrpSocket::open(Family::Ipv4).unwrap());
     let interfaces = cables
         .there
@@ -564,7 +564,7 @@ fn a_thread_with_many_routers_does_not_wake_up_for_every_advertisement() {
         sender.send([datagram], |_, error| panic!("{error}"));
         thread::sleep(Duration::from_micros(50));
     }
-    // Time to read the last ones.
+    // Time to read the last packets.
     thread::sleep(Duration::from_millis(20));
     stop.stop();
     let (waits, driver) = running.join().unwrap();

@@ -1,7 +1,8 @@
-//! Drivers in several processes: one goes on where another ends while it is Active, and nobody on
-//! the network notices; and one takes no notice of a process without privileges.
+//! Drivers in several processes: a driver continues where another, which is Active, ends, and no
+//! host on the network notices. A driver also ignores the claims of a process without privileges.
 //!
-//! It is a program of its own, because a process with one thread is one that can be forked.
+//! The tests are a program of their own, because only a process with one thread can be forked
+//! safely.
 
 #![allow(
     missing_docs,
@@ -36,7 +37,7 @@ use vrrp_net::{
 };
 use vrrp_proto::{Family, Interval, Priority, Vrid};
 
-/// How long a test waits for an event.
+/// The longest wait for an event.
 const LIMIT: Duration = Duration::from_secs(20);
 
 const INTERVAL: Duration = Duration::from_millis(400);
@@ -78,14 +79,14 @@ fn main() {
     );
 }
 
-/// Claims a thing of others as an instance would, and asks the others.
+/// Claims something of another instance, as an instance would, and asks the others.
 fn be_an_intruder(claim: &str) -> ! {
     let address = SocketAddr::from_abstract_name("vrrp-net/1.0").unwrap();
     let listener = UnixListener::bind_addr(&address).unwrap();
     println!("listens");
     let answer = format!("uses {claim}\nend\n");
     let asking = thread::spawn(|| {
-        // The driver may not run yet.
+        // The driver may not be running yet.
         loop {
             let list = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
             let names = list
@@ -96,7 +97,7 @@ fn be_an_intruder(claim: &str) -> ! {
             if let Some(other) = others.next() {
                 let address = SocketAddr::from_abstract_name(other).unwrap();
                 let mut stream = UnixStream::connect_addr(&address).unwrap();
-                // It may have been closed by then.
+                // The connection may have been closed by then.
                 let _refused = stream.write_all(b"?");
                 let mut answer = Vec::new();
                 let _reset = stream.read_to_end(&mut answer);
@@ -145,7 +146,7 @@ fn claims_of_a_process_without_privileges_do_not_count() -> bool {
         .args([INTRUDER, &format!("address {} 192.0.2.77", host.index())]);
     let intruder = BackgroundProgram::spawn(command);
     intruder.wait_for("its socket", |line| (line == "listens").then_some(()));
-    // It has our mark, and no instance claims it.
+    // The address has our mark, and no instance claims it.
     host.namespace().run(|| {
         let address = CLAIMED.parse().unwrap();
         let add = AddressChange::Add {
@@ -189,7 +190,7 @@ fn claims_of_a_process_without_privileges_do_not_count() -> bool {
     true
 }
 
-/// Runs a router until the file `hand-over` is there. Then this process ends, and another goes on
+/// Runs a router until the file `hand-over` is there. Then this process ends, and another continues
 /// until the file `stop` is there.
 fn be_a_host(folder: &Path, priority: u8) {
     let mut election = Config::new(Vrid::new(51).unwrap(), Family::Ipv4);
@@ -217,7 +218,7 @@ fn be_a_host(folder: &Path, priority: u8) {
     note_all(folder, &mut driver);
 }
 
-/// Takes turns until one of the files is there, or the test no longer is.
+/// Takes turns until one of the files exists, or the test has ended.
 fn run_until<'a>(driver: &mut Driver, folder: &Path, files: &[&'a str]) -> &'a str {
     while folder.exists() {
         if let Some(file) = files.iter().find(|file| folder.join(file).exists()) {
@@ -267,7 +268,7 @@ fn wait_for_states(folder: &Path, expected: &[&str]) {
     .unwrap_or_else(|error| panic!("{error}; there were {:?}", states(folder)));
 }
 
-/// When advertisements of the host with priority 200 passed.
+/// The times of the advertisements of the host with priority 200.
 fn advertised(capture: &Capture) -> Vec<Instant> {
     let frames = capture.frames();
     let ours = frames.iter().filter(|frame| {
@@ -337,7 +338,7 @@ fn a_process_goes_on_where_another_ends() {
     assert_eq!(states(&first), ["Backup", "Active"]);
     assert_eq!(states(&second), ["Backup"]);
 
-    // The successor has it all, to the end.
+    // The successor has everything, to the end.
     File::create(first.join("stop")).unwrap();
     wait_for_states(&first, &["Backup", "Active", "Initialize"]);
     wait_for_states(&second, &["Backup", "Active"]);

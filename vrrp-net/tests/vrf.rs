@@ -18,7 +18,7 @@ use vrrp_lab::{Host, Kernel, Lan, Suite, guest_tests};
 use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig, RouterId, Transport, UnicastPath};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
-/// How long a test waits for an event. Reached only where something is broken.
+/// The longest wait for an event. It is reached only where something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn ip(host: &Host, arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {output:?}");
 }
 
-/// Puts a host's interface into a VRF. IPv6 addresses go with that, and are added again.
+/// Puts a host's interface into a VRF. That removes the IPv6 addresses, which are added again.
 fn enter_vrf(host: &Host, number: u8) {
     ip(host, "link add red type vrf table 10");
     ip(host, "link set red up");
@@ -125,7 +125,8 @@ impl Pair {
         events
     }
 
-    /// One is Active and the other Backup, and stays it for as long as it takes to notice silence.
+    /// Checks that one router is Active and the other Backup, and that the Backup stays Backup for
+    /// Active_Down_Interval.
     fn elects(&mut self) {
         self.turn_until("one Active", |it| {
             let [one, two] = &it.drivers[..] else {

@@ -202,7 +202,7 @@ impl fmt::Display for NetlinkChange<'_> {
 /// The outcome of a [`NetlinkChange`] that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It was made.
+    /// The change was made.
     Changed,
     /// There was nothing to change: the thing to add was there already, or the thing to remove was
     /// not (perhaps with its interface). A route of any program with the same destination, metric

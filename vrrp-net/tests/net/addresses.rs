@@ -131,7 +131,7 @@ fn an_address_that_a_crash_left_with_another_prefix_length_is_removed_at_the_sta
         });
         assert!(!has(&r2, left));
         assert_eq!(again.state(again_id), State::Backup);
-        // And it is there once in the end.
+        // The address is there once at the end.
         other.stop();
         again.wait_for_state(again_id, State::Active);
         wait_for_address(&r2, now, true);
@@ -147,7 +147,7 @@ fn a_sweep_removes_marked_addresses_and_no_others() {
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
 
-    // Another instance comes and crashes: a driver that starts later would remove what it left.
+    // Another instance comes and crashes: a driver that starts later would remove its left-overs.
     let mut crashed = router(Family::Ipv4, 100);
     crashed.fsm.vrid = crate::rig::vrid(9);
     crashed.addresses = vec!["192.0.2.99/32".parse().unwrap()];
@@ -229,7 +229,7 @@ fn a_refused_address_is_reported_and_the_others_are_there() {
         "{text}"
     );
     wait_for_address(&r1, VIP4, true);
-    // It is tried again, and succeeds once it can.
+    // The driver tries again, and succeeds once the kernel allows it.
     r1.namespace()
         .set_sysctl("ipv6.conf.eth0.disable_ipv6", "0")
         .unwrap();
@@ -252,7 +252,7 @@ fn virtual_addresses_are_marked_usable_at_once_and_never_preferred() {
         .find(|own| format!("{}/{}", own.address, own.prefix_len) == VIP6)
         .unwrap();
     assert_eq!((address.protocol, address.usable), (112, true));
-    // Address, index, prefix length, scope, flags, name: of the flags, NODAD, DEPRECATED and
+    // Address, index, prefix length, scope, flags, name: the flags are NODAD, DEPRECATED and
     // PERMANENT.
     let table = r1
         .namespace()

@@ -26,7 +26,7 @@ pub(crate) struct Announced {
     pub(crate) mac: MacAddress,
     /// In the Ethernet header.
     source: MacAddress,
-    /// Nobody asked for it.
+    /// Whether it is unsolicited.
     pub(crate) is_announcement: bool,
 }
 
@@ -98,7 +98,7 @@ fn without_prefix(address: &str) -> IpAddr {
     ip(address.split('/').next().unwrap())
 }
 
-/// Starts a router, alone, and holds what it says against its virtual MAC.
+/// Starts a single router, and compares its frames with its virtual MAC.
 fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
     let (lan, [r1, client]) = lan_of::<2>();
     let capture = lan.capture().unwrap();
@@ -110,7 +110,7 @@ fn all_is_said_with_the_virtual_mac(family: Family, priority: u8) {
         let about = without_prefix(address);
         let announced = wait_for_announcement(&capture, about);
         assert_eq!((announced.mac, announced.source), (mac, mac));
-        // And when somebody asks.
+        // The same, in an answer to a request.
         if about != ip("fe80::254") {
             let asked = Instant::now();
             let probe = Probe::start(&client, about, Duration::from_millis(5)).unwrap();
@@ -144,7 +144,7 @@ fn a_23_each_ipv6_address_that_an_active_configures_is_announced_with_the_virtua
     all_is_said_with_the_virtual_mac(Family::Ipv6, 100);
 }
 
-/// Something else has the name of the macvlan when the host starts.
+/// Another link has the name of the macvlan when the host starts.
 fn nothing_is_said_before_the_virtual_mac_is_there(family: Family) {
     let (lan, [r1]) = lan_of::<1>();
     iproute2(&r1, &["link", "add", "virtual", "type", "bridge"]);
@@ -259,8 +259,8 @@ fn m_10_no_address_is_formed_of_a_virtual_mac() {
     }
 }
 
-/// A router whose interface gets another hardware address while it is Active says so, and answers
-/// with it.
+/// A router whose interface gets another hardware address while it is Active announces that
+/// address, and answers with it.
 fn another_hardware_address_is_announced(family: Family, enforces: bool) {
     let (lan, [r1, client]) = lan_of::<2>();
     let mut config = router(family, 100);
@@ -322,7 +322,7 @@ fn another_hardware_address_of_the_interface_is_announced_over_ipv6() {
     another_hardware_address_is_announced(Family::Ipv6, true);
 }
 
-/// The pace of the tests: long beside the time that a busy machine takes to send a frame.
+/// The pace of the tests: long compared with the time that a busy machine takes to send a frame.
 const PACE: Duration = Duration::from_millis(300);
 
 fn pacing() -> Pacing {
@@ -398,7 +398,7 @@ fn a_router_that_yields_drops_the_announcements_that_wait() {
     wait_for_announcement(&capture, about);
     running.with(move |driver| driver.set_fault(id, "test").unwrap());
     running.wait_for_state(id, State::Initialize);
-    // It does not even wake up for them.
+    // The driver does not even wake up for them.
     let timeout = running.with(|driver| driver.timeout());
     assert!(timeout.is_none_or(|it| it > PACE), "{timeout:?}");
 }

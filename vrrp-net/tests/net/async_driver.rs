@@ -1,4 +1,4 @@
-//! A driver as a task of tokio has it.
+//! A driver in a task of tokio.
 
 use std::time::{Duration, Instant};
 

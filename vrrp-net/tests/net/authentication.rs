@@ -33,10 +33,10 @@ fn with(mut config: RouterConfig, authentication: Authentication) -> RouterConfi
     config
 }
 
-/// Of two routers with these, the second becomes Active and the first Backup; when it stops, the
-/// first takes over.
+/// Checks that of two routers with these configurations the second becomes Active and the first
+/// Backup. When the second stops, the first takes over.
 fn they_accept_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConfig) {
-    // The Active first: a Backup that starts before it may have to take over.
+    // The Active starts first: a Backup that starts before it may have to take over.
     let (high, high_id) = DriverThread::with_router(hosts[1].namespace(), high);
     high.wait_for_state(high_id, State::Active);
     let (low, low_id) = DriverThread::with_router(hosts[0].namespace(), low);
@@ -68,7 +68,8 @@ fn they_accept_each_other(hosts: &[Host; 2], low: RouterConfig, high: RouterConf
     assert_eq!(takeovers(), [Reason::ActiveResigned]);
 }
 
-/// Two routers with these both become Active, and the first says that it is for this.
+/// Checks that two routers with these configurations both become Active, and that the first reports
+/// this discard.
 fn they_reject_each_other(
     low: RouterConfig,
     high: RouterConfig,
@@ -185,7 +186,7 @@ fn p_50_a_packet_that_is_sent_again_is_discarded() {
         .iter()
         .find(|frame| frame.bytes.get(23) == Some(&51))
         .unwrap();
-    // The Active is gone. Somebody who recorded it tries to keep the Backup quiet.
+    // The Active is gone. An attacker who recorded its packets tries to keep the Backup quiet.
     high.kill();
     let socket = hosts[2].namespace().run(|| FrameSocket::open().unwrap());
     let index = hosts[2].index();
@@ -220,8 +221,8 @@ fn p_50_an_owner_that_starts_again_is_accepted() {
     .unwrap();
     owner.kill();
     low.wait_for_state(low_id, State::Active);
-    // It counts from the beginning, and in version 2 an owner discards the packets that say how far
-    // the others are.
+    // The owner counts from the beginning, and in version 2 it discards the packets that carry the
+    // numbers of the others.
     let (owner, owner_id) = DriverThread::with_router(hosts[1].namespace(), config(255));
     low.wait_for_state(low_id, State::Backup);
     assert_eq!(owner.state(owner_id), State::Active);
@@ -338,7 +339,7 @@ fn counters(running: &DriverThread, id: RouterId) -> Counters {
     running.with(move |driver| *driver.get(id).unwrap().machine().counters())
 }
 
-/// How many advertisements a router has heard.
+/// The number of advertisements that a router has received.
 fn received(running: &DriverThread, id: RouterId) -> u64 {
     counters(running, id).advertisements_received
 }
@@ -347,10 +348,11 @@ fn authenticate(running: &DriverThread, id: RouterId, authentication: Authentica
     running.with(move |driver| driver.set_authentication(id, authentication).unwrap());
 }
 
-/// The Backup of two routers goes on hearing the Active, and nobody changes sides.
+/// Checks that the Backup of two routers still receives the Active, and that neither changes its
+/// state.
 fn they_still_accept_each_other(low: &(DriverThread, RouterId), high: &(DriverThread, RouterId)) {
     let before = received(&low.0, low.1);
-    // One may have been on its way.
+    // One advertisement may have been on its way.
     wait_for("more advertisements", LIMIT, || {
         (received(&low.0, low.1) >= before + 2).then_some(())
     })
@@ -406,7 +408,7 @@ fn hmac_trailers_and_other_keys_come_to_running_routers_without_an_election() {
             // Header, two addresses, and the trailer.
             seen.message.len() > 8 + 2 * 16
         });
-        // Without it nothing is heard any more.
+        // Without the key, no advertisement is accepted any more.
         authenticate(&low.0, low.1, hmac(&[9; 32]));
         low.0.wait_for_state(low.1, State::Active);
     });
@@ -419,7 +421,8 @@ fn p_50_running_routers_go_over_to_ah_and_back_without_an_election() {
         let [low, high] = backup_and_active(&hosts, router_v2);
         let ah = || Authentication::Ah(password("secret"));
         for step in [ah(), Authentication::SimpleText(password("word")), ah()] {
-            // While nobody sends, the next one goes out long after both have changed.
+            // No router sends in the meantime: the next advertisement leaves long after both have
+            // changed.
             let last = received(&low.0, low.1);
             wait_for("the next advertisement", LIMIT, || {
                 (received(&low.0, low.1) > last).then_some(())
@@ -518,7 +521,7 @@ fn p_51_a_peer_inside_ah_is_reported_by_a_router_in_version_3() {
     assert!(errors > 0);
 }
 
-/// An advertisement with an HMAC trailer from 192.0.2.2, signed so many seconds after now.
+/// An advertisement with an HMAC trailer from 192.0.2.2, signed `seconds_ahead` seconds after now.
 fn signed_frame(secret: &[u8; 32], seconds_ahead: i64) -> Vec<u8> {
     let source = Ipv4Addr::new(192, 0, 2, 2);
     let endpoints = Endpoints::multicast(source.into());
@@ -582,7 +585,7 @@ fn a_clock_skew_is_reported_with_its_direction_and_before_packets_are_discarded(
             _ => None,
         });
         assert_eq!(skew.1, "192.0.2.2".parse::<IpAddr>().unwrap());
-        // The frame was on its way for a moment, longer on a busy machine.
+        // The frame was on its way for a moment, or for longer on a busy machine.
         let near = match skew.0 {
             ClockSkew::Ahead { millis } => i64::from(millis),
             ClockSkew::Behind { millis } => -i64::from(millis),

@@ -1,4 +1,4 @@
-//! What others on the network see, and do not see, of routers.
+//! The frames of routers that other hosts on the network see, and do not see.
 
 use std::{thread, time::Duration};
 
@@ -54,7 +54,7 @@ fn a_03_no_router_advertisement_is_sent_by_a_backup() {
     assert!(!frames.iter().any(is_router_advertisement));
 }
 
-/// The station that a host takes an address to be at.
+/// The hardware address that a host has for an address.
 fn neighbor(host: &Host, address: &str) -> Option<String> {
     let shown = iproute2(host, &["-6", "neighbor", "show", address, "dev", "eth0"]);
     let mut words = shown.split_whitespace();
@@ -72,7 +72,7 @@ fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for(
         DriverThread::with_router(hosts[1].namespace(), router(Family::Ipv6, 100));
     backup.wait_for_state(backup_id, State::Backup);
 
-    // Another virtual router on the same network, and both know its address.
+    // Another virtual router on the same network. Both hosts know its address.
     let other = |priority| {
         let mut config = router(Family::Ipv6, priority);
         config.fsm = fsm(Family::Ipv6, priority);

@@ -26,7 +26,7 @@ fn pair(
     low: RouterConfig,
     high: RouterConfig,
 ) -> ((DriverThread, RouterId), (DriverThread, RouterId)) {
-    // The Active first: a Backup that starts before it may have to take over.
+    // The Active starts first: a Backup that starts before it may have to take over.
     let high = DriverThread::with_router(hosts[1].namespace(), high);
     high.0.wait_for_state(high.1, State::Active);
     let low = DriverThread::with_router(hosts[0].namespace(), low);
@@ -34,7 +34,7 @@ fn pair(
     (low, high)
 }
 
-/// Nobody has changed sides.
+/// Checks that neither router has changed its state.
 fn nothing_moved(low: &DriverThread, high: &DriverThread) {
     assert_eq!(low.count_transitions(State::Active), 0);
     assert_eq!(high.count_transitions(State::Active), 1);
@@ -179,7 +179,7 @@ fn a_host_s_fault_ends_a_router_s_part_until_all_causes_are_gone() {
         });
     };
     set("no upstream", true);
-    // Said twice, and another one: causes are a set.
+    // The same cause twice, and another one: causes are a set.
     set("no upstream", true);
     set("disk full", true);
     high.wait_for_state(high_id, State::Initialize);
@@ -245,7 +245,7 @@ fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
             driver.remove(id).unwrap();
         }
     });
-    // One that is refused was never there.
+    // A refused configuration has no effect.
     let refused = running.with(|driver| {
         let gone = driver
             .add_object(Object::new("gone", Kind::Interface), Watch::Host)
@@ -257,7 +257,7 @@ fn nothing_is_left_of_interfaces_whose_routers_were_removed() {
         driver.add(config)
     });
     assert!(matches!(refused, Err(Error::Fleet(_))), "{refused:?}");
-    // Another router on the same interface does not end with it.
+    // Another router on the same interface keeps running.
     let second = running.with(|driver| {
         let mut config = router(Family::Ipv4, 100);
         config.fsm.vrid = vrid(52);

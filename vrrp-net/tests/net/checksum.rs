@@ -22,7 +22,8 @@ use crate::rig::{
 /// The interval of all routers here. A shorter one would let a busy machine cause a takeover.
 const INTERVAL: Duration = Duration::from_millis(300);
 
-/// How long a peer is watched after it has joined: longer than it waits before it takes over.
+/// The time for which a peer is watched after it has joined: longer than its wait before a
+/// takeover.
 const JOINING: Duration = Duration::from_millis(6 * 300);
 
 fn form(seen: &Seen) -> ChecksumMatch {
@@ -63,7 +64,8 @@ fn forms(capture: &Capture, of_ours: bool) -> HashSet<Option<ChecksumForm>> {
 const MESSAGE_ONLY: Option<ChecksumForm> = Some(ChecksumForm::MessageOnly);
 const PSEUDO_HEADER: Option<ChecksumForm> = Some(ChecksumForm::PseudoHeader);
 
-/// A peer starts as Backup beside our Active of this priority, and stays Backup.
+/// Checks that a peer that starts next to our Active of this priority becomes Backup, and stays
+/// Backup.
 fn joins_as_backup<P>(
     ours: u8,
     peer: impl FnOnce(&vrrp_lab::Host) -> P,
@@ -75,7 +77,7 @@ fn joins_as_backup<P>(
     let (running, id) = DriverThread::with_router(hosts[0].namespace(), ours_at(ours));
     running.wait_for_state(id, State::Active);
     let peer = peer(&hosts[1]);
-    // The time in which it would take over.
+    // In this time the peer would take over.
     std::thread::sleep(JOINING);
     let log = log(&peer);
     assert!(!log.contains(became_active), "{log}");
@@ -153,8 +155,8 @@ fn amb_01_a_receiver_of_rfc_9568_joins_as_a_backup() {
     assert_eq!(running.count_transitions(State::Active), 1);
 }
 
-/// keepalived as it comes was Active before us: its form is sent alone, and it hears it when it
-/// comes back.
+/// keepalived with its defaults was Active before us: we send its form alone, and it accepts that
+/// form when it comes back.
 fn follows(peer: impl Fn(&vrrp_lab::Host) -> Keepalived, expected: ChecksumForm) {
     let (lan, hosts) = lan_of::<2>();
     let mut keepalived = peer(&hosts[1]);
@@ -208,8 +210,8 @@ fn amb_01_the_form_of_a_keepalived_without_the_pseudo_header_is_sent_alone() {
     );
 }
 
-/// The reason for both forms: with one form alone, a keepalived that rejects it comes up beside our
-/// Active.
+/// The reason for both forms: with one form alone, a keepalived that rejects this form becomes
+/// Active next to ours.
 #[test]
 fn amb_01_a_keepalived_that_rejects_the_only_form_becomes_active_as_well() {
     let (lan, hosts) = lan_of::<2>();

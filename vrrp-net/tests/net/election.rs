@@ -15,7 +15,7 @@ use crate::rig::{
     lan_of, router, router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
-/// The time that a test allows on top of the protocol's own time, beside the time for which the
+/// The time that a test allows on top of the protocol's own time and the time for which the
 /// driver's thread waited for a processor.
 const SLACK: Duration = Duration::from_millis(250);
 
@@ -334,7 +334,8 @@ fn a_preemption_in_good_order_reports_no_rival() {
             let machine = driver.get(low_id).unwrap().machine();
             machine.counters().advertisements_sent
         });
-        // In both checksum forms, those that were sent before it listened left out.
+        // Advertisements are sent in both checksum forms. Those that were sent before the Backup
+        // listened do not count.
         (received > 0 && received <= sent).then_some(())
     })
     .unwrap();

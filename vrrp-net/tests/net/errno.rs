@@ -20,7 +20,7 @@ use vrrp_proto::{Family, Interval};
 
 use crate::rig::{DriverThread, LIMIT, VIP4, has, in_time, lan_of, router, vrid};
 
-/// The calls that a driver makes in its turns, each with what it is for.
+/// The calls that a driver makes in its turns, each with its purpose.
 const CALLS: &[(libc::c_long, &str)] = &[
     (libc::SYS_recvmmsg, "receive advertisements"),
     (libc::SYS_sendmmsg, "send advertisements and announcements"),
@@ -40,18 +40,18 @@ const CALLS: &[(libc::c_long, &str)] = &[
     (libc::SYS_socket, "open a socket again"),
 ];
 
-/// What the supervisor does with one call.
+/// The supervisor's treatment of one call.
 #[derive(Default)]
 struct Injection {
     call: libc::c_long,
     /// 0 to do nothing, and return that everything was sent.
     errno: i32,
-    /// Hold the call up for so long, and let the kernel carry it out.
+    /// The time for which to hold the call up, before the kernel carries it out.
     hold_up: Option<Duration>,
-    /// Until then, and at most so often.
+    /// The end of the treatment, which also ends after `times` calls.
     until: Option<Instant>,
     times: u32,
-    /// How often it was done.
+    /// The number of times that it was done.
     done: u32,
 }
 
@@ -161,7 +161,7 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
     }
 }
 
-/// Fails a call from now on: for so long, and so often.
+/// Makes a call fail from now on, for `lasts` and at most `times` times.
 fn inject(shared: &Shared, call: libc::c_long, errno: i32, lasts: Duration, times: u32) {
     *shared.lock().unwrap() = Injection {
         call,
@@ -186,7 +186,8 @@ fn with_vrid(number: u8, priority: u8, interval: u16, address: &str) -> RouterCo
     config
 }
 
-/// Runs a driver through its work: a router comes, becomes Active, gets another address, and goes.
+/// Runs a driver through its work: a router is added, becomes Active, gets another address, and is
+/// removed.
 fn use_every_call(running: &DriverThread, what: &str) {
     let config = with_vrid(60, 150, 2, "192.0.2.60/32");
     // A call of the program may fail; it is made again.
@@ -211,7 +212,7 @@ fn use_every_call(running: &DriverThread, what: &str) {
 
 #[test]
 fn a_system_call_that_fails_for_a_while_is_made_again() {
-    /// Those that the driver makes whatever happens.
+    /// The calls that the driver makes in any case.
     const FREQUENT: &[libc::c_long] = &[
         libc::SYS_recvmmsg,
         libc::SYS_sendmmsg,
@@ -233,7 +234,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
     });
     let active = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
     running.wait_for_state(active, State::Active);
-    // A peer that is heard all the time.
+    // A peer whose advertisements arrive all the time.
     let theirs = with_vrid(52, 200, 50, "192.0.2.52");
     let (peer, peer_id) = DriverThread::with_router(r2.namespace(), theirs);
     peer.wait_for_state(peer_id, State::Active);
@@ -336,7 +337,7 @@ fn a_kernel_that_does_not_answer_holds_up_no_advertisement_and_is_a_fault_until_
             });
             assert!(reported, "{id}");
         }
-        // The peer has missed no three advertisements in a row.
+        // The peer has never missed three advertisements in a row.
         assert_eq!(peer.count_transitions(State::Active), 0);
         assert_eq!(running.state(id), State::Active);
     });

@@ -91,7 +91,7 @@ fn routers_of_another_multicast_group_elect_an_active_and_list_addresses_of_the_
     let listed = capture.wait_for("the group", LIMIT, |frame| {
         frame.bytes.get(23) == Some(&112) && frame.bytes.get(30..34) == Some(&group)
     });
-    // Two addresses, the second of which the driver does not put in place.
+    // The advertisement lists two addresses. The driver does not install the second one.
     let frame = listed.unwrap();
     assert_eq!(frame.bytes.get(37), Some(&2));
     assert_eq!(frame.bytes.get(46..50), Some(&[192, 0, 2, 77][..]));
@@ -118,7 +118,7 @@ fn a_router_without_a_primary_address_is_in_fault_until_there_is_one() {
     let (_lan, [r1]) = lan_of::<1>();
     let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
-    // The virtual address stays the only one, and is none to advertise from.
+    // The virtual address is the only one left, and the router must not advertise from it.
     r1.remove_address("192.0.2.1/24").unwrap();
     running.wait_for_state(id, State::Initialize);
     wait_for_faults(&running, id, &[Fault::NoPrimaryAddress]);
@@ -133,7 +133,7 @@ fn amb_15_another_primary_address_is_advertised_from_without_an_election() {
     in_time(|| {
         let (lan, _) = lan_of::<0>();
         let host = lan.host("r1", &["192.0.2.1/24", "192.0.2.2/24"]).unwrap();
-        // The second address is to survive the first.
+        // The second address must survive the removal of the first.
         host.namespace()
             .set_sysctl("ipv4.conf.eth0.promote_secondaries", "1")
             .unwrap();
@@ -170,7 +170,7 @@ fn a_router_waits_for_its_interface_and_follows_it() {
         wait_for_address(&r1, VIP4, true);
         indexes.insert(r1.index());
 
-        // It hears the group on the new interface as well: another router makes it a Backup.
+        // It receives the group on the new interface as well: another router makes it a Backup.
         let (other, other_id) =
             DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
         other.wait_for_state(other_id, State::Active);
@@ -247,8 +247,8 @@ fn everything_is_dumped_again_after_lost_notifications() {
     wait_for_address(&r1, VIP4, true);
     running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
     running.while_asleep(|| {
-        // More than the buffer holds, and after that what matters: the virtual address, and the
-        // primary one.
+        // More notifications than the buffer holds, and then those that matter: of the virtual
+        // address, and of the primary one.
         for number in 1..=100 {
             r1.add_address(&format!("198.51.100.{number}/32")).unwrap();
         }
@@ -267,7 +267,7 @@ fn everything_is_dumped_again_after_lost_notifications() {
 }
 
 /// An Active with a drop route, and with a route by another interface, neither of which the kernel
-/// takes away with its interface.
+/// removes with its interface.
 fn with_something_elsewhere() -> (Lan, Lan, Host, DriverThread, RouterId) {
     let (lan, [r1]) = lan_of::<1>();
     let other = Lan::new().unwrap();
@@ -281,7 +281,7 @@ fn with_something_elsewhere() -> (Lan, Lan, Host, DriverThread, RouterId) {
     (lan, other, r1, running, id)
 }
 
-/// Waits until there are so many routes with the mark.
+/// Waits until there are `count` routes with the mark.
 fn wait_for_routes(host: &Host, count: usize) {
     let shown = || iproute2(host, &["route", "show", "table", "all", "proto", "112"]);
     wait_for(&format!("{count} routes"), LIMIT, || {
@@ -293,7 +293,7 @@ fn wait_for_routes(host: &Host, count: usize) {
 #[test]
 fn routes_elsewhere_go_with_an_interface_that_vanishes() {
     let (lan, _other, r1, running, id) = with_something_elsewhere();
-    // It hears at once that the interface is down, and that it is gone.
+    // The driver reads at once that the interface is down, and that it is gone.
     running.while_asleep(|| {
         iproute2(&r1, &["link", "delete", "eth0"]);
     });
@@ -338,14 +338,14 @@ fn a_router_over_ipv6_receives_again_where_the_notification_of_a_small_mtu_is_lo
     one.wait_for_state(one_id, State::Active);
     one.with(|driver| driver.set_monitor_buffer(1).unwrap());
     one.while_asleep(|| {
-        // So many notifications that there is no room left for those of the MTU.
+        // These notifications leave no room for those of the MTU.
         for toggle in ["down", "up"].iter().cycle().take(20) {
             iproute2(&r1, &["link", "set", "lo", toggle]);
         }
         for mtu in ["1000", "1500"] {
             iproute2(&r1, &["link", "set", "eth0", "mtu", mtu]);
         }
-        // The addresses that went with it are there again, and as they were.
+        // The addresses that were removed along with it are there again, unchanged.
         wait_for("a usable link-local address", LIMIT, || {
             let shown = iproute2(&r1, &["-6", "address", "show", "dev", "eth0"]);
             (shown.contains("fe80:") && !shown.contains("tentative")).then_some(())
@@ -364,7 +364,7 @@ fn a_router_over_ipv6_receives_again_where_the_notification_of_a_small_mtu_is_lo
 #[test]
 fn a_driver_survives_lost_notifications_while_addresses_go_on_changing() {
     let (_lan, [r1]) = lan_of::<1>();
-    // So many that a list of them comes in parts, between which something changes.
+    // So many addresses that a dump comes in parts, between which something changes.
     r1.namespace().run(|| {
         let mut netlink = Netlink::open().unwrap();
         let lo = netlink.link("lo").unwrap().unwrap().index;
@@ -407,7 +407,7 @@ fn a_driver_survives_lost_notifications_while_addresses_go_on_changing() {
         running.wait_for_event("the overrun", |event| {
             matches!(event, DriverEvent::Overrun).then_some(())
         });
-        // It goes on to do its work, and begins others.
+        // The driver continues its work, and takes on more.
         running.with(move |driver| {
             let address = "192.0.2.253/32".parse().unwrap();
             driver.add_address(id, address).unwrap();

@@ -12,7 +12,7 @@ use vrrp_proto::{Endpoints, Family, Interval, group};
 
 use crate::rig::{LIMIT, VIP4, ip, lan_of, vrid};
 
-/// Sends what begins like an advertisement of each of these VRIDs to the group.
+/// Sends a packet that begins like an advertisement to the group, for each of these VRIDs.
 fn send(from: &Host, source: IpAddr, vrids: &[u8]) {
     let destination = group(if source.is_ipv4() {
         Family::Ipv4
@@ -47,7 +47,7 @@ fn a_socket_receives_packets_of_its_filter_and_changes_it_in_one_step() {
         socket.join(r1.index()).unwrap();
         let mut batch = ReceiveBatch::new();
         // The packets are there when the call that sends them returns; the last one has a VRID that
-        // is always heard.
+        // always passes.
         let mut received = |socket: &VrrpSocket, vrids: &[u8]| -> Vec<u8> {
             send(&r2, source, vrids);
             let mut received = Vec::new();

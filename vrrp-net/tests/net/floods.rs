@@ -1,8 +1,8 @@
-//! Floods of forged packets for routers that are here: nothing changes, nothing is late, nothing
-//! grows, and everything is counted.
+//! Floods of forged packets for existing routers: nothing changes, nothing is late, nothing grows,
+//! and every packet is counted.
 //!
-//! Each takes 3 s; the environment variable `FLOOD_SECONDS` has them take longer. They are in a
-//! process of their own, because the memory of the whole process is looked at.
+//! Each takes 3 s; the environment variable `FLOOD_SECONDS` makes them longer. They run in a
+//! process of their own, because the memory of the whole process is measured.
 
 use std::{
     env, fs,
@@ -28,11 +28,11 @@ use vrrp_proto::{
 
 use crate::rig::{DriverThread, LIMIT, ip, lan_of, router, router_v2, unicast, vrid};
 
-/// Forged packets a second, and how many go with one system call.
+/// Forged packets per second, and per system call.
 const RATE: u32 = 100_000;
 const BATCH: u32 = 64;
 
-/// Of all routers here; version 2 knows no shorter one.
+/// The interval of all routers here: the shortest of version 2.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The VRIDs of the routers: one of version 3, one with a password, one with a peer.
@@ -80,14 +80,14 @@ fn start(host: &Host, priority: u8, peer: &'static str) -> (DriverThread, Vec<Ro
     (running, ids)
 }
 
-/// Packets that all fail the same check, and would end the part of the Active if that were
-/// overlooked: their priority is 254.
+/// Packets that all fail the same check. Without that check they would depose the Active: their
+/// priority is 254.
 struct Flood {
     name: &'static str,
     octets: Vec<u8>,
     destination: IpAddr,
     ttl: u32,
-    /// How many such packets the driver has counted.
+    /// The number of such packets that the driver has counted.
     count: fn(&Driver) -> u64,
 }
 
@@ -139,8 +139,7 @@ fn floods() -> [Flood; 5] {
     ]
 }
 
-/// A valid packet of the forger, except for the one fault of each flood: with a password, it is the
-/// wrong one.
+/// A packet of the forger, which is valid except that its password, where it has one, is wrong.
 fn message(number: u8, destination: IpAddr) -> Vec<u8> {
     let authentication = match number {
         WITH_PASSWORD => {
@@ -181,7 +180,7 @@ fn sum(driver: &Driver, counter: fn(&Counters) -> u64) -> u64 {
         .sum()
 }
 
-/// Sends a flood for so long, and returns how many packets the kernel took.
+/// Sends a flood for `time`, and returns the number of packets that the kernel took.
 fn send(from: &Host, flood: &Flood, time: Duration) -> u64 {
     let socket = from
         .namespace()
@@ -199,7 +198,7 @@ fn send(from: &Host, flood: &Flood, time: Duration) -> u64 {
     while start.elapsed() < time {
         socket.send([datagram; BATCH as usize], |_, _| refused += 1);
         batches += 1;
-        // Where the machine has fallen behind, it goes on as fast as it can.
+        // If the machine falls behind, it sends as fast as it can.
         let due = start + Duration::from_secs(1) * batches * BATCH / RATE;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
@@ -234,8 +233,8 @@ fn memory() -> u64 {
     number.unwrap().parse().unwrap()
 }
 
-/// Hears the Active where the Backup is, and nothing else: when each advertisement of a VRID was
-/// read.
+/// Receives the advertisements of the Active on the Backup's host, and nothing else, with the time
+/// at which each was read.
 struct Listener {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Vec<(u8, Instant)>>,
@@ -246,7 +245,7 @@ impl Listener {
         let mut socket = host
             .namespace()
             .run(|| VrrpSocket::open(Family::Ipv4).unwrap());
-        // The source in the IPv4 header is the Active, or the packet is dropped.
+        // Drops the packet unless the source in the IPv4 header is the Active.
         let IpAddr::V4(active) = ip(ACTIVE) else {
             panic!("{ACTIVE} is of IPv4");
         };

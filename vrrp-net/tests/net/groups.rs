@@ -142,7 +142,7 @@ fn g_3_a_member_waits_for_the_others_before_it_takes_over() {
         let (two, twos, group) = net.start(1, 100);
         wait_for_all(&two, twos, State::Backup);
 
-        // It hears its Active no more on one side only.
+        // Only on one side it no longer receives the Active's advertisements.
         net.uplinks[1].partition().unwrap();
         two.wait_for_event("the wish", |event| {
             matches!(event, DriverEvent::WantsActive { group: it } if *it == group).then_some(())
@@ -171,7 +171,7 @@ fn g_7_objects_that_a_group_tracks_count_for_all_members() {
     wait_for_all(&one, ones, State::Initialize);
     wait_for_uplink_address(&net.hosts[0], false);
 
-    // Whose group is dissolved goes on alone.
+    // A router whose group is dissolved continues alone.
     one.with(move |driver| {
         let removed = driver.remove_group(group).unwrap();
         assert_eq!(removed.members, ones);

@@ -1,4 +1,4 @@
-//! One driver goes, another goes on, and nobody notices.
+//! One driver ends, another continues, and no other host notices.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +32,7 @@ use crate::rig::{
 };
 use crate::virtual_mac::{is_resolved_and_silent, mac, virtual_mac_router};
 
-/// Does something in a host's namespace, and leaves this thread where it is.
+/// Runs something in a host's namespace, without moving this thread there.
 fn inside<T: Send>(host: &Host, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -62,7 +62,8 @@ fn slow(family: Family, priority: u8) -> RouterConfig {
     config
 }
 
-/// Routers of both families in a group, which tracks two objects: of priority 180 for them.
+/// Routers of both families in a group, which tracks two objects. The objects lower their priority
+/// to 180.
 fn start_gateway(host: &Host) -> DriverThread {
     let running = DriverThread::start(host.namespace());
     running.with(|driver| {
@@ -76,7 +77,7 @@ fn start_gateway(host: &Host) -> DriverThread {
             .add_object(link, Watch::Interface("eth0".into()))
             .unwrap();
         let [first, second] = FAMILIES.map(|family| driver.add(slow(family, 200)).unwrap());
-        // So that the ids are not those that the successor has.
+        // So the ids differ from the successor's.
         driver.remove(first).unwrap();
         let first = driver.add(slow(Family::Ipv4, 200)).unwrap();
         let mut group = SyncGroup::new("gateway", vec![first, second]);
@@ -94,7 +95,7 @@ fn start_gateway(host: &Host) -> DriverThread {
     running
 }
 
-/// Whether the gateway is all there, and nothing has happened to it.
+/// Checks that the gateway is complete, and that its state has not changed.
 fn assert_goes_on(running: &DriverThread) {
     running.with(|driver| {
         let (group, config) = driver.groups().next().unwrap();
@@ -115,8 +116,8 @@ fn assert_goes_on(running: &DriverThread) {
     assert_eq!(log.len(), 0, "{log:?}");
 }
 
-/// How many advertisements each router says that it has sent, and the Active_Down_Interval that
-/// others have of it.
+/// The number of advertisements that each router has counted as sent, and the Active_Down_Interval
+/// that others use for it.
 fn sent(running: &DriverThread) -> BTreeMap<Family, (u64, Duration)> {
     running.with(|driver| {
         let sent = |it: RouterView<'_>| {
@@ -168,7 +169,7 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
             for pair in ours.windows(2) {
                 assert!(pair[1].0 - pair[0].0 < down, "{:?}", pair[1].0 - pair[0].0);
             }
-            // One may have left between the two looks.
+            // One advertisement may have left between the capture and the count.
             let counted = count - before[&family].0;
             assert!(
                 ours.len() >= 3 && counted.abs_diff(ours.len() as u64) <= 1,
@@ -185,7 +186,7 @@ fn no_advertisement_is_missed_and_no_address_moves_when_a_driver_hands_over() {
         };
         monitor.receive(note).unwrap();
 
-        // It can still do everything.
+        // The successor can still do everything.
         running.with(|driver| {
             let load = driver.objects().find("load").unwrap();
             driver.report(load, Report::Number(90)).unwrap();
@@ -220,7 +221,7 @@ fn packets_during_a_hand_over_wait_for_the_successor() {
         })
         .unwrap();
         let hand_over = low.hand_over();
-        // While nobody reads.
+        // No driver reads in the meantime.
         high.stop();
         let low = DriverThread::take_over(r1.namespace(), hand_over);
         low.wait_for_state(nth(0), State::Active);
@@ -257,7 +258,7 @@ fn changes_during_a_hand_over_are_found() {
     });
     wait_for_address(&r1, VIP4, false);
 
-    // A fault of the host stays one.
+    // A fault that the program has set stays.
     three.with(|driver| driver.set_fault(nth(0), "overtaken").unwrap());
     let four = DriverThread::take_over(r1.namespace(), three.hand_over());
     r1.mend().unwrap();
@@ -301,7 +302,7 @@ fn a_macvlan_its_answers_and_routes_are_handed_over() {
     monitor.receive(note).unwrap();
     assert_eq!(two.log().len(), 0, "{:?}", two.log());
 
-    // What it took over it also takes away.
+    // It also removes the things that it took over.
     two.stop();
     let links = iproute2(&r1, &["-o", "link", "show"]);
     assert!(!links.contains("vrrp4-51"), "{links}");
@@ -364,7 +365,7 @@ fn the_time_that_a_hand_over_takes_counts() {
     assert_eq!(two.state(nth(0)), State::Backup);
 }
 
-/// A peer goes on hearing a router that was handed over, and the other way round.
+/// Checks that a peer still accepts a router that was handed over, and the other way round.
 fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     let (_lan, [r1, r2]) = lan_of::<2>();
     let (mut high, id) = DriverThread::with_router(r1.namespace(), config(200));
@@ -392,8 +393,8 @@ fn authentication_goes_on(config: impl Fn(u8) -> RouterConfig) {
     assert_eq!(high.state(nth(0)), State::Active);
 }
 
-/// What a router has heard cannot be sent to its successor again, by somebody who wants to keep it
-/// quiet.
+/// Checks that packets which a router has received cannot be replayed to its successor, by an
+/// attacker who wants to keep it quiet.
 fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let (lan, [r1, r2, stranger]) = lan_of::<3>();
     let capture = lan.capture().unwrap();
@@ -412,7 +413,7 @@ fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let is_old = |frame: &&Frame| frame.bytes[..6] == group.0 && frame.bytes[6..12] == r2.mac();
     let old = frames.iter().find(is_old).unwrap();
 
-    // In bytes, as another process gets it.
+    // In bytes, as they are passed to another process.
     let hand_over = change(low.hand_over(), |_, _| {});
     high.kill();
     let low = DriverThread::take_over(r1.namespace(), hand_over);
@@ -540,13 +541,13 @@ fn take_over_rejects_foreign_state() {
             );
             descriptors[0] = icmp.unwrap().into();
         }),
-        // Each would hear all, and send all.
+        // Each of two sockets would receive everything, and send everything.
         refused(|it, descriptors| {
             descriptors.push(descriptors[0].try_clone().unwrap());
             let sockets = it["sockets"].as_array_mut().unwrap();
             sockets.push(json!({"descriptors": 1, "memberships": []}));
         }),
-        // The router would have the number of which packets are not for it.
+        // A router would have an interface number on which no packets arrive.
         refused(|it, _| it["state"]["interfaces"] = json!(["eth0", "eth0"])),
         // One more than the state has.
         refused(|_, descriptors| descriptors.push(descriptors[0].try_clone().unwrap())),
@@ -624,7 +625,7 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     assert!(has(&r1, VIP4), "addresses stay");
     let three = DriverThread::take_over(r1.namespace(), without);
     assert_eq!(three.state(nth(0)), State::Active);
-    // It hears and is heard.
+    // The router sends and receives.
     two.with(move |driver| {
         let mut config = driver.get(two_id).unwrap().config().fsm;
         config.priority = vrrp_proto::Priority::new(200);
@@ -632,7 +633,7 @@ fn after_a_successor_that_failed_another_goes_on_from_the_state_alone() {
     });
     three.wait_for_state(nth(0), State::Backup);
     wait_for_address(&r1, VIP4, false);
-    // It advertises before it reports its change.
+    // The router advertises before it reports its change.
     wait_for("one change to Active", LIMIT, || {
         (two.count_transitions(State::Active) == 1).then_some(())
     })

@@ -1,5 +1,5 @@
-//! Several running instances on one host: things that they share, and things that one alone can
-//! have.
+//! Several running instances on one host: things that they share, and things that only one instance
+//! can have.
 
 #![allow(
     unsafe_code,
@@ -78,7 +78,7 @@ fn things_that_stay_for_another_instance_are_reported_with_the_reason() {
     };
     assert_eq!(reports(&one), 2);
 
-    // The last one that uses them takes them away.
+    // The last instance that uses them removes them.
     two.stop();
     wait_for_address(&r1, VIP4, false);
     wait_for("no reason left", LIMIT, || {
@@ -138,7 +138,7 @@ fn a_second_instance_with_the_same_virtual_mac_is_in_fault_until_the_first_has_e
         );
         assert_eq!(two.state(two_id), State::Initialize);
         assert_eq!(macvlans(&r1), ["vip@eth0"]);
-        // Newcomers are asked after three seconds. The first one stays as it is.
+        // New instances are asked after three seconds. The first instance is unaffected.
         thread::sleep(Duration::from_millis(3500));
         assert_eq!(one.state(one_id), State::Active);
         assert_eq!(virtual_mac_fault(&one, one_id), None);
@@ -218,7 +218,7 @@ fn a_connection_that_ends_wakes_nobody_although_a_child_process_still_has_it() {
         (sources(&driver) > before).then_some(())
     })
     .unwrap();
-    // As a child process has them between fork and execve.
+    // A child process has such copies between fork and execve.
     let duplicates = duplicates(&driver);
     drop(other);
     wait_for("the end of the connection", LIMIT, || {

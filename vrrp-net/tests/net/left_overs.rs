@@ -1,4 +1,4 @@
-//! Things that are ours go when they are not wanted, and nothing else does.
+//! Things with our mark are removed when no router wants them, and nothing else is removed.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +38,7 @@ fn with_macvlan(name: &str) -> RouterConfig {
     config
 }
 
-/// What a host has with our mark, and the settings of its interface.
+/// The things on a host with our mark, and the settings of its interface.
 fn traces(host: &Host) -> (String, [String; 2]) {
     let shown = marked(host)
         + &iproute2(host, &["route", "show", "table", "all", "proto", "112"])
@@ -68,7 +68,7 @@ fn arp_settings(host: &Host) -> [String; 2] {
 
 fn wait_until_clean(host: &Host) {
     let clean = (String::new(), ["0", "0"].map(str::to_owned));
-    // The record of the settings goes after they are back.
+    // The record of the settings is removed after they are restored.
     let link = || iproute2(host, &["link", "show", "eth0"]);
     wait_for("nothing of ours", LIMIT, || {
         (traces(host) == clean && !link().contains("altname")).then_some(())
@@ -173,7 +173,8 @@ fn a_starting_driver_leaves_everything_of_another_running_one() {
     wait_until_clean(&r1);
 }
 
-/// A router of another VRID and with another address, whose driver is there to see others end.
+/// A router of another VRID and with another address, whose driver is there to notice the end of
+/// others.
 fn witness(host: &Host) -> DriverThread {
     let mut config = with_address(100, "192.0.2.99/32");
     config.fsm.vrid = vrid(52);
@@ -254,7 +255,7 @@ fn an_instance_that_dies_leaves_nothing_while_another_one_runs() {
         })
         .unwrap();
         let witness = first.unwrap_or_else(|| witness(&r1));
-        // Its connection ends before the call does.
+        // Its connection ends before the call returns.
         let before = Instant::now();
         dying.kill();
         wait_for("the end of its things", LIMIT, || {
@@ -318,7 +319,7 @@ fn a_hand_over_on_a_host_with_another_instance_loses_nothing() {
 
 #[test]
 fn instances_in_the_namespace_of_the_calling_thread_are_not_asked() {
-    /// A newcomer is asked three seconds after it has connected.
+    /// A new instance is asked three seconds after it has connected.
     const ROUND: Duration = Duration::from_secs(4);
 
     let (_lan, [r1, r2]) = lan_of::<2>();
@@ -351,7 +352,7 @@ fn left_overs_stay_while_another_instance_does_not_answer() {
             matches!(event, DriverEvent::LeftOversKept).then_some(())
         });
         assert!(has(&r1, VIP4));
-        // The operator knows better.
+        // The operator calls for the removal anyway.
         let removed = again.with(|driver| driver.sweep().unwrap());
         assert_eq!(removed.len(), 1);
     });
@@ -388,8 +389,8 @@ fn the_settings_of_a_parent_come_back_after_a_crash_in_which_its_macvlan_went() 
     running.stop();
 }
 
-/// The kernel reports the removal of a link that moves to another namespace, and its alias is out
-/// of reach.
+/// The kernel reports a link that moves to another namespace as removed, and the alias of the link
+/// is out of reach.
 #[test]
 fn the_settings_of_a_parent_come_back_after_its_macvlan_moved_to_another_namespace() {
     let elsewhere = Namespace::new().unwrap();
@@ -554,7 +555,7 @@ fn the_host_s_only_address_is_never_taken_for_a_left_over() {
     );
     assert!(has(&r1, "192.0.2.1/24"));
     assert_eq!(running.state(id), State::Initialize);
-    // Once it has another one and gives this one up, the router starts.
+    // Once the host has another address and gives this one up, the router starts.
     r1.add_address("192.0.2.11/24").unwrap();
     iproute2(&r1, &["address", "del", "192.0.2.11/24", "dev", "eth0"]);
     iproute2(&r1, &["address", "add", "192.0.2.11/24", "dev", "eth0"]);

@@ -1,4 +1,4 @@
-//! Macvlans with virtual MACs, as parts.
+//! Macvlans with virtual MACs, used without a driver.
 
 use vrrp_lab::Host;
 use vrrp_net::{Error, Interfaces, Macvlan, Netlink};
@@ -6,14 +6,14 @@ use vrrp_proto::{Family, Vrid, frame::MacAddress};
 
 use crate::rig::{iproute2, lan_of, vrid};
 
-/// What a program has at hand that makes macvlans.
+/// The sockets and the known state of a program that makes macvlans.
 struct Program {
     netlink: Netlink,
     interfaces: Interfaces,
 }
 
 impl Program {
-    /// To be called in the namespace.
+    /// Opens everything in the namespace of the calling thread.
     fn start() -> Self {
         let mut netlink = Netlink::open().unwrap();
         let interfaces = netlink.interfaces().unwrap();
@@ -200,7 +200,7 @@ fn a_link_of_somebody_else_is_left_alone() {
         }
         let lo = program.interfaces.named("lo").unwrap().link.index;
         let (netlink, interfaces) = (&mut program.netlink, &mut program.interfaces);
-        // Its hardware address is of zeros, but there is one; the kernel refuses.
+        // The loopback interface has a hardware address, of zeros; the kernel refuses.
         let refused = Macvlan::add(netlink, interfaces, lo, key, None, true);
         assert!(refused.is_err(), "{refused:?}");
         let swept = Macvlan::sweep(&mut program.netlink, &mut program.interfaces, |_| false);

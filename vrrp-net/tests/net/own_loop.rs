@@ -1,4 +1,4 @@
-//! A driver in a loop of the program's own, and the other threads that speak to it.
+//! A driver in a loop of the program's own, and the other threads that talk to it.
 
 use std::{
     os::fd::AsFd,
@@ -24,7 +24,7 @@ use vrrp_proto::{Family, Interval};
 
 use crate::rig::{LIMIT, VIP4, has, lan_of, notifications, router};
 
-/// A loop on a thread of its own, of which only a handle is known.
+/// A loop on a thread of its own, which the test reaches through a handle only.
 struct Loop {
     handle: DriverHandle,
     thread: thread::JoinHandle<Vec<Notification>>,
@@ -79,7 +79,7 @@ fn add_router(driver: &mut Driver) {
     driver.add(router(Family::Ipv4, 100)).unwrap();
 }
 
-/// A loop that waits for the descriptor alone, with the timer in it.
+/// A loop that waits for the descriptor alone, with the timer armed.
 fn poll_and_turn(driver: &mut Driver) -> Vec<Notification> {
     let mut log = Vec::new();
     while !driver.is_stopped() {
@@ -159,7 +159,7 @@ fn a_stopped_driver_has_nothing_to_do() {
 /// An edge-triggered loop is not woken up for them again.
 #[test]
 fn a_turn_that_leaves_notifications_unread_is_due_again_at_once() {
-    /// More than one turn reads. The last one adds the address.
+    /// More changes than one turn reads. The last one adds the address.
     const CHANGES: usize = 5001;
 
     let (_lan, [host]) = lan_of::<1>();
@@ -207,7 +207,7 @@ fn a_call_runs_on_the_thread_of_the_driver_and_returns_its_result() {
     let ran_on = its.call(|_| thread::current().id()).unwrap();
     assert_ne!(ran_on, own);
     assert_eq!(ran_on, one.thread.thread().id());
-    // A result that nobody waits for.
+    // A request whose result is not waited for.
     one.handle
         .submit(move |driver| driver.remove(id).unwrap())
         .unwrap();
@@ -252,7 +252,7 @@ fn reports_and_faults_of_other_threads_take_effect_and_refusals_come_back() {
         let service = driver.add_object(object, Watch::Host).unwrap();
         let mut config = router(Family::Ipv4, 100);
         config.tracking = vec![TrackRef::of(service)];
-        // So long that only a wake-up can be in time.
+        // The interval is so long that only a wake-up can be in time.
         config.fsm.interval = Interval::centis(4095).unwrap();
         driver.add(config).unwrap();
     };

@@ -1,4 +1,4 @@
-//! The address owner, and who was it or becomes it.
+//! The address owner, and routers that become or stop being the owner.
 
 use std::net::IpAddr;
 
@@ -32,8 +32,8 @@ fn with_address(priority: u8, address: &str) -> RouterConfig {
 
 #[test]
 fn s_31_a_former_owner_has_its_addresses_only_while_it_is_active() {
-    // The form in which the router has it, and whether the address comes from the same subnet as
-    // the one to advertise from.
+    // The form in which the router lists the address: in the subnet of the address to advertise
+    // from, or alone.
     for form in ["192.0.2.1/24", "192.0.2.1/32"] {
         let (_lan, [r1, r2]) = lan_of::<2>();
         iproute2(&r1, &["address", "add", "198.51.100.1/24", "dev", "eth0"]);
@@ -86,7 +86,7 @@ fn a_router_that_becomes_the_owner_leaves_the_addresses_of_the_host() {
     reconfigure(&one, id, 255);
     one.wait_for_state(id, State::Active);
     other.wait_for_state(other_id, State::Backup);
-    // What the host does not have the router adds.
+    // The router adds the address that the host does not have.
     wait_for_address(&r1, VIP4, true);
 
     reconfigure(&one, id, 250);
@@ -151,7 +151,8 @@ fn m_03_a_former_owner_has_its_addresses_on_the_macvlan() {
     assert_eq!(holders(), ["eth0"], "{log:#?}");
 }
 
-/// Has a host filter by reverse path strictly, and drop martians: the defaults of distributions.
+/// Sets a host's reverse path filter to strict, so that it also drops martians: the defaults of
+/// distributions.
 fn filter_strictly(host: &Host) {
     for interface in ["all", "default", "eth0"] {
         for (key, value) in [("rp_filter", "1"), ("accept_local", "0")] {
@@ -162,8 +163,8 @@ fn filter_strictly(host: &Host) {
 }
 
 /// The owner of an address comes back: `stand_in` is the router that has the address until then,
-/// and `owner` changes the same router of priority 255. The owner is heard in time, once for each
-/// of its advertisements, and the address moves.
+/// and `owner` changes the same router of priority 255. The owner's advertisements are received in
+/// time, each once, and the address moves.
 fn the_owner_is_accepted(
     base: RouterConfig,
     stand_in: impl FnOnce(&mut RouterConfig),
@@ -199,7 +200,7 @@ fn the_owner_is_accepted(
         )
     });
     assert!(received > 0 && errors == 0, "{received} {errors}");
-    // A resignation of the owner is heard as well, and the address comes back.
+    // A resignation of the owner is received as well, and the address comes back.
     two.stop();
     one.wait_for_state(id, State::Active);
     let log = one.stop();
@@ -317,7 +318,7 @@ fn p_43_two_owners_of_one_address_receive_each_other() {
 fn a_rival_whose_packets_the_kernel_discards_is_reported() {
     let (_lan, [r1, r2]) = lan_of::<2>();
     filter_strictly(&r1);
-    // From an address to which another way leads, if any.
+    // From an address to which another route leads, if any.
     r2.add_address("203.0.113.2/24").unwrap();
     let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
     one.wait_for_state(id, State::Active);

@@ -22,7 +22,7 @@ fn datagram<'a>(host: &Host, source: &str, octets: &'a [u8]) -> Datagram<'a> {
     }
 }
 
-/// Sends a packet to the group, and says whether it arrives.
+/// Sends a packet to the group, and returns the interface on which it arrives, if it does.
 fn arrives(from: &Host, source: &str, sender: &VrrpSocket, receiver: &VrrpSocket) -> Option<u32> {
     sender.send([datagram(from, source, b"hello")], |_, error| {
         panic!("{error}")
@@ -124,7 +124,7 @@ fn a_socket_whose_interfaces_come_and_go_takes_no_more_sockets_than_it_needs() {
         for index in &indexes[..3] {
             socket.join(*index).unwrap();
         }
-        // The first holds on; of the two others one is always there.
+        // The first membership stays; of the two others, one always exists.
         for step in 0..6 {
             socket.leave(indexes[1 + step % 3]);
             socket.join(indexes[1 + (step + 2) % 3]).unwrap();
@@ -147,7 +147,7 @@ fn a_thread_in_another_namespace_opens_no_sockets_there() {
         let more = Netlink::open().unwrap().link("more").unwrap().unwrap();
         (VrrpSocket::open(Family::Ipv4).unwrap(), more.index)
     });
-    // What the socket has room for it can have from anywhere.
+    // A membership for which the socket itself has room can be joined from any namespace.
     socket.join(hub.index()).unwrap();
     let elsewhere = Namespace::new().unwrap();
     let error = elsewhere.run(|| socket.join(more)).unwrap_err().to_string();
@@ -166,7 +166,7 @@ fn packets_travel_in_batches_with_what_belongs_to_each() {
         let open = |host: &Host| host.namespace().run(|| VrrpSocket::open(family).unwrap());
         let (mut receiver, sender) = (open(&r1), open(&r2));
         receiver.join(r1.index()).unwrap();
-        // The octets where a checksum would be are to arrive as they are.
+        // The octets in the place of a checksum must arrive unchanged.
         let packets: Vec<[u8; 12]> = (0..COUNT)
             .map(|number| {
                 let mut packet = [0xaa; 12];
@@ -370,7 +370,7 @@ fn the_monitor_reports_the_state_that_a_dump_shows() {
     r1.add_address("198.51.100.1/24").unwrap();
     r1.add_address("192.0.2.200/24").unwrap();
     r1.add_address("2001:db8:1::1/64").unwrap();
-    // The kernel puts them before the others.
+    // The kernel puts these addresses before the others.
     for (address, scope) in [("203.0.113.1/24", "link"), ("10.9.0.1/24", "host")] {
         iproute2(
             &r1,
@@ -419,7 +419,7 @@ fn requests_have_a_receive_buffer_of_their_own_size() {
 fn answers_that_found_no_room_are_asked_for_again() {
     let (_lan, [r1]) = lan_of::<1>();
     let mut netlink = r1.namespace().run(|| Netlink::open().unwrap());
-    // The least that the kernel grants has room for a few answers.
+    // The smallest buffer that the kernel grants has room for a few answers.
     SockRef::from(&netlink).set_recv_buffer_size(1).unwrap();
     let addresses: Vec<VirtualAddress> = (1..=250)
         .map(|n| VirtualAddress::new([198, 51, 100, n].into()))

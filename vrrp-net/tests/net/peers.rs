@@ -1,8 +1,8 @@
 //! keepalived and FRR as the other router: both ways, both families, both versions.
 //!
 //! In each test we are r1 and the peer is r2, and priorities tell their advertisements apart. A
-//! machine that dies is cut off first, because a killed daemon leaves its address behind, to which
-//! the kernel goes on to answer.
+//! machine that dies is cut off first, because a killed daemon leaves its address behind, for which
+//! the kernel still answers.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ use crate::rig::{
     unicast, wait_for_address,
 };
 
-/// How much later than the protocol says a takeover of ours may come.
+/// The time by which a takeover of ours may exceed the time of the protocol.
 const ALLOWANCE: Duration = Duration::from_millis(50);
-/// The same for the peers, about whose timing this says nothing.
+/// The same for the peers, whose timing these tests do not measure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which program the peer is, and what both speak.
+/// The peer's program, and the version and family of both.
 #[derive(Clone, Copy, PartialEq)]
 enum Case {
     KeepalivedV2Pass,
@@ -179,7 +179,7 @@ fn last_before(capture: &Capture, wanted: u8, before: Instant) -> Instant {
     meant.map(|frame| frame.at).max().unwrap()
 }
 
-/// The network, both hosts, and everything that crosses.
+/// The network, both hosts, and a capture of everything on the network.
 struct Scene {
     case: Case,
     hosts: [Host; 2],
@@ -203,7 +203,8 @@ impl Scene {
         DriverThread::with_router(self.hosts[0].namespace(), self.case.our_router(priority))
     }
 
-    /// The peer is Active with priority 200, and our Backup with priority 100 has heard it.
+    /// The peer is Active with priority 200, and our Backup with priority 100 has received its
+    /// advertisement.
     fn peer_is_active(&self) -> (Peer, DriverThread, RouterId) {
         let peer = self.case.start_peer(&self.hosts[1], 200);
         wait_for_priority(&self.capture, 200, Instant::now());
@@ -217,21 +218,23 @@ impl Scene {
         (peer, ours, id)
     }
 
-    /// We are Active with priority 200, and the peer with priority 100 has heard it, and is Backup.
+    /// We are Active with priority 200, and the peer with priority 100 has received our
+    /// advertisement, and is Backup.
     fn we_are_active(&self) -> (Peer, DriverThread, RouterId) {
         let (ours, id) = self.start_ours(200);
         ours.wait_for_state(id, State::Active);
         let peer = self.case.start_peer(&self.hosts[1], 100);
         self.peer_is_silent(&ours, id);
-        // It hears us from the first interval on, over IPv4 in version 3 as well (AMB-01).
+        // The peer accepts our advertisements from the first interval on, over IPv4 in version 3 as
+        // well (AMB-01).
         let frames = self.capture.frames();
         assert!(!frames.iter().any(|frame| priority(frame) == Some(100)));
         assert_eq!(ours.count_transitions(State::Active), 1);
         (peer, ours, id)
     }
 
-    /// Waits until we have advertised for as long as the peer would stay a Backup, and it has sent
-    /// nothing in that time.
+    /// Waits until we have advertised for longer than a Backup waits before a takeover, and checks
+    /// that the peer has sent nothing in that time.
     fn peer_is_silent(&self, ours: &DriverThread, id: RouterId) {
         let down =
             ours.with(move |driver| driver.get(id).unwrap().machine().active_down_interval());
@@ -249,7 +252,7 @@ impl Scene {
         assert_eq!(ours.state(id), State::Active);
     }
 
-    /// Wireshark finds no fault with any frame of ours.
+    /// Checks that Wireshark finds no fault in any of our frames.
     fn check_frames(self) {
         let folder = tempfile::tempdir().unwrap();
         let mac_address = self.hosts[0].mac();
@@ -261,7 +264,7 @@ impl Scene {
             .filter(|frame| frame.bytes[6..12] == mac_address)
             .collect();
         assert!(ours.iter().any(|frame| priority(frame).is_some()));
-        // It knows one form of the checksum at a time.
+        // Wireshark verifies one form of the checksum at a time.
         let is_plain = |frame: &Frame| {
             let sum = frame.bytes.get(34..46).filter(|_| frame.bytes[23] == 112);
             let sum = sum.map(|message| {
@@ -288,9 +291,9 @@ impl Scene {
     }
 }
 
-/// Plays a scene in which our Backup must take over so long after the last advertisement of a
-/// priority. The time for which its thread waited for a processor is allowed too. Where the peer
-/// was so late that ours took over before, as it must, the scene is played again.
+/// Plays a scene in which our Backup must take over a given time after the last advertisement of a
+/// priority. The time for which its thread waited for a processor is allowed too. If the peer was
+/// so late that our Backup took over before, as it must, the scene is played again.
 fn we_take_over(
     case: Case,
     last_priority: u8,
@@ -341,7 +344,7 @@ fn we_take_over_when_it_resigns(case: Case) {
     we_take_over(case, 0, VirtualRouter::skew_time, |_, peer| peer.stop());
 }
 
-/// We go, it takes over; we come back, and it yields.
+/// Our router ends and the peer takes over; ours comes back and the peer yields.
 fn it_takes_over_and_yields(case: Case, go: impl FnOnce(&Scene, DriverThread)) {
     let scene = Scene::new(case);
     let (peer, ours, _) = scene.we_are_active();
@@ -419,8 +422,8 @@ with_each_peer! {
     frr_v3_over_ipv6: Case::FrrV3Ipv6, ignored: "root alone can start FRR: run ./test";
 }
 
-/// Two Actives of equal priority meet when a cut network is mended; the greater address, that of
-/// r2, stays.
+/// Two Actives of equal priority meet when a split network is whole again. The router with the
+/// greater address, r2, stays Active.
 #[test]
 fn of_equal_priorities_keepalived_with_the_greater_address_stays_active() {
     let scene = Scene::new(Case::KeepalivedV3Ipv4);
@@ -449,14 +452,14 @@ fn without_preemption_we_leave_keepalived_active() {
         config.fsm.preempt = Preempt::Never;
         let (ours, id) = DriverThread::with_router(scene.hosts[0].namespace(), config);
         ours.wait_for_state(id, State::Backup);
-        // As many advertisements as would pass before a preemption, twice.
+        // Twice as many advertisements as would pass before a preemption.
         let mut since = Instant::now();
         for _ in 0..8 {
             since = wait_for_priority(&scene.capture, 100, since);
         }
         assert_eq!(ours.state(id), State::Backup);
         assert_eq!(ours.count_transitions(State::Active), 0);
-        // When it goes, we take over.
+        // When the peer ends, we take over.
         peer.stop();
         ours.wait_for_state(id, State::Active);
         drop(ours);

@@ -24,7 +24,7 @@ fn a_driver_opens_with_the_two_capabilities() {
     }
 }
 
-/// Runs the test above with all capabilities but one, and returns what it says.
+/// Runs the test above with all capabilities except one, and returns its output.
 fn without(capability: &str) -> String {
     let output = Command::new("setpriv")
         .arg(format!("--bounding-set=-{capability}"))

@@ -1,4 +1,4 @@
-//! Answers to neighbours that ask for a virtual address.
+//! Answers to neighbours that resolve a virtual address.
 
 use std::{
     collections::BTreeSet,
@@ -18,8 +18,8 @@ use vrrp_proto::{
 
 use crate::rig::{DriverThread, LIMIT, fsm, ip, iproute2, lan_of, router, vrid, wait_for_address};
 
-/// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the station
-/// that it names.
+/// The address that an ARP reply or a solicited Neighbor Advertisement is about, and the hardware
+/// address that it gives.
 fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     let (header, payload) = frame.bytes.split_at_checked(14)?;
     match header[12..14] {
@@ -40,8 +40,9 @@ fn answer(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     }
 }
 
-/// Returns the stations that answer a client with an empty neighbor table. A busy kernel may drop
-/// the question; then the client learns the station from an announcement, and asks again.
+/// Returns the hardware addresses that answer a client with an empty neighbor table. A busy kernel
+/// may drop the request; then the client learns the hardware address from an announcement, and asks
+/// again.
 fn who_answers(client: &Host, capture: &Capture, address: &str) -> BTreeSet<MacAddress> {
     wait_for("an answer", LIMIT, || {
         let mac_addresses = who_answers_once(client, capture, address);
@@ -55,7 +56,7 @@ fn who_answers_once(client: &Host, capture: &Capture, address: &str) -> BTreeSet
     let asked = Instant::now();
     let probe = Probe::start(client, ip(address), Duration::from_millis(5)).unwrap();
     probe.wait_for_answer(asked, LIMIT).unwrap();
-    // Time for a second answer, of somebody who should not give one.
+    // Time for a second answer, from a host that should not give one.
     std::thread::sleep(Duration::from_millis(50));
     probe.stop().unwrap();
     let frames = capture.frames();
@@ -82,7 +83,7 @@ fn only_the_active_answers(family: Family, address: &str, prefixed: &str) {
         mac_address(&hosts[1])
     );
 
-    // And the one that was Active answers no longer when it is Backup.
+    // The router that was Active no longer answers when it is Backup.
     low.with(move |driver| {
         driver.reconfigure(low_id, fsm(family, 250)).unwrap();
     });
@@ -111,8 +112,8 @@ fn a_08_an_active_answers_a_solicitation_with_its_hardware_address_and_the_route
     let plain = router(Family::Ipv6, 100);
     let mut borne = plain.clone();
     borne.virtual_mac = Some(VirtualMac::default());
-    // The kernel answers for these two and sets the flag where it forwards (AMB-18); for the others
-    // the driver does, and always sets it.
+    // The kernel answers for these two and sets the flag where it forwards (AMB-18). For the others
+    // the driver answers, and always sets it.
     let mut borne_and_answered = borne.clone();
     borne_and_answered.enforce_accept_mode = true;
     let mut answered = plain.clone();
@@ -153,8 +154,8 @@ fn a_08_an_active_answers_a_solicitation_with_its_hardware_address_and_the_route
     }
 }
 
-/// A macvlan that is up and has no address, a route that discards, and a socket that answers: for a
-/// time, on a thread of its own.
+/// Runs `work` while there is a macvlan that is up and has no address, a route that discards, and a
+/// socket that answers on a thread of its own.
 fn answer_for(host: &Host, address: IpAddr, work: impl FnOnce() + Send) {
     let family = if address.is_ipv4() {
         Family::Ipv4
@@ -221,7 +222,7 @@ fn a_10_an_address_that_is_not_on_the_host_is_answered_for_and_nothing_sent_to_i
                 Some(mac.0[4]),
                 Some(if address.contains(':') { 2 } else { 1 })
             );
-            // The neighbour is asked for its own address as well, which it has: it is alive.
+            // The neighbour also answers for its own address: it is alive.
             let own = if address.contains(':') {
                 "2001:db8::1"
             } else {
@@ -230,7 +231,7 @@ fn a_10_an_address_that_is_not_on_the_host_is_answered_for_and_nothing_sent_to_i
             let other = Probe::start(&client, ip(own), Duration::from_millis(20)).unwrap();
             other.wait_for_answer(asked, LIMIT).unwrap();
             pings = Some(probe.stop().unwrap());
-            // A neighbour that it knows already is asked by unicast, also over IPv6.
+            // A known neighbour is asked by unicast, over IPv6 too.
             let is_known = iproute2(&client, &["neighbor", "show", address]);
             assert!(is_known.contains("00:00:5e:00:0"), "{is_known}");
             let since = Instant::now();

@@ -1,4 +1,4 @@
-//! What the tests are made of: hosts with routers on them.
+//! The parts of the tests: hosts with routers on them.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, processor_wait, wait_for};
 use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
-/// How long a test waits for an event. Reached only where something is broken.
+/// The longest wait for an event. It is reached only where something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const VIP4: &str = "192.0.2.254/32";
@@ -89,8 +89,8 @@ pub(crate) fn lan_of<const N: usize>() -> (Lan, [Host; N]) {
     (lan, hosts)
 }
 
-/// The longest time for which a driver of each test was held up: its loop took that much longer
-/// than it waits. A test is known by the name of its thread.
+/// The longest time for which a driver of each test was held up: the time that a round of its loop
+/// took beyond its wait. A test is identified by the name of its thread.
 static HELD_UP: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
 
 fn held_up() -> MutexGuard<'static, BTreeMap<String, Duration>> {
@@ -136,7 +136,7 @@ impl DriverThread {
         Self::start_as(namespace, || Driver::new().unwrap())
     }
 
-    /// A driver that goes on where another has ended.
+    /// A driver that continues where another has ended.
     pub(crate) fn take_over(namespace: &Namespace, hand_over: HandOver) -> Self {
         Self::start_as(namespace, || Driver::take_over(hand_over).unwrap())
     }
@@ -173,14 +173,14 @@ impl DriverThread {
         }
     }
 
-    /// A driver with one router, on its way.
+    /// A running driver with one router.
     pub(crate) fn with_router(namespace: &Namespace, config: RouterConfig) -> (Self, RouterId) {
         let running = Self::start(namespace);
         let id = running.with(move |driver| driver.add(config).unwrap());
         (running, id)
     }
 
-    /// Does something with the driver, on its thread.
+    /// Runs something with the driver, on its thread.
     pub(crate) fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Driver) -> T + Send + 'static,
@@ -200,7 +200,7 @@ impl DriverThread {
         self.with(|_| processor_wait())
     }
 
-    /// Does something while the driver's thread sleeps.
+    /// Runs something while the driver's thread sleeps.
     pub(crate) fn while_asleep(&self, work: impl FnOnce()) {
         let (asleep, is_asleep) = mpsc::channel();
         let (wake, may_wake) = mpsc::channel::<()>();
@@ -225,7 +225,8 @@ impl DriverThread {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a notification, also one that came before, and returns what `pick` makes of it.
+    /// Waits for a notification, which may have come before, and returns the result of `pick` for
+    /// it.
     pub(crate) fn wait_for_event<T>(
         &self,
         what: &str,
@@ -254,7 +255,7 @@ impl DriverThread {
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.log()));
     }
 
-    /// How often a router's state has changed to this.
+    /// The number of times that a router's state has changed to this one.
     pub(crate) fn count_transitions(&self, state: State) -> usize {
         self.log()
             .iter()
@@ -307,7 +308,7 @@ pub(crate) fn bytes(state: &Value) -> Vec<u8> {
 
 const HAND_OVER: &[u8] = b"vrrp-net hand-over 2\n";
 
-/// What a driver has to report.
+/// The waiting notifications of a driver.
 pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notification> {
     std::iter::from_fn(|| driver.next_notification())
 }
@@ -338,8 +339,8 @@ fn drive(
     }
 }
 
-/// Runs ip(8) of the Debian package iproute2 in a host, for what the lab has no call for, and
-/// returns what it says.
+/// Runs ip(8) of the Debian package iproute2 in a host, for actions that the lab has no call for,
+/// and returns its output.
 pub(crate) fn iproute2(host: &Host, arguments: &[&str]) -> String {
     let output = host
         .namespace()

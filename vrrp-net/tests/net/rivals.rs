@@ -1,4 +1,4 @@
-//! A Backup that is Active for a moment, and the neighbors that believe it.
+//! A Backup that is Active for a moment, and the neighbors that learn its hardware address.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ fn set_multicast(lan: &Lan, host: &Host, passes: bool) {
     assert!(ip.args(["mcast_flood", mode]).status().unwrap().success());
 }
 
-/// Waits for so many advertisements of router 1 from a host.
+/// Waits for `count` advertisements of router 1 from a host.
 fn wait_for_advertisements(capture: &Capture, source: IpAddr, since: Instant, count: usize) {
     let mut seen = 0;
     let is_last = |frame: &Frame| {
@@ -90,12 +90,12 @@ fn neighbors(host: &Host) -> BTreeMap<IpAddr, String> {
     entries.collect()
 }
 
-/// A gratuitous ARP packet that comes later after the advertisement of its router than this may
-/// come after the burst that repairs it.
+/// The delay after its router's advertisement beyond which a gratuitous ARP packet may come after
+/// the burst that repairs it.
 const LATEST: Duration = Duration::from_millis(400);
 
 /// Three advertisements are lost on their way to the Backup of many routers. It is Active until it
-/// receives the next one, and its gratuitous ARP packets come after those that answer it.
+/// receives the next one, and its gratuitous ARP packets arrive after the packets that answer it.
 #[test]
 fn neighbors_are_right_within_a_second_of_a_moment_with_two_actives_of_many_routers() {
     in_time(|| {
@@ -105,7 +105,8 @@ fn neighbors_are_right_within_a_second_of_a_moment_with_two_actives_of_many_rout
     });
 }
 
-/// Returns for how many routers the packets of the rival came last, and checks those.
+/// Returns the number of routers for which the packets of the rival came last, and checks those
+/// routers.
 fn a_moment_with_two_actives() -> usize {
     let (lan, [r1, r2, client]) = lan_of::<3>();
     let capture = lan.capture().unwrap();

@@ -183,7 +183,7 @@ fn set_priority(running: &DriverThread, id: RouterId, priority: u8) {
     });
 }
 
-/// Waits until a host's marked routes are so many, and returns them.
+/// Waits until a host has `count` marked routes, and returns them.
 fn wait_for_routes(host: &Host, count: usize) -> String {
     wait_for(&format!("{count} routes"), LIMIT, || {
         let shown = marked(host);
@@ -197,7 +197,7 @@ fn routes_follow_the_active_state() {
     for virtual_mac in [None, Some(VirtualMac::default())] {
         let (_lan, [r1, r2]) = lan_of::<2>();
         let routes = [
-            // From an address that is there before, and goes after.
+            // The source address is installed before the route, and removed after it.
             "203.0.113.0/24 via 192.0.2.9 src 192.0.2.254",
             "203.0.114.0/24 metric 5 table 100",
             "2001:db8:1::/48 via 2001:db8::9",
@@ -282,7 +282,7 @@ fn a_route_that_goes_with_its_interface_comes_back_with_it() {
         error.starts_with("add route 203.0.114.0/24 dev eth7: No such device"),
         "{error}"
     );
-    // The kernel does not say that the route goes.
+    // The kernel does not notify the removal of the route.
     eth1.shut().unwrap();
     wait_for_routes(&r1, 0);
     eth1.mend().unwrap();
@@ -297,7 +297,7 @@ fn a_route_from_a_virtual_address_comes_back_with_it() {
     let (running, id) = DriverThread::with_router(r1.namespace(), with_routes(100, &[route]));
     running.wait_for_state(id, State::Active);
     wait_for_routes(&r1, 1);
-    // The kernel takes the route along.
+    // The kernel removes the route along with the address.
     r1.remove_address("192.0.2.254/32").unwrap();
     running.wait_for_event("the repair", |event| {
         matches!(event, DriverEvent::AddressRestored(_)).then_some(())
@@ -352,7 +352,7 @@ fn routes_and_drop_routes_that_a_crash_leaves_are_removed() {
     wait_for_routes(&r1, 0);
     second.kill();
 
-    // And what no router has any more goes with a sweep.
+    // A sweep removes routes that no router has any more.
     iproute2(
         &r1,
         &[

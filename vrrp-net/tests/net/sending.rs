@@ -48,7 +48,7 @@ fn o_17_a_router_whose_advertisements_a_firewall_drops_says_so_and_counts_none()
         let text = faults(&running, id)[0].to_string();
         assert!(text.contains("firewall") && text.contains("112"), "{text}");
         assert_eq!(sent(&running, id), 0);
-        // Nobody else may be there: it stays.
+        // There may be no other router, so it stays Active.
         assert_eq!(running.state(id), State::Active);
         let address = match family {
             Family::Ipv4 => crate::rig::VIP4,

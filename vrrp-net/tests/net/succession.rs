@@ -24,10 +24,10 @@ use crate::{
 
 const SUCCESSOR: &[u8] = b"vrrp-net successor 1\n";
 const PREDECESSOR: &[u8] = b"vrrp-net predecessor 1\n";
-/// How long one end waits for the other.
+/// The time for which one end waits for the other.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Does something in a thread in a host's namespace.
+/// Runs something on a thread in a host's namespace.
 fn inside<T: Send + 'static>(
     host: &Host,
     work: impl FnOnce() -> T + Send + 'static,
@@ -98,7 +98,7 @@ fn succeed(config: RouterConfig) {
         assert!(matches!(driver.hand_over(), Err(Error::Stopped)));
     });
     successor.join().unwrap();
-    // Only when the successor had stopped.
+    // The other router takes over only after the successor has stopped.
     other.wait_for_state(other_id, State::Active);
     assert_eq!(other.count_transitions(State::Active), 1);
     assert!(!has(&r1, VIP4));
@@ -176,7 +176,7 @@ fn a_predecessor_goes_on_whatever_its_successor_does() {
         assert_eq!(one.state(id), State::Active, "{name}");
     }
     assert!(has(&r1, VIP4));
-    // One that keeps to the rules still can.
+    // A successor that follows the rules still can.
     let (near, far) = UnixStream::pair().unwrap();
     let successor = inside(&r1, || {
         Driver::take_over_from(far, LIMIT).unwrap().shutdown()
@@ -185,7 +185,7 @@ fn a_predecessor_goes_on_whatever_its_successor_does() {
     successor.join().unwrap().unwrap();
 }
 
-/// What a predecessor sends, with descriptors beside the octet in the middle.
+/// The bytes of a predecessor, with descriptors attached to the octet in the middle.
 struct Sent {
     head: Vec<u8>,
     descriptors: Vec<OwnedFd>,
@@ -266,7 +266,7 @@ fn a_successor_rejects_foreign_bytes_and_does_not_hang() {
         let (mut near, far) = UnixStream::pair().unwrap();
         let start = Instant::now();
         let successor = inside(&r1, || Driver::take_over_from(far, LIMIT).map(drop));
-        // It may have closed the connection before all is sent.
+        // The successor may have closed the connection before everything is sent.
         let _ = sent.send(&mut near);
         if name == "no last word" {
             near.read_exact(&mut [0]).unwrap();
@@ -290,7 +290,7 @@ fn a_successor_gives_up_on_a_slow_predecessor() {
     let (mut near, far) = UnixStream::pair().unwrap();
     let successor = inside(&r1, || Driver::take_over_from(far, PATIENCE).map(drop));
     let start = Instant::now();
-    // An octet now and then does not prolong it.
+    // A single octet now and then does not extend the limit.
     for octet in head(0, 1 << 20).iter().cycle() {
         if near.write_all(&[*octet]).is_err() || start.elapsed() > LIMIT {
             break;

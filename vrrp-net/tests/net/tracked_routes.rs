@@ -1,4 +1,4 @@
-//! Routes that are tracked: the driver looks at them itself.
+//! Tracked routes, which the driver watches itself.
 
 use std::{
     io::Write,
@@ -55,7 +55,7 @@ fn tracking_only(host: &Host, route: &str) -> (DriverThread, ObjectId) {
     (running, object)
 }
 
-/// How often an object was notified as up.
+/// The number of times that an object was notified as up.
 fn rises(running: &DriverThread, id: ObjectId) -> usize {
     let is_rise = |event: &DriverEvent| matches!(event, DriverEvent::ObjectChanged { object, level: Some(Level::Up) } if *object == id);
     running.log().iter().filter(|it| is_rise(&it.event)).count()
@@ -119,7 +119,7 @@ fn a_route_that_must_be_there_keeps_the_router_down_until_it_leads_somewhere() {
         ip_of(&r1, "route replace default via 192.0.2.9");
         wait_for(State::Active);
     }
-    // Another table is not looked into.
+    // Other tables do not count.
     ip_of(&r1, "route add default via 192.0.2.9 table 100");
     ip_of(&r1, "route del default");
     wait_for(State::Initialize);
@@ -163,7 +163,7 @@ fn a_route_is_there_while_one_is_that_fits() {
     };
     let change = |arguments: &str| ip_of(&r1, arguments);
     are_there(&[]);
-    // Of two metrics.
+    // Routes of two metrics.
     change("route add 203.0.113.0/24 via 192.0.2.9 metric 10");
     change("route add 203.0.113.0/24 via 192.0.2.9 metric 20");
     are_there(&[routes[0], routes[1], routes[2], routes[4]]);
@@ -171,13 +171,13 @@ fn a_route_is_there_while_one_is_that_fits() {
     are_there(&[routes[0], routes[1], routes[2], routes[4]]);
     change("route del 203.0.113.0/24 metric 20");
     are_there(&[]);
-    // Of two ways.
+    // A route with two next hops.
     change("route add 203.0.113.0/24 nexthop via 192.0.2.9 nexthop via 198.51.100.9");
     are_there(&[routes[0], routes[1], routes[2], routes[3]]);
     change("route replace 203.0.113.0/24 via 198.51.100.9 src 198.51.100.1");
     are_there(&[routes[0], routes[3], routes[5]]);
     change("route del 203.0.113.0/24");
-    // Of two tables, one of which needs more than eight bits.
+    // Routes in two tables, one of which needs more than eight bits.
     change("route add 203.0.113.0/24 via 192.0.2.9 table 100");
     are_there(&[routes[6]]);
     change("route add 203.0.113.0/24 via 192.0.2.9 table 4242");
@@ -186,7 +186,7 @@ fn a_route_is_there_while_one_is_that_fits() {
     are_there(&[routes[7]]);
     change("route flush table 4242");
     are_there(&[]);
-    // IPv6 adds and removes ways one by one.
+    // IPv6 adds and removes next hops one by one.
     change("-6 route add 2001:db8:2::/48 via 2001:db8::9");
     are_there(&[routes[8], routes[10]]);
     change("-6 route append 2001:db8:2::/48 via 2001:db8:1::9");
@@ -223,14 +223,14 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
             driver.add_object(link, watch).unwrap()
         });
         wait_for_level(&running, id, Level::Up);
-        // The kernel keeps a route by a link without a carrier, and it is there again with the
+        // The kernel keeps a route by a link without a carrier, and it works again with the
         // carrier.
         uplink.unplug().unwrap();
         wait_for_level(&running, id, Level::Down);
         uplink.mend().unwrap();
         wait_for_level(&running, link, Level::Up);
         if route.contains(':') {
-            // Some kernels take it away, others do not.
+            // Some kernels remove it, others do not.
             let _ = r1
                 .namespace()
                 .command("ip")
@@ -238,8 +238,9 @@ fn routes_that_go_with_their_link_are_missed_and_not_taken_for_there_when_it_is_
                 .output();
         }
         wait_for_level(&running, id, Level::Up);
-        // A link that is set down takes the route away, for IPv4 without a notification. Its IPv6
-        // addresses go as well, and would cause one.
+        // The kernel removes the routes of a link that is set down, for IPv4 without a
+        // notification. It also removes the link's IPv6 addresses, which would cause a
+        // notification.
         if route.contains('.') {
             let no_ipv6 = "ipv6.conf.eth1.disable_ipv6";
             r1.namespace().set_sysctl(no_ipv6, "1").unwrap();
@@ -295,8 +296,8 @@ fn wait_for_link_up(monitor: &mut Monitor, name: &str) {
     .unwrap();
 }
 
-/// The driver reads notifications of links first, and the lists of routes after them. Between the
-/// two it does not report a route of the lists before.
+/// The driver reads notifications of links first, and the dumps of routes after them. In between it
+/// does not report a route of an earlier dump.
 #[test]
 fn a_route_that_is_gone_is_not_reported_by_a_link_that_is_back_before_the_lists_are_read() {
     let (_lan, [r1]) = lan_of::<1>();
@@ -319,7 +320,7 @@ fn a_route_that_is_gone_is_not_reported_by_a_link_that_is_back_before_the_lists_
         let r1 = &r1;
         let down = || ip_of(r1, "link set eth1 down");
         let up = || ip_of(r1, "link set eth1 up");
-        // The kernel keeps the route while the carrier is gone, so that somebody can remove it.
+        // The kernel keeps the route while the carrier is gone, so the test can remove it.
         let pull = || uplink.unplug().unwrap();
         let remove_and_plug = || {
             ip_of(r1, &format!("route del {route}"));
@@ -340,7 +341,7 @@ fn a_route_that_is_gone_is_not_reported_by_a_link_that_is_back_before_the_lists_
             restore();
             wait_for_link_up(&mut monitor, "eth1");
             let mut changes = turn_until(&mut driver, link, Level::Up);
-            // The first of these asks for the lists, the next ones read them.
+            // The first of these turns requests the dumps, the next ones read them.
             for _ in 0..10 {
                 changes.extend(turn_until(&mut driver, link, Level::Up));
             }
@@ -379,7 +380,8 @@ fn a_route_that_goes_some_time_after_its_address_is_noticed() {
     let (_lan, [r1]) = lan_of::<1>();
     let outside = Lan::new().unwrap();
     outside.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
-    // Of the last table that the kernel clears, after the thousands of another.
+    // The route is in the last table that the kernel clears, after the thousands of routes in
+    // another.
     let table = 4095;
     let (running, id) = tracking_only(&r1, &format!("203.0.113.0/24 table {table}"));
     let routes = (0..OTHERS).map(|number| {
@@ -427,7 +429,7 @@ fn wake_up_for(watches: &[&str]) {
         assert_eq!(sources(&driver), 5);
         (driver, ids)
     });
-    // From here on in another namespace: all that it needs was opened.
+    // The driver runs in another namespace from here on: everything that it needs is open.
     let run_until_idle = |driver: &mut Driver| {
         while can_be_read(driver) || driver.timeout().is_some_and(|it| it.is_zero()) {
             driver.turn().unwrap();
@@ -445,7 +447,7 @@ fn wake_up_for(watches: &[&str]) {
         ip_of(&r1, &format!("route del {other}"));
         assert!(!can_be_read(&driver), "{other}");
     }
-    // Where it was not looked for.
+    // Each tracked route wakes the driver.
     for (route, id) in watches.iter().zip(&ids) {
         let gateway = if route.contains(':') {
             "2001:db8::9"
@@ -482,7 +484,7 @@ fn a_route_is_found_and_missed_among_thousands() {
     wait_for_level(&running, id, Level::Down);
     ip_of(&r1, "route add 10.255.0.0/24 via 192.0.2.9");
     wait_for_level(&running, id, Level::Up);
-    // While others come and go as well.
+    // Other routes come and go at the same time.
     thread::scope(|scope| {
         scope.spawn(|| batch(&r1, others("del")));
         for _ in 0..5 {
@@ -511,7 +513,7 @@ fn a_route_is_not_missed_that_is_tracked_while_lists_are_read() {
             driver.add_object(object, watch(route)).unwrap()
         };
         let last = track(&mut driver, "203.0.113.0/24");
-        // The first asks, the second reads a portion, with the first routes in it.
+        // The first turn requests a dump, the second reads a portion with the first routes.
         for _ in 0..2 {
             driver.wait(Some(LIMIT)).unwrap();
             driver.turn().unwrap();
@@ -549,7 +551,7 @@ fn a_route_that_stays_is_not_missed_while_others_around_it_go() {
         driver.add_object(object, watch).unwrap()
     });
     for _ in 0..5 {
-        // The known state was verified by then.
+        // The dump has confirmed the known state.
         wait_for_level(&running, id, Level::Up);
         wait_for_level(&running, second, Level::Down);
         thread::scope(|scope| {
@@ -601,7 +603,7 @@ fn a_tracked_route_is_followed_across_a_hand_over() {
     let two = DriverThread::take_over(r1.namespace(), one.hand_over());
     assert_eq!(two.state(RouterId::nth(0)), State::Active);
     let hand_over = two.hand_over();
-    // While nobody looks.
+    // The route changes while no turn is taken.
     ip_of(&r1, "route del default");
     let three = DriverThread::take_over(r1.namespace(), hand_over);
     three.wait_for_state(RouterId::nth(0), State::Initialize);

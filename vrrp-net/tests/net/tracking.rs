@@ -133,7 +133,7 @@ fn an_interface_that_must_be_up_keeps_the_router_down_until_it_is() {
     });
     assert_eq!(faults, ["uplink"]);
 
-    // By whatever way it goes.
+    // The kind of the failure does not matter.
     uplink.mend().unwrap();
     one.wait_for_state(one_id, State::Active);
     iproute2(&r1, &["link", "set", "eth1", "name", "eth9"]);
@@ -184,7 +184,7 @@ fn a_check_of_the_host_counts_and_waits_as_it_is_configured() {
     };
     report(Report::Up);
     running.wait_for_state(id, State::Active);
-    // Shorter than the debounce: it does not count.
+    // This change is shorter than the debounce, and does not count.
     running.with(move |driver| {
         driver.report(object, Report::Down).unwrap();
         driver.report(object, Report::Up).unwrap();

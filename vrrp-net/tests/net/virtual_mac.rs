@@ -1,4 +1,4 @@
-//! Routers that bear their virtual MAC, and Accept_Mode.
+//! Routers that use their virtual MAC, and Accept_Mode.
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ fn source(frame: &Frame) -> MacAddress {
     MacAddress(frame.bytes[6..12].try_into().unwrap())
 }
 
-/// As ip(8) writes it.
+/// A hardware address, as ip(8) writes it.
 fn text(mac: MacAddress) -> String {
     mac.to_string().replace('-', ":").to_lowercase()
 }
@@ -88,8 +88,8 @@ fn wait_for_macvlan_address(host: &Host, family: Family, is_present: bool) {
     .unwrap();
 }
 
-/// Waits until a client that knows nothing has an answer of the address, and returns the station
-/// that it learned.
+/// Waits until a client with an empty neighbor table gets an answer from the address, and returns
+/// the hardware address that it learned.
 fn ping(client: &Host, target: &str) -> String {
     iproute2(client, &["neighbor", "flush", "all"]);
     let since = Instant::now();
@@ -98,7 +98,7 @@ fn ping(client: &Host, target: &str) -> String {
     iproute2(client, &["neighbor", "show", target])
 }
 
-/// Sees that a client has a station for an address that does not answer.
+/// Checks that a client learns a hardware address for an address that does not answer pings.
 pub(crate) fn is_resolved_and_silent(client: &Host, target: &str, mac_address: MacAddress) {
     iproute2(client, &["neighbor", "flush", "all"]);
     let probe = Probe::start(client, ip(target), Duration::from_millis(10)).unwrap();
@@ -141,7 +141,7 @@ fn m_03_advertisements_leave_from_the_virtual_mac() {
             assert_eq!(source(frame), mac(family));
             assert_eq!(Seen::in_frame(frame).unwrap().source, primary);
         }
-        // tshark agrees.
+        // tshark finds the same.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vrrp.pcap");
         write_pcap(&path, &advertisements).unwrap();
@@ -231,7 +231,8 @@ fn a_18_no_arp_carries_the_physical_mac_for_the_virtual_address() {
         DriverThread::with_router(r1.namespace(), virtual_mac_router(Family::Ipv4, 100));
     running.wait_for_state(id, State::Active);
     wait_for_macvlan_address(&r1, Family::Ipv4, true);
-    // The host answers from the virtual address, and has to ask for its client: in its own name.
+    // The host answers from the virtual address, and has to resolve its client: with its own
+    // hardware address.
     iproute2(&r1, &["neighbor", "flush", "dev", "eth0"]);
     let since = Instant::now();
     ping(&client, address(Family::Ipv4));
@@ -312,7 +313,7 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
         running.wait_for_state(id, State::Backup);
         wait_for_macvlan_address(&r1, family, false);
         let since = Instant::now();
-        // As long as a host may take to report that it leaves a group.
+        // The longest time after which a host reports that it leaves a group.
         std::thread::sleep(Duration::from_millis(1200));
         assert_eq!(from_virtual_mac(since), 0);
         let shown = iproute2(&r1, &["link", "show", &name(&r1, family)]);
@@ -322,8 +323,8 @@ fn m_05_nothing_leaves_from_the_virtual_mac_in_backup() {
 
 /// The groups that a frame of IGMPv3 or MLDv2 reports.
 fn reported(frame: &Frame) -> Vec<IpAddr> {
-    // Behind Ethernet and IP headers with an option each, and the first eight octets of the
-    // message.
+    // The records follow the Ethernet and IP headers, with an option each, and the first eight
+    // octets of the message.
     let (records, len) = match frame.bytes[12..14] {
         [8, 0] if frame.bytes[23] == 2 => (14 + 24 + 8, 4),
         [0x86, 0xdd] if frame.bytes[20] == 0 && frame.bytes[62] == 143 => (14 + 40 + 8 + 8, 16),
@@ -469,7 +470,7 @@ fn a_deleted_macvlan_is_created_again() {
         iproute2(&r1, &["link", "delete", &name(&r1, family)]);
         wait_for_macvlan_address(&r1, family, true);
         ping(&client, address(family));
-        // And one that somebody sets down comes up again.
+        // A macvlan that another program sets down comes up again.
         iproute2(&r1, &["link", "set", &name(&r1, family), "down"]);
         ping(&client, address(family));
         assert_eq!(running.count_transitions(State::Active), 1);
@@ -547,7 +548,7 @@ fn a_macvlan_that_cannot_be_made_is_a_fault() {
 #[test]
 fn a_macvlan_that_could_not_go_up_does_so_once_it_can() {
     let (_lan, [r1, client]) = lan_of::<2>();
-    // Somebody else has the virtual MAC.
+    // Another program's macvlan has the virtual MAC.
     r1.add_macvlan("rival", mac(Family::Ipv4).0, &[]).unwrap();
     let (running, id) =
         DriverThread::with_router(r1.namespace(), virtual_mac_router(Family::Ipv4, 100));
@@ -612,7 +613,7 @@ fn a_macvlan_goes_with_an_interface_that_is_moved_to_another_namespace() {
     sleep.kill().unwrap();
     sleep.wait().unwrap();
     running.wait_for_state(id, State::Initialize);
-    // The kernel leaves it, up, and it would go on to answer.
+    // The kernel leaves the macvlan up, where it would still answer.
     wait_for("the macvlan going", LIMIT, || {
         let shown = iproute2(&r1, &["link", "show", "type", "macvlan"]);
         shown.is_empty().then_some(())
@@ -620,7 +621,7 @@ fn a_macvlan_goes_with_an_interface_that_is_moved_to_another_namespace() {
     .unwrap();
 }
 
-/// A router that accepts by its Accept_Mode, and the station that it has its addresses at.
+/// A router that accepts by its Accept_Mode, and the hardware address of its virtual addresses.
 fn enforcing(
     host: &Host,
     family: Family,
@@ -660,7 +661,7 @@ fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
             running.wait_for_state(id, State::Active);
             is_resolved_and_silent(&client, address(family), mac_address);
 
-            // Both ways while it runs.
+            // Accept_Mode changes in both directions while the router runs.
             let accept = |accept_mode| {
                 running.with(move |driver| {
                     let mut fsm = driver.get(id).unwrap().config().fsm;
@@ -675,7 +676,7 @@ fn m_08_the_host_accepts_packets_to_the_address_only_in_accept_mode() {
             is_off_the_host_and_answered_for(&r1, &client, family, mac_address);
             assert_eq!(running.count_transitions(State::Active), 1);
 
-            // And nothing is left of it.
+            // Nothing of the router is left.
             running.stop();
             let routes = iproute2(&r1, &["route", "show", "table", "all", "proto", "112"])
                 + &iproute2(
@@ -698,7 +699,7 @@ fn m_08_the_owner_is_accepted_for_without_accept_mode() {
             let learned = ping(&client, address(family));
             assert!(learned.contains(&text(mac_address)), "{learned}");
 
-            // It is no longer the owner, and again.
+            // The router stops being the owner, and becomes the owner again.
             let set = |priority| {
                 running.with(move |driver| {
                     let mut fsm = driver.get(id).unwrap().config().fsm;
@@ -746,7 +747,7 @@ fn forwarding() -> (Lan, Lan, [Host; 2], Host) {
     for (name, value) in [
         ("ipv4.ip_forward", "1"),
         ("ipv6.conf.all.forwarding", "1"),
-        // As strict as a distribution may be.
+        // As strict as the defaults of a distribution may be.
         ("ipv4.conf.all.rp_filter", "1"),
     ] {
         r1.namespace().set_sysctl(name, value).unwrap();
@@ -799,7 +800,7 @@ fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
         running.wait_for_state(id, State::Active);
         let capture = near.capture().unwrap();
         is_resolved_and_silent(&client, address(family), mac(family));
-        // Nor frames from the other side, in search of the address.
+        // Frames from the other side that look for the address do not appear either.
         let probe = Probe::start(&server, ip(address(family)), Duration::from_millis(10)).unwrap();
         std::thread::sleep(Duration::from_millis(200));
         let pings = probe.stop().unwrap();
@@ -810,7 +811,7 @@ fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
         for echo in echoes {
             assert_eq!(source(echo).0, client.mac());
         }
-        // It does not even ask who has the address.
+        // The host does not even send a request for the address.
         let asks = |frame: &&Frame| match ip(address(family)) {
             IpAddr::V4(address) => {
                 frame.bytes[12..14] == [8, 6] && frame.bytes[38..42] == address.octets()
@@ -833,7 +834,7 @@ fn m_09_an_active_does_not_forward_packets_to_the_address_itself() {
 fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
     for family in FAMILIES {
         let (near, far, [r1, client], _server) = forwarding();
-        // Nothing else is to discard it.
+        // Nothing else must discard it.
         let name_of_filter = "ipv4.conf.all.rp_filter";
         r1.namespace().set_sysctl(name_of_filter, "0").unwrap();
         let r3 = near
@@ -891,7 +892,7 @@ fn m_05_a_backup_discards_frames_to_the_virtual_mac() {
     }
 }
 
-/// Whether a frame is a question of ping(8).
+/// Whether a frame is an echo request of ping(8).
 fn is_echo(frame: &Frame) -> bool {
     match frame.bytes[12..14] {
         [8, 0] => frame.bytes[23] == 1,

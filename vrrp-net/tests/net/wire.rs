@@ -1,4 +1,4 @@
-//! What crosses the network.
+//! The packets on the network.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -25,7 +25,7 @@ use crate::rig::{
     router_v2, unicast, vrid, wait_for_address, wait_for_advertisement,
 };
 
-/// The first advertisement of a router that stands alone on r1.
+/// The first advertisement of a single router on r1.
 fn first_advertisement(family: Family) -> (Host, Seen) {
     let (lan, [host]) = lan_of::<1>();
     let capture = lan.capture().unwrap();
@@ -54,7 +54,7 @@ fn p_05_ipv6_advertisements_leave_with_hop_limit_255_and_traffic_class_c0() {
 #[test]
 fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
     let (lan, [_]) = lan_of::<1>();
-    // The virtual address stands first, left over from another run.
+    // The virtual address comes first, left over from another run.
     let host = lan.host("r2", &[]).unwrap();
     host.namespace().run(|| {
         let address = VIP4.parse().unwrap();
@@ -79,7 +79,7 @@ fn p_08_the_source_is_the_first_ipv4_address_that_is_not_a_virtual_one() {
     running.wait_for_state(id, State::Active);
     let (_, seen) = wait_for_advertisement(&capture, "an advertisement", started, |_| true);
     assert_eq!(seen.source, ip("192.0.2.7"));
-    // Nor later, when it is there again.
+    // The router does not use it later either, when it is there again.
     wait_for_address(&host, VIP4, true);
     wait_for_advertisement(&capture, "another advertisement", Instant::now(), |_| true);
     for (_, seen) in advertisements(&capture) {
@@ -167,7 +167,7 @@ fn decoded(seen: &Seen) -> Advertisement<'_> {
         .advertisement
 }
 
-/// What an ARP or Neighbor Discovery frame announces, and from which station it comes.
+/// The address that an ARP or Neighbor Discovery frame announces, and its hardware address.
 fn announcement(frame: &Frame) -> Option<(IpAddr, MacAddress)> {
     let (header, payload) = frame.bytes.split_at_checked(14)?;
     let mac_address = MacAddress(header[6..12].try_into().ok()?);
@@ -309,7 +309,7 @@ fn forge(host: &Host, source: IpAddr, destination: IpAddr, ttl: u32) {
     forge_as(host, source, destination, ttl, (250, interval));
 }
 
-/// One of this priority and interval.
+/// Sends an advertisement of this priority and interval.
 fn forge_as(
     host: &Host,
     source: IpAddr,
@@ -384,7 +384,7 @@ fn p_06_an_ipv4_packet_that_was_forwarded_is_discarded() {
     assert_eq!(wait_for_discard(&running), (expected, ip("192.0.2.2")));
     assert_eq!(running.state(id), State::Active);
     assert_eq!(running.with(|driver| *driver.counters()).ip_ttl_errors, 1);
-    // The same with TTL 255 is heard: the packet itself was good.
+    // The same packet with TTL 255 is accepted: the packet itself was good.
     forge(&r2, ip("192.0.2.2"), group(Family::Ipv4), 255);
     running.wait_for_state(id, State::Backup);
 }
@@ -442,7 +442,7 @@ fn p_42_an_advertisement_on_another_interface_is_for_nobody() {
             machines.map(|machine| (machine.state(), machine.counters().advertisements_received))
         };
         assert_eq!(running.with(received), [(State::Active, 0); 2]);
-        // The same on its own interface is heard.
+        // The same packet on its own interface is accepted.
         let _here = stranger(&lan, "192.0.2.9/24");
         running.wait_for_state(id, State::Backup);
     }
@@ -529,7 +529,7 @@ fn unicast_is_accepted_from_peers_only_and_with_their_ttl() {
     .unwrap();
     assert_eq!(running.state(id), State::Active);
 
-    // From the peer with TTL 255 it is heard.
+    // From the peer with TTL 255 it is accepted.
     forge(&r2, ip("192.0.2.2"), ip("192.0.2.1"), 255);
     running.wait_for_state(id, State::Backup);
     wait_for_address(&r1, VIP4, false);
@@ -608,7 +608,7 @@ fn ah_by_unicast_leaves_with_the_configured_ttl() {
 
 #[test]
 fn unicast_takes_the_way_that_the_routing_table_knows() {
-    // The peer is behind another interface than the virtual address.
+    // The peer is behind an interface other than that of the virtual address.
     let (_lan, [r1]) = lan_of::<1>();
     let other_lan = Lan::new().unwrap();
     other_lan.attach(&r1, "eth1", &["198.51.100.1/24"]).unwrap();
