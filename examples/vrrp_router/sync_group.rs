@@ -30,7 +30,7 @@ pub(crate) struct SyncGroupArguments {
 
 pub(crate) struct SyncGroupOptions {
     pub(crate) name: String,
-    /// What counts for all members.
+    /// The objects that count for all members.
     pub(crate) tracked: Vec<Tracked>,
     pub(crate) member_weights: bool,
     pub(crate) notify: Option<Hook>,

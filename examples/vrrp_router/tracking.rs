@@ -18,7 +18,7 @@ use crate::{
 /// The default time from one check to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time beyond that of two runs after which a check is overdue, for a busy machine.
+/// The time beyond two runs after which a check is overdue, to allow for a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
