@@ -152,8 +152,8 @@ const RECORDS: usize = 8;
 ///
 /// 1. It reads every advertisement that was waiting when the turn began, then all notifications of
 ///    links and addresses.
-/// 2. It serves the timers that have expired by then. So a thread that wakes up late handles the
-///    packets that came in the meantime before it decides that none came.
+/// 2. It serves the timers that have expired. So a thread that wakes up late handles the packets
+///    that came in the meantime before it decides that none came.
 /// 3. It sends the advertisements that result, many to a system call.
 /// 4. It does a portion of the slow work, in the order in which it was asked for: addresses,
 ///    announcements. An address is announced once the kernel has it, at the
@@ -281,7 +281,7 @@ pub struct Driver {
     paced: Paced,
     /// The addresses that the program puts in place, each with the router that announces it.
     announced: BTreeSet<(IpAddr, RouterId)>,
-    /// When the routers announce some of these again.
+    /// The times at which routers announce some of these again.
     refreshes: BTreeSet<(Instant, RouterId)>,
     events: Events,
     /// The parts that failed last time.
@@ -498,7 +498,7 @@ impl Driver {
         let is_many = routers >= MANY;
         self.fleet
             .set_patience(if is_many { PATIENCE } else { Duration::ZERO });
-        // In powers of two, so that not every router has to make room.
+        // The capacity grows in powers of two, so most routers need no new room.
         let records = RECORDS * (routers + self.fleet.tracker().iter().count());
         if records > VrrpRouter::RECORDS {
             self.fleet.keep_records(records.next_power_of_two());
@@ -659,7 +659,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// Those of that function.
+    /// Those of [`Monitor::set_receive_buffer`](crate::Monitor::set_receive_buffer).
     pub fn set_monitor_buffer(&self, octets: usize) -> Result<(), Error> {
         self.host.monitor.set_receive_buffer(octets)
     }
@@ -1057,8 +1057,8 @@ impl Driver {
         result
     }
 
-    /// After packets for many routers more packets usually follow: waits a little for them, but not
-    /// beyond the next timer. Otherwise the thread would wake up for almost every packet.
+    /// Waits a little for further packets, but not beyond the next timer: after packets for many
+    /// routers, more usually follow. Otherwise the thread would wake up for almost every packet.
     fn let_packets_gather(&mut self) -> Result<(), Error> {
         if !self.has_received || self.routers.len() < MANY {
             return Ok(());

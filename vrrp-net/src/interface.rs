@@ -45,7 +45,7 @@ pub struct Link {
     pub alt_names: Vec<String>,
 }
 
-/// How the alias of a macvlan of ours begins, and the alternative name of a parent.
+/// The beginning of the alias of our macvlans, and of the alternative name of a parent.
 pub(crate) const LINK_MARK: &str = "vrrp-net";
 
 impl Link {

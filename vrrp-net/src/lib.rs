@@ -13,7 +13,7 @@
 //! * [`FrameSocket`] sends gratuitous ARP and unsolicited neighbor advertisements as whole frames.
 //! * [`ProxySocket`] answers ARP and Neighbor Discovery for addresses that the host does not have.
 //! * [`Netlink`] adds and removes virtual addresses and routes, dumps links and addresses, and
-//!   sweeps left-overs. Requests are pipelined.
+//!   removes left-overs. Requests are pipelined.
 //! * [`Macvlan`] is the interface of a virtual MAC, with the settings of the kernel that it needs.
 //! * [`Monitor`] reports changes of links, addresses and virtual routes, and overruns, after which
 //!   everything must be dumped again.
@@ -43,9 +43,9 @@
 //! # The returning owner
 //!
 //! The owner of the addresses (priority 255) advertises from the virtual address itself (RFC 9568
-//! section 4.1). The Active that stands in for it has that address by then, and Linux drops IPv4
-//! packets from addresses of the host. So the driver also listens with a [`LinkSocket`], below the
-//! kernel's check of sources, for advertisements to its Actives. Through it the driver accepts
+//! section 4.1). The Active that stands in for it has that address in the meantime, and Linux drops
+//! IPv4 packets from addresses of the host. So the driver also listens with a [`LinkSocket`], below
+//! the kernel's check of sources, for advertisements to its Actives. Through it the driver accepts
 //! advertisements from virtual addresses, and advertisements of an IP protocol that the router does
 //! not use. Other advertisements that the kernel drops are reported
 //! ([`DriverEvent::RivalDiscarded`]). The socket's filter runs for each IPv4 packet that the host

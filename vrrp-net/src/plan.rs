@@ -92,7 +92,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) address_interface: Option<u32>,
     /// The virtual addresses that it advertises.
     pub(crate) addresses: &'a [VirtualAddress],
-    /// Those that it does not advertise.
+    /// The virtual addresses that it does not advertise.
     pub(crate) excluded: &'a [VirtualAddress],
     pub(crate) routes: &'a [Route],
     /// Whether it owns its addresses (priority 255).

@@ -135,7 +135,7 @@ impl Route {
         self
     }
 
-    /// In another table than the main one.
+    /// In a table other than the main one.
     ///
     /// # Errors
     ///

@@ -263,7 +263,7 @@ impl Driver {
         let target = self.routers.get(&router)?.config.gratuitous_arp;
         let frame = match address {
             IpAddr::V4(address) => ResolutionFrame::Arp(arp::gratuitous(mac, address, target)),
-            // From the address itself (AMB-17).
+            // The advertisement comes from the address itself (AMB-17).
             IpAddr::V6(address) => {
                 ResolutionFrame::Neighbor(neighbor::unsolicited(mac, address, address))
             }

@@ -25,7 +25,7 @@ const SENDERS: usize = 255;
 pub(super) enum Authenticator {
     None,
     SimpleText(Password),
-    // In boxes, because most routers have neither.
+    // The states are in boxes, because most routers have neither.
     #[cfg(feature = "ah")]
     Ah(Box<Ah>),
     #[cfg(feature = "hmac")]
@@ -39,7 +39,7 @@ pub(super) struct Ah {
     key: ah::Key,
     sequence: ah::SendSequence,
     window: ah::ReplayWindow,
-    /// Of the last IPv4 header; the kernel would replace a zero.
+    /// The identification of the last IPv4 header; the kernel would replace a zero.
     identification: u16,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Ah {
 pub(super) struct Hmac {
     keys: HmacKeys,
     sequence: hmac::SendSequence,
-    /// A place for every sender that was received.
+    /// One mark for every sender.
     marks: hmac::ReplayMarks<Vec<Option<hmac::Mark>>>,
 }
 

@@ -40,7 +40,8 @@ impl Driver {
         let was_owner = router.config.fsm.is_owner();
         let is_owner = changed.fsm.is_owner();
         if was_owner != is_owner {
-            // The present addresses of the host decide which ones the router takes over.
+            // The present addresses of the host decide which ones the router takes over, and which
+            // it leaves alone.
             self.receive_host_events()?;
         }
         let router = self.router_mut(id)?;

@@ -57,14 +57,14 @@ pub struct RouterConfig {
     /// Default true.
     #[cfg_attr(feature = "serde", serde(default = "yes"))]
     pub track_interface: bool,
-    /// The multicast group in place of that of VRRP; of the router's family. Default `None`.
+    /// A multicast group of the router's family, in place of VRRP's own. Default `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub group: Option<IpAddr>,
     /// Which deviations the router's own advertisements may have: no addresses in version 2, an
     /// IPv6 list that begins with a global address. Default none.
     #[cfg_attr(feature = "serde", serde(default))]
     pub own_deviations: Leniency,
-    /// How advertisements travel. Default [`Transport::Multicast`].
+    /// The transport of advertisements. Default [`Transport::Multicast`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub transport: Transport,
     /// The way that unicast advertisements take. Default [`UnicastPath::Interface`].
@@ -400,7 +400,7 @@ pub enum ForeignPackets {
     Counted,
 }
 
-/// How the advertisements of a router travel.
+/// The transport of a router's advertisements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -482,7 +482,7 @@ pub enum HmacMode {
     ReceiveOnly,
     /// Messages are sent with a trailer, and accepted with a valid one or with none.
     Permissive,
-    /// Messages go out with a trailer, and those of others without one are discarded.
+    /// Messages are sent with a trailer, and received messages without a valid one are discarded.
     #[default]
     Enforce,
 }

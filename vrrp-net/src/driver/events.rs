@@ -42,7 +42,7 @@ pub(super) struct Events {
     dropped: u64,
     /// Whether something was queued since the last turn.
     has_new: bool,
-    /// Only routers and kinds that were limited once: most routers never are.
+    /// The limiters of routers and kinds that were limited once: most routers never are.
     limiters: HashMap<(RouterId, Topic), Limiter>,
     /// The limiter of [`DriverEvent::ChangesHeldUp`].
     held_up: Limiter,

@@ -1,4 +1,5 @@
-//! From one driver to the next, without an address moving: for a program that replaces itself.
+//! The hand-over from one driver to the next, in which no address moves: for a program that
+//! replaces itself.
 
 #[cfg(feature = "serde")]
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -65,7 +66,7 @@ pub(super) struct DriverState {
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct RouterState {
-    /// The configuration. Interface, state machine and objects are those of `fleet.members`.
+    /// The configuration. Its interface, state machine and objects are in `fleet.members`.
     config: RouterConfig,
     /// The faults.
     faults: BTreeSet<Fault>,
@@ -73,7 +74,7 @@ struct RouterState {
     is_shut_down: bool,
     /// The counters of its authentication.
     sequences: Sequences,
-    /// How often its addresses are still to be announced.
+    /// The number of announcements of its addresses that are left.
     #[cfg_attr(feature = "serde", serde(default))]
     unannounced: u8,
 }

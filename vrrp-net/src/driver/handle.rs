@@ -151,7 +151,7 @@ impl DriverHandle {
     }
 
     /// Runs a request with the driver on the driver's thread, and waits for the result. A call on
-    /// the driver's own thread would wait for itself for ever: use the driver directly there.
+    /// the driver's own thread would never return: use the driver directly there.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Inbox {
     /// Takes no more requests, and drops those that wait.
     pub(super) fn close(&self) {
         let waiting = self.0.0.requests().0.take();
-        // Without the lock: they may own handles.
+        // They are dropped without the lock, because they may own handles.
         drop(waiting);
     }
 }

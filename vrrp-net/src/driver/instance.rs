@@ -35,13 +35,13 @@ use crate::{
 /// namespace, as the marks do.
 const NAME: &str = "vrrp-net/";
 
-/// A question for the claims.
+/// The request for the claims.
 const QUESTION: u8 = b'?';
 
 /// A request to ask again: the use of something that both claim has changed.
 const CHANGED: u8 = b'!';
 
-/// How long the others may take to answer. They do so in their next turn.
+/// The time that the others have to answer. They answer in their next turn.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The pause before sending the rest of an answer that did not fit into the socket.
@@ -57,7 +57,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// The most bytes of an answer: more than any instance claims.
 const LONGEST: usize = 64 << 20;
 
-/// The most octets of questions that are read at once from one instance, which sends a single one.
+/// The most bytes of requests that are read at once from one instance, which sends a single one.
 const LONGEST_QUESTIONS: usize = 1 << 10;
 
 /// The most instances that may ask. Every process of the namespace can connect, and a program
@@ -75,7 +75,7 @@ pub(super) struct Instance {
     asked: BTreeMap<String, Asked>,
     /// The time until which the things of an ended instance stay.
     grace: Option<Instant>,
-    /// When to ask all of them.
+    /// The time to ask all of them.
     ask_at: Option<Instant>,
     round: Option<Round>,
     has_new_source: bool,
@@ -102,14 +102,14 @@ struct Asked {
     must_answer: bool,
 }
 
-/// A round of questions that waits for answers.
+/// A round of requests that waits for answers.
 #[derive(Debug, Default)]
 struct Round {
     deadline: Option<Instant>,
     is_incomplete: bool,
 }
 
-/// The end of a round of questions.
+/// The result of a round of requests.
 #[derive(Debug)]
 pub(super) struct Answers {
     /// The known claims of all instances.
@@ -158,7 +158,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Forgets the others, and asks those that there are now.
+    /// Forgets the others, and asks the present instances.
     #[cfg(feature = "serde")]
     pub(super) fn ask_again(&mut self) {
         self.end_asked(|_, _| true);
@@ -393,7 +393,7 @@ impl Instance {
         for name in names {
             let mut claims = None;
             if let Some(mut other) = self.asked.remove(&name) {
-                // A connection on which an answer is due takes no other question.
+                // A connection on which an answer is due takes no other request.
                 if !other.must_answer && other.ask().is_ok() {
                     self.asked.insert(name, other);
                     continue;

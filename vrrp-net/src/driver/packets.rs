@@ -18,7 +18,7 @@ use crate::{
 /// The sockets of a driver for advertisements, and its outbox.
 #[derive(Debug)]
 pub(super) struct Packets {
-    /// One for each family and protocol that a router uses.
+    /// One socket for each family and protocol that a router uses.
     sockets: Vec<VrrpSocket>,
     /// Sends whole frames: advertisements from virtual MACs, and announcements.
     frames: FrameSocket,

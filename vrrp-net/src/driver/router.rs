@@ -143,7 +143,7 @@ impl Router {
         }
     }
 
-    /// All virtual addresses: those that are listed in advertisements, then the others.
+    /// All virtual addresses: first the ones that are listed in advertisements, then the others.
     pub(super) fn all(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.config.addresses.iter().chain(&self.config.excluded)
     }

@@ -129,7 +129,7 @@ impl Driver {
         let (bytes, descriptors) = self.lend(&state)?;
         connection.send_state(&bytes, &descriptors)?;
         connection.expect(READY, "the successor to be ready")?;
-        // So that the successor does not ask an instance that no longer answers.
+        // The sockets are closed, so the successor does not ask an instance that no longer answers.
         self.instance.close();
         self.close_sources();
         if let Err(error) = connection.send(GO, &[]) {

@@ -67,7 +67,8 @@ pub(crate) fn program(start: Start, set: &VridSet) -> Vec<sock_filter> {
         statement(BPF_LD | BPF_W | BPF_MEM, SCRATCH),
         statement(BPF_ALU | BPF_RSH | BPF_K, WORD.ilog2()),
     ]);
-    // To the word: past the other comparisons, and past two instructions for each word before it.
+    // Jumps to the word: past the other comparisons, and past two instructions for each word before
+    // it.
     for number in 0..WORDS {
         let others = WORDS - 1 - number;
         program.push(jump_if_equal(number, others + 2 * number, 0));

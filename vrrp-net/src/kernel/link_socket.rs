@@ -28,8 +28,8 @@ const UNUSED: u16 = 0x88b6;
 /// The kernel discards an IPv4 packet whose source is an address of this host (a *martian*), and
 /// one that fails the reverse path filter, before any raw socket sees it. So a [`VrrpSocket`] of an
 /// Active never receives the advertisements of the owner of the addresses (RFC 9568 section 4.1),
-/// whose source is a virtual address that the Active has by then. This socket receives them,
-/// without a change of `accept_local` or `rp_filter`.
+/// whose source is a virtual address that the Active now has. This socket receives them, without a
+/// change of `accept_local` or `rp_filter`.
 ///
 /// Packets that the kernel does not discard are received by both sockets. The caller decides by the
 /// source which of the two counts.

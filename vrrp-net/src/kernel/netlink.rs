@@ -109,11 +109,11 @@ pub enum RouteChange<'a> {
 /// A change that [`Netlink::apply`] can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetlinkChange<'a> {
-    /// Of the addresses.
+    /// A change of the addresses.
     Address(AddressChange<'a>),
-    /// Of a link.
+    /// A change of a link.
     Link(LinkChange),
-    /// Of the routes.
+    /// A change of the routes.
     Route(RouteChange<'a>),
 }
 
@@ -242,7 +242,7 @@ pub struct Netlink {
     sequence: u32,
     requests: Vec<u8>,
     replies: DatagramBuffer,
-    /// When the kernel did not answer.
+    /// The time at which the kernel did not answer.
     silent_at: Option<Instant>,
 }
 
@@ -715,7 +715,7 @@ impl Netlink {
         let (mut is_consistent, mut has_lost) = (true, false);
         let mut done = None;
         while done.is_none() {
-            // After a loss the end may be missing too.
+            // After a loss, the end of the dump may be missing too.
             let received = self.receive(action, !has_lost, |message| {
                 if message.sequence != sequence {
                     return;
@@ -872,7 +872,7 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// The failure of a datagram of requests, as that of one of its changes.
+/// The failure of a datagram of requests, as the failure of one of its changes.
 fn again(change: NetlinkChange<'_>, error: &Error) -> Error {
     let action = change.to_string();
     match error {

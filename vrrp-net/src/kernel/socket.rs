@@ -43,8 +43,7 @@ const NO_CHECKSUM: i32 = -1;
 /// each [`Datagram`]. Packets to a group do not come back to this host, on any
 /// interface. Each received packet has its interface, destination and TTL.
 ///
-/// The checksum of the message is that of the codec: the kernel neither fills it in nor verifies
-/// it.
+/// The codec computes the checksum of the message: the kernel neither fills it in nor verifies it.
 ///
 /// ```no_run
 /// use vrrp_net::{ReceiveBatch, VrrpSocket};
@@ -436,8 +435,8 @@ impl VrrpSocket {
     /// Receives the waiting packets, as far as the batch has room, with one system call. It does
     /// not wait.
     ///
-    /// Returns how many packets there were, counting those that [`ReceiveBatch::iter`] leaves out;
-    /// 0 when none is waiting.
+    /// Returns the number of packets, counting those that [`ReceiveBatch::iter`] leaves out; 0 when
+    /// none is waiting.
     ///
     /// # Errors
     ///

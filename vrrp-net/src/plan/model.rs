@@ -23,7 +23,7 @@ use crate::{
     Route, Scope,
 };
 
-/// Why the kernel refuses a change.
+/// The reason why the kernel refuses a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Errno {
     Perm,

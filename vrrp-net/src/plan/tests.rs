@@ -692,7 +692,7 @@ fn things_that_another_instance_claims_stay() {
     host.ask();
     host.run();
     assert!(host.has(1, VIP));
-    // It has ended, and no instance claims its address.
+    // The other instance has ended, and no instance claims its address.
     host.others.clear();
     host.ask();
     host.run();
@@ -786,7 +786,7 @@ fn a_virtual_mac_of_another_instance_makes_no_second_macvlan() {
     assert_eq!(host.routers[0].address_interface, index);
     assert_eq!(host.kernel.named("ours"), index, "{:#?}", host.log);
 
-    // Where both have one, the instance that keeps it is the same for both.
+    // Where two instances have the same macvlan, both agree on the instance that keeps it.
     let mut claims = Claims::default();
     let own = host.routers[0].wanted();
     own.add_claims(&host.actual, &mut claims);

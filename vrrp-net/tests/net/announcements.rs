@@ -22,9 +22,9 @@ use crate::rig::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) about: IpAddr,
-    /// In the ARP packet or the link-layer address option.
+    /// The hardware address in the ARP packet or the link-layer address option.
     pub(crate) mac: MacAddress,
-    /// In the Ethernet header.
+    /// The hardware address in the Ethernet header.
     source: MacAddress,
     /// Whether it is unsolicited.
     pub(crate) is_announcement: bool,
@@ -207,7 +207,7 @@ fn a_07_an_active_is_a_member_of_the_solicited_node_group_of_each_address() {
             .unwrap();
         };
         wait_for_group(true);
-        // Only while it is Active (S-31).
+        // The router does so only while it is Active (S-31).
         running.with(move |driver| driver.set_fault(id, "test").unwrap());
         wait_for_group(false);
         running.with(move |driver| driver.clear_fault(id, "test").unwrap());

@@ -67,7 +67,7 @@ fn other_threads_and_timers_wake_the_task_up() {
                     let view = driver.get(id).unwrap();
                     view.machine().counters().advertisements_sent
                 };
-                // Nothing but its timer makes it advertise.
+                // Only its timer makes it advertise.
                 while handle.call(sent).unwrap() < 10 {
                     assert!(start.elapsed() < LIMIT);
                     std::thread::sleep(Duration::from_millis(200));

@@ -109,7 +109,7 @@ fn a_27_an_active_and_a_backup_learn_from_an_announcement_that_nobody_asked_for(
         assert_eq!(neighbor(host, "2001:db8::52"), mac_address(&hosts[2]));
     }
 
-    // Nothing is sent to that address: only an announcement can tell that it has moved.
+    // Nothing is sent to that address: only an announcement can show that it has moved.
     first.stop();
     second.wait_for_state(second_id, State::Active);
     for host in &hosts[..2] {

@@ -446,7 +446,8 @@ fn an_interface_that_is_a_bridge_port_for_a_moment_changes_nothing() {
     let changes = log
         .iter()
         .filter(|it| matches!(it.event, DriverEvent::StateChanged(_)));
-    // To Active at the start, possibly by way of Backup, and to Initialize at the end.
+    // The changes are to Active at the start, possibly through Backup, and to Initialize at the
+    // end.
     assert!(changes.count() <= 3, "{log:#?}");
     assert!(!has(&r1, VIP4));
 }

@@ -142,7 +142,7 @@ fn g_3_a_member_waits_for_the_others_before_it_takes_over() {
         let (two, twos, group) = net.start(1, 100);
         wait_for_all(&two, twos, State::Backup);
 
-        // Only on one side it no longer receives the Active's advertisements.
+        // It no longer receives the Active's advertisements on one side only.
         net.uplinks[1].partition().unwrap();
         two.wait_for_event("the wish", |event| {
             matches!(event, DriverEvent::WantsActive { group: it } if *it == group).then_some(())

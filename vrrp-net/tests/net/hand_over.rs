@@ -347,7 +347,7 @@ fn the_time_that_a_hand_over_takes_counts() {
     config.fsm.interval = Interval::centis(500).unwrap();
     let (one, id) = DriverThread::with_router(r1.namespace(), config);
     one.wait_for_state(id, State::Backup);
-    // Until the Active_Down_Timer fires, in 18 s.
+    // The time until the Active_Down_Timer fires, in 18 s.
     let left = |running: &DriverThread| {
         wait_for("nothing else to do", LIMIT, || {
             let left = running.with(|driver| driver.timeout());
@@ -413,7 +413,7 @@ fn replays_are_discarded(config: impl Fn(u8) -> RouterConfig) {
     let is_old = |frame: &&Frame| frame.bytes[..6] == group.0 && frame.bytes[6..12] == r2.mac();
     let old = frames.iter().find(is_old).unwrap();
 
-    // In bytes, as they are passed to another process.
+    // The hand-over goes through bytes, as it does to another process.
     let hand_over = change(low.hand_over(), |_, _| {});
     high.kill();
     let low = DriverThread::take_over(r1.namespace(), hand_over);
@@ -549,7 +549,7 @@ fn take_over_rejects_foreign_state() {
         }),
         // A router would have an interface number on which no packets arrive.
         refused(|it, _| it["state"]["interfaces"] = json!(["eth0", "eth0"])),
-        // One more than the state has.
+        // One descriptor more than the state has.
         refused(|_, descriptors| descriptors.push(descriptors[0].try_clone().unwrap())),
         refused(|it, _| it["sockets"][0]["descriptors"] = u64::MAX.into()),
         refused(|it, _| it["state"]["fleet"]["members"][0]["member"]["config"]["vrid"] = 0.into()),

@@ -1,8 +1,8 @@
 //! keepalived and FRR as the other router: both ways, both families, both versions.
 //!
-//! In each test we are r1 and the peer is r2, and priorities tell their advertisements apart. A
-//! machine that dies is cut off first, because a killed daemon leaves its address behind, for which
-//! the kernel still answers.
+//! In each test we are r1 and the peer is r2, and the priority distinguishes their advertisements.
+//! A machine that dies is cut off first, because a killed daemon leaves its address behind, for
+//! which the kernel still answers.
 
 use std::time::{Duration, Instant};
 
@@ -170,7 +170,7 @@ fn wait_for_priority(capture: &Capture, wanted: u8, since: Instant) -> Instant {
     capture.wait_for(&what, LIMIT, is_meant).unwrap().at
 }
 
-/// When the last advertisement with this priority passed before a time.
+/// The time of the last advertisement with this priority before `before`.
 fn last_before(capture: &Capture, wanted: u8, before: Instant) -> Instant {
     let frames = capture.frames();
     let meant = frames

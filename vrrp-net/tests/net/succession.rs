@@ -149,7 +149,7 @@ fn a_predecessor_goes_on_whatever_its_successor_does() {
         ("never answers", |it| {
             it.write_all(SUCCESSOR)?;
             read_all(it)?;
-            // Until the predecessor gives up.
+            // Waits until the predecessor gives up.
             it.read_exact(&mut [0]).or(Ok(()))
         }),
         ("is silent", |it| it.read_exact(&mut [0]).or(Ok(()))),

@@ -249,7 +249,7 @@ fn an_announcement_that_a_fault_has_overtaken_is_dropped() {
     running.wait_for_state(id, State::Active);
     wait_for_address(&r1, VIP4, true);
     let capture = lan.capture().unwrap();
-    // Both before the driver's next turn.
+    // Both changes happen before the driver's next turn.
     running.with(move |driver| {
         let another = "192.0.2.253".parse().unwrap();
         driver.add_address(id, another).unwrap();

@@ -1,23 +1,23 @@
-//! After any events in any order, the host has everything that is wanted, and nothing of other
-//! programs was touched.
+//! Properties: after any events in any order, the host has everything that is wanted, and things of
+//! other programs are untouched.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::{model::ModelLink, *};
 
-/// Something that happens.
+/// An event of a test case.
 #[derive(Clone, Debug)]
 enum Happening {
     Stage(usize, u8),
     Owner(usize, bool),
     Accepts(usize, bool),
-    /// The driver takes in so many notifications.
+    /// The driver applies this many notifications.
     Receive(usize),
     Run,
     Wait(u64),
-    /// So many changes are refused.
+    /// The kernel refuses this many changes.
     Refuse(u32),
-    /// So many notifications fit, for now.
+    /// The buffer holds this many notifications, for now.
     Room(usize),
     /// Another program adds an address, with our mark or without.
     Add(u32, usize, bool),
@@ -26,7 +26,7 @@ enum Happening {
     RemoveRoute(usize),
     Link(u32, bool),
     Rename(u32, bool),
-    /// A link goes, and another comes with its name and perhaps its index.
+    /// A link is deleted, and another appears with its name and perhaps its index.
     Replace(u32, bool),
     /// A link moves to another network namespace.
     Move(u32),
@@ -159,7 +159,8 @@ impl Host {
                 self.happen_to_link(happening);
             }
             H::Crash(number) => {
-                // A macvlan with a foreign alias is foreign to a new process, and in its way.
+                // A macvlan with a foreign alias is foreign to a new process, and occupies the
+                // name.
                 let is_theirs = |it: &&ModelLink| it.link.alias == "mine";
                 let theirs = self.kernel.links.values().filter(is_theirs);
                 let theirs: Vec<_> = theirs.map(|it| it.link.index).collect();
@@ -215,7 +216,8 @@ impl Host {
             }
         }
         self.run_others();
-        // A dead instance leaves its addresses. Either way we ask, with the host's state at hand.
+        // A dead instance leaves its addresses. In either case we ask for claims, with the present
+        // state of the host.
         self.receive(usize::MAX);
         self.ask();
     }
@@ -266,7 +268,7 @@ impl Host {
     }
 }
 
-/// One case of the property, which failed once.
+/// Runs one case of the property, which failed once.
 fn check(number: usize, happenings: &[Happening]) {
     let mut host = Host::new(configuration(number));
     for happening in happenings {
@@ -302,14 +304,14 @@ fn a_marked_address_that_a_request_found_goes_although_its_router_has_left_the_i
             H::Add(1, 0, true),
             // The kernel answers EEXIST.
             H::Run,
-            // The rename alone.
+            // The driver receives only the rename.
             H::Receive(1),
             H::Run,
         ],
     );
 }
 
-/// The same 2000 cases each time, or as many others as `VRRP_NET_CASES` asks for.
+/// Runs the same 2000 cases each time, or as many random ones as `VRRP_NET_CASES` says.
 fn config() -> ProptestConfig {
     let asked = std::env::var("VRRP_NET_CASES").ok();
     let asked: Option<u32> = asked.and_then(|it| it.parse().ok());
