@@ -80,7 +80,7 @@ use crate::{
 /// Sockets for advertisements that a driver can have: two families, and AH.
 const SOCKETS: usize = 3;
 
-/// The longest wait of a turn where the kernel does not report which sources can be read.
+/// The longest pause where the wait for sources fails, and every source is tried.
 const POLLING: Duration = Duration::from_millis(10);
 
 /// With this many routers or more, advertisements wait a little, so that several share a system
@@ -806,7 +806,7 @@ impl Driver {
             return Ok(());
         }
         if !self.troubles.is_empty() {
-            // The sources of parts that have rested.
+            // Parts that have rested have their sources watched again.
             let watched = self.watch_sources();
             self.note(Part::Wait, watched);
         }

@@ -139,7 +139,7 @@ impl HandOver {
         Ok((to_bytes(places, &self.state)?, descriptors))
     }
 
-    /// Joins the parts again. Without any descriptors the successor opens sockets of its own.
+    /// Restores it from its parts. Without any descriptors the successor opens sockets of its own.
     ///
     /// # Errors
     ///

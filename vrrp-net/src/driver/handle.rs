@@ -21,8 +21,8 @@ use crate::Error;
 
 type Request = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Sends requests to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the driver
-/// up, which serves the request in its next turn, in the order of the calls.
+/// Sends requests to a [`Driver`] from any thread: [`Driver::handle`]. Each method wakes the
+/// driver, and the driver serves the requests in its next turn, in the order of the calls.
 ///
 /// ```no_run
 /// use vrrp_net::Driver;

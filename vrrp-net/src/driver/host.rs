@@ -31,7 +31,7 @@ pub(super) struct Host {
     netlink: Netlink,
     pub(super) actual: Actual,
     pub(super) proxies: Proxies,
-    /// The time to dump everything again, because notifications were lost.
+    /// The time at which to dump everything again, because notifications were lost.
     pub(super) resync_at: Option<Instant>,
     /// Whether notifications may wait that are older than the last dump.
     is_ahead: bool,

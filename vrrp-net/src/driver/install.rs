@@ -207,8 +207,8 @@ impl Driver {
         })
     }
 
-    /// Makes the macvlan of a router that has none at once, because the router cannot start without
-    /// it.
+    /// Makes the macvlan of a router at once where there is none, because the router cannot start
+    /// without it.
     pub(super) fn ensure_macvlan(&mut self, now: Instant, id: RouterId) {
         let needs_one = self.routers.get(&id).is_some_and(|router| {
             router.macvlan.is_some() && router.binding.is_some() && !router.is_shut_down

@@ -75,7 +75,7 @@ pub(super) struct Instance {
     asked: BTreeMap<String, Asked>,
     /// The time until which the things of an ended instance stay.
     grace: Option<Instant>,
-    /// The time to ask all of them.
+    /// The time at which to ask all of them.
     ask_at: Option<Instant>,
     round: Option<Round>,
     has_new_source: bool,
@@ -252,7 +252,7 @@ impl Instance {
         self.has_unsent() || self.next_look(now).is_some_and(|at| at <= now)
     }
 
-    /// The time of the next work, whether or not a source is readable.
+    /// The time at which there is something to do, whether or not a source is readable.
     #[inline]
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         let rest = self.has_unsent().then_some(now + PAUSE);
