@@ -6,7 +6,7 @@ use vrrp_proto::frame::MacAddress;
 
 use crate::{InterfaceAddress, Route, VirtualAddress};
 
-/// A change of the host, as the plan hands it to netlink. `Display` gives a line for a log.
+/// A change of the host, as the plan hands it to netlink. `Display` describes it in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Creates the macvlan of a virtual MAC, down, or takes over one that an earlier run left.
