@@ -1,8 +1,8 @@
 //! Clients of the kernel's IPVS.
 //!
-//! [`Client`] blocks; with the feature `tokio`, `AsyncClient` has the same methods and waits. A
-//! client belongs to the network namespace in which its sockets were opened, whichever thread uses
-//! it later. Dropping it closes the sockets.
+//! [`Client`] blocks. With the feature `tokio`, `AsyncClient` has the same methods as `async fn`s.
+//! A client belongs to the network namespace in which its sockets were opened, whichever thread
+//! uses it later. Dropping it closes the sockets.
 //!
 //! ```no_run
 //! use ipvs_netlink::{
@@ -26,11 +26,11 @@
 //!
 //! # The kernel's interface
 //!
-//! * Every call, also one that reads, needs `CAP_NET_ADMIN` in the initial user namespace.
+//! * Every call, even a read, needs `CAP_NET_ADMIN` in the initial user namespace.
 //! * There are no notifications: a program that follows changes has to poll.
-//! * There are no transactions: each change of a batch is made or refused by itself.
-//! * Long lists come in pieces. If the table changes between two of them, the kernel silently skips
-//!   objects. [`Table::may_be_incomplete`] reports that this is possible;
+//! * There are no transactions: each change of a batch succeeds or fails on its own.
+//! * Long lists come in pieces. If the table changes between two of them, the kernel may silently
+//!   skip objects. [`Table::may_be_incomplete`] reports that this is possible;
 //!   [`confirmed_table`](Client::confirmed_table) reads again until the list can be trusted.
 
 mod exchange;
@@ -64,7 +64,7 @@ use crate::{
     plan::{DaemonReport, ReconcileError, ReconcileReport, Reconciler, Wanted},
 };
 
-/// The time limit of a request unless [`Client::set_timeout`] sets another one: 5 seconds.
+/// The default time limit of a request, 5 seconds. [`Client::set_timeout`] sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A blocking client.
@@ -83,13 +83,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket
-    /// to be had.
+    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if no socket can be
+    /// opened.
     pub fn open() -> Result<Self, Error> {
         Self::with(socket::open()?, Some(socket::open()?))
     }
 
-    /// Opens a client for a network namespace by a file descriptor of it, such as an open
+    /// Opens a client for the network namespace of a file descriptor, such as an open
     /// `/proc/PID/ns/net`.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl AsFd for Client {
     }
 }
 
-/// Runs the future of a blocking transport, which is ready when its calls return.
+/// Runs a future over a blocking transport, whose calls are ready when they return.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -152,12 +152,12 @@ macro_rules! methods {
     ($client:ident, $finish:ident $(, $keyword:ident)?) => {
         impl $client {
             /// Lists all services. If a long list changes while it is read, services may be
-            /// missing: [`confirmed_table`](Self::confirmed_table) makes sure.
+            /// missing; [`confirmed_table`](Self::confirmed_table) rules this out where it can.
             ///
             /// # Errors
             ///
-            /// An [`Error`], also for an object that this crate cannot represent;
-            /// [`table`](Self::table) keeps such objects apart.
+            /// An [`Error`], even for an object that this crate cannot represent;
+            /// [`table`](Self::table) returns such objects separately.
             pub $($keyword)? fn services(&mut self) -> Result<Vec<ListedService>, Error> {
                 $finish!(self.exchange.services())
             }
@@ -166,19 +166,18 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service.
             pub $($keyword)? fn service(&mut self, key: ServiceKey) -> Result<ListedService, Error> {
                 $finish!(self.exchange.service(key))
             }
 
             /// Lists the destinations of a service. If a long list changes while it is read,
-            /// destinations may be missing: [`confirmed_table`](Self::confirmed_table) makes sure.
+            /// destinations may be missing; [`confirmed_table`](Self::confirmed_table) rules this
+            /// out where it can.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service.
             pub $($keyword)? fn destinations(
                 &mut self,
                 service: ServiceKey,
@@ -224,11 +223,11 @@ macro_rules! methods {
             }
 
             /// Reads some services with their destinations, as
-            /// [`confirmed_table`](Self::confirmed_table) does. Up to 256 services are read alone;
-            /// for more, the list of all is read. Missing services are left out.
+            /// [`confirmed_table`](Self::confirmed_table) does. Up to 256 services are requested
+            /// one by one; for more, the list of all is read. Missing services are left out.
             ///
-            /// The answer for one service shows one moment. Lists of more than about 80
-            /// destinations may be torn, so they are read twice or more.
+            /// The answer for one service is consistent. A list of more than about 80 destinations
+            /// may be torn, so it is read at least twice.
             ///
             /// # Errors
             ///
@@ -237,10 +236,10 @@ macro_rules! methods {
                 $finish!(self.exchange.table_of(services))
             }
 
-            /// Makes the table the wanted one: reads it, plans, makes the changes, and repeats
-            /// where another program interferes. With
+            /// Brings the table to the wanted state: reads it, plans, makes the changes, and
+            /// repeats if another program interferes. With
             /// [`Scope::Services`](crate::plan::Scope::Services) only those services are read.
-            /// `now` is the time by a clock that does not go back.
+            /// `now` is the time of a monotonic clock.
             ///
             /// The reconciler remembers draining destinations, also if the call fails or its future
             /// is dropped. The [`ReconcileReport`] lists the changes and the time to wait before
@@ -263,7 +262,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if there is such a
+            /// An [`Error`]; [`already_exists`](Error::already_exists) is true if there is such a
             /// service.
             pub $($keyword)? fn add_service(&mut self, service: Service) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::AddService(service)))
@@ -274,8 +273,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service.
             pub $($keyword)? fn update_service(
                 &mut self,
                 key: ServiceKey,
@@ -288,8 +286,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service.
             pub $($keyword)? fn delete_service(&mut self, key: ServiceKey) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::DeleteService(key)))
             }
@@ -298,9 +295,8 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service, one that [`already_exists`](Error::already_exists) if it has such a
-            /// destination.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service,
+            /// [`already_exists`](Error::already_exists) if it has such a destination.
             pub $($keyword)? fn add_destination(
                 &mut self,
                 service: ServiceKey,
@@ -314,7 +310,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service
             /// or destination.
             pub $($keyword)? fn update_destination(
                 &mut self,
@@ -330,7 +326,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such service
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service
             /// or destination.
             pub $($keyword)? fn delete_destination(
                 &mut self,
@@ -354,8 +350,7 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if there is no such
-            /// service.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if there is no such service.
             pub $($keyword)? fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Error> {
                 let change = service.map_or(Change::ZeroAll, Change::ZeroService);
                 $finish!(self.exchange.change(change))
@@ -370,12 +365,12 @@ macro_rules! methods {
                 $finish!(self.exchange.daemons())
             }
 
-            /// Makes the sync daemons the wanted ones: starts, stops and restarts those that
-            /// differ. Daemons that run as wanted continue.
+            /// Brings the sync daemons to the wanted state: starts, stops and restarts those that
+            /// differ. Daemons that already run as wanted keep running.
             ///
             /// # Errors
             ///
-            /// An [`Error`] if the daemons cannot be listed. The [`DaemonReport`] has errors of
+            /// An [`Error`] if the daemons cannot be listed. The [`DaemonReport`] has the errors of
             /// single changes.
             pub $($keyword)? fn reconcile_daemons(
                 &mut self,
@@ -388,19 +383,19 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`already_exists`](Error::already_exists) if such a daemon
+            /// An [`Error`]; [`already_exists`](Error::already_exists) is true if such a daemon
             /// runs.
             pub $($keyword)? fn start_daemon(&mut self, daemon: SyncDaemon) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::StartDaemon(daemon)))
             }
 
-            /// Stops a sync daemon. The kernel waits for its threads, and was seen to hang: then
-            /// the call ends with its time limit, and a thread stays behind until the kernel
-            /// answers.
+            /// Stops a sync daemon. The kernel waits for the daemon's threads, and has been seen to
+            /// hang. The call then ends at its time limit, and a thread of this process remains
+            /// until the kernel answers.
             ///
             /// # Errors
             ///
-            /// An [`Error`]; one that [`is_missing`](Error::is_missing) if no such daemon runs.
+            /// An [`Error`]; [`is_missing`](Error::is_missing) is true if no such daemon runs.
             pub $($keyword)? fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Error> {
                 $finish!(self.exchange.change(Change::StopDaemon(state)))
             }

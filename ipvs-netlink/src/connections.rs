@@ -94,7 +94,7 @@ pub enum ConnectionsError {
     },
 }
 
-/// The longest line that is read as one. The kernel's have some 400 octets at most.
+/// The longest line that is accepted. The kernel's lines have at most about 400 octets.
 const LONGEST_LINE: u64 = 4096;
 
 /// The connections, one after the other, with room for one line.
@@ -124,7 +124,7 @@ impl Connections<io::BufReader<std::fs::File>> {
 }
 
 impl<R: BufRead> Connections<R> {
-    /// The connections in a text like that of the kernel.
+    /// Reads connections from a text in the kernel's format.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -134,8 +134,8 @@ impl<R: BufRead> Connections<R> {
         }
     }
 
-    /// Reads the next line, if there is one, and returns whether it is complete; the rest of a long
-    /// one is skipped.
+    /// Reads the next line, if there is one, and returns whether it is complete; the rest of an
+    /// overlong line is skipped.
     fn read_line(&mut self) -> io::Result<Option<bool>> {
         self.line.clear();
         let mut limited = self.reader.by_ref().take(LONGEST_LINE);
@@ -365,7 +365,7 @@ TCP 0A090001 86F8 0A090001 0050 fd00:0009:0000:0000:0000:0000:0000:0001 1F90 SYN
 
     #[test]
     fn nothing_follows_an_error_of_reading() {
-        /// A file that gives a line and fails from then on.
+        /// A file that returns its text and then fails on every read.
         struct Failing(&'static [u8]);
 
         impl io::Read for Failing {

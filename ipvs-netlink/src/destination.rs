@@ -11,8 +11,7 @@ use crate::{Family, ValueError};
 /// The identity of a destination within its service. The forwarding method is not a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    /// The address of the server. Only behind a tunnel may it be of another family than the
-    /// service.
+    /// The address of the server. Its family may differ from the service's only behind a tunnel.
     pub address: IpAddr,
     /// The port of the server. Only masquerading can change the port; 0 keeps it.
     pub port: u16,
@@ -68,8 +67,8 @@ pub enum ForwardingMethod {
     /// answers the client itself.
     #[default]
     DirectRoute,
-    /// Past the load balancer, to the original address. The kernel uses it for transparent cache
-    /// clusters.
+    /// Delivery to the original address, past the load balancer. The kernel uses it for transparent
+    /// cache clusters.
     Bypass,
 }
 
@@ -241,7 +240,7 @@ impl Thresholds {
         self.lower
     }
 
-    /// Limits as a kernel has them.
+    /// Creates limits with a kernel's values, without checks.
     pub(crate) const fn from_kernel(upper: u32, lower: u32) -> Self {
         Self { upper, lower }
     }

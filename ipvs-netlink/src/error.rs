@@ -275,7 +275,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// An IPv4 address in the IPv6 form `::ffff:a.b.c.d`, which the kernel takes for no destination.
+/// An IPv4 address in the IPv6 form `::ffff:a.b.c.d`, which the kernel accepts for no destination.
 fn mapped_address(request: &Request) -> Option<Ipv4Addr> {
     match request.destination()?.address {
         IpAddr::V6(address) => address.to_ipv4_mapped(),
@@ -283,7 +283,7 @@ fn mapped_address(request: &Request) -> Option<Ipv4Addr> {
     }
 }
 
-/// The checks of the kernel before it answers "invalid".
+/// Writes what the kernel checks before it answers "invalid".
 fn invalid(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(address) = mapped_address(request) {
         return write!(

@@ -5,7 +5,7 @@
 //! | module | content |
 //! |---|---|
 //! | `client` | a client that blocks, and one for tokio |
-//! | [`plan`] | the wanted table against the kernel's: minimal changes in a safe order, with draining |
+//! | [`plan`] | minimal changes from the kernel's table to the wanted one, in a safe order, with draining |
 //! | [`pool`] | the wanted table from the health of servers: checks, quorum, sorry server |
 //! | [`rules`] | the text that ipvsadm saves and restores |
 //! | [`message`] | the IPVS family of generic netlink as plain types, with their encoding |

@@ -45,7 +45,7 @@ pub const FAMILY_VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Command {
-    /// Add a service; also how a service is answered.
+    /// Add a service; also the command of a reply with a service.
     NewService = 1,
     /// Change a service.
     SetService = 2,
@@ -53,7 +53,7 @@ pub enum Command {
     DelService = 3,
     /// Get one service or list all.
     GetService = 4,
-    /// Add a destination; also how a destination is answered.
+    /// Add a destination; also the command of a reply with a destination.
     NewDest = 5,
     /// Change a destination.
     SetDest = 6,
@@ -61,17 +61,17 @@ pub enum Command {
     DelDest = 7,
     /// List the destinations of a service.
     GetDest = 8,
-    /// Start a sync daemon; also how a daemon is answered.
+    /// Start a sync daemon; also the command of a reply with a daemon.
     NewDaemon = 9,
     /// Stop a sync daemon.
     DelDaemon = 10,
     /// List the sync daemons.
     GetDaemon = 11,
-    /// Set the timeouts; also how they are answered.
+    /// Set the timeouts; also the command of the reply with them.
     SetConfig = 12,
     /// Get the timeouts.
     GetConfig = 13,
-    /// How [`GetInfo`](Self::GetInfo) is answered. The kernel refuses it as a request.
+    /// The command of the reply to [`GetInfo`](Self::GetInfo). The kernel refuses it as a request.
     SetInfo = 14,
     /// Get the version and the size of the connection table.
     GetInfo = 15,
@@ -110,7 +110,7 @@ impl Command {
 
 /// A message of the family, in either direction.
 ///
-/// Parsing takes commands 1, 5, 9, 12 and 14 for replies of the kernel. [`Request::decode`] reads
+/// Parsing treats commands 1, 5, 9, 12 and 14 as replies of the kernel. [`Request::decode`] reads
 /// the messages of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

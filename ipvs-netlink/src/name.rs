@@ -64,7 +64,7 @@ impl<const N: usize> Name<N> {
 
 /// The name of a scheduler: how a service chooses a destination for a new connection.
 ///
-/// Any name the kernel might have is a scheduler; those of its source tree are constants.
+/// Any valid name is accepted; the schedulers of the kernel's source tree are constants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scheduler(Name<15>);
 
@@ -134,7 +134,7 @@ impl Scheduler {
     }
 }
 
-/// The name of a persistence engine. It finds the connections that belong together by data of a
+/// The name of a persistence engine. The engine finds connections that belong together by data of a
 /// packet and the client's address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersistenceEngine(Name<16>);

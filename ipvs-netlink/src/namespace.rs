@@ -17,8 +17,8 @@ use crate::{Errno, Error};
 
 const ENTER: &str = "enter the network namespace";
 
-/// Does something inside a network namespace, on a thread that ends at once: a thread that changed
-/// its namespace is of no more use to a program.
+/// Runs a function inside a network namespace, on a thread that ends afterwards: a thread that has
+/// changed its namespace should do nothing else.
 pub(crate) fn inside<T: Send>(
     namespace: BorrowedFd<'_>,
     work: impl FnOnce() -> Result<T, Error> + Send,
@@ -55,8 +55,7 @@ pub(crate) fn from_io(doing: &'static str, error: &io::Error) -> Error {
     }
 }
 
-/// The number of an error. An error that no system call made, such as for a path with a NUL, is of
-/// something invalid.
+/// The number of an error. An error without one, such as for a path with a NUL, becomes `EINVAL`.
 pub(crate) fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::INVALID, Errno)
 }

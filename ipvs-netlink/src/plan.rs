@@ -40,7 +40,7 @@
 //! # The order
 //!
 //! Additions come before removals: first new services, new destinations and changes, then weights
-//! that become 0 and destinations that go, and services that go last. A service that has servers
+//! that become 0 and deleted destinations, and deleted services last. A service that has servers
 //! before and after has some at any moment. If the kernel refuses all new servers of a service, a
 //! [`Reconciliation`] keeps the old. A new scheduler is a step of its own, because the kernel waits
 //! for all its processors then and the service has no scheduler in the meantime.
@@ -48,19 +48,19 @@
 //! # Draining
 //!
 //! A destination that is no longer wanted gets weight 0, and is deleted when its [`Drain`] is over:
-//! at once, in the same call, if it has no connections. If it comes back before, it gets its wanted
-//! weight and has kept its connections. The rule for a destination is, in this order: the one that
-//! [`Removals`] has for it in this call or had when it was named last; the one that [`Removals`]
-//! has for its service; that of the [`Policy`].
+//! at once, in the same call, if it has no connections. If it is wanted again before that, it gets
+//! its wanted weight back and has kept its connections. The rule for a destination is the first of
+//! these: its own rule in [`Removals`], of this call or of the last call that named it; the rule of
+//! its service in [`Removals`]; the [`Policy`].
 //!
-//! A [`Reconciler`] keeps the destinations that are being drained, since when and until when,
-//! across calls, scopes, errors and dropped futures. A program that stores [`Reconciler::draining`]
-//! continues after a restart with [`Reconciler::resume`]. Otherwise the time of an unwanted
-//! destination of weight 0 begins when it is first seen. If another program gives a draining
-//! destination weight, its time begins again.
+//! A [`Reconciler`] remembers the destinations that are being drained, with the start and the end
+//! of their time, across calls, scopes, errors and dropped futures. A program that stores
+//! [`Reconciler::draining`] continues after a restart with [`Reconciler::resume`]. Otherwise the
+//! time of an unwanted destination of weight 0 begins when it is first seen. If another program
+//! gives a draining destination a weight above 0, its time begins again.
 //!
-//! Any clock that does not go back will do. A program that keeps [`Draining`] across restarts uses
-//! one that runs on in the meantime, such as `CLOCK_BOOTTIME`.
+//! Any monotonic clock will do. A program that keeps [`Draining`] across restarts uses one that
+//! keeps running in between, such as `CLOCK_BOOTTIME`.
 //!
 //! Persistent clients keep coming to a drained destination, unless
 //! `net.ipv4.vs.expire_quiescent_template` is 1. UDP has no end of a connection: entries linger for
@@ -94,7 +94,7 @@ pub struct Wanted<'a> {
     pub servers: &'a [VirtualServer],
     /// The services that may be touched. A service of the scope that is not wanted is removed.
     pub scope: Scope<'a>,
-    /// How destinations leave, where the policy does not fit.
+    /// Rules for removing destinations, which override the policy.
     pub removals: &'a Removals,
 }
 
@@ -127,8 +127,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// How destinations leave that are no longer wanted, where the [`Policy`] does not fit: `None` for
-/// at once.
+/// Rules for removing destinations that are no longer wanted, which override the [`Policy`]. `None`
+/// removes at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -157,7 +157,7 @@ pub enum Scope<'a> {
     All,
     /// These.
     Services(&'a [ServiceKey]),
-    /// Those for which it is true.
+    /// Those for which the function returns true.
     Matching(&'a (dyn Fn(&ServiceKey) -> bool + Send + Sync)),
 }
 
@@ -171,10 +171,10 @@ impl fmt::Debug for Scope<'_> {
     }
 }
 
-/// How careful to be.
+/// How destinations are removed, and whether schedulers may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// When a destination may be deleted that its service no longer wants; `None` for at once.
+    /// When a destination that its service no longer wants may be deleted; `None` for at once.
     pub drain: Option<Drain>,
     /// The same for the destinations of a service that is no longer wanted.
     pub drain_services: Option<Drain>,
@@ -184,7 +184,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Destinations and services go at once; schedulers may be changed.
+    /// Destinations and services are removed at once; schedulers may be changed.
     pub const AT_ONCE: Self = Self {
         drain: None,
         drain_services: None,
@@ -209,14 +209,14 @@ impl Default for Policy {
     }
 }
 
-/// When a destination is drained.
+/// The end of a destination's draining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// After this time, whatever connections it has.
     pub at_most: Duration,
     /// The same for UDP services.
     pub at_most_udp: Duration,
-    /// Before that, when it has no more connections than this, active and inactive together.
+    /// Earlier, once it has no more connections than this, active and inactive together.
     pub connections: u32,
     /// Whether clients that are remembered for persistence count as connections.
     pub count_persistent: bool,
@@ -249,8 +249,8 @@ impl Draining {
         self.destinations.is_empty()
     }
 
-    /// How long after `now` the time of the first destination is over; `None` if nothing is being
-    /// drained. Connections may end before, which the kernel does not notify.
+    /// The time from `now` until the first destination's limit; `None` if nothing is being drained.
+    /// Connections may end earlier, and the kernel sends no notification of that.
     #[must_use]
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let ends = self.destinations.values().map(|draining| draining.until);
@@ -261,11 +261,11 @@ impl Draining {
 /// A destination that is being drained. Times are by the clock of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainingDestination {
-    /// Since when.
+    /// The start of draining.
     pub since: Duration,
-    /// When it is deleted whatever connections it has.
+    /// When it is deleted, whatever connections it has.
     pub until: Duration,
-    /// The weight it had; 0 if it was first seen with none.
+    /// The weight it had before; 0 if it was first seen with weight 0.
     pub weight: Weight,
     /// Its own rule, if it was named in [`Removals::destinations`].
     pub rule: Option<Drain>,
@@ -276,12 +276,11 @@ pub struct DrainingDestination {
 pub struct Plan {
     /// The changes, in the order of their execution.
     pub steps: Vec<Step>,
-    /// The destinations that are being drained once they are made.
+    /// The destinations that are being drained after these steps.
     pub draining: Draining,
-    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow
-    /// the change.
+    /// Services that keep an unwanted scheduler, because the policy does not allow the change.
     pub schedulers_kept: Vec<ServiceKey>,
-    /// Parts of the wanted table that are not made.
+    /// Parts of the wanted table that are not applied.
     pub rejected: Vec<Rejected>,
 }
 
@@ -298,11 +297,11 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {
-    /// It is wanted and not there.
+    /// It is wanted and does not exist.
     Missing,
-    /// It is there and not as it is wanted.
+    /// It exists with other settings than the wanted ones.
     Different,
-    /// Its scheduler is not the wanted one.
+    /// It exists with another scheduler.
     SchedulerDifferent,
     /// It is not wanted, and drained from now on.
     Unwanted,

@@ -5,14 +5,14 @@
 //! kernel. The table is a function of configuration, results and time: it is compared with the
 //! kernel's table again after each change, so a change by another program is repaired as well.
 //!
-//! | type | is |
+//! | type | purpose |
 //! |---|---|
 //! | [`Config`], [`VirtualServer`], [`RealServer`], [`Check`] | the configuration, plain structs |
 //! | [`Pool`] | the machine |
 //! | [`Action`], [`Probe`], [`ProbeId`], [`Target`] | probes for the host to make |
 //! | [`Outcome`], [`Failure`] | their results |
 //! | [`Event`], [`PoolChange`], [`Cause`] | changes in order, with their causes |
-//! | [`Explanation`], [`ServiceStatus`] | why a server is in or out, how a service stands |
+//! | [`Explanation`], [`ServiceStatus`] | why a server is in or out, the state of a service |
 //! | [`Level`] | the quorum, for an object that a VRRP router tracks |
 //! | [`Counters`] | counters |
 //! | [`PoolSnapshot`] | the state for a successor in another process |
@@ -69,9 +69,9 @@
 //!
 //! # Time
 //!
-//! Time is an argument of each call: the duration since an epoch that the host chooses, by a clock
-//! that does not go back. [`plan`](crate::plan) uses the same, so one reading of one clock serves
-//! both, and a caller of `vrrp-fsm` passes `instant - Instant::ZERO`.
+//! Time is an argument of each call: the duration since an epoch that the host chooses, by a
+//! monotonic clock. [`plan`](crate::plan) uses the same time, so one clock reading serves both, and
+//! a caller of `vrrp-fsm` passes `instant - Instant::ZERO`.
 //!
 //! The pool has no other inputs. Randomness comes from [`Config::seed`], and nothing depends on the
 //! order of a hash table: the same inputs give the same actions, events and tables.

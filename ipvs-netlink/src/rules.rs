@@ -30,18 +30,18 @@
 //! no quotes. Long options are written out, `--weight 3` or `--weight=3`; short ones can be
 //! bundled, `-mw3`. Beyond ipvsadm, a word that starts with `#` starts a comment, `(null)` is the
 //! forwarding method that `ipvsadm -S` prints for bypass destinations, and options have the same
-//! meaning in every order, apart from `-6`, which follows its `-f`. Where ipvsadm drops a part of a
-//! word without a sign (`-M 64x`, `[192.0.2.1]:80`), the word is refused.
+//! meaning in every order, apart from `-6`, which follows its `-f`. Where ipvsadm silently drops a
+//! part of a word (`-M 64x`, `[192.0.2.1]:80`), the word is refused.
 //!
 //! # Additions of [`Form::Lossless`]
 //!
-//! | in a text | says |
+//! | in a text | meaning |
 //! |---|---|
 //! | `-x`, `-y` | limits, which ipvsadm reads and does not save |
 //! | `-f 4294967295` | a mark from 2³¹ on, which ipvsadm reads and saves as a negative number |
 //! | `--local`, `--bypass` | forwarding methods that ipvsadm cannot name |
 //! | `--own-port` | the port of `-r` holds; otherwise `-g` and `-i` take the port of the service, unless that is a mark |
-//! | `-p 0` to `-p 4294967` | persistence as long as kernels hold it; ipvsadm wants 1 to 2678400 |
+//! | `-p 0` to `-p 4294967` | persistence for as long as kernels can hold it; ipvsadm accepts 1 to 2678400 |
 //! | `-b sh-port,flag-3` | the third flag with the schedulers sh and mh |
 //! | `-o` with `-t`, port 0 without `-p`, `-r` of another family without `-i` | what ipvsadm refuses |
 
@@ -130,8 +130,8 @@ impl Grammar<'_> {
         command::read(self, &word::of_command_line(words))
     }
 
-    /// Reads a text line by line, skipping those without a command. As in ipvsadm any command may
-    /// be in it, apart from `-R`.
+    /// Reads a text line by line, skipping those without a command. As in ipvsadm, it may have any
+    /// command except `-R`.
     pub fn lines(&self, text: &str) -> impl Iterator<Item = Result<Line, ParseError>> {
         self.commands(text).map(|line| {
             let (number, _, command) = line?;
@@ -160,7 +160,7 @@ impl Grammar<'_> {
     ///
     /// # Errors
     ///
-    /// A [`ParseError`] as [`parse`](Self::parse) has it, or for the first line that the kernel
+    /// The [`ParseError`]s of [`parse`](Self::parse), and one for the first line that the kernel
     /// would refuse because of the lines before it: a service or destination that is added twice,
     /// or changed or deleted where there is none.
     pub fn servers(&self, text: &str) -> Result<Vec<VirtualServer>, ParseError> {

@@ -267,7 +267,7 @@ impl Persistence {
     /// The default of ipvsadm, in seconds.
     pub const DEFAULT_TIMEOUT: u32 = 360;
 
-    /// The longest time that every kernel holds, in seconds. Kernels count ticks of 1/1000 s or
+    /// The longest time that every kernel can hold, in seconds. Kernels count ticks of 1/1000 s or
     /// more in 32 bits, and longer times silently wrap.
     pub const MAX_TIMEOUT: u32 = u32::MAX / 1000;
 
@@ -293,7 +293,7 @@ pub enum PersistenceError {
         /// The service.
         service: ServiceKey,
     },
-    /// The time is longer than every kernel holds.
+    /// The time is longer than every kernel can hold.
     #[error("persistence timeout {0} s: at most {max} s", max = Persistence::MAX_TIMEOUT)]
     Timeout(u32),
 }
@@ -457,7 +457,7 @@ impl Service {
         self.persistence = None;
     }
 
-    /// Persistence as a kernel has it, which is of the right family but may hold any time.
+    /// Sets persistence with a kernel's values: the family is right, but the time may be any.
     pub(crate) fn with_kernel_persistence(mut self, persistence: Option<Persistence>) -> Self {
         self.persistence = persistence;
         self

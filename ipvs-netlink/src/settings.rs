@@ -22,15 +22,14 @@ impl fmt::Display for DaemonState {
     }
 }
 
-/// A sync daemon: it multicasts connections to another load balancer, which can then go on
-/// with them.
+/// A sync daemon: it multicasts connections to another load balancer, which can then continue them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
     /// The role. A namespace has at most one daemon of each.
     pub state: DaemonState,
     /// The interface it uses.
     pub interface: InterfaceName,
-    /// The group of load balancers it belongs to; a backup with 0 takes from all.
+    /// The group of load balancers it belongs to; a backup with 0 accepts all.
     pub sync_id: u8,
     /// The longest message in octets; `None` for the kernel's choice by the MTU of the interface.
     /// The kernel limits every value to the interface.
@@ -117,8 +116,8 @@ pub struct Timeouts {
 pub struct Info {
     /// The version of its interface, which is not the kernel's.
     pub version: Version,
-    /// The number of buckets of the connection table. From Linux 7.2 on 0 where there is no
-    /// service, and growing.
+    /// The number of buckets of the connection table. From Linux 7.2 on, the table grows, and the
+    /// number is 0 while there is no service.
     pub connection_table_size: u32,
 }
 

@@ -2,7 +2,8 @@
 
 /// The counters of a service or destination.
 ///
-/// The kernel's estimator works every two seconds: counters lag behind the traffic by as much.
+/// The kernel's estimator runs every two seconds: counters lag behind the traffic by up to that
+/// time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stats {
     /// Connections scheduled.
@@ -15,7 +16,7 @@ pub struct Stats {
     pub incoming_bytes: u64,
     /// Octets to clients that passed this host.
     pub outgoing_bytes: u64,
-    /// The rates of late, per second.
+    /// The recent rates, per second.
     pub rates: Rates,
 }
 

@@ -1,11 +1,11 @@
-//! The sysctls of IPVS, `net.ipv4.vs` of a network namespace, as typed settings that can be put
-//! back.
+//! The sysctls of IPVS, `net.ipv4.vs` of a network namespace, as typed settings that can be
+//! restored.
 //!
 //! # UDP after a destination was removed
 //!
 //! When a destination is deleted, its connections stay until they time out, five minutes for UDP,
-//! and the kernel silently drops their packets. A client that keeps its port, such as a resolver
-//! or a QUIC client, gets no answer in this time. With [`Setting::ExpireNodestConn`] the first
+//! and the kernel silently drops their packets. A client that keeps its port, such as a resolver or
+//! a QUIC client, gets no answer during this time. With [`Setting::ExpireNodestConn`] the first
 //! packet ends the connection, and the client reaches another server:
 //!
 //! ```no_run
@@ -17,8 +17,9 @@
 //! # Ok::<(), ipvs_netlink::sysctl::SysctlError>(())
 //! ```
 //!
-//! kube-proxy uses this setting too. A destination with weight 0 keeps its connections with it;
-//! persistent clients of such a destination move with [`Setting::ExpireQuiescentTemplate`].
+//! kube-proxy uses this setting too. With it, a destination with weight 0 still keeps its
+//! connections; persistent clients of such a destination move with
+//! [`Setting::ExpireQuiescentTemplate`].
 
 use std::{
     fmt, fs, io,
@@ -32,7 +33,7 @@ use crate::{Error, namespace};
 /// Declares the settings: how a value is read and written follows from its type.
 macro_rules! settings {
     ($($(#[$docs:meta])* $name:ident($value:ty) = $file:literal,)*) => {
-        /// A setting with its value. Ranges are the kernel's, which refuses others.
+        /// A setting with its value. Ranges are the kernel's; it refuses other values.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Setting {
@@ -40,7 +41,8 @@ macro_rules! settings {
         }
 
         impl Setting {
-            /// The names of all settings, as of the files below `/proc/sys/net/ipv4/vs`.
+            /// The names of all settings, which are the names of the files below
+            /// `/proc/sys/net/ipv4/vs`.
             pub const NAMES: &'static [&'static str] = &[$($file),*];
 
             /// Its name.
@@ -72,26 +74,25 @@ macro_rules! settings {
 settings! {
     /// Memory in pages below which drop strategies begin.
     Amemthresh(u32) = "amemthresh",
-    /// The rate of the drop strategy that is always active: one packet of so many is dropped.
+    /// The rate of the drop strategy that is always active: it drops one packet in this many.
     AmDroprate(u32) = "am_droprate",
-    /// Whether to process nothing of the traffic that a backup load balancer sees, unless it is the
-    /// master.
+    /// Whether a load balancer that runs the backup sync daemon, and not the master, leaves all
+    /// traffic alone.
     BackupOnly(bool) = "backup_only",
     /// Whether a cluster of transparent caches passes packets to the original address when no cache
-    /// is there.
+    /// is available.
     CacheBypass(bool) = "cache_bypass",
-    /// The most connections of the namespace (Linux 7).
+    /// The greatest number of connections in the namespace (Linux 7).
     ConnMax(u32) = "conn_max",
     /// The load factor of the connection table, a power of 2 (Linux 7).
     ConnLfactor(i32) = "conn_lfactor",
-    /// How a connection from a port that was used before is treated: 0 as a packet of the old one;
-    /// bit 0 schedules it again where the old one is closing; bit 1 does so for TCP only where it
-    /// is safe.
+    /// How a new connection from a reused port is treated: 0 as a packet of the old connection; bit
+    /// 0 schedules it again if the old one is closing; bit 1 does so for TCP only if it is safe.
     ConnReuseMode(u32) = "conn_reuse_mode",
     /// Whether connections are known to the firewall's connection tracking.
     Conntrack(bool) = "conntrack",
-    /// When random entries are dropped: 0 never, 1 where memory is short, 2 and 3 as 1 with the
-    /// state remembered, or always.
+    /// When random entries are dropped: 0 never; 1 and 2 while memory is short, when the kernel
+    /// turns 1 into 2 and back; 3 always.
     DropEntry(u32) = "drop_entry",
     /// When packets are dropped at a rate, with values as for `drop_entry`.
     DropPacket(u32) = "drop_packet",
@@ -117,10 +118,10 @@ settings! {
     ScheduleIcmp(bool) = "schedule_icmp",
     /// When TCP has shorter timeouts, with values as for `drop_entry`.
     SecureTcp(u32) = "secure_tcp",
-    /// Whether an SCTP packet may begin a connection that is no INIT.
+    /// Whether an SCTP packet that is not an INIT may begin a connection.
     SloppySctp(bool) = "sloppy_sctp",
-    /// Whether a TCP packet may begin a connection that is no SYN: for load balancers of equal rank
-    /// behind ECMP, with a scheduler that hashes.
+    /// Whether a TCP packet that is not a SYN may begin a connection: for load balancers of equal
+    /// rank behind ECMP, with a hashing scheduler.
     SloppyTcp(bool) = "sloppy_tcp",
     /// Whether packets of masqueraded connections are routed again after translation.
     SnatReroute(bool) = "snat_reroute",
@@ -132,13 +133,14 @@ settings! {
     SyncPorts(u32) = "sync_ports",
     /// The most messages that wait to be sent.
     SyncQlenMax(u32) = "sync_qlen_max",
-    /// How often an unchanged connection is synchronized, in seconds; 0 by packets.
+    /// How often an unchanged connection is synchronized, in seconds; 0 to count packets instead.
     SyncRefreshPeriod(u32) = "sync_refresh_period",
     /// How often a connection is sent again, 0 to 3.
     SyncRetries(u32) = "sync_retries",
     /// The send or receive buffer of the sync sockets in octets; 0 for the default.
     SyncSockSize(u32) = "sync_sock_size",
-    /// Which packet of a connection is synchronized first, and then how many packets apart.
+    /// The packet at which a connection is first synchronized, and then the number of packets
+    /// between synchronizations.
     SyncThreshold(Threshold) = "sync_threshold",
     /// The version of the sync protocol: 0 or 1.
     SyncVersion(u32) = "sync_version",
@@ -147,10 +149,10 @@ settings! {
 /// The value of [`Setting::SyncThreshold`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Threshold {
-    /// The packet of a connection that is synchronized first. Less than the period, unless that is
+    /// The packet at which a connection is first synchronized. Less than the period, unless that is
     /// 0.
     pub first: u32,
-    /// After how many packets again; 0 for once only.
+    /// The number of packets between synchronizations; 0 for once only.
     pub period: u32,
 }
 
@@ -182,7 +184,7 @@ impl Value for u32 {
     }
 
     fn read(text: &str) -> Option<Self> {
-        // Some have the type of the machine's long numbers.
+        // Some settings have the kernel's type `long`.
         let number = text.parse::<u64>().ok()?;
         Some(Self::try_from(number).unwrap_or(Self::MAX))
     }
@@ -227,9 +229,9 @@ pub enum SysctlError {
     Refused {
         /// The name of the setting, with the value to set.
         setting: String,
-        /// The reason of the system.
+        /// The system's reason.
         reason: String,
-        /// How to go on.
+        /// The remedy.
         remedy: &'static str,
     },
     /// The kernel keeps another value.
@@ -244,7 +246,8 @@ pub enum SysctlError {
 
 /// The settings of a network namespace.
 ///
-/// They exist once the module `ip_vs` is loaded, as by opening a [`Client`](crate::Client).
+/// They exist once the module `ip_vs` is loaded, for example by opening a
+/// [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct Sysctls {
     namespace: Arc<OwnedFd>,
@@ -306,7 +309,7 @@ impl Sysctls {
     /// # Errors
     ///
     /// A [`SysctlError`]; [`SysctlError::Refused`] without `CAP_NET_ADMIN`, for a value that the
-    /// kernel does not take, and where the settings are read-only.
+    /// kernel does not accept, and where the settings are read-only.
     pub fn set(&self, settings: &[Setting]) -> Result<Saved, SysctlError> {
         let mut saved = Saved {
             sysctls: self.clone(),
@@ -325,8 +328,8 @@ impl Sysctls {
     }
 }
 
-/// The old values of settings, which are put back when this is dropped: the last change first, and
-/// only where the setting still has the value that was set.
+/// The old values of settings, restored when this is dropped: the last change first, and only if
+/// the setting still has the value that was set.
 #[derive(Debug)]
 #[must_use = "the old values are put back when this is dropped"]
 pub struct Saved {
@@ -340,16 +343,16 @@ impl Saved {
         self.changes.iter().map(|(old, _)| *old)
     }
 
-    /// Puts the old values back.
+    /// Restores the old values.
     ///
     /// # Errors
     ///
-    /// The first [`SysctlError`]. The other settings are put back anyway.
+    /// The first [`SysctlError`]. The other settings are restored anyway.
     pub fn restore(mut self) -> Result<(), SysctlError> {
         self.put_back()
     }
 
-    /// Leaves the new values.
+    /// Keeps the new values.
     pub fn keep(mut self) {
         self.changes.clear();
     }
@@ -389,7 +392,7 @@ fn get(name: &'static str) -> Result<Setting, SysctlError> {
     })
 }
 
-/// Sets a setting that has another value, and returns the old one.
+/// Sets a setting if it has another value, and returns the old one.
 fn set(new: Setting) -> Result<Option<Setting>, SysctlError> {
     let name = new.name();
     let old = get(name)?;

@@ -1,4 +1,4 @@
-//! Any table there can be, for property tests.
+//! Arbitrary tables, for property tests.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -132,7 +132,7 @@ pub(crate) fn destination() -> impl Strategy<Value = Destination> {
     )
 }
 
-/// Up to so many services with up to so many destinations, every key once.
+/// Up to this many services with up to this many destinations, every key once.
 pub(crate) fn table(
     services: usize,
     destinations: usize,
@@ -140,7 +140,7 @@ pub(crate) fn table(
     table_of((service(), services), (destination(), destinations))
 }
 
-/// The same of services and destinations of one's own.
+/// The same, from the given services and destinations.
 pub(crate) fn table_of(
     (service, services): (impl Strategy<Value = Service>, usize),
     (destination, destinations): (impl Strategy<Value = Destination>, usize),

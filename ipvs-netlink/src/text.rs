@@ -91,8 +91,8 @@ impl FromStr for ForwardingMethod {
 impl FromStr for Tunnel {
     type Err = TextError;
 
-    /// The text that it prints: `ipip`, `gre`, `gre checksum`, or `gue port 6080` with nothing,
-    /// `checksum` or `remote checksum` behind.
+    /// The text that it prints: `ipip`, `gre`, `gre checksum`, or `gue port 6080`, followed by
+    /// nothing, `checksum` or `remote checksum`.
     fn from_str(text: &str) -> Result<Self, TextError> {
         let words: Vec<_> = text.split_ascii_whitespace().collect();
         tunnel(&words).ok_or_else(|| refused_tunnel(text))

@@ -12,8 +12,8 @@ pub enum ValueError {
     /// A [`PrefixLength`](crate::PrefixLength).
     #[error("prefix length {0}: must be 1 to 128")]
     PrefixLength(u8),
-    /// The upper limit of [`Thresholds`](crate::Thresholds), which some kernels take up to 2³² − 1
-    /// and others do not.
+    /// The upper limit of [`Thresholds`](crate::Thresholds), which only some kernels accept up to
+    /// 2³² − 1.
     #[error("upper threshold {0}: must be 0 to 2147483647")]
     UpperThreshold(u32),
     /// The lower limit of [`Thresholds`](crate::Thresholds).

@@ -15,34 +15,33 @@ use crate::{
     },
 };
 
-/// Changes in one datagram. More bring nothing, and this many answers always find room in the
-/// socket's buffer, which holds more than 200 of them: the kernel answers all before the call that
-/// sends them returns.
+/// Changes in one datagram. More are not faster. The answers to this many always fit into the
+/// socket's buffer, which holds more than 200: the kernel answers all of them before the send
+/// returns.
 const CHUNK: usize = 64;
 
-/// The fixed number of the controller of generic netlink, and its command that resolves a family.
+/// The fixed number of the generic netlink controller, and its command that resolves a family.
 const CONTROLLER: u16 = 16;
 const GET_FAMILY: u8 = 3;
 
 const NETLINK_HEADER: usize = 16;
 const GENERIC_HEADER: usize = 4;
 
-/// In place of a header that is cut short: no command has the number 0.
+/// Stands for a truncated header: no command has the number 0.
 const NO_HEADER: [u8; GENERIC_HEADER] = [0; GENERIC_HEADER];
 
-/// Left-over answers that are thrown away before the next request is sent.
+/// The most left-over answers that are discarded before the next request is sent.
 const LEFTOVERS: usize = 65_536;
 
-/// How a list came: in pieces, each of which the kernel made at one moment.
+/// How a list arrived: in pieces, each of which shows the table at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrival {
-    /// Before which replies, by their number, one piece ended and another began. The number of all
-    /// replies is among them if the last piece may have been full.
+    /// The boundaries between pieces, each as the number of replies before it. The total number of
+    /// replies is included if the last piece may have been full.
     pub(super) seams: Vec<usize>,
     /// Whether the kernel reported a change of the list.
     pub(super) interrupted: bool,
-    /// Whether the seam at the end would have been ruled out by the size of the buffer of the first
-    /// piece.
+    /// Whether knowing the memory of the first piece could have ruled out the seam at the end.
     pub(super) needs_probe: bool,
 }
 
@@ -50,9 +49,9 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 struct Pieces {
     arrival: Arrival,
-    /// The room in a piece for this reader, at least.
+    /// The least room that the kernel makes in a piece for this reader.
     room: usize,
-    /// Whether the kernel is known to have had the memory for that when it made the first piece.
+    /// Whether the kernel is known to have had memory for that much when it made the first piece.
     is_long: bool,
     replies: usize,
     last: usize,
@@ -85,7 +84,7 @@ impl Pieces {
         }
     }
 
-    /// Counts a piece that begins.
+    /// Records the start of a piece.
     fn begin(&mut self, octets: usize) {
         if self.replies > 0 {
             self.arrival.seams.push(self.replies);
@@ -93,9 +92,9 @@ impl Pieces {
         self.last = octets;
     }
 
-    /// The list is at its end. The kernel was at its end with the last piece too, if there was room
-    /// left in it for one object more. Otherwise other programs may have deleted the rest in
-    /// between.
+    /// Ends the list. If the last piece had room for one more object, the kernel had listed all
+    /// objects when it made that piece. Otherwise other programs may have deleted the rest before
+    /// the end was sent.
     fn end(mut self) -> Arrival {
         let full = self.last + LONGEST_OBJECT;
         let is_short_and_full = full > *SHORT_PIECE.start() && self.last <= *SHORT_PIECE.end();
@@ -152,9 +151,9 @@ impl<T: Transport> Lane<T> {
 /// Which socket reads a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// The one that does everything else too.
+    /// The main socket, which also carries everything else.
     Main,
-    /// The one with pieces that end elsewhere.
+    /// The second socket, whose pieces end elsewhere.
     Second,
 }
 
@@ -176,7 +175,8 @@ pub(super) struct Exchange<T> {
     pub(super) limit: Duration,
     family: u16,
     sequence: u32,
-    /// Whether to look at the memory of first pieces: once a list was met for which it matters.
+    /// Whether to measure the memory of first pieces. Set after the first list for which it
+    /// matters.
     probes: bool,
     requests: Vec<u8>,
 }
@@ -224,7 +224,8 @@ impl<T: Transport> Exchange<T> {
         .await
     }
 
-    /// The same by one of the sockets, with the command and the attributes of each answer.
+    /// Sends a query over one of the sockets, and passes on the command and the attributes of each
+    /// answer.
     pub(super) async fn query_by(
         &mut self,
         reader: Reader,
@@ -266,7 +267,7 @@ impl<T: Transport> Exchange<T> {
         let sent = lane.transport.send(&requests).await;
         let mut pieces = Pieces::new(lane.room.piece());
         if probes {
-            // The first piece waits to be read, alone. The memory of a short one is far from this.
+            // Only the first piece waits to be read. A short piece takes far less memory than this.
             let memory = waiting_memory(&lane.transport);
             pieces.is_long = memory.is_some_and(|memory| memory > LONG_MEMORY);
         }
@@ -321,8 +322,7 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// From now on compares first pieces with the remembered ones. Returns whether it did not do so
-    /// before.
+    /// Starts to measure the memory of first pieces. Returns false if it did so already.
     pub(super) fn begin_to_probe(&mut self) -> bool {
         !std::mem::replace(&mut self.probes, true)
     }
@@ -372,8 +372,8 @@ impl<T: Transport> Exchange<T> {
         sent
     }
 
-    /// Sends some changes at once and asks for an acknowledgement of the last. The kernel answers
-    /// those that fail unasked, in order.
+    /// Sends some changes at once and asks for an acknowledgement of the last. The kernel reports
+    /// failed changes without a request to do so, in order.
     async fn send_chunk(
         &mut self,
         chunk: &[Change],
@@ -409,7 +409,7 @@ impl<T: Transport> Exchange<T> {
             let acknowledge = if number == chunk.len() { NLM_F_ACK } else { 0 };
             last = self.push(self.family, NLM_F_REQUEST | acknowledge, &(*change).into());
         }
-        // To stop a daemon the kernel waits for its threads.
+        // The kernel waits for a daemon's threads when it stops the daemon.
         if chunk
             .iter()
             .any(|change| matches!(change, Change::StopDaemon(_)))
@@ -446,9 +446,8 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// Whether the error comes of a family number that is no longer right, because the module was
-    /// unloaded and loaded again. If so, the new one is taken. An error if the module was unloaded
-    /// and cannot be loaded.
+    /// Whether the error comes from a stale family number, after the module was unloaded and loaded
+    /// again. If so, adopts the new number. Fails if the module was unloaded and cannot be loaded.
     async fn family_moved(&mut self, error: &Error) -> Result<bool, Error> {
         if error.errno() != Some(Errno::NO_ENTRY) {
             return Ok(false);
@@ -533,7 +532,7 @@ impl<T: Transport> Exchange<T> {
         self.requests.resize(start + total, 0);
         let (header, payload) = self.requests[start..].split_at_mut(NETLINK_HEADER);
         let mut header = NetlinkBuffer::new(header);
-        // A message has some hundred octets.
+        // A message has a few hundred octets.
         #[allow(clippy::cast_possible_truncation)]
         header.set_length(total as u32);
         header.set_message_type(kind);
@@ -552,8 +551,7 @@ impl<T: AsFd> AsFd for Exchange<T> {
     }
 }
 
-/// Set by the kernel in a list that changed while it was handed out. IPVS does not, up to Linux
-/// 7.3.
+/// Set by the kernel in a list that changed during the dump. IPVS never sets it, up to Linux 7.3.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// The kind of a message from the kernel.
@@ -564,7 +562,7 @@ enum Answer {
     Done,
     /// Messages were lost.
     Overrun,
-    /// One of the family.
+    /// A message of the family.
     Family,
 }
 

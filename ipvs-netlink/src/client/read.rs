@@ -30,19 +30,19 @@ use crate::{
     },
 };
 
-/// How often a list is read again that was torn, or that does not come out the same.
+/// The most repeated readings of a list that is torn or keeps changing.
 const ATTEMPTS: usize = 16;
 
-/// How often in a row a list has to come out the same before it is trusted although two readers had
-/// a seam at the same place. Twice is not enough: another program that works in a rhythm tears two
-/// lists alike.
+/// The number of identical lists in a row that are trusted although both readers had a seam at the
+/// same place. Two are not enough: a program that changes the table periodically tears two lists
+/// alike.
 const ENOUGH: usize = 3;
 
-/// Up to so many services are asked for one by one. A list of all has about 100 in a piece.
+/// The most services that are requested one by one. A list of all has about 100 in a piece.
 const FEW: usize = 256;
 
-/// Up to so many services without destinations are asked for one by one, to see whether they are
-/// still there.
+/// The most services without destinations that are requested one by one, to see whether they still
+/// exist.
 const FEW_EMPTY: usize = 8;
 
 /// The pause before a list is read again. It grows, so readings do not keep step with a program
@@ -51,17 +51,17 @@ fn pause(attempt: usize) -> Duration {
     Duration::from_micros(100 << attempt.min(6))
 }
 
-/// A list as it came: each object once.
+/// A list as received, with each object once.
 struct List<O, K> {
     objects: Vec<O>,
     unreadable: Vec<DecodeError>,
-    /// Where objects may be missing, by the number of replies before.
+    /// The places where objects may be missing, each as the number of replies before it.
     seams: Vec<usize>,
     /// The listed keys in order, with `None` for an unreadable object, to compare lists with seams.
     order: Vec<Option<K>>,
     /// Whether the list is known to be torn: it has an object twice, or the kernel reported it.
     is_torn: bool,
-    /// How often in a row it came out the same.
+    /// The number of identical readings in a row.
     times: usize,
 }
 
@@ -81,7 +81,7 @@ trait Listed: Sized {
 
     fn key(&self) -> Self::Key;
     fn pick(reply: Reply) -> Option<Self>;
-    /// The key of a listed object by its attributes, which is less work than to read it whole.
+    /// Reads only the key of a listed object, which is less work than decoding all of it.
     fn read_key(attributes: &[u8]) -> Option<Self::Key>;
 }
 
@@ -142,14 +142,14 @@ impl<T: Transport> Exchange<T> {
             return Err(Error::decode(Query::Destinations(service), error));
         }
         if list.objects.is_empty() {
-            // A service that is not there is answered like one without destinations.
+            // The kernel answers for a missing service as for one without destinations.
             self.service(service).await?;
         }
         Ok(list.objects)
     }
 
-    /// Reads one destination. The kernel only lists them, so lists are read until one has it, or
-    /// its absence is certain.
+    /// Reads one destination. The kernel has no query for a single one, so lists are read until one
+    /// contains it or its absence is certain.
     pub(super) async fn destination(
         &mut self,
         service: ServiceKey,
@@ -163,11 +163,11 @@ impl<T: Transport> Exchange<T> {
             return Ok(listed);
         }
         if let Some(error) = list.unreadable.into_iter().next() {
-            // This may be it.
+            // The unreadable object may be the wanted one.
             return Err(Error::decode(Query::Destinations(service), error));
         }
         if nothing {
-            // A service that is not there is answered like one without destinations.
+            // The kernel answers for a missing service as for one without destinations.
             self.service(service).await?;
         }
         Err(Error::NoSuchDestination {
@@ -184,7 +184,7 @@ impl<T: Transport> Exchange<T> {
         }
     }
 
-    /// The one answer to a query.
+    /// Returns the only answer to a query.
     pub(super) async fn one(&mut self, query: Query) -> Result<Reply, Error> {
         let mut answer = None;
         self.query(query, |reply| answer = Some(reply)).await?;
@@ -254,8 +254,8 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// Some services with their destinations. Few are asked for by name; many are looked for in the
-    /// list of all.
+    /// Reads some services with their destinations. A few are requested by key; many are looked up
+    /// in the list of all.
     pub(super) async fn table_of(&mut self, services: &[ServiceKey]) -> Result<Table, Error> {
         let mut table = Table::default();
         if services.len() > FEW {
@@ -295,7 +295,7 @@ impl<T: Transport> Exchange<T> {
         Ok(())
     }
 
-    /// All services. A service that is missing from a later list is requested by name.
+    /// Reads all services. A service that is missing from a later list is requested by key.
     async fn confirmed_services(&mut self) -> Result<Services, Error> {
         let mut seen = HashSet::new();
         let see = |list: &Services| {
@@ -341,8 +341,8 @@ impl<T: Transport> Exchange<T> {
         Ok(list)
     }
 
-    /// Reads the keys of a list again, and compares. If they are the same, the seams that both have
-    /// in common remain.
+    /// Reads the keys of a list again and compares them. If they are the same, only the seams that
+    /// both readings share remain.
     async fn is_same<O: Listed>(
         &mut self,
         list: &mut List<O, O::Key>,
@@ -353,7 +353,7 @@ impl<T: Transport> Exchange<T> {
         let arrival = self
             .query_by(reader, query, |_, attributes| {
                 is_same &= match list.order.get(place) {
-                    // An unreadable object may have a key.
+                    // An unreadable object may have any key.
                     Some(None) => true,
                     Some(key) => *key == O::read_key(attributes),
                     None => false,
@@ -376,8 +376,8 @@ impl<T: Transport> Exchange<T> {
         Ok(true)
     }
 
-    /// A list, read again where answers were lost. Of an object that was listed twice, the later
-    /// one counts.
+    /// Reads a list, and again if answers were lost. If an object is listed twice, the later entry
+    /// counts.
     async fn list<O: Listed>(
         &mut self,
         reader: Reader,
@@ -454,7 +454,8 @@ impl<O: Listed> List<O, O::Key> {
     }
 }
 
-/// Whether an answer was lost, or the kernel was at another list, so that asking again may help.
+/// Whether an answer was lost, or the kernel was busy with another list, so another attempt may
+/// help.
 fn is_torn(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! Sockets of generic netlink, and how octets pass through a blocking one.
+//! Generic netlink sockets, and the transport over a blocking one.
 
 use std::{
     io::{self, IoSliceMut},
@@ -45,7 +45,7 @@ pub(super) fn open_two_in(namespace: BorrowedFd<'_>) -> Result<(OwnedFd, OwnedFd
     inside(namespace, || Ok((open()?, open()?)))
 }
 
-/// Clamps a time limit: a socket takes zero for none, and a clock cannot represent the end of a
+/// Clamps a time limit: a socket treats zero as no limit, and a clock cannot represent the end of a
 /// very long one.
 fn within_bounds(limit: Duration) -> Duration {
     limit.clamp(
@@ -54,7 +54,7 @@ fn within_bounds(limit: Duration) -> Duration {
     )
 }
 
-/// The end of a time limit. The clock is read late and seldom: most answers are there at once, and
+/// The end of a time limit. The clock is read late and seldom: most answers arrive at once, and
 /// reading it can cost as much as receiving.
 #[derive(Debug)]
 pub(super) struct Deadline {
@@ -77,7 +77,7 @@ impl Deadline {
         *self.end.get_or_insert_with(|| Instant::now() + self.limit)
     }
 
-    /// Checks now and then whether there is time left.
+    /// Checks whether time is left, but not on every call.
     pub(super) fn check(&mut self) -> Result<(), NoAnswer> {
         self.checks = (self.checks + 1) % 16;
         if self.checks == 0 {
@@ -103,29 +103,29 @@ pub(super) trait Transport: AsFd {
     /// Sends a datagram that may keep the kernel busy for long, giving up at a time.
     async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer>;
 
-    /// Does nothing for a time.
+    /// Waits for a time.
     async fn pause(&mut self, time: Duration);
 
-    /// Waits for a datagram until a time, and takes further ones that are there too, up to
+    /// Waits for a datagram until the deadline, and takes others that have arrived too, up to
     /// [`DATAGRAMS`].
     async fn receive(&mut self, room: &mut Room, deadline: &mut Deadline) -> Result<(), NoAnswer>;
 }
 
-/// Datagrams of one system call. A list of three pieces comes in one: its end is a datagram of its
-/// own, and the kernel makes the next piece when one is read.
+/// The most datagrams that one system call receives. A list of three pieces fits: its end is a
+/// datagram of its own, and the kernel makes the next piece when one is read.
 const DATAGRAMS: usize = 4;
 
 /// Room for some datagrams, and how much of it is used.
 #[derive(Debug)]
 pub(super) struct Room {
     octets: Box<[u8]>,
-    /// Room for one of them.
+    /// Room for one datagram.
     datagram: usize,
     lengths: [usize; DATAGRAMS],
 }
 
-/// Room for the longest datagram of the kernel, which makes room for up to 32 KiB less the overhead
-/// of a socket buffer. It makes room for as much as the longest read so far asked for.
+/// Room for the longest datagram of the kernel. The kernel makes room for as much as the longest
+/// read so far asked for, at most 32 KiB less the overhead of a socket buffer.
 const DATAGRAM: usize = 64 * 1024;
 
 /// A full piece of a list has at least this many octets, for a reader with room for more: 32 KiB
@@ -142,7 +142,8 @@ impl Room {
         Self::of(DATAGRAM)
     }
 
-    /// Room that makes the kernel end pieces of a list at other places than for [`new`](Self::new).
+    /// Creates room for which the kernel ends pieces of a list elsewhere than for
+    /// [`new`](Self::new).
     pub(super) fn shorter() -> Self {
         Self::of(SHORTER_DATAGRAM)
     }
@@ -155,8 +156,7 @@ impl Room {
         }
     }
 
-    /// The room that the kernel makes for a piece of a list, at least, unless it is short of
-    /// memory.
+    /// The least room that the kernel makes for a piece of a list, unless it is short of memory.
     pub(super) fn piece(&self) -> usize {
         self.datagram.min(LONG_PIECE)
     }
@@ -183,7 +183,7 @@ impl Room {
         flags: MsgFlags,
         mut interrupted: impl FnMut() -> Result<(), NoAnswer>,
     ) -> Result<bool, NoAnswer> {
-        // With MSG_TRUNC the length is that of the datagram, whatever there is room for.
+        // With MSG_TRUNC the length is that of the whole datagram, even if it does not fit.
         let flags = flags | MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
         self.lengths = [0; DATAGRAMS];
         loop {
@@ -229,7 +229,7 @@ getsockopt_impl!(
 #[derive(Clone, Copy, Debug)]
 struct MemoryInfo;
 
-/// The memory of the datagrams that wait to be read; `None` where the kernel does not say.
+/// The memory of the datagrams that wait to be read; `None` if the kernel does not report it.
 pub(super) fn waiting_memory(socket: impl AsFd) -> Option<usize> {
     let memory = getsockopt(&socket, MemoryInfo).ok()?;
     usize::try_from(memory[0]).ok()
@@ -268,7 +268,7 @@ impl Blocking {
         let limit = within_bounds(limit);
         if limit != self.limit {
             let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
-            // Less than 2^20, and an i32 where the machine has 32 bits.
+            // The microseconds are less than 2^20, and the field is an i32 on 32-bit machines.
             let value = TimeVal::new(seconds, limit.subsec_micros().cast_signed().into());
             setsockopt(&self.socket, ReceiveTimeout, &value)
                 .map_err(system("set the time limit of the socket"))?;
@@ -290,7 +290,7 @@ impl Transport for Blocking {
     }
 
     /// The kernel works inside the system call, and a system call has no time limit: so another
-    /// thread makes it. When the kernel never comes back, neither does that thread.
+    /// thread makes it. If the kernel never returns, that thread never ends.
     async fn send_slow(&mut self, octets: &[u8], deadline: &mut Deadline) -> Result<(), NoAnswer> {
         let failed = |error: io::Error| NoAnswer::Socket(errno(&error));
         let socket = self.socket.try_clone().map_err(failed)?;
@@ -298,7 +298,7 @@ impl Transport for Blocking {
         let (done, wait) = mpsc::sync_channel(1);
         thread::Builder::new()
             .spawn(move || {
-                // This fails where the caller has stopped waiting.
+                // This fails if the caller has stopped waiting.
                 let _ = done.send(send_now(socket, &octets));
             })
             .map_err(failed)?;

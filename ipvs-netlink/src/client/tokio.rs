@@ -22,13 +22,14 @@ use crate::{
     namespace::{self, errno, from_io},
 };
 
-/// A client that waits in tokio.
+/// An async client for tokio.
 ///
 /// It has the methods of [`Client`](super::Client). A future may be dropped before it is ready.
 /// Whether its change was made is then unknown; the client stays usable.
 ///
 /// The kernel makes a change inside the system call, which blocks the thread of the runtime: for
-/// microseconds, or some milliseconds for another scheduler, or the time to load a module.
+/// microseconds, for some milliseconds if it replaces a scheduler, or for as long as loading a
+/// module takes.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,18 +52,18 @@ impl AsyncClient {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if there is no socket
-    /// to be had.
+    /// [`Error::Unavailable`] if this kernel has no IPVS; [`Error::System`] if no socket can be
+    /// opened.
     ///
     /// # Panics
     ///
-    /// Tokio panics outside a runtime, and in one without I/O or time. The same holds for the other
-    /// ways to open.
+    /// Tokio panics outside a runtime, and in a runtime without I/O or time. The same holds for the
+    /// other ways to open.
     pub async fn open() -> Result<Self, Error> {
         Self::with(socket::open()?, socket::open()?).await
     }
 
-    /// Opens a client for a network namespace by a file descriptor of it, such as an open
+    /// Opens a client for the network namespace of a file descriptor, such as an open
     /// `/proc/PID/ns/net`.
     ///
     /// # Errors
@@ -102,7 +103,7 @@ impl AsFd for AsyncClient {
     }
 }
 
-/// A socket for which tokio waits.
+/// A socket that is registered with tokio.
 #[derive(Debug)]
 pub(super) struct Waiting {
     socket: AsyncFd<OwnedFd>,
@@ -127,7 +128,7 @@ impl AsFd for Waiting {
 
 impl Transport for Waiting {
     async fn send(&mut self, octets: &[u8]) -> Result<(), NoAnswer> {
-        // Sending never waits for room: the kernel has taken a datagram in when the call returns.
+        // A send never waits for room: the kernel has processed the datagram when the call returns.
         send_now(&self.socket, octets)
     }
 

@@ -104,15 +104,15 @@ pub(super) const KNOWN_FLAGS: u32 = PERSISTENT | ONE_PACKET | 0x7 << SCHEDULER_F
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 
-/// Writes attributes, or without a buffer counts their octets. Attributes that do not fit are left
-/// out, but counted.
+/// Writes attributes, or counts their octets if there is no buffer. Attributes that do not fit are
+/// left out but counted.
 pub(crate) struct Writer<'a> {
     buffer: Option<&'a mut [u8]>,
     at: usize,
 }
 
 impl<'a> Writer<'a> {
-    /// Writes to a buffer, and returns the number of octets that there are.
+    /// Writes to a buffer, and returns the number of octets, including those that did not fit.
     pub(crate) fn fill(buffer: &'a mut [u8], write: impl FnOnce(&mut Self)) -> usize {
         let mut writer = Self {
             buffer: Some(buffer),
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
         writer.at
     }
 
-    /// The number of octets that are written.
+    /// The number of octets that would be written.
     pub(crate) fn measure(write: impl FnOnce(&mut Self)) -> usize {
         let mut counting = Self {
             buffer: None,
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
     }
 
     fn header(&mut self, kind: u16, length: usize) {
-        // Values are small: the longest is a nest of some hundred octets.
+        // Values are small: the longest is a nest of a few hundred octets.
         #[allow(clippy::cast_possible_truncation)]
         self.put(&((NLA_HEADER_SIZE + length) as u16).to_ne_bytes());
         self.put(&kind.to_ne_bytes());
@@ -283,8 +283,8 @@ impl Attribute<'_> {
         self.array::<16>().map(Ipv6Addr::from)
     }
 
-    /// An address. The kernel gives 16 octets for either family, with an IPv4 address in the first
-    /// four; it takes four.
+    /// An address. The kernel sends 16 octets for either family, with an IPv4 address in the first
+    /// four, and accepts four for IPv4.
     pub(super) fn address(&self, family: Family) -> Result<IpAddr, DecodeError> {
         match (family, self.value) {
             (Family::V4, [a, b, c, d]) => Ok(Ipv4Addr::new(*a, *b, *c, *d).into()),
@@ -327,7 +327,7 @@ impl Attribute<'_> {
         DecodeError::Missing { object, attribute }
     }
 
-    /// A value that has to be there.
+    /// Returns a required value, or an error if it is missing.
     pub(super) fn required<T>(
         object: &'static str,
         value: Option<T>,

@@ -1,4 +1,4 @@
-//! Octets as replies and requests. Everything is checked; a message is read whole or not at all.
+//! Decodes replies and requests. Everything is checked; a message is read whole or not at all.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -22,7 +22,8 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] with the attribute. Unknown attributes are no error: they are kept apart.
+    /// A [`DecodeError`] with the attribute. Unknown attributes are no error: they are returned as
+    /// such.
     pub fn decode(command: u8, octets: &[u8]) -> Result<Self, DecodeError> {
         match Command::from_u8(command) {
             Some(Command::NewService) => {
@@ -48,8 +49,8 @@ impl Reply {
 }
 
 impl Request {
-    /// Reads a request: the attributes that follow the header of generic netlink with this
-    /// command. For tests that play the kernel, and to look into recorded messages.
+    /// Reads a request: the attributes that follow the header of generic netlink with this command.
+    /// Useful for tests that simulate the kernel, and to inspect recorded messages.
     ///
     /// # Errors
     ///
@@ -108,7 +109,7 @@ impl Request {
     }
 }
 
-/// The key of a listed service, and nothing else of it.
+/// Reads only the key of a listed service.
 #[cfg(all(feature = "client", target_os = "linux"))]
 pub(crate) fn listed_service_key(octets: &[u8]) -> Result<ServiceKey, DecodeError> {
     let is_needed = |kind| {
@@ -125,7 +126,7 @@ pub(crate) fn listed_service_key(octets: &[u8]) -> Result<ServiceKey, DecodeErro
     ServiceAttributes::read_some(octets, is_needed)?.key()
 }
 
-/// The key of a listed destination, and nothing else of it.
+/// Reads only the key of a listed destination.
 #[cfg(all(feature = "client", target_os = "linux"))]
 pub(crate) fn listed_destination_key(octets: &[u8]) -> Result<DestinationKey, DecodeError> {
     let is_needed = |kind| [dest::ADDR, dest::PORT, dest::ADDR_FAMILY].contains(&kind);
@@ -189,7 +190,7 @@ impl<'a> TopLevel<'a> {
         })
     }
 
-    /// To leave out a timeout is to leave it as it is, as 0 is.
+    /// A missing timeout keeps the current value, as 0 does.
     fn timeouts_to_set(&self) -> Timeouts {
         Timeouts {
             tcp: self.tcp.unwrap_or(0),
@@ -332,7 +333,7 @@ impl<'a> ServiceAttributes<'a> {
     }
 }
 
-/// The flags that are meant: first the flags, then a mask of those that count.
+/// Reads flags: first their values, then a mask of the flags that apply.
 fn read_flags(attribute: Attribute<'_>) -> Result<u32, DecodeError> {
     let (flags, mask) = attribute.u32_pair()?;
     Ok(flags & mask)
@@ -402,8 +403,7 @@ impl<'a> DestinationAttributes<'a> {
         Attribute::required(Self::OBJECT, value, number)
     }
 
-    /// The key. Every kernel from Linux 3.18 on sends the family; a request may leave it to
-    /// the service.
+    /// The key. Kernels send the family from Linux 3.18 on; a request may leave it to the service.
     fn key(&self, of_the_service: Option<Family>) -> Result<DestinationKey, DecodeError> {
         let family = Self::required(self.family.or(of_the_service), dest::ADDR_FAMILY)?;
         let address = Self::required(self.address, dest::ADDR)?;
@@ -583,8 +583,7 @@ fn read_stats(octets: &[u8]) -> Result<Stats, DecodeError> {
             stats::OUTPPS => &mut found.rates.outgoing_packets,
             stats::INBPS => &mut found.rates.incoming_bytes,
             stats::OUTBPS => &mut found.rates.outgoing_bytes,
-            // Padding, which some kernels put in front of 64-bit numbers, and what newer kernels
-            // count.
+            // Padding, which some kernels put before 64-bit numbers, and counters of newer kernels.
             _ => continue,
         };
         *field = attribute.counter()?;

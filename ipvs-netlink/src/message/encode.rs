@@ -85,7 +85,7 @@ impl Reply {
     }
 
     /// Writes the attributes as the kernel does, with statistics in 64 bit, and returns the number
-    /// of octets that they have: for tests that play the kernel. A buffer shorter than
+    /// of octets that they have. Useful for tests that simulate the kernel. A buffer shorter than
     /// [`encoded_len`](Self::encoded_len) ends up with part of them.
     pub fn encode(&self, buffer: &mut [u8]) -> usize {
         Writer::fill(buffer, |out| self.write(out))
@@ -158,7 +158,7 @@ fn service_settings(out: &mut Writer<'_>, wanted: &Service) {
     value[4..].copy_from_slice(&KNOWN_FLAGS.to_ne_bytes());
     out.octets(service::FLAGS, &value);
 
-    // The kernel wants both of every service, persistent or not.
+    // The kernel requires both for every service, persistent or not.
     let (timeout, netmask) = wanted.persistence().map_or_else(
         || (0, Netmask::host(wanted.key.family())),
         |persistence| (persistence.timeout, persistence.netmask),

@@ -6,7 +6,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// There is no such command, or it does not go in this direction.
+    /// There is no such command, or it is not sent in this direction.
     #[error("command {0}: not one of the family in this direction")]
     Command(u8),
     /// The octets end within an attribute.
@@ -15,7 +15,7 @@ pub enum DecodeError {
         /// The object or attribute.
         object: &'static str,
     },
-    /// An attribute that must be there is not.
+    /// A required attribute is missing.
     #[error("{object}: attribute {attribute} is missing")]
     Missing {
         /// The object or attribute.

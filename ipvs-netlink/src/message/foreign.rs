@@ -47,8 +47,8 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
                 .map(Self::Reply)
                 .map_err(foreign)
         } else {
-            // Of the requests that a program may see come back in an error, those that share a
-            // command with a reply are read as such; the others can only be requests.
+            // A kernel error returns the request. A request that shares its command with a reply is
+            // read as a reply; all other commands are requests.
             Request::decode(header.cmd, octets)
                 .map(Self::Request)
                 .map_err(foreign)

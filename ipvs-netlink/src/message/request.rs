@@ -5,7 +5,7 @@ use std::fmt;
 use super::Command;
 use crate::{DaemonState, Destination, DestinationKey, Service, ServiceKey, SyncDaemon, Timeouts};
 
-/// Something to be changed. The kernel acknowledges each.
+/// A change to make. The kernel acknowledges each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Add a service.
@@ -50,7 +50,7 @@ pub enum Change {
     Flush,
 }
 
-/// A change.
+/// A question to the kernel, which it answers with [`Reply`](super::Reply)s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
     /// One service.
@@ -70,9 +70,9 @@ pub enum Query {
 /// A message to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Something to be changed.
-    Change(Change),
     /// A change.
+    Change(Change),
+    /// A query.
     Query(Query),
 }
 

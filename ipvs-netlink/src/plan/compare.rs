@@ -14,8 +14,8 @@ use crate::{
     TableEntry, Weight, message::Change,
 };
 
-/// Plans how to get from the kernel's table to the wanted one. `draining` is that of the last plan,
-/// `now` the time by the clock of that plan.
+/// Plans how to get from the kernel's table to the wanted one. `draining` comes from the last plan,
+/// and `now` is the time of the same clock.
 ///
 /// The time it takes is linear in the size of both tables.
 #[must_use]
@@ -36,12 +36,13 @@ pub fn plan(
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) plan: Plan,
-    /// Destinations that get weight 0 and have no connections: they may go as soon as they have it.
+    /// Destinations that get weight 0 and have no connections: they may be deleted once they have
+    /// it.
     pub(super) idle: HashSet<(ServiceKey, DestinationKey)>,
 }
 
 impl Targets<'_> {
-    /// Plans for all services, or only for some, of which the table was read.
+    /// Plans for all services, or only for those that were read.
     pub(super) fn compare(
         &self,
         actual: &Table,
@@ -98,7 +99,7 @@ impl Targets<'_> {
         work.finish()
     }
 
-    /// Destinations that were being drained and are not in a list that may leave something out.
+    /// Draining destinations that are missing from a list that may be incomplete.
     fn left_out(
         &self,
         actual: &Table,
@@ -133,9 +134,9 @@ struct Work<'a> {
     now: Duration,
     may_be_incomplete: bool,
     found: Comparison,
-    /// Steps that take from a service, after all steps that give.
+    /// Removals from services, after all additions.
     removed: Vec<Step>,
-    /// Services that go, last of all.
+    /// Deleted services, last of all.
     deleted_services: Vec<Step>,
 }
 
@@ -226,8 +227,8 @@ impl Work<'_> {
         }
     }
 
-    /// A service that is not wanted: its destinations are drained first, all of them. Destinations
-    /// that a list left out would go with it.
+    /// Removes an unwanted service. All its destinations are drained first: deleting it would also
+    /// delete destinations that a list left out.
     fn remove(&mut self, entry: &TableEntry) {
         let service = entry.service.service;
         let policy = self.policy.drain_services;
@@ -292,7 +293,7 @@ impl Work<'_> {
         }
     }
 
-    /// How a destination leaves that is not wanted.
+    /// Decides how an unwanted destination leaves.
     fn leaving(
         &mut self,
         service: &Service,
@@ -314,9 +315,9 @@ impl Work<'_> {
             let is_drained = !has_weight;
             return Leaving::Now { is_drained };
         }
-        // A destination that has weight is given its time from the moment when it has none.
+        // The time of a destination starts when its weight becomes 0.
         let begun = remembered.filter(|_| !has_weight);
-        // A clock that begins again does not make the time longer.
+        // A clock that starts again from 0 does not make the time longer.
         let since = begun.map_or(self.now, |before| before.since.min(self.now));
         let draining = DrainingDestination {
             since,
@@ -345,8 +346,8 @@ impl Work<'_> {
 }
 
 /// Whether a service has exactly the wanted destinations. This is the usual case, and sorting costs
-/// less than the maps that find differences, most of all where both are in order already: the
-/// kernel lists the newest first.
+/// less than the maps that find differences, above all if both are already in order: the kernel
+/// lists the newest first.
 fn is_as_wanted(listed: &[ListedDestination], wanted: &[Destination]) -> bool {
     if listed.len() != wanted.len() {
         return false;

@@ -1,4 +1,4 @@
-//! Sync daemons: the wanted ones against those that run.
+//! Compares the wanted sync daemons with the running ones.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -28,12 +28,12 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 81);
 const PORT: u16 = 8848;
 const TTL: u8 = 1;
 
-/// Plans how to get from the sync daemons that run to the wanted ones, and names those that are
+/// Plans how to get from the running sync daemons to the wanted ones, and names those that are
 /// wanted twice with different settings. A daemon that is missing is started before another is
 /// stopped, because stopping takes time; a daemon with other settings is stopped and started again.
 ///
 /// A setting that is `None` is equal to the kernel's default. The longest message is compared as
-/// the kernel limits it, and with `None` it may be any.
+/// the kernel limits it; `None` matches any.
 #[must_use]
 pub fn plan_daemons(
     actual: &[SyncDaemon],
@@ -78,7 +78,7 @@ fn is_as_wanted(running: &SyncDaemon, wanted: &SyncDaemon) -> bool {
         && is_length_as_wanted(running, wanted)
 }
 
-/// The kernel takes at least 1024 octets for a backup, and at most 65535 less the headers of IP and
+/// The kernel uses at least 1024 octets for a backup, and at most 65535 less the headers of IP and
 /// UDP.
 fn is_length_as_wanted(running: &SyncDaemon, wanted: &SyncDaemon) -> bool {
     let (Some(running), Some(length)) = (running.max_length, wanted.max_length) else {

@@ -14,7 +14,7 @@ use super::{
 use crate::{Destination, DestinationKey, Error, ServiceKey, Table, Weight, message::Change};
 
 /// The most readings of the table. One is enough while no other program changes it, two if a change
-/// was refused or an idle destination goes at once.
+/// was refused or an idle destination is deleted at once.
 const ROUNDS: usize = 8;
 
 /// One call of a [`Reconciler`](super::Reconciler): brings the kernel's table to the wanted one
@@ -84,7 +84,7 @@ struct Reread {
 enum State {
     /// The table has to be read, or some services.
     Read(Option<HashSet<ServiceKey>>),
-    /// These steps have to be made, and then those that take away.
+    /// These steps have to be made, and then the removals.
     Apply { steps: Vec<Step>, later: Vec<Step> },
     /// Nothing is left to do.
     Done,
@@ -97,21 +97,21 @@ fn object(change: &Change) -> Object {
     (change.service(), change.destination())
 }
 
-/// How an object that a list left out is known to be there.
+/// How an object that a list left out is known to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     /// It could not be added, because it exists.
     Exists,
-    /// It was written since.
+    /// It has been written since.
     Written,
 }
 
 /// The next action of a [`Reconciliation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Read the table, best a confirmed one, and hand it to [`Reconciliation::handle_table`].
+    /// Read the table, preferably a confirmed one, and hand it to [`Reconciliation::handle_table`].
     Read,
-    /// Read these services, each with its destinations, and hand a table of those that are there to
+    /// Read these services, each with its destinations, and hand a table of those that exist to
     /// [`Reconciliation::handle_table`]. Other services in it are ignored.
     ReadServices(Vec<ServiceKey>),
     /// Make these changes in order, and hand the results to [`Reconciliation::handle_results`].
@@ -129,14 +129,13 @@ pub struct ReconcileReport {
     pub failed: Vec<Failure>,
     /// Removals held back because every replacement destination was refused.
     pub held_back: Vec<Step>,
-    /// Parts of the wanted table that are not made.
+    /// Parts of the wanted table that are not applied.
     pub rejected: Vec<Rejected>,
-    /// Services that keep a scheduler that is not the wanted one, because the policy does not allow
-    /// the change.
+    /// Services that keep an unwanted scheduler, because the policy does not allow the change.
     pub schedulers_kept: Vec<ServiceKey>,
-    /// How long to wait before the next call: then the time of the first destination is over that
-    /// is being drained, of any scope. Its connections may end before, which the kernel does not
-    /// notify. `None` if nothing is being drained.
+    /// The longest time to wait before the next call: until the limit of the first draining
+    /// destination, of any scope. Its connections may end earlier, and the kernel sends no
+    /// notification of that. `None` if nothing is being drained.
     pub wait: Option<Duration>,
     /// Whether the table that was read last may have been incomplete, so something unwanted may
     /// still be there.
@@ -169,7 +168,7 @@ pub struct Failure {
 pub struct ReconcileError {
     /// The error of the client.
     pub error: Error,
-    /// The results up to then.
+    /// The results until then.
     pub report: Box<ReconcileReport>,
 }
 
@@ -278,14 +277,14 @@ impl<'a> Reconciliation<'a> {
             .schedulers_kept
             .retain(|service| !is_concerned(service));
         self.report.schedulers_kept.extend(schedulers_kept);
-        // A later round that reads less shows less.
+        // A later round that reads only some services cannot prove the table complete.
         let whole = self.rounds == 1 || only.is_none();
         self.report.may_be_incomplete =
             table.may_be_incomplete || (!whole && self.report.may_be_incomplete);
         let is_held = |step: &Step| step.change.service().as_ref().is_some_and(is_concerned);
         self.report.held_back.retain(|step| !is_held(step));
         if !table.may_be_incomplete && table.unreadable.is_empty() {
-            // An object that is not listed is not there, whatever was known before.
+            // An unlisted object does not exist, whatever was known before.
             let is_read = |object: &Object| object.0.as_ref().is_some_and(is_concerned);
             self.known.retain(|object, _| !is_read(object));
         }
@@ -361,7 +360,8 @@ impl<'a> Reconciliation<'a> {
         if let (Some(service), Some(destination)) = object
             && self.idle.contains(&(service, destination))
         {
-            // It had no connection before it had weight 0. If it has none now either, it can go.
+            // It had no connections before it got weight 0. If it still has none, it can be
+            // deleted.
             self.reread.services.insert(service);
         }
         self.report.applied.push(step);
@@ -375,7 +375,7 @@ impl<'a> Reconciliation<'a> {
             self.reread_service(object.0);
         } else if error.is_missing() {
             self.known.remove(&object);
-            // Expected where the service is gone; otherwise another program was faster.
+            // Expected if the service does not exist; otherwise another program was faster.
             if !self.is_of_a_service_never_added(&step) {
                 self.reread_service(object.0);
             }
@@ -428,8 +428,8 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Leaves out removals from a service while none of the destinations that replace them could be
-    /// made.
+    /// Holds back removals from a service while none of the replacement destinations could be
+    /// added.
     fn hold_back(&mut self, steps: Vec<Step>) -> Vec<Step> {
         let has_rejected = |server: &Target<'_>| server.has_rejected;
         if steps.is_empty()
@@ -459,7 +459,7 @@ impl<'a> Reconciliation<'a> {
         };
         let (held_back, steps): (Vec<Step>, _) = steps.into_iter().partition(is_held);
         for step in &held_back {
-            // It still serves.
+            // The destination stays in use.
             if let (Some(service), Some(destination)) = object(&step.change) {
                 let draining = &mut self.draining.destinations;
                 draining.remove(&(service, destination));

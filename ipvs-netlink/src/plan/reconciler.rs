@@ -1,10 +1,10 @@
-//! The memory of a program that reconciles again and again.
+//! The state that a program keeps between reconciliations.
 
 use std::time::Duration;
 
 use super::{Draining, Policy, Reconciliation, Wanted};
 
-/// Reconciles again and again, and remembers the destinations that are being drained: across calls,
+/// Reconciles repeatedly, and remembers the destinations that are being drained: across calls,
 /// scopes, errors and dropped futures.
 ///
 /// ```no_run
@@ -48,7 +48,7 @@ impl Reconciler {
         self.policy
     }
 
-    /// Changes the policy from the next call on, also for destinations that are being drained.
+    /// Changes the policy from the next call on, including for destinations that are being drained.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
     }
@@ -59,9 +59,8 @@ impl Reconciler {
         &self.draining
     }
 
-    /// Begins to make the kernel's table the wanted one. `now` is the time by a clock that does
-    /// not go back. A reconciliation may be dropped at any time: the next call reads the table
-    /// again.
+    /// Begins to bring the kernel's table to the wanted state. `now` is the time of a monotonic
+    /// clock. A reconciliation may be dropped at any time: the next call reads the table again.
     pub fn begin<'a>(&'a mut self, wanted: Wanted<'a>, now: Duration) -> Reconciliation<'a> {
         let policy = self.policy;
         Reconciliation::new(&mut self.draining, wanted, policy, now)

@@ -1,9 +1,9 @@
-//! Parts of a wanted table that are not made.
+//! Parts of a wanted table that are not applied.
 
 use crate::{Destination, DestinationKey, ServiceKey};
 
-/// A part of the wanted table that is not made. The kernel's object stays as it is, and all others
-/// are made.
+/// A part of the wanted table that is not applied. The kernel's object stays as it is, and all
+/// other parts are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
@@ -20,7 +20,7 @@ pub enum Rejected {
         /// The destination.
         destination: DestinationKey,
     },
-    /// A service is wanted that may not be touched.
+    /// A wanted service is outside the scope, so it may not be touched.
     #[error("service {0} is outside the scope: widen the scope or leave the service out")]
     OutsideScope(ServiceKey),
     /// A destination has a port of its own, but only masquerading can change the port. The kernel
@@ -39,7 +39,7 @@ pub enum Rejected {
 }
 
 impl Rejected {
-    /// The service that is concerned.
+    /// Returns the service that it concerns.
     #[must_use]
     pub fn service(&self) -> ServiceKey {
         match self {

@@ -10,17 +10,17 @@ use crate::{
     Destination, DestinationKey, ForwardingMethod, Service, ServiceKey, VirtualServer, Weight,
 };
 
-/// A service to make.
+/// A service to apply.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) service: Service,
     /// Each once.
     pub(super) destinations: Cow<'a, [Destination]>,
-    /// Destinations with weight that are wanted too and are not made.
+    /// Whether wanted destinations with a weight above 0 were rejected.
     pub(super) has_rejected: bool,
 }
 
-/// All services to make.
+/// All services to apply.
 #[derive(Debug)]
 pub(super) struct Targets<'a> {
     pub(super) servers: Vec<Target<'a>>,
@@ -28,7 +28,7 @@ pub(super) struct Targets<'a> {
     pub(super) rejected: Vec<Rejected>,
     /// The services of a [`Scope::Services`].
     ours: HashSet<ServiceKey>,
-    /// Services that are wanted, made or not.
+    /// Services that are wanted, rejected or not.
     known: HashSet<ServiceKey>,
     /// Services that are left as they are.
     left_services: HashSet<ServiceKey>,
@@ -94,7 +94,8 @@ impl<'a> Targets<'a> {
         twice
     }
 
-    /// A service with each destination once, without those that the kernel would send elsewhere.
+    /// A service with each destination once, without those whose packets the kernel would send to
+    /// another port.
     fn target(&mut self, server: &'a VirtualServer) -> Result<Target<'a>, Vec<Rejected>> {
         let service = server.service.key;
         let mut destinations = each_once(server)?;
@@ -130,7 +131,7 @@ impl<'a> Targets<'a> {
         !self.known.contains(service) && self.may_touch(service)
     }
 
-    /// Whether a destination is wanted in a way that is not made.
+    /// Whether a wanted destination was rejected, so the kernel's stays as it is.
     pub(super) fn is_left_alone(&self, place: &(ServiceKey, DestinationKey)) -> bool {
         self.left_services.contains(&place.0) || self.left_alone.contains(place)
     }

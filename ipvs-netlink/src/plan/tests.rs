@@ -26,7 +26,7 @@ type Object = (ServiceKey, Option<DestinationKey>);
 struct Kernel {
     services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
     connections: HashMap<(ServiceKey, DestinationKey), u32>,
-    /// Destinations that it does not take.
+    /// Destinations that it refuses.
     refused: BTreeSet<DestinationKey>,
     /// Objects that exist and that lists leave out, because every list is torn.
     left_out: BTreeSet<Object>,

@@ -24,7 +24,7 @@ pub(super) struct CheckState<P> {
     /// The slot of the target.
     pub(super) target: u32,
     pub(super) verdict: Verdict,
-    /// Whether the first result, or the first round of several probes, is not complete.
+    /// Whether the first result, or the first round of several probes, is still missing.
     pub(super) unchecked: bool,
     /// Whether it is down by [`Initial::Down`] alone, and no result has confirmed that.
     pub(super) is_presumed: bool,
@@ -189,7 +189,8 @@ impl<P> CheckState<P> {
         }
     }
 
-    /// A lack of sockets must not lead to a busy loop, so the state of doubt does not count.
+    /// A check with a verdict waits for its regular interval, so a lack of sockets does not become
+    /// a busy loop.
     fn wait_after_local_failure(&self) -> Duration {
         match self.verdict {
             Verdict::Waiting => self.check.fast(),

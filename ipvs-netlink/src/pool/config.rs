@@ -17,8 +17,8 @@ pub struct Config<P> {
     /// Seeds the spread of first runs and the noise of intervals. Hosts with the same configuration
     /// should have different seeds, so that they do not probe in the same moment. Default: 0.
     pub seed: u64,
-    /// The lateness from which an expired time limit shows a stalled host and not a failed server.
-    /// Default: 1 s.
+    /// The lateness from which an expired time limit counts as a stall of the host, not as a
+    /// failure of the server. Default: 1 s.
     pub stall: Duration,
 }
 
@@ -54,11 +54,11 @@ pub struct VirtualServer<P> {
     pub inhibit_on_failure: bool,
     /// Whether [`Pool::stop`](super::Pool::stop) reports servers as down and the quorum as lost.
     pub omega: bool,
-    /// How long the weight of a recovered server rises to its full value. A weight of 1 cannot
-    /// rise.
+    /// The time in which the weight of a recovered server rises to its full value. A weight of 1
+    /// cannot rise.
     pub slow_start: Option<Duration>,
-    /// How servers leave that are alive: drained by the operator, removed from the configuration,
-    /// or replaced by the sorry server; and how the sorry server leaves. `None`: at once.
+    /// How live servers leave: drained by the operator, removed from the configuration, or replaced
+    /// by the sorry server; and how the sorry server leaves. `None`: at once.
     pub drain: Option<Drain>,
     /// How failed servers leave. Default: at once.
     pub drain_failed: Option<Drain>,
@@ -150,8 +150,7 @@ impl SorryServer {
 /// The capacity that a service needs, with hysteresis.
 ///
 /// The quorum is lost when the live capacity is 0 or less than `at_least` - `hysteresis`. It is
-/// gained again at `at_least` + `hysteresis`, or when everything is live that the configuration
-/// has.
+/// gained again at `at_least` + `hysteresis`, or when all that is configured is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quorum {
     /// The capacity.
@@ -182,7 +181,7 @@ impl Default for Quorum {
 /// A number of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// So many; 0 means that checks take out none.
+    /// This many servers; with 0 checks take out none.
     Servers(u32),
     /// A share of the servers that the operator has not taken out, 0 to 100 percent, rounded down,
     /// but at least one server.
@@ -198,22 +197,23 @@ impl Limit {
     }
 }
 
-/// When servers are used that have failed their checks.
+/// When servers that have failed their checks are used anyway.
 ///
-/// Only servers come back that were in use before they failed, and none while a sorry server is in.
+/// It brings back only servers that were in use before they failed, and none while a sorry server
+/// is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Panic {
     /// Never: the table may become empty.
     Off,
-    /// While no server of a weight above 0 is left, because a wrong check is more frequent than the
-    /// death of all servers.
+    /// While no server of a weight above 0 is left, because a wrong check is more likely than the
+    /// failure of all servers.
     #[default]
     WhenNoneIsLeft,
     /// While fewer servers than this share are up, 1 to 100 percent, or none is left.
     BelowPercent(u32),
 }
 
-/// Signs of failure in the kernel's counters. Of use with masquerading, where answers of servers
+/// Signs of failure in the kernel's counters. Useful with masquerading, where the servers' answers
 /// pass this host and are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -222,8 +222,8 @@ pub enum Panic {
     serde(deny_unknown_fields)
 )]
 pub struct Passive {
-    /// A server is probed at once when it got so many new connections, 1 or more, between two calls
-    /// of [`Pool::handle_table`](super::Pool::handle_table) and sent no packet.
+    /// A server is probed at once if it got at least this many new connections, 1 or more, between
+    /// two calls of [`Pool::handle_table`](super::Pool::handle_table) and sent no packet.
     pub connections_without_answer: u64,
 }
 
@@ -232,9 +232,8 @@ pub struct Passive {
 pub struct Check<P> {
     /// The name in events and explanations. Empty: "check 1" and so on.
     pub name: String,
-    /// The attempts, one or more. Of several, one is made at a time, each after the one before.
-    /// A failed one is repeated until it succeeds; after a failure that took the server down, its
-    /// success is followed by all from the first.
+    /// The attempts, one or more. Several are made one at a time, in turn. A failed one is repeated
+    /// until it succeeds; if the server is down by then, the round starts again from the first.
     pub probes: Vec<P>,
     /// The address of the probes. `None`: the address of the server.
     pub address: Option<IpAddr>,
@@ -357,7 +356,7 @@ pub enum FirstResult {
     /// It decides alone: one failure takes the server down, one success of each probe brings it up.
     #[default]
     Decides,
-    /// As any other result: `fall` failures, `rise` successes.
+    /// It counts as any other result: `fall` failures, `rise` successes.
     Counts,
 }
 
@@ -394,7 +393,7 @@ pub enum Effect {
 /// A weight that a check reports.
 ///
 /// Reports of several checks add up: each contributes its difference from the configured weight.
-/// The sum is held within 0 to 2³¹ - 1.
+/// The sum is clamped to 0 to 2³¹ - 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -404,9 +403,9 @@ pub enum Effect {
 pub enum WeightReport {
     /// This weight in place of the configured one.
     Set(u32),
-    /// The configured weight and this.
+    /// The configured weight plus this number.
     Add(i64),
-    /// So many percent of the configured weight.
+    /// This percentage of the configured weight.
     Percent(u32),
 }
 
@@ -433,8 +432,8 @@ pub enum Operator {
     /// As checks decide.
     #[default]
     Ready,
-    /// No new connections; those that it has go on, as [`VirtualServer::drain`] allows. Checks go
-    /// on.
+    /// No new connections; existing ones continue, as [`VirtualServer::drain`] allows. Checks
+    /// continue.
     Drain,
     /// Out at once, and not checked. Afterwards it is checked before it is used.
     Maintenance,

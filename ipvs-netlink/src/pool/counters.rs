@@ -2,7 +2,7 @@
 
 use super::event::PoolChange;
 
-/// The counters of a pool since it was made.
+/// The counters of a pool since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[allow(missing_docs)] // The names say it; the groups have their words.
@@ -13,11 +13,11 @@ pub struct Counters {
     pub successes: u64,
     pub failures: u64,
     pub local_failures: u64,
-    /// Failures for which the time limit passed without a result; part of `failures`.
+    /// Failures because the time limit passed without a result; part of `failures`.
     pub time_limits: u64,
     /// Time limits that did not count, because the host was late; part of `local_failures`.
     pub stalls: u64,
-    /// Probes cancelled by the pool, for other reasons than the time limit.
+    /// Probes cancelled by the pool for a reason other than the time limit.
     pub cancelled: u64,
     /// Results of probes that were no longer running. They change nothing.
     pub stale_results: u64,

@@ -1,4 +1,4 @@
-//! The deadlines of many things, in order.
+//! The deadlines of many entries, in order.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ impl Group {
     }
 }
 
-/// Exact deadlines of things that are known by small indices: a tournament.
+/// Exact deadlines of entries with small indices, as a tournament tree.
 ///
-/// The first level has the deadlines by index, each further level the earliest of each group of
-/// the level before. Nothing moves, so a change touches one cache line of a level, and only the
-/// levels that get another winner. It allocates only for a greater index than before. Equal
-/// deadlines come in the order of their indices.
+/// The first level has the deadlines by index, each further level the earliest of each group of the
+/// level before. Nothing moves, so a change touches one cache line of a level, and only the levels
+/// whose winner changes. It allocates only for an index greater than any before. Equal deadlines
+/// come in the order of their indices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deadlines {
     levels: Vec<Vec<Group>>,
@@ -81,7 +81,7 @@ impl Deadlines {
         }
     }
 
-    /// Makes the first level at least so many groups long, and ends with a level of one group.
+    /// Grows the first level to at least this many groups, and ends with a level of one group.
     fn grow(&mut self, mut groups: usize) {
         let mut number = 0;
         loop {

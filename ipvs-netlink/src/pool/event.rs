@@ -33,7 +33,7 @@ pub enum PoolChange {
     Draining(DestinationKey),
     /// A server that was draining has no connections left, or is gone from the kernel's table.
     Drained(DestinationKey),
-    /// The weight of a server in the table is another one.
+    /// The weight of a server in the table changed.
     Weight {
         /// The server.
         server: DestinationKey,
@@ -53,25 +53,26 @@ pub enum PoolChange {
     },
     /// The operator changed the state of a server.
     Operator(DestinationKey, super::Operator),
-    /// The quorum is there.
+    /// The quorum is reached.
     QuorumGained(LiveCapacity),
-    /// The quorum is not there.
+    /// The quorum is lost.
     QuorumLost(LiveCapacity),
     /// The sorry server is in use.
     SorryIn(DestinationKey),
     /// The sorry server is no longer in use.
     SorryOut(DestinationKey),
-    /// So many servers are down and stay in use, because the brake lets checks take out no more.
+    /// This many servers are down and stay in use, because the brake keeps checks from taking out
+    /// more.
     BrakeOn(usize),
     /// The brake keeps no server in use.
     BrakeOff,
-    /// So many servers are down and in use, because too few are left.
+    /// This many servers are down and in use, because too few others are left.
     PanicOn(usize),
     /// Servers that are down are no longer in use.
     PanicOff,
     /// The checks of the service are suspended.
     Suspended,
-    /// The checks of the service go on.
+    /// The checks of the service continue.
     Resumed,
 }
 

@@ -1,4 +1,4 @@
-//! Why a server is used or not, and how a service stands.
+//! Why a server is used or not, and the state of a service.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ pub struct Explanation {
     pub since: Duration,
     /// The weight in the table, if it is there.
     pub weight: Option<Weight>,
-    /// The weight by operator and checks, which a slow start has not reached yet.
+    /// The weight by operator and checks, which a slow start may not have reached yet.
     pub full_weight: Weight,
     /// The weight of the configuration.
     pub configured_weight: Weight,
@@ -37,7 +37,7 @@ pub struct Explanation {
     pub slow_start_until: Option<Duration>,
     /// Since when it drains.
     pub draining_since: Option<Duration>,
-    /// Connections, active and inactive, in the kernel's table that was fed last.
+    /// Connections, active and inactive, in the last table of the kernel.
     pub connections: Option<u32>,
     /// Whether the checks of its service are suspended.
     pub suspended: bool,
@@ -47,7 +47,7 @@ pub struct Explanation {
     pub counters: ServerCounters,
 }
 
-/// How a check stands.
+/// The state of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckExplanation {
     /// The name.
@@ -56,7 +56,7 @@ pub struct CheckExplanation {
     pub address: SocketAddr,
     /// The verdict.
     pub verdict: Verdict,
-    /// Whether there is no verdict by results yet, since it was added or changed.
+    /// Whether no results have given a verdict since it was added or changed.
     pub unchecked: bool,
     /// Consecutive failures.
     pub failures: u32,
@@ -74,7 +74,7 @@ pub struct CheckExplanation {
     pub running_until: Option<Duration>,
 }
 
-/// How a service stands.
+/// The state of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceStatus {
     /// The service.
@@ -163,13 +163,13 @@ impl<P: Clone + Ord> Pool<P> {
         })
     }
 
-    /// How a service stands; `None` if it is not configured.
+    /// Returns the state of a service; `None` if it is not configured.
     #[must_use]
     pub fn status(&self, service: &ServiceKey) -> Option<ServiceStatus> {
         self.service_state(service).map(ServiceState::status)
     }
 
-    /// How all services stand, in the order of their keys.
+    /// Returns the states of all services, in the order of their keys.
     pub fn statuses(&self) -> impl Iterator<Item = ServiceStatus> {
         self.services.iter().map(ServiceState::status)
     }

@@ -1,4 +1,4 @@
-//! The kernel's table as an input: servers that it has, connections, and signs of failure.
+//! The kernel's table as an input: its servers, connections, and signs of failure.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     DestinationKey, ForwardingMethod, ListedDestination, ServiceKey, Table, TableEntry, Weight,
 };
 
-/// A table by its keys. Only looked up, so that no order of a hash table matters.
+/// A table by its keys. It is never iterated, so the order of its hash tables does not matter.
 struct Listed<'a> {
     entries: HashMap<ServiceKey, &'a TableEntry>,
     may_be_incomplete: bool,
@@ -58,7 +58,7 @@ impl ListedServers<'_> {
 }
 
 impl<P: Clone + Ord> Pool<P> {
-    /// Takes the kernel's table as it was read just now. A host that feeds it regularly gets
+    /// Takes the kernel's table as it was read just now. A host that passes it regularly gets
     /// [`PoolChange::Drained`], the connections of servers, and passive checks.
     ///
     /// Servers that were added since the last table are used if the kernel has them, as
@@ -130,8 +130,8 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Uses servers that wait for their first check and that the kernel has. Returns the places of
-    /// their services.
+    /// Puts servers that wait for their first check into use if the kernel has them. Returns the
+    /// places of their services.
     pub(super) fn adopt(&mut self, table: &Table) -> Vec<u32> {
         let mut adopted = Vec::new();
         let is_new = |server: &ServerState<P>| server.is_new;

@@ -85,7 +85,7 @@ pub struct Pool<P> {
     pub(super) changed: BTreeSet<ServiceKey>,
     /// Services that left the configuration and may still be in the kernel's table.
     pub(super) departed_services: BTreeSet<ServiceKey>,
-    /// The same of servers.
+    /// The same for servers.
     pub(super) departed: BTreeMap<(ServiceKey, DestinationKey), Departed>,
     stopped: bool,
 }
@@ -140,7 +140,7 @@ impl<P: Clone + Ord> Pool<P> {
     ///
     /// # Errors
     ///
-    /// All wrong values of the configuration. Nothing has changed then.
+    /// All wrong values of the configuration. In that case nothing has changed.
     pub fn reconfigure(&mut self, now: Duration, config: Config<P>) -> Result<(), ConfigErrors> {
         config.validate()?;
         let now = self.advance(now);
@@ -180,7 +180,7 @@ impl<P: Clone + Ord> Pool<P> {
         }))
     }
 
-    /// Takes the result of a probe. The result of one that is no longer running changes nothing but
+    /// Takes the result of a probe. The result of a probe that is no longer running only increments
     /// a counter.
     pub fn handle_result(&mut self, now: Duration, id: ProbeId, outcome: Outcome) {
         let now = self.advance(now);
@@ -198,9 +198,9 @@ impl<P: Clone + Ord> Pool<P> {
     /// Advances the time. Hand over received results first: a probe without a result at the end of
     /// its time limit has failed.
     ///
-    /// An end that is noticed later than [`Config::stall`] shows a host that was stopped for a
-    /// while. It counts as a local failure, and the probe is repeated at once; the second time in a
-    /// row it counts.
+    /// An end that is noticed more than [`Config::stall`] late shows that the host was stopped for
+    /// a while. It counts as a local failure, and the probe is repeated at once. The second in a
+    /// row counts as a failure.
     pub fn handle_timeout(&mut self, now: Duration) {
         let now = self.advance(now);
         while let Some(slot) = self.limits.due(now) {
@@ -266,7 +266,7 @@ impl<P: Clone + Ord> Pool<P> {
         owned.into_iter().collect()
     }
 
-    /// How the servers leave the kernel's table that are not in the wanted one: failed ones as
+    /// How servers that are not in the wanted table leave the kernel's: failed ones as
     /// [`drain_failed`](super::VirtualServer::drain_failed) says, live ones and the sorry server as
     /// [`drain`](super::VirtualServer::drain) says, and those of a removed service at once.
     #[must_use]
@@ -378,9 +378,9 @@ impl<P: Clone + Ord> Pool<P> {
         Ok(())
     }
 
-    /// Suspends the checks of a service, or lets them go on, as keepalived's `ha_suspend` does
-    /// while the address of the service is on another host. States stay as they are; checks that
-    /// go on are due at once.
+    /// Suspends the checks of a service, or resumes them, as keepalived's `ha_suspend` does while
+    /// the address of the service is on another host. States stay as they are; resumed checks are
+    /// due at once.
     ///
     /// # Errors
     ///
@@ -412,7 +412,8 @@ impl<P: Clone + Ord> Pool<P> {
     /// [`omega`](super::VirtualServer::omega) report each server that was up as down, and their
     /// quorum as lost.
     ///
-    /// A host that leaves the kernel's table as it is does not apply the wanted table after this.
+    /// A host that wants to leave the kernel's table as it is must not apply the wanted table after
+    /// this.
     pub fn stop(&mut self, now: Duration) {
         let now = self.advance(now);
         if std::mem::replace(&mut self.stopped, true) {
@@ -449,7 +450,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// A clock that goes back stands still.
+    /// Advances the clock. An earlier time than the last one counts as the last one.
     pub(super) fn advance(&mut self, now: Duration) -> Duration {
         self.now = self.now.max(now);
         self.now
@@ -480,7 +481,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Decides again for a service, and notes what changed.
+    /// Evaluates a service again, and records its changes.
     pub(super) fn evaluate(&mut self, now: Duration, place: u32, cause: Cause) {
         let journal = &mut self.journal;
         let Some(service) = self.services.get_mut(place as usize) else {
@@ -498,7 +499,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Whether the probes of a check have to go on.
+    /// Whether the probes of a check must continue.
     fn is_active(&self, user: User) -> bool {
         let service = self.services.get(user.service as usize);
         service.is_some_and(|service| {
@@ -519,7 +520,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Starts or ends the schedule of a target, as its checks are active or not.
+    /// Starts or ends the schedule of a target, depending on whether its checks are active.
     pub(super) fn refresh(&mut self, now: Duration, slot: u32) {
         let Some(target) = self.targets.get(slot as usize) else {
             return;
@@ -602,7 +603,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// Counts a result for each check of a target, and decides again for their services.
+    /// Counts a result for each check of a target, and evaluates their services again.
     fn count(&mut self, now: Duration, users: &[User], outcome: &Outcome) {
         let mut users = users.iter().peekable();
         let mut changed: Option<Arc<str>> = None;

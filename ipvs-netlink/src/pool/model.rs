@@ -1,8 +1,8 @@
 //! Model checking: every situation that a service with three servers can get into.
 //!
 //! Results come in any order and at any time, as the model makes any target due at any moment.
-//! Situations are equal when everything is equal that decides later on; of times, that is only
-//! their order.
+//! Situations are equal when everything that affects later decisions is equal; of times, only the
+//! order does.
 
 use std::{
     hash::{Hash, Hasher},
@@ -29,7 +29,7 @@ const HEALED: &str = "all servers that are good are in";
 
 /// A service, and what may happen to it.
 struct World {
-    /// The first is in force at the beginning.
+    /// The first one is in force at the start.
     configs: Vec<VirtualServer<&'static str>>,
     operator: bool,
     /// Properties that do not hold, for the test that they are found.
@@ -43,7 +43,7 @@ struct Situation {
     now: Duration,
 }
 
-/// Everything of a server that decides later on.
+/// Everything of a server that affects later decisions.
 type ServerFacts = (
     Verdict,
     bool,
@@ -66,7 +66,7 @@ impl Situation {
             (
                 check.verdict,
                 check.unchecked,
-                // Greater counts decide the same.
+                // Greater counts have the same effect.
                 check.failures.min(check.check.fall),
                 check.successes.min(check.check.rise),
                 server.health,
@@ -101,7 +101,7 @@ impl Eq for Situation {}
 
 impl Hash for Situation {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Their text is different exactly where they are.
+        // Two situations differ exactly if the texts of their facts differ.
         format!("{:?}", self.facts()).hash(state);
     }
 }

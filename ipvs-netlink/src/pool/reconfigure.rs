@@ -56,7 +56,7 @@ impl<P: Clone + Ord> Pool<P> {
         self.begin(now);
     }
 
-    /// Makes services, servers, checks and targets of a valid configuration.
+    /// Builds services, servers, checks and targets from a valid configuration.
     pub(super) fn build(&mut self, now: Duration, config: Config<P>) {
         self.max_running = config.max_running;
         self.stall = config.stall;
@@ -84,7 +84,7 @@ impl<P: Clone + Ord> Pool<P> {
         self.remove_targets();
     }
 
-    /// Starts the schedules of checks, and decides for all services.
+    /// Starts the schedules of checks, and evaluates all services.
     pub(super) fn begin(&mut self, now: Duration) {
         let slots: Vec<u32> = self.targets.iter().map(|(slot, _)| number(slot)).collect();
         for slot in slots {
@@ -149,7 +149,7 @@ impl<P: Clone + Ord> Pool<P> {
         self.services.push(state);
     }
 
-    /// A sorry server in use that leaves the configuration, or makes way for another one.
+    /// Reports a sorry server in use that leaves the configuration or is replaced by another.
     fn report_sorry_departed(
         &mut self,
         now: Duration,
@@ -260,8 +260,8 @@ impl<P: Clone + Ord> Pool<P> {
         server
     }
 
-    /// The slot of a target. A new one is due soon; where its check replaces another one, no later
-    /// than that was, so that frequent changes do not put checks off.
+    /// The slot of a target. A new one is due soon; if its check replaces another, no later than
+    /// that one was, so frequent changes do not postpone checks.
     fn add_target(
         &mut self,
         now: Duration,
@@ -287,7 +287,7 @@ impl<P: Clone + Ord> Pool<P> {
         slot
     }
 
-    /// Brings the next probe forward where an interval became shorter.
+    /// Brings the next probe forward if an interval became shorter.
     fn hasten(&mut self, now: Duration, slot: u32, check: &CheckState<P>) {
         let wait = check.wait();
         if let Some(due) = self.starts.get(slot)
@@ -321,7 +321,7 @@ impl<P: Clone + Ord> Pool<P> {
             let change = PoolChange::SorryOut(sorry.destination.key);
             self.journal.record(now, key, change, Cause::Configuration);
         }
-        // With the service they go at once.
+        // They leave at once, with the service.
         self.departed.retain(|(service, _), _| *service != key);
         self.departed_services.insert(key);
         self.changed.insert(key);

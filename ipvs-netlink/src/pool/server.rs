@@ -30,7 +30,7 @@ pub enum In {
     Brake,
     /// It is down, and too few others are left.
     Panic,
-    /// It waits for its first check, and nothing better is there.
+    /// It waits for its first check, and no better server is available.
     Unchecked,
 }
 
@@ -65,9 +65,9 @@ pub(super) struct Traffic {
     pub(super) outgoing_packets: u64,
 }
 
-/// A server with everything that is known about it.
+/// A server with its state.
 #[derive(Clone, Debug)]
-// Each is a fact of its own.
+// The flags are independent facts.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct ServerState<P> {
     pub(super) config: Arc<RealServer<P>>,
@@ -142,7 +142,7 @@ impl<P> ServerState<P> {
         self.health == Verdict::Down && self.was_in && self.is_ready()
     }
 
-    /// The health as its checks have it: one that is down decides.
+    /// The health by its checks: a single check that is down decides.
     pub(super) fn checked_health(&self) -> Verdict {
         let mut health = Verdict::Up;
         for check in &self.checks {
@@ -164,8 +164,8 @@ impl<P> ServerState<P> {
         })
     }
 
-    /// The weight that operator and checks give it. Computed from all reports each time, so that
-    /// nothing can add up by mistake.
+    /// The weight that operator and checks give it. Computed from all reports each time, so errors
+    /// cannot accumulate.
     pub(super) fn full_weight(&self) -> Weight {
         let configured = self.configured_weight().get();
         let mut weight = i64::from(configured);

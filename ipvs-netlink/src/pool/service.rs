@@ -12,16 +12,16 @@ use crate::{Destination, DestinationKey, ServiceKey, Weight, plan::Drain};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum Level {
-    /// Checks have not said enough.
+    /// Too few results of checks are known.
     #[default]
     Unknown,
-    /// The quorum is there.
+    /// The quorum is reached.
     Up,
-    /// The quorum is not there.
+    /// The quorum is lost.
     Down,
 }
 
-/// A service with everything that is known about it.
+/// A service with its state.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceState<P> {
     pub(super) config: Arc<VirtualServer<P>>,
@@ -69,7 +69,7 @@ impl<P> ServiceState<P> {
         self.config.key()
     }
 
-    /// Decides again. Returns whether the wanted destinations are others.
+    /// Evaluates the service again. Returns whether the wanted destinations changed.
     pub(super) fn evaluate(&mut self, mut evaluation: Evaluation<'_>) -> bool {
         self.update_health(&mut evaluation);
         let held = self.held();
@@ -248,7 +248,7 @@ impl<P> ServiceState<P> {
         }
     }
 
-    /// How each server is used, by itself.
+    /// How each server is used, regardless of how many others are left.
     fn usages(&self, held: &[bool], stopped: bool) -> Vec<Usage> {
         let usage = |(server, held): (&ServerState<P>, &bool)| {
             let usage = match (server.operator, server.health) {
@@ -273,7 +273,7 @@ impl<P> ServiceState<P> {
         self.servers.iter().zip(held).map(usage).collect()
     }
 
-    /// Uses servers that are not known to be good where too few are left.
+    /// Puts servers that are not known to be good into use if too few are left.
     fn fill_up(&self, usages: &mut [Usage]) {
         if self.sorry_in {
             return;
@@ -370,7 +370,7 @@ impl<P> ServiceState<P> {
         }
     }
 
-    /// How a server leaves that gets no traffic now; `None` for at once.
+    /// How a server that gets no traffic now leaves; `None` for at once.
     pub(super) fn drain_of(&self, place: usize) -> Option<Drain> {
         let server = self.servers.get(place)?;
         match server.usage {
@@ -383,7 +383,7 @@ impl<P> ServiceState<P> {
         }
     }
 
-    /// Whether a destination is a wanted one.
+    /// Whether a destination is wanted.
     pub(super) fn has_placed(&self, key: &DestinationKey) -> bool {
         let found = self.wanted.binary_search_by_key(key, |wanted| wanted.key);
         found.is_ok()
@@ -421,7 +421,7 @@ impl<P> ServiceState<P> {
 /// Live capacity of a service and its bounds, in the unit of its quorum.
 struct Standing {
     live: u64,
-    /// The live capacity if all servers succeed that have not been checked and may be up.
+    /// The live capacity if all servers that are unchecked and may be up succeed.
     possible: u64,
     needed: u64,
     lost_below: u64,

@@ -68,7 +68,7 @@ struct ServiceSnapshot {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-// Each is a fact of its own.
+// The flags are independent facts.
 #[allow(clippy::struct_excessive_bools)]
 struct ServerSnapshot {
     key: ServerId,
@@ -125,7 +125,7 @@ struct Content {
 }
 
 impl PoolSnapshot {
-    /// The time of the pool when this was taken. The time of the successor goes on from it.
+    /// The time of the pool when this was taken. The successor's time continues from it.
     #[must_use]
     pub const fn taken_at(&self) -> Duration {
         self.now
@@ -137,7 +137,7 @@ impl<P: Clone + Ord> Pool<P> {
     /// this pool.
     ///
     /// `identify` returns the same number for the same attempts in both programs, for instance a
-    /// hash of their settings. Attempts with another number are those of a changed check.
+    /// hash of their settings. Attempts with another number count as a changed check.
     #[must_use]
     pub fn snapshot(&self, now: Duration, identify: impl Fn(&[P]) -> u64) -> PoolSnapshot {
         let mut places = BTreeMap::new();
@@ -174,12 +174,12 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    /// A pool that goes on where another one has ended. `now` counts from
+    /// Creates a pool that continues where another one ended. `now` counts from
     /// [`PoolSnapshot::taken_at`]; an earlier time is the same as that.
     ///
     /// Parts of the configuration that the other pool had continue as with
-    /// [`reconfigure`](Self::reconfigure): nothing is reported of a server that stays as it is, and
-    /// its next check comes when it was due.
+    /// [`reconfigure`](Self::reconfigure): a server that stays as it is causes no event, and its
+    /// next check comes when it was due.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl<P: Clone + Ord> Pool<P> {
         let Some(target) = self.targets.get_mut(slot as usize) else {
             return;
         };
-        // A foreign state may have any place.
+        // The state of another program may have any place.
         target.place = old.place % target.target.probes.len().max(1);
         target.failed = old.failed;
         target.unspread = old.unspread;
@@ -303,7 +303,7 @@ impl<P: Clone + Ord> Pool<P> {
         added
     }
 
-    /// Leaves out the events of servers that were there before, and counts on.
+    /// Drops the events of servers that existed before, and continues the count.
     fn restore_journal(
         &mut self,
         snapshot: &PoolSnapshot,

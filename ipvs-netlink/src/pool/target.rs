@@ -40,7 +40,7 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// A target with its schedule.
+/// A target and its schedule.
 #[derive(Clone, Debug)]
 pub(super) struct TargetState<P> {
     pub(super) target: Arc<Target<P>>,
@@ -49,9 +49,9 @@ pub(super) struct TargetState<P> {
     pub(super) place: usize,
     pub(super) running: Option<RunningProbe>,
     pub(super) last: Option<Answer>,
-    /// Whether the last result but local failures was a failure.
+    /// Whether the last result, apart from local failures, was a failure.
     pub(super) failed: bool,
-    /// Whether the second probe is still to be spread over the interval.
+    /// Whether the second probe must still be spread over the interval.
     pub(super) unspread: bool,
     /// Whether a late time limit was forgiven and there was no result since.
     pub(super) forgiven: bool,

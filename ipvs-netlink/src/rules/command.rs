@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Change something: every command but the following.
+    /// Change something: every command except the following.
     Change(Change),
     /// `-L`: list something.
     List(List),
@@ -143,7 +143,7 @@ const LIST: [Name; 17] = [
     Name::PersistentConnections,
     Name::TunnelInfo,
     Name::NoSort,
-    // Accepted without a meaning.
+    // Accepted and ignored.
     Name::SyncId,
 ];
 
@@ -282,7 +282,7 @@ impl Reader<'_, '_> {
             .transpose()
     }
 
-    /// A name; an empty one is as none.
+    /// A name; an empty one counts as none.
     fn name<T>(
         &self,
         name: Name,
@@ -356,7 +356,7 @@ impl Reader<'_, '_> {
                     longest,
                 )?
                 .unwrap_or(Persistence::DEFAULT_TIMEOUT);
-            // Neither of the two reasons why it could not be set is left.
+            // The two reasons for which this fails are excluded above.
             service
                 .set_persistence(Persistence { timeout, netmask })
                 .map_err(|_| persistent.refused(Problem::Conflict("the service")))?;
@@ -492,7 +492,7 @@ impl Reader<'_, '_> {
         let upper = self
             .number(Name::Upper, "upper threshold", 0, most)?
             .unwrap_or(0);
-        // The kernel refuses a lower one above the upper one; ipvsadm asks it.
+        // The kernel refuses a lower limit above the upper one; ipvsadm leaves that to it.
         let lower = self
             .number(Name::Lower, "lower threshold", 0, upper)?
             .unwrap_or(0);
@@ -584,7 +584,7 @@ impl Reader<'_, '_> {
         let options = self.options;
         options.only(&LIST)?;
         let service = self.service_if_any()?;
-        // One of these is all there is in a list.
+        // At most one of these options selects the content of a list.
         let alone = [
             Name::Connections,
             Name::Timeouts,
@@ -616,7 +616,7 @@ impl Reader<'_, '_> {
         if let (Some(first), Some(column)) = (first, options.one_of(no_columns)) {
             return Err(column.refused(Problem::Conflict(first.name.long())));
         }
-        // Several columns are no mistake: the first of these holds.
+        // Several column options are allowed: the first of these applies.
         let listings = [
             (
                 Name::Connections,

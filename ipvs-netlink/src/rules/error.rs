@@ -14,7 +14,7 @@ pub struct ParseError {
     pub problem: Problem,
 }
 
-/// Where in a text or command line something is. All numbers start at 1.
+/// A position in a text or command line. All numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place {
@@ -40,8 +40,8 @@ impl fmt::Display for Place {
 
 /// The fault of a word.
 ///
-/// After the first four and [`Problem::UnexpectedValue`] ipvsadm ends with exit status 255, after
-/// the others with 2 ([`is_malformed`](Self::is_malformed)).
+/// For the first four and [`Problem::UnexpectedValue`] ipvsadm exits with status 255, for the
+/// others with 2 ([`is_malformed`](Self::is_malformed)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -66,7 +66,7 @@ pub enum Problem {
     /// A second command.
     #[error("a line has one command")]
     SecondCommand,
-    /// An option that was given already, or another one of the same meaning.
+    /// An option that was given already, or another with the same meaning.
     #[error("{0} is given twice")]
     Repeated(&'static str),
     /// An option that the command does not have.
@@ -84,7 +84,7 @@ pub enum Problem {
     /// `-6` without a mark before it.
     #[error("it follows -f with a firewall mark")]
     FamilyWithoutMark,
-    /// A value of another form than expected.
+    /// A value that is not in the expected form.
     #[error("{field}: expected {expected}")]
     Value {
         /// The purpose of the value.
@@ -120,13 +120,13 @@ pub enum Problem {
     /// A command that changes nothing, where changes are wanted.
     #[error("it changes nothing")]
     NoChange,
-    /// A service is added that the lines before have added.
+    /// The line adds a service that an earlier line has added.
     #[error("service {0} is there already")]
     ServiceExists(ServiceKey),
-    /// No line before adds the service.
+    /// No earlier line adds the service.
     #[error("there is no service {0}")]
     NoSuchService(ServiceKey),
-    /// A destination is added that the lines before have added.
+    /// The line adds a destination that an earlier line has added.
     #[error("service {service} has the destination {destination} already")]
     DestinationExists {
         /// The service.
@@ -134,7 +134,7 @@ pub enum Problem {
         /// The destination.
         destination: DestinationKey,
     },
-    /// No line before adds the destination.
+    /// No earlier line adds the destination.
     #[error("service {service} has no destination {destination}")]
     NoSuchDestination {
         /// The service.

@@ -133,15 +133,15 @@ const ROWS: &[Row] = &[
 ];
 
 impl Name {
-    /// The options of which there can be one: a second `-t` and a `-u` after `-t` are the same
-    /// mistake.
+    /// The group of options that excludes others of the group: a second `-t` and a `-u` after `-t`
+    /// are the same mistake.
     fn group(self) -> Option<&'static str> {
         match self {
             Self::Tcp | Self::Udp | Self::Sctp | Self::Mark => Some("the service"),
             Self::DirectRoute | Self::Tunnel | Self::Masquerade | Self::Local | Self::Bypass => {
                 Some("the forwarding method")
             }
-            // ipvsadm takes these as often as they come.
+            // ipvsadm accepts these any number of times.
             Self::Ipv6 | Self::Sort => None,
             name => Some(name.long()),
         }

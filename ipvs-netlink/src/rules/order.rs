@@ -1,22 +1,22 @@
 //! The order of ipvsadm's lists.
 //!
 //! ipvsadm compares numbers by the sign of their difference in 32 bits. 200.0.0.1 is then before
-//! 9.0.0.1, 9.0.0.1 before 127.0.0.1 and 127.0.0.1 before 200.0.0.1. The result of sorting
-//! depends on the algorithm, so this module has its own: the merge sort of the GNU C library, from
-//! which ipvsadm has it.
+//! 9.0.0.1, 9.0.0.1 before 127.0.0.1 and 127.0.0.1 before 200.0.0.1. The result of sorting depends
+//! on the algorithm, so this module has its own: the merge sort of the GNU C library, which ipvsadm
+//! uses.
 
 use std::{cmp::Ordering, net::IpAddr};
 
 use crate::{DestinationKey, ServiceKey};
 
-/// Sorts services as ipvsadm does: by mark, family, protocol, address, port. To get its very list,
-/// start from the order in which the kernel lists them.
+/// Sorts services as ipvsadm does: by mark, family, protocol, address, port. To reproduce its list
+/// exactly, start from the order in which the kernel lists them.
 pub fn sort_services<T>(services: &mut Vec<T>, key: impl Fn(&T) -> ServiceKey) {
     merge_sort(services, &|a, b| compare_services(key(a), key(b)));
 }
 
-/// Sorts the destinations of a service as ipvsadm does: by address, port. To get its very list,
-/// start from the order in which the kernel lists them.
+/// Sorts the destinations of a service as ipvsadm does: by address, port. To reproduce its list
+/// exactly, start from the order in which the kernel lists them.
 pub fn sort_destinations<T>(destinations: &mut Vec<T>, key: impl Fn(&T) -> DestinationKey) {
     merge_sort(destinations, &|a, b| {
         let (a, b) = (key(a), key(b));
@@ -85,8 +85,8 @@ fn compare(a: u32, b: u32) -> Ordering {
     a.wrapping_sub(b).cast_signed().cmp(&0)
 }
 
-/// The halves, of which the second has the odd element, are sorted and merged; of equals the one of
-/// the first half goes first.
+/// Sorts and merges the two halves, of which the second has the odd element. Of equal elements,
+/// that of the first half comes first.
 fn merge_sort<T>(items: &mut Vec<T>, compare: &impl Fn(&T, &T) -> Ordering) {
     if items.len() < 2 {
         return;

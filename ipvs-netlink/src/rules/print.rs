@@ -16,9 +16,9 @@ use crate::{
 ///
 /// With [`Form::Ipvsadm`] it is the output of `ipvsadm -Sn`, byte for byte, if the services and
 /// destinations are in the order in which the kernel lists them. With [`Form::Lossless`] a
-/// [`Grammar`](super::Grammar) of that form reads the text back, apart from times longer
-/// than [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT) and limits above 2³¹ − 1,
-/// which some kernels take of other programs.
+/// [`Grammar`](super::Grammar) of that form reads the text back, apart from times longer than
+/// [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT) and limits above 2³¹ − 1, which
+/// some kernels accept from other programs.
 #[must_use]
 pub fn print(servers: &[VirtualServer], form: Form) -> String {
     print_named(servers, form, endpoint)
@@ -51,7 +51,7 @@ pub fn print_named(
     for server in servers {
         let mut destinations: Vec<_> = server.destinations.iter().collect();
         sort_destinations(&mut destinations, |destination| destination.key);
-        // A String takes everything that is written.
+        // Writing to a `String` does not fail.
         let _ = printer.service(&mut text, &server.service);
         for destination in destinations {
             let _ = printer.destination(&mut text, server.service.key, destination);
@@ -63,8 +63,8 @@ pub fn print_named(
 /// An address with a port as ipvsadm writes it with `-n`: `192.0.2.1:80`, `[2001:db8::1]:80`.
 ///
 /// The C library writes the last 32 bits of an address in `::/96` as an IPv4 address, unless the
-/// first 16 of them are 0. The protocol is ignored; it is an argument for the sake of
-/// [`print_named`].
+/// first 16 of them are 0. The protocol is ignored; it is an argument because [`print_named`]
+/// passes one.
 #[must_use]
 pub fn endpoint(address: IpAddr, port: u16, _protocol: Option<Protocol>) -> String {
     match address {
@@ -141,7 +141,8 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
         text.write_char('\n')
     }
 
-    /// The flags under the names that they have with the scheduler. The third has none with some.
+    /// The flags under the names that they have with the scheduler. With some schedulers the third
+    /// flag has no name.
     fn flags(&self, scheduler: Scheduler, flags: SchedulerFlags) -> String {
         let unnamed = self.lossless().then_some("flag-3");
         let names: Vec<_> = flags
@@ -195,7 +196,7 @@ impl<E: Fn(IpAddr, u16, Option<Protocol>) -> String> Printer<E> {
             ForwardingMethod::Local if self.lossless() => "--local",
             ForwardingMethod::Bypass if self.lossless() => "--bypass",
             ForwardingMethod::DirectRoute | ForwardingMethod::Local => "-g",
-            // The word that ipvsadm prints and does not read.
+            // The word that ipvsadm prints but does not read.
             ForwardingMethod::Bypass => UNNAMED_METHOD,
         }
     }

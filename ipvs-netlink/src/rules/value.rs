@@ -8,8 +8,8 @@ use crate::Protocol;
 /// The missing part of an address with a port, in errors.
 const ENDPOINT: &str = "an address and a port, as 192.0.2.1:80 or [2001:db8::1]:80";
 
-/// A number from `minimum` to `maximum`, in decimal, as C's `strtol` takes it: leading zeros and a
-/// plus sign are no harm.
+/// A number from `minimum` to `maximum`, in decimal, as C's `strtol` reads it: leading zeros and a
+/// plus sign are allowed.
 pub(crate) fn number(
     word: Word<'_>,
     field: &'static str,
@@ -108,8 +108,8 @@ fn port(
         .filter(|_| !service.is_empty())
         .and_then(|names| (names.port)(service, protocol));
     found.ok_or_else(|| {
-        // Names of services may start with a digit: only a name that was not found is a wrong
-        // number.
+        // Names of services may start with a digit, so text is a wrong number only after a lookup
+        // failed.
         let is_name = service.starts_with(|first: char| first.is_alphabetic());
         word.refused(match (is_name, grammar.names) {
             (true, None) => Problem::NamesAreOff { field },
@@ -123,8 +123,8 @@ fn port(
     })
 }
 
-/// An IPv4 address as C's `inet_aton` takes it: one to four numbers, of which the last fills the
-/// bytes that is left, each decimal, octal after `0` or hexadecimal after `0x`.
+/// An IPv4 address as C's `inet_aton` reads it: one to four numbers, of which the last fills the
+/// remaining bytes, each decimal, octal after `0` or hexadecimal after `0x`.
 pub(crate) fn ipv4(text: &str) -> Option<Ipv4Addr> {
     let mut address = 0;
     let mut bits_left = 32;
@@ -150,7 +150,7 @@ fn c_number(text: &str) -> Option<u32> {
         [b'0', _, ..] => (&text[1..], 8),
         _ => (text, 10),
     };
-    // A sign is no digit.
+    // A sign is not a digit.
     let digits = (!digits.starts_with(['+', '-'])).then_some(digits)?;
     u32::from_str_radix(digits, radix).ok()
 }

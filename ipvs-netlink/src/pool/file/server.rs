@@ -14,7 +14,7 @@ use crate::{
     pool::{Check, RealServer, SorryServer},
 };
 
-/// The forwarding method of a server that names none, as its service names none.
+/// The forwarding method of a server if neither it nor its service names one.
 const FORWARDING: ForwardingMethod = ForwardingMethod::Masquerade;
 
 /// A real server as a file has it.
@@ -51,7 +51,7 @@ fn weight(weight: Option<u32>) -> Result<Weight, &'static str> {
 }
 
 impl<P> RealServerForm<P> {
-    /// The server; what it leaves out is as the service has it.
+    /// The server, with omitted fields taken from the service.
     pub(crate) fn with_default(
         self,
         forwarding: Option<ForwardingMethod>,
@@ -75,7 +75,7 @@ impl<P> RealServerForm<P> {
             drain: match self.drain.map(DrainForm::drain) {
                 None => None,
                 Some(Some(drain)) => Some(drain),
-                // As a drain that is over at once.
+                // The same as a drain that is over at once.
                 Some(None) => Some(Drain {
                     at_most: Duration::ZERO,
                     at_most_udp: Duration::ZERO,

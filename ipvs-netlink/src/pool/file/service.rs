@@ -26,7 +26,7 @@ pub(crate) struct VirtualServerForm<P> {
     persistence: Option<PersistenceForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     persistence_engine: Option<EngineText>,
-    /// Of servers that name none.
+    /// The method of servers that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarding: Option<Forwarding>,
     #[serde(default, with = "super::amount::quorum")]

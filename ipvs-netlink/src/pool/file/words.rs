@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{DestinationKey, ForwardingMethod, Netmask, PersistenceEngine, Scheduler, ServiceKey};
 
-/// Makes a type that is the text that its value prints.
+/// Defines a type that reads and writes its value as the text that it prints.
 macro_rules! word {
     ($(#[$docs:meta])* $name:ident($value:ty)) => {
         $(#[$docs])*
