@@ -53,7 +53,7 @@ fn server(host: u16) -> DestinationKey {
     DestinationKey::new(([10, 0, high, low], 80))
 }
 
-/// By what path a namespace is found that has no name.
+/// The path of a namespace that has no name.
 fn path(namespace: &Namespace) -> PathBuf {
     format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd()).into()
 }
@@ -201,7 +201,7 @@ fn an_update_that_changes_nothing_writes_nothing() {
     let mut edited = false;
     client.update_service(web(1), |_| edited = true).unwrap();
     assert!(edited);
-    // The key is not to be edited.
+    // The key must not be edited.
     client
         .update_service(web(1), |service| service.key = web(2))
         .unwrap();
@@ -443,7 +443,7 @@ fn a_lost_answer_is_an_error_after_which_the_client_goes_on() {
 fn an_answer_that_does_not_come_ends_with_the_time_limit() {
     let mut client = Client::open().unwrap();
     client.set_timeout(Duration::from_millis(50)).unwrap();
-    // The answer is taken away by somebody else who holds the socket.
+    // Another holder of the socket takes the answer away.
     let thief = client.as_fd().try_clone_to_owned().unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
@@ -578,10 +578,10 @@ fn unload() {
         let modules = fs::read_to_string("/proc/modules").unwrap();
         let names = modules.lines().filter_map(|line| line.split(' ').next());
         let mut loaded: Vec<_> = names.filter(|name| name.starts_with("ip_vs")).collect();
-        // The others need it.
+        // The other modules need it.
         loaded.sort_unstable_by_key(|name| *name == "ip_vs");
         for name in &loaded {
-            // In use for the moment, perhaps: it is tried again.
+            // It may be in use for a moment: it is tried again.
             let _ = Command::new("modprobe")
                 .args(["-r", name])
                 .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! Lists that change while the kernel hands them out: it skips objects then, and does not say so.
+//! Lists that change during the dump: the kernel then skips objects silently.
 
 use std::{
     collections::HashSet,
@@ -47,12 +47,12 @@ fn fleeting(number: u16) -> ServiceKey {
     ServiceKey::tcp((Ipv4Addr::new(10, 2, high, low), 80))
 }
 
-/// How long another program works on end.
+/// How long another program works without a rest.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Another program that works and rests in turns. Without any rest a list never comes out the same,
-/// and says that it may be incomplete, so a rest lasts until a table was read within it, however
-/// busy the machine is.
+/// Another program that works and rests in turns. Without any rest, no two readings are the same
+/// and each list may be incomplete, so a rest lasts until a table was read within it, however busy
+/// the machine is.
 #[derive(Default)]
 struct Disturbance {
     stop: AtomicBool,
@@ -87,7 +87,7 @@ impl Disturbance {
         table
     }
 
-    /// Ends the disturbance when it is dropped, also when a check fails.
+    /// Ends the disturbance when it is dropped, even if a check fails.
     fn stop_on_drop(&self) -> impl Drop {
         StopOnDrop(&self.stop)
     }
@@ -134,7 +134,7 @@ fn nothing_is_lost(client: &mut Client, disturb: impl FnMut() + Send) {
                 .collect();
             assert_eq!(keys.len(), table.entries.len(), "listed twice");
             if table.may_be_incomplete {
-                // It says that it could not be confirmed.
+                // The table reports that it could not be confirmed.
                 continue;
             }
             let lost = (0..KEPT)
@@ -334,8 +334,8 @@ fn lists_of_any_length_are_confirmed_by_the_fewest_requests() {
 
 fn a_long_list_says_that_it_may_be_incomplete_and_is_confirmed_when_nothing_changes() {
     let mut client = full_client();
-    // It may even be so: before Linux 7 the end of another namespace, that of the test before this
-    // one for example, is enough.
+    // This may even be true: before Linux 7 the end of another namespace, that of the test before
+    // this one for example, is enough.
     assert!(client.table().unwrap().may_be_incomplete);
     let confirmed = client.confirmed_table().unwrap();
     assert_eq!(confirmed.entries.len(), usize::from(KEPT));

@@ -1,4 +1,4 @@
-//! Every error of the kernel, and what the client says of it.
+//! Every error of the kernel, and the client's text for it.
 
 use std::{
     env, fs,
@@ -142,8 +142,7 @@ fn errors_of_destinations_have_their_meaning() {
             &format!("{change}: no such service tcp 192.0.2.1:80"),
         );
     }
-    // The kernel lists no destinations of a service that is not there; the client says that it is
-    // not.
+    // The kernel lists no destinations of a missing service; the client reports it as missing.
     assert!(client.destinations(web()).unwrap_err().is_missing());
 
     client.add_service(service()).unwrap();
@@ -286,8 +285,8 @@ fn errors_of_timeouts_and_counters_have_their_meaning() {
     client.flush().unwrap();
 }
 
-/// Sends octets that the types of the crate cannot make, and returns the kernel's error number, 0
-/// for none.
+/// Sends octets that the types of the crate cannot produce, and returns the kernel's error number,
+/// 0 for none.
 fn raw(client: &Client, command: u8, flags: u16, attributes: &[u8]) -> Errno {
     let family = family_of(client);
     let mut message = Vec::new();
@@ -440,8 +439,8 @@ fn messages_that_the_types_cannot_say_are_refused_as_the_errors_assume() {
     let (command, octets) = patched(encoded(add), 14, &[0, 0]);
     assert_eq!(raw(&client, command, ACK, &octets), EINVAL);
 
-    // Commands in a mode that they do not have, the one that is a reply only, and one that there is
-    // not.
+    // Commands in a mode that they do not have, the one that is a reply only, and one that does not
+    // exist.
     let (command, octets) = encoded(Query::Destinations(web()));
     let errno = raw(&client, command, ACK, &octets);
     assert_eq!(
@@ -455,7 +454,7 @@ fn messages_that_the_types_cannot_say_are_refused_as_the_errors_assume() {
             "command {command}"
         );
     }
-    // A sync daemon that is neither, and one without an interface.
+    // A sync daemon that is neither master nor backup, and one without an interface.
     let daemon = SyncDaemon::new(DaemonState::Master, InterfaceName::new("lo").unwrap(), 1);
     let (command, octets) = patched(
         encoded(Change::StartDaemon(daemon)),
@@ -465,7 +464,7 @@ fn messages_that_the_types_cannot_say_are_refused_as_the_errors_assume() {
     assert_eq!(raw(&client, command, ACK, &octets), EINVAL);
     let (_, octets) = encoded(Change::StopDaemon(DaemonState::Master));
     assert_eq!(raw(&client, 9, ACK, &octets), EINVAL);
-    // A destination of the other family that is deleted without saying so.
+    // The deletion of a destination of the other family that does not name the family.
     let six = Destination {
         forwarding: ForwardingMethod::Tunnel(Tunnel::IpIp),
         ..at("fd00::1".parse::<Ipv6Addr>().unwrap())
@@ -484,7 +483,7 @@ fn messages_that_the_types_cannot_say_are_refused_as_the_errors_assume() {
 
 const ROLE: &str = "IPVS_TEST_ROLE";
 
-/// What this program does in place of the tests, when a test has started it.
+/// The role of this program, in place of the tests, when a test has started it.
 pub(crate) fn role() -> Option<fn() -> ExitCode> {
     (env::var(ROLE).as_deref() == Ok("without privilege")).then_some(without_privilege)
 }

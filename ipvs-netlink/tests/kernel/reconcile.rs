@@ -1,4 +1,4 @@
-//! The reconciler on a real table, alone and with another program at it.
+//! The reconciler on a real table, alone and together with another program.
 
 use std::{
     net::Ipv4Addr,
@@ -285,7 +285,7 @@ fn one_service_of_many_is_read_alone() {
     desired.remove(7);
     desired[7] = server(8, &[1, 2]);
     assert_table(&mut client, &desired);
-    // A service that is not there is added, and more than a few are looked for in the list of all.
+    // A missing service is added, and more than a few are looked up in the list of all.
     let scope: Vec<_> = (0..500).map(key).collect();
     desired.push(server(7, &[1]));
     let report = reconcile_in(&mut client, &desired, Scope::Services(&scope));

@@ -10,7 +10,7 @@ use ipvs_netlink::{
 
 use crate::host::*;
 
-/// Fails the hosts of which it is true.
+/// Fails the hosts for which `fails` returns true.
 fn failing(fails: impl Fn(u8) -> bool + 'static) -> impl FnMut(&Made) -> Reply + 'static {
     move |made| if fails(made.host()) { bad() } else { good() }
 }

@@ -1,4 +1,4 @@
-//! A host in simulated time: it makes probes as the test says, and notes everything.
+//! A host in simulated time: it makes probes as the test says, and records everything.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use ipvs_netlink::{
     },
 };
 
-/// What the test answers to a probe.
+/// The test's answer to a probe.
 pub(crate) type Reply = Option<(Duration, Outcome)>;
 
 pub(crate) fn s(seconds: f64) -> Duration {
@@ -166,7 +166,7 @@ impl Host {
         self.reply = Box::new(reply);
     }
 
-    /// Goes on to this time, and does everything that is due until then, and at it.
+    /// Advances to this time, and does everything that is due up to and at it.
     pub(crate) fn run_until(&mut self, end: Duration) {
         loop {
             self.act();

@@ -16,7 +16,7 @@ use crate::host::*;
 /// A step of a host and its surroundings.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Time passes, in milliseconds, and everything is done that is due.
+    /// Time passes, in milliseconds, and everything that is due is done.
     Pass(u16),
     /// Time passes and nothing is done.
     Stall(u16),

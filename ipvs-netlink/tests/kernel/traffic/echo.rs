@@ -1,4 +1,4 @@
-//! Servers that say who they are and repeat what they hear, and the client's side of it.
+//! Servers that identify themselves and echo the data that they receive, and the client's side.
 
 use std::{
     io::{self, Read, Write},
@@ -32,8 +32,8 @@ impl EchoServers {
         Self(runtime.unwrap())
     }
 
-    /// Starts a server inside `namespace`. Over TCP it says its number and then repeats what it
-    /// hears; over UDP it answers with its number and what it heard.
+    /// Starts a server inside `namespace`. Over TCP it sends its number and then echoes; over UDP
+    /// it answers with its number and the data that it received.
     pub(crate) fn start(&self, namespace: &Namespace, number: u8, addresses: &[IpAddr]) {
         let _inside = self.0.enter();
         for &address in addresses {
@@ -92,7 +92,7 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Connects and hears the server's number.
+    /// Connects and receives the server's number.
     pub(crate) fn begin(service: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect_timeout(&service, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -134,8 +134,8 @@ pub(crate) fn datagrams_to(service: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// Sends `octets` in a datagram, hears them repeated, and returns the number of the server that
-/// did.
+/// Sends `octets` in a datagram, receives the echo, and returns the number of the server that sent
+/// it.
 pub(crate) fn ask(socket: &UdpSocket, octets: &[u8]) -> u8 {
     socket.send(octets).unwrap();
     let mut answer = [0; DATAGRAM];

@@ -179,7 +179,7 @@ fn carries(network: &Network, method: ForwardingMethod, family: Family, servers:
     }
 }
 
-/// The port of the servers: another than that of the service where the method can change it.
+/// The port of the servers, which differs from that of the service if the method can change it.
 fn port(method: ForwardingMethod) -> u16 {
     match method {
         ForwardingMethod::Masquerade => 443,

@@ -25,7 +25,7 @@ const ROUTER_OUTSIDE: [&str; 4] = [
     "2001:db8:1::1/64",
 ];
 
-/// By what way the servers answer.
+/// The path of the servers' answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReturnPath {
     /// Through the director, which is their default gateway: for masquerading. They have addresses
@@ -53,7 +53,7 @@ pub(crate) struct Network {
     pub(crate) inside: Lan,
     pub(crate) director: Host,
     servers: [Host; 3],
-    // They are there as long as this is.
+    // They exist as long as this does.
     _client: Host,
     _router: Host,
     _echo: EchoServers,
@@ -165,7 +165,7 @@ fn server(inside: &Lan, echo: &EchoServers, number: u8, answers: ReturnPath) -> 
             own
         }
         ReturnPath::Direct => {
-            // The router is to find the address at the director only.
+            // The router must find the address at the director only.
             set(namespace, "ipv4.conf.all.arp_ignore", "1");
             set(namespace, "ipv4.conf.all.arp_announce", "2");
             let shared = FAMILIES.map(virtual_address);
@@ -222,7 +222,7 @@ pub(crate) fn server_address(family: Family, number: u8) -> IpAddr {
     }
 }
 
-/// What clients connect to.
+/// The address and port that clients connect to.
 pub(crate) fn virtual_socket(family: Family, port: u16) -> SocketAddr {
     SocketAddr::new(virtual_address(family), port)
 }
@@ -232,7 +232,7 @@ pub(crate) fn web() -> ServiceKey {
     ServiceKey::tcp(virtual_socket(Family::V4, 80))
 }
 
-/// The destination of a web service over IPv4 that a server is.
+/// The destination that a server is for a web service over IPv4.
 pub(crate) fn web_server(number: u8) -> DestinationKey {
     DestinationKey::new((server_address(Family::V4, number), 80))
 }

@@ -1,4 +1,4 @@
-//! What keeps a client on one server.
+//! Persistence, which keeps a client on one server.
 
 use std::{
     collections::BTreeSet,

@@ -150,7 +150,7 @@ impl Talk {
         }
     }
 
-    /// Waits until it has gone on.
+    /// Waits until it has made progress.
     fn goes_on(&self) {
         let before = self.exchanges.load(Ordering::Relaxed);
         wait_for("ten more exchanges", PATIENCE, || {
@@ -159,7 +159,7 @@ impl Talk {
         .unwrap();
     }
 
-    /// Ends it; whether it went well until then.
+    /// Ends it, and returns whether it went well until then.
     fn end(self) -> io::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -234,7 +234,7 @@ fn dns() -> (Network, Client, UdpSocket, u8) {
     (network, ipvs, client, server)
 }
 
-/// Asks again and again until somebody answers or the time is over, and returns the number of the
+/// Asks again and again until a server answers or the time is over, and returns the number of the
 /// server.
 fn ask_until(client: &UdpSocket, limit: Duration) -> Option<u8> {
     let wait = Some(Duration::from_millis(200));

@@ -51,8 +51,8 @@ fn traffic(family: Family) {
     }
 }
 
-/// What [`traffic`] makes, with the headers of IP and UDP, and with the octet in which a server
-/// says its number.
+/// The counters after [`traffic`], with the headers of IP and UDP, and with the octet in which a
+/// server says its number.
 fn expected(family: Family) -> Stats {
     let headers = match family {
         Family::V4 => 20 + 8,
