@@ -1,4 +1,4 @@
-//! Example programs in the background, for tests: what fails here fails the test.
+//! Example programs in the background, for tests: a failure here fails the test.
 
 #![allow(
     clippy::panic,
@@ -107,7 +107,8 @@ impl BackgroundProgram {
         lines.clone()
     }
 
-    /// Waits for a line, also an earlier one, that `pick` returns something for, and returns that.
+    /// Waits for a line, including earlier ones, for which `pick` returns a value, and returns that
+    /// value.
     ///
     /// # Panics
     ///

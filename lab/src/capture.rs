@@ -27,7 +27,7 @@ use socket2::Socket;
 
 use crate::{Error, Namespace, netlink, sys};
 
-/// How long the capturing thread waits for a frame before it looks whether it should stop.
+/// How long the capturing thread waits for a frame before it checks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The distance of two readings of clocks that were not interrupted.
@@ -129,7 +129,7 @@ impl Capture {
         let taken = self.shared.counts().map_or(0, |counts| counts.taken);
         let has_ended = || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         let mut frames = self.shared.frames();
-        // A busy machine may keep the recording thread from its work.
+        // The recording thread may lag behind on a busy machine.
         while frames.len() < taken && !has_ended() {
             (frames, _) = self
                 .shared
@@ -141,8 +141,7 @@ impl Capture {
     }
 
     /// Waits for a frame that `predicate` accepts, at most for `limit`, and returns it. The frames
-    /// recorded already are looked at first, each frame once; compare [`Frame::at`] to have a new
-    /// one.
+    /// recorded already are checked first, each frame once; compare [`Frame::at`] to get a new one.
     ///
     /// # Errors
     ///
@@ -209,8 +208,8 @@ impl Drop for Capture {
 fn open(index: u32) -> io::Result<Socket> {
     let socket = sys::packet_socket(index)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    // Only privileged users may exceed the system's limit; below it the buffer is as large as it
-    // may be.
+    // Only privileged users may exceed the system's limit; others get the largest buffer that it
+    // allows.
     if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         socket.set_recv_buffer_size(BUFFER)?;
     }

@@ -105,8 +105,8 @@ impl Daemons {
         }
     }
 
-    /// Fails if a program printed a line with `complaint`, which is what it says of a configuration
-    /// that it goes on without.
+    /// Fails if a program printed a line with `complaint`, its message about configuration that it
+    /// ignores.
     pub(crate) fn refuse(&self, complaint: &str) -> Result<(), Error> {
         let output = self.log();
         let line = output
@@ -143,8 +143,8 @@ impl Daemons {
     pub(crate) fn stop(&mut self) -> Result<(), Error> {
         let log = Arc::clone(&self.log);
         for (name, child) in self.running.iter_mut().rev() {
-            // Its id is still its own, for it has not been waited for; if it has ended already,
-            // nothing is lost.
+            // The id still belongs to the program, because it has not been waited for. If it has
+            // ended already, the signal does nothing.
             let _ = kill(pid(child), Signal::SIGTERM);
             let status = wait_for(&format!("the end of {name}"), ENDING, || {
                 child.try_wait().transpose()
@@ -162,7 +162,7 @@ impl Daemons {
         Ok(())
     }
 
-    /// Kills every process of the group at one blow and waits for its end.
+    /// Kills every process of the group at once and waits for their end.
     pub(crate) fn kill(&mut self) {
         self.group.kill();
         for (_, mut child) in self.running.drain(..) {

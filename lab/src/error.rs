@@ -133,7 +133,7 @@ impl Error {
 }
 
 fn hint(source: &io::Error) -> &'static str {
-    // EACCES is about files, which privileges are not the remedy for.
+    // EACCES is about files, for which more privileges are not the remedy.
     if source.raw_os_error() == Some(libc::EPERM) {
         " (CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: run as root or under `unshare -Urn`)"
     } else {

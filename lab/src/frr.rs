@@ -35,9 +35,9 @@ pub struct Frr {
 }
 
 impl Frr {
-    /// Starts FRR on a host's interface with one virtual router. FRR wants a macvlan with the
-    /// virtual MAC and the virtual addresses for each family, which is made here: `vrrp4-VRID` and
-    /// `vrrp6-VRID`. Returns when the virtual router is started.
+    /// Starts FRR on a host's interface with one virtual router. For each family FRR needs a
+    /// macvlan with the virtual MAC and the virtual addresses, which this function makes:
+    /// `vrrp4-VRID` and `vrrp6-VRID`. Returns when the virtual router is started.
     ///
     /// # Errors
     ///

@@ -31,11 +31,11 @@ impl Group {
         })
     }
 
-    /// A group that the program of `command`, which is in the Debian package `package`, leads. So
-    /// it cannot leave it.
+    /// A group led by the program of `command`, which is in the Debian package `package`. As the
+    /// leader, the program cannot leave the group.
     ///
-    /// If this process dies without a chance to clean up, `folder` goes with the group. Otherwise
-    /// it is its owner's to remove.
+    /// If this process dies without a chance to clean up, `folder` is removed with the group.
+    /// Otherwise its owner removes it.
     pub(crate) fn led_by(
         command: &mut Command,
         package: &'static str,
@@ -47,7 +47,7 @@ impl Group {
         match watchdog {
             Ok(watchdog) => Ok((Self { id, watchdog }, leader)),
             Err(error) => {
-                // Nobody else would. An error means that it has ended.
+                // Without a watchdog, nothing else would kill it. An error means that it has ended.
                 let _ = leader.kill();
                 let _ = leader.wait();
                 Err(error)
@@ -64,10 +64,10 @@ impl Group {
         spawn(command.stdin(Stdio::null()), self.id, package)
     }
 
-    /// Kills every process of the group at one blow and waits for the end of its watchdog.
+    /// Kills every process of the group at once and waits for the end of its watchdog.
     pub(crate) fn kill(&mut self) {
-        // Until the watchdog has been waited for, nobody else can have its group's id. Errors mean
-        // that there is nobody left to kill or to wait for.
+        // Until the watchdog has been waited for, no other group can have this id. Errors mean that
+        // no process is left to kill or to wait for.
         if matches!(self.watchdog.try_wait(), Ok(None)) {
             let _ = killpg(self.id, Signal::SIGKILL);
             let _ = self.watchdog.wait();
@@ -81,10 +81,10 @@ impl Drop for Group {
     }
 }
 
-/// In place of a group's id: the process becomes the leader of a new group.
+/// Stands for a group's id: the process becomes the leader of a new group.
 const LEADER: Pid = Pid::from_raw(0);
 
-/// The watchdog's command, which takes folders that it is to remove.
+/// The watchdog's command, whose arguments are folders to remove.
 fn watchdog() -> Command {
     // SIGTERM is for the others: a user-mode kernel that panics sends it to its whole group.
     let script = "trap '' TERM; read -r _; rm -rf \"$@\"; kill -KILL 0";

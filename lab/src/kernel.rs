@@ -50,7 +50,7 @@ impl Kernel {
     /// The variable of a guest's environment with the name of its kernel.
     const VARIABLE: &str = "VRRP_LAB_KERNEL";
 
-    /// The kernel as which this process is a guest; `None` on the host.
+    /// The kernel in which this process runs as a guest; `None` on the host.
     #[must_use]
     pub fn current() -> Option<Self> {
         let name = std::env::var(Self::VARIABLE).ok()?;
@@ -70,7 +70,7 @@ impl Kernel {
         }
     }
 
-    /// The Debian package that the kernel, or what runs it, is in.
+    /// The Debian package of the kernel, or of the program that runs it.
     const fn package(self) -> &'static str {
         match self {
             Self::Uml6_1 => "user-mode-linux",
@@ -80,8 +80,8 @@ impl Kernel {
 
     /// Boots the kernel, runs the guest's program in it, gives its lines to `on_line` as they come
     /// (both its standard output and its standard error, without line ends), and returns the
-    /// program's exit status, 128 + n after signal n. Then the kernel is gone, with every process
-    /// and file that it had.
+    /// program's exit status, 128 + n after signal n. After that, the kernel is gone with all its
+    /// processes and files.
     ///
     /// The program runs as root in the initial namespaces. `/proc`, `/sys`, `/dev` and `/run` are
     /// mounted, `TMPDIR` can be written, modules load when the kernel asks for them or by
@@ -91,7 +91,7 @@ impl Kernel {
     ///
     /// [`Error::MissingProgram`] or [`Error::NoKernels`] if the kernel is not installed,
     /// [`Error::Timeout`] if the program did not end within the guest's limit, [`Error::Program`]
-    /// if the kernel did before it. The latter two show the end of the console.
+    /// if the kernel ended before it. The latter two show the end of the console.
     pub fn run(self, guest: &Guest, mut on_line: impl FnMut(&str)) -> Result<i32, Error> {
         let deadline = Instant::now() + guest.limit;
         let mut console = self.boot(guest)?;
@@ -116,15 +116,15 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// What a [`Kernel`] is to run.
+/// A program for a [`Kernel`] to run, with its surroundings.
 #[derive(Clone, Debug)]
 pub struct Guest {
     /// The program, an absolute path on the host. It has the same path in the guest.
     pub program: PathBuf,
     /// The program's arguments.
     pub arguments: Vec<OsString>,
-    /// Variables of the program's environment, beside `PATH`, `HOME` and `TMPDIR`. The host's are
-    /// not handed down.
+    /// Variables of the program's environment, besides `PATH`, `HOME` and `TMPDIR`. The host's are
+    /// not passed on.
     pub environment: Vec<(String, OsString)>,
     /// Other files that the program needs, absolute paths on the host. They have the same paths in
     /// the guest. A program's shared libraries come with it.

@@ -217,7 +217,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if it is malformed, [`Error::Netlink`] if it is there already.
+    /// [`Error::Address`] if it is malformed, [`Error::Netlink`] if the interface has it already.
     pub fn add_address(&self, address: &str) -> Result<(), Error> {
         netlink::add_address(&self.namespace, &self.interface, parse(address)?)
     }
@@ -226,7 +226,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if it is malformed, [`Error::Netlink`] if it is not there.
+    /// [`Error::Address`] if it is malformed, [`Error::Netlink`] if the interface does not have it.
     pub fn remove_address(&self, address: &str) -> Result<(), Error> {
         netlink::remove_address(&self.namespace, &self.interface, parse(address)?)
     }

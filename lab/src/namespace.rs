@@ -105,7 +105,7 @@ impl Namespace {
     }
 
     /// Runs `work` on a thread inside the namespace and returns its result. Sockets that it opens
-    /// belong to the namespace for good, also when they are used from elsewhere afterwards.
+    /// belong to the namespace for good, even if they are used from elsewhere afterwards.
     ///
     /// # Panics
     ///

@@ -20,7 +20,7 @@ use rtnetlink::{
 
 use crate::{Error, Namespace};
 
-/// What there is to know about a link.
+/// The state of a link.
 pub(crate) struct Link {
     pub(crate) index: u32,
     /// Whether the link is up and has a carrier.
@@ -236,7 +236,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
     let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
         message.attributes.iter().find_map(wanted)
     };
-    // Where both are there, Address is the other end of a point-to-point link. IPv6 has Address
+    // If both are present, Address is the other end of a point-to-point link. IPv6 has Address
     // alone.
     let local = find(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),

@@ -15,8 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{Capture, Error, Frame, Host};
 
 /// An answer that takes longer counts as none. On a bridge an answer takes some tens of
-/// microseconds; one that takes long is to a request that waited for the target's Ethernet address
-/// to be found.
+/// microseconds; a slow one belongs to a request that waited for the target's Ethernet address.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Asks an address for an ICMP or ICMPv6 echo at a steady pace, and records which requests were
@@ -164,12 +163,11 @@ pub struct Answer {
 /// A time without answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// When the last request before the outage was sent that was answered, or the very first
-    /// request.
+    /// When the last answered request before the outage was sent, or else the very first request.
     pub start: Instant,
-    /// From there to the sending of the first request after the outage that was answered, or the
-    /// very last request: no shorter than the outage, and longer by two intervals of the probe at
-    /// the most.
+    /// The time from `start` until the first answered request after the outage was sent, or else
+    /// the very last request. It is no shorter than the outage, and at most two intervals of the
+    /// probe longer.
     pub length: Duration,
     /// Whether answers came again.
     pub recovered: bool,
@@ -206,8 +204,8 @@ impl Pings {
         outages
     }
 
-    /// The longest time between two requests: how much a busy machine held the probe up, and with
-    /// it the precision of [`outages`](Self::outages).
+    /// The longest time between two requests. It shows how much a busy machine held the probe up,
+    /// and so the precision of [`outages`](Self::outages).
     #[must_use]
     pub fn longest_pause(&self) -> Duration {
         self.0
@@ -236,11 +234,11 @@ impl Sender {
                 while !stop.load(Ordering::Relaxed) {
                     let request = request(destination.ip(), identifier, sent.len() as u64);
                     let before = Instant::now();
-                    // A request that cannot be sent is one that is not answered.
+                    // A request that cannot be sent counts as unanswered.
                     let _ = socket.send_to(&request, &destination.into());
                     let after = Instant::now();
                     sent.push((before, after));
-                    // After a pause it goes on from now: a burst would tell nothing.
+                    // After a pause it continues from now: a burst would show nothing.
                     next = (next + interval).max(before);
                     thread::sleep(next.saturating_duration_since(after));
                 }
@@ -275,7 +273,7 @@ fn echo_socket(target: IpAddr) -> io::Result<Socket> {
         IpAddr::V4(_) => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
         IpAddr::V6(_) => Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),
     }?;
-    // Never wait for buffer space, which is short while requests wait for a neighbour.
+    // A send must never wait for buffer space, which is short while requests wait for a neighbour.
     socket.set_nonblocking(true)?;
     // The answers are taken from the capture.
     socket.set_recv_buffer_size(0)?;

@@ -16,7 +16,7 @@ pub fn root() -> PathBuf {
 ///
 /// # Errors
 ///
-/// Those of reading a folder.
+/// The error of reading a folder.
 pub fn files() -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
@@ -33,7 +33,7 @@ pub fn files() -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether a folder has no text that somebody wrote.
+/// Whether a folder has no hand-written text.
 fn is_foreign(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("target") || matches!(name.as_ref(), ".git" | "corpus" | "artifacts" | "book")

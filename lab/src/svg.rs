@@ -1,8 +1,9 @@
-//! Pictures in SVG: bars, lines and words, readable on light and on dark ground.
+//! Pictures in SVG: bars, lines and words, readable on a light and on a dark background.
 
 use std::fmt::{self, Display, Write};
 
-/// Rules for pictures on a white ground: the classes `ground`, `title`, `name`, `note` and `axis`.
+/// Rules for pictures on a white background: the classes `ground`, `title`, `name`, `note` and
+/// `axis`.
 pub const STYLE: &str = r#".ground { fill: #ffffff }
 text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: #1f2430 }
 .title { font-size: 15px; font-weight: 600 }
@@ -107,7 +108,7 @@ impl Picture {
     }
 }
 
-/// A text as XML has it.
+/// A text, escaped for XML.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

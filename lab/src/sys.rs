@@ -33,7 +33,7 @@ pub(crate) fn start_inside(command: &mut Command, namespace: Arc<OwnedFd>) {
     }
 }
 
-/// A packet socket (packet(7)) that receives every frame on the interface `index`, also those
+/// A packet socket (packet(7)) that receives every frame on the interface `index`, including those
 /// addressed to others.
 pub(crate) fn packet_socket(index: u32) -> io::Result<Socket> {
     // Protocol 0: nothing is received before the socket is bound to its interface.

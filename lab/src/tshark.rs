@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// What the checksum of VRRP version 3 over IPv4 covers, which a message does not tell. (Version 2
-/// has the first form, IPv6 always the second.)
+/// The data that the checksum of VRRP version 3 over IPv4 covers, which a message does not show.
+/// (Version 2 has the first form, IPv6 always the second.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V3Checksum {
     /// The message alone: RFC 9568 section 5.2.8.
@@ -14,7 +14,7 @@ pub enum V3Checksum {
     PseudoHeader,
 }
 
-/// What Wireshark makes of one frame.
+/// Wireshark's dissection of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     fields: BTreeMap<String, Vec<String>>,
@@ -36,8 +36,8 @@ impl Packet {
         self.fields.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// What Wireshark holds against the packet: that it is malformed, checksums that are wrong, and
-    /// expert information of severity warning and error. Empty for a good packet.
+    /// Wireshark's complaints about the packet: that it is malformed, wrong checksums, and expert
+    /// information of severity warning and error. Empty for a good packet.
     #[must_use]
     pub fn complaints(&self) -> &[String] {
         &self.complaints
@@ -100,8 +100,8 @@ fn expert_complaint(members: &serde_json::Map<String, Value>) -> Option<String> 
     (severity >= WARNING).then(|| message.into())
 }
 
-/// As [`tshark`], for a capture that has version 3 checksums in both forms: each packet is
-/// dissected in the form in which Wireshark finds less wrong with it.
+/// Like [`tshark`], for a capture that has version 3 checksums in both forms: each packet is
+/// dissected in the form that gives fewer complaints.
 ///
 /// # Errors
 ///
@@ -121,8 +121,8 @@ pub fn tshark_in_either_form(path: impl AsRef<Path>) -> Result<Vec<Packet>, Erro
         .collect())
 }
 
-/// Has Wireshark dissect a capture file, with its default settings apart from the verification of
-/// IPv4 header checksums, which is on. VRRP checksums are verified in the form given.
+/// Dissects a capture file with Wireshark. Its settings are the defaults, except that IPv4 header
+/// checksums are verified. VRRP checksums are verified in the form given.
 ///
 /// # Errors
 ///

@@ -17,9 +17,9 @@ const FORBIDDING: &[(&str, &str)] = &[
     ("kernel.apparmor_restrict_unprivileged_userns", "1"),
 ];
 
-/// Gives a normal user's program what the lab needs: moves it into a user namespace in which it is
-/// root, and into a network namespace that belongs to it. For a process that has the privileges
-/// already it does nothing.
+/// Gives a normal user's program the privileges that the lab needs: moves it into a user namespace
+/// in which it is root, and into a network namespace that belongs to it. For a process that has the
+/// privileges already it does nothing.
 ///
 /// Call it first in `main`: the kernel refuses it once the process has a second thread.
 ///

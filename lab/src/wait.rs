@@ -5,7 +5,7 @@ use std::{
 
 use crate::Error;
 
-/// Asks `probe` every millisecond until it has an answer, for at most `limit`.
+/// Calls `probe` every millisecond until it returns a value, for at most `limit`.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn wait_for<T>(
 ) -> Result<T, Error> {
     let deadline = Instant::now() + limit;
     loop {
-        // The time is read first, so that a thread that was not scheduled for a while still asks
+        // The time is read first, so that a thread that was not scheduled for a while still calls
         // once more.
         let late = Instant::now() >= deadline;
         if let Some(answer) = probe() {

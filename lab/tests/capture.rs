@@ -278,7 +278,7 @@ fn tshark_says_why_it_cannot_read_a_file() {
 
 #[test]
 fn tshark_passes_expert_warnings_on() {
-    // Two stations announce one address: RFC 826 request from and for 192.0.2.254.
+    // Two hosts announce one address: RFC 826 request from and for 192.0.2.254.
     let announcement = |host: u8| {
         let mut bytes = vec![0xff; 6];
         bytes.extend([2, 0, 0, 0, 0, host, 0x08, 0x06]);

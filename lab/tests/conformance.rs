@@ -1,4 +1,4 @@
-//! Holds the conformance list against the tests: a row that can be tested must have a test named
+//! Compares the conformance list with the tests: a row that can be tested must have a test named
 //! after it, and the table in the README must be right.
 //!
 //! `UPDATE_README=1 cargo test -p vrrp-lab --test conformance` writes the table.
@@ -28,7 +28,7 @@ impl Row {
         self.id.split('-').next().unwrap()
     }
 
-    /// Whether a test can show it: all but documentation.
+    /// Whether a test can show it: everything except documentation.
     fn is_testable(&self) -> bool {
         let layers = ["C", "CV", "F", "B", "N"];
         layers.iter().any(|layer| self.layers.contains(*layer))

@@ -1,4 +1,4 @@
-//! A kernel runs one program, with all that belongs to it, and says how it went.
+//! A kernel runs one program, with all that belongs to it, and reports how it ended.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

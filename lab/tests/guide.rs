@@ -1,5 +1,5 @@
 //! Compares the guide with its programs: each chapter shows whole files of the repository. Checks
-//! that the links of all Markdown files lead somewhere.
+//! that the links of all Markdown files have a target.
 //!
 //! `UPDATE_GUIDE=1 cargo test -p vrrp-lab --test guide` writes the programs into the chapters.
 

@@ -1,7 +1,7 @@
-//! What a suite says when tests fail, hang, or end their guest.
+//! The reports of a suite when tests fail, hang, or end their guest.
 //!
-//! This program is both: the tests on the host, and, in its own role, the suite with what can go
-//! wrong.
+//! This program is both: the tests on the host, and, in its own role, the suite with everything
+//! that can go wrong.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -109,14 +109,14 @@ fn command(role: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// What the suite `role` prints, and whether it passes.
+/// Returns the output of the suite `role`, and whether it passes.
 fn run(role: &str, arguments: &[&str]) -> (String, bool) {
     let output = command(role, arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     (text, output.status.success())
 }
 
-/// Fails if the harness did not say `outcome` of the test `name`.
+/// Fails if the harness did not report `outcome` for the test `name`.
 #[track_caller]
 fn assert_outcome(output: &str, name: &str, outcome: &str) {
     let prefix = format!("test {name} ");
@@ -205,7 +205,7 @@ fn only_selected_tests_run() {
     assert_eq!(output.lines().count(), 3 * 4 + 1, "{output}");
     assert!(output.contains("debian_6_12::one_kernel"), "{output}");
 
-    // What the guest does is seen with --nocapture.
+    // With --nocapture, the output shows the guest at work.
     let (output, passed) = run("tests", &["--nocapture", "uml_6_1::passes"]);
     assert!(passed, "{output}");
     assert_outcome(&output, "uml_6_1::passes", "ok");

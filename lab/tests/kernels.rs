@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     Suite::new(Kernel::ALL, &tests).run()
 }
 
-/// What a program prints, if it succeeds.
+/// The output of a program, if it succeeds.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(

@@ -85,7 +85,7 @@ impl Modules {
         self.0.insert(path, module);
     }
 
-    /// The module that has what a path in `module` names; `None` outside this crate.
+    /// The module that has the item that a path in `module` names; `None` outside this crate.
     fn resolve(&self, module: &[String], path: &[String]) -> Option<Names> {
         self.lookup(module, path, 16)
     }

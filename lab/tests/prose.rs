@@ -1,5 +1,5 @@
 //! Checks the English of comments, string literals and Markdown for phrases that make a reader
-//! stop, for names that are no words of the field, and for lines that are too long.
+//! stop, for names that are not words of the field, and for lines that are too long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -404,7 +404,7 @@ struct Piece<'a> {
 fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut found = Vec::new();
     let mut rest = text;
-    // The begin of the code.
+    // The start of the code.
     let mut code = 0;
     let (mut line, mut counted) = (1, 0);
     let mut add = |begin: usize, end: usize, is_code: bool| {

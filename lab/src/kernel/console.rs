@@ -16,7 +16,7 @@ use crate::{Error, group::Group};
 /// How many of the last lines an error shows. The last words of a kernel alone may be 60.
 const SHOWN: usize = 100;
 
-/// Octets after which a line is taken as ended.
+/// Octets after which a line counts as ended.
 const LONGEST_LINE: u64 = 1 << 16;
 
 /// A running kernel, seen through what it prints. It ends with this value.
@@ -67,7 +67,8 @@ impl Console {
         command.stdout(writer).stderr(duplicate);
         // As the leader, because user-mode Linux makes a session of its own if it can.
         let (group, child) = Group::led_by(&mut command, kernel.package(), folder.path())?;
-        // With the command goes this process's end of the pipe: the guest's is the only one.
+        // Dropping the command closes this process's end of the pipe, so the guest's is the only
+        // one.
         drop(command);
         let (sender, lines) = sync_channel(1024);
         thread::spawn(move || read(reader, &sender));
@@ -158,13 +159,14 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Before the folder goes, its users do. An error means that there is nobody to wait for.
+        // The users of the folder must end before it is removed. An error means that no process is
+        // left to wait for.
         self.group.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads lines until the last writer is gone or nobody wants them.
+/// Reads lines until the last writer or the receiver is gone.
 fn read(reader: PipeReader, lines: &SyncSender<String>) {
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();

@@ -23,7 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/sbin/tc", "iproute2"),
 ];
 
-/// The modules that every guest has, as the starts of their paths. What they depend on comes with
+/// The modules that every guest has, as the starts of their paths. Their dependencies are added to
 /// them.
 const MODULES: &[&str] = &[
     "kernel/drivers/net/dummy.",
@@ -57,10 +57,10 @@ pub(crate) fn command(
 
     let mut command = Command::new("qemu-system-x86_64");
     command
-        // Whether there is hardware support, and of what quality, must make no difference.
+        // The presence and the quality of hardware support must make no difference.
         .args(["-accel", "tcg"])
-        // It has a clock by which the kernel finds the speed of the others also on a busy host; a
-        // microvm does not.
+        // This machine has a clock by which the kernel measures its other clocks even on a busy
+        // host; a microvm has none.
         .args(["-machine", "q35"])
         .args(["-no-user-config", "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio"])
@@ -118,8 +118,8 @@ fn add_modules(archive: &mut Initramfs, from: &Path, to: &Path) -> Result<(), Er
     let read = |path: &Path| fs::read(path).map_err(Error::os(format!("read {}", path.display())));
     for release in list(from)? {
         let to = to.join(release.file_name().unwrap_or_default());
-        // What modprobe looks up: lists of all modules, those that the guest does not have
-        // included.
+        // The lists that modprobe reads. They name all modules, including those that the guest does
+        // not have.
         let is_index = |path: &PathBuf| path.is_file();
         for index in list(&release)?.into_iter().filter(is_index) {
             let name = index.file_name().unwrap_or_default();

@@ -109,7 +109,7 @@ impl Initramfs {
             .map_err(Error::os(format!("write {}", self.path.display())))
     }
 
-    /// Adds a folder and those above it, as far as the archive does not have them.
+    /// Adds a folder and those above it, unless the archive has them.
     fn folder(&mut self, path: &Path) -> Result<(), Error> {
         let missing: Vec<_> = path
             .ancestors()
@@ -122,7 +122,7 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Adds what the dynamic linker loads with `program`.
+    /// Adds the libraries that the dynamic linker loads with `program`.
     fn libraries(&mut self, program: &Path) -> Result<(), Error> {
         let output = Command::new("ldd")
             .arg(program)

@@ -25,7 +25,7 @@ const BOOTING: Duration = Duration::from_secs(60);
 /// A test for a [`Suite`]. [`guest_tests!`](crate::guest_tests) makes it from a function.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestTest {
-    /// What it shows.
+    /// Its name, which states the property that it shows.
     pub name: &'static str,
     /// The test, which fails by a panic. It runs as root on a thread of its own, in a fresh
     /// [`Namespace`], so with empty IPVS tables.
@@ -128,7 +128,7 @@ impl Suite {
         }
     }
 
-    /// Runs the tests that the command line selects and says how they went.
+    /// Runs the tests that the command line selects and reports their results.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let arguments = Arguments::from_args();
@@ -139,7 +139,7 @@ impl Suite {
     }
 
     fn run_on_host(self, mut arguments: Arguments) -> ExitCode {
-        // What a trial does here is to boot a kernel, or to wait for one.
+        // Here a trial boots a kernel, or waits for one.
         arguments.test_threads = Some(arguments.test_threads.map_or(2, |threads| threads.min(2)));
         let suite = Arc::new(self);
         let show = arguments.nocapture;
@@ -243,8 +243,8 @@ fn trial_name(kernel: Kernel, test: &GuestTest) -> String {
     format!("{kernel}::{}", test.name)
 }
 
-/// Runs a test on a thread of its own in a namespace of its own. What a panic has to say is printed
-/// by then.
+/// Runs a test on a thread of its own in a namespace of its own. The message of a panic has been
+/// printed by the time that this returns.
 fn run_isolated(name: &str, test: GuestTest) -> Result<(), Failed> {
     let (running, ended) = mpsc::channel::<()>();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
@@ -267,12 +267,12 @@ fn run_isolated(name: &str, test: GuestTest) -> Result<(), Failed> {
     }
 }
 
-/// What a guest said about its tests.
+/// The report of a guest about its tests.
 #[derive(Debug, Default)]
 struct Outcomes {
-    /// By name. A failed test comes with what it printed.
+    /// By name. A failed test comes with its output.
     finished: HashMap<String, Result<(), String>>,
-    /// The test that runs, and what it has printed so far.
+    /// The running test, and its output so far.
     current: Option<(String, String)>,
     /// How the guest ended: why the other tests have no outcome.
     end: String,

@@ -17,7 +17,7 @@ fn advertisement(frame: &Frame) -> Option<(u8, u8)> {
     (bytes.get(12..14)? == [8, 0] && *bytes.get(23)? == 112).then_some((bytes[34] >> 4, bytes[36]))
 }
 
-/// What Wireshark makes of the advertisements in a recording.
+/// Wireshark's dissection of the advertisements in a recording.
 fn advertisements(capture: Capture, checksum: V3Checksum) -> Vec<vrrp_lab::Packet> {
     let file = tempfile::NamedTempFile::new().unwrap();
     write_pcap(file.path(), &capture.stop().unwrap()).unwrap();
