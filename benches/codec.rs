@@ -1,4 +1,4 @@
-//! Time to decode and to encode a message, beside the floor.
+//! Time to decode and to encode a message, compared with the floor.
 
 use vrrp_benches::{
     Error, Repeat, Table,

@@ -119,7 +119,7 @@ fn memory(message: &codec::Message) -> Result<(), Error> {
             });
             fleet.ok_or("no fleet")??;
             let octets = f64::from(u32::try_from(counted.bytes_current)?) / f64::from(routers);
-            // Where it is few, the room for sixteen more counts.
+            // With few routers, the room reserved for sixteen more distorts the result.
             let budget = (exact || routers >= 10_000).then_some(512.0);
             table.row([
                 name.into(),
@@ -251,7 +251,7 @@ fn measured<I: Index + 'static>(
     Ok((name, index::finds::<I>(keys), octets / routers))
 }
 
-/// What an index is worth: the whole of what a fleet does with an advertisement, with each.
+/// The effect of an index: all work of a fleet on an advertisement, with each index.
 fn indexes_in_a_fleet(message: &codec::Message) -> Result<(), Error> {
     let mut table = Table::new(&[
         "advertisement in, step, next deadline",

@@ -22,7 +22,7 @@ fn main() -> Result<(), Error> {
     let cases = cases()?;
     if env::args().any(|argument| argument == COUNT) {
         for mut work in works(cases) {
-            // What happens once only, such as looking up memcpy, is not counted.
+            // One-time work, such as looking up memcpy, is not counted.
             work(1);
             counted(&mut work);
         }
@@ -114,7 +114,7 @@ fn count() -> Result<Vec<f64>, Error> {
     Ok(works.iter().map(|total| total - empty).collect())
 }
 
-/// The instructions in a file of callgrind's, or `None` where there is no such file.
+/// The instructions in a file of callgrind, or `None` if there is no such file.
 fn total(file: &Path) -> Result<Option<f64>, Error> {
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,8 +1,8 @@
 //! Time to fill, read and change the kernel's IPVS table: the client, a sender of prepared octets,
 //! and ipvsadm take turns in one guest kernel.
 //!
-//! The times are those of user-mode Linux, whose system calls are much dearer than a machine's own.
-//! Only the ratios mean something.
+//! The times are those of user-mode Linux, whose system calls are much more expensive than those of
+//! a real machine. Only the ratios are meaningful.
 
 use std::{
     env,
@@ -33,7 +33,7 @@ use vrrp_lab::{Guest, Kernel, Namespace};
 /// Destinations of each service.
 const DESTINATIONS: u16 = 5;
 
-/// How often the time of the bare sender a change of the table may take.
+/// The most time that a change of the table may take, as a multiple of the bare sender's.
 const BARE_BUDGET: f64 = 1.15;
 
 /// How many times faster than ipvsadm a change of the table has to be.
@@ -42,7 +42,7 @@ const IPVSADM_BUDGET: f64 = 10.0;
 /// How long the kernel rests before each measurement, to free deleted objects.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a way is tried again and again in each round.
+/// How long each way is repeated in each round.
 const SHORT: Duration = Duration::from_millis(300);
 
 fn main() -> Result<(), Error> {
@@ -99,15 +99,15 @@ struct Contest<'a> {
     /// Done before each measurement.
     prepare: Step<'a>,
     ways: Vec<(&'static str, Step<'a>)>,
-    /// What the table has to be after each.
+    /// The expected table after each.
     outcome: Vec<VirtualServer>,
     /// Whether there are budgets.
     has_budget: bool,
 }
 
 impl Contest<'_> {
-    /// Takes the ways in turns, each round from another one on, and adds a row for each. The first
-    /// round does not count.
+    /// Measures the ways in turns, starting each round with another one, and adds a row for each.
+    /// The first round does not count.
     fn run(mut self, rounds: usize, table: &mut Table) -> Result<(), Error> {
         let mut reader = Client::open()?;
         let mut outcome = self.outcome;
@@ -164,8 +164,8 @@ impl Contest<'_> {
     }
 }
 
-/// The time that a way takes. Of several tries the fastest counts: on a busy machine the others
-/// tell of the machine.
+/// The time that a way takes. The fastest of several tries counts: on a busy machine the others
+/// measure the machine.
 fn fastest(prepare: &mut Step<'_>, way: &mut Step<'_>) -> Result<Duration, Error> {
     let (mut fastest, mut spent) = (Duration::MAX, Duration::ZERO);
     for _ in 0..if is_quick() { 3 } else { 10 } {
@@ -217,7 +217,7 @@ fn load<'a>(wanted: &[VirtualServer], folder: &Path) -> Result<Contest<'a>, Erro
     })
 }
 
-/// Reads a table that is there.
+/// Reads an existing table.
 fn read<'a>(wanted: &[VirtualServer]) -> Result<Contest<'a>, Error> {
     let (mut one, mut two) = (Bare::open()?, Bare::open()?);
     let questions = two.lists(&keys(wanted));
@@ -388,8 +388,8 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Runs ipvsadm, with its standard input from a file. What it prints goes nowhere, so that nobody
-/// has to read it.
+/// Runs ipvsadm, with its standard input from a file. Its output is discarded, so that no reader is
+/// needed.
 fn ipvsadm(option: &str, input: Option<&PathBuf>) -> Result<(), Error> {
     let input = match input {
         Some(path) => File::open(path)?.into(),

@@ -1,5 +1,5 @@
-//! Time to decode and to encode a message of IPVS, beside a copy of its octets and a walk over the
-//! headers of its attributes.
+//! Time to decode and to encode a message of IPVS, compared with a copy of its octets and a walk
+//! over the headers of its attributes.
 
 use vrrp_benches::{
     Error, Repeat, Table, interleave,

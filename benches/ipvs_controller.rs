@@ -189,7 +189,7 @@ fn measure() -> Result<(), Error> {
     Ok(())
 }
 
-/// Measures a cluster of so many files, and returns the rows.
+/// Measures a cluster of this many files, and returns the rows.
 fn measure_files(files: u16) -> Result<Vec<[String; 6]>, Error> {
     Namespace::new()?.enter()?;
     let folder = tempfile::tempdir()?;

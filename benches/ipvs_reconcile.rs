@@ -22,7 +22,7 @@ use vrrp_benches::{
 };
 use vrrp_lab::{Guest, Kernel, Namespace};
 
-/// How often the time of `table()` a reconciliation without differences may take.
+/// The most time that a reconciliation without differences may take, as a multiple of `table()`'s.
 const TABLE_BUDGET: f64 = 2.0;
 
 /// The time of one service in a large table, in milliseconds.
@@ -106,7 +106,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<(Duration, T), Er
     Ok((start.elapsed(), result))
 }
 
-/// Checks that a report is one of nothing to do.
+/// Checks that a report shows nothing to do.
 fn nothing(report: &ReconcileReport) -> Result<(), Error> {
     if *report == ReconcileReport::default() {
         Ok(())

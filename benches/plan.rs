@@ -63,7 +63,7 @@ fn planned(table: &Table, desired: &[VirtualServer]) -> Plan {
     plan(table, Wanted::new(desired), &POLICY, &none, Duration::ZERO)
 }
 
-/// What no planner can do without: every object of one table found in the other.
+/// The least work of any planner: finding every object of one table in the other.
 fn floor(table: &Table, desired: &[VirtualServer]) -> usize {
     let services: HashMap<_, _> = table
         .entries

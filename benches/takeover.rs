@@ -1,9 +1,9 @@
-//! Time until a Backup has taken over, beside keepalived: two of our routers and two keepalived
-//! take turns on the same two hosts.
+//! Time until a Backup has taken over, compared with keepalived: two of our routers and two
+//! keepalived take turns on the same two hosts.
 //!
-//! It is measured on the wire, from the last advertisement of the router that goes to the first of
-//! the one that comes. By the RFCs that is Active_Down_Interval after a crash, and Skew_Time after
-//! a resignation (RFC 9568 section 6.1).
+//! It is measured on the wire, from the last advertisement of the old Active to the first of the
+//! new one. By the RFCs, that takes Active_Down_Interval after a crash, and Skew_Time after a
+//! resignation (RFC 9568 section 6.1).
 
 use std::{
     env,
@@ -30,7 +30,7 @@ const BACKUP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const ACTIVE_PRIORITY: u8 = 200;
 const BACKUP_PRIORITY: u8 = 100;
 
-/// Longer than anything here takes. Reached only where something is broken.
+/// Longer than any step here takes. It is reached only if something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> Result<(), Error> {
@@ -40,7 +40,7 @@ fn main() -> Result<(), Error> {
     {
         return run_router(kind.parse()?, priority.parse()?, interval.parse()?);
     }
-    // Before there is a second thread.
+    // The kernel allows this only before there is a second thread.
     vrrp_lab::become_root_in_user_namespace()?;
     let lan = Lan::new()?;
     let bench = Bench {
@@ -68,7 +68,7 @@ fn main() -> Result<(), Error> {
             let bound = end.bound(interval);
             let (mut ours, mut keepalived) = (Vec::new(), Vec::new());
             for round in 0..rounds {
-                // At another point of the interval each time.
+                // The Active ends at another point of the interval each time.
                 let phase = Duration::from_millis(10) * interval.into() * round / rounds;
                 ours.push(bench.takeover(Program::Ours, interval, end, phase)?);
                 keepalived.push(bench.takeover(Program::Keepalived, interval, end, phase)?);
@@ -114,8 +114,8 @@ impl End {
         }
     }
 
-    /// Milliseconds from the last advertisement of the Active to the first of the Backup, as RFC
-    /// 9568 section 6.1 has it.
+    /// Milliseconds from the last advertisement of the Active to the first of the Backup, by RFC
+    /// 9568 section 6.1.
     fn bound(self, interval: u16) -> f64 {
         let interval = f64::from(interval) * 10.0;
         let skew_time = f64::from(256 - u16::from(BACKUP_PRIORITY)) * interval / 256.0;
@@ -149,7 +149,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Has one takeover, and returns how many milliseconds it took.
+    /// Runs one takeover, and returns how many milliseconds it took.
     fn takeover(
         &self,
         program: Program,
@@ -189,7 +189,7 @@ impl Bench {
     }
 }
 
-/// Returns once the Active has advertised three times, and the Backup, which was there all the
+/// Returns once the Active has advertised three times, and the Backup, which was running all the
 /// time, has not.
 fn wait_until_stable(capture: &Capture, program: Program) -> Result<(), Error> {
     let started = Instant::now();
@@ -216,7 +216,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// What this frame is, if it comes from a router of this program.
+    /// Reads a frame, if it comes from a router of this program.
     fn read(frame: &Frame, program: Program) -> Option<Self> {
         let ethernet = ethernet::Frame::parse(&frame.bytes).ok()?;
         if ethernet.ethertype != ethernet::IPV4 {
@@ -250,7 +250,7 @@ enum Router {
 }
 
 impl Router {
-    /// Returns once it is there.
+    /// Returns once it runs.
     fn start(program: Program, host: &Host, priority: u8, interval: u16) -> Result<Self, Error> {
         let vrid = program.vrid();
         Ok(match program {
@@ -298,7 +298,7 @@ fn run_router(vrid: u8, priority: u8, interval: u16) -> Result<(), Error> {
     let mut config = Config::new(Vrid::try_from(vrid)?, Family::Ipv4);
     config.priority = Priority::new(priority);
     config.interval = Interval::centis(interval)?;
-    // As keepalived: one message for each advertisement.
+    // As with keepalived: one message for each advertisement.
     config.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
     let mut driver = Driver::new()?;
     driver.add(RouterConfig::new(

@@ -25,7 +25,7 @@ use vrrp_lab::{Guest, Kernel, Namespace, example};
 
 use program::Program;
 
-/// Longer than anything here takes. Reached only where something is broken.
+/// Longer than any step here takes. It is reached only if something is broken.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn run() -> Result<(), Error> {
         return Err(format!("the program cannot be built: {status}").into());
     }
     let programs = Program::all()?;
-    // Before there is a second thread.
+    // The kernel allows this only before there is a second thread.
     vrrp_lab::become_root_in_user_namespace()?;
     let case = Case {
         routers: if is_quick() { 20 } else { 1000 },
@@ -72,7 +72,7 @@ fn check(programs: &[Program], case: Case) -> Result<(), Error> {
     let file = folder.path().join("keepalived.conf");
     let text = configuration::with_servers(&case.keepalived_conf(100), size);
     std::fs::write(&file, &text)?;
-    // The interfaces of the instances have to be there.
+    // The interfaces of the instances have to exist.
     let [here, _there] = case.network()?;
     let mut times = vec![Vec::new(); programs.len()];
     for _ in 0..rounds {

@@ -1,4 +1,4 @@
-//! The programs that run the configuration, and what they take.
+//! The programs that run the configuration, and the resources that they use.
 
 use std::{
     env,
@@ -156,7 +156,7 @@ impl Running {
         Ok(kill(Pid::from_raw(self.main()?.cast_signed()), signal)?)
     }
 
-    /// Has it read another configuration.
+    /// Makes it read another configuration.
     pub(crate) fn reload(&self, text: &str) -> Result<(), Error> {
         fs::write(self.folder.path().join("conf"), text)?;
         self.signal(Signal::SIGHUP)

@@ -126,7 +126,7 @@ fn measure(
 }
 
 /// The time until all destinations are in the table. The guest has one processor, so only the last
-/// service of the file is asked for until it is complete.
+/// service of the file is requested until it is complete.
 fn wait_for_table(client: &mut Client, size: Size, started: Instant) -> Result<Duration, Error> {
     let last = service(size.services - 1);
     let mut found = 0;
@@ -147,7 +147,7 @@ fn wait_for_table(client: &mut Client, size: Size, started: Instant) -> Result<D
     Err(format!("{found} destinations of {}", size.destinations()).into())
 }
 
-/// The time until the first destination has its other weight.
+/// The time until the first destination has its new weight.
 fn wait_for_weight(client: &mut Client, since: Instant) -> Result<Duration, Error> {
     let address = IpAddr::from(server(0, 1));
     while since.elapsed() < LIMIT {
@@ -205,7 +205,7 @@ impl Checks {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let at = Instant::now();
-                // A client that is gone already was there.
+                // A client that has gone already counts too.
                 let Some(IpAddr::V4(server)) = stream
                     .ok()
                     .and_then(|it| it.local_addr().ok())

@@ -1,5 +1,5 @@
 //! The floor of sending: prepared octets, by the same kind of socket, at the same pace, and nothing
-//! else. And what a packet socket would take, which goes past routing and the host's firewall.
+//! else. Also the cost of a packet socket, which bypasses routing and the host's firewall.
 
 use std::{
     io::IoSlice,
@@ -41,7 +41,7 @@ pub(crate) fn run(case: Case, priority: u8) -> Result<(), Error> {
     )?;
     socket.set_multicast_ttl_v4(TTL.into())?;
     socket.set_multicast_loop_v4(false)?;
-    // It is not read.
+    // The socket is not read.
     socket.set_recv_buffer_size(0)?;
     let batches = batches(case, priority)?;
     let batches: Vec<(_, Vec<_>)> = batches
@@ -105,7 +105,7 @@ pub(crate) fn run_with_frames(case: Case, priority: u8) -> Result<(), Error> {
     })
 }
 
-/// All adverts of an interval at once, so that there is one time to wait for.
+/// Sends all adverts of an interval at once, so that there is only one time to wait for.
 fn in_every_interval(case: Case, mut send: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
     let stopped = Arc::new(AtomicBool::new(false));
     ready({

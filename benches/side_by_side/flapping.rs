@@ -1,4 +1,4 @@
-//! A link of each host that flaps: what a program pays for the notifications of it.
+//! A flapping link on each host, to measure the cost of its notifications.
 
 use std::{
     sync::{
@@ -57,7 +57,7 @@ impl Flapping {
         })
     }
 
-    /// Fails where the link has stopped flapping.
+    /// Fails if the link has stopped flapping.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.thread {
             Some(thread) if !thread.is_finished() => Ok(()),

@@ -4,11 +4,12 @@
 //!
 //! For each case and program: a calm time in which CPU time is measured, and one in which lateness
 //! is; half as much, in which system calls are counted; memory; the end of the Active by SIGKILL;
-//! and, from the start again, its end in order. Times are the kernel's, taken on the Backup's host.
-//! keepalived's configuration is its default, except for what [`case::Case::keepalived_conf`] says.
-//! The name of a case as an argument, such as `"1000 x 10 ms"`, leaves out the others.
+//! and, after a new start, its end in order. Times are the kernel's, taken on the Backup's host.
+//! keepalived's configuration is its default, with the exceptions that
+//! [`case::Case::keepalived_conf`] names. The name of a case as an argument, such as `"1000 x 10
+//! ms"`, leaves out the others.
 //!
-//! The CPU time of a single router is that of the programs at the same moment: between two
+//! The CPU time of a single router is measured for all programs at the same moment: between two
 //! advertisements the processor's caches get cold, and how cold depends on the rest of the machine.
 
 mod bare;
@@ -37,7 +38,7 @@ use vrrp_lab::Namespace;
 use flapping::Flapping;
 use node::{Node, Program};
 
-/// Longer than anything here takes. Reached only where something is broken.
+/// Longer than any step here takes. It is reached only if something is broken.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// How much longer the CPU time of a single router is measured: it advertises rarely.
@@ -66,7 +67,7 @@ fn run() -> Result<(), Error> {
     } else {
         Duration::from_secs(4)
     };
-    // Before there is a second thread.
+    // The kernel allows this only before there is a second thread.
     vrrp_lab::become_root_in_user_namespace()?;
 
     let recent = env::var_os("RECENT_KEEPALIVED").map(|_| Program::RecentKeepalived);
@@ -88,7 +89,7 @@ fn run() -> Result<(), Error> {
     ]);
     let mut budgets = Table::new(&["budget", "measured", "limit", ""]);
     let mut not_counted = None;
-    // Where a case fails, the cases before it are shown.
+    // If a case fails, the cases before it are shown.
     let mut result = Ok(());
     for case in cases {
         match add_case(case, recent, calm, &mut table, &mut budgets) {
@@ -187,7 +188,7 @@ struct Pair {
     wire: Option<Wire>,
     case: Case,
     flapping: Option<Flapping>,
-    /// Without them the cables would go with the Active.
+    /// Without them the cables would vanish with the Active.
     namespaces: [Namespace; 2],
 }
 
@@ -322,8 +323,8 @@ struct Measured {
     calls: Result<[f64; 2], String>,
     /// Memory of the Active.
     memory: Memory,
-    /// Milliseconds that the last takeover was later than the protocol has it, after SIGKILL and
-    /// after the order to end.
+    /// Milliseconds by which the last takeover was later than the protocol's own time, after
+    /// SIGKILL and after the order to end.
     takeover: Option<[f64; 2]>,
 }
 

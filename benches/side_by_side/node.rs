@@ -26,7 +26,7 @@ pub(crate) enum Program {
     Keepalived,
     /// The one that `RECENT_KEEPALIVED` names.
     RecentKeepalived,
-    /// No routers, but a loop that sends what those of the Active would.
+    /// No routers, but a loop that sends the packets of the Active's routers.
     Bare,
     /// The same by a packet socket.
     BareFrames,
@@ -127,7 +127,7 @@ impl Node {
     }
 }
 
-/// Whether the program was called to be a node; then it was one when this returns.
+/// Runs as a node if the arguments ask for that, and returns whether they did.
 pub(crate) fn run(arguments: &[String]) -> Result<bool, Error> {
     let [_, role, priority, routers, interval] = arguments else {
         return Ok(false);

@@ -31,7 +31,7 @@ pub struct Message {
 ///
 /// # Errors
 ///
-/// When one cannot be encoded.
+/// If a message cannot be encoded.
 pub fn messages() -> Result<Vec<Message>, Error> {
     let ipv4: &[Ipv4Addr] = (1..=MANY)
         .map(|last| Ipv4Addr::new(192, 0, 2, last))
@@ -132,7 +132,7 @@ impl Message {
         )
     }
 
-    /// What decoding is compared with: the least that can be done with so many octets.
+    /// The floor for decoding: the least work on this many octets.
     #[must_use]
     pub fn floor(&self) -> Floor {
         let octets = self.octets;
@@ -156,7 +156,7 @@ impl Message {
         }
     }
 
-    /// What the checksum covers beside the message: nothing in version 2.
+    /// The data that the checksum covers besides the message: nothing in version 2.
     fn pseudo_header(&self) -> Vec<u8> {
         // The messages here are short.
         #[allow(clippy::cast_possible_truncation)]
@@ -174,7 +174,7 @@ impl Message {
         }
     }
 
-    /// How often the time of the floor may decoding take.
+    /// The most time that decoding may take, as a multiple of the floor.
     #[must_use]
     pub const fn decode_budget(&self) -> f64 {
         if self.advertisement.addresses.len() == 1 {
@@ -185,21 +185,19 @@ impl Message {
     }
 }
 
-/// The least that can be done with the octets of a message: to check that they are there, copy
-/// them, and sum them up as RFC 1071 says. A decoder need not copy, but has to read and
-/// check every field.
+/// The least work on the octets of a message: to check that they are there, copy them, and sum them
+/// up as RFC 1071 says. A decoder need not copy, but has to read and check every field.
 ///
 /// Copying and summing up are measured one by one, and their times added. In one loop they depend
 /// on each other in ways that have nothing to do with the work: the processor does both at once, or
-/// makes the one wait for the other.
+/// makes one wait for the other.
 pub struct Floor {
     /// Copies the message.
     pub copy: Repeat,
     /// Sums up the message.
     pub sum: Repeat,
-    /// Sums up the message with the pseudo-header: what a receiver of version 3 has to do over
-    /// IPv6, and over IPv4 where it accepts both checksum forms. In version 2 it is the message
-    /// alone.
+    /// Sums up the message with the pseudo-header, as a receiver of version 3 has to do over IPv6,
+    /// and over IPv4 if it accepts both checksum forms. In version 2 it is the message alone.
     pub sum_with_pseudo_header: Repeat,
     /// Copies the message and sums it up in one loop.
     pub at_once: Repeat,

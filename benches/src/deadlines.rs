@@ -12,11 +12,11 @@ use crate::{Repeat, repeat};
 
 /// A way to keep them.
 pub trait Queue {
-    /// The deadline of an index is now this.
+    /// Sets the deadline of an index.
     fn set(&mut self, index: u32, at: Instant);
-    /// The first deadline, exactly, and whose it is.
+    /// Returns the exact first deadline and its index.
     fn first(&mut self) -> Option<(Instant, u32)>;
-    /// The first deadline alone.
+    /// Returns only the first deadline.
     fn earliest(&mut self) -> Option<Instant> {
         self.first().map(|(at, _)| at)
     }
@@ -36,7 +36,7 @@ impl Queue for Deadlines {
     }
 }
 
-/// A heap that knows where each index is, with so many children to a node.
+/// A heap that knows the place of each index, with `ARITY` children to a node.
 #[derive(Debug)]
 pub struct Indexed<const ARITY: usize> {
     heap: Vec<(Instant, u32)>,
@@ -44,7 +44,7 @@ pub struct Indexed<const ARITY: usize> {
 }
 
 impl<const ARITY: usize> Indexed<ARITY> {
-    /// Room for so many indices.
+    /// Makes room for this many indices.
     #[must_use]
     pub fn new(indices: u32) -> Self {
         Self {
@@ -100,12 +100,12 @@ impl<const ARITY: usize> Queue for Indexed<ARITY> {
 pub struct Lazy {
     heap: BinaryHeap<Reverse<(Instant, u32)>>,
     deadlines: Vec<Instant>,
-    /// At what time the entry is that counts.
+    /// The time of the entry that counts, for each index.
     armed: Vec<Instant>,
 }
 
 impl Lazy {
-    /// Room for so many indices.
+    /// Makes room for this many indices.
     #[must_use]
     pub fn new(indices: u32) -> Self {
         Self {
@@ -152,7 +152,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Room for so many indices.
+    /// Makes room for this many indices.
     #[must_use]
     pub fn new(indices: u32) -> Self {
         Self {
@@ -174,8 +174,8 @@ impl Queue for Tree {
     }
 }
 
-/// Numbers below `n` in an order that looks like none, each once in a round: the phases of routers
-/// that were started at any time.
+/// The numbers below `n`, each once, in an order that looks random: the phases of routers that were
+/// started at arbitrary times.
 #[must_use]
 pub fn shuffled(n: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n).collect();
@@ -192,9 +192,9 @@ pub fn shuffled(n: u32) -> Vec<u32> {
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Backups that hear their Actives, each once a second in a phase of its own: the deadline moves to
-/// Active_Down_Interval from now, which is a little different for each; then when the first
-/// deadline is.
+/// Backups that receive from their Actives, each once a second in a phase of its own: moves the
+/// deadline to Active_Down_Interval from now, which is a little different for each, and then asks
+/// for the first deadline.
 #[must_use]
 pub fn backups_receive(mut queue: impl Queue + 'static, n: u32) -> Repeat {
     let order = shuffled(n);

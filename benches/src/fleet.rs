@@ -16,7 +16,7 @@ use crate::{
     repeat,
 };
 
-/// How many virtual routers, and how many of them on an interface.
+/// The number of virtual routers, and of those on one interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// All of them.
@@ -25,12 +25,12 @@ pub struct Shape {
     pub per_interface: u32,
 }
 
-/// A fleet whose routers were started one after the other, in an order that looks like none, within
+/// A fleet whose routers were started one after the other, in an order that looks random, within
 /// one interval.
 ///
 /// # Errors
 ///
-/// When a router cannot be added.
+/// If a router cannot be added.
 pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter, Error> {
     let Shape {
         routers,
@@ -64,13 +64,13 @@ pub fn fleet(message: &Message, shape: Shape, exact: bool) -> Result<VrrpRouter,
     Ok(fleet)
 }
 
-/// All that a fleet of Backups does with a message: find the router, decode, check, step, and say
-/// when it wants to be called again. Each router hears its Active once in an interval, in a phase
-/// of its own.
+/// All work of a fleet of Backups on a message: find the router, decode, check, step, and return
+/// the next timeout. Each router receives from its Active once in an interval, in a phase of its
+/// own.
 ///
 /// # Errors
 ///
-/// When a router cannot be added, or does not hear its message.
+/// If a router cannot be added, or does not accept its message.
 pub fn receives(message: &Message, shape: Shape) -> Result<Repeat, Error> {
     let Shape { routers, .. } = shape;
     let mut fleet = fleet(message, shape, true)?;
@@ -93,8 +93,7 @@ pub fn receives(message: &Message, shape: Shape) -> Result<Repeat, Error> {
     }))
 }
 
-/// The same with another index than the fleet's, for packets that are for the VRID in their second
-/// octet.
+/// The same with an index other than the fleet's, for packets whose second octet is the VRID.
 ///
 /// # Errors
 ///
@@ -140,8 +139,8 @@ pub fn receives_by<I: Index + 'static>(message: &Message, shape: Shape) -> Resul
     }))
 }
 
-/// Packets for all routers, in an order that looks like none. As from one receive buffer, the
-/// packet is in the cache, and the router is not.
+/// Packets for all routers, in an order that looks random. As from one receive buffer, the packet
+/// is in the cache, and the router is not.
 struct Arrivals {
     /// One for each VRID.
     packets: Vec<Vec<u8>>,
@@ -168,11 +167,11 @@ impl Arrivals {
     }
 }
 
-/// All that a fleet of Actives does for an advertisement: serve the timer, and give the action.
+/// All work of a fleet of Actives for an advertisement: serve the timer, and return the action.
 ///
 /// # Errors
 ///
-/// When a router cannot be added.
+/// If a router cannot be added.
 pub fn advertises(message: &Message, shape: Shape) -> Result<Repeat, Error> {
     let mut fleet = fleet(message, shape, true)?;
     // Until all have taken over and have no announcements left.

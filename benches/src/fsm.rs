@@ -7,7 +7,7 @@ use vrrp_proto::{Advertisement, DecodeOptions, Decoded, Version};
 
 use crate::{Error, Repeat, codec::Message, repeat};
 
-/// A router that has heard a message.
+/// A router that has received a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     router: VirtualRouter,
@@ -19,11 +19,11 @@ pub struct Step {
 }
 
 impl Step {
-    /// A Backup that hears its Active send this message: all that a step needs.
+    /// Creates a Backup that receives this message from its Active, with all that a step needs.
     ///
     /// # Errors
     ///
-    /// When the router does not accept the message.
+    /// If the router does not accept the message.
     pub fn new(message: Message) -> Result<Self, Error> {
         let advertisement = message.advertisement;
         let family = advertisement.addresses.family();
@@ -52,7 +52,7 @@ impl Step {
         })
     }
 
-    /// [`VirtualRouter::handle_event`]: a Backup hears its Active.
+    /// [`VirtualRouter::handle_event`]: a Backup receives from its Active.
     #[must_use]
     pub fn backup_receives_active(self) -> Repeat {
         repeat((self, Instant::ZERO), |(step, now)| {
@@ -82,8 +82,7 @@ impl Step {
         })
     }
 
-    /// All that a Backup does with a message: decode, check, step, and say when it wants to be
-    /// called again.
+    /// All work of a Backup on a message: decode, check, step, and return the next timeout.
     #[must_use]
     pub fn whole_path(self) -> Repeat {
         repeat((self, Instant::ZERO), |(step, now)| {

@@ -9,7 +9,7 @@ use crate::{Repeat, deadlines::shuffled, repeat};
 /// Interface and family in one number, and VRID.
 pub type Key = (u32, u8);
 
-/// A virtual router as far as finding it goes: as long as one of the fleet, with its key in the
+/// A stand-in for a virtual router in look-ups: as long as one of the fleet, with its key in the
 /// middle.
 #[derive(Debug)]
 #[repr(C)]
@@ -19,11 +19,11 @@ struct Router {
     after: [u64; 21],
 }
 
-/// A way to find them: the keys are known to all in the same order.
+/// A way to find them. All ways get the keys in the same order.
 pub trait Index {
-    /// Those of these keys, in this order.
+    /// Creates an index of these keys, in this order.
     fn new(keys: &[Key]) -> Self;
-    /// The number of a key, where `key_of` says the key of a number.
+    /// Returns the number of a key. `key_of` returns the key of a number.
     fn find(&self, key: Key, key_of: impl Fn(u32) -> Option<Key>) -> Option<u32>;
 }
 
@@ -35,7 +35,7 @@ pub struct Numbers(HashTable<u32>);
 #[derive(Debug)]
 pub struct Keys(HashTable<(Key, u32)>);
 
-/// A hash table of interfaces, each with a row of numbers by VRID: what the fleet has.
+/// A hash table of interfaces, each with a row of numbers by VRID, as in the fleet.
 #[derive(Debug)]
 pub struct Rows(HashTable<(u32, u8, Row)>);
 
@@ -161,8 +161,8 @@ impl Index for List {
     }
 }
 
-/// The keys of `n` virtual routers, so many on an interface, with interfaces numbered as a kernel
-/// does.
+/// The keys of `n` virtual routers, `per_interface` of them on each interface, with interfaces
+/// numbered as by a kernel.
 #[must_use]
 pub fn keys(n: u32, per_interface: u32) -> Vec<Key> {
     (0..n)
@@ -173,8 +173,8 @@ pub fn keys(n: u32, per_interface: u32) -> Vec<Key> {
         .collect()
 }
 
-/// Finds the routers one after the other, in an order that looks like none, and looks into each.
-/// The next search depends on the router just read, as the handling of a packet does.
+/// Finds the routers one after the other, in an order that looks random, and looks into each. The
+/// next search depends on the router just read, as the handling of a packet does.
 #[must_use]
 pub fn finds<I: Index + 'static>(keys: &[Key]) -> Repeat {
     let index = I::new(keys);

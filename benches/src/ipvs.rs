@@ -1,4 +1,4 @@
-//! The table that is measured with: many services, each with some destinations.
+//! The table for the measurements: many services, each with some destinations.
 
 pub mod bare;
 pub mod codec;

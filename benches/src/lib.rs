@@ -1,4 +1,4 @@
-//! What the benches measure, and how.
+//! The measurements of the benches, and their methods.
 //!
 //! `cargo bench -p vrrp-benches` runs all of them; `-- --quick` takes fewer samples, and `--bench
 //! NAME` runs one.
@@ -17,8 +17,8 @@
 //! | `takeover` | time until a Backup has taken over, beside keepalived |
 //!
 //! Budgets are ratios where they can be, because times differ from machine to machine and from
-//! minute to minute. A budget that is missed is shown and fails nothing; what fails is a bench that
-//! cannot run.
+//! minute to minute. A missed budget is shown and is no failure; only a bench that cannot run
+//! fails.
 
 pub mod codec;
 pub mod deadlines;
@@ -36,5 +36,5 @@ pub use measure::{Repeat, Samples, interleave, is_quick, median, repeat, verdict
 pub use subprocess::{Subprocess, ready};
 pub use table::Table;
 
-/// What can go wrong in a bench.
+/// An error of a bench.
 pub type Error = Box<dyn std::error::Error>;

@@ -1,4 +1,4 @@
-//! Taking turns, so that everything is measured under the same conditions.
+//! Measures in turns, so that everything runs under the same conditions.
 
 use std::{
     hint::black_box,
@@ -8,12 +8,12 @@ use std::{
 /// A piece of work that runs this many times.
 pub type Repeat = Box<dyn FnMut(u32)>;
 
-/// How often a piece of work runs in one sample: long beside the 25 ns that it takes to read the
-/// clock.
+/// How often a piece of work runs in one sample. A sample takes long compared with the 25 ns of
+/// reading the clock.
 const RUNS: u32 = 2000;
 
-/// Repeats some work over an input. The compiler knows neither the input nor what becomes of the
-/// result, so that it can leave out nothing, and do nothing ahead of the loop.
+/// Repeats some work over an input. The compiler knows neither the input nor the use of the result,
+/// so it can neither leave out work nor move work out of the loop.
 pub fn repeat<I: 'static, O>(mut input: I, work: impl Fn(&mut I) -> O + 'static) -> Repeat {
     Box::new(move |times| {
         for _ in 0..times {
@@ -40,7 +40,7 @@ impl FromIterator<Duration> for Samples {
 }
 
 impl Samples {
-    /// The fastest sample: what the work takes when nothing is in its way.
+    /// The fastest sample: the time of the work when nothing disturbs it.
     #[must_use]
     pub fn best(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
@@ -52,7 +52,7 @@ impl Samples {
         median(self.0.clone())
     }
 
-    /// How often the time of all the `others` together this took: the median over samples that were
+    /// The time as a multiple of that of all `others` together: the median over samples that were
     /// taken one after the other, so that a change of the clock's speed changes both.
     #[must_use]
     pub fn ratio(&self, others: &[&Self]) -> f64 {

@@ -1,4 +1,4 @@
-//! What a process takes.
+//! The resources that a process uses.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// That of the system for a process that has ended.
+/// The system's error for a process that has ended.
 pub fn cpu_time(id: u32) -> Result<Duration, Error> {
     let mut total = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{id}/task"))? {
@@ -40,7 +40,7 @@ pub struct Memory {
 ///
 /// # Errors
 ///
-/// That of the system for a process that has ended.
+/// The system's error for a process that has ended.
 pub fn memory(ids: &[u32]) -> Result<Memory, Error> {
     let mut memory = Memory::default();
     for (place, id) in ids.iter().enumerate() {
@@ -54,12 +54,12 @@ pub fn memory(ids: &[u32]) -> Result<Memory, Error> {
     Ok(memory)
 }
 
-/// A process with all that it has started, and those that these have started. The process comes
-/// first.
+/// A process, all processes that it has started, and all that those have started. The process
+/// itself comes first.
 ///
 /// # Errors
 ///
-/// That of the system if processes cannot be listed.
+/// The system's error if processes cannot be listed.
 pub fn family(id: u32) -> Result<Vec<u32>, Error> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -93,15 +93,15 @@ fn kibibytes(text: &str, field: &str) -> Result<f64, Error> {
     Ok(number.ok_or_else(|| format!("no {field}"))?.parse()?)
 }
 
-/// Counts the system calls of processes by perf(1), for so long. The count is of the kernel's trace
-/// point at their entry, so that the processes run on at almost full speed; with strace(1) they
-/// would be late.
+/// Counts the system calls of processes by perf(1), for this time. perf counts at the kernel's
+/// trace point for their entry, so that the processes run on at almost full speed; with strace(1)
+/// they would be late.
 ///
-/// It needs the Debian package linux-perf, and root. Without, the error says what perf said.
+/// It needs the Debian package linux-perf, and root. Without these, the error has perf's message.
 ///
 /// # Errors
 ///
-/// That of perf.
+/// The error of perf.
 pub fn system_calls(ids: [u32; 2], time: Duration) -> Result<[u64; 2], Error> {
     let start = |id: u32| {
         Command::new("perf")

@@ -20,7 +20,7 @@ impl Subprocess {
     ///
     /// # Errors
     ///
-    /// That of the system if it cannot be started, or ends before; it has said why on its standard
+    /// The system's error if it cannot be started, or ends before; the reason is on its standard
     /// error.
     pub fn start(mut command: Command) -> Result<Self, Error> {
         let mut child = command
@@ -44,7 +44,7 @@ impl Subprocess {
     ///
     /// # Errors
     ///
-    /// That of the system if it has ended already.
+    /// The system's error if it has ended already.
     pub fn kill(mut self) -> Result<(), Error> {
         Ok(self.child.kill()?)
     }
@@ -67,7 +67,7 @@ impl Subprocess {
 
 impl Drop for Subprocess {
     fn drop(&mut self) {
-        // Both fail only where it has ended already.
+        // Both fail only if it has ended already.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
@@ -77,7 +77,7 @@ impl Drop for Subprocess {
 ///
 /// # Errors
 ///
-/// That of the system if nobody listens.
+/// The system's error if no process listens.
 pub fn ready(end: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     io::stdout().write_all(&[0])?;
     io::stdout().flush()?;

@@ -1,5 +1,5 @@
-//! A sender of prepared octets: the least that a program can do that changes or reads the kernel's
-//! IPVS table.
+//! A sender of prepared octets: the least work of a program that changes or reads the kernel's IPVS
+//! table.
 //!
 //! All requests are encoded before the clock starts, and answers are read only for their end.
 //! Nothing of `ipvs_netlink` except the types of its messages is used.
@@ -68,7 +68,7 @@ impl Bare {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses either.
+    /// If the kernel refuses either.
     pub fn open() -> Result<Self, Error> {
         let socket = socket(
             AddressFamily::Netlink,
@@ -164,7 +164,8 @@ impl Bare {
     ///
     /// # Errors
     ///
-    /// At the first that is refused, or when there is no answer within five seconds.
+    /// If a change is refused, after which no further batch is sent, or if there is no answer
+    /// within five seconds.
     pub fn change(&mut self, batches: &[Prepared]) -> Result<(), Error> {
         let socket = self.socket.as_raw_fd();
         for batch in batches {
@@ -183,12 +184,12 @@ impl Bare {
         Ok(())
     }
 
-    /// Asks one question after the other, throws the answers away, and returns how many octets they
+    /// Asks one question after the other, discards the answers, and returns how many octets they
     /// had.
     ///
     /// # Errors
     ///
-    /// When a question is refused, or when there is no answer within five seconds.
+    /// If a question is refused, or if there is no answer within five seconds.
     pub fn read(&mut self, questions: &[Prepared], receive: Receive) -> Result<usize, Error> {
         let mut octets = 0;
         for question in questions {
@@ -258,7 +259,7 @@ where
 struct Answer {
     kind: u16,
     sequence: u32,
-    /// Of an error, and 0 of an acknowledgement.
+    /// The number of an error, or 0 for an acknowledgement.
     errno: Option<i32>,
 }
 

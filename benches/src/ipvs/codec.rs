@@ -9,8 +9,9 @@ use crate::{Error, Repeat, codec::Place, repeat};
 /// Room for the longest message here.
 const LONGEST: usize = 384;
 
-/// What the kernel answered, after the octet of the command: a service and a destination, each with
-/// statistics in 32 and in 64 bit and the padding between. They were recorded for the fuzz targets.
+/// Answers of the kernel, after the octet of the command: a service and a destination, each with
+/// statistics in 32 and in 64 bit and the padding in between. They were recorded for the fuzz
+/// targets.
 const SERVICE: &[u8] = include_bytes!("../../../fuzz/corpus/ipvs_reply/service-tcp");
 const DESTINATION: &[u8] = include_bytes!("../../../fuzz/corpus/ipvs_reply/destination-masquerade");
 
@@ -29,7 +30,7 @@ pub struct Sample {
 ///
 /// # Errors
 ///
-/// When one cannot be decoded.
+/// If a message cannot be decoded.
 pub fn samples() -> Result<Vec<Sample>, Error> {
     let written = |name, message: Message| Sample {
         name,
@@ -108,7 +109,7 @@ pub fn walk(octets: &[u8]) -> Repeat {
     })
 }
 
-/// How many attributes there are, with those inside others; `None` where one is cut short.
+/// The number of attributes, including those inside others; `None` if one is truncated.
 #[must_use]
 pub fn count_attributes(octets: &[u8]) -> Option<u32> {
     count(octets, 0)

@@ -126,7 +126,7 @@ impl Case {
         self.adverts_in(Duration::from_secs(1)) > 400_000.0
     }
 
-    /// Whether there is a bare loop to compare with: where many advertisements make a turn.
+    /// Whether there is a bare loop to compare with: in cases with many advertisements in a turn.
     #[must_use]
     pub fn has_bare_loop(self) -> bool {
         self.interval == 1 && self.routers >= 100 && !self.is_overload()
@@ -194,7 +194,7 @@ impl Case {
                 fsm.priority = Priority::new(priority);
                 fsm.interval = Interval::centis(self.interval)?;
                 fsm.announce.second_burst_after = None;
-                // As keepalived: one message for each advertisement.
+                // As with keepalived: one message for each advertisement.
                 fsm.checksum = ChecksumSending::Fixed(ChecksumForm::PseudoHeader);
                 let address = VirtualAddress::new(virtual_address(cable, vrid).into());
                 Ok(RouterConfig::new(interface(cable), fsm, vec![address]))

@@ -1,4 +1,4 @@
-//! What passes on the cables, as the Backup's host sees it.
+//! The traffic on the cables, as the Backup's host sees it.
 
 use std::{
     fs,
@@ -38,10 +38,10 @@ const HEADERS: usize = 64;
 /// How long frames wait in the socket for others to be read with.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Octets of frames that wait, as the kernel counts them: some hundred thousand.
+/// Octets of waiting frames, as the kernel counts them: room for a few hundred thousand frames.
 const BUFFER: usize = 256 << 20;
 
-/// All protocols, as linux/if_ether.h numbers them: also what the host itself sends.
+/// All protocols, as linux/if_ether.h numbers them, including frames that the host itself sends.
 const ALL: u16 = 0x0003;
 
 /// An advertisement that passed.
@@ -74,7 +74,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// That of the system if there is no such socket.
+    /// The system's error if there is no such socket.
     pub fn record(namespace: &Namespace) -> Result<Self, Error> {
         let socket = namespace.run(|| {
             let protocol = Protocol::from(i32::from(ALL.to_be()));
@@ -105,7 +105,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// A router that is silent for so long, and frames that were not recorded.
+    /// A router that stays silent for the whole time, and frames that were not recorded.
     pub fn wait_for_all(
         &self,
         case: Case,
