@@ -1,6 +1,6 @@
 #![no_main]
 //! Octets from the wire and events in any order, at any times: the machine does not panic, its
-//! invariants hold, and a refused input changes nothing but a counter.
+//! invariants hold, and a refused input changes nothing except a counter.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -69,7 +69,7 @@ fn config(input: &Input<'_>) -> Option<Config> {
     Some(config)
 }
 
-/// What a rejected packet must leave as it was: everything but the counters.
+/// The state that a rejected packet must leave as it was: everything except the counters.
 fn without_counters(router: &VirtualRouter, now: Instant) -> (Snapshot, Option<Instant>) {
     let mut snapshot = router.snapshot(now);
     snapshot.counters = Counters::default();

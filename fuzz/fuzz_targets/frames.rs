@@ -1,5 +1,5 @@
 #![no_main]
-//! Whole Ethernet frames, down to what they carry.
+//! Whole Ethernet frames, down to their payloads.
 
 use libfuzzer_sys::fuzz_target;
 use vrrp_proto::frame::{

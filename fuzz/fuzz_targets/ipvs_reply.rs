@@ -1,6 +1,6 @@
 #![no_main]
-//! Answers of the kernel: the first octet is the command, the others are the attributes. What
-//! decodes is encoded, decoded again, and has to be the same.
+//! Answers of the kernel: the first octet is the command, the others are the attributes. An answer
+//! that decodes is encoded, decoded again, and has to be the same.
 
 use ipvs_netlink::message::Reply;
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
 #![no_main]
-//! What clients send: the first octet is the command, the others are the attributes. What decodes
-//! is encoded, decoded again, and has to be the same.
+//! Requests of clients: the first octet is the command, the others are the attributes. A request
+//! that decodes is encoded, decoded again, and has to be the same.
 
 use ipvs_netlink::message::Request;
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 #![no_main]
 //! Results, times, operators, tables and configurations in any order: the pool does not panic,
-//! hands out each probe once, and leaves no service without a server that is good or a sorry
-//! server.
+//! hands out each probe once, and never leaves a service without traffic while it has a good server
+//! or its sorry server is in use.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -308,7 +308,7 @@ fuzz_target!(|input: Input| {
             Step::Stop => pool.stop(now),
         }
         pool.handle_timeout(now);
-        // Intervals of nothing would be refused, so this ends.
+        // Intervals of zero are refused, so this loop ends.
         while let Some(action) = pool.poll_action(now) {
             match action {
                 Action::Probe(probe) => {

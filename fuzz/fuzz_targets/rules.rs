@@ -1,4 +1,5 @@
-//! Any text is read or refused, and a table that was read is read again as it was printed.
+//! Any text is read or refused, and a table that was read is printed and read again as the same
+//! table.
 #![no_main]
 
 use ipvs_netlink::rules::{Form, Grammar, print};

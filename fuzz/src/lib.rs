@@ -2,7 +2,7 @@
 //! decodes.
 //!
 //! A checksum keeps random octets out. Each target therefore tries its input as it is, and again
-//! with the checksum mended, to reach the code behind the checksum.
+//! with a corrected checksum, to reach the code behind the checksum.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -28,7 +28,8 @@ pub fn ipv6() -> IpHeader {
     }
 }
 
-/// Decodes the payload, as it is and mended, under every option, and checks the results.
+/// Decodes the payload, as it is and with a corrected checksum, under every option, and checks the
+/// results.
 pub fn decode(payload: &[u8], ip: &IpHeader) {
     decode_under_all_options(payload, ip);
     let mut mended = payload.to_vec();
@@ -80,7 +81,7 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
     assert!(options.hmac_trailer || trailer.is_none());
     assert!((1..=4095).contains(&advertisement.interval.count()));
 
-    // The second step takes whatever the first lets through.
+    // The second step accepts everything that the first lets through.
     let own = [Ipv4Addr::new(192, 0, 2, 1)];
     for authentication in [
         LocalAuthentication::None,
@@ -123,8 +124,8 @@ fn check(payload: &[u8], decoded: &Decoded<'_>, ip: &IpHeader, options: &DecodeO
     }
 }
 
-/// Makes the checksum of a message the one that decoding expects. Returns false where the message
-/// is incomplete.
+/// Makes the checksum of a message the one that decoding expects. Returns false if the message is
+/// incomplete.
 pub fn mend_checksum(payload: &mut [u8], ip: &IpHeader) -> bool {
     let lenient = DecodeOptions {
         hmac_trailer: false,
