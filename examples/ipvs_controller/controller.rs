@@ -35,7 +35,7 @@ pub(crate) struct Controller {
     wanted: WantedTable,
 }
 
-/// Why a synchronization did not happen, or not wholly.
+/// The reason why a synchronization failed, wholly or in part.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
     #[error(transparent)]
@@ -99,8 +99,8 @@ impl Controller {
         destinations.map(|((service, destination), _)| format!("{destination} of {service}"))
     }
 
-    /// Makes the kernel what the objects want. An address comes after its first service and goes
-    /// after its last one, so no client is refused in between.
+    /// Brings the kernel to the state that the objects want. An address is added after its first
+    /// service and removed after its last one, so no client is refused in between.
     pub(crate) async fn synchronize(&mut self, extent: Extent) -> Result<Outcome, SyncError> {
         let addresses = self.interface.addresses().await?;
         let node = Node {
@@ -236,8 +236,8 @@ pub(crate) fn settings(configuration: &Configuration) -> Settings {
     }
 }
 
-/// A removed endpoint keeps its TCP and SCTP connections for a time; UDP has none. The endpoints of
-/// a removed service go with it.
+/// A removed endpoint keeps its TCP and SCTP connections for a time; UDP endpoints are removed at
+/// once. The endpoints of a removed service are removed with it.
 fn policy(drain: Duration) -> Policy {
     Policy {
         drain: Some(Drain {

@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes a line to standard error. Without a reader it is lost, and nothing else.
+/// Writes a line to standard error. Without a reader the line is lost, and nothing else happens.
 fn complain(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "ipvs_controller: {line}");
 }

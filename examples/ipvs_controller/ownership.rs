@@ -10,7 +10,8 @@ use std::{
 use ipvs_netlink::ServiceKey;
 
 /// The services of IPVS that this program has made, in a file of one key a line. Without a file the
-/// program forgets them at its end, and a later one leaves those alone that nobody wants any more.
+/// program forgets them at its end, and a later run leaves services alone that are no longer
+/// wanted.
 #[derive(Debug)]
 pub(crate) struct Ownership {
     file: Option<PathBuf>,

@@ -11,7 +11,7 @@ pub(crate) enum Extent {
     Changes,
 }
 
-/// The longest time between two looks at connections that drain: the kernel does not report their
+/// The longest time between two checks of draining connections: the kernel does not report their
 /// end.
 const DRAIN_POLL: Duration = Duration::from_secs(5);
 
@@ -24,12 +24,12 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 pub(crate) struct Schedule {
     min_period: Duration,
     period: Duration,
-    /// Whether all objects were seen that there were at the start.
+    /// Whether all initial objects have been seen.
     is_ready: bool,
     is_changed: bool,
     last: Option<Duration>,
     last_full: Option<Duration>,
-    /// The next look at connections that drain.
+    /// The next check of draining connections.
     drain: Option<Duration>,
     /// The time to wait after failures, and the time of the next attempt.
     retry: Option<(Duration, Duration)>,
@@ -90,8 +90,8 @@ impl Schedule {
         self.is_changed = false;
     }
 
-    /// A synchronization has ended. `drain` is the longest time until the next look at connections
-    /// that drain.
+    /// A synchronization has ended. `drain` is the longest time until the next check of draining
+    /// connections.
     pub(crate) fn done(
         &mut self,
         now: Duration,

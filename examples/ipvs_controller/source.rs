@@ -13,7 +13,7 @@ pub(crate) use self::{folder::Folder, stream::follow};
 pub(crate) enum Update {
     /// Objects have changed.
     Change(Change),
-    /// All objects that there were at the start have been sent.
+    /// All initial objects have been sent.
     Ready,
     /// A part of the source cannot be read, or with `None` can be read again.
     Fault {
@@ -22,7 +22,7 @@ pub(crate) enum Update {
         /// The error.
         error: Option<String>,
     },
-    /// There will be no more.
+    /// The source has ended, for this reason.
     Ended(String),
 }
 

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use ipvs_netlink::{Error, connections::ConnectionsError, plan::Rejected, rules::ParseError};
 
-/// The reason for which the program could not do its task.
+/// The reason why the program could not do its task.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A word of the command line is not text.
@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     /// The kernel refused something, or could not be asked.
     #[error(transparent)]
     Kernel(#[from] Error),
-    /// The service that was to be listed is not there.
+    /// The service to list does not exist.
     #[error("{0}")]
     NotListed(Error),
     /// The connections could not be read.
@@ -28,12 +28,12 @@ pub(crate) enum Failure {
     /// A file could not be read.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         error: io::Error,
     },
-    /// A line of a file is no command, or does not go together with those before it.
+    /// A line of a file is not a command, or contradicts the lines before it.
     #[error("{name}: {error}")]
     Text {
         /// The file.

@@ -30,7 +30,7 @@ impl<W: Write> Session<W> {
         Self { out, client: None }
     }
 
-    /// Obeys a command, other than that of reading commands.
+    /// Runs a command. `-R` is left to the caller.
     pub(crate) fn obey(&mut self, command: &Command) -> Result<(), Failure> {
         match *command {
             Command::Change(change) => self.client()?.change(change)?,
@@ -74,8 +74,8 @@ impl<W: Write> Session<W> {
         }
     }
 
-    /// All services with their destinations. Objects that only have a description go to standard
-    /// error.
+    /// All services with their destinations. Unreadable objects, of which there is only a
+    /// description, go to standard error.
     pub(crate) fn table(&mut self) -> Result<Table, Failure> {
         let table = self.client()?.confirmed_table()?;
         for object in &table.unreadable {
@@ -145,7 +145,7 @@ impl<W: Write> Session<W> {
     }
 
     fn connections(&mut self, names: Names, with_engine: bool) -> Result<(), Failure> {
-        // There is no file where there is no IPVS, and to ask for it is what loads the module.
+        // The file exists only once IPVS is loaded, and opening a client loads the module.
         self.client()?;
         let connections = Connections::open()?;
         connections::write(&mut self.out, connections, names, with_engine)??;
@@ -179,7 +179,7 @@ impl<W: Write> Session<W> {
             port,
             ttl,
         } = daemon;
-        // A kernel of before Linux 4.3 says nothing of the rest.
+        // Kernels before Linux 4.3 do not report the rest.
         write!(
             self.out,
             "{state} sync daemon (mcast={interface}, syncid={sync_id}"

@@ -1,4 +1,4 @@
-//! The table that a file describes: what there is after it was restored onto an empty one.
+//! The table that a file describes: the result of restoring it onto an empty table.
 
 use std::{
     fs,
@@ -11,8 +11,8 @@ use vrrp_examples::ipvsadm::names;
 
 use crate::failure::Failure;
 
-/// Reads a file, or with `-` the standard input. Beside what ipvsadm saves it may say all that a
-/// table can hold.
+/// Reads a file, or with `-` the standard input. The file may say everything that a table can hold,
+/// not only the things that ipvsadm saves.
 pub(crate) fn read(path: &str) -> Result<Vec<VirtualServer>, Failure> {
     let (name, text) = if path == "-" {
         let mut text = String::new();

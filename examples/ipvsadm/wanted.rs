@@ -1,5 +1,5 @@
-//! The table that a file describes: how the kernel's differs from it (`--diff`), and how it becomes
-//! the same (`--apply`).
+//! Compares the kernel's table with the one that a file describes (`--diff`), or makes it the same
+//! (`--apply`).
 
 use std::{
     io::{self, Write},
@@ -15,10 +15,10 @@ use ipvs_netlink::{
 
 use crate::{failure::Failure, session::Session, table_file};
 
-/// How long servers that go may keep connections, unless `--drain` says otherwise.
+/// How long removed servers may keep connections, unless `--drain` says otherwise.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The time from one look at the connections of servers that go to the next.
+/// The time between two checks of the connections of removed servers.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Prints what would have to change, one change a line. The exit status is 1 if anything would.
@@ -41,7 +41,7 @@ pub(crate) fn diff(words: &[&str]) -> Result<ExitCode, Failure> {
     Ok(u8::from(!plan.steps.is_empty()).into())
 }
 
-/// Makes the kernel's table the wanted one, and prints each change.
+/// Brings the kernel's table to the wanted state, and prints each change.
 pub(crate) fn apply(words: &[&str]) -> Result<ExitCode, Failure> {
     let (path, drain) = match *words {
         [path] => (path, DRAIN),
@@ -60,8 +60,8 @@ pub(crate) fn apply(words: &[&str]) -> Result<ExitCode, Failure> {
     reconcile(&mut Session::new(io::stdout().lock()), &wanted, drain)
 }
 
-/// Changes what differs, and looks again and again at servers that go until they have no
-/// connections, or have had their time.
+/// Applies the differences, and checks removed servers repeatedly until they have no connections or
+/// their time is over.
 fn reconcile(
     session: &mut Session<impl Write>,
     wanted: &[VirtualServer],
@@ -89,7 +89,7 @@ fn reconcile(
         if let Some(error) = error {
             return Err(error.into());
         }
-        // A refused step is tried again at each look at the servers that drain.
+        // A refused step is tried again at each check of the servers that drain.
         let problems = problems(&report);
         if problems != said {
             for problem in &problems {

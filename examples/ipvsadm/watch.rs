@@ -22,7 +22,7 @@ use crate::{failure::Failure, session::Session};
 /// The time from one list to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches what the options of a list name, rates where they name nothing; `--count N` lists of it.
+/// Watches the list that the options name, by default rates, and ends after `--count N` lists.
 pub(crate) fn run(options: &[&str]) -> Result<ExitCode, Failure> {
     let mut words = vec!["-L"];
     let mut count = None;
@@ -58,9 +58,9 @@ pub(crate) fn run(options: &[&str]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what `draw` makes to the standard output every second, until `count` lists are written or
-/// SIGINT or SIGTERM comes. On a terminal each takes the place of the one before; elsewhere a blank
-/// line is between them.
+/// Writes the output of `draw` to the standard output every second, until `count` lists are written
+/// or SIGINT or SIGTERM comes. On a terminal each replaces the one before; elsewhere a blank line
+/// separates them.
 fn watch(
     count: Option<u64>,
     mut draw: impl FnMut() -> Result<Vec<u8>, Failure>,
@@ -86,7 +86,7 @@ fn watch(
         stdout.flush()?;
         written += 1;
         next += INTERVAL;
-        // Lists that a stop kept from being written are not made up for.
+        // Lists that were due while the program was stopped are skipped.
         let now = Instant::now();
         if next < now {
             next = now + INTERVAL;
@@ -95,7 +95,7 @@ fn watch(
     Ok(())
 }
 
-/// SIGINT and SIGTERM, which from then on do not end the program by themselves.
+/// SIGINT and SIGTERM, which no longer end the program by themselves.
 struct Signals(UnixStream);
 
 impl Signals {
@@ -106,11 +106,11 @@ impl Signals {
         Ok(Self(signals))
     }
 
-    /// Waits until `time`, and says whether a signal came before it.
+    /// Waits until `time`, and returns whether a signal came before it.
     fn come_before(&mut self, time: Instant) -> io::Result<bool> {
         loop {
             let left = time.saturating_duration_since(Instant::now());
-            // A time limit of zero would be none.
+            // A time limit of zero would mean no limit.
             self.0
                 .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
             match self.0.read(&mut [0; 16]) {
@@ -127,7 +127,7 @@ impl Signals {
     }
 }
 
-/// The number of lines of a terminal, if it says.
+/// The number of lines of a terminal, if it reports one.
 fn height(terminal: &impl AsRawFd) -> Option<usize> {
     let mut size = libc::winsize {
         ws_row: 0,
@@ -140,8 +140,8 @@ fn height(terminal: &impl AsRawFd) -> Option<usize> {
     (status == 0 && size.ws_row > 1).then_some(size.ws_row.into())
 }
 
-/// What puts a list in the place of what a terminal shows: as much of it as there is room for, and
-/// how much more there is.
+/// The output that replaces the screen of a terminal by a list: as many lines as fit, and the
+/// number of those that do not.
 fn screen(list: &[u8], height: Option<usize>) -> Vec<u8> {
     const HOME: &[u8] = b"\x1b[H";
     const END_OF_LINE: &[u8] = b"\x1b[K\r\n";

@@ -12,10 +12,10 @@ use ipvs_netlink::{
 
 use super::names::Names;
 
-/// What a list says of each destination, and of each service.
+/// The columns of a list for each destination, and for each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// How it is forwarded to, its weight and its connections.
+    /// Its forwarding method, weight and connections.
     Forwarding,
     /// The same with the kind of its tunnel (`--tun-info`).
     Tunnels,
@@ -23,9 +23,9 @@ pub enum Columns {
     Thresholds,
     /// Its weight and its connections, with those remembered for persistence (`--persistent-conn`).
     Persistence,
-    /// What it has done (`--stats`).
+    /// Its counters (`--stats`).
     Counters,
-    /// What it does per second (`--rate`).
+    /// Its rates per second (`--rate`).
     Rates,
 }
 
@@ -210,7 +210,8 @@ impl List {
     }
 }
 
-/// What of an endpoint is in a list: all of an IPv6 one, the first 28 characters of an IPv4 one.
+/// The part of an endpoint that a list shows: all of an IPv6 endpoint, the first 28 characters of
+/// an IPv4 endpoint.
 fn cut(endpoint: &str) -> &str {
     if endpoint.starts_with('[') {
         return endpoint;
@@ -221,7 +222,7 @@ fn cut(endpoint: &str) -> &str {
         .map_or(endpoint, |(at, _)| &endpoint[..at])
 }
 
-/// What ipvsadm keeps of a destination's number in 32 bits.
+/// The 32 bits of a destination's number that ipvsadm keeps.
 fn low(number: u64) -> u64 {
     number & u64::from(u32::MAX)
 }
@@ -247,8 +248,8 @@ fn rates(stats: &Stats) -> [u64; 5] {
     ]
 }
 
-/// A number in nine columns: written out below 10^8, and cut, not rounded, to thousands and so on
-/// from there.
+/// A number in nine columns: written out below 10^8, and from there truncated, not rounded, to
+/// thousands and so on.
 struct Scaled(u64);
 
 impl fmt::Display for Scaled {

@@ -13,13 +13,13 @@ use ipvs_netlink::{
     rules::{self, Form, Grammar},
 };
 
-/// How many characters of an address with its port are written anywhere.
+/// The most characters of an address with its port that any list shows.
 const LONGEST: usize = 59;
 
 /// Whether names are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The system is asked for each address and port; what it does not know stays a number.
+    /// The system looks up each address and port; those without a name stay numbers.
     LookedUp,
     /// Everything is a number (`-n`).
     Numeric,
@@ -58,7 +58,7 @@ pub fn grammar(form: Form) -> Grammar<'static> {
     }
 }
 
-/// The IPv4 address of a host by its name. As in ipvsadm an IPv6 address is not to be had by name.
+/// The IPv4 address of a host by its name. As in ipvsadm, a name never gives an IPv6 address.
 pub fn host_address(host: &str) -> Option<IpAddr> {
     let found = (host, 0).to_socket_addrs().ok()?;
     found.map(|at| at.ip()).find(IpAddr::is_ipv4)

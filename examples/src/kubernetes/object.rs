@@ -312,7 +312,7 @@ impl Conditions {
         self.ready.unwrap_or(true)
     }
 
-    /// A terminating endpoint that still answers. Unknown `serving` is as `ready`.
+    /// A terminating endpoint that still answers. An unknown `serving` counts as `ready` does.
     pub(super) fn is_serving_while_terminating(self) -> bool {
         let is_serving = self.serving.unwrap_or_else(|| self.is_ready());
         is_serving && self.terminating == Some(true)
@@ -325,14 +325,14 @@ pub(super) struct EndpointPort {
     pub(super) name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) protocol: TransportProtocol,
-    /// Without a port the slice stands for all ports, for which IPVS has no word.
+    /// Without a port the slice stands for all ports, which IPVS cannot express.
     pub(super) port: Option<u16>,
 }
 
 /// The service of a slice is named by this label.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// Services and slices with this label are another proxy's.
+/// Services and slices with this label belong to another proxy.
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 
 /// Slices of headless services have this label.
@@ -350,7 +350,8 @@ impl Metadata {
 }
 
 impl ServiceSpec {
-    /// The cluster addresses, without the words for none: `None`, and empty before one is assigned.
+    /// The cluster addresses, without the placeholders `None` and, before one is assigned, the
+    /// empty text.
     pub(super) fn cluster_addresses(&self) -> impl Iterator<Item = &str> {
         let single = std::slice::from_ref(&self.cluster_ip);
         let all = if self.cluster_ips.is_empty() {

@@ -18,14 +18,14 @@ pub enum Problem {
         /// The text.
         value: String,
     },
-    /// Two Services want the same address, protocol and port. The first in the order of names has
+    /// Two Services want the same address, protocol and port. The first in the order of names gets
     /// it.
     Taken {
         /// The Service that is not served there.
         object: ObjectKey,
         /// The service of IPVS.
         key: ServiceKey,
-        /// The Service that is.
+        /// The Service that is served there.
         by: ObjectKey,
     },
     /// A load balancer's address has source ranges. IPVS cannot enforce them, so the address is not

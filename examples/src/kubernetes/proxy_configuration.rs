@@ -14,13 +14,13 @@ pub enum ConfigurationError {
     /// A field has a value that cannot be used.
     #[error("{0}")]
     Field(#[from] serde_json::Error),
-    /// The kind is another one.
+    /// The kind is not `KubeProxyConfiguration`.
     #[error("kind: {0:?}; expected KubeProxyConfiguration")]
     Kind(String),
-    /// The API version is another one.
+    /// The API version is not the expected one.
     #[error("apiVersion: {0:?}; expected kubeproxy.config.k8s.io/v1alpha1")]
     ApiVersion(String),
-    /// The mode is another one.
+    /// The mode is not the expected one.
     #[error("mode: {0:?}; this program has only the mode ipvs")]
     Mode(String),
 }

@@ -228,8 +228,8 @@ pub fn read_json(text: &str) -> Result<Vec<Object>, ReadError> {
     all(values.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Reads the objects of a YAML text with any number of documents. Aliases may make up to four times
-/// as much of the text.
+/// Reads the objects of a YAML text with any number of documents. Aliases may repeat up to four
+/// times the length of the text.
 ///
 /// # Errors
 ///

@@ -22,8 +22,8 @@ use super::{
 };
 
 /// The most destinations of one Service: its addresses times endpoints, of all ports. A small
-/// object could otherwise ask for more than the memory of a node. The most that Kubernetes itself
-/// promises is 1,000 endpoints of a Service.
+/// object could otherwise ask for more than the memory of a node. Kubernetes itself promises at
+/// most 1,000 endpoints of a Service.
 pub const MAX_DESTINATIONS: usize = 1_000_000;
 
 /// The node that the table is for.
@@ -93,7 +93,7 @@ impl WantedTable {
     }
 }
 
-/// What kube-proxy and the API server use where a Service names no timeout: three hours.
+/// The timeout that kube-proxy and the API server use if a Service names none: three hours.
 const AFFINITY_SECONDS: u32 = 10_800;
 
 /// Translates objects into the wanted state of a node.

@@ -1,5 +1,5 @@
 //! The demands of Kubernetes' own tests of its IPVS proxier on the table, one test for each. The
-//! name of the Kubernetes test stands in the comment.
+//! comment names the Kubernetes test.
 
 use super::*;
 
@@ -258,8 +258,8 @@ fn ready_endpoints_are_preferred_to_terminating_ones() {
     ];
     for (endpoints, expected) in [
         (&endpoints[..], &["10.1.0.1"][..]),
-        // Test_EndpointSliceOnlyReadyAndTerminating...: without a ready one those serve that still
-        // can.
+        // Test_EndpointSliceOnlyReadyAndTerminating...: without a ready one, the endpoints that
+        // still can do serve.
         (&endpoints[1..], &["10.1.0.2"]),
         (&endpoints[2..], &[]),
     ] {

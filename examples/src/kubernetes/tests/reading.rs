@@ -196,7 +196,7 @@ fn aliases_cannot_make_a_small_text_large() {
     text.push_str("kind: Service\nmetadata: {name: a}\n");
     let error = read_yaml(&text).unwrap_err().to_string();
     assert!(error.starts_with("not YAML: "), "{error}");
-    // A few are a way to write.
+    // A few aliases are a normal way to write.
     let text = "kind: Service\nmetadata: &m {name: a}\nspec: {selector: *m, ports: []}\n";
     assert_eq!(names(&read_yaml(text).unwrap()), ["Service default/a"]);
 }
