@@ -151,8 +151,8 @@ pub enum Reason {
     DestinationExists,
     /// The scheduler's module is not loaded and could not be loaded.
     SchedulerUnavailable,
-    /// The module of the scheduler or that of the persistence engine is not loaded and could not be
-    /// loaded; the kernel does not say which.
+    /// The module of the scheduler or of the persistence engine is not loaded and could not be
+    /// loaded; the kernel does not report which.
     SchedulerOrEngineUnavailable,
     /// No such sync daemon runs.
     NoSuchDaemon,

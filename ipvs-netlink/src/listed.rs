@@ -18,11 +18,11 @@ pub struct ListedService {
 pub struct ListedDestination {
     /// The destination.
     pub destination: Destination,
-    /// Connections that are established.
+    /// Established connections.
     pub active_connections: u32,
     /// Connections in every other state.
     pub inactive_connections: u32,
-    /// Clients that are remembered for persistence.
+    /// Clients remembered for persistence.
     pub persistent_connections: u32,
     /// Its counters.
     pub stats: Stats,
@@ -33,7 +33,7 @@ pub struct ListedDestination {
 /// An attribute of a kernel newer than this crate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnknownAttribute {
-    /// Its number among those of the object.
+    /// Its number among the attributes of the object.
     pub kind: u16,
     /// Its octets.
     pub value: Vec<u8>,

@@ -17,8 +17,8 @@
 //! # }
 //! ```
 //!
-//! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, and of how
-//! `net/netfilter/ipvs/ip_vs_ctl.c` reads them.
+//! The numbers and encodings are those of `include/uapi/linux/ip_vs.h`, read as in
+//! `net/netfilter/ipvs/ip_vs_ctl.c`.
 
 pub(crate) mod attribute;
 pub(crate) mod decode;

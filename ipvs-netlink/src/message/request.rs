@@ -57,7 +57,7 @@ pub enum Query {
     Service(ServiceKey),
     /// All services.
     Services,
-    /// The destinations of a service. The kernel answers with none where there is no such service.
+    /// The destinations of a service. The kernel answers with none if there is no such service.
     Destinations(ServiceKey),
     /// The sync daemons.
     Daemons,

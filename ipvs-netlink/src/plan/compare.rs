@@ -364,8 +364,8 @@ fn is_as_wanted(listed: &[ListedDestination], wanted: &[Destination]) -> bool {
 }
 
 impl Drain {
-    /// How long a destination may keep connections. The kernel counts those of UDP as inactive, and
-    /// a firewall mark does not show which protocol it marks.
+    /// How long a destination may keep connections. The kernel counts UDP connections as inactive,
+    /// and a firewall mark does not show which protocol it marks.
     fn limit(&self, service: &ServiceKey, listed: &ListedDestination) -> Duration {
         match service {
             ServiceKey::Address {

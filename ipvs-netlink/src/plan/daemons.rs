@@ -16,7 +16,7 @@ pub struct DaemonReport {
 }
 
 impl DaemonReport {
-    /// Whether the daemons are as wanted.
+    /// Whether the daemons are in the wanted state.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.rejected.is_empty()

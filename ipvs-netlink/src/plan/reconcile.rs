@@ -1,4 +1,4 @@
-//! The steps from the kernel's table to the wanted one, while other programs may change it.
+//! The steps from the kernel's table to the wanted one, which other programs may disturb.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -123,7 +123,7 @@ pub enum Next {
 /// The results of a [`Reconciliation`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReconcileReport {
-    /// The steps that were made, in order.
+    /// The steps that succeeded, in order.
     pub applied: Vec<Step>,
     /// The steps that were refused for good.
     pub failed: Vec<Failure>,

@@ -46,7 +46,7 @@ pub struct Probe<'a, P> {
     pub until: Duration,
 }
 
-/// No such service or server is configured.
+/// The service or server is not configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownServer {

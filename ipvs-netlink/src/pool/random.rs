@@ -36,7 +36,7 @@ impl Share {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// A duration without up to so many percent of it.
+    /// A duration, shortened by this share of up to `percent` percent of it.
     pub(super) fn shorten(self, duration: Duration, percent: u32) -> Duration {
         duration.saturating_sub(self.of(duration * percent / 100))
     }

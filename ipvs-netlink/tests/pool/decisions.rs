@@ -279,7 +279,7 @@ fn the_brake_holds_servers_that_fail_later() {
     );
     let changes = host.changes();
     assert!(changes.contains(&"brake on, holds 1".into()), "{changes:?}");
-    // When one comes back, the one that was held longest goes.
+    // When a server comes back, the server that was held longest goes out.
     host.set_reply(failing(|host| host != 4));
     host.run_until(s(3.5));
     assert_eq!(host.wanted(), [(3, 1), (4, 1), (5, 1)]);

@@ -20,7 +20,7 @@ fn a_drained_server_leaves_with_its_drain_policy_and_returns_at_once() {
     let removals = host.pool.removals();
     assert_eq!(removals.destinations.len(), 1);
     assert!(removals.destinations[&(web(), key(1))].is_some());
-    // Its checks go on.
+    // Its checks continue.
     host.run_until(s(2.5));
     assert_eq!(host.starts(1).len(), 3);
     host.pool

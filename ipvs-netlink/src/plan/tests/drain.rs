@@ -328,7 +328,7 @@ fn a_rule_of_a_service_counts_for_its_destinations_while_it_is_wanted() {
     let wanted = Wanted::new(&desired).with_removals(&removals);
     let report = within(&mut kernel, wanted, &mut reconciler, FIRST);
     assert_eq!(report.wait, Some(seconds(5)));
-    // Without the rule that of the policy counts again.
+    // Without the rule, the policy applies again.
     at(&mut kernel, &desired, &mut reconciler, FIRST);
     assert_eq!(kernel.servers(), desired);
 }
@@ -442,7 +442,7 @@ fn a_call_of_another_scope_forgets_no_drain() {
         assert_eq!(report.wait, Some(seconds(left)), "of all scopes");
     }
     assert_eq!(reconciler.draining().destinations.len(), 2);
-    // Its time goes on from the first call.
+    // Its time continues from the first call.
     let desired = [of(web(1), &[])];
     let ours = [web(1)];
     let wanted = Wanted::new(&desired).within(Scope::Services(&ours));

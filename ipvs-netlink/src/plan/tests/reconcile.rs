@@ -217,7 +217,7 @@ fn torn() -> Table {
     }
 }
 
-/// A service that no list has shown yet, and that the kernel says to have.
+/// A service that no list has shown yet, and that exists by the kernel's answer.
 fn begin_unseen(desired: &[VirtualServer]) -> Reconciliation<'_> {
     let mut work = begin(desired, AT_ONCE);
     work.handle_table(&torn());

@@ -121,7 +121,7 @@ fn a_destination_is_drained_without_a_broken_connection() {
     assert_eq!(servers_of_new_connections(), [1, 1, 1, 3, 3, 3]);
 }
 
-/// A conversation that goes on without a pause, on a thread of its own.
+/// A conversation without a pause, on a thread of its own.
 struct Talk {
     exchanges: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,

@@ -52,7 +52,7 @@ fn traffic(family: Family) {
 }
 
 /// The counters after [`traffic`], with the headers of IP and UDP, and with the octet in which a
-/// server says its number.
+/// server sends its number.
 fn expected(family: Family) -> Stats {
     let headers = match family {
         Family::V4 => 20 + 8,
