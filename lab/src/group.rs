@@ -15,8 +15,8 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Group {
     id: Pid,
-    /// It kills the group, itself included, when its standard input ends, which is when this
-    /// process does, whatever the reason. (PR_SET_PDEATHSIG would not do: it is bound to the thread
+    /// It kills the group, itself included, when its standard input ends, which happens when this
+    /// process ends for any reason. (PR_SET_PDEATHSIG is no alternative: it is bound to the thread
     /// that spawned, and forgotten when a program changes its user.)
     watchdog: Child,
 }

@@ -194,7 +194,8 @@ fn sysctl_path(name: &str) -> String {
     format!("/proc/sys/net/{}", name.replace('.', "/"))
 }
 
-/// The namespace belongs to the thread, so whatever changes it gets a thread that ends afterwards.
+/// The namespace belongs to the thread, so work that changes it runs on a thread that ends
+/// afterwards.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         scope

@@ -164,7 +164,7 @@ fn tests_without_outcome_fail_with_the_kernel() {
     assert_outcome(&output, "debian_6_1::panics_the_kernel", "FAILED");
     assert_outcome(&output, "debian_6_1::passes_later", "FAILED");
     assert!(output.contains("farewell"), "{output}");
-    // For the test that did it and for the one that did not run.
+    // The reason is given for the test that ended the kernel and for the test that did not run.
     let reason = "the kernel debian_6_1 ended before its program did";
     assert_eq!(output.matches(reason).count(), 2, "{output}");
     assert!(output.contains("sysrq triggered crash"), "{output}");

@@ -245,7 +245,7 @@ fn name_of(item: &Item) -> Option<&Ident> {
     }
 }
 
-/// The modules on a cycle, each before the one that it uses; the first one stands at the end again.
+/// The modules on a cycle, each before the one that it uses; the first one is repeated at the end.
 fn cycle(siblings: &Siblings) -> Option<Vec<String>> {
     fn search(siblings: &Siblings, path: &mut Vec<String>, done: &mut BTreeSet<String>) -> bool {
         let at = path.last().unwrap().clone();
