@@ -19,7 +19,7 @@ const MANY: u8 = 20;
 pub struct Message {
     /// Version, family and number of addresses.
     pub name: &'static str,
-    /// What it says.
+    /// Its content.
     pub advertisement: Advertisement<'static>,
     /// The IP header above it.
     pub ip: IpHeader,

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-/// A table of text: the first column to the left, the others to the right.
+/// A table of text: the first column is aligned to the left, the others to the right.
 #[derive(Clone, Debug)]
 pub struct Table(Vec<Vec<String>>);
 

@@ -18,9 +18,9 @@ const DESTINATION: &[u8] = include_bytes!("../../../fuzz/corpus/ipvs_reply/desti
 /// A message and its octets.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// What it is.
+    /// Its name.
     pub name: &'static str,
-    /// What it says.
+    /// Its content.
     pub message: Message,
     /// Its attributes.
     pub octets: Vec<u8>,

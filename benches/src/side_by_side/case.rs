@@ -118,7 +118,7 @@ impl Case {
         f64::from(self.routers) * time.as_secs_f64() / self.interval().as_secs_f64()
     }
 
-    /// Whether one thread of either program cannot send so many advertisements: the kernel needs
+    /// Whether one thread of either program cannot send all the advertisements: the kernel needs
     /// more than 2 us for each. A Backup then takes over before the Active ends, so its takeover
     /// cannot be timed.
     #[must_use]
