@@ -288,7 +288,7 @@ impl Program {
                     self.handle(update)?;
                 }
                 () = wait_until(wake) => {}
-                // The services stay: traffic goes on without this program.
+                // The services stay: traffic continues without this program.
                 _ = self.signals.terminate.recv() => return Ok(()),
                 _ = self.signals.interrupt.recv() => return Ok(()),
                 // Repairs the whole table now.

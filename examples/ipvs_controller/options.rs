@@ -286,7 +286,7 @@ fn networks(name: &'static str, texts: Vec<String>) -> Result<Vec<IpNet>, Option
     texts.into_iter().map(parse).collect()
 }
 
-/// An address to listen on; without a port it has that of the default.
+/// An address to listen on; without a port it gets the port of the default.
 fn address(
     name: &'static str,
     text: Option<String>,

@@ -300,7 +300,7 @@ fn method(forwarding: ForwardingMethod) -> &'static str {
         ForwardingMethod::Local => "Local",
         ForwardingMethod::Tunnel(_) => "Tunnel",
         ForwardingMethod::DirectRoute => "Route",
-        // The word that ipvsadm prints, for want of a name.
+        // The word that ipvsadm prints, because it has no name for this method.
         ForwardingMethod::Bypass => "(null)",
     }
 }
