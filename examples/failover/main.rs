@@ -1,5 +1,5 @@
 //! A small network in which a virtual address moves: three routers with real sockets, a client that
-//! asks the address every millisecond, and an Active that dies, comes back, stops and loses its
+//! pings the address every millisecond, and an Active that dies, comes back, stops and loses its
 //! cable.
 //!
 //! `cargo run --release --example failover` needs no root: the network is made of namespaces that
@@ -108,7 +108,7 @@ fn run(options: &Options) -> Result<bool, Failure> {
         timeline::print(&mut out, &setting, &recording, &report)?;
         report.print(&mut out)?;
     }
-    // Last, so that a file that cannot be written costs no measurement.
+    // Written last, so that a file that cannot be written costs no measurement.
     if let Some(path) = &options.pcap {
         vrrp_lab::write_pcap(path, &recording.frames)?;
     }

@@ -10,8 +10,8 @@ use vrrp_lab::Outage;
 
 use crate::scenario::{Phase, Recording, Setting, What};
 
-/// How much later than the protocol says a takeover and the answers may come: what threads and the
-/// kernel take.
+/// How much longer than the protocol's bound a takeover and the first answer may take, because of
+/// threads and the kernel.
 const ALLOWANCE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize)]
@@ -19,9 +19,9 @@ pub(crate) struct Report {
     version: u8,
     family: &'static str,
     interval_cs: u16,
-    /// How many there are.
+    /// The number of routers.
     routers: usize,
-    /// Theirs, the first router's first.
+    /// Their priorities, from the first router to the last.
     priorities: Vec<u8>,
     address: String,
     /// The client's longest pause between two requests: the precision of the outages.
@@ -45,13 +45,13 @@ pub(crate) struct Event {
     pub(crate) bound_ms: f64,
     /// The time that it took.
     pub(crate) takeover_ms: f64,
-    /// The longest time in which the address did not answer.
+    /// The longest time for which the address did not answer.
     pub(crate) outage_ms: f64,
-    /// The longest that the protocol allows: the takeover's, or nothing where there is an Active
-    /// all the time.
+    /// The longest outage that the protocol allows: the length of the takeover, or 0 where there is
+    /// an Active all the time.
     pub(crate) outage_bound_ms: f64,
-    /// The time for which threads of the program waited for a processor, all together: how much a
-    /// busy machine held them up.
+    /// The total time for which threads of the program waited for a processor: how much a busy
+    /// machine delayed them.
     pub(crate) held_up_ms: f64,
     #[serde(skip)]
     what: What,
@@ -175,8 +175,7 @@ impl Report {
     }
 }
 
-/// The parts of a router's lane in which it was in one phase, from the beginning of the recording
-/// to its end.
+/// Splits a router's lane into spans of one phase, from the beginning of the recording to its end.
 pub(crate) fn parts(
     lane: &[(Instant, Phase)],
     recording: &Recording,
@@ -196,7 +195,7 @@ pub(crate) fn parts(
     parts
 }
 
-/// The times in which the address answered.
+/// The spans in which the address answered.
 pub(crate) fn answered(recording: &Recording) -> Vec<(Instant, Instant)> {
     let mut begin = recording.from;
     let mut answered = Vec::new();

@@ -28,11 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the client asks.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What the routers have in common, and their priorities.
+/// The settings that all routers share, and their priorities.
 pub(crate) struct Setting {
     pub(crate) family: Family,
     pub(crate) interval: Interval,
-    /// Of each router, the greatest first.
+    /// One for each router, the greatest first.
     pub(crate) priorities: Vec<u8>,
     vrid: Vrid,
 }
@@ -123,7 +123,7 @@ impl Setting {
     }
 }
 
-/// What a router is, as its lane of the timeline shows it.
+/// The phase of a router, as its lane of the timeline shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Not running, or cut off.
@@ -171,7 +171,7 @@ impl What {
     }
 }
 
-/// Something that happened, and what the routers made of it.
+/// An event, and the takeover that followed it.
 pub(crate) struct Happening {
     pub(crate) what: What,
     pub(crate) at: Instant,
@@ -179,18 +179,18 @@ pub(crate) struct Happening {
     pub(crate) active: usize,
     /// When that router's first advertisement as Active crossed the network.
     pub(crate) advertised: Instant,
-    /// How long it may take by the protocol, from `at` to `advertised`.
+    /// The longest time that the protocol allows from `at` to `advertised`.
     pub(crate) bound: Duration,
     /// The time for which threads of the program waited for a processor, from the event on.
     pub(crate) held_up: Duration,
 }
 
-/// All that was seen.
+/// Everything that was observed.
 pub(crate) struct Recording {
     pub(crate) from: Instant,
     pub(crate) to: Instant,
     pub(crate) happenings: Vec<Happening>,
-    /// For each router, its phases from when on.
+    /// For each router, its phases, each with the time at which it began.
     pub(crate) lanes: Vec<Vec<(Instant, Phase)>>,
     pub(crate) pings: Pings,
     pub(crate) frames: Vec<Frame>,
@@ -287,15 +287,15 @@ impl Router {
         Ok(())
     }
 
-    /// The machine dies: nothing of it reaches the network any more.
+    /// Crashes the machine: nothing from it reaches the network any more.
     fn crash(&mut self) -> Result<(), Failure> {
         self.host.partition()?;
-        // It is dead from now on, though it takes a while to end its thread.
+        // It counts as dead from here, although its thread takes a while to end.
         note(&self.lane, Phase::Down);
         self.end(true)
     }
 
-    /// The machine has booted: of what it held before, nothing is left.
+    /// Boots the machine, which has lost the addresses that it had before.
     fn boot(&mut self, setting: &Setting) -> Result<(), Failure> {
         for address in setting.addresses()? {
             let is_there = self
@@ -316,7 +316,7 @@ impl Router {
     }
 }
 
-/// The network while things happen to it.
+/// The network during the run.
 struct Stage<'a> {
     setting: &'a Setting,
     routers: Vec<Router>,
@@ -415,7 +415,7 @@ impl Stage<'_> {
         self.happens(What::Unplug, 1, down_second, |stage| {
             Ok(stage.router(0)?.host.unplug()?)
         })?;
-        // The kernel may take a second to tell the router of its cable.
+        // The kernel may take a second to report the loss of carrier.
         wait_for("the router to notice its cable", PATIENCE, || {
             let noticed = self.routers.first()?.phase();
             matches!(noticed, Phase::Down | Phase::Is(State::Initialize)).then_some(())
@@ -462,8 +462,9 @@ impl Stage<'_> {
         let before = Instant::now();
         let waits = ProcessorWaits::now();
         action(self)?;
-        // The protocol's clock starts where the Backups hear something, or nothing any more; of a
-        // router that has to start first, or to notice its cable, when it is Backup.
+        // The protocol's time starts at the event if Backups then receive a resignation, or nothing
+        // any more. For a router that must first start, or notice its cable, it starts when that
+        // router becomes Backup.
         let at = match what {
             What::Kill | What::Stop | What::Unplug => before,
             What::Start | What::Return | What::Mend => self.backup_since(active, before),
@@ -491,7 +492,8 @@ impl Stage<'_> {
             bound,
             held_up: waits.elapsed(),
         });
-        // Long enough to be seen, and for everybody to have heard the new Active.
+        // Long enough to be visible, and for every router to have received an advertisement of the
+        // new Active.
         let rest = (self.setting.interval.as_duration() * 2).max(Duration::from_millis(300));
         thread::sleep((answered + rest).saturating_duration_since(Instant::now()));
         Ok(())

@@ -22,7 +22,7 @@ const STYLE: &str = ".active { fill: #2563c9 }
 .silent { fill: #efb8a5 }
 .event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }";
 
-/// An SVG document, readable on light and on dark ground.
+/// An SVG document, readable on light and on dark backgrounds.
 pub(crate) fn draw(setting: &Setting, recording: &Recording, report: &Report) -> String {
     let total = (recording.to - recording.from).as_secs_f64();
     let x = |at: Instant| {

@@ -1,4 +1,4 @@
-//! The timeline in letters.
+//! The timeline as text.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -93,7 +93,7 @@ fn rank(phase: Phase) -> usize {
     }
 }
 
-/// The names of the events where they happened, as far as there is room.
+/// The names of the events at the columns where they happened, as far as there is room.
 fn names(report: &Report, step: Duration) -> String {
     let mut line = String::new();
     let mut used = 0_u32;
@@ -114,7 +114,7 @@ fn names(report: &Report, step: Duration) -> String {
     line
 }
 
-/// How much of a column was answered, from 0 to 1.
+/// The share of a column in which the address answered, from 0 to 1.
 fn share(answers: &[(Instant, Instant)], begin: Instant, end: Instant) -> f64 {
     let overlap = |(from, to): &(Instant, Instant)| {
         (*to).min(end).saturating_duration_since((*from).max(begin))

@@ -39,10 +39,10 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(2),
 };
 
-/// Scripts that wait, at most.
+/// The most scripts that may wait.
 const WAITING: usize = 4096;
 
-/// How long scripts may run once the daemon ends, all together.
+/// How long all scripts together may run once the daemon ends.
 const AT_THE_END: Duration = Duration::from_secs(20);
 
 enum Instruction {
@@ -124,7 +124,7 @@ impl Balancing {
         })
     }
 
-    /// Takes up another configuration.
+    /// Applies a new configuration.
     pub(crate) fn reconfigure(&self, balance: Balance) {
         self.send(Instruction::Reconfigure(Box::new(balance)));
     }
@@ -145,21 +145,21 @@ impl Balancing {
         let _ = self.thread.take().map(JoinHandle::join);
     }
 
-    /// Sends the state to a successor. The table stays as it is from then on.
+    /// Sends the state to a successor. From then on the table is left as it is.
     pub(crate) fn hand_over(&self, successor: UnixStream) {
         self.send(Instruction::HandOver(successor));
     }
 
     fn send(&self, instruction: Instruction) {
-        // It fails where the thread has ended, which it has logged.
+        // It fails only if the thread has ended, which the thread has logged.
         let _ = self.orders.send(instruction);
     }
 }
 
-/// The thread while it runs.
+/// The state of the running thread.
 struct Run<'a> {
     names: Names,
-    /// Those of the configuration before.
+    /// The names of the previous configuration.
     names_before: Names,
     suspending: BTreeMap<ServiceKey, IpAddr>,
     settings: Settings,
@@ -168,7 +168,7 @@ struct Run<'a> {
     page: Option<SocketAddr>,
     mailer: Mailer,
     runner: Notifier<Arc<Script>>,
-    /// Whether the table was not compared yet with this configuration.
+    /// Whether the table has not been compared with this configuration yet.
     is_new: bool,
     log: &'a Log,
 }
@@ -276,7 +276,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Receives the virtual servers of the daemon before this one.
+    /// Receives the virtual servers of the previous daemon.
     fn inherit(&mut self) -> Option<HandedOver> {
         let predecessor = self.surroundings.predecessor.take()?;
         HandedOver::receive(&predecessor).unwrap_or_else(|error| {
@@ -286,7 +286,7 @@ impl Run<'_> {
         })
     }
 
-    /// Sends the virtual servers to the daemon after this one.
+    /// Sends the virtual servers to the next daemon.
     async fn hand_over(&self, balancer: &mut Balancer, successor: &UnixStream) {
         let state = balancer.hand_over().await;
         let timeouts_before = self.settings.timeouts_before();
@@ -298,14 +298,14 @@ impl Run<'_> {
         }
     }
 
-    /// Takes up all of a configuration except its pool.
+    /// Applies a new configuration, except its pool.
     fn take_up(&mut self, balance: Balance) {
         self.names_before = std::mem::replace(&mut self.names, balance.names);
         self.suspending = balance.suspending;
         self.settings.replace(balance.kernel);
     }
 
-    /// Opens the port of pages. The virtual servers also run without it.
+    /// Opens the port for pages. The virtual servers run without it too.
     async fn listen(&self) -> Control {
         let mut control = Control::new();
         if let Some(page) = self.page
@@ -342,7 +342,7 @@ impl Run<'_> {
         }
     }
 
-    /// Suspends the checks of services whose address is not here.
+    /// Suspends the checks of services whose address is not on this host.
     fn suspend(&self, balancer: &mut Balancer) {
         let services: Vec<ServiceKey> = self.names.services.keys().copied().collect();
         for service in services {

@@ -1,5 +1,5 @@
-//! The daemon: a driver with the routers of a configuration, and all that speaks to it or hears
-//! it.
+//! The daemon: a driver with the routers of a configuration, and everything that commands it or
+//! receives its events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,10 +42,10 @@ use crate::{
     watch,
 };
 
-/// From one attempt to put an address back to the next.
+/// The time between two attempts to restore an address.
 const REPAIR_PERIOD: Duration = Duration::from_secs(1);
 
-/// A daemon that runs.
+/// A running daemon.
 pub(crate) struct Daemon {
     pub(crate) driver: Driver,
     pub(crate) log: Log,
@@ -59,38 +59,38 @@ pub(crate) struct Daemon {
     statics: Vec<HostObject>,
     /// The address of pages about the virtual servers.
     page: Option<SocketAddr>,
-    /// The virtual servers, once there are any.
+    /// The virtual servers, once the configuration has any.
     balancing: Option<Balancing>,
-    /// The files that had their first value written.
+    /// The tracked files whose initial value has been written.
     files: BTreeSet<String>,
-    /// The addresses that `ha_suspend` waits for, and those of them that are here.
+    /// The addresses that `ha_suspend` waits for, and those of them that are on this host.
     awaited: BTreeSet<IpAddr>,
     present: BTreeSet<IpAddr>,
     /// The instance of `lvs_sync_daemon`.
     sync_instance: Option<String>,
     /// Whether another daemon ran before this one and left everything in place.
     is_successor: bool,
-    /// The connection with that daemon, until its virtual servers have come.
+    /// The connection with that daemon, until its virtual servers have arrived.
     predecessor: Option<UnixStream>,
-    /// Whether the start is over.
+    /// Whether the daemon has finished starting.
     has_started: bool,
-    /// The configuration that runs, and the errors that it was started with.
+    /// The running configuration, and the errors that it was started with.
     pub(crate) configuration: Configuration,
     known_errors: BTreeSet<String>,
-    /// When lost addresses and links are looked for again.
+    /// When to look for lost addresses and links again.
     repair_at: Option<Instant>,
-    /// Why lost links could not be made again last time.
+    /// Why lost links could not be created again at the last attempt.
     link_problems: Vec<String>,
 }
 
-/// An instance that runs.
+/// A running instance.
 pub(crate) struct RunningRouter {
     pub(crate) planned: PlannedRouter,
     /// The change that was reported last.
     pub(crate) reported: Option<Change>,
     /// Whether its objects are in place.
     has_objects: bool,
-    /// The counters when they were cleared last.
+    /// The counters at the time when they were last cleared.
     pub(crate) cleared: Counters,
 }
 
@@ -136,7 +136,7 @@ impl Daemon {
         })
     }
 
-    /// Brings everything in line with a plan: what stays is not touched.
+    /// Brings everything in line with a plan, without touching what stays the same.
     pub(crate) fn apply(&mut self, plan: Plan) {
         for note in &plan.notes {
             self.log.warning(note);
@@ -223,7 +223,7 @@ impl Daemon {
         }
     }
 
-    /// Whether a tracked file has the value that it had in the daemon before.
+    /// Whether a tracked file keeps the value that it had under the previous daemon.
     fn is_inherited(&self, path: &str) -> bool {
         self.is_successor && !self.has_started && Path::new(path).exists()
     }
@@ -291,8 +291,8 @@ impl Daemon {
         }
     }
 
-    /// Adds the tracked objects, and watches those that the driver does not watch. Objects without
-    /// a use go at the end.
+    /// Adds the tracked objects, and starts watchers for those that the driver does not watch
+    /// itself. Watchers of objects that are no longer planned end.
     fn add_objects(&mut self, planned: Vec<PlannedObject>) {
         let names: BTreeSet<String> = planned.iter().map(|it| it.object.name.clone()).collect();
         self.watchers.retain(|name, _| names.contains(name));
@@ -329,13 +329,13 @@ impl Daemon {
         }
     }
 
-    /// Gives an object its state before the first result.
+    /// Gives an object its state until the first result.
     fn begin(&mut self, name: &str, id: ObjectId, probe: &Probe, is_known: bool) {
         match probe {
             Probe::Script {
                 fails_first: true, ..
             } if !is_known => {
-                // It fails for an object that does not exist.
+                // It fails only for an object that does not exist.
                 let _known = self.driver.report(id, Report::Down);
             }
             Probe::File {
@@ -388,7 +388,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Changes a router that runs, without an election where that is possible, or adds one.
+    /// Reconfigures a running router, without an election where that is possible, or adds a router.
     fn apply_router(&mut self, planned: PlannedRouter) -> Result<RouterId, Error> {
         let mut config = planned.config.clone();
         config.tracking = self.references(&planned.tracked);
@@ -408,7 +408,7 @@ impl Daemon {
             }
             self.remove_router(id);
         }
-        // Left over by a run that was killed.
+        // A run that was killed may have left these.
         self.note(host::remove(&planned.objects).map(|()| String::new()));
         let result = self.links.set_up(&planned.macvlans, false);
         self.note_link(result);
@@ -429,7 +429,7 @@ impl Daemon {
         Ok(id)
     }
 
-    /// Takes note of a router that stays. Its objects become those of the plan.
+    /// Updates the record of a router that continues. Its objects become those of the plan.
     fn keep(&mut self, id: RouterId, planned: PlannedRouter) {
         let is_active = self
             .driver
@@ -475,7 +475,8 @@ impl Daemon {
         }
     }
 
-    /// Changes a router to this configuration. Returns whether it could, without another election.
+    /// Applies this configuration to a router. Returns whether that was possible without another
+    /// election.
     fn change_router(&mut self, id: RouterId, config: &RouterConfig) -> Result<bool, Error> {
         let Some(own) = self.driver.get(id).map(|it| it.config().clone()) else {
             return Ok(false);
@@ -615,8 +616,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes up another configuration, and returns whether it did. One with errors that are new is
-    /// refused whole.
+    /// Applies another configuration, and returns whether it did. A configuration with new errors
+    /// is refused as a whole.
     fn reload(&mut self, reading: Reading, plan: Plan, is_lenient: bool) -> bool {
         self.log.info("Reloading");
         let new: Vec<String> = errors(&reading)
@@ -791,7 +792,7 @@ impl Daemon {
         self.outlet.report(event);
     }
 
-    /// Reports the fault of routers that never started: they have no change of state.
+    /// Reports the fault of routers that never started: they have no change of state to report.
     fn report_faults(&mut self) {
         let is_down = |id: &RouterId| {
             self.driver.get(*id).is_some_and(|view| {
@@ -815,7 +816,8 @@ impl Daemon {
         }
     }
 
-    /// Puts what the driver has no words for in place. The driver announces the addresses among it.
+    /// Installs the objects that the driver cannot express. The driver announces the addresses
+    /// among them.
     fn install(&mut self, id: RouterId) {
         let Some(running) = self.routers.get_mut(&id) else {
             return;
@@ -842,8 +844,8 @@ impl Daemon {
         }
     }
 
-    /// Restores addresses and links that somebody has removed and that the driver does not know: at
-    /// once, then once a second.
+    /// Restores addresses and links that another program has removed and that the driver does not
+    /// manage: at once, then once a second.
     fn repair(&mut self) {
         let now = Instant::now();
         if self.repair_at.is_some_and(|at| now < at) {
@@ -876,8 +878,8 @@ impl Daemon {
         !lost.is_empty()
     }
 
-    /// Makes links again that have gone, for example with their parent. Returns whether any were
-    /// missing while their parent is there.
+    /// Creates links again that have gone, for example with their parent. Returns whether any were
+    /// missing while their parent was there.
     fn repair_links(&mut self) -> bool {
         let interfaces = self.driver.interfaces();
         let is_missing = |name: &str, parent: &str| {
@@ -971,7 +973,7 @@ impl Daemon {
         Ok(result?)
     }
 
-    /// Reports the end of routers that were in a fault: they have no change of state.
+    /// Reports the stop of routers that were in a fault: they have no change of state to report.
     fn report_stop(&mut self) {
         let others: Vec<RouterId> = self
             .routers
@@ -989,7 +991,7 @@ impl Daemon {
     }
 }
 
-/// What cannot be changed without another election.
+/// The parts of a configuration that cannot change without another election.
 fn rest(config: &RouterConfig) -> Result<serde_json::Value, Error> {
     let mut config = serde_json::to_value(config)?;
     for field in ["fsm", "tracking", "addresses", "announced"] {

@@ -1,4 +1,4 @@
-//! What SIGUSR1, SIGUSR2 and the JSON signal write.
+//! The output of SIGUSR1, SIGUSR2 and the JSON signal.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use vrrp_net::{Authentication, RouterView};
 
 use crate::daemon::{Daemon, RunningRouter};
 
-/// The instances, with what runs of each.
+/// The instances, each with the state of its router.
 fn instances(daemon: &Daemon) -> impl Iterator<Item = (&RunningRouter, RouterView<'_>)> {
     let routers = daemon.routers.iter();
     routers.filter_map(|(id, running)| Some((running, daemon.driver.get(*id)?)))
 }
 
-/// The counters of the data since they were cleared.
+/// The difference of the counters since they were cleared.
 fn since(mut now: Counters, cleared: Counters) -> Counters {
     now.active_transitions = now
         .active_transitions
@@ -49,7 +49,7 @@ fn since(mut now: Counters, cleared: Counters) -> Counters {
     now
 }
 
-/// The number that keepalived has for a state.
+/// keepalived's number for a state.
 const fn number_of(change: Option<Change>) -> u8 {
     match change {
         None => 0,

@@ -14,10 +14,10 @@ use vrrp_examples::keepalived_conf::script::Script;
 
 use crate::{log::Log, watch::command_of};
 
-/// From SIGTERM to SIGKILL of the reader.
+/// The time from SIGTERM to SIGKILL of the reader.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From one look at the reader to the next.
+/// The time between two checks whether the reader has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A FIFO, with the script that reads it.
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Fifo {
     path: PathBuf,
     file: File,
-    /// Whether it was made here, and goes at the end.
+    /// Whether it was created here, and is removed at the end.
     is_own: bool,
     reader: Option<Child>,
 }
@@ -40,7 +40,8 @@ impl Fifo {
         if !fs::metadata(path)?.file_type().is_fifo() {
             return Err(io::Error::other("it is not a FIFO"));
         }
-        // For reading as well, so that it opens without a reader. A full FIFO loses lines.
+        // Opened for reading too, so that opening succeeds without a reader. A full FIFO loses
+        // lines.
         let file = File::options()
             .read(true)
             .write(true)
@@ -58,8 +59,8 @@ impl Fifo {
         })
     }
 
-    /// A further writer of this FIFO, for any thread. Lines of several writers do not mix: each is
-    /// shorter than `PIPE_BUF`.
+    /// Another writer of this FIFO, for any thread. Lines of several writers do not mix, because
+    /// each is shorter than `PIPE_BUF`.
     pub(crate) fn writer(&self) -> io::Result<Writer> {
         Ok(Writer {
             path: self.path.clone(),
@@ -70,7 +71,7 @@ impl Fifo {
     pub(crate) fn close(mut self) {
         if let Some(mut reader) = self.reader.take() {
             let pid = rustix::process::Pid::from_child(&reader);
-            // It fails where the reader has ended.
+            // It fails only if the reader has ended.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             let end = Instant::now() + GRACE;
             while matches!(reader.try_wait(), Ok(None)) && Instant::now() < end {
@@ -93,7 +94,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes a line. One that does not fit is lost, which is logged.
+    /// Writes a line. A line that does not fit is lost, which is logged.
     pub(crate) fn write(&mut self, line: &str, log: &Log) {
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             let (path, line) = (self.path.display(), line.trim_end());

@@ -108,7 +108,7 @@ fn request(options: &Options) -> Result<Http, Error> {
         },
         path: options.url.clone(),
         host: options.virtual_host.clone(),
-        // The digest of a page of errors is a digest as well.
+        // The digest of an error page is a digest as well.
         status: StatusSet::new(vec![(100, 999)]),
         body_limit: u32::MAX,
         accept_short_body: true,

@@ -11,7 +11,7 @@ use ipvs_netlink::Timeouts;
 use serde::{Deserialize, Serialize};
 use vrrp_examples::balancer::HandOver;
 
-/// The version of the form.
+/// The version of the format.
 const VERSION: u32 = 1;
 
 /// How long one daemon waits for the other.
@@ -47,14 +47,14 @@ impl HandedOver {
         Some(Timeouts { tcp, tcp_fin, udp })
     }
 
-    /// Sends it to a successor. One of an older version does not read it.
+    /// Sends them to a successor. A successor of an older version does not read them.
     pub(crate) fn send(&self, mut successor: &UnixStream) -> io::Result<()> {
         successor.set_write_timeout(Some(PATIENCE))?;
         successor.write_all(&serde_json::to_vec(self)?)?;
         successor.shutdown(Shutdown::Write)
     }
 
-    /// Receives it from a predecessor; `None` from one without virtual servers.
+    /// Receives them from a predecessor; `None` from a predecessor without virtual servers.
     pub(crate) fn receive(mut predecessor: &UnixStream) -> io::Result<Option<Self>> {
         predecessor.set_read_timeout(Some(PATIENCE))?;
         let mut bytes = Vec::new();

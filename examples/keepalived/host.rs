@@ -10,12 +10,12 @@ use std::{
 
 use vrrp_examples::keepalived::host_object::HostObject;
 
-/// Adds objects in order. Returns what ip(8) complained of.
+/// Adds objects in order. Returns the complaints of ip(8).
 pub(crate) fn add<'a>(objects: impl IntoIterator<Item = &'a HostObject>) -> io::Result<String> {
     batch(objects, HostObject::addition)
 }
 
-/// Removes objects, last first. That they are not there is no complaint.
+/// Removes objects, last first. Objects that are already gone are no error.
 pub(crate) fn remove<'a>(
     objects: impl IntoIterator<Item = &'a HostObject, IntoIter: DoubleEndedIterator>,
 ) -> io::Result<()> {
@@ -51,7 +51,7 @@ fn run(family: &str, lines: &str) -> io::Result<String> {
     }
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    // Behind each refusal stands the number of its line, which says nothing here.
+    // A line with the number of the failed command follows each refusal, and has no meaning here.
     let refusals = text
         .lines()
         .filter(|line| !line.starts_with("Command failed"));

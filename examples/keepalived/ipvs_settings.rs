@@ -1,11 +1,11 @@
-//! Settings of the kernel's IPVS while the daemon runs.
+//! Settings of the kernel's IPVS that apply while the daemon runs.
 
 use ipvs_netlink::{AsyncClient, Error, ServiceKey, SyncDaemon, Timeouts};
 use vrrp_examples::keepalived::kernel_settings::KernelSettings;
 
 use crate::log::Log;
 
-/// The settings that are wanted, with those that there were before.
+/// The wanted settings, and the settings before the first change.
 pub(crate) struct Settings {
     wanted: KernelSettings,
     /// The timeouts before the first change.
@@ -23,7 +23,7 @@ impl Settings {
         }
     }
 
-    /// Goes on where a predecessor has ended.
+    /// Continues with the state of a predecessor.
     pub(crate) fn resume(&mut self, timeouts_before: Option<Timeouts>, has_daemons: bool) {
         self.timeouts_before = timeouts_before;
         self.has_daemons = has_daemons;
@@ -34,12 +34,12 @@ impl Settings {
         self.timeouts_before
     }
 
-    /// Takes up other settings.
+    /// Replaces the wanted settings.
     pub(crate) fn replace(&mut self, wanted: KernelSettings) {
         self.wanted = wanted;
     }
 
-    /// Sets the timeouts that are configured, and puts the others back as they were.
+    /// Sets the configured timeouts, and restores the others.
     pub(crate) async fn apply_timeouts(&mut self, log: &Log) {
         if let Err(error) = self.try_timeouts().await {
             log.warning(&format!("lvs_timeouts: {error}"));
@@ -88,7 +88,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The sync daemons that have to run, unless there never were any.
+    /// The sync daemons that have to run; `None` if none were ever wanted.
     pub(crate) fn daemons(&mut self, is_active: bool) -> Option<Vec<SyncDaemon>> {
         let sync = self.wanted.sync.as_ref();
         self.has_daemons |= sync.is_some();
@@ -100,7 +100,8 @@ impl Settings {
         self.has_daemons
     }
 
-    /// Puts the timeouts back. With `lvs_flush_on_stop`, and where `flushes`, the whole table goes.
+    /// Restores the timeouts. With `flushes`, and if `lvs_flush_on_stop` is set, deletes the whole
+    /// table.
     pub(crate) async fn end(&mut self, flushes: bool, log: &Log) {
         if flushes && self.wanted.flushes_at_stop {
             let result = match AsyncClient::open().await {

@@ -1,4 +1,4 @@
-//! Macvlans for the addresses of instances on other interfaces than their own.
+//! Macvlans for addresses that instances have on other interfaces than their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use vrrp_net::{Interfaces, LinkChange, Macvlan, Netlink};
 
 use crate::Error;
 
-/// The macvlans that the daemon has made.
+/// The macvlans that the daemon has created.
 pub(crate) struct Links {
     netlink: Netlink,
     made: BTreeMap<String, Macvlan>,
@@ -21,8 +21,8 @@ impl Links {
         })
     }
 
-    /// Makes missing macvlans, down, or takes over those of an earlier run. Returns a sentence for
-    /// each that cannot be made now.
+    /// Creates missing macvlans, in state down, or adopts those of an earlier run. Returns a
+    /// sentence for each that cannot be created now.
     pub(crate) fn make<'a>(
         &mut self,
         planned: impl IntoIterator<Item = &'a PlannedMacvlan>,

@@ -1,4 +1,4 @@
-//! Where lines of the log go: standard error, a file, syslog.
+//! The destinations of the log: standard error, a file, syslog.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 /// Where the syslog daemon listens.
 const SYSLOG: &str = "/dev/log";
 
-/// How grave a line is, as syslog counts it.
+/// The severity of a line, with syslog's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Warning = 4,
@@ -20,7 +20,7 @@ pub(crate) enum Level {
     Detail = 7,
 }
 
-/// The log. Each line is written at once.
+/// The log. Each line is written immediately.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Outputs>);
 
@@ -33,7 +33,7 @@ struct Outputs {
 }
 
 impl Log {
-    /// Opens the outputs. A syslog daemon that does not run is left out.
+    /// Opens the outputs. Syslog is left out where no syslog daemon runs.
     pub(crate) fn open(
         console: bool,
         file: Option<&Path>,
@@ -46,7 +46,7 @@ impl Log {
         let syslog = facility.and_then(|facility| {
             let socket = UnixDatagram::unbound().ok()?;
             socket.connect(SYSLOG).ok()?;
-            // A daemon that does not read must not hold advertisements up.
+            // A syslog daemon that does not read must not delay advertisements.
             socket.set_nonblocking(true).ok()?;
             Some((socket, facility))
         });
@@ -73,7 +73,7 @@ impl Log {
         }
     }
 
-    /// What cannot be written is lost: there is nobody to report it to.
+    /// Writes a line. Failures are ignored, because there is nowhere to report them.
     fn write(&self, level: Level, text: &str) {
         let outputs = &*self.0;
         let time = || humantime::format_rfc3339_micros(SystemTime::now()).to_string();

@@ -14,13 +14,13 @@ use vrrp_examples::keepalived::mail::{Alert, MailSettings};
 
 use crate::log::Log;
 
-/// Mails that wait, at most.
+/// The most mails that may wait.
 const WAITING: usize = 1024;
 
-/// From one look at the thread to the next at the end.
+/// The time between two checks whether the thread has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Takes mails from any thread, and never waits: a server that is slow delays only mails.
+/// Accepts mails from any thread without blocking: a slow server delays only mails.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailer {
     log: Log,
@@ -30,11 +30,11 @@ pub(crate) struct Mailer {
 #[derive(Debug, Default)]
 struct Shared {
     settings: Option<Arc<MailSettings>>,
-    /// The thread, from the first mail on.
+    /// The thread, once there has been a mail.
     thread: Option<(SyncSender<Job>, JoinHandle<()>)>,
 }
 
-/// A mail on its way, with the settings of the moment in which its change was.
+/// A queued mail, with the settings at the time of its change.
 struct Job {
     settings: Arc<MailSettings>,
     alert: Alert,
@@ -53,13 +53,13 @@ impl Mailer {
         self.lock().settings = settings.map(Arc::new);
     }
 
-    /// Whether faults are left out.
+    /// Whether faults are not mailed.
     pub(crate) fn is_without_faults(&self) -> bool {
         let settings = &self.lock().settings;
         settings.as_ref().is_some_and(|it| it.without_faults)
     }
 
-    /// Sends a mail behind those that wait. One too many is lost, which is logged.
+    /// Queues a mail. If the queue is full, the mail is lost, which is logged.
     pub(crate) fn send(&self, alert: Alert) {
         let shared = &mut *self.lock();
         let Some(settings) = shared.settings.clone() else {

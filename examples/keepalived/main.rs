@@ -128,7 +128,7 @@ fn check(options: &Options) -> ExitCode {
         .iter()
         .any(|it| it.weight > Weight::Remark);
     let status = reading.exit_status();
-    // The process ends: a large configuration takes time to free.
+    // The process is about to end, and a large configuration takes time to free.
     std::mem::forget(reading);
     ExitCode::from(match status {
         0 if options.strict && has_warnings => 5,
@@ -279,7 +279,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
     systemd(&[NotifyState::Stopping]);
-    // The thread may wait for an answer of the driver, which takes no more turns.
+    // The thread may be waiting for an answer of the driver, which takes no more turns.
     daemon.driver.refuse_requests();
     let successor = succession.and_then(Succession::end);
     let ended = daemon.end(successor, options.keep_vrrp, options.keep_ipvs);
@@ -411,7 +411,7 @@ impl Drop for PidFiles {
     fn drop(&mut self) {
         let own = std::process::id().to_string();
         for file in &self.0 {
-            // A successor has written its own.
+            // A successor may have written its own id.
             if fs::read_to_string(file).is_ok_and(|text| text.trim() == own) {
                 let _ = fs::remove_file(file);
             }

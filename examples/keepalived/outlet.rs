@@ -1,4 +1,4 @@
-//! Where changes are reported: FIFOs and scripts.
+//! The destinations of reported changes: FIFOs and scripts.
 
 use std::{
     collections::BTreeMap,
@@ -25,20 +25,20 @@ use crate::{
     watch::command_of,
 };
 
-/// How long a notify script may run. keepalived has no limit; without one, a script that hangs
-/// would keep all later ones of its instance from running.
+/// How long a notify script may run. keepalived has no limit; without a limit, a script that hangs
+/// would block all later scripts of its instance.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// From SIGTERM to SIGKILL.
+/// The time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Scripts of one instance that wait, at most.
+/// The most scripts of one instance that may wait.
 const WAITING: usize = 1024;
 
-/// How long scripts may run once the daemon ends.
+/// How long the scripts of an instance may run once the daemon ends.
 const AT_THE_END: Duration = Duration::from_secs(5);
 
-/// From one look at scripts that end to the next.
+/// The time between two checks whether the scripts have ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Reports changes.
@@ -46,15 +46,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Outlet {
     log: Log,
     fifos: Vec<Fifo>,
-    /// Of the FIFOs for instances and groups.
+    /// The writers of the FIFOs for instances and groups.
     writers: Vec<Writer>,
     mailer: Mailer,
-    /// Of the FIFOs for virtual servers, until a thread takes them.
+    /// The writers of the FIFOs for virtual servers, until a thread takes them.
     server_writers: Vec<Writer>,
     parties: BTreeMap<(bool, String), Hooks>,
 }
 
-/// What happens at changes of one instance or sync group.
+/// What to do when an instance or sync group changes.
 #[derive(Debug, Default)]
 struct Hooks {
     notify: Notify,
@@ -123,7 +123,7 @@ impl Outlet {
         std::mem::take(&mut self.server_writers)
     }
 
-    /// Sets what happens at changes of an instance or a sync group. Scripts that run go on.
+    /// Sets what to do when an instance or a sync group changes. Running scripts continue.
     pub(crate) fn set(&mut self, party: Party, name: &str, notify: &Notify) {
         let key = (party == Party::Group, name.to_owned());
         let hooks = self.parties.entry(key).or_default();
@@ -161,7 +161,7 @@ impl Outlet {
         hooks.mail(event, &self.mailer);
     }
 
-    /// Waits for the scripts that are on their way, for a bounded time.
+    /// Waits for a bounded time until the running and queued scripts have ended.
     pub(crate) fn close(self) {
         let runners = || self.parties.values().filter_map(|it| it.runner.as_ref());
         for runner in runners() {
@@ -179,7 +179,7 @@ impl Outlet {
 }
 
 impl Hooks {
-    /// Mails a change, unless the mail before was about the same.
+    /// Mails a change, unless the previous mail reported the same change.
     fn mail(&mut self, event: &Event, mailer: &Mailer) {
         let is_left_out = event.change == Change::Fault && mailer.is_without_faults();
         if !self.notify.mails || is_left_out || self.mailed == Some(event.change) {
@@ -191,7 +191,7 @@ impl Hooks {
         }
     }
 
-    /// Has a script run, behind those of this instance that wait.
+    /// Queues a script behind those of this instance that wait.
     fn run(&mut self, script: &Script, arguments: &[String], log: &Log) {
         let account = (script.account.uid, script.account.gid);
         if self.account != Some(account) {

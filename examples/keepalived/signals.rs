@@ -61,7 +61,7 @@ impl Signals {
         Ok(Self(iterator::Signals::new(signals)?))
     }
 
-    /// Passes them on, and wakes the driver up for each.
+    /// Passes signals on, and wakes the driver up for each.
     pub(crate) fn serve(mut self, driver: DriverHandle) -> io::Result<Serving> {
         let handle = self.0.handle();
         let (sender, requests) = mpsc::channel();
@@ -75,7 +75,7 @@ impl Signals {
                     it if it == stats_clear() => Request::ClearStatistics,
                     _ => Request::Stop,
                 };
-                // They fail where the daemon ends.
+                // These fail only when the daemon ends.
                 let _ = sender.send(request);
                 let _ = driver.submit(|_| ());
             }

@@ -23,13 +23,13 @@ use crate::log::Log;
 /// How long a script may take to end after SIGTERM, and again after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From one look at a file to the next.
+/// The time between two reads of a file.
 const FILE_PERIOD: Duration = Duration::from_millis(100);
 
-/// From one look at the processes to the next.
+/// The time between two counts of the processes.
 const PROCESS_PERIOD: Duration = Duration::from_millis(200);
 
-/// The command of a script, as its user.
+/// The command of a script, set up to run as the user of the script.
 pub(crate) fn command_of(script: &Script) -> Option<Command> {
     let (program, arguments) = script.arguments.split_first()?;
     let mut command = Command::new(program);
@@ -40,7 +40,8 @@ pub(crate) fn command_of(script: &Script) -> Option<Command> {
     Some(command)
 }
 
-/// Starts a thread that looks. Dropping it ends the thread, and the script that it may be running.
+/// Starts a thread that watches an object. Dropping the result ends the thread, and the script that
+/// it may be running.
 pub(crate) fn start(
     name: String,
     probe: Probe,
@@ -75,7 +76,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Looks once, and waits for the next time. Returns whether there is one.
+    /// Probes once, and waits until the next probe is due. Returns false when the thread has to
+    /// end.
     fn look(&mut self, probe: &Probe) -> bool {
         let started = Instant::now();
         let period = match probe {
@@ -120,11 +122,11 @@ impl Watch {
         };
         let mut results = Vec::new();
         command::run(command, limits, self.stop.as_fd(), |result, _| {
-            // A script that cannot be ended has failed already.
+            // A script that cannot be ended has already failed.
             results.push(result.map_err(|failure| failure.to_string()));
             let is_good = matches!(results.last(), Some(Ok(())));
             let report = if is_good { Report::Up } else { Report::Down };
-            // It fails where the driver has stopped.
+            // It fails only when the driver has stopped.
             let _ = self.driver.report(self.object, report);
         });
         if let Some(result) = results.into_iter().next_back() {
@@ -139,14 +141,14 @@ impl Watch {
         }
     }
 
-    /// Without a report the last one holds.
+    /// Reports a result, which holds until the next report.
     fn report(&mut self, report: Report) {
         self.logged = None;
-        // It fails where the driver has stopped.
+        // It fails only when the driver has stopped.
         let _ = self.driver.report(self.object, report);
     }
 
-    /// Logs a problem once, until it is another one.
+    /// Logs a problem once, until a different problem occurs.
     fn log_problem(&mut self, problem: String) {
         if self.logged.as_ref() != Some(&problem) {
             self.log.warning(&format!("{}: {problem}", self.name));
@@ -163,7 +165,8 @@ pub(crate) fn initialise(path: &str, (number, overwrites): (i64, bool)) -> io::R
     fs::write(path, format!("{number}\n"))
 }
 
-/// A file that does not exist, or that has no number in it, counts as 0.
+/// Reads the number of a file. A file that does not exist, or that has no number in it, counts as
+/// 0.
 fn number_in(path: &Path) -> Result<i32, String> {
     match tracked::text_of_number(path) {
         Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
@@ -172,7 +175,7 @@ fn number_in(path: &Path) -> Result<i32, String> {
     }
 }
 
-/// The processes of a program that live.
+/// Counts the living processes of a program.
 fn count(command: &[String], parameters: Parameters, is_full: bool) -> io::Result<u32> {
     let Some((program, arguments)) = command.split_first() else {
         return Ok(0);
