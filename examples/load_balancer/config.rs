@@ -61,7 +61,7 @@ enum OnStop {
 }
 
 impl File {
-    /// Reads a file. An error is a text for people, with the line and a mark under the place.
+    /// Reads a file. An error is a text for people, with the line and a mark under the position.
     pub(crate) fn read(path: &Path, is_coloured: bool) -> Result<Self, String> {
         let text = fs::read_to_string(path);
         let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -112,7 +112,7 @@ impl File {
         }
     }
 
-    /// How the table is left at the end.
+    /// The state in which the table is left at the end.
     pub(crate) fn stop(&self) -> Stop {
         match self.on_stop {
             OnStop::Leave => Stop::Leave,

@@ -225,7 +225,7 @@ impl Program {
                     self.follow_quorum()?;
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                     let now = fingerprint(&self.path);
-                    // A file that is being written is read when it rests.
+                    // A file that is being written is read once it has stopped changing.
                     if now.is_some() && now != seen && now == last {
                         seen = now;
                         self.reload();
@@ -238,7 +238,7 @@ impl Program {
         }
     }
 
-    /// Logs a notice, and does what follows from it.
+    /// Logs a notice, and acts on it.
     fn note(&mut self, notice: &Notice) -> Result<(), Failure> {
         self.history.note(notice, &self.balancer);
         event_log::notice(notice);
@@ -281,14 +281,14 @@ impl Program {
         self.history.event(line);
     }
 
-    /// Runs the sync daemon that belongs to the state.
+    /// Runs the sync daemon for the state of the first router.
     fn set_daemon(&mut self) {
         if let Some(sync) = self.file.sync {
             self.balancer.set_daemons(vec![self.routers.daemon(sync)]);
         }
     }
 
-    /// Reads the file again. A wrong one changes nothing.
+    /// Reads the file again. A faulty file changes nothing.
     fn reload(&mut self) {
         let _ = NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
@@ -297,7 +297,7 @@ impl Program {
             self.balancer.set_interval(file.interval);
             self.notify.set_command(&file.notify)?;
             if file.state != self.file.state {
-                // Another file has nothing of this run yet.
+                // A new state file has no state of this run yet.
                 self.saved = SavedState::default();
             }
             if !self.dry_run {
@@ -331,7 +331,7 @@ impl Program {
     }
 
     fn stop_balancer(&mut self) {
-        // Without routers nothing is left that could wait.
+        // The routers have stopped, so none of them is polled any more.
         self.routers = Routers::none();
         if self.file.sync.is_some() {
             self.balancer.set_daemons(Vec::new());
@@ -339,7 +339,7 @@ impl Program {
         self.balancer.stop(self.file.stop());
     }
 
-    /// Saves what a later run goes on with, if it has changed.
+    /// Saves the state for a later run, if it has changed.
     fn save(&mut self) {
         let Some(path) = self.file.state.as_ref().filter(|_| !self.dry_run) else {
             return;

@@ -1,4 +1,4 @@
-//! All that is on the LANs in a run, as a capture.
+//! All packets on the LANs of a run, as a capture.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Hosts with a mistake, to see that it is found.
+//! Hosts with a mistake, to test that the simulation finds it.
 
 use clap::ValueEnum;
 use vrrp_fsm::{
@@ -30,7 +30,7 @@ impl<const MISTAKE: u8> Faulty<MISTAKE> {
         MISTAKE == mistake as u8
     }
 
-    /// Whether it does not see a packet.
+    /// Whether the host ignores a packet.
     fn misses(&self, packet: &Packet) -> bool {
         // The third octet of the message.
         let priority = packet.octets.get(2).copied().unwrap_or_default();

@@ -4,15 +4,16 @@ use fastrand::Rng;
 
 use crate::setting::{Authentication, Setting, Unicast, WINDOW};
 
-/// Messages that are received in a run with random settings, approximately: about a second's work.
+/// The approximate number of messages that are received in a run with random settings: about a
+/// second's work.
 const MESSAGES: f64 = 200_000.0;
 
-/// Draws settings from a seed: every option of the program but mistakes. The number of hours
+/// Draws settings from a seed: every option of the program except mistakes. The number of hours
 /// follows from the others, so that every run takes about as long.
 ///
 /// A message takes less than half of an interval. With longer delays a Backup can miss an Active
-/// that no fault has disturbed. Where messages must be recent, it takes less than 90 % of the time
-/// for which they are.
+/// that no fault has disturbed. Where authentication limits the age of messages, a message takes
+/// less than 90 % of that limit.
 pub(crate) fn setting(seed: u64) -> Setting {
     let mut random = Rng::with_seed(seed);
     let routers = random.u32(1..=12);

@@ -26,9 +26,9 @@ pub(crate) struct Report {
     transitions: u64,
     /// How often each kind of fault happened.
     faults: BTreeMap<&'static str, u64>,
-    /// How often each property was looked at.
+    /// How often each property was checked.
     checks: BTreeMap<String, u64>,
-    /// The property that did not hold.
+    /// The property that was violated.
     pub(crate) broken: Option<Broken>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Broken {
     property: String,
     at_seconds: f64,
     what: String,
-    /// The fewest faults that lead to it, as a file for `--replay`.
+    /// The fewest faults that lead to the violation, as a file for `--replay`.
     trace: String,
 }
 

@@ -1,4 +1,4 @@
-//! One run, with everything that is written down of it.
+//! One run, and everything that is recorded of it.
 
 use std::{
     fs::File,
@@ -64,7 +64,7 @@ pub(crate) fn run<H: Host>(
             });
         }
         if !goes_on {
-            // Nothing happens before then.
+            // Nothing happens before that time.
             network.run_until(next, &mut |_, _| {});
         }
         progress.set_position(seconds(network.now()));
@@ -133,13 +133,13 @@ fn progress(options: &Options, end: Instant) -> ProgressBar {
     }
 }
 
-/// A new file, named where it cannot be made.
+/// Creates a file. An error names the file.
 pub(crate) fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
     let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(BufWriter::new(file))
 }
 
-/// The files that are written while it runs.
+/// The files that are written during the run.
 struct Notes {
     trace: Option<BufWriter<File>>,
     capture: Option<Capture>,

@@ -142,7 +142,7 @@ impl Setting {
         )
     }
 
-    /// The settings of a trace.
+    /// Reads the settings of a trace.
     pub(crate) fn of_trace(text: &str) -> Result<Self, Failure> {
         #[derive(Parser)]
         #[command(no_binary_name = true)]
@@ -222,7 +222,7 @@ impl Setting {
             if let Some(last) = plan.members.last_mut() {
                 last.tracking.push(TrackRef::of(ObjectId::nth(0)));
             }
-            // In a group, all members have to have the same order of hosts.
+            // All members of a group need the same order of hosts.
             for member in plan.members.iter_mut().take(usize::try_from(grouped)?) {
                 member.config.priority = Priority::new(u8::try_from(200 - number)?);
             }
@@ -300,7 +300,7 @@ impl Setting {
     }
 }
 
-/// As it is written on the command line.
+/// The value as it is written on the command line.
 fn name(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |it| it.get_name().to_owned())
@@ -323,7 +323,7 @@ fn number(text: &str, lowest: f64, highest: f64) -> Result<f64, String> {
     }
 }
 
-/// A chance in per cent, which was checked.
+/// A chance in per cent that has been validated.
 fn chance(per_cent: f64) -> Result<Chance, Failure> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let per_million = (per_cent * 10_000.0).round() as u32;

@@ -11,7 +11,7 @@ use vrrp_lab::svg::{Anchor, Picture};
 
 use crate::setting::Setting;
 
-/// No more virtual routers than a reader can distinguish.
+/// The most virtual routers that a reader can distinguish.
 const ROUTERS: usize = 24;
 
 const LEFT: f64 = 150.0;
@@ -29,7 +29,7 @@ const STYLE: &str = "text { fill: #777; font-family: sans-serif; font-size: 11px
 pub(crate) struct Timeline {
     hosts: u32,
     title: String,
-    /// Of each virtual router, what each host was, from when on.
+    /// For each virtual router, the phases of each host, each with the time at which it began.
     lanes: BTreeMap<RouterKey, BTreeMap<u32, Vec<(Instant, Phase)>>>,
     /// The start, the end and the text of each fault.
     faults: Vec<(Instant, Instant, String)>,
@@ -75,7 +75,7 @@ impl Timeline {
         }
     }
 
-    /// An SVG document, readable on light and on dark ground.
+    /// An SVG document, readable on light and on dark backgrounds.
     pub(crate) fn draw(&self, end: Instant) -> String {
         let total = (end - Instant::ZERO).as_secs_f64().max(f64::MIN_POSITIVE);
         let x = |at: Instant| LEFT + WIDTH * (at - Instant::ZERO).as_secs_f64() / total;

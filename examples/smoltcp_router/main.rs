@@ -1,9 +1,9 @@
 //! One virtual router without the kernel's IP stack: its addresses are on smoltcp, behind a TAP
 //! device.
 //!
-//! This file has the operating system's part: the device, the clock, the signals. The router
-//! itself, in `router`, turns frames and time into frames and could run on a microcontroller. Link
-//! faults, version 2, unicast and authentication are left out.
+//! This file contains the operating system's part: the device, the clock, the signals. The router
+//! itself, in `router`, takes frames and the time, returns frames, and could run on a
+//! microcontroller. Link faults, version 2, unicast and authentication are left out.
 
 mod router;
 mod stack;
@@ -98,7 +98,7 @@ fn run() -> Result {
     let mut config = Config::new(Vrid::try_from(arguments.vrid)?, list.family());
     config.priority = Priority::new(arguments.priority);
     config.interval = Interval::centis(arguments.interval)?;
-    // smoltcp accepts packets to the addresses that it answers for.
+    // smoltcp accepts packets to all addresses of its interfaces.
     config.accept_mode = true;
 
     let (signals, ring) = UnixStream::pair()?;
@@ -109,13 +109,13 @@ fn run() -> Result {
     let mut reported = None;
     let mut send = |frame: &[u8]| {
         let problem = tap.send(frame).err().map(|error| error.kind());
-        // Once, not with every frame.
+        // Reported once, not with every frame.
         if let Some(kind) = problem.filter(|_| problem != reported) {
             let _ = writeln!(io::stderr(), "{}: frames are lost: {kind}", arguments.tap);
         }
         reported = problem;
     };
-    // A monotonic clock; the epoch turns it into the machine's.
+    // A monotonic clock; the epoch converts it to the clock of the state machine.
     let epoch = Epoch::new(Instant::now());
     let now = || epoch.instant(Instant::now());
     let mut router = Router::new(
@@ -161,7 +161,7 @@ fn run() -> Result {
 
 fn report(change: Option<Transition>) {
     if let Some(change) = change {
-        // The router goes on when nobody reads its output any more.
+        // The router continues when nobody reads its output any more.
         let _ = writeln!(
             io::stdout(),
             "{} -> {}: {}",
@@ -179,7 +179,7 @@ enum VirtualAddresses {
 }
 
 impl VirtualAddresses {
-    /// What clap cannot check is checked here; the errors read like clap's.
+    /// Checks what clap cannot check; the errors read like clap's.
     fn new(arguments: &Arguments) -> std::result::Result<Self, String> {
         let addresses = &arguments.addresses;
         if addresses.len() > Stack::MAX_ADDRESSES {
@@ -266,7 +266,7 @@ fn parse_address(text: &str) -> std::result::Result<IpCidr, &'static str> {
 }
 
 fn parse_name(text: &str) -> std::result::Result<String, &'static str> {
-    // The kernel would make a number of %d.
+    // The kernel would replace %d by a number.
     let is_odd = |it: char| it.is_whitespace() || matches!(it, '/' | ':' | '%');
     if (1..=15).contains(&text.len()) && !text.contains(is_odd) {
         Ok(text.into())

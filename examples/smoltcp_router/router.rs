@@ -1,4 +1,4 @@
-//! A virtual router that is given frames and time, and gives frames back. It knows no operating
+//! A virtual router that takes frames and the time, and returns frames. It depends on no operating
 //! system, and neither this module nor `stack` needs the standard library or an allocator.
 
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
@@ -26,10 +26,10 @@ use crate::stack::{MAX_FRAME_LEN, Send, Stack};
 const IPV4_HEADERS_LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
 const IPV6_HEADERS_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
 
-/// What a step led to.
+/// The result of a step.
 pub(crate) type Result = core::result::Result<Option<Transition>, SendError>;
 
-/// Why an advertisement could not be made.
+/// Why an advertisement could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     /// The message.
@@ -40,8 +40,8 @@ pub(crate) enum SendError {
     Header(#[from] OutOfRange),
 }
 
-/// The state machine and two stations: the router's own, which is always there, and that of the
-/// virtual router, which is there while this one is Active.
+/// The state machine and two stacks: the router's own, which is always there, and that of the
+/// virtual router, which exists while this router is Active.
 pub(crate) struct Router<'a> {
     machine: VirtualRouter,
     primary_address: IpAddr,
@@ -54,8 +54,8 @@ pub(crate) struct Router<'a> {
 }
 
 impl<'a> Router<'a> {
-    /// A router in Initialize, which is known by `mac` and `primary`. The virtual `addresses` stand
-    /// in `list` again, without the prefixes.
+    /// Creates a router in Initialize, with `mac` and `primary` as its own addresses. `list` has
+    /// the same virtual addresses as `addresses`, without their prefixes.
     pub(crate) fn new(
         now: Instant,
         machine: VirtualRouter,
@@ -79,7 +79,7 @@ impl<'a> Router<'a> {
         })
     }
 
-    /// Takes part.
+    /// Starts the router.
     pub(crate) fn startup(&mut self, now: Instant, send: Send<'_>) -> Result {
         let primary_address = self.primary_address;
         let actions = self
@@ -88,7 +88,7 @@ impl<'a> Router<'a> {
         self.perform(now, actions, send)
     }
 
-    /// Takes part no more. An Active resigns.
+    /// Stops the router. An Active resigns.
     pub(crate) fn shutdown(&mut self, now: Instant, send: Send<'_>) -> Result {
         let event = Event::Shutdown(ShutdownCause::Administrative);
         let actions = self.machine.handle_event(now, event);
@@ -100,7 +100,7 @@ impl<'a> Router<'a> {
         self.machine.poll_timeout()
     }
 
-    /// Time has passed.
+    /// Handles the timers that have expired.
     pub(crate) fn handle_timeout(&mut self, now: Instant, send: Send<'_>) -> Result {
         let actions = self.machine.handle_timeout(now);
         let result = self.perform(now, actions, send);
@@ -110,7 +110,7 @@ impl<'a> Router<'a> {
         result
     }
 
-    /// A frame has come.
+    /// Handles a received frame.
     pub(crate) fn receive(&mut self, now: Instant, octets: &[u8], send: Send<'_>) -> Result {
         let Ok(frame) = Frame::parse(octets) else {
             return Ok(None);
@@ -126,8 +126,8 @@ impl<'a> Router<'a> {
         let asked = self.virtual_stack.is_some() && self.answer(&frame, send);
         if let Some(virtual_stack) = &mut self.virtual_stack {
             if asked {
-                // It learns who asks. What it would answer does not say that this is a router
-                //
+                // The stack learns the address of the asker. Its own answer is dropped, because it
+                // would not say that this is a router.
                 virtual_stack.poll(now, None, send);
                 virtual_stack.poll(now, Some(octets), &mut |_| {});
             } else {
@@ -137,7 +137,7 @@ impl<'a> Router<'a> {
         Ok(None)
     }
 
-    /// A packet that fails a check changes nothing except a counter.
+    /// Handles an advertisement. A packet that fails a check only changes a counter.
     fn handle_advertisement(
         &mut self,
         now: Instant,
@@ -155,7 +155,7 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// Does what the machine asks for, in order.
+    /// Carries out the actions of the state machine, in order.
     fn perform(&mut self, now: Instant, actions: Actions, send: Send<'_>) -> Result {
         for action in actions {
             match action {
@@ -173,7 +173,8 @@ impl<'a> Router<'a> {
         Ok(actions.transition())
     }
 
-    /// From the virtual MAC, so that the switches learn where it is (M-03).
+    /// Sends an advertisement, from the virtual MAC so that the switches learn where that is
+    /// (M-03).
     fn advertise(&self, outgoing: Outgoing, send: Send<'_>) -> core::result::Result<(), SendError> {
         let endpoints = Endpoints::multicast(self.primary_address);
         let to = multicast_mac(endpoints.destination());
@@ -201,7 +202,7 @@ impl<'a> Router<'a> {
                     source,
                     destination,
                 } => {
-                    // It fits: the frame is shorter than that.
+                    // It fits, because the frame is shorter than that.
                     let length = u16::try_from(length).unwrap_or(u16::MAX);
                     let header = ipv6::Header::advertisement(source, destination).encode(length);
                     network.copy_from_slice(&header);
@@ -228,7 +229,8 @@ impl<'a> Router<'a> {
         }
     }
 
-    /// Answers who asks for a virtual address, and returns whether somebody did.
+    /// Answers a request for a virtual address. Returns whether the frame was such a
+    /// request.
     fn answer(&self, frame: &Frame<'_>, send: Send<'_>) -> bool {
         let is_ours = |address: IpAddr| self.list.iter().any(|own| own == address);
         match frame.ethertype {
@@ -238,8 +240,8 @@ impl<'a> Router<'a> {
                 };
                 let asked = request.asks_for().is_some_and(|own| is_ours(own.into()));
                 if asked {
-                    // The frame is from the physical MAC, what it says is the virtual one
-                    //
+                    // The frame comes from the physical MAC, and its content names the
+                    // virtual MAC.
                     send(&arp::reply(&request, self.virtual_mac, self.mac));
                 }
                 asked
@@ -262,7 +264,7 @@ impl<'a> Router<'a> {
     }
 }
 
-/// The message in a frame and what its IP header says, if it is one of VRRP.
+/// The message in a frame and the facts of its IP header, if the frame is one of VRRP.
 fn advertisement_in<'a>(frame: &Frame<'a>) -> Option<(&'a [u8], IpHeader)> {
     match frame.ethertype {
         ethernet::IPV4 => {

@@ -22,11 +22,11 @@ pub(crate) const MAX_FRAME_LEN: usize = ethernet::HEADER_LEN + 1500;
 pub(crate) struct Stack(Interface);
 
 impl Stack {
-    /// The most addresses that one can have.
+    /// The most addresses that a stack can have.
     pub(crate) const MAX_ADDRESSES: usize = IFACE_MAX_ADDR_COUNT;
 
-    /// With the first [`MAX_ADDRESSES`](Self::MAX_ADDRESSES) of these. It belongs to their
-    /// solicited-node groups.
+    /// Creates a stack with the first [`MAX_ADDRESSES`](Self::MAX_ADDRESSES) of these addresses. It
+    /// belongs to their solicited-node groups.
     pub(crate) fn new(now: Instant, mac: MacAddress, addresses: &[IpCidr]) -> Self {
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         let mut wire = Wire {
@@ -38,7 +38,7 @@ impl Stack {
         Self(interface)
     }
 
-    /// Belongs to a multicast group, and says so to the switches.
+    /// Joins a multicast group, and reports that to the switches.
     pub(crate) fn join(&mut self, group: IpAddr) -> Result<(), MulticastError> {
         self.0.join_multicast_group(group)
     }
@@ -103,7 +103,7 @@ struct Sender<'a>(Send<'a>);
 impl phy::TxToken for Sender<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
         let mut buffer = [0; MAX_FRAME_LEN];
-        // smoltcp keeps to the capabilities, so that there is never more.
+        // smoltcp respects the capabilities of the device, so a frame is never longer.
         let frame = &mut buffer[..length.min(MAX_FRAME_LEN)];
         let result = write(frame);
         (self.0)(frame);

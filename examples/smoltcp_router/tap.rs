@@ -1,4 +1,4 @@
-//! A TAP device: a port of the kernel's that this program is behind.
+//! A TAP device: a network interface of the kernel whose other end is this program.
 
 use std::{
     io::{self, ErrorKind},
@@ -11,18 +11,18 @@ use nix::{
 };
 use smoltcp::phy::{Medium, TunTapInterface};
 
-/// smoltcp makes the device. It is read and written here, because smoltcp panics where the link is
-/// down.
+/// smoltcp creates the device. This module reads and writes it, because smoltcp panics while the
+/// link is down.
 pub(crate) struct Tap(TunTapInterface);
 
 impl Tap {
-    /// Attaches to the device of this name, which is made if there is none and then goes with this
-    /// value.
+    /// Attaches to the device of this name. A device that does not exist is created, and removed
+    /// when this value is dropped.
     pub(crate) fn open(name: &str) -> io::Result<Self> {
         TunTapInterface::new(name, Medium::Ethernet).map(Self)
     }
 
-    /// The next frame that waits, without waiting for one. A frame longer than the buffer is
+    /// Returns the next pending frame, without waiting. A frame longer than the buffer is
     /// truncated.
     pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a mut [u8]>> {
         match read(self.as_fd(), buffer) {
@@ -33,7 +33,7 @@ impl Tap {
         }
     }
 
-    /// Sends a frame, or loses it where there is no room.
+    /// Sends a frame, or drops it if there is no room.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         match write(self.as_fd(), frame) {
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What the state machine asks for, done with the parts of vrrp-net. None of them waits.
+//! The actions of the state machine, carried out with the parts of vrrp-net. None of them blocks.
 
 use std::{
     io::{self, Write},
@@ -28,12 +28,12 @@ pub(crate) struct Host {
     mac: MacAddress,
     primary_address: IpAddr,
     addresses: Vec<VirtualAddress>,
-    /// Whether some of them may be on the interface.
+    /// Whether some of these addresses may be on the interface.
     installed: bool,
 }
 
 impl Host {
-    /// Looks at the interface, and removes what an earlier run may have left there.
+    /// Reads the interface, and removes addresses that an earlier run may have left there.
     pub(crate) fn new(name: &str, family: Family, addresses: Vec<VirtualAddress>) -> Result<Self> {
         check(family, &addresses)?;
         let mut netlink = Netlink::open()?;
@@ -66,12 +66,12 @@ impl Host {
         self.interface
     }
 
-    /// Where advertisements come from.
+    /// The source address of advertisements.
     pub(crate) fn primary_address(&self) -> IpAddr {
         self.primary_address
     }
 
-    /// Hands a packet to the machine. One that fails a check changes nothing but a counter.
+    /// Hands a packet to the state machine. A packet that fails a check only changes a counter.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
@@ -89,7 +89,7 @@ impl Host {
         }
     }
 
-    /// Does what the machine asks for, in order.
+    /// Carries out the actions of the state machine, in order.
     pub(crate) fn perform(
         &mut self,
         machine: &VirtualRouter,
@@ -103,7 +103,7 @@ impl Host {
                 Action::Announce { repeat } => (0..repeat).for_each(|_| self.announce()),
                 Action::RemoveAddresses => self.set_installed(false)?,
                 Action::StateChanged(change) => {
-                    // The router goes on when nobody reads its output any more.
+                    // The router continues when nobody reads its output any more.
                     let (from, to) = (change.from, change.to);
                     let _ = writeln!(io::stdout(), "{from} -> {to}: {}", change.reason);
                 }
@@ -180,7 +180,7 @@ impl Host {
     }
 }
 
-/// Whatever ends the router, the addresses do not stay.
+/// Removes the addresses, however the router ends.
 impl Drop for Host {
     fn drop(&mut self) {
         if self.installed

@@ -1,9 +1,9 @@
-//! One virtual router inside tokio: the parts of the crates in a foreign runtime, without the
-//! driver of vrrp-net.
+//! One virtual router inside tokio: the parts of the crates in an async runtime, without the driver
+//! of vrrp-net.
 //!
-//! This file has tokio's part: the sources that wake the state machine up. `host` carries out its
-//! actions. Link faults, repairs, unicast and authentication are left out; `vrrp_net::AsyncDriver`
-//! has them.
+//! This file contains tokio's part: the sources that wake the state machine up. `host` carries out
+//! its actions. Link faults, repairs, unicast and authentication are left out;
+//! `vrrp_net::AsyncDriver` supports them.
 
 mod host;
 
@@ -80,7 +80,8 @@ async fn run() -> Result {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    // tokio's clock is that of the standard library, and the epoch turns it into the machine's.
+    // tokio uses the clock of the standard library, and the epoch converts it to that of the state
+    // machine.
     let epoch = Epoch::new(Instant::now());
     let now = || epoch.instant(Instant::now());
     let primary_address = host.primary_address();
@@ -96,7 +97,7 @@ async fn run() -> Result {
             }
         };
         tokio::select! {
-            // A later packet makes it readable again; those that wait are read below.
+            // A later packet makes it readable again; packets that wait already are read below.
             guard = socket.readable() => guard?.clear_ready(),
             () = timeout => {}
             _ = terminate.recv() => break,

@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// Shows what a capture holds. A file that is broken is shown up to there.
+/// Shows the contents of a capture. A broken file is shown up to the fault.
 pub(crate) fn show(
     output: &mut Output,
     name: &dyn fmt::Display,
@@ -112,13 +112,13 @@ struct Frame<'a> {
     octets: Cow<'a, [u8]>,
 }
 
-/// The error of the file outside, that of showing a frame inside.
+/// The outer error is that of the file, the inner one that of showing a frame.
 type Outcome = Result<io::Result<()>, PcapError>;
 
 fn read_pcap(file: impl Read, mut on: impl FnMut(Frame<'_>) -> io::Result<()>) -> Outcome {
     let mut reader = PcapReader::new(file)?;
     let header = reader.header();
-    // Raw: odd times and lengths are no reason not to show a frame.
+    // Raw packets, because odd times and lengths are no reason not to show a frame.
     while let Some(packet) = reader.next_raw_packet() {
         let packet = packet?;
         let fraction = u64::from(packet.ts_frac);

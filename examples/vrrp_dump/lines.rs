@@ -17,7 +17,7 @@ use crate::{
 /// Octets of the longest line: an IP packet of 65 535 octets, with a blank after each.
 const LONGEST: u64 = 256 * 1024;
 
-/// Shows the packet of each line. A line that cannot be read does not keep the others from being
+/// Shows the packet of each line. A line that cannot be read does not prevent the others from being
 /// shown.
 pub(crate) fn show(output: &mut Output, mut input: impl BufRead, lenient: bool) -> io::Result<()> {
     let mut line = Vec::new();
@@ -49,7 +49,7 @@ pub(crate) fn show(output: &mut Output, mut input: impl BufRead, lenient: bool) 
     Ok(())
 }
 
-/// The fault in a line, and its place.
+/// The fault of a line, and its position.
 struct Malformed {
     /// Counted from 1, in octets.
     column: usize,
@@ -62,7 +62,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// What a line holds; `None` for a blank one and for a comment.
+/// The content of a line; `None` for a blank line and for a comment.
 fn read(line: &[u8], lenient: bool) -> Result<Option<Content>, Malformed> {
     let mut words = Words { line, at: 0 };
     let Some(form) = words.next() else {
@@ -152,7 +152,7 @@ impl Words<'_> {
             .map_err(|_| word.malformed(format!("{field} {text:?} is not an {family} address")))
     }
 
-    /// The octets that the rest of the line gives.
+    /// The octets that the rest of the line spells.
     fn hex(&self) -> Result<Vec<u8>, Malformed> {
         let rest = self.line.get(self.at..).unwrap_or_default();
         let mut octets = Vec::with_capacity(rest.len() / 2);

@@ -1,5 +1,5 @@
-//! Lists the VRRP packets of captures, or of lines of hexadecimal digits, and the decision of a
-//! router about each.
+//! Lists the VRRP packets of captures, or of lines of hexadecimal digits, and a router's decision
+//! about each.
 
 mod capture;
 mod lines;
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) if output.failed => ExitCode::from(2),
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of our output has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "vrrp_dump: standard input or output: {error}");

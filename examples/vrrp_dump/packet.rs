@@ -1,4 +1,4 @@
-//! From the link layer to a VRRP message, and what becomes of it.
+//! From the link layer to a VRRP message, and the decision about it.
 
 use std::{fmt, net::IpAddr};
 
@@ -16,7 +16,7 @@ use vrrp_proto::{
 
 use crate::record::{Announcement, Assessment, Checksum, Fields, Packet};
 
-/// What octets start with.
+/// The first header of the octets.
 #[derive(Clone, Copy)]
 pub(crate) enum Layer {
     Ethernet,
@@ -30,7 +30,7 @@ pub(crate) enum Layer {
     Ipv6,
 }
 
-/// What a frame or packet turns out to be.
+/// The content of a frame or packet.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Content {
@@ -58,7 +58,7 @@ impl Content {
         }
     }
 
-    /// A message whose IP header is not there: its TTL is taken to be right.
+    /// A message without its IP header: its TTL is assumed to be right.
     pub(crate) fn bare_message(endpoints: Endpoints, message: &[u8], lenient: bool) -> Self {
         let ip = IpHeader {
             endpoints,
@@ -70,7 +70,7 @@ impl Content {
         })
     }
 
-    /// Says what may be behind a rejection.
+    /// Adds a possible cause to the reason of a rejection.
     pub(crate) fn add_to_reason(&mut self, cause: fmt::Arguments<'_>) {
         if let Self::Vrrp(Packet {
             assessment:
@@ -89,15 +89,15 @@ impl Content {
         Self::Other(Assessment::reject(format_args!("not VRRP: {reason}")))
     }
 
-    /// A frame with a header of Linux's own, where the EtherType stands here and the payload there.
-    /// VLAN tags may follow.
+    /// A frame with one of Linux's own headers; `ethertype` and `payload` are the positions of
+    /// both. VLAN tags may follow.
     fn cooked(octets: &[u8], ethertype: usize, payload: usize, lenient: bool) -> Self {
         let (Some(ethertype), Some(payload)) =
             (octets.get(ethertype..ethertype + 2), octets.get(payload..))
         else {
             return Self::other("the header of the frame is cut short");
         };
-        // The same frame with a header of Ethernet, which knows about tags.
+        // The same frame with an Ethernet header, whose decoder knows about tags.
         let ethernet = [&[0; 12], ethertype, payload].concat();
         Self::read(Layer::Ethernet, &ethernet, lenient)
     }
@@ -158,11 +158,12 @@ impl Content {
         }
     }
 
-    /// What travels inside IP AH, if it is VRRP. Without the key nobody can say more of the header.
+    /// The payload of IP AH, if it is VRRP. Without the key, nothing more can be said of the
+    /// header.
     fn inside_ah(packet: &ipv4::Packet<'_>, lenient: bool) -> Self {
         match packet.payload {
             &[IP_PROTOCOL, len, ..] => {
-                // In words of 32 bits, less two (RFC 2402 section 2.2).
+                // The length is in words of 32 bits, less two (RFC 2402 section 2.2).
                 let header_len = (usize::from(len) + 2) * 4;
                 let message = packet.payload.get(header_len..).unwrap_or_default();
                 Self::Vrrp(Packet::of(
@@ -231,7 +232,7 @@ impl Announcement {
     }
 }
 
-/// What a message travels in.
+/// The encapsulation of a message.
 #[derive(Clone, Copy, PartialEq)]
 enum Envelope {
     None,
@@ -239,7 +240,7 @@ enum Envelope {
 }
 
 impl Packet {
-    /// A payload of protocol 112 under an IP header that is whole.
+    /// A payload of protocol 112 after a complete IP header.
     fn of(ip: &IpHeader, payload: &[u8], envelope: Envelope, lenient: bool) -> Self {
         let destination = ip.endpoints.destination();
         let options = |leniency| DecodeOptions {
@@ -293,7 +294,7 @@ impl Packet {
         }
     }
 
-    /// A payload of protocol 112 under an IP header that is not whole, as far as it goes.
+    /// A payload of protocol 112 after an incomplete IP header, as far as it goes.
     fn broken(family: Family, payload: Option<&[u8]>, error: PacketError) -> Self {
         let fields = match (error, payload) {
             // A later fragment has no header of VRRP.
@@ -329,7 +330,7 @@ impl Fields {
         }
     }
 
-    /// The fields of a message that cannot be decoded, as many as are there.
+    /// The fields of a message that cannot be decoded, as far as they are present.
     fn read(family: Family, payload: &[u8]) -> Self {
         let octet = |place: usize| payload.get(place).copied();
         let version = octet(0).map(|first| first >> 4);
@@ -369,7 +370,7 @@ impl Fields {
         }
     }
 
-    /// Which form the checksum of the whole payload fits, if it is known what it has to cover.
+    /// The form that the checksum of the whole payload fits, if the data that it covers is known.
     fn checksum(&self, payload: &[u8], endpoints: &Endpoints) -> Option<Checksum> {
         let acceptance = match (self.version?, endpoints.family()) {
             (2, Family::Ipv4) => ChecksumAcceptance::MessageOnly,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{capture::Timestamp, packet::Content};
 
-/// A packet and where it stood. The names of the fields are those of the JSON object.
+/// A packet and its position. The names of the fields are those of the JSON object.
 #[derive(Serialize)]
 pub(crate) struct Record {
     #[serde(flatten)]
@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) content: Content,
 }
 
-/// Where a packet stood, counted from 1.
+/// The position of a packet, counted from 1.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Place {
@@ -62,7 +62,7 @@ pub(crate) struct Fields {
     pub(crate) auth: Option<String>,
 }
 
-/// Which forms the checksum fits.
+/// The forms that the checksum fits.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Checksum {
@@ -72,7 +72,7 @@ pub(crate) enum Checksum {
     Invalid,
 }
 
-/// What a router makes of a packet.
+/// A router's decision about a packet.
 #[derive(Serialize)]
 pub(crate) struct Assessment {
     pub(crate) verdict: Verdict,
@@ -106,14 +106,14 @@ impl Assessment {
     }
 }
 
-/// Somebody says that an address is at a virtual MAC.
+/// An announcement or answer that gives a virtual MAC as the MAC of an address.
 #[derive(Serialize)]
 pub(crate) struct Announcement {
     pub(crate) vrid: u8,
     pub(crate) family: String,
     pub(crate) mac: String,
     pub(crate) addresses: [IpAddr; 1],
-    /// Whether nobody asked.
+    /// Whether it was sent without a request.
     pub(crate) unsolicited: bool,
 }
 
