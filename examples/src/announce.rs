@@ -1,5 +1,5 @@
-//! Addresses that a routing daemon announces: each is on its interface while the quorum of its
-//! service is there.
+//! Addresses that a routing daemon announces: each is on its interface while its service has its
+//! quorum.
 
 use std::collections::BTreeSet;
 
@@ -16,24 +16,24 @@ pub struct Announce {
     /// The service whose quorum decides.
     #[serde(deserialize_with = "text")]
     pub service: ServiceKey,
-    /// The name of the interface, which has to be there and up: best a dummy one.
+    /// The name of the interface, which must exist and be up; a dummy interface is best.
     pub interface: String,
     /// The address.
     #[serde(deserialize_with = "text")]
     pub address: VirtualAddress,
 }
 
-/// Puts addresses on their interfaces, and takes them away.
+/// Adds addresses to their interfaces, and removes them.
 #[derive(Debug)]
 pub struct Announcer {
     netlink: Netlink,
     all: Vec<Announce>,
-    /// The places of those that are on their interfaces.
+    /// The indexes in `all` of the addresses that are on their interfaces.
     placed: BTreeSet<usize>,
 }
 
 impl Announcer {
-    /// Begins with the addresses as they are.
+    /// Begins with the addresses as they are, all of which may be on their interfaces.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Announcer {
         lines
     }
 
-    /// Takes all addresses away.
+    /// Removes all addresses.
     pub fn withdraw(&mut self) -> Vec<String> {
         let places = 0..self.all.len();
         places.filter_map(|place| self.set(place, false)).collect()

@@ -1,4 +1,4 @@
-//! A load balancer as a value that runs: a [`Pool`], its probes, and the kernel's table.
+//! A load balancer as a value: a [`Pool`], its probes, and the kernel's table.
 //!
 //! [`Balancer`] joins [`ipvs_netlink::pool`], [`probe`] and the reconciliation of
 //! [`ipvs_netlink::plan`] into one loop. It does not know where its configuration comes from, so a
@@ -75,10 +75,10 @@ use crate::probe::{Probe, name_places, probe};
 
 /// The pause after an error of the kernel.
 const RETRY: Duration = Duration::from_secs(1);
-/// A table that takes long to read is read less often: reading takes at most one part in so many of
-/// the time.
+/// A table that takes long to read is read less often: reading takes at most this fraction of the
+/// time.
 const SHARE: u32 = 20;
-/// A timer that is served so late shows that this program, and with it each probe, stood still.
+/// A timer that is served this late shows that the program, and with it each probe, stood still.
 const LATE: Duration = Duration::from_millis(20);
 /// How often sync daemons are compared.
 const DAEMON_INTERVAL: Duration = Duration::from_secs(10);
@@ -86,15 +86,15 @@ const DAEMON_INTERVAL: Duration = Duration::from_secs(10);
 /// Settings of a [`Balancer`] that have nothing to do with servers.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How often the whole of what the pool owns is compared with the kernel's table. Default: 1 s.
+    /// How often everything that the pool owns is compared with the kernel's table. Default: 1 s.
     pub interval: Duration,
     /// Whether nothing is written: changes are made in a copy of the kernel's table. Default:
     /// false.
     pub dry_run: bool,
-    /// What an earlier run has saved: the settings of the operator and drains go on, and services
-    /// that the configuration no longer has are removed.
+    /// The state that an earlier run has saved: the settings of the operator and drains continue,
+    /// and services that the configuration no longer has are removed.
     pub saved: SavedState,
-    /// The state of the balancer that this one succeeds. `saved` does not count then.
+    /// The state of the balancer that this one succeeds. `saved` is ignored then.
     pub predecessor: Option<HandOver>,
 }
 
@@ -138,7 +138,7 @@ pub enum Notice {
     Trouble(Error),
     /// Sync daemons were started or stopped, or could not be.
     Daemons(DaemonReport),
-    /// The whole of what the pool owns was compared, so [`Balancer::table`] is new.
+    /// Everything that the pool owns was compared, so [`Balancer::table`] is new.
     Compared,
 }
 
@@ -183,9 +183,9 @@ pub struct Balancer {
     probes: JoinSet<(ProbeId, Outcome)>,
     running: HashMap<ProbeId, AbortHandle>,
     worker: Worker,
-    /// Services to compare, before the whole is due.
+    /// Services to compare before everything is due.
     changed: BTreeSet<ServiceKey>,
-    /// When the whole is compared.
+    /// When everything is compared.
     due: Duration,
     leftovers: BTreeSet<ServiceKey>,
     table: Table,
@@ -202,20 +202,20 @@ pub struct Balancer {
 struct Daemons {
     wanted: Option<Vec<SyncDaemon>>,
     due: Duration,
-    /// Whether they were not compared since they changed.
+    /// Whether they have not been compared since they last changed.
     is_changed: bool,
     work: Option<JoinHandle<Result<DaemonReport, Error>>>,
     failed: Vec<(ipvs_netlink::message::Change, Error)>,
 }
 
-/// How far the end is.
+/// The progress towards the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Running,
-    /// The table has to become as the end wants it.
+    /// The table has to reach the state in which this stop leaves it.
     Begun(Stop),
     Reached,
-    /// A successor goes on.
+    /// A successor continues.
     HandedOver,
 }
 
@@ -234,7 +234,7 @@ impl Balancer {
                 let now = predecessor.now();
                 let HandOver { pool, saved, .. } = predecessor;
                 let pool = Pool::restore(now, config, &pool, identify)?;
-                // The time of the pool is part of the time since the boot, as is an instant.
+                // The pool began after the boot, so an `Instant` can express its beginning.
                 let epoch = Instant::now().checked_sub(now).unwrap_or_else(Instant::now);
                 (kernel, Table::default(), pool, epoch, saved)
             }
@@ -271,13 +271,13 @@ impl Balancer {
         })
     }
 
-    /// The pool, to ask it.
+    /// The pool, for queries.
     #[must_use]
     pub const fn pool(&self) -> &Pool<Probe> {
         &self.pool
     }
 
-    /// The time of the pool: since [`open`](Self::open).
+    /// The time of the pool: since [`open`](Self::open), or since that of the first predecessor.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.epoch.elapsed()
@@ -295,7 +295,7 @@ impl Balancer {
         &self.table
     }
 
-    /// The destinations that leave the table and still have connections. Times are those of
+    /// The destinations that are leaving the table and still have connections. Times are those of
     /// `CLOCK_BOOTTIME`.
     #[must_use]
     pub const fn draining(&self) -> &Draining {
@@ -351,7 +351,7 @@ impl Balancer {
         self.pool.set_operator(now, service, server, operator)
     }
 
-    /// Sets a weight in place of the configured one, or with `None` returns to that.
+    /// Sets a weight in place of the configured one; `None` restores the configured weight.
     ///
     /// # Errors
     ///
@@ -380,8 +380,8 @@ impl Balancer {
         self.pool.set_suspended(now, service, suspended)
     }
 
-    /// The state that a later run goes on with, once it is [saved](SavedState::write). It changes
-    /// with the configuration, with settings of the operator, and with drains.
+    /// The state for a later run, once it is [saved](SavedState::write). It changes with the
+    /// configuration, with settings of the operator, and with drains.
     #[must_use]
     pub fn saved_state(&self) -> SavedState {
         SavedState {
@@ -391,7 +391,7 @@ impl Balancer {
         }
     }
 
-    /// Sets the sync daemons that have to run. Until the first call none is touched.
+    /// Sets the sync daemons that have to run. Until the first call, no sync daemon is touched.
     pub fn set_daemons(&mut self, daemons: Vec<SyncDaemon>) {
         self.daemons.wanted = Some(daemons);
         self.daemons.is_changed = !self.dry_run;
@@ -400,7 +400,7 @@ impl Balancer {
 
     /// Begins the end: no more probes, and the table as `stop` says. Services with
     /// [`omega`](ipvs_netlink::pool::VirtualServer::omega) report their end first. A second call
-    /// may change the way.
+    /// may choose another `stop`.
     pub fn stop(&mut self, stop: Stop) {
         if matches!(self.end, End::Reached | End::HandedOver) {
             return;
@@ -415,7 +415,7 @@ impl Balancer {
     /// Probes under way are given up, and the successor makes them again. [`next`](Self::next)
     /// returns the last notices, then `None`.
     pub async fn hand_over(&mut self) -> HandOver {
-        // Nothing writes to the kernel once the successor begins.
+        // Nothing may write to the kernel once the successor begins.
         if !self.worker.is_idle() {
             let done = finished(&mut self.worker.task).await;
             self.finish_comparison(done);
@@ -437,7 +437,7 @@ impl Balancer {
         HandOver::new(self.pool.snapshot(self.now(), identify), self.saved_state())
     }
 
-    /// Waits for the next notice; `None` once the end is reached that [`stop`](Self::stop) began.
+    /// Waits for the next notice; `None` once the end that [`stop`](Self::stop) began is reached.
     ///
     /// It is cancel-safe. Nothing happens while nobody waits here, except probes and changes of the
     /// table that are under way.
@@ -462,7 +462,7 @@ impl Balancer {
             };
             tokio::select! {
                 Some(result) = self.probes.join_next() => {
-                    // One that was aborted has no result.
+                    // An aborted probe has no result.
                     if let Ok((id, outcome)) = result {
                         self.take(id, outcome);
                     }
@@ -497,7 +497,7 @@ impl Balancer {
         }
     }
 
-    /// Everything that can be done without waiting. Results come before time.
+    /// Does everything that can be done without waiting. Results come before timers.
     fn turn(&mut self) {
         while let Some(result) = self.probes.try_join_next() {
             if let Ok((id, outcome)) = result {
@@ -540,7 +540,7 @@ impl Balancer {
         self.pool.handle_result(now, id, outcome);
     }
 
-    /// When something is due without a result.
+    /// When something is due, apart from results.
     fn wake_at(&self) -> Option<Instant> {
         let table = self.worker.is_idle().then_some(self.due);
         let daemons = &self.daemons;
@@ -591,7 +591,7 @@ impl Balancer {
         });
     }
 
-    /// How servers leave that are no longer wanted.
+    /// How servers that are no longer wanted leave.
     fn removals(&self, scope: &[ServiceKey]) -> Removals {
         let of_services = |drain: Option<Drain>| Removals {
             services: scope.iter().map(|service| (*service, drain)).collect(),
@@ -618,7 +618,7 @@ impl Balancer {
         self.worker.task = None;
         let now = self.now();
         let failed_to_read = done.result.is_err();
-        // Where the end has begun since, the table is compared again at once.
+        // If the end has begun since then, the table is compared again at once.
         let is_current = done.end == self.end;
         let report = match done.result {
             Ok(report) => {
@@ -665,7 +665,8 @@ impl Balancer {
         }
     }
 
-    /// Ends when the table is as the end wants it. What the kernel refuses does not hold it up.
+    /// Ends if the sync daemons are compared too. Changes that the kernel refuses do not prevent
+    /// that.
     fn end_if_nothing_is_left(&mut self) {
         if matches!(self.end, End::Begun(_)) && self.daemons.are_compared() {
             self.end = End::Reached;
@@ -684,7 +685,7 @@ impl Balancer {
         let wanted = wanted.clone();
         daemons.due = now + DAEMON_INTERVAL;
         daemons.is_changed = false;
-        // A client of its own: the kernel may take seconds to stop a daemon.
+        // With a client of its own, because the kernel may take seconds to stop a daemon.
         daemons.work = Some(tokio::spawn(async move {
             let mut client = AsyncClient::open().await?;
             client.reconcile_daemons(&wanted).await
@@ -710,7 +711,7 @@ impl Balancer {
 }
 
 impl Daemons {
-    /// Whether the wanted daemons were compared since they changed.
+    /// Whether the wanted daemons have been compared since they last changed.
     fn are_compared(&self) -> bool {
         self.work.is_none() && !self.is_changed
     }
@@ -731,7 +732,7 @@ async fn open(dry_run: bool) -> Result<(Kernel, Table), Error> {
     Ok((Kernel::Dry(DryTable::new(table.clone())), table))
 }
 
-/// Waits for the end of a task; for ever without one.
+/// Waits for the end of a task; forever if there is none.
 async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> T {
     let Some(task) = task else {
         return pending().await;
@@ -740,7 +741,7 @@ async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> T {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only at the end of the runtime.
+            // This happens only at the end of the runtime.
             Err(_) => pending().await,
         },
     }

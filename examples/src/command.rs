@@ -32,8 +32,8 @@ pub enum Failure {
     /// The command did not end in time.
     #[error("timed out after {0:?}")]
     TimedOut(Duration),
-    /// The command goes on although it was killed, which is so for a process that runs as another
-    /// user or waits in the kernel.
+    /// The command continues although it was killed, as a process may that runs as another user or
+    /// waits in the kernel.
     #[error(
         "timed out and cannot be ended{}; the next run waits for its end",
         because(.0.as_ref())

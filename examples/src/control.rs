@@ -63,7 +63,7 @@ pub struct Server {
 }
 
 impl Command {
-    /// Does it. Returns the state of the server as text.
+    /// Applies the command. Returns the state of the server as text.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Command {
     }
 }
 
-/// A question to the program.
+/// A question to the program, with the way to answer it.
 #[derive(Debug)]
 pub struct Request {
     /// The question.
@@ -113,7 +113,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Makes the answer: a page of the state, or the result of a command.
+    /// Builds the answer: a page of the state, or the result of a command.
     pub fn answer(
         &self,
         history: &History,
@@ -143,7 +143,7 @@ impl Question {
 }
 
 impl Request {
-    /// Answers. A client that is gone misses nothing.
+    /// Sends the answer, unless the client is gone.
     pub fn answer(self, page: Page) {
         let _ = self.answer.send(page);
     }
@@ -166,7 +166,7 @@ impl Default for Control {
 }
 
 impl Control {
-    /// Without sockets: nobody asks.
+    /// No sockets, and so no requests.
     #[must_use]
     pub fn new() -> Self {
         let (sender, requests) = mpsc::channel(WAITING);
@@ -222,7 +222,7 @@ impl Control {
     pub async fn next(&mut self) -> Request {
         match self.requests.recv().await {
             Some(request) => request,
-            // This has a sender itself.
+            // This cannot happen, because `self` has a sender itself.
             None => std::future::pending().await,
         }
     }

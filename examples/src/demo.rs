@@ -62,7 +62,7 @@ pub fn run(svg: Option<&Path>) -> Result<(), Failure> {
     })?;
     let report = Report::new(&recording);
     print(&mut out, &recording, &report)?;
-    // Last, so that a file that cannot be written costs no recording.
+    // Drawn last, so that a file that cannot be written costs no recording.
     if let Some(path) = svg {
         let written = fs::write(path, draw(&recording, &report));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -78,7 +78,7 @@ pub fn run(svg: Option<&Path>) -> Result<(), Failure> {
 fn missing() -> Vec<String> {
     let lacking = lacking_capabilities();
     if !lacking.is_empty() {
-        // Nothing else can be tried without.
+        // Without these, nothing else can be tried.
         return vec![format!(
             "it has to run as root: {} missing",
             lacking.join(", ")
@@ -115,7 +115,7 @@ fn lacking_capabilities() -> Vec<&'static str> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    // Their numbers in capability.h.
+    // The numbers are those of capability.h.
     let needed = [
         (12, "CAP_NET_ADMIN"),
         (13, "CAP_NET_RAW"),

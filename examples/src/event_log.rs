@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(2),
 };
 
-/// Begins to log: to the journal with its fields if the standard output or standard error is the
+/// Starts the log: to the journal, with its fields, if the standard output or standard error is the
 /// journal, and otherwise as text on standard output. `RUST_LOG` selects the events.
 ///
 /// # Errors
@@ -44,8 +44,8 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a stream, as `JOURNAL_STREAM` names it (systemd.exec(5)), is one of these. Programs
-/// inherit the variable, so it says nothing about a program whose output was redirected.
+/// Whether a stream, as `JOURNAL_STREAM` names it (systemd.exec(5)), is one of these files.
+/// Programs inherit the variable, so it may be set in a program whose output was redirected.
 fn is_one_of<const N: usize>(stream: &str, files: [nix::Result<FileStat>; N]) -> bool {
     let numbers = stream.split_once(':');
     let numbers = numbers.map(|(device, inode)| (device.parse(), inode.parse()));
@@ -124,13 +124,13 @@ type Waiting = (Arc<[String]>, Event);
 /// such as `server-down`, `SERVICE`, `SERVER`, `REASON`, and `TEXT`, the whole event.
 #[derive(Debug)]
 pub struct Notify {
-    /// The program and its arguments; perhaps none.
+    /// The program and its arguments; empty without a command.
     words: Arc<[String]>,
     notifier: Option<Notifier<Waiting>>,
 }
 
 impl Notify {
-    /// Begins. Without words there is no command.
+    /// Starts with a command; empty `words` are no command.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Notify {
         Ok(notify)
     }
 
-    /// Sets the command of the events that follow. Those in the queue keep theirs.
+    /// Sets the command for later events. Events in the queue keep theirs.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Notify {
         Ok(())
     }
 
-    /// Runs the command for an event, when its turn comes.
+    /// Runs the command for an event, in its turn.
     pub fn push(&self, event: &Event) {
         if let Some(notifier) = self.notifier.as_ref().filter(|_| !self.words.is_empty()) {
             notifier.push((Arc::clone(&self.words), event.clone()));
@@ -179,7 +179,7 @@ impl Notify {
 }
 
 fn command((words, event): &Waiting) -> Command {
-    // Without words nothing is pushed.
+    // Nothing is pushed without words.
     let mut words = words.iter();
     let mut command = Command::new(words.next().map_or("", String::as_str));
     command

@@ -36,7 +36,7 @@ struct SavedDrain {
     rule: Option<SavedRule>,
 }
 
-/// A [`Drain`].
+/// A [`Drain`], in a form that a file keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct SavedRule {
     at_most: Duration,
@@ -46,7 +46,7 @@ struct SavedRule {
 }
 
 impl SavedDrains {
-    /// Those of a reconciler whose clock is `CLOCK_BOOTTIME`.
+    /// The drains of a reconciler whose clock is `CLOCK_BOOTTIME`.
     #[must_use]
     pub fn of(draining: &Draining) -> Self {
         let drains = draining.destinations.iter();
@@ -69,7 +69,7 @@ impl SavedDrains {
         )
     }
 
-    /// Those for a reconciler.
+    /// The drains, for a reconciler.
     #[must_use]
     pub fn draining(&self) -> Draining {
         let drains = self.0.iter();

@@ -5,7 +5,7 @@ use ipvs_netlink::{
     message::Change,
 };
 
-/// A table that takes changes as the kernel's does. Connections never come.
+/// A table that accepts changes as the kernel's does. It never has connections.
 #[derive(Debug)]
 pub(super) struct DryTable(Table);
 
@@ -56,7 +56,7 @@ impl DryTable {
                 }
             }
             Change::Flush => self.0.entries.clear(),
-            // They are no part of the table.
+            // These changes do not concern the table.
             _ => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::probe::Probe;
 /// The state of a [`Balancer`](super::Balancer) for its successor: health, counts and schedules of
 /// all checks, settings of the operator, and drains.
 ///
-/// The kernel's table stays as it is in the meantime, and the successor finds it as it wants it.
+/// The kernel's table does not change in the meantime, so the successor finds it as it should be.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct HandOver {
     /// By `CLOCK_BOOTTIME`, which all processes share.
@@ -40,10 +40,10 @@ impl HandOver {
     }
 }
 
-/// A number for attempts, the same in each process of one version of the program. Another version
-/// may have other numbers; its checks then count as changed.
+/// A number for attempts, equal in all processes of one version of the program. Another version may
+/// compute other numbers; its checks then count as changed.
 pub(super) fn identify(attempts: &[Probe]) -> u64 {
-    // Its keys are fixed.
+    // Its keys are constants.
     let mut hasher = DefaultHasher::new();
     format!("{attempts:?}").hash(&mut hasher);
     hasher.finish()

@@ -53,7 +53,7 @@ pub(super) struct Job {
     pub(super) now: Duration,
     /// Whether the scope is everything that the pool owns.
     pub(super) is_whole: bool,
-    /// How far the end is.
+    /// The progress towards the end.
     pub(super) end: End,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) result: Result<ReconcileReport, ReconcileError>,
-    /// The table as it was read first.
+    /// The table as it was read before the changes.
     pub(super) table: Option<Table>,
     pub(super) is_whole: bool,
     pub(super) end: End,

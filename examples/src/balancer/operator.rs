@@ -32,7 +32,7 @@ pub struct OperatorSetting {
 }
 
 impl OperatorSettings {
-    /// Those of a pool.
+    /// The settings of the operator in a pool.
     #[must_use]
     pub fn of(pool: &Pool<Probe>) -> Self {
         let settings = pool.explanations().map(|server| OperatorSetting {
@@ -45,7 +45,7 @@ impl OperatorSettings {
         Self(settings.filter(is_set).collect())
     }
 
-    /// Sets them in a pool. Servers that it does not have are left out.
+    /// Applies them to a pool. Servers that the pool does not have are left out.
     pub(super) fn apply(&self, now: Duration, pool: &mut Pool<Probe>) {
         for setting in &self.0 {
             let OperatorSetting {

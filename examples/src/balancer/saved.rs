@@ -1,4 +1,4 @@
-//! What one run of a program leaves for the next one.
+//! The state that one run of a program leaves for the next.
 
 use std::{
     fs, io,
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorSettings, SavedDrains};
 
-/// What a later run goes on with.
+/// The state with which a later run continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SavedState {
@@ -24,7 +24,7 @@ pub struct SavedState {
 }
 
 impl SavedState {
-    /// Reads a file. One that is not there is an empty state.
+    /// Reads a file. A missing file is an empty state.
     ///
     /// # Errors
     ///

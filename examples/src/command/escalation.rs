@@ -22,7 +22,7 @@ pub enum Step {
     GiveUp,
 }
 
-/// The way from the start of a command to its enforced end. No I/O: the time is an argument.
+/// The steps from the start of a command to its enforced end. No I/O: the time is an argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Escalation {
     started: Instant,
@@ -59,7 +59,7 @@ impl Escalation {
         Some(step)
     }
 
-    /// Shortens the way so that all steps are taken before `within` is over. Never prolongs it.
+    /// Moves the steps forward so that all are taken before `within` is over. Never delays a step.
     pub fn hurry(&mut self, now: Instant, within: Duration) {
         self.grace = self.grace.min(shortest_grace(within));
         if let Some((step, at)) = self.next {
@@ -93,8 +93,8 @@ impl Escalation {
     }
 }
 
-/// The grace of a command that has to end in so short a time: an eighth, but enough for a process
-/// to end after SIGTERM.
+/// The grace period of a command that must end within this time: an eighth of it, but enough for a
+/// process to end after SIGTERM.
 fn shortest_grace(within: Duration) -> Duration {
     const LEAST: Duration = Duration::from_millis(200);
     (within / 8).max(LEAST)

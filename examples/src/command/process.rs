@@ -44,7 +44,7 @@ pub struct Process {
     output: PipeReader,
     /// The other end of the pipe, as the child has it; given up once the child is to end.
     input: Option<File>,
-    /// Whether nobody has the other end any more.
+    /// Whether no process has the other end any more.
     is_closed: bool,
     tail: Tail,
 }
@@ -142,7 +142,7 @@ impl Process {
         if !self.has_ended {
             sources.push((Source::Ended, self.ended.as_fd()));
         }
-        // At its end it would be ready for ever.
+        // At its end it would be ready forever.
         if !self.is_closed {
             sources.push((Source::Output, self.output.as_fd()));
         }
@@ -187,19 +187,19 @@ impl Process {
         }
     }
 
-    /// Takes a step towards its end.
+    /// Takes a step towards the end of the command.
     ///
     /// # Errors
     ///
     /// The system's, if the signal cannot be sent: EPERM for processes of another user.
     pub fn take(&mut self, step: Step) -> io::Result<()> {
-        // From here on it matters whether anybody else has this end.
+        // From now on it matters whether any other process has this end.
         self.input = None;
         let signal = match step {
             Step::Terminate => Signal::TERM,
             Step::Kill | Step::GiveUp => Signal::KILL,
         };
-        // The group's number is its own: its leader has not been waited for.
+        // The number of the group is not reused, because its leader has not been waited for.
         Ok(kill_process_group(self.pid, signal)?)
     }
 
@@ -216,16 +216,16 @@ impl Process {
     ///
     /// The system's, if the child cannot be waited for.
     pub fn finish(&mut self) -> io::Result<ExitStatus> {
-        // What it printed last; others may go on printing.
+        // Reads the last output; other processes may continue to print.
         for _ in 0..PIPE / PORTION {
             if self.is_closed || self.read()? == 0 {
                 break;
             }
         }
         match &self.input {
-            // Nobody reads any more: a process that has the pipe must not wait for a reader.
+            // The pipe is no longer read: a process that has it must not wait for a reader.
             Some(input) => ioctl_fionbio(input, true)?,
-            // Usually nobody is left.
+            // Usually the group has no process left.
             None => {
                 let _ = kill_process_group(self.pid, Signal::KILL);
             }
@@ -245,7 +245,7 @@ impl Drop for Process {
     }
 }
 
-/// What a wait is for.
+/// The reasons for which a wait can end.
 enum Source {
     Ended,
     Output,

@@ -65,7 +65,7 @@ impl Record {
         self.edit(|inner| inner.states.clone())
     }
 
-    /// Whether a line since then has this part.
+    /// Whether a line since then contains this text.
     pub(super) fn has_line(&self, since: Instant, part: &str) -> bool {
         self.edit(|inner| {
             let lines = inner.lines.iter().rev();
@@ -127,7 +127,7 @@ impl Balancer {
         })
     }
 
-    /// Ends it by SIGTERM, and waits for its end.
+    /// Ends it by SIGTERM, and waits until it has ended.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
         // Linux process ids are below 2^22.
         kill(
@@ -141,7 +141,7 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.record.note(State::Down);

@@ -46,7 +46,8 @@ impl Records {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a server, or any, has answered a request that began at or after `since`.
+    /// Whether this server, or with `None` any server, has answered a request that began at or
+    /// after `since`.
     pub(super) fn has_answer(&self, since: Instant, server: Option<usize>) -> bool {
         let is_it = |request: &Request| {
             let is_from = server.is_none_or(|server| request.server == Some(server));
@@ -70,10 +71,10 @@ impl Records {
         self.lock().connections.len()
     }
 
-    /// Notes an exchange over an open connection. Returns whether it goes on.
+    /// Records an exchange over an open connection. Returns whether the connection continues.
     fn note(&self, place: usize, is_answered: bool, took: Duration) -> bool {
         let mut inner = self.lock();
-        // The list is taken at the end.
+        // The list is taken at the end of the play.
         let Some(connection) = inner.connections.get_mut(place) else {
             return false;
         };
@@ -85,7 +86,7 @@ impl Records {
         is_answered
     }
 
-    /// Everything, in order.
+    /// All records, in order.
     pub(super) fn take(&self) -> (Vec<Request>, Vec<Connection>) {
         let mut inner = self.lock();
         (
@@ -98,7 +99,7 @@ impl Records {
 /// A running client. It ends with this value.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Whether connections must stay open. Closed at the end.
+    /// Whether connections must stay open. The channel is closed at the end.
     keeps: Option<watch::Sender<bool>>,
     thread: Option<JoinHandle<()>>,
 }

@@ -157,7 +157,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Starts all programs, and waits until each load balancer is there.
+    /// Starts all programs, and waits until each load balancer is up.
     fn start_programs(&mut self) -> Result<(), Failure> {
         for place in 0..self.servers.len() {
             self.start_server(place)?;
@@ -203,7 +203,8 @@ impl<'a> Stage<'a> {
             stage.wait_for_balancers(&[State::Down, State::Active])?;
             stage.wait_for_answer(Instant::now(), None)
         })?;
-        // Its old addresses go before its cables come: no two hosts have them.
+        // Its old addresses are removed before its cables are plugged in, so no two hosts have
+        // them.
         let started = Instant::now();
         self.start_balancer(0)?;
         self.wait_for_line(0, started, "")?;
@@ -331,12 +332,12 @@ fn server_address(place: usize) -> String {
     format!("10.0.0.{}:80", place + 1)
 }
 
-/// The line of a load balancer about a server that is down.
+/// The line in which a load balancer reports that a server is down.
 fn down(place: usize) -> String {
     format!("server {} down", server_address(place))
 }
 
-/// The file of a load balancer.
+/// The configuration file of a load balancer.
 fn configuration(priority: u8) -> String {
     let ([a, b, c, d], port) = SERVICE;
     let servers: Vec<_> = (0..SERVERS)

@@ -12,7 +12,7 @@ use super::{
 const LEFT: f64 = 92.0;
 const WIDTH: f64 = 860.0;
 const TOP: f64 = 146.0;
-/// The height of the texts of an event. Neighbors are one below the other.
+/// The height of the texts of an event. Texts of neighboring events are placed one below the other.
 const TEXTS: f64 = 42.0;
 const LANE: f64 = 34.0;
 const BAR: f64 = 20.0;
@@ -26,7 +26,7 @@ const STYLE: &str = ".active { fill: #2563c9 }
 .failed { fill: #d1495b }
 .event { stroke: #c2410c; stroke-width: 1; stroke-dasharray: 3 3 }";
 
-/// An SVG document, readable on light and on dark ground.
+/// An SVG document, readable on light and on dark backgrounds.
 #[must_use]
 pub(super) fn draw(recording: &Recording, report: &Report) -> String {
     let total = (recording.to - recording.from).as_secs_f64();
@@ -167,7 +167,7 @@ mod tests {
         let svg = draw(&recording, &Report::new(&recording));
         let count = |class: &str| svg.matches(&format!("class=\"{class}\"")).count();
         assert_eq!(count("event"), 3);
-        // The legend has one of each.
+        // The legend contains one more of each.
         assert_eq!((count("active"), count("backup"), count("up")), (3, 3, 4));
         assert!(count("answers") > 80 && count("failed") > 5);
         for text in [

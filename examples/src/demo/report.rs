@@ -1,4 +1,4 @@
-//! The recording in numbers and in letters.
+//! The recording as numbers and as text.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 
 use super::{Connection, Event, Happening, Recording, Request, State};
 
-/// The columns of the timeline in letters.
+/// The width of the timeline in text, in columns.
 const WIDTH: u32 = 96;
 
 /// The recording in numbers.
@@ -72,8 +72,8 @@ impl Report {
     }
 }
 
-/// The event that broke a connection: the end of its server, however late it was seen, and
-/// otherwise the last event before.
+/// The event that broke a connection: the end of its server, however late the break was seen, or
+/// otherwise the last event before the break.
 fn cause(connection: &Connection, recording: &Recording) -> Option<Event> {
     let broken = connection.broken?;
     let before = recording
@@ -87,7 +87,7 @@ fn cause(connection: &Connection, recording: &Recording) -> Option<Event> {
     events.find(is_end).or(last)
 }
 
-/// The longest time without an answer that overlaps a time, cut to it.
+/// The longest time without an answer within a span.
 fn outage(requests: &[Request], from: Instant, to: Instant) -> Duration {
     let answered = requests.iter().filter(|request| request.server.is_some());
     let mut last = from;
@@ -134,7 +134,7 @@ impl Event {
     }
 }
 
-/// The times in which something was in one state.
+/// The spans during which something was in one state.
 pub(super) fn parts<S: Copy + PartialEq>(
     changes: &[(Instant, S)],
     recording: &Recording,
@@ -149,7 +149,7 @@ pub(super) fn parts<S: Copy + PartialEq>(
     parts.filter(|(from, to, _)| from < to).collect()
 }
 
-/// Counts things by the columns of a time line.
+/// Counts occurrences by the columns of a timeline.
 pub(super) fn counts(
     times: impl Iterator<Item = Instant>,
     recording: &Recording,
@@ -178,7 +178,7 @@ pub(super) fn ends(recording: &Recording, server: Option<usize>) -> impl Iterato
         .map(Request::end)
 }
 
-/// Writes the time line in letters, and the effects of each event.
+/// Writes the timeline as text, and the effects of each event.
 ///
 /// # Errors
 ///
@@ -277,7 +277,7 @@ pub(super) fn print(
     writeln!(out, "  {verdict}")
 }
 
-/// The names of the events where they happened.
+/// The names of the events at the columns where they happened.
 fn words(recording: &Recording, step: Duration) -> String {
     let mut line = String::new();
     for happening in &recording.happenings {

@@ -29,7 +29,7 @@ impl Server {
         address: SocketAddr,
         number: usize,
     ) -> Result<Self, Failure> {
-        // Its TIME_WAIT connections do not hold up its next start: tokio sets SO_REUSEADDR.
+        // Connections in TIME_WAIT do not prevent its next start: tokio sets SO_REUSEADDR.
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let namespace = namespace.clone();
         let (running, end) = oneshot::channel();
@@ -72,7 +72,7 @@ impl Drop for Server {
 
 async fn accept(listener: &TcpListener, number: usize) {
     loop {
-        // A client that is gone already is none.
+        // A client that has already gone does not count.
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(answer(stream, number));
         }
