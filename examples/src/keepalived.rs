@@ -1,8 +1,8 @@
-//! What keepalived does with a configuration, on the crates of this workspace.
+//! The behavior of keepalived for a configuration, built on the crates of this workspace.
 //!
-//! [`translate`] makes routers, sync groups and tracked objects of a configuration, without any
-//! I/O; [`balance`] makes the pool of a load balancer of it. [`Event`](event::Event) has the words
-//! in which keepalived reports changes.
+//! [`translate`] turns a configuration into routers, sync groups and tracked objects, without any
+//! I/O; [`balance`] turns it into the pool of a load balancer. [`Event`](event::Event) has the
+//! words with which keepalived reports changes.
 
 pub mod balance;
 pub mod event;

@@ -1,7 +1,7 @@
 //! Virtual servers as a pool of a load balancer.
 //!
-//! Each function takes the fields of what it reads apart by name, so that a field that is new in
-//! the configuration does not compile until it is used or named here.
+//! Each function destructures what it reads by field name, so a new field of the configuration does
+//! not compile until it is used or named here.
 
 use std::{
     collections::BTreeMap,
@@ -36,17 +36,17 @@ use crate::{
     },
 };
 
-/// HTTP_GET and SSL_GET begin their time limit again for each step, and for each piece of the
-/// answer. Here the whole has a limit too, so that an answer without end is a failure.
+/// HTTP_GET and SSL_GET restart their time limit for each step, and for each piece of the answer.
+/// Here the whole check has a limit too, so that an endless answer is a failure.
 const STEPS_OF_HTTP: u32 = 10;
 
-/// From one reading of a file to the next.
+/// The time between two reads of a file.
 const FILE_PERIOD: Duration = Duration::from_millis(100);
 
 /// The longest time of a check.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a configuration asks of IPVS.
+/// The settings of a configuration that concern IPVS.
 #[derive(Debug, Default)]
 pub struct Balance {
     /// The pool.
@@ -60,7 +60,7 @@ pub struct Balance {
     pub kernel: KernelSettings,
     /// The files of `FILE_CHECK` with the values that they get at the start.
     pub files: Vec<(String, (i64, bool))>,
-    /// Settings that are not supported, one sentence each.
+    /// A sentence for each setting that is not supported.
     pub notes: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl Balance {
     }
 }
 
-/// Makes a pool of the virtual servers of a configuration.
+/// Builds a pool from the virtual servers of a configuration.
 #[must_use]
 pub fn balance(configuration: &Configuration) -> Balance {
     let mut balance = Balance::default();
@@ -392,17 +392,17 @@ fn real_server(
     Some(result)
 }
 
-/// The names that requests of a server have where a check or a URL has none.
+/// The host names for requests to a server whose check or URL names none.
 struct Hosts<'a> {
-    /// In `Host`.
+    /// The name in `Host`.
     request: Option<&'a str>,
-    /// In the TLS handshake.
+    /// The name in the TLS handshake.
     handshake: Option<&'a str>,
     tls: &'a TlsFiles,
 }
 
-/// A check that reads a file. All servers with the same file and factor share it, so its address is
-/// none of theirs.
+/// A check that reads a file. All servers with the same file and factor share it, so its target is
+/// a placeholder and not the address of a server.
 fn file_check(tracked: &lvs::TrackedFile) -> Check<Probe> {
     let mut check = Check::new(Probe::File(File {
         path: tracked.file.path.clone().into(),
@@ -428,7 +428,7 @@ fn micros(number: i64) -> Duration {
     time.clamp(Duration::from_millis(1), LONGEST)
 }
 
-/// A check; `None` for those that are named elsewhere.
+/// The check for the pool; `None` for a check that is translated elsewhere.
 fn check_of(
     check: &lvs::Check,
     hosts: &Hosts<'_>,
@@ -504,7 +504,7 @@ fn check_of(
         Duration::from_micros(u64::try_from(it).unwrap_or(0)).min(LONGEST)
     }));
     match detail {
-        // The URL that failed, and then all of them.
+        // First the URL that failed must succeed, and then all URLs.
         Detail::Http { urls, .. } => {
             result.rise = u32::try_from(urls.len()).unwrap_or(u32::MAX - 1) + 1;
             result.down_interval = Some(interval.max(pause));
@@ -523,11 +523,11 @@ fn check_of(
 struct Given<'a> {
     source: Source,
     hosts: &'a Hosts<'a>,
-    /// For each step of a request.
+    /// The limit for each step of a request.
     time_limit: Duration,
 }
 
-/// The probes of a check; `None` for those that are named elsewhere.
+/// The probes of a check; `None` for a check that is translated elsewhere.
 fn probes(
     kind: &str,
     detail: &Detail,
@@ -656,7 +656,7 @@ fn http(
         let mut body = expression::body(regex, regex_options, note)?;
         body.must_match = !regex_no_match;
         let (from, to) = (regex_min_offset.unwrap_or(0), *regex_max_offset);
-        // As keepalived has it, bounds without a place between them do not count.
+        // As in keepalived, bounds that leave no position between them are ignored.
         if to.is_none_or(|to| from <= to) {
             body.from = from;
             body.to = to;

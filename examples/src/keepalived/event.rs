@@ -21,15 +21,15 @@ pub enum Change {
     Backup,
     /// It cannot run.
     Fault,
-    /// The daemon ends.
+    /// The daemon stops.
     Stop,
     /// It is no longer configured.
     Deleted,
-    /// Another router of lower priority was Active beside it.
+    /// An Active received an advertisement of lower priority.
     RivalDetected,
-    /// The priority changed while it is Active.
+    /// The priority changed while the instance is Active.
     MasterPriority,
-    /// The priority changed while it is Backup.
+    /// The priority changed while the instance is Backup.
     BackupPriority,
 }
 
@@ -63,7 +63,7 @@ impl Change {
         })
     }
 
-    /// The change that a router went through when it came to a state.
+    /// The change to report when a router has come to a state.
     #[must_use]
     pub const fn of(state: State, reason: Option<Reason>) -> Self {
         match (state, reason) {
@@ -80,7 +80,7 @@ impl Change {
 /// A change of an instance or a sync group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What it is.
+    /// The kind of the subject.
     pub party: Party,
     /// Its name.
     pub name: String,
@@ -141,7 +141,7 @@ impl Event {
         )
     }
 
-    /// The arguments that `notify` gets behind its own.
+    /// The arguments that `notify` gets after its own.
     #[must_use]
     pub fn arguments(&self) -> [String; 4] {
         [

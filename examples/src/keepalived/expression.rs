@@ -1,8 +1,9 @@
-//! Expressions of PCRE2, as keepalived's `regex` has them, for this program's engines.
+//! Translates PCRE2 expressions, as in keepalived's `regex`, for the regular expression engines of
+//! this program.
 //!
-//! The engines take other words for some things, and mean something else by some words. An
-//! expression is rewritten until it means what it means to PCRE2: without options it works on
-//! bytes, and `$` also matches before a line break at the end.
+//! The engines use another syntax for some features, and give another meaning to some syntax. An
+//! expression is rewritten until it has the meaning that it has in PCRE2: without options it works
+//! on bytes, and `$` also matches before a line break at the end.
 
 use std::fmt::Write as _;
 
@@ -25,11 +26,11 @@ struct Options {
     has_unicode_classes: bool,
 }
 
-/// The content of a body that an expression with these `regex_options` asks for.
+/// The content that an expression with these `regex_options` requires of a body.
 ///
 /// # Errors
 ///
-/// An expression that cannot be used, and options that it cannot be used with.
+/// An expression that cannot be used, or options that cannot be used with it.
 pub fn body(
     expression: &str,
     options: &[String],
@@ -74,7 +75,7 @@ pub fn body(
     Ok(body)
 }
 
-/// An expression on its way.
+/// An expression that is being rewritten.
 struct Rewriting {
     expression: Vec<char>,
     place: usize,
@@ -129,13 +130,13 @@ impl Rewriting {
         self.place = end;
     }
 
-    /// Replaces so many characters.
+    /// Replaces this many characters.
     fn replace(&mut self, count: usize, with: &str) {
         self.place += count;
         self.result.push_str(with);
     }
 
-    /// A backslash with its character.
+    /// A backslash with the character after it.
     fn escape(&mut self, in_class: bool) -> Result<(), String> {
         let is_hex = |from: usize, count: usize| {
             let mut digits = (from..from + count).map(|place| self.peek(place));
@@ -240,7 +241,8 @@ impl Rewriting {
                     }
                     self.copy(1);
                 }
-                // The engines have operators here, and with `x` comments and insignificant blanks.
+                // The engines have operators here, and with `x` also comments and insignificant
+                // blanks.
                 '[' | '&' | '~' | '#' => self.literal(character),
                 blank if blank.is_ascii_whitespace() => self.literal(blank),
                 _ => self.copy(1),
@@ -277,7 +279,7 @@ impl Rewriting {
             self.replace(length, "(");
             return Ok(());
         }
-        // Options from here on.
+        // The options that hold from here on.
         let mut ahead = 2;
         while let Some(flag) = self.peek(ahead).filter(char::is_ascii_alphabetic) {
             self.options.is_multiline |= flag == 'm';
@@ -288,7 +290,7 @@ impl Rewriting {
         Ok(())
     }
 
-    /// The length of the beginning of a group with a name.
+    /// The length of the beginning of a named group.
     fn named_group(&self) -> Option<usize> {
         let (start, end) = [("(?P<", '>'), ("(?<", '>'), ("(?'", '\'')]
             .into_iter()
@@ -296,7 +298,7 @@ impl Rewriting {
         let start = start.len();
         let is_name = |it: char| it.is_alphanumeric() || it == '_';
         if !self.peek(start).is_some_and(is_name) {
-            // Looks behind.
+            // It is a look-behind.
             return None;
         }
         let mut length = start;
@@ -312,7 +314,7 @@ impl Rewriting {
             return;
         }
         let is_last = self.peek(1).is_none_or(|next| matches!(next, ')' | '|'));
-        // Looking ahead takes the engine that goes back.
+        // Look-ahead needs the engine that backtracks.
         let with = if is_last {
             "(?:\\n?\\z)"
         } else {
@@ -328,7 +330,7 @@ mod tests {
 
     use super::*;
 
-    /// Expressions with options and texts. PCRE2 itself has the last word on each.
+    /// Expressions with options and texts. The test compares each with PCRE2 itself.
     const CASES: &[(&str, &str, &[&str])] = &[
         ("^OK$", "", &["OK", "OK\n", "OK\n\n", "xOK"]),
         ("^OK$", "dollar_endonly", &["OK", "OK\n"]),
@@ -387,7 +389,8 @@ mod tests {
         ),
     ];
 
-    /// Asks the library itself: one line for each case of the input, the place of the match or -1.
+    /// Runs the library itself: prints a line for each case of the input, with the position of the
+    /// match or -1.
     const ORACLE: &str = r#"
 import ctypes, json, sys
 lib = ctypes.CDLL("libpcre2-8.so.0")

@@ -1,5 +1,5 @@
-//! Addresses, routes and rules that ip(8) puts in place: static ones, and those of an instance
-//! that the driver has no words for.
+//! Addresses, routes and rules that are configured with ip(8): static ones, and those of an
+//! instance that the driver cannot express.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::keepalived_conf::{address::Address, route::Route, rule::Rule};
 /// The mark of routes and rules (`RTPROT_KEEPALIVED`).
 const PROTOCOL: &str = "18";
 
-/// An object of the host in the words of ip(8).
+/// An object of the host in the syntax of ip(8).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostObject {
     /// `address`, `route`, `rule` or `link`.
@@ -18,19 +18,19 @@ pub struct HostObject {
     verb: &'static str,
     is_ipv6: bool,
     words: Vec<String>,
-    /// The words that only count when it is added.
+    /// The words that are only given when it is added.
     settings: Vec<String>,
 }
 
 impl HostObject {
-    /// An ipvlan on this parent, down. With it goes everything on it.
+    /// An ipvlan on this parent, in state down. Removing it removes everything on it.
     #[must_use]
     pub fn ipvlan(name: &str, parent: &str, mode: &str) -> Self {
         let settings = ["link", parent, "type", "ipvlan", "mode", "l2", mode];
         Self::link("add", name, &settings)
     }
 
-    /// The state of a link that exists: up.
+    /// The state of an existing link: up.
     #[must_use]
     pub fn up(name: &str) -> Self {
         Self::link("set", name, &["up"])
@@ -203,7 +203,7 @@ impl HostObject {
             protocol,
             kind,
             further,
-            is_tracked: _, // It is not looked after.
+            is_tracked: _, // Its loss is not noticed.
         } = rule;
         let prefix = |it: &Option<(IpAddr, u8)>| {
             it.map_or_else(|| "all".to_owned(), |(it, length)| format!("{it}/{length}"))

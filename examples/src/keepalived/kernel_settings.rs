@@ -13,7 +13,7 @@ pub struct KernelSettings {
     pub timeouts: Timeouts,
     /// `lvs_flush`: services that are not configured go when the daemon starts.
     pub flushes_at_start: bool,
-    /// `lvs_flush_on_stop` without `VS`: services of others go as well when the daemon ends.
+    /// `lvs_flush_on_stop` without `VS`: services of other programs go too when the daemon stops.
     pub flushes_at_stop: bool,
     /// `lvs_sync_daemon`.
     pub sync: Option<SyncPlan>,
@@ -22,14 +22,14 @@ pub struct KernelSettings {
 /// The sync daemons, by the state of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncPlan {
-    /// The instance that decides on the role. Without one, both roles run all the time.
+    /// The instance that determines the role. Without an instance, both roles run all the time.
     pub instance: Option<String>,
     /// The daemon in the role of the backup.
     backup: SyncDaemon,
 }
 
 impl SyncPlan {
-    /// The daemons that have to run while the instance is Active, or is not.
+    /// The daemons that have to run while the instance is Active, or is not Active.
     #[must_use]
     pub fn daemons(&self, is_active: bool) -> Vec<SyncDaemon> {
         let role = |state| SyncDaemon {

@@ -32,13 +32,14 @@ pub struct PlannedMacvlan {
     pub name: String,
     /// The name of its parent.
     pub parent: String,
-    /// The family of the addresses, which decides on the virtual MAC.
+    /// The family of the addresses, which determines the virtual MAC.
     pub family: Family,
     /// The VRID of the instance.
     pub vrid: Vrid,
 }
 
-/// The ipvlan of `use_ipvlan`. Without an address of its own it has the one to advertise from.
+/// The ipvlan of `use_ipvlan`. Without an address of its own, it gets the address to advertise
+/// from.
 pub(super) fn ipvlan(instance: &Instance, ipvlan: &Ipvlan) -> PlannedIpvlan {
     let Ipvlan {
         device,
@@ -59,7 +60,7 @@ pub(super) fn ipvlan(instance: &Instance, ipvlan: &Ipvlan) -> PlannedIpvlan {
     }
 }
 
-/// The names of macvlans that are taken.
+/// The names of macvlans that are already in use.
 #[derive(Debug)]
 pub(super) struct Names {
     prefix: String,
@@ -67,7 +68,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Those of all `use_vmac` and `use_ipvlan`.
+    /// The names of all `use_vmac` and `use_ipvlan`.
     pub(super) fn of(configuration: &Configuration) -> Self {
         let instances = configuration.instances.iter();
         let taken = instances.flat_map(|it| {
@@ -84,7 +85,7 @@ impl Names {
         }
     }
 
-    /// Finds a name: `vrrp.51`, over IPv6 `vrrp6.51` where that is taken, then `vrrp1.51` and so
+    /// Finds a free name: `vrrp.51`, over IPv6 `vrrp6.51` if that is taken, then `vrrp1.51` and so
     /// on.
     fn next(&mut self, vrid: Vrid, family: Family) -> String {
         let prefix = &self.prefix;
@@ -115,7 +116,7 @@ impl Names {
         let is_of_instance = parent == own && address.address.is_ipv6() == instance.is_ipv6;
         let is_wanted = (instance.use_vmac_addr && !is_of_instance)
             || (address.uses_vmac && address.interface.is_some());
-        // Two links of one parent cannot both be up with one hardware address.
+        // Two links of one parent cannot both be up with the same hardware address.
         let has_it = is_of_instance && instance.vmac.is_some();
         if !is_wanted || has_it {
             return None;

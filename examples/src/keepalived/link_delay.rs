@@ -1,4 +1,4 @@
-//! Delays before a change of a link counts.
+//! Delays before a change of a link takes effect.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use vrrp_fsm::track::Debounce;
 use super::translate::micros;
 use crate::keepalived_conf::configuration::{Configuration, Instance};
 
-/// The delays of an interface. Down counts before the other routers take over from an instance on
-/// the interface, whatever is configured; then `notes` gets a sentence.
+/// The delays of an interface. The delay for down is limited, so that it ends before other routers
+/// take over from an instance on the interface; `notes` gets a sentence if the limit applies.
 pub(super) fn debounce(
     configuration: &Configuration,
     interface: &str,
@@ -46,8 +46,8 @@ fn uses(instance: &Instance, interface: &str) -> bool {
     instance.interface == interface || tracked.any(|it| it.name == interface)
 }
 
-/// Less than the time in which a Backup takes over: one interval less than the lost advertisements,
-/// and a part of an interval.
+/// Less than the time until a Backup takes over: the lost advertisements less one, in intervals,
+/// less a part of an interval.
 fn longest(instance: &Instance) -> Duration {
     let intervals = instance.down_timer_adverts - 1;
     let interval = instance.interval;

@@ -17,7 +17,7 @@ use crate::keepalived_conf::configuration::Global;
 /// The time limit of a connection where `smtp_connect_timeout` gives none.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The server that takes mails, and the people who get them.
+/// The server that accepts mails, and their recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailSettings {
     /// `smtp_server`.
@@ -37,8 +37,8 @@ pub struct MailSettings {
 }
 
 impl MailSettings {
-    /// Reads the settings. There are none without a server or without a recipient. `notes` gets a
-    /// sentence for each address that cannot be used.
+    /// Reads the settings; `None` without a server or without a recipient. `notes` gets a sentence
+    /// for each address that cannot be used.
     #[must_use]
     pub fn of(global: &Global, host: &str, notes: &mut Vec<String>) -> Option<Self> {
         let mut mailbox = |word: &str, text: &str| {
@@ -76,7 +76,7 @@ impl MailSettings {
     ///
     /// # Errors
     ///
-    /// Those of the library, for an address that no mail can have.
+    /// The error of the library, for an address that a mail cannot have.
     pub fn message(&self, alert: &Alert) -> Result<Message, lettre::error::Error> {
         let mut message = Message::builder()
             .from(self.from.clone())
@@ -90,8 +90,8 @@ impl MailSettings {
     }
 }
 
-/// An address with or without a name. A bare user is one of this host, or of `localhost` where the
-/// name of the host cannot be in an address.
+/// An address with or without a name. A user without a domain belongs to this host, or to
+/// `localhost` if the name of the host cannot be part of an address.
 fn mailbox(text: &str, host: &str) -> Option<Mailbox> {
     if let Ok(mailbox) = text.parse() {
         return Some(mailbox);
@@ -105,7 +105,7 @@ fn mailbox(text: &str, host: &str) -> Option<Mailbox> {
 /// The content of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// The subject, behind the name of the router.
+    /// The subject, after the name of the router.
     pub subject: String,
     /// The text.
     pub text: String,
@@ -137,8 +137,8 @@ impl Alert {
         })
     }
 
-    /// The mail about a change of a real server or a quorum, if there is one. Servers that a
-    /// configuration brings have none.
+    /// The mail about a change of a real server or a quorum, if there is one. Servers that a new
+    /// configuration adds have none.
     #[must_use]
     pub fn of_server(event: &ServerEvent<'_>, of_pool: &pool::Event) -> Option<Self> {
         let is_new =

@@ -10,7 +10,7 @@ use ipvs_netlink::{
 
 use crate::keepalived_conf::{lvs, script::Script};
 
-/// A server or service with the things that happen when it changes.
+/// A server or service, and what to do when it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
     /// Its name in lines and mails, such as `[192.0.2.1]:tcp:80`.
@@ -23,14 +23,15 @@ pub struct Reported {
     pub mails: bool,
 }
 
-/// All servers and services whose changes are reported. Of a group, it has the first service.
+/// All servers and services whose changes are reported. Of a group, only the first service is
+/// reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The services.
     pub services: BTreeMap<ServiceKey, Reported>,
     /// The servers.
     pub servers: BTreeMap<(ServiceKey, DestinationKey), Reported>,
-    /// `rs_init_notifies`: a server that is up from the start, or from a reload on, is reported.
+    /// `rs_init_notifies`: a server that is up from the start, or since a reload, is reported.
     pub reports_new_servers: bool,
 }
 
@@ -67,8 +68,8 @@ pub struct ServerEvent<'a> {
 }
 
 impl<'a> ServerEvent<'a> {
-    /// The change that an event of the pool is, if it is one that is reported. `names` are those of
-    /// the configuration, and `before` those of the one before it.
+    /// The reported change for an event of the pool, if it is reported. `names` are those of the
+    /// current configuration, and `before` those of the previous one.
     #[must_use]
     pub fn of(event: &Event, names: &'a Names, before: &'a Names) -> Option<Self> {
         let (server, is_up) = match event.change {
@@ -136,7 +137,7 @@ impl<'a> ServerEvent<'a> {
         }
     }
 
-    /// The subject of a mail, behind the name of the router.
+    /// The subject of a mail, after the name of the router.
     #[must_use]
     pub fn mail_subject(&self) -> String {
         let (service, word) = (&self.service.name, self.word());

@@ -1,7 +1,7 @@
-//! A configuration as routers, sync groups and tracked objects of a driver.
+//! Translates a configuration into routers, sync groups and tracked objects of a driver.
 //!
-//! Each function takes the fields of what it reads apart by name, so that a field that is new in
-//! the configuration does not compile until it is used or named here.
+//! Each function destructures what it reads by field name, so a new field of the configuration does
+//! not compile until it is used or named here.
 
 use std::{num::NonZeroU8, time::Duration};
 
@@ -34,10 +34,10 @@ use crate::keepalived_conf::{
     script::Script,
 };
 
-/// The longest debounce and the like, to stay within the limits of timers.
+/// The longest debounce time and the like, to stay within the limits of timers.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What a configuration asks of a host.
+/// The settings of a configuration that concern VRRP and the host.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The instances that can run.
@@ -50,7 +50,7 @@ pub struct Plan {
     pub statics: Vec<HostObject>,
     /// The pace of announcements.
     pub pacing: Pacing,
-    /// Deviations from the configuration, one sentence each.
+    /// A sentence for each deviation from the configuration.
     pub notes: Vec<String>,
 }
 
@@ -61,11 +61,11 @@ pub struct PlannedRouter {
     pub name: String,
     /// Its configuration, without tracked objects.
     pub config: RouterConfig,
-    /// What it tracks.
+    /// The objects that it tracks.
     pub tracked: Vec<Use>,
-    /// What ip(8) puts in place while it is Active.
+    /// The objects that ip(8) configures while it is Active.
     pub objects: Vec<HostObject>,
-    /// The interface that it runs on, where that is made for it.
+    /// The interface that it runs on, if that is created for it.
     pub ipvlan: Option<PlannedIpvlan>,
     /// The macvlans of its addresses on other interfaces.
     pub macvlans: Vec<PlannedMacvlan>,
@@ -80,7 +80,7 @@ pub struct PlannedGroup {
     pub name: String,
     /// The names of its instances.
     pub members: Vec<String>,
-    /// What it tracks.
+    /// The objects that it tracks.
     pub tracked: Vec<Use>,
     /// Whether the weights of members count.
     pub member_weights: bool,
@@ -88,7 +88,7 @@ pub struct PlannedGroup {
     pub notify: Notify,
 }
 
-/// What happens at changes of an instance or a sync group.
+/// What to do when an instance or a sync group changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
     /// The commands, by their name in the configuration.
@@ -99,12 +99,12 @@ pub struct Notify {
     pub priorities: bool,
 }
 
-/// A tracked object in the hands of an instance or a sync group.
+/// A tracked object as an instance or a sync group uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     /// The name of the object.
     pub object: String,
-    /// What it counts.
+    /// The weight of the object.
     pub weight: Weight,
     /// Whether success counts as failure.
     pub is_reverse: bool,
@@ -113,22 +113,22 @@ pub struct Use {
 /// A tracked object.
 #[derive(Debug)]
 pub struct PlannedObject {
-    /// What it is.
+    /// The object itself.
     pub object: Object,
-    /// What the driver watches.
+    /// The source that the driver watches.
     pub watch: Watch,
-    /// What the program looks at.
+    /// The source that the program probes.
     pub probe: Option<Probe>,
 }
 
-/// Something that the program looks at again and again.
+/// A source that the program probes periodically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A script.
     Script {
         /// The command.
         script: Script,
-        /// From the start of a run to that of the next.
+        /// The time between the starts of two runs.
         interval: Duration,
         /// How long a run may take.
         timeout: Duration,
@@ -142,7 +142,7 @@ pub enum Probe {
         /// The number that is written at the start, and whether it replaces the content.
         initial: Option<(i64, bool)>,
     },
-    /// The processes of a name.
+    /// The processes with a name.
     Processes {
         /// The program, then its parameters where they count.
         command: Vec<String>,
@@ -160,13 +160,13 @@ pub enum Parameters {
     Any,
     /// All have to be the same.
     Exact,
-    /// There may be more behind.
+    /// Further parameters may follow.
     Initial,
-    /// There may be more behind, and the last one may be longer.
+    /// Further parameters may follow, and the last one may be longer.
     Partial,
 }
 
-/// Makes a plan. `uptime` is the time since the boot of the host.
+/// Makes a plan. `uptime` is the time since the host booted.
 #[must_use]
 pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     let mut plan = Plan::default();
@@ -200,7 +200,7 @@ fn startup_hold(configuration: &Configuration, uptime: Duration) -> Duration {
     delay.max(after_boot.saturating_sub(uptime))
 }
 
-/// A time in microseconds; a negative one is none.
+/// A time in microseconds; a negative number counts as 0.
 pub(super) fn micros(number: i64) -> Duration {
     Duration::from_micros(u64::try_from(number).unwrap_or(0))
 }
@@ -250,7 +250,7 @@ fn router(
         rules,
         peers,
         unicast_ttl,
-        check_unicast_source: _, // Only peers are heard.
+        check_unicast_source: _, // Only peers are accepted.
         unicast_without_peers,
         garp: _,
         garp_extra: _,
@@ -264,8 +264,8 @@ fn router(
         notifies_deleted: _,
         debug: _,
         kernel_rx_buf_size: _,
-        old_unicast_checksum: _, // Either form is heard.
-        use_vmac_addr: _,        // Addresses have it.
+        old_unicast_checksum: _, // Both forms are accepted.
+        use_vmac_addr: _,        // The addresses carry it.
         unicast_fault_no_peer,
         sync_group: _,
     } = instance;
@@ -321,7 +321,7 @@ fn router(
     };
     config.leniency = config.own_deviations;
     config.check_addresses = !skips_address_check;
-    // With delays, a tracked object stands for the interface.
+    // With delays, the interface is a tracked object instead.
     let is_delayed = has_delay(configuration, interface);
     config.track_interface = !dont_track_primary && !is_delayed;
     config.enforce_accept_mode = !accept;
@@ -373,7 +373,7 @@ fn router(
     }
     for name in interfaces_of_objects(instance) {
         let object = interface_name(name);
-        // One that is tracked by name keeps its weight.
+        // An interface that is tracked by name keeps its weight.
         if router.tracked.iter().all(|it| it.object != object) {
             router.tracked.push(Use {
                 object,
@@ -474,7 +474,7 @@ fn keys(hmac: &Hmac, interval: Interval) -> Result<HmacKeys, String> {
     })
 }
 
-/// A secret: text, `hex:` with digits, or `file:` with the path of a file that has one of these.
+/// A secret: text, `hex:` with digits, or `file:` with the path of a file that contains a secret.
 fn secret_bytes(secret: &str) -> Result<Vec<u8>, String> {
     let text = match secret.strip_prefix("file:") {
         None => secret.to_owned(),
@@ -511,8 +511,8 @@ fn virtual_mac(vmac: &Vmac, notes: &mut Vec<String>) -> VirtualMac {
     }
 }
 
-/// The other interfaces that addresses and routes name, unless they are not tracked. While one of
-/// them is down the instance cannot have all that it advertises.
+/// The other interfaces that addresses and routes name, unless they are not tracked. While such an
+/// interface is down, the instance cannot have everything that it advertises.
 fn interfaces_of_objects(instance: &Instance) -> std::collections::BTreeSet<&str> {
     let addresses = instance.addresses.iter().chain(&instance.excluded);
     let addresses = addresses.filter(|it| it.is_tracked);
@@ -550,7 +550,7 @@ fn place(
         let own = router.config.interface.as_str();
         let macvlan = names.macvlan(instance, vrid, address, &mut router.macvlans);
         let chosen = macvlan.as_deref().or(address.interface.as_deref());
-        // With an ipvlan, addresses stay on its parent.
+        // With an ipvlan, the addresses stay on its parent.
         let interface = chosen.unwrap_or(&instance.interface);
         let is_elsewhere = interface != own || (chosen.is_some() && instance.vmac.is_some());
         let plain = (!is_elsewhere && address.peer.is_none())
@@ -576,7 +576,7 @@ fn place(
     }
 }
 
-/// An address in the driver's words, if it has words for it.
+/// An address for the driver, if the driver can express it.
 fn virtual_address(address: &Address) -> Option<VirtualAddress> {
     let Address {
         address: own,
@@ -586,7 +586,7 @@ fn virtual_address(address: &Address) -> Option<VirtualAddress> {
         broadcast: _,
         label,
         peer: _,
-        is_tracked: _, // One that is removed is put back in any case.
+        is_tracked: _, // A removed address is restored anyway.
         uses_vmac: _,
         track_group: _,
         flags,
@@ -623,7 +623,7 @@ fn virtual_address(address: &Address) -> Option<VirtualAddress> {
     }
 }
 
-/// A route in the driver's words, if it has words for it.
+/// A route for the driver, if the driver can express it.
 fn plain_route(route: &Route) -> Option<NetRoute> {
     let Route {
         kind,
@@ -639,7 +639,7 @@ fn plain_route(route: &Route) -> Option<NetRoute> {
         mtu: None,
         locks_mtu: _,
         hops,
-        is_tracked: _, // One that is removed is put back in any case.
+        is_tracked: _, // A removed route is restored anyway.
         asks_no_tracking: _,
         further,
     } = route
@@ -685,14 +685,14 @@ fn process_name(name: &str) -> String {
     format!("process {name}")
 }
 
-/// What an instance or a sync group tracks.
+/// The objects that an instance or a sync group tracks.
 fn uses(tracking: &Tracking) -> Vec<Use> {
     let Tracking {
         interfaces,
         scripts,
         files,
         processes,
-        bfd: _, // There is no BFD engine, and each of them is complained of.
+        bfd: _, // There is no BFD engine; each use has a complaint.
     } = tracking;
     let each = |list: &[Tracked], name: fn(&str) -> String| -> Vec<Use> {
         list.iter()
