@@ -1,9 +1,9 @@
 //! Reads keepalived.conf as keepalived does.
 //!
-//! The text becomes lines ([`source`]) with comments, definitions, conditions and includes taken
-//! care of; the lines become blocks; the blocks become a [`configuration`] whose
-//! values are checked and whose references are resolved. Each step notes faults as
-//! complaints ([`complaint`]), with the place.
+//! The text becomes lines ([`source`]), in which comments, definitions, conditions and includes are
+//! resolved; the lines become blocks; the blocks become a [`configuration`] whose values are
+//! checked and whose references are resolved. Each step records faults as complaints
+//! ([`complaint`]) with their place.
 //!
 //! keepalived reads a file once for each of its processes, and the passes here do the same, so
 //! that a file with unbalanced braces means the same too.
@@ -50,10 +50,10 @@ use self::{
 };
 pub use self::{effect::keyword_table, report::report};
 
-/// A configuration that was read, with all that there is to say about it.
+/// A configuration that was read, with its complaints.
 #[derive(Debug)]
 pub struct Reading {
-    /// What it asks for.
+    /// The configuration itself.
     pub configuration: Configuration,
     /// The faults of the text, each once.
     pub complaints: Vec<Complaint>,
@@ -61,15 +61,15 @@ pub struct Reading {
     pub files: Vec<File>,
     /// Whether a daemon starts with it.
     pub is_startable: bool,
-    /// A parameter was missing without which reading ends.
+    /// A required parameter was missing, which ends the reading.
     is_broken_off: bool,
-    /// A strict include missed its files.
+    /// A strict include did not find its files.
     is_refused: bool,
 }
 
 impl Reading {
     /// The exit status of `keepalived -t`: 0, 2 where reading broke off, 5 for an error, 6 where
-    /// scripts run without script security or a strict include missed its files.
+    /// scripts run without script security or a strict include did not find its files.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         if self.is_refused {
@@ -86,8 +86,8 @@ impl Reading {
     }
 }
 
-/// Reads the file `path` for a host. A file that cannot be read is a complaint, and an empty
-/// configuration, with which `keepalived -t` is content and a daemon does not start.
+/// Reads the file `path` for a host. A file that cannot be read gives a complaint and an empty
+/// configuration, which `keepalived -t` accepts and with which a daemon does not start.
 #[must_use]
 pub fn read(path: &Path, environment: &Environment, host: &Host) -> Reading {
     let lines = match source::include::refusal(path) {
@@ -116,7 +116,7 @@ pub fn read(path: &Path, environment: &Environment, host: &Host) -> Reading {
     }
 }
 
-/// Finds out what lines mean on a host.
+/// Interprets lines for a host.
 #[must_use]
 pub fn interpret(lines: Lines, host: &Host) -> Reading {
     let mut configuration = Configuration::default();
@@ -157,7 +157,7 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
     }
 }
 
-/// What one process makes of its blocks. Returns whether it starts.
+/// Resolves the blocks of one process. Returns whether the process starts.
 fn resolve(
     reader: Reader,
     nodes: &[Node],

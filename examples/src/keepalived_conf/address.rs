@@ -12,16 +12,16 @@ use super::{
     value::{self, Range},
 };
 
-/// An address that a host gets.
+/// An address to add to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The address.
     pub address: IpAddr,
     /// The length of its prefix.
     pub prefix_len: u8,
-    /// The interface that it goes to, if it is another than the instance's.
+    /// The interface that it goes to, if that is not the instance's.
     pub interface: Option<String>,
-    /// `host`, `link`, or another scope's name; `global` if nothing is said.
+    /// `host`, `link`, or another scope's name; `global` by default.
     pub scope: String,
     /// The broadcast address; `+` stands for that of the prefix.
     pub broadcast: Option<Broadcast>,
@@ -44,11 +44,11 @@ pub struct Address {
 /// A broadcast address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broadcast {
-    /// That of the prefix, host bits set.
+    /// The broadcast address of the prefix: host bits set.
     OfPrefix,
-    /// That of the prefix, host bits cleared.
+    /// The broadcast address of the prefix with the host bits cleared.
     OfPrefixZero,
-    /// A given one.
+    /// A given address.
     Address(Ipv4Addr),
 }
 
@@ -57,7 +57,7 @@ const fn longest(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Reads `ADDRESS[/LENGTH]`. A length that is not one is complained of; the longest is used.
+/// Reads `ADDRESS[/LENGTH]`. An invalid length gives a complaint, and the longest is used.
 pub(super) fn prefix(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),

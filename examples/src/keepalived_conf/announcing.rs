@@ -67,7 +67,7 @@ pub(super) fn garp_group(
     complaints: &mut Vec<Complaint>,
 ) -> Vec<(String, Place)> {
     let mut found: Vec<(String, Place)> = Vec::new();
-    // Of several the last one counts.
+    // If there are several, the last one counts.
     if let Some(statement) = node.last("interface") {
         let name = statement.word_at(0).unwrap_or_default().to_owned();
         found.push((name, statement.place));

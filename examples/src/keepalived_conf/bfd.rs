@@ -6,7 +6,7 @@ use super::{
     tree::Node,
 };
 
-/// Reads a BFD instance; without a neighbour it is ignored.
+/// Reads a BFD instance. Without a neighbour the instance is ignored.
 pub(super) fn read(node: &Node, complaints: &mut Vec<Complaint>) -> Option<BfdInstance> {
     let name = node.word_at(0)?.to_owned();
     let mut address = |word: &str| {

@@ -1,4 +1,4 @@
-//! What a reader has to say about a configuration.
+//! The complaints of the reader about a configuration.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use super::source::Place;
 pub enum Kind {
     /// `advert_int` is not a time that an interval can have.
     AdvertIntInvalid,
-    /// `advert_int` is rounded to what the version can say.
+    /// `advert_int` is rounded to a value that the version can express.
     AdvertIntRounded,
-    /// Authentication does not go with the version or strict mode.
+    /// Authentication is not possible with the version or in strict mode.
     AuthIgnored,
     /// `authentication` has no password.
     AuthNoPassword,
@@ -70,7 +70,7 @@ pub enum Kind {
     NotDefined,
     /// A number is too small or too large.
     NumberOutOfRange,
-    /// Anything else.
+    /// Any other complaint.
     Other,
     /// An instance tracks its own interface by name.
     OwnInterfaceTracked,
@@ -106,7 +106,7 @@ pub enum Kind {
     ScriptUserUnknown,
     /// Strict mode or a strict include forbids something.
     Strict,
-    /// The state does not go with the priority in strict mode.
+    /// The state contradicts the priority in strict mode.
     StrictState,
     /// A weight does not count in a sync group.
     SyncGroupWeight,
@@ -144,33 +144,34 @@ pub enum Kind {
     OnInstanceAndGroup,
 }
 
-/// How much a complaint weighs in the exit status of `-t`, lightest first.
+/// The weight of a complaint in the exit status of `-t`, lightest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {
     /// A keyword has no effect here and needs none: no warning.
     Remark,
-    /// What keepalived passes over in silence: not part of its complaints.
+    /// A fault that keepalived silently accepts: not among its complaints.
     Advice,
     /// Mentioned, without effect on the exit status.
     Notice,
     /// Exit status 5.
     Error,
-    /// Exit status 6: scripts run although script security is off, or a strict include missed.
+    /// Exit status 6: scripts run although script security is off, or a strict include did not find
+    /// its files.
     Security,
 }
 
 /// One complaint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Complaint {
-    /// Its kind.
+    /// The place in the files, if the complaint is about a place.
     pub kind: Kind,
     /// Its weight.
     pub weight: Weight,
     /// Where in the files, if it is about a place.
     pub place: Option<Place>,
-    /// The word that is complained of.
+    /// The word that the complaint is about.
     pub token: Option<String>,
-    /// The instance, group or server that it is about.
+    /// The instance, group or server that the complaint is about.
     pub object: Option<String>,
     /// The fault, and the value that is used instead.
     pub message: String,

@@ -1,4 +1,4 @@
-//! What a configuration asks for.
+//! The content of a configuration.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -22,11 +22,11 @@ pub struct Configuration {
     pub static_routes: Vec<Route>,
     /// `static_rules`.
     pub static_rules: Vec<Rule>,
-    /// `vrrp_script`, those that are tracked.
+    /// The `vrrp_script` blocks that are tracked.
     pub scripts: Vec<CheckScript>,
-    /// `track_file`, those that are tracked.
+    /// The `track_file` blocks that are tracked.
     pub track_files: Vec<TrackFile>,
-    /// `vrrp_track_process`, those that are tracked.
+    /// The `vrrp_track_process` blocks that are tracked.
     pub track_processes: Vec<TrackProcess>,
     /// `bfd_instance`.
     pub bfd_instances: Vec<BfdInstance>,
@@ -64,16 +64,16 @@ pub struct GarpGroup {
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkDelay {
-    /// Microseconds for which the interface has to be down before that counts.
+    /// Microseconds for which the interface must be down before that takes effect.
     pub down: i64,
-    /// Microseconds for which the interface has to be up before that counts.
+    /// Microseconds for which the interface must be up before that takes effect.
     pub up: i64,
 }
 
-/// What `global_defs` sets.
+/// The settings of `global_defs`.
 #[derive(Clone, Debug, Default)]
 pub struct Global {
-    /// The words behind each keyword that was given, the last of a repeated one.
+    /// The words after each keyword that was given; of a repeated keyword, those of the last one.
     pub words: BTreeMap<&'static str, Vec<String>>,
     /// The numbers among them: microseconds for times.
     pub numbers: BTreeMap<&'static str, i64>,
@@ -98,7 +98,7 @@ impl Global {
         self.words.contains_key(word)
     }
 
-    /// The first word behind a keyword.
+    /// The first word after a keyword.
     #[must_use]
     pub fn text(&self, word: &str) -> Option<&str> {
         self.words.get(word)?.first().map(String::as_str)
@@ -163,7 +163,7 @@ pub struct TrackFile {
     pub path: String,
     /// The factor where a `track_file` names none.
     pub weight: i32,
-    /// Whether the sign is turned.
+    /// Whether the sign is inverted.
     pub is_reverse: bool,
     /// The value that the file gets at the start, and whether it replaces what it has.
     pub initial: Option<(i64, bool)>,
@@ -186,9 +186,9 @@ pub struct TrackProcess {
     pub quorum: u32,
     /// The most processes.
     pub quorum_max: Option<u32>,
-    /// Microseconds before the end of a process counts.
+    /// Microseconds before the end of a process takes effect.
     pub terminate_delay: Option<i64>,
-    /// Microseconds before the start of a process counts.
+    /// Microseconds before the start of a process takes effect.
     pub fork_delay: Option<i64>,
     /// Whether the whole command line is compared.
     pub full_command: bool,
@@ -203,11 +203,11 @@ pub struct BfdInstance {
     pub neighbor: IpAddr,
     /// Our address.
     pub source: Option<IpAddr>,
-    /// Microseconds.
+    /// The shortest time between received packets, in microseconds.
     pub min_rx: i64,
-    /// Microseconds.
+    /// The shortest time between sent packets, in microseconds.
     pub min_tx: i64,
-    /// Microseconds.
+    /// The time between sent packets while the session is down, in microseconds.
     pub idle_tx: i64,
     /// Packets that may be lost.
     pub multiplier: i64,
@@ -253,23 +253,23 @@ pub struct SyncGroup {
 pub struct Instance {
     /// Its name.
     pub name: String,
-    /// 2 or 3.
+    /// The version of VRRP: 2 or 3.
     pub version: u8,
     /// Whether it is of IPv6.
     pub is_ipv6: bool,
-    /// The wish at the start: MASTER.
+    /// Whether the configured initial state is MASTER.
     pub starts_as_master: bool,
     /// The interface.
     pub interface: String,
     /// The virtual MAC's interface, and whether advertisements leave by the parent.
     pub vmac: Option<Vmac>,
-    /// The address to advertise from, as it is now.
+    /// The address to advertise from at present.
     pub source: Option<IpAddr>,
     /// Whether the configuration names it.
     pub source_is_configured: bool,
     /// `track_src_ip`.
     pub tracks_source: bool,
-    /// The group of multicast.
+    /// The multicast group.
     pub multicast: IpAddr,
     /// `virtual_router_id`.
     pub vrid: u8,
@@ -277,11 +277,11 @@ pub struct Instance {
     pub priority: u8,
     /// The interval in microseconds.
     pub interval: i64,
-    /// Whether it answers for its addresses.
+    /// Whether it accepts packets to its addresses.
     pub accept: bool,
     /// Whether it preempts.
     pub preempt: bool,
-    /// Microseconds.
+    /// `preempt_delay` in microseconds.
     pub preempt_delay: i64,
     /// `strict_mode`.
     pub is_strict: bool,
@@ -307,32 +307,32 @@ pub struct Instance {
     pub ipvlan: Option<Ipvlan>,
     /// `virtual_ipaddress`.
     pub addresses: Vec<Address>,
-    /// `virtual_ipaddress_excluded`, with the surplus of the other.
+    /// `virtual_ipaddress_excluded`, with the addresses that do not fit into an advertisement.
     pub excluded: Vec<Address>,
     /// `virtual_routes`.
     pub routes: Vec<Route>,
     /// `virtual_rules`.
     pub rules: Vec<Rule>,
-    /// `unicast_peer`, with the bounds of the TTL.
+    /// `unicast_peer`, each with the bounds of the TTL.
     pub peers: Vec<Peer>,
     /// `unicast_ttl`.
     pub unicast_ttl: Option<u8>,
     /// `check_unicast_src`.
     pub check_unicast_source: bool,
-    /// A keyword of unicast without any peers.
+    /// Whether a unicast keyword is given without any peers.
     pub unicast_without_peers: bool,
     /// The bursts of announcements.
     pub garp: Garp,
-    /// `garp_extra_if`: whether it is for all other interfaces and not only for virtual MACs, and
-    /// the period in seconds, not 0.
+    /// `garp_extra_if`: whether it applies to all other interfaces and not only to virtual MACs,
+    /// and the period in seconds, not 0.
     pub garp_extra: Option<(bool, i64)>,
-    /// Lost advertisements before the takeover.
+    /// The advertisements that must be missing before a takeover.
     pub down_timer_adverts: i64,
     /// Whether an advertisement of lower priority is answered.
     pub answers_lower_priority: bool,
-    /// Whether one advertisement is sent before it yields.
+    /// Whether it sends one advertisement before it yields.
     pub advertises_before_yield: bool,
-    /// What it tracks.
+    /// The objects that it tracks.
     pub tracking: Tracking,
     /// Its commands.
     pub notifies: Notifies,
@@ -340,7 +340,7 @@ pub struct Instance {
     pub smtp_alert: bool,
     /// Whether changes of priority are notified.
     pub notify_priority_changes: bool,
-    /// `notify_deleted` is given.
+    /// Whether `notify_deleted` is given.
     pub notifies_deleted: bool,
     /// `debug`.
     pub debug: Option<i64>,
@@ -388,11 +388,11 @@ pub enum HmacMode {
 pub struct Garp {
     /// `garp_master_delay`: seconds before the second burst.
     pub delay: i64,
-    /// `garp_master_repeat`: messages of each of both bursts.
+    /// `garp_master_repeat`: messages in each of the two bursts.
     pub repeat: i64,
     /// `garp_master_refresh`: seconds between refreshes.
     pub refresh: i64,
-    /// `garp_master_refresh_repeat`: messages of a refresh.
+    /// `garp_master_refresh_repeat`: messages in a refresh.
     pub refresh_repeat: i64,
     /// `garp_lower_prio_delay`: seconds before the second burst after an advertisement of lower
     /// priority.
@@ -401,7 +401,7 @@ pub struct Garp {
     pub lower_prio_repeat: i64,
 }
 
-/// The interface of a virtual MAC.
+/// The interface with a virtual MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vmac {
     /// Its name.

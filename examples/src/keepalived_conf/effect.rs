@@ -1,17 +1,17 @@
-//! What becomes of each keyword: obeyed, accepted without effect, or not supported.
+//! How each keyword is treated: obeyed, accepted without effect, or not supported.
 
 use std::fmt::Write as _;
 
 use super::grammar::{Keyword, ROOTS, Takes};
 
-/// What becomes of a keyword.
+/// How a keyword is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// It does what it does in keepalived.
+    /// It has the effect that it has in keepalived.
     Obeyed,
     /// It has no effect, and needs none here, for this reason.
     Without(&'static str),
-    /// It has no effect, and somebody may miss it.
+    /// It has no effect here, which some users may miss.
     Refused(&'static str),
 }
 
@@ -255,7 +255,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("global_defs", "config_save_dir", "files are not copied"),
 ];
 
-/// What becomes of a keyword of a block; the block outside all others has no name.
+/// How a keyword of a block is treated; the block outside all others has no name.
 pub(super) fn of(block: &str, word: &str) -> Effect {
     let find = |table: &[(&str, &str, &'static str)]| {
         table
@@ -272,7 +272,7 @@ pub(super) fn of(block: &str, word: &str) -> Effect {
     }
 }
 
-/// Every keyword with what becomes of it, as a table in Markdown.
+/// Every keyword and how it is treated, as a table in Markdown.
 #[must_use]
 pub fn keyword_table() -> String {
     let mut text = String::from("| block | keyword | |\n|---|---|---|\n");
@@ -284,7 +284,8 @@ pub fn keyword_table() -> String {
     text
 }
 
-/// The words of a block and of those inside it. Checks that connect are alike in all servers.
+/// The words of a block and of the blocks inside it. Checks that connect are the same in all
+/// servers.
 fn block(keyword: &'static Keyword, path: &str, text: &mut String) {
     let Takes::Block(words) = keyword.takes else {
         return;

@@ -1,4 +1,4 @@
-//! What can only be said of an instance once all of it is read, in keepalived's order.
+//! Checks and defaults that need the whole of an instance, in keepalived's order.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::{
 /// The most addresses that an advertisement lists.
 const MOST_ADDRESSES: usize = 255;
 
-/// An instance on its way, with what only its text says.
+/// An instance that is being read, with facts that only its text has.
 pub(super) struct Draft<'a> {
     pub(super) node: &'a Node,
     pub(super) instance: Instance,
@@ -49,7 +49,7 @@ pub(super) fn finish(
     true
 }
 
-/// Without VRID and interface no daemon starts.
+/// Checks for VRID and interface, without which no daemon starts.
 fn has_identity(draft: &Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
@@ -70,7 +70,7 @@ fn has_identity(draft: &Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
     true
 }
 
-/// Whether a daemon starts with the addresses.
+/// Checks the addresses. Returns whether a daemon starts with them.
 fn has_addresses(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
@@ -103,7 +103,7 @@ fn has_addresses(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) -> bool
     true
 }
 
-/// Interfaces that are made for the instance, and unicast.
+/// Checks interfaces that are created for the instance, and unicast.
 fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
@@ -137,7 +137,7 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     }
 }
 
-/// State, priority, preemption and authentication, and the rules of strict mode.
+/// Completes state, priority, preemption and authentication, and applies the rules of strict mode.
 fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
@@ -196,7 +196,7 @@ fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     }
 }
 
-/// The interval, in the steps and bounds of its version.
+/// Adjusts the interval to the steps and bounds of its version.
 fn interval(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
@@ -301,7 +301,7 @@ fn source(draft: &mut Draft<'_>, host: &Host) {
     }
 }
 
-/// Something that keepalived passes over in silence.
+/// A complaint about something that keepalived silently accepts.
 pub(super) fn advice(node: &Node, message: String, help: &str) -> Complaint {
     Complaint::new(Kind::Other, message)
         .at(node.place)

@@ -22,7 +22,7 @@ pub(super) fn read<'a>(
         ..Global::default()
     };
     let statements: Vec<&Node> = blocks.flat_map(|block| &block.children).collect();
-    // They decide on scripts that may stand before them.
+    // These keywords also apply to scripts that stand before them.
     let is_secure = statements
         .iter()
         .any(|node| node.word == "enable_script_security");
@@ -253,7 +253,7 @@ fn statement(
     }
 }
 
-/// An address or a name, with a port.
+/// An address or a name, with an optional port.
 fn smtp_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
     let port = match port {
         None => 25,
@@ -268,7 +268,7 @@ fn smtp_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
     if name == "localhost" {
         return Some((Ipv4Addr::LOCALHOST.into(), port));
     }
-    // As inet_aton(3) has it: the last number fills the remaining octets.
+    // As in inet_aton(3), the last number fills the remaining octets.
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         let parts: Option<Vec<u32>> = name.split('.').map(|part| part.parse().ok()).collect();
         return match parts?[..] {
@@ -302,8 +302,8 @@ fn lvs_timeouts(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind,
             return found_one;
         };
         words.next();
-        // The longest that the kernel holds: as many seconds as fit into a signed number of
-        // jiffies.
+        // The longest time that the kernel can store: as many seconds as fit into a signed number
+        // of jiffies.
         let number = value::number(text, Range::whole(0, i64::from(i32::MAX) / 1000));
         match number.value.and_then(|value| u32::try_from(value).ok()) {
             Some(value) if number.problem.is_none() => {

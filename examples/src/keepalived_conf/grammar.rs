@@ -1,4 +1,4 @@
-//! The words of the language: which keyword stands in which block, and what it takes.
+//! The words of the language: the keywords of each block, and their parameters.
 
 use super::{source::Like, value::Range};
 
@@ -28,37 +28,37 @@ impl Keyword {
     }
 }
 
-/// What stands behind a keyword.
+/// The parameters of a keyword.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Takes {
     /// Nothing; further words are ignored.
     Nothing,
     /// Nothing, or a boolean.
     Switch,
-    /// A number; without it the configuration cannot be read on, or is only complained of.
+    /// A number, and the effect if it is missing.
     Number(Range, Missing),
     /// One word or more.
     Words(Missing),
-    /// A command, with user and group behind it.
+    /// A command, optionally followed by a user and a group.
     Command(Missing),
     /// Keywords in braces.
     Block(&'static [Keyword]),
     /// Lines of words in braces.
     Lines,
-    /// Words in braces, whatever lines they stand on.
+    /// Words in braces, on any number of lines.
     List,
-    /// Nothing that has an effect; the text says what to write instead.
+    /// Parameters without effect; the text says what to write instead.
     Deprecated(&'static str),
 }
 
-/// What a missing parameter is.
+/// The effect of a missing parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// The end of reading: the daemon leaves with status 2.
+    /// Reading ends, and the daemon exits with status 2.
     Fatal,
-    /// A complaint.
+    /// There is a complaint.
     Complaint,
-    /// Allowed.
+    /// There is none.
     Allowed,
 }
 
@@ -579,7 +579,7 @@ const DELAY_LOOP: Keyword = seconds("delay_loop", 1, LONGEST);
 const ALPHA: Keyword = kw("alpha", Switch);
 const LOG_ALL_FAILURES: Keyword = kw("log_all_failures", Switch);
 
-/// What each check that connects takes: its own words follow.
+/// The keywords of every check that connects, followed by those of one kind of check.
 macro_rules! connecting {
     ($($own:expr),* $(,)?) => {
         &[

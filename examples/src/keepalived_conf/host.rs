@@ -1,4 +1,5 @@
-//! What the meaning of a configuration depends on beside its text: interfaces, users, files.
+//! The facts about a host on which the meaning of a configuration depends: interfaces, users,
+//! files.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +47,7 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// A host on which a configuration is to run.
+/// A host for which a configuration is read.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// The interfaces by name.
@@ -104,7 +105,8 @@ impl Host {
     #[must_use]
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         if name.contains('/') {
-            // Only the folder is resolved: a program may behave as it is called.
+            // Only the folder is resolved, because a program may depend on the name by which it is
+            // called.
             let path = Path::new(name);
             let folder = path.parent()?.canonicalize().ok()?;
             return Some(folder.join(path.file_name()?)).filter(|it| it.exists());

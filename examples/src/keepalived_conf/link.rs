@@ -1,4 +1,4 @@
-//! Interfaces of an instance that keepalived makes: macvlans and ipvlans.
+//! Interfaces that keepalived creates for an instance: macvlans and ipvlans.
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ pub(super) fn ipvlan(statement: &Node, node: &Node, global: &Global) -> Ipvlan {
     }
 }
 
-/// An address with the length of its prefix, which is the longest where none is given.
+/// An address with its prefix length, by default the longest.
 fn address(word: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match word.split_once('/') {
         Some((address, length)) => (address, Some(length.parse().ok()?)),

@@ -69,7 +69,7 @@ pub enum GroupEntry {
     Mark(u32),
 }
 
-/// What a virtual server listens to.
+/// The service of a virtual server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
     /// An address and a port.
@@ -105,19 +105,19 @@ pub struct VirtualServer {
     pub persistence_granularity: Option<String>,
     /// The persistence engine.
     pub persistence_engine: Option<String>,
-    /// The live weight that is needed.
+    /// The weight of live servers that the quorum needs.
     pub quorum: u32,
-    /// How far above and below it the state changes.
+    /// How far above and below the quorum its state changes.
     pub hysteresis: u32,
-    /// Servers start down.
+    /// Whether servers start down.
     pub is_alpha: bool,
-    /// Servers are notified down at the end.
+    /// Whether servers are notified down at the end.
     pub is_omega: bool,
     /// `ha_suspend`.
     pub ha_suspend: bool,
-    /// A failed server gets the weight 0.
+    /// Whether a failed server gets the weight 0.
     pub inhibits_on_failure: bool,
-    /// The server for when the quorum is lost.
+    /// The server that is used while the quorum is lost.
     pub sorry_server: Option<SorryServer>,
     /// `quorum_up` and `quorum_down`.
     pub scripts: BTreeMap<&'static str, Script>,
@@ -127,9 +127,9 @@ pub struct VirtualServer {
     pub smtp_alert: bool,
     /// Defaults of the checks, in microseconds.
     pub delay_loop: i64,
-    /// Microseconds.
+    /// `connect_timeout` in microseconds.
     pub connect_timeout: i64,
-    /// Failures before a check counts as failed, less one, where it says nothing itself.
+    /// Failures before a check fails, less one, for checks that have no value of their own.
     pub retry: Option<u32>,
     /// Microseconds before a retry.
     pub delay_before_retry: Option<i64>,
@@ -144,7 +144,7 @@ pub struct VirtualServer {
 pub struct Method {
     /// `NAT`, `DR` or `TUN`.
     pub kind: &'static str,
-    /// The words behind `TUN`: `type gue port 6080` and so on.
+    /// The words after `TUN`: `type gue port 6080` and so on.
     pub options: Vec<String>,
 }
 
@@ -200,7 +200,7 @@ pub struct SorryServer {
     pub port: u16,
     /// How packets reach it.
     pub method: Method,
-    /// Whether it is kept with weight 0 while it is not needed.
+    /// Whether it stays with weight 0 while it is not needed.
     pub inhibits: bool,
 }
 
@@ -211,19 +211,19 @@ pub struct RealServer {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
-    /// Its weight, with what its files add to it at the start.
+    /// Its weight, with the values that its files add to it at the start.
     pub weight: u32,
-    /// Its weight without them.
+    /// Its weight without the values of its files.
     pub configured_weight: u32,
     /// How packets reach it.
     pub method: Method,
-    /// It starts down.
+    /// Whether it starts down.
     pub is_alpha: bool,
-    /// A failure gives it the weight 0.
+    /// Whether a failure sets its weight to 0.
     pub inhibits_on_failure: bool,
-    /// Above this many connections it gets no new ones.
+    /// The number of connections above which it gets no new ones.
     pub upper_threshold: u32,
-    /// Below this many connections it gets new ones again.
+    /// The number of connections below which it gets new ones again.
     pub lower_threshold: u32,
     /// `notify_up` and `notify_down`.
     pub scripts: BTreeMap<&'static str, Script>,
@@ -231,11 +231,11 @@ pub struct RealServer {
     pub virtualhost: Option<String>,
     /// Whether changes are mailed.
     pub smtp_alert: bool,
-    /// Microseconds.
+    /// `delay_loop` in microseconds.
     pub delay_loop: i64,
-    /// Microseconds.
+    /// `connect_timeout` in microseconds.
     pub connect_timeout: i64,
-    /// Failures before a check counts as failed, less one, where it says nothing itself.
+    /// Failures before a check fails, less one, for checks that have no value of their own.
     pub retry: Option<u32>,
     /// Microseconds before a retry.
     pub delay_before_retry: Option<i64>,
@@ -243,7 +243,7 @@ pub struct RealServer {
     pub warmup: Option<i64>,
     /// Its checks.
     pub checks: Vec<Check>,
-    /// `FILE_CHECK`: track files with the weights that they have here.
+    /// `FILE_CHECK`: track files, each with its weight for this server.
     pub tracked_files: Vec<TrackedFile>,
     /// `BFD_CHECK`: names of BFD instances.
     pub tracked_bfd: Vec<String>,
@@ -256,7 +256,7 @@ pub struct TrackedFile {
     pub file: TrackFile,
     /// The factor of its number.
     pub weight: i32,
-    /// Whether the sign is turned.
+    /// Whether the sign is inverted.
     pub is_reverse: bool,
 }
 
@@ -277,36 +277,36 @@ impl TrackedFile {
 pub struct Check {
     /// `TCP_CHECK`, `HTTP_GET` and so on.
     pub kind: &'static str,
-    /// It starts failed.
+    /// Whether it starts failed.
     pub is_alpha: bool,
     /// Microseconds between checks.
     pub delay_loop: Option<i64>,
     /// Microseconds over which first checks are spread.
     pub warmup: Option<i64>,
-    /// Failures before it counts as failed, less one.
+    /// Failures before it fails, less one.
     pub retry: Option<u32>,
     /// Microseconds before a retry.
     pub delay_before_retry: Option<i64>,
     /// `log_all_failures`.
     pub logs_all_failures: bool,
-    /// Where it connects to.
+    /// The destination of its connections.
     pub target: Option<(IpAddr, u16)>,
-    /// Where it connects from.
+    /// The source of its connections.
     pub bind: Option<(Option<IpAddr>, u16)>,
-    /// The interface that it connects by.
+    /// The interface of its connections.
     pub bind_interface: Option<String>,
     /// The mark of its packets.
     pub mark: Option<u32>,
     /// Microseconds for connecting.
     pub connect_timeout: Option<i64>,
-    /// What only this kind has.
+    /// The settings of this kind of check.
     pub detail: Detail,
 }
 
-/// What only one kind of check has.
+/// The settings of one kind of check.
 #[derive(Clone, Debug)]
 pub enum Detail {
-    /// TCP and PING.
+    /// TCP and PING have none.
     None,
     /// HTTP and HTTPS.
     Http {
@@ -386,7 +386,7 @@ pub struct Url {
     pub regex_max_offset: Option<usize>,
 }
 
-/// `SSL`: what a check over TLS shows of this client.
+/// `SSL`: the credentials of this client in checks over TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The file with the certificate.
@@ -397,7 +397,7 @@ pub struct TlsFiles {
     pub password: Option<Password>,
 }
 
-/// What the checker process makes of its blocks.
+/// Resolves the blocks of the checker process.
 pub(super) struct Resolver<'a> {
     pub(super) policy: Policy<'a>,
     pub(super) global: &'a Global,
@@ -758,7 +758,7 @@ impl Resolver<'_> {
         )
     }
 
-    /// Fills in what keepalived fills in, with a complaint each.
+    /// Fills in the defaults that keepalived fills in, with a complaint for each.
     #[allow(clippy::too_many_lines, reason = "one setting after the other")]
     fn finish(
         &mut self,
@@ -806,7 +806,7 @@ impl Resolver<'_> {
                 format!("virtual server {label} names no forwarding method; NAT is used"),
             );
         }
-        // Twice the same real server.
+        // A real server that is listed twice is dropped.
         let mut seen = Vec::new();
         server.real_servers.retain(|real| {
             let key = (real.address, real.port);
@@ -847,7 +847,7 @@ impl Resolver<'_> {
             );
             server.flags.retain(|flag| *flag != "ops");
         }
-        // Without translation the port cannot change.
+        // Without address translation, the port cannot change.
         let port = match server.service {
             Service::Address(_, port) => port,
             _ => 0,
@@ -981,7 +981,7 @@ impl Resolver<'_> {
         let defaults = defaults.with(node);
         let default_weight = parent.number("weight").unwrap_or(1);
         let weight = match node.last("weight") {
-            // A weight that a daemon reads as too large is still used.
+            // A weight that is too large for the range is still used.
             Some(statement) => match statement.value {
                 Value::Number(number) => number,
                 _ => default_weight,
@@ -1447,7 +1447,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The first or last byte at which a match may start.
+    /// The position of the first or last byte at which a match may start.
     fn offset(&mut self, statement: &Node) -> Option<usize> {
         let text = statement.word_at(0).unwrap_or_default();
         let number = value::number(text, Range::whole(0, i64::from(i32::MAX)));
@@ -1505,7 +1505,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// Looks the scripts up, and says whether security is off.
+    /// Looks up the scripts, and reports where security is off.
     fn security(&mut self, configuration: &mut Configuration) {
         let mut uses_scripts = false;
         let policy = self.policy.clone();
@@ -1538,7 +1538,7 @@ impl Resolver<'_> {
     }
 }
 
-/// The fault of the words behind `TUN`, if there is one.
+/// The fault of the words after `TUN`, if there is one.
 fn tunnel_problem(options: &[String]) -> Option<String> {
     let mut kind = "ipip";
     let mut has_port = false;
@@ -1566,7 +1566,7 @@ fn tunnel_problem(options: &[String]) -> Option<String> {
         .then(|| "a tunnel of type gue has a port, others have none".into())
 }
 
-/// An address with a port, which may be left out.
+/// An address with an optional port.
 fn endpoint(words: &[String]) -> Option<(IpAddr, u16)> {
     let address = words.first()?.parse().ok()?;
     let port = match words.get(1) {
@@ -1591,7 +1591,7 @@ fn service(node: &Node) -> Option<Service> {
     }
 }
 
-/// Why a `virtual_server` or `real_server` block is passed over.
+/// Why a `virtual_server` or `real_server` block is skipped.
 pub(super) fn refusal(node: &Node) -> Option<Complaint> {
     let is_usable = match node.word {
         "virtual_server" => service(node).is_some(),
@@ -1663,7 +1663,7 @@ fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     Some((first, last))
 }
 
-/// A service as complaints name it.
+/// The name of a service in complaints.
 fn describe_service(service: &Service) -> String {
     match service {
         Service::Address(address, port) => format!("[{address}]:{port}"),

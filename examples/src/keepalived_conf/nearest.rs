@@ -1,4 +1,4 @@
-//! Suggestions for words that are not known.
+//! Suggestions for unknown words.
 
 /// The word nearest to `word`, if one is near enough to be a misspelling of it.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -19,7 +19,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    // Words of the language are short; longer ones are misspellings of none.
+    // Words of the language are short; a word that is much longer is no misspelling of any.
     if a.len().abs_diff(b.len()) > 2 {
         return usize::MAX;
     }

@@ -17,8 +17,8 @@ use super::{
     script::Script,
 };
 
-/// What `-t --format json` prints: `test` and `values` in the oracle's form, and under `advice`
-/// what keepalived passes over in silence.
+/// The output of `-t --format json`: `test` and `values` in the oracle's form, and under `advice`
+/// the faults that keepalived silently accepts.
 #[must_use]
 pub fn report(reading: &Reading, host: &Host) -> Value {
     let (advice, complaints): (Vec<&Complaint>, Vec<&Complaint>) = reading
@@ -82,7 +82,7 @@ fn seconds(microseconds: i64) -> Value {
     if microseconds % 1_000_000 == 0 {
         return json!(microseconds / 1_000_000);
     }
-    // As printf's %g has it: six significant digits.
+    // As with %g of printf: six significant digits.
     let text = significant(microseconds);
     text.parse::<f64>()
         .map_or(Value::Null, |value| json!(value))
@@ -272,7 +272,7 @@ fn instance(it: &Instance) -> Value {
         .iter()
         .map(|(name, command)| ((*name).to_owned(), script(command)))
         .collect();
-    // An instance that waits for the first result of a script forgets its wish.
+    // An instance that waits for the first result of a script loses its initial state MASTER.
     let waits = it.tracking.scripts.iter().any(|script| script.weight == 0);
     let starts_as_master = it.starts_as_master && !waits;
     object(vec![
@@ -335,7 +335,7 @@ fn instance(it: &Instance) -> Value {
                     .map_or("(none)".into(), |source| source.to_string())
             ),
         ),
-        // No text of keepalived 2.2.7 says it.
+        // keepalived 2.2.7 never prints it.
         ("src_ip_configured", json!(false)),
         (
             "multicast",
@@ -825,7 +825,7 @@ fn checker(server: &VirtualServer, real: &RealServer, check: &Check) -> Value {
         }
         Detail::File | Detail::None => {}
     }
-    // Values that a kind of check does not have stand as null, not as left out.
+    // Values that this kind of check does not have are null and not left out.
     Value::Object(
         fields
             .into_iter()

@@ -16,19 +16,19 @@ use super::{
     reason = "as many as the language has flags"
 )]
 pub struct Route {
-    /// `unicast`, or what becomes of packets: `blackhole`, `unreachable`, `prohibit`, `throw`.
+    /// `unicast`, or the treatment of packets: `blackhole`, `unreachable`, `prohibit`, `throw`.
     pub kind: String,
-    /// Where it leads, with the prefix length.
+    /// The destination, with its prefix length.
     pub destination: Option<(IpAddr, u8)>,
     /// The source address that the host prefers.
     pub source: Option<IpAddr>,
-    /// The next hop, if there is one only.
+    /// The next hop, if there is only one.
     pub gateway: Option<IpAddr>,
     /// The interface.
     pub interface: Option<String>,
     /// The table.
     pub table: Option<u32>,
-    /// The protocol that it is marked with; 18 where nothing is said.
+    /// The protocol with which it is marked, by default 18.
     pub protocol: Option<u8>,
     /// The scope.
     pub scope: Option<u8>,
@@ -44,7 +44,7 @@ pub struct Route {
     pub hops: Vec<Hop>,
     /// Whether its loss takes the instance out of MASTER.
     pub is_tracked: bool,
-    /// Whether that was asked for.
+    /// Whether `no_track` is given.
     pub asks_no_tracking: bool,
     /// Other words of iproute2 with their values.
     pub further: Vec<(String, String)>,
@@ -122,7 +122,7 @@ pub(super) fn protocol(text: &str) -> Option<u8> {
     }
 }
 
-/// Decimal, or hexadecimal behind `0x`.
+/// Reads a decimal number, or a hexadecimal one after `0x`.
 pub(super) fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -131,8 +131,7 @@ pub(super) fn number(text: &str) -> Option<u32> {
 }
 
 impl Route {
-    /// Reads a line of a route block. A word that is not known is complained of, and the route is
-    /// not used.
+    /// Reads a line of a route block. An unknown word gives a complaint, and the route is not used.
     pub(super) fn read(
         entry: &Entry,
         host: &Host,
@@ -211,7 +210,7 @@ impl Route {
         route.finish(&mut complain)
     }
 
-    /// What can only be said of the whole line.
+    /// Completes the route once the whole line is read.
     fn finish(mut self, complain: &mut dyn FnMut(Complaint)) -> Option<Self> {
         if self.destination.is_none() {
             complain(Complaint::new(
@@ -221,7 +220,7 @@ impl Route {
             return None;
         }
         if self.is_tracked && self.protocol.is_some_and(|it| it != 18) {
-            // A route is known again by its mark.
+            // A tracked route is recognised by its mark.
             self.protocol = None;
             complain(
                 Complaint::new(
@@ -233,7 +232,7 @@ impl Route {
         }
         let has_interface =
             self.interface.is_some() || self.hops.iter().any(|hop| hop.interface.is_some());
-        // One next hop by an interface is followed; several, or none, are not.
+        // A single next hop on an interface can be tracked; several, or none, cannot.
         let is_traceable = has_interface && self.hops.is_empty();
         if self.is_tracked && !is_traceable {
             self.is_tracked = false;
@@ -327,7 +326,8 @@ impl Route {
     pub fn describe(&self) -> String {
         let mut text = String::new();
         let is_plain = self.kind == "unicast";
-        // Routes that discard are added; others are put before those of the same destination.
+        // Routes that discard packets are added; other routes are put before those of the same
+        // destination.
         text.push_str(if is_plain { "prepend" } else { "add" });
         if !is_plain {
             let _infallible = write!(text, " {}", self.kind);
@@ -356,7 +356,7 @@ impl Route {
         if let Some(table) = self.table {
             let _infallible = write!(text, " table {table}");
         }
-        // Routes that ask not to be tracked do not get the mark by which they are.
+        // Routes with `no_track` do not get the mark by which tracked routes are recognised.
         if let Some(protocol) = self.protocol.or((!self.asks_no_tracking).then_some(18)) {
             let _infallible = write!(text, " proto {protocol}");
         }
@@ -388,7 +388,7 @@ impl Route {
 
     /// The metrics, in the oracle's order.
     fn describe_further(&self, text: &mut String) {
-        // Those without a place of their own come in the order in which the kernel counts them.
+        // Metrics that have no position of their own come in the order of the kernel's numbers.
         const ORDER: [&str; 16] = [
             "realms", "hoplimit", "rtt", "rttvar", "ssthresh", "cwnd", "window", "mtu", "advmss",
             "rto_min", "features", "initcwnd", "initrwnd", "quickack", "congctl", "pref",

@@ -33,9 +33,9 @@ pub struct Rule {
     pub is_l3mdev: bool,
     /// The table that is looked up.
     pub table: Option<u32>,
-    /// The protocol that it is marked with; 18 where nothing is said.
+    /// The protocol with which it is marked, by default 18.
     pub protocol: Option<u8>,
-    /// What becomes of packets in place of a look into a table: `blackhole`, `unreachable`,
+    /// The treatment of packets, instead of a lookup in a table: `blackhole`, `unreachable`,
     /// `prohibit`.
     pub kind: Option<String>,
     /// Other words with their values.
@@ -82,7 +82,7 @@ const OPTIONS: [&str; 22] = [
 ];
 
 impl Rule {
-    /// Reads a line of a rule block. `next_priority` is the one for a rule that names none; it
+    /// Reads a line of a rule block. `next_priority` is the priority of a rule that names none; it
     /// counts down from 16384.
     pub(super) fn read(
         entry: &Entry,
@@ -147,7 +147,7 @@ impl Rule {
             }
         }
         if rule.is_tracked && rule.protocol.take().is_some_and(|it| it != 18) {
-            // A rule is known again by its mark.
+            // A tracked rule is recognised by its mark.
             complain(
                 Complaint::new(
                     Kind::Other,
@@ -183,7 +183,7 @@ impl Rule {
         }
     }
 
-    /// Takes an option. Returns whether it has a value that the option can have.
+    /// Reads an option. Returns whether its value is valid for the option.
     fn option(
         &mut self,
         word: &str,
@@ -302,7 +302,7 @@ impl Rule {
         if self.is_l3mdev {
             text.push_str(" l3mdev");
         }
-        // A rule without a mark of its own can be distinguished.
+        // A tracked rule always has the mark; another rule may have one of its own.
         if self.is_tracked {
             text.push_str(" protocol 18");
         } else if let Some(protocol) = self.protocol {

@@ -23,7 +23,7 @@ pub struct Script {
 pub(super) enum Usability {
     /// It can.
     Usable,
-    /// `-t` has nothing to say of it, and the daemon drops it at the start.
+    /// `-t` does not mention it, and the daemon drops it at the start.
     DroppedAtStart,
     /// Its program does not exist.
     Missing,
@@ -32,7 +32,7 @@ pub(super) enum Usability {
 }
 
 impl Usability {
-    /// Whether the daemon means to run it, so that script security matters.
+    /// Whether the daemon wants to run it, so that script security matters.
     pub(super) const fn counts(self) -> bool {
         matches!(self, Self::Usable | Self::DroppedAtStart)
     }
@@ -43,7 +43,7 @@ impl Usability {
     }
 }
 
-/// What scripts depend on in `global_defs`.
+/// The settings of `global_defs` on which scripts depend.
 #[derive(Clone, Debug)]
 pub(super) struct Policy<'a> {
     pub(super) host: &'a Host,
@@ -82,7 +82,7 @@ impl Policy<'_> {
         Some(Script { arguments, account })
     }
 
-    /// Replaces the program by its real path, and says whether the script can be run.
+    /// Replaces the program by its real path. Returns whether the script can be run.
     pub(super) fn look_up(&self, script: &mut Script) -> Usability {
         let Some(program) = script.arguments.first_mut() else {
             return Usability::Missing;
@@ -155,7 +155,7 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether somebody else than root can change the file or a folder that leads to it.
+/// Whether a user other than root can change the file or a folder on its path.
 fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     path.ancestors().any(|part| {

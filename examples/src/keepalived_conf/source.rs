@@ -20,13 +20,14 @@ use self::{
 };
 use super::complaint::{Complaint, Kind, Weight};
 
-/// Lines that a configuration may expand to.
+/// The most lines to which a configuration may expand.
 const MOST_LINES: usize = 1_000_000;
 
-/// Octets of a line after definitions were replaced. Longer lines are cut, as keepalived does.
+/// The longest line after definitions were replaced, in octets. Longer lines are cut, as in
+/// keepalived.
 const LONGEST_LINE: usize = 1023;
 
-/// Files and definitions that may be open at the same time.
+/// The most files and definitions that may be open at the same time.
 const DEEPEST: usize = 100;
 
 /// The number of a file in [`Lines::files`].
@@ -44,7 +45,7 @@ pub struct Place {
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Its path as it was given or as the pattern of an include expanded.
+    /// Its path as it was given, or as it matched the pattern of an include.
     pub path: PathBuf,
     /// Its text.
     pub text: String,
@@ -55,24 +56,24 @@ pub struct File {
 pub struct Line {
     /// The text without comment, definitions replaced.
     pub text: String,
-    /// Where it stands.
+    /// Its place in the files.
     pub place: Place,
 }
 
-/// The keepalived whose words are known.
+/// The version of keepalived whose keywords are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Like {
     /// 2.2.7, as in Debian 12.
     Debian12,
-    /// 2.4, with all words.
+    /// 2.4, with all keywords.
     #[default]
     Recent,
 }
 
-/// What reading depends on beside the files.
+/// The input of reading besides the files.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// The keepalived whose words are known.
+    /// The version of keepalived whose keywords are known.
     pub like: Like,
     /// The configuration id (`-i`; keepalived's default is the host name).
     pub config_id: Option<String>,
@@ -89,9 +90,9 @@ pub struct Lines {
     pub lines: Vec<Line>,
     /// The faults of the text.
     pub complaints: Vec<Complaint>,
-    /// Whether a strict include missed its files.
+    /// Whether a strict include did not find its files.
     pub is_refused: bool,
-    /// The keepalived whose words are known.
+    /// The version of keepalived whose keywords are known.
     pub like: Like,
 }
 
@@ -106,7 +107,8 @@ impl Lines {
         Ok(Self::of_text(path, text, environment))
     }
 
-    /// Takes a text as that of the file `path`, whose folder its includes are relative to.
+    /// Reads a text as if it were the file `path`; includes are relative to the folder of that
+    /// file.
     #[must_use]
     pub fn of_text(path: &Path, text: String, environment: &Environment) -> Self {
         let mut reader = Reader::new(environment);
@@ -117,7 +119,7 @@ impl Lines {
     }
 }
 
-/// Where the next text comes from.
+/// The source of the next text.
 #[derive(Debug)]
 enum Input {
     File {
@@ -125,9 +127,9 @@ enum Input {
         /// The place of the next octet.
         offset: usize,
         line: usize,
-        /// Files of the same include that follow.
+        /// The files of the same include that are still to be read.
         next: Vec<PathBuf>,
-        /// The strictness outside, which is back after the file.
+        /// The strictness outside the file, which is restored after it.
         outer: Strictness,
     },
     /// The lines of a definition that follow its first, last first.
@@ -140,7 +142,7 @@ struct Reader<'a> {
     lines: Lines,
     inputs: Vec<Input>,
     definitions: BTreeMap<String, Definition>,
-    /// A definition that goes on in the next line.
+    /// A definition that continues in the next line.
     unfinished: Option<(String, Vec<String>)>,
     strictness: Strictness,
     place: Place,
@@ -241,7 +243,7 @@ impl<'a> Reader<'a> {
                     };
                     let text = rest.get(..end).unwrap_or_default();
                     *offset += end;
-                    // The pieces of a line that is too long have its number.
+                    // The pieces of a line that is too long have the number of that line.
                     self.place = Place {
                         file: *id,
                         line: *line + 1,
@@ -265,7 +267,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Closes the current file and goes on with the next one of its include.
+    /// Closes the current file and continues with the next file of its include.
     fn end_file(&mut self) {
         if let Some(Input::File { next, outer, .. }) = self.inputs.pop() {
             self.strictness = outer;
@@ -273,7 +275,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Opens the last of these files that can be read; those before it follow.
+    /// Opens the last of these files that can be read. The files before it are read afterwards.
     fn open_first(&mut self, mut paths: Vec<PathBuf>, outer: Strictness) {
         while let Some(path) = paths.pop() {
             match std::fs::read(&path) {
@@ -323,7 +325,7 @@ impl<'a> Reader<'a> {
 
     /// Applies conditions, definitions and sequences. `None` when nothing is left of the line.
     fn expand(&mut self, mut text: String) -> Option<String> {
-        // A definition may lead to another one; each turn replaces something.
+        // A definition may contain another one; each pass replaces something.
         for _ in 0..DEEPEST {
             if text.is_empty() {
                 return None;
@@ -359,7 +361,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The rest of a line behind `@id` or `@^id`, if it counts here.
+    /// The rest of a line after `@id` or `@^id`, if the condition holds.
     fn condition(&self, condition: &str) -> Option<String> {
         let (condition, is_negated) = match condition.strip_prefix('^') {
             Some(condition) => (condition, true),
@@ -388,7 +390,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An empty line ends a definition that would go on.
+    /// Ends a definition at an empty line, even if it would continue.
     fn end_definition_at_blank(&mut self) {
         if let Some((name, value)) = self.unfinished.take() {
             self.define_lines(name, value);
@@ -473,7 +475,7 @@ impl<'a> Reader<'a> {
             (Some(Ok(high)), None) => (0, high),
             _ => (0, 32767),
         };
-        // Xorshift: the values only have to differ from each other.
+        // Xorshift suffices: the values only have to differ from each other.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -551,7 +553,7 @@ impl<'a> Reader<'a> {
         self.open_first(paths, self.strictness);
     }
 
-    /// Notes a file of an include that is not there or cannot be read.
+    /// Records a file of an include that does not exist or cannot be read.
     fn miss(&mut self, kind: Missed, text: &str) {
         let place = self.place;
         let weight = if kind == Missed::Unreadable && self.strictness.forbids(kind) {
@@ -567,7 +569,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Gives out a line, cut at each brace outside quotes, the braces by themselves.
+    /// Emits a line, split at each brace outside quotes. Each brace is a line of its own.
     fn split_at_braces(&mut self, text: &str) {
         let mut rest = text;
         loop {
@@ -604,7 +606,7 @@ impl<'a> Reader<'a> {
                 first.unwrap_or_default().clone_into(&mut self.block);
             }
             _ if self.depth == 1 && self.block == "global_defs" => {
-                // It decides how the includes that follow are read.
+                // This statement determines how later includes are read.
                 if let Some(strictness) = Strictness::of_statement(&text) {
                     self.strictness = strictness;
                 }
@@ -632,7 +634,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The largest place at most `at` where a character begins.
+/// The largest position up to `at` at which a character begins.
 fn floor_char_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len()))
         .rev()
@@ -640,7 +642,7 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// The place of the first brace outside double quotes. A brace at the very start always counts.
+/// The position of the first brace outside double quotes. A brace at the very start always counts.
 fn find_brace(text: &str) -> Option<usize> {
     let mut is_quoted = false;
     for (at, c) in text.char_indices() {
@@ -655,14 +657,14 @@ fn find_brace(text: &str) -> Option<usize> {
 
 /// A line without its comment and the blanks around it, and whether a quote is open at its end.
 ///
-/// `#` and `!` begin a comment anywhere outside double quotes; a backslash before them takes
-/// their meaning away and is dropped.
+/// `#` and `!` begin a comment anywhere outside double quotes, unless a backslash stands before
+/// them, which is then dropped.
 fn strip_comment(text: &str) -> (String, bool) {
     let text = text.trim_start_matches([' ', '\t']);
     let mut result = String::with_capacity(text.len());
     let mut is_quoted = false;
     let mut characters = text.chars().peekable();
-    // Behind a comment only a backslash at the very end counts.
+    // In a comment, only a backslash at the very end counts.
     let mut is_comment = false;
     let mut goes_on = false;
     while let Some(c) = characters.next() {

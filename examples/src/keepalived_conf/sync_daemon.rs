@@ -16,7 +16,7 @@ const LONGEST_NAME: usize = 15;
 pub struct SyncDaemon {
     /// The interface.
     pub interface: String,
-    /// The instance whose state decides on the role; without one both roles run.
+    /// The instance whose state determines the role; without one, both roles run.
     pub instance: Option<String>,
     /// The id of the group of load balancers. Default: the VRID of the instance, or 0.
     pub id: Option<u8>,
@@ -30,8 +30,8 @@ pub struct SyncDaemon {
     pub group: Option<IpAddr>,
 }
 
-/// Reads the setting from `global_defs`, or from the first instance that has one. Of several in
-/// `global_defs` the first counts.
+/// Reads the setting from `global_defs`, or from the first instance that has one. If `global_defs`
+/// has several, the first counts.
 pub(super) fn read(nodes: &[Node], complaints: &mut Vec<Complaint>) -> Option<SyncDaemon> {
     let mut found = None;
     for block in nodes.iter().filter(|node| node.word == "global_defs") {

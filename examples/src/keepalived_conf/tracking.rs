@@ -1,4 +1,4 @@
-//! What instances and groups track: the lists, and what they name.
+//! The objects that instances and groups track: the lists, and the definitions that they name.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{
     value::{self, Range},
 };
 
-/// The trackable objects defined so far. A definition behind its use does not count.
+/// The trackable objects defined so far. A definition after its use does not count.
 #[derive(Default)]
 pub(super) struct Defined {
     pub(super) scripts: Named<CheckScript>,
@@ -21,7 +21,8 @@ pub(super) struct Defined {
     pub(super) bfd: Named<BfdInstance>,
 }
 
-/// Things in the order of their definition, found by name. The first of a name counts.
+/// Objects in the order of their definition, found by name. Of several with one name, the first
+/// counts.
 pub(super) struct Named<T> {
     items: Vec<T>,
     places: BTreeMap<String, usize>,
@@ -57,14 +58,14 @@ impl<T> Named<T> {
     }
 }
 
-/// What stands behind the name of a tracked object.
+/// The options after the name of a tracked object.
 #[derive(Clone, Copy, Default)]
 struct Options {
     weight: Option<i32>,
     is_reverse: Option<bool>,
 }
 
-/// Reads `[weight N [reverse|noreverse]]`. `None` where the entry is not used.
+/// Reads `[weight N [reverse|noreverse]]`. `None` if the entry is not used.
 fn options(words: &[String], kind: &str, complain: &mut dyn FnMut(Complaint)) -> Option<Options> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (weight, rest) = match words[..] {
@@ -129,7 +130,7 @@ fn options(words: &[String], kind: &str, complain: &mut dyn FnMut(Complaint)) ->
     Some(result)
 }
 
-/// The tracking blocks of an instance or a group.
+/// Reads the tracking blocks of an instance or a group.
 pub(super) fn read(
     node: &Node,
     name: &str,
@@ -210,7 +211,7 @@ pub(super) fn read(
     tracking
 }
 
-/// A `vrrp_script` block. `None` when it has no usable command.
+/// Reads a `vrrp_script` block. `None` if it has no usable command.
 pub(super) fn script(
     node: &Node,
     policy: &Policy<'_>,
@@ -313,7 +314,7 @@ pub(super) fn script(
     Some(result)
 }
 
-/// The weight of a script: one out of range is complained of, and used.
+/// Reads the weight of a script. A weight out of range gives a complaint, and is used.
 fn script_weight(statement: &Node, result: &mut CheckScript, complain: &mut dyn FnMut(Complaint)) {
     let text = statement.word_at(0).unwrap_or_default();
     let allowed = Range::whole(-253, 253);
@@ -352,7 +353,7 @@ fn node_number(node: &Node) -> Option<i64> {
     }
 }
 
-/// A `track_file` block.
+/// Reads a `track_file` block.
 pub(super) fn file(node: &Node, complaints: &mut Vec<Complaint>) -> Option<TrackFile> {
     let name = node.word_at(0)?.to_owned();
     let Some(path) = node.text("file") else {
@@ -396,7 +397,7 @@ pub(super) fn file(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Track
     })
 }
 
-/// A `vrrp_track_process` block.
+/// Reads a `vrrp_track_process` block.
 pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<TrackProcess> {
     let name = node.word_at(0)?.to_owned();
     let statement = node.last("process");

@@ -1,9 +1,8 @@
 //! Lines to blocks: which statement belongs to which block.
 //!
 //! keepalived's processes read the file one after the other, each with the blocks of the others
-//! switched off: a block that is not a process's own is passed over by counting braces. Where the
-//! braces of a file do not match, the processes therefore see different things, and so do the
-//! passes here.
+//! switched off: a process skips the blocks of other processes by counting braces. If the braces of
+//! a file do not match, the processes therefore see different blocks, and so do the passes here.
 
 use std::collections::HashSet;
 
@@ -20,7 +19,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) word: &'static str,
-    /// The words behind the keyword.
+    /// The words after the keyword.
     pub(super) words: Vec<String>,
     pub(super) value: Value,
     pub(super) place: Place,
@@ -39,10 +38,10 @@ pub(super) struct Entry {
     pub(super) place: Place,
 }
 
-/// What a statement says.
+/// The value of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nothing that can be taken, or it has no value of its own.
+    /// No value: the statement takes none, or its value is invalid.
     None,
     Switch(bool),
     Number(i64),
@@ -94,7 +93,7 @@ impl Node {
 pub(super) struct Reading {
     pub(super) nodes: Vec<Node>,
     pub(super) complaints: Vec<Complaint>,
-    /// A parameter was missing without which reading ends.
+    /// A required parameter was missing, which ends the reading.
     pub(super) is_broken_off: bool,
 }
 
@@ -192,8 +191,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Whether a block is read: it has the name that it needs, no other block has that name, and
-    /// its words make sense.
+    /// Whether to read a block: it has the name that it needs, no other block has that name, and
+    /// its words are valid.
     fn is_wanted(&mut self, node: &Node) -> Result<bool, BrokenOff> {
         let name = node.word_at(0);
         match (node.word, name) {
@@ -250,14 +249,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Passes over a block by its braces.
+    /// Skips a block by counting its braces.
     fn pass_over(&mut self) {
         if !self.next_is("{") {
             return;
         }
         let mut depth = 0_usize;
         loop {
-            // Most lines have nothing that matters here.
+            // Most lines have neither braces nor quotes.
             while self.lines.get(self.at).is_some_and(is_plain) {
                 self.at += 1;
             }
@@ -484,7 +483,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Reads a number, and complains of one that is not right.
+    /// Reads a number. An invalid number gives a complaint.
     fn number(&mut self, word: &str, text: &str, range: Range, place: Place) -> Option<i64> {
         let number = value::number(text, range);
         if let Some(problem) = number.problem {
@@ -518,7 +517,7 @@ impl<'a> Walker<'a> {
         );
     }
 
-    /// Says what becomes of a keyword that is not obeyed.
+    /// Reports how a keyword that is not obeyed is treated.
     fn remark(&mut self, block: &str, word: &str, place: Place) {
         let (weight, message) = match effect::of(block, word) {
             Effect::Obeyed => return,
@@ -538,7 +537,7 @@ impl<'a> Walker<'a> {
         );
     }
 
-    /// Says what an unknown block does to the block around it.
+    /// Reports the effect of an unknown block on the block around it.
     fn unknown_block(&mut self, word: &str, outer: &str, place: Place) {
         self.complain(
             Complaint::new(

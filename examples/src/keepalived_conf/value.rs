@@ -2,14 +2,14 @@
 
 use super::complaint::Kind;
 
-/// What a number may be, and what becomes of one that is not quite right.
+/// The values that a number may have, and the treatment of malformed numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) low: i64,
     pub(super) high: i64,
-    /// Decimal places; the value counts units of the last one.
+    /// The number of decimal places; the value counts units of the last place.
     pub(super) places: u32,
-    /// Whether a daemon that starts takes the leading digits of a malformed number.
+    /// Whether a daemon at its start uses the leading digits of a malformed number.
     pub(super) is_lenient: bool,
 }
 
@@ -62,9 +62,9 @@ impl Range {
 /// A number as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Number {
-    /// The value that a daemon uses that starts with this configuration.
+    /// The value that a daemon uses if it starts with this configuration.
     pub(super) value: Option<i64>,
-    /// The fault of the value, if there is one.
+    /// The fault of the number, if it has one.
     pub(super) problem: Option<Kind>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn number(text: &str, range: Range) -> Number {
     Number { value, problem }
 }
 
-/// Moves the decimal point to the right: the digits, and 1 to add for a place that was cut.
+/// Moves the decimal point to the right: returns the digits, and 1 to add if a place was cut.
 fn scale(text: &str, places: u32) -> ((String, u8), Option<Kind>) {
     let places = places as usize;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -116,7 +116,7 @@ fn scale(text: &str, places: u32) -> ((String, u8), Option<Kind>) {
     ((digits, carry), cut.map(|_| Kind::TooManyDecimals))
 }
 
-/// The integer at the start of a text, whether it is all of it, and whether there is a digit.
+/// The integer at the start of a text, whether it is the whole text, and whether there is a digit.
 fn leading_integer(text: &str) -> (Option<i128>, bool, bool) {
     let (sign, rest) = match text.as_bytes().first() {
         Some(b'-') => (-1, text.get(1..).unwrap_or_default()),

@@ -25,7 +25,7 @@ use super::{
     value::{self, Range},
 };
 
-/// What the VRRP process makes of its blocks.
+/// Resolves the blocks of the VRRP process.
 pub(super) struct Resolver<'a> {
     pub(super) host: &'a Host,
     pub(super) policy: Policy<'a>,
@@ -33,7 +33,7 @@ pub(super) struct Resolver<'a> {
     pub(super) complaints: &'a mut Vec<Complaint>,
     defined: Defined,
     next_rule_priority: u32,
-    /// An interface is named that does not exist: the daemon does not start.
+    /// An interface is named that does not exist, so the daemon does not start.
     missing_interface: bool,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Resolver<'a> {
         starts
     }
 
-    /// Complains of an interface that does not exist.
+    /// Complains if an interface does not exist.
     fn needs_interface(&mut self, name: Option<&String>, place: Place) {
         if let Some(name) = name
             && !self.host.interfaces.contains_key(name)
@@ -164,7 +164,7 @@ impl<'a> Resolver<'a> {
         found.into_iter().map(|(address, _)| address).collect()
     }
 
-    /// Complains of the track groups of static objects that are not defined before them.
+    /// Complains of track groups that static objects name and that are not defined before them.
     fn track_groups(&mut self, node: &Node, nodes: &[Node]) {
         for entry in &node.entries {
             let mut words = entry.words.iter();
@@ -302,15 +302,15 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Whether changes are mailed where an instance says nothing.
+    /// Whether changes are mailed by default.
     fn smtp_alert(&self) -> bool {
         let switches = &self.global.switches;
         let own = switches.get("smtp_alert_vrrp");
         own.or(switches.get("smtp_alert")).copied().unwrap_or(false)
     }
 
-    /// Checks the statements of an instance one by one. Returns its interface and its wish at the
-    /// start.
+    /// Checks the statements of an instance one by one. Returns its interface and its configured
+    /// initial state.
     fn statements(&mut self, node: &Node, name: &str) -> (Option<String>, Option<bool>) {
         let mut interface = None;
         let mut wants_master = None;
@@ -380,7 +380,7 @@ impl<'a> Resolver<'a> {
         (interface, wants_master)
     }
 
-    /// Statements that are deprecated, or that look as if they took a value.
+    /// Reports statements that are deprecated, or that look as if they took a value.
     fn remarks(&mut self, node: &Node, name: &str, is_ipv6: bool) {
         if let Some(statement) = node.last("native_ipv6") {
             self.complain(
@@ -840,7 +840,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// `auth_hmac`. Without a usable key there is none.
+    /// Reads `auth_hmac`. `None` without a usable key.
     fn hmac(&mut self, node: &Node, name: &str) -> Option<Hmac> {
         let block = node.last("auth_hmac")?;
         let mut hmac = Hmac {
@@ -932,7 +932,7 @@ impl<'a> Resolver<'a> {
         own.or(global).unwrap_or(default)
     }
 
-    /// What can only be said once everything is read. Returns whether a daemon starts.
+    /// Checks what needs all blocks. Returns whether a daemon starts.
     fn finish(&mut self, drafts: &mut Vec<Draft<'_>>, groups: &mut Vec<SyncGroup>) -> bool {
         if self.missing_interface {
             self.complain(Complaint::new(
@@ -946,7 +946,7 @@ impl<'a> Resolver<'a> {
         }
         let mut starts = true;
         for draft in drafts.iter_mut() {
-            // In a group, its rules about weights come before those about owners.
+            // In a group, the rules about weights come before those about owners.
             let name = &draft.instance.name;
             let is_grouped = groups
                 .iter()
@@ -961,12 +961,12 @@ impl<'a> Resolver<'a> {
         starts
     }
 
-    /// Two instances with one VRID on one interface and of one family.
+    /// Finds two instances with one VRID on one interface and of one family.
     fn conflicts(&mut self, drafts: &[Draft<'_>]) -> bool {
         let mut seen = BTreeSet::new();
         for draft in drafts {
             let it = &draft.instance;
-            // Peers tell instances of unicast apart.
+            // Unicast instances with different peers do not conflict.
             let key = (
                 it.interface.clone(),
                 it.is_ipv6,
@@ -1049,7 +1049,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Weights do not count inside a group, unless it says so.
+    /// Drops weights inside a group, unless the group counts them.
     fn group_weights(&mut self, drafts: &mut [Draft<'_>], group: &mut SyncGroup) {
         let has_owner = drafts
             .iter()
@@ -1075,7 +1075,7 @@ impl<'a> Resolver<'a> {
                     ("BFD instance", &mut tracking.bfd),
                 ] {
                     let complaints = &mut *self.complaints;
-                    // An owner's weights were complained of before.
+                    // An owner's weights already have a complaint.
                     for tracked in list.iter_mut().filter(|tracked| tracked.weight != 0) {
                         complaints.push(weight_in_group(kind, tracked, &group.name).object(&name));
                         tracked.weight = 0;
@@ -1122,7 +1122,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Looks the scripts up, drops those that cannot run, and says whether security is off.
+    /// Looks up the scripts, drops those that cannot run, and reports where security is off.
     fn security(&mut self, drafts: &mut [Draft<'_>], groups: &mut [SyncGroup]) {
         let mut uses_scripts = false;
         let mut dropped = Vec::new();
@@ -1234,8 +1234,8 @@ fn weight_in_group(kind: &str, tracked: &Tracked, group: &str) -> Complaint {
     .help("add sync_group_tracking_weight to the group, or leave the weight out")
 }
 
-/// Whether an instance is of IPv6: the first address of it decides, be it virtual, a peer's or
-/// the one to advertise from.
+/// Whether an instance is of IPv6. Its first address determines that, be it a virtual address, a
+/// peer's, or the one to advertise from.
 fn is_ipv6(node: &Node) -> bool {
     let parse = |text: &String| text.split('/').next()?.parse::<IpAddr>().ok();
     let first = node

@@ -92,8 +92,8 @@ fn unescape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char>
         't' => '\t',
         'v' => '\x0b',
         'x' if rest.peek().is_some_and(char::is_ascii_hexdigit) => {
-            // All digits that follow, of which the last two count. keepalived takes two only
-            // from 2.3.2 on.
+            // All digits that follow are read, and the last two count. Since 2.3.2, keepalived
+            // reads only two.
             let mut value = 0_u32;
             while let Some(digit) = rest.peek().and_then(|c| c.to_digit(16)) {
                 rest.next();
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn words_before_an_unmatched_quote_are_kept() {
         assert_eq!(split(r#"a "b"#), (vec!["a"], Some(UnmatchedQuote)));
-        // The first pass knows no escapes: the quote behind the backslash ends the word.
+        // The first pass has no escapes: the quote after the backslash ends the word.
         let words = vec!["script", "a \\", "b\\", ""];
         assert_eq!(split(r#"script "a \"b\"""#), (words, None));
     }

@@ -134,7 +134,7 @@ fn given(it: &Global, shown: &mut Shown) {
             "Gratuitous ARP lower priority repeat",
         ),
     ] {
-        // They follow the numbers of a takeover where they are not given.
+        // By default they are the numbers for a takeover.
         if let (None, Some(number)) = (it.numbers.get(word), it.numbers.get(source)) {
             shown.put(label, json!(number.to_string()));
         }

@@ -1,8 +1,8 @@
-//! Definitions: `$NAME=value`, `$NAME`, `${NAME}`, and those that are built in.
+//! Definitions: `$NAME=value`, `$NAME`, `${NAME}`, and the built-in ones.
 
 use std::collections::BTreeMap;
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
     value: Value,
@@ -50,7 +50,7 @@ pub(super) fn built_in() -> BTreeMap<String, Definition> {
     .collect()
 }
 
-/// Reads `$NAME=value`: the name, its value or the first line of it, and whether it goes on in
+/// Reads `$NAME=value`: the name, its value or the first line of it, and whether it continues in
 /// the next line.
 pub(super) fn of(text: &str) -> Option<(String, Option<String>, bool)> {
     let (name, value) = text.strip_prefix('$')?.split_once('=')?;
@@ -74,8 +74,8 @@ const fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// The definition that a text beginning with `$` uses: how long the use is, its value, and the
-/// parameters behind the name.
+/// The definition that a text beginning with `$` uses: the length of the use, the definition's
+/// value, and the parameters after the name.
 ///
 /// Without braces a name only counts before a blank, a comma, a closing parenthesis or the end.
 pub(super) fn use_at<'a>(

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Alternatives in braces that a pattern may have.
+/// The most alternatives that the braces of a pattern may have.
 const MOST_ALTERNATIVES: usize = 1000;
 
 /// Why a file of an include was not read.
@@ -21,7 +21,7 @@ pub(super) enum Missed {
     NoMatch,
 }
 
-/// Which of them are errors.
+/// The kinds of failure that are errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -42,7 +42,7 @@ impl Strictness {
         no_match: true,
     };
 
-    /// What either forbids is forbidden.
+    /// Forbids everything that either of them forbids.
     pub(super) const fn with(self, other: Self) -> Self {
         Self {
             unreadable: self.unreadable || other.unreadable,
@@ -137,7 +137,7 @@ impl Include {
         })
     }
 
-    /// The files that it names, relative to the folder of the file that includes them.
+    /// The files that the statement names, relative to the folder of the file that includes them.
     pub(super) fn files(&self, folder: &Path) -> Found {
         let mut found = Found::default();
         let alternatives = expand_braces(&self.pattern, &mut MOST_ALTERNATIVES.clone());
@@ -147,7 +147,7 @@ impl Include {
         for pattern in &alternatives {
             let path = folder.join(pattern);
             if pattern.contains(['*', '?', '[']) {
-                // A folder that does not exist is missing, not without a match.
+                // Without its folder, a file is missing; it is not a pattern without a match.
                 let folder = path.parent().is_none_or(Path::is_dir);
                 has_wildcards |= folder;
                 is_missing |= !folder;
@@ -189,7 +189,7 @@ impl Include {
     }
 }
 
-/// Why a file is not taken for a configuration file.
+/// Why a path is not accepted as a configuration file.
 pub(in crate::keepalived_conf) fn refusal(path: &Path) -> Option<&'static str> {
     let Ok(metadata) = std::fs::metadata(path) else {
         return Some("it cannot be read");

@@ -119,7 +119,7 @@ impl Sequence {
     }
 }
 
-/// Decimal, or hexadecimal behind `0x`, or octal behind `0`.
+/// Reads a decimal number, a hexadecimal one after `0x`, or an octal one after `0`.
 fn number(text: &str) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     let (sign, digits) = match text.strip_prefix('-') {
