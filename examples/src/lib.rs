@@ -1,5 +1,5 @@
-//! Parts that the example programs share, and that their tests test. The programs are the folders
-//! beside this one; the README lists them, and its example is a test here.
+//! Code that the example programs share and that tests cover. The programs are the folders beside
+//! this one; the README lists them, and its example is a test here.
 
 #[cfg(feature = "programs")]
 pub mod announce;

@@ -1,9 +1,9 @@
-//! The memory of a program.
+//! The memory of the process.
 
-/// Returns memory that is not in use to the system.
+/// Returns unused memory to the system.
 ///
-/// A large configuration takes several times its size while it is read, and the allocator of glibc
-/// keeps what is freed below the last piece in use. Other allocators are left alone.
+/// Reading a large configuration takes several times its size, and the allocator of glibc keeps
+/// freed memory below the last block in use. Other allocators are left alone.
 pub fn return_unused() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no preconditions, and locks the heaps that it works on.
@@ -26,7 +26,7 @@ mod tests {
             let number = line.unwrap().trim_end_matches("kB").trim();
             number.parse::<usize>().unwrap()
         };
-        // Small enough for the heap, which cannot shrink below its last piece.
+        // Small enough for the heap, which cannot shrink below its last block in use.
         let mut pieces: Vec<_> = (0..6000).map(|_| vec![1_u8; 16 << 10]).collect();
         let last = pieces.pop();
         drop(pieces);

@@ -2,7 +2,7 @@
 //! scripts of an operator.
 //!
 //! A [`Schedule`] decides, without I/O. A [`Notifier`] is a thread that runs the commands; nothing
-//! else waits for them.
+//! else waits for the commands.
 
 mod runner;
 mod schedule;

@@ -98,7 +98,7 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// Serves the pages that `answer` makes, for ever.
+/// Serves the pages that `answer` makes, forever.
 pub async fn serve<A>(listener: Listener, answer: impl Fn(Query) -> A + Clone + Send + 'static)
 where
     A: Future<Output = Page> + Send + 'static,
@@ -149,7 +149,7 @@ fn serve_one<A>(
             .header_read_timeout(PATIENCE)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        // A client that goes away is no fault of the program.
+        // A client that goes away is not an error of the program.
         let _ = connection.await;
         drop(place);
     });

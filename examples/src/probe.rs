@@ -2,9 +2,8 @@
 //!
 //! [`Probe`] describes an attempt, as a configuration has it, and [`probe`] makes it. The result is
 //! the [`Outcome`] that [`Pool::handle_result`](ipvs_netlink::pool::Pool::handle_result) takes. An
-//! attempt has no state and ends by its deadline, which covers the whole of it. A cause on this
-//! host, such as a lack of ports, is a [local failure](Outcome::LocalFailure), which says nothing
-//! about the server.
+//! attempt has no state, and its deadline covers all of it. A cause on this host, such as a lack of
+//! ports, is a [local failure](Outcome::LocalFailure), which says nothing about the server.
 //!
 //! ```no_run
 //! use std::time::{Duration, Instant};
@@ -85,13 +84,13 @@ pub enum Probe {
     Script(Box<Script>),
 }
 
-/// Makes an attempt. It ends by the deadline; a future that is dropped gives the attempt up.
+/// Makes an attempt. It ends by the deadline; dropping the future abandons the attempt.
 ///
 /// Run it in a runtime of tokio with I/O and time.
 pub async fn probe(probe: &Probe, target: SocketAddr, deadline: Instant) -> Outcome {
     match probe {
         Probe::Tcp(tcp) => within(deadline, tcp.attempt(target)).await,
-        // Boxed, so that the others are small: a task moves its future several times.
+        // Boxed to keep the other futures small: a task moves its future several times.
         Probe::Http(http) => Box::pin(within(deadline, http.attempt(target))).await,
         Probe::Dns(dns) => Box::pin(within(deadline, dns.attempt(target))).await,
         Probe::Udp(udp) => Box::pin(within(deadline, udp.attempt(target, deadline))).await,
@@ -114,22 +113,22 @@ async fn within(
     }
 }
 
-/// A limit has passed.
+/// The failure of an attempt whose limit has passed.
 fn late() -> Outcome {
     Outcome::failure(FailureKind::TimeLimit, "no answer in time")
 }
 
-/// The connection broke.
+/// The failure of an attempt whose connection broke.
 fn closed(error: &io::Error) -> Outcome {
     Outcome::failure(FailureKind::Closed, error.to_string())
 }
 
-/// An answer that is not as expected.
+/// The failure of an attempt with an unexpected answer.
 fn wrong(text: String) -> Outcome {
     Outcome::failure(FailureKind::Answer, text)
 }
 
-/// An answer that breaks the protocol.
+/// The failure of an attempt with an answer that breaks the protocol.
 fn broken(text: String) -> Outcome {
     Outcome::failure(FailureKind::Protocol, text)
 }

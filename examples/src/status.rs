@@ -1,7 +1,7 @@
 //! The state of a load balancer for people and programs: a page, JSON, and metrics.
 //!
-//! [`History`] keeps what changes in time: rates, and the last events. [`History::status`] returns
-//! a [`Status`], a plain value that is written as [`html`](Status::html), as
+//! [`History`] keeps data that changes over time: rates, and the last events. [`History::status`]
+//! returns a [`Status`], a plain value that is written as [`html`](Status::html), as
 //! [`metrics`](Status::metrics), or as JSON with serde.
 
 mod metrics;
@@ -20,9 +20,9 @@ use serde::Serialize;
 
 use crate::balancer::{Balancer, Notice, boot_time};
 
-/// The samples that are kept, for the sparkline.
+/// The number of samples that are kept, for the sparkline.
 const SAMPLES: usize = 60;
-/// The events that are kept.
+/// The number of events that are kept.
 const EVENTS: usize = 50;
 
 /// Rates of services and servers, and the last events.
@@ -36,7 +36,7 @@ pub struct History {
     rates: BTreeMap<(ServiceKey, DestinationKey), Rates>,
 }
 
-/// What the kernel has counted for a server.
+/// The kernel's counters for a server.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     connections: u64,
@@ -58,14 +58,14 @@ pub struct Line {
     pub text: String,
 }
 
-/// Rates of a server or service, a second.
+/// Rates of a server or service, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     /// New connections.
     pub connections: f64,
-    /// Packets of both directions that pass this host.
+    /// Packets in both directions that pass this host.
     pub packets: f64,
-    /// Bytes of both directions that pass this host.
+    /// Bytes in both directions that pass this host.
     pub bytes: f64,
 }
 
@@ -84,7 +84,7 @@ pub struct Status {
     pub probes_running: u32,
     /// The probes that were made, by result.
     pub probes: ProbeCounts,
-    /// The servers that leave the table and still have connections.
+    /// The servers that are leaving the table and still have connections.
     pub draining: Vec<DrainLine>,
     /// The changes that the kernel refused.
     pub refused: Vec<String>,
@@ -126,7 +126,7 @@ pub struct ServiceLine {
     pub panicking: usize,
     /// Its rates.
     pub rates: Rates,
-    /// New connections a second, in the last minute.
+    /// New connections per second, in the last minute.
     pub sparkline: Vec<f64>,
     /// Its servers.
     pub servers: Vec<ServerLine>,
@@ -137,7 +137,7 @@ pub struct ServiceLine {
 pub struct ServerLine {
     /// The server.
     pub server: String,
-    /// Whether it is up by its checks: up, down or waiting.
+    /// The verdict of its checks: up, down or waiting.
     pub health: String,
     /// Whether it gets new connections.
     pub in_use: bool,
@@ -147,7 +147,7 @@ pub struct ServerLine {
     pub since: f64,
     /// The weight in the table.
     pub weight: Option<u32>,
-    /// The state by the operator.
+    /// The state that the operator has set.
     pub operator: String,
     /// Connections, active and inactive.
     pub connections: u32,
@@ -159,14 +159,14 @@ pub struct ServerLine {
     pub explanation: String,
 }
 
-/// A server that leaves the table and still has connections.
+/// A server that is leaving the table and still has connections.
 #[derive(Clone, Debug, Serialize)]
 pub struct DrainLine {
     /// Its service.
     pub service: String,
     /// The server.
     pub server: String,
-    /// The seconds after which it leaves in any case.
+    /// The seconds after which it leaves even if it still has connections.
     pub left: f64,
 }
 
@@ -201,7 +201,7 @@ impl History {
         }
     }
 
-    /// Takes note of a notice. After [`Notice::Compared`] it takes a sample.
+    /// Records a notice. After [`Notice::Compared`] it takes a sample.
     pub fn note(&mut self, notice: &Notice, balancer: &Balancer) {
         match notice {
             Notice::Compared => self.sample(balancer),
@@ -363,7 +363,7 @@ impl History {
 }
 
 impl ServiceLine {
-    /// Whether somebody should look at it.
+    /// Whether it needs attention.
     fn has_problem(&self) -> bool {
         let is_held = self.sorry || self.braked > 0 || self.panicking > 0;
         self.quorum == "down" || is_held || self.servers.iter().any(ServerLine::is_down)
@@ -393,7 +393,7 @@ fn counts(listed: &ListedDestination) -> Counts {
     }
 }
 
-/// The rates between two readings. Counters that went back begin again.
+/// The rates between two readings. A counter that has gone back gives the rate 0.
 fn rates(before: Counts, now: Counts, elapsed: f64) -> Rates {
     // Counters of less than 2^52 are exact.
     #[allow(clippy::cast_precision_loss)]

@@ -20,10 +20,10 @@ use vrrp_net::{Driver, DriverHandle, Successor};
 
 use crate::worker::{Stop, Worker};
 
-/// How long one program waits for the other, apart from the moment in which no router runs.
+/// How long one program waits for the other, apart from the moment during which no router runs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The reason for which nothing could be taken over.
+/// Why nothing could be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeOverError {
     /// The socket could not be reached, though it exists.
@@ -39,7 +39,7 @@ pub enum TakeOverError {
 pub struct Inheritance {
     /// The driver, with all its routers.
     pub driver: Driver,
-    /// The connection, at which the predecessor may send more before it ends.
+    /// The connection, over which the predecessor may send more before it ends.
     pub predecessor: UnixStream,
 }
 
@@ -54,7 +54,7 @@ pub fn take_over(socket: &Path) -> Result<Option<Inheritance>, TakeOverError> {
         Ok(stream) => {
             let predecessor = stream.try_clone().map_err(TakeOverError::Connect)?;
             let driver = Driver::take_over_from(stream, PATIENCE)?;
-            // The driver's part does not wait.
+            // The driver leaves the connection nonblocking.
             predecessor
                 .set_nonblocking(false)
                 .map_err(TakeOverError::Connect)?;
@@ -75,7 +75,7 @@ pub fn take_over(socket: &Path) -> Result<Option<Inheritance>, TakeOverError> {
     }
 }
 
-/// Listens for a successor. Dropping this ends it.
+/// A listener for successors. Dropping this ends it.
 #[derive(Debug)]
 pub struct Succession {
     worker: Worker,
@@ -99,14 +99,14 @@ impl Succession {
             _ => {}
         }
         let listener = UnixListener::bind(socket)?;
-        // A connection that has ended since must not keep the thread waiting for another one.
+        // A connection that has already ended must not make the thread wait for another one.
         listener.set_nonblocking(true)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         let socket = socket.to_owned();
         let (sender, successors) = channel();
         let serve = move |stop: Stop| {
             if let Some(successor) = serve(&listener, &stop, &driver, &report, &socket) {
-                // It fails where nobody asks for the successor.
+                // It fails only if the successor is not asked for.
                 let _ = sender.send(successor);
             }
         };
@@ -116,8 +116,8 @@ impl Succession {
         })
     }
 
-    /// Ends listening, and returns the connection with the successor where there is one. It waits
-    /// there for more, until the connection is closed.
+    /// Ends listening, and returns the connection with the successor, if there is one. The
+    /// successor waits for more until the connection is closed.
     #[must_use]
     pub fn end(self) -> Option<UnixStream> {
         let Self { worker, successors } = self;
@@ -126,7 +126,8 @@ impl Succession {
     }
 }
 
-/// Serves until the end, or until a successor has taken over, whose connection it returns.
+/// Serves until the end, or until a successor has taken over. Returns the connection with that
+/// successor.
 fn serve(
     listener: &UnixListener,
     stop: &Stop,
@@ -141,12 +142,12 @@ fn serve(
         ];
         match poll(&mut sources, None) {
             Ok(_) => {}
-            // A signal says nothing about the sources.
+            // After a signal, the sources are polled again.
             Err(Errno::INTR) => continue,
             Err(_) => return None,
         }
         if !sources[1].revents().is_empty() {
-            // Nobody has taken over, so the socket is still that of this program.
+            // There is no successor, so the socket still belongs to this program.
             let _ = fs::remove_file(socket);
             return None;
         }
@@ -160,7 +161,7 @@ fn serve(
         report(handed_over);
         if is_done {
             let successor = successor.ok()?;
-            // The driver's part does not wait.
+            // The driver leaves the connection nonblocking.
             successor.set_nonblocking(false).ok()?;
             return Some(successor);
         }

@@ -1,5 +1,5 @@
-//! Configuration files in TOML: values that are texts, and errors with the line and a mark under
-//! the place.
+//! Configuration files in TOML: values that are parsed from texts, and errors with the line and a
+//! mark under the position.
 
 use std::{
     fmt, fs,
@@ -40,7 +40,7 @@ pub fn complaint(
     renderer.render(&[group])
 }
 
-/// For `deserialize_with`: a time such as `"500ms"` or `"1m 30s"`.
+/// For `deserialize_with`: a time span such as `"500ms"` or `"1m 30s"`.
 ///
 /// # Errors
 ///
@@ -80,8 +80,8 @@ where
     values.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
-/// Returns what shows that a file is another one: its time, its length, and its place on the disk.
-/// `None` while it is not there.
+/// Returns values that differ when a file has changed: its modification time, its length, and its
+/// inode. `None` while the file does not exist.
 #[must_use]
 pub fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
     let metadata = fs::metadata(path).ok()?;

@@ -10,11 +10,11 @@ use std::{
 /// The length of a process name that the kernel keeps, in bytes (proc(5), `comm`).
 pub const LONGEST_NAME: usize = 15;
 
-/// More bytes than a number takes, with what may stand around it.
+/// More bytes than a number and the blanks around it need.
 const LONGEST_NUMBER: u64 = 128;
 
-/// The text of a file that has a number in it, at most 128 bytes. A FIFO without a writer is empty:
-/// reading it does not wait.
+/// The text of a file that contains a number, at most 128 bytes. A FIFO without a writer is empty,
+/// and reading it does not block.
 ///
 /// # Errors
 ///
@@ -38,8 +38,8 @@ pub struct Process {
     pub name: Vec<u8>,
 }
 
-/// The processes of this host that have not ended. Those for which only their parent has to wait do
-/// not count.
+/// The processes of this host that have not ended. Zombies, for which only their parent still has
+/// to wait, do not count.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn processes() -> io::Result<Vec<Process>> {
             continue;
         }
         let folder = entry.path();
-        // One that ends in the meantime has no file any more.
+        // The file of a process that has ended in the meantime is gone.
         if let Ok(stat) = fs::read(folder.join("stat"))
             && let Some(name) = name_of_living(&stat)
         {
@@ -65,7 +65,7 @@ pub fn processes() -> io::Result<Vec<Process>> {
 }
 
 /// The name in `/proc/PID/stat`, `PID (NAME) STATE ...`, of a process that has not ended. The name
-/// may have any character in it.
+/// may contain any character.
 fn name_of_living(stat: &[u8]) -> Option<&[u8]> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;

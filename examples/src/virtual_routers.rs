@@ -1,5 +1,4 @@
-//! The virtual routers: the driver of vrrp-net inside tokio, and the pool as an object that it
-//! tracks.
+//! The virtual routers: the driver of vrrp-net inside tokio, which tracks the pool as an object.
 
 use std::{future::pending, net::IpAddr, time::Duration};
 
@@ -21,7 +20,7 @@ use crate::{
 /// What can go wrong, in plain words.
 type Failure = Box<dyn std::error::Error + Send + std::marker::Sync>;
 
-/// A virtual router. All of a file are one sync group.
+/// A virtual router. All routers of a file form one sync group.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Router {
@@ -50,7 +49,8 @@ pub struct Router {
     /// The other routers, for unicast. Default: none, and multicast.
     #[serde(default)]
     pub peers: Vec<IpAddr>,
-    /// The points of a lost quorum, such as -50. Without, the router resigns.
+    /// The change of the priority while the quorum is lost, such as -50. Without it, the router
+    /// resigns.
     pub quorum_weight: Option<i16>,
 }
 
@@ -82,7 +82,7 @@ fn interface<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InterfaceName
     InterfaceName::new(&name).map_err(de::Error::custom)
 }
 
-/// The virtual routers of a file; perhaps none.
+/// The virtual routers of a file; there may be none.
 #[derive(Debug)]
 pub struct Routers {
     driver: Option<AsyncDriver>,
@@ -112,7 +112,7 @@ impl Routers {
         }
     }
 
-    /// Changes the routers to these. One that stays as it is goes on without an election.
+    /// Changes the routers to these. A router that does not change continues without an election.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Routers {
             }
             running.push((router.clone(), driver.add(config)?));
         }
-        // In the order of the file, whose first router leads.
+        // In the order of the file, because its first router leads.
         let place = |router: &Router| routers.iter().position(|it| it == router);
         running.sort_by_key(|(router, _)| place(router));
         self.running = running;
@@ -228,7 +228,7 @@ impl Routers {
         SyncDaemon::new(state, sync.interface, sync.id)
     }
 
-    /// The routers for the page.
+    /// The lines about the routers for the page.
     #[must_use]
     pub fn lines(&self) -> Vec<RouterLine> {
         let Some(driver) = self.driver.as_ref().map(AsyncDriver::get_ref) else {

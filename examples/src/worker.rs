@@ -12,10 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-/// A running thread. Dropping this ends it, and waits for that.
+/// A running thread. Dropping this ends the thread, and waits until it has ended.
 #[derive(Debug)]
 pub struct Worker {
-    /// Closed, it ends the thread.
+    /// Closing this ends the thread.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,7 +37,7 @@ impl Worker {
         })
     }
 
-    /// Ends the thread, without waiting for that.
+    /// Ends the thread, without waiting until it has ended.
     pub fn stop(&mut self) {
         self.stop = None;
     }
@@ -50,7 +50,7 @@ impl Drop for Worker {
     }
 }
 
-/// The thread's side: its descriptor is readable once the thread is to end.
+/// The thread's side: its descriptor becomes readable when the thread must end.
 #[derive(Debug)]
 pub struct Stop(PipeReader);
 
@@ -61,7 +61,7 @@ impl AsFd for Stop {
 }
 
 impl Stop {
-    /// Sleeps for this time, or until the thread is to end. Returns whether to go on.
+    /// Sleeps for this time, or until the thread must end. Returns whether to continue.
     #[must_use]
     pub fn sleep(&self, pause: Duration) -> bool {
         let end = Instant::now() + pause;
@@ -71,7 +71,7 @@ impl Stop {
             match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
                 Ok(0) => return true,
                 Err(Errno::INTR) => {}
-                // At the end it hangs up.
+                // The pipe hangs up when the thread must end.
                 Ok(_) | Err(_) => return false,
             }
         }

@@ -20,16 +20,16 @@ use rustix::{
 use super::schedule::{Action, Order, Schedule};
 use crate::command::{Failure, Limits, Process, Step, Waited};
 
-/// What there is to report.
+/// A report of the thread.
 #[derive(Debug)]
 pub enum Report<'a, T> {
-    /// The command for an item failed; the text is the last lines that it printed.
+    /// The command for an item failed; the text is the last lines of its output.
     Failed(&'a T, Failure, String),
     /// A newer item overtook this one, whose command was not run.
     Overtaken(&'a T),
     /// There was no time left for this item, whose command was not run.
     LeftOut(&'a T),
-    /// After [`Notifier::stop`] all is done.
+    /// Everything is done after [`Notifier::stop`].
     Finished,
 }
 
@@ -83,18 +83,18 @@ impl<T: Clone + Send + 'static> Notifier<T> {
         })
     }
 
-    /// Queues an item, for which the command runs in its turn.
+    /// Queues an item, whose command runs in its turn.
     pub fn push(&self, item: T) {
         self.change(|schedule| schedule.push(Instant::now(), item));
     }
 
-    /// Ends everything within `bound`, without waiting for it: [`Report::Finished`] follows. A
-    /// further call can only shorten the time; none at all kills what runs.
+    /// Ends everything within `bound`, without waiting: [`Report::Finished`] follows. Another call
+    /// can only shorten the time; a bound of 0 kills the running command.
     pub fn stop(&self, bound: Duration) {
         self.change(|schedule| schedule.stop(Instant::now(), bound));
     }
 
-    /// Whether all is done after [`Notifier::stop`]. [`Report::Finished`] comes after that.
+    /// Whether everything is done after [`Notifier::stop`]. [`Report::Finished`] comes after that.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.shared.is_finished.load(Ordering::Acquire)
@@ -102,7 +102,7 @@ impl<T: Clone + Send + 'static> Notifier<T> {
 
     fn change(&self, change: impl FnOnce(&mut Schedule<T>)) {
         change(&mut self.shared.schedule());
-        // It fails only where it is readable already.
+        // It fails only where the eventfd is readable already.
         let _ = write(&self.shared.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -162,7 +162,7 @@ impl<T: Clone, C: Fn(&T) -> Command, R: Fn(Report<'_, T>)> Runner<T, C, R> {
         };
         let refusal = process.take(step).err();
         let failure = match step {
-            // Less than the limit at the end of the program.
+            // At the end of the program, this is less than the limit.
             Step::Terminate => {
                 let elapsed = self.shared.schedule().elapsed(Instant::now());
                 Failure::TimedOut(elapsed.unwrap_or_default().min(self.limits.run))
@@ -188,11 +188,11 @@ impl<T: Clone, C: Fn(&T) -> Command, R: Fn(Report<'_, T>)> Runner<T, C, R> {
             Ok(Waited::Ended) => self.finish(),
             Ok(Waited::Due) => self.shared.schedule().handle_timeout(Instant::now()),
             Ok(Waited::Woken) => {
-                // How often it was written does not matter.
+                // The number of writes does not matter.
                 let _ = read(wake, &mut [0; 8]);
             }
             Err(error) => {
-                // Dropped, it is killed.
+                // Dropping the process kills it.
                 self.process = None;
                 let item = self.shared.schedule().ended(Instant::now());
                 if let Some((item, _)) = item {
@@ -202,7 +202,7 @@ impl<T: Clone, C: Fn(&T) -> Command, R: Fn(Report<'_, T>)> Runner<T, C, R> {
         }
     }
 
-    /// The command has ended.
+    /// Handles the end of the command.
     fn finish(&mut self) {
         let Some(mut process) = self.process.take() else {
             return;

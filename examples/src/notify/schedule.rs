@@ -1,4 +1,4 @@
-//! Which command runs when.
+//! The schedule: which command runs when.
 
 use std::{
     collections::VecDeque,
@@ -8,27 +8,27 @@ use std::{
 
 use crate::command::{Escalation, Limits, Step};
 
-/// What becomes of items that wait while a command runs.
+/// What to do with items that wait while a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Only the newest is of interest: it overtakes those that wait.
+    /// Only the newest item is of interest: it overtakes those that wait.
     Latest,
-    /// Each is of interest, until so many wait; then a newer one overtakes the oldest.
+    /// Each item is of interest, until this many wait; then a newer item overtakes the oldest.
     Each(usize),
 }
 
-/// What there is to do.
+/// An action for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<T> {
-    /// Start the command for this item. [`Schedule::ended`] follows, also if it cannot be started.
+    /// Start the command for this item. [`Schedule::ended`] follows, even if it cannot be started.
     Start(T),
     /// The command that runs for this item has not ended in time.
     Step(T, Step),
     /// A newer item has overtaken this one, whose command is not run.
     Overtaken(T),
-    /// The time at the end is not enough for this item, whose command is not run.
+    /// At the end there is no time left for this item, whose command is not run.
     LeftOut(T),
-    /// All is done, and nothing will follow.
+    /// Everything is done, and nothing follows.
     Finished,
 }
 
@@ -40,7 +40,7 @@ pub struct Schedule<T> {
     limits: Limits,
     waiting: VecDeque<T>,
     running: Option<(T, Escalation)>,
-    /// When all has to be over.
+    /// The time by which everything has to be over.
     end: Option<Instant>,
     is_finished: bool,
     actions: VecDeque<Action<T>>,
@@ -78,16 +78,17 @@ impl<T: Clone> Schedule<T> {
         self.go_on(now);
     }
 
-    /// Takes note that the command that runs has ended, or could not be started. Returns its item,
-    /// and whether it was to end before.
+    /// Notes that the running command has ended, or could not be started. Returns its item, and
+    /// whether the command had already been asked to end.
     pub fn ended(&mut self, now: Instant) -> Option<(T, bool)> {
         let (item, escalation) = self.running.take()?;
         self.go_on(now);
         Some((item, escalation.has_begun()))
     }
 
-    /// Ends everything within `bound`: what runs and what waits share the time. A further call can
-    /// only shorten it; without any time, what runs is killed and what waits is left out.
+    /// Ends everything within `bound`: the running command and the waiting items share the time.
+    /// Another call can only shorten it; with a bound of 0, the running command is killed and the
+    /// waiting items are left out.
     pub fn stop(&mut self, now: Instant, bound: Duration) {
         let end = now + bound;
         self.end = Some(self.end.map_or(end, |before| before.min(end)));
@@ -123,26 +124,26 @@ impl<T: Clone> Schedule<T> {
         escalation.poll_timeout()
     }
 
-    /// Returns what there is to do, in order.
+    /// Returns the next action, in order.
     pub fn poll_action(&mut self) -> Option<Action<T>> {
         self.actions.pop_front()
     }
 
-    /// Returns for how long the command that runs has run.
+    /// Returns for how long the current command has been running.
     #[must_use]
     pub fn elapsed(&self, now: Instant) -> Option<Duration> {
         let (_, escalation) = self.running.as_ref()?;
         Some(escalation.elapsed(now))
     }
 
-    /// Whether a command runs that has been asked to end.
+    /// Whether the running command has been asked to end.
     #[must_use]
     pub fn is_ending_one(&self) -> bool {
         let running = self.running.as_ref();
         running.is_some_and(|(_, escalation)| escalation.has_begun())
     }
 
-    /// Starts the next command if it is its turn, or finishes.
+    /// Starts the next command if none is running, or finishes.
     fn go_on(&mut self, now: Instant) {
         if self.running.is_some() || self.is_finished {
             return;
@@ -165,15 +166,15 @@ impl<T: Clone> Schedule<T> {
         self.running = Some((item, escalation));
     }
 
-    /// The time that is left at the end for each of those that wait and `others`.
+    /// The time that is left at the end for each waiting item and each of `others`.
     fn share(&self, now: Instant, others: u32) -> Option<Duration> {
         let left = self.end?.saturating_duration_since(now);
         let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         Some(left / waiting.saturating_add(others))
     }
 
-    /// At the end a command that cannot be ended is not waited for; and as no other may run beside
-    /// it, nothing else is started.
+    /// At the end, a command that cannot be ended is not waited for. No other command may run
+    /// beside it, so nothing else is started.
     fn give_up_if_stuck(&mut self) {
         let is_stuck = |(_, escalation): &(T, Escalation)| escalation.is_over();
         if self.end.is_some() && self.running.as_ref().is_some_and(is_stuck) {
@@ -334,7 +335,7 @@ mod tests {
         );
     }
 
-    /// What happens to a schedule, each after some milliseconds.
+    /// An input of a schedule, each some milliseconds after the one before.
     #[derive(Clone, Copy, Debug)]
     enum Happening {
         Push,
@@ -363,7 +364,7 @@ mod tests {
             let (mut running, mut end) = (None, None);
             let (mut pushed, mut seen) = (0_u32, Vec::new());
             let mut is_finished = false;
-            // The last stop comes for sure, and then only time passes.
+            // A last stop always happens, and then only time passes.
             let last = [(0, Some(Happening::Stop(5000))), (6000, None)];
             let happenings = happenings.into_iter().map(|(after, it)| (after, Some(it)));
             for (after, happening) in happenings.chain(last) {
@@ -386,7 +387,7 @@ mod tests {
                         pushed += 1;
                     }
                     Some(Happening::Ended) if running.is_some() => {
-                        // One that was given up at the end is not known any more.
+                        // A command that was given up at the end is no longer known.
                         let ended = schedule.ended(now).map(|(item, _)| item);
                         prop_assert!(ended == running || end.is_some());
                         running = None;
@@ -411,7 +412,7 @@ mod tests {
                         Action::Finished => is_finished = true,
                     }
                 }
-                // SIGTERM and SIGKILL get 200 ms each where there is less time.
+                // SIGTERM and SIGKILL get 200 ms each even if there is less time.
                 let slack = Duration::from_millis(400);
                 prop_assert!(is_finished || end.is_none_or(|end| now < end + slack));
             }

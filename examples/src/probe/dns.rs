@@ -15,10 +15,10 @@ use super::{
 /// The longest answer over UDP that is read, in bytes.
 const LONGEST: usize = 4096;
 
-/// A query over DNS by UDP, with recursion desired.
+/// A DNS query over UDP, with recursion desired.
 ///
-/// An answer without error (NOERROR) is a success. Datagrams that are no answer to the query are
-/// ignored, so that only the time limit ends the wait.
+/// An answer without error (NOERROR) is a success. Datagrams that do not answer the query are
+/// ignored, so only the time limit ends the wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dns {
     /// The local side.
@@ -40,10 +40,10 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuestionError {
-    /// No domain name.
+    /// The name is not a domain name.
     #[error("name {0:?}: use a domain name of at most 255 bytes: {1}")]
     Name(String, String),
-    /// No type of records.
+    /// The kind is not a type of records.
     #[error("kind {0:?}: use a type of records such as A, AAAA, MX or TYPE65")]
     Kind(String),
 }
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Dns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = Form::deserialize(deserializer)?;
         let (name, kind) = (form.name.as_deref(), form.kind.as_deref());
-        // Of a name without a type, its address is asked for.
+        // A name without a type is queried for its address.
         let kind = kind.unwrap_or(if name.is_some() { "A" } else { "SOA" });
         let question = Question::new(name.unwrap_or("."), kind);
         Ok(Self {

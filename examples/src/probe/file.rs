@@ -1,4 +1,4 @@
-//! A number in a file on this host, which weighs a server.
+//! A number in a file on this host that adjusts the weight of a server.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::tracked::text_of_number;
 
-/// A file with a whole number in it, which times `factor` is added to the weight of the server.
+/// A file with a whole number in it. The number times `factor` is added to the weight of the
+/// server.
 ///
 /// A sum below 0 is weight 0. The server fails where the product is -2³¹ or less, and with the
 /// factor 0 at any number except 0. A file that cannot be read, or has no number, changes nothing.

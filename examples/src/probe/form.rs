@@ -1,4 +1,4 @@
-//! A probe as a file has it: its name, or a table of its name with its settings.
+//! A probe as a file spells it: its name, or a table of its name with its settings.
 
 use std::fmt;
 

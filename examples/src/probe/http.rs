@@ -26,17 +26,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Pattern, Source, Tls, broken, late, pattern::parse, wrong};
 
-/// The time for the announcement that a connection over TLS ends (RFC 8446 section 6.1).
+/// The time to announce the end of a TLS connection (RFC 8446 section 6.1).
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// The header of an answer may have so many bytes.
+/// The longest header of an answer, in bytes.
 const HEADER_LIMIT: usize = 64 << 10;
 
 /// One request over HTTP or HTTPS on a connection of its own.
 ///
 /// Redirects are not followed, names are not resolved, and nothing is shared with other requests.
 /// The end of the answer is recognised by its length, its chunks, or the end of the connection.
-// `select!` has unsafe code in its expansion, which knows nothing of the fields.
+// The expansion of `select!` has unsafe code, which does not depend on the fields.
 #[allow(clippy::unsafe_derive_deserialize)]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,14 +62,14 @@ pub struct Http {
     pub md5: Option<Md5>,
     /// The content of the body.
     pub body: Option<Body>,
-    /// The bytes of the body that are read. A longer body fails if `md5` or `body` need the whole
+    /// The bytes of the body that are read. A longer body is a failure if `md5` or `body` need all
     /// of it; otherwise the rest is not read. Default: 1 MiB.
     pub body_limit: u32,
     /// Whether a body that is shorter than its announced length counts as whole, as with
     /// keepalived. Default: no.
     pub accept_short_body: bool,
-    /// The limit of each step: the connection, the handshake of TLS, the header of the answer, and
-    /// each piece of its body. The limit of the whole attempt holds as well. Default: none.
+    /// The limit of each step: the connection, the TLS handshake, the header of the answer, and
+    /// each piece of its body. The limit of the whole attempt applies too. Default: none.
     #[serde(deserialize_with = "step_limit")]
     pub step_limit: Option<Duration>,
 }
@@ -129,7 +129,7 @@ impl Body {
         }
     }
 
-    /// Returns where the first match starts that counts.
+    /// Returns where the first match starts, if that is within the bounds.
     #[must_use]
     pub fn find(&self, body: &[u8]) -> Option<usize> {
         let rest = body.get(self.from..).unwrap_or_default();
@@ -218,7 +218,7 @@ macro_rules! text {
     };
 }
 
-/// A text that cannot stand where it is.
+/// A text that is not valid in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?}: use {expected}")]
 pub struct WrongText {
@@ -373,8 +373,8 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Asks for the page, and returns the MD5 digest of its body. It has to come by the deadline,
-    /// and with an expected status; nothing else is compared.
+    /// Requests the page, and returns the MD5 digest of its body. The page has to come by the
+    /// deadline and with an expected status; nothing else is compared.
     ///
     /// # Errors
     ///
@@ -428,7 +428,7 @@ impl Http {
             .handshake(stream)
             .await
             .map_err(|error| failure(&error))?;
-        // The request's side ends with it, and so does the connection.
+        // When it ends it drops the sender, which ends the connection.
         let mut answer = pin!(async move {
             let response = self.step(sender.send_request(request)).await?;
             self.read(response.map_err(|error| failure(&error))?, parts)
@@ -440,18 +440,18 @@ impl Http {
             tokio::select! {
                 outcome = &mut answer => {
                     if announces_end && is_open {
-                        // The answer counts, even if the end cannot be announced.
+                        // The answer counts even if the end cannot be announced.
                         let _ = tokio::time::timeout(CLOSING, connection.as_mut()).await;
                     }
                     return outcome;
                 }
-                // What went wrong is reported to the request or its body.
+                // Errors of the connection reach the request or its body.
                 _ = &mut connection, if is_open => is_open = false,
             }
         }
     }
 
-    /// Takes a step within its limit.
+    /// Runs a step within its limit.
     async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, Outcome> {
         match self.step_limit {
             None => Ok(step.await),
@@ -607,8 +607,8 @@ fn failure(error: &hyper::Error) -> Outcome {
     }
 }
 
-/// A stream in which the end of a TLS connection without its close notification is an end, since
-/// many servers close so. The length of the answer shows whether something is missing.
+/// A stream in which the end of a TLS connection without a close notification is an end, because
+/// many servers close this way. The length of the answer shows whether something is missing.
 ///
 /// A connection without TLS is not shut down: a probe drops it, which resets it.
 struct UntilEnd<S> {

@@ -45,8 +45,8 @@ impl Icmp {
     }
 }
 
-/// An echo request. The kernel replaces identifier and checksum on a socket of datagrams, and the
-/// checksum of ICMPv6.
+/// An echo request. On a socket of datagrams the kernel replaces the identifier and the checksum,
+/// and on any socket the checksum of ICMPv6.
 fn message(kind: u8, nonce: &[u8; NONCE]) -> Vec<u8> {
     let mut message = vec![kind, 0, 0, 0];
     message.extend(fastrand::u16(..).to_be_bytes());

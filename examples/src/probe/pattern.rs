@@ -1,4 +1,4 @@
-//! What an answer has to look like: regular expressions, and bytes with open places.
+//! Patterns for answers: regular expressions, and bytes with wildcard digits.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
@@ -28,13 +28,13 @@ enum Expression {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// No regular expression.
+    /// The text is not a regular expression.
     #[error("regular expression {0:?}: {1}")]
     Expression(String, String),
-    /// No bytes in hexadecimal digits.
+    /// The text is not pairs of hexadecimal digits.
     #[error("bytes {0:?}: use pairs of hexadecimal digits, such as \"00 ff\"")]
     Bytes(String),
-    /// No bytes with open places.
+    /// The text is not pairs of hexadecimal digits or `X`.
     #[error("bytes {0:?}: use pairs of hexadecimal digits or X, such as \"00 fX XX\"")]
     BytePattern(String),
 }
@@ -58,7 +58,7 @@ impl Pattern {
         Self::compile(flags, flags, text)
     }
 
-    /// Compiles an expression in which a character is a byte, where it needs no backtracking.
+    /// Compiles an expression in which a character is a byte, unless it needs backtracking.
     ///
     /// # Errors
     ///
@@ -67,7 +67,8 @@ impl Pattern {
         Self::compile(&format!("{flags}-u"), flags, text)
     }
 
-    /// Compiles an expression with the flags of the linear engine and those of the other one.
+    /// Compiles an expression with the flags of the linear engine and those of the backtracking
+    /// engine.
     fn compile(linear: &str, backtracking: &str, text: &str) -> Result<Self, PatternError> {
         let with = |flags: &str| match flags {
             "" => text.to_owned(),
@@ -89,8 +90,8 @@ impl Pattern {
         })
     }
 
-    /// Returns where the first match starts. Bytes that are not UTF-8 are replaced for a
-    /// backtracking expression.
+    /// Returns where the first match starts. For a backtracking expression, bytes that are not
+    /// UTF-8 are replaced.
     #[must_use]
     pub fn find(&self, answer: &[u8]) -> Option<usize> {
         match &self.expression {
@@ -196,7 +197,7 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// The first bytes of an answer, of which some half bytes may be anything.
+/// The first bytes of an answer, in which some hexadecimal digits may have any value.
 ///
 /// It is written as hexadecimal digits, with `X` for any digit. Only as many bytes are compared as
 /// both the pattern and the answer have.

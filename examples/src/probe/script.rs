@@ -32,11 +32,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Exit status 0 is a success. A command that does not end by the deadline has failed; its process
 /// group gets SIGTERM, and SIGKILL two seconds later.
 ///
-/// Beside the environment of this program it has `CHECK_ADDRESS` and `CHECK_PORT`, the target, and
-/// `CHECK_SERVICE` and `CHECK_SERVER` as [`name_places`] sets them.
+/// In addition to the environment of this program it has `CHECK_ADDRESS` and `CHECK_PORT`, the
+/// target, and `CHECK_SERVICE` and `CHECK_SERVER` as [`name_places`] sets them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Script {
-    /// The path of the program, and its arguments. No shell.
+    /// The path of the program, and its arguments. No shell is involved.
     pub command: Vec<String>,
     /// The user that it runs as. Default: that of this program.
     pub user: Option<User>,
@@ -123,7 +123,7 @@ impl Script {
         }
     }
 
-    /// Starts the command on a thread of its own, which ends it as well.
+    /// Starts the command on a thread of its own, which also ends the command.
     fn start(
         &self,
         target: SocketAddr,
@@ -145,7 +145,8 @@ impl Script {
         spawn_blocking(move || {
             let mut sender = Some(report);
             command::run(command, limits, stop.as_fd(), |ended, output| {
-                // A command that cannot be ended is reported again; its probe is over by then.
+                // A command that cannot be ended has a second report, but its probe is over by
+                // then.
                 if let Some(sender) = sender.take() {
                     let _ = sender.send(evaluate(ended, output, weighs));
                 }
@@ -184,14 +185,14 @@ struct RunningProbe {
 
 impl Drop for RunningProbe {
     fn drop(&mut self) {
-        // After the deadline it is on its way to the end, with all the time that it has for that.
+        // After the deadline the command is being ended already, and keeps its full grace period.
         if Instant::now() < self.deadline {
             let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         }
     }
 }
 
-/// Reads the result of a command.
+/// Translates the result of a command into an outcome.
 fn evaluate(result: Result<(), command::Failure>, output: &str, weighs: bool) -> Outcome {
     let last = output.lines().last().unwrap_or_default().to_owned();
     let failure = match result {

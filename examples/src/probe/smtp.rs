@@ -55,7 +55,7 @@ impl Smtp {
     }
 }
 
-/// Reads a reply, which must have this code. Returns its last text.
+/// Reads a reply, which must have this code. Returns the text of its last line.
 async fn expect(stream: &mut BufReader<TcpStream>, code: u16) -> Result<String, Outcome> {
     let (found, text) = reply(stream).await?;
     if found == code {

@@ -21,10 +21,10 @@ pub struct Source {
     pub address: Option<IpAddr>,
     /// The source port. With it only one probe can run at a time.
     pub port: Option<u16>,
-    /// The name of the interface that packets leave by and come in by (`SO_BINDTODEVICE`).
+    /// The name of the interface by which packets leave and arrive (`SO_BINDTODEVICE`).
     pub interface: Option<String>,
     /// The firewall mark of the packets (`SO_MARK`), with which a check of a server for direct
-    /// routing goes through the virtual address. Needs `CAP_NET_ADMIN`.
+    /// routing goes through the virtual address. It needs `CAP_NET_ADMIN`.
     pub mark: Option<u32>,
 }
 
@@ -46,8 +46,8 @@ impl Source {
             .connect(target)
             .await
             .map_err(|error| refusal(&error))?;
-        // A free port of this host may be the target itself: the kernel then connects the socket to
-        // itself.
+        // The free port that this host chooses may be the target's: the kernel then connects the
+        // socket to itself.
         if stream.local_addr().is_ok_and(|local| local == target) {
             return Err(Outcome::failure(
                 FailureKind::Refused,
@@ -131,12 +131,12 @@ fn connected(socket: Socket, target: SocketAddr) -> Result<UdpSocket, Outcome> {
     UdpSocket::from_std(socket).map_err(local("watch a socket"))
 }
 
-/// For `map_err`: names what this host refused.
+/// For `map_err`: names the action that this host refused.
 pub(super) fn local(action: &str) -> impl FnOnce(io::Error) -> Outcome {
     move |error| Outcome::LocalFailure(format!("{action}: {error}").into())
 }
 
-/// Says of a refused connection or datagram whether the server or this host is the cause.
+/// Decides whether the server or this host caused the refusal of a connection or datagram.
 pub(super) fn refusal(error: &io::Error) -> Outcome {
     let kind = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNREFUSED) => FailureKind::Refused,
@@ -150,7 +150,7 @@ pub(super) fn refusal(error: &io::Error) -> Outcome {
         ) => FailureKind::Unreachable,
         Some(Errno::ECONNRESET | Errno::ECONNABORTED) => FailureKind::Closed,
         Some(Errno::ETIMEDOUT) => FailureKind::TimeLimit,
-        // No port left, no memory, a firewall on this host.
+        // For example no free port, no memory, or a firewall on this host.
         _ => return local("connect")(io::Error::new(error.kind(), error.to_string())),
     };
     Outcome::failure(kind, error.to_string())

@@ -34,7 +34,7 @@ const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The label of an encrypted key in PKCS #8.
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
-/// In the head of a key that is encrypted in the form before PKCS #8 (RFC 1421 section 4.6.1.1).
+/// The mark of a key that is encrypted in the format before PKCS #8 (RFC 1421 section 4.6.1.1).
 const TRADITIONAL: &str = "Proc-Type: 4,ENCRYPTED";
 
 /// The settings of TLS.
@@ -58,19 +58,21 @@ pub struct TlsSettings {
     pub password: Option<Password>,
 }
 
-/// TLS that is ready to use. The files are read once; two are equal if settings and files are.
+/// TLS that is ready to use. The files are read once; two values are equal if their settings and
+/// files are.
 ///
-/// TLS 1.2 and 1.3 are spoken. A server with older versions only fails, with that as its reason.
+/// TLS 1.2 and 1.3 are supported. A server that only has older versions fails, and the reason says
+/// so.
 #[derive(Clone)]
 pub struct Tls {
     settings: Arc<TlsSettings>,
-    /// The contents of the files, so that a reload sees a changed one.
+    /// The contents of the files, with which a reload notices a changed file.
     files: Arc<Vec<Vec<u8>>>,
     name: Option<ServerName<'static>>,
     client: Arc<ClientConfig>,
 }
 
-/// TLS that cannot be used.
+/// The settings of TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -92,10 +94,10 @@ pub enum TlsError {
         /// The error.
         error: pem::Error,
     },
-    /// The name cannot be a name of a server.
+    /// The name cannot be that of a server.
     #[error("name {0:?}: use a DNS name or an IP address")]
     Name(String),
-    /// The key is encrypted in the form that OpenSSL had before PKCS #8.
+    /// The key is encrypted in the format that OpenSSL had before PKCS #8.
     #[error(
         "{}: encrypted in the traditional form: convert it with openssl pkcs8 -topk8 -in {} -out NEW",
         .0.display(),
@@ -113,7 +115,7 @@ pub enum TlsError {
         /// The reason.
         reason: String,
     },
-    /// Only one of `certificate` and `key` is there.
+    /// Only one of `certificate` and `key` is given.
     #[error("certificate and key: use both or none of them")]
     HalfAPair,
     /// A certificate or key was refused.
@@ -164,7 +166,7 @@ impl Tls {
             _ => return Err(TlsError::HalfAPair),
         };
         client.enable_sni = settings.name.is_some();
-        // With a resumed session, a check would prove less than the first one.
+        // A check that resumed a session would prove less than the first one.
         client.resumption = Resumption::disabled();
         Ok(Self {
             settings: Arc::new(settings),

@@ -12,8 +12,8 @@ use super::{BytePattern, Bytes, Source, excerpt, source::refusal, wrong};
 
 /// A UDP datagram, and perhaps its answer.
 ///
-/// An ICMP error is a failure. Without [`require_reply`](Self::require_reply) silence is a success:
-/// it proves no more than that nothing refused the datagram.
+/// An ICMP error is a failure. Without [`require_reply`](Self::require_reply) silence is a success,
+/// which only proves that nothing refused the datagram.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Udp {
     /// The local side.
@@ -106,7 +106,7 @@ impl Udp {
     }
 }
 
-/// The end of a silence, a moment before the deadline, which would make it a failure.
+/// When silence becomes a success: a moment before the deadline, at which the attempt would fail.
 fn before(deadline: Instant) -> Instant {
     const MOMENT: Duration = Duration::from_millis(50);
     let left = deadline.saturating_duration_since(Instant::now());

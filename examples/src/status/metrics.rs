@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::Status;
 
-/// Numbers with a fraction.
+/// A metric with fractions.
 type Number = Gauge<f64, AtomicU64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,7 +69,7 @@ impl Status {
         running.set(self.probes_running.into());
         registry.register("probes_running", "Probes under way", running);
         let mut text = String::new();
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }

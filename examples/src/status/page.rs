@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use super::{ServerLine, ServiceLine, Status};
 
-/// How often a browser reads the page again, in seconds.
+/// How often a browser reloads the page, in seconds.
 const REFRESH: u32 = 5;
 /// The most services that the first page shows in full.
 const FEW: usize = 20;
@@ -38,7 +38,7 @@ impl Status {
     #[must_use]
     pub fn html(&self) -> String {
         let mut page = String::new();
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = self.write(&mut page);
         page
     }
@@ -49,7 +49,7 @@ impl Status {
         let mut services = self.services.iter();
         let service = services.find(|service| path_name(&service.service) == name)?;
         let mut page = String::new();
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = self.write_head(&mut page);
         let _ = write!(page, "<p><a href='/'>All services</a></p>");
         let _ = write_service(&mut page, service);
@@ -272,7 +272,7 @@ fn write_server(page: &mut String, server: &ServerLine) -> fmt::Result {
     )
 }
 
-/// A text in which nothing is markup.
+/// A text whose special characters are escaped.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
@@ -288,7 +288,7 @@ impl Display for Text<'_> {
     }
 }
 
-/// A time span in its greatest unit, and the next one.
+/// A time span in its greatest unit and the next smaller one.
 struct Span(f64);
 
 impl Display for Span {
@@ -317,7 +317,7 @@ impl Display for Clock {
     }
 }
 
-/// Numbers as a line, with the greatest one.
+/// Numbers as a line chart, with the greatest number.
 struct Sparkline<'a>(&'a [f64]);
 
 impl Display for Sparkline<'_> {
@@ -448,7 +448,7 @@ mod tests {
             page.matches("<a href='/service/tcp-192.0.2.1:").count(),
             500
         );
-        // Five of them have a problem.
+        // Five of the services have a problem.
         assert_eq!(page.matches("<h2>tcp ").count(), 5);
         assert!(page.contains("<h2>tcp 192.0.2.1:300</h2>"));
         assert!(page.len() < 200_000, "{}", page.len());
