@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// HTTP_GET and SSL_GET restart their time limit for each step, and for each piece of the answer.
-/// Here the whole check has a limit too, so that an endless answer is a failure.
+/// Here the whole attempt has a limit too, so that an endless answer is a failure.
 const STEPS_OF_HTTP: u32 = 10;
 
 /// The time between two reads of a file.
