@@ -28,7 +28,7 @@ fn sh(script: &str) -> Command {
     command
 }
 
-/// What becomes readable once the second part is dropped.
+/// A reader that becomes readable once the writer is dropped.
 fn stop() -> (PipeReader, PipeWriter) {
     io::pipe().unwrap()
 }

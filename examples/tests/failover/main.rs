@@ -49,14 +49,14 @@ fn the_address_moves_in_time(report: &Value) {
     assert_eq!(active, ["r1", "r2", "r1", "r2", "r1", "r2", "r1"]);
     for event in events {
         let number = |name: &str| event[name].as_f64().unwrap();
-        // Next to nothing on an idle machine.
+        // On an idle machine this is nearly 0.
         let held_up = number("held_up_ms");
         assert!(
             number("takeover_ms") <= number("bound_ms") + 50.0 + held_up,
             "{event}"
         );
-        // The last advertisement of an Active that falls silent came at most an interval before;
-        // the rest is what it takes a thread to say when it became Backup.
+        // If an Active falls silent, its last advertisement came at most an interval before; the
+        // rest is the time in which a thread notes that it became Backup.
         let name = event["event"].as_str().unwrap();
         let (falls_silent, preempted) = (
             matches!(name, "kill" | "unplug"),
@@ -121,7 +121,7 @@ fn three_routers_over_ipv4_write_a_picture_and_a_capture() {
     let packets = vrrp_lab::tshark_in_either_form(&pcap).unwrap();
     assert!(packets.len() > 100);
     for packet in packets {
-        // That the address has another MAC address than before is what this is about.
+        // The address moves, so tshark sees it with another MAC address than before.
         let mut complaints = packet.complaints().to_vec();
         complaints.retain(|complaint| !complaint.starts_with("Duplicate IP address configured"));
         assert!(complaints.is_empty(), "{complaints:?}");
@@ -130,7 +130,7 @@ fn three_routers_over_ipv4_write_a_picture_and_a_capture() {
 
 #[test]
 fn a_user_without_privileges_can_run_it() {
-    // Where nobody may look into the folder of the build.
+    // In a folder that any user can read, unlike that of the build.
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("failover");
     fs::copy(example("failover").unwrap(), &copy).unwrap();

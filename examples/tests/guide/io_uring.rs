@@ -20,7 +20,7 @@ fn a_router_and_a_server_share_one_ring() {
     program.wait_for(active, |line| line.ends_with(active).then_some(()));
     let addresses = host.addresses().unwrap();
     assert!(addresses.contains(&ARGUMENTS[1].parse().unwrap()));
-    // Twice: the operation has to be queued again.
+    // The second round shows that the operation is queued again.
     for _ in 0..2 {
         let answer = wait_for("the state", BackgroundProgram::LIMIT, || {
             let connect = || TcpStream::connect("127.0.0.1:5112");
@@ -65,7 +65,7 @@ fn forbid_io_uring() -> io::Result<()> {
         .try_into()
         .map_err(io::Error::other)?;
     let mut filter = [
-        // The number of the system call is the first word of seccomp_data.
+        // The first word of seccomp_data is the number of the system call.
         statement(LOAD, 0, 0),
         statement(EQUAL, 1, number),
         statement(RETURN, 0, refused),

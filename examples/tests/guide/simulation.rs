@@ -8,7 +8,7 @@ use vrrp_fsm::{
 };
 use vrrp_proto::{Discard, Protection};
 
-/// The host under test: it acts on the actions of its virtual routers.
+/// The host under test, which carries out the actions of its virtual routers.
 struct Gateway {
     fleet: VrrpRouter,
     /// The routers whose addresses are on the interface.

@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 use vrrp_lab::{BackgroundProgram, Kernel, Lan, Namespace, Suite, example, guest_tests, wait_for};
 
-/// Long beside the tests, because a guest on a busy machine is slow.
+/// Longer than any test takes: a guest on a busy machine is slow.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Holds the reading of keepalived.conf against what keepalived itself made of the same files.
+//! Compares the reader of keepalived.conf with the results of keepalived itself for the same files.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -13,7 +13,7 @@ use std::{
 use vrrp_lab::example;
 
 /// The folder with the corpus and the program that compares: `KEEPALIVED_CONF`, or a folder beside
-/// the repository. In CI it has to be there.
+/// the repository. In CI it must exist.
 fn corpus() -> Option<PathBuf> {
     let folder = match std::env::var_os("KEEPALIVED_CONF") {
         Some(folder) => PathBuf::from(folder),
@@ -163,7 +163,7 @@ fn a_keyword_without_effect_is_a_note_and_one_that_is_not_supported_a_warning() 
     assert_eq!(check(text, &["--strict"]).0, 5);
 }
 
-/// Lines in docs/keepalived.md between which the table of keywords stands.
+/// The lines in docs/keepalived.md that enclose the table of keywords.
 const TABLE: [&str; 2] = ["<!-- keywords -->\n", "<!-- end of keywords -->\n"];
 
 #[test]
@@ -181,10 +181,10 @@ fn the_table_of_keywords_in_the_documentation_is_that_of_the_program() {
     assert_eq!(table, wanted, "run this test with UPDATE_DOCS=1");
 }
 
-/// Where Debian has genhash.
+/// The path of genhash on Debian.
 const GENHASH: &str = "/usr/bin/genhash";
 
-/// Serves one answer, and returns the output of a command that asks for it.
+/// Serves one answer, and returns the output of a command that requests it.
 fn digest(answer: &'static [u8], program: &mut Command) -> (String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
@@ -197,7 +197,7 @@ fn digest(answer: &'static [u8], program: &mut Command) -> (String, String) {
         }
         stream.write_all(answer).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        // Until the client has read all of it.
+        // The client closes the connection once it has read everything.
         let _ = stream.read(&mut byte);
         String::from_utf8(request).unwrap()
     });
@@ -222,12 +222,12 @@ fn genhash_prints_the_digest_that_the_genhash_of_keepalived_prints() {
             &b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"[..],
             "b1946ac92492d2347c6235b4d2611184",
         ),
-        // Until the end of the connection, with octets of any value.
+        // The body lasts until the end of the connection, and has octets of any value.
         (
             b"HTTP/1.0 200 OK\r\n\r\n\0\xff\r\n\r\n",
             "33b1bfba40319994da32235a068d5b0b",
         ),
-        // Shorter than announced.
+        // The body is shorter than announced.
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello\n",
             "b1946ac92492d2347c6235b4d2611184",

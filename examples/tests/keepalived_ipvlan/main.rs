@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use vrrp_lab::{BackgroundProgram, Host, Kernel, Lan, Suite, example, guest_tests, wait_for};
 
-/// Long beside the tests, because a guest on a busy machine is slow.
+/// Longer than any test takes: a guest on a busy machine is slow.
 const LIMIT: Duration = Duration::from_secs(120);
 
 const VIP: &str = "192.0.2.100/24";
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     suite.run()
 }
 
-/// A host with a program.
+/// A host and its program.
 struct Node {
     host: Host,
     folder: TempDir,

@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use vrrp_lab::{BackgroundProgram, Kernel, Namespace, Suite, example, guest_tests, wait_for};
 
-/// Long beside the tests, because a guest on a busy machine is slow.
+/// Longer than any test takes: a guest on a busy machine is slow.
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     suite.run()
 }
 
-/// A program with a configuration, and the folder of both.
+/// A program with a configuration, and the folder for both.
 struct Rig {
     namespace: Namespace,
     folder: TempDir,
@@ -58,7 +58,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// Starts the program; `DIR` stands for the folder, and `note` in it writes its arguments down.
+    /// Starts the program. In the configuration `DIR` stands for the folder, and the script `note`
+    /// in it records its arguments.
     fn start(config: &str) -> Self {
         let mut rig = Self::new(config);
         rig.run(&["-C"]);
@@ -236,7 +237,7 @@ virtual_server 192.0.2.1 80 {{
     );
     let rig = Rig::start(&config);
     let _first = rig.serve("10.0.0.1:80");
-    // Without alpha both are in at first; one refuses connections and goes.
+    // Without alpha, both are in the table at first; the second refuses connections and is removed.
     rig.wait_for_table("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n");
     rig.wait_for_note("down 2");
     let _second = rig.serve("10.0.0.2:80");
@@ -389,7 +390,7 @@ fn lvs_flush_removes_other_services_at_the_start_and_on_stop_those_that_came_lat
     rig.output("/usr/sbin/ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.7:80 -m");
     rig.run(&["-C"]);
     rig.wait_for_table(ONE_IN);
-    // Only the start flushes.
+    // Only the start of the daemon flushes.
     rig.output("/usr/sbin/ipvsadm -A -t 192.0.2.9:99");
     rig.reload(&config.replace("weight 1", "weight 2"));
     rig.wait_for_table(&format!("{}{OTHER}", ONE_IN.replace("-w 1", "-w 2")));
@@ -531,7 +532,8 @@ impl Checked {
 fn a_successor_goes_on_with_the_checks_and_the_table_does_not_change() {
     const INTERVAL: Duration = Duration::from_secs(2);
     let ask = "/usr/sbin/ipvsadm -l --timeout";
-    // A daemon without the checks of the one before would begin them within half a minute only.
+    // Without the checks of its predecessor, a daemon would spread its first checks over half a
+    // minute.
     let server = |number: u8| {
         format!(
             "    real_server 10.0.0.{number} 80 {{
@@ -582,7 +584,7 @@ virtual_server 192.0.2.1 80 {{
             }
             tables
         });
-        // One after the other, each with the checks of the one before.
+        // Two successors, each with the checks of its predecessor.
         for _ in 0..2 {
             let after = rig.start_program(&["-C", "--replace"]);
             assert_eq!(program.wait().code(), Some(0));
@@ -602,7 +604,7 @@ virtual_server 192.0.2.1 80 {{
     let notes = fs::read_to_string(rig.path().join("notes")).unwrap();
     assert_eq!(notes, "down 2\n");
 
-    // A later success counts as before.
+    // A later success still counts.
     let _second = rig.serve("10.0.0.2:80");
     rig.wait_for_table(TWO);
     rig.wait_for_note("up 2");
@@ -626,7 +628,7 @@ fn a_successor_removes_the_virtual_servers_that_it_does_not_have() {
     rig.write("global_defs {\n}\n");
     rig.replace();
     rig.wait_for_table(&foreign);
-    // A daemon without virtual servers takes them up with a reload, and hands them over too.
+    // A daemon without virtual servers gets some by a reload, and hands them over too.
     rig.replace();
     rig.reload(&other);
     rig.wait_for_table(&format!("{other_in}{foreign}"));
@@ -658,12 +660,12 @@ fn ha_suspend_checks_only_while_the_address_is_here() {
     let server = "-a -t 192.0.2.50:80 -r 10.0.0.1:80 -m -w 1\n";
     let here = "-A -t 192.0.2.1:80 -s rr\n";
     let rig = Rig::start(&config.concat());
-    // The server refuses connections. The address of the second service is here, so it was checked;
-    // that of the first is not.
+    // The server refuses connections. The address of the second service is on this host, so the
+    // server was checked; the address of the first is not.
     rig.wait_for_table(&format!("{here}{service}{server}"));
     rig.output("ip address add 192.0.2.50/32 dev lo");
     rig.wait_for_table(&format!("{here}{service}"));
-    // Without the address, a server that is back stays out.
+    // While the address is missing, a server that has recovered stays out.
     rig.output("ip address del 192.0.2.50/32 dev lo");
     rig.output("ip address del 192.0.2.1/32 dev lo");
     let _server = rig.serve("10.0.0.1:80");
@@ -824,7 +826,7 @@ virtual_server 192.0.2.2 80 {
         let lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
         let subjects = lines.map(|line| {
             let mail: serde_json::Value = serde_json::from_str(line).unwrap();
-            // A folded line has the break in it.
+            // A folded line contains a line break.
             mail["subject"]
                 .as_str()
                 .unwrap()
@@ -847,7 +849,7 @@ virtual_server 192.0.2.2 80 {
     let _servers = [rig.serve("10.0.0.1:80"), rig.serve("10.0.0.2:80")];
     wait_for_subjects(&[&up, &server_down, &down, &server_up, &up]);
     rig.end();
-    // Without omega, the end is no reason for a mail about servers.
+    // Without omega, the end of the daemon causes no mail about servers.
     assert_eq!(subjects().len(), 5);
 }
 
@@ -880,7 +882,7 @@ fn e14_a_server_that_refuses_leaves_after_one_retry_and_returns_with_its_first_s
     let second = rig.serve("10.0.0.2:80");
     rig.run(&["-C"]);
     rig.wait_for_table(TWO);
-    // Checks have run once the second server has been connected to.
+    // When the second server gets a connection, checks have run.
     second.accept().unwrap();
     drop(second);
     rig.wait_for_table("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n");

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use vrrp_lab::{BackgroundProgram, Host, Lan, example, wait_for};
 
-/// Long beside every wait here.
+/// Longer than any wait here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Debian's Python, which has the package python3-aiosmtpd.
@@ -31,7 +31,7 @@ const GLOBAL: &str = "    notification_email {
     router_id R1
 ";
 
-/// A host with the program.
+/// A host that runs the program.
 struct Rig {
     _lan: Lan,
     host: Host,
@@ -108,7 +108,7 @@ impl Rig {
 
     fn mails(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("mails")).unwrap_or_default();
-        // The last line may be on its way.
+        // The last line may not be complete yet.
         let lines = text.split_inclusive('\n').filter(|it| it.ends_with('\n'));
         lines.map(|it| serde_json::from_str(it).unwrap()).collect()
     }
@@ -127,7 +127,7 @@ impl Rig {
     }
 }
 
-/// One instance that is mailed, in a group that is not, with settings of `global_defs`.
+/// One instance that sends mails, in a group that does not, with settings of `global_defs`.
 fn config(global: &str, group: &str) -> String {
     format!(
         "global_defs {{
@@ -171,7 +171,7 @@ fn each_change_of_an_instance_is_mailed_once_to_every_recipient() {
     rig.wait_for_subjects(&[backup, master]);
     rig.host.shut().unwrap();
     rig.wait_for_subjects(&[backup, master, fault]);
-    // A reload without a change of state is no reason for a mail.
+    // A reload without a change of state causes no mail.
     rig.signal(Signal::SIGHUP);
     rig.host.mend().unwrap();
     rig.wait_for_subjects(&[backup, master, fault, backup, master]);
@@ -231,7 +231,7 @@ fn a_group_is_mailed_too_and_faults_are_left_out_where_the_configuration_says_so
 
 #[test]
 fn a_mail_server_that_never_answers_delays_neither_an_election_nor_the_end() {
-    // Longer than the test may take: a program that waited for the server would not get through.
+    // Longer than the test may take: a program that waited for the server would not pass it.
     let global = format!("{GLOBAL}    smtp_connect_timeout 300\n");
     let mut rig = Rig::new(&config(&global, ""));
     let listener = rig
@@ -248,7 +248,7 @@ fn a_mail_server_that_never_answers_delays_neither_an_election_nor_the_end() {
         found.then_some(())
     };
     wait_for("the address", LIMIT, has_address).unwrap();
-    // The first mail has got as far as a connection, and waits there.
+    // The first mail has a connection, and waits there.
     listener.accept().unwrap();
     rig.stop();
     assert!(started.elapsed() < 3 * LIMIT);
@@ -267,7 +267,7 @@ fn counters_begin_again_after_the_signal_that_clears_them() {
     let global = format!("    stats_dump_file {}\n", path(&rig));
     rig.write(&config(&global, ""));
     rig.start();
-    // From its process id on it serves signals.
+    // The program serves signals once its process id is written.
     let serves = || rig.path("pid").exists().then_some(());
     wait_for("the process id", LIMIT, serves).unwrap();
     let sent = |rig: &Rig| -> Option<u64> {
@@ -299,7 +299,7 @@ fn counters_begin_again_after_the_signal_that_clears_them() {
         .status()
         .unwrap();
     assert!(status.success());
-    // It writes the counters as they were, and then clears them.
+    // The program writes the counters first, and then clears them.
     let written = || sent(&rig).filter(|it| *it >= before);
     wait_for("the counters before", LIMIT, written).unwrap();
     let after = wait_for_sent(&rig, &|sent| sent < before);

@@ -1,4 +1,4 @@
-//! The configuration and the script of docs/keepalived-cloud.md, with a server in the place of a
+//! The configuration and the script of docs/keepalived-cloud.md, with a server that stands in for a
 //! provider's API.
 
 use std::{
@@ -18,14 +18,14 @@ use crate::rig::{Kind, LIMIT, Rig};
 const API: &str = "192.0.2.250";
 const VIP: &str = "192.0.2.100/32";
 
-/// What the API has seen, and what it answers.
+/// The requests that the API has seen, and its answers.
 #[derive(Debug, Default)]
 struct Account {
     /// The owner of the address after each successful request.
     owners: Vec<String>,
-    /// The requests that are to fail.
+    /// The number of requests that will fail.
     errors: usize,
-    /// The requests that did.
+    /// The number of requests that have failed.
     failed: usize,
 }
 
@@ -57,8 +57,7 @@ impl Api {
         self.account.lock().unwrap().owners.clone()
     }
 
-    /// Waits until the address has moved along these hosts, one after the other, and never another
-    /// way.
+    /// Waits until the address has moved along these hosts in this order, and nowhere else.
     fn wait_for_owners(&self, expected: &[&str]) {
         let is_there = || (self.owners().len() >= expected.len()).then_some(());
         wait_for("the owner", LIMIT, is_there)
@@ -136,24 +135,24 @@ fn the_api_has_one_owner_of_the_address_after_each_change() {
     rig.start(1);
     rig.stop(0);
     api.wait_for_owners(&[first, second]);
-    // It comes back, and leaves the address where it is.
+    // It comes back, and the address stays where it is.
     rig.start(0);
     rig.wait_for_heartbeats(1, 4);
     api.wait_for_owners(&[first, second]);
-    // One that is killed releases nothing.
+    // A killed owner releases nothing.
     rig.nodes[1].kill();
     api.wait_for_owners(&[first, second, first]);
     rig.start(1);
     rig.wait_for_heartbeats(0, 4);
     api.wait_for_owners(&[first, second, first]);
 
-    // The API fails twice, and the script goes on.
+    // The API fails twice, and the script continues.
     api.account.lock().unwrap().errors = 2;
     rig.stop(0);
     api.wait_for_owners(&[first, second, first, second]);
     assert_eq!(api.account.lock().unwrap().failed, 2);
 
-    // A request that would come after another host has become the owner is not made.
+    // When another host has become the owner in the meantime, the script makes no request.
     api.account.lock().unwrap().errors = usize::MAX;
     rig.start(0);
     rig.wait_for_heartbeats(1, 4);
@@ -166,7 +165,8 @@ fn the_api_has_one_owner_of_the_address_after_each_change() {
     api.account.lock().unwrap().errors = 0;
     api.wait_for_owners(&[first, second, first, second, second]);
 
-    // Nothing passes between the hosts: both are masters, and the one that asks last is the owner.
+    // No packets pass between the hosts: both are masters, and the host that asks last is the
+    // owner.
     rig.start(0);
     rig.wait_for_heartbeats(1, 4);
     rig.stop(1);
@@ -180,7 +180,7 @@ fn the_api_has_one_owner_of_the_address_after_each_change() {
         rig.ip(place, &format!("neigh replace {peer} {nowhere}"));
     }
     api.wait_for_owners(&moves);
-    // The host with the lower priority yields, and the other one moves the address again.
+    // The host with the lower priority yields, and the other host moves the address again.
     for (place, peer) in peers {
         rig.ip(place, &format!("neigh del {peer} dev eth0"));
     }

@@ -1,4 +1,4 @@
-//! The program as a daemon: reload, hand-over, data, and what it leaves behind.
+//! The program as a daemon: reload, hand-over, data, and cleaning up.
 
 use std::{
     fs,
@@ -94,7 +94,7 @@ static_rules {
     };
     let mut rig = rig(objects);
     let stable = |text: &str| -> Vec<String> {
-        // Counters and lifetimes change by themselves.
+        // Counters and lifetimes change on their own.
         let lines = text.lines().map(|line| line.split(" valid_lft").next());
         lines.flatten().map(str::to_owned).collect()
     };
@@ -140,7 +140,7 @@ fn the_json_has_the_fields_of_keepalived() {
     let [ours, theirs] = [&results[0][0], &results[1][0]];
     assert_eq!(ours["data"]["state"], 2, "{ours}");
     assert_eq!(ours["data"]["effective_priority"], 150);
-    // What exporters read; keepalived of the other host is Backup.
+    // The fields that exporters read; keepalived on the other host is Backup.
     for field in [
         "iname",
         "state",
@@ -243,8 +243,8 @@ fn a_stop_ends_the_program_while_successors_wait_for_it() {
         stream.write_all(b"vrrp-net successor 1\n").unwrap();
         stream
     };
-    // The first gets the state and never says that it is ready, so it keeps the driver for two
-    // intervals. The second is next, when the driver has been stopped.
+    // The first successor gets the state and never reports that it is ready, so it keeps the driver
+    // for two intervals. The second successor is served next, after the driver has been stopped.
     let mut first = connect();
     first.read_exact(&mut [0; 1]).unwrap();
     let _second = connect();
@@ -259,7 +259,7 @@ fn signals_that_interrupt_any_thread_do_not_keep_the_program_from_ending() {
     rig.wait_for_note(0, "MASTER");
     let node = rig.node(0);
     for _ in 0..10 {
-        // Several wait when it goes on, so each thread gets one.
+        // Several requests wait when it continues, so each thread gets one.
         node.signal(Signal::SIGSTOP);
         node.signal(Signal::SIGUSR1);
         node.signal(Signal::SIGUSR2);

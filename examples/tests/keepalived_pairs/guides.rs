@@ -1,4 +1,5 @@
-//! What five guides for keepalived promise their readers (E1 to E17), with their settings.
+//! The promises of five guides for keepalived to their readers (E1 to E17), with the guides'
+//! settings.
 
 use crate::{compare, rig::Process};
 
@@ -109,7 +110,7 @@ vrrp_instance VI_2 {{
             let notes = rig.node(0).notes();
             notes.iter().filter(|note| *note == "second").count() == 2
         });
-        // The notes of two instances come side by side.
+        // The notes of the two instances come at the same time.
         rig.at_once = true;
     });
 }
@@ -173,7 +174,7 @@ fn e10_nopreempt_the_router_that_returns_stays_backup() {
         rig.wait_for_note(1, "master");
         rig.start(0);
         rig.wait_for_note(0, "backup");
-        // Longer than it would take to preempt.
+        // Longer than a preemption would take.
         rig.wait_for_heartbeats(1, 5);
         rig.wait_for_address(VIP, 1);
     });
@@ -237,8 +238,8 @@ fn e12_an_interface_that_goes_down_is_a_fault_or_lowers_the_priority_by_its_weig
 
 #[test]
 fn e13_a_process_that_ends_is_a_fault_and_the_address_moves() {
-    // keepalived hears of processes in the first network namespace only, so this program is looked
-    // at alone.
+    // keepalived is notified of processes in the first network namespace only, so only this program
+    // is tested.
     use crate::rig::{Kind, Rig};
     let process = "vrrp_track_process P {
     process kad-process

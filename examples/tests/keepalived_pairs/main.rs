@@ -1,5 +1,5 @@
-//! The same pair of configurations under keepalived and under this program, and one of each: the
-//! same changes are reported, the same addresses are where they were promised.
+//! The same pair of configurations under keepalived, under this program, and under one of each: the
+//! same changes are reported, and the addresses are in the same places.
 //!
 //! Named differences, which the comparison leaves out: times; `state MASTER` does not shorten the
 //! first wait.
@@ -48,7 +48,7 @@ fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
         .into_iter()
         .map(|it| it.expect("the trial fails"))
         .collect();
-    // A script may still be about to note the change that the trial has waited for.
+    // The trial waited for a change that a script may not have noted yet.
     let reports = || rigs.iter().map(Rig::notes).collect::<Vec<_>>();
     let are_equal = || reports().windows(2).all(|pair| pair[0] == pair[1]);
     let waited = wait_for("equal reports", LIMIT, || are_equal().then_some(()));
@@ -60,8 +60,8 @@ fn compare(configs: [&str; 2], trial: impl Fn(&mut Rig) + Sync) {
     assert!(waited.is_ok(), "{named:#?}");
 }
 
-/// An instance with the settings that most tests share, half a second between
-/// advertisements, and a script that notes each change.
+/// An instance with the settings that most tests share, half a second between advertisements, and a
+/// script that notes each change.
 fn instance(priority: u8, further: &str) -> String {
     format!(
         "global_defs {{

@@ -15,7 +15,7 @@ use nix::{
 use tempfile::TempDir;
 use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, example, wait_for};
 
-/// How long each wait lasts at most. A test that reaches it has found a fault.
+/// The longest time that each wait may take. A test that reaches it has found a fault.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
 /// The installed keepalived.
@@ -84,7 +84,7 @@ impl Rig {
         self.nodes[place].start();
     }
 
-    /// Starts the first host, and once it is master the other one.
+    /// Starts the first host, and the other one once the first is master.
     pub(crate) fn start_both(&mut self) {
         self.start(0);
         self.wait_until("the first master", |rig| {
@@ -149,7 +149,7 @@ impl Rig {
         fs::remove_file(self.node(place).path(name)).unwrap();
     }
 
-    /// Waits until the address is on the one host, and not on the other.
+    /// Waits until the address is on this host, and not on the other.
     pub(crate) fn wait_for_address(&self, address: &str, place: usize) {
         let [here, there] = [place, 1 - place].map(|it| self.node(it));
         let what = format!("{address} on {} alone", here.host.name());
@@ -159,7 +159,7 @@ impl Rig {
         .unwrap_or_else(|error| panic!("{error}: {self:#?}"));
     }
 
-    /// Waits until the last change that a host has reported is this.
+    /// Waits until this is the last change that a host has reported.
     pub(crate) fn wait_for_note(&self, place: usize, wanted: &str) {
         let node = self.node(place);
         let what = format!("{wanted} on {}", node.host.name());
@@ -184,7 +184,7 @@ impl Rig {
         .unwrap_or_else(|error| panic!("{error}: {:?}", self.node(place).kind));
     }
 
-    /// Waits until a host has sent so many more advertisements.
+    /// Waits until a host has sent this many more advertisements.
     pub(crate) fn wait_for_heartbeats(&self, place: usize, count: usize) {
         let source = [192, 0, 2, u8::try_from(place + 1).unwrap()];
         let seen = || {
@@ -236,7 +236,7 @@ impl Rig {
         pauses.max().unwrap_or_default()
     }
 
-    /// Waits until a host has announced an address so often.
+    /// Waits until a host has announced an address this many times.
     pub(crate) fn wait_for_announcements(&self, place: usize, address: [u8; 4], count: usize) {
         wait_for("announcements", LIMIT, || {
             (announcements(&self.capture, address).len() >= count).then_some(())
@@ -250,7 +250,7 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{error}: {self:#?}"));
     }
 
-    /// Whether somebody has advertised with this priority.
+    /// Whether a host has advertised with this priority.
     pub(crate) fn has_seen_priority(&self, priority: u8) -> bool {
         self.capture.frames().iter().any(|frame| {
             let ip = frame.bytes.get(14..).unwrap_or_default();
@@ -374,7 +374,7 @@ impl Node {
 
     /// Kills the program with all its processes.
     pub(crate) fn kill(&mut self) {
-        // The child first: its parent would ask it to end.
+        // The child is killed first, because its parent would ask it to end.
         for name in ["vrrp.pid", "pid"] {
             let text = fs::read_to_string(self.path(name)).unwrap_or_default();
             if let Ok(pid) = text.trim().parse() {
@@ -384,7 +384,7 @@ impl Node {
         if let Some(running) = self.running.take() {
             running.kill();
         }
-        // keepalived does not start beside the files of one that was killed.
+        // keepalived does not start if the files of a killed daemon are left.
         for name in ["log", "pid", "vrrp.pid"] {
             let _ = fs::remove_file(self.path(name));
         }
@@ -396,7 +396,7 @@ impl Node {
         }
     }
 
-    /// The changes that were reported to the script, as `STATE PRIORITY`.
+    /// The changes that the script was called for, as `STATE PRIORITY`.
     pub(crate) fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("notes")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

@@ -329,7 +329,7 @@ vrrp_instance VI_2 {{
         rig.wait_for_address(VIP, 1);
         rig.wait_until("the group of 1", |rig| notes(rig, 1, "GROUP-MASTER"));
         rig.wait_until("the fault", |rig| notes(rig, 0, "GROUP-FAULT"));
-        // Scripts of a group and of its members run side by side in keepalived.
+        // In keepalived, scripts of a group and of its members run at the same time.
         rig.at_once = true;
     });
 }

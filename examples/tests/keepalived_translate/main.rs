@@ -1,4 +1,4 @@
-//! What becomes of each setting: routers, groups and objects of a driver, without any I/O.
+//! The translation of each setting into routers, groups and objects of a driver, without any I/O.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -191,7 +191,7 @@ fn addresses_with_a_virtual_mac_go_to_macvlans_one_for_each_interface_and_family
             .collect()
     };
     let (v4, v6) = (Family::Ipv4, Family::Ipv6);
-    // The names that keepalived 2.2.7 finds, except of the last one: vx2.51.
+    // The names that keepalived 2.2.7 finds, except for the last: vx2.51.
     let expected = [
         ("vx.51", "eth1", v4),
         ("vx6.51", "eth1", v6),
@@ -501,7 +501,7 @@ fn the_later_of_both_delays_at_the_start_counts() {
         plan_of(&text).routers[0].config.fsm.startup_hold
     };
     assert_eq!(hold("vrrp_startup_delay 2.5"), Duration::from_millis(2500));
-    // The host runs for 1000 seconds.
+    // The host has been running for 1000 seconds.
     assert_eq!(hold("vrrp_delay_after_boot 1010"), Duration::from_secs(10));
     assert_eq!(hold("vrrp_delay_after_boot 900"), Duration::ZERO);
 }
@@ -591,7 +591,7 @@ fn balance_of(text: &str) -> Balance {
     balance(&reading.configuration)
 }
 
-/// The request of a check over HTTP with settings of service, server, check and URL.
+/// The request of an HTTP check with settings of service, server, check and URL.
 fn request(global: &str, [service, server, check, url]: [&str; 4]) -> (Option<Http>, Vec<String>) {
     let balance = balance_of(&format!(
         "{global}\nvirtual_server 192.0.2.1 443 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n{service}\n \
@@ -686,7 +686,7 @@ fn the_ssl_block_has_the_certificate_of_every_check() {
     });
     assert_eq!(http.unwrap().tls, Some(expected.unwrap()));
     assert_eq!(notes, [""; 0]);
-    // Without its certificate the check would prove nothing, so there is none.
+    // Without its certificate the check would prove nothing, so there is no check.
     let (http, notes) = request(&format!("SSL {{\n key {key}\n}}"), [""; 4]);
     assert_eq!(http, None);
     assert!(notes[0].contains("use both"), "{notes:?}");
@@ -746,7 +746,7 @@ fn a_sync_daemon_without_an_instance_has_both_roles_and_the_id_0() {
     assert!(notes[0].contains("no vrrp_instance \"W\""), "{notes:?}");
 }
 
-/// The pool's check of a check in the words of keepalived.
+/// The check of the pool for a check in a keepalived.conf.
 fn check_of(text: &str) -> Check<probe::Probe> {
     let text = format!(
         "virtual_server 192.0.2.1 80 {{\n delay_loop 7\n connect_timeout 3\n protocol TCP\n \
@@ -767,7 +767,7 @@ fn each_kind_of_check_has_its_own_retries_and_intervals() {
     assert_eq!(tcp.time_limit, seconds(3));
     assert_eq!(tcp.fast_interval, Some(seconds(1)));
     assert!(!tcp.retry_while_down && tcp.pace == Pace::AfterEnd);
-    // The failed URL once more, and then all; never faster than the interval.
+    // First the failed URL, and then all URLs; never faster than the interval.
     let http = check_of("HTTP_GET {\n url {\n path /\n }\n delay_before_retry 9\n }");
     assert_eq!((http.fall, http.rise), (2, 2));
     assert_eq!(http.fast_interval, Some(seconds(9)));
@@ -775,7 +775,7 @@ fn each_kind_of_check_has_its_own_retries_and_intervals() {
     let probe::Probe::Http(attempt) = &http.probes[0] else {
         panic!("{http:?}");
     };
-    // The limit is that of a step, and a whole attempt may take several.
+    // The limit applies to a step, and a whole attempt may take several times that.
     assert_eq!(attempt.step_limit, Some(seconds(3)));
     assert!(http.time_limit > seconds(3));
     let smtp = check_of("SMTP_CHECK {\n }");

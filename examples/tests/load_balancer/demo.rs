@@ -37,13 +37,13 @@ fn the_demonstration_prints_and_draws_who_answered_when() {
         "s2: its cable is back",
         "lb1: SIGTERM",
     ] {
-        // Once when its effect is seen, and once with its numbers.
+        // Printed once when its effect is seen, and once with its numbers.
         assert_eq!(text.matches(event).count(), 2, "{event}");
     }
     assert!(output.status.success());
     let count = |class: &str| picture.matches(&format!("class=\"{class}\"")).count();
     assert_eq!(count("event"), 8);
-    // Both load balancers were Active, each twice; the legend has one more.
+    // Both load balancers were Active, each twice; the legend contains one more.
     assert!(count("active") >= 5 && count("answers") > 50 && count("failed") > 2);
     // Nothing is left behind.
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

@@ -1,4 +1,4 @@
-//! Three load balancers of equal rank, to which a router with BGP spreads connections.
+//! Three equal load balancers, over which a router with BGP spreads connections.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use vrrp_lab::{BackgroundProgram, Frr, GuestTest, Host, Lan, example, guest_test
 
 use super::takeover::{block_on, echo, raise_file_limit, run, speak};
 
-/// Longer than anything takes in a guest on a busy machine.
+/// Longer than any step takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 const CONNECTIONS: usize = 1000;
 const SERVICE: &str = "198.51.100.1:80";
@@ -35,7 +35,8 @@ router bgp 65000
  exit-address-family
 ";
 
-/// The same on a load balancer. It announces the addresses of services that its interfaces have.
+/// The configuration of a load balancer, which announces the addresses of services that its
+/// interfaces have.
 const DIRECTOR: &str = "
 router bgp 65001
  bgp router-id {address}
@@ -83,7 +84,7 @@ impl Director {
             .unwrap();
         run(&host, "ip link add services type dummy");
         run(&host, "ip link set services up");
-        // It loads IPVS, which brings its sysctls.
+        // This loads IPVS, which adds its sysctls.
         run(&host, "ipvsadm -Ln");
         host.namespace()
             .set_sysctl("ipv4.vs.sloppy_tcp", "1")
@@ -108,7 +109,7 @@ impl Director {
     }
 }
 
-/// Waits until the router sends connections to these load balancers, and to no other.
+/// Waits until the router sends connections to these load balancers only.
 #[track_caller]
 fn wait_for_paths(router: &Host, bgp: &Frr, directors: &[Director], expected: &[usize]) {
     let list = || run(router, "ip route show 198.51.100.1");
@@ -171,7 +172,7 @@ fn no_connection_breaks_when_one_of_three_equal_load_balancers_dies() {
                 streams.push(connecting.await.unwrap().unwrap());
             }
             assert_eq!(speak(&mut streams, "before").await, CONNECTIONS);
-            // Each has a share.
+            // Each load balancer has a share.
             let shares: Vec<_> = directors.iter().map(Director::connections).collect();
             assert!(shares.iter().all(|share| *share > CONNECTIONS / 10), "{shares:?}");
 
@@ -183,7 +184,7 @@ fn no_connection_breaks_when_one_of_three_equal_load_balancers_dies() {
             let live: usize = directors.iter().map(Director::connections).sum();
             assert!(live >= CONNECTIONS, "{live}");
 
-            // Another one no longer reaches the servers, and loses its quorum.
+            // Another load balancer no longer reaches the servers, and loses its quorum.
             let cut = &directors[0].host;
             for number in 11..=13 {
                 run(
@@ -195,7 +196,7 @@ fn no_connection_breaks_when_one_of_three_equal_load_balancers_dies() {
             }
             wait_for_paths(&router, &bgp, &directors, &[3]);
             assert_eq!(speak(&mut streams, "at the end").await, CONNECTIONS);
-            // New connections are served as well.
+            // New connections are served too.
             let connecting = tokio::time::timeout(LIMIT, TcpStream::connect(target));
             let mut streams = vec![connecting.await.unwrap().unwrap()];
             assert_eq!(speak(&mut streams, "new").await, 1);

@@ -27,7 +27,7 @@ use vrrp_lab::{GuestTest, guest_tests};
 
 use super::{run, serve, set_up, table};
 
-/// Longer than anything takes in a guest on a busy machine.
+/// Longer than any step takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<GuestTest> {
@@ -146,7 +146,7 @@ fn servers_come_and_go_with_their_checks_and_the_sorry_server_fills_the_gap() {
             if step.change.destination() == Some(server(2)) && matches!(step.change, Change::DeleteDestination { .. }))
         };
         let notices = until(&mut balancer, sorry_out).await;
-        // The sorry server is in before the last server is out.
+        // The sorry server is added before the last server is removed.
         let is_sorry_in = |notice: &Notice| {
             matches!(notice, Notice::Changed(step)
             if step.change.destination() == Some(server(4)) && matches!(step.change, Change::AddDestination { .. }))
@@ -169,7 +169,8 @@ fn a_start_adopts_what_the_kernel_has() {
         let mut balancer = open(config(&[1, 2], "drain = false")).await;
         let notices = until(&mut balancer, is_compared).await;
         let lines: Vec<_> = notices.iter().map(ToString::to_string).collect();
-        // Correct entries are not touched; unwanted ones go; another service is foreign.
+        // Correct entries are left alone, unwanted entries are removed, and another service is
+        // foreign.
         assert!(
             !lines.iter().any(|line| line.contains("10.0.0.1:80 masq")),
             "{lines:#?}"
@@ -196,7 +197,7 @@ fn what_another_program_changes_is_put_right() {
             until(&mut balancer, |notice| matches!(notice, Notice::Changed(_))).await;
             until(&mut balancer, is_compared).await;
             assert_eq!(table(), [SERVICE, FIRST, SECOND], "{edit}");
-            // One interval, and what a guest on a busy machine takes.
+            // One interval, and the delay of a guest on a busy machine.
             assert!(edited.elapsed() < Duration::from_secs(10), "{edit}");
         }
     });
@@ -208,7 +209,7 @@ fn a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval
     block_on(async {
         let (_first, _second) = (serve(1), serve(2));
         let mut config = config(&[1, 2], "");
-        // Nobody accepts the connections of checks, and a listener keeps only so many.
+        // The connections of checks are not accepted, and a listener keeps only a limited number.
         config.services[0].checks[0].interval = Duration::from_secs(1);
         let mut balancer = open(config).await;
         until_table(
@@ -240,7 +241,7 @@ fn a_table_that_is_flushed_every_second_for_a_minute_is_right_within_an_interval
     });
 }
 
-/// Makes each call on a generic netlink socket of this process fail from now on.
+/// Makes each later call on a generic netlink socket of this process fail.
 #[allow(
     unsafe_code,
     reason = "the descriptors belong to sockets of another type"
@@ -279,7 +280,7 @@ fn make_a_foreign_service() {
     }
 }
 
-/// Waits until the service is made again and the table was compared, and checks that it took one
+/// Waits until the service exists again and the table was compared. Checks that this took one
 /// interval, the pause after an error, and the delay of a busy machine.
 async fn is_right_again(balancer: &mut Balancer, since: Instant) -> Vec<Notice> {
     let added = |notice: &Notice| matches!(notice, Notice::Changed(step) if matches!(step.change, Change::AddService(_)));
@@ -300,7 +301,7 @@ fn after_a_socket_that_failed_the_table_is_right_within_an_interval() {
     block_on(async {
         let (_first, _second) = (serve(1), serve(2));
         let mut config = config(&[1, 2], "");
-        // Nobody accepts the connections of checks, and a listener keeps only so many.
+        // The connections of checks are not accepted, and a listener keeps only a limited number.
         config.services[0].checks[0].interval = Duration::from_secs(1);
         let mut balancer = open(config).await;
         let right = [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER];
@@ -316,8 +317,8 @@ fn after_a_socket_that_failed_the_table_is_right_within_an_interval() {
     });
 }
 
-/// A web server on port 80 of 10.0.0.N that takes its time, until the guest ends. `waiting` counts
-/// the requests that it has read and not answered.
+/// A slow web server on port 80 of 10.0.0.N, which runs until the guest ends. `waiting` counts the
+/// requests that it has read and not answered.
 fn serve_slowly(server: u8, waiting: &Arc<AtomicU32>) {
     let listener = serve(server);
     let waiting = waiting.clone();
@@ -351,12 +352,12 @@ fn after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval() {
                 .unwrap()
                 .probe,
         ];
-        // One failure is enough to be out.
+        // One failure is enough to remove a server.
         (check.fall, check.time_limit) = (1, Duration::from_secs(5));
         let mut balancer = open(config).await;
         let right = [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER];
         until_table(&mut balancer, &right).await;
-        // The lateness is on both sides of that from which the pool forgives.
+        // Some of these stalls are long enough for the pool to forgive lateness, and others are not.
         for (round, stall) in [5_400, 5_600, 6_500, 5_400, 5_600, 6_500]
             .into_iter()
             .enumerate()
@@ -375,7 +376,7 @@ fn after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval() {
                 }
             }
             run("ipvsadm -D -t 192.0.2.1:80");
-            // Nothing in this thread goes on: neither checks nor comparisons.
+            // Everything in this thread stops: checks and comparisons.
             thread::sleep(Duration::from_millis(stall));
             let stalled = Instant::now();
             let mut notices = is_right_again(&mut balancer, stalled).await;
@@ -480,7 +481,7 @@ fn a_drain_keeps_its_time_across_a_restart() {
         assert_eq!(again.draining().destinations[&place], begun);
         drop(again);
 
-        // With less time, all of it has passed before this start.
+        // With a shorter time, the drain had ended before this start.
         let mut draining = Draining::default();
         let mut over = begun;
         over.rule = over.rule.map(|rule| Drain {
@@ -504,7 +505,7 @@ fn a_stop_while_the_table_is_compared_removes_services_too() {
         let mut balancer = open(config(&[1], "")).await;
         until_table(&mut balancer, &[SERVICE, FIRST]).await;
         balancer.set_interval(Duration::ZERO);
-        // Begins a comparison, and does not wait for its end.
+        // Begins a comparison without waiting for its end.
         let at_once = Duration::ZERO;
         while tokio::time::timeout(at_once, balancer.next()).await.is_ok() {}
         balancer.stop(Stop::Remove);

@@ -18,7 +18,7 @@ use vrrp_lab::{BackgroundProgram, GuestTest, example, guest_tests, wait_for};
 
 use super::{run, serve, set_up, table};
 
-/// Longer than anything takes in a guest on a busy machine.
+/// Longer than any step takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<GuestTest> {
@@ -57,7 +57,7 @@ checks = [{ probe = "tcp", interval = "200ms", fast_interval = "100ms", fall = 2
 "#;
 
 impl Setting {
-    /// `{dir}` in the text is the folder.
+    /// In the text, `{dir}` stands for the folder.
     fn new(text: &str) -> Self {
         set_up();
         let setting = Self {
@@ -237,7 +237,7 @@ fn pages_and_metrics_show_the_state_and_commands_change_it() {
     stop(program);
     assert_eq!(table(), [""; 0]);
     assert!(!socket.exists());
-    // The weight is there again after a restart.
+    // The weight survives a restart.
     let program = setting.start();
     wait_for_table(&program, &[SERVICE, &heavy, SECOND]);
     stop(program);
@@ -449,7 +449,7 @@ fn the_notify_command_gets_events_in_order() {
         order.iter().all(Option::is_some) && order.is_sorted(),
         "{events}"
     );
-    // Another command in the file is used from then on.
+    // Later events use the new command of the file.
     setting.write(&with_notify("others"));
     program.signal(Signal::SIGHUP);
     let of = |line: &str| line.contains("read /").then_some(());

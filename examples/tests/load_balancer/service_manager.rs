@@ -1,5 +1,5 @@
-//! The program as a service of systemd: the sockets of the service manager and of the journal are
-//! those of the test.
+//! The program as a service of systemd. The test provides the sockets of the service manager and of
+//! the journal.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use vrrp_lab::{GuestTest, example, guest_tests};
 
 use super::{serve, set_up};
 
-/// Longer than anything takes in a guest on a busy machine.
+/// Longer than any step takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The journal's socket, which is the same for all programs.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -116,7 +116,7 @@ fn the_service_manager_gets_ready_reloading_watchdog_and_stopping() {
     let time = until(&manager, |datagram| {
         let text = std::str::from_utf8(datagram).unwrap();
         let is_reloading = text.lines().any(|line| line == "RELOADING=1");
-        // sd_notify(3): both in one message.
+        // sd_notify(3): one message has both.
         let time = || {
             text.lines()
                 .find_map(|line| line.strip_prefix("MONOTONIC_USEC="))
@@ -166,7 +166,7 @@ fn the_journal_gets_fields_and_a_redirected_output_gets_text() {
     let metadata = output.metadata().unwrap();
     let stream = format!("{}:{}", metadata.dev(), metadata.ino());
 
-    // Nobody listens on the server's port.
+    // The server's port has no listener.
     let program = Program::start(folder.path(), |command| {
         command.env("JOURNAL_STREAM", &stream);
         command.stdout(output.try_clone().unwrap());
@@ -184,7 +184,8 @@ fn the_journal_gets_fields_and_a_redirected_output_gets_text() {
         assert_eq!(entry[field], expected, "{entry:#?}");
     }
     assert!(entry["F_REASON"].contains("refused"), "{entry:#?}");
-    // Information, as systemd.exec(5) counts: the state of a server is no fault of this program.
+    // The priority is information (systemd.exec(5)), because the state of a server is no fault of
+    // this program.
     assert!(
         ["5", "6"].contains(&entry["PRIORITY"].as_str()),
         "{entry:#?}"
@@ -193,7 +194,7 @@ fn the_journal_gets_fields_and_a_redirected_output_gets_text() {
     drop(program);
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
 
-    // A program that inherited the variable and has another output.
+    // A program that inherited the variable, and whose output is not the journal.
     let program = Program::start(folder.path(), |command| {
         command.env("JOURNAL_STREAM", "1:1");
         command.stdout(output);

@@ -1,4 +1,4 @@
-//! Two load balancers with connection sync, of which the Active is killed.
+//! Two load balancers with connection sync. The Active is killed.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tokio::{
 };
 use vrrp_lab::{BackgroundProgram, GuestTest, Host, Lan, example, guest_tests, wait_for};
 
-/// Longer than anything takes in a guest on a busy machine.
+/// Longer than any step takes in a guest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 1000;
 const SERVICE: &str = "192.0.2.100:80";
@@ -75,7 +75,7 @@ pub(super) fn echo(host: &Host, address: &str) {
 /// How the load balancers forward.
 #[derive(Clone, Copy)]
 enum Forwarding {
-    /// The servers are in a network of their own, and their gateway is an address that moves too.
+    /// The servers are in a network of their own. Their gateway is an address that moves too.
     Masquerade,
     /// The servers are in the network of the clients, and answer with the address of the service.
     Direct,
@@ -139,7 +139,7 @@ fn toml(forwarding: Forwarding, priority: u8) -> String {
     )
 }
 
-/// The same for keepalived, with direct routing.
+/// The same configuration for keepalived, with direct routing.
 fn keepalived_conf(priority: u8) -> String {
     let servers = Forwarding::Direct
         .servers()
@@ -174,7 +174,7 @@ fn keepalived_conf(priority: u8) -> String {
 /// A load balancer that runs.
 struct Balancing {
     program: BackgroundProgram,
-    /// The files with the numbers of its processes.
+    /// The files with the ids of its processes.
     pids: Vec<PathBuf>,
 }
 
@@ -198,7 +198,7 @@ impl Balancing {
                     command.arg(option).arg(path(name));
                     pids.push(path(name));
                 }
-                // Its log goes to standard error, which is the console of the guest.
+                // Its log would go to standard error, which is the console of the guest.
                 command.stderr(fs::File::create(path("log")).unwrap());
             }
         }
@@ -208,14 +208,14 @@ impl Balancing {
         }
     }
 
-    /// Ends all its processes at once, without a chance to say goodbye.
+    /// Kills all its processes at once, so that they cannot resign.
     fn kill(self) {
         let pids = self.pids.iter().filter_map(|path| {
             let text = fs::read_to_string(path).ok()?;
             text.trim().parse().ok().map(Pid::from_raw)
         });
         for pid in pids {
-            // One may have ended with another.
+            // A process may have ended together with another.
             let _ = kill(pid, Signal::SIGKILL);
         }
         self.program.kill();
@@ -231,7 +231,7 @@ fn wait_for_address(host: &Host, address: &str, balancing: &Balancing) {
     waited.unwrap_or_else(|error| panic!("{error}: {:#?}", balancing.program.lines()));
 }
 
-/// Sends a word over each connection, and returns how many answers came.
+/// Sends a word over each connection, and returns the number of answers.
 pub(super) async fn speak(streams: &mut Vec<TcpStream>, word: &'static str) -> usize {
     let mut tasks = JoinSet::new();
     for mut stream in streams.drain(..) {
@@ -281,7 +281,7 @@ fn established(host: &Host) -> usize {
     states(host).get("ESTABLISHED").copied().unwrap_or_default()
 }
 
-/// Allows enough sockets: both ends of each connection are in this process.
+/// Raises the limit of open files: both ends of each connection are in this process.
 pub(super) fn raise_file_limit() {
     let limit = rustix::process::Rlimit {
         current: Some(8192),
@@ -313,8 +313,8 @@ fn server(forwarding: Forwarding, outside: &Lan, inside: &Lan, address: &str) ->
     host
 }
 
-/// Two load balancers with connection sync, of which the Active is killed while a client has
-/// [`CONNECTIONS`] open. Returns how many broke.
+/// Runs two load balancers with connection sync, and kills the Active while a client has
+/// [`CONNECTIONS`] open. Returns the number of broken connections.
 fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
     raise_file_limit();
     let (outside, inside) = (Lan::new().unwrap(), Lan::new().unwrap());
@@ -327,7 +327,8 @@ fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
             .attach(&host, "srv", &[&format!("10.0.0.10{number}/24")])
             .unwrap();
         host.namespace().set_sysctl("ipv4.ip_forward", "1").unwrap();
-        // A connection is sent to the standby with its third packet, and with every third one.
+        // The state of a connection is sent to the standby with its third packet, and with every
+        // third packet after that.
         host.namespace()
             .set_sysctl("ipv4.vs.sync_threshold", "2\t3")
             .unwrap();
@@ -378,7 +379,7 @@ fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
                                 standby.program.lines()
                             );
                         }
-                        // Connections that it has not synchronized count as broken.
+                        // Connections that keepalived has not synchronized count as broken.
                         Program::Keepalived => break,
                     }
                 }
@@ -391,7 +392,7 @@ fn broken_by_a_kill(forwarding: Forwarding, program: Program) -> usize {
             let answered = speak(&mut streams, "after").await;
             if let Program::Ours = program {
                 assert!(killed.elapsed() < LIMIT);
-                // New connections are served as well.
+                // New connections are served too.
                 let connecting = tokio::time::timeout(LIMIT, TcpStream::connect(target));
                 let connected = connecting.await.unwrap();
                 let lines = standby.program.lines();

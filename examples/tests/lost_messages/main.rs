@@ -1,4 +1,4 @@
-//! What the programs do where nobody takes what they have to say.
+//! The programs when their output cannot be written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! Probes as a file has them.
+//! Probes as a file spells them.
 
 use std::time::Duration;
 

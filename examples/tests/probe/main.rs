@@ -18,7 +18,7 @@ mod malformed;
 mod scripts;
 mod servers;
 
-/// Longer than any probe that has an answer takes.
+/// Longer than any probe that gets an answer takes.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A network of a client and a server.
@@ -127,7 +127,7 @@ fn tcp_fails_where_nobody_listens_answers_or_leads() {
 #[test]
 fn tcp_does_not_take_itself_for_a_server() {
     let (_lan, client, _server) = lan();
-    // The only free port is that of the target.
+    // The port of the target is the only free port.
     let range = "40000 40000";
     client
         .namespace()
@@ -153,7 +153,7 @@ fn tcp_goes_by_the_address_interface_and_mark_of_its_source() {
     let (_, from) = listener.accept().unwrap();
     assert_eq!(from.ip(), source.address.unwrap());
 
-    // Packets with this mark lead nowhere.
+    // Packets with this mark have no route.
     let mut ip = client.namespace().command("ip");
     ip.args(["rule", "add", "fwmark", "7", "unreachable"]);
     assert!(ip.status().unwrap().success());
@@ -200,7 +200,7 @@ fn what_this_host_lacks_says_nothing_about_the_server() {
     let outcome = probe_tcp(&client, "192.0.2.2:80", LIMIT, &source);
     assert_local(&outcome, "bind to interface eth9: ");
 
-    // One port, which another connection has.
+    // The only port is in use by another connection.
     let range = "40000 40000";
     let namespace = client.namespace();
     namespace
@@ -211,7 +211,7 @@ fn what_this_host_lacks_says_nothing_about_the_server() {
     assert_local(&outcome, "connect: ");
 }
 
-/// Asks an agent that reads so many bytes and answers with some.
+/// Runs a probe with this request to an agent that answers with these bytes.
 fn ask(request: &'static [u8], answer: &'static [u8]) -> Outcome {
     let (_lan, client, server) = lan();
     let listener = listen(&server, "192.0.2.2:5000");
@@ -220,9 +220,9 @@ fn ask(request: &'static [u8], answer: &'static [u8]) -> Outcome {
         let mut read = vec![0; request.len()];
         stream.read_exact(&mut read).unwrap();
         assert_eq!(read, request);
-        // The probe may have had enough.
+        // The probe may have closed the connection already.
         let _ = stream.write_all(answer);
-        // It stays open until the probe is through.
+        // The connection stays open until the probe has ended.
         let _ = stream.read(&mut [0]);
     });
     let limit = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use vrrp_examples::probe::{
 
 use super::{LIMIT, attempt, kind};
 
-/// The limit of an attempt that is meant to exceed it.
+/// The limit of an attempt that should exceed it.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Serves one connection.
@@ -47,7 +47,7 @@ fn answer(bytes: impl Into<Vec<u8>>, keep_open: bool) -> SocketAddr {
     let bytes = bytes.into();
     serve(move |mut stream| {
         read_request(&mut stream);
-        // The probe may have had enough.
+        // The probe may have closed the connection already.
         let _ = stream.write_all(&bytes);
         if keep_open {
             let _ = stream.read(&mut [0]);
@@ -122,7 +122,7 @@ fn http_understands_every_form_of_a_proper_answer() {
         let outcome = attempt(&http(hello()), answer(bytes, true), LIMIT);
         assert_eq!(outcome, Outcome::Success("200 OK".into()), "{name}");
     }
-    // Without a length the end of the connection is the end.
+    // Without a length, the body ends with the connection.
     let bytes = "HTTP/1.0 200 OK\r\n\r\nhello";
     let outcome = attempt(&http(hello()), answer(bytes, false), LIMIT);
     assert_eq!(outcome, Outcome::Success("200 OK".into()));
@@ -239,7 +239,7 @@ fn a_limit_of_steps_lets_a_slow_body_end_and_no_silence() {
         })
     };
     let header = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
-    // Each piece comes within the limit, and all of them together do not.
+    // Each piece arrives within the limit, but not all of them together.
     let slow = serve(move |mut stream| {
         read_request(&mut stream);
         stream.write_all(header.as_bytes()).unwrap();
@@ -400,7 +400,7 @@ fn datagrams(answers: impl FnOnce(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> So
         for answer in answers(&buffer[..length]) {
             socket.send_to(&answer, from).unwrap();
         }
-        // It stays open, so that no error comes back.
+        // The socket stays open, so that no error comes back.
         thread::sleep(SHORT * 2);
     });
     address

@@ -84,7 +84,7 @@ fn a_script_runs_as_its_user() {
     let Outcome::Success(last) = run(script) else {
         panic!("a failure");
     };
-    // The last line is that of the groups: only the one of the user.
+    // The last line has the groups: only that of the user.
     assert_eq!(last, "1");
 }
 
@@ -100,8 +100,8 @@ fn assert_all_gone(processes: &[String]) {
     }
 }
 
-/// Runs a script that writes the numbers of its processes to a file, for so long. Returns the
-/// numbers, with the outcome if it came in time.
+/// Runs a script that writes the ids of its processes to a file, for at most `patience`. Returns
+/// the ids, and the outcome if it came in time.
 fn run_for(script: &str, limit: Duration, patience: Duration) -> (Vec<String>, Option<Outcome>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("processes");

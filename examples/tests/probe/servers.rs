@@ -25,7 +25,7 @@ use vrrp_lab::{Host, Lan};
 
 use super::{LIMIT, at, kind, lan, run};
 
-/// A server that runs on a host, with a client beside it.
+/// A server that runs on one host, with a client on another.
 struct Server {
     client: Host,
     _other: Host,
@@ -94,7 +94,7 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(String::from).collect()
 }
 
-/// Makes a self-signed certificate with its key in a folder.
+/// Creates a self-signed certificate and its key in a folder.
 fn certificate(folder: &Path, name: &str, alternative: &str) {
     let mut command = Command::new("openssl");
     let output = command
@@ -121,8 +121,8 @@ fn https(tls: TlsSettings) -> Probe {
 
 const OK: &str = "200 OK";
 
-/// nginx with four sites: plain, HTTPS by default and by name, and HTTPS with certificates of
-/// clients.
+/// nginx with four sites: plain HTTP, HTTPS by default and by name, and HTTPS with client
+/// certificates.
 fn nginx() -> Server {
     Server::start(|folder| {
         certificate(folder, "default", "subjectAltName=IP:192.0.2.2");
@@ -213,9 +213,9 @@ fn nginx_answers_https_probes() {
     let server = nginx();
     let ok = Outcome::Success(OK.into());
     let content = |pattern: &str| Some(Body::new(Pattern::new(pattern).unwrap()));
-    // It listens once it answers.
+    // nginx listens once it answers.
     server.first(&Probe::Http(Box::default()), "192.0.2.2:80");
-    // Without verification any certificate will do; the name is sent only if there is one.
+    // Without verification any certificate is accepted. The name is sent only if there is one.
     for (name, expected) in [
         (None, r"^\[\]$"),
         (Some("web.example"), r"^\[web.example\]$"),
@@ -344,7 +344,7 @@ fn serve_once(folder: &Path, listener: &TcpListener) -> bool {
     }
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     stream.write_all(answer).unwrap();
-    // An end without an announcement is an error.
+    // An end of the connection that was not announced is an error.
     matches!(stream.read(&mut byte), Ok(0))
 }
 
@@ -352,7 +352,7 @@ fn serve_once(folder: &Path, listener: &TcpListener) -> bool {
 fn the_end_of_a_tls_connection_is_announced_at_once() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "one", "subjectAltName=DNS:one");
-    // The body is read or, with another status than expected, not.
+    // The body is read, or is not read if the status is not the expected one.
     for status in ["200", "404"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
@@ -468,7 +468,7 @@ fn icmp_is_answered_over_both_kinds_of_socket_and_both_families() {
             probe(&attempt, at(target), Instant::now() + limit).await
         })
     };
-    // With the first range no group may use the socket of datagrams.
+    // With the first range, no group may use datagram sockets for ICMP.
     for range in ["1 0", "0 2147483647"] {
         let namespace = client.namespace();
         namespace

@@ -1,8 +1,8 @@
-//! What differs from keepalived on purpose.
+//! Intentional differences from keepalived.
 
 use crate::Program;
 
-/// A step that ends in another table, or a scenario with other calls of notify scripts.
+/// A step that ends with another table, or a scenario with other calls of notify scripts.
 pub(crate) struct Difference {
     pub(crate) programs: &'static [Program],
     pub(crate) scenario: &'static str,
@@ -19,9 +19,9 @@ pub(crate) struct Difference {
 const BOTH: &[Program] = &Program::ALL;
 const LOAD_BALANCER: &[Program] = &[Program::LoadBalancer];
 
-/// All of them.
+/// All differences.
 pub(crate) const DIFFERENCES: &[Difference] = &[
-    // The table is right from the start, whatever it was before. Foreign services stay.
+    // The table is right from the start, whatever it contained before. Foreign services stay.
     Difference {
         programs: BOTH,
         scenario: "existing",
@@ -55,7 +55,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         table: FOREIGN,
         notes: &[],
     },
-    // A change by another program is put right within a second.
+    // A change by another program is undone within a second.
     Difference {
         programs: BOTH,
         scenario: "tampered",
@@ -90,7 +90,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         step: "server rs2 http {'state': 'up'}",
         version: "",
         table: THREE,
-        // keepalived calls it once it could add the server, which it never can.
+        // keepalived calls it once it has added the server, which is never possible.
         notes: &["rs2 up"],
     },
     Difference {
@@ -171,7 +171,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// The table of most scenarios.
+/// The table in most scenarios.
 const THREE: &str = "
     tcp 10.0.0.100 80 10.1.0.11 80 weight 1
     tcp 10.0.0.100 80 10.1.0.12 80 weight 1
@@ -179,7 +179,7 @@ const THREE: &str = "
     tcp 10.0.0.100 80 rr
 ";
 
-/// That table beside a service which the configuration does not have.
+/// That table together with a service that the configuration does not have.
 const THREE_AND_FOREIGN: &str = "
     tcp 10.0.0.100 80 10.1.0.11 80 weight 1
     tcp 10.0.0.100 80 10.1.0.12 80 weight 1
@@ -205,13 +205,13 @@ pub(crate) struct Fewer {
     pub(crate) reason: &'static str,
 }
 
-/// All of them.
+/// All such steps.
 pub(crate) const FEWER: &[Fewer] = &[
     Fewer {
         programs: BOTH,
         scenario: "sorry",
         step: "server rs2 http {'state': 'up'}",
-        // One that is under way goes with the sorry server, as with keepalived.
+        // A request that is under way is lost with the sorry server, as with keepalived.
         at_most: 1,
         reason: "the server is in before the sorry server is out",
     },

@@ -1,5 +1,5 @@
-//! The load balancer and the program `keepalived` in the scenarios of the lab, step by step beside
-//! recordings of keepalived.
+//! The load balancer and the program `keepalived` in the scenarios of the lab, compared step by
+//! step with recordings of keepalived.
 //!
 //! The lab is not part of this repository: it is in a folder beside it, or `LOAD_BALANCER_LAB`
 //! names its place. For each scenario it boots user-mode Linux with a client, two directors and
@@ -33,9 +33,9 @@ use crate::play::Scenario;
 /// A program that plays scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// With TOML of the same meaning.
+    /// It gets TOML with the same meaning.
     LoadBalancer,
-    /// With the keepalived.conf of the scenario.
+    /// It gets the keepalived.conf of the scenario.
     Keepalived,
 }
 
@@ -51,7 +51,7 @@ impl Program {
     }
 }
 
-/// The folder of the lab. In CI it has to be there.
+/// The folder of the lab. In CI it must exist.
 fn lab() -> Option<PathBuf> {
     let folder = match env::var_os("LOAD_BALANCER_LAB") {
         Some(folder) => PathBuf::from(folder),
@@ -69,13 +69,13 @@ fn lab() -> Option<PathBuf> {
     None
 }
 
-/// Questions of the lab to keepalived that are played too.
+/// Experiments of the lab with keepalived that are played too.
 const EXPERIMENTS: &[&str] = &["reload_storm"];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    // A guest takes ten seconds of a processor to start, and then next to none.
+    // A guest takes ten seconds of processor time to start, and then nearly none.
     arguments.test_threads.get_or_insert(4 * processors);
     let mut trials = translation::trials();
     if let Some(lab) = lab() {
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// All scenarios, the longest first, so that none is left at the end alone.
+/// All scenarios, the longest first, so that no long scenario runs alone at the end.
 fn scenarios(lab: &Path) -> Vec<Scenario> {
     let files = fs::read_dir(lab.join("scenarios")).unwrap();
     let files = files.map(|file| file.unwrap().path());

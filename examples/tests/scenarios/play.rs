@@ -15,13 +15,13 @@ use vrrp_lab::example;
 
 use crate::{EXPERIMENTS, Program, recording::Recording, translation, verdict};
 
-/// How much later each step comes than in the recording, because a program of a test build takes
-/// longer to start.
+/// How much later each step comes than in the recording, because a program of a test build starts
+/// more slowly.
 pub(crate) const HEAD_START: f64 = 8.0;
 
-/// Starts the program again after a pause when it was killed, as systemd does: a scenario kills
-/// both, one after the other. It leaves the identifiers of both processes where the scenarios look
-/// for them. Its arguments are the folder, the name of the host, and the command.
+/// Restarts the program after a pause when it was killed, as systemd does: a scenario kills both
+/// processes, one after the other. It writes the ids of both processes to the files that the
+/// scenarios read. Its arguments are the folder, the name of the host, and the command.
 const SUPERVISOR: &str = r#"#!/bin/sh
 folder=$1 name=$2
 shift 2
@@ -55,8 +55,8 @@ impl Scenario {
 ///
 /// # Errors
 ///
-/// Problems: results that are worse than in a recording, or differ without a reason. The recording
-/// stays for a closer look with the lab's `show.py`.
+/// Problems: results that are worse than in a recording, or that differ without a reason. The
+/// recording stays for inspection with the lab's `show.py`.
 pub(crate) fn play(lab: &Path, program: Program, scenario: &Scenario) -> Result<(), String> {
     let name = &scenario.name;
     let prepared = prepare(program, scenario.content.clone());
@@ -75,7 +75,7 @@ pub(crate) fn play(lab: &Path, program: Program, scenario: &Scenario) -> Result<
         command(program, &stripped)
     );
     let ours = folder.path().join("ours.json");
-    // Others on this machine do not wait for real time to pass.
+    // Unlike other processes on this machine, the guest depends on real time.
     let mut run = Command::new("nice");
     run.args(["-n", "-10", "/usr/bin/python3"])
         .arg(lab.join("run.py"))
@@ -99,7 +99,7 @@ pub(crate) fn play(lab: &Path, program: Program, scenario: &Scenario) -> Result<
         for version in ["2.2.7", "2.4.3"] {
             let theirs = folder.path().join("theirs.json");
             let path = lab.join(format!("recorded/keepalived-{version}/{name}.json"));
-            // With the settings of its steps in the order of ours.
+            // It gets the settings of its steps in the order of ours.
             fs::write(&theirs, read(&path).to_string()).unwrap();
             let report = compare(lab, name, &theirs, &kept)?;
             let theirs = Recording::read(&theirs);
@@ -116,8 +116,8 @@ pub(crate) fn play(lab: &Path, program: Program, scenario: &Scenario) -> Result<
     Err(format!("{}\n{}", problems.join("\n"), kept.display()))
 }
 
-/// Shows that a program that ends in another table is found: keepalived without a sorry server in
-/// the place of one with it.
+/// Checks that a program which ends with another table is found: keepalived without a sorry server
+/// in place of keepalived with one.
 pub(crate) fn another_table_is_found(lab: &Path) {
     let [theirs, ours] = ["quorum_sorry", "quorum"]
         .map(|name| lab.join(format!("recorded/keepalived-2.4.3/{name}.json")));
@@ -133,11 +133,11 @@ pub(crate) fn another_table_is_found(lab: &Path) {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// The guests that are being set up: one for each processor, because that takes all of its time,
-/// and the lab gives up where it takes too long.
+/// The number of guests that are being set up: at most one for each processor, because that takes
+/// all of its time, and the lab gives up if it takes too long.
 static STARTING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// The attempts to set up a guest on a machine that is too busy.
+/// The number of attempts to set up a guest on a busy machine.
 const ATTEMPTS: usize = 3;
 
 /// Runs a guest in which the scenario begins.
@@ -165,7 +165,7 @@ fn attempt(run: &mut Command, folder: &Path) -> Result<(), (String, bool)> {
     let output = fs::File::create(folder.join("output")).unwrap();
     run.stdout(output.try_clone().unwrap()).stderr(output);
     let mut guest = run.stdin(Stdio::null()).spawn().unwrap();
-    // The lab writes the configuration down when all is set up, and starts the daemon.
+    // The lab writes the configuration when everything is set up, and then starts the daemon.
     let has_begun = || {
         let mut jobs = fs::read_dir(folder).unwrap();
         jobs.any(|job| job.unwrap().path().join("dir.conf").exists())
@@ -203,8 +203,8 @@ fn delay(time: &mut Value) {
     *time = json!(time.as_f64().unwrap() + HEAD_START);
 }
 
-/// Replaces the configurations of one host, which are at these places, by some of the load
-/// balancer.
+/// Replaces the configurations of one host, which are at these places, by configurations of the
+/// load balancer.
 fn translate(scenario: &mut Value, places: &[String]) {
     let lines = |conf: &Value| {
         let lines = conf.as_array().unwrap().iter();
@@ -222,7 +222,7 @@ fn translate(scenario: &mut Value, places: &[String]) {
     }
 }
 
-/// Copies the program without what a debugger needs: a guest reads a program page by page.
+/// Copies the program without its debug information: a guest reads a program page by page.
 fn strip(program: Program, path: &Path) {
     let mut strip = Command::new("strip");
     let strip = strip.arg("-o").arg(path);
@@ -241,12 +241,13 @@ fn command(program: Program, path: &Path) -> String {
     }
 }
 
-/// Copies a recording. Steps that were due at one time follow each other at once, and others are
-/// apart, because the lab joins the former only; on a busy machine a step takes long.
+/// Copies a recording. Steps that were due at the same time follow each other at once, and other
+/// steps are kept apart, because the lab joins only the former; on a busy machine a step takes
+/// long.
 fn align(recording: &Path, scenario: &Path, copy: &Path) {
     const TOGETHER: f64 = 0.000_001;
     const APART: f64 = 0.31;
-    // The times of a guest are good to this much.
+    // The precision of the times of a guest.
     const JITTER: f64 = 0.05;
     let (mut recorded, scenario) = (read(recording), read(scenario));
     let due = scenario["steps"].as_array().unwrap().iter();
@@ -258,7 +259,7 @@ fn align(recording: &Path, scenario: &Path, copy: &Path) {
         .iter_mut()
         .filter(|it| it["kind"] == "step")
         .collect();
-    // The first ones are those before the start, and the start.
+    // The first steps are those before the start, and the start itself.
     let first = steps.len() - due.len();
     for (place, pair) in due.windows(2).enumerate().rev() {
         let next = time(steps[first + place + 1]);

@@ -1,4 +1,4 @@
-//! A recording of the lab, as far as its own comparison leaves something out.
+//! A recording of the lab, for results that the lab's own comparison leaves out.
 
 use std::{fs, path::Path};
 

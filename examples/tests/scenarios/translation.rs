@@ -1,5 +1,5 @@
-//! From the keepalived.conf of a scenario to TOML of the same meaning. It knows the words of the
-//! scenarios, and panics on others.
+//! Translates the keepalived.conf of a scenario to TOML with the same meaning. It knows the words
+//! that the scenarios use, and panics on others.
 
 use std::fmt::Write;
 
@@ -27,8 +27,8 @@ impl Entry {
     }
 }
 
-/// Translates the configurations that follow each other on one host. All of them have the scripts
-/// of all, because those of a server that a reload removes still run.
+/// Translates the successive configurations of one host. Each gets the scripts of all, because the
+/// scripts of a server that a reload removes still run.
 pub(super) fn translate(texts: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     let all: Vec<_> = texts
@@ -39,7 +39,7 @@ pub(super) fn translate(texts: &[String]) -> Vec<String> {
     notes.dedup();
     let mut head = String::from("on_stop = \"remove\"\n");
     if !notes.is_empty() {
-        // A server that is up from the start is no event for keepalived.
+        // For keepalived, a server that is up from the start is not an event.
         let script = format!(
             "case \"$EVENT $REASON\" in \"server-up configuration\") exit;; esac; \
              case \"$EVENT $SERVICE $SERVER $TEXT\" in {} esac",
@@ -69,7 +69,7 @@ fn services(text: &str, notes: &mut Vec<String>) -> String {
                 for (place, key) in keys(entry, &entries).iter().enumerate() {
                     let mut more = Vec::new();
                     services += &service(entry, key, &mut more);
-                    // The servers of a group are notified of once.
+                    // Notifications concern only the first service of a group.
                     if place == 0 {
                         notes.append(&mut more);
                     }
@@ -163,7 +163,7 @@ fn routers(instance: &Entry) -> String {
         .unwrap();
     let addresses = &instance.find("virtual_ipaddress").unwrap().block;
     for (place, address) in addresses.iter().enumerate() {
-        // An address of another interface is a router of its own, in the same sync group.
+        // An address on another interface gets a router of its own, in the same sync group.
         let interface = match address.words.get(2) {
             Some(interface) => interface,
             None => instance.value("interface").unwrap(),
@@ -260,7 +260,7 @@ fn service(server: &Entry, key: &str, notes: &mut Vec<String>) -> String {
     text
 }
 
-/// The table of `docs/pool.md`, "keepalived's words".
+/// The table of `docs/pool.md`, "keepalived's words", as code.
 fn check(server: &Entry, check: &Entry) -> String {
     let delay = server.value("delay_loop").unwrap();
     let warmup = server.value("warmup").unwrap_or(delay);

@@ -1,4 +1,4 @@
-//! From the lab's report to problems.
+//! Derives problems from the lab's report.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// How much later than in the recording a change may come: the interval of the scenario's checks,
-/// the time limit of an attempt that gets no answer, and the jitter of a guest. The fault comes at
-/// any time within them.
+/// the time limit of an attempt that gets no answer, and the jitter of a guest. The fault may come
+/// at any time within these.
 pub(crate) fn slack(scenario: &str) -> f64 {
     match scenario {
         "slow" | "vrrp" => 4.5,
@@ -22,7 +22,7 @@ pub(crate) fn slack(scenario: &str) -> f64 {
     }
 }
 
-/// The requests of the client in a second.
+/// The client's requests per second.
 const RATE: usize = 10;
 
 /// A step of the report.
@@ -31,12 +31,12 @@ struct Step<'a> {
     label: &'a str,
     /// When it begins and ends in keepalived's recording.
     theirs: Range<f64>,
-    /// The same in ours.
+    /// When it begins and ends in our recording.
     ours: Range<f64>,
 }
 
-/// Finds results that are worse than in a recording, or differ without a reason. The reports are on
-/// keepalived's recording beside ours, and on ours beside itself.
+/// Finds results that are worse than in a recording, or that differ without a reason. The reports
+/// compare keepalived's recording with ours, and our recording with itself.
 pub(crate) fn problems(
     program: Program,
     scenario: &str,
@@ -80,8 +80,8 @@ pub(crate) fn problems(
     problems
 }
 
-/// A server dies while the configuration is read again each second: keepalived makes no check until
-/// that ends, so a third of the requests fails for half a minute.
+/// Checks the scenario in which a server dies while the configuration is read again each second.
+/// keepalived makes no check until that ends, so a third of the requests fails for half a minute.
 pub(crate) fn storm(theirs: &Recording, ours: &Recording) -> Option<String> {
     let (fault, stop) = (6.0, 59.5);
     let theirs = theirs.failures(fault, stop);
@@ -120,7 +120,7 @@ fn table(
             )
         });
     }
-    // Of faults that follow each other soon, each may be noticed before the next or after it.
+    // Faults may follow each other so soon that each is noticed before the next one or after it.
     let is_soon_right = |other: &Step<'_>| {
         other.theirs.start <= step.theirs.start + slack(scenario)
             && other.report["verdict"] != "DIFFERENT"
@@ -137,8 +137,8 @@ fn table(
     ))
 }
 
-/// Compares the calls of notify scripts. A script may end in the next step, so they are compared
-/// all together.
+/// Compares the calls of notify scripts. A script may end in the next step, so the calls of all
+/// steps are compared together.
 fn notes(steps: &[Step<'_>], program: Program, scenario: &str) -> Option<String> {
     let [theirs, ours] = [0, 1].map(|side| {
         let all = steps.iter().flat_map(|step| {
@@ -173,7 +173,7 @@ fn failures(
     let mut problems = Vec::new();
     let (mut allowed, mut failed) = (0, 0);
     for (place, step) in steps.iter().enumerate() {
-        // Without a director nobody answers.
+        // Without a director, requests get no answer.
         let is_over = step.label.starts_with("stop") || step.label == "end";
         if is_over && scenario != "vrrp" {
             break;
@@ -181,7 +181,7 @@ fn failures(
         let failures = |recording: &Recording, step: &Range<f64>| {
             let is_first = step.start < 0.5;
             let first = recording.first_change().filter(|_| is_first);
-            // The change is recorded before the kernel has made it.
+            // The change is recorded before the kernel has completed it.
             let from = first.map_or(step.start, |at| at + 0.1);
             // A stop cuts off the request that is under way.
             let is_last = steps
@@ -206,7 +206,7 @@ fn failures(
             it.programs.contains(&program)
                 && it.scenario == scenario
                 && step.label.contains(it.step)
-                // Before it there is nothing to lose.
+                // Steps before the start do not count.
                 && step.theirs.start > 0.5
         });
         if let Some(fewer) = fewer

@@ -9,14 +9,14 @@
 
 use std::{fs, path::Path, process::Command};
 
-/// The units, and the exposure that `systemd-analyze security` may find: 10 is a service without
-/// any limit.
+/// The units, and the exposure that `systemd-analyze security` may report: 10 is a service without
+/// any restriction.
 const UNITS: [(&str, &str); 2] = [
     ("load_balancer/load_balancer.service", "3.5"),
     ("keepalived/keepalived.service", "7.0"),
 ];
 
-/// Copies a unit into a folder, with programs that exist here.
+/// Copies a unit into a folder, with programs that exist on this host.
 fn copy(unit: &str, folder: &Path) -> std::path::PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(unit);
     let text = fs::read_to_string(&source).unwrap();
@@ -47,7 +47,7 @@ fn each_unit_is_valid() {
     for (unit, _) in UNITS {
         let path = copy(unit, folder.path());
         let (is_valid, text) = analyze(&["verify", "--man=no"], &path);
-        // A complaint about another unit of this host names another file.
+        // A complaint about another unit of this host is not about this file.
         let name = path.file_name().unwrap().to_str().unwrap();
         let complaints = text.lines().filter(|line| line.contains(name));
         let complaints: Vec<_> = complaints.collect();

@@ -51,7 +51,7 @@ fn the_json_object_has_settings_and_checks() {
     assert_eq!(report["broken"], Value::Null);
     assert!(report["simulated_seconds"].as_f64().unwrap() > 7200.0);
     assert!(report["rate"].as_f64().unwrap() > 0.0);
-    // Six Actives, a message a second.
+    // Six Actives each send one message per second.
     assert!(report["messages_sent"].as_u64().unwrap() > 6 * 7000);
     assert!(report["transitions"].as_u64().unwrap() > 24);
     for kind in [
@@ -73,14 +73,14 @@ fn the_json_object_has_settings_and_checks() {
     let checks = report["checks"].as_object().unwrap();
     assert_eq!(checks.len(), 11);
     for (property, count) in checks {
-        // It takes sequence numbers to tell a replay.
+        // Only sequence numbers reveal a replay.
         let is_possible = property != "a replay is discarded";
         assert_eq!(count.as_u64().unwrap() > 0, is_possible, "{property}");
     }
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
-/// Fault 23: a host that hears five others forgot the sequence of the first.
+/// Fault 23: a host that received from five others forgot the sequence of the first.
 #[test]
 fn a_replay_is_discarded_on_a_lan_of_six_hosts() {
     let output = simulate(
@@ -91,7 +91,7 @@ fn a_replay_is_discarded_on_a_lan_of_six_hosts() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// An announcement of the rival may be longer on its way than the burst after the rival waits.
+/// A rival's announcement may take longer than the wait before the burst after that rival.
 #[test]
 fn neighbours_are_corrected_only_where_messages_are_faster_than_the_burst() {
     let output = simulate(
@@ -179,7 +179,7 @@ fn a_mistake_ends_with_status_1_and_the_fewest_faults_which_replay_to_the_same()
         assert_eq!(again["broken"]["property"], broken["property"]);
         assert_eq!(again["broken"]["trace"], broken["trace"]);
 
-        // Without the mistake, the same faults do no harm.
+        // Without the mistake, the same faults break no property.
         let healthy = trace.replace(&format!(" --mistake {mistake}"), "");
         fs::write(&least, healthy).unwrap();
         let replayed = simulate("", &[("--replay", &least)]);

@@ -17,9 +17,9 @@ use nix::{
 use vrrp_lab::{BackgroundProgram, Capture, Frame, Host, Lan, Probe, example};
 use vrrp_proto::frame::{MacAddress, arp, ethernet, ipv6, neighbor};
 
-/// The differences of the two families.
+/// The parts that differ between the two families.
 struct Family {
-    /// The address of the router on smoltcp, and the Ethernet address of the same.
+    /// The address of the router on smoltcp, and its Ethernet address.
     source: &'static str,
     addresses: &'static [&'static str],
     virtual_mac: MacAddress,
@@ -83,8 +83,8 @@ impl Network {
         router
     }
 
-    /// Asserts that pings of a known and of a new client are answered. The new one resolves the
-    /// addresses, and has to get this Ethernet address.
+    /// Asserts that pings of a known and of a new client are answered. The new client resolves the
+    /// addresses, and must get this Ethernet address.
     fn assert_answered_by(&self, mac: MacAddress, [old, new]: [&Host; 2]) {
         let since = Instant::now();
         for address in self.family.addresses.iter().copied().map(ip) {
@@ -102,7 +102,7 @@ impl Network {
             .unwrap()
     }
 
-    /// The kernel that has the TAP device has no address anywhere.
+    /// Asserts that the kernel with the TAP device has no address anywhere.
     fn assert_no_address_in_the_kernel(&self) {
         for interface in ["tap0", "br0"] {
             let addresses = self.lan.switch().addresses(interface).unwrap();
@@ -131,7 +131,7 @@ fn assert_answers(client: &Host, address: IpAddr, since: Instant) {
         .unwrap();
 }
 
-/// The Ethernet address in this frame's answer to the asker for an address.
+/// The Ethernet address in this frame, if it answers the asker's request for an address.
 fn answered(frame: &[u8], address: IpAddr, asker: &Host) -> Option<MacAddress> {
     let frame = ethernet::Frame::parse(frame).ok()?;
     if frame.destination.0 != asker.mac() {
@@ -154,7 +154,7 @@ fn answered(frame: &[u8], address: IpAddr, asker: &Host) -> Option<MacAddress> {
     }
 }
 
-/// Waits for a line that ends in this.
+/// Waits for a line with this end.
 fn wait_for_line(router: &BackgroundProgram, end: &str) {
     router.wait_for(end, |line| line.ends_with(end).then_some(()));
 }
@@ -185,7 +185,7 @@ impl End {
         }
     }
 
-    /// The reason for which another one takes over.
+    /// The reason for which the other router takes over.
     fn reason(self) -> &'static str {
         match self {
             Self::Killed => "the Active fell silent",
@@ -194,7 +194,7 @@ impl End {
     }
 }
 
-/// From the kernel's stack to smoltcp and back.
+/// Fails over from the kernel's stack to smoltcp, and back.
 fn fail_over_and_back(family: &'static Family, end: End) {
     let network = Network::new(family);
     let [old, new, newest] =
@@ -245,8 +245,8 @@ fn ipv6_fails_over_from_the_kernel_and_back_when_the_active_is_stopped() {
     fail_over_and_back(&IPV6, End::Stopped(Signal::SIGINT));
 }
 
-/// Waits until each address was announced from the virtual MAC, and that after the first
-/// advertisement from there.
+/// Waits until each address was announced from the virtual MAC, after the first advertisement from
+/// there.
 fn assert_announced(network: &Network) {
     let family = network.family;
     let from_virtual_mac =
@@ -310,7 +310,7 @@ fn packets_for_others_are_not_answered() {
     let client = host(&network.lan, "c1", 11);
     let r2 = network.on_smoltcp("255");
     wait_for_line(&r2, "Initialize -> Active: startup of the address owner");
-    // Nobody has this one. It is asked for before one that is answered.
+    // No host has this address. It is requested before one that is answered.
     let nobody = Probe::start(&client, [192, 0, 2, 252].into(), Duration::from_millis(5)).unwrap();
     let asked = network.wait_for("the question", |frame| {
         ethernet::Frame::parse(&frame.bytes)
@@ -327,7 +327,7 @@ fn packets_for_others_are_not_answered() {
         .find(|frame| answered(&frame.bytes, [192, 0, 2, 252].into(), &client).is_some());
     assert_eq!(answer, None);
     drop(nobody);
-    // Its own address is at its own Ethernet address.
+    // Its own address resolves to its own Ethernet address.
     assert_answers(&client, ip(IPV4.source), Instant::now());
     network.wait_for("the own Ethernet address", |frame| {
         answered(&frame.bytes, ip(IPV4.source), &client) == Some(MAC)

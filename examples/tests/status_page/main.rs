@@ -106,7 +106,7 @@ fn status(services: u32) -> Status {
     }
 }
 
-/// All kinds of pages.
+/// Pages of all kinds.
 fn pages() -> Vec<String> {
     let mut without = status(0);
     without.routers.clear();
@@ -129,7 +129,7 @@ fn a_validator_finds_no_mistake_in_the_pages() {
     let check = |page: &str| {
         fs::write(&path, page).unwrap();
         let mut command = Command::new("tidy");
-        // It does not know the meaning of empty cells and of omitted tags.
+        // tidy does not know the meaning of empty cells and of omitted tags.
         command.args([
             "-q",
             "-e",
@@ -147,7 +147,7 @@ fn a_validator_finds_no_mistake_in_the_pages() {
     for page in pages() {
         assert_eq!(check(&page), "", "{page}");
     }
-    // It finds one that is there.
+    // A real fault is found.
     let wrong = status(3).html().replace("</table>", "</missing>");
     assert!(check(&wrong).contains("missing"));
 }
@@ -160,7 +160,7 @@ async fn a_browser_without_javascript_shows_everything() {
     let answer = move |_| ready(Page::ok(HTML, page.clone()));
     tokio::spawn(serve(Listener::Tcp(listener), answer));
     let browse = move || {
-        // The browser makes a folder of its own there.
+        // The browser creates a folder of its own there.
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new("w3m");
         command.args(["-dump", "-cols", "120", "-o", "meta_refresh=false"]);

@@ -36,7 +36,7 @@ fn hosts(lan: &Lan) -> (Host, Host) {
     (host(1), host(2))
 }
 
-/// Waits for a line that ends in this.
+/// Waits for a line with this end.
 fn wait_for_line(router: &BackgroundProgram, end: &str) {
     router.wait_for(end, |line| line.ends_with(end).then_some(()));
 }
@@ -131,7 +131,7 @@ fn it_resigns_when_it_is_asked_to_end() {
         let r2 = start("vrrp_router", &h2, "100", addresses);
         wait_for_change(&r2, "Active", "the Active fell silent");
         let mut r1 = start("tokio_router", &h1, "200", addresses);
-        // It preempts, and is heard.
+        // It preempts, and its advertisements arrive.
         wait_for_line(&r1, "Backup -> Active: the Active has a lower priority");
         wait_for_change(&r2, "Backup", "another router has a higher priority");
         r1.signal(signal);
@@ -211,7 +211,7 @@ fn addresses_of_an_earlier_run_are_removed() {
     wait_for_line(&r1, "Initialize -> Active: startup of the address owner");
     r1.kill();
     assert!(has_all(&h1, IPV4));
-    // It is a Backup for more than ten seconds.
+    // It remains Backup for more than ten seconds.
     let arguments = [
         "--interface",
         "eth0",

@@ -60,7 +60,7 @@ fn records(output: &Output) -> Vec<Value> {
         .collect()
 }
 
-/// What the program makes of these lines, all of which it has to understand.
+/// The records of the program for these lines, all of which it must understand.
 fn of_lines(arguments: &[&str], lines: &[String]) -> Vec<Value> {
     let output = run(
         &[&["--json"], arguments].concat(),
@@ -76,7 +76,7 @@ fn of_line(arguments: &[&str], line: &str) -> Value {
     records.remove(0)
 }
 
-/// What the program makes of a capture, all of which it has to understand.
+/// The records of the program for a capture, all of which it must understand.
 fn of_capture(path: &Path) -> Vec<Value> {
     let output = run(&["--json", path.to_str().unwrap()], b"");
     assert!(output.status.success(), "{output:?}");
@@ -116,7 +116,7 @@ fn message() -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// The same in an IPv4 packet with this TTL.
+/// The same message in an IPv4 packet with this TTL.
 fn packet(message: &[u8], ttl: u8) -> Vec<u8> {
     let header = ipv4::Header {
         ttl,
@@ -127,7 +127,7 @@ fn packet(message: &[u8], ttl: u8) -> Vec<u8> {
 
 const VIRTUAL_MAC: MacAddress = MacAddress([0, 0, 0x5e, 0, 1, 51]);
 
-/// The same in a frame, behind these tags.
+/// The same packet in a frame with these tags.
 fn frame(tags: &[u8], packet: &[u8]) -> Vec<u8> {
     let group = frame::multicast_mac(GROUP_IPV4.into());
     let header = ethernet::header(group, VIRTUAL_MAC, ethernet::IPV4);
@@ -138,7 +138,7 @@ fn line4(message: &[u8]) -> String {
     format!("vrrp4 192.0.2.11 224.0.0.18 {}", hex(message))
 }
 
-/// Octet 6 and 7 such that the sum over the message alone is right.
+/// Sets octets 6 and 7 so that the checksum over the message alone is right.
 fn sum_up(message: &mut [u8]) {
     message[6..8].fill(0);
     let mut sum: u32 = message
@@ -151,7 +151,7 @@ fn sum_up(message: &mut [u8]) {
     message[6..8].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
 }
 
-/// The folder of foreign vectors, or `None` where it may be absent and is. The rule is that of
+/// The folder of foreign vectors, or `None` if it is absent and may be. The rule is that of
 /// vrrp-proto's tests.
 fn foreign_vectors() -> Option<PathBuf> {
     let named = env::var_os("VRRP_VECTORS").map(PathBuf::from);
@@ -187,7 +187,7 @@ fn frames(path: &Path) -> Vec<(Duration, Vec<u8>)> {
     frames
 }
 
-/// Compares a record with what the file of vectors says of the frame.
+/// Compares a record with the expectation for the frame in the file of vectors.
 fn compare(record: Option<&Value>, expected: &Value) {
     let id = &expected["id"];
     let accept = expected["expect"]["accept"].as_bool().unwrap();
@@ -616,7 +616,7 @@ fn announcements_of_virtual_macs_are_shown_and_no_others() {
         (&json!("IPv6"), &json!(51))
     );
 
-    // A physical MAC, and a router that asks for somebody.
+    // A physical MAC, and a request.
     let physical = arp::gratuitous(host, address, GratuitousTarget::default());
     let mut asking = gratuitous;
     asking[38..42].copy_from_slice(&[192, 0, 2, 9]);
@@ -728,7 +728,8 @@ fn a_rejected_packet_shows_every_field_that_can_be_read() {
         (&Value::Null, &json!("reject"))
     );
 
-    // Not a packet at all for a router: the IPv4 header is corrupt, or it is a fragment.
+    // Packets that no router would process: the IPv4 header is corrupt, or the packet is a
+    // fragment.
     let mut corrupt = packet(&message(), 255);
     corrupt[1] ^= 0x10;
     let record = of_line(&[], &format!("ipv4 {}", hex(&corrupt)));
