@@ -1,4 +1,4 @@
-//! What the recording says, in numbers.
+//! The recording in numbers.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,4 @@
-//! The network, the routers on it, and what happens to them.
+//! The network, the routers on it, and the events that happen to them.
 
 use std::{
     io::{self, Write},
@@ -131,7 +131,7 @@ pub(crate) enum Phase {
     Is(State),
 }
 
-/// What happened to the network.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Start,

@@ -14,7 +14,7 @@ use vrrp_examples::probe::{
 
 use crate::Error;
 
-/// The options behind `--genhash`.
+/// The options after `--genhash`.
 #[derive(Debug, Parser)]
 #[command(
     name = "keepalived --genhash",
@@ -64,7 +64,7 @@ enum Protocol {
     Http11,
 }
 
-/// Runs with the arguments behind `--genhash`. The exit status is 1 where there is no digest.
+/// Runs with the arguments after `--genhash`. The exit status is 1 if there is no digest.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let name = OsString::from("keepalived --genhash");
     let options = Options::parse_from(std::iter::once(name).chain(arguments));

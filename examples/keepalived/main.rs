@@ -296,11 +296,11 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
 
 /// Reports to the service manager, where there is one.
 pub(crate) fn systemd(states: &[NotifyState<'_>]) {
-    // Without a service manager there is nobody to report to.
+    // Without a service manager there is nothing to notify.
     let _ = sd_notify::notify(states);
 }
 
-/// What the configuration asks of VRRP; nothing with `--check`.
+/// The plan for VRRP; empty with `--check`.
 fn plan_of(options: &Options, reading: &Reading) -> Plan {
     if options.checks_only {
         return Plan::default();
@@ -308,7 +308,7 @@ fn plan_of(options: &Options, reading: &Reading) -> Plan {
     translate(&reading.configuration, host::uptime())
 }
 
-/// What the configuration asks of IPVS; nothing with `--vrrp`.
+/// The virtual servers for IPVS; none with `--vrrp`.
 fn balance_of(options: &Options, reading: &Reading) -> Balance {
     if options.vrrp_only {
         return Balance::default();

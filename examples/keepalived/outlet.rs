@@ -65,7 +65,7 @@ struct Hooks {
 }
 
 impl Outlet {
-    /// Opens what `global_defs` names.
+    /// Opens the outputs that `global_defs` names.
     pub(crate) fn open(global: &Global, log: Log) -> Self {
         let mut outlet = Self {
             mailer: Mailer::new(log.clone()),

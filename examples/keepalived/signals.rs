@@ -12,7 +12,7 @@ use signal_hook::{
 };
 use vrrp_net::DriverHandle;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Stop,

@@ -112,7 +112,8 @@ impl Default for Options {
 /// How a [`Balancer`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The kernel's table stays as it is: connections go on, and the next start adopts it.
+    /// The kernel's table stays as it is: connections continue, and the next start adopts the
+    /// table.
     Leave,
     /// Services are removed at once, with their connections.
     Remove,
@@ -289,7 +290,7 @@ impl Balancer {
         self.epoch + time
     }
 
-    /// The kernel's table of what the pool owns, as it was read last.
+    /// The kernel's table, as far as the pool owns it, as it was last read.
     #[must_use]
     pub const fn table(&self) -> &Table {
         &self.table
@@ -330,7 +331,7 @@ impl Balancer {
         Ok(())
     }
 
-    /// Sets how often the whole of what the pool owns is compared with the kernel's table.
+    /// Sets how often everything that the pool owns is compared with the kernel's table.
     pub fn set_interval(&mut self, interval: Duration) {
         self.interval = interval;
         self.due = self.due.min(self.now() + interval);
@@ -366,7 +367,7 @@ impl Balancer {
         self.pool.set_weight(now, service, server, weight)
     }
 
-    /// Suspends the checks of a service, or lets them go on: see [`Pool::set_suspended`].
+    /// Suspends the checks of a service, or lets them continue: see [`Pool::set_suspended`].
     ///
     /// # Errors
     ///
@@ -439,7 +440,7 @@ impl Balancer {
 
     /// Waits for the next notice; `None` once the end that [`stop`](Self::stop) began is reached.
     ///
-    /// It is cancel-safe. Nothing happens while nobody waits here, except probes and changes of the
+    /// It is cancel-safe. Nothing happens unless this is polled, except probes and changes of the
     /// table that are under way.
     pub async fn next(&mut self) -> Option<Notice> {
         loop {

@@ -97,7 +97,7 @@ pub struct Request {
     answer: oneshot::Sender<Page>,
 }
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The page for people: `GET /`.

@@ -1,9 +1,8 @@
 //! A demonstration of the load balancer: clients, two load balancers and three servers, each a
 //! network namespace of this process, and the records of a short play in which some of them die.
 //!
-//! [`run`] is the whole of it: `missing` names what the host lacks, `play` runs the play and
-//! returns a `Recording`, which `Report` evaluates, `print` writes in letters and `draw` as a
-//! picture.
+//! [`run`] does everything: `missing` names what the host lacks, `play` runs the play and returns a
+//! `Recording`, which `Report` evaluates, `print` writes as text and `draw` as a picture.
 
 mod balancer;
 mod client;

@@ -88,7 +88,7 @@ impl Succession {
     ///
     /// # Errors
     ///
-    /// Those of making the socket and a thread.
+    /// The errors of making the socket and a thread.
     pub fn listen(
         socket: &Path,
         driver: DriverHandle,

@@ -18,7 +18,7 @@ const LONGEST_NUMBER: u64 = 128;
 ///
 /// # Errors
 ///
-/// Those of open(2) and read(2); [`io::ErrorKind::InvalidData`] for text that is not UTF-8.
+/// The errors of open(2) and read(2); [`io::ErrorKind::InvalidData`] for text that is not UTF-8.
 pub fn text_of_number(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let file = File::options()
@@ -43,7 +43,7 @@ pub struct Process {
 ///
 /// # Errors
 ///
-/// Those of reading `/proc`.
+/// The errors of reading `/proc`.
 pub fn processes() -> io::Result<Vec<Process>> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")? {

@@ -25,7 +25,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// Those of making a pipe, pipe(2), and a thread, pthread_create(3).
+    /// The errors of making a pipe, pipe(2), and a thread, pthread_create(3).
     pub fn start(name: &str, work: impl FnOnce(Stop) + Send + 'static) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         let thread = thread::Builder::new()

@@ -126,7 +126,7 @@ impl Output {
         }
     }
 
-    /// Reports something that cannot be read. The rest goes on.
+    /// Reports input that cannot be read. The rest is still shown.
     fn fail(&mut self, error: fmt::Arguments<'_>) {
         self.failed = true;
         let _ = writeln!(io::stderr(), "vrrp_dump: {error}");

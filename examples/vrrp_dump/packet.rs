@@ -20,7 +20,7 @@ use crate::record::{Announcement, Assessment, Checksum, Fields, Packet};
 #[derive(Clone, Copy)]
 pub(crate) enum Layer {
     Ethernet,
-    /// LINKTYPE_LINUX_SLL, what a capture on all interfaces of a Linux host has.
+    /// LINKTYPE_LINUX_SLL, the header in a capture on all interfaces of a Linux host.
     Cooked,
     /// LINKTYPE_LINUX_SLL2.
     Cooked2,
@@ -395,7 +395,8 @@ impl From<ChecksumMatch> for Checksum {
     }
 }
 
-/// Whether a payload ends in what an HMAC trailer looks like: scheme 1, a key id, 16 zero bits.
+/// Whether a payload ends with something that looks like an HMAC trailer: scheme 1, a key id, 16
+/// zero bits.
 fn ends_with_trailer(payload: &[u8]) -> bool {
     matches!(
         payload.last_chunk::<TRAILER_LEN>(),

@@ -1,4 +1,4 @@
-//! The destinations that are being drained, which go on draining after a restart.
+//! The destinations that are being drained, which continue to drain after a restart.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::probe::Probe;
 #[serde(transparent)]
 pub struct OperatorSettings(pub Vec<OperatorSetting>);
 
-/// What the operator has set for a server.
+/// The settings of the operator for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OperatorSetting {
     /// The service.

@@ -14,7 +14,7 @@ use super::{OperatorSettings, SavedDrains};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SavedState {
-    /// What the operator has set.
+    /// The settings of the operator.
     pub operator: OperatorSettings,
     /// The services that this program has made.
     #[serde(with = "texts")]

@@ -1,4 +1,4 @@
-//! The end of what a command printed.
+//! The last lines of a command's output.
 
 use std::collections::VecDeque;
 

@@ -69,7 +69,7 @@ impl Process {
     pub fn start(mut command: Command) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
         ioctl_fionbio(&output, true)?;
-        // Opened for reading as well: a pipe of which the writers are readers never gives SIGPIPE.
+        // Opened for reading as well: a pipe whose writers are also readers never causes SIGPIPE.
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let input = File::options().read(true).write(true).open(path)?;
         let mut child = command

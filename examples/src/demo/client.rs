@@ -31,7 +31,7 @@ const BEAT: Duration = Duration::from_millis(100);
 /// A connection without an answer for this time is broken.
 const BROKEN: Duration = Duration::from_secs(20);
 
-/// What the clients have recorded so far.
+/// The records of the clients so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(Arc<Mutex<Inner>>);
 

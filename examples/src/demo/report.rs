@@ -20,7 +20,7 @@ pub(super) struct Report {
     pub ok: bool,
 }
 
-/// What an event did to the clients, until the next one.
+/// The effect of an event on the clients, until the next event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Effect {
     /// The event.
@@ -170,7 +170,7 @@ pub(super) fn counts(
     counts
 }
 
-/// The ends of the requests that a server answered, or that nobody answered.
+/// The ends of the requests that this server answered, or that failed.
 pub(super) fn ends(recording: &Recording, server: Option<usize>) -> impl Iterator<Item = Instant> {
     let requests = recording.requests.iter();
     requests
@@ -182,7 +182,7 @@ pub(super) fn ends(recording: &Recording, server: Option<usize>) -> impl Iterato
 ///
 /// # Errors
 ///
-/// Those of `out`.
+/// The errors of `out`.
 pub(super) fn print(
     out: &mut impl Write,
     recording: &Recording,

@@ -12,7 +12,7 @@ pub enum Party {
     Group,
 }
 
-/// What changed.
+/// The change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is Active.
@@ -49,7 +49,7 @@ impl Change {
         }
     }
 
-    /// The name of the command for this change alone, as the configuration has it.
+    /// The name in the configuration of the command for this change alone.
     #[must_use]
     pub const fn command(self) -> Option<&'static str> {
         Some(match self {
@@ -84,7 +84,7 @@ pub struct Event {
     pub party: Party,
     /// Its name.
     pub name: String,
-    /// What changed.
+    /// The change.
     pub change: Change,
     /// The effective priority; 0 for a sync group.
     pub priority: u8,

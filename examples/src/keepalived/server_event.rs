@@ -63,7 +63,7 @@ pub struct ServerEvent<'a> {
     pub service: &'a Reported,
     /// The server, where the change is one of a server.
     pub server: Option<&'a Reported>,
-    /// Whether it is up, or the quorum is there.
+    /// Whether it is up, or has its quorum.
     pub is_up: bool,
 }
 

@@ -90,7 +90,7 @@ pub enum Kind {
     ProtocolMissing,
     /// A quorum or hysteresis cannot be met.
     QuorumAdjusted,
-    /// A real server stands twice in a virtual server.
+    /// A real server is listed twice in a virtual server.
     RemovedDuplicateServer,
     /// A rule has no priority.
     RuleNoPreference,

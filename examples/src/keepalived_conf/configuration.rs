@@ -110,7 +110,7 @@ impl Global {
 pub struct Tracked {
     /// Its name.
     pub name: String,
-    /// What it adds to the priority; 0 makes its failure a fault.
+    /// The number that it adds to the priority; 0 makes its failure a fault.
     pub weight: i32,
     /// Whether its success counts as failure.
     pub is_reverse: bool,
@@ -232,7 +232,7 @@ pub struct SyncGroup {
     pub name: String,
     /// Its instances.
     pub members: Vec<String>,
-    /// What it tracks.
+    /// The objects that it tracks.
     pub tracking: Tracking,
     /// Its commands.
     pub notifies: Notifies,

@@ -67,7 +67,7 @@ fn snippet<'a>(
     )
 }
 
-/// Where the word stands in its line, or the whole line where a definition has put it there.
+/// The position of the word in its line, or the whole line if the word comes from a definition.
 fn span(line: &str, token: Option<&str>) -> Range<usize> {
     let found = token.filter(|token| !token.is_empty()).and_then(|token| {
         let start = line.find(token)?;

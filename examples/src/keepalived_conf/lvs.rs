@@ -743,7 +743,7 @@ impl Resolver<'_> {
         }
         server.sorry_server = sorry.map(|(address, port)| SorryServer {
             address,
-            // The service's port where it names none.
+            // By default, the port of the service.
             port: match server.service {
                 Service::Address(_, own) if port == 0 => own,
                 _ => port,

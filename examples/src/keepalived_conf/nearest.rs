@@ -15,7 +15,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters have to be inserted, removed, replaced or swapped with their neighbour.
+/// The number of characters that must be inserted, removed, replaced or swapped with their
+/// neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

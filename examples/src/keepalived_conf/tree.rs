@@ -88,7 +88,7 @@ impl Node {
     }
 }
 
-/// What one process has read.
+/// The result of reading as one process.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) nodes: Vec<Node>,

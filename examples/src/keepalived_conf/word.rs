@@ -79,7 +79,7 @@ pub fn split_command(command: &str) -> Result<Vec<String>, UnmatchedQuote> {
     Ok(arguments)
 }
 
-/// Reads the escape behind a backslash.
+/// Reads the escape after a backslash.
 fn unescape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
     let first = rest.next()?;
     Some(match first {

@@ -54,7 +54,7 @@ pub struct Http {
     pub path: Target,
     /// The virtual host, sent as `Host`. Default: the address and port of the probe.
     pub host: Option<HeaderText>,
-    /// More headers. `Host`, `User-Agent` and `Connection` replace those that are sent otherwise.
+    /// Additional headers. `Host`, `User-Agent` and `Connection` replace the default ones.
     pub headers: BTreeMap<HeaderLabel, HeaderText>,
     /// The status codes of a success. Default: 200-299.
     pub status: StatusSet,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Source;
 
-/// A connection over TCP, which is reset once it is there.
+/// A connection over TCP, which is reset once it is established.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tcp {

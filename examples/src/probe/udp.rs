@@ -20,7 +20,7 @@ pub struct Udp {
     pub source: Source,
     /// The datagram. Default: the text `health-check`.
     pub payload: Bytes,
-    /// Whether an answer has to come. In a file, it is required if `reply` is given.
+    /// Whether an answer is required. In a file, it is required if `reply` is given.
     pub require_reply: bool,
     /// The first bytes of an answer.
     pub reply: BytePattern,

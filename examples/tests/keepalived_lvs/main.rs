@@ -139,7 +139,7 @@ impl Rig {
             .unwrap_or_else(|error| panic!("{error}; it is {:?}", self.output(line)));
     }
 
-    /// Starts a successor of the program that runs, which has to end.
+    /// Starts a successor of the running program, which then has to end.
     fn replace(&mut self) {
         let mut before = self.program.take().unwrap();
         self.run(&["-C", "--replace"]);

@@ -88,7 +88,7 @@ async fn open(config: Config<Probe>) -> Balancer {
     Balancer::open(config, Options::default()).await.unwrap()
 }
 
-/// Runs until a notice is there, and returns all up to it.
+/// Runs until this notice comes, and returns all notices up to it.
 #[track_caller]
 fn until(
     balancer: &mut Balancer,
@@ -357,7 +357,8 @@ fn after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval() {
         let mut balancer = open(config).await;
         let right = [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER];
         until_table(&mut balancer, &right).await;
-        // Some of these stalls are long enough for the pool to forgive lateness, and others are not.
+        // Some of these stalls are long enough for the pool to forgive lateness; the others are
+        // not.
         for (round, stall) in [5_400, 5_600, 6_500, 5_400, 5_600, 6_500]
             .into_iter()
             .enumerate()

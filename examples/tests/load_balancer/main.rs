@@ -47,7 +47,7 @@ fn set_up() {
     }
 }
 
-/// Runs a command, and returns what it printed.
+/// Runs a command, and returns its output.
 #[track_caller]
 fn run(line: &str) -> String {
     let mut words = line.split_whitespace();

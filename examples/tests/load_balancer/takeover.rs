@@ -50,7 +50,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// A server that sends back what it gets, until the guest ends.
+/// A server that sends back whatever it receives, until the guest ends.
 pub(super) fn echo(host: &Host, address: &str) {
     let address: SocketAddr = address.parse().unwrap();
     let listener = host.namespace().run(|| {

@@ -100,8 +100,8 @@ fn assert_all_gone(processes: &[String]) {
     }
 }
 
-/// Runs a script that writes the ids of its processes to a file, for at most `patience`. Returns
-/// the ids, and the outcome if it came in time.
+/// Runs a script as a probe with this limit, and waits for `patience` at most. The script writes
+/// the ids of its processes to a file. Returns the ids, and the outcome if it came in time.
 fn run_for(script: &str, limit: Duration, patience: Duration) -> (Vec<String>, Option<Outcome>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("processes");

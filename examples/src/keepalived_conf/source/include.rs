@@ -90,7 +90,7 @@ pub(super) struct Include {
     pub(super) strictness: Strictness,
 }
 
-/// What an include found.
+/// The result of an include.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) paths: Vec<PathBuf>,
