@@ -14,7 +14,7 @@ use vrrp_examples::probe::{
 
 use crate::Error;
 
-/// The options after `--genhash`.
+/// The options behind `--genhash`.
 #[derive(Debug, Parser)]
 #[command(
     name = "keepalived --genhash",
