@@ -20,7 +20,7 @@ use clap::Parser;
 
 use crate::{report::Report, scenario::Setting};
 
-/// An error of the program, in plain words.
+/// Any error of the program, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Watch a virtual address move.

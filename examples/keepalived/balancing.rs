@@ -59,9 +59,9 @@ enum Instruction {
 /// How the thread ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Services go, and settings of the kernel are put back.
+    /// Services are removed, and settings of the kernel are restored.
     Remove,
-    /// Services stay, and settings of the kernel are put back.
+    /// Services stay, and settings of the kernel are restored.
     KeepServices,
     /// Everything stays.
     LeaveAll,
@@ -193,7 +193,7 @@ impl Run<'_> {
         let inheritance = self.inherit();
         let mut balance = balance;
         if inheritance.is_none() {
-            // Without virtual servers nothing is asked of the kernel.
+            // Without virtual servers, no requests are sent to the kernel.
             while balance.is_empty() {
                 match orders.recv().await {
                     Some(Instruction::Reconfigure(other)) => balance = *other,

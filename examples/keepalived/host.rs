@@ -1,4 +1,4 @@
-//! Objects of the host, put in place by ip(8).
+//! Objects of the host that are configured with ip(8).
 
 use std::{
     collections::BTreeSet,

@@ -48,7 +48,7 @@ impl Mailer {
         }
     }
 
-    /// Sets the server and the recipients. Without any no mails are sent.
+    /// Sets the server and the recipients. With `None`, no mails are sent.
     pub(crate) fn set(&self, settings: Option<MailSettings>) {
         self.lock().settings = settings.map(Arc::new);
     }

@@ -212,7 +212,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         }) => (driver, Some(predecessor)),
         None => (Driver::new()?, None),
     };
-    // Without virtual servers of its own it leaves those of the other daemon as they are.
+    // Without virtual servers of its own, it leaves those of the other daemon alone.
     let predecessor = predecessor.filter(|_| !options.vrrp_only);
     if reading.configuration.global.has("log_unknown_vrids") {
         driver.set_foreign_packets(ForeignPackets::Counted)?;

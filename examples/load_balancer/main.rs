@@ -34,7 +34,7 @@ use vrrp_examples::{
 
 use crate::config::File;
 
-/// What can go wrong, in plain words.
+/// Any error of the program, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Highly available load balancing with VRRP and IPVS.

@@ -26,7 +26,7 @@ use crate::{
     setting::Setting,
 };
 
-/// An error of the program, in plain words.
+/// Any error of the program, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Simulate virtual routers on a faulty network.

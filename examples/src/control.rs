@@ -1,7 +1,7 @@
 //! The socket of a program: its pages over HTTP, and the commands of its operator.
 //!
 //! [`Control`] accepts connections and hands each [`Request`] to the loop of the program, which
-//! answers it. Commands are taken on a UNIX socket only, whose file only its owner can use: a
+//! answers it. Commands are accepted on a UNIX socket only, whose file only its owner can use: a
 //! foreign page in a browser can send requests to a TCP port, but not to a UNIX socket.
 
 use std::{

@@ -27,7 +27,7 @@ use self::{
     report::{Report, print},
 };
 
-/// What can go wrong, in plain words.
+/// Any error of the demonstration, with a text for people.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The address of the service.

@@ -17,7 +17,7 @@ use crate::{
     toml_file::{texts, time},
 };
 
-/// What can go wrong, in plain words.
+/// Any error of the routers, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + std::marker::Sync>;
 
 /// A virtual router. All routers of a file form one sync group.

@@ -49,7 +49,7 @@ pub struct Process {
     tail: Tail,
 }
 
-/// Why a wait is over.
+/// The reason for which a wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     /// The command has ended.
