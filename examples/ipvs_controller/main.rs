@@ -75,7 +75,7 @@ enum Failure {
         address: SocketAddr,
         error: io::Error,
     },
-    #[error("not all is as wanted; see above")]
+    #[error("the table is not fully as wanted; see the errors above")]
     Incomplete,
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -24,7 +24,7 @@ pub(crate) struct Options {
         default_value = "/etc/keepalived/keepalived.conf"
     )]
     pub(crate) file: PathBuf,
-    /// Check the configuration and exit: status 0, 2, 5 or 6 as keepalived has it. The complaints
+    /// Check the configuration and exit: status 0, 2, 5 or 6 as in keepalived. The complaints
     /// go to the file, if one is named; `-` stands for standard output.
     #[arg(short = 't', long = "config-test", num_args = 0..=1, value_name = "FILE", default_missing_value = "-")]
     pub(crate) test: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// The TCP address of pages about the virtual servers: `/`, `/status.json` and `/metrics`.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) page: Option<SocketAddr>,
-    /// Reload as keepalived does: use what a file with errors still says.
+    /// Reload as keepalived does: use the valid parts of a file with errors.
     #[arg(long)]
     pub(crate) lenient_reload: bool,
 
@@ -97,7 +97,7 @@ pub(crate) struct Options {
     /// The permissions that new files do not get, as an octal number.
     #[arg(short = 'u', long, value_name = "MASK")]
     pub(crate) umask: Option<String>,
-    /// Without effect: addresses go at SIGTERM in any case.
+    /// Without effect: addresses are removed at SIGTERM in any case.
     #[arg(short = 'X', long = "release-vips")]
     pub(crate) release_vips: bool,
     /// Keep the virtual addresses when the daemon ends.
@@ -118,10 +118,10 @@ pub(crate) struct Options {
     /// The file that gets the process id.
     #[arg(short = 'p', long = "pid", value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
-    /// A further file that gets the process id, while VRRP runs.
+    /// Another file that gets the process id, while VRRP runs.
     #[arg(short = 'r', long = "vrrp_pid", value_name = "FILE")]
     pub(crate) vrrp_pid_file: Option<PathBuf>,
-    /// A further file that gets the process id, while checks run.
+    /// Another file that gets the process id, while checks run.
     #[arg(short = 'c', long = "checkers_pid", value_name = "FILE")]
     pub(crate) checkers_pid_file: Option<PathBuf>,
     /// Without effect: there is no BFD engine.
@@ -142,7 +142,7 @@ pub(crate) struct Options {
     /// Without effect: the service manager decides on core dumps.
     #[arg(short = 'M', long = "core-dump-pattern", num_args = 0..=1, value_name = "PATTERN", default_missing_value = "core")]
     pub(crate) core_dump_pattern: Option<String>,
-    /// Refuse a configuration of which a file is missing.
+    /// Refuse a configuration if one of its files is missing.
     #[arg(short = 'e', long = "all-config")]
     pub(crate) all_config: bool,
     /// Log addresses that come and go.

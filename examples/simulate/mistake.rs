@@ -10,15 +10,15 @@ use vrrp_proto::{AuthenticationFault, Discard, Protection};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mistake {
-    /// A host does not hear resignations.
+    /// A host ignores resignations.
     IgnoresPriorityZero,
-    /// An Active does not answer another one of lower priority.
+    /// An Active does not answer a rival of lower priority.
     AnswersNoRival,
     /// An Active announces nothing to its neighbours.
     AnnouncesNothing,
-    /// A host does not look at sequence numbers. It takes an authentication that has them.
+    /// A host does not check sequence numbers. Needs an authentication that has them.
     ForgetsSequenceNumbers,
-    /// The first host has another secret than the others. It takes an authentication.
+    /// The first host has a different secret. Needs an authentication.
     WrongSecret,
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct Setting {
 pub(crate) enum Unicast {
     #[default]
     None,
-    /// Those with an even VRID.
+    /// The routers with an even VRID.
     Half,
     All,
 }

@@ -34,13 +34,13 @@ const WAITING: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
-    /// No new connections; those that it has go on.
+    /// Give it no new connections; existing ones continue.
     Drain(Server),
-    /// Out at once, and not checked.
+    /// Take it out at once and stop its checks.
     Maintain(Server),
-    /// Back to what checks decide, with the configured weight.
+    /// Return to the state that its checks decide, with the configured weight.
     Resume(Server),
-    /// Another weight.
+    /// Set another weight.
     Weight {
         /// The server.
         #[serde(flatten)]

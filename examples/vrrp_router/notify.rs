@@ -38,7 +38,7 @@ pub(crate) struct NotifyArguments {
     /// VRRP_SYNC_GROUP. The positional parameters are STATE INTERFACE VRID, of a sync group STATE
     /// NAME: `--notify '/etc/vrrp/moved "$@"'` passes them on as arguments.
     ///
-    /// While a command runs, a newer change overtakes those that wait, which are logged as
+    /// While a command runs, a newer change replaces the waiting ones, which are logged as
     /// `notify-overtaken`. Standard input is empty. The last lines that a command prints are part
     /// of `notify-failed` if it fails.
     #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]

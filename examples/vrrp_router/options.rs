@@ -58,7 +58,7 @@ impl Options {
                 if let Some(socket) = router.take_over.take()
                     && let Some(first) = options.take_over.replace(socket)
                 {
-                    let problem = "it is there twice";
+                    let problem = "given more than once";
                     let first = first.display();
                     return Err(refuse(invalid("--take-over <SOCKET>", first, problem)));
                 }

@@ -49,7 +49,7 @@ pub(crate) struct TrackingArguments {
     )]
     track_address: Vec<Tracked>,
 
-    /// A route, installed by any program: bad while no such route leads anywhere.
+    /// A route, installed by any program: bad while no such route forwards packets.
     ///
     /// NAME is for messages. ROUTE is a prefix, then any of via ADDRESS, dev NAME, src ADDRESS,
     /// metric NUMBER, table NUMBER; those given have to match.

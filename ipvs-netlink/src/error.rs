@@ -288,24 +288,24 @@ fn invalid(request: &Request, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(address) = mapped_address(request) {
         return write!(
             f,
-            "not taken: an IPv4 address in IPv6 form is no destination: write {address}"
+            "invalid: a destination cannot be an IPv4-mapped IPv6 address; write {address}"
         );
     }
     f.write_str(match request {
         Request::Change(Change::AddDestination { .. } | Change::UpdateDestination { .. }) => {
-            "not taken: a destination has a unicast address that is not link-local, \
+            "invalid: a destination has a unicast address that is not link-local, \
              and one of the other family than its service is reached by a tunnel, \
              with no sync daemon running"
         }
         Request::Change(Change::StartDaemon(_)) => {
-            "not taken: the group has to be multicast, \
+            "invalid: the group has to be multicast, \
              and no destination may be of the other family than its service"
         }
         Request::Change(Change::SetTimeouts(_)) => {
-            "not taken: a timeout is longer than the kernel's clock counts"
+            "invalid: a timeout is longer than the kernel can count"
         }
         Request::Change(_) | Request::Query(Query::Service(_)) => {
-            "the kernel takes no such settings"
+            "the kernel rejects these settings"
         }
         Request::Query(_) => "the kernel rejected the query as invalid (EINVAL)",
     })

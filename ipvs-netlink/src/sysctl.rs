@@ -235,7 +235,7 @@ pub enum SysctlError {
         remedy: &'static str,
     },
     /// The kernel keeps another value.
-    #[error("{wanted}: the kernel keeps {found}: use a value that it takes")]
+    #[error("{wanted}: the kernel keeps {found}; use a value that it accepts")]
     NotKept {
         /// The setting as it should be.
         wanted: Setting,

@@ -225,7 +225,7 @@ impl fmt::Display for FleetError {
                 found,
                 family,
             } => write!(f, "{field} is {found}, but the router is {family}"),
-            Self::Full => f.write_str("too many virtual routers (limit 2^32 - 1)"),
+            Self::Full => f.write_str("too many virtual routers: the fleet is full"),
             Self::GroupNameTaken(name) => write!(f, "name {name:?} belongs to another sync group"),
             Self::AlreadyMember(id) => write!(f, "{id} is already a member of a sync group"),
             Self::MixedOwners(id) => write!(

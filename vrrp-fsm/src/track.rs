@@ -199,7 +199,7 @@ impl fmt::Display for TrackError {
                 write!(f, "object {name:?} does not report {report:?}")
             }
             Self::KindChanged(name) => write!(f, "the kind of object {name:?} cannot change"),
-            Self::Full => f.write_str("too many tracked objects (limit 2^32 - 1)"),
+            Self::Full => f.write_str("too many tracked objects: the tracker is full"),
             Self::InUse(name) => write!(f, "object {name:?} is in use"),
         }
     }

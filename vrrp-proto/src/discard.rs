@@ -66,7 +66,7 @@ pub enum Discard {
         /// The source of the packet.
         found: IpAddr,
     },
-    /// The destination is not that of the configured transport (P-02, P-03).
+    /// The destination does not match the configured transport (P-02, P-03).
     Destination {
         /// The destination of the packet.
         found: IpAddr,
@@ -102,7 +102,7 @@ impl fmt::Display for Discard {
             Self::Source { found } => write!(f, "source {found} cannot be the address of a router"),
             Self::Destination { found } => write!(
                 f,
-                "destination {found} is not that of the configured transport"
+                "destination {found} does not match the configured transport"
             ),
             Self::Peer { found } => write!(f, "source {found} is not a configured peer"),
         }
@@ -235,7 +235,7 @@ impl fmt::Display for LengthFault {
             Self::NoAddresses => f.write_str("address count 0 is not in 1..=255"),
             Self::Differs { expected, found } => write!(
                 f,
-                "message length {found} is not the {expected} octets that its header announces"
+                "message length {found} differs from the {expected} octets in its header"
             ),
             Self::HmacTrailer { expected } => write!(
                 f,
@@ -373,7 +373,7 @@ impl fmt::Display for AddressListFault {
             }
             Self::Differs { found, configured } => write!(
                 f,
-                "the {found} addresses are not the {configured} configured ones"
+                "the message has {found} addresses that differ from the {configured} configured ones"
             ),
         }
     }

@@ -82,7 +82,7 @@ impl fmt::Display for PacketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort { needed, given } => {
-                write!(f, "{given} octets are fewer than the {needed} needed")
+                write!(f, "{given} octets given, {needed} needed")
             }
             Self::Field {
                 field,

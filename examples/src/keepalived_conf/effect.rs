@@ -24,7 +24,7 @@ const BUFFERS: &str =
 const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
 const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
-const EXTRA: &str = "garp_extra_if is its name today";
+const EXTRA: &str = "renamed to garp_extra_if";
 const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
 

@@ -37,7 +37,7 @@ pub(super) fn read<'a>(
                 complaints.push(
                     Complaint::new(
                         Kind::ScriptUserUnknown,
-                        format!("there is no user {user:?} to run scripts; scripts without a user of their own are not used"),
+                        format!("there is no user {user:?} to run scripts; scripts that name no user are not used"),
                     )
                     .at(node.place)
                     .token(user),

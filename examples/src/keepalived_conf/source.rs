@@ -356,7 +356,7 @@ impl<'a> Reader<'a> {
         }
         let place = self.place;
         self.complain(
-            Complaint::new(Kind::Other, "definitions lead to each other without end").at(place),
+            Complaint::new(Kind::Other, "definitions refer to each other endlessly").at(place),
         );
         None
     }

@@ -7,7 +7,7 @@
 #[non_exhaustive]
 pub enum DecodeError {
     /// There is no such command, or it is not sent in this direction.
-    #[error("command {0}: not one of the family in this direction")]
+    #[error("command {0}: unknown, or not sent in this direction")]
     Command(u8),
     /// The octets end within an attribute.
     #[error("{object}: cut short")]

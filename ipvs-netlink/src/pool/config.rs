@@ -435,6 +435,6 @@ pub enum Operator {
     /// No new connections; existing ones continue, as [`VirtualServer::drain`] allows. Checks
     /// continue.
     Drain,
-    /// Out at once, and not checked. Afterwards it is checked before it is used.
+    /// Take it out at once and stop its checks. Afterwards it is checked before it is used.
     Maintenance,
 }

@@ -55,7 +55,7 @@ pub enum Problem {
     #[error("a value is missing after it")]
     MissingValue,
     /// `-R` in a text that is restored.
-    #[error("a text that is restored cannot restore")]
+    #[error("-R is not allowed in a text to restore")]
     Nested,
     /// A value for an option that has none.
     #[error("it takes no value")]
@@ -70,13 +70,13 @@ pub enum Problem {
     #[error("{0} is given twice")]
     Repeated(&'static str),
     /// An option that the command does not have.
-    #[error("{command} does not take it")]
+    #[error("not an option of {command}")]
     NotTaken {
         /// The command.
         command: &'static str,
     },
     /// An option that does not go with another.
-    #[error("it does not go with {0}")]
+    #[error("cannot be combined with {0}")]
     Conflict(&'static str),
     /// Something that is missing.
     #[error("it needs {0}")]
@@ -118,10 +118,10 @@ pub enum Problem {
     #[error("{0}")]
     Name(NameError),
     /// A command that changes nothing, where changes are wanted.
-    #[error("it changes nothing")]
+    #[error("expected a command that changes the table")]
     NoChange,
     /// The line adds a service that an earlier line has added.
-    #[error("service {0} is there already")]
+    #[error("service {0} exists already")]
     ServiceExists(ServiceKey),
     /// No earlier line adds the service.
     #[error("there is no service {0}")]

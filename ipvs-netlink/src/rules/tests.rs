@@ -650,7 +650,7 @@ fn any_command_but_restore_can_be_in_a_text() {
     let error = grammar.parse("-C\n  -Ln").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 2, column 3: \"-Ln\": it changes nothing"
+        "line 2, column 3: \"-Ln\": expected a command that changes the table"
     );
 }
 

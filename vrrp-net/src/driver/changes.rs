@@ -201,7 +201,7 @@ impl Driver {
         if router.all().any(|it| it.address() == own) {
             return Err(Error::Invalid {
                 field: "addresses",
-                problem: format!("{own} is there already"),
+                problem: format!("{own} is already listed"),
             });
         }
         let mut addresses = router.config.addresses.clone();
@@ -229,7 +229,7 @@ impl Driver {
         if addresses.len() == router.config.addresses.len() {
             return Err(Error::Invalid {
                 field: "addresses",
-                problem: format!("{address} is not there"),
+                problem: format!("{address} is not listed"),
             });
         }
         let left = self

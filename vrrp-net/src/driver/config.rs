@@ -169,7 +169,7 @@ impl RouterConfig {
         for address in own.chain(self.listed.iter().copied()) {
             check_unicast("addresses", address)?;
             if !seen.insert(address) {
-                return invalid("addresses", format!("{address} is there twice"));
+                return invalid("addresses", format!("{address} is listed twice"));
             }
         }
         check_announced(&self.announced)?;
@@ -270,7 +270,7 @@ pub(super) fn check_announced(announced: &[AnnouncedAddress]) -> Result<(), Erro
         if !seen.insert((&it.interface, it.address)) {
             return Err(Error::Invalid {
                 field: "announced",
-                problem: format!("{} is there twice", it.address),
+                problem: format!("{} is listed twice", it.address),
             });
         }
     }
@@ -282,7 +282,9 @@ pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
     if peers.is_empty() {
         return Err(Error::Invalid {
             field: "peers",
-            problem: "there are none: a router without others advertises by multicast".into(),
+            problem:
+                "no peers given: unicast needs at least one (use Transport::Multicast otherwise)"
+                    .into(),
         });
     }
     let mut seen = BTreeSet::new();
@@ -305,7 +307,7 @@ pub(super) fn check_peers(peers: &[Peer], wanted: Family) -> Result<(), Error> {
         if !seen.insert(address) {
             return Err(Error::Invalid {
                 field: "peers",
-                problem: format!("{address} is there twice"),
+                problem: format!("{address} is listed twice"),
             });
         }
     }

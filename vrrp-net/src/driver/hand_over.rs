@@ -294,7 +294,7 @@ impl Driver {
         driver.records = Reader::from(state.fleet.next_record());
         driver.numbers = Numbers::of(&state.interfaces).ok_or_else(|| Error::Invalid {
             field: "interfaces",
-            problem: "a name is there twice".into(),
+            problem: "a name is listed twice".into(),
         })?;
         driver.packets.set_foreign(state.foreign_packets);
         driver.events.continue_after(state.last_sequence);
@@ -355,7 +355,7 @@ impl Driver {
         let name = interfaces.get(member.interface as usize);
         config.interface = name.cloned().ok_or_else(|| Error::Invalid {
             field: "interfaces",
-            problem: format!("number {} is not there", member.interface),
+            problem: format!("unknown number {}", member.interface),
         })?;
         config.fsm = member.config;
         config.tracking = member.tracking;

@@ -433,7 +433,7 @@ impl DriverEvent {
     fn fmt_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LeftOversKept => f.write_str(
-                "another running instance did not answer: what an earlier run may have left stays",
+                "another running instance did not answer: left-overs of an earlier run stay",
             ),
             Self::AddressKept(address) => {
                 write!(

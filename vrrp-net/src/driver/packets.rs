@@ -83,7 +83,7 @@ impl Packets {
         if self.sockets.iter().any(is_alike) {
             return Err(Error::Invalid {
                 field: "sockets",
-                problem: format!("there are two for {family}, protocol {protocol}"),
+                problem: format!("more than one for {family}, protocol {protocol}"),
             });
         }
         self.sockets.push(socket);

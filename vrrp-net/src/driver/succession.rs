@@ -318,9 +318,7 @@ impl Connection {
         if octets == expected {
             return Ok(());
         }
-        Err(broken(format!(
-            "{octets:?} was received, and not what stands for {what}"
-        )))
+        Err(broken(format!("expected {what}, received {octets:?}")))
     }
 
     fn send_state(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {

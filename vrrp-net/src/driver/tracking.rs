@@ -76,7 +76,7 @@ impl Watch {
         {
             return Err(Error::Invalid {
                 field: "route",
-                problem: format!("{route} leads nowhere, and such a route is never there"),
+                problem: format!("cannot track {route}: it discards packets"),
             });
         }
         let kind = match (self, &object.kind) {

@@ -226,7 +226,7 @@ impl VrrpSocket {
             let holder = place.checked_sub(1);
             let holding = holder.map_or(Some(&socket), |holder| holders.get(holder));
             let Some(holding) = holding else {
-                return Err(invalid(format!("number {place} is not there")));
+                return Err(invalid(format!("unknown number {place}")));
             };
             // Join again: the kernel may have ended the membership that it claims to have. Where
             // the interface is gone, so is the membership.

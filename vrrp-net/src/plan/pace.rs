@@ -124,7 +124,7 @@ impl Paced {
                 if groups.insert(name.clone(), place).is_some() {
                     return Err(Error::Invalid {
                         field: "interfaces",
-                        problem: format!("{name} is there twice"),
+                        problem: format!("{name} is listed twice"),
                     });
                 }
             }
@@ -387,7 +387,7 @@ mod tests {
             AnnouncementPace::default(),
             vec![group("eth0"), group("eth0")],
         );
-        assert!(twice.contains("eth0 is there twice"), "{twice}");
+        assert!(twice.contains("eth0 is listed twice"), "{twice}");
         let name = set(AnnouncementPace::default(), vec![group("a/b")]);
         assert!(name.contains("a/b"), "{name}");
         let long = AnnouncementPace {

@@ -370,7 +370,7 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
         );
         refuse(
             with(&|config| config.excluded.push(VIP4.parse().unwrap())),
-            "addresses: 192.0.2.254 is there twice",
+            "addresses: 192.0.2.254 is listed twice",
         );
         refuse(
             with(&|config| config.source = Some(ip("2001:db8::1"))),
@@ -378,11 +378,11 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
         );
         refuse(
             unicast(router(Family::Ipv4, 100), &["192.0.2.2", "192.0.2.2"]),
-            "peers: 192.0.2.2 is there twice",
+            "peers: 192.0.2.2 is listed twice",
         );
         refuse(
             unicast(router(Family::Ipv4, 100), &[]),
-            "peers: there are none: a router without others advertises by multicast",
+            "peers: no peers given: unicast needs at least one (use Transport::Multicast otherwise)",
         );
         let mut bounds = unicast(router(Family::Ipv4, 100), &["192.0.2.2"]);
         bounds.transport = Transport::Unicast {
@@ -405,7 +405,7 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
         );
         refuse(
             with(&|config| config.announced = vec![elsewhere.clone(), elsewhere.clone()]),
-            "announced: 198.51.100.7 is there twice",
+            "announced: 198.51.100.7 is listed twice",
         );
         let mut no_link_local = router(Family::Ipv6, 100);
         no_link_local.addresses.reverse();

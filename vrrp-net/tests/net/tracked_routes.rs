@@ -626,7 +626,7 @@ fn a_route_that_cannot_be_tracked_is_refused() {
         let discard = vrrp_net::Route::discard("192.0.2.254".parse().unwrap());
         assert_eq!(
             refusal(Kind::Route, discard),
-            "route: blackhole 192.0.2.254/32 table 255 leads nowhere, and such a route is never there"
+            "route: cannot track blackhole 192.0.2.254/32 table 255: it discards packets"
         );
         let route = "0.0.0.0/0".parse().unwrap();
         assert_eq!(

@@ -953,7 +953,7 @@ fn every_discard_names_field_value_and_range() {
                 expected: 20,
                 found: 19,
             }),
-            "message length 19 is not the 20 octets that its header announces",
+            "message length 19 differs from the 20 octets in its header",
         ),
     ];
     for (discard, text) in texts {

@@ -172,6 +172,6 @@ fn peer_defect_15_a_count_beyond_the_packet_is_refused() {
     fix_message_checksum(&mut message);
     assert_eq!(
         decode_ipv4(&message).unwrap_err().to_string(),
-        "message length 20 is not the 1036 octets that its header announces"
+        "message length 20 differs from the 1036 octets in its header"
     );
 }
