@@ -15,8 +15,9 @@ const NOWHERE: u32 = u32::MAX;
 ///
 /// A plain hash table of slots would be simpler, but it must compare the key in the router: with
 /// 10,000 routers this is a cache miss before the packet can be handled. A row contains everything
-/// that a lookup needs. In isolation both are equally fast; the bench `fleet` also measures them in
-/// a fleet.
+/// that a lookup needs. In the bench `fleet`, on a quiet machine, a whole step with rows took 5 to
+/// 14 % less time than with such a table where an interface had 250 routers, and 17 % more where it
+/// had one. Large fleets have many routers on an interface, and rows take half of the memory there.
 ///
 /// The hash is the same in every run: interfaces come from the configuration, not from packets, so
 /// packets cannot make them collide.
