@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 // SAFETY: the kernel returned a new descriptor, which nothing else owns.
                 let mut client = unsafe { TcpStream::from_raw_fd(result) };
                 let state = driver.get(id).map(|router| router.state().to_string());
-                // A client that has left loses its answer, nothing more.
+                // A client that has disconnected only misses its answer.
                 let _ = writeln!(client, "{}", state.unwrap_or_default());
                 submit(&mut ring, &accept)?;
             }

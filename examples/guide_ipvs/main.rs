@@ -15,7 +15,7 @@ use ipvs_netlink::{
     plan::{Policy, Reconciler, Scope, Wanted},
 };
 
-/// The time between two looks at the table.
+/// The time between two reconciliations.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for failure in &report.failed {
             eprintln!("{}: {}", failure.step, failure.error);
         }
-        // A removed server may have connections; the report says when its time is over.
+        // A removed server may have connections; the report says when its drain ends.
         thread::sleep(report.wait.unwrap_or(INTERVAL).min(INTERVAL));
     }
 }

@@ -2,7 +2,7 @@
 //! the address of the service while enough of them do.
 //!
 //! `cargo run --example guide_load_balancer -- eth0 192.0.2.254/24 80 10.0.0.1:8080 10.0.0.2:8080`,
-//! as root. SIGINT and SIGTERM end it in order.
+//! as root. SIGINT and SIGTERM shut it down cleanly.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ use vrrp_net::{
     Vrid, Watch,
 };
 
-/// The time between two looks at the kernel's table, which other programs can change.
+/// The time between two comparisons of the kernel's table, which other programs can change.
 const REPAIR: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
