@@ -120,8 +120,8 @@ pub(crate) struct RouterArguments {
     #[arg(long, value_name = "S", value_parser = parse_delay)]
     preempt_delay: Option<Duration>,
 
-    /// Announce the addresses of an Active router again at this interval in seconds, 0.01 to 31536000.
-    /// Neighbours with a wrong entry are corrected within that time.
+    /// Announce the addresses of an Active router again at this interval in seconds, 0.01 to
+    /// 31536000. Neighbours with a wrong entry are corrected within that time.
     #[arg(long, value_name = "S", value_parser = parse_limit)]
     announce_refresh: Option<Duration>,
 
