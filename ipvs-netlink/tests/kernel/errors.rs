@@ -277,7 +277,7 @@ fn errors_of_timeouts_and_counters_have_their_meaning() {
     assert!(
         error
             .to_string()
-            .ends_with("a timeout is longer than the kernel's clock counts")
+            .ends_with("a timeout is longer than the kernel can count")
     );
     assert_eq!(client.timeouts().unwrap(), before);
     assert!(client.zero(Some(web())).unwrap_err().is_missing());
