@@ -1,6 +1,6 @@
 //! Virtual servers as a pool of a load balancer.
 //!
-//! Each function destructures what it reads by field name, so a new field of the configuration does
+//! Each function destructures its input by field name, so a new field of the configuration does
 //! not compile until it is used or named here.
 
 use std::{

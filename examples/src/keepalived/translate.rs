@@ -1,6 +1,6 @@
 //! Translates a configuration into routers, sync groups and tracked objects of a driver.
 //!
-//! Each function destructures what it reads by field name, so a new field of the configuration does
+//! Each function destructures its input by field name, so a new field of the configuration does
 //! not compile until it is used or named here.
 
 use std::{num::NonZeroU8, time::Duration};
