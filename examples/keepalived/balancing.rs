@@ -113,9 +113,11 @@ impl Balancing {
                 mailer,
                 runner,
                 is_new: false,
-                log: &log,
+                log,
             };
-            runtime.block_on(run.serve(balance, receiver));
+            // As a task, since to wake the future of `block_on` takes a system call.
+            let task = runtime.spawn(run.serve(balance, receiver));
+            let _ = runtime.block_on(task);
         };
         let thread = thread::Builder::new().name("balance".into()).spawn(serve)?;
         Ok(Self {
@@ -157,7 +159,7 @@ impl Balancing {
 }
 
 /// The state of the running thread.
-struct Run<'a> {
+struct Run {
     names: Names,
     /// The names of the previous configuration.
     names_before: Names,
@@ -170,10 +172,10 @@ struct Run<'a> {
     runner: Notifier<Arc<Script>>,
     /// Whether the table has not been compared with this configuration yet.
     is_new: bool,
-    log: &'a Log,
+    log: Log,
 }
 
-impl Run<'_> {
+impl Run {
     async fn serve(mut self, balance: Balance, mut orders: UnboundedReceiver<Instruction>) {
         if let Err(error) = self.run(balance, &mut orders).await {
             self.log
@@ -209,7 +211,7 @@ impl Run<'_> {
             let before = inheritance.timeouts_before();
             self.settings.resume(before, inheritance.has_daemons);
         }
-        self.settings.apply_timeouts(self.log).await;
+        self.settings.apply_timeouts(&self.log).await;
         if !self.surroundings.is_successor {
             let services = config.services.iter();
             let configured: Vec<ServiceKey> = services.map(VirtualServer::key).collect();
@@ -269,8 +271,8 @@ impl Run<'_> {
             }
         }
         match ending {
-            Some(Ending::Remove) => self.settings.end(true, self.log).await,
-            Some(Ending::KeepServices) => self.settings.end(false, self.log).await,
+            Some(Ending::Remove) => self.settings.end(true, &self.log).await,
+            Some(Ending::KeepServices) => self.settings.end(false, &self.log).await,
             Some(Ending::LeaveAll) | None => {}
         }
         Ok(())
@@ -326,7 +328,7 @@ impl Run<'_> {
                 }
                 self.take_up(*balance);
                 self.is_new = true;
-                self.settings.apply_timeouts(self.log).await;
+                self.settings.apply_timeouts(&self.log).await;
                 self.suspend(balancer);
                 self.set_daemons(balancer);
             }
@@ -372,7 +374,7 @@ impl Run<'_> {
                     self.runner.push(Arc::new(script.clone()));
                 }
                 for fifo in &mut self.fifos {
-                    fifo.write(&event.fifo_line(), self.log);
+                    fifo.write(&event.fifo_line(), &self.log);
                 }
                 if let Some(alert) = Alert::of_server(&event, &of_pool) {
                     self.mailer.send(alert);
