@@ -26,7 +26,7 @@ use vrrp_benches::{
         bare::{Bare, Receive},
         servers, set_weight,
     },
-    is_quick, verdict,
+    is_quick, run_guest, verdict,
 };
 use vrrp_lab::{Guest, Kernel, Namespace};
 
@@ -54,10 +54,7 @@ fn main() -> Result<(), Error> {
         limit: Duration::from_secs(600),
         ..Guest::new(env::current_exe()?)
     };
-    match Kernel::Uml6_1.run(&guest, |line| println!("{line}"))? {
-        0 => Ok(()),
-        status => Err(format!("the guest ended with status {status}").into()),
-    }
+    run_guest(Kernel::Uml6_1, &guest)
 }
 
 fn measure() -> Result<(), Error> {

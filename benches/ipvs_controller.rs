@@ -18,7 +18,7 @@ use std::{
 
 use ipvs_netlink::{Client, ServiceKey};
 use serde_json::json;
-use vrrp_benches::{Error, Table, is_quick};
+use vrrp_benches::{Error, Table, is_quick, run_guest};
 use vrrp_lab::{Guest, Kernel, Namespace, example};
 
 /// Endpoints of each service.
@@ -48,10 +48,7 @@ fn main() -> Result<(), Error> {
         limit: Duration::from_secs(1_800),
         ..Guest::new(env::current_exe()?)
     };
-    match Kernel::Uml6_1.run(&guest, |line| println!("{line}"))? {
-        0 => Ok(()),
-        status => Err(format!("the guest ended with status {status}").into()),
-    }
+    run_guest(Kernel::Uml6_1, &guest)
 }
 
 /// A Service with its EndpointSlice. `first` is the number of its first endpoint.

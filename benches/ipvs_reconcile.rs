@@ -18,7 +18,7 @@ use ipvs_netlink::{
 use vrrp_benches::{
     Error, Samples, Table,
     ipvs::{additions, servers, set_weight},
-    is_quick, verdict,
+    is_quick, run_guest, verdict,
 };
 use vrrp_lab::{Guest, Kernel, Namespace};
 
@@ -51,10 +51,7 @@ fn main() -> Result<(), Error> {
             limit: Duration::from_secs(900),
             ..Guest::new(env::current_exe()?)
         };
-        match kernel.run(&guest, |line| println!("{line}"))? {
-            0 => {}
-            status => return Err(format!("the guest ended with status {status}").into()),
-        }
+        run_guest(*kernel, &guest)?;
     }
     Ok(())
 }

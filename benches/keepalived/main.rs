@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use vrrp_benches::{Error, Samples, Table, is_quick, side_by_side::case::Case, verdict};
+use vrrp_benches::{Error, Samples, Table, is_quick, run_guest, side_by_side::case::Case, verdict};
 use vrrp_lab::{Guest, Kernel, Namespace, example};
 
 use program::Program;
@@ -120,10 +120,7 @@ fn boot(programs: &[Program]) -> Result<(), Error> {
         limit: Duration::from_secs(1_800),
         ..Guest::new(env::current_exe()?)
     };
-    match Kernel::Uml6_1.run(&guest, |line| println!("{line}"))? {
-        0 => Ok(()),
-        status => Err(format!("the guest ended with status {status}").into()),
-    }
+    run_guest(Kernel::Uml6_1, &guest)
 }
 
 /// A namespace of a guest in which any address of 10.0.0.0/8 is one of its own.
