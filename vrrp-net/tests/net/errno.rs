@@ -14,7 +14,7 @@ use std::{
 };
 
 use vrrp_fsm::State;
-use vrrp_lab::wait_for;
+use vrrp_lab::{Host, wait_for};
 use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig};
 use vrrp_proto::{Family, Interval};
 
@@ -100,6 +100,20 @@ fn supervise(injection: Shared) {
     // SAFETY: the descriptor is new.
     let listener = unsafe { OwnedFd::from_raw_fd(i32::try_from(listener).unwrap()) };
     thread::spawn(move || answer_calls(&listener, &injection));
+}
+
+/// Starts a driver on a host, and supervises its system calls.
+fn supervised(host: &Host) -> (DriverThread, Shared) {
+    let shared = Shared::default();
+    let running = DriverThread::start_as(host.namespace(), {
+        let shared = Arc::clone(&shared);
+        move || {
+            let driver = Driver::new().unwrap();
+            supervise(shared);
+            driver
+        }
+    });
+    (running, shared)
 }
 
 /// Answers calls until the thread that makes them has ended.
@@ -223,15 +237,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
         libc::SYS_bind,
     ];
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let shared = Shared::default();
-    let running = DriverThread::start_as(r1.namespace(), {
-        let shared = Arc::clone(&shared);
-        move || {
-            let driver = Driver::new().unwrap();
-            supervise(shared);
-            driver
-        }
-    });
+    let (running, shared) = supervised(&r1);
     let active = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
     running.wait_for_state(active, State::Active);
     // A peer whose advertisements arrive all the time.
@@ -284,15 +290,7 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
 fn a_kernel_that_does_not_answer_holds_up_no_advertisement_and_is_a_fault_until_it_does() {
     in_time(|| {
         let (_lan, [r1, r2]) = lan_of::<2>();
-        let shared = Shared::default();
-        let running = DriverThread::start_as(r1.namespace(), {
-            let shared = Arc::clone(&shared);
-            move || {
-                let driver = Driver::new().unwrap();
-                supervise(shared);
-                driver
-            }
-        });
+        let (running, shared) = supervised(&r1);
         let id = running.with(|driver| driver.add(router(Family::Ipv4, 200)).unwrap());
         running.wait_for_state(id, State::Active);
         wait_for("the address", LIMIT, || has(&r1, VIP4).then_some(())).unwrap();
@@ -347,15 +345,7 @@ fn a_kernel_that_does_not_answer_holds_up_no_advertisement_and_is_a_fault_until_
 #[test]
 fn changes_that_the_kernel_holds_up_are_reported_with_their_duration() {
     let (_lan, [r1]) = lan_of::<1>();
-    let shared = Shared::default();
-    let running = DriverThread::start_as(r1.namespace(), {
-        let shared = Arc::clone(&shared);
-        move || {
-            let driver = Driver::new().unwrap();
-            supervise(shared);
-            driver
-        }
-    });
+    let (running, shared) = supervised(&r1);
     let lasts = Duration::from_millis(700);
     *shared.lock().unwrap() = Injection {
         call: libc::SYS_sendto,
@@ -378,15 +368,7 @@ fn changes_that_the_kernel_holds_up_are_reported_with_their_duration() {
 #[test]
 fn a_router_that_cannot_receive_for_long_is_in_fault_until_it_can() {
     let (_lan, [r1, r2]) = lan_of::<2>();
-    let shared = Shared::default();
-    let running = DriverThread::start_as(r1.namespace(), {
-        let shared = Arc::clone(&shared);
-        move || {
-            let driver = Driver::new().unwrap();
-            supervise(shared);
-            driver
-        }
-    });
+    let (running, shared) = supervised(&r1);
     let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
     let (peer, peer_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
     peer.wait_for_state(peer_id, State::Active);

@@ -18,15 +18,11 @@ use crate::rig::{
     wait_for_advertisement,
 };
 
-fn faults(running: &DriverThread, id: RouterId) -> Vec<Fault> {
-    running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
-}
-
 fn wait_for_faults(running: &DriverThread, id: RouterId, expected: &[Fault]) {
     wait_for("faults", LIMIT, || {
-        (faults(running, id) == expected).then_some(())
+        (running.faults(id) == expected).then_some(())
     })
-    .unwrap_or_else(|error| panic!("{error}: {:?}", faults(running, id)));
+    .unwrap_or_else(|error| panic!("{error}: {:?}", running.faults(id)));
 }
 
 #[test]
@@ -39,7 +35,7 @@ fn a_router_whose_interface_goes_down_is_in_fault_until_it_is_up() {
         wait_for_address(&r1, address, true);
         r1.shut().unwrap();
         running.wait_for_state(id, State::Initialize);
-        assert!(faults(&running, id).contains(&Fault::InterfaceDown));
+        assert!(running.faults(id).contains(&Fault::InterfaceDown));
         wait_for_address(&r1, address, false);
         r1.mend().unwrap();
         running.wait_for_state(id, State::Active);
@@ -62,7 +58,7 @@ fn a_router_that_does_not_track_its_interface_stays_active_while_it_is_down() {
     two.wait_for_state(two_id, State::Backup);
     r1.shut().unwrap();
     two.wait_for_state(two_id, State::Active);
-    assert_eq!(faults(&one, one_id), []);
+    assert_eq!(one.faults(one_id), []);
     r1.mend().unwrap();
     two.wait_for_state(two_id, State::Backup);
     one.wait_for_state(one_id, State::Active);
@@ -323,7 +319,7 @@ fn a_router_over_ipv6_receives_again_after_an_mtu_that_was_too_small() {
     // The kernel ends IPv6 on the interface, with all memberships of groups.
     iproute2(&r1, &["link", "set", "eth0", "mtu", "1000"]);
     one.wait_for_state(one_id, State::Initialize);
-    assert!(faults(&one, one_id).contains(&Fault::NoPrimaryAddress));
+    assert!(one.faults(one_id).contains(&Fault::NoPrimaryAddress));
     iproute2(&r1, &["link", "set", "eth0", "mtu", "1500"]);
     one.wait_for_state(one_id, State::Active);
     let (two, two_id) = DriverThread::with_router(r2.namespace(), router(Family::Ipv6, 200));
@@ -440,7 +436,7 @@ fn an_interface_that_is_a_bridge_port_for_a_moment_changes_nothing() {
     });
     running.while_asleep(|| {});
     assert_eq!(running.state(id), State::Active);
-    assert_eq!(faults(&running, id), []);
+    assert_eq!(running.faults(id), []);
     assert!(has(&r1, VIP4));
     let log = running.stop();
     let changes = log

@@ -110,12 +110,10 @@ fn is_on(host: &Host, name: &str, address: &str) -> bool {
 }
 
 fn virtual_mac_fault(running: &DriverThread, id: RouterId) -> Option<String> {
-    running.with(move |driver| {
-        let router = driver.get(id).unwrap();
-        router.faults().find_map(|fault| match fault {
-            Fault::VirtualMacInUse(text) => Some(text.clone()),
-            _ => None,
-        })
+    let mut faults = running.faults(id).into_iter();
+    faults.find_map(|fault| match fault {
+        Fault::VirtualMacInUse(text) => Some(text),
+        _ => None,
     })
 }
 

@@ -533,12 +533,10 @@ fn addresses_of_the_host_are_added_again_where_promote_secondaries_cannot_be_set
 }
 
 fn foreign_fault(running: &DriverThread, id: RouterId) -> Option<String> {
-    running.with(move |driver| {
-        let router = driver.get(id).unwrap();
-        router.faults().find_map(|fault| match fault {
-            Fault::ForeignAddress(text) => Some(text.clone()),
-            _ => None,
-        })
+    let mut faults = running.faults(id).into_iter();
+    faults.find_map(|fault| match fault {
+        Fault::ForeignAddress(text) => Some(text),
+        _ => None,
     })
 }
 

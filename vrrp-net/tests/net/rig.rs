@@ -16,7 +16,9 @@ use std::{
 use serde_json::Value;
 use vrrp_fsm::{Config, State};
 use vrrp_lab::{Capture, Frame, Host, Lan, Namespace, processor_wait, wait_for};
-use vrrp_net::{Driver, DriverEvent, HandOver, Notification, RouterConfig, RouterId, Transport};
+use vrrp_net::{
+    Driver, DriverEvent, Fault, HandOver, Notification, RouterConfig, RouterId, Transport,
+};
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// The longest wait for an event. It is reached only where something is broken.
@@ -219,6 +221,10 @@ impl DriverThread {
 
     pub(crate) fn state(&self, id: RouterId) -> State {
         self.with(move |driver| driver.get(id).unwrap().state())
+    }
+
+    pub(crate) fn faults(&self, id: RouterId) -> Vec<Fault> {
+        self.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Vec<Notification>> {

@@ -22,10 +22,6 @@ fn firewall(host: &Host, family: Family, arguments: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn faults(running: &DriverThread, id: RouterId) -> Vec<Fault> {
-    running.with(move |driver| driver.get(id).unwrap().faults().cloned().collect())
-}
-
 fn sent(running: &DriverThread, id: RouterId) -> u64 {
     running.with(move |driver| {
         let counters = driver.get(id).unwrap().machine().counters();
@@ -45,7 +41,7 @@ fn o_17_a_router_whose_advertisements_a_firewall_drops_says_so_and_counts_none()
             _ => None,
         });
         assert!(reason.contains("Operation not permitted"), "{reason}");
-        let text = faults(&running, id)[0].to_string();
+        let text = running.faults(id)[0].to_string();
         assert!(text.contains("firewall") && text.contains("112"), "{text}");
         assert_eq!(sent(&running, id), 0);
         // There may be no other router, so it stays Active.
@@ -60,7 +56,7 @@ fn o_17_a_router_whose_advertisements_a_firewall_drops_says_so_and_counts_none()
         running.wait_for_event("the recovery", |event| {
             matches!(event, DriverEvent::Recovered(Fault::CannotSend(_))).then_some(())
         });
-        assert_eq!(faults(&running, id), []);
+        assert_eq!(running.faults(id), []);
         wait_for("advertisements", LIMIT, || {
             (sent(&running, id) > 0).then_some(())
         })
@@ -84,5 +80,5 @@ fn o_17_an_advertisement_that_reaches_one_of_two_peers_is_sent() {
         (sent(&running, id) > 20).then_some(())
     })
     .unwrap();
-    assert_eq!(faults(&running, id), []);
+    assert_eq!(running.faults(id), []);
 }
