@@ -201,14 +201,13 @@ fn resolve(
                 .filter(|node| node.word == "bfd_instance")
                 .filter_map(|node| Some(node.word_at(0)?.to_owned()))
                 .collect();
-            lvs::Resolver {
+            let context = lvs::Context {
                 policy,
                 global: &global,
-                complaints,
                 files,
                 bfd,
-            }
-            .resolve(nodes, configuration);
+            };
+            lvs::resolve(nodes, &context, configuration, complaints);
             true
         }
         Reader::Bfd => {

@@ -1,0 +1,151 @@
+//! `real_server`.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{
+    Check, Context, Method, Service, TrackedFile, VirtualServer, count, defaults::Defaults,
+    endpoint::endpoint,
+};
+use crate::keepalived_conf::{
+    complaint::{Complaint, Kind},
+    script::Script,
+    tree::{Node, Value},
+};
+
+/// `real_server`.
+#[derive(Clone, Debug)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Its weight, with the values that its files add to it at the start.
+    pub weight: u32,
+    /// Its weight without the values of its files.
+    pub configured_weight: u32,
+    /// How packets reach it.
+    pub method: Method,
+    /// Whether it starts down.
+    pub is_alpha: bool,
+    /// Whether a failure sets its weight to 0.
+    pub inhibits_on_failure: bool,
+    /// The number of connections above which it gets no new ones.
+    pub upper_threshold: u32,
+    /// The number of connections below which it gets new ones again.
+    pub lower_threshold: u32,
+    /// `notify_up` and `notify_down`.
+    pub scripts: BTreeMap<&'static str, Script>,
+    /// The host name of HTTP requests.
+    pub virtualhost: Option<String>,
+    /// Whether changes are mailed.
+    pub smtp_alert: bool,
+    /// `delay_loop` in microseconds.
+    pub delay_loop: i64,
+    /// `connect_timeout` in microseconds.
+    pub connect_timeout: i64,
+    /// Failures before a check fails, less one, for checks that have no value of their own.
+    pub retry: Option<u32>,
+    /// Microseconds before a retry.
+    pub delay_before_retry: Option<i64>,
+    /// Microseconds over which first checks are spread.
+    pub warmup: Option<i64>,
+    /// Its checks.
+    pub checks: Vec<Check>,
+    /// `FILE_CHECK`: track files, each with its weight for this server.
+    pub tracked_files: Vec<TrackedFile>,
+    /// `BFD_CHECK`: names of BFD instances.
+    pub tracked_bfd: Vec<String>,
+}
+
+impl RealServer {
+    /// Reads a real server of `server`, whose block is `parent`. `None` if it is ignored.
+    pub(super) fn read(
+        node: &Node,
+        server: &VirtualServer,
+        parent: &Node,
+        defaults: Defaults,
+        context: &Context<'_>,
+        complaints: &mut Vec<Complaint>,
+    ) -> Option<Self> {
+        let (address, port) = endpoint(&node.words)?;
+        if is_of_another_family(address, server) {
+            complaints.push(
+                Complaint::new(
+                    Kind::FamilyMismatch,
+                    format!("real server {address} is of another family than its virtual server; it is ignored"),
+                )
+                .at(node.end)
+                .token(address.to_string()),
+            );
+            return None;
+        }
+        let mut method = server.method.clone();
+        for statement in node.children_of("lvs_method") {
+            method = Method::read(statement, complaints).unwrap_or(method);
+        }
+        let defaults = defaults.with(node);
+        let weight = weight(node, parent);
+        let check_port = match server.service {
+            Service::Address(_, own) if port == 0 && method.kind != "NAT" => own,
+            _ => port,
+        };
+        let mut real = Self {
+            address,
+            port,
+            weight,
+            configured_weight: weight,
+            method,
+            is_alpha: node.switch("alpha").unwrap_or(server.is_alpha),
+            inhibits_on_failure: node
+                .switch("inhibit_on_failure")
+                .unwrap_or(server.inhibits_on_failure),
+            upper_threshold: count(node, "uthreshold").unwrap_or(0),
+            lower_threshold: count(node, "lthreshold").unwrap_or(0),
+            scripts: context.commands(node, ["notify_up", "notify_down"], complaints),
+            virtualhost: node.text("virtualhost").map(str::to_owned),
+            smtp_alert: node.switch("smtp_alert").unwrap_or_else(|| {
+                let switches = &context.global.switches;
+                let own = switches.get("smtp_alert_checker");
+                own.or(switches.get("smtp_alert")).copied().unwrap_or(true)
+            }),
+            delay_loop: defaults.delay_loop,
+            connect_timeout: defaults.connect_timeout,
+            retry: defaults.retries(),
+            delay_before_retry: defaults.delay_before_retry,
+            warmup: defaults.warmup,
+            checks: Vec::new(),
+            tracked_files: Vec::new(),
+            tracked_bfd: Vec::new(),
+        };
+        for check in &node.children {
+            if check.word.ends_with("_CHECK") || check.word.ends_with("_GET") {
+                real.read_check(check, defaults, check_port, context, complaints);
+            }
+        }
+        Some(real)
+    }
+}
+
+/// Whether no packets of the virtual server can reach an address. A tunnel can carry both families.
+fn is_of_another_family(address: IpAddr, server: &VirtualServer) -> bool {
+    match server.service {
+        Service::Address(own, _) => {
+            own.is_ipv4() != address.is_ipv4() && server.method.kind != "TUN"
+        }
+        _ => false,
+    }
+}
+
+/// The weight of a real server, by default that of the virtual server.
+fn weight(node: &Node, parent: &Node) -> u32 {
+    let default = parent.number("weight").unwrap_or(1);
+    let weight = match node.last("weight") {
+        // A weight that is too large for the range is still used.
+        Some(statement) => match statement.value {
+            Value::Number(number) => number,
+            _ => default,
+        },
+        None => default,
+    };
+    u32::try_from(weight).unwrap_or(1)
+}
