@@ -6,7 +6,7 @@ use super::{
     complaint::{Complaint, Kind},
     configuration::Global,
     host::{Account, Host},
-    script::{Policy, Script},
+    script::Policy,
     tree::{Node, Value},
     value::{self, Range},
 };
@@ -56,7 +56,7 @@ pub(super) fn read<'a>(
     global
 }
 
-#[allow(clippy::too_many_lines, reason = "one setting after the other")]
+/// Reads a statement and stores its value, with its words unless they are unusable.
 fn statement(
     node: &Node,
     policy: &Policy<'_>,
@@ -68,166 +68,9 @@ fn statement(
         Value::Switch(is_on) => drop(global.switches.insert(node.word, is_on)),
         Value::None => {}
     }
-    let mut complain =
-        |kind, message: String| complaints.push(Complaint::new(kind, message).at(node.place));
-    let first = node.word_at(0);
-    let is_kept = match (node.word, first) {
-        ("smtp_server", Some(name)) => {
-            let server = smtp_server(name, node.word_at(1));
-            if server.is_none() {
-                complain(
-                    Kind::Other,
-                    format!(
-                        "smtp_server: {name:?} is not an address or name with a port from 1 to 65535"
-                    ),
-                );
-            }
-            global.smtp_server = server.or(global.smtp_server);
-            server.is_some()
-        }
-        ("smtp_connect_timeout", _) if node.value == Value::Number(0) => {
-            complain(
-                Kind::ValueInvalid,
-                "smtp_connect_timeout: 0 is too short; 1 second is used".into(),
-            );
-            global.numbers.insert(node.word, 1);
-            true
-        }
+    let is_kept = match (node.word, node.word_at(0)) {
         ("notification_email", _) => {
-            for entry in &node.entries {
-                global.email_recipients.extend(entry.words.iter().cloned());
-            }
-            if node.entries.is_empty() {
-                complaints.push(
-                    Complaint::new(Kind::Other, "notification_email: the block is empty")
-                        .at(node.end),
-                );
-            }
-            true
-        }
-        ("vrrp_garp_master_repeat" | "vrrp_garp_master_refresh_repeat", Some(_))
-            if node.value == Value::Number(0) =>
-        {
-            complain(
-                Kind::ValueInvalid,
-                format!("{}: 0 is too few; 1 is used", node.word),
-            );
-            global.numbers.insert(node.word, 1);
-            true
-        }
-        ("vrrp_rt_priority" | "checker_rt_priority" | "bfd_rt_priority", Some(_)) => {
-            match node.value {
-                Value::Number(number) if !(1..=99).contains(&number) => {
-                    complain(
-                        Kind::NumberOutOfRange,
-                        format!(
-                            "{}: {number} is not in 1 to 99; the nearer end is used",
-                            node.word
-                        ),
-                    );
-                    global.numbers.insert(node.word, number.clamp(1, 99));
-                }
-                _ => {}
-            }
-            true
-        }
-        ("vrrp_cpu_affinity" | "checker_cpu_affinity" | "bfd_cpu_affinity", Some(_)) => {
-            let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            let range = Range::whole(0, i64::try_from(cpus).unwrap_or(1) - 1);
-            let mut is_good = true;
-            for word in &node.words {
-                if value::number(word, range).problem.is_some() {
-                    is_good = false;
-                    complain(
-                        Kind::ValueInvalid,
-                        format!(
-                            "{}: {word:?} is not a processor in {}",
-                            node.word,
-                            range.describe()
-                        ),
-                    );
-                }
-            }
-            is_good
-        }
-        ("dynamic_interfaces", Some(word)) if word != "allow_if_changes" => {
-            complain(
-                Kind::UnknownValue,
-                format!("dynamic_interfaces: {word:?} is not allow_if_changes"),
-            );
-            true
-        }
-        ("lvs_timeouts", Some(_)) => lvs_timeouts(node, global, &mut complain),
-        ("lvs_flush_on_stop", Some(word)) if word != "VS" => {
-            complain(
-                Kind::UnknownValue,
-                format!("lvs_flush_on_stop: {word:?} is not VS"),
-            );
-            true
-        }
-        ("vrrp_mcast_group4" | "vrrp_mcast_group6", Some(text)) => {
-            let wants_ipv4 = node.word == "vrrp_mcast_group4";
-            let is_good = text
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_multicast() && address.is_ipv4() == wants_ipv4);
-            if !is_good {
-                complain(
-                    Kind::BadAddress,
-                    format!(
-                        "{}: {text:?} is not a multicast address of its family",
-                        node.word
-                    ),
-                );
-            }
-            is_good
-        }
-        ("vrrp_garp_extra_if", Some(_)) => {
-            let index = usize::from(first == Some("all"));
-            let text = node.word_at(index).unwrap_or_default();
-            let number = value::number(text, Range::whole(1, 86400).lenient());
-            if number.problem.is_some() {
-                complain(
-                    Kind::ValueInvalid,
-                    format!(
-                        "vrrp_garp_extra_if: {text:?} is not a number of seconds in 1 to 86400"
-                    ),
-                );
-            }
-            number.value.is_some()
-        }
-        ("umask", Some(text)) => {
-            let is_good = u32::from_str_radix(text, 8).is_ok_and(|mask| mask <= 0o777);
-            if !is_good {
-                complain(
-                    Kind::ValueInvalid,
-                    format!("umask: {text:?} is not an octal number up to 777"),
-                );
-            }
-            is_good
-        }
-        ("vrrp_rx_bufs_policy", Some(text)) => {
-            let is_good =
-                matches!(text, "MTU" | "ADVERT" | "NO_SEND_RX") || text.parse::<u32>().is_ok();
-            if !is_good {
-                complain(
-                    Kind::UnknownValue,
-                    format!(
-                        "vrrp_rx_bufs_policy: {text:?} is not MTU, ADVERT, NO_SEND_RX or a number"
-                    ),
-                );
-            }
-            is_good
-        }
-        ("include_check", Some(_)) => {
-            for word in &node.words {
-                let known = ["readable", "match", "wildcard_match", "brace_match"];
-                if !known.contains(&word.as_str()) {
-                    complain(
-                        Kind::UnknownValue,
-                        format!("include_check: {word:?} is not {}", known.join(", ")),
-                    );
-                }
-            }
+            recipients(node, global, complaints);
             true
         }
         (
@@ -238,23 +81,228 @@ fn statement(
             | "lvs_notify_fifo_script",
             Some(_),
         ) => {
-            let script: Option<Script> = policy.notify(node, &mut |complaint| {
-                complaints.push(complaint);
-            });
+            let script = policy.notify(node, &mut |complaint| complaints.push(complaint));
             if let Some(script) = script {
                 global.scripts.insert(node.word, script);
             }
             true
         }
-        _ => true,
+        (_, first) => {
+            let mut complain = |kind, message: String| {
+                complaints.push(Complaint::new(kind, message).at(node.place));
+            };
+            is_usable(node, first, global, &mut complain)
+        }
     };
     if is_kept {
         global.words.insert(node.word, node.words.clone());
     }
 }
 
+/// Checks the values of a statement, and stores those that differ from its words. Returns whether
+/// its words are usable.
+fn is_usable(
+    node: &Node,
+    first: Option<&str>,
+    global: &mut Global,
+    complain: &mut dyn FnMut(Kind, String),
+) -> bool {
+    match (node.word, first) {
+        ("smtp_server", Some(name)) => smtp_server(node, name, global, complain),
+        ("smtp_connect_timeout", _) => {
+            at_least_one(node, "0 is too short; 1 second is used", global, complain);
+            true
+        }
+        ("vrrp_garp_master_repeat" | "vrrp_garp_master_refresh_repeat", Some(_)) => {
+            at_least_one(node, "0 is too few; 1 is used", global, complain);
+            true
+        }
+        ("vrrp_rt_priority" | "checker_rt_priority" | "bfd_rt_priority", Some(_)) => {
+            real_time_priority(node, global, complain);
+            true
+        }
+        ("vrrp_cpu_affinity" | "checker_cpu_affinity" | "bfd_cpu_affinity", Some(_)) => {
+            are_processors(node, complain)
+        }
+        ("dynamic_interfaces", Some(word)) => {
+            check_word(node, word, "allow_if_changes", complain);
+            true
+        }
+        ("lvs_timeouts", Some(_)) => lvs_timeouts(node, global, complain),
+        ("lvs_flush_on_stop", Some(word)) => {
+            check_word(node, word, "VS", complain);
+            true
+        }
+        ("vrrp_mcast_group4" | "vrrp_mcast_group6", Some(text)) => {
+            is_multicast(node, text, complain)
+        }
+        ("vrrp_garp_extra_if", Some(_)) => has_period(node, complain),
+        ("umask", Some(text)) => is_umask(text, complain),
+        ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),
+        ("include_check", Some(_)) => {
+            check_include_options(node, complain);
+            true
+        }
+        _ => true,
+    }
+}
+
+/// Reads `notification_email`.
+fn recipients(node: &Node, global: &mut Global, complaints: &mut Vec<Complaint>) {
+    for entry in &node.entries {
+        global.email_recipients.extend(entry.words.iter().cloned());
+    }
+    if node.entries.is_empty() {
+        complaints.push(
+            Complaint::new(Kind::Other, "notification_email: the block is empty").at(node.end),
+        );
+    }
+}
+
+/// Replaces the number 0 by 1.
+fn at_least_one(
+    node: &Node,
+    problem: &str,
+    global: &mut Global,
+    complain: &mut dyn FnMut(Kind, String),
+) {
+    if node.value == Value::Number(0) {
+        complain(Kind::ValueInvalid, format!("{}: {problem}", node.word));
+        global.numbers.insert(node.word, 1);
+    }
+}
+
+fn real_time_priority(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind, String)) {
+    if let Value::Number(number) = node.value
+        && !(1..=99).contains(&number)
+    {
+        complain(
+            Kind::NumberOutOfRange,
+            format!(
+                "{}: {number} is not in 1 to 99; the nearer end is used",
+                node.word
+            ),
+        );
+        global.numbers.insert(node.word, number.clamp(1, 99));
+    }
+}
+
+/// Whether all words are processors of this host.
+fn are_processors(node: &Node, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let range = Range::whole(0, i64::try_from(cpus).unwrap_or(1) - 1);
+    let mut is_good = true;
+    for word in &node.words {
+        if value::number(word, range).problem.is_some() {
+            is_good = false;
+            complain(
+                Kind::ValueInvalid,
+                format!(
+                    "{}: {word:?} is not a processor in {}",
+                    node.word,
+                    range.describe()
+                ),
+            );
+        }
+    }
+    is_good
+}
+
+/// Checks the word of a statement that has one only.
+fn check_word(node: &Node, word: &str, known: &str, complain: &mut dyn FnMut(Kind, String)) {
+    if word != known {
+        complain(
+            Kind::UnknownValue,
+            format!("{}: {word:?} is not {known}", node.word),
+        );
+    }
+}
+
+fn is_multicast(node: &Node, text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let wants_ipv4 = node.word == "vrrp_mcast_group4";
+    let is_good = text
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_multicast() && address.is_ipv4() == wants_ipv4);
+    if !is_good {
+        complain(
+            Kind::BadAddress,
+            format!(
+                "{}: {text:?} is not a multicast address of its family",
+                node.word
+            ),
+        );
+    }
+    is_good
+}
+
+/// Whether `vrrp_garp_extra_if` has seconds that can be used.
+fn has_period(node: &Node, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let index = usize::from(node.word_at(0) == Some("all"));
+    let text = node.word_at(index).unwrap_or_default();
+    let number = value::number(text, Range::whole(1, 86400).lenient());
+    if number.problem.is_some() {
+        complain(
+            Kind::ValueInvalid,
+            format!("vrrp_garp_extra_if: {text:?} is not a number of seconds in 1 to 86400"),
+        );
+    }
+    number.value.is_some()
+}
+
+fn is_umask(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let is_good = u32::from_str_radix(text, 8).is_ok_and(|mask| mask <= 0o777);
+    if !is_good {
+        complain(
+            Kind::ValueInvalid,
+            format!("umask: {text:?} is not an octal number up to 777"),
+        );
+    }
+    is_good
+}
+
+fn is_buffer_policy(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let is_good = matches!(text, "MTU" | "ADVERT" | "NO_SEND_RX") || text.parse::<u32>().is_ok();
+    if !is_good {
+        complain(
+            Kind::UnknownValue,
+            format!("vrrp_rx_bufs_policy: {text:?} is not MTU, ADVERT, NO_SEND_RX or a number"),
+        );
+    }
+    is_good
+}
+
+fn check_include_options(node: &Node, complain: &mut dyn FnMut(Kind, String)) {
+    let known = ["readable", "match", "wildcard_match", "brace_match"];
+    for word in &node.words {
+        if !known.contains(&word.as_str()) {
+            complain(
+                Kind::UnknownValue,
+                format!("include_check: {word:?} is not {}", known.join(", ")),
+            );
+        }
+    }
+}
+
+/// Reads `smtp_server`. Returns whether it is usable.
+fn smtp_server(
+    node: &Node,
+    name: &str,
+    global: &mut Global,
+    complain: &mut dyn FnMut(Kind, String),
+) -> bool {
+    let server = resolve_server(name, node.word_at(1));
+    if server.is_none() {
+        complain(
+            Kind::Other,
+            format!("smtp_server: {name:?} is not an address or name with a port from 1 to 65535"),
+        );
+    }
+    global.smtp_server = server.or(global.smtp_server);
+    server.is_some()
+}
+
 /// An address or a name, with an optional port.
-fn smtp_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
+fn resolve_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
     let port = match port {
         None => 25,
         Some(port) => {
