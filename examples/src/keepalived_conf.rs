@@ -15,7 +15,6 @@ pub mod complaint;
 pub mod configuration;
 pub mod diagnostic;
 mod effect;
-mod finish;
 mod global;
 mod grammar;
 pub mod host;
@@ -182,7 +181,12 @@ fn resolve(
         }
         Reader::Vrrp => {
             configuration.sync_daemon = sync_daemon::read(nodes, complaints);
-            vrrp::Resolver::new(host, policy, &global, complaints).resolve(nodes, configuration)
+            let context = vrrp::Context {
+                host,
+                policy,
+                global: &global,
+            };
+            vrrp::resolve(nodes, &context, configuration, complaints)
         }
         Reader::Checker => {
             let mut ignored = Vec::new();

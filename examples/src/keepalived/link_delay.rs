@@ -49,7 +49,7 @@ fn uses(instance: &Instance, interface: &str) -> bool {
 /// Less than the time until a Backup takes over: the lost advertisements less one, in intervals,
 /// less a part of an interval.
 fn longest(instance: &Instance) -> Duration {
-    let intervals = instance.down_timer_adverts - 1;
+    let intervals = instance.election.down_timer_adverts - 1;
     let interval = instance.interval;
     micros(intervals * interval - interval / 256)
 }

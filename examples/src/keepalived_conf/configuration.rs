@@ -257,12 +257,12 @@ pub struct Instance {
     pub version: u8,
     /// Whether it is of IPv6.
     pub is_ipv6: bool,
-    /// Whether the configured initial state is MASTER.
-    pub starts_as_master: bool,
     /// The interface.
     pub interface: String,
     /// The virtual MAC's interface, and whether advertisements leave by the parent.
     pub vmac: Option<Vmac>,
+    /// `use_ipvlan`.
+    pub ipvlan: Option<Ipvlan>,
     /// The address to advertise from at present.
     pub source: Option<IpAddr>,
     /// Whether the configuration names it.
@@ -271,18 +271,16 @@ pub struct Instance {
     pub tracks_source: bool,
     /// The multicast group.
     pub multicast: IpAddr,
+    /// The settings of unicast.
+    pub unicast: Unicast,
     /// `virtual_router_id`.
     pub vrid: u8,
-    /// The priority.
-    pub priority: u8,
     /// The interval in microseconds.
     pub interval: i64,
+    /// The settings that decide which router is Active.
+    pub election: Election,
     /// Whether it accepts packets to its addresses.
     pub accept: bool,
-    /// Whether it preempts.
-    pub preempt: bool,
-    /// `preempt_delay` in microseconds.
-    pub preempt_delay: i64,
     /// `strict_mode`.
     pub is_strict: bool,
     /// `skip_check_adv_addr`.
@@ -297,14 +295,80 @@ pub struct Instance {
     pub hmac: Option<Hmac>,
     /// `no_virtual_ipaddress`.
     pub may_lack_addresses: bool,
+    /// `v3_checksum_as_v2`.
+    pub checksum_is_of_message: bool,
+    /// The addresses, routes and rules that the host has while it is Active.
+    pub objects: Objects,
+    /// The bursts of announcements.
+    pub garp: Garp,
+    /// `garp_extra_if`: whether it applies to all other interfaces and not only to virtual MACs,
+    /// and the period in seconds, not 0.
+    pub garp_extra: Option<(bool, i64)>,
+    /// The objects that it tracks.
+    pub tracking: Tracking,
+    /// The reports of its changes.
+    pub notification: Notification,
+    /// `debug`.
+    pub debug: Option<i64>,
+    /// `kernel_rx_buf_size`.
+    pub kernel_rx_buf_size: Option<i64>,
+    /// `use_vmac_addr`.
+    pub use_vmac_addr: bool,
+    /// Its sync group.
+    pub sync_group: Option<String>,
+}
+
+/// The settings of an instance that decide which router is Active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "as many as the language has flags"
+)]
+pub struct Election {
+    /// The priority.
+    pub priority: u8,
+    /// Whether the configured initial state is MASTER.
+    pub starts_as_master: bool,
+    /// Whether it preempts.
+    pub preempt: bool,
+    /// `preempt_delay` in microseconds.
+    pub preempt_delay: i64,
+    /// The advertisements that must be missing before a takeover.
+    pub down_timer_adverts: i64,
+    /// Whether an advertisement of lower priority is answered.
+    pub answers_lower_priority: bool,
+    /// Whether it sends one advertisement before it yields.
+    pub advertises_before_yield: bool,
     /// `owner_ignore_adverts`.
     pub owner_ignores_others: bool,
     /// `timer_expired_backup`.
     pub yields_after_stall: bool,
-    /// `v3_checksum_as_v2`.
-    pub checksum_is_of_message: bool,
-    /// `use_ipvlan`.
-    pub ipvlan: Option<Ipvlan>,
+}
+
+/// The settings of unicast of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "as many as the language has flags"
+)]
+pub struct Unicast {
+    /// `unicast_peer`, each with the bounds of the TTL. Without peers, multicast is used.
+    pub peers: Vec<Peer>,
+    /// `unicast_ttl`.
+    pub ttl: Option<u8>,
+    /// `check_unicast_src`.
+    pub checks_source: bool,
+    /// Whether a unicast keyword is given without any peers.
+    pub lacks_peers: bool,
+    /// `unicast_fault_no_peer`.
+    pub fails_without_peers: bool,
+    /// `old_unicast_checksum`: `no`, `config` or `never`.
+    pub old_checksum: &'static str,
+}
+
+/// The addresses, routes and rules of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objects {
     /// `virtual_ipaddress`.
     pub addresses: Vec<Address>,
     /// `virtual_ipaddress_excluded`, with the addresses that do not fit into an advertisement.
@@ -313,47 +377,19 @@ pub struct Instance {
     pub routes: Vec<Route>,
     /// `virtual_rules`.
     pub rules: Vec<Rule>,
-    /// `unicast_peer`, each with the bounds of the TTL.
-    pub peers: Vec<Peer>,
-    /// `unicast_ttl`.
-    pub unicast_ttl: Option<u8>,
-    /// `check_unicast_src`.
-    pub check_unicast_source: bool,
-    /// Whether a unicast keyword is given without any peers.
-    pub unicast_without_peers: bool,
-    /// The bursts of announcements.
-    pub garp: Garp,
-    /// `garp_extra_if`: whether it applies to all other interfaces and not only to virtual MACs,
-    /// and the period in seconds, not 0.
-    pub garp_extra: Option<(bool, i64)>,
-    /// The advertisements that must be missing before a takeover.
-    pub down_timer_adverts: i64,
-    /// Whether an advertisement of lower priority is answered.
-    pub answers_lower_priority: bool,
-    /// Whether it sends one advertisement before it yields.
-    pub advertises_before_yield: bool,
-    /// The objects that it tracks.
-    pub tracking: Tracking,
-    /// Its commands.
-    pub notifies: Notifies,
+}
+
+/// How changes of an instance are reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The commands.
+    pub commands: Notifies,
     /// Whether changes are mailed.
     pub smtp_alert: bool,
     /// Whether changes of priority are notified.
-    pub notify_priority_changes: bool,
+    pub priority_changes: bool,
     /// Whether `notify_deleted` is given.
-    pub notifies_deleted: bool,
-    /// `debug`.
-    pub debug: Option<i64>,
-    /// `kernel_rx_buf_size`.
-    pub kernel_rx_buf_size: Option<i64>,
-    /// `old_unicast_checksum`: `no`, `config` or `never`.
-    pub old_unicast_checksum: &'static str,
-    /// `use_vmac_addr`.
-    pub use_vmac_addr: bool,
-    /// `unicast_fault_no_peer`.
-    pub unicast_fault_no_peer: bool,
-    /// Its sync group.
-    pub sync_group: Option<String>,
+    pub deleted: bool,
 }
 
 /// `auth_hmac`.

@@ -24,13 +24,13 @@ pub(super) fn instance(it: &Instance) -> Value {
         tracking(it),
         notification(it),
     ];
-    object(parts.concat())
+    object(parts.into_iter().flatten().collect())
 }
 
 fn identity(it: &Instance) -> Fields {
     // An instance that waits for the first result of a script loses its initial state MASTER.
     let waits = it.tracking.scripts.iter().any(|script| script.weight == 0);
-    let starts_as_master = it.starts_as_master && !waits;
+    let starts_as_master = it.election.starts_as_master && !waits;
     vec![
         ("name", json!(it.name)),
         ("version", json!(it.version)),
@@ -53,12 +53,12 @@ fn identity(it: &Instance) -> Fields {
 
 fn flags(it: &Instance) -> Vec<&'static str> {
     let mut flags = Vec::new();
-    if !it.peers.is_empty() {
+    if !it.unicast.peers.is_empty() {
         flags.push("Using unicast");
-    } else if it.unicast_without_peers {
+    } else if it.unicast.lacks_peers {
         flags.push("Unicast config option specified but using multicast");
     }
-    if it.unicast_fault_no_peer {
+    if it.unicast.fails_without_peers {
         flags.push("If unicast go to fault state if no peers");
     }
     flags
@@ -93,7 +93,7 @@ fn device(it: &Instance) -> Fields {
         ("src_ip_configured", json!(false)),
         (
             "multicast",
-            if it.peers.is_empty() {
+            if it.unicast.peers.is_empty() {
                 json!(it.multicast.to_string())
             } else {
                 Value::Null
@@ -115,18 +115,24 @@ fn announcements(it: &Instance) -> Fields {
 
 fn election(it: &Instance) -> Fields {
     vec![
-        ("down_timer_adverts", json!(it.down_timer_adverts)),
-        ("answer_lower_prio", json!(it.answers_lower_priority)),
-        ("advert_before_yield", json!(it.advertises_before_yield)),
+        ("down_timer_adverts", json!(it.election.down_timer_adverts)),
+        (
+            "answer_lower_prio",
+            json!(it.election.answers_lower_priority),
+        ),
+        (
+            "advert_before_yield",
+            json!(it.election.advertises_before_yield),
+        ),
         ("virtual_router_id", json!(it.vrid)),
-        ("priority", json!(it.priority)),
+        ("priority", json!(it.election.priority)),
         ("advert_int_ms", json!(it.interval / 1000)),
         ("accept", json!(it.accept)),
-        ("preempt", json!(it.preempt)),
+        ("preempt", json!(it.election.preempt)),
         (
             "preempt_delay_s",
-            if it.preempt_delay > 0 {
-                seconds(it.preempt_delay)
+            if it.election.preempt_delay > 0 {
+                seconds(it.election.preempt_delay)
             } else {
                 Value::Null
             },
@@ -161,36 +167,36 @@ fn addresses(it: &Instance) -> Fields {
         })
     };
     vec![
-        ("virtual_ipaddress", show(&it.addresses)),
-        ("virtual_ipaddress_excluded", show(&it.excluded)),
+        ("virtual_ipaddress", show(&it.objects.addresses)),
+        ("virtual_ipaddress_excluded", show(&it.objects.excluded)),
     ]
 }
 
 /// The settings of unicast. Without peers, there are none.
 fn unicast(it: &Instance) -> Fields {
-    if it.peers.is_empty() {
+    if it.unicast.peers.is_empty() {
         return Vec::new();
     }
     vec![
         (
             "unicast_ttl",
-            match it.unicast_ttl {
+            match it.unicast.ttl {
                 Some(ttl) => json!(ttl),
                 None if it.is_ipv6 => Value::Null,
                 None => json!(255),
             },
         ),
-        ("check_unicast_src", json!(it.check_unicast_source)),
+        ("check_unicast_src", json!(it.unicast.checks_source)),
         (
             "unicast_peer",
-            list(&it.peers, |peer| {
+            list(&it.unicast.peers, |peer| {
                 json!(format!(
                     "{} min_ttl {} max_ttl {}",
                     peer.address, peer.min_ttl, peer.max_ttl
                 ))
             }),
         ),
-        ("old_unicast_checksum", json!(it.old_unicast_checksum)),
+        ("old_unicast_checksum", json!(it.unicast.old_checksum)),
     ]
 }
 
@@ -198,11 +204,11 @@ fn host_objects(it: &Instance) -> Fields {
     vec![
         (
             "virtual_routes",
-            list(&it.routes, |route| json!(route.describe())),
+            list(&it.objects.routes, |route| json!(route.describe())),
         ),
         (
             "virtual_rules",
-            list(&it.rules, |rule| json!(rule.describe())),
+            list(&it.objects.rules, |rule| json!(rule.describe())),
         ),
     ]
 }
@@ -225,17 +231,20 @@ fn tracking(it: &Instance) -> Fields {
 
 fn notification(it: &Instance) -> Fields {
     vec![
-        ("smtp_alert", json!(it.smtp_alert)),
+        ("smtp_alert", json!(it.notification.smtp_alert)),
         (
             "notify_deleted",
-            json!(if it.notifies_deleted {
+            json!(if it.notification.deleted {
                 "Deleted"
             } else {
                 "Fault"
             }),
         ),
-        ("notify", notifies(&it.notifies)),
-        ("notify_priority_changes", json!(it.notify_priority_changes)),
+        ("notify", notifies(&it.notification.commands)),
+        (
+            "notify_priority_changes",
+            json!(it.notification.priority_changes),
+        ),
         (
             "other",
             object(vec![

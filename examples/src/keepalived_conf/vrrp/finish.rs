@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{
+use crate::keepalived_conf::{
     complaint::{Complaint, Kind, Weight},
     configuration::Instance,
     host::Host,
@@ -82,9 +82,9 @@ fn has_addresses(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) -> bool
         );
         it.version = 3;
     }
-    if it.addresses.is_empty() && !it.excluded.is_empty() && it.version == 2 {
+    if it.objects.addresses.is_empty() && !it.objects.excluded.is_empty() && it.version == 2 {
         say(Kind::NoVips, "no address is listed in advertisements");
-    } else if it.addresses.is_empty() && !it.may_lack_addresses {
+    } else if it.objects.addresses.is_empty() && !it.may_lack_addresses {
         say(Kind::NoVips, "the instance has no virtual_ipaddress");
         if it.version == 3 || it.is_strict {
             return false;
@@ -92,7 +92,7 @@ fn has_addresses(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) -> bool
     }
     if it.is_strict
         && it.is_ipv6
-        && let Some(first) = it.addresses.first()
+        && let Some(first) = it.objects.addresses.first()
         && !matches!(first.address, IpAddr::V6(address) if address.is_unicast_link_local())
     {
         say(
@@ -118,13 +118,13 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
             "an IPv4 ipvlan needs a source address; the instance stays in fault",
         );
     }
-    if it.unicast_without_peers {
+    if it.unicast.lacks_peers {
         say(
             Kind::Deprecated,
             "a keyword of unicast is given without any unicast_peer; multicast is used",
         );
     }
-    if it.unicast_ttl.is_some() && it.peers.is_empty() {
+    if it.unicast.ttl.is_some() && it.unicast.peers.is_empty() {
         let place = draft.node.end;
         complaints.push(
             Complaint::new(
@@ -133,7 +133,7 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
             )
             .at(place),
         );
-        it.unicast_ttl = None;
+        it.unicast.ttl = None;
     }
 }
 
@@ -142,14 +142,14 @@ fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
     let it = &mut draft.instance;
-    let is_owner = it.priority == 255;
-    it.starts_as_master = draft.wants_master.unwrap_or(is_owner);
-    if it.is_strict && it.starts_as_master != is_owner {
+    let is_owner = it.election.priority == 255;
+    it.election.starts_as_master = draft.wants_master.unwrap_or(is_owner);
+    if it.is_strict && it.election.starts_as_master != is_owner {
         say(
             Kind::StrictState,
             "in strict mode state MASTER goes with priority 255 only",
         );
-        it.starts_as_master = is_owner;
+        it.election.starts_as_master = is_owner;
     }
     if it.authentication.is_some() && (it.version == 3 || it.is_strict) {
         say(
@@ -158,19 +158,19 @@ fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
         );
         it.authentication = None;
     }
-    if !it.preempt && (is_owner || (it.starts_as_master && !it.is_strict)) {
+    if !it.election.preempt && (is_owner || (it.election.starts_as_master && !it.is_strict)) {
         say(
             Kind::NopreemptCleared,
             "nopreempt has no effect with state MASTER or priority 255; it is ignored",
         );
-        it.preempt = true;
+        it.election.preempt = true;
     }
-    if it.preempt_delay > 0 {
+    if it.election.preempt_delay > 0 {
         let reason = if it.is_strict {
             Some("strict mode")
-        } else if !it.preempt {
+        } else if !it.election.preempt {
             Some("nopreempt")
-        } else if it.starts_as_master {
+        } else if it.election.starts_as_master {
             Some("state MASTER")
         } else {
             None
@@ -180,18 +180,18 @@ fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
                 Kind::PreemptDelayIgnored,
                 &format!("preempt_delay has no effect with {reason}; it is ignored"),
             );
-            it.preempt_delay = 0;
+            it.election.preempt_delay = 0;
         }
     }
     if it.is_strict {
-        if it.down_timer_adverts != 3 {
+        if it.election.down_timer_adverts != 3 {
             say(Kind::Strict, "in strict mode down_timer_adverts is 3");
-            it.down_timer_adverts = 3;
+            it.election.down_timer_adverts = 3;
         }
         it.garp.lower_prio_delay = 0;
         it.garp.lower_prio_repeat = 0;
-        it.answers_lower_priority = false;
-        it.advertises_before_yield = false;
+        it.election.answers_lower_priority = false;
+        it.election.advertises_before_yield = false;
         it.accept = is_owner;
     }
 }
@@ -227,8 +227,8 @@ fn interval(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
 /// Moves addresses that do not fit into an advertisement to the excluded ones.
 fn surplus(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let it = &mut draft.instance;
-    if it.addresses.len() > MOST_ADDRESSES {
-        let count = it.addresses.len();
+    if it.objects.addresses.len() > MOST_ADDRESSES {
+        let count = it.objects.addresses.len();
         complaints.push(
             Complaint::new(
                 Kind::VipsMovedToExcluded,
@@ -237,9 +237,9 @@ fn surplus(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
             .token(count.to_string())
             .object(&it.name),
         );
-        let mut surplus = it.addresses.split_off(MOST_ADDRESSES);
-        surplus.append(&mut it.excluded);
-        it.excluded = surplus;
+        let mut surplus = it.objects.addresses.split_off(MOST_ADDRESSES);
+        surplus.append(&mut it.objects.excluded);
+        it.objects.excluded = surplus;
     }
 }
 
@@ -260,7 +260,7 @@ fn tracking(draft: &mut Draft<'_>, is_grouped: bool, complaints: &mut Vec<Compla
             .object(&name),
         );
     }
-    if it.priority == 255 && !is_grouped {
+    if it.election.priority == 255 && !is_grouped {
         let tracking = &mut it.tracking;
         for list in [
             &mut tracking.interfaces,

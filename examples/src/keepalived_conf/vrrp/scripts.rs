@@ -1,0 +1,98 @@
+//! The programs behind scripts: those that cannot run are dropped.
+
+use super::{Context, finish::Draft};
+use crate::keepalived_conf::{
+    complaint::{Complaint, Kind, Weight},
+    configuration::SyncGroup,
+    script::{Policy, Usability},
+    tracking::Defined,
+};
+
+/// Looks up the scripts, drops those that cannot run, and reports where security is off.
+pub(super) fn look_up(
+    defined: &mut Defined,
+    drafts: &mut [Draft<'_>],
+    groups: &mut [SyncGroup],
+    context: &Context<'_>,
+    complaints: &mut Vec<Complaint>,
+) {
+    let policy = &context.policy;
+    let mut uses_scripts = look_up_tracked(defined, drafts, groups, policy, complaints);
+    uses_scripts |= look_up_notifies(drafts, groups, policy);
+    for script in context.global.scripts.values() {
+        let mut script = script.clone();
+        uses_scripts |= policy.look_up(&mut script) == Usability::Usable;
+    }
+    if uses_scripts && !policy.is_secure {
+        complaints.push(
+            Complaint::new(
+                Kind::ScriptSecurity,
+                "scripts run although enable_script_security is not set",
+            )
+            .weight(Weight::Security)
+            .help("add enable_script_security and script_user to global_defs"),
+        );
+    }
+}
+
+/// Looks up the scripts of `vrrp_script`. Returns whether the daemon wants to run one.
+fn look_up_tracked(
+    defined: &mut Defined,
+    drafts: &mut [Draft<'_>],
+    groups: &mut [SyncGroup],
+    policy: &Policy<'_>,
+    complaints: &mut Vec<Complaint>,
+) -> bool {
+    let mut uses_scripts = false;
+    let mut dropped = Vec::new();
+    for script in defined.scripts.items_mut() {
+        let usability = policy.look_up(&mut script.script);
+        uses_scripts |= usability.counts();
+        if !usability.is_kept() {
+            dropped.push(script.name.clone());
+        }
+        if usability == Usability::Missing {
+            complaints.push(
+                Complaint::new(
+                    Kind::ScriptDisabled,
+                    format!(
+                        "the program of vrrp_script {} cannot be found; nothing tracks it",
+                        script.name
+                    ),
+                )
+                .token(&script.name),
+            );
+        }
+    }
+    let lists = drafts
+        .iter_mut()
+        .map(|draft| &mut draft.instance.tracking)
+        .chain(groups.iter_mut().map(|group| &mut group.tracking));
+    for tracking in lists {
+        tracking
+            .scripts
+            .retain(|tracked| !dropped.contains(&tracked.name));
+    }
+    uses_scripts
+}
+
+/// Looks up the notify commands. Returns whether the daemon wants to run one.
+fn look_up_notifies(
+    drafts: &mut [Draft<'_>],
+    groups: &mut [SyncGroup],
+    policy: &Policy<'_>,
+) -> bool {
+    let mut uses_scripts = false;
+    let notifies = drafts
+        .iter_mut()
+        .map(|draft| &mut draft.instance.notification.commands)
+        .chain(groups.iter_mut().map(|group| &mut group.notifies));
+    for notifies in notifies {
+        notifies.retain(|_, script| {
+            let usability = policy.look_up(script);
+            uses_scripts |= usability.counts();
+            usability.is_kept()
+        });
+    }
+    uses_scripts
+}
