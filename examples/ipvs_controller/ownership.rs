@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use ipvs_netlink::ServiceKey;
+use vrrp_examples::whole_file::{Durability, Readers, replace};
 
 /// The services of IPVS that this program has made, in a file of one key a line. Without a file the
 /// program forgets them at its end, and a later run leaves services alone that are no longer
@@ -75,18 +75,15 @@ impl Ownership {
         let Some(path) = &self.file else {
             return Ok(());
         };
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = folder.unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let mut text = String::new();
         for key in &self.keys {
             text.push_str(&key.to_string());
             text.push('\n');
         }
-        file.write_all(text.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
+        replace(path, text.as_bytes(), Readers::Owner, Durability::Program)
     }
 }
 

@@ -39,6 +39,8 @@ pub mod tracked;
 #[cfg(feature = "programs")]
 pub mod virtual_routers;
 #[cfg(feature = "programs")]
+pub mod whole_file;
+#[cfg(feature = "programs")]
 pub mod worker;
 
 /// The example of the README.

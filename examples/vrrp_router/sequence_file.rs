@@ -9,8 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tempfile::NamedTempFile;
-use vrrp_examples::worker::{Stop, Worker};
+use vrrp_examples::{
+    whole_file::{Durability, Readers, replace},
+    worker::{Stop, Worker},
+};
 use vrrp_fsm::State;
 use vrrp_net::{Driver, DriverHandle, RouterConfig, RouterId, RouterView, Sequences};
 
@@ -144,12 +146,7 @@ fn text(driver: &Driver) -> Result<Vec<u8>, Error> {
     Ok(serde_json::to_vec(&entries)?)
 }
 
-/// Replaces the file as a whole: a crash leaves the old contents or the new ones.
+/// Replaces the file. A crash of the host leaves the old contents or the new ones.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    io::Write::write_all(&mut file, text)?;
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    Ok(())
+    replace(path, text, Readers::Owner, Durability::Host)
 }

@@ -1,14 +1,12 @@
 //! The state that one run of a program leaves for the next.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use ipvs_netlink::ServiceKey;
 use serde::{Deserialize, Serialize};
 
 use super::{OperatorSettings, SavedDrains};
+use crate::whole_file::{Durability, Readers, replace};
 
 /// The state with which a later run continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -45,11 +43,8 @@ impl SavedState {
     ///
     /// The system's, with the name of the file.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut other = path.as_os_str().to_owned();
-        other.push(".new");
-        let other = PathBuf::from(other);
         let bytes = serde_json::to_vec_pretty(self)?;
-        let written = fs::write(&other, bytes).and_then(|()| fs::rename(other, path));
+        let written = replace(path, &bytes, Readers::AllInUmask, Durability::Program);
         written.map_err(|error| with_name(path, &error))
     }
 }
