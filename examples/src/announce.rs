@@ -7,19 +7,19 @@ use ipvs_netlink::{ServiceKey, pool::Level};
 use serde::Deserialize;
 use vrrp_net::{AddressChange, Error, Netlink, Outcome, VirtualAddress};
 
-use crate::{balancer::Balancer, toml_file::text};
+use crate::{balancer::Balancer, text_form::text};
 
 /// An address of a service.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Announce {
     /// The service whose quorum decides.
-    #[serde(deserialize_with = "text")]
+    #[serde(with = "text")]
     pub service: ServiceKey,
     /// The name of the interface, which must exist and be up; a dummy interface is best.
     pub interface: String,
     /// The address.
-    #[serde(deserialize_with = "text")]
+    #[serde(with = "text")]
     pub address: VirtualAddress,
 }
 

@@ -59,13 +59,13 @@ use ipvs_netlink::{
 };
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+pub(crate) use self::drains::boot_time;
 pub use self::{
     drains::SavedDrains,
     hand_over::HandOver,
     operator::{OperatorSetting, OperatorSettings},
     saved::SavedState,
 };
-pub(crate) use self::{drains::boot_time, saved::text};
 use self::{
     dry::DryTable,
     hand_over::identify,

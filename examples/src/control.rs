@@ -22,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    balancer::{Balancer, text},
+    balancer::Balancer,
     pages::{HTML, JSON, Listener, OPEN_METRICS, Page, Query, TEXT, serve},
     status::{History, RouterLine, page::SERVICE_PATH},
+    text_form::text,
 };
 
 /// The requests that may wait for the loop of the program.

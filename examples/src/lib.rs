@@ -33,6 +33,8 @@ pub mod status;
 #[cfg(feature = "programs")]
 pub mod succession;
 #[cfg(feature = "programs")]
+mod text_form;
+#[cfg(feature = "programs")]
 pub mod toml_file;
 #[cfg(feature = "programs")]
 pub mod tracked;

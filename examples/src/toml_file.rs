@@ -1,12 +1,10 @@
-//! Configuration files in TOML: values that are parsed from texts, and errors with the line and a
-//! mark under the position.
+//! Configuration files in TOML: times, and errors with the line and a mark under the position.
 
 use std::{
-    fmt, fs,
+    fs,
     ops::Range,
     os::unix::fs::MetadataExt,
     path::Path,
-    str::FromStr,
     time::{Duration, SystemTime},
 };
 
@@ -49,35 +47,6 @@ pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map_err(|_| de::Error::custom(format!("{text:?}: use a time such as \"500ms\" or \"2s\"")))
-}
-
-/// For `deserialize_with`: a value that is read from its text.
-///
-/// # Errors
-///
-/// The deserializer's, with the error of the value.
-pub fn text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(de::Error::custom)
-}
-
-/// For `deserialize_with`: values that are read from their texts.
-///
-/// # Errors
-///
-/// The deserializer's, with the error of the first wrong value.
-pub fn texts<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    let values = texts.iter().map(|text| text.parse());
-    values.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 /// Returns values that differ when a file has changed: its modification time, its length, and its

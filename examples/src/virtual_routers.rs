@@ -12,10 +12,7 @@ use vrrp_net::{
     proto::{Family, Peer},
 };
 
-use crate::{
-    status::RouterLine,
-    toml_file::{texts, time},
-};
+use crate::{status::RouterLine, text_form::texts, toml_file::time};
 
 /// Any error of the routers, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + std::marker::Sync>;
@@ -35,10 +32,10 @@ pub struct Router {
     #[serde(default = "second", deserialize_with = "time")]
     pub interval: Duration,
     /// The virtual addresses, all of one family.
-    #[serde(deserialize_with = "texts")]
+    #[serde(with = "texts")]
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that come and go with the others and are not advertised.
-    #[serde(default, deserialize_with = "texts")]
+    #[serde(default, with = "texts")]
     pub excluded: Vec<VirtualAddress>,
     /// Whether an Active of lower priority is preempted. Default: yes.
     #[serde(default = "yes")]

@@ -9,7 +9,7 @@ use ipvs_netlink::{
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::saved::text;
+use crate::text_form::text;
 
 /// Returns the time since the boot of the host, which runs on between two runs of a program.
 ///

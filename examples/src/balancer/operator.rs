@@ -8,8 +8,8 @@ use ipvs_netlink::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::saved::text;
 use crate::probe::Probe;
+use crate::text_form::text;
 
 /// All that the operator has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -6,7 +6,10 @@ use ipvs_netlink::ServiceKey;
 use serde::{Deserialize, Serialize};
 
 use super::{OperatorSettings, SavedDrains};
-use crate::whole_file::{Durability, Readers, replace};
+use crate::{
+    text_form::texts,
+    whole_file::{Durability, Readers, replace},
+};
 
 /// The state with which a later run continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -51,53 +54,6 @@ impl SavedState {
 
 fn with_name(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// A value as the text that it prints.
-pub(crate) mod text {
-    use std::{fmt, str::FromStr};
-
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(crate) fn serialize<T, S>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
-    where
-        T: fmt::Display,
-        S: Serializer,
-    {
-        serializer.collect_str(value)
-    }
-
-    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: fmt::Display>,
-        D: Deserializer<'de>,
-    {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
-/// Services as the texts that they print.
-mod texts {
-    use ipvs_netlink::ServiceKey;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        services: &[ServiceKey],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(services.iter().map(ToString::to_string))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<ServiceKey>, D::Error> {
-        let texts = Vec::<String>::deserialize(deserializer)?;
-        let services = texts.iter().map(|text| text.parse());
-        services
-            .collect::<Result<_, _>>()
-            .map_err(de::Error::custom)
-    }
 }
 
 #[cfg(test)]

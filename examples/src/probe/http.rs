@@ -24,7 +24,8 @@ use md5::{Digest, Md5 as Hasher};
 use serde::{Deserialize, Deserializer, de};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Pattern, Source, Tls, broken, late, pattern::parse, wrong};
+use super::{Pattern, Source, Tls, broken, late, wrong};
+use crate::text_form::text;
 
 /// The time to announce the end of a TLS connection (RFC 8446 section 6.1).
 const CLOSING: Duration = Duration::from_secs(1);
@@ -212,7 +213,7 @@ macro_rules! text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                parse(deserializer)
+                text::deserialize(deserializer)
             }
         }
     };
@@ -348,7 +349,7 @@ impl FromStr for Md5 {
 
 impl<'de> Deserialize<'de> for Md5 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse(deserializer)
+        text::deserialize(deserializer)
     }
 }
 

@@ -4,6 +4,8 @@ use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::text_form::text;
+
 /// The steps that a backtracking expression may take in one answer.
 const BACKTRACKS: usize = 1_000_000;
 
@@ -147,7 +149,7 @@ impl Ord for Pattern {
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse(deserializer)
+        text::deserialize(deserializer)
     }
 }
 
@@ -250,22 +252,12 @@ impl FromStr for BytePattern {
 
 impl<'de> Deserialize<'de> for BytePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse(deserializer)
+        text::deserialize(deserializer)
     }
 }
 
 fn digits(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|it| !it.is_ascii_whitespace())
-}
-
-/// Reads a text with `FromStr`.
-pub(super) fn parse<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(de::Error::custom)
 }
 
 #[cfg(test)]
