@@ -90,11 +90,13 @@ mod machine;
 #[cfg(test)]
 mod model;
 mod outcome;
+mod pace;
 mod random;
 mod reconfigure;
 mod server;
 mod service;
 mod snapshot;
+mod starts;
 mod target;
 mod validate;
 

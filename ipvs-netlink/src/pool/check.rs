@@ -4,6 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Check, Effect, FirstResult, Initial, Outcome, Pace, WeightReport, random::Share};
 
+/// Probes without noise and without spread are due together, and all start within about this time.
+const TOGETHER: Duration = Duration::from_millis(20);
+
 /// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -186,6 +189,28 @@ impl<P> CheckState<P> {
                 }
             }
             Verdict::Waiting => check.fast(),
+        }
+    }
+
+    /// The mean time from the start of one probe to the next, in the present state, if a probe takes
+    /// `took`.
+    pub(super) fn period(&self, is_local: bool, took: Duration) -> Duration {
+        let wait = if is_local {
+            self.wait_after_local_failure()
+        } else {
+            self.wait()
+        };
+        let check = &*self.check;
+        let wait = wait * (200 - check.noise.min(200)) / 200;
+        let period = match check.pace {
+            Pace::AfterEnd => wait.saturating_add(took),
+            Pace::AfterStart => wait.max(took),
+        };
+        if check.noise == 0 {
+            // Probes stay as close together as the first ones were.
+            period.min(check.spread().max(TOGETHER))
+        } else {
+            period
         }
     }
 

@@ -118,7 +118,7 @@ impl<P: Clone + Ord> Pool<P> {
         }
         for slot in suspects {
             if self.starts.get(slot).is_some_and(|due| due > now) {
-                self.starts.set(slot, Some(now));
+                self.starts.set_prompt(slot, now);
             }
         }
         if !table.may_be_incomplete {

@@ -201,7 +201,7 @@ impl Model for World {
                 for other in 0..u32::from(u8::MAX) {
                     if next.pool.starts.get(other).is_some() {
                         let at = if other == slot { now } else { LATER };
-                        next.pool.starts.set(other, Some(at));
+                        next.pool.starts.set_prompt(other, at);
                     }
                 }
                 let Some(Action::Probe(probe)) = next.pool.poll_action(now) else {

@@ -283,7 +283,7 @@ impl<P: Clone + Ord> Pool<P> {
             Origin::New => due,
             Origin::Replaces(before) => due.min(before.unwrap_or(now)),
         };
-        self.starts.set(slot, Some(due));
+        self.starts.set_prompt(slot, due);
         slot
     }
 
@@ -294,7 +294,7 @@ impl<P: Clone + Ord> Pool<P> {
             && due > now.saturating_add(wait)
         {
             let due = now.saturating_add(self.random.share().of(wait));
-            self.starts.set(slot, Some(due));
+            self.starts.bring_forward(slot, due);
         }
     }
 
@@ -306,6 +306,7 @@ impl<P: Clone + Ord> Pool<P> {
         for slot in unused {
             self.cancel(slot);
             self.starts.set(slot, None);
+            self.set_rate(slot, None);
             let target = self.targets.remove(slot as usize);
             self.by_content.remove(&target.target);
         }

@@ -225,7 +225,11 @@ impl<P: Clone + Ord> Pool<P> {
         target.unspread = old.unspread;
         target.forgiven = old.forgiven;
         target.last = old.last.clone().map(|(at, outcome)| Answer { at, outcome });
-        self.starts.set(slot, old.due);
+        match old.due {
+            // A first probe stays one.
+            Some(due) if old.last.is_none() => self.starts.set_prompt(slot, due),
+            due => self.starts.set(slot, due),
+        }
     }
 
     /// Returns the servers that the other pool did not have.
@@ -297,8 +301,10 @@ impl<P: Clone + Ord> Pool<P> {
             }
         }
         for (slot, due) in dues {
-            let due = self.starts.get(slot).map_or(due, |own| own.min(due));
-            self.starts.set(slot, Some(due));
+            match self.starts.get(slot) {
+                Some(_) => self.starts.bring_forward(slot, due),
+                None => self.starts.set(slot, Some(due)),
+            }
         }
         added
     }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::Outcome;
+use super::{Outcome, pace::Rate};
 
 /// A target of probes. Checks with the same target share its probes and its schedule, whichever
 /// services and servers they belong to.
@@ -55,6 +55,8 @@ pub(super) struct TargetState<P> {
     pub(super) unspread: bool,
     /// Whether a late time limit was forgiven and there was no result since.
     pub(super) forgiven: bool,
+    /// How often it becomes due.
+    pub(super) rate: Rate,
 }
 
 /// A probe under way.
@@ -76,6 +78,7 @@ impl<P> TargetState<P> {
             failed: false,
             unspread: true,
             forgiven: false,
+            rate: Rate::default(),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod configuration;
 mod decisions;
+mod evenness;
 mod explanations;
 mod file;
 mod host;
@@ -16,6 +17,5 @@ mod kernel_table;
 mod operator;
 mod planned;
 mod properties;
-
 mod reload;
 mod schedule;
