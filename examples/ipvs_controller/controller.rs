@@ -2,19 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
 use ipvs_netlink::{
-    AsyncClient, Error, ServiceKey, Timeouts,
+    AsyncClient, DestinationKey, Error, ServiceKey, Timeouts, VirtualServer,
     plan::{Drain, Policy, ReconcileReport, Reconciler, Scope, Wanted},
 };
-use vrrp_examples::kubernetes::{Node, Objects, Settings, WantedTable, translate};
+use vrrp_examples::kubernetes::{Node, Objects, Problem, Settings, WantedTable};
 
 use crate::{
-    interface::{Interface, InterfaceError},
+    interface::{Addresses, Interface, InterfaceError},
     options::Configuration,
     ownership::Ownership,
     schedule::Extent,
@@ -23,16 +23,28 @@ use crate::{
 /// Everything that a synchronization needs.
 pub(crate) struct Controller {
     pub(crate) objects: Objects,
-    node: String,
-    settings: Settings,
+    /// The node, with its addresses by the last full synchronization.
+    node: Node,
     excluded: Vec<IpNet>,
     client: AsyncClient,
     interface: Interface,
+    /// The addresses of the host by the last full synchronization, and those that were added since.
+    addresses: Addresses,
     ownership: Ownership,
     reconciler: Reconciler,
     start: Instant,
     /// The table of the last synchronization.
     wanted: WantedTable,
+    /// Services that differ since the last synchronization that did not fail.
+    pending: BTreeSet<ServiceKey>,
+    problems: Problems,
+}
+
+/// The problems that have not been reported, and a number that changes with any problem.
+#[derive(Debug, Default)]
+struct Problems {
+    new: Vec<Problem>,
+    version: u64,
 }
 
 /// The reason why a synchronization failed, wholly or in part.
@@ -71,15 +83,20 @@ impl Controller {
     ) -> Self {
         Self {
             objects: Objects::default(),
-            node: configuration.node.clone(),
-            settings: settings(configuration),
+            node: Node {
+                name: configuration.node.clone(),
+                addresses: BTreeSet::new(),
+            },
             excluded: configuration.excluded.clone(),
             client,
             interface,
+            addresses: Addresses::default(),
             ownership,
             reconciler: Reconciler::new(policy(configuration.drain)),
             start: Instant::now(),
-            wanted: WantedTable::default(),
+            wanted: WantedTable::new(settings(configuration)),
+            pending: BTreeSet::new(),
+            problems: Problems::default(),
         }
     }
 
@@ -93,6 +110,16 @@ impl Controller {
         &self.wanted
     }
 
+    /// Returns the problems that are new since the last call.
+    pub(crate) fn take_new_problems(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.problems.new)
+    }
+
+    /// A number that changes when a problem comes or goes.
+    pub(crate) fn problems_version(&self) -> u64 {
+        self.problems.version
+    }
+
     /// The destinations that drain, as lines.
     pub(crate) fn draining(&self) -> impl Iterator<Item = String> {
         let destinations = self.reconciler.draining().destinations.iter();
@@ -101,38 +128,31 @@ impl Controller {
 
     /// Brings the kernel to the state that the objects want. An address is added after its first
     /// service and removed after its last one, so no client is refused in between.
+    ///
+    /// The work for changes depends on the services that differ, not on the size of the table.
     pub(crate) async fn synchronize(&mut self, extent: Extent) -> Result<Outcome, SyncError> {
-        let addresses = self.interface.addresses().await?;
-        let node = Node {
-            name: self.node.clone(),
-            addresses: addresses.node.clone(),
-        };
-        let wanted = translate(&self.objects, &node, &self.settings);
-        let keys: BTreeSet<ServiceKey> = wanted
-            .servers
-            .iter()
-            .map(|server| server.service.key)
-            .collect();
+        if extent == Extent::Full {
+            self.addresses = self.interface.addresses().await?;
+            self.node.addresses.clone_from(&self.addresses.node);
+        }
+        self.update();
+        let wanted = &self.wanted;
+        let claimed = self.pending.iter().copied();
         self.ownership
-            .claim(keys.iter().copied())
+            .claim(claimed.filter(|key| wanted.server(key).is_some()))
             .map_err(SyncError::State)?;
-        let report = match extent {
-            Extent::Full => self.reconcile_all(&wanted, &keys, &addresses).await?,
-            Extent::Changes => self.reconcile_changes(&wanted, &keys).await?,
+        let (report, concerned) = match extent {
+            Extent::Full => (self.reconcile_all().await?, None),
+            Extent::Changes | Extent::Drains => {
+                let concerned = self.concerned(extent);
+                (self.reconcile_some(&concerned).await?, Some(concerned))
+            }
         };
         if report.is_complete() {
-            let draining = &self.reconciler.draining().destinations;
-            let draining: BTreeSet<_> = draining.keys().map(|(service, _)| *service).collect();
-            let is_left = |key: &ServiceKey| is_excluded(&self.excluded, key);
-            let keep =
-                |key: &ServiceKey| keys.contains(key) || draining.contains(key) || is_left(key);
-            self.ownership.retain(keep).map_err(SyncError::State)?;
+            self.release(concerned.as_deref())?;
         }
-        let added = self.interface.add(&addresses, &wanted.addresses).await?;
-        let mut keep = wanted.addresses.clone();
-        keep.extend(self.addresses_of_others(&keys));
-        let removed = self.interface.remove(addresses, &keep).await?;
-        self.wanted = wanted;
+        let (added, removed) = self.bind(concerned.as_deref()).await?;
+        self.pending.clear();
         Ok(Outcome {
             report,
             added,
@@ -140,27 +160,103 @@ impl Controller {
         })
     }
 
-    /// Services that are left as they are keep their addresses.
-    fn addresses_of_others(&self, wanted: &BTreeSet<ServiceKey>) -> Vec<IpAddr> {
-        let left = self.ownership.keys().filter(|key| !wanted.contains(key));
-        left.filter_map(address).collect()
+    /// Brings the wanted table up to date.
+    fn update(&mut self) {
+        let differences = self.wanted.update(&mut self.objects, &self.node);
+        self.pending.extend(differences.services);
+        if !differences.new_problems.is_empty() || differences.solved_problems > 0 {
+            self.problems.version += 1;
+        }
+        self.problems.new.extend(differences.new_problems);
+    }
+
+    /// The services to synchronize: those that changed, and with [`Extent::Drains`] those that
+    /// drain.
+    fn concerned(&self, extent: Extent) -> Vec<ServiceKey> {
+        let mut concerned = self.pending.clone();
+        if extent == Extent::Drains {
+            let draining = self.reconciler.draining().destinations.keys();
+            concerned.extend(draining.map(|(service, _)| *service));
+        }
+        let may_touch = |key: &ServiceKey| {
+            self.wanted.server(key).is_some() || !is_excluded(&self.excluded, key)
+        };
+        concerned.into_iter().filter(may_touch).collect()
+    }
+
+    /// Gives up services that are gone: of these, or of all.
+    fn release(&mut self, concerned: Option<&[ServiceKey]>) -> Result<(), SyncError> {
+        let is_gone = |key: &ServiceKey| {
+            self.wanted.server(key).is_none()
+                && !self.is_draining(key)
+                && !is_excluded(&self.excluded, key)
+        };
+        let gone: Vec<_> = match concerned {
+            Some(concerned) => concerned.iter().copied().filter(is_gone).collect(),
+            None => self.ownership.keys().copied().filter(is_gone).collect(),
+        };
+        self.ownership
+            .release(gone.into_iter())
+            .map_err(SyncError::State)
+    }
+
+    fn is_draining(&self, service: &ServiceKey) -> bool {
+        let first = DestinationKey::new((Ipv4Addr::UNSPECIFIED, 0));
+        let mut from_service = self
+            .reconciler
+            .draining()
+            .destinations
+            .range((*service, first)..);
+        from_service
+            .next()
+            .is_some_and(|((draining, _), _)| draining == service)
+    }
+
+    /// Adds and removes addresses: of these services, or all. Returns how many of each. Services
+    /// that are left as they are keep their addresses.
+    async fn bind(
+        &mut self,
+        concerned: Option<&[ServiceKey]>,
+    ) -> Result<(usize, usize), SyncError> {
+        let wanted = self.wanted.addresses();
+        let candidates: BTreeSet<IpAddr> = match concerned {
+            Some(concerned) => concerned.iter().filter_map(address).collect(),
+            None => self
+                .addresses
+                .bound()
+                .chain(wanted.iter().copied())
+                .collect(),
+        };
+        let is_missing = |it: &IpAddr| wanted.contains(it) && !self.addresses.is_bound(it);
+        let is_unwanted = |it: &IpAddr| {
+            !wanted.contains(it)
+                && self.addresses.is_removable(it)
+                && self
+                    .ownership
+                    .keys_at(*it)
+                    .all(|key| self.wanted.server(key).is_some())
+        };
+        let missing: Vec<_> = candidates.iter().copied().filter(is_missing).collect();
+        let unwanted: Vec<_> = candidates.iter().copied().filter(is_unwanted).collect();
+        self.interface.add(&mut self.addresses, &missing).await?;
+        self.interface
+            .remove(&mut self.addresses, &unwanted)
+            .await?;
+        Ok((missing.len(), unwanted.len()))
     }
 
     /// Reads the whole table. Services are this program's if it made them, or if their address is
     /// on its interface, as with those that kube-proxy left.
-    async fn reconcile_all(
-        &mut self,
-        wanted: &WantedTable,
-        keys: &BTreeSet<ServiceKey>,
-        addresses: &crate::interface::Addresses,
-    ) -> Result<ReconcileReport, SyncError> {
+    async fn reconcile_all(&mut self) -> Result<ReconcileReport, SyncError> {
         let (ownership, excluded) = (&self.ownership, &self.excluded);
+        let (wanted, addresses) = (&self.wanted, &self.addresses);
         let is_own = |key: &ServiceKey| {
             let is_bound = || address(key).is_some_and(|address| addresses.is_bound(&address));
-            keys.contains(key)
+            wanted.server(key).is_some()
                 || ((ownership.contains(key) || is_bound()) && !is_excluded(excluded, key))
         };
-        let wanted = Wanted::new(&wanted.servers).within(Scope::Matching(&is_own));
+        let servers: Vec<VirtualServer> = wanted.servers().cloned().collect();
+        let wanted = Wanted::new(&servers).within(Scope::Matching(&is_own));
         let now = self.start.elapsed();
         Ok(self
             .client
@@ -168,32 +264,21 @@ impl Controller {
             .await?)
     }
 
-    /// Reads only services that changed, or that drain.
-    async fn reconcile_changes(
+    /// Reads only these services.
+    async fn reconcile_some(
         &mut self,
-        wanted: &WantedTable,
-        keys: &BTreeSet<ServiceKey>,
+        concerned: &[ServiceKey],
     ) -> Result<ReconcileReport, SyncError> {
-        let draining = self.reconciler.draining().destinations.keys();
-        let draining = draining.map(|(service, _)| *service);
-        let concerned: BTreeSet<_> = wanted
-            .changed_since(&self.wanted)
-            .into_iter()
-            .chain(draining)
-            .filter(|key| keys.contains(key) || !is_excluded(&self.excluded, key))
-            .collect();
-        if concerned.is_empty() {
-            return Ok(ReconcileReport::default());
-        }
-        let servers: Vec<_> = wanted
-            .servers
-            .iter()
-            .filter(|server| concerned.contains(&server.service.key))
-            .cloned()
-            .collect();
-        let concerned: Vec<_> = concerned.into_iter().collect();
-        let wanted = Wanted::new(&servers).within(Scope::Services(&concerned));
         let now = self.start.elapsed();
+        if concerned.is_empty() {
+            return Ok(ReconcileReport {
+                wait: self.reconciler.draining().wait(now),
+                ..ReconcileReport::default()
+            });
+        }
+        let servers = concerned.iter().filter_map(|key| self.wanted.server(key));
+        let servers: Vec<_> = servers.cloned().collect();
+        let wanted = Wanted::new(&servers).within(Scope::Services(concerned));
         Ok(self
             .client
             .reconcile(&mut self.reconciler, wanted, now)
@@ -214,16 +299,12 @@ impl Controller {
 
     /// The number of services and destinations by the last synchronization.
     pub(crate) fn size(&self) -> BTreeMap<&'static str, usize> {
-        let servers = &self.wanted.servers;
         BTreeMap::from([
-            ("services", servers.len()),
-            (
-                "destinations",
-                servers.iter().map(|server| server.destinations.len()).sum(),
-            ),
-            ("addresses", self.wanted.addresses.len()),
+            ("services", self.wanted.servers().len()),
+            ("destinations", self.wanted.destinations()),
+            ("addresses", self.wanted.addresses().len()),
             ("draining", self.reconciler.draining().destinations.len()),
-            ("problems", self.wanted.problems.len()),
+            ("problems", self.wanted.problems().len()),
         ])
     }
 }

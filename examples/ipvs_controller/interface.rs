@@ -3,17 +3,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::{
-    Handle, LinkDummy,
+    AddressMessageBuilder, Handle, LinkDummy,
+    packet_core::{
+        NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    },
     packet_route::{
+        RouteNetlinkMessage,
         address::{AddressAttribute, AddressMessage},
         link::LinkAttribute,
     },
+    proto::{ConnectionHandle, new_connection},
+    sys::{SocketAddr, protocols::NETLINK_ROUTE},
 };
+
+/// Addresses in one datagram. Many small datagrams are slow: after each the kernel looks for
+/// expired addresses among all of the host.
+const BATCH: usize = 64;
 
 /// Why an address or an interface could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +45,8 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Interfac
 /// The interface, which may be missing.
 pub(crate) struct Interface {
     handle: Handle,
+    /// A socket for batches, which `handle` cannot send.
+    batches: ConnectionHandle<RouteNetlinkMessage>,
     name: String,
 }
 
@@ -53,6 +65,17 @@ impl Addresses {
     pub(crate) fn is_bound(&self, address: &IpAddr) -> bool {
         self.bound.contains_key(address)
     }
+
+    /// Whether an address may be removed. The kernel gives the interface a link-local address by
+    /// itself.
+    pub(crate) fn is_removable(&self, address: &IpAddr) -> bool {
+        self.is_bound(address) && !is_link_local(address)
+    }
+
+    /// The addresses on the interface.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = IpAddr> {
+        self.bound.keys().copied()
+    }
 }
 
 impl Interface {
@@ -60,8 +83,11 @@ impl Interface {
     pub(crate) fn new(name: &str) -> Result<Self, InterfaceError> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
+        let (connection, batches, _) = new_connection(NETLINK_ROUTE)?;
+        tokio::spawn(connection);
         Ok(Self {
             handle,
+            batches,
             name: name.to_owned(),
         })
     }
@@ -105,34 +131,80 @@ impl Interface {
         Ok(None)
     }
 
-    /// Adds the wanted addresses that are missing, and the interface if there is none.
+    /// Adds addresses, and the interface if there is none.
     pub(crate) async fn add(
         &self,
-        addresses: &Addresses,
-        wanted: &BTreeSet<IpAddr>,
-    ) -> Result<usize, InterfaceError> {
-        let missing: Vec<_> = wanted
-            .iter()
-            .filter(|address| !addresses.is_bound(address))
-            .collect();
+        addresses: &mut Addresses,
+        missing: &[IpAddr],
+    ) -> Result<(), InterfaceError> {
         if missing.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let index = match addresses.index {
             Some(index) => index,
             None => self.create().await?,
         };
-        for address in &missing {
-            let length = if address.is_ipv4() { 32 } else { 128 };
-            let request = self.handle.address().add(index, **address, length);
+        addresses.index = Some(index);
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|address| (*address, message(index, *address)))
+            .collect();
+        for batch in missing.chunks(BATCH) {
             // Another program may have been faster.
+            let flags = NLM_F_CREATE | NLM_F_REPLACE;
+            if !self
+                .is_accepted(batch, flags, RouteNetlinkMessage::NewAddress)
+                .await
+            {
+                self.add_one_by_one(batch, index).await?;
+            }
+            addresses.bound.extend(batch.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// Sends a request for each address at once, and returns whether the kernel accepted all.
+    async fn is_accepted(
+        &self,
+        batch: &[(IpAddr, AddressMessage)],
+        flags: u16,
+        request: fn(AddressMessage) -> RouteNetlinkMessage,
+    ) -> bool {
+        let requests = batch.iter().map(|(_, message)| {
+            let mut request = NetlinkMessage::from(request(message.clone()));
+            request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+            request
+        });
+        let Ok(mut answers) = self.batches.request_batch(requests, SocketAddr::new(0, 0)) else {
+            return false;
+        };
+        let mut is_accepted = true;
+        // Acknowledgements are left out.
+        while let Some(answer) = answers.next().await {
+            is_accepted &= !matches!(
+                answer.payload,
+                NetlinkPayload::Error(_) | NetlinkPayload::Overrun(_)
+            );
+        }
+        is_accepted
+    }
+
+    /// Adds addresses, and reports the first one that the kernel refuses.
+    async fn add_one_by_one(
+        &self,
+        batch: &[(IpAddr, AddressMessage)],
+        index: u32,
+    ) -> Result<(), InterfaceError> {
+        for (address, _) in batch {
+            let length = prefix_length(*address);
+            let request = self.handle.address().add(index, *address, length);
             request
                 .replace()
                 .execute()
                 .await
                 .map_err(failed(format!("add {address}/{length} to {}", self.name)))?;
         }
-        Ok(missing.len())
+        Ok(())
     }
 
     /// Creates the interface. It answers no ARP requests and is up.
@@ -150,29 +222,46 @@ impl Interface {
         }
     }
 
-    /// Removes addresses that are not wanted.
+    /// Removes addresses.
     pub(crate) async fn remove(
         &self,
-        addresses: Addresses,
-        wanted: &BTreeSet<IpAddr>,
-    ) -> Result<usize, InterfaceError> {
-        let mut removed = 0;
-        for (address, message) in addresses.bound {
-            // The kernel gives the interface a link-local address by itself.
-            if wanted.contains(&address) || is_link_local(&address) {
-                continue;
+        addresses: &mut Addresses,
+        unwanted: &[IpAddr],
+    ) -> Result<(), InterfaceError> {
+        let unwanted: Vec<_> = unwanted
+            .iter()
+            .filter_map(|address| Some((*address, addresses.bound.get(address)?.clone())))
+            .collect();
+        for batch in unwanted.chunks(BATCH) {
+            if !self
+                .is_accepted(batch, 0, RouteNetlinkMessage::DelAddress)
+                .await
+            {
+                self.remove_one_by_one(batch).await?;
             }
-            let request = self.handle.address().del(message);
-            match request.execute().await {
-                Err(error) if !is_missing(&error) => {
-                    return Err(failed(format!("remove {address} from {}", self.name))(
-                        error,
-                    ));
-                }
-                Ok(()) | Err(_) => removed += 1,
+            for (address, _) in batch {
+                addresses.bound.remove(address);
             }
         }
-        Ok(removed)
+        Ok(())
+    }
+
+    /// Removes addresses that are there, and reports the first one that the kernel refuses.
+    async fn remove_one_by_one(
+        &self,
+        batch: &[(IpAddr, AddressMessage)],
+    ) -> Result<(), InterfaceError> {
+        for (address, message) in batch {
+            let request = self.handle.address().del(message.clone());
+            match request.execute().await {
+                Err(error) if !is_missing(&error) => {
+                    let doing = format!("remove {address} from {}", self.name);
+                    return Err(failed(doing)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the interface.
@@ -183,6 +272,25 @@ impl Interface {
         let doing = format!("delete the interface {}", self.name);
         let deleted = self.handle.link().del(index).execute().await;
         deleted.map_err(failed(doing))
+    }
+}
+
+fn prefix_length(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// An address of the interface with this number.
+fn message(index: u32, address: IpAddr) -> AddressMessage {
+    let length = prefix_length(address);
+    match address {
+        IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(address, length)
+            .build(),
+        IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new()
+            .index(index)
+            .address(address, length)
+            .build(),
     }
 }
 

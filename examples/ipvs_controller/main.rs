@@ -14,7 +14,6 @@ mod schedule;
 mod source;
 
 use std::{
-    collections::BTreeMap,
     future::ready,
     io::{self, Write},
     net::SocketAddr,
@@ -35,7 +34,7 @@ use tokio::{
     time::sleep_until,
 };
 use vrrp_examples::{
-    kubernetes::{Node, Objects, Problem, translate},
+    kubernetes::{Node, Objects, translate},
     pages::{Listener, Query, serve},
 };
 
@@ -191,10 +190,11 @@ async fn print(
         addresses: addresses.node,
     };
     let wanted = translate(&objects, &node, &settings(configuration));
-    for problem in &wanted.problems {
+    for problem in wanted.problems() {
         complain(format_args!("{problem}"));
     }
-    let text = rules::print(&wanted.servers, Form::Ipvsadm);
+    let servers: Vec<_> = wanted.servers().cloned().collect();
+    let text = rules::print(&servers, Form::Ipvsadm);
     io::stdout().write_all(text.as_bytes())?;
     if is_faulty {
         return Err(Failure::Incomplete);
@@ -212,8 +212,6 @@ struct Program {
     /// A stream counts as complete after this time without objects.
     quiet: Option<Duration>,
     last_update: Option<Instant>,
-    faults: BTreeMap<String, String>,
-    problems: Vec<Problem>,
     start: Instant,
 }
 
@@ -251,8 +249,6 @@ impl Program {
                 Source::Folder(_) => None,
             },
             last_update: None,
-            faults: BTreeMap::new(),
-            problems: Vec::new(),
             start: Instant::now(),
         })
     }
@@ -317,16 +313,10 @@ impl Program {
             }
             Some(Update::Ready) => self.schedule.ready(),
             Some(Update::Fault { part, error }) => {
-                match error {
-                    Some(error) => {
-                        complain(format_args!("{part}: {error}"));
-                        self.faults.insert(part, error);
-                    }
-                    None => drop(self.faults.remove(&part)),
+                if let Some(error) = &error {
+                    complain(format_args!("{part}: {error}"));
                 }
-                let faults = self.faults.iter();
-                let lines = faults.map(|(part, error)| format!("{part}: {error}"));
-                self.pages.faults(lines.collect());
+                self.pages.fault(part, error);
             }
             Some(Update::Ended(reason)) => return Err(Failure::Source(reason)),
             None => return Err(Failure::Source("the source ended".into())),
@@ -352,13 +342,9 @@ impl Program {
                 false
             }
         };
-        let problems = &self.controller.wanted().problems;
-        for problem in problems {
-            if !self.problems.contains(problem) {
-                complain(format_args!("{problem}"));
-            }
+        for problem in self.controller.take_new_problems() {
+            complain(format_args!("{problem}"));
         }
-        self.problems.clone_from(problems);
         let drain = result.as_ref().ok().and_then(|outcome| outcome.report.wait);
         self.schedule
             .done(self.start.elapsed(), extent, is_success, drain);

@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use ipvs_netlink::ServiceKey;
-use vrrp_examples::whole_file::{Durability, Readers, replace};
+use vrrp_examples::{
+    kubernetes::keys_at,
+    whole_file::{Durability, Readers, replace},
+};
 
 /// The services of IPVS that this program has made, in a file of one key a line. Without a file the
 /// program forgets them at its end, and a later run leaves services alone that are no longer
@@ -60,16 +64,23 @@ impl Ownership {
         self.save()
     }
 
-    /// Keeps some keys after the services of the others are gone.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&ServiceKey) -> bool) -> io::Result<()> {
+    /// The services of an address that belong to this program.
+    pub(crate) fn keys_at(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        let ranges = keys_at(address).into_iter();
+        ranges.flat_map(|keys| self.keys.range(keys))
+    }
+
+    /// Gives up keys after their services are gone.
+    pub(crate) fn release(&mut self, keys: impl Iterator<Item = ServiceKey>) -> io::Result<()> {
         let before = self.keys.len();
-        self.keys.retain(keep);
+        for key in keys {
+            self.keys.remove(&key);
+        }
         if self.keys.len() == before {
             return Ok(());
         }
         self.save()
     }
-
     /// Replaces the file in one step.
     fn save(&self) -> io::Result<()> {
         let Some(path) = &self.file else {
@@ -102,7 +113,7 @@ mod tests {
         let path = folder.path().join("a/b/services");
         let mut first = Ownership::open(Some(&path)).unwrap();
         first.claim([key(1), key(2), key(3)].into_iter()).unwrap();
-        first.retain(|it| *it != key(2)).unwrap();
+        first.release([key(2)].into_iter()).unwrap();
         let second = Ownership::open(Some(&path)).unwrap();
         assert_eq!(second.keys().copied().collect::<Vec<_>>(), [key(1), key(3)]);
     }

@@ -1,6 +1,7 @@
 //! Metrics, health and status of the program.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64},
@@ -38,6 +39,7 @@ const LATE_PERIODS: u32 = 2;
 enum ExtentLabel {
     Full,
     Changes,
+    Drains,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
@@ -153,6 +155,11 @@ struct Status {
 #[derive(Debug)]
 struct State {
     status: Status,
+    /// The version of the problems in the status.
+    problems: u64,
+    /// The error of each part of the source that has one. The status has their lines when it is
+    /// asked for.
+    faults: BTreeMap<String, String>,
     /// The last success, or the start.
     alive: Instant,
     updated: SystemTime,
@@ -175,6 +182,8 @@ impl Pages {
                     node: node.to_owned(),
                     ..Status::default()
                 },
+                problems: 0,
+                faults: BTreeMap::new(),
                 alive: Instant::now(),
                 updated: SystemTime::now(),
             })),
@@ -186,11 +195,16 @@ impl Pages {
         edit(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Shows which parts of the source have faults.
-    pub(crate) fn faults(&self, faults: Vec<String>) {
-        let number = i64::try_from(faults.len()).unwrap_or(i64::MAX);
-        self.metrics.faults.set(number);
-        self.edit(|state| state.status.faults = faults);
+    /// Shows that a part of the source has a fault, or with `None` that it has none any more.
+    pub(crate) fn fault(&self, part: String, error: Option<String>) {
+        self.edit(|state| {
+            match error {
+                Some(error) => drop(state.faults.insert(part, error)),
+                None => drop(state.faults.remove(&part)),
+            }
+            let number = i64::try_from(state.faults.len()).unwrap_or(i64::MAX);
+            self.metrics.faults.set(number);
+        });
     }
 
     /// Shows the result of a synchronization.
@@ -205,6 +219,7 @@ impl Pages {
         let extent = match extent {
             Extent::Full => ExtentLabel::Full,
             Extent::Changes => ExtentLabel::Changes,
+            Extent::Drains => ExtentLabel::Drains,
         };
         let is_success = result.as_ref().is_ok_and(Outcome::is_success);
         let labels = SyncLabels {
@@ -254,8 +269,11 @@ impl Pages {
             [status.services, status.destinations, status.addresses] =
                 ["services", "destinations", "addresses"].map(|kind| size[kind]);
             status.draining = controller.draining().collect();
-            let problems = controller.wanted().problems.iter();
-            status.problems = problems.map(ToString::to_string).collect();
+            if state.problems != controller.problems_version() {
+                state.problems = controller.problems_version();
+                let problems = controller.wanted().problems().iter();
+                status.problems = problems.map(ToString::to_string).collect();
+            }
             if is_success {
                 status.last_success = Some(time_text(now));
                 state.alive = Instant::now();
@@ -304,7 +322,10 @@ impl Pages {
     }
 
     fn status(&self) -> Page {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = state.faults.iter();
+        let faults = faults.map(|(part, error)| format!("{part}: {error}"));
+        state.status.faults = faults.collect();
         match serde_json::to_string_pretty(&state.status) {
             Ok(body) => Page::ok(JSON, body + "\n"),
             Err(error) => failure(&error),

@@ -7,8 +7,10 @@ use std::time::Duration;
 pub(crate) enum Extent {
     /// The whole table is read.
     Full,
-    /// Only services that changed, or that drain, are read.
+    /// Only services that changed are read.
     Changes,
+    /// Only services that changed, or that drain, are read.
+    Drains,
 }
 
 /// The longest time between two checks of draining connections: the kernel does not report their
@@ -79,10 +81,16 @@ impl Schedule {
             self.retry.map(|(_, at)| (at, Extent::Full)),
             Some((full.max(earliest), Extent::Full)),
             self.is_changed.then_some((earliest, Extent::Changes)),
-            self.drain.map(|at| (at.max(earliest), Extent::Changes)),
+            self.drain.map(|at| (at.max(earliest), Extent::Drains)),
         ];
+        // Of two at one time the larger extent comes first.
+        let rank = |extent| match extent {
+            Extent::Full => 0,
+            Extent::Drains => 1,
+            Extent::Changes => 2,
+        };
         let due = due.into_iter().flatten();
-        due.min_by_key(|(at, extent)| (*at, *extent == Extent::Changes))
+        due.min_by_key(|(at, extent)| (*at, rank(*extent)))
     }
 
     /// A synchronization begins: later changes need another one.
@@ -103,7 +111,12 @@ impl Schedule {
         if extent == Extent::Full {
             self.last_full = Some(now);
         }
-        self.drain = drain.map(|wait| now.saturating_add(wait.min(DRAIN_POLL)));
+        let drain = drain.map(|wait| now.saturating_add(wait.min(DRAIN_POLL)));
+        self.drain = match (extent, self.drain) {
+            // Changes that follow each other closely do not defer the next check.
+            (Extent::Changes, Some(before)) => drain.map(|drain| drain.min(before)),
+            _ => drain,
+        };
         self.retry = if is_success {
             None
         } else {
@@ -168,8 +181,28 @@ mod tests {
         let mut schedule = synchronized();
         for (wait, next) in [(at(900), at(105)), (at(2), at(102))] {
             schedule.done(at(100), Extent::Changes, true, Some(wait));
-            assert_eq!(schedule.next(), Some((next, Extent::Changes)));
+            assert_eq!(schedule.next(), Some((next, Extent::Drains)));
         }
+    }
+
+    #[test]
+    fn changes_neither_read_what_drains_nor_defer_its_next_check() {
+        let mut schedule = synchronized();
+        schedule.done(at(100), Extent::Changes, true, Some(at(900)));
+        for now in 101..105 {
+            schedule.changed();
+            assert_eq!(schedule.next(), Some((at(now), Extent::Changes)));
+            schedule.begin();
+            schedule.done(at(now), Extent::Changes, true, Some(at(900)));
+        }
+        schedule.changed();
+        assert_eq!(schedule.next(), Some((at(105), Extent::Drains)));
+        schedule.begin();
+        schedule.done(at(105), Extent::Drains, true, Some(at(900)));
+        assert_eq!(schedule.next(), Some((at(110), Extent::Drains)));
+        // Nothing drains any more.
+        schedule.done(at(110), Extent::Changes, true, None);
+        assert_eq!(schedule.next(), Some((at(130), Extent::Full)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Kubernetes Services and EndpointSlices as a wanted IPVS table, without I/O.
 //!
-//! [`Objects`] holds the objects by source. [`translate`] turns them into the services of IPVS, the
-//! addresses that the host needs to receive their traffic, and a [`Problem`] for each part that
-//! cannot be served. The same objects give the same table, in the same order.
+//! [`Objects`] holds the objects by source. A [`WantedTable`] has the services of IPVS that they
+//! want, the addresses that the host needs to receive their traffic, and a [`Problem`] for each
+//! part that cannot be served. The same objects give the same table, in the same order. An update costs
+//! time in proportion to the Services that have changed, not to the table.
 //!
 //! The rules are those of kube-proxy in IPVS mode, except where a rule's documentation says
 //! otherwise. Topology hints are not used.
@@ -13,6 +14,8 @@ mod objects;
 mod problem;
 mod proxy_configuration;
 mod read;
+mod service;
+mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,10 +23,11 @@ mod tests;
 pub use self::{
     object::{Object, ObjectError, ObjectKey, ObjectKind},
     objects::{Change, Objects},
-    problem::Problem,
+    problem::{MAX_DESTINATIONS, Problem},
     proxy_configuration::{
         ConfigurationError, GoDuration, IpvsConfiguration, ProxyConfiguration, parse_configuration,
     },
     read::{MAX_TEXT, ReadError, WatchEvent, read_json, read_text, read_yaml, watch_events},
-    table::{MAX_DESTINATIONS, Node, Settings, WantedTable, translate},
+    settings::{Node, Settings},
+    table::{Differences, WantedTable, keys_at, translate},
 };

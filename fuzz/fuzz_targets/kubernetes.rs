@@ -10,8 +10,8 @@ use std::{
 use allocation_counter::measure;
 use libfuzzer_sys::fuzz_target;
 use vrrp_examples::kubernetes::{
-    Change, MAX_DESTINATIONS, Node, Object, ObjectKind, Objects, ReadError, Settings, WantedTable,
-    WatchEvent, parse_configuration, read_json, read_yaml, translate, watch_events,
+    Change, Differences, MAX_DESTINATIONS, Node, Object, ObjectKind, Objects, ReadError, Settings,
+    WantedTable, WatchEvent, parse_configuration, read_json, read_yaml, translate, watch_events,
 };
 
 /// Octets of memory for each octet of text. An empty YAML node is one octet of text, and its value
@@ -74,7 +74,7 @@ fn file(text: &str, read: fn(&str) -> Result<Vec<Object>, ReadError>) {
     };
     objects.apply(replace());
     assert!(!objects.apply(replace()), "the same is no change");
-    table(&objects, len);
+    table(&mut objects, len);
 }
 
 fn stream(octets: &[u8], piece: usize) {
@@ -100,11 +100,11 @@ fn stream(octets: &[u8], piece: usize) {
         objects.apply(change.clone());
         assert!(!objects.apply(change), "the same is no change");
     }
-    table(&objects, len);
+    table(&mut objects, len);
 }
 
 /// Translates the objects, and checks the table.
-fn table(objects: &Objects, len: u64) {
+fn table(objects: &mut Objects, len: u64) {
     let address = |text: &str| text.parse().expect("an address");
     let node = Node {
         name: "a".into(),
@@ -118,11 +118,9 @@ fn table(objects: &Objects, len: u64) {
         FOR_EACH_CALL + FOR_EACH_OCTET * len + FOR_EACH_ENTRY * most,
         || translate(objects, &node, &Settings::default()),
     );
-    let WantedTable {
-        servers, problems, ..
-    } = &table;
+    let servers: Vec<_> = table.servers().collect();
     assert!(servers.is_sorted_by(|one, other| one.service.key < other.service.key));
-    for server in servers {
+    for server in &servers {
         assert!(
             server
                 .destinations
@@ -131,12 +129,17 @@ fn table(objects: &Objects, len: u64) {
     }
     let entries: usize = servers.iter().map(|it| 1 + it.destinations.len()).sum();
     assert!(entries <= 2 * services * MAX_DESTINATIONS);
-    problems.iter().for_each(|problem| drop(shown(problem)));
-    assert_eq!(table.changed_since(&table), []);
-    let keys: Vec<_> = servers.iter().map(|it| it.service.key).collect();
-    let nothing = WantedTable::default();
-    assert_eq!(table.changed_since(&nothing), keys);
-    assert_eq!(nothing.changed_since(&table), keys);
+    let problems = table.problems().iter();
+    problems.for_each(|problem| drop(shown(problem)));
+    let mut kept = WantedTable::new(Settings::default());
+    let new = kept.update(objects, &node);
+    assert_eq!(kept, table);
+    assert!(
+        new.services
+            .iter()
+            .eq(servers.iter().map(|it| &it.service.key))
+    );
+    assert_eq!(kept.update(objects, &node), Differences::default());
 }
 
 fuzz_target!(|input: &[u8]| {

@@ -118,6 +118,20 @@ impl Object {
     pub fn key(&self) -> &ObjectKey {
         &self.key
     }
+
+    /// The key of the Service that the object concerns: its own, or that of the slice. `None` for a
+    /// slice of no Service, and for one that is left to another program.
+    pub(super) fn service(&self) -> Option<ObjectKey> {
+        match &self.content {
+            Content::Service(_) => Some(self.key.clone()),
+            Content::EndpointSlice(slice) if slice.metadata.is_foreign() => None,
+            Content::EndpointSlice(slice) => Some(ObjectKey {
+                kind: ObjectKind::Service,
+                namespace: self.key.namespace.clone(),
+                name: slice.metadata.service_name()?.to_owned(),
+            }),
+        }
+    }
 }
 
 /// Reads `null` as the default, as the API server writes empty lists.

@@ -4,7 +4,12 @@ use std::fmt;
 
 use ipvs_netlink::ServiceKey;
 
-use super::{MAX_DESTINATIONS, ObjectKey};
+use super::object::ObjectKey;
+
+/// The most destinations of one Service: its addresses times endpoints, of all ports. A small
+/// object could otherwise ask for more than the memory of a node. Kubernetes itself promises at
+/// most 1,000 endpoints of a Service.
+pub const MAX_DESTINATIONS: usize = 1_000_000;
 
 /// A part of an object that is not served, as one line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

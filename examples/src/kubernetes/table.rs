@@ -1,367 +1,336 @@
-//! The translation.
+//! The wanted table, and its changes.
 
 use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::IpAddr,
+    ops::RangeInclusive,
 };
 
-use ipnet::IpNet;
-use ipvs_netlink::{
-    Destination, Persistence, Protocol, Scheduler, SchedulerFlags, Service as Ipvs, ServiceKey,
-    VirtualServer,
-};
+use ipvs_netlink::{Protocol, ServiceKey, VirtualServer};
 
 use super::{
-    Objects, Problem,
-    endpoints::Endpoints,
-    object::{
-        Content, EndpointSlice, IngressMode, IpFamily, ObjectKey, Service, ServicePort,
-        ServiceSpec, SessionAffinity, TransportProtocol,
-    },
+    object::ObjectKey,
+    objects::Objects,
+    problem::Problem,
+    service::translate_service,
+    settings::{Node, Settings},
 };
 
-/// The most destinations of one Service: its addresses times endpoints, of all ports. A small
-/// object could otherwise ask for more than the memory of a node. Kubernetes itself promises at
-/// most 1,000 endpoints of a Service.
-pub const MAX_DESTINATIONS: usize = 1_000_000;
-
-/// The node that the table is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// The name that endpoints have in `nodeName`.
-    pub name: String,
-    /// The addresses of the node, on all interfaces except the one that has the services'
-    /// addresses.
-    pub addresses: BTreeSet<IpAddr>,
-}
-
-/// The settings of the translation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The scheduler of all services.
-    pub scheduler: Scheduler,
-    /// The networks whose node addresses serve node ports; all if empty.
-    pub node_port_addresses: Vec<IpNet>,
-}
-
-impl Default for Settings {
-    /// Round robin, and node ports on all addresses of the node.
-    fn default() -> Self {
-        Self {
-            scheduler: Scheduler::RR,
-            node_port_addresses: Vec::new(),
-        }
-    }
-}
-
-/// The wanted state of a node.
+/// The wanted state of a node, kept up to date with its [`Objects`].
+///
+/// The same objects give the same table, however they arrived. Objects report each change once, so
+/// they keep one table up to date.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WantedTable {
-    /// The services, in the order of their keys.
-    pub servers: Vec<VirtualServer>,
-    /// The addresses that the node needs to receive the traffic of the services. Addresses that it
-    /// has on another interface are not among them.
-    pub addresses: BTreeSet<IpAddr>,
-    /// The parts that are not served.
-    pub problems: Vec<Problem>,
+    settings: Settings,
+    node: Node,
+    /// The parts of the table that come from each Service.
+    parts: BTreeMap<ObjectKey, Part>,
+    servers: BTreeMap<ServiceKey, Claim>,
+    /// Services that want a key that another one has.
+    rivals: BTreeMap<ServiceKey, BTreeMap<ObjectKey, VirtualServer>>,
+    addresses: BTreeSet<IpAddr>,
+    destinations: usize,
+    problems: BTreeSet<Problem>,
+}
+
+/// The keys that a Service wants, and its own problems.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Part {
+    keys: Vec<ServiceKey>,
+    problems: Vec<Problem>,
+}
+
+/// A service of IPVS with the object that wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claim {
+    object: ObjectKey,
+    server: VirtualServer,
+}
+
+/// The differences between a table and the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// The services that are new, changed or gone, in the order of their keys.
+    pub services: Vec<ServiceKey>,
+    /// The problems that are new, in order.
+    pub new_problems: Vec<Problem>,
+    /// The number of problems that are gone.
+    pub solved_problems: usize,
 }
 
 impl WantedTable {
-    /// The services that differ from those of an earlier table: new, changed or gone.
+    /// Creates an empty table.
     #[must_use]
-    pub fn changed_since(&self, before: &Self) -> Vec<ServiceKey> {
-        let (mut old, mut new) = (
-            before.servers.iter().peekable(),
-            self.servers.iter().peekable(),
-        );
-        let mut changed = Vec::new();
-        // Both are in the order of their keys.
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return changed,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old.service.key.cmp(&new.service.key),
-            };
-            let was = if order.is_le() { old.next() } else { None };
-            let is = if order.is_ge() { new.next() } else { None };
-            if was != is {
-                changed.extend(is.or(was).map(|server| server.service.key));
-            }
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
         }
+    }
+
+    /// Brings the table up to date, and returns the differences. Only Services that have changed
+    /// are translated, or all of them if the node has changed.
+    pub fn update(&mut self, objects: &mut Objects, node: &Node) -> Differences {
+        let mut services = objects.take_changed();
+        if self.node != *node {
+            self.node.clone_from(node);
+            services.extend(objects.services().cloned());
+        }
+        self.translate(objects, services)
+    }
+
+    fn translate(
+        &mut self,
+        objects: &Objects,
+        services: impl IntoIterator<Item = ObjectKey>,
+    ) -> Differences {
+        let mut work = Update {
+            table: self,
+            before: BTreeMap::new(),
+            removed_problems: BTreeSet::new(),
+            new_problems: Vec::new(),
+        };
+        for key in services {
+            work.replace(objects, key);
+        }
+        work.finish()
+    }
+
+    /// The services of IPVS, in the order of their keys.
+    #[must_use]
+    pub fn servers(&self) -> impl ExactSizeIterator<Item = &VirtualServer> {
+        self.servers.values().map(|claim| &claim.server)
+    }
+
+    /// A service of IPVS.
+    #[must_use]
+    pub fn server(&self, key: &ServiceKey) -> Option<&VirtualServer> {
+        self.servers.get(key).map(|claim| &claim.server)
+    }
+
+    /// The number of destinations of all services.
+    #[must_use]
+    pub fn destinations(&self) -> usize {
+        self.destinations
+    }
+
+    /// The addresses that the node needs to receive the traffic of the services. Addresses that it
+    /// has on another interface are not among them.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.addresses
+    }
+
+    /// The parts that are not served, in order.
+    #[must_use]
+    pub fn problems(&self) -> &BTreeSet<Problem> {
+        &self.problems
+    }
+
+    /// Whether a service has an address.
+    fn has_service_at(&self, address: IpAddr) -> bool {
+        let mut ranges = keys_at(address).into_iter();
+        ranges.any(|keys| self.servers.range(keys).next().is_some())
+    }
+
+    /// Adds or removes the address of a service.
+    fn update_address(&mut self, key: &ServiceKey) {
+        let ServiceKey::Address { address, .. } = *key else {
+            return;
+        };
+        // Addresses of the node itself arrive without another interface.
+        if self.has_service_at(address) && !self.node.addresses.contains(&address) {
+            self.addresses.insert(address);
+        } else {
+            self.addresses.remove(&address);
+        }
+    }
+
+    /// The problems of Services whose key another one has.
+    fn taken(&self, key: &ServiceKey) -> Vec<Problem> {
+        let rivals = self.rivals.get(key).into_iter().flatten();
+        let by = self.servers.get(key);
+        let problem = |(object, _): (&ObjectKey, _)| {
+            Some(Problem::Taken {
+                object: object.clone(),
+                key: *key,
+                by: by?.object.clone(),
+            })
+        };
+        rivals.filter_map(problem).collect()
     }
 }
 
-/// The timeout that kube-proxy and the API server use if a Service names none: three hours.
-const AFFINITY_SECONDS: u32 = 10_800;
+/// The keys of all services that an address can have.
+#[must_use]
+pub fn keys_at(address: IpAddr) -> [RangeInclusive<ServiceKey>; 3] {
+    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| {
+        let key = |port| ServiceKey::new(protocol, address, port);
+        key(0)..=key(u16::MAX)
+    })
+}
+
+/// A change of a table.
+struct Update<'a> {
+    table: &'a mut WantedTable,
+    /// The services that were touched, as they were before.
+    before: BTreeMap<ServiceKey, Option<VirtualServer>>,
+    /// The problems that were removed, and not added again.
+    removed_problems: BTreeSet<Problem>,
+    /// The problems that were not there before.
+    new_problems: Vec<Problem>,
+}
+
+impl Update<'_> {
+    /// Translates a Service.
+    fn replace(&mut self, objects: &Objects, key: ObjectKey) {
+        let (mut servers, problems) = match objects.service(&key) {
+            Some(service) => {
+                let (node, settings) = (&self.table.node, &self.table.settings);
+                translate_service(&key, service, &objects.slices_of(&key), node, settings)
+            }
+            None => (BTreeMap::new(), Vec::new()),
+        };
+        let new = Part {
+            keys: servers.keys().copied().collect(),
+            problems,
+        };
+        let old = self.table.parts.get_mut(&key).map(std::mem::take);
+        let old = old.unwrap_or_default();
+        for problem in &old.problems {
+            self.remove_problem(problem);
+        }
+        for service in &old.keys {
+            self.touch(service);
+            match servers.remove(service) {
+                Some(server) => self.modify(*service, &key, server),
+                None => self.withdraw(service, &key),
+            }
+        }
+        for (service, server) in servers {
+            self.touch(&service);
+            self.claim(service, &key, server);
+        }
+        for problem in &new.problems {
+            self.add_problem(problem);
+        }
+        if new == Part::default() {
+            self.table.parts.remove(&key);
+        } else {
+            self.table.parts.insert(key, new);
+        }
+    }
+
+    /// Remembers a service before it may change.
+    fn touch(&mut self, key: &ServiceKey) {
+        let Entry::Vacant(place) = self.before.entry(*key) else {
+            return;
+        };
+        place.insert(self.table.server(key).cloned());
+        for problem in self.table.taken(key) {
+            self.remove_problem(&problem);
+        }
+    }
+
+    fn remove_problem(&mut self, problem: &Problem) {
+        if let Some(problem) = self.table.problems.take(problem) {
+            self.removed_problems.insert(problem);
+        }
+    }
+
+    fn add_problem(&mut self, problem: &Problem) {
+        let is_new = self.table.problems.insert(problem.clone());
+        if is_new && !self.removed_problems.remove(problem) {
+            self.new_problems.push(problem.clone());
+        }
+    }
+
+    /// Replaces a service that an object has or wants.
+    fn modify(&mut self, key: ServiceKey, object: &ObjectKey, server: VirtualServer) {
+        match self.table.servers.get_mut(&key) {
+            Some(claim) if claim.object == *object => claim.server = server,
+            _ => {
+                if let Some(rivals) = self.table.rivals.get_mut(&key) {
+                    rivals.insert(object.clone(), server);
+                }
+            }
+        }
+    }
+
+    /// Adds a service that an object wants. The first object in the order of names gets it.
+    fn claim(&mut self, key: ServiceKey, object: &ObjectKey, server: VirtualServer) {
+        let mut claim = Claim {
+            object: object.clone(),
+            server,
+        };
+        match self.table.servers.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(claim);
+            }
+            Entry::Occupied(mut place) => {
+                if *object < place.get().object {
+                    std::mem::swap(place.get_mut(), &mut claim);
+                }
+                let rivals = self.table.rivals.entry(key).or_default();
+                rivals.insert(claim.object, claim.server);
+            }
+        }
+    }
+
+    /// Removes a service that an object had or wanted. The next object gets it.
+    fn withdraw(&mut self, key: &ServiceKey, object: &ObjectKey) {
+        let table = &mut *self.table;
+        let rivals = table.rivals.get_mut(key);
+        match table.servers.get_mut(key) {
+            Some(claim) if claim.object == *object => match rivals.and_then(BTreeMap::pop_first) {
+                Some((object, server)) => *claim = Claim { object, server },
+                None => drop(table.servers.remove(key)),
+            },
+            _ => {
+                if let Some(rivals) = rivals {
+                    rivals.remove(object);
+                }
+            }
+        }
+        if table.rivals.get(key).is_some_and(BTreeMap::is_empty) {
+            table.rivals.remove(key);
+        }
+    }
+
+    fn finish(mut self) -> Differences {
+        let mut services = Vec::new();
+        for (key, before) in std::mem::take(&mut self.before) {
+            for problem in self.table.taken(&key) {
+                self.add_problem(&problem);
+            }
+            self.table.update_address(&key);
+            let after = self.table.server(&key);
+            if after == before.as_ref() {
+                continue;
+            }
+            let count = |server: &VirtualServer| server.destinations.len();
+            let after = after.map_or(0, count);
+            let before = before.as_ref().map_or(0, count);
+            self.table.destinations = self.table.destinations + after - before;
+            services.push(key);
+        }
+        self.new_problems.sort_unstable();
+        Differences {
+            services,
+            new_problems: self.new_problems,
+            solved_problems: self.removed_problems.len(),
+        }
+    }
+}
 
 /// Translates objects into the wanted state of a node.
 #[must_use]
 pub fn translate(objects: &Objects, node: &Node, settings: &Settings) -> WantedTable {
-    let objects = objects.all();
-    let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
-    for (key, object) in &objects {
-        if let Content::EndpointSlice(slice) = &object.content
-            && !slice.metadata.is_foreign()
-            && let Some(service) = slice.metadata.service_name()
-        {
-            let of_service = slices.entry((&key.namespace, service));
-            of_service.or_default().push(slice);
-        }
-    }
-    let mut work = Translation {
-        node,
-        settings,
-        servers: BTreeMap::new(),
-        table: WantedTable::default(),
+    let mut table = WantedTable {
+        node: node.clone(),
+        ..WantedTable::new(settings.clone())
     };
-    for (key, object) in &objects {
-        if let Content::Service(service) = &object.content
-            && !service.metadata.is_foreign()
-            && service.spec.is_proxied()
-        {
-            let own = slices.get(&(&*key.namespace, &*key.name));
-            work.service(key, service, own.map_or(&[], Vec::as_slice));
-        }
-    }
-    work.finish()
-}
-
-struct Translation<'a> {
-    node: &'a Node,
-    settings: &'a Settings,
-    servers: BTreeMap<ServiceKey, (VirtualServer, &'a ObjectKey)>,
-    table: WantedTable,
-}
-
-/// Where the traffic of an address comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Cluster,
-    Outside,
-}
-
-impl<'a> Translation<'a> {
-    fn service(&mut self, object: &'a ObjectKey, service: &Service, slices: &[&EndpointSlice]) {
-        let spec = &service.spec;
-        let cluster: Vec<IpAddr> = self.parse(
-            object,
-            spec.cluster_addresses(),
-            if spec.cluster_ips.is_empty() {
-                "spec.clusterIP"
-            } else {
-                "spec.clusterIPs"
-            },
-        );
-        let outside = self.outside(object, service);
-        let persistence = self.affinity(object, spec);
-        let node_addresses = self.node_port_addresses(spec, &cluster);
-        let addresses = cluster.len().saturating_add(outside.len());
-        let mut destinations = 0_usize;
-        for port in &spec.ports {
-            let of_node = if port.node_port == 0 {
-                0
-            } else {
-                node_addresses.len()
-            };
-            let addresses = addresses.saturating_add(of_node).max(1);
-            let endpoints = Endpoints::at_most(slices.iter().copied(), port).max(1);
-            let with_port = destinations.saturating_add(addresses.saturating_mul(endpoints));
-            if with_port > MAX_DESTINATIONS {
-                self.table.problems.push(Problem::TooMany {
-                    object: object.clone(),
-                    port: port.port,
-                    destinations: with_port,
-                });
-                continue;
-            }
-            destinations = with_port;
-            let [v4, v6] = [true, false].map(|is_ipv4| {
-                let slices = slices.iter().copied();
-                Endpoints::new(slices, port, is_ipv4, &self.node.name)
-            });
-            let mut serve = |origin, address: &IpAddr, number| {
-                let endpoints = if address.is_ipv4() { &v4 } else { &v6 };
-                let internal = spec.internal_traffic_policy;
-                let destinations = match origin {
-                    Origin::Cluster => endpoints.internal(internal),
-                    Origin::Outside => endpoints.external(spec.external_traffic_policy, internal),
-                };
-                let key = ServiceKey::new(protocol(port), *address, number);
-                self.serve(object, key, persistence, destinations)
-            };
-            let mut served: Vec<IpAddr> = Vec::new();
-            let inside = cluster.iter().map(|address| (Origin::Cluster, address));
-            let outside = outside.iter().map(|address| (Origin::Outside, address));
-            for (origin, address) in inside.chain(outside) {
-                if serve(origin, address, port.port) {
-                    served.push(*address);
-                }
-            }
-            if port.node_port != 0 {
-                for address in &node_addresses {
-                    serve(Origin::Outside, address, port.node_port);
-                }
-            }
-            // Addresses of the node itself arrive without another interface.
-            let foreign = served
-                .into_iter()
-                .filter(|address| !self.node.addresses.contains(address));
-            self.table.addresses.extend(foreign);
-        }
-    }
-
-    /// The addresses for clients outside the cluster.
-    fn outside(&mut self, object: &'a ObjectKey, service: &Service) -> Vec<IpAddr> {
-        let external = service.spec.external_ips.iter().map(String::as_str);
-        let mut outside = self.parse(object, external, "spec.externalIPs");
-        let ingress = service.status.load_balancer.ingress.iter();
-        let arriving = ingress
-            .filter(|ingress| ingress.ip_mode == IngressMode::Vip && !ingress.ip.is_empty())
-            .map(|ingress| ingress.ip.as_str());
-        let balancer = self.parse(object, arriving, "status.loadBalancer.ingress");
-        if !balancer.is_empty() && !service.spec.load_balancer_source_ranges.is_empty() {
-            let object = object.clone();
-            self.table.problems.push(Problem::SourceRanges { object });
-        } else {
-            outside.extend(balancer);
-        }
-        let mut seen = BTreeSet::new();
-        outside.retain(|address| seen.insert(*address));
-        outside
-    }
-
-    fn parse<'t>(
-        &mut self,
-        object: &ObjectKey,
-        texts: impl Iterator<Item = &'t str>,
-        field: &'static str,
-    ) -> Vec<IpAddr> {
-        let mut addresses = Vec::new();
-        for text in texts {
-            match text.parse() {
-                Ok(address) => addresses.push(address),
-                Err(_) => self.table.problems.push(Problem::Address {
-                    object: object.clone(),
-                    field,
-                    value: text.to_owned(),
-                }),
-            }
-        }
-        addresses
-    }
-
-    /// The timeout of session affinity in seconds.
-    fn affinity(&mut self, object: &ObjectKey, spec: &ServiceSpec) -> Option<u32> {
-        if spec.session_affinity == SessionAffinity::None {
-            return None;
-        }
-        let configured = spec.session_affinity_config.client_ip.timeout_seconds;
-        let seconds = configured.unwrap_or(AFFINITY_SECONDS);
-        let max = Persistence::MAX_TIMEOUT;
-        if seconds > max {
-            self.table.problems.push(Problem::AffinityTimeout {
-                object: object.clone(),
-                seconds,
-                max,
-            });
-        }
-        Some(seconds.min(max))
-    }
-
-    /// The node's addresses for node ports, of the Service's families. IPVS does not balance the
-    /// loopback addresses.
-    fn node_port_addresses(&self, spec: &ServiceSpec, cluster: &[IpAddr]) -> Vec<IpAddr> {
-        let has_family = |address: &IpAddr| {
-            if spec.ip_families.is_empty() {
-                cluster.iter().any(|it| it.is_ipv4() == address.is_ipv4())
-            } else {
-                let family = if address.is_ipv4() {
-                    IpFamily::IPv4
-                } else {
-                    IpFamily::IPv6
-                };
-                spec.ip_families.contains(&family)
-            }
-        };
-        let networks = &self.settings.node_port_addresses;
-        let is_allowed = |address: &IpAddr| {
-            networks.is_empty() || networks.iter().any(|network| network.contains(address))
-        };
-        let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-        let addresses = self.node.addresses.iter().copied();
-        addresses
-            .filter(|it| !it.is_loopback() && !is_link_local(it))
-            .filter(|it| has_family(it) && is_allowed(it))
-            .collect()
-    }
-
-    /// Adds a service, and returns whether the object has its key.
-    fn serve(
-        &mut self,
-        object: &'a ObjectKey,
-        key: ServiceKey,
-        persistence: Option<u32>,
-        destinations: Vec<Destination>,
-    ) -> bool {
-        match self.servers.entry(key) {
-            Entry::Vacant(place) => {
-                let service = self.settings.service(key, persistence);
-                let server = VirtualServer {
-                    service,
-                    destinations,
-                };
-                place.insert((server, object));
-                true
-            }
-            Entry::Occupied(place) => {
-                let by = place.get().1;
-                // One Service may name an address twice, as external and as the load balancer's.
-                if by != object {
-                    self.table.problems.push(Problem::Taken {
-                        object: object.clone(),
-                        key,
-                        by: by.clone(),
-                    });
-                }
-                by == object
-            }
-        }
-    }
-
-    fn finish(mut self) -> WantedTable {
-        self.table.servers = self
-            .servers
-            .into_values()
-            .map(|(server, _)| server)
-            .collect();
-        self.table.problems.sort();
-        self.table.problems.dedup();
-        self.table
-    }
-}
-
-impl Settings {
-    fn service(&self, key: ServiceKey, persistence: Option<u32>) -> Ipvs {
-        let mut service = Ipvs::new(key, self.scheduler);
-        if self.scheduler == Scheduler::MH {
-            // The port counts too, or all connections of a client would go to one endpoint.
-            service.scheduler_flags = SchedulerFlags::MH_PORT;
-        }
-        if let Some(timeout) = persistence {
-            let persistence = Persistence::new(timeout, key.family());
-            // The family is that of the key, and the timeout was limited.
-            let _ = service.set_persistence(persistence);
-        }
-        service
-    }
-}
-
-fn protocol(port: &ServicePort) -> Protocol {
-    match port.protocol {
-        TransportProtocol::Tcp => Protocol::Tcp,
-        TransportProtocol::Udp => Protocol::Udp,
-        TransportProtocol::Sctp => Protocol::Sctp,
-    }
+    table.translate(objects, objects.services().cloned());
+    table
 }

@@ -44,7 +44,7 @@ fn table(yaml: &str) -> WantedTable {
 
 /// The services as ipvsadm saves them, in the order of the table.
 fn lines(table: &WantedTable) -> Vec<String> {
-    let servers = table.servers.chunks(1);
+    let servers = table.servers().map(std::slice::from_ref);
     let texts = servers.map(|server| rules::print(server, Form::Ipvsadm));
     let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
     lines.collect()
@@ -54,13 +54,13 @@ fn lines(table: &WantedTable) -> Vec<String> {
 #[track_caller]
 fn assert_table(yaml: &str, expected: &[&str]) {
     let table = table(yaml);
-    assert_eq!(table.problems, []);
+    assert_eq!(*table.problems(), BTreeSet::new());
     assert_eq!(lines(&table), expected);
 }
 
 /// The addresses on the interface.
 fn addresses(table: &WantedTable) -> Vec<String> {
-    table.addresses.iter().map(ToString::to_string).collect()
+    table.addresses().iter().map(ToString::to_string).collect()
 }
 
 /// A Service `default/web` with a spec in YAML of one line.

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
     let tests = guest_tests![
         objects_of_a_folder_become_services_and_addresses,
         a_changed_file_changes_that_service_alone,
+        addresses_follow_changes_without_a_full_synchronization,
+        an_interface_that_another_program_deleted_is_made_again,
         a_file_with_a_fault_keeps_its_objects_and_is_shown,
         a_removed_endpoint_keeps_its_connections_until_its_deadline,
         a_flushed_table_is_repaired_within_the_sync_period,
@@ -256,6 +258,43 @@ fn a_changed_file_changes_that_service_alone() {
     client.delete_service(other).unwrap();
     files.put("one.yaml", &service("one", 1, &[1, 3]));
     wait_for_table(&rules_of(1, &[1, 3]));
+}
+
+fn addresses_follow_changes_without_a_full_synchronization() {
+    /// More than the program puts into one datagram.
+    const MANY: u8 = 150;
+    let files = Files::new();
+    files.put("one.yaml", &service("one", 1, &[1]));
+    let _program = files.start(&["--ipvs-sync-period", "1h"]);
+    wait_for_bound(&["10.96.0.1/32"]);
+    // Two Services share an address until the last one is gone.
+    let shared = service("two", 1, &[2]).replace("port: 80}", "port: 81}");
+    files.put("two.yaml", &shared);
+    wait_for_table(&(rules_of(1, &[1]) + &rules_of(1, &[2]).replace(":80 ", ":81 ")));
+    fs::remove_file(files.objects().join("one.yaml")).unwrap();
+    wait_for_table(&rules_of(1, &[2]).replace(":80 ", ":81 "));
+    assert_eq!(bound(), ["10.96.0.1/32"]);
+    let many: Vec<_> = (2..MANY)
+        .map(|number| service(&format!("s{number}"), number, &[]))
+        .collect();
+    files.put("many.yaml", &many.join("---\n"));
+    let mut expected: Vec<_> = (1..MANY).map(|it| format!("10.96.0.{it}/32")).collect();
+    expected.sort();
+    wait_for_bound(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::remove_file(files.objects().join("many.yaml")).unwrap();
+    wait_for_bound(&["10.96.0.1/32"]);
+    fs::remove_file(files.objects().join("two.yaml")).unwrap();
+    wait_for_bound(&[]);
+}
+
+fn an_interface_that_another_program_deleted_is_made_again() {
+    let files = Files::new();
+    files.put("one.yaml", &service("one", 1, &[1]));
+    let _program = files.start(&["--ipvs-sync-period", "1h"]);
+    wait_for_bound(&["10.96.0.1/32"]);
+    run("/usr/bin/ip", "link delete kube-ipvs0");
+    files.put("two.yaml", &service("two", 2, &[2]));
+    wait_for_bound(&["10.96.0.1/32", "10.96.0.2/32"]);
 }
 
 fn a_file_with_a_fault_keeps_its_objects_and_is_shown() {

@@ -106,8 +106,7 @@ fn node_port_addresses_limit_the_addresses_of_node_ports() {
         let table = translate(&objects(&service(NODE_PORT)), &node, &settings);
         let expected: Vec<_> = ["10.96.0.1:80"].iter().chain(expected).collect();
         let services: Vec<_> = table
-            .servers
-            .iter()
+            .servers()
             .map(|server| server.service.key.to_string().replace("tcp ", ""))
             .collect();
         assert_eq!(
@@ -175,8 +174,9 @@ fn a_load_balancer_address_with_source_ranges_is_not_served_and_reported() {
         + "status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}\n";
     let table = table(&yaml);
     assert_eq!(lines(&table), ["-A -t 10.96.0.1:80 -s rr"]);
-    let [problem] = &table.problems[..] else {
-        panic!("{:?}", table.problems)
+    let problems: Vec<_> = table.problems().iter().collect();
+    let [problem] = problems[..] else {
+        panic!("{problems:?}")
     };
     assert!(
         problem.to_string().starts_with("Service default/web: "),
@@ -192,11 +192,8 @@ const BOTH: [&str; 2] = [
 /// The destinations of a service of the table, as addresses.
 fn destinations(table: &WantedTable, service: &str) -> Vec<String> {
     let key = service.parse().unwrap();
-    let server = table
-        .servers
-        .iter()
-        .find(|server| server.service.key == key);
-    let destinations = server.expect("no such service").destinations.iter();
+    let server = table.server(&key).expect("no such service");
+    let destinations = server.destinations.iter();
     destinations
         .map(|destination| destination.key.address.to_string())
         .collect()
@@ -426,7 +423,7 @@ fn of_two_services_with_one_address_the_first_by_name_has_it_and_the_other_is_re
         let mut lines = lines(&table);
         lines.sort_by_key(|line| line.starts_with("-a"));
         assert_eq!(lines, expected);
-        let problems: Vec<_> = table.problems.iter().map(ToString::to_string).collect();
+        let problems: Vec<_> = table.problems().iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,
             [
@@ -453,7 +450,7 @@ fn a_text_that_is_no_address_is_reported_and_the_rest_is_served() {
         "{clusterIP: 10.96.0.1, externalIPs: [nonsense], ports: [{port: 80}]}",
     ));
     assert_eq!(lines(&table), ["-A -t 10.96.0.1:80 -s rr"]);
-    let problems: Vec<_> = table.problems.iter().map(ToString::to_string).collect();
+    let problems: Vec<_> = table.problems().iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
         ["Service default/web: spec.externalIPs: \"nonsense\" is not an IP address"]
@@ -467,5 +464,5 @@ fn a_timeout_of_affinity_beyond_the_kernels_is_cut_and_reported() {
          sessionAffinityConfig: {clientIP: {timeoutSeconds: 4294968}}, ports: [{port: 80}]}",
     ));
     assert_eq!(lines(&table), ["-A -t 10.96.0.1:80 -s rr -p 4294967"]);
-    assert_eq!(table.problems.len(), 1);
+    assert_eq!(table.problems().len(), 1);
 }

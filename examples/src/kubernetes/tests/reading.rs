@@ -141,6 +141,30 @@ fn of_one_object_in_two_sources_the_last_source_counts() {
     assert_eq!(lines(&table), ["-A -t 10.96.0.1:81 -s rr"]);
 }
 
+#[test]
+fn an_object_of_another_source_counts_once_the_last_source_loses_it() {
+    let mut objects = Objects::default();
+    let replace = |source: &str, port: Option<&str>| Change::Replace {
+        source: source.into(),
+        objects: port.map_or(Vec::new(), |port| {
+            let text = service(CLUSTER_IP).replace("port: 80", &format!("port: {port}"));
+            read_yaml(&text).unwrap()
+        }),
+    };
+    assert!(objects.apply(replace("b", Some("81"))));
+    // A version that does not count makes no difference, whether it comes, changes or goes.
+    assert!(!objects.apply(replace("a", Some("82"))));
+    assert!(!objects.apply(replace("a", Some("83"))));
+    assert_eq!(objects.count(ObjectKind::Service), 1);
+    assert!(objects.apply(replace("b", None)));
+    let table = translate(&objects, &node(), &Settings::default());
+    assert_eq!(lines(&table), ["-A -t 10.96.0.1:83 -s rr"]);
+    assert!(objects.apply(replace("c", Some("84"))));
+    assert!(!objects.apply(replace("a", None)));
+    assert!(objects.apply(replace("c", None)));
+    assert_eq!(objects.count(ObjectKind::Service), 0);
+}
+
 /// A stream whose octets arrive one by one.
 struct Torn<'a>(&'a [u8]);
 
@@ -230,10 +254,10 @@ fn one_service_cannot_ask_for_more_than_the_memory_of_a_node() {
         .replace("endpoints:\n", &format!("endpoints: [{endpoints}]\n"));
     let table = table(&text);
     // 201 addresses and 100 endpoints: 49 ports have 984,900 destinations.
-    assert_eq!(table.servers.len(), 49 * 201);
-    assert_eq!(table.problems.len(), 51);
+    assert_eq!(table.servers().len(), 49 * 201);
+    assert_eq!(table.problems().len(), 51);
     assert_eq!(
-        table.problems[0].to_string(),
+        table.problems().first().unwrap().to_string(),
         "Service default/web: port 50 is not served: with it the Service would have 1005000 \
          destinations, each address of each port counted with each endpoint, and the limit is \
          1000000; use more Services"
