@@ -3,12 +3,18 @@
 //!
 //! The times are those of user-mode Linux, whose system calls are much more expensive than those of
 //! a real machine. Only the ratios are meaningful.
+//!
+//! A table is filled in a network namespace of its own each time. The kernel keeps deleted
+//! destinations for a minute or two (`IP_VS_DEST_TRASH_PERIOD`) and searches all of them for each
+//! new one, so filling a table that was flushed a moment ago is a measurement of that search.
 
 use std::{
+    cell::RefCell,
     env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    rc::Rc,
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +57,8 @@ fn main() -> Result<(), Error> {
     }
     let guest = Guest {
         arguments: env::args_os().skip(1).collect(),
+        // Filled tables stay until the end: their removal would disturb the measurements.
+        memory: 1024,
         limit: Duration::from_secs(600),
         ..Guest::new(env::current_exe()?)
     };
@@ -106,7 +114,6 @@ impl Contest<'_> {
     /// Measures the ways in turns, starting each round with another one, and adds a row for each.
     /// The first round does not count.
     fn run(mut self, rounds: usize, table: &mut Table) -> Result<(), Error> {
-        let mut reader = Client::open()?;
         let mut outcome = self.outcome;
         sort(&mut outcome);
         let mut times = vec![Vec::with_capacity(rounds); self.ways.len()];
@@ -116,7 +123,7 @@ impl Contest<'_> {
                 let (name, way) = &mut self.ways[place];
                 let time = fastest(&mut self.prepare, way)
                     .map_err(|error| format!("{}, {name}: {error}", self.work))?;
-                let mut found = reader.confirmed_table()?.servers();
+                let mut found = Client::open()?.confirmed_table()?.servers();
                 sort(&mut found);
                 if found != outcome {
                     return Err(format!("{}, {name}: not the wanted table", self.work).into());
@@ -187,25 +194,52 @@ fn sort(servers: &mut [VirtualServer]) {
     servers.sort_unstable_by_key(|server| server.service);
 }
 
+/// An empty table, and its clients.
+struct Empty {
+    bare: Bare,
+    client: Client,
+}
+
+impl Empty {
+    /// Enters a new namespace, which lives as long as the clients.
+    fn new() -> Result<Self, Error> {
+        Namespace::new()?.enter()?;
+        Ok(Self {
+            bare: Bare::open()?,
+            client: Client::open()?,
+        })
+    }
+}
+
+fn with_last(
+    tables: &RefCell<Vec<Empty>>,
+    work: impl FnOnce(&mut Empty) -> Result<(), Error>,
+) -> Result<(), Error> {
+    work(tables.borrow_mut().last_mut().ok_or("no table")?)
+}
+
 /// Fills an empty table.
 fn load<'a>(wanted: &[VirtualServer], folder: &Path) -> Result<Contest<'a>, Error> {
     let changes = additions(wanted);
     let text = write(folder, "load", &rules::print(wanted, Form::Ipvsadm))?;
-    let mut bare = Bare::open()?;
-    let batches = bare.changes(&changes);
-    let mut client = Client::open()?;
-    let mut cleaner = Client::open()?;
+    let batches = Bare::open()?.changes(&changes);
+    // The last one is empty. The others are kept.
+    let tables = Rc::new(RefCell::new(vec![Empty::new()?]));
+    let (for_bare, for_client) = (tables.clone(), tables.clone());
     Ok(Contest {
         work: "load".into(),
-        prepare: Box::new(move || Ok(cleaner.flush()?)),
+        prepare: Box::new(move || {
+            tables.borrow_mut().push(Empty::new()?);
+            Ok(())
+        }),
         ways: vec![
             (
                 "bare batches of 64",
-                Box::new(move || bare.change(&batches)),
+                Box::new(move || with_last(&for_bare, |it| it.bare.change(&batches))),
             ),
             (
                 "Client::apply",
-                Box::new(move || apply(&mut client, &changes)),
+                Box::new(move || with_last(&for_client, |it| apply(&mut it.client, &changes))),
             ),
             ("ipvsadm -R", Box::new(move || ipvsadm("-R", Some(&text)))),
         ],

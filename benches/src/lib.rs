@@ -11,7 +11,7 @@
 //! | `instructions` | instructions of the same work, counted by valgrind: the same in every run on every machine |
 //! | `ipvs` | time to fill, read and change the kernel's IPVS table in a guest kernel, beside a sender of prepared octets and ipvsadm |
 //! | `ipvs_codec` | time to decode and to encode a message of IPVS, beside floors over the same octets; allocations |
-//! | `ipvs_controller` | time of the program for up to 10,000 Services of a Kubernetes cluster, beside ipvsadm |
+//! | `ipvs_controller` | time of the program for up to 10,000 Services of a Kubernetes cluster, beside the kernel's part and ipvsadm |
 //! | `ipvs_reconcile` | time to find that the kernel's table needs no change, beside `table()` and ipvsadm |
 //! | `keepalived` | the program `keepalived` beside keepalived, with 1,000 instances and 1,000 virtual servers: start, check of the file, reload, memory |
 //! | `plan` | time to plan the changes of 10,000 services, beside one lookup of each object |

@@ -6,6 +6,7 @@
 
 use std::{
     io::IoSliceMut,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -14,12 +15,16 @@ use ipvs_netlink::{
     message::{Change, FAMILY_NAME, Message, Query},
 };
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_generic::{
     GenlMessage,
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
+};
+use netlink_packet_route::{
+    AddressFamily as AddressFamilyNumber, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
 };
 use nix::sys::{
     socket::{
@@ -70,21 +75,34 @@ impl Bare {
     ///
     /// If the kernel refuses either.
     pub fn open() -> Result<Self, Error> {
+        let mut new = Self::of(SockProtocol::NetlinkGeneric)?;
+        new.family = new.resolve()?;
+        Ok(new)
+    }
+
+    /// Opens a socket for addresses in place of the IPVS table.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses it.
+    pub fn open_route() -> Result<Self, Error> {
+        Self::of(SockProtocol::NetlinkRoute)
+    }
+
+    fn of(protocol: SockProtocol) -> Result<Self, Error> {
         let socket = socket(
             AddressFamily::Netlink,
             SockType::Raw,
             SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkGeneric,
+            protocol,
         )?;
         connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&socket, ReceiveTimeout, &TimeVal::new(5, 0))?;
-        let mut new = Self {
+        Ok(Self {
             socket,
             family: 0,
             room: vec![0; 2 * DATAGRAM].into(),
-        };
-        new.family = new.resolve()?;
-        Ok(new)
+        })
     }
 
     fn resolve(&mut self) -> Result<u16, Error> {
@@ -111,26 +129,37 @@ impl Bare {
     /// Prepares changes, 64 to a call, of which the last is acknowledged.
     #[must_use]
     pub fn changes(&self, changes: &[Change]) -> Vec<Prepared> {
-        let batch = |batch: &[Change]| {
-            let mut octets = Vec::new();
-            let mut last = 0;
-            for (change, sequence) in batch.iter().zip(1..) {
-                last = sequence;
-                let end = if batch.len() == sequence as usize {
-                    NLM_F_ACK
-                } else {
-                    0
-                };
-                self.push(
-                    &mut octets,
-                    Message::from(*change),
-                    NLM_F_REQUEST | end,
-                    sequence,
-                );
-            }
-            Prepared { octets, last }
-        };
-        changes.chunks(BATCH).map(batch).collect()
+        batches(changes, |octets, change, flags, sequence| {
+            self.push(octets, Message::from(*change), flags, sequence);
+        })
+    }
+
+    /// Prepares the addition of addresses to an interface, 64 to a call, of which the last is
+    /// acknowledged. For a socket of [`open_route`](Self::open_route).
+    #[must_use]
+    pub fn addresses(index: u32, addresses: &[Ipv4Addr]) -> Vec<Prepared> {
+        batches(addresses, |octets, address, flags, sequence| {
+            let mut message = AddressMessage::default();
+            message.header.family = AddressFamilyNumber::Inet;
+            message.header.prefix_len = 32;
+            message.header.index = index;
+            let address = IpAddr::from(*address);
+            message.attributes = vec![
+                AddressAttribute::Address(address),
+                AddressAttribute::Local(address),
+            ];
+            let message = RouteNetlinkMessage::NewAddress(message);
+            push(octets, message, flags | NLM_F_CREATE, sequence);
+        })
+    }
+
+    /// Prepares the question for all addresses. For a socket of [`open_route`](Self::open_route).
+    #[must_use]
+    pub fn address_list() -> Prepared {
+        let mut octets = Vec::new();
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        push(&mut octets, message, NLM_F_REQUEST | NLM_F_DUMP, 1);
+        Prepared { octets, last: 1 }
     }
 
     /// Prepares the questions that read the whole table: for the services, and for the destinations
@@ -240,10 +269,29 @@ impl Bare {
     }
 }
 
-fn push<F>(octets: &mut Vec<u8>, message: GenlMessage<F>, flags: u16, sequence: u32)
+/// Prepares batches. `push` adds the message of an item with flags and a sequence number.
+fn batches<I>(items: &[I], push: impl Fn(&mut Vec<u8>, &I, u16, u32)) -> Vec<Prepared> {
+    let batch = |batch: &[I]| {
+        let mut octets = Vec::new();
+        let mut last = 0;
+        for (item, sequence) in batch.iter().zip(1..) {
+            last = sequence;
+            let end = if batch.len() == sequence as usize {
+                NLM_F_ACK
+            } else {
+                0
+            };
+            push(&mut octets, item, NLM_F_REQUEST | end, sequence);
+        }
+        Prepared { octets, last }
+    };
+    items.chunks(BATCH).map(batch).collect()
+}
+
+fn push<M>(octets: &mut Vec<u8>, message: M, flags: u16, sequence: u32)
 where
-    GenlMessage<F>: NetlinkSerializable,
-    NetlinkPayload<GenlMessage<F>>: From<GenlMessage<F>>,
+    M: NetlinkSerializable,
+    NetlinkPayload<M>: From<M>,
 {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
