@@ -1,102 +1,38 @@
 //! Checks the properties: tracks the last disturbance of each virtual router, and the required
 //! state after it.
 
+mod cluster;
+mod promise;
+mod virtual_router;
+
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
     vec::Vec,
 };
 use core::{cmp::Reverse, time::Duration};
 
-use vrrp_proto::{LocalAuthentication, Priority, Protection};
+use vrrp_proto::{Priority, Protection};
 
+use self::{
+    cluster::Cluster,
+    promise::Promise,
+    virtual_router::{Finding, Place, Virtual},
+};
 use super::{
     Announcement, Host, Network, Packet, Property, Scenario, Violation, addresses::primary_address,
-    host::Node, neighbors::Neighbors, wire::Wire,
+    host::Node, wire::Wire,
 };
 use crate::{
-    AnnouncePolicy, Deadlines, Instant, Preempt, Profile, Reason, State, Transition,
+    Deadlines, Instant, Profile, Reason, State, Transition,
     fleet::{Member, RouterId, RouterKey},
 };
 
 /// The delay of a check, so that all events of its time come before it.
 const AFTERWARDS: Duration = Duration::from_nanos(1);
 
-/// The time for which an answer to a rival replaces further answers (AMB-13).
-const ANSWER_GAP: Duration = Duration::from_millis(10);
-
 /// The time for which neighbours may send to a rival after the last advertisement that the Active
 /// received from it.
 const CORRECTION: Duration = Duration::from_secs(1);
-
-/// A virtual router on a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    host: u32,
-    /// Which of its members.
-    router: u32,
-}
-
-/// A virtual router of the network: the same key on several hosts.
-struct Virtual {
-    key: RouterKey,
-    places: Vec<Place>,
-    cluster: u32,
-    /// The number of consecutive missed messages of each place.
-    missed: Vec<u8>,
-    /// The number of messages that a router may miss in a quiet network.
-    tolerance: u8,
-    /// Whether all its routers preempt.
-    preempts: bool,
-    /// Whether all its routers repeat an announcement that may have crossed another router's.
-    announces_again: bool,
-    /// Whether all its routers announce once more after the last advertisement of a rival.
-    corrects: bool,
-    /// The time for which a burst after a rival replaces further bursts.
-    rival_gap: Duration,
-    neighbors: Neighbors,
-}
-
-/// Virtual routers joined by sync groups, or a single one.
-struct Cluster {
-    virtuals: Vec<u32>,
-    hosts: Vec<u32>,
-    is_grouped: bool,
-    /// The time after the last disturbance until all properties must hold.
-    bound: Duration,
-    /// The time after that until the last bursts were announced.
-    bursts: Duration,
-    disturbed: Instant,
-    /// The last lost message.
-    lost: Option<Instant>,
-    /// Disturbances that last.
-    standing: u32,
-    is_stable: bool,
-    /// The end of its last stable period.
-    stable_until: Option<Instant>,
-}
-
-/// A requirement at a future time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Promise {
-    /// Another host has taken over from this host.
-    HandOver { of: u32, host: u32, heir: u32 },
-    /// One of these two routers is no longer Active, because the winner received the loser's
-    /// advertisement. The counts are their changes of state so far.
-    End {
-        of: u32,
-        winner: (u32, u32, u64),
-        loser: (u32, u32, u64),
-    },
-    /// This Active has announced because of a rival.
-    Announce { of: u32, host: u32, router: u32 },
-    /// The neighbours no longer send to this rival. The count is that of the Active's changes of
-    /// state so far.
-    Correct {
-        of: u32,
-        active: (u32, u32, u64),
-        rival: u32,
-    },
-}
 
 pub(super) struct Monitor {
     network: Network,
@@ -148,35 +84,11 @@ impl Monitor {
         let next = u32::try_from(self.virtuals.len()).unwrap_or(u32::MAX);
         let number = *self.by_key.entry(key).or_insert(next);
         if number == next {
-            self.virtuals.push(Virtual {
-                key,
-                places: Vec::new(),
-                cluster: number,
-                missed: Vec::new(),
-                tolerance: u8::MAX,
-                preempts: true,
-                announces_again: true,
-                corrects: true,
-                rival_gap: Duration::ZERO,
-                neighbors: Neighbors::default(),
-            });
+            self.virtuals.push(Virtual::new(key, number));
         }
         let jitter = self.network.longest_delay;
         if let Some(own) = self.virtuals.get_mut(number as usize) {
-            own.places.push(place);
-            own.missed.push(0);
-            own.preempts &= member.config.preempt != Preempt::Never;
-            let policy = &member.config.announce;
-            own.announces_again &= policy.second_burst_after.is_some() && policy.rival_repeat != 0;
-            // A rival's announcement that takes longer may come after the burst.
-            own.corrects &= policy.rival_repeat != 0 && jitter <= policy.after_last_rival;
-            own.rival_gap = own.rival_gap.max(rival_gap(policy));
-            // The shortest Skew_Time is that of the owner, with half the interval. Where it does
-            // not hide the difference of two delays, one message fewer may be missed.
-            let hides = member.config.interval.as_duration() / 512 >= jitter;
-            let spare = if hides { 1 } else { 2 };
-            let tolerance = member.config.missed_advertisements.saturating_sub(spare);
-            own.tolerance = own.tolerance.min(tolerance);
+            own.add(member, place, jitter);
         }
         number
     }
@@ -215,29 +127,11 @@ impl Monitor {
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             own.cluster = *numbers.entry(own.cluster).or_insert(next);
             if own.cluster == next {
-                self.clusters.push(Cluster {
-                    virtuals: Vec::new(),
-                    hosts: Vec::new(),
-                    is_grouped: false,
-                    bound: Duration::ZERO,
-                    bursts: Duration::ZERO,
-                    disturbed: Instant::ZERO,
-                    lost: None,
-                    standing: 0,
-                    is_stable: false,
-                    stable_until: None,
-                });
+                self.clusters.push(Cluster::new());
             }
             if let Some(cluster) = self.clusters.get_mut(own.cluster as usize) {
-                cluster.virtuals.push(number);
-                cluster.is_grouped |= is_grouped.get(number as usize).copied().unwrap_or(false);
-                for place in &own.places {
-                    if !cluster.hosts.contains(&place.host) {
-                        cluster.hosts.push(place.host);
-                    }
-                }
-                cluster.bound = cluster.bound.max(bound(scenario, own));
-                cluster.bursts = cluster.bursts.max(bursts(scenario, own));
+                let is_grouped = is_grouped.get(number as usize).copied().unwrap_or(false);
+                cluster.add(number, own, is_grouped, scenario);
             }
         }
         for number in (0..).take(self.clusters.len()) {
@@ -252,13 +146,8 @@ impl Monitor {
         let Some(cluster) = self.clusters.get_mut(number as usize) else {
             return;
         };
-        if cluster.is_stable {
-            cluster.is_stable = false;
-            cluster.stable_until = Some(until);
-        }
-        cluster.disturbed = cluster.disturbed.max(until);
-        let due = cluster.disturbed + cluster.bound + AFTERWARDS;
-        self.due.set(number, (cluster.standing == 0).then_some(due));
+        let end = cluster.disturb(until);
+        self.due.set(number, end.map(|end| end + AFTERWARDS));
         self.known.set(number, None);
     }
 
@@ -326,11 +215,7 @@ impl Monitor {
 
     fn stand(&mut self, now: Instant, number: u32, begins: bool) {
         if let Some(cluster) = self.clusters.get_mut(number as usize) {
-            cluster.standing = if begins {
-                cluster.standing.saturating_add(1)
-            } else {
-                cluster.standing.saturating_sub(1)
-            };
+            cluster.stand(begins);
         }
         self.disturb(number, now);
     }
@@ -634,7 +519,8 @@ impl Monitor {
                 break;
             }
             self.promises.pop();
-            if let Some((property, key, culprits)) = self.check_promise(since, promise, nodes, wire)
+            if let Some((key, (property, culprits))) =
+                self.check_promise(since, promise, nodes, wire)
             {
                 self.record(now, property, key, culprits);
             }
@@ -661,83 +547,15 @@ impl Monitor {
         promise: Promise,
         nodes: &[Node<H>],
         wire: &Wire,
-    ) -> Option<(Property, RouterKey, Option<Vec<u32>>)> {
-        let number = match promise {
-            Promise::HandOver { of, .. }
-            | Promise::End { of, .. }
-            | Promise::Announce { of, .. }
-            | Promise::Correct { of, .. } => of,
-        };
-        let own = self.virtuals.get(number as usize)?;
+    ) -> Option<(RouterKey, Finding)> {
+        let own = self.virtuals.get(promise.of() as usize)?;
         let cluster = self.clusters.get(own.cluster as usize)?;
-        // A resignation follows from a fault of the same time. The last answer may have gone to
-        // another rival just before (AMB-13).
-        let is_disturbed = match promise {
-            Promise::Announce { .. } => false,
-            Promise::Correct { .. } => cluster.standing != 0 || cluster.disturbed > since,
-            Promise::HandOver { .. } => {
-                cluster.standing != 0
-                    || cluster.disturbed > since
-                    || cluster.lost.is_some_and(|at| at >= since)
-            }
-            Promise::End { .. } => {
-                let last = cluster.disturbed.max(cluster.lost.unwrap_or_default());
-                cluster.standing != 0 || last + ANSWER_GAP >= since
-            }
-        };
-        if is_disturbed {
+        if promise.is_invalid(since, cluster) {
             return None;
         }
-        let is_active = |host: u32, router: u32| {
-            nodes
-                .get(host as usize)
-                .is_some_and(|node| node.state(router) == Some(State::Active))
-        };
-        let reaches = |from, to| wire.reaches(own.key.interface, from, to);
-        let (property, is_kept, culprits) = match promise {
-            Promise::Announce { host, router, .. } => {
-                let earliest =
-                    Instant::ZERO + (since - Instant::ZERO).saturating_sub(own.rival_gap);
-                let is_kept =
-                    !is_active(host, router) || own.neighbors.has_announced(host, earliest);
-                (Property::ActiveAnnounces, is_kept, Vec::from([host]))
-            }
-            Promise::HandOver { host, heir, .. } => {
-                let mut others = own.places.iter().filter(|place| reaches(heir, place.host));
-                let is_taken = others.any(|place| is_active(place.host, place.router));
-                (
-                    Property::HandOverInSkewTime,
-                    is_taken,
-                    Vec::from([host, heir]),
-                )
-            }
-            Promise::Correct { active, rival, .. } => {
-                let (host, router, changes) = active;
-                let remains = is_active(host, router) && self.changes_of(host, router) == changes;
-                // Each later advertisement has its own promise.
-                let is_last = own.neighbors.last_met(host) <= Some(since);
-                if !remains || !is_last {
-                    return None;
-                }
-                let hosts = own.places.iter().map(|place| place.host);
-                let hosts = hosts.filter(|location| reaches(host, *location));
-                let misled = own.neighbors.misled_by(rival, since, hosts)?;
-                let culprits = [&[host, rival], &misled[..]].concat();
-                (Property::NeighborsCorrected, misled.is_empty(), culprits)
-            }
-            Promise::End { winner, loser, .. } => {
-                let persists = |(host, router, changes)| {
-                    is_active(host, router) && self.changes_of(host, router) == changes
-                };
-                let is_over = !persists(winner) || !persists(loser);
-                (
-                    Property::DuplicateEnds,
-                    is_over,
-                    Vec::from([winner.0, loser.0]),
-                )
-            }
-        };
-        Some((property, own.key, (!is_kept).then_some(culprits)))
+        let changes = |host, router| self.changes_of(host, router);
+        let finding = promise.check(since, own, changes, nodes, wire)?;
+        Some((own.key, finding))
     }
 
     /// Checks a cluster at the end of the bound.
@@ -807,9 +625,6 @@ impl Monitor {
     }
 }
 
-/// A checked property, with the hosts that violate it.
-type Finding = (Property, Option<Vec<u32>>);
-
 /// An Active receives the advertisement of another router.
 pub(super) struct Meeting {
     number: u32,
@@ -819,188 +634,4 @@ pub(super) struct Meeting {
     sent: Instant,
     wins: bool,
     is_answered: bool,
-}
-
-impl Virtual {
-    fn count_missed(&mut self, host: u32, count: impl FnOnce(u8) -> u8) -> u8 {
-        let places = self.places.iter().zip(&mut self.missed);
-        for (place, missed) in places {
-            if place.host == host {
-                *missed = count(*missed);
-                return *missed;
-            }
-        }
-        0
-    }
-
-    /// Returns the successor of a host and the longest time to its takeover: the healthy Backup of
-    /// the highest priority, with the slowest member of its group.
-    fn successor<H: Host>(
-        &self,
-        from: u32,
-        nodes: &[Node<H>],
-        wire: &Wire,
-    ) -> Option<(u32, Duration)> {
-        let heirs = self.places.iter().filter_map(|place| {
-            let node = nodes.get(place.host as usize)?;
-            let router = node.router(place.router)?;
-            let can = place.host != from
-                && router.state() == State::Backup
-                && node.is_healthy(place.router)
-                && wire.reaches(self.key.interface, from, place.host);
-            can.then_some((router.effective_priority(), *place))
-        });
-        let (_, heir) = heirs.max_by_key(|(priority, _)| *priority)?;
-        let node = nodes.get(heir.host as usize)?;
-        let company = node.company(heir.router);
-        let skews = company
-            .iter()
-            .filter_map(|router| Some(node.router(*router)?.skew_time()));
-        Some((heir.host, skews.max()?))
-    }
-
-    /// The routers on each side of a partition.
-    fn islands(&self, wire: &Wire) -> Vec<Vec<Place>> {
-        let mut seen: Vec<u32> = Vec::new();
-        let mut islands = Vec::new();
-        for first in &self.places {
-            if seen.contains(&first.host) {
-                continue;
-            }
-            let reached = |place: &&Place| wire.reaches(self.key.interface, first.host, place.host);
-            let island: Vec<Place> = self.places.iter().filter(reached).copied().collect();
-            seen.extend(island.iter().map(|place| place.host));
-            islands.push(island);
-        }
-        islands
-    }
-
-    /// Checks the stable state, on each side of a partition.
-    fn check_stable<H: Host>(&self, nodes: &[Node<H>], wire: &Wire) -> Vec<Finding> {
-        let islands = self.islands(wire).into_iter();
-        islands
-            .flat_map(|island| self.check_island(&island, nodes))
-            .collect()
-    }
-
-    /// Checks that the neighbours on each side of a partition know its Active, as far as they can.
-    fn check_neighbors<H: Host>(
-        &self,
-        nodes: &[Node<H>],
-        wire: &Wire,
-        longest_delay: Duration,
-    ) -> Vec<Option<Vec<u32>>> {
-        let is_active = |place: &&Place| {
-            let node = nodes.get(place.host as usize);
-            node.is_some_and(|node| node.state(place.router) == Some(State::Active))
-        };
-        let mut findings = Vec::new();
-        for island in self.islands(wire) {
-            let Some(active) = island.iter().find(is_active) else {
-                continue;
-            };
-            let hosts = island.iter().map(|place| place.host);
-            let compare = self.neighbors.compare(active.host, hosts, longest_delay);
-            if compare.is_checked {
-                let culprits = [&[active.host], &compare.wrong[..]].concat();
-                findings.push((!compare.wrong.is_empty()).then_some(culprits));
-            }
-        }
-        findings
-    }
-
-    fn check_island<H: Host>(&self, island: &[Place], nodes: &[Node<H>]) -> [Finding; 3] {
-        let routers = island.iter().filter_map(|place| {
-            let node = nodes.get(place.host as usize)?;
-            Some((place, node, node.router(place.router)?))
-        });
-        let mut actives = Vec::new();
-        let mut healthy = Vec::new();
-        for (place, node, router) in routers {
-            let candidate = (router.effective_priority(), place.host);
-            if router.state() == State::Active {
-                actives.push(candidate);
-            }
-            if node.is_healthy(place.router) {
-                healthy.push(candidate);
-            }
-        }
-        let best = healthy.iter().max();
-        let active = actives.iter().max();
-        let outranked = match (active, best) {
-            (Some((ours, active)), Some((theirs, best))) if self.preempts && theirs > ours => {
-                Some(Vec::from([*active, *best]))
-            }
-            _ => None,
-        };
-        let missing = best.filter(|_| active.is_none());
-        let too_many = actives.len() > 1;
-        [
-            (
-                Property::AtMostOneActive,
-                too_many.then(|| actives.iter().map(|(_, host)| *host).collect()),
-            ),
-            (
-                Property::ActiveExists,
-                missing.map(|(_, host)| Vec::from([*host])),
-            ),
-            (Property::HighestPriorityActive, outranked),
-        ]
-    }
-}
-
-/// Returns the configurations of a virtual router.
-fn members<'a>(scenario: &'a Scenario, own: &'a Virtual) -> impl Iterator<Item = &'a Member> {
-    own.places.iter().filter_map(|place| {
-        let plan = scenario.hosts.get(place.host as usize)?;
-        plan.members.get(place.router as usize)
-    })
-}
-
-/// Returns the shortest time between two bursts that rivals cause.
-fn rival_gap(policy: &AnnouncePolicy) -> Duration {
-    let second = policy.rival_second_burst_after;
-    second.unwrap_or(policy.after_last_rival)
-}
-
-/// Returns the longest time until the last burst has arrived.
-fn bursts(scenario: &Scenario, own: &Virtual) -> Duration {
-    let gaps = members(scenario, own).filter_map(|it| it.config.announce.second_burst_after);
-    let longest = gaps.max().unwrap_or_default();
-    longest.max(own.rival_gap) + scenario.network.longest_delay
-}
-
-/// Returns the bound after the last disturbance: `docs/simulation.md` derives it.
-fn bound(scenario: &Scenario, own: &Virtual) -> Duration {
-    let mut interval = Duration::ZERO;
-    let mut shortest = Duration::MAX;
-    let mut missed = 0;
-    let mut held = Duration::ZERO;
-    let mut rounds = 1;
-    let mut exchanges = 0;
-    for member in members(scenario, own) {
-        let config = &member.config;
-        let preempts_late = match config.preempt {
-            Preempt::AfterDelay(delay) => {
-                rounds = 2;
-                delay
-            }
-            Preempt::Always | Preempt::Never => Duration::ZERO,
-        };
-        interval = interval.max(config.interval.as_duration());
-        shortest = shortest.min(config.interval.as_duration());
-        missed = missed.max(config.missed_advertisements);
-        if member.authentication == LocalAuthentication::IpAh {
-            exchanges = 1;
-        }
-        held = held.max(config.startup_hold + preempts_late);
-    }
-    if interval != shortest {
-        exchanges += u32::try_from(own.places.len()).unwrap_or(u32::MAX);
-    }
-    // Skew_Time is less than an interval; in version 2 it is less than a second, the shortest
-    // interval there.
-    interval * ((u32::from(missed) + 1) * rounds + exchanges)
-        + held
-        + scenario.network.longest_delay * 4
 }
