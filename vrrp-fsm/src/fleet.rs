@@ -57,7 +57,7 @@ mod snapshot;
 mod sync_group;
 mod tracking;
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::{fmt, net::IpAddr, time::Duration};
 
 use vrrp_proto::{
@@ -334,12 +334,12 @@ impl VrrpRouter {
             router,
             interface: member.interface,
             advertisement: None,
-            reception: Reception {
-                transport: member.transport,
-                decode: member.decode,
-                authentication: member.authentication,
-                addresses: member.addresses.map(Box::new),
-            },
+            reception: Reception::new(
+                member.transport,
+                member.decode,
+                member.authentication,
+                member.addresses,
+            ),
             tracking: [].into(),
             track_state: TrackState::default(),
             group: None,
@@ -381,19 +381,18 @@ impl VrrpRouter {
             return Err(FleetError::MixedOwners(id));
         }
         let entry = live(&mut self.routers, id)?;
-        let old = &entry.reception;
-        let readdressed = old.addresses.as_deref() != member.addresses.as_ref()
-            || old.transport != member.transport;
+        let (transport, addresses) = (&member.transport, member.addresses.as_ref());
+        let readdressed = !entry.reception.is_addressed(transport, addresses);
         let is_unicast = matches!(member.transport, MessageTransport::Unicast { .. });
         let key = entry.key();
         let priority = entry.router.effective_priority();
         let actions = entry.router.reconfigure(now, member.config)?;
-        entry.reception = Reception {
-            transport: member.transport,
-            decode: member.decode,
-            authentication: member.authentication,
-            addresses: member.addresses.map(Box::new),
-        };
+        entry.reception = Reception::new(
+            member.transport,
+            member.decode,
+            member.authentication,
+            member.addresses,
+        );
         self.output.perform(now, id, entry, actions);
         self.register_peers(key, id, is_unicast);
         self.set_uses(User::Router(id), member.tracking);
@@ -828,6 +827,24 @@ impl VrrpRouter {
         }
     }
 
+    /// Whether [`handle_timeout`](Self::handle_timeout) has an effect now.
+    #[inline]
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at.is_due(now));
+        // With patience, a router may be due before its deadline in the queue.
+        self.output.patience != 0
+            || is_due(self.output.deadlines.earliest())
+            || is_due(self.tracker.poll_timeout())
+    }
+
+    /// Whether [`poll_action`](Self::poll_action) returns an action.
+    #[inline]
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        self.output.queue.has_any()
+    }
+
     /// Returns the next action: first all advertisements, then the other actions in order. Poll
     /// until it returns `None` before the host sleeps.
     ///
@@ -860,6 +877,13 @@ impl VrrpRouter {
     /// remaining one.
     pub fn read(&self, reader: &mut Reader) -> Option<Result<Record, Lost>> {
         self.output.log.read(reader)
+    }
+
+    /// Whether [`read`](Self::read) returns a record or [`Lost`].
+    #[inline]
+    #[must_use]
+    pub const fn has_unread(&self, reader: Reader) -> bool {
+        self.output.log.has_unread(reader)
     }
 
     /// Drops the records that a reader has read, for a host with a single reader. For other readers

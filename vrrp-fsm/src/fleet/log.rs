@@ -137,6 +137,12 @@ impl Log {
         }
     }
 
+    /// Whether records were added since the last one that a reader has read.
+    #[inline]
+    pub(super) const fn has_unread(&self, reader: Reader) -> bool {
+        reader.next < self.next
+    }
+
     /// Drops the records that a reader has read. If it has read all, the next records reuse the
     /// memory of the first.
     pub(super) fn drop_read(&mut self, reader: Reader) {

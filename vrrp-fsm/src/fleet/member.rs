@@ -115,39 +115,100 @@ impl AddressList {
 }
 
 /// How the packets of a router are received and validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Reception {
-    pub(super) transport: MessageTransport,
-    pub(super) decode: DecodeOptions,
-    pub(super) authentication: LocalAuthentication,
-    /// Boxed, because most routers compare no addresses.
-    pub(super) addresses: Option<Box<AddressList>>,
+    /// The multicast group, for a router without peers.
+    group: IpAddr,
+    decode: DecodeOptions,
+    /// `None` for most routers.
+    special: Option<Box<Special>>,
+}
+
+/// The parts of a [`Reception`] that few routers have.
+#[derive(Clone, Debug)]
+struct Special {
+    /// The peers of a unicast router.
+    peers: Option<Vec<Peer>>,
+    authentication: LocalAuthentication,
+    addresses: Option<AddressList>,
 }
 
 impl Reception {
+    pub(super) fn new(
+        transport: MessageTransport,
+        decode: DecodeOptions,
+        authentication: LocalAuthentication,
+        addresses: Option<AddressList>,
+    ) -> Self {
+        let (group, peers) = match transport {
+            MessageTransport::Multicast { group } => (group, None),
+            MessageTransport::Unicast { peers } => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), Some(peers)),
+        };
+        let is_special =
+            peers.is_some() || authentication != LocalAuthentication::None || addresses.is_some();
+        Self {
+            group,
+            decode,
+            special: is_special.then(|| {
+                Box::new(Special {
+                    peers,
+                    authentication,
+                    addresses,
+                })
+            }),
+        }
+    }
+
+    fn peers(&self) -> Option<&Vec<Peer>> {
+        self.special.as_ref()?.peers.as_ref()
+    }
+
+    fn authentication(&self) -> LocalAuthentication {
+        let special = self.special.as_ref();
+        special.map_or(LocalAuthentication::None, |it| it.authentication)
+    }
+
+    fn addresses(&self) -> Option<&AddressList> {
+        self.special.as_ref()?.addresses.as_ref()
+    }
+
+    fn transport(&self) -> MessageTransport {
+        match self.peers() {
+            Some(peers) => MessageTransport::Unicast {
+                peers: peers.clone(),
+            },
+            None => MessageTransport::Multicast { group: self.group },
+        }
+    }
+
+    /// Whether these are its transport and its addresses.
+    pub(super) fn is_addressed(
+        &self,
+        transport: &MessageTransport,
+        addresses: Option<&AddressList>,
+    ) -> bool {
+        self.transport() == *transport && self.addresses() == addresses
+    }
+
     /// Returns the context of a packet with this protection.
     #[inline]
     pub(super) fn context(&self, protection: Protection) -> ReceiveContext<'_> {
         ReceiveContext {
-            transport: match &self.transport {
-                MessageTransport::Multicast { group } => {
-                    LocalTransport::Multicast { group: *group }
-                }
-                MessageTransport::Unicast { peers } => LocalTransport::Unicast { peers },
+            transport: match self.peers() {
+                Some(peers) => LocalTransport::Unicast { peers },
+                None => LocalTransport::Multicast { group: self.group },
             },
             decode: self.decode,
-            authentication: self.authentication,
+            authentication: self.authentication(),
             protection,
-            addresses: self.addresses.as_deref().map(AddressList::as_addresses),
+            addresses: self.addresses().map(AddressList::as_addresses),
         }
     }
 
     /// Whether this address is a unicast peer.
     pub(super) fn has_peer(&self, address: IpAddr) -> bool {
-        match &self.transport {
-            MessageTransport::Multicast { .. } => false,
-            MessageTransport::Unicast { peers } => peers.iter().any(|peer| peer.address == address),
-        }
+        let mut peers = self.peers().into_iter().flatten();
+        peers.any(|peer| peer.address == address)
     }
 }
 
@@ -210,10 +271,10 @@ impl Entry {
         Member {
             interface: self.interface,
             config: self.router.config(),
-            transport: self.reception.transport.clone(),
-            authentication: self.reception.authentication,
+            transport: self.reception.transport(),
+            authentication: self.reception.authentication(),
             decode: self.reception.decode,
-            addresses: self.reception.addresses.as_deref().cloned(),
+            addresses: self.reception.addresses().cloned(),
             tracking: self.tracking.to_vec(),
         }
     }

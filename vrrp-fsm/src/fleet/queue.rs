@@ -38,6 +38,11 @@ impl Queue {
         self.advertisers.push_back(slot);
     }
 
+    #[inline]
+    pub(super) fn has_any(&self) -> bool {
+        !self.advertisers.is_empty() || !self.tasks.is_empty()
+    }
+
     pub(super) fn next_advertiser(&mut self) -> Option<u32> {
         take(&mut self.advertisers)
     }
