@@ -395,9 +395,9 @@ impl Daemon {
         self.outlet
             .set(Party::Instance, &planned.name, &planned.notify);
         let same = self.driver.routers().find(|router| {
-            let own = router.config();
-            (&own.interface, own.fsm.vrid, own.fsm.family)
-                == (&config.interface, config.fsm.vrid, config.fsm.family)
+            let fsm = router.machine().config();
+            (router.interface_name(), fsm.vrid, fsm.family)
+                == (&*config.interface, config.fsm.vrid, config.fsm.family)
         });
         if let Some(id) = same.map(|it| it.id()) {
             let running = self.routers.get(&id);
@@ -478,7 +478,7 @@ impl Daemon {
     /// Applies this configuration to a router. Returns whether that was possible without another
     /// election.
     fn change_router(&mut self, id: RouterId, config: &RouterConfig) -> Result<bool, Error> {
-        let Some(own) = self.driver.get(id).map(|it| it.config().clone()) else {
+        let Some(own) = self.driver.get(id).map(|it| it.config()) else {
             return Ok(false);
         };
         if rest(&own)? != rest(config)? {

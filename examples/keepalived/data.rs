@@ -140,7 +140,6 @@ fn instance(running: &RunningRouter, view: RouterView<'_>) -> Value {
 pub(crate) fn text(daemon: &Daemon) -> String {
     let mut text = String::from("------< VRRP Topology >------\n");
     for (running, view) in instances(daemon) {
-        let config = view.config();
         let machine = view.machine();
         let state = running.reported.map_or("INIT", Change::word);
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
@@ -148,7 +147,7 @@ pub(crate) fn text(daemon: &Daemon) -> String {
         };
         line("VRRP Instance", &running.planned.name);
         line("State", &state);
-        line("Interface", &config.interface);
+        line("Interface", &view.interface_name());
         line("Virtual Router ID", &machine.config().vrid);
         line("Priority", &machine.config().priority);
         line("Effective priority", &machine.effective_priority());

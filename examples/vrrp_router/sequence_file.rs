@@ -68,7 +68,8 @@ impl SequenceFile {
         let Some(router) = driver.get(id) else {
             return Ok(());
         };
-        let known = self.entries.iter().find(|it| it.is_of(router.config()));
+        let config = router.config();
+        let known = self.entries.iter().find(|it| it.is_of(&config));
         if let Some(entry) = known {
             driver.continue_sequences(id, &entry.sequences)?;
         }
@@ -135,11 +136,11 @@ fn read(driver: &DriverHandle) -> Option<Vec<u8>> {
 fn text(driver: &Driver) -> Result<Vec<u8>, Error> {
     let mut entries = Vec::new();
     for router in driver.routers() {
-        let config = router.config();
+        let fsm = router.machine().config();
         entries.push(Entry {
-            interface: config.interface.clone(),
-            family: config.fsm.family.to_string(),
-            vrid: config.fsm.vrid.get(),
+            interface: router.interface_name().into(),
+            family: fsm.family.to_string(),
+            vrid: fsm.vrid.get(),
             sequences: driver.sequences(router.id())?,
         });
     }

@@ -12,7 +12,7 @@ use crate::log::{Log, router_subject};
 /// Writes the state of all virtual routers and sync groups to the log.
 pub(crate) fn show(driver: &Driver, log: &Log) {
     for router in driver.routers() {
-        let subject = router_subject(router.config());
+        let subject = router_subject(&router.config());
         log.write(Some(&subject), "state", of_router(driver, router));
     }
     for (_, group) in driver.groups() {
@@ -25,7 +25,7 @@ pub(crate) fn show(driver: &Driver, log: &Log) {
 
 /// The values with which a virtual router starts.
 pub(crate) fn configured(router: RouterView<'_>) -> Value {
-    let config = &router.config().fsm;
+    let config = router.machine().config();
     let addresses: Vec<String> = router.addresses().map(|(own, _)| own.to_string()).collect();
     json!({
         "version": config.interval.version().number(),
@@ -104,11 +104,11 @@ fn of_sync_group(driver: &Driver, group: &SyncGroup) -> Value {
     let members: Vec<Value> = members
         .iter()
         .map(|member| {
-            let config = member.config();
+            let fsm = member.machine().config();
             json!({
-                "interface": config.interface,
-                "family": config.fsm.family.to_string(),
-                "vrid": config.fsm.vrid.get(),
+                "interface": member.interface_name(),
+                "family": fsm.family.to_string(),
+                "vrid": fsm.vrid.get(),
                 "state": member.state().to_string(),
             })
         })

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, io, mem::discriminant, path::Path};
 use serde_json::{Value, json};
 use vrrp_examples::succession::{self, Succession, TakeOverError};
 use vrrp_fsm::track::Object;
-use vrrp_net::{Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, Watch};
+use vrrp_net::{
+    Driver, DriverHandle, GroupId, ObjectId, RouterConfig, RouterId, RouterView, Watch,
+};
 
 use crate::{Error, log::Log};
 
@@ -44,18 +46,19 @@ pub(crate) fn adopt(
     wanted: &RouterConfig,
     added: &BTreeSet<RouterId>,
 ) -> Result<Option<RouterId>, Error> {
-    let is_same = |config: &RouterConfig| {
-        (&config.interface, config.fsm.vrid, config.fsm.family)
-            == (&wanted.interface, wanted.fsm.vrid, wanted.fsm.family)
+    let is_same = |router: &RouterView<'_>| {
+        let fsm = router.machine().config();
+        (router.interface_name(), fsm.vrid, fsm.family)
+            == (&*wanted.interface, wanted.fsm.vrid, wanted.fsm.family)
     };
     let is_meant = |id| !added.contains(&id);
     let found = driver
         .routers()
-        .find(|router| is_meant(router.id()) && is_same(router.config()));
+        .find(|router| is_meant(router.id()) && is_same(router));
     let Some(router) = found else {
         return Ok(None);
     };
-    let (id, has) = (router.id(), rest(router.config())?);
+    let (id, has) = (router.id(), rest(&router.config())?);
     if has != rest(wanted)? {
         driver.remove(id)?;
         return Ok(None);

@@ -49,6 +49,19 @@ pub struct AddressOptions {
     pub joins_group: bool,
 }
 
+impl AddressOptions {
+    /// The defaults.
+    const NONE: Self = Self {
+        broadcast: None,
+        preferred: 0,
+        detects_duplicates: false,
+        is_home: false,
+        manages_temporary: false,
+        without_prefix_route: false,
+        joins_group: false,
+    };
+}
+
 /// A virtual address, and the settings with which it is put on an interface.
 ///
 /// The prefix length is 32 or 128 unless another is given. With 32 or 128 the address brings no
@@ -76,6 +89,13 @@ pub struct VirtualAddress {
     address: IpAddr,
     prefix_len: u8,
     scope: Scope,
+    /// `None` for the defaults, which most addresses have.
+    extras: Option<Box<Extras>>,
+}
+
+/// The rare settings of a virtual address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Extras {
     label: Option<Box<str>>,
     options: AddressOptions,
 }
@@ -88,30 +108,29 @@ impl VirtualAddress {
             address,
             prefix_len: if address.is_ipv4() { 32 } else { 128 },
             scope: Scope::Global,
-            label: None,
-            options: AddressOptions {
-                broadcast: None,
-                preferred: 0,
-                detects_duplicates: false,
-                is_home: false,
-                manages_temporary: false,
-                without_prefix_route: false,
-                joins_group: false,
-            },
+            extras: None,
         }
     }
 
     /// With further settings.
     #[must_use]
-    pub const fn with_options(mut self, options: AddressOptions) -> Self {
-        self.options = options;
+    pub fn with_options(mut self, options: AddressOptions) -> Self {
+        let label = self.extras.take().and_then(|it| it.label);
+        self.set_extras(Extras { label, options });
         self
     }
 
     /// The further settings.
     #[must_use]
-    pub const fn options(&self) -> &AddressOptions {
-        &self.options
+    pub fn options(&self) -> &AddressOptions {
+        self.extras
+            .as_deref()
+            .map_or(&AddressOptions::NONE, |it| &it.options)
+    }
+
+    fn set_extras(&mut self, extras: Extras) {
+        let is_default = extras == Extras::default();
+        self.extras = (!is_default).then(|| Box::new(extras));
     }
 
     /// With another prefix length.
@@ -154,7 +173,11 @@ impl VirtualAddress {
                 highest: 15,
             });
         }
-        self.label = Some(label.into());
+        let options = *self.options();
+        self.set_extras(Extras {
+            label: Some(label.into()),
+            options,
+        });
         Ok(self)
     }
 
@@ -179,7 +202,7 @@ impl VirtualAddress {
     /// The label.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
-        self.label.as_deref()
+        self.extras.as_ref()?.label.as_deref()
     }
 
     /// The family.
@@ -212,7 +235,7 @@ impl fmt::Display for VirtualAddress {
 /// The form that a user types: `ADDRESS/LENGTH`, or a table that also has a scope and a label.
 #[cfg(feature = "serde")]
 mod typed {
-    use super::{AddressOptions, ParseAddressError, Scope, VirtualAddress};
+    use super::{AddressOptions, Extras, ParseAddressError, Scope, VirtualAddress};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     #[serde(untagged)]
@@ -232,16 +255,17 @@ mod typed {
     impl From<VirtualAddress> for Address {
         fn from(it: VirtualAddress) -> Self {
             let address = it.to_string();
-            match (it.scope, it.label, it.options) {
-                (Scope::Global, None, options) if options == AddressOptions::default() => {
-                    Self::Plain(address)
+            match (it.scope, it.extras) {
+                (Scope::Global, None) => Self::Plain(address),
+                (scope, extras) => {
+                    let Extras { label, options } = extras.map(|it| *it).unwrap_or_default();
+                    Self::Detailed {
+                        address,
+                        scope,
+                        label: label.map(String::from),
+                        options,
+                    }
                 }
-                (scope, label, options) => Self::Detailed {
-                    address,
-                    scope,
-                    label: label.map(String::from),
-                    options,
-                },
             }
         }
     }

@@ -6,6 +6,7 @@ mod async_driver;
 mod attach;
 mod authentication;
 mod changes;
+mod compact;
 mod config;
 mod events;
 mod groups;
@@ -61,6 +62,7 @@ pub use self::{
     tracking::Watch,
 };
 use self::{
+    compact::CompactConfig,
     events::Events,
     handle::Inbox,
     host::Host,
@@ -93,6 +95,10 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// The time in which received advertisements gather, where there are many routers, to be read with
 /// one system call: a twentieth of the shortest interval.
 const GATHERING: Duration = Duration::from_micros(500);
+
+/// The number of routers of an interface, at each end of their list, with which another one may
+/// share its configuration.
+const SIBLINGS: usize = 4;
 
 /// Log capacity per router and object. One call of the fleet adds at most one record per object and
 /// seven per router (two changes of priority, a pending takeover, and up to four changes of state),
@@ -438,13 +444,14 @@ impl Driver {
     /// where the interface has the virtual router already; [`Error::Capability`] or [`Error::Os`]
     /// when its socket cannot be opened.
     pub fn add(&mut self, config: RouterConfig) -> Result<RouterId, Error> {
-        let router = Router::new(config)?;
+        let others = self.siblings(self.numbers.of_name(&config.interface));
+        let router = Router::new(config, others)?;
         let number = self.numbers.number(&router.config.interface);
         let member = router.member(number);
         let key = member.key();
         if self.fleet.find(&key).is_some() {
             return Err(Error::Duplicate {
-                interface: router.config.interface,
+                interface: router.config.interface.clone(),
                 family: key.family,
                 vrid: key.vrid,
             });
@@ -468,6 +475,23 @@ impl Driver {
         self.open_sockets(router)?;
         self.packets.admit(router)?;
         Ok(self.fleet.add(now, member)?)
+    }
+
+    /// Some configurations of routers on the interface of this number: another router there is
+    /// probably like one of these.
+    fn siblings(&self, number: Option<u32>) -> impl Iterator<Item = &CompactConfig> {
+        let members = number.and_then(|number| self.members.get(&number));
+        let ids = members.into_iter().flat_map(|all| {
+            let (first, last) = (all.iter(), all.iter().rev());
+            first.take(SIBLINGS).chain(last.take(SIBLINGS))
+        });
+        ids.filter_map(|id| Some(&self.routers.get(id)?.config))
+    }
+
+    /// A configuration that shares with those of other routers what it has in common with them.
+    fn compact(&self, config: RouterConfig) -> CompactConfig {
+        let others = self.siblings(self.numbers.of_name(&config.interface));
+        CompactConfig::new(config, others)
     }
 
     /// Forgets an interface that has no router.
@@ -729,17 +753,23 @@ impl Driver {
         {
             return Some(Duration::ZERO);
         }
+        let now = self.now();
         let alarms = [
             self.fleet.poll_timeout(),
             self.planner.next_due(),
-            self.paced.next_due(),
-            self.refreshes.first().map(|(at, _)| *at),
+            self.next_announcement(),
             self.host.resync_at,
-            self.instance.next_look(self.now()),
+            self.instance.next_look(now),
             self.troubles.next_retry(),
         ];
         let alarm = alarms.into_iter().flatten().min()?;
-        Some(alarm - self.now())
+        Some(alarm - now)
+    }
+
+    /// The time at which [`send_paced`](Self::send_paced) has something to do.
+    fn next_announcement(&self) -> Option<Instant> {
+        let refresh = self.refreshes.first().map(|(at, _)| *at);
+        refresh.into_iter().chain(self.paced.next_due()).min()
     }
 
     /// Makes the [descriptor](#in-a-loop-of-your-own) readable at the [`timeout`](Self::timeout)
@@ -820,7 +850,8 @@ impl Driver {
     }
 
     /// Most turns receive or send a few packets, and nothing else. A part is called only where it
-    /// has something to do, because its code has usually left the processor's cache.
+    /// has something to do, because its code has usually left the processor's cache. Rare parts are
+    /// marked as cold, so that their code lies apart from that of the others.
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_received = false;
         let [sockets @ .., links] = ready.sockets;
@@ -834,27 +865,31 @@ impl Driver {
                 self.note(Part::Socket(place), result);
             }
         }
+        let mut now = self.now();
         // An instance that started in the meantime may have caused the notifications.
-        if ready.requests || self.instance.is_due(self.now()) {
+        if ready.requests || self.instance.is_due(now) {
             self.follow_instances();
+            now = self.now();
         }
         if ready.notifications || self.host.is_ahead() {
             let result = self.receive_host_events();
             self.note(Part::Monitor, result);
+            now = self.now();
         }
         // A part that has failed is called until it works.
         let is_troubled = !self.troubles.is_empty();
         if self.host.resync_at.is_some() || is_troubled {
             let result = self.resync();
             self.note(Part::Lists, result);
+            now = self.now();
         }
         if ready.requests {
             self.serve_requests()?;
             if self.end.is_some() {
                 return Ok(());
             }
+            now = self.now();
         }
-        let now = self.now();
         if self.planner.has_question() || self.instance.is_asking(now) {
             self.follow_claims(now);
         }
@@ -879,7 +914,10 @@ impl Driver {
             let result = self.install(now);
             self.note(Part::Changes, result);
         }
-        self.send_paced(now);
+        let next_announcement = self.next_announcement();
+        if next_announcement.is_some_and(|at| at <= now) {
+            self.send_paced(now);
+        }
         if (self.tracked_routes.is_open() || is_troubled) && !self.troubles.rests(now, Part::Routes)
         {
             let result = self.follow_routes(now, ready.routes);
@@ -892,6 +930,7 @@ impl Driver {
     }
 
     /// Sends the claims of this driver to other instances that ask.
+    #[cold]
     fn follow_instances(&mut self) {
         let now = self.now();
         let (routers, fleet, actual) = (&self.routers, &self.fleet, &self.host.actual);
@@ -924,6 +963,7 @@ impl Driver {
     /// Asks other instances for their claims where that is due. Once they have answered, the plan
     /// removes everything without a claim: an earlier run left it, whatever its configuration
     /// was.
+    #[cold]
     fn follow_claims(&mut self, now: Instant) {
         if self.planner.take_question() {
             self.instance.ask(now);
@@ -1011,6 +1051,7 @@ impl Driver {
     }
 
     /// Serves the requests of other threads. A request may end the driver.
+    #[cold]
     fn serve_requests(&mut self) -> Result<(), Error> {
         for request in self.inbox.take() {
             if self.end.is_some() {
@@ -1143,11 +1184,17 @@ impl Driver {
     }
 
     fn serve_timers(&mut self, now: Instant) {
-        self.fleet.handle_timeout(now);
-        self.collect(now);
-        if self.planner.next_due().is_none_or(|at| now < at) {
-            return;
+        if self.fleet.is_due(now) {
+            self.fleet.handle_timeout(now);
+            self.collect(now);
         }
+        if self.planner.next_due().is_some_and(|at| at <= now) {
+            self.serve_retries(now);
+        }
+    }
+
+    #[cold]
+    fn serve_retries(&mut self, now: Instant) {
         for id in self.planner.take_due(now).into_iter().flatten() {
             self.planner.begin(now, Some(id), Thing::Group);
             self.reconcile(now, id);
@@ -1157,7 +1204,17 @@ impl Driver {
 
     /// Collects the actions of the state machines: an advertisement waits for the end of the turn's
     /// decisions, everything else for its place in the queue of work.
+    #[inline]
     fn collect(&mut self, now: Instant) {
+        if self.fleet.has_actions() {
+            self.collect_actions(now);
+        }
+        if self.fleet.has_unread(self.records) {
+            self.report_records();
+        }
+    }
+
+    fn collect_actions(&mut self, now: Instant) {
         while let Some((id, action)) = self.fleet.poll_action() {
             match action {
                 Action::SendAdvertisement(outgoing) => self.enqueue(now, id, outgoing),
@@ -1177,7 +1234,6 @@ impl Driver {
                 _ => {}
             }
         }
-        self.report_records();
     }
 
     fn notify(&mut self, router: Option<RouterId>, event: DriverEvent) {
@@ -1192,8 +1248,8 @@ impl Driver {
                 let config = &self.routers.get(&id)?.config;
                 Some(Subject::Router {
                     interface: config.interface.clone(),
-                    family: config.fsm.family,
-                    vrid: config.fsm.vrid,
+                    family: config.family(),
+                    vrid: config.vrid,
                 })
             }
             (None, DriverEvent::GroupChanged { group, .. }) => Some(Subject::SyncGroup {

@@ -29,6 +29,7 @@
 mod actual;
 mod change;
 mod claims;
+mod holders;
 #[cfg(test)]
 mod model;
 mod pace;

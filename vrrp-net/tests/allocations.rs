@@ -1,4 +1,5 @@
-//! No allocation per packet: neither while advertisements are sent nor while they are received.
+//! No allocation per packet: neither while advertisements are sent nor while they are received. And
+//! the memory of a router.
 
 #![allow(
     unsafe_code,
@@ -19,6 +20,22 @@ use vrrp_proto::{Family, Interval, Priority, Vrid};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The bytes that this thread has allocated and not freed.
+    static BYTES: Cell<i64> = const { Cell::new(0) };
+    /// The most bytes so far.
+    static MOST: Cell<i64> = const { Cell::new(0) };
+}
+
+/// The bytes that the allocator of glibc takes for so many.
+fn with_overhead(bytes: usize) -> i64 {
+    let bytes = (bytes + size_of::<usize>()).next_multiple_of(16).max(32);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn add_bytes(bytes: i64) {
+    let now = BYTES.get() + bytes;
+    BYTES.set(now);
+    MOST.set(MOST.get().max(now));
 }
 
 struct Counting;
@@ -27,11 +44,13 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        add_bytes(with_overhead(layout.size()));
         // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        add_bytes(-with_overhead(layout.size()));
         // SAFETY: the caller keeps the contract.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -129,4 +148,61 @@ fn allocations_of_a_quiet_network() -> Option<[u64; 2]> {
         assert!(after - before > 1000, "{}", after - before);
     }
     Some(allocations)
+}
+
+/// The numbers of routers for which memory is measured. The driver keeps room for as many records
+/// of changes for both, and does not use most of it.
+const FEW: u8 = 130;
+const MANY: u8 = 250;
+
+/// The bytes of a driver with so many Actives of each family on one interface: after they have
+/// become Active, and the most until then.
+fn bytes_of_actives(routers: u8) -> [i64; 2] {
+    let lan = Lan::new().unwrap();
+    let host = lan.host("r1", &["192.0.2.1/24"]).unwrap();
+    host.namespace().enter().unwrap();
+    let (before, most) = (BYTES.get(), MOST.replace(BYTES.get()));
+    let mut driver = Driver::new().unwrap();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        for number in 1..=routers {
+            let mut fsm = Config::new(Vrid::new(number).unwrap(), family);
+            fsm.interval = Interval::centis(20).unwrap();
+            let address = match family {
+                Family::Ipv4 => format!("198.51.100.{number}"),
+                Family::Ipv6 => format!("fe80::5:{number}"),
+            };
+            let addresses = vec![address.parse().unwrap()];
+            driver
+                .add(RouterConfig::new("eth0", fsm, addresses))
+                .unwrap();
+        }
+    }
+    let limit = Instant::now() + Duration::from_secs(60);
+    let is_active = |driver: &Driver| {
+        driver.routers().all(|view| {
+            view.state() == State::Active && view.addresses().all(|(_, is_there)| is_there)
+        })
+    };
+    while !is_active(&driver) {
+        assert!(Instant::now() < limit, "no election");
+        driver.turn().unwrap();
+        while driver.next_notification().is_some() {}
+        driver.wait(Some(Duration::from_millis(5))).unwrap();
+    }
+    let measured = [BYTES.get() - before, MOST.replace(most) - before];
+    drop(driver);
+    measured
+}
+
+#[test]
+fn an_active_router_takes_little_memory() {
+    let [few, many] = [FEW, MANY].map(bytes_of_actives);
+    let added = 2 * i64::from(MANY - FEW);
+    let [now, most] = [0, 1].map(|it| (many[it] - few[it]) / added);
+    println!("{now} bytes for each Active, {most} at the most");
+    assert!(now <= 1000, "{now} bytes for each Active");
+    assert!(
+        most <= 1400,
+        "{most} bytes for each router that becomes Active"
+    );
 }

@@ -122,9 +122,8 @@ impl Cables {
             .routers()
             .filter(|view| view.state() == State::Active)
             .flat_map(|view| {
-                let config = view.config();
-                let name = config.interface.clone();
-                let addresses = config.addresses.iter();
+                let name = view.interface_name().to_owned();
+                let addresses = view.config().addresses.into_iter();
                 addresses.map(move |address| (name.clone(), address.address()))
             });
         [virtual_addresses(&interfaces), active.collect()]
@@ -359,7 +358,7 @@ fn an_interface_with_five_hundred_routers_may_flap() {
         driver.turn().unwrap();
         count_all(&mut notified, State::Initialize, &mut driver);
         let is_done = driver.routers().all(|view| {
-            let is_down = view.config().interface == flapping;
+            let is_down = view.interface_name() == flapping;
             view.state()
                 == if is_down {
                     State::Initialize
@@ -494,7 +493,7 @@ fn an_overrun_in_thousands_of_changes_ends_in_the_state_of_the_kernel() {
             }
         }
         let is_done = driver.routers().all(|view| {
-            let has_source = view.config().interface == interface(0);
+            let has_source = view.interface_name() == interface(0);
             view.state()
                 == if has_source {
                     State::Active

@@ -81,7 +81,10 @@ impl Driver {
         }
         self.announced.retain(|(_, of)| *of != id);
         let addresses: Vec<IpAddr> = announced.iter().map(|it| it.address).collect();
-        self.router_mut(id)?.config.announced = announced;
+        let mut changed = self.router_mut(id)?.config.whole();
+        changed.announced = announced;
+        let changed = self.compact(changed);
+        self.router_mut(id)?.config = changed;
         self.announced
             .extend(addresses.into_iter().map(|it| (it, id)));
         self.begin_refreshes(self.now(), id);
@@ -193,6 +196,7 @@ impl Driver {
     }
 
     /// Sends the announcements that have waited for long enough.
+    #[cold]
     pub(super) fn send_paced(&mut self, now: Instant) {
         let mut frames = Frames::new();
         self.refresh(now, &mut frames);
@@ -239,7 +243,7 @@ impl Driver {
         let mut frames = Frames::new();
         for announcement in fresh {
             let router = self.routers.get(&announcement.router);
-            let repeat = router.map_or(0, |it| it.config.fsm.announce.repeat);
+            let repeat = router.map_or(0, |it| it.config.announcements());
             self.schedule(now, announcement, repeat, &mut frames);
         }
         self.send_announcements(&mut frames, now);

@@ -16,6 +16,7 @@ use crate::{
 
 impl Driver {
     /// Reads the waiting notifications of links, addresses and routes, and acts on them.
+    #[cold]
     pub(super) fn receive_host_events(&mut self) -> Result<(), Error> {
         let now = self.now();
         let (events, has_more) = self.host.notifications(now)?;
@@ -123,6 +124,7 @@ impl Driver {
 
     /// After an overrun: dumps everything again. A dump during which something changed is repeated
     /// in a later turn.
+    #[cold]
     pub(super) fn resync(&mut self) -> Result<(), Error> {
         let now = self.now();
         let Some(lost) = self.host.resync(now)? else {
@@ -197,7 +199,7 @@ impl Driver {
         for id in holders {
             let is_here = self.routers.get(&id).is_some_and(|router| {
                 [router.interface(), router.address_interface()].contains(&Some(interface))
-                    && !router.config.fsm.is_owner()
+                    && !router.config.is_owner()
             });
             // On a kernel without marks, the addresses of an Active come without one.
             if is_here && (self.host.actual.keeps_marks() || !is_active(&self.fleet, id)) {
@@ -245,11 +247,7 @@ impl Driver {
             .wanted(id)
             .is_some_and(|it| it.wants(interface, own, &self.host.actual));
         let address = self.routers.get(&id).and_then(|router| {
-            let mut all = router
-                .config
-                .addresses
-                .iter()
-                .chain(&router.config.excluded);
+            let mut all = router.all();
             all.find(|address| address.is_at(own)).cloned()
         });
         if let Some(address) = address.filter(|_| is_wanted) {
@@ -313,13 +311,13 @@ impl Driver {
         let wanted = self.wanted(id);
         let waits = wanted.is_some_and(|it| it.awaits_claims(&self.host.actual));
         let primary = primary.filter(|_| !waits && !faults.iter().any(Fault::stops_router));
-        let gone: Vec<_> = router.faults.difference(&faults).cloned().collect();
-        let come: Vec<_> = faults.difference(&router.faults).cloned().collect();
+        let gone: Vec<_> = router.faults().difference(&faults).cloned().collect();
+        let come: Vec<_> = faults.difference(router.faults()).cloned().collect();
         let is_shut_down = router.is_shut_down;
         let is_refused =
             faults.contains(&Fault::NoMulticast) || faults.contains(&Fault::VrfPacketsIgnored);
         if let Some(router) = self.routers.get_mut(&id) {
-            router.faults = faults;
+            router.change_problems(|it| it.faults = faults);
         }
         for fault in come {
             self.notify(Some(id), DriverEvent::Fault(fault));
@@ -370,11 +368,10 @@ impl Driver {
             return None;
         }
         let config = &self.routers.get(&id)?.config;
-        let (name, fsm) = (&config.interface, &config.fsm);
+        let (name, vrid, family) = (&config.interface, config.vrid, config.family());
         Some(Fault::VirtualMacInUse(format!(
-            "another program on this host runs virtual router {} over {} on {name} with its virtual MAC: stop it, hand \
-             over from it, or use another VRID",
-            fsm.vrid, fsm.family
+            "another program on this host runs virtual router {vrid} over {family} on {name} with its virtual MAC: stop \
+             it, hand over from it, or use another VRID"
         )))
     }
 
@@ -434,7 +431,7 @@ impl Driver {
             && self.routers.get(&id).is_some_and(|router| {
                 let is_own = |address| router.all().any(|own| own.address() == address);
                 let interface = self.host.interfaces().get(index);
-                !router.config.fsm.is_owner()
+                !router.config.is_owner()
                     && interface
                         .is_some_and(|it| it.primary_address(router.family(), is_own).is_some())
             });

@@ -3,9 +3,11 @@
 #[cfg(feature = "hmac")]
 use std::net::IpAddr;
 
-use vrrp_proto::{AuthenticationFault, Endpoints, LocalAuthentication, Password, Protection};
+#[cfg(any(feature = "ah", feature = "hmac"))]
+use vrrp_proto::AuthenticationFault;
+use vrrp_proto::{Endpoints, LocalAuthentication, Password, Protection};
 
-use super::config::{Authentication, RouterConfig};
+use super::{compact::CompactConfig, config::Authentication};
 use crate::Received;
 
 #[cfg(feature = "hmac")]
@@ -233,10 +235,29 @@ impl Authenticator {
     }
 
     /// Verifies a received packet for a router of this configuration.
+    #[cfg_attr(
+        not(any(feature = "ah", feature = "hmac")),
+        allow(unused_variables, clippy::missing_const_for_fn)
+    )]
+    #[inline]
     pub(super) fn verify(
         &self,
         received: &Received<'_>,
-        config: &RouterConfig,
+        config: &CompactConfig,
+    ) -> (Protection, Proof) {
+        match self {
+            Self::None | Self::SimpleText(_) => (Protection::None, Proof::Nothing),
+            #[cfg(any(feature = "ah", feature = "hmac"))]
+            _ => self.verify_protected(received, config),
+        }
+    }
+
+    #[cfg(any(feature = "ah", feature = "hmac"))]
+    #[inline(never)]
+    fn verify_protected(
+        &self,
+        received: &Received<'_>,
+        config: &CompactConfig,
     ) -> (Protection, Proof) {
         match self.proof(received, config) {
             Ok(proof) => {
@@ -253,14 +274,12 @@ impl Authenticator {
         }
     }
 
-    #[cfg_attr(
-        not(all(feature = "ah", feature = "hmac")),
-        allow(unused_variables, clippy::unnecessary_wraps)
-    )]
+    #[cfg(any(feature = "ah", feature = "hmac"))]
+    #[cfg_attr(not(feature = "hmac"), allow(unused_variables))]
     fn proof(
         &self,
         received: &Received<'_>,
-        config: &RouterConfig,
+        config: &CompactConfig,
     ) -> Result<Proof, AuthenticationFault> {
         match self {
             #[cfg(feature = "ah")]

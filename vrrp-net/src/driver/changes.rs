@@ -34,18 +34,18 @@ impl Driver {
         change: impl FnOnce(&mut RouterConfig),
     ) -> Result<(), Error> {
         let router = self.router_mut(id)?;
-        let mut changed = router.config.clone();
+        let mut changed = router.config.whole();
         change(&mut changed);
         router.check(&changed)?;
-        let was_owner = router.config.fsm.is_owner();
+        let was_owner = router.config.is_owner();
         let is_owner = changed.fsm.is_owner();
         if was_owner != is_owner {
             // The present addresses of the host decide which ones the router takes over, and which
             // it leaves alone.
             self.receive_host_events()?;
         }
-        let router = self.router_mut(id)?;
-        let old = std::mem::replace(&mut router.config, changed);
+        let changed = self.compact(changed);
+        let old = std::mem::replace(&mut self.router_mut(id)?.config, changed);
         let now = self.now();
         let result = self.update(now, id);
         let Some(router) = self.routers.get_mut(&id) else {
@@ -131,11 +131,13 @@ impl Driver {
         id: RouterId,
         authentication: Authentication,
     ) -> Result<(), Error> {
-        let router = self.router_mut(id)?;
-        let mut changed = Router::new(RouterConfig {
+        let router = self.routers.get(&id).ok_or(Error::NoRouter { id })?;
+        let config = RouterConfig {
             authentication,
-            ..router.config.clone()
-        })?;
+            ..router.config.whole()
+        };
+        let others = self.siblings(self.numbers.of_name(&config.interface));
+        let mut changed = Router::new(config, others)?;
         changed
             .authenticator
             .go_on(&router.authenticator.sequences());
@@ -170,7 +172,8 @@ impl Driver {
     ///
     /// [`Error::NoRouter`].
     pub fn set_fault(&mut self, id: RouterId, cause: &str) -> Result<(), Error> {
-        self.router_mut(id)?.host_faults.insert(cause.into());
+        let router = self.router_mut(id)?;
+        router.change_problems(|it| drop(it.host_faults.replace(cause.into())));
         let now = self.now();
         self.reconcile(now, id);
         Ok(())
@@ -182,7 +185,8 @@ impl Driver {
     ///
     /// [`Error::NoRouter`].
     pub fn clear_fault(&mut self, id: RouterId, cause: &str) -> Result<(), Error> {
-        self.router_mut(id)?.host_faults.remove(cause);
+        let router = self.router_mut(id)?;
+        router.change_problems(|it| drop(it.host_faults.take(cause)));
         let now = self.now();
         self.reconcile(now, id);
         Ok(())
@@ -204,7 +208,7 @@ impl Driver {
                 problem: format!("{own} is already listed"),
             });
         }
-        let mut addresses = router.config.addresses.clone();
+        let mut addresses = router.config.addresses().to_vec();
         addresses.push(address);
         router.advertise(addresses)?;
         self.planner.add_address(id, own);
@@ -224,9 +228,9 @@ impl Driver {
     /// the first.
     pub fn remove_address(&mut self, id: RouterId, address: IpAddr) -> Result<(), Error> {
         let router = self.router_mut(id)?;
-        let mut addresses = router.config.addresses.clone();
+        let mut addresses = router.config.addresses().to_vec();
         addresses.retain(|own| own.address() != address);
-        if addresses.len() == router.config.addresses.len() {
+        if addresses.len() == router.config.addresses().len() {
             return Err(Error::Invalid {
                 field: "addresses",
                 problem: format!("{address} is not listed"),
@@ -249,7 +253,11 @@ impl Driver {
     /// [`Error::NoRouter`]; [`Error::Invalid`] when there are none, one of another family, or the
     /// router advertises by multicast.
     pub fn set_peers(&mut self, id: RouterId, peers: Vec<Peer>) -> Result<(), Error> {
-        self.router_mut(id)?.set_peers(peers)?;
+        let changed = self.router_mut(id)?.with_peers(peers)?;
+        let changed = self.compact(changed);
+        let router = self.router_mut(id)?;
+        router.config = changed;
+        router.forget_messages();
         let now = self.now();
         self.reconcile(now, id);
         self.update(now, id)

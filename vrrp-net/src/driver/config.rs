@@ -8,8 +8,7 @@ use std::{
 
 use vrrp_fsm::{Config, track::TrackRef};
 use vrrp_proto::{
-    ChecksumAcceptance, DecodeOptions, Family, Leniency, Password, Peer, TTL,
-    frame::arp::GratuitousTarget,
+    ChecksumAcceptance, Family, Leniency, Password, Peer, TTL, frame::arp::GratuitousTarget,
 };
 
 use crate::{
@@ -214,24 +213,6 @@ impl RouterConfig {
                 Err(error) => invalid("authentication", error.to_string()),
             },
             _ => Ok(()),
-        }
-    }
-
-    /// The options of the decoder.
-    pub(super) fn decode_options(&self) -> DecodeOptions {
-        DecodeOptions {
-            v3_ipv4_checksum: self.checksum,
-            unicast_ttl_floor: match &self.transport {
-                Transport::Multicast => TTL,
-                Transport::Unicast { peers } => {
-                    peers.iter().map(|peer| peer.min_ttl).min().unwrap_or(TTL)
-                }
-            },
-            #[cfg(feature = "hmac")]
-            hmac_trailer: matches!(self.authentication, Authentication::Hmac(_)),
-            #[cfg(not(feature = "hmac"))]
-            hmac_trailer: false,
-            leniency: self.leniency,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Notifications on their way to the program, and the states reported last.
+//! Notifications on their way to the program, and the states of groups reported last.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use vrrp_fsm::{
-    Instant, State, Transition,
+    Instant, State,
     fleet::{GroupId, RouterId},
 };
 
@@ -33,7 +33,7 @@ pub(super) enum Topic {
     AnnounceFailed,
 }
 
-/// The queue of notifications, the rate limits, and the states that were reported last.
+/// The queue of notifications, the rate limits, and the states of groups that were reported last.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Notification>,
@@ -46,8 +46,6 @@ pub(super) struct Events {
     limiters: HashMap<(RouterId, Topic), Limiter>,
     /// The limiter of [`DriverEvent::ChangesHeldUp`].
     held_up: Limiter,
-    /// Routers in another state than Initialize.
-    states: HashMap<RouterId, State>,
     group_states: BTreeMap<GroupId, State>,
 }
 
@@ -122,28 +120,6 @@ impl Events {
         self.held_up.pass(now)
     }
 
-    /// Notes the state that is about to be reported for a router. Each change that is reported
-    /// begins in the state that was reported last.
-    pub(super) fn record_state(&mut self, id: RouterId, transition: Transition) -> Transition {
-        let from = self.state(id);
-        self.restore_state(id, transition.to);
-        Transition { from, ..transition }
-    }
-
-    /// Sets the state that a predecessor reported last for a router.
-    pub(super) fn restore_state(&mut self, id: RouterId, state: State) {
-        if state == State::Initialize {
-            self.states.remove(&id);
-        } else {
-            self.states.insert(id, state);
-        }
-    }
-
-    /// The state that was reported last for a router.
-    pub(super) fn state(&self, id: RouterId) -> State {
-        self.states.get(&id).copied().unwrap_or(State::Initialize)
-    }
-
     /// Notes the state of a group. Returns the state that was reported before.
     pub(super) fn record_group_state(&mut self, id: GroupId, state: State) -> Option<State> {
         self.group_states.insert(id, state)
@@ -151,7 +127,6 @@ impl Events {
 
     /// Forgets a router that was removed.
     pub(super) fn forget_router(&mut self, id: RouterId) {
-        self.states.remove(&id);
         self.limiters.retain(|(router, _), _| *router != id);
     }
 
@@ -181,17 +156,7 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
-    use vrrp_fsm::Reason;
-
     use super::*;
-
-    const fn change(from: State, to: State) -> Transition {
-        Transition {
-            from,
-            to,
-            reason: Reason::ActiveDown,
-        }
-    }
 
     #[test]
     fn o_03_notifications_of_packets_are_rate_limited_per_router_and_kind() {
@@ -215,18 +180,6 @@ mod tests {
             "nothing stays of a removed router"
         );
         assert_eq!(events.pass(later, one, Topic::Discarded), Some(0));
-    }
-
-    #[test]
-    fn a_change_begins_in_the_state_that_was_reported_last() {
-        let mut events = Events::default();
-        let id = RouterId::nth(0);
-        let first = events.record_state(id, change(State::Initialize, State::Backup));
-        assert_eq!((first.from, first.to), (State::Initialize, State::Backup));
-        // Backup -> Active -> Backup was coalesced before it.
-        let second = events.record_state(id, change(State::Active, State::Initialize));
-        assert_eq!((second.from, second.to), (State::Backup, State::Initialize));
-        assert!(events.states.is_empty(), "Initialize takes no memory");
     }
 
     #[test]

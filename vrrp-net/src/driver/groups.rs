@@ -96,9 +96,11 @@ impl Driver {
     /// The state that was notified last of each member.
     pub(super) fn notified_state(&self, id: GroupId) -> Option<State> {
         let mut members = self.fleet.counted_members(id);
-        let state = self.events.state(members.next()?);
-        members
-            .all(|it| self.events.state(it) == state)
-            .then_some(state)
+        let reported = |id| {
+            let router = self.routers.get(&id);
+            router.map_or(State::Initialize, |it| it.reported)
+        };
+        let state = reported(members.next()?);
+        members.all(|it| reported(it) == state).then_some(state)
     }
 }

@@ -16,7 +16,10 @@ use vrrp_fsm::{
 
 use super::{
     Driver, DriverEvent, End, Fault, ForeignPackets, RouterConfig, Watch,
-    authentication::Sequences, is_active, numbers::Numbers, router::Router,
+    authentication::Sequences,
+    is_active,
+    numbers::Numbers,
+    router::{Problems, Router},
 };
 use crate::{Error, SocketParts, VrrpSocket, kernel::sys, plan::Thing};
 
@@ -244,8 +247,8 @@ impl Driver {
     fn snapshot(&self) -> DriverState {
         let (taken_at, now) = (sys::monotonic_clock(), self.now());
         let routers = self.routers.iter().map(|(id, router)| RouterState {
-            config: router.config.clone(),
-            faults: router.faults.clone(),
+            config: router.config.whole(),
+            faults: router.faults().clone(),
             is_shut_down: router.is_shut_down,
             sequences: router.authenticator.sequences(),
             unannounced: self.paced.left(*id),
@@ -319,9 +322,9 @@ impl Driver {
             if saved.unannounced > 0 {
                 self.queue.announce(*id, saved.unannounced);
             }
-            let router = self.restored(*id, &state.interfaces, saved)?;
+            let mut router = self.restored(*id, &state.interfaces, saved)?;
             if let Some(machine) = self.fleet.get(*id) {
-                self.events.restore_state(*id, machine.state());
+                router.reported = machine.state();
             }
             self.open_sockets(&router)?;
             self.insert(*id, router);
@@ -359,16 +362,20 @@ impl Driver {
         })?;
         config.fsm = member.config;
         config.tracking = member.tracking;
-        let mut router = Router::new(config)?;
-        router.host_faults = saved
-            .faults
-            .iter()
-            .filter_map(|fault| match fault {
-                Fault::Host(cause) => Some(cause.clone()),
-                _ => None,
-            })
-            .collect();
-        router.faults = saved.faults;
+        let others = self.siblings(self.numbers.of_name(&config.interface));
+        let mut router = Router::new(config, others)?;
+        let of_host = saved.faults.iter().filter_map(|fault| match fault {
+            Fault::Host(cause) => Some(cause.clone()),
+            _ => None,
+        });
+        let host_faults = of_host.collect();
+        let faults = saved.faults;
+        router.change_problems(|it| {
+            *it = Problems {
+                faults,
+                host_faults,
+            };
+        });
         router.is_shut_down = saved.is_shut_down;
         router.authenticator.go_on(&saved.sequences);
         Ok(router)

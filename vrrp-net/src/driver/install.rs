@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    slice,
     time::Duration,
 };
 
@@ -34,8 +35,47 @@ const CHANGES: usize = 8;
 pub(super) struct Task {
     /// The number of announcements of each address, if the router is Active then.
     repeat: u8,
-    /// The changes of state to report, each with the number of those that were dropped before it.
-    transitions: VecDeque<(Transition, u32)>,
+    /// The changes of state to report.
+    transitions: Transitions,
+}
+
+/// A change of state, and the number of those that were dropped before it.
+type Reported = (Transition, u32);
+
+/// Changes of state in their order. A single one, the usual case, needs no allocation: thousands of
+/// routers may wait for their plans at the same time.
+#[derive(Debug, Default)]
+enum Transitions {
+    #[default]
+    None,
+    One(Reported),
+    Many(Vec<Reported>),
+}
+
+impl Transitions {
+    fn as_slice(&self) -> &[Reported] {
+        match self {
+            Self::None => &[],
+            Self::One(only) => slice::from_ref(only),
+            Self::Many(all) => all,
+        }
+    }
+
+    fn push(&mut self, last: Reported) {
+        match self {
+            Self::None => *self = Self::One(last),
+            Self::One(first) => *self = Self::Many(vec![*first, last]),
+            Self::Many(all) => all.push(last),
+        }
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Reported> {
+        match self {
+            Self::None => None,
+            Self::One(only) => Some(only),
+            Self::Many(all) => all.last_mut(),
+        }
+    }
 }
 
 /// The routers whose plan may have changed, in the order in which they were queued, each with its
@@ -63,13 +103,14 @@ impl Queue {
     /// Reports a change of state, once the plan is carried out.
     pub(super) fn report(&mut self, id: RouterId, transition: Transition) {
         let task = self.task(id);
-        let mut overtaken = 0;
-        if task.transitions.len() >= CHANGES
-            && let Some((_, before)) = task.transitions.pop_back()
-        {
-            overtaken = before.saturating_add(1);
+        let is_full = task.transitions.as_slice().len() >= CHANGES;
+        match task.transitions.last_mut().filter(|_| is_full) {
+            Some((last, overtaken)) => {
+                *last = transition;
+                *overtaken = overtaken.saturating_add(1);
+            }
+            None => task.transitions.push((transition, 0)),
         }
-        task.transitions.push_back((transition, overtaken));
     }
 
     fn task(&mut self, id: RouterId) -> &mut Task {
@@ -83,8 +124,9 @@ impl Queue {
     fn put_back(&mut self, id: RouterId, task: Task) {
         let own = self.task(id);
         own.repeat = own.repeat.max(task.repeat);
-        for transition in task.transitions.into_iter().rev() {
-            own.transitions.push_front(transition);
+        let later = std::mem::replace(&mut own.transitions, task.transitions);
+        for transition in later.as_slice() {
+            own.transitions.push(*transition);
         }
     }
 
@@ -175,7 +217,7 @@ impl Driver {
             if creates {
                 self.queue.put_back(id, task);
             } else {
-                self.finish(now, id, task, &mut frames);
+                self.finish(now, id, &task, &mut frames);
             }
         }
         for (change, result) in done {
@@ -203,7 +245,7 @@ impl Driver {
         let router = self.routers.get(&id);
         router.map_or(1, |router| {
             let config = &router.config;
-            (config.addresses.len() + config.excluded.len() + config.routes.len()).max(1)
+            (config.addresses().len() + config.excluded.len() + config.routes.len()).max(1)
         })
     }
 
@@ -420,17 +462,20 @@ impl Driver {
     }
 
     /// Announces and reports, once the plan of a router is carried out.
-    fn finish(&mut self, now: Instant, id: RouterId, task: Task, frames: &mut Frames) {
+    fn finish(&mut self, now: Instant, id: RouterId, task: &Task, frames: &mut Frames) {
         if task.repeat > 0 && is_active(&self.fleet, id) {
             self.announce(now, id, task.repeat, frames);
         }
-        for (transition, overtaken) in task.transitions {
+        for &(transition, overtaken) in task.transitions.as_slice() {
             self.send_announcements(frames, now);
             if overtaken > 0 {
                 let event = DriverEvent::ChangesOvertaken { changes: overtaken };
                 self.notify(Some(id), event);
             }
-            let transition = self.events.record_state(id, transition);
+            let transition = match self.routers.get_mut(&id) {
+                Some(router) => router.report(transition),
+                None => transition,
+            };
             self.notify(Some(id), DriverEvent::StateChanged(transition));
             if let Some(group) = self.fleet.group_with(id) {
                 self.notify_group(group);
@@ -489,7 +534,7 @@ mod tests {
         queue.announce(ID, 2);
         assert!(queue.concerns(ID) && !queue.is_empty());
         let (_, task) = queue.pop().unwrap();
-        assert_eq!((task.repeat, task.transitions.len()), (5, 1));
+        assert_eq!((task.repeat, task.transitions.as_slice().len()), (5, 1));
         assert!(!queue.concerns(ID) && queue.is_empty());
     }
 
@@ -501,7 +546,12 @@ mod tests {
         yield_to_another(&mut queue);
         queue.put_back(ID, task);
         let (_, task) = queue.pop().unwrap();
-        let to: Vec<_> = task.transitions.iter().map(|(it, _)| it.to).collect();
+        let to: Vec<_> = task
+            .transitions
+            .as_slice()
+            .iter()
+            .map(|it| it.0.to)
+            .collect();
         assert_eq!(to, [State::Active, State::Backup]);
         assert_eq!(task.repeat, 5);
     }
@@ -514,9 +564,10 @@ mod tests {
             yield_to_another(&mut queue);
         }
         let (_, task) = queue.pop().unwrap();
-        assert!(task.transitions.len() <= CHANGES);
-        let reported = task.transitions.iter().map(|(_, overtaken)| 1 + overtaken);
-        let last = task.transitions.back().map(|(it, _)| it.to);
+        let transitions = task.transitions.as_slice();
+        assert!(transitions.len() <= CHANGES);
+        let reported = transitions.iter().map(|(_, overtaken)| 1 + overtaken);
+        let last = transitions.last().map(|(it, _)| it.to);
         assert_eq!((reported.sum(), last), (2000_u32, Some(State::Backup)));
         assert!(queue.pop().is_none());
     }

@@ -9,7 +9,7 @@ use vrrp_proto::{
     group, set_priority,
 };
 
-use super::{RouterConfig, Transport, authentication::Authenticator};
+use super::{Transport, authentication::Authenticator, compact::CompactConfig};
 use crate::{Datagram, VirtualAddress};
 
 /// The addresses that a router of this family lists in its advertisements.
@@ -45,23 +45,35 @@ pub(super) fn address_list(
 ///
 /// They are built once, and again when anything except the priority changes. Only the checksum
 /// depends on the destination; with IP AH and HMAC each is protected again whenever it is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Messages {
-    /// The inputs of `list`: the outgoing advertisement and its source address. The priority is the
-    /// one in the list.
-    built: Option<(Outgoing, IpAddr)>,
-    list: Vec<Message>,
+    /// The outgoing advertisement for which `list` was built, while nothing else has changed. The
+    /// priority is the one in the list.
+    built: Option<Outgoing>,
+    /// The source address of `list`.
+    source: IpAddr,
+    list: Box<[Message]>,
 }
 
 /// An advertisement for one destination.
 #[derive(Debug)]
 pub(super) struct Message {
-    endpoints: Endpoints,
-    ttl: u8,
-    octets: Box<[u8]>,
+    destination: IpAddr,
+    octets: Octets,
     /// The octets that are sent in its place. Most messages are sent as they are.
     wrapped: Option<Box<Wrapped>>,
 }
+
+/// The octets of a message. A message with up to three IPv4 addresses, the usual case, needs no
+/// allocation.
+#[derive(Debug)]
+enum Octets {
+    Few(u8, [u8; FEW]),
+    Many(Box<[u8]>),
+}
+
+/// The most octets beside the length in three words.
+const FEW: usize = 22;
 
 /// A message that is protected, or that is sent as a frame.
 #[derive(Debug, Default)]
@@ -70,6 +82,45 @@ struct Wrapped {
     packet: Option<Vec<u8>>,
     /// The whole frame, where its source is not the hardware address of the interface.
     frame: Vec<u8>,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            built: None,
+            source: Ipv4Addr::UNSPECIFIED.into(),
+            list: Box::default(),
+        }
+    }
+}
+
+impl From<&[u8]> for Octets {
+    fn from(octets: &[u8]) -> Self {
+        let mut few = [0; FEW];
+        match (few.get_mut(..octets.len()), u8::try_from(octets.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(octets);
+                Self::Few(len, few)
+            }
+            _ => Self::Many(octets.into()),
+        }
+    }
+}
+
+impl Octets {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Few(len, few) => few.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        match self {
+            Self::Few(len, few) => few.get_mut(..usize::from(*len)).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 impl Messages {
@@ -83,60 +134,76 @@ impl Messages {
         &mut self,
         outgoing: Outgoing,
         machine: &VirtualRouter,
-        config: &RouterConfig,
+        config: &CompactConfig,
         authenticator: &mut Authenticator,
     ) -> Result<(), EncodeError> {
         let source = machine.primary_address();
-        let fits = self.built.is_some_and(|(built, from)| {
-            built.versions == outgoing.versions
-                && built.checksum == outgoing.checksum
-                && from == source
-        });
-        if !fits {
-            self.list.clear();
-            self.built = None;
-            let family = machine.config().family;
-            let addresses = address_list(family, &config.addresses, &config.listed);
-            for destination in destinations(machine, config) {
-                let Some(endpoints) = Endpoints::new(source, destination) else {
-                    continue;
-                };
-                let advertisements = machine.advertisements(
-                    outgoing,
-                    authenticator.in_message(),
-                    addresses.as_addresses(),
-                );
-                for (advertisement, form) in advertisements {
-                    let mut octets = vec![0; advertisement.encoded_len()];
-                    let deviations = config.own_deviations;
-                    advertisement.encode_lenient(&mut octets, &endpoints, form, deviations)?;
-                    self.list.push(Message {
-                        endpoints,
-                        ttl: ttl_to(destination, config),
-                        octets: octets.into(),
-                        wrapped: None,
-                    });
+        match self.built {
+            Some(built)
+                if built.versions == outgoing.versions
+                    && built.checksum == outgoing.checksum
+                    && self.source == source =>
+            {
+                if built.priority != outgoing.priority {
+                    self.set_priority(outgoing.priority);
                 }
             }
-            // There is nearly always a single message.
-            self.list.shrink_to_fit();
-        } else if self
-            .built
-            .is_some_and(|(built, _)| built.priority != outgoing.priority)
-        {
-            self.set_priority(outgoing.priority);
+            _ => self.build(outgoing, machine, config, authenticator)?,
         }
-        self.built = Some((outgoing, source));
-        // A message that cannot be protected must not go out.
-        self.list
-            .retain_mut(|message| message.protect(authenticator));
+        self.built = Some(outgoing);
+        if authenticator.protects() {
+            self.protect(config, authenticator);
+        }
         Ok(())
+    }
+
+    fn build(
+        &mut self,
+        outgoing: Outgoing,
+        machine: &VirtualRouter,
+        config: &CompactConfig,
+        authenticator: &Authenticator,
+    ) -> Result<(), EncodeError> {
+        let source = machine.primary_address();
+        self.built = None;
+        self.list = Box::default();
+        self.source = source;
+        let addresses = address_list(config.family(), config.addresses(), &config.listed);
+        // There is nearly always a single message.
+        let mut list = Vec::with_capacity(1);
+        for destination in destinations(config) {
+            let Some(endpoints) = Endpoints::new(source, destination) else {
+                continue;
+            };
+            let authentication = authenticator.in_message();
+            let advertisements =
+                machine.advertisements(outgoing, authentication, addresses.as_addresses());
+            for (advertisement, form) in advertisements {
+                let mut octets = vec![0; advertisement.encoded_len()];
+                let deviations = config.own_deviations;
+                advertisement.encode_lenient(&mut octets, &endpoints, form, deviations)?;
+                list.push(Message {
+                    destination,
+                    octets: octets.as_slice().into(),
+                    wrapped: None,
+                });
+            }
+        }
+        self.list = list.into();
+        Ok(())
+    }
+
+    /// Protects all messages. A message that cannot be protected must not go out.
+    fn protect(&mut self, config: &CompactConfig, authenticator: &mut Authenticator) {
+        let mut list = std::mem::take(&mut self.list).into_vec();
+        list.retain_mut(|message| message.protect(self.source, config, authenticator));
+        self.list = list.into();
     }
 
     fn set_priority(&mut self, priority: Priority) {
         for message in &mut self.list {
             // It cannot fail: an encoded message has a header.
-            let changed = set_priority(&mut message.octets, priority);
+            let changed = set_priority(message.octets.as_mut_slice(), priority);
             debug_assert_eq!(changed, Ok(()));
         }
     }
@@ -145,7 +212,9 @@ impl Messages {
     /// message has its IP header already.
     pub(super) fn put_into_frames(&mut self, source: MacAddress, is_sealed: bool) {
         for message in &mut self.list {
-            message.put_into_frame(source, is_sealed);
+            if let Some(endpoints) = Endpoints::new(self.source, message.destination) {
+                message.put_into_frame(&endpoints, source, is_sealed);
+            }
         }
     }
 
@@ -159,25 +228,29 @@ impl Messages {
 
     /// The advertisement that the list was made for, and the number of messages.
     pub(super) fn outgoing(&self) -> (Option<Outgoing>, usize) {
-        (self.built.map(|(outgoing, _)| outgoing), self.list.len())
+        (self.built, self.list.len())
     }
 
     /// The messages to send. Messages that must stay on the link leave by the interface `on_link`,
     /// the rest by `routed`, where 0 leaves the choice to the routing table.
     pub(super) fn datagrams(
         &self,
+        config: &CompactConfig,
         on_link: u32,
         routed: u32,
     ) -> impl Iterator<Item = Datagram<'_>> {
-        self.list.iter().map(move |message| Datagram {
-            interface: if is_on_link(message.endpoints.destination()) {
-                on_link
-            } else {
-                routed
-            },
-            endpoints: message.endpoints,
-            ttl: message.ttl,
-            octets: message.payload(),
+        self.list.iter().filter_map(move |message| {
+            let Message { destination, .. } = *message;
+            Some(Datagram {
+                interface: if is_on_link(destination) {
+                    on_link
+                } else {
+                    routed
+                },
+                endpoints: Endpoints::new(self.source, destination)?,
+                ttl: ttl_to(destination, config),
+                octets: message.payload(),
+            })
         })
     }
 }
@@ -186,30 +259,36 @@ impl Message {
     /// The octets behind the IP header; for IP AH the whole packet.
     fn payload(&self) -> &[u8] {
         let packet = self.wrapped.as_ref().and_then(|it| it.packet.as_deref());
-        packet.unwrap_or(&self.octets)
+        packet.unwrap_or(self.octets.as_slice())
     }
 
     /// Brings the packet up to date. `false` when the message cannot be protected.
-    fn protect(&mut self, authenticator: &mut Authenticator) -> bool {
-        if !authenticator.protects() {
-            return true;
-        }
+    fn protect(
+        &mut self,
+        source: IpAddr,
+        config: &CompactConfig,
+        authenticator: &mut Authenticator,
+    ) -> bool {
+        let Some(endpoints) = Endpoints::new(source, self.destination) else {
+            return false;
+        };
+        let ttl = ttl_to(self.destination, config);
         let wrapped = self.wrapped.get_or_insert_default();
-        authenticator.protect(&self.endpoints, self.ttl, &self.octets, &mut wrapped.packet)
+        authenticator.protect(&endpoints, ttl, self.octets.as_slice(), &mut wrapped.packet)
     }
 
-    fn put_into_frame(&mut self, source: MacAddress, is_sealed: bool) {
+    fn put_into_frame(&mut self, endpoints: &Endpoints, source: MacAddress, is_sealed: bool) {
         let Wrapped { packet, frame } = &mut **self.wrapped.get_or_insert_default();
-        let payload = packet.as_deref().unwrap_or(&self.octets);
-        let destination = multicast_mac(self.endpoints.destination());
-        let ethertype = match self.endpoints.family() {
+        let payload = packet.as_deref().unwrap_or(self.octets.as_slice());
+        let destination = multicast_mac(endpoints.destination());
+        let ethertype = match endpoints.family() {
             Family::Ipv4 => ethernet::IPV4,
             Family::Ipv6 => ethernet::IPV6,
         };
         frame.clear();
         let header = ethernet::header(destination, source, ethertype);
         frame.extend_from_slice(&header);
-        match self.endpoints {
+        match *endpoints {
             _ if is_sealed => {}
             Endpoints::Ipv4 {
                 source,
@@ -239,7 +318,7 @@ fn is_on_link(destination: IpAddr) -> bool {
 }
 
 /// The TTL or hop limit of advertisements to a group or a peer.
-fn ttl_to(destination: IpAddr, config: &RouterConfig) -> u8 {
+fn ttl_to(destination: IpAddr, config: &CompactConfig) -> u8 {
     if destination.is_multicast() {
         TTL
     } else {
@@ -248,12 +327,10 @@ fn ttl_to(destination: IpAddr, config: &RouterConfig) -> u8 {
 }
 
 /// The destinations of a router's advertisements.
-fn destinations(machine: &VirtualRouter, config: &RouterConfig) -> impl Iterator<Item = IpAddr> {
+fn destinations(config: &CompactConfig) -> impl Iterator<Item = IpAddr> {
     let (group, peers) = match &config.transport {
         Transport::Multicast => {
-            let group = config
-                .group
-                .unwrap_or_else(|| group(machine.config().family));
+            let group = config.group.unwrap_or_else(|| group(config.family()));
             (Some(group), &[][..])
         }
         Transport::Unicast { peers } => (None, &peers[..]),

@@ -9,8 +9,9 @@ pub(super) struct Numbers {
     by_name: HashMap<String, u32>,
     /// The numbers that no name has any more.
     free: Vec<u32>,
-    /// The numbers of the existing interfaces.
-    by_index: HashMap<u32, u32>,
+    /// The indexes of the existing interfaces with their numbers, in order. A look-up is part of
+    /// every packet, and a list is in fewer places of memory than a map.
+    by_index: Vec<(u32, u32)>,
 }
 
 impl Numbers {
@@ -61,7 +62,7 @@ impl Numbers {
     /// Notes that no router has this name any more.
     pub(super) fn release(&mut self, name: &str) {
         if let Some(number) = self.by_name.remove(name) {
-            self.by_index.retain(|_, it| *it != number);
+            self.by_index.retain(|(_, it)| *it != number);
             self.free.push(number);
         }
     }
@@ -69,18 +70,33 @@ impl Numbers {
     /// Notes that the interface of this index has this name now.
     pub(super) fn bind(&mut self, index: u32, name: &str) {
         let number = self.number(name);
-        self.by_index.insert(index, number);
+        match self.place(index) {
+            Ok(place) => {
+                if let Some((_, before)) = self.by_index.get_mut(place) {
+                    *before = number;
+                }
+            }
+            Err(place) => self.by_index.insert(place, (index, number)),
+        }
     }
 
     /// Notes that an interface is gone.
     pub(super) fn unbind(&mut self, index: u32) {
-        self.by_index.remove(&index);
+        if let Ok(place) = self.place(index) {
+            self.by_index.remove(place);
+        }
+    }
+
+    fn place(&self, index: u32) -> Result<usize, usize> {
+        self.by_index.binary_search_by_key(&index, |(it, _)| *it)
     }
 
     /// The number of the interface that was last bound to this index, or a number that no interface
     /// has.
     pub(super) fn at(&self, index: u32) -> u32 {
-        self.by_index.get(&index).copied().unwrap_or(Self::NONE)
+        let found = self.place(index).ok();
+        let found = found.and_then(|place| self.by_index.get(place));
+        found.map_or(Self::NONE, |(_, number)| *number)
     }
 }
 

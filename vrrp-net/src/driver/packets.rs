@@ -126,7 +126,7 @@ impl Packets {
         for socket in &mut self.sockets {
             if self.foreign == ForeignPackets::Dropped && router.uses(socket) {
                 let mut vrids = socket.filter().copied().unwrap_or_default();
-                vrids.insert(router.config.fsm.vrid);
+                vrids.insert(router.config.vrid);
                 socket.set_filter(Some(vrids))?;
             }
         }
@@ -141,7 +141,7 @@ impl Packets {
     ) -> Result<(), Error> {
         for socket in &mut self.sockets {
             let own = routers.values().filter(|router| router.uses(socket));
-            let vrids = own.map(|router| router.config.fsm.vrid).collect();
+            let vrids = own.map(|router| router.config.vrid).collect();
             socket.set_filter((self.foreign == ForeignPackets::Dropped).then_some(vrids))?;
         }
         Ok(())
@@ -230,9 +230,11 @@ impl Packets {
     /// [`keep_room`](Self::keep_room).
     pub(super) fn send(&mut self, routers: &mut BTreeMap<RouterId, Box<Router>>) -> Sent {
         let mut outbox = std::mem::take(&mut self.outbox);
+        let mut has_frames = false;
         for id in &outbox {
             if let Some(router) = routers.get_mut(id) {
                 router.is_outgoing = false;
+                has_frames |= router.frame_source().is_some();
             }
         }
         let routers = &*routers;
@@ -256,21 +258,23 @@ impl Packets {
                 }
             });
         }
-        let from_virtual_macs = || outgoing().filter(|(_, router)| router.frame_source().is_some());
-        let frames = from_virtual_macs().flat_map(|(_, router)| router.frames());
-        self.frames.send(frames, |place, error| {
-            let mut datagrams = from_virtual_macs()
-                .flat_map(|(id, router)| router.datagrams().map(move |datagram| (id, datagram)));
-            if let Some((id, datagram)) = datagrams.nth(place) {
-                refusals.push((id, describe(&datagram, error)));
-            }
-        });
-        let mut counts = BTreeMap::new();
-        for (id, _) in &refusals {
-            *counts.entry(*id).or_insert(0) += 1;
+        if has_frames {
+            let from_virtual_macs =
+                || outgoing().filter(|(_, router)| router.frame_source().is_some());
+            let frames = from_virtual_macs().flat_map(|(_, router)| router.frames());
+            self.frames.send(frames, |place, error| {
+                let mut datagrams = from_virtual_macs().flat_map(|(id, router)| {
+                    router.datagrams().map(move |datagram| (id, datagram))
+                });
+                if let Some((id, datagram)) = datagrams.nth(place) {
+                    refusals.push((id, describe(&datagram, error)));
+                }
+            });
         }
-        let count = |id: &RouterId| (*id, counts.get(id).copied().unwrap_or(0));
-        sent.extend(outbox.iter().map(count));
+        sent.extend(outbox.iter().map(|id| (*id, 0)));
+        if !refusals.is_empty() {
+            count(&refusals, &mut sent);
+        }
         outbox.clear();
         self.outbox = outbox;
         Sent {
@@ -299,6 +303,17 @@ impl Packets {
         self.frames
             .send(octets, |place, error| refused.push((place, error)));
         refused
+    }
+}
+
+/// Sets the number of refused messages of each router.
+fn count(refusals: &[(RouterId, DriverEvent)], sent: &mut [(RouterId, usize)]) {
+    let mut counts = BTreeMap::new();
+    for (id, _) in refusals {
+        *counts.entry(*id).or_insert(0) += 1;
+    }
+    for (id, count) in sent {
+        *count = counts.get(id).copied().unwrap_or(0);
     }
 }
 

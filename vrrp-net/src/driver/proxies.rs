@@ -52,6 +52,7 @@ impl Proxies {
     }
 
     /// Answers the waiting requests.
+    #[cold]
     pub(super) fn answer(&self, actual: &Actual) -> Result<(), Error> {
         let mac = |interface, address| actual.proxy(interface, address);
         self.sockets

@@ -1,13 +1,17 @@
 //! Received advertisements: their router, their checks, and the reports about them.
 
+use std::net::IpAddr;
+
 use vrrp_fsm::{AcceptedAdvertisement, Instant, State, fleet::RouterId};
-use vrrp_proto::{Discard, Family, Protection};
+use vrrp_proto::{Discard, Family, Mismatches, Protection};
 
 use super::{
     Driver, DriverEvent,
     authentication::{Proof, message_of},
     events::Topic,
     is_active,
+    packets::Packets,
+    router::Router,
 };
 use crate::{Error, ReceiveBatch, Received, kernel::sys::BATCH};
 
@@ -41,6 +45,7 @@ impl Driver {
     }
 
     /// Reads all advertisements that are waiting on the links of Actives.
+    #[cold]
     pub(super) fn drain_links(&mut self) -> Result<(), Error> {
         let mut batch = self.packets.take_batch();
         let result = self.drain_links_into(&mut batch);
@@ -65,10 +70,10 @@ impl Driver {
 
     /// Handles an advertisement that no raw socket receives, and notes any other.
     fn handle_packet_on_link(&mut self, now: Instant, received: &Received<'_>) {
-        let Some(id) = self.find(received) else {
+        let Some((id, router)) = self.find(received) else {
             return;
         };
-        if self.is_for_link_watch(id, received) {
+        if self.is_for_link_watch(router, received) {
             self.handle_packet_for(now, Some(id), received);
         } else {
             self.packets
@@ -80,19 +85,17 @@ impl Driver {
     /// Whether an advertisement is taken from the link and not from the raw socket of its router:
     /// the kernel discards it there because its source is a virtual address, or its protocol
     /// belongs to another socket.
-    fn is_for_link_watch(&self, id: RouterId, received: &Received<'_>) -> bool {
-        let Some(router) = self.routers.get(&id) else {
+    fn is_for_link_watch(&self, router: &Router, received: &Received<'_>) -> bool {
+        let Packets { links, .. } = &self.packets;
+        // A Backup has nothing on its links, so this comes first.
+        if !links.covers(received.interface, router.config.vrid) || router.family() != Family::Ipv4
+        {
             return false;
-        };
+        }
         let is_other_protocol = received
             .ipv4
             .is_some_and(|packet| packet.protocol != router.protocol());
-        (is_other_protocol || self.planner.has_holders(received.ip.endpoints.source()))
-            && self
-                .packets
-                .links
-                .covers(received.interface, router.config.fsm.vrid)
-            && router.family() == Family::Ipv4
+        is_other_protocol || self.planner.has_holders(received.ip.endpoints.source())
     }
 
     /// Whether a packet is this router's own advertisement to a peer whose address this host has
@@ -108,16 +111,18 @@ impl Driver {
     }
 
     /// Listens on the links of the routers that are Active now.
+    #[cold]
     pub(super) fn watch_links(&mut self) -> Result<(), Error> {
         let routers = self.routers.iter().filter_map(|(id, router)| {
             let is_meant = router.family() == Family::Ipv4 && is_active(&self.fleet, *id);
             let interface = router.interface().filter(|_| is_meant)?;
-            Some((interface, router.config.fsm.vrid))
+            Some((interface, router.config.vrid))
         });
         self.packets.links.update(routers)
     }
 
     /// Reports senders that reach a link, but not the raw socket.
+    #[cold]
     pub(super) fn report_discarded_rivals(&mut self, now: Instant) {
         for (id, source) in self.packets.links.take_discarded() {
             if let Some(suppressed) = self.events.pass(now, id, Topic::RivalDiscarded) {
@@ -128,15 +133,16 @@ impl Driver {
 
     fn handle_packet(&mut self, now: Instant, received: &Received<'_>) {
         let found = self.find(received);
-        if let Some(id) = found {
-            if self.is_for_link_watch(id, received) || self.is_own_to_peer(id, received) {
+        let id = found.map(|(id, _)| id);
+        if let Some((id, router)) = found {
+            if self.is_for_link_watch(router, received) || self.is_own_to_peer(id, received) {
                 return;
             }
             self.packets
                 .links
                 .confirm(id, received.ip.endpoints.source());
         }
-        self.handle_packet_for(now, found, received);
+        self.handle_packet_for(now, id, received);
     }
 
     fn handle_packet_for(
@@ -173,36 +179,62 @@ impl Driver {
                 self.collect(now);
             }
             Err(rejected) => {
-                let passed = found.and_then(|id| self.events.pass(now, id, Topic::Discarded));
-                if let Some(suppressed) = passed {
-                    let event = DriverEvent::Discarded {
-                        discard: rejected.discard,
-                        source: received.ip.endpoints.source(),
-                        suppressed,
-                    };
-                    self.notify(found, event);
-                }
+                let source = received.ip.endpoints.source();
+                self.report_discard(now, found, rejected.discard, source);
             }
+        }
+    }
+
+    #[cold]
+    fn report_discard(
+        &mut self,
+        now: Instant,
+        found: Option<RouterId>,
+        discard: Discard,
+        source: IpAddr,
+    ) {
+        let passed = found.and_then(|id| self.events.pass(now, id, Topic::Discarded));
+        if let Some(suppressed) = passed {
+            let event = DriverEvent::Discarded {
+                discard,
+                source,
+                suppressed,
+            };
+            self.notify(found, event);
         }
     }
 
     /// The router that a packet is for. A multicast packet is for a router on the receiving
     /// interface.
-    fn find(&self, received: &Received<'_>) -> Option<RouterId> {
+    fn find(&self, received: &Received<'_>) -> Option<(RouterId, &Router)> {
         let number = self.numbers.at(received.interface);
         let found = self
             .fleet
             .addressee(number, &received.ip, message_of(received))?;
-        let router = self.routers.get(&found)?;
+        let router: &Router = self.routers.get(&found)?;
         let is_here = !router.is_multicast() || router.interface() == Some(received.interface);
-        is_here.then_some(found)
+        is_here.then_some((found, router))
     }
 
     /// Reports mismatches of an advertisement.
     fn report_mismatches(&mut self, now: Instant, id: RouterId, accepted: &AcceptedAdvertisement) {
-        let mismatches = accepted.mismatches();
         let machine = self.fleet.get(id);
         let is_rival = machine.is_some_and(|machine| machine.is_rival(now, accepted));
+        if is_rival || accepted.mismatches() != Mismatches::default() {
+            self.report_each_mismatch(now, id, accepted, is_rival);
+        }
+    }
+
+    /// Out of the way of the packets without a mismatch.
+    #[cold]
+    fn report_each_mismatch(
+        &mut self,
+        now: Instant,
+        id: RouterId,
+        accepted: &AcceptedAdvertisement,
+        is_rival: bool,
+    ) {
+        let mismatches = accepted.mismatches();
         let source = accepted.source();
         let (priority, interval) = (accepted.priority(), accepted.interval());
         let mut pass =

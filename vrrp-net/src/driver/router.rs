@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::{
-    Instant, Outgoing, State, VirtualRouter,
+    Instant, Outgoing, State, Transition, VirtualRouter,
     fleet::{AddressList, Member, MessageTransport, RouterId},
 };
 use vrrp_proto::{
@@ -15,6 +15,7 @@ use vrrp_proto::{
 use super::{
     Fault, RouterConfig, Transport, UnicastPath,
     authentication::Authenticator,
+    compact::CompactConfig,
     config::{check_address, check_peers},
     messages::{self, Messages},
 };
@@ -27,16 +28,16 @@ use crate::{
 /// The host's side of a virtual router.
 #[derive(Debug)]
 pub(super) struct Router {
-    pub(super) config: RouterConfig,
+    pub(super) config: CompactConfig,
     pub(super) authenticator: Authenticator,
     /// The interface, while there is one of that name.
     pub(super) binding: Option<Binding>,
     /// The index of the VRF that the interface is in.
     pub(super) vrf: Option<u32>,
-    /// The faults.
-    pub(super) faults: BTreeSet<Fault>,
-    /// The causes of faults that the host has set.
-    pub(super) host_faults: BTreeSet<String>,
+    /// `None` while there are no faults.
+    problems: Option<Box<Problems>>,
+    /// The state that was reported last.
+    pub(super) reported: State,
     /// Whether it was shut down for good.
     pub(super) is_shut_down: bool,
     /// The macvlan, where the router uses its virtual MAC.
@@ -49,6 +50,16 @@ pub(super) struct Router {
     /// Whether an advertisement waits to be sent.
     pub(super) is_outgoing: bool,
 }
+
+/// The faults of a router.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    pub(super) faults: BTreeSet<Fault>,
+    /// The causes of faults that the host has set.
+    pub(super) host_faults: BTreeSet<String>,
+}
+
+static NO_FAULTS: BTreeSet<Fault> = BTreeSet::new();
 
 /// A time in which no advertisement could be sent.
 #[derive(Debug)]
@@ -80,27 +91,51 @@ pub(super) struct RouterMacvlan {
 }
 
 impl Router {
-    pub(super) fn new(config: RouterConfig) -> Result<Self, Error> {
-        let router = Self {
-            authenticator: Authenticator::new(&config.authentication),
+    /// Shares what it can of its configuration with one of `others`.
+    pub(super) fn new<'a>(
+        config: RouterConfig,
+        others: impl IntoIterator<Item = &'a CompactConfig>,
+    ) -> Result<Self, Error> {
+        let authenticator = Authenticator::new(&config.authentication);
+        check(&config, &authenticator)?;
+        Ok(Self {
+            authenticator,
             macvlan: config.virtual_mac.is_some().then(Box::default),
-            config,
+            config: CompactConfig::new(config, others),
             binding: None,
             vrf: None,
-            faults: BTreeSet::new(),
-            host_faults: BTreeSet::new(),
+            problems: None,
+            reported: State::Initialize,
             is_shut_down: false,
             takes_unmarked: false,
             messages: Messages::default(),
             silence: None,
             is_outgoing: false,
-        };
-        router.check(&router.config)?;
-        Ok(router)
+        })
     }
 
     pub(super) fn family(&self) -> Family {
-        self.config.fsm.family
+        self.config.family()
+    }
+
+    /// The faults.
+    pub(super) fn faults(&self) -> &BTreeSet<Fault> {
+        self.problems.as_ref().map_or(&NO_FAULTS, |it| &it.faults)
+    }
+
+    /// Changes the faults.
+    pub(super) fn change_problems(&mut self, change: impl FnOnce(&mut Problems)) {
+        let mut problems = self.problems.take().unwrap_or_default();
+        change(&mut problems);
+        let is_any = !problems.faults.is_empty() || !problems.host_faults.is_empty();
+        self.problems = is_any.then_some(problems);
+    }
+
+    /// Notes a change of state that is about to be reported. It begins in the state that was
+    /// reported last.
+    pub(super) fn report(&mut self, transition: Transition) -> Transition {
+        let from = std::mem::replace(&mut self.reported, transition.to);
+        Transition { from, ..transition }
     }
 
     pub(super) fn interface(&self) -> Option<u32> {
@@ -119,7 +154,7 @@ impl Router {
     /// The wanted state of the host, given the state of the router's machine.
     pub(super) fn wanted(&self, machine: Option<&VirtualRouter>) -> Wanted<'_> {
         let is_active = machine.is_some_and(|machine| machine.state() == State::Active);
-        let is_owner = self.config.fsm.is_owner();
+        let is_owner = self.config.is_owner();
         Wanted {
             stage: if self.is_shut_down {
                 Stage::Ended
@@ -130,11 +165,11 @@ impl Router {
             },
             interface: self.interface(),
             macvlan: self.macvlan.as_deref().map(|macvlan| WantedMacvlan {
-                mac: virtual_mac_of(self.config.fsm.vrid, self.family()),
+                mac: virtual_mac_of(self.config.vrid, self.family()),
                 name: &macvlan.name,
             }),
             address_interface: self.address_interface(),
-            addresses: &self.config.addresses,
+            addresses: self.config.addresses(),
             excluded: &self.config.excluded,
             routes: &self.config.routes,
             is_owner,
@@ -145,7 +180,7 @@ impl Router {
 
     /// All virtual addresses: first the ones that are listed in advertisements, then the others.
     pub(super) fn all(&self) -> impl Iterator<Item = &VirtualAddress> {
-        self.config.addresses.iter().chain(&self.config.excluded)
+        self.config.addresses().iter().chain(&self.config.excluded)
     }
 
     /// Binds it to the interface of this index.
@@ -155,11 +190,11 @@ impl Router {
             joined: false,
             has_installed: false,
         });
-        let fsm = &self.config.fsm;
+        let (family, vrid) = (self.family(), self.config.vrid);
         if let (Some(wanted), Some(macvlan)) = (&self.config.virtual_mac, &mut self.macvlan) {
             macvlan.name = match &wanted.name {
                 Some(name) => name.clone(),
-                None => default_name(fsm.family, fsm.vrid, interface),
+                None => default_name(family, vrid, interface),
             };
         }
     }
@@ -188,14 +223,14 @@ impl Router {
 
     /// Whether it waits for the removal of an address that another program put on its interface.
     pub(super) fn is_kept_down_by_an_address(&self) -> bool {
-        self.faults
+        self.faults()
             .iter()
             .any(|fault| matches!(fault, Fault::ForeignAddress(_)))
     }
 
     /// Whether it waits for another instance to give up its virtual MAC.
     pub(super) fn lacks_virtual_mac(&self) -> bool {
-        self.faults
+        self.faults()
             .iter()
             .any(|fault| matches!(fault, Fault::VirtualMacInUse(_)))
     }
@@ -204,7 +239,7 @@ impl Router {
     pub(super) fn frame_source(&self) -> Option<MacAddress> {
         let virtual_mac = self.config.virtual_mac.as_ref()?;
         (self.is_multicast() && !virtual_mac.advertise_from_interface)
-            .then(|| virtual_mac_of(self.config.fsm.vrid, self.family()))
+            .then(|| virtual_mac_of(self.config.vrid, self.family()))
     }
 
     /// Whether the host should have the addresses itself.
@@ -238,20 +273,12 @@ impl Router {
 
     /// Whether the router could have this configuration, with the authentication that it has.
     pub(super) fn check(&self, config: &RouterConfig) -> Result<(), Error> {
-        config.check()?;
-        let machine = VirtualRouter::new(config.fsm)?;
-        let list = messages::address_list(config.fsm.family, &config.addresses, &config.listed);
-        Ok(messages::check(
-            &machine,
-            &list,
-            &self.authenticator,
-            config.own_deviations,
-        )?)
+        check(config, &self.authenticator)
     }
 
     /// The configuration of its machine in the fleet.
     pub(super) fn member(&self, interface: u32) -> Member {
-        let mut member = Member::new(interface, self.config.fsm);
+        let mut member = Member::new(interface, self.config.fsm());
         member.transport = match &self.config.transport {
             Transport::Multicast => MessageTransport::Multicast {
                 group: self.config.group.unwrap_or_else(|| group(self.family())),
@@ -269,7 +296,7 @@ impl Router {
 
     /// The addresses that its advertisements list.
     fn address_list(&self) -> AddressList {
-        messages::address_list(self.family(), &self.config.addresses, &self.config.listed)
+        messages::address_list(self.family(), self.config.addresses(), &self.config.listed)
     }
 
     /// Brings the advertisements up to date for sending.
@@ -301,7 +328,8 @@ impl Router {
                 UnicastPath::Interface => binding.interface,
                 UnicastPath::RoutingTable => self.vrf.unwrap_or(0),
             };
-            self.messages.datagrams(binding.interface, routed)
+            let config = &self.config;
+            self.messages.datagrams(config, binding.interface, routed)
         })
     }
 
@@ -315,8 +343,8 @@ impl Router {
         self.messages.forget();
     }
 
-    /// Replaces the peers of a unicast router.
-    pub(super) fn set_peers(&mut self, peers: Vec<Peer>) -> Result<(), Error> {
+    /// The configuration with other peers, for a unicast router.
+    pub(super) fn with_peers(&self, peers: Vec<Peer>) -> Result<RouterConfig, Error> {
         check_peers(&peers, self.family())?;
         if self.is_multicast() {
             return Err(Error::Invalid {
@@ -324,9 +352,10 @@ impl Router {
                 problem: "the router advertises by multicast".into(),
             });
         }
-        self.config.transport = Transport::Unicast { peers };
-        self.forget_messages();
-        Ok(())
+        Ok(RouterConfig {
+            transport: Transport::Unicast { peers },
+            ..self.config.whole()
+        })
     }
 
     /// Replaces the addresses that are listed, or leaves everything as it was.
@@ -335,10 +364,10 @@ impl Router {
             check_address(address, self.family())?;
         }
         let list = messages::address_list(self.family(), &addresses, &self.config.listed);
-        let machine = VirtualRouter::new(self.config.fsm)?;
+        let machine = VirtualRouter::new(self.config.fsm())?;
         let deviations = self.config.own_deviations;
         messages::check(&machine, &list, &self.authenticator, deviations)?;
-        self.config.addresses = addresses;
+        self.config.set_addresses(addresses);
         self.forget_messages();
         Ok(())
     }
@@ -371,8 +400,8 @@ impl Router {
         interface: Option<&Interface>,
         primary: Option<IpAddr>,
     ) -> BTreeSet<Fault> {
-        let mut faults: BTreeSet<Fault> =
-            self.host_faults.iter().cloned().map(Fault::Host).collect();
+        let of_host = self.problems.iter().flat_map(|it| &it.host_faults);
+        let mut faults: BTreeSet<Fault> = of_host.cloned().map(Fault::Host).collect();
         let reason = self.silence.as_ref().and_then(|it| it.reason.clone());
         faults.extend(reason.map(Fault::CannotSend));
         match interface {
@@ -400,6 +429,15 @@ impl Router {
     }
 }
 
+/// Whether a router could have this configuration.
+fn check(config: &RouterConfig, authenticator: &Authenticator) -> Result<(), Error> {
+    config.check()?;
+    let machine = VirtualRouter::new(config.fsm)?;
+    let list = messages::address_list(config.fsm.family, &config.addresses, &config.listed);
+    let deviations = config.own_deviations;
+    Ok(messages::check(&machine, &list, authenticator, deviations)?)
+}
+
 /// A read-only view of a router.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterView<'a> {
@@ -417,10 +455,18 @@ impl<'a> RouterView<'a> {
         self.id
     }
 
-    /// The configuration, with the changes since the router was added.
+    /// The configuration, with the changes since the router was added. Each call makes a new value,
+    /// because routers share equal parts of their configurations. To find a router,
+    /// [`interface_name`](Self::interface_name) and [`machine`](Self::machine) take less time.
     #[must_use]
-    pub const fn config(&self) -> &'a RouterConfig {
-        &self.router.config
+    pub fn config(&self) -> RouterConfig {
+        self.router.config.whole()
+    }
+
+    /// The name of its interface, as in [`RouterConfig::interface`].
+    #[must_use]
+    pub fn interface_name(&self) -> &'a str {
+        &self.router.config.interface
     }
 
     /// The state machine, with getters for its state, priority, timers, the Active, and counters.
@@ -442,7 +488,7 @@ impl<'a> RouterView<'a> {
 
     /// The faults of the router on this host.
     pub fn faults(&self) -> impl Iterator<Item = &'a Fault> {
-        self.router.faults.iter()
+        self.router.faults().iter()
     }
 
     /// The virtual addresses, listed ones first, each with whether it is in place.
@@ -486,5 +532,43 @@ impl<'a> RouterView<'a> {
     #[must_use]
     pub fn macvlan(&self) -> Option<&'a Macvlan> {
         self.router.macvlan.as_ref()?.made.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_fsm::{Config, Reason};
+    use vrrp_proto::Vrid;
+
+    use super::*;
+
+    fn router() -> Router {
+        let fsm = Config::new(Vrid::MIN, Family::Ipv4);
+        let addresses = vec!["192.0.2.1".parse().unwrap()];
+        Router::new(RouterConfig::new("eth0", fsm, addresses), []).unwrap()
+    }
+
+    #[test]
+    fn a_change_begins_in_the_state_that_was_reported_last() {
+        let mut router = router();
+        let change = |from, to| Transition {
+            from,
+            to,
+            reason: Reason::ActiveDown,
+        };
+        let first = router.report(change(State::Initialize, State::Backup));
+        assert_eq!((first.from, first.to), (State::Initialize, State::Backup));
+        // Backup -> Active -> Backup was coalesced before it.
+        let second = router.report(change(State::Active, State::Initialize));
+        assert_eq!((second.from, second.to), (State::Backup, State::Initialize));
+    }
+
+    #[test]
+    fn a_router_without_faults_keeps_no_room_for_them() {
+        let mut router = router();
+        router.change_problems(|it| it.faults = BTreeSet::from([Fault::InterfaceDown]));
+        assert!(router.faults().contains(&Fault::InterfaceDown));
+        router.change_problems(|it| it.faults.clear());
+        assert!(router.faults().is_empty() && router.problems.is_none());
     }
 }

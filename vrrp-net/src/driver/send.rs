@@ -62,11 +62,12 @@ impl Driver {
             return;
         };
         let fault = Fault::CannotSend(reason);
-        router.faults.remove(&fault);
+        router.change_problems(|it| drop(it.faults.take(&fault)));
         self.notify(Some(id), DriverEvent::Recovered(fault));
     }
 
     /// Notes a fault where nothing could be sent for so long that the others take over.
+    #[cold]
     fn note_reason(&mut self, now: Instant, id: RouterId, event: &DriverEvent) {
         let (Some(router), Some(machine)) = (self.routers.get_mut(&id), self.fleet.get(id)) else {
             return;
@@ -88,16 +89,17 @@ impl Driver {
         let reason = error.to_string();
         silence.reason = Some(reason.clone());
         let fault = Fault::CannotSend(reason);
-        router.faults.insert(fault.clone());
+        router.change_problems(|it| drop(it.faults.replace(fault.clone())));
         self.notify(Some(id), DriverEvent::Fault(fault));
     }
 
+    #[cold]
     fn report_refusal(&mut self, now: Instant, id: RouterId, mut event: DriverEvent) {
         // A router with such a fault is expected not to send.
         let passed = self
             .routers
             .get(&id)
-            .filter(|router| !router.faults.iter().any(Fault::stops_router))
+            .filter(|router| !router.faults().iter().any(Fault::stops_router))
             .and_then(|_| self.events.pass(now, id, Topic::SendFailed));
         if let (Some(count), DriverEvent::SendFailed { suppressed, .. }) = (passed, &mut event) {
             *suppressed = count;

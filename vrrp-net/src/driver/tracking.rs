@@ -302,6 +302,7 @@ impl Driver {
     }
 
     /// Reads notifications and dumps of the tracked routes, and reports about them.
+    #[cold]
     pub(super) fn follow_routes(&mut self, now: Instant, ready: [bool; 2]) -> Result<(), Error> {
         let has_more = self.tracked_routes.turn(ready)?;
         self.close_sources();

@@ -43,8 +43,11 @@ pub(crate) const SEND_BUFFER: usize = 1 << 20;
 /// trailer.
 const PACKET_LEN: usize = 60 + 24 + vrrp_proto::MAX_MESSAGE_LEN + vrrp_proto::TRAILER_LEN;
 
-/// Room for the control messages of one packet: packet information and hop limit.
-const CONTROL_LEN: usize = 128;
+/// Room for the control messages of a received packet: packet information and hop limit.
+const RECEIVED_LEN: usize = 128;
+
+/// Room for the control messages of a sent packet: the same, without others of the kernel.
+const SENT_LEN: usize = 64;
 
 /// Room for one datagram. It is not initialized, so only pages that datagrams have filled count as
 /// memory of the process.
@@ -67,14 +70,14 @@ impl DatagramBuffer {
 /// The kernel's control messages of one packet, back to back, each a header and its data.
 #[repr(align(8))]
 #[derive(Clone, Copy)]
-pub(crate) struct Control {
-    octets: [u8; CONTROL_LEN],
+pub(crate) struct Control<const ROOM: usize> {
+    octets: [u8; ROOM],
     len: usize,
 }
 
-impl Control {
+impl<const ROOM: usize> Control<ROOM> {
     pub(crate) const EMPTY: Self = Self {
-        octets: [0; CONTROL_LEN],
+        octets: [0; ROOM],
         len: 0,
     };
 
@@ -90,17 +93,17 @@ impl Control {
     /// to a whole word. There is room for two messages.
     pub(crate) fn and(mut self, level: c_int, kind: c_int, data: &[u8]) -> Self {
         let len = Self::HEADER_LEN + data.len();
-        let octets = len
-            .to_ne_bytes()
-            .into_iter()
-            .chain(level.to_ne_bytes())
-            .chain(kind.to_ne_bytes())
-            .chain(data.iter().copied());
-        let room = self.octets.iter_mut().skip(self.len);
-        for (target, octet) in room.zip(octets) {
-            *target = octet;
+        if let Some(room) = self.octets.get_mut(self.len..self.len + len)
+            && let Some((total, room)) = room.split_first_chunk_mut()
+            && let Some((its_level, room)) = room.split_first_chunk_mut()
+            && let Some((its_kind, room)) = room.split_first_chunk_mut()
+        {
+            *total = len.to_ne_bytes();
+            *its_level = level.to_ne_bytes();
+            *its_kind = kind.to_ne_bytes();
+            room.copy_from_slice(data);
+            self.len = (self.len + len.next_multiple_of(Self::WORD)).min(ROOM);
         }
-        self.len = (self.len + len.next_multiple_of(Self::WORD)).min(CONTROL_LEN);
         self
     }
 
@@ -142,7 +145,7 @@ struct Head {
     len: usize,
     truncated: bool,
     source: Source,
-    control: Control,
+    control: Control<RECEIVED_LEN>,
 }
 
 /// A received packet with its control messages.
@@ -216,7 +219,7 @@ impl<'a> Slot<'a> {
         u32::from_ne_bytes(source.field(offset_of!(libc::sockaddr_ll, sll_ifindex)))
     }
 
-    pub(crate) const fn control(self) -> &'a Control {
+    pub(crate) const fn control(self) -> &'a Control<RECEIVED_LEN> {
         &self.head.control
     }
 }
@@ -257,7 +260,7 @@ fn receive_batch<const N: usize>(fd: BorrowedFd<'_>, slots: &mut Slots) -> io::R
         message.msg_hdr.msg_name = (&raw mut head.source.0).cast();
         message.msg_hdr.msg_namelen = len_of::<libc::sockaddr_in6>();
         message.msg_hdr.msg_control = head.control.octets.as_mut_ptr().cast();
-        message.msg_hdr.msg_controllen = CONTROL_LEN;
+        message.msg_hdr.msg_controllen = RECEIVED_LEN;
         count += 1;
     }
     // SAFETY: `count` headers are filled in. Their pointers point to slots, which this function
@@ -371,7 +374,7 @@ const fn sockaddr_in6(address: [u8; 16], scope: u32) -> libc::sockaddr_in6 {
 #[derive(Clone, Copy)]
 pub(crate) struct Departure<'a> {
     pub(crate) target: Target,
-    pub(crate) control: Control,
+    pub(crate) control: Control<SENT_LEN>,
     pub(crate) octets: &'a [u8],
 }
 
@@ -390,16 +393,33 @@ pub(crate) fn send_all<'a>(
     departures: impl IntoIterator<Item = Departure<'a>>,
     mut refused: impl FnMut(usize, io::Error),
 ) {
-    let mut departures = departures.into_iter().peekable();
-    if departures.peek().is_none() {
+    let mut departures = departures.into_iter();
+    let Some(first) = departures.next() else {
         return;
+    };
+    // A turn of a driver with few routers has a single message.
+    match departures.next() {
+        None => send_batch::<1>(fd, &mut [first], 0, &mut refused),
+        Some(second) => {
+            let all = [first, second].into_iter().chain(departures);
+            send_several(fd, all, &mut refused);
+        }
     }
+}
+
+#[inline(never)]
+fn send_several<'a>(
+    fd: BorrowedFd<'_>,
+    departures: impl Iterator<Item = Departure<'a>>,
+    refused: &mut impl FnMut(usize, io::Error),
+) {
+    let mut departures = departures.peekable();
     let mut few = [Departure::NONE; FEW];
     let len = fill(&mut few, &mut departures);
     if departures.peek().is_none() {
-        send_batch::<FEW>(fd, few.get_mut(..len).unwrap_or_default(), 0, &mut refused);
+        send_batch::<FEW>(fd, few.get_mut(..len).unwrap_or_default(), 0, refused);
     } else {
-        send_many(fd, few.into_iter().chain(departures), &mut refused);
+        send_many(fd, few.into_iter().chain(departures), refused);
     }
 }
 
@@ -738,7 +758,7 @@ mod tests {
 
     #[test]
     fn control_messages_are_found_by_level_and_type() {
-        let one = Control::of(1, 2, b"abc");
+        let one = Control::<SENT_LEN>::of(1, 2, b"abc");
         assert_eq!(one.find(1, 2), Some(&b"abc"[..]));
         assert_eq!(one.find(1, 3), None);
         assert_eq!(one.find(2, 2), None);
@@ -750,17 +770,20 @@ mod tests {
 
     #[test]
     fn broken_control_messages_end_the_search() {
-        let good = Control::of(1, 2, b"abc");
+        let good = Control::<SENT_LEN>::of(1, 2, b"abc");
         for len in 0..good.len {
-            let cut = Control { len, ..good };
+            let cut = Control::<SENT_LEN> { len, ..good };
             let found = cut.find(1, 2);
-            assert!(found.is_none() || len >= Control::HEADER_LEN + 3, "{len}");
+            assert!(
+                found.is_none() || len >= Control::<SENT_LEN>::HEADER_LEN + 3,
+                "{len}"
+            );
         }
         // A length of zero would make no progress; one beyond the end would read outside the
         // buffer.
-        for wrong in [0, 1, usize::MAX, CONTROL_LEN + 1] {
+        for wrong in [0, 1, usize::MAX, SENT_LEN + 1] {
             let mut broken = good;
-            broken.octets[..Control::WORD].copy_from_slice(&wrong.to_ne_bytes());
+            broken.octets[..Control::<SENT_LEN>::WORD].copy_from_slice(&wrong.to_ne_bytes());
             assert_eq!(broken.find(9, 9), None);
         }
     }

@@ -1,13 +1,13 @@
 //! The known state of the host.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
 use vrrp_proto::frame::MacAddress;
 
-use super::{Change, Claim, Claims, WantedMacvlan};
+use super::{Change, Claim, Claims, WantedMacvlan, holders::Present};
 use crate::{
     ADDRESS_PROTOCOL, Interface, InterfaceAddress, Interfaces, KEEPALIVED_PROTOCOL, Link,
     MonitorEvent, Route,
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Actual {
     interfaces: Interfaces,
     /// The addresses of each interface, for a quick look-up.
-    present: HashSet<(u32, IpAddr)>,
+    present: Present,
     /// Macvlans by parent and hardware address.
     macvlans: BTreeSet<(u32, [u8; 6], u32)>,
     /// The macvlans that this driver made or took over, whatever their alias is now.
@@ -134,7 +134,7 @@ impl Actual {
             MonitorEvent::LinkGone { interface } => self.forget_link(*interface),
             MonitorEvent::AddressAdded { interface, address } => {
                 if self.interfaces.get(*interface).is_some() {
-                    self.present.insert((*interface, address.address));
+                    self.present.insert(*interface, address.address);
                 }
                 let key = key_of_address(*interface, address);
                 if address.peer.is_none() && self.unplaced.remove(&key) {
@@ -172,9 +172,11 @@ impl Actual {
         }
         self.interfaces.apply(event);
         if let MonitorEvent::AddressRemoved { interface, address } = event {
-            let key = (*interface, address.address);
-            if self.present.contains(&key) && self.addresses(key.0, key.1).next().is_none() {
-                self.present.remove(&key);
+            let (interface, local) = (*interface, address.address);
+            if self.present.contains(interface, local)
+                && self.addresses(interface, local).next().is_none()
+            {
+                self.present.remove(interface, local);
             }
         }
         lost
@@ -191,9 +193,9 @@ impl Actual {
             self.index_link(link);
         }
         for interface in self.interfaces.iter() {
-            let own = interface.addresses.iter().map(|it| it.address);
-            let index = interface.link.index;
-            self.present.extend(own.map(|address| (index, address)));
+            for own in &interface.addresses {
+                self.present.insert(interface.link.index, own.address);
+            }
         }
         let mut lost = Vec::new();
         for interface in before.iter() {
@@ -326,7 +328,7 @@ impl Actual {
     ) -> impl Iterator<Item = &InterfaceAddress> {
         let found = self
             .present
-            .contains(&(interface, local))
+            .contains(interface, local)
             .then(|| self.interfaces.get(interface))
             .flatten();
         let all = found.into_iter().flat_map(|it| &it.addresses);
@@ -342,7 +344,7 @@ impl Actual {
 
     /// Whether an interface has an address with this local part, in whatever form.
     pub(crate) fn has_address(&self, interface: u32, local: IpAddr) -> bool {
-        self.present.contains(&(interface, local))
+        self.present.contains(interface, local)
     }
 
     /// Whether an address has the mark of virtual addresses.
@@ -502,7 +504,7 @@ impl Actual {
                 self.macvlans.remove(&key);
             }
             for own in addresses {
-                self.present.remove(&(index, own.address));
+                self.present.remove(index, own.address);
             }
         }
         self.made.remove(&index);

@@ -8,7 +8,7 @@ use std::{
 
 use vrrp_fsm::{Instant, fleet::RouterId};
 
-use super::{Actual, Change, Claim, Claims, Kept, Pause, Stage, Wanted, plan};
+use super::{Actual, Change, Claim, Claims, Kept, Pause, Stage, Wanted, holders::Holders, plan};
 use crate::{ADDRESS_PROTOCOL, Link, MonitorEvent, Route};
 
 /// The subject of a change: retries are spaced for each.
@@ -73,8 +73,7 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(RouterId) -> Option<Wanted<'a>>;
 /// The plans of all routers, and the times of their retries.
 #[derive(Debug, Default)]
 pub(crate) struct Planner {
-    /// The routers of each virtual address.
-    holders: BTreeSet<(IpAddr, RouterId)>,
+    holders: Holders,
     /// The routers that have routes.
     routed: BTreeSet<RouterId>,
     former: Vec<Former>,
@@ -89,8 +88,9 @@ pub(crate) struct Planner {
 impl Planner {
     /// Notes the addresses and routes of a router.
     pub(crate) fn insert(&mut self, id: RouterId, wanted: &Wanted<'_>) {
-        self.holders
-            .extend(wanted.all().map(|it| (it.address(), id)));
+        for address in wanted.all() {
+            self.holders.insert(address.address(), id);
+        }
         if !wanted.routes.is_empty() {
             self.routed.insert(id);
         }
@@ -98,7 +98,7 @@ impl Planner {
 
     /// Forgets a router.
     pub(crate) fn forget(&mut self, id: RouterId) {
-        self.holders.retain(|(_, of)| *of != id);
+        self.holders.forget(id);
         self.routed.remove(&id);
         self.pauses.retain(|(of, _), _| *of != Some(id));
         self.due.retain(|(_, of)| *of != Some(id));
@@ -106,12 +106,12 @@ impl Planner {
 
     /// Notes that a router has another address.
     pub(crate) fn add_address(&mut self, id: RouterId, local: IpAddr) {
-        self.holders.insert((local, id));
+        self.holders.insert(local, id);
     }
 
     /// Notes that a router has an address no longer.
     pub(crate) fn remove_address(&mut self, id: RouterId, local: IpAddr) {
-        self.holders.remove(&(local, id));
+        self.holders.remove(local, id);
     }
 
     /// Queues the removal of these, unless a router wants them.
@@ -191,10 +191,7 @@ impl Planner {
 
     /// The routers that have this address.
     pub(crate) fn holders(&self, local: IpAddr) -> impl Iterator<Item = RouterId> {
-        let first = RouterId::nth(0);
-        let from = self.holders.range((local, first)..);
-        from.take_while(move |(address, _)| *address == local)
-            .map(|(_, id)| *id)
+        self.holders.of(local)
     }
 
     /// Whether a router has this address.
@@ -410,7 +407,7 @@ impl Planner {
             ids.filter(|id| routers(*id).is_some_and(|it| claims(&it)))
                 .collect()
         };
-        let mut all = self.holders.iter().map(|(_, id)| *id);
+        let mut all = self.holders.all();
         match former {
             Former::Address { interface, local } if *local == super::DUMMY => {
                 chosen(&mut all, &|it| {
