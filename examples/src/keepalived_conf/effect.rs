@@ -1,6 +1,6 @@
 //! How each keyword is treated: obeyed, accepted without effect, or not supported.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _, sync::LazyLock};
 
 use super::grammar::{Keyword, ROOTS, Takes};
 
@@ -255,21 +255,33 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("global_defs", "config_save_dir", "files are not copied"),
 ];
 
-/// How a keyword of a block is treated; the block outside all others has no name.
-pub(super) fn of(block: &str, word: &str) -> Effect {
-    let find = |table: &[(&str, &str, &'static str)]| {
-        table
-            .iter()
-            .find(|(of, its, _)| *of == block && (*its == word || *its == "*"))
-            .map(|(_, _, reason)| *reason)
-    };
-    if let Some(reason) = find(REFUSED) {
-        Effect::Refused(reason)
-    } else if let Some(reason) = find(WITHOUT) {
-        Effect::Without(reason)
-    } else {
-        Effect::Obeyed
+/// The keywords of a block that are not obeyed. `*` stands for every word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effects(&'static [(&'static str, Effect)]);
+
+impl Effects {
+    /// How a keyword of the block is treated.
+    pub(super) fn of(self, word: &str) -> Effect {
+        let mut all = self.0.iter();
+        all.find(|(its, _)| *its == word || *its == "*")
+            .map_or(Effect::Obeyed, |(_, effect)| *effect)
     }
+}
+
+/// How the keywords of a block are treated; the block outside all others has no name.
+pub(super) fn of_block(block: &str) -> Effects {
+    static ALL: LazyLock<HashMap<&str, Vec<(&str, Effect)>>> = LazyLock::new(|| {
+        let refused = REFUSED.iter();
+        let refused = refused.map(|(block, word, why)| (*block, *word, Effect::Refused(why)));
+        let without = WITHOUT.iter();
+        let without = without.map(|(block, word, why)| (*block, *word, Effect::Without(why)));
+        let mut all: HashMap<&str, Vec<(&str, Effect)>> = HashMap::new();
+        for (block, word, effect) in refused.chain(without) {
+            all.entry(block).or_default().push((word, effect));
+        }
+        all
+    });
+    Effects(ALL.get(block).map_or(&[], Vec::as_slice))
 }
 
 /// Every keyword and how it is treated, as a table in Markdown.
@@ -299,7 +311,7 @@ fn block(keyword: &'static Keyword, path: &str, text: &mut String) {
 fn rows(name: &str, path: &str, words: impl Iterator<Item = &'static Keyword>, text: &mut String) {
     for keyword in words {
         let outer = path.split(' ').next().unwrap_or_default();
-        let effect = match (of(name, keyword.word), of("", outer)) {
+        let effect = match (of_block(name).of(keyword.word), of_block("").of(outer)) {
             (Effect::Obeyed, outer @ Effect::Refused(_)) if !path.is_empty() => outer,
             (effect, _) => effect,
         };

@@ -58,6 +58,8 @@ pub struct Line {
     pub text: String,
     /// Its place in the files.
     pub place: Place,
+    /// Whether it has neither a brace nor a quote.
+    pub(super) is_plain: bool,
 }
 
 /// The version of keepalived whose keywords are known.
@@ -253,13 +255,16 @@ impl<'a> Reader<'a> {
                     }
                     let text = text.trim_end_matches(['\n', '\r']);
                     let text = text.split('\0').next().unwrap_or_default();
-                    let text = text.to_owned();
                     if text.is_empty() {
                         self.end_definition_at_blank();
                         continue;
                     }
+                    if !may_change(text) {
+                        return Some(text.trim_matches([' ', '\t']).to_owned());
+                    }
                     // The daemon's processes read a copy from which comments are gone, so that an
                     // escaped comment sign begins a comment there.
+                    let text = text.to_owned();
                     let once = self.without_comment(&text);
                     return Some(strip_comment(&once).0);
                 }
@@ -320,7 +325,7 @@ impl<'a> Reader<'a> {
             self.include(&include);
             return;
         }
-        self.split_at_braces(&text);
+        self.split_at_braces(text);
     }
 
     /// Applies conditions, definitions and sequences. `None` when nothing is left of the line.
@@ -404,6 +409,9 @@ impl<'a> Reader<'a> {
     /// Replaces definitions in a line; `None` if there are none. The further lines of a
     /// definition of several lines are read next.
     fn replace(&mut self, text: &str) -> Option<String> {
+        if !text.contains('$') {
+            return None;
+        }
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
         let mut found = false;
@@ -570,15 +578,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Emits a line, split at each brace outside quotes. Each brace is a line of its own.
-    fn split_at_braces(&mut self, text: &str) {
-        let mut rest = text;
+    fn split_at_braces(&mut self, text: String) {
+        let blanks = [' ', '\t'];
+        let mut at = find_brace(&text);
+        let is_whole = at.is_none() || text.len() == 1;
+        if is_whole && !text.starts_with(blanks) && !text.ends_with(blanks) {
+            if !text.is_empty() {
+                self.give(text);
+            }
+            return;
+        }
+        let mut rest = text.as_str();
         loop {
-            let at = find_brace(rest);
             let (before, behind) = match at {
                 Some(at) => (rest.get(..at), rest.get(at..)),
                 None => (Some(rest), None),
             };
-            let before = before.unwrap_or_default().trim_matches([' ', '\t']);
+            let before = before.unwrap_or_default().trim_matches(blanks);
             if !before.is_empty() {
                 self.give(before.to_owned());
             }
@@ -587,7 +603,8 @@ impl<'a> Reader<'a> {
             };
             let (brace, further) = behind.split_at(1);
             self.give(brace.to_owned());
-            rest = further.trim_start_matches([' ', '\t']);
+            rest = further.trim_start_matches(blanks);
+            at = find_brace(rest);
         }
     }
 
@@ -627,9 +644,12 @@ impl<'a> Reader<'a> {
             );
             return;
         }
+        // A brace outside quotes is a line of its own.
+        let is_plain = !matches!(text.as_str(), "{" | "}") && !text.contains('"');
         self.lines.lines.push(Line {
             text,
             place: self.place,
+            is_plain,
         });
     }
 }
@@ -645,14 +665,18 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
 /// The position of the first brace outside double quotes. A brace at the very start always counts.
 fn find_brace(text: &str) -> Option<usize> {
     let mut is_quoted = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            '"' => is_quoted = !is_quoted,
-            '{' | '}' if !is_quoted => return Some(at),
-            _ => {}
-        }
-    }
-    None
+    // Quotes and braces are no part of a longer character.
+    text.bytes().position(|byte| {
+        is_quoted ^= byte == b'"';
+        !is_quoted && matches!(byte, b'{' | b'}')
+    })
+}
+
+/// Whether a line has a character that begins a comment, a quote or an escape. Without one, only
+/// the blanks around it are removed.
+fn may_change(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.any(|byte| matches!(byte, b'#' | b'!' | b'"' | b'\\'))
 }
 
 /// A line without its comment and the blanks around it, and whether a quote is open at its end.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::{
     complaint::{Complaint, Kind, Weight},
-    effect::{self, Effect},
+    effect::{self, Effect, Effects},
     grammar::{Keyword, Missing, ROOTS, Reader, Takes},
     source::{Like, Line, Lines, Place},
     value::{self, Range},
@@ -115,12 +115,6 @@ pub(super) fn read(lines: &Lines, reader: Reader) -> Reading {
     walker.reading
 }
 
-/// Whether a line has neither a brace nor a quote.
-fn is_plain(line: &Line) -> bool {
-    let mut bytes = line.text.bytes();
-    !bytes.any(|byte| matches!(byte, b'{' | b'}' | b'"'))
-}
-
 /// Reading cannot go on.
 struct BrokenOff;
 
@@ -135,12 +129,12 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// The next line that has words.
-    fn next(&mut self) -> Option<(Vec<&'a str>, Place)> {
+    /// The words and the place of the next line that has words.
+    fn next(&mut self, words: &mut Vec<&'a str>) -> Option<Place> {
         while let Some(line) = self.lines.get(self.at) {
             self.at += 1;
-            let (words, unmatched) = word::split(&line.text);
-            if unmatched.is_some() {
+            words.clear();
+            if word::split_into(&line.text, words).is_err() {
                 self.complain(
                     Complaint::new(Kind::UnmatchedQuote, "a double quote is not closed")
                         .at(line.place)
@@ -148,7 +142,7 @@ impl<'a> Walker<'a> {
                 );
             }
             if !words.is_empty() {
-                return Some((words, line.place));
+                return Some(line.place);
             }
         }
         None
@@ -167,7 +161,9 @@ impl<'a> Walker<'a> {
     }
 
     fn root(&mut self, nodes: &mut Vec<Node>) -> Result<(), BrokenOff> {
-        while let Some((words, place)) = self.next() {
+        let effects = effect::of_block("");
+        let mut words = Vec::new();
+        while let Some(place) = self.next(&mut words) {
             let Some((first, rest)) = words.split_first() else {
                 continue;
             };
@@ -178,7 +174,7 @@ impl<'a> Walker<'a> {
             let mut known = ROOTS.iter().filter(|root| root.keyword.is_known(self.like));
             match known.find(|root| root.keyword.word == *first) {
                 Some(root) if root.readers.contains(&self.reader) => {
-                    self.remark("", first, place);
+                    self.remark(effects, first, place);
                     self.statement(&root.keyword, rest, place, nodes)?;
                 }
                 Some(_) => self.pass_over(),
@@ -255,16 +251,17 @@ impl<'a> Walker<'a> {
             return;
         }
         let mut depth = 0_usize;
+        let mut words = Vec::new();
         loop {
             // Most lines have neither braces nor quotes.
-            while self.lines.get(self.at).is_some_and(is_plain) {
+            while self.lines.get(self.at).is_some_and(|line| line.is_plain) {
                 self.at += 1;
             }
-            let Some((words, _)) = self.next() else {
+            if self.next(&mut words).is_none() {
                 return;
-            };
-            for word in words {
-                match word {
+            }
+            for word in &words {
+                match *word {
                     "{" => depth += 1,
                     "}" => {
                         depth -= 1;
@@ -286,9 +283,11 @@ impl<'a> Walker<'a> {
         nodes: &mut Vec<Node>,
         begin: Place,
     ) -> Result<Place, BrokenOff> {
+        let effects = effect::of_block(name);
         let mut is_open = false;
         let mut last = begin;
-        while let Some((words, place)) = self.next() {
+        let mut words = Vec::new();
+        while let Some(place) = self.next(&mut words) {
             last = place;
             let Some((first, rest)) = words.split_first() else {
                 continue;
@@ -311,7 +310,7 @@ impl<'a> Walker<'a> {
             }
             let mut known = keywords.iter().filter(|it| it.is_known(self.like));
             if let Some(keyword) = known.find(|keyword| keyword.word == *first) {
-                self.remark(name, first, place);
+                self.remark(effects, first, place);
                 self.statement(keyword, rest, place, nodes)?;
             } else {
                 self.unknown(first, place, keywords.iter());
@@ -434,7 +433,8 @@ impl<'a> Walker<'a> {
             );
         }
         let mut is_open = false;
-        while let Some((words, place)) = self.next() {
+        let mut words = Vec::new();
+        while let Some(place) = self.next(&mut words) {
             node.end = place;
             let first = words.first().copied();
             if !is_open {
@@ -518,8 +518,8 @@ impl<'a> Walker<'a> {
     }
 
     /// Reports how a keyword that is not obeyed is treated.
-    fn remark(&mut self, block: &str, word: &str, place: Place) {
-        let (weight, message) = match effect::of(block, word) {
+    fn remark(&mut self, effects: Effects, word: &str, place: Place) {
+        let (weight, message) = match effects.of(word) {
             Effect::Obeyed => return,
             Effect::Without(reason) => (
                 Weight::Remark,

@@ -70,6 +70,17 @@ pub(super) struct Number {
 
 /// Reads a whole number or a decimal fraction.
 pub(super) fn number(text: &str, range: Range) -> Number {
+    match digits(text, range.places) {
+        Some(value) if (range.low..=range.high).contains(&value) => Number {
+            value: Some(value),
+            problem: None,
+        },
+        _ => any_number(text, range),
+    }
+}
+
+/// Reads a number that may have a sign, a decimal point, or a fault.
+fn any_number(text: &str, range: Range) -> Number {
     let trimmed = text.trim_start_matches(super::word::is_blank);
     let is_unsigned = range.low >= 0;
     if is_unsigned && trimmed.starts_with('-') {
@@ -100,6 +111,21 @@ pub(super) fn number(text: &str, range: Range) -> Number {
         Some(_) => None,
     };
     Number { value, problem }
+}
+
+/// The value of a text that consists of digits, in units of the last decimal place. `None` for any
+/// other text, and for one that may be too large.
+fn digits(text: &str, places: u32) -> Option<i64> {
+    /// As many as an `i64` always holds.
+    const MOST: usize = 18;
+    if text.is_empty() || text.len() + places as usize > MOST {
+        return None;
+    }
+    let whole = text.bytes().try_fold(0, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        Some(value * 10 + digit)
+    });
+    Some(whole? * 10_i64.pow(places))
 }
 
 /// Moves the decimal point to the right: returns the digits, and 1 to add if a place was cut.
@@ -172,6 +198,37 @@ mod tests {
             read("-1", Range::whole(0, 9)),
             (None, Some(Kind::NegativeNumber))
         );
+    }
+
+    #[test]
+    fn a_number_of_digits_alone_is_read_as_any_other() {
+        let long = "1".repeat(12);
+        let longer = "1".repeat(13);
+        let longest = "1".repeat(40);
+        let texts = [
+            "0",
+            "02",
+            "5",
+            "300",
+            "301",
+            "4294967295",
+            "9223372036854775808",
+            "",
+        ];
+        for text in texts.into_iter().chain([&*long, &*longer, &*longest]) {
+            for range in [
+                Range::whole(1, 300),
+                Range::whole(-1, i64::MAX).lenient(),
+                Range::seconds(0, i64::MAX),
+                Range::seconds(1, 300_000_000),
+            ] {
+                assert_eq!(
+                    number(text, range),
+                    any_number(text, range),
+                    "{text} {range:?}"
+                );
+            }
+        }
     }
 
     #[test]

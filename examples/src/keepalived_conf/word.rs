@@ -18,12 +18,19 @@ pub struct UnmatchedQuote;
 #[must_use]
 pub fn split(line: &str) -> (Vec<&str>, Option<UnmatchedQuote>) {
     let mut words = Vec::new();
+    let result = split_into(line, &mut words);
+    (words, result.err())
+}
+
+/// Adds the words of a line to a list, as [`split`] returns them.
+pub(super) fn split_into<'a>(
+    line: &'a str,
+    words: &mut Vec<&'a str>,
+) -> Result<(), UnmatchedQuote> {
     let mut rest = line.trim_start_matches(is_blank);
     while !rest.is_empty() {
         if let Some(quoted) = rest.strip_prefix('"') {
-            let Some((word, behind)) = quoted.split_once('"') else {
-                return (words, Some(UnmatchedQuote));
-            };
+            let (word, behind) = quoted.split_once('"').ok_or(UnmatchedQuote)?;
             words.push(word);
             rest = behind;
         } else {
@@ -34,7 +41,7 @@ pub fn split(line: &str) -> (Vec<&str>, Option<UnmatchedQuote>) {
         }
         rest = rest.trim_start_matches(is_blank);
     }
-    (words, None)
+    Ok(())
 }
 
 /// White space between words: space, tab, form feed, vertical tab, carriage return, line feed.

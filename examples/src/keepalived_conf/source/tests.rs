@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// The lines of a text without includes, each with its number, and the kinds of complaints.
@@ -25,6 +27,16 @@ fn a_comment_begins_anywhere_outside_double_quotes() {
     assert_eq!(texts("router_id \"a #1!\" # x\n"), ["router_id \"a #1!\""]);
     assert_eq!(texts("x 'a # b'\n"), ["x 'a"]);
     assert_eq!(texts("# whole\n! lines\n\n"), [""; 0]);
+}
+
+proptest! {
+    #[test]
+    fn a_line_without_comment_quote_and_escape_only_loses_its_blanks(text in "[^#!\"\\\\]{0,20}") {
+        let (stripped, is_open) = strip_comment(&text);
+        prop_assert!(!may_change(&text));
+        prop_assert_eq!(stripped, text.trim_matches([' ', '\t']));
+        prop_assert!(!is_open);
+    }
 }
 
 #[test]
