@@ -228,7 +228,7 @@ pub struct Passive {
 }
 
 /// A check of a server: the schedule of probes, and the verdict on their results.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Check<P> {
     /// The name in events and explanations. Empty: "check 1" and so on.
     pub name: String,
@@ -327,7 +327,7 @@ impl<P> Check<P> {
 }
 
 /// The state of a server before the first result of a check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Deserialize, serde::Serialize),
@@ -346,7 +346,7 @@ pub enum Initial {
 }
 
 /// How the first result of a check counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Deserialize, serde::Serialize),
@@ -361,7 +361,7 @@ pub enum FirstResult {
 }
 
 /// The start of an interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Deserialize, serde::Serialize),
@@ -376,7 +376,7 @@ pub enum Pace {
 }
 
 /// The effect of a failed check on its server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Deserialize, serde::Serialize),
@@ -394,7 +394,7 @@ pub enum Effect {
 ///
 /// Reports of several checks add up: each contributes its difference from the configured weight.
 /// The sum is clamped to 0 to 2³¹ - 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Deserialize, serde::Serialize),

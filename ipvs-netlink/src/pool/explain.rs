@@ -122,7 +122,7 @@ impl<P: Clone + Ord> Pool<P> {
             since: server.since,
             weight: server.placed,
             full_weight: server.full_weight(),
-            configured_weight: server.config.destination.weight,
+            configured_weight: server.destination.weight,
             operator_weight: server.weight,
             operator: server.operator,
             slow_start_until: slow_start.filter(|_| server.usage.is_in()),

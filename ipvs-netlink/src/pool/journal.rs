@@ -12,7 +12,20 @@ pub(super) struct Journal {
     pub(super) counters: Counters,
 }
 
+/// The events for which an empty queue keeps its memory.
+const KEPT: usize = 64;
+
 impl Journal {
+    /// The next event. Once there are no more, the queue returns its memory: a new configuration
+    /// brings an event for each of its servers.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            self.events.shrink_to(KEPT);
+        }
+        event
+    }
+
     pub(super) fn record(
         &mut self,
         at: Duration,

@@ -95,7 +95,7 @@ impl<P: Clone + Ord> Pool<P> {
                 };
                 let before = server.traffic.replace(traffic);
                 if let (Some(passive), Some(before)) = (passive, before)
-                    && server.config.destination.forwarding == ForwardingMethod::Masquerade
+                    && server.destination.forwarding == ForwardingMethod::Masquerade
                     && server.health != Verdict::Down
                     && before.outgoing_packets == traffic.outgoing_packets
                     && traffic.connections.saturating_sub(before.connections)

@@ -238,7 +238,7 @@ impl<P: Clone + Ord> Pool<P> {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.journal.events.pop_front()
+        self.journal.next()
     }
 
     /// A service whose wanted entry changed since it was last returned here.

@@ -1,6 +1,11 @@
 //! Changes of the configuration.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Cause, Check, Config, Operator, Out, Pool, PoolChange, RealServer, Target, Usage, Verdict,
@@ -16,11 +21,18 @@ use super::{
 use crate::{ServiceKey, Table};
 
 /// A check of the configuration, shared by all servers that have it.
+#[derive(Clone)]
 struct Shared<P> {
+    /// The check without its address and its port.
     check: Arc<Check<P>>,
     probes: Arc<[P]>,
     name: Arc<str>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
 }
+
+/// The checks of a configuration, each once: most servers have the same ones.
+type Known<P> = BTreeMap<Arc<Check<P>>, Shared<P>>;
 
 /// Where a target comes from.
 #[derive(Clone, Copy)]
@@ -30,17 +42,30 @@ enum Origin {
     Replaces(Option<Duration>),
 }
 
-impl<P: Clone> Shared<P> {
+impl<P: Clone + Ord> Shared<P> {
     /// `before` is the number of checks before these.
-    fn all(checks: Vec<Check<P>>, before: usize) -> Vec<Self> {
-        let shared = |(place, check): (usize, Check<P>)| Self {
-            name: if check.name.is_empty() {
-                format!("check {}", before + place + 1).into()
-            } else {
-                check.name.as_str().into()
-            },
-            probes: check.probes.as_slice().into(),
-            check: Arc::new(check),
+    fn all(checks: Vec<Check<P>>, before: usize, known: &mut Known<P>) -> Vec<Self> {
+        let shared = |(place, mut check): (usize, Check<P>)| {
+            if check.name.is_empty() {
+                check.name = format!("check {}", before + place + 1);
+            }
+            let (address, port) = (check.address.take(), check.port.take());
+            if let Some(same) = known.get(&check) {
+                return Self {
+                    address,
+                    port,
+                    ..same.clone()
+                };
+            }
+            let shared = Self {
+                name: check.name.as_str().into(),
+                probes: check.probes.as_slice().into(),
+                check: Arc::new(check),
+                address,
+                port,
+            };
+            known.insert(Arc::clone(&shared.check), shared.clone());
+            shared
         };
         checks.into_iter().enumerate().map(shared).collect()
     }
@@ -74,9 +99,11 @@ impl<P: Clone + Ord> Pool<P> {
             .collect();
         let mut services = config.services;
         services.sort_by_key(VirtualServer::key);
+        self.services.reserve_exact(services.len());
+        let mut known = Known::new();
         for service in services {
             let before = old.remove(&service.key());
-            self.add_service(now, service, before);
+            self.add_service(now, service, before, &mut known);
         }
         for (key, service) in old {
             self.depart_service(now, key, &service);
@@ -101,9 +128,10 @@ impl<P: Clone + Ord> Pool<P> {
         now: Duration,
         mut config: VirtualServer<P>,
         old: Option<ServiceState<P>>,
+        known: &mut Known<P>,
     ) {
         let key = config.key();
-        let checks = Shared::all(std::mem::take(&mut config.checks), 0);
+        let checks = Shared::all(std::mem::take(&mut config.checks), 0, known);
         let mut servers = std::mem::take(&mut config.servers);
         servers.sort_by_key(RealServer::key);
         let config = Arc::new(config);
@@ -128,7 +156,8 @@ impl<P: Clone + Ord> Pool<P> {
             .map(|server| (server.key(), server))
             .collect();
         let service = number(self.services.len());
-        for (place, server) in servers.into_iter().enumerate() {
+        state.servers.reserve_exact(servers.len());
+        for (place, mut server) in servers.into_iter().enumerate() {
             let before = old.remove(&server.key());
             self.departed.remove(&(key, server.key()));
             if before.is_none() {
@@ -140,7 +169,10 @@ impl<P: Clone + Ord> Pool<P> {
                 server: number(place),
                 check: 0,
             };
-            let server = self.add_server(now, user, &config, server, &checks, before);
+            let own = std::mem::take(&mut server.checks);
+            let own = Shared::all(own, checks.len(), known);
+            let checks = checks.iter().chain(&own);
+            let server = self.add_server(now, user, &config, &server, checks, before);
             state.servers.push(server);
         }
         for server in old.into_values() {
@@ -177,16 +209,18 @@ impl<P: Clone + Ord> Pool<P> {
         }
     }
 
-    fn add_server(
+    fn add_server<'a>(
         &mut self,
         now: Duration,
         user: User,
         service: &VirtualServer<P>,
-        mut config: RealServer<P>,
-        checks: &[Shared<P>],
+        config: &RealServer<P>,
+        checks: impl Iterator<Item = &'a Shared<P>>,
         old: Option<ServerState<P>>,
-    ) -> ServerState<P> {
-        let own = Shared::all(std::mem::take(&mut config.checks), checks.len());
+    ) -> ServerState<P>
+    where
+        P: 'a,
+    {
         let inhibit = config
             .inhibit_on_failure
             .unwrap_or(service.inhibit_on_failure);
@@ -200,19 +234,16 @@ impl<P: Clone + Ord> Pool<P> {
                 _ => port,
             },
         );
-        let config = Arc::new(config);
         let is_old = old.is_some();
         let mut server = match old {
             Some(mut old) => {
-                old.config = config;
+                old.configure(config);
                 old
             }
             None => ServerState::new(config, now),
         };
         server.inhibit = inhibit;
         let targets: Vec<(&Shared<P>, Arc<Target<P>>)> = checks
-            .iter()
-            .chain(&own)
             .map(|shared| (shared, Arc::new(shared.target(address))))
             .collect();
         let mut old: Vec<Option<CheckState<P>>> = std::mem::take(&mut server.checks)
@@ -231,6 +262,7 @@ impl<P: Clone + Ord> Pool<P> {
             })
             .collect();
         let mut changed = old.into_iter().flatten();
+        server.checks.reserve_exact(targets.len());
         for ((shared, target), same) in targets.into_iter().zip(same) {
             let replaced = if same.is_none() { changed.next() } else { None };
             let origin = match &replaced {
@@ -251,7 +283,12 @@ impl<P: Clone + Ord> Pool<P> {
                 check.replace(Verdict::Up, None);
             }
             let place = number(server.checks.len());
-            self.targets[slot as usize].users.push(User {
+            let users = &mut self.targets[slot as usize].users;
+            if users.is_empty() {
+                // Most targets have one user.
+                users.reserve_exact(1);
+            }
+            users.push(User {
                 check: place,
                 ..user
             });
@@ -336,7 +373,7 @@ impl<P: Clone + Ord> Pool<P> {
             Usage::Inhibited(out) | Usage::Out(out) => matches!(out, Out::Drain | Out::Sorry),
         };
         let drain = if is_alive {
-            server.config.drain.or(service.drain)
+            server.drain().or(service.drain)
         } else {
             service.drain_failed
         };
@@ -361,8 +398,8 @@ impl<P: Clone + Ord> Pool<P> {
 
 impl<P: Clone> Shared<P> {
     fn target(&self, server: SocketAddr) -> Target<P> {
-        let address = self.check.address.unwrap_or(server.ip());
-        let port = self.check.port.unwrap_or(server.port());
+        let address = self.address.unwrap_or(server.ip());
+        let port = self.port.unwrap_or(server.port());
         Target {
             address: SocketAddr::new(address, port),
             probes: Arc::clone(&self.probes),

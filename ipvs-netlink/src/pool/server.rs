@@ -1,9 +1,9 @@
 //! A real server of a service: its health, and why it is used or not.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{Effect, Operator, RealServer, ServerCounters, Verdict, check::CheckState};
-use crate::{Destination, DestinationKey, Weight};
+use crate::{Destination, DestinationKey, Weight, plan::Drain};
 
 /// The steps of a slow start.
 const STEPS: u32 = 20;
@@ -70,7 +70,10 @@ pub(super) struct Traffic {
 // The flags are independent facts.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct ServerState<P> {
-    pub(super) config: Arc<RealServer<P>>,
+    /// The destination as it is configured.
+    pub(super) destination: Destination,
+    /// [`RealServer::drain`], which few servers have.
+    drain: Option<Box<Drain>>,
     pub(super) checks: Vec<CheckState<P>>,
     pub(super) inhibit: bool,
     pub(super) operator: Operator,
@@ -101,9 +104,10 @@ pub(super) struct ServerState<P> {
 }
 
 impl<P> ServerState<P> {
-    pub(super) fn new(config: Arc<RealServer<P>>, now: Duration) -> Self {
+    pub(super) fn new(config: &RealServer<P>, now: Duration) -> Self {
         Self {
-            config,
+            destination: config.destination,
+            drain: config.drain.map(Box::new),
             checks: Vec::new(),
             inhibit: false,
             operator: Operator::Ready,
@@ -124,12 +128,23 @@ impl<P> ServerState<P> {
         }
     }
 
+    /// Takes over the settings of a configuration, except its checks.
+    pub(super) fn configure(&mut self, config: &RealServer<P>) {
+        self.destination = config.destination;
+        self.drain = config.drain.map(Box::new);
+    }
+
     pub(super) fn key(&self) -> DestinationKey {
-        self.config.destination.key
+        self.destination.key
+    }
+
+    /// Its own drain, which counts before that of its service.
+    pub(super) fn drain(&self) -> Option<Drain> {
+        self.drain.as_deref().copied()
     }
 
     pub(super) fn configured_weight(&self) -> Weight {
-        self.weight.unwrap_or(self.config.destination.weight)
+        self.weight.unwrap_or(self.destination.weight)
     }
 
     /// Whether the operator lets it be used.
@@ -223,7 +238,7 @@ impl<P> ServerState<P> {
     pub(super) fn destination(&self, weight: Weight) -> Destination {
         Destination {
             weight,
-            ..self.config.destination
+            ..self.destination
         }
     }
 }

@@ -377,7 +377,7 @@ impl<P> ServiceState<P> {
             Usage::In(_) => None,
             Usage::Inhibited(out) | Usage::Out(out) => match out {
                 Out::Down | Out::Waiting => self.config.drain_failed,
-                Out::Drain | Out::Sorry => server.config.drain.or(self.config.drain),
+                Out::Drain | Out::Sorry => server.drain().or(self.config.drain),
                 Out::Maintenance | Out::Stopped => None,
             },
         }
@@ -391,7 +391,9 @@ impl<P> ServiceState<P> {
 
     fn destinations(&self, stopped: bool) -> Vec<Destination> {
         let placed = |server: &ServerState<P>| Some(server.destination(server.placed?));
-        let mut wanted: Vec<Destination> = self.servers.iter().filter_map(placed).collect();
+        // Most servers are wanted, and the list is kept.
+        let mut wanted = Vec::with_capacity(self.servers.len());
+        wanted.extend(self.servers.iter().filter_map(placed));
         if let Some(sorry) = &self.config.sorry_server {
             let key = sorry.destination.key;
             let is_real = self.servers.iter().any(|server| server.key() == key);
