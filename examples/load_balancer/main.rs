@@ -252,7 +252,7 @@ impl Program {
                     self.follow_quorum()?;
                 }
             }
-            Notice::Compared => self.save(),
+            Notice::Compared(_) => self.save(),
             _ => {}
         }
         Ok(())

@@ -80,6 +80,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 /// A timer that is served this late shows that the program, and with it each probe, stood still.
 const LATE: Duration = Duration::from_millis(20);
+/// The notices for which an empty queue keeps its memory.
+const KEPT: usize = 64;
 /// How often sync daemons are compared.
 const DAEMON_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -139,8 +141,9 @@ pub enum Notice {
     Trouble(Error),
     /// Sync daemons were started or stopped, or could not be.
     Daemons(DaemonReport),
-    /// Everything that the pool owns was compared, so [`Balancer::table`] is new.
-    Compared,
+    /// Everything that the pool owns was compared with this table, which the kernel had before the
+    /// changes.
+    Compared(Table),
 }
 
 impl fmt::Display for Notice {
@@ -157,7 +160,7 @@ impl fmt::Display for Notice {
                 let failed = failed.map(|(change, error)| format!("{change}: {error}"));
                 f.write_str(&applied.chain(failed).collect::<Vec<_>>().join("; "))
             }
-            Self::Compared => f.write_str("table compared"),
+            Self::Compared(_) => f.write_str("table compared"),
         }
     }
 }
@@ -189,7 +192,6 @@ pub struct Balancer {
     /// When everything is compared.
     due: Duration,
     leftovers: BTreeSet<ServiceKey>,
-    table: Table,
     refused: Vec<Failure>,
     rejected: Vec<Rejected>,
     draining: Draining,
@@ -229,7 +231,7 @@ impl Balancer {
     /// An [`OpenError`]; nothing was changed.
     pub async fn open(mut config: Config<Probe>, options: Options) -> Result<Self, OpenError> {
         name_places(&mut config);
-        let (kernel, table, pool, epoch, saved) = match options.predecessor {
+        let (kernel, pool, epoch, saved) = match options.predecessor {
             Some(predecessor) if !options.dry_run => {
                 let kernel = Kernel::Real(AsyncClient::open().await?);
                 let now = predecessor.now();
@@ -237,14 +239,14 @@ impl Balancer {
                 let pool = Pool::restore(now, config, &pool, identify)?;
                 // The pool began after the boot, so an `Instant` can express its beginning.
                 let epoch = Instant::now().checked_sub(now).unwrap_or_else(Instant::now);
-                (kernel, Table::default(), pool, epoch, saved)
+                (kernel, pool, epoch, saved)
             }
             _ => {
                 let (kernel, table) = open(options.dry_run).await?;
                 let mut pool = Pool::new(Duration::ZERO, config, &table)?;
                 let saved = options.saved;
                 saved.operator.apply(Duration::ZERO, &mut pool);
-                (kernel, table, pool, Instant::now(), saved)
+                (kernel, pool, Instant::now(), saved)
             }
         };
         let draining = saved.drains.draining();
@@ -262,7 +264,6 @@ impl Balancer {
             changed: BTreeSet::new(),
             due: Duration::ZERO,
             leftovers: saved.services.into_iter().collect(),
-            table,
             refused: Vec::new(),
             rejected: Vec::new(),
             draining,
@@ -288,12 +289,6 @@ impl Balancer {
     #[must_use]
     pub fn instant(&self, time: Duration) -> Instant {
         self.epoch + time
-    }
-
-    /// The kernel's table, as far as the pool owns it, as it was last read.
-    #[must_use]
-    pub const fn table(&self) -> &Table {
-        &self.table
     }
 
     /// The destinations that are leaving the table and still have connections. Times are those of
@@ -449,6 +444,10 @@ impl Balancer {
                 self.turn();
             }
             if let Some(notice) = self.notices.pop_front() {
+                if self.notices.is_empty() {
+                    // A new configuration brings a notice for each server and each change.
+                    self.notices.shrink_to(KEPT);
+                }
                 return Some(notice);
             }
             if matches!(self.end, End::Reached | End::HandedOver) {
@@ -655,8 +654,7 @@ impl Balancer {
                 let listed: BTreeSet<_> = listed.map(|entry| entry.service.service.key).collect();
                 self.leftovers.retain(|service| listed.contains(service));
             }
-            self.table = table;
-            self.notices.push_back(Notice::Compared);
+            self.notices.push_back(Notice::Compared(table));
         }
         if matches!(self.end, End::Begun(_)) && report.wait.is_some() {
             // Connections may end at any time.

@@ -70,7 +70,7 @@ pub fn notice(notice: &Notice) {
         Notice::Changed(step) => info!("{step}"),
         Notice::Refused(_) | Notice::Rejected(_) => warn!("{notice}"),
         Notice::Trouble(trouble) => error!("{trouble}"),
-        Notice::Compared => {}
+        Notice::Compared(_) => {}
         other => info!("{other}"),
     }
 }

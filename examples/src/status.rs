@@ -8,12 +8,12 @@ mod metrics;
 pub(crate) mod page;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, SystemTime},
 };
 
 use ipvs_netlink::{
-    DestinationKey, ListedDestination, ServiceKey, Weight,
+    DestinationKey, ListedDestination, ServiceKey, Table, Weight,
     pool::{Level, Usage, Verdict},
 };
 use serde::Serialize;
@@ -204,7 +204,7 @@ impl History {
     /// Records a notice. After [`Notice::Compared`] it takes a sample.
     pub fn note(&mut self, notice: &Notice, balancer: &Balancer) {
         match notice {
-            Notice::Compared => self.sample(balancer),
+            Notice::Compared(table) => self.sample(table, balancer.now()),
             notice => self.event(notice.to_string()),
         }
     }
@@ -216,13 +216,12 @@ impl History {
         self.events.push_front(Line { time, text });
     }
 
-    fn sample(&mut self, balancer: &Balancer) {
-        let now = balancer.now();
+    fn sample(&mut self, table: &Table, now: Duration) {
         let elapsed = (now.saturating_sub(self.sampled)).as_secs_f64();
         self.sampled = now;
         let mut servers = BTreeMap::new();
         self.rates.clear();
-        for entry in &balancer.table().entries {
+        for entry in &table.entries {
             let service = entry.service.service.key;
             let mut all = 0.0;
             for listed in &entry.destinations {
@@ -242,12 +241,9 @@ impl History {
             samples.push_back(all);
         }
         self.servers = servers;
-        let table = balancer.table();
-        let is_there = |service: &ServiceKey| {
-            let mut entries = table.entries.iter();
-            entries.any(|entry| entry.service.service.key == *service)
-        };
-        self.services.retain(|service, _| is_there(service));
+        let listed = table.entries.iter();
+        let listed: BTreeSet<_> = listed.map(|entry| entry.service.service.key).collect();
+        self.services.retain(|service, _| listed.contains(service));
     }
 
     /// The state at this moment.

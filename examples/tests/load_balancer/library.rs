@@ -115,7 +115,7 @@ fn until(
 }
 
 fn is_compared(notice: &Notice) -> bool {
-    matches!(notice, Notice::Compared)
+    matches!(notice, Notice::Compared(_))
 }
 
 /// Runs until the table is as expected.

@@ -470,9 +470,12 @@ impl Table {
     fn take(&mut self, service: ListedService, found: Destinations) {
         self.may_be_incomplete |= !found.is_whole();
         self.unreadable.extend(found.unreadable);
+        let mut destinations = found.objects;
+        // The lists of all services are kept together.
+        destinations.shrink_to_fit();
         self.entries.push(TableEntry {
             service,
-            destinations: found.objects,
+            destinations,
         });
     }
 }
