@@ -205,6 +205,7 @@ impl Run {
                 }
             }
         }
+        balance = copy(balance);
         let config = std::mem::take(&mut balance.config);
         self.take_up(balance);
         if let Some(inheritance) = &inheritance {
@@ -225,7 +226,8 @@ impl Run {
         self.suspend(&mut balancer);
         self.set_daemons(&mut balancer);
         let mut control = self.listen().await;
-        let mut history = History::new();
+        // Without an address for pages, nobody reads it.
+        let mut history = self.page.map(|_| History::new());
         self.is_new = true;
         let mut ending = None;
         loop {
@@ -253,14 +255,16 @@ impl Run {
                         Ending::KeepServices | Ending::LeaveAll => Stop::Leave,
                     });
                 }
-                request = control.next() => {
-                    let page = request.question.answer(&history, &mut balancer, Vec::new());
+                request = control.next() => if let Some(history) = &history {
+                    let page = request.question.answer(history, &mut balancer, Vec::new());
                     request.answer(page);
-                }
+                },
                 notice = balancer.next() => match notice {
                     Some(notice) => {
-                        history.note(&notice, &balancer);
-                        if self.is_new && matches!(notice, Notice::Compared) {
+                        if let Some(history) = &mut history {
+                            history.note(&notice, &balancer);
+                        }
+                        if self.is_new && matches!(notice, Notice::Compared(_)) {
                             self.is_new = false;
                             memory::return_unused();
                         }
@@ -320,13 +324,14 @@ impl Run {
 
     async fn obey(&mut self, order: Instruction, balancer: &mut Balancer) {
         match order {
-            Instruction::Reconfigure(mut balance) => {
+            Instruction::Reconfigure(balance) => {
+                let mut balance = copy(*balance);
                 let config = std::mem::take(&mut balance.config);
                 if let Err(error) = balancer.reconfigure(config) {
                     self.log.warning(&error.to_string());
                     return;
                 }
-                self.take_up(*balance);
+                self.take_up(balance);
                 self.is_new = true;
                 self.settings.apply_timeouts(&self.log).await;
                 self.suspend(balancer);
@@ -381,10 +386,20 @@ impl Run {
                 }
             }
             Notice::Changed(step) => self.log.detail(&step.to_string()),
-            Notice::Compared => {}
+            Notice::Compared(_) => {}
             notice => self.log.warning(&notice.to_string()),
         }
     }
+}
+
+/// A copy in the memory of this thread.
+///
+/// The allocator gives each thread an area of its own. The original lies in that of the thread
+/// which built it, and pieces of it that lived on here would keep the gaps between them.
+fn copy(balance: Balance) -> Balance {
+    let copy = balance.clone();
+    drop(balance);
+    copy
 }
 
 /// The thread that runs scripts, one after the other.

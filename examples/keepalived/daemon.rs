@@ -15,9 +15,10 @@ use vrrp_examples::{
         balance::Balance,
         event::{Change, Event, Party},
         host_object::HostObject,
+        link::{PlannedIpvlan, PlannedMacvlan},
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
-    keepalived_conf::{Reading, configuration::Configuration},
+    keepalived_conf::{Reading, configuration::Global},
     memory,
     worker::Worker,
 };
@@ -30,6 +31,7 @@ use vrrp_net::{
     AnnouncedAddress, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterId, Transport,
     VirtualAddress,
 };
+use vrrp_proto::Priority;
 
 use crate::{
     Error,
@@ -74,8 +76,9 @@ pub(crate) struct Daemon {
     predecessor: Option<UnixStream>,
     /// Whether the daemon has finished starting.
     has_started: bool,
-    /// The running configuration, and the errors that it was started with.
-    pub(crate) configuration: Configuration,
+    /// A copy of `global_defs` of the running configuration, and the errors that it was started
+    /// with. The rest of it is in the driver and in the pool.
+    global: Global,
     known_errors: BTreeSet<String>,
     /// When to look for lost addresses and links again.
     repair_at: Option<Instant>,
@@ -85,13 +88,26 @@ pub(crate) struct Daemon {
 
 /// A running instance.
 pub(crate) struct RunningRouter {
-    pub(crate) planned: PlannedRouter,
+    pub(crate) planned: Kept,
     /// The change that was reported last.
     pub(crate) reported: Option<Change>,
     /// Whether its objects are in place.
     has_objects: bool,
     /// The counters at the time when they were last cleared.
     pub(crate) cleared: Counters,
+}
+
+/// The parts of a planned instance that the driver does not have.
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    /// Whether changes are mailed.
+    pub(crate) mails: bool,
+    /// The configured priority.
+    priority: Priority,
+    tracked: Vec<Use>,
+    objects: Vec<HostObject>,
+    ipvlan: Option<PlannedIpvlan>,
+    macvlans: Vec<PlannedMacvlan>,
 }
 
 /// A sync group.
@@ -103,7 +119,7 @@ pub(crate) struct Grouped {
 impl Daemon {
     pub(crate) fn new(
         driver: Driver,
-        reading: Reading,
+        reading: &Reading,
         is_successor: bool,
         predecessor: Option<UnixStream>,
         page: Option<SocketAddr>,
@@ -129,10 +145,10 @@ impl Daemon {
             is_successor,
             predecessor,
             has_started: false,
-            known_errors: errors(&reading),
+            known_errors: errors(reading),
             repair_at: None,
             link_problems: Vec::new(),
-            configuration: reading.configuration,
+            global: reading.configuration.global.clone(),
         })
     }
 
@@ -390,10 +406,26 @@ impl Daemon {
 
     /// Reconfigures a running router, without an election where that is possible, or adds a router.
     fn apply_router(&mut self, planned: PlannedRouter) -> Result<RouterId, Error> {
-        let mut config = planned.config.clone();
-        config.tracking = self.references(&planned.tracked);
-        self.outlet
-            .set(Party::Instance, &planned.name, &planned.notify);
+        let PlannedRouter {
+            name,
+            mut config,
+            tracked,
+            objects,
+            ipvlan,
+            macvlans,
+            notify,
+        } = planned;
+        config.tracking = self.references(&tracked);
+        let planned = Kept {
+            mails: notify.mails,
+            priority: config.fsm.priority,
+            name,
+            tracked,
+            objects,
+            ipvlan,
+            macvlans,
+        };
+        self.outlet.set(Party::Instance, &planned.name, notify);
         let same = self.driver.routers().find(|router| {
             let fsm = router.machine().config();
             (router.interface_name(), fsm.vrid, fsm.family)
@@ -430,7 +462,7 @@ impl Daemon {
     }
 
     /// Updates the record of a router that continues. Its objects become those of the plan.
-    fn keep(&mut self, id: RouterId, planned: PlannedRouter) {
+    fn keep(&mut self, id: RouterId, planned: Kept) {
         let is_active = self
             .driver
             .get(id)
@@ -520,7 +552,7 @@ impl Daemon {
             }
             let name = &running.planned.name;
             self.log.info(&format!("({name}) removed"));
-            let priority = running.planned.config.fsm.priority;
+            let priority = running.planned.priority;
             self.report(&Event::of_instance(name, Change::Deleted, priority));
         }
     }
@@ -553,7 +585,7 @@ impl Daemon {
         group.tracking = self.references(&planned.tracked);
         group.member_weights = planned.member_weights;
         self.outlet
-            .set(Party::Group, &planned.name, &planned.notify);
+            .set(Party::Group, &planned.name, planned.notify.clone());
         let known = self.driver.groups().find(|(_, it)| it.name == group.name);
         let id = match known.map(|(id, _)| id) {
             Some(id) => {
@@ -594,7 +626,9 @@ impl Daemon {
                             crate::systemd(&[NotifyState::Reloading, now]);
                         }
                         let (reading, plan, balance) = reload(&self.log);
-                        if self.reload(reading, plan, is_lenient) {
+                        let is_applied = self.reload(&reading, plan, is_lenient);
+                        drop(reading);
+                        if is_applied {
                             self.balance(balance);
                             self.log.info("Reload complete");
                         }
@@ -618,9 +652,9 @@ impl Daemon {
 
     /// Applies another configuration, and returns whether it did. A configuration with new errors
     /// is refused as a whole.
-    fn reload(&mut self, reading: Reading, plan: Plan, is_lenient: bool) -> bool {
+    fn reload(&mut self, reading: &Reading, plan: Plan, is_lenient: bool) -> bool {
         self.log.info("Reloading");
-        let new: Vec<String> = errors(&reading)
+        let new: Vec<String> = errors(reading)
             .difference(&self.known_errors)
             .cloned()
             .collect();
@@ -632,15 +666,11 @@ impl Daemon {
                 .warning("the configuration has errors: the running one stays as it is");
             return false;
         }
-        self.known_errors = errors(&reading);
-        self.configuration = reading.configuration;
-        self.outlet.set_mail(&self.configuration.global);
+        self.known_errors = errors(reading);
+        self.global = reading.configuration.global.clone();
+        self.outlet.set_mail(&self.global);
         self.apply(plan);
-        if self
-            .configuration
-            .global
-            .has("fifo_write_vrrp_states_on_reload")
-        {
+        if self.global.has("fifo_write_vrrp_states_on_reload") {
             let events: Vec<Event> = self
                 .routers
                 .iter()
@@ -672,7 +702,7 @@ impl Daemon {
             "keepalived.stats" => "stats_dump_file",
             _ => "json_dump_file",
         };
-        let path = match self.configuration.global.text(word) {
+        let path = match self.global.text(word) {
             Some(path) => path.into(),
             None => folder.join(name),
         };
@@ -782,7 +812,7 @@ impl Daemon {
         };
         let priority = match self.driver.get(id) {
             Some(view) => view.machine().effective_priority(),
-            None => running.planned.config.fsm.priority,
+            None => running.planned.priority,
         };
         let event = Event::of_instance(&running.planned.name, change, priority);
         self.report(&event);
@@ -869,7 +899,10 @@ impl Daemon {
         let lost: Vec<RouterId> = self
             .routers
             .iter()
-            .filter(|(_, it)| it.has_objects && it.planned.config.announced.iter().any(is_lost))
+            .filter(|(id, it)| {
+                let view = self.driver.get(**id).filter(|_| it.has_objects);
+                view.is_some_and(|view| view.config().announced.iter().any(is_lost))
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in &lost {

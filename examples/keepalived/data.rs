@@ -106,7 +106,7 @@ fn instance(running: &RunningRouter, view: RouterView<'_>) -> Value {
             "nopreempt": fsm.preempt == vrrp_fsm::Preempt::Never,
             "state": number_of(running.reported),
             "version": if fsm.versions == vrrp_proto::Versions::V2 { 2 } else { 3 },
-            "smtp_alert": running.planned.notify.mails,
+            "smtp_alert": running.planned.mails,
             "vips": addresses(&config.addresses),
             "evips": addresses(&config.excluded),
             "vroutes": config.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -19,8 +19,10 @@ mod watch;
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
 };
 
 use clap::Parser as _;
@@ -136,8 +138,23 @@ fn check(options: &Options) -> ExitCode {
     })
 }
 
+/// Reads the configuration as the daemon does: in a thread of its own.
+///
+/// Reading takes many times the memory of its result. The allocator gives each thread an area of
+/// its own, so what the daemon keeps does not lie between the gaps that reading leaves, and the
+/// whole area can be returned.
+fn read_apart(options: &Options) -> io::Result<Reading> {
+    thread::scope(|scope| {
+        let read = || read(options).map(|(reading, _)| reading);
+        let reader = thread::Builder::new()
+            .name("reader".into())
+            .spawn_scoped(scope, read)?;
+        reader.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
 fn run(options: &Options) -> Result<ExitCode, Error> {
-    let (reading, _) = read(options)?;
+    let reading = read_apart(options)?;
     let facility = log::facility(&options.log_facility).ok_or_else(|| {
         format!(
             "--log-facility {}: not 0 to 7, local0 to local7, user or daemon",
@@ -248,19 +265,20 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
     let balance = balance_of(options, &reading);
     let mut daemon = Daemon::new(
         driver,
-        reading,
+        &reading,
         is_successor,
         predecessor,
         options.page,
         log.clone(),
     )?;
+    drop(reading);
     daemon.apply(plan);
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);
     log.info("Startup complete");
     memory::return_unused();
-    let reload = |log: &Log| match read(options) {
-        Ok((reading, _)) => {
+    let reload = |log: &Log| match read_apart(options) {
+        Ok(reading) => {
             let plan = plan_of(options, &reading);
             let balance = balance_of(options, &reading);
             (reading, plan, balance)

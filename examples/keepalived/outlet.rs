@@ -124,10 +124,10 @@ impl Outlet {
     }
 
     /// Sets what to do when an instance or a sync group changes. Running scripts continue.
-    pub(crate) fn set(&mut self, party: Party, name: &str, notify: &Notify) {
+    pub(crate) fn set(&mut self, party: Party, name: &str, notify: Notify) {
         let key = (party == Party::Group, name.to_owned());
         let hooks = self.parties.entry(key).or_default();
-        hooks.notify = notify.clone();
+        hooks.notify = notify;
     }
 
     /// Whether changes of the priority are reported.

@@ -23,12 +23,13 @@ use ipvs_netlink::{
 use super::{
     expression,
     kernel_settings::{KernelSettings, kernel_settings},
-    server_event::{Names, Reported, server_name, service_name},
+    server_event::{Names, Reaction, ReportedService, service_name},
 };
 use crate::{
     keepalived_conf::{
         configuration::Configuration,
         lvs::{self, Detail, GroupEntry, Method, TlsFiles, Url},
+        script::Script,
     },
     probe::{
         BytePattern, Bytes, Dns, File, Http, HttpVersion, Icmp, Probe, Question,
@@ -47,7 +48,7 @@ const FILE_PERIOD: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The settings of a configuration that concern IPVS.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Balance {
     /// The pool.
     pub config: Config<Probe>,
@@ -248,18 +249,32 @@ fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
         sorry
     });
     if context.is_first {
-        let reported = Reported {
+        let reported = ReportedService {
             name: service_name(server),
-            up: scripts.get("quorum_up").cloned(),
-            down: scripts.get("quorum_down").cloned(),
-            mails: *smtp_alert,
+            protocol: server.protocol,
+            reaction: reaction(scripts, ["quorum_up", "quorum_down"], *smtp_alert),
+            servers: BTreeMap::new(),
         };
         balance.names.services.insert(key, reported);
     }
+    result.servers.reserve_exact(real_servers.len());
     for real in real_servers {
         result.servers.extend(real_server(real, context, balance));
     }
     balance.config.services.push(result);
+}
+
+/// The reaction to changes, with the scripts of these keywords.
+fn reaction(
+    scripts: &BTreeMap<&'static str, Script>,
+    [up, down]: [&str; 2],
+    mails: bool,
+) -> Reaction {
+    Reaction {
+        up: scripts.get(up).cloned(),
+        down: scripts.get(down).cloned(),
+        mails,
+    }
 }
 
 fn netmask(text: &str, key: ServiceKey) -> Option<Netmask> {
@@ -364,6 +379,9 @@ fn real_server(
         handshake: of_service,
         tls: context.tls,
     };
+    result
+        .checks
+        .reserve_exact(checks.len() + tracked_files.len());
     for check in checks {
         match check_of(check, &hosts, (*delay_loop, *connect_timeout), &mut note) {
             Ok(Some(check)) => result.checks.push(check),
@@ -380,14 +398,10 @@ fn real_server(
         let initial = initial.map(|initial| (tracked.file.path.clone(), initial));
         balance.files.extend(initial);
     }
-    if context.is_first {
-        let reported = Reported {
-            name: server_name(context.server, real),
-            up: scripts.get("notify_up").cloned(),
-            down: scripts.get("notify_down").cloned(),
-            mails: *smtp_alert,
-        };
-        balance.names.servers.insert((service, key), reported);
+    let reported = balance.names.services.get_mut(&service);
+    if let Some(reported) = reported.filter(|_| context.is_first) {
+        let reaction = reaction(scripts, ["notify_up", "notify_down"], *smtp_alert);
+        reported.servers.insert(key, reaction.boxed());
     }
     Some(result)
 }

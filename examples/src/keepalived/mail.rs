@@ -143,7 +143,7 @@ impl Alert {
     pub fn of_server(event: &ServerEvent<'_>, of_pool: &pool::Event) -> Option<Self> {
         let is_new =
             event.is_up && event.server.is_some() && of_pool.cause == pool::Cause::Configuration;
-        (event.subject().mails && !is_new).then(|| Self {
+        (event.is_mailed() && !is_new).then(|| Self {
             subject: event.mail_subject(),
             text: of_pool.to_string(),
         })

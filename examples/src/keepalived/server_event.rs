@@ -10,11 +10,9 @@ use ipvs_netlink::{
 
 use crate::keepalived_conf::{lvs, script::Script};
 
-/// A server or service, and what to do when it changes.
+/// The scripts and mails for the changes of a server or service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reported {
-    /// Its name in lines and mails, such as `[192.0.2.1]:tcp:80`.
-    pub name: String,
+pub struct Reaction {
     /// `notify_up` or `quorum_up`.
     pub up: Option<Script>,
     /// `notify_down` or `quorum_down`.
@@ -23,16 +21,53 @@ pub struct Reported {
     pub mails: bool,
 }
 
+impl Reaction {
+    /// The reaction, if there is any.
+    #[must_use]
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+}
+
+/// A service whose changes are reported, with its servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedService {
+    /// Its name in lines and mails, such as `[192.0.2.1]:tcp:80`.
+    pub name: String,
+    /// The protocol in the names of its servers.
+    pub protocol: Option<&'static str>,
+    /// The reaction to changes of its quorum.
+    pub reaction: Reaction,
+    /// Its servers. Most have no reaction.
+    pub servers: BTreeMap<DestinationKey, Option<Box<Reaction>>>,
+}
+
+/// A server that has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedServer<'a> {
+    name: String,
+    reaction: Option<&'a Reaction>,
+}
+
 /// All servers and services whose changes are reported. Of a group, only the first service is
 /// reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The services.
-    pub services: BTreeMap<ServiceKey, Reported>,
-    /// The servers.
-    pub servers: BTreeMap<(ServiceKey, DestinationKey), Reported>,
+    pub services: BTreeMap<ServiceKey, ReportedService>,
     /// `rs_init_notifies`: a server that is up from the start, or since a reload, is reported.
     pub reports_new_servers: bool,
+}
+
+impl Names {
+    fn server(&self, service: &ServiceKey, key: DestinationKey) -> Option<ReportedServer<'_>> {
+        let service = self.services.get(service)?;
+        let reaction = service.servers.get(&key)?;
+        Some(ReportedServer {
+            name: trio(key.address, key.port, service.protocol),
+            reaction: reaction.as_deref(),
+        })
+    }
 }
 
 /// The name of a virtual server.
@@ -45,12 +80,6 @@ pub fn service_name(server: &lvs::VirtualServer) -> String {
     }
 }
 
-/// The name of a real server.
-#[must_use]
-pub fn server_name(server: &lvs::VirtualServer, real: &lvs::RealServer) -> String {
-    trio(real.address, real.port, server.protocol)
-}
-
 fn trio(address: IpAddr, port: u16, protocol: Option<&str>) -> String {
     let protocol = protocol.unwrap_or("none").to_ascii_lowercase();
     format!("[{address}]:{protocol}:{port}")
@@ -60,9 +89,9 @@ fn trio(address: IpAddr, port: u16, protocol: Option<&str>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerEvent<'a> {
     /// The service.
-    pub service: &'a Reported,
+    pub service: &'a ReportedService,
     /// The server, where the change is one of a server.
-    pub server: Option<&'a Reported>,
+    pub server: Option<ReportedServer<'a>>,
     /// Whether it is up, or has its quorum.
     pub is_up: bool,
 }
@@ -93,9 +122,8 @@ impl<'a> ServerEvent<'a> {
         let server = match server {
             None => None,
             Some(key) => {
-                let key = (event.service, key);
-                let found = names.servers.get(&key);
-                Some(found.or_else(|| before.servers.get(&key))?)
+                let found = names.server(&event.service, key);
+                Some(found.or_else(|| before.server(&event.service, key))?)
             }
         };
         Some(Self {
@@ -109,29 +137,37 @@ impl<'a> ServerEvent<'a> {
         if self.is_up { "UP" } else { "DOWN" }
     }
 
-    /// The server, or the service where the change is one of its quorum.
-    #[must_use]
-    pub fn subject(&self) -> &'a Reported {
-        self.server.unwrap_or(self.service)
+    /// The reaction of the server, or of the service where the change is one of its quorum.
+    fn reaction(&self) -> Option<&'a Reaction> {
+        match &self.server {
+            Some(server) => server.reaction,
+            None => Some(&self.service.reaction),
+        }
     }
 
     /// The script that runs.
     #[must_use]
     pub fn script(&self) -> Option<&'a Script> {
-        let subject = self.subject();
+        let reaction = self.reaction()?;
         let script = if self.is_up {
-            &subject.up
+            &reaction.up
         } else {
-            &subject.down
+            &reaction.down
         };
         script.as_ref()
+    }
+
+    /// Whether the change is mailed.
+    #[must_use]
+    pub fn is_mailed(&self) -> bool {
+        self.reaction().is_some_and(|reaction| reaction.mails)
     }
 
     /// The line of the FIFO, with its end.
     #[must_use]
     pub fn fifo_line(&self) -> String {
         let (service, word) = (&self.service.name, self.word());
-        match self.server {
+        match &self.server {
             None => format!("VS {service} {word}\n"),
             Some(server) => format!("RS {} {service} {word}\n", server.name),
         }
@@ -141,7 +177,7 @@ impl<'a> ServerEvent<'a> {
     #[must_use]
     pub fn mail_subject(&self) -> String {
         let (service, word) = (&self.service.name, self.word());
-        match self.server {
+        match &self.server {
             None => format!("Virtualserver {service} - {word}"),
             Some(server) => {
                 let server = &server.name;
@@ -159,20 +195,18 @@ mod tests {
 
     use super::*;
 
-    fn named(name: &str) -> Reported {
-        Reported {
-            name: name.into(),
-            ..Reported::default()
-        }
-    }
-
     #[test]
     fn changes_are_reported_in_the_words_of_keepalived() {
         let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
         let server = DestinationKey::new(([10, 0, 0, 1], 80));
+        let reported = ReportedService {
+            name: "[192.0.2.1]:tcp:80".into(),
+            protocol: Some("TCP"),
+            servers: BTreeMap::from([(server, None)]),
+            ..ReportedService::default()
+        };
         let names = Names {
-            services: BTreeMap::from([(service, named("[192.0.2.1]:tcp:80"))]),
-            servers: BTreeMap::from([((service, server), named("[10.0.0.1]:tcp:80"))]),
+            services: BTreeMap::from([(service, reported)]),
             reports_new_servers: true,
         };
         let live = LiveCapacity {
