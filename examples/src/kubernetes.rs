@@ -2,8 +2,8 @@
 //!
 //! [`Objects`] holds the objects by source. A [`WantedTable`] has the services of IPVS that they
 //! want, the addresses that the host needs to receive their traffic, and a [`Problem`] for each
-//! part that cannot be served. The same objects give the same table, in the same order. An update costs
-//! time in proportion to the Services that have changed, not to the table.
+//! part that cannot be served. The same objects give the same table, in the same order. An update
+//! costs time in proportion to the Services that have changed, not to the table.
 //!
 //! The rules are those of kube-proxy in IPVS mode, except where a rule's documentation says
 //! otherwise. Topology hints are not used.

@@ -192,8 +192,8 @@ impl<P> CheckState<P> {
         }
     }
 
-    /// The mean time from the start of one probe to the next, in the present state, if a probe takes
-    /// `took`.
+    /// The mean time from the start of one probe to the next, in the present state, if a probe
+    /// takes `took`.
     pub(super) fn period(&self, is_local: bool, took: Duration) -> Duration {
         let wait = if is_local {
             self.wait_after_local_failure()

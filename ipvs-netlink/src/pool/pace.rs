@@ -36,8 +36,8 @@ impl Rate {
 }
 
 /// A token bucket that is filled a quarter faster than all targets together become due. Probes that
-/// are due while the host stands still therefore start spread over some time. A second bucket, which
-/// is filled when the first is full, is for probes that are on time.
+/// are due while the host stands still therefore start spread over some time. A second bucket,
+/// which is filled when the first is full, is for probes that are on time.
 ///
 /// In any time of length t, at most 1.25 · rate · (t + 4 ms) + 8 + 24 probes start.
 #[derive(Clone, Debug)]

@@ -72,7 +72,7 @@ enum Octets {
     Many(Box<[u8]>),
 }
 
-/// The most octets beside the length in three words.
+/// The most octets that fit into three words together with the length.
 const FEW: usize = 22;
 
 /// A message that is protected, or that is sent as a frame.
