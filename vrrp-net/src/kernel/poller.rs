@@ -17,6 +17,8 @@ use rustix::{
     },
 };
 
+use super::sys;
+
 /// The most descriptors that one call reports: more than a driver has.
 const EVENTS: usize = 16;
 
@@ -88,7 +90,7 @@ impl Poller {
 
     /// Waits until a descriptor is readable or has an error, but not longer than the limit, and
     /// hands out the tokens. A signal ends the wait.
-    pub(crate) fn wait(&self, limit: Option<Duration>, on: impl FnMut(u64)) -> io::Result<()> {
+    pub(crate) fn wait(&self, limit: Option<Duration>, mut on: impl FnMut(u64)) -> io::Result<()> {
         let limit = limit.map(timespec);
         let mut room = [const { MaybeUninit::uninit() }; EVENTS];
         let ready = match epoll::wait(&self.epoll, &mut room, limit.as_ref()) {
@@ -99,7 +101,11 @@ impl Poller {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
-                epoll::wait(&self.epoll, &mut room, Some(&timespec(Duration::ZERO)))
+                return sys::epoll_now(self.epoll.as_fd(), |token| {
+                    if token != TIMER {
+                        on(token);
+                    }
+                });
             }
             result => result,
         };

@@ -671,6 +671,25 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
+/// Hands out the tokens of the descriptors in an epoll that can be read now, by epoll_wait(2), which
+/// every kernel has.
+pub(crate) fn epoll_now(epoll: BorrowedFd<'_>, on: impl FnMut(u64)) -> io::Result<()> {
+    const EVENTS: c_int = 16;
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS as usize];
+    // SAFETY: the array has room for as many events as the call may write.
+    let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS, 0) };
+    let ready = match check(ready) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        ready => usize::try_from(ready?).unwrap_or_default(),
+    };
+    events
+        .iter()
+        .take(ready)
+        .map(|event| event.u64)
+        .for_each(on);
+    Ok(())
+}
+
 /// The version of the kernel, such as 6.1.
 pub(crate) fn kernel_version() -> Option<(u32, u32)> {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;

@@ -285,6 +285,31 @@ fn a_system_call_that_fails_for_a_while_is_made_again() {
     assert!(!has(&r1, VIP4));
 }
 
+/// Linux before 5.11 has no epoll_pwait2(2).
+#[test]
+fn a_kernel_without_a_wait_in_nanoseconds_causes_no_failure() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, shared) = supervised(&r1);
+    let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+    inject(
+        &shared,
+        libc::SYS_epoll_pwait2,
+        libc::ENOSYS,
+        LIMIT,
+        u32::MAX,
+    );
+    running.wait_for_state(id, State::Active);
+    use_every_call(&running, "it cannot wait in nanoseconds");
+    assert!(done(&shared) > 0);
+    for notification in running.stop() {
+        let event = notification.event;
+        assert!(
+            !matches!(event, DriverEvent::SystemCallFailed { .. }),
+            "{event}"
+        );
+    }
+}
+
 /// A kernel that takes requests and does not answer.
 #[test]
 fn a_kernel_that_does_not_answer_holds_up_no_advertisement_and_is_a_fault_until_it_does() {
