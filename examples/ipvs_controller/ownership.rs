@@ -81,6 +81,7 @@ impl Ownership {
         }
         self.save()
     }
+
     /// Replaces the file in one step.
     fn save(&self) -> io::Result<()> {
         let Some(path) = &self.file else {
