@@ -671,8 +671,8 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
-/// Hands out the tokens of the descriptors in an epoll that can be read now, by epoll_wait(2), which
-/// every kernel has.
+/// Hands out the tokens of the descriptors in an epoll that can be read now, by epoll_wait(2),
+/// which every kernel has.
 pub(crate) fn epoll_now(epoll: BorrowedFd<'_>, on: impl FnMut(u64)) -> io::Result<()> {
     const EVENTS: c_int = 16;
     let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS as usize];
