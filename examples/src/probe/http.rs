@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     pin::{Pin, pin},
     str::FromStr,
@@ -37,8 +39,6 @@ const HEADER_LIMIT: usize = 64 << 10;
 ///
 /// Redirects are not followed, names are not resolved, and nothing is shared with other requests.
 /// The end of the answer is recognised by its length, its chunks, or the end of the connection.
-// The expansion of `select!` has unsafe code, which does not depend on the fields.
-#[allow(clippy::unsafe_derive_deserialize)]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
@@ -437,19 +437,22 @@ impl Http {
         });
         let mut connection = pin!(connection);
         let mut is_open = true;
-        loop {
-            tokio::select! {
-                outcome = &mut answer => {
-                    if announces_end && is_open {
-                        // The answer counts even if the end cannot be announced.
-                        let _ = tokio::time::timeout(CLOSING, connection.as_mut()).await;
-                    }
-                    return outcome;
-                }
-                // Errors of the connection reach the request or its body.
-                _ = &mut connection, if is_open => is_open = false,
+        let outcome = poll_fn(|context| {
+            // The request goes from the first to the second, and the answer comes back: in this
+            // order, neither waits for another turn of the task.
+            if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
+                return Poll::Ready(outcome);
             }
+            // Errors of the connection reach the request or its body.
+            is_open = is_open && connection.as_mut().poll(context).is_pending();
+            answer.as_mut().poll(context)
+        })
+        .await;
+        if announces_end && is_open {
+            // The answer counts even if the end cannot be announced.
+            let _ = tokio::time::timeout(CLOSING, connection).await;
         }
+        outcome
     }
 
     /// Runs a step within its limit.
@@ -461,10 +464,9 @@ impl Http {
     }
 
     fn request(&self, target: SocketAddr) -> Result<Request<Empty<Bytes>>, Outcome> {
-        let host = self.host.as_ref().map(|host| host.0.clone());
         let (version, connection) = match self.version {
             HttpVersion::Http10 => (Version::HTTP_10, None),
-            HttpVersion::Http11 => (Version::HTTP_11, Some("close")),
+            HttpVersion::Http11 => (Version::HTTP_11, Some(HeaderValue::from_static("close"))),
         };
         let method = match self.method {
             Method::Get => hyper::Method::GET,
@@ -479,18 +481,20 @@ impl Http {
             .version(version)
             .body(Empty::new())
             .map_err(|error| wrong(&error))?;
-        let mut all = vec![
-            (HOST, host.unwrap_or_else(|| target.to_string())),
-            (USER_AGENT, "health-check".into()),
-        ];
-        all.extend(connection.map(|connection| (CONNECTION, connection.to_owned())));
-        for (name, value) in &self.headers {
-            let name = HeaderName::from_bytes(name.0.as_bytes());
-            all.push((name.map_err(|error| wrong(&error))?, value.0.clone()));
+        let host = match &self.host {
+            Some(host) => HeaderValue::from_str(&host.0),
+            None => HeaderValue::try_from(target.to_string()),
+        };
+        let headers = request.headers_mut();
+        headers.insert(HOST, host.map_err(|error| wrong(&error))?);
+        headers.insert(USER_AGENT, HeaderValue::from_static("health-check"));
+        if let Some(connection) = connection {
+            headers.insert(CONNECTION, connection);
         }
-        for (name, value) in all {
-            let value = HeaderValue::from_str(&value).map_err(|error| wrong(&error))?;
-            request.headers_mut().insert(name, value);
+        for (name, value) in &self.headers {
+            let name = HeaderName::from_bytes(name.0.as_bytes()).map_err(|error| wrong(&error))?;
+            let value = HeaderValue::from_str(&value.0).map_err(|error| wrong(&error))?;
+            headers.insert(name, value);
         }
         Ok(request)
     }

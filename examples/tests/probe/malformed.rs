@@ -1,8 +1,10 @@
 //! Probes against servers that break their protocol, on the loopback interface.
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    pin::pin,
     thread,
     time::{Duration, Instant},
 };
@@ -504,5 +506,27 @@ fn a_source_port_is_used_again_and_again() {
         assert_eq!(outcome, Outcome::SUCCESS);
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.port(), port);
+    }
+}
+
+#[test]
+fn a_request_over_http_takes_a_turn_of_its_task_for_each_event_of_its_socket() {
+    // An order by chance would need another turn in half of the cases.
+    for _ in 0..16 {
+        let address = answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", true);
+        let probe = http(hello());
+        let mut turns = 0;
+        let outcome = super::block_on(async {
+            let deadline = Instant::now() + LIMIT;
+            let mut attempt = pin!(vrrp_examples::probe::probe(&probe, address, deadline));
+            poll_fn(|context| {
+                turns += 1;
+                attempt.as_mut().poll(context)
+            })
+            .await
+        });
+        assert!(matches!(outcome, Outcome::Success(_)), "{outcome:?}");
+        // The start, the connection, and the answer.
+        assert!(turns <= 3, "{turns} turns");
     }
 }
