@@ -113,7 +113,8 @@ impl RealServer {
             retry: defaults.retries(),
             delay_before_retry: defaults.delay_before_retry,
             warmup: defaults.warmup,
-            checks: Vec::new(),
+            // Most servers have one.
+            checks: Vec::with_capacity(1),
             tracked_files: Vec::new(),
             tracked_bfd: Vec::new(),
         };
