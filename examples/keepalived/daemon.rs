@@ -18,7 +18,7 @@ use vrrp_examples::{
         link::{PlannedIpvlan, PlannedMacvlan},
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
-    keepalived_conf::{Reading, configuration::Global},
+    keepalived_conf::{Reading, configuration::Global, reload::ReloadSettings},
     memory,
     worker::Worker,
 };
@@ -40,6 +40,7 @@ use crate::{
     links::Links,
     log::Log,
     outlet::Outlet,
+    reload_file::{self, ReloadFile},
     signals::{Request, Serving},
     watch,
 };
@@ -79,6 +80,7 @@ pub(crate) struct Daemon {
     /// A copy of `global_defs` of the running configuration, and the errors that it was started
     /// with. The rest of it is in the driver and in the pool.
     global: Global,
+    reload_settings: ReloadSettings,
     known_errors: BTreeSet<String>,
     /// When to look for lost addresses and links again.
     repair_at: Option<Instant>,
@@ -149,6 +151,7 @@ impl Daemon {
             repair_at: None,
             link_problems: Vec::new(),
             global: reading.configuration.global.clone(),
+            reload_settings: ReloadSettings::of(&reading.configuration),
         })
     }
 
@@ -621,20 +624,7 @@ impl Daemon {
             while let Some(request) = signals.next() {
                 match request {
                     Request::Stop => return Ok(()),
-                    Request::Reload => {
-                        if let Ok(now) = NotifyState::monotonic_usec_now() {
-                            crate::systemd(&[NotifyState::Reloading, now]);
-                        }
-                        let (reading, plan, balance) = reload(&self.log);
-                        let is_applied = self.reload(&reading, plan, is_lenient);
-                        drop(reading);
-                        if is_applied {
-                            self.balance(balance);
-                            self.log.info("Reload complete");
-                        }
-                        crate::systemd(&[NotifyState::Ready]);
-                        memory::return_unused();
-                    }
+                    Request::Reload => self.read_again(&mut reload, is_lenient),
                     Request::Data => self.write("keepalived.data", &data::text(self)),
                     Request::Statistics => {
                         self.write("keepalived.stats", &data::statistics(self));
@@ -648,6 +638,36 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Reads the configuration again, and applies it unless it is refused.
+    fn read_again(
+        &mut self,
+        reload: &mut impl FnMut(&Log) -> (Reading, Plan, Balance),
+        is_lenient: bool,
+    ) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            crate::systemd(&[NotifyState::Reloading, now]);
+        }
+        let file = self.reload_settings.file.clone();
+        let file = file.map(|path| ReloadFile::create(path, self.log.clone()));
+        let (reading, plan, balance) = reload(&self.log);
+        drop(file);
+        let settings = ReloadSettings::of(&reading.configuration);
+        if let Some(path) = &settings.file
+            && settings.file != self.reload_settings.file
+        {
+            reload_file::remove(path, &self.log);
+        }
+        let is_applied = self.reload(&reading, plan, is_lenient);
+        drop(reading);
+        if is_applied {
+            self.reload_settings = settings;
+            self.balance(balance);
+            self.log.info("Reload complete");
+        }
+        crate::systemd(&[NotifyState::Ready]);
+        memory::return_unused();
     }
 
     /// Applies another configuration, and returns whether it did. A configuration with new errors

@@ -13,6 +13,7 @@ mod log;
 mod mail;
 mod options;
 mod outlet;
+mod reload_file;
 mod signals;
 mod watch;
 
@@ -34,7 +35,8 @@ use vrrp_examples::{
         translate::{Plan, translate},
     },
     keepalived_conf::{
-        self, Reading, complaint::Weight, host::Host, script::Script, source::Environment,
+        self, Reading, complaint::Weight, host::Host, reload::ReloadSettings, script::Script,
+        source::Environment,
     },
     memory,
     succession::{self, Inheritance, Succession, TakeOverError},
@@ -177,6 +179,10 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     }
     for line in keepalived_conf::diagnostic::render(&reading, false).lines() {
         log.info(line);
+    }
+    // A program that writes the configuration may be waiting.
+    if let Some(path) = ReloadSettings::of(&reading.configuration).file {
+        reload_file::remove(&path, &log);
     }
     let misses_file = options.all_config
         && reading
@@ -384,13 +390,9 @@ struct PidFiles(Vec<PathBuf>);
 
 impl PidFiles {
     fn write(options: &Options, reading: &Reading) -> Result<Self, Error> {
-        let folder = if reading.configuration.uses_pid_folder {
-            fs::create_dir_all("/run/keepalived")?;
-            "/run/keepalived"
-        } else {
-            "/run"
-        };
-        let default = |name: &str| Path::new(folder).join(name);
+        let folder = reading.configuration.pid_folder();
+        fs::create_dir_all(folder)?;
+        let default = |name: &str| folder.join(name);
         let mut files = vec![
             options
                 .pid_file

@@ -21,6 +21,7 @@ pub mod host;
 mod link;
 pub mod lvs;
 mod nearest;
+pub mod reload;
 mod report;
 pub mod route;
 pub mod rule;

@@ -1,6 +1,6 @@
 //! The content of a configuration.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use super::{address::Address, route::Route, rule::Rule, script::Script};
 
@@ -48,6 +48,18 @@ pub struct Configuration {
     pub garp_groups: Vec<GarpGroup>,
     /// `interface_up_down_delays`, by the name of the interface.
     pub link_delays: BTreeMap<String, LinkDelay>,
+}
+
+impl Configuration {
+    /// The folder of the files with process ids.
+    #[must_use]
+    pub fn pid_folder(&self) -> &'static Path {
+        Path::new(if self.uses_pid_folder {
+            "/run/keepalived"
+        } else {
+            "/run"
+        })
+    }
 }
 
 /// `garp_group`: interfaces whose announcements are spaced together.

@@ -247,11 +247,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "reload_repeat",
         "a reload comes with SIGHUP only",
     ),
-    (
-        "global_defs",
-        "reload_file",
-        "a reload comes with SIGHUP only",
-    ),
     ("global_defs", "config_save_dir", "files are not copied"),
 ];
 

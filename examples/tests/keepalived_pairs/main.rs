@@ -14,6 +14,7 @@
 mod cloud;
 mod daemon;
 mod guides;
+mod reload;
 mod rig;
 mod settings;
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::keepalived_conf::{
     configuration::{Configuration, Global},
     host::{Account, Host},
+    reload::ReloadSettings,
 };
 
 const TEXTS: [(&str, &str); 12] = [
@@ -99,6 +100,7 @@ pub(super) fn global(it: &Global, configuration: &Configuration, host: &Host) ->
     switches(it, &mut shown);
     times(it, &mut shown);
     processes(it, &mut shown);
+    reloads(it, &ReloadSettings::of(configuration), &mut shown);
     mails(it, host, &mut shown);
     fifo(it, &mut shown);
     nftables(it, configuration, &mut shown);
@@ -235,9 +237,6 @@ fn processes(it: &Global, shown: &mut Shown) {
         shown.put("LVS process name", json!("keepalived_lvs"));
         shown.put("BFD process name", json!("keepalived_bfd"));
     }
-    if it.has("reload_time_file") {
-        shown.put("No reload scheduled", json!(true));
-    }
     if it.has("dynamic_interfaces") {
         shown.put("Dynamic interfaces", json!("true"));
         let allows = it.text("dynamic_interfaces") == Some("allow_if_changes");
@@ -250,6 +249,16 @@ fn processes(it: &Global, shown: &mut Shown) {
         if let Some(number) = it.numbers.get(word) {
             shown.put(labels, json!(number.to_string()));
         }
+    }
+}
+
+/// Reloads.
+fn reloads(it: &Global, settings: &ReloadSettings, shown: &mut Shown) {
+    if let Some(file) = &settings.file {
+        shown.put("Reload_file", json!(file.display().to_string()));
+    }
+    if it.has("reload_time_file") {
+        shown.put("No reload scheduled", json!(true));
     }
 }
 

@@ -1,0 +1,28 @@
+//! The settings of `global_defs` about reloads.
+
+use std::path::PathBuf;
+
+use super::configuration::Configuration;
+
+/// The name of the file of `reload_file` without a parameter.
+const DEFAULT_FILE: &str = "keepalived.reload";
+
+/// The settings about reloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// `reload_file`: the file that exists while a reload reads the configuration.
+    pub file: Option<PathBuf>,
+}
+
+impl ReloadSettings {
+    /// The settings of a configuration.
+    #[must_use]
+    pub fn of(configuration: &Configuration) -> Self {
+        let global = &configuration.global;
+        let file = global.words.get("reload_file").map(|words| {
+            let default = || configuration.pid_folder().join(DEFAULT_FILE);
+            words.first().map_or_else(default, PathBuf::from)
+        });
+        Self { file }
+    }
+}
