@@ -18,7 +18,7 @@ use vrrp_examples::{
         link::{PlannedIpvlan, PlannedMacvlan},
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
-    keepalived_conf::{Reading, configuration::Global, reload::ReloadSettings},
+    keepalived_conf::{Reading, configuration::Global, reload::ReloadSettings, source::File},
     memory,
     worker::Worker,
 };
@@ -41,6 +41,7 @@ use crate::{
     log::Log,
     outlet::Outlet,
     reload_file::{self, ReloadFile},
+    saves::{Moment, Saves},
     signals::{Request, Serving},
     watch,
 };
@@ -81,6 +82,8 @@ pub(crate) struct Daemon {
     /// with. The rest of it is in the driver and in the pool.
     global: Global,
     reload_settings: ReloadSettings,
+    /// The number of reloads, with those that were refused.
+    reloads: u32,
     known_errors: BTreeSet<String>,
     /// When to look for lost addresses and links again.
     repair_at: Option<Instant>,
@@ -152,6 +155,7 @@ impl Daemon {
             link_problems: Vec::new(),
             global: reading.configuration.global.clone(),
             reload_settings: ReloadSettings::of(&reading.configuration),
+            reloads: 0,
         })
     }
 
@@ -649,6 +653,8 @@ impl Daemon {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             crate::systemd(&[NotifyState::Reloading, now]);
         }
+        self.reloads = self.reloads.saturating_add(1);
+        self.save_state(Moment::BeforeReload);
         let file = self.reload_settings.file.clone();
         let file = file.map(|path| ReloadFile::create(path, self.log.clone()));
         let (reading, plan, balance) = reload(&self.log);
@@ -660,14 +666,39 @@ impl Daemon {
             reload_file::remove(path, &self.log);
         }
         let is_applied = self.reload(&reading, plan, is_lenient);
-        drop(reading);
         if is_applied {
             self.reload_settings = settings;
+        }
+        self.save_configuration(&reading.files);
+        drop(reading);
+        if is_applied {
             self.balance(balance);
+        }
+        self.save_state(Moment::AfterReload);
+        if is_applied {
             self.log.info("Reload complete");
         }
         crate::systemd(&[NotifyState::Ready]);
         memory::return_unused();
+    }
+
+    /// Saves the files that were read, with `config_save_dir`.
+    pub(crate) fn save_configuration(&self, files: &[File]) {
+        self.save(|saves| saves.save_configuration(files));
+    }
+
+    fn save_state(&self, moment: Moment) {
+        self.save(|saves| saves.save_state(moment, &data::text(self)));
+    }
+
+    fn save(&self, save: impl FnOnce(Saves<'_>) -> std::io::Result<()>) {
+        let Some(folder) = &self.reload_settings.save_folder else {
+            return;
+        };
+        if let Err(error) = save(Saves::new(folder, self.reloads)) {
+            self.log
+                .warning(&format!("config_save_dir {}: {error}", folder.display()));
+        }
     }
 
     /// Applies another configuration, and returns whether it did. A configuration with new errors

@@ -14,6 +14,7 @@ mod mail;
 mod options;
 mod outlet;
 mod reload_file;
+mod saves;
 mod signals;
 mod watch;
 
@@ -277,6 +278,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         options.page,
         log.clone(),
     )?;
+    daemon.save_configuration(&reading.files);
     drop(reading);
     daemon.apply(plan);
     daemon.balance(balance);

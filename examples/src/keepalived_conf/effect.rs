@@ -247,7 +247,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "reload_repeat",
         "a reload comes with SIGHUP only",
     ),
-    ("global_defs", "config_save_dir", "files are not copied"),
 ];
 
 /// The keywords of a block that are not obeyed. `*` stands for every word.

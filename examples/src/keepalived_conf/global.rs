@@ -1,6 +1,9 @@
 //! `global_defs`.
 
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+use std::{
+    net::{IpAddr, Ipv4Addr, ToSocketAddrs as _},
+    path::Path,
+};
 
 use super::{
     complaint::{Complaint, Kind},
@@ -137,6 +140,7 @@ fn is_usable(
             is_multicast(node, text, complain)
         }
         ("vrrp_garp_extra_if", Some(_)) => has_period(node, complain),
+        ("config_save_dir", Some(path)) => is_save_folder(path, complain),
         ("umask", Some(text)) => is_umask(text, complain),
         ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),
         ("include_check", Some(_)) => {
@@ -247,6 +251,22 @@ fn has_period(node: &Node, complain: &mut dyn FnMut(Kind, String)) -> bool {
         );
     }
     number.value.is_some()
+}
+
+/// Whether a folder exists, or can be made because its parent does.
+fn is_save_folder(path: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let path = Path::new(path);
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let can_be_made = !path.exists() && parent.is_none_or(Path::is_dir);
+    let is_good = path.is_dir() || can_be_made;
+    if !is_good {
+        let path = path.display();
+        complain(
+            Kind::Other,
+            format!("config_save_dir: {path} is no directory, and its parent must exist"),
+        );
+    }
+    is_good
 }
 
 fn is_umask(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {

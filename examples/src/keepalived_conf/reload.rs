@@ -12,6 +12,8 @@ const DEFAULT_FILE: &str = "keepalived.reload";
 pub struct ReloadSettings {
     /// `reload_file`: the file that exists while a reload reads the configuration.
     pub file: Option<PathBuf>,
+    /// `config_save_dir`: the folder in which files and state are saved around each reload.
+    pub save_folder: Option<PathBuf>,
 }
 
 impl ReloadSettings {
@@ -23,6 +25,9 @@ impl ReloadSettings {
             let default = || configuration.pid_folder().join(DEFAULT_FILE);
             words.first().map_or_else(default, PathBuf::from)
         });
-        Self { file }
+        Self {
+            file,
+            save_folder: global.text("config_save_dir").map(PathBuf::from),
+        }
     }
 }

@@ -163,6 +163,24 @@ fn a_keyword_without_effect_is_a_note_and_one_that_is_not_supported_a_warning() 
     assert_eq!(check(text, &["--strict"]).0, 5);
 }
 
+#[test]
+fn a_folder_for_copies_that_cannot_be_made_is_complained_of() {
+    let at = |path: &str| {
+        check(
+            &format!("global_defs {{\n config_save_dir {path}\n}}\n"),
+            &[],
+        )
+    };
+    let (status, shown) = at("/nosuch/folder");
+    assert_eq!(status, 5, "{shown}");
+    assert!(shown.contains("its parent must exist"), "{shown}");
+    // A file is no folder.
+    assert_eq!(at("keepalived.conf").0, 5);
+    for path in [".", "new", "/tmp"] {
+        assert_eq!(at(path), (0, String::new()), "{path}");
+    }
+}
+
 /// The lines in docs/keepalived.md that enclose the table of keywords.
 const TABLE: [&str; 2] = ["<!-- keywords -->\n", "<!-- end of keywords -->\n"];
 

@@ -1,6 +1,6 @@
-//! The settings about reloads: the file that exists meanwhile.
+//! The settings about reloads: the file that exists meanwhile, and copies of files and state.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use inotify::{EventMask, Inotify, WatchMask};
 use nix::sys::signal::Signal;
@@ -134,4 +134,79 @@ fn a_reload_file_that_is_a_link_leaves_its_target_as_it_is() {
         rig.node(0).log().contains("reload_file").then_some(())
     })
     .unwrap();
+}
+
+/// The files of a folder, by the number of the reload and the ending of their name.
+fn saved(rig: &Rig, folder: &str) -> Vec<(String, String)> {
+    let pid = fs::read_to_string(rig.node(0).path("pid")).unwrap();
+    let pid = format!(".{}.", pid.trim());
+    let entries = fs::read_dir(rig.node(0).path(folder)).unwrap();
+    // A file has a name of its own while it is written.
+    let is_whole = |entry: &fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let mut files: Vec<_> = entries
+        .map(Result::unwrap)
+        .filter(is_whole)
+        .map(|entry| {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+            let name = entry.file_name().into_string().unwrap();
+            let (kind, number) = name.split_once(&pid).unwrap();
+            let text = fs::read_to_string(entry.path()).unwrap();
+            (format!("{kind} {number}"), text)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn files_and_state_are_saved_before_and_after_each_reload() {
+    let setting = "config_save_dir DIR/saves";
+    let included = format!("include DIR/more\n{}", with_global(150, setting));
+    let mut rig = Rig::new([Kind::Ours, Kind::Keepalived], [&included, &included]);
+    fs::write(rig.node(0).path("more"), "static_routes {\n}\n").unwrap();
+    rig.start(0);
+    let names = |rig: &Rig, folder| -> Vec<_> {
+        let files = saved(rig, folder);
+        files.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(names(&rig, "saves"), ["keepalived.conf 0"]);
+    let mode = fs::metadata(rig.node(0).path("saves")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o700);
+
+    reload(&rig, &included.replace("priority 150", "priority 140"));
+    let files = saved(&rig, "saves");
+    let parts = [
+        ("keepalived.conf 0", "priority 150"),
+        ("keepalived.conf 0", "static_routes"),
+        ("keepalived.conf 1", "priority 140"),
+        ("keepalived_vrrp 1.post", "Priority = 140"),
+        ("keepalived_vrrp 1.pre", "Priority = 150"),
+    ];
+    for (name, part) in parts {
+        let file = files.iter().find(|(it, _)| it == name);
+        assert!(file.is_some_and(|it| it.1.contains(part)), "{files:#?}");
+    }
+    assert_eq!(files.len(), 4);
+
+    // A file that is refused is saved too.
+    let wrong = included.replace("priority 150", "prority 130");
+    rig.node(0).write_config(&wrong);
+    rig.node(0).signal(Signal::SIGHUP);
+    rig.wait_until("the state after the refusal", |rig| {
+        names(rig, "saves").iter().any(|it| it.ends_with("2.post"))
+    });
+    let files = saved(&rig, "saves");
+    let refused = files.iter().find(|(it, _)| it == "keepalived.conf 2");
+    assert!(refused.is_some_and(|it| it.1.contains("prority")));
+
+    // The folder of a new configuration gets its copies, and the former one the state before.
+    reload(&rig, &included.replace("DIR/saves", "DIR/others"));
+    let others = ["keepalived.conf 3", "keepalived_vrrp 3.post"];
+    assert_eq!(names(&rig, "others"), others);
+    assert!(names(&rig, "saves").contains(&"keepalived_vrrp 3.pre".into()));
+    reload(&rig, &included.replace(setting, ""));
+    assert_eq!(names(&rig, "others").len(), 3);
+    reload(&rig, &included.replace(setting, ""));
+    assert_eq!(names(&rig, "others").len(), 3);
 }

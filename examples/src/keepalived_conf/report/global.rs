@@ -254,6 +254,9 @@ fn processes(it: &Global, shown: &mut Shown) {
 
 /// Reloads.
 fn reloads(it: &Global, settings: &ReloadSettings, shown: &mut Shown) {
+    if let Some(folder) = &settings.save_folder {
+        shown.put("Config save dir", json!(folder.display().to_string()));
+    }
     if let Some(file) = &settings.file {
         shown.put("Reload_file", json!(file.display().to_string()));
     }
