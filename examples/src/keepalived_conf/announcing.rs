@@ -50,14 +50,59 @@ pub(super) fn garp(
     }
 }
 
-/// `garp_extra_if` of an instance, or of `global_defs`.
+/// The parameters of `garp_extra_if` or of one of its other names.
+pub(super) struct ExtraPeriod {
+    /// Whether it applies to all other interfaces and not only to virtual MACs, and the seconds.
+    pub(super) value: Option<(bool, i64)>,
+    /// The fault of the parameters, if they have one.
+    pub(super) problem: Option<(Kind, String)>,
+}
+
+impl ExtraPeriod {
+    /// Reads the parameters of a keyword of an instance, in which 0 disables the announcements.
+    pub(super) fn of_instance(keyword: &str, words: &[String]) -> Self {
+        Self::read(keyword, words, 0)
+    }
+
+    /// Reads the parameters of a keyword of `global_defs`.
+    pub(super) fn of_global(keyword: &str, words: &[String]) -> Self {
+        Self::read(keyword, words, 1)
+    }
+
+    fn read(keyword: &str, words: &[String], low: i64) -> Self {
+        let range = Range::whole(low, 86400).lenient();
+        let is_all = words.first().is_some_and(|word| word == "all");
+        let Some(text) = words.get(usize::from(is_all)) else {
+            let problem = format!("{keyword} needs seconds in {}", range.describe());
+            return Self {
+                value: None,
+                problem: Some((Kind::MissingParameter, problem)),
+            };
+        };
+        let number = value::number(text, range);
+        let problem = || {
+            let range = range.describe();
+            format!("{keyword}: {text:?} is not a number of seconds in {range}")
+        };
+        Self {
+            value: number.value.map(|seconds| (is_all, seconds)),
+            problem: number.problem.map(|_| (Kind::ValueInvalid, problem())),
+        }
+    }
+}
+
+/// `garp_extra_if` or `vmac_garp_intvl` of an instance, whichever is the later one with a usable
+/// value, else the setting of `global_defs`.
 pub(super) fn extra(node: &Node, global: &Global) -> Option<(bool, i64)> {
-    let own = node.last("garp_extra_if").map(|it| &it.words);
-    let words = own.or(global.words.get("vrrp_garp_extra_if"))?;
-    let is_all = words.first().is_some_and(|word| word == "all");
-    let text = words.get(usize::from(is_all))?;
-    let seconds = value::number(text, Range::whole(0, 86400).lenient()).value?;
-    (seconds > 0).then_some((is_all, seconds))
+    let own = node.children.iter().rev().find_map(|it| match it.word {
+        "garp_extra_if" | "vmac_garp_intvl" => ExtraPeriod::of_instance(it.word, &it.words).value,
+        _ => None,
+    });
+    let default = || {
+        let word = "vrrp_garp_extra_if";
+        ExtraPeriod::of_global(word, global.words.get(word)?).value
+    };
+    own.or_else(default).filter(|(_, seconds)| *seconds > 0)
 }
 
 /// Reads `garp_group`. Returns the interfaces that it names, each with its place.

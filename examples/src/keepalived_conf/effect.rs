@@ -24,7 +24,6 @@ const BUFFERS: &str =
 const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
 const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
-const EXTRA: &str = "renamed to garp_extra_if";
 const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
 
@@ -219,8 +218,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "vrf",
         "give the instance an interface of the VRF",
     ),
-    ("vrrp_instance", "vmac_garp_intvl", EXTRA),
-    ("global_defs", "vrrp_vmac_garp_intvl", EXTRA),
     ("global_defs", "nftables_ipvs", MARKS),
     ("global_defs", "nftables_ipvs_priority", MARKS),
     ("global_defs", "nftables_ipvs_start_fwmark", MARKS),

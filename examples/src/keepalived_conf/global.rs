@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    announcing::ExtraPeriod,
     complaint::{Complaint, Kind},
     configuration::Global,
     host::{Account, Host},
@@ -98,7 +99,11 @@ fn statement(
         }
     };
     if is_kept {
-        global.words.insert(node.word, node.words.clone());
+        let word = match node.word {
+            "vrrp_vmac_garp_intvl" => "vrrp_garp_extra_if",
+            word => word,
+        };
+        global.words.insert(word, node.words.clone());
     }
 }
 
@@ -139,7 +144,7 @@ fn is_usable(
         ("vrrp_mcast_group4" | "vrrp_mcast_group6", Some(text)) => {
             is_multicast(node, text, complain)
         }
-        ("vrrp_garp_extra_if", Some(_)) => has_period(node, complain),
+        ("vrrp_garp_extra_if" | "vrrp_vmac_garp_intvl", _) => has_period(node, complain),
         ("config_save_dir", Some(path)) => is_save_folder(path, complain),
         ("umask", Some(text)) => is_umask(text, complain),
         ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),
@@ -241,16 +246,11 @@ fn is_multicast(node: &Node, text: &str, complain: &mut dyn FnMut(Kind, String))
 
 /// Whether `vrrp_garp_extra_if` has seconds that can be used.
 fn has_period(node: &Node, complain: &mut dyn FnMut(Kind, String)) -> bool {
-    let index = usize::from(node.word_at(0) == Some("all"));
-    let text = node.word_at(index).unwrap_or_default();
-    let number = value::number(text, Range::whole(1, 86400).lenient());
-    if number.problem.is_some() {
-        complain(
-            Kind::ValueInvalid,
-            format!("vrrp_garp_extra_if: {text:?} is not a number of seconds in 1 to 86400"),
-        );
+    let period = ExtraPeriod::of_global(node.word, &node.words);
+    if let Some((kind, problem)) = period.problem {
+        complain(kind, problem);
     }
-    number.value.is_some()
+    period.value.is_some()
 }
 
 /// Whether a folder exists, or can be made because its parent does.

@@ -267,6 +267,86 @@ fn garp_extra_if_refreshes_addresses_with_a_virtual_mac_or_on_all_other_interfac
     assert_eq!(refreshes(" garp_extra_if 0"), [None, None]);
 }
 
+/// The periods of announcements of an address with a virtual MAC and of one without, both on
+/// another interface, and the complaints.
+fn extra_periods(global: &str, further: &str) -> (Vec<Option<u64>>, Vec<String>) {
+    let text = format!(
+        "global_defs {{\n{global}\n}}\nvrrp_instance V {{\n interface eth0\n \
+         virtual_router_id 7\n{further}\n virtual_ipaddress {{\n \
+         198.51.100.7/24 dev eth1 use_vmac\n 198.51.100.8/24 dev eth1\n }}\n}}\n"
+    );
+    let lines = Lines::of_text(Path::new("conf"), text, &Environment::default());
+    let reading = keepalived_conf::interpret(lines, &host());
+    let plan = translate(&reading.configuration, Duration::from_secs(1000));
+    let announced = plan.routers[0].config.announced.iter();
+    let periods = announced.map(|it| it.refresh.map(|it| it.as_secs()));
+    let complaints = reading.complaints.iter().map(ToString::to_string);
+    (periods.collect(), complaints.collect())
+}
+
+#[test]
+fn vmac_garp_intvl_is_a_deprecated_name_of_garp_extra_if() {
+    let deprecated = vec!["vmac_garp_intvl is deprecated".to_owned()];
+    for (further, periods) in [
+        (" vmac_garp_intvl 100", [Some(100), None]),
+        (" vmac_garp_intvl all 9", [Some(9), Some(9)]),
+        (" vmac_garp_intvl 0", [None, None]),
+        // The later one counts.
+        (" garp_extra_if 8\n vmac_garp_intvl 9", [Some(9), None]),
+        (" vmac_garp_intvl 9\n garp_extra_if 8", [Some(8), None]),
+        (" garp_extra_if 8\n vmac_garp_intvl 0", [None, None]),
+    ] {
+        let found = extra_periods("", further);
+        assert_eq!(found, (periods.to_vec(), deprecated.clone()), "{further}");
+    }
+}
+
+#[test]
+fn vrrp_vmac_garp_intvl_is_a_deprecated_name_of_vrrp_garp_extra_if() {
+    let deprecated = vec!["vrrp_vmac_garp_intvl is deprecated".to_owned()];
+    for (global, periods) in [
+        (" vrrp_vmac_garp_intvl 100", [Some(100), None]),
+        (" vrrp_vmac_garp_intvl all 9", [Some(9), Some(9)]),
+        (
+            " vrrp_garp_extra_if 8\n vrrp_vmac_garp_intvl 9",
+            [Some(9), None],
+        ),
+        (
+            " vrrp_vmac_garp_intvl 9\n vrrp_garp_extra_if 8",
+            [Some(8), None],
+        ),
+    ] {
+        let found = extra_periods(global, "");
+        assert_eq!(found, (periods.to_vec(), deprecated.clone()), "{global}");
+    }
+    // An instance has the last word.
+    let (periods, _) = extra_periods(" vrrp_vmac_garp_intvl 9", " vmac_garp_intvl 0");
+    assert_eq!(periods, [None, None]);
+}
+
+#[test]
+fn a_period_of_announcements_that_cannot_be_used_leaves_the_one_before() {
+    for wrong in ["", " all", " all 86401", " -1"] {
+        for word in ["garp_extra_if", "vmac_garp_intvl"] {
+            let (periods, complaints) =
+                extra_periods("", &format!(" garp_extra_if 8\n {word}{wrong}"));
+            assert_eq!(periods, [Some(8), None], "{word}{wrong}");
+            let has = |start: &str, range: &str, complaints: &[String]| {
+                let mut all = complaints.iter();
+                all.any(|it| it.starts_with(start) && it.contains(range))
+            };
+            assert!(has(word, "0 to 86400", &complaints), "{complaints:?}");
+            let (periods, complaints) =
+                extra_periods(&format!(" vrrp_garp_extra_if 8\n vrrp_{word}{wrong}"), "");
+            assert_eq!(periods, [Some(8), None], "vrrp_{word}{wrong}");
+            let word = format!("vrrp_{word}");
+            assert!(has(&word, "1 to 86400", &complaints), "{complaints:?}");
+        }
+    }
+    let (periods, complaints) = extra_periods(" vrrp_garp_extra_if 0", "");
+    assert_eq!((periods, complaints.len()), (vec![None, None], 1));
+}
+
 #[test]
 fn intervals_of_announcements_hold_for_each_interface_and_for_groups_together() {
     let plan = plan_of(

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::keepalived_conf::{
+    announcing::ExtraPeriod,
     configuration::{Configuration, Global},
     host::{Account, Host},
     reload::ReloadSettings,
@@ -211,6 +212,13 @@ fn times(it: &Global, shown: &mut Shown) {
                 json!(format!("{}.{:06}", time / 1_000_000, time % 1_000_000)),
             );
         }
+    }
+    if let Some(words) = it.words.get("vrrp_garp_extra_if")
+        && let Some((is_all, seconds)) = ExtraPeriod::of_global("", words).value
+    {
+        let place = if is_all { "i/f" } else { "VMAC" };
+        let label = format!("Gratuitous ARP for each secondary {place}");
+        shown.put(&label, json!(format!("{seconds}s")));
     }
     if let Some(time) = it.numbers.get("vrrp_startup_delay") {
         shown.put("vrrp_startup_delay", json!(plain_seconds(*time)));

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use super::{Context, finish::advice};
 use crate::keepalived_conf::{
     address::no_such_interface,
+    announcing::ExtraPeriod,
     complaint::{Complaint, Kind},
     link,
     tree::Node,
-    value::{self, Range},
 };
 
 /// The most characters in the name of an interface.
@@ -43,7 +43,12 @@ impl Statements {
                 "vrf" => found.check_vrf(text, context, &mut complain),
                 "use_vmac" | "use_ipvlan" => check_device(statement, &mut complain),
                 "mcast_dst_ip" => check_multicast(text, &mut complain),
-                "garp_extra_if" => check_extra_announcements(statement, &mut complain),
+                "garp_extra_if" | "vmac_garp_intvl" => {
+                    let period = ExtraPeriod::of_instance(statement.word, &statement.words);
+                    if let Some((kind, problem)) = period.problem {
+                        complain(Complaint::new(kind, problem));
+                    }
+                }
                 _ => {}
             }
         }
@@ -167,19 +172,6 @@ fn check_multicast(text: &str, complain: &mut dyn FnMut(Complaint)) {
         complain(Complaint::new(
             Kind::BadAddress,
             format!("mcast_dst_ip: {text:?} is not a multicast address"),
-        ));
-    }
-}
-
-/// Checks the seconds of `garp_extra_if`.
-fn check_extra_announcements(statement: &Node, complain: &mut dyn FnMut(Complaint)) {
-    let index = usize::from(statement.word_at(0) == Some("all"));
-    let seconds = statement.word_at(index).unwrap_or_default();
-    let number = value::number(seconds, Range::whole(0, 86400).lenient());
-    if number.problem.is_some() {
-        complain(Complaint::new(
-            Kind::ValueInvalid,
-            format!("garp_extra_if: {seconds:?} is not a number of seconds in 0 to 86400"),
         ));
     }
 }
