@@ -43,7 +43,7 @@ use crate::{
     reload_file::{self, ReloadFile},
     saves::{Moment, Saves},
     signals::{Request, Serving},
-    watch,
+    time_file, watch,
 };
 
 /// The time between two attempts to restore an address.
@@ -84,6 +84,8 @@ pub(crate) struct Daemon {
     reload_settings: ReloadSettings,
     /// The number of reloads, with those that were refused.
     reloads: u32,
+    /// The thread that watches the file of `reload_time_file`.
+    time_watcher: Option<Worker>,
     known_errors: BTreeSet<String>,
     /// When to look for lost addresses and links again.
     repair_at: Option<Instant>,
@@ -156,6 +158,7 @@ impl Daemon {
             global: reading.configuration.global.clone(),
             reload_settings: ReloadSettings::of(&reading.configuration),
             reloads: 0,
+            time_watcher: None,
         })
     }
 
@@ -615,6 +618,7 @@ impl Daemon {
         is_lenient: bool,
     ) -> Result<(), Error> {
         self.has_started = true;
+        self.watch_time_file(signals);
         while !self.driver.is_stopped() {
             let pause = self
                 .repair_at
@@ -628,7 +632,11 @@ impl Daemon {
             while let Some(request) = signals.next() {
                 match request {
                     Request::Stop => return Ok(()),
-                    Request::Reload => self.read_again(&mut reload, is_lenient),
+                    Request::Reload => {
+                        if self.read_again(&mut reload, is_lenient) {
+                            self.watch_time_file(signals);
+                        }
+                    }
                     Request::Data => self.write("keepalived.data", &data::text(self)),
                     Request::Statistics => {
                         self.write("keepalived.stats", &data::statistics(self));
@@ -644,12 +652,28 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the configuration again, and applies it unless it is refused.
+    /// Watches the file of `reload_time_file`, and no longer that of a former configuration.
+    fn watch_time_file(&mut self, signals: &Serving) {
+        self.time_watcher = None;
+        let Some(file) = &self.reload_settings.time_file else {
+            return;
+        };
+        match time_file::watch(file, signals.requester(), self.log.clone()) {
+            Ok(watcher) => self.time_watcher = Some(watcher),
+            Err(error) => self.log.warning(&format!(
+                "reload_time_file {} is not watched: {error}",
+                file.path.display()
+            )),
+        }
+    }
+
+    /// Reads the configuration again, and applies it unless it is refused. Returns whether it was
+    /// applied.
     fn read_again(
         &mut self,
         reload: &mut impl FnMut(&Log) -> (Reading, Plan, Balance),
         is_lenient: bool,
-    ) {
+    ) -> bool {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             crate::systemd(&[NotifyState::Reloading, now]);
         }
@@ -680,6 +704,7 @@ impl Daemon {
         }
         crate::systemd(&[NotifyState::Ready]);
         memory::return_unused();
+        is_applied
     }
 
     /// Saves the files that were read, with `config_save_dir`.

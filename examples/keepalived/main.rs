@@ -14,8 +14,10 @@ mod mail;
 mod options;
 mod outlet;
 mod reload_file;
+mod reload_time;
 mod saves;
 mod signals;
+mod time_file;
 mod watch;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::mpsc::{self, Receiver},
+    sync::mpsc::{self, Receiver, Sender},
     thread::{self, JoinHandle},
 };
 
@@ -65,6 +65,8 @@ impl Signals {
     pub(crate) fn serve(mut self, driver: DriverHandle) -> io::Result<Serving> {
         let handle = self.0.handle();
         let (sender, requests) = mpsc::channel();
+        let requester = Requester { sender, driver };
+        let own = requester.clone();
         let serve = move || {
             for signal in self.0.forever() {
                 let request = match signal {
@@ -75,17 +77,32 @@ impl Signals {
                     it if it == stats_clear() => Request::ClearStatistics,
                     _ => Request::Stop,
                 };
-                // These fail only when the daemon ends.
-                let _ = sender.send(request);
-                let _ = driver.submit(|_| ());
+                own.request(request);
             }
         };
         let thread = thread::Builder::new().name("signals".into()).spawn(serve)?;
         Ok(Serving {
             handle,
             requests,
+            requester,
             thread: Some(thread),
         })
+    }
+}
+
+/// Passes requests on to the loop of the daemon.
+#[derive(Clone)]
+pub(crate) struct Requester {
+    sender: Sender<Request>,
+    driver: DriverHandle,
+}
+
+impl Requester {
+    /// Passes a request on, and wakes the driver up for it.
+    pub(crate) fn request(&self, request: Request) {
+        // These fail only when the daemon ends.
+        let _ = self.sender.send(request);
+        let _ = self.driver.submit(|_| ());
     }
 }
 
@@ -93,6 +110,7 @@ impl Signals {
 pub(crate) struct Serving {
     handle: Handle,
     requests: Receiver<Request>,
+    requester: Requester,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -100,6 +118,11 @@ impl Serving {
     /// The next request, if there is one.
     pub(crate) fn next(&self) -> Option<Request> {
         self.requests.try_recv().ok()
+    }
+
+    /// The means to pass further requests on.
+    pub(crate) fn requester(&self) -> Requester {
+        self.requester.clone()
     }
 }
 

@@ -234,16 +234,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("global_defs", "enable_dbus", DBUS),
     ("global_defs", "dbus_service_name", DBUS),
     ("global_defs", "dbus_no_interface_name", DBUS),
-    (
-        "global_defs",
-        "reload_time_file",
-        "a reload comes with SIGHUP only",
-    ),
-    (
-        "global_defs",
-        "reload_repeat",
-        "a reload comes with SIGHUP only",
-    ),
 ];
 
 /// The keywords of a block that are not obeyed. `*` stands for every word.

@@ -145,6 +145,8 @@ fn is_usable(
             is_multicast(node, text, complain)
         }
         ("vrrp_garp_extra_if" | "vrrp_vmac_garp_intvl", _) => has_period(node, complain),
+        // A time file that was named before stays.
+        ("reload_time_file", None) => false,
         ("config_save_dir", Some(path)) => is_save_folder(path, complain),
         ("umask", Some(text)) => is_umask(text, complain),
         ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),

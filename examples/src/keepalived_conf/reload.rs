@@ -14,6 +14,17 @@ pub struct ReloadSettings {
     pub file: Option<PathBuf>,
     /// `config_save_dir`: the folder in which files and state are saved around each reload.
     pub save_folder: Option<PathBuf>,
+    /// `reload_time_file` with `reload_repeat`.
+    pub time_file: Option<TimeFile>,
+}
+
+/// The file that schedules a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeFile {
+    /// The file whose first line is the time of the reload.
+    pub path: PathBuf,
+    /// `reload_repeat`: whether the file stays after the reload.
+    pub is_kept: bool,
 }
 
 impl ReloadSettings {
@@ -28,6 +39,10 @@ impl ReloadSettings {
         Self {
             file,
             save_folder: global.text("config_save_dir").map(PathBuf::from),
+            time_file: global.text("reload_time_file").map(|path| TimeFile {
+                path: path.into(),
+                is_kept: global.has("reload_repeat"),
+            }),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The settings about reloads: the file that exists meanwhile, and copies of files and state.
+//! The settings about reloads: the file that exists meanwhile, copies of files and state, and the
+//! file with the time of the next reload.
 
-use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use inotify::{EventMask, Inotify, WatchMask};
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use vrrp_lab::wait_for;
 
@@ -209,4 +211,169 @@ fn files_and_state_are_saved_before_and_after_each_reload() {
     assert_eq!(names(&rig, "others").len(), 3);
     reload(&rig, &included.replace(setting, ""));
     assert_eq!(names(&rig, "others").len(), 3);
+}
+
+/// A whole second, so far from now.
+fn second_in(seconds: i64) -> Timestamp {
+    let now = Timestamp::now().as_second();
+    Timestamp::from_second(now + seconds).unwrap()
+}
+
+fn line_of(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ\n").to_string()
+}
+
+/// Waits until this many reloads have been scheduled for a time.
+fn wait_for_schedule(rig: &Rig, time: Timestamp, count: usize) {
+    let line = format!("a reload is scheduled for {time}");
+    rig.wait_until(&line, |rig| {
+        rig.node(0).log().matches(&line).count() >= count
+    });
+}
+
+/// Writes a time that comes soon, and waits until the program has read it in time.
+fn schedule_soon(rig: &Rig, name: &str, form: &str) -> Timestamp {
+    wait_for("a schedule", LIMIT, || {
+        let time = second_in(2);
+        fs::write(rig.node(0).path(name), time.strftime(form).to_string()).unwrap();
+        let line = format!("a reload is scheduled for {time}");
+        let read = wait_for("the line", Duration::from_secs(2), || {
+            rig.node(0).log().contains(&line).then_some(())
+        });
+        read.ok().map(|()| time)
+    })
+    .unwrap()
+}
+
+/// Waits until this many reloads are complete, and no more.
+fn wait_for_reloads(rig: &Rig, count: usize) {
+    rig.wait_until("reloads", |rig| {
+        rig.node(0).log().matches("Reload complete").count() == count
+    });
+}
+
+/// Replaces the file with the time in one step.
+fn put(rig: &Rig, line: &str) {
+    fs::write(rig.node(0).path("new"), line).unwrap();
+    fs::rename(rig.node(0).path("new"), rig.node(0).path("time")).unwrap();
+}
+
+/// Whether the program has a thread that watches the file.
+fn watches(rig: &Rig) -> bool {
+    let pid = fs::read_to_string(rig.node(0).path("pid")).unwrap();
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.trim())).unwrap();
+    let names = threads.map(|it| fs::read_to_string(it.unwrap().path().join("comm")));
+    // A thread may end in the meantime.
+    names.flatten().any(|name| name.trim() == "reload-time")
+}
+
+#[test]
+fn a_reload_happens_at_the_time_in_the_file_which_is_removed() {
+    let setting = "reload_time_file DIR/time";
+    let mut rig = rig(setting);
+    rig.start(0);
+    rig.node(0).write_config(&with_global(140, setting));
+    let time = schedule_soon(&rig, "time", "%Y-%m-%d %H:%M:%SZ");
+    rig.wait_for_priority(0, 140);
+    assert!(Timestamp::now() >= time);
+    assert!(!rig.node(0).path("time").exists());
+    wait_for_reloads(&rig, 1);
+    // The next file counts too.
+    rig.node(0).write_config(&with_global(130, setting));
+    schedule_soon(&rig, "time", "%H:%M:%SZ\nmore");
+    rig.wait_for_priority(0, 130);
+}
+
+#[test]
+fn a_reload_is_moved_and_cancelled_with_its_file() {
+    let mut rig = rig("reload_time_file DIR/time");
+    let [path, other] = ["time", "other"].map(|name| rig.node(0).path(name));
+    let [first, second, third] = [1, 2, 3].map(|days| second_in(days * 86_400));
+    // A file that exists at the start counts.
+    fs::write(&path, line_of(first)).unwrap();
+    rig.start(0);
+    wait_for_schedule(&rig, first, 1);
+    put(&rig, &line_of(second));
+    wait_for_schedule(&rig, second, 1);
+    let cancelled = |rig: &Rig| rig.node(0).log().matches("cancelled").count();
+    fs::rename(&path, &other).unwrap();
+    rig.wait_until("the end of the file", |rig| cancelled(rig) == 1);
+    fs::hard_link(&other, &path).unwrap();
+    wait_for_schedule(&rig, second, 2);
+    fs::remove_file(&path).unwrap();
+    rig.wait_until("the end of the link", |rig| cancelled(rig) == 2);
+    put(&rig, &line_of(third));
+    wait_for_schedule(&rig, third, 1);
+    put(&rig, "2001-01-01 00:00:00");
+    rig.wait_until("a date that has passed", |rig| cancelled(rig) == 3);
+    put(&rig, &line_of(third));
+    wait_for_schedule(&rig, third, 2);
+    put(&rig, "noon");
+    rig.wait_until("a line that is no time", |rig| {
+        let complaint = "the first line is not HH:MM:SS";
+        cancelled(rig) == 4 && rig.node(0).log().contains(complaint)
+    });
+    assert!(!rig.node(0).log().contains("Reloading"));
+}
+
+#[test]
+fn with_reload_repeat_the_file_stays_and_counts_again_the_next_day() {
+    let setting = "reload_time_file DIR/time\n    reload_repeat";
+    let mut rig = rig(setting);
+    rig.start(0);
+    rig.node(0).write_config(&with_global(140, setting));
+    let time = schedule_soon(&rig, "time", "%H:%M:%SZ");
+    rig.wait_for_priority(0, 140);
+    wait_for_schedule(&rig, time + SignedDuration::from_hours(24), 1);
+    assert!(rig.node(0).path("time").exists());
+    wait_for_reloads(&rig, 1);
+}
+
+#[test]
+fn a_configuration_without_reload_time_file_ends_the_watch_of_the_file() {
+    let setting = "reload_time_file DIR/time";
+    let mut rig = rig(setting);
+    rig.start(0);
+    let time = second_in(86_400);
+    fs::write(rig.node(0).path("time"), line_of(time)).unwrap();
+    wait_for_schedule(&rig, time, 1);
+    assert!(watches(&rig));
+    reload(&rig, &with_global(150, ""));
+    rig.wait_until("the end of the watch", |rig| !watches(rig));
+    reload(&rig, &with_global(150, setting));
+    wait_for_schedule(&rig, time, 2);
+    // A file that is refused changes nothing.
+    let wrong = with_global(150, "").replace("priority", "prority");
+    rig.node(0).write_config(&wrong);
+    rig.node(0).signal(Signal::SIGHUP);
+    rig.wait_until("the refusal", |rig| {
+        rig.node(0).log().contains("the running one stays as it is")
+    });
+    assert!(watches(&rig));
+}
+
+#[test]
+fn a_folder_that_goes_ends_the_schedule_until_the_next_reload() {
+    let setting = "reload_time_file DIR/folder/time";
+    let mut rig = rig(setting);
+    rig.start(0);
+    rig.wait_until("the complaint", |rig| {
+        rig.node(0).log().contains("is not watched")
+    });
+    let folder = rig.node(0).path("folder");
+    let time = second_in(86_400);
+    for count in [1, 2] {
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("time"), line_of(time)).unwrap();
+        reload(&rig, &with_global(150, setting));
+        wait_for_schedule(&rig, time, count);
+        let moved = rig.node(0).path(&format!("moved{count}"));
+        fs::rename(&folder, moved).unwrap();
+        rig.wait_until("the end of the watch", |rig| !watches(rig));
+    }
+    assert!(
+        rig.node(0)
+            .log()
+            .contains("no reload is scheduled until the next one")
+    );
 }

@@ -9,12 +9,11 @@ use crate::keepalived_conf::{
     reload::ReloadSettings,
 };
 
-const TEXTS: [(&str, &str); 12] = [
+const TEXTS: [(&str, &str); 11] = [
     ("router_id", "Router ID"),
     ("default_interface", "Default interface"),
     ("vrrp_mcast_group4", "VRRP IPv4 mcast group"),
     ("vrrp_mcast_group6", "VRRP IPv6 mcast group"),
-    ("reload_time_file", "Reload time file"),
     ("dbus_service_name", "DBus service name"),
     ("umask", "umask"),
     ("vrrp_process_name", "VRRP process name"),
@@ -101,7 +100,7 @@ pub(super) fn global(it: &Global, configuration: &Configuration, host: &Host) ->
     switches(it, &mut shown);
     times(it, &mut shown);
     processes(it, &mut shown);
-    reloads(it, &ReloadSettings::of(configuration), &mut shown);
+    reloads(&ReloadSettings::of(configuration), &mut shown);
     mails(it, host, &mut shown);
     fifo(it, &mut shown);
     nftables(it, configuration, &mut shown);
@@ -261,14 +260,17 @@ fn processes(it: &Global, shown: &mut Shown) {
 }
 
 /// Reloads.
-fn reloads(it: &Global, settings: &ReloadSettings, shown: &mut Shown) {
+fn reloads(settings: &ReloadSettings, shown: &mut Shown) {
     if let Some(folder) = &settings.save_folder {
         shown.put("Config save dir", json!(folder.display().to_string()));
     }
     if let Some(file) = &settings.file {
         shown.put("Reload_file", json!(file.display().to_string()));
     }
-    if it.has("reload_time_file") {
+    if let Some(file) = &settings.time_file {
+        let repeat = if file.is_kept { " (repeat)" } else { "" };
+        let path = file.path.display();
+        shown.put("Reload time file", json!(format!("{path}{repeat}")));
         shown.put("No reload scheduled", json!(true));
     }
 }
