@@ -13,12 +13,11 @@ use std::{
 use ipvs_netlink::{ServiceKey, pool::VirtualServer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vrrp_examples::{
-    balancer::{Balancer, Notice, Options, Stop},
+    balancer::{Balancer, Notice, Options, Stop, TableNamespace},
     command::Limits,
     control::Control,
     keepalived::{
         balance::Balance,
-        kernel_settings::KernelSettings,
         mail::Alert,
         server_event::{Names, ServerEvent},
     },
@@ -78,6 +77,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_successor: bool,
     /// The connection with that daemon, which sends its virtual servers.
     pub(crate) predecessor: Option<UnixStream>,
+    /// The network namespace of the table.
+    pub(crate) namespace: TableNamespace,
 }
 
 /// The thread. Dropping this leaves the kernel's table as it is.
@@ -106,7 +107,7 @@ impl Balancing {
                 names: Names::default(),
                 names_before: Names::default(),
                 suspending: BTreeMap::new(),
-                settings: Settings::new(KernelSettings::default()),
+                settings: Settings::new(surroundings.namespace.clone()),
                 surroundings,
                 fifos,
                 page,
@@ -220,6 +221,7 @@ impl Run {
         }
         let options = Options {
             predecessor: inheritance.map(|it| it.balancer),
+            namespace: self.surroundings.namespace.clone(),
             ..Options::default()
         };
         let mut balancer = Balancer::open(config, options).await?;

@@ -11,6 +11,7 @@ use std::{
 
 use sd_notify::NotifyState;
 use vrrp_examples::{
+    balancer::TableNamespace,
     keepalived::{
         balance::Balance,
         event::{Change, Event, Party},
@@ -63,6 +64,8 @@ pub(crate) struct Daemon {
     statics: Vec<HostObject>,
     /// The address of pages about the virtual servers.
     page: Option<SocketAddr>,
+    /// The network namespace of the virtual servers.
+    table_namespace: TableNamespace,
     /// The virtual servers, once the configuration has any.
     balancing: Option<Balancing>,
     /// The tracked files whose initial value has been written.
@@ -130,6 +133,7 @@ impl Daemon {
         is_successor: bool,
         predecessor: Option<UnixStream>,
         page: Option<SocketAddr>,
+        table_namespace: TableNamespace,
         log: Log,
     ) -> Result<Self, Error> {
         let outlet = Outlet::open(&reading.configuration.global, log.clone());
@@ -138,6 +142,7 @@ impl Daemon {
             outlet,
             links: Links::new()?,
             page,
+            table_namespace,
             log,
             routers: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -225,6 +230,7 @@ impl Daemon {
             is_active: self.is_sync_active(),
             is_successor: self.is_successor,
             predecessor: self.predecessor.take(),
+            namespace: self.table_namespace.clone(),
         };
         match &self.balancing {
             Some(balancing) => {

@@ -1,12 +1,13 @@
 //! Settings of the kernel's IPVS that apply while the daemon runs.
 
-use ipvs_netlink::{AsyncClient, Error, ServiceKey, SyncDaemon, Timeouts};
-use vrrp_examples::keepalived::kernel_settings::KernelSettings;
+use ipvs_netlink::{Error, ServiceKey, SyncDaemon, Timeouts};
+use vrrp_examples::{balancer::TableNamespace, keepalived::kernel_settings::KernelSettings};
 
 use crate::log::Log;
 
 /// The wanted settings, and the settings before the first change.
 pub(crate) struct Settings {
+    namespace: TableNamespace,
     wanted: KernelSettings,
     /// The timeouts before the first change.
     timeouts_before: Option<Timeouts>,
@@ -15,9 +16,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) const fn new(wanted: KernelSettings) -> Self {
+    pub(crate) fn new(namespace: TableNamespace) -> Self {
         Self {
-            wanted,
+            namespace,
+            wanted: KernelSettings::default(),
             timeouts_before: None,
             has_daemons: false,
         }
@@ -51,7 +53,7 @@ impl Settings {
         if wanted == Timeouts::default() && self.timeouts_before.is_none() {
             return Ok(());
         }
-        let mut client = AsyncClient::open().await?;
+        let mut client = self.namespace.client().await?;
         let before = match self.timeouts_before {
             Some(before) => before,
             None => client.timeouts().await?,
@@ -73,7 +75,7 @@ impl Settings {
         if !self.wanted.flushes_at_start {
             return Ok(());
         }
-        let mut client = AsyncClient::open().await?;
+        let mut client = self.namespace.client().await?;
         let table = client.confirmed_table().await?;
         if !table.unreadable.is_empty() {
             return client.flush().await;
@@ -104,7 +106,7 @@ impl Settings {
     /// table.
     pub(crate) async fn end(&mut self, flushes: bool, log: &Log) {
         if flushes && self.wanted.flushes_at_stop {
-            let result = match AsyncClient::open().await {
+            let result = match self.namespace.client().await {
                 Ok(mut client) => client.flush().await,
                 Err(error) => Err(error),
             };

@@ -33,6 +33,7 @@ use clap::Parser as _;
 use nix::sched::CloneFlags;
 use sd_notify::NotifyState;
 use vrrp_examples::{
+    balancer::TableNamespace,
     keepalived::{
         balance::{Balance, balance},
         translate::{Plan, translate},
@@ -166,6 +167,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
             options.log_facility
         )
     })?;
+    let table_namespace = table_namespace(&reading)?;
     enter_namespace(options, &reading)?;
     set_umask(options, &reading)?;
     if !options.foreground {
@@ -201,7 +203,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
         };
         return Ok(ExitCode::from(status));
     }
-    serve(options, reading, &log)?;
+    serve(options, reading, table_namespace, &log)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -222,7 +224,12 @@ fn take_over(socket: &Path, log: &Log) -> Result<Option<Inheritance>, Error> {
 }
 
 /// Runs the daemon from its first router to its end.
-fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
+fn serve(
+    options: &Options,
+    reading: Reading,
+    table_namespace: TableNamespace,
+    log: &Log,
+) -> Result<(), Error> {
     // Before the first address, so that no signal leaves one behind.
     let signals = Signals::new()?;
     let taken = if options.replace {
@@ -278,6 +285,7 @@ fn serve(options: &Options, reading: Reading, log: &Log) -> Result<(), Error> {
         is_successor,
         predecessor,
         options.page,
+        table_namespace,
         log.clone(),
     )?;
     daemon.save_configuration(&reading.files);
@@ -364,6 +372,19 @@ fn run_script(script: Option<&Script>, seconds: i64, log: &Log) {
             log.warning(format!("the script failed: {failure} {output}").trim_end());
         }
     });
+}
+
+/// The network namespace of the virtual servers. With `net_namespace_ipvs` it is the named one, or
+/// without a name the one in which the program was started; else it is that of the daemon. Checks
+/// run in the namespace of the daemon.
+fn table_namespace(reading: &Reading) -> Result<TableNamespace, Error> {
+    let path = match reading.configuration.net_namespace_ipvs.as_deref() {
+        None => return Ok(TableNamespace::default()),
+        Some("") => "/proc/thread-self/ns/net".into(),
+        Some(name) => Path::new("/run/netns").join(name),
+    };
+    let opened = TableNamespace::open(&path);
+    opened.map_err(|error| format!("net_namespace_ipvs: {}: {error}", path.display()).into())
 }
 
 /// Enters the network namespace of `net_namespace` or `--namespace`.

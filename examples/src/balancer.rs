@@ -42,6 +42,7 @@ mod drains;
 mod dry;
 mod hand_over;
 mod kernel;
+mod namespace;
 mod operator;
 mod saved;
 
@@ -53,7 +54,7 @@ use std::{
 };
 
 use ipvs_netlink::{
-    AsyncClient, DestinationKey, Error, ServiceKey, SyncDaemon, Table, Weight,
+    DestinationKey, Error, ServiceKey, SyncDaemon, Table, Weight,
     plan::{DaemonReport, Drain, Draining, Failure, Policy, Reconciler, Rejected, Removals, Step},
     pool::{Action, Config, ConfigErrors, Event, Operator, Outcome, Pool, ProbeId, UnknownServer},
 };
@@ -63,6 +64,7 @@ pub(crate) use self::drains::boot_time;
 pub use self::{
     drains::SavedDrains,
     hand_over::HandOver,
+    namespace::TableNamespace,
     operator::{OperatorSetting, OperatorSettings},
     saved::SavedState,
 };
@@ -98,6 +100,8 @@ pub struct Options {
     pub saved: SavedState,
     /// The state of the balancer that this one succeeds. `saved` is ignored then.
     pub predecessor: Option<HandOver>,
+    /// The network namespace of the kernel's table. Default: that of the calling thread.
+    pub namespace: TableNamespace,
 }
 
 impl Default for Options {
@@ -107,6 +111,7 @@ impl Default for Options {
             dry_run: false,
             saved: SavedState::default(),
             predecessor: None,
+            namespace: TableNamespace::default(),
         }
     }
 }
@@ -184,6 +189,7 @@ pub struct Balancer {
     epoch: Instant,
     interval: Duration,
     dry_run: bool,
+    namespace: TableNamespace,
     probes: JoinSet<(ProbeId, Outcome)>,
     running: HashMap<ProbeId, AbortHandle>,
     worker: Worker,
@@ -231,9 +237,10 @@ impl Balancer {
     /// An [`OpenError`]; nothing was changed.
     pub async fn open(mut config: Config<Probe>, options: Options) -> Result<Self, OpenError> {
         name_places(&mut config);
+        let namespace = options.namespace;
         let (kernel, pool, epoch, saved) = match options.predecessor {
             Some(predecessor) if !options.dry_run => {
-                let kernel = Kernel::Real(AsyncClient::open().await?);
+                let kernel = Kernel::Real(namespace.client().await?);
                 let now = predecessor.now();
                 let HandOver { pool, saved, .. } = predecessor;
                 let pool = Pool::restore(now, config, &pool, identify)?;
@@ -242,7 +249,7 @@ impl Balancer {
                 (kernel, pool, epoch, saved)
             }
             _ => {
-                let (kernel, table) = open(options.dry_run).await?;
+                let (kernel, table) = open(&namespace, options.dry_run).await?;
                 let mut pool = Pool::new(Duration::ZERO, config, &table)?;
                 let saved = options.saved;
                 saved.operator.apply(Duration::ZERO, &mut pool);
@@ -259,8 +266,10 @@ impl Balancer {
             running: HashMap::new(),
             worker: Worker::new(
                 kernel,
+                namespace.clone(),
                 Reconciler::resume(Policy::AT_ONCE, draining.clone()),
             ),
+            namespace,
             changed: BTreeSet::new(),
             due: Duration::ZERO,
             leftovers: saved.services.into_iter().collect(),
@@ -682,11 +691,12 @@ impl Balancer {
             return;
         }
         let wanted = wanted.clone();
+        let namespace = self.namespace.clone();
         daemons.due = now + DAEMON_INTERVAL;
         daemons.is_changed = false;
         // With a client of its own, because the kernel may take seconds to stop a daemon.
         daemons.work = Some(tokio::spawn(async move {
-            let mut client = AsyncClient::open().await?;
+            let mut client = namespace.client().await?;
             client.reconcile_daemons(&wanted).await
         }));
     }
@@ -717,8 +727,8 @@ impl Daemons {
 }
 
 /// Opens the kernel's table, and reads it.
-async fn open(dry_run: bool) -> Result<(Kernel, Table), Error> {
-    let client = AsyncClient::open().await;
+async fn open(namespace: &TableNamespace, dry_run: bool) -> Result<(Kernel, Table), Error> {
+    let client = namespace.client().await;
     if !dry_run {
         let mut client = client?;
         let table = client.confirmed_table().await?;

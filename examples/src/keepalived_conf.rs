@@ -177,6 +177,8 @@ fn resolve(
             let last = |word: &str| nodes.iter().rev().find(|node| node.word == word);
             let namespace = last("net_namespace").and_then(|node| node.word_at(0));
             configuration.net_namespace = namespace.map(str::to_owned);
+            configuration.net_namespace_ipvs = last("net_namespace_ipvs")
+                .map(|node| node.word_at(0).unwrap_or_default().to_owned());
             configuration.uses_pid_folder = last("use_pid_dir").is_some();
             true
         }

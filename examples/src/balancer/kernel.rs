@@ -12,7 +12,7 @@ use ipvs_netlink::{
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
-use super::{End, dry::DryTable};
+use super::{End, TableNamespace, dry::DryTable};
 
 /// The kernel's table, or a copy of it for a dry run.
 #[derive(Debug)]
@@ -73,13 +73,15 @@ pub(super) struct Done {
 #[derive(Debug)]
 pub(super) struct Worker {
     state: Arc<Mutex<(Kernel, Reconciler)>>,
+    namespace: TableNamespace,
     pub(super) task: Option<JoinHandle<Done>>,
 }
 
 impl Worker {
-    pub(super) fn new(kernel: Kernel, reconciler: Reconciler) -> Self {
+    pub(super) fn new(kernel: Kernel, namespace: TableNamespace, reconciler: Reconciler) -> Self {
         Self {
             state: Arc::new(Mutex::new((kernel, reconciler))),
+            namespace,
             task: None,
         }
     }
@@ -90,10 +92,19 @@ impl Worker {
 
     pub(super) fn start(&mut self, job: Job) {
         let state = Arc::clone(&self.state);
+        let namespace = self.namespace.clone();
         self.task = Some(tokio::spawn(async move {
             let mut state = state.lock().await;
             let (kernel, reconciler) = &mut *state;
-            compare(kernel, reconciler, &job).await
+            let done = compare(kernel, reconciler, &job).await;
+            if done.result.is_err()
+                && let Kernel::Real(client) = kernel
+                // A socket that failed may never answer again.
+                && let Ok(other) = namespace.client().await
+            {
+                *client = other;
+            }
+            done
         }));
     }
 }
@@ -123,13 +134,6 @@ async fn compare(kernel: &mut Kernel, reconciler: &mut Reconciler, job: &Job) ->
             Err(error) => break Err(work.fail(error)),
         }
     };
-    if result.is_err()
-        && let Kernel::Real(client) = kernel
-        // A socket that failed may never answer again.
-        && let Ok(other) = AsyncClient::open().await
-    {
-        *client = other;
-    }
     Done {
         result,
         table: first,

@@ -12,6 +12,9 @@ pub struct Configuration {
     pub global: Global,
     /// `net_namespace`.
     pub net_namespace: Option<String>,
+    /// `net_namespace_ipvs`; empty without a name, which stands for the namespace in which the
+    /// daemon is started.
+    pub net_namespace_ipvs: Option<String>,
     /// `use_pid_dir`.
     pub uses_pid_folder: bool,
     /// The names of `track_group`.

@@ -24,7 +24,6 @@ const BUFFERS: &str =
 const SNMP: &str = "there is no SNMP agent: use the JSON data of SIGRTMIN+2";
 const DBUS: &str = "there is no D-Bus service";
 const BFD: &str = "there is no BFD engine";
-const LVS: &str = "virtual servers are in the network namespace of the daemon";
 const MARKS: &str = "each service of a group has its own entry in the table";
 
 /// The keywords without effect, by block and word. `*` stands for every word.
@@ -204,7 +203,6 @@ const WITHOUT: &[(&str, &str, &str)] = &[
 
 /// The keywords that are not supported, by block and word. `*` stands for every word.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("", "net_namespace_ipvs", LVS),
     ("", "bfd_instance", BFD),
     ("bfd_instance", "*", BFD),
     ("virtual_server", "snmp_name", SNMP),

@@ -130,7 +130,7 @@ const EVERY: &[Reader] = &Reader::ALL;
 pub(super) const ROOTS: &[Root] = &[
     root("linkbeat_use_polling", Nothing, VRRP),
     root("net_namespace", Words(Fatal), PARENT),
-    root("net_namespace_ipvs", Words(Fatal), PARENT),
+    root("net_namespace_ipvs", Words(Allowed), PARENT),
     root("namespace_with_ipsets", Nothing, PARENT),
     root("use_pid_dir", Nothing, PARENT),
     root("instance", Words(Fatal), PARENT),

@@ -181,6 +181,51 @@ fn a_folder_for_copies_that_cannot_be_made_is_complained_of() {
     }
 }
 
+#[test]
+fn net_namespace_ipvs_needs_no_name() {
+    for line in ["net_namespace_ipvs", "net_namespace_ipvs tables"] {
+        let (status, shown) = check(&format!("{line}\nglobal_defs {{\n}}\n"), &[]);
+        assert_eq!((status, shown.as_str()), (0, ""), "{line}");
+    }
+    // The name of net_namespace cannot be left out.
+    assert_eq!(check("net_namespace\n", &[]).0, 2);
+}
+
+/// The values that the program shows of `global_defs`.
+fn shown_values(text: &str) -> serde_json::Value {
+    let (_, shown) = check(text, &["--format", "json"]);
+    let mut report: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    report["values"]["global_defs"].take()
+}
+
+#[test]
+fn settings_about_reloads_have_the_values_that_keepalived_2_2_7_shows() {
+    let text = "net_namespace_ipvs\nglobal_defs {\n config_save_dir /tmp\n \
+        config_save_dir /nosuch/folder\n reload_time_file /nosuch/time\n reload_repeat\n \
+        reload_file\n vrrp_vmac_garp_intvl all 100\n}\n";
+    let expected = serde_json::json!({
+        "Network namespace ipvs": "(default)",
+        "Config save dir": "/tmp",
+        "Reload time file": "/nosuch/time (repeat)",
+        "No reload scheduled": true,
+        "Reload_file": "/run/keepalived.reload",
+        "Gratuitous ARP for each secondary i/f": "100s",
+    });
+    assert_eq!(shown_values(text), expected);
+    let text = "use_pid_dir\nnet_namespace_ipvs tables\nglobal_defs {\n reload_file\n \
+        reload_time_file time\n vrrp_garp_extra_if 9\n}\n";
+    let expected = serde_json::json!({
+        "Network namespace ipvs": "tables",
+        "Reload time file": "time",
+        "No reload scheduled": true,
+        "Reload_file": "/run/keepalived/keepalived.reload",
+        "Gratuitous ARP for each secondary VMAC": "9s",
+    });
+    assert_eq!(shown_values(text), expected);
+    let named = shown_values("global_defs {\n reload_file /nosuch/reloading\n}\n");
+    assert_eq!(named["Reload_file"], "/nosuch/reloading");
+}
+
 /// The lines in docs/keepalived.md that enclose the table of keywords.
 const TABLE: [&str; 2] = ["<!-- keywords -->\n", "<!-- end of keywords -->\n"];
 

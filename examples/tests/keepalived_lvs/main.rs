@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         ha_suspend_checks_only_while_the_address_is_here,
         file_check_adds_the_number_of_a_file_to_the_weight,
         lvs_notify_fifo_has_a_line_for_each_change_of_a_server_and_a_quorum,
+        net_namespace_ipvs_has_the_table_while_checks_stay_in_the_namespace_of_the_daemon,
         pages_show_the_virtual_servers,
         smtp_alert_mails_servers_by_default_and_a_quorum_where_it_is_asked_for,
         e14_a_server_that_refuses_leaves_after_one_retry_and_returns_with_its_first_success,
@@ -244,6 +245,49 @@ virtual_server 192.0.2.1 80 {{
     rig.wait_for_table(TWO);
     rig.wait_for_note("up 2");
     rig.stop();
+}
+
+fn net_namespace_ipvs_has_the_table_while_checks_stay_in_the_namespace_of_the_daemon() {
+    let real = |server: u8| {
+        format!("    real_server 10.0.0.{server} 80 {{\n        TCP_CHECK {{\n retry 0\n }}\n }}\n")
+    };
+    let config = format!(
+        "net_namespace_ipvs tables
+global_defs {{
+    lvs_timeouts udp 77
+}}
+virtual_server 192.0.2.1 80 {{
+    delay_loop 0.5
+    warmup 0
+    lb_algo rr
+    lb_kind NAT
+    protocol TCP
+{}{}}}
+",
+        real(1),
+        real(2)
+    );
+    let mut rig = Rig::new(&config);
+    rig.output("ip netns add tables");
+    // The kernel takes no server before the namespace has an address.
+    rig.output("ip -n tables link set lo up");
+    let in_tables = "nsenter --net=/run/netns/tables /usr/sbin/ipvsadm";
+    let table = format!("{in_tables} -Sn");
+    let timeouts = format!("{in_tables} -l --timeout");
+    rig.output(&format!("{in_tables} --set 800 110 210"));
+    // The namespace of the table has no way to the servers.
+    let _first = rig.serve("10.0.0.1:80");
+    rig.run(&["-C"]);
+    let one = "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 1\n";
+    rig.wait_for_output(&table, one);
+    let _second = rig.serve("10.0.0.2:80");
+    rig.wait_for_output(&table, TWO);
+    rig.wait_for_output(&timeouts, "Timeout (tcp tcpfin udp): 800 110 77\n");
+    assert_eq!(rig.table(), "");
+    rig.end();
+    assert_eq!(rig.output(&table), "");
+    rig.wait_for_output(&timeouts, "Timeout (tcp tcpfin udp): 800 110 210\n");
+    rig.output("ip netns delete tables");
 }
 
 fn pages_show_the_virtual_servers() {

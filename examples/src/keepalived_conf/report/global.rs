@@ -100,6 +100,10 @@ pub(super) fn global(it: &Global, configuration: &Configuration, host: &Host) ->
     switches(it, &mut shown);
     times(it, &mut shown);
     processes(it, &mut shown);
+    if let Some(name) = &configuration.net_namespace_ipvs {
+        let name = if name.is_empty() { "(default)" } else { name };
+        shown.put("Network namespace ipvs", json!(name));
+    }
     reloads(&ReloadSettings::of(configuration), &mut shown);
     mails(it, host, &mut shown);
     fifo(it, &mut shown);
