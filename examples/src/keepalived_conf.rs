@@ -45,7 +45,7 @@ use self::{
     grammar::Reader,
     host::Host,
     script::Policy,
-    source::{Environment, File, Lines},
+    source::{Environment, File, Like, Lines},
     tree::Node,
 };
 pub use self::{effect::keyword_table, report::report};
@@ -142,7 +142,14 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
             break;
         }
         let mut found = Vec::new();
-        is_startable &= resolve(reader, &pass.nodes, host, &mut configuration, &mut found);
+        let surroundings = (host, lines.like);
+        is_startable &= resolve(
+            reader,
+            &pass.nodes,
+            surroundings,
+            &mut configuration,
+            &mut found,
+        );
         complaints.append(&mut found);
     }
     let mut seen = BTreeSet::new();
@@ -161,7 +168,7 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
 fn resolve(
     reader: Reader,
     nodes: &[Node],
-    host: &Host,
+    (host, like): (&Host, Like),
     configuration: &mut Configuration,
     complaints: &mut Vec<Complaint>,
 ) -> bool {
@@ -188,6 +195,7 @@ fn resolve(
                 host,
                 policy,
                 global: &global,
+                like,
             };
             vrrp::resolve(nodes, &context, configuration, complaints)
         }

@@ -272,8 +272,11 @@ pub struct Instance {
     pub version: u8,
     /// Whether it is of IPv6.
     pub is_ipv6: bool,
-    /// The interface.
+    /// The interface. Where the configuration names none, it is the one that has the source
+    /// address.
     pub interface: String,
+    /// Whether the configuration names no interface, so advertisements follow the routing table.
+    pub is_routed: bool,
     /// The virtual MAC's interface, and whether advertisements leave by the parent.
     pub vmac: Option<Vmac>,
     /// `use_ipvlan`.

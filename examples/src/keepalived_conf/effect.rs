@@ -161,6 +161,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ),
     (
         "vrrp_instance",
+        "vrf",
+        "the VRF is that of the interface with the address of unicast_src_ip",
+    ),
+    (
+        "vrrp_instance",
         "native_ipv6",
         "the addresses decide on the family",
     ),
@@ -211,11 +216,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("BFD_CHECK", "*", BFD),
     ("vrrp_sync_group", "track_bfd", BFD),
     ("vrrp_instance", "track_bfd", BFD),
-    (
-        "vrrp_instance",
-        "vrf",
-        "give the instance an interface of the VRF",
-    ),
     ("global_defs", "nftables_ipvs", MARKS),
     ("global_defs", "nftables_ipvs_priority", MARKS),
     ("global_defs", "nftables_ipvs_start_fwmark", MARKS),

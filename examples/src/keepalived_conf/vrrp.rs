@@ -21,7 +21,7 @@ use super::{
     configuration::{Configuration, Global, SyncGroup, Tracking},
     host::Host,
     script::Policy,
-    source::Place,
+    source::{Like, Place},
     tracking::{self, Defined},
     tree::Node,
 };
@@ -31,6 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) host: &'a Host,
     pub(super) policy: Policy<'a>,
     pub(super) global: &'a Global,
+    pub(super) like: Like,
 }
 
 impl Context<'_> {
@@ -194,7 +195,7 @@ impl<'n> Blocks<'n> {
             let is_grouped = groups
                 .iter()
                 .any(|group| !group.tracking_weight && group.members.contains(name));
-            if !finish::finish(draft, is_grouped, context.host, complaints) {
+            if !finish::finish(draft, is_grouped, context, complaints) {
                 return false;
             }
         }

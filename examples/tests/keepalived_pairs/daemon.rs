@@ -272,3 +272,31 @@ fn signals_that_interrupt_any_thread_do_not_keep_the_program_from_ending() {
     rig.stop(0);
     assert!(!rig.node(0).has(VIP));
 }
+
+#[test]
+fn instances_without_an_interface_elect_one_active_along_the_routing_table() {
+    let config = |priority, own: u8, peer: u8| {
+        let unicast = format!(
+            "    unicast_src_ip 10.255.0.{own}\n    unicast_peer {{\n        10.255.0.{peer}\n    }}\n"
+        );
+        instance(priority, &unicast)
+            .replace("    interface eth0\n", "")
+            .replace("192.0.2.100/24", "192.0.2.100/24 dev eth0")
+    };
+    let configs = [config(150, 1, 2), config(100, 2, 1)];
+    let mut rig = Rig::new([Kind::Ours, Kind::Ours], [&configs[0], &configs[1]]);
+    // The addresses are on another link than the one between the hosts.
+    for (place, own, peer) in [(0, 1, 2), (1, 2, 1)] {
+        rig.ip(place, &format!("address add 10.255.0.{own}/32 dev eth1"));
+        rig.ip(
+            place,
+            &format!("route add 10.255.0.{peer} via 192.0.2.{peer}"),
+        );
+    }
+    rig.start_both();
+    rig.wait_for_address(VIP, 0);
+    assert_eq!(rig.node(1).notes(), ["BACKUP"]);
+    rig.stop(0);
+    rig.wait_for_note(1, "MASTER");
+    rig.wait_for_address(VIP, 1);
+}

@@ -17,12 +17,12 @@ use vrrp_examples::{
     keepalived_conf::{
         self,
         host::{Host, Interface},
-        source::{Environment, Lines},
+        source::{Environment, Like, Lines},
     },
     probe::{self, Http, Tls, TlsSettings},
 };
 use vrrp_fsm::{ChecksumSending, Preempt, Profile, StallPolicy, track::Weight};
-use vrrp_net::{AnnouncementPace, Authentication, PaceGroup, Pacing, Transport};
+use vrrp_net::{AnnouncementPace, Authentication, PaceGroup, Pacing, Transport, UnicastPath};
 use vrrp_proto::{ChecksumForm, Family, Versions};
 
 /// A host with eth0 and eth1.
@@ -501,6 +501,54 @@ fn transport_and_authentication_are_taken_over() {
         Authentication::SimpleText(_)
     ));
     assert!(notes.is_empty(), "{notes:?}");
+}
+
+/// A unicast instance without an interface, with further settings.
+fn without_interface(further: &str, like: Like) -> keepalived_conf::Reading {
+    let text = format!(
+        "vrrp_instance V {{\n virtual_router_id 7\n{further}\n unicast_peer {{\n 192.0.2.2\n }}\n \
+         virtual_ipaddress {{\n 203.0.113.1 dev eth0\n }}\n}}\n"
+    );
+    let environment = Environment {
+        like,
+        ..Environment::default()
+    };
+    let lines = Lines::of_text(Path::new("conf"), text, &environment);
+    keepalived_conf::interpret(lines, &host())
+}
+
+#[test]
+fn a_unicast_instance_without_an_interface_runs_on_the_one_with_its_source_address() {
+    let source = " unicast_src_ip 198.51.100.1";
+    for further in [source, &format!("{source}\n vrf eth1")] {
+        let reading = without_interface(further, Like::Recent);
+        assert!(reading.is_startable, "{:#?}", reading.complaints);
+        let plan = translate(&reading.configuration, Duration::from_secs(1000));
+        let config = &plan.routers[0].config;
+        assert_eq!(config.interface, "eth1");
+        assert_eq!(config.unicast_path, UnicastPath::RoutingTable);
+        assert_eq!(config.source, Some("198.51.100.1".parse().unwrap()));
+        assert!(!config.track_interface);
+        assert_eq!(config.announced[0].interface, "eth0");
+    }
+    let (router, _) = router(&format!("{source}\n unicast_peer {{\n 192.0.2.2\n }}"));
+    assert_eq!(router.config.unicast_path, UnicastPath::Interface);
+}
+
+#[test]
+fn an_instance_without_an_interface_needs_peers_and_an_address_of_the_host() {
+    for further in [
+        "",
+        " unicast_src_ip 198.51.100.9",
+        " unicast_src_ip 198.51.100.1\n use_vmac",
+        " unicast_src_ip 198.51.100.1\n interface lo",
+    ] {
+        let reading = without_interface(further, Like::Recent);
+        assert!(!reading.is_startable, "{further}");
+    }
+    // keepalived 2.2.7 always needs an interface.
+    let source = " unicast_src_ip 198.51.100.1";
+    assert!(!without_interface(source, Like::Debian12).is_startable);
 }
 
 #[test]

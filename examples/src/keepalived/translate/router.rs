@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vrrp_fsm::{ChecksumSending, Config, Preempt, Profile, StallPolicy};
-use vrrp_net::{RouterConfig, Transport, VirtualMac};
+use vrrp_net::{RouterConfig, Transport, UnicastPath, VirtualMac};
 use vrrp_proto::{
     ChecksumForm, Family, Interval, Leniency, Peer, Priority, Vrid, frame::arp::GratuitousTarget,
 };
@@ -32,6 +32,7 @@ pub(super) fn router(
         version,
         is_ipv6,
         interface,
+        is_routed,
         vmac,
         ipvlan,
         source,
@@ -97,6 +98,9 @@ pub(super) fn router(
     config.authentication = authenticate(authentication.as_ref(), hmac.as_ref(), fsm.interval)?;
     config.virtual_mac = vmac.as_ref().map(|vmac| virtual_mac(vmac, notes));
     use_unicast(unicast, &mut config, notes);
+    if *is_routed {
+        config.unicast_path = UnicastPath::RoutingTable;
+    }
     let mut router = PlannedRouter {
         name: name.clone(),
         config,

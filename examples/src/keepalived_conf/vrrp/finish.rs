@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::Context;
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind, Weight},
     configuration::Instance,
     host::Host,
+    source::Like,
     tree::Node,
 };
 
@@ -26,9 +28,10 @@ pub(super) struct Draft<'a> {
 pub(super) fn finish(
     draft: &mut Draft<'_>,
     is_grouped: bool,
-    host: &Host,
+    context: &Context<'_>,
     complaints: &mut Vec<Complaint>,
 ) -> bool {
+    adopt_interface(draft, context);
     if !has_identity(draft, complaints) || !has_addresses(draft, complaints) {
         return false;
     }
@@ -37,7 +40,7 @@ pub(super) fn finish(
     interval(draft, complaints);
     surplus(draft, complaints);
     tracking(draft, is_grouped, complaints);
-    source(draft, host);
+    source(draft, context.host);
     if !draft.priority_is_given && draft.wants_master == Some(true) {
         complaints.push(advice(
             draft.node,
@@ -47,6 +50,29 @@ pub(super) fn finish(
         ));
     }
     true
+}
+
+/// Lets a unicast instance without an interface run on the one that has its source address. Its
+/// advertisements follow the routing table. keepalived has such instances since 2.3.
+fn adopt_interface(draft: &mut Draft<'_>, context: &Context<'_>) {
+    let it = &mut draft.instance;
+    if context.like == Like::Debian12
+        || draft.node.has("interface")
+        || it.unicast.peers.is_empty()
+        || it.vmac.is_some()
+        || it.ipvlan.is_some()
+    {
+        return;
+    }
+    let Some(source) = it.source else { return };
+    let mut interfaces = context.host.interfaces.iter();
+    let Some((name, _)) = interfaces.find(|(_, found)| found.addresses.contains(&source)) else {
+        return;
+    };
+    it.interface.clone_from(name);
+    it.dont_track_primary = true;
+    it.is_routed = true;
+    draft.interface = Some(name.clone());
 }
 
 /// Checks for VRID and interface, without which no daemon starts.
@@ -63,7 +89,8 @@ fn has_identity(draft: &Draft<'_>, complaints: &mut Vec<Complaint>) -> bool {
     if draft.interface.is_none() {
         say(
             Kind::NoSuchInterface,
-            "the instance has no interface; the daemon does not start",
+            "the instance has no interface, which unicast finds by unicast_src_ip; the daemon does not \
+             start",
         );
         return false;
     }

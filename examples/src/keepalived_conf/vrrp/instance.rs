@@ -56,6 +56,7 @@ pub(super) fn read<'n>(
         version: settings.version(is_ipv6),
         is_ipv6,
         interface: interface.clone().unwrap_or_default(),
+        is_routed: false,
         vmac: settings.vmac(&peers),
         ipvlan: settings.ipvlan(),
         source,
