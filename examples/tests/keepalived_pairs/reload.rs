@@ -1,5 +1,5 @@
-//! The settings about reloads: the file that exists meanwhile, copies of files and state, and the
-//! file with the time of the next reload.
+//! The settings about reloads: the file that exists during a reload, copies of files and state, and
+//! the file with the time of the next reload.
 
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 

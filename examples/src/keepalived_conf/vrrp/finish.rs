@@ -52,7 +52,7 @@ pub(super) fn finish(
     true
 }
 
-/// Lets a unicast instance without an interface run on the one that has its source address. Its
+/// Gives a unicast instance without an interface the one that has its source address. Its
 /// advertisements follow the routing table. keepalived has such instances since 2.3.
 fn adopt_interface(draft: &mut Draft<'_>, context: &Context<'_>) {
     let it = &mut draft.instance;
