@@ -192,7 +192,7 @@ fn files_and_state_are_saved_before_and_after_each_reload() {
     assert_eq!(files.len(), 4);
 
     // A file that is refused is saved too.
-    let wrong = included.replace("priority 150", "prority 130");
+    let wrong = included.replace("priority 150", "precedence 130");
     rig.node(0).write_config(&wrong);
     rig.node(0).signal(Signal::SIGHUP);
     rig.wait_until("the state after the refusal", |rig| {
@@ -200,7 +200,7 @@ fn files_and_state_are_saved_before_and_after_each_reload() {
     });
     let files = saved(&rig, "saves");
     let refused = files.iter().find(|(it, _)| it == "keepalived.conf 2");
-    assert!(refused.is_some_and(|it| it.1.contains("prority")));
+    assert!(refused.is_some_and(|it| it.1.contains("precedence")));
 
     // The folder of a new configuration gets its copies, and the former one the state before.
     reload(&rig, &included.replace("DIR/saves", "DIR/others"));
