@@ -295,6 +295,15 @@ fn instances_without_an_interface_elect_one_active_along_the_routing_table() {
     }
     rig.start_both();
     rig.wait_for_address(VIP, 0);
+    // For twice as long as the other host waits for an advertisement.
+    rig.wait_until("eight advertisements on the link of the route", |rig| {
+        let frames = rig.capture.frames();
+        let is_one = |frame: &&vrrp_lab::Frame| {
+            let ip = frame.bytes.get(14..).unwrap_or_default();
+            ip.get(9) == Some(&112) && ip.get(12..16) == Some(&[10, 255, 0, 1])
+        };
+        frames.iter().filter(is_one).count() >= 8
+    });
     assert_eq!(rig.node(1).notes(), ["BACKUP"]);
     rig.stop(0);
     rig.wait_for_note(1, "MASTER");
