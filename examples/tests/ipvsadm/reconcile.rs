@@ -165,6 +165,10 @@ fn a_removed_server_with_connections_is_drained_first() {
         .spawn()
         .unwrap();
     wait_for("a weight of 0", Duration::from_secs(20), || {
+        // The program may need longer for its start than the connections are remembered.
+        for client in &clients {
+            client.send_to(b"?", "10.9.0.1:53").unwrap();
+        }
         let drained = "-a -u 10.9.0.1:53 -r 10.9.50.1:53 -m -w 0\n";
         Program::Ipvsadm
             .prints("-Sn")
