@@ -11,7 +11,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pub struct BackgroundProgram {
     /// Open until the program ends.
     input: Option<ChildStdin>,
     lines: Arc<Mutex<Vec<String>>>,
+    /// The thread that reads the lines.
+    reader: JoinHandle<()>,
 }
 
 impl BackgroundProgram {
@@ -74,7 +76,7 @@ impl BackgroundProgram {
         let input = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
-        thread::spawn({
+        let reader = thread::spawn({
             let lines = Arc::clone(&lines);
             move || {
                 for line in stdout.lines().map_while(Result::ok) {
@@ -86,6 +88,7 @@ impl BackgroundProgram {
             child,
             input,
             lines,
+            reader,
         }
     }
 
@@ -130,16 +133,20 @@ impl BackgroundProgram {
         kill(pid, signal).unwrap();
     }
 
-    /// Waits for its end and returns its exit status.
+    /// Waits for its end and returns its exit status. All of its lines have been read then, unless
+    /// another process has its output, too.
     ///
     /// # Panics
     ///
     /// If it does not end within [`BackgroundProgram::LIMIT`].
     pub fn wait(&mut self) -> ExitStatus {
-        wait_for("the end of the program", Self::LIMIT, || {
+        let status = wait_for("the end of the program", Self::LIMIT, || {
             self.child.try_wait().unwrap()
         })
-        .unwrap_or_else(|error| panic!("{error}; its threads: {:#?}", self.threads()))
+        .unwrap_or_else(|error| panic!("{error}; its threads: {:#?}", self.threads()));
+        let is_read = || self.reader.is_finished().then_some(());
+        let _ = wait_for("the last lines", Duration::from_secs(2), is_read);
+        status
     }
 
     /// Its threads, each with its name, its state, and the kernel function in which it waits.
