@@ -446,12 +446,12 @@ impl Driver {
     pub fn add(&mut self, config: RouterConfig) -> Result<RouterId, Error> {
         let others = self.siblings(self.numbers.of_name(&config.interface));
         let router = Router::new(config, others)?;
-        let number = self.numbers.number(&router.config.interface);
+        let number = self.numbers.number(&router.common().interface);
         let member = router.member(number);
         let key = member.key();
         if self.fleet.find(&key).is_some() {
             return Err(Error::Duplicate {
-                interface: router.config.interface.clone(),
+                interface: router.common().interface.clone(),
                 family: key.family,
                 vrid: key.vrid,
             });
@@ -460,7 +460,7 @@ impl Driver {
         let id = match self.enlist(now, &router, member) {
             Ok(id) => id,
             Err(error) => {
-                self.release_interface(&router.config.interface);
+                self.release_interface(&router.common().interface);
                 self.filter()?;
                 return Err(error);
             }
@@ -507,9 +507,9 @@ impl Driver {
 
     fn insert(&mut self, id: RouterId, router: Router) {
         self.planner.insert(id, &router.wanted(None));
-        let number = self.numbers.number(&router.config.interface);
+        let number = self.numbers.number(&router.common().interface);
         self.members.entry(number).or_default().insert(id);
-        let announced = router.config.announced.iter();
+        let announced = router.common().announced.iter();
         self.announced.extend(announced.map(|it| (it.address, id)));
         self.routers.insert(id, Box::new(router));
     }
@@ -530,7 +530,7 @@ impl Driver {
     }
 
     fn open_sockets(&mut self, router: &Router) -> Result<(), Error> {
-        if router.config.enforce_accept_mode {
+        if router.common().enforce_accept_mode {
             for address in router.all() {
                 self.host.proxies.open(address.family())?;
             }
@@ -583,7 +583,7 @@ impl Driver {
                 // Another instance may wait for the virtual MAC.
                 self.instance.report_change();
             }
-            let name = &router.config.interface;
+            let name = &router.common().interface;
             let number = self.numbers.number(name);
             if let Some(members) = self.members.get_mut(&number) {
                 members.remove(&id);
@@ -1247,7 +1247,7 @@ impl Driver {
             (Some(id), _) => {
                 let config = &self.routers.get(&id)?.config;
                 Some(Subject::Router {
-                    interface: config.interface.clone(),
+                    interface: config.common().interface.clone(),
                     family: config.family(),
                     vrid: config.vrid,
                 })

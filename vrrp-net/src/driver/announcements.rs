@@ -76,7 +76,7 @@ impl Driver {
         announced: Vec<AnnouncedAddress>,
     ) -> Result<(), Error> {
         check_announced(&announced)?;
-        if self.router_mut(id)?.config.announced == announced {
+        if self.router_mut(id)?.common().announced == announced {
             return Ok(());
         }
         self.announced.retain(|(_, of)| *of != id);
@@ -97,7 +97,7 @@ impl Driver {
         if !is_active(&self.fleet, id) {
             return;
         }
-        let announced = self.routers.get(&id).map(|it| &it.config.announced);
+        let announced = self.routers.get(&id).map(|it| &it.common().announced);
         let periods = announced.into_iter().flatten().filter_map(|it| it.refresh);
         if let Some(period) = periods.min() {
             self.refreshes.insert((now + period, id));
@@ -111,7 +111,7 @@ impl Driver {
         {
             self.begin_refreshes(now, id);
             let is_refreshed = |announcement: &Announcement| {
-                let announced = self.routers.get(&id).map(|it| &it.config.announced);
+                let announced = self.routers.get(&id).map(|it| &it.common().announced);
                 let of = |it: &&AnnouncedAddress| it.address == announcement.address;
                 let own = announced.and_then(|all| all.iter().find(of));
                 own.is_some_and(|it| it.refresh.is_some())
@@ -155,7 +155,7 @@ impl Driver {
             .all()
             .filter(|it| wanted.is_in_place(it, actual))
             .filter_map(|it| Some((interface?, it.address())));
-        let elsewhere = router.config.announced.iter().filter_map(|it| {
+        let elsewhere = router.common().announced.iter().filter_map(|it| {
             let interface = actual.interfaces().named(&it.interface)?;
             let is_there = interface.has(it.address);
             is_there.then_some((interface.link.index, it.address))
@@ -225,7 +225,7 @@ impl Driver {
         from.take_while(|(it, _)| *it == local)
             .map(|(_, id)| *id)
             .filter(|id| {
-                let announced = self.routers.get(id).map(|it| &it.config.announced);
+                let announced = self.routers.get(id).map(|it| &it.common().announced);
                 let is_here =
                     |it: &AnnouncedAddress| it.address == local && it.interface == known.link.name;
                 announced.is_some_and(|all| all.iter().any(is_here)) && is_active(&self.fleet, *id)
@@ -264,7 +264,7 @@ impl Driver {
         if !actual.has_address(interface, address) && !actual.is_proxied(interface, address) {
             return None;
         }
-        let target = self.routers.get(&router)?.config.gratuitous_arp;
+        let target = self.routers.get(&router)?.common().gratuitous_arp;
         let frame = match address {
             IpAddr::V4(address) => ResolutionFrame::Arp(arp::gratuitous(mac, address, target)),
             // The advertisement comes from the address itself (AMB-17).

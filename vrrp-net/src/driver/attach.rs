@@ -223,7 +223,7 @@ impl Driver {
                     let routed: Vec<_> = self.planner.routed().collect();
                     for id in routed {
                         let own = self.routers.get(&id).and_then(|router| {
-                            let own = router.config.routes.iter();
+                            let own = router.common().routes.iter();
                             own.clone().find(|own| own.is_reported_as(&route)).cloned()
                         });
                         if let Some(own) = own.filter(|_| is_active(&self.fleet, id)) {
@@ -263,7 +263,7 @@ impl Driver {
     fn routed_via(&self, link: &Link) -> Vec<RouterId> {
         let routed: Vec<_> = self.planner.routed().collect();
         self.routers_where(&routed, |router| {
-            let mut own = router.config.routes.iter();
+            let mut own = router.common().routes.iter();
             link.up && own.any(|it| it.interface().is_none_or(|name| name == link.name))
         })
     }
@@ -296,7 +296,7 @@ impl Driver {
         let Some(router) = self.routers.get_mut(&id) else {
             return;
         };
-        let interface = self.host.interfaces().named(&router.config.interface);
+        let interface = self.host.interfaces().named(&router.common().interface);
         router.vrf = interface.and_then(|interface| interface.link.vrf);
         let Some(router) = self.routers.get(&id) else {
             return;
@@ -368,7 +368,7 @@ impl Driver {
             return None;
         }
         let config = &self.routers.get(&id)?.config;
-        let (name, vrid, family) = (&config.interface, config.vrid, config.family());
+        let (name, vrid, family) = (&config.common().interface, config.vrid, config.family());
         Some(Fault::VirtualMacInUse(format!(
             "another program on this host runs virtual router {vrid} over {family} on {name} with its virtual MAC: stop \
              it, hand over from it, or use another VRID"
@@ -402,7 +402,7 @@ impl Driver {
         let Some(router) = self.routers.get(&id) else {
             return;
         };
-        let interface = self.host.interfaces().named(&router.config.interface);
+        let interface = self.host.interfaces().named(&router.common().interface);
         let index = interface.map(|interface| interface.link.index);
         match router.binding {
             Some(binding) if Some(binding.interface) == index => {
@@ -440,7 +440,7 @@ impl Driver {
         };
         router.bind(index);
         router.takes_unmarked = takes_unmarked;
-        self.numbers.bind(index, &router.config.interface);
+        self.numbers.bind(index, &router.common().interface);
         self.queue.push(id);
         self.join(id);
     }

@@ -69,7 +69,7 @@ impl Driver {
     fn update(&mut self, now: Instant, id: RouterId) -> Result<(), Error> {
         let router = self.routers.get_mut(&id).ok_or(Error::NoRouter { id })?;
         router.forget_messages();
-        let number = self.numbers.number(&router.config.interface);
+        let number = self.numbers.number(&router.common().interface);
         let member = router.member(number);
         let result = self.fleet.reconfigure(now, id, member);
         self.collect(now);
@@ -145,7 +145,7 @@ impl Driver {
         let now = self.now();
         // Waiting messages are still sent as they are.
         self.flush(now);
-        let number = self.numbers.number(&changed.config.interface);
+        let number = self.numbers.number(&changed.common().interface);
         let result = self
             .open_sockets(&changed)
             .and_then(|()| self.packets.admit(&changed))

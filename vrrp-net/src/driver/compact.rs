@@ -1,15 +1,12 @@
 //! The configuration of a router as the driver keeps it.
 
-use std::{net::IpAddr, ops::Deref, slice, sync::Arc};
+use std::{mem, slice, sync::Arc};
 
-use vrrp_fsm::{Config, track::TrackRef};
-use vrrp_proto::{
-    ChecksumAcceptance, DecodeOptions, Family, Leniency, Peer, Priority, TTL, Vrid,
-    frame::arp::GratuitousTarget,
-};
+use vrrp_fsm::Config;
+use vrrp_proto::{DecodeOptions, Family, Peer, Priority, TTL, Vrid};
 
-use super::{AnnouncedAddress, Authentication, RouterConfig, Transport, UnicastPath, VirtualMac};
-use crate::{Route, VirtualAddress};
+use super::{Authentication, RouterConfig, Transport};
+use crate::VirtualAddress;
 
 /// A [`RouterConfig`] in a tenth of its memory: most routers differ from another router of their
 /// interface in VRID, priority and addresses alone, and the rest is shared.
@@ -18,7 +15,8 @@ pub(super) struct CompactConfig {
     pub(super) vrid: Vrid,
     priority: Priority,
     addresses: Addresses,
-    shared: Arc<Shared>,
+    /// Without addresses, and with a VRID and a priority that mean nothing.
+    common: Arc<RouterConfig>,
 }
 
 /// Virtual addresses. A single one, the usual case, needs no allocation.
@@ -28,171 +26,57 @@ enum Addresses {
     Many(Box<[VirtualAddress]>),
 }
 
-/// Everything that routers may have in common: see [`RouterConfig`].
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shared {
-    pub(super) interface: String,
-    /// With a VRID and a priority that mean nothing.
-    fsm: Config,
-    pub(super) excluded: Vec<VirtualAddress>,
-    pub(super) listed: Vec<IpAddr>,
-    pub(super) announced: Vec<AnnouncedAddress>,
-    pub(super) track_interface: bool,
-    pub(super) group: Option<IpAddr>,
-    pub(super) own_deviations: Leniency,
-    pub(super) transport: Transport,
-    pub(super) unicast_path: UnicastPath,
-    pub(super) unicast_ttl: u8,
-    pub(super) source: Option<IpAddr>,
-    authentication: Secrets,
-    pub(super) check_addresses: bool,
-    checksum: ChecksumAcceptance,
-    leniency: Leniency,
-    pub(super) gratuitous_arp: GratuitousTarget,
-    pub(super) tracking: Vec<TrackRef>,
-    pub(super) virtual_mac: Option<VirtualMac>,
-    pub(super) enforce_accept_mode: bool,
-    pub(super) routes: Vec<Route>,
-}
-
-/// The authentication, with its secrets.
-#[derive(Clone, Debug)]
-struct Secrets(Authentication);
-
 impl CompactConfig {
     /// Shares everything possible with the first of `others` that allows it.
     pub(super) fn new<'a>(
-        config: RouterConfig,
+        mut config: RouterConfig,
         others: impl IntoIterator<Item = &'a CompactConfig>,
     ) -> Self {
-        let RouterConfig {
-            interface,
-            mut fsm,
-            addresses,
-            excluded,
-            listed,
-            announced,
-            track_interface,
-            group,
-            own_deviations,
-            transport,
-            unicast_path,
-            unicast_ttl,
-            source,
-            authentication,
-            check_addresses,
-            checksum,
-            leniency,
-            gratuitous_arp,
-            tracking,
-            virtual_mac,
-            enforce_accept_mode,
-            routes,
-        } = config;
-        let (vrid, priority) = (fsm.vrid, fsm.priority);
-        fsm.vrid = Vrid::MIN;
-        fsm.priority = Priority::DEFAULT;
-        let shared = Shared {
-            interface,
-            fsm,
-            excluded,
-            listed,
-            announced,
-            track_interface,
-            group,
-            own_deviations,
-            transport,
-            unicast_path,
-            unicast_ttl,
-            source,
-            authentication: Secrets(authentication),
-            check_addresses,
-            checksum,
-            leniency,
-            gratuitous_arp,
-            tracking,
-            virtual_mac,
-            enforce_accept_mode,
-            routes,
-        };
-        let mut others = others.into_iter().map(|it| &it.shared);
+        let vrid = mem::replace(&mut config.fsm.vrid, Vrid::MIN);
+        let priority = mem::replace(&mut config.fsm.priority, Priority::DEFAULT);
+        let addresses = mem::take(&mut config.addresses).into();
+        let mut others = others.into_iter().map(|it| &it.common);
         Self {
             vrid,
             priority,
-            addresses: addresses.into(),
-            shared: match others.find(|it| ***it == shared) {
+            addresses,
+            common: match others.find(|it| are_equal(it, &config)) {
                 Some(same) => Arc::clone(same),
-                None => Arc::new(shared),
+                None => Arc::new(config),
             },
         }
     }
 
     /// The configuration as it was given, with the changes since.
     pub(super) fn whole(&self) -> RouterConfig {
-        let Shared {
-            interface,
-            fsm: _,
-            excluded,
-            listed,
-            announced,
-            track_interface,
-            group,
-            own_deviations,
-            transport,
-            unicast_path,
-            unicast_ttl,
-            source,
-            authentication: Secrets(authentication),
-            check_addresses,
-            checksum,
-            leniency,
-            gratuitous_arp,
-            tracking,
-            virtual_mac,
-            enforce_accept_mode,
-            routes,
-        } = Shared::clone(&self.shared);
         RouterConfig {
-            interface,
             fsm: self.fsm(),
             addresses: self.addresses().to_vec(),
-            excluded,
-            listed,
-            announced,
-            track_interface,
-            group,
-            own_deviations,
-            transport,
-            unicast_path,
-            unicast_ttl,
-            source,
-            authentication,
-            check_addresses,
-            checksum,
-            leniency,
-            gratuitous_arp,
-            tracking,
-            virtual_mac,
-            enforce_accept_mode,
-            routes,
+            ..RouterConfig::clone(&self.common)
         }
+    }
+
+    /// Everything that routers may have in common: all except [`vrid`](Self::vrid), the priority
+    /// and [`addresses`](Self::addresses), which have neutral values here.
+    pub(super) fn common(&self) -> &RouterConfig {
+        &self.common
     }
 
     /// The configuration of the state machine.
     pub(super) fn fsm(&self) -> Config {
-        let mut fsm = self.shared.fsm;
+        let mut fsm = self.common.fsm;
         fsm.vrid = self.vrid;
         fsm.priority = self.priority;
         fsm
     }
 
     pub(super) fn family(&self) -> Family {
-        self.shared.fsm.family
+        self.common.fsm.family
     }
 
     /// The number of announcements of each address after a takeover.
     pub(super) fn announcements(&self) -> u8 {
-        self.shared.fsm.announce.repeat
+        self.common.fsm.announce.repeat
     }
 
     /// Whether the router owns its addresses.
@@ -215,8 +99,8 @@ impl CompactConfig {
     /// The options of the decoder.
     pub(super) fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
-            v3_ipv4_checksum: self.checksum,
-            unicast_ttl_floor: match &self.transport {
+            v3_ipv4_checksum: self.common.checksum,
+            unicast_ttl_floor: match &self.common.transport {
                 Transport::Multicast => TTL,
                 Transport::Unicast { peers } => {
                     let floors = peers.iter().map(|peer: &Peer| peer.min_ttl);
@@ -224,19 +108,11 @@ impl CompactConfig {
                 }
             },
             #[cfg(feature = "hmac")]
-            hmac_trailer: matches!(self.authentication.0, Authentication::Hmac(_)),
+            hmac_trailer: matches!(self.common.authentication, Authentication::Hmac(_)),
             #[cfg(not(feature = "hmac"))]
             hmac_trailer: false,
-            leniency: self.leniency,
+            leniency: self.common.leniency,
         }
-    }
-}
-
-impl Deref for CompactConfig {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.shared
     }
 }
 
@@ -252,22 +128,79 @@ impl From<Vec<VirtualAddress>> for Addresses {
     }
 }
 
-impl PartialEq for Secrets {
-    /// Keys of HMAC cannot be compared: routers do not share them.
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Authentication::None, Authentication::None) => true,
-            (Authentication::SimpleText(one), Authentication::SimpleText(other)) => one == other,
-            #[cfg(feature = "ah")]
-            (Authentication::Ah(one), Authentication::Ah(other)) => one == other,
-            _ => false,
-        }
+/// Whether two configurations are equal in each setting.
+fn are_equal(one: &RouterConfig, other: &RouterConfig) -> bool {
+    let RouterConfig {
+        interface,
+        fsm,
+        addresses,
+        excluded,
+        listed,
+        announced,
+        track_interface,
+        group,
+        own_deviations,
+        transport,
+        unicast_path,
+        unicast_ttl,
+        source,
+        authentication,
+        check_addresses,
+        checksum,
+        leniency,
+        gratuitous_arp,
+        tracking,
+        virtual_mac,
+        enforce_accept_mode,
+        routes,
+    } = one;
+    *interface == other.interface
+        && *fsm == other.fsm
+        && *addresses == other.addresses
+        && *excluded == other.excluded
+        && *listed == other.listed
+        && *announced == other.announced
+        && *track_interface == other.track_interface
+        && *group == other.group
+        && *own_deviations == other.own_deviations
+        && *transport == other.transport
+        && *unicast_path == other.unicast_path
+        && *unicast_ttl == other.unicast_ttl
+        && *source == other.source
+        && have_equal_secrets(authentication, &other.authentication)
+        && *check_addresses == other.check_addresses
+        && *checksum == other.checksum
+        && *leniency == other.leniency
+        && *gratuitous_arp == other.gratuitous_arp
+        && *tracking == other.tracking
+        && *virtual_mac == other.virtual_mac
+        && *enforce_accept_mode == other.enforce_accept_mode
+        && *routes == other.routes
+}
+
+/// Keys of HMAC cannot be compared: routers do not share them.
+fn have_equal_secrets(one: &Authentication, other: &Authentication) -> bool {
+    match (one, other) {
+        (Authentication::None, Authentication::None) => true,
+        (Authentication::SimpleText(one), Authentication::SimpleText(other)) => one == other,
+        #[cfg(feature = "ah")]
+        (Authentication::Ah(one), Authentication::Ah(other)) => one == other,
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use vrrp_fsm::{
+        Instant,
+        track::{Kind, Object, TrackRef, Tracker},
+    };
+    use vrrp_proto::{
+        ChecksumAcceptance, Interval, Leniency, Password, frame::arp::GratuitousTarget,
+    };
+
     use super::*;
+    use crate::driver::{AnnouncedAddress, UnicastPath, VirtualMac};
 
     fn config(vrid: u8, addresses: &[&str]) -> RouterConfig {
         let fsm = Config::new(Vrid::new(vrid).unwrap(), Family::Ipv4);
@@ -281,13 +214,60 @@ mod tests {
         let mut second = config(2, &["192.0.2.2", "192.0.2.3/24"]);
         second.fsm.priority = Priority::new(7);
         let second = CompactConfig::new(second, [&first]);
-        assert!(Arc::ptr_eq(&first.shared, &second.shared));
+        assert!(Arc::ptr_eq(&first.common, &second.common));
         let mut third = config(3, &["192.0.2.4"]);
         third.unicast_ttl = 9;
         let third = CompactConfig::new(third, [&first, &second]);
-        assert!(!Arc::ptr_eq(&first.shared, &third.shared));
+        assert!(!Arc::ptr_eq(&first.common, &third.common));
         let same = CompactConfig::new(third.whole(), [&first, &third]);
-        assert!(Arc::ptr_eq(&third.shared, &same.shared));
+        assert!(Arc::ptr_eq(&third.common, &same.common));
+    }
+
+    fn tracked() -> TrackRef {
+        let mut tracker = Tracker::new();
+        let object = tracker.add(Instant::ZERO, Object::new("uplink", Kind::Interface));
+        TrackRef::of(object.unwrap())
+    }
+
+    #[test]
+    fn a_router_with_another_setting_shares_nothing() {
+        type Edit = fn(&mut RouterConfig);
+        let edits: [Edit; 21] = [
+            |it| it.interface = "eth1".into(),
+            |it| it.fsm.interval = Interval::centis(300).unwrap(),
+            |it| it.excluded.push("192.0.2.9".parse().unwrap()),
+            |it| it.listed.push("192.0.2.9".parse().unwrap()),
+            |it| {
+                it.announced.push(AnnouncedAddress {
+                    interface: "eth1".into(),
+                    address: "192.0.2.9".parse().unwrap(),
+                    refresh: None,
+                });
+            },
+            |it| it.track_interface = false,
+            |it| it.group = Some("224.0.0.99".parse().unwrap()),
+            |it| it.own_deviations = Leniency::ALL,
+            |it| it.transport = Transport::Unicast { peers: Vec::new() },
+            |it| it.unicast_path = UnicastPath::RoutingTable,
+            |it| it.unicast_ttl = 9,
+            |it| it.source = Some("192.0.2.9".parse().unwrap()),
+            |it| it.authentication = Authentication::SimpleText(Password::new(b"word").unwrap()),
+            |it| it.check_addresses = true,
+            |it| it.checksum = ChecksumAcceptance::MessageOnly,
+            |it| it.leniency = Leniency::ALL,
+            |it| it.gratuitous_arp = GratuitousTarget::Zero,
+            |it| it.tracking.push(tracked()),
+            |it| it.virtual_mac = Some(VirtualMac::default()),
+            |it| it.enforce_accept_mode = true,
+            |it| it.routes.push("198.51.100.0/24".parse().unwrap()),
+        ];
+        let first = CompactConfig::new(config(1, &["192.0.2.1"]), []);
+        for (place, edit) in edits.into_iter().enumerate() {
+            let mut other = config(2, &["192.0.2.2"]);
+            edit(&mut other);
+            let other = CompactConfig::new(other, [&first]);
+            assert!(!Arc::ptr_eq(&first.common, &other.common), "edit {place}");
+        }
     }
 
     #[test]

@@ -245,7 +245,10 @@ impl Driver {
         let router = self.routers.get(&id);
         router.map_or(1, |router| {
             let config = &router.config;
-            (config.addresses().len() + config.excluded.len() + config.routes.len()).max(1)
+            (config.addresses().len()
+                + config.common().excluded.len()
+                + config.common().routes.len())
+            .max(1)
         })
     }
 

@@ -168,7 +168,7 @@ impl Messages {
         self.built = None;
         self.list = Box::default();
         self.source = source;
-        let addresses = address_list(config.family(), config.addresses(), &config.listed);
+        let addresses = address_list(config.family(), config.addresses(), &config.common().listed);
         // There is nearly always a single message.
         let mut list = Vec::with_capacity(1);
         for destination in destinations(config) {
@@ -180,7 +180,7 @@ impl Messages {
                 machine.advertisements(outgoing, authentication, addresses.as_addresses());
             for (advertisement, form) in advertisements {
                 let mut octets = vec![0; advertisement.encoded_len()];
-                let deviations = config.own_deviations;
+                let deviations = config.common().own_deviations;
                 advertisement.encode_lenient(&mut octets, &endpoints, form, deviations)?;
                 list.push(Message {
                     destination,
@@ -322,15 +322,18 @@ fn ttl_to(destination: IpAddr, config: &CompactConfig) -> u8 {
     if destination.is_multicast() {
         TTL
     } else {
-        config.unicast_ttl
+        config.common().unicast_ttl
     }
 }
 
 /// The destinations of a router's advertisements.
 fn destinations(config: &CompactConfig) -> impl Iterator<Item = IpAddr> {
-    let (group, peers) = match &config.transport {
+    let (group, peers) = match &config.common().transport {
         Transport::Multicast => {
-            let group = config.group.unwrap_or_else(|| group(config.family()));
+            let group = config
+                .common()
+                .group
+                .unwrap_or_else(|| group(config.family()));
             (Some(group), &[][..])
         }
         Transport::Unicast { peers } => (None, &peers[..]),

@@ -118,6 +118,11 @@ impl Router {
         self.config.family()
     }
 
+    /// The settings that routers may have in common.
+    pub(super) fn common(&self) -> &RouterConfig {
+        self.config.common()
+    }
+
     /// The faults.
     pub(super) fn faults(&self) -> &BTreeSet<Fault> {
         self.problems.as_ref().map_or(&NO_FAULTS, |it| &it.faults)
@@ -170,8 +175,8 @@ impl Router {
             }),
             address_interface: self.address_interface(),
             addresses: self.config.addresses(),
-            excluded: &self.config.excluded,
-            routes: &self.config.routes,
+            excluded: &self.common().excluded,
+            routes: &self.common().routes,
             is_owner,
             accepts: self.accepts(machine),
             takes_unmarked: self.takes_unmarked,
@@ -180,7 +185,10 @@ impl Router {
 
     /// All virtual addresses: first the ones that are listed in advertisements, then the others.
     pub(super) fn all(&self) -> impl Iterator<Item = &VirtualAddress> {
-        self.config.addresses().iter().chain(&self.config.excluded)
+        self.config
+            .addresses()
+            .iter()
+            .chain(&self.common().excluded)
     }
 
     /// Binds it to the interface of this index.
@@ -191,7 +199,9 @@ impl Router {
             has_installed: false,
         });
         let (family, vrid) = (self.family(), self.config.vrid);
-        if let (Some(wanted), Some(macvlan)) = (&self.config.virtual_mac, &mut self.macvlan) {
+        if let (Some(wanted), Some(macvlan)) =
+            (&self.config.common().virtual_mac, &mut self.macvlan)
+        {
             macvlan.name = match &wanted.name {
                 Some(name) => name.clone(),
                 None => default_name(family, vrid, interface),
@@ -237,23 +247,23 @@ impl Router {
 
     /// The virtual MAC, where advertisements come from it (M-03).
     pub(super) fn frame_source(&self) -> Option<MacAddress> {
-        let virtual_mac = self.config.virtual_mac.as_ref()?;
+        let virtual_mac = self.common().virtual_mac.as_ref()?;
         (self.is_multicast() && !virtual_mac.advertise_from_interface)
             .then(|| virtual_mac_of(self.config.vrid, self.family()))
     }
 
     /// Whether the host should have the addresses itself.
     pub(super) fn accepts(&self, machine: Option<&VirtualRouter>) -> bool {
-        !self.config.enforce_accept_mode || machine.is_some_and(VirtualRouter::accepts_traffic)
+        !self.common().enforce_accept_mode || machine.is_some_and(VirtualRouter::accepts_traffic)
     }
 
     pub(super) fn is_multicast(&self) -> bool {
-        self.config.transport == Transport::Multicast
+        self.common().transport == Transport::Multicast
     }
 
     /// The multicast group that its advertisements go to, where it uses one.
     pub(super) fn group(&self) -> Option<IpAddr> {
-        let group = || self.config.group.unwrap_or_else(|| group(self.family()));
+        let group = || self.common().group.unwrap_or_else(|| group(self.family()));
         self.is_multicast().then(group)
     }
 
@@ -279,9 +289,9 @@ impl Router {
     /// The configuration of its machine in the fleet.
     pub(super) fn member(&self, interface: u32) -> Member {
         let mut member = Member::new(interface, self.config.fsm());
-        member.transport = match &self.config.transport {
+        member.transport = match &self.common().transport {
             Transport::Multicast => MessageTransport::Multicast {
-                group: self.config.group.unwrap_or_else(|| group(self.family())),
+                group: self.common().group.unwrap_or_else(|| group(self.family())),
             },
             Transport::Unicast { peers } => MessageTransport::Unicast {
                 peers: peers.clone(),
@@ -289,14 +299,18 @@ impl Router {
         };
         member.authentication = self.authenticator.local();
         member.decode = self.config.decode_options();
-        member.addresses = self.config.check_addresses.then(|| self.address_list());
-        member.tracking.clone_from(&self.config.tracking);
+        member.addresses = self.common().check_addresses.then(|| self.address_list());
+        member.tracking.clone_from(&self.common().tracking);
         member
     }
 
     /// The addresses that its advertisements list.
     fn address_list(&self) -> AddressList {
-        messages::address_list(self.family(), self.config.addresses(), &self.config.listed)
+        messages::address_list(
+            self.family(),
+            self.config.addresses(),
+            &self.common().listed,
+        )
     }
 
     /// Brings the advertisements up to date for sending.
@@ -324,7 +338,7 @@ impl Router {
     /// The prepared messages.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.binding.into_iter().flat_map(|binding| {
-            let routed = match self.config.unicast_path {
+            let routed = match self.common().unicast_path {
                 UnicastPath::Interface => binding.interface,
                 UnicastPath::RoutingTable => self.vrf.unwrap_or(0),
             };
@@ -363,9 +377,9 @@ impl Router {
         for address in &addresses {
             check_address(address, self.family())?;
         }
-        let list = messages::address_list(self.family(), &addresses, &self.config.listed);
+        let list = messages::address_list(self.family(), &addresses, &self.common().listed);
         let machine = VirtualRouter::new(self.config.fsm())?;
-        let deviations = self.config.own_deviations;
+        let deviations = self.common().own_deviations;
         messages::check(&machine, &list, &self.authenticator, deviations)?;
         self.config.set_addresses(addresses);
         self.forget_messages();
@@ -378,10 +392,10 @@ impl Router {
         interface: &Interface,
         is_virtual: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
-        if let Some(source) = self.config.source {
+        if let Some(source) = self.common().source {
             return interface.has(source).then_some(source);
         }
-        let routable = match (&self.config.transport, self.family()) {
+        let routable = match (&self.common().transport, self.family()) {
             (Transport::Unicast { peers }, Family::Ipv6) => peers.iter().any(|peer| {
                 matches!(peer.address, IpAddr::V6(address) if !address.is_unicast_link_local())
             }),
@@ -409,7 +423,7 @@ impl Router {
                 faults.insert(Fault::NoInterface);
             }
             Some(interface) => {
-                if !interface.link.up && self.config.track_interface {
+                if !interface.link.up && self.common().track_interface {
                     faults.insert(Fault::InterfaceDown);
                 }
                 if primary.is_none() {
@@ -466,7 +480,7 @@ impl<'a> RouterView<'a> {
     /// The name of its interface, as in [`RouterConfig::interface`].
     #[must_use]
     pub fn interface_name(&self) -> &'a str {
-        &self.router.config.interface
+        &self.router.common().interface
     }
 
     /// The state machine, with getters for its state, priority, timers, the Active, and counters.

@@ -82,7 +82,7 @@ impl Driver {
         if !lasts
             || router.is_shut_down
             || silence.reason.is_some()
-            || !router.config.track_interface
+            || !router.config.common().track_interface
         {
             return;
         }
