@@ -5,21 +5,22 @@ use std::collections::BTreeSet;
 
 use ipvs_netlink::{ServiceKey, pool::Level};
 use serde::Deserialize;
+use serde_with::{As, DisplayFromStr};
 use vrrp_net::{AddressChange, Error, Netlink, Outcome, VirtualAddress};
 
-use crate::{balancer::Balancer, text_form::text};
+use crate::balancer::Balancer;
 
 /// An address of a service.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Announce {
     /// The service whose quorum decides.
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub service: ServiceKey,
     /// The name of the interface, which must exist and be up; a dummy interface is best.
     pub interface: String,
     /// The address.
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub address: VirtualAddress,
 }
 

@@ -16,6 +16,7 @@ use hyper::{StatusCode, body::Bytes, client::conn::http1 as client, header::HOST
 use hyper_util::rt::TokioIo;
 use ipvs_netlink::{DestinationKey, ServiceKey, Weight, pool::Operator};
 use serde::{Deserialize, Serialize};
+use serde_with::{As, DisplayFromStr};
 use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     sync::{mpsc, oneshot},
@@ -25,7 +26,6 @@ use crate::{
     balancer::Balancer,
     pages::{HTML, JSON, Listener, OPEN_METRICS, Page, Query, TEXT, serve},
     status::{History, RouterLine, page::SERVICE_PATH},
-    text_form::text,
 };
 
 /// The requests that may wait for the loop of the program.
@@ -56,10 +56,10 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::Args)]
 pub struct Server {
     /// The service, such as "tcp 192.0.2.1:80".
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub service: ServiceKey,
     /// The server, such as 10.0.0.1:80.
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub server: DestinationKey,
 }
 

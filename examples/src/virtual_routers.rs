@@ -4,6 +4,7 @@ use std::{future::pending, net::IpAddr, time::Duration};
 
 use ipvs_netlink::{DaemonState, InterfaceName, SyncDaemon, pool::Level};
 use serde::{Deserialize, Deserializer, de};
+use serde_with::{As, DisplayFromStr};
 use vrrp_net::{
     AsyncDriver, Check, Config, Driver, DriverEvent, Error, Interval, Kind, Notification, Object,
     ObjectId, Priority, Report, RouterConfig, RouterId, SyncGroup, TrackRef, Transport,
@@ -12,7 +13,7 @@ use vrrp_net::{
     proto::{Family, Peer},
 };
 
-use crate::{status::RouterLine, text_form::texts, toml_file::time};
+use crate::{status::RouterLine, toml_file::time};
 
 /// Any error of the routers, with a text for people.
 type Failure = Box<dyn std::error::Error + Send + std::marker::Sync>;
@@ -32,10 +33,10 @@ pub struct Router {
     #[serde(default = "second", deserialize_with = "time")]
     pub interval: Duration,
     /// The virtual addresses, all of one family.
-    #[serde(with = "texts")]
+    #[serde(with = "As::<Vec<DisplayFromStr>>")]
     pub addresses: Vec<VirtualAddress>,
     /// Addresses that come and go with the others and are not advertised.
-    #[serde(default, with = "texts")]
+    #[serde(default, with = "As::<Vec<DisplayFromStr>>")]
     pub excluded: Vec<VirtualAddress>,
     /// Whether an Active of lower priority is preempted. Default: yes.
     #[serde(default = "yes")]

@@ -8,8 +8,7 @@ use ipvs_netlink::{
 };
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-
-use crate::text_form::text;
+use serde_with::{As, DisplayFromStr};
 
 /// Returns the time since the boot of the host, which runs on between two runs of a program.
 ///
@@ -26,9 +25,9 @@ pub struct SavedDrains(Vec<SavedDrain>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct SavedDrain {
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     service: ServiceKey,
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     server: DestinationKey,
     since: Duration,
     until: Duration,

@@ -7,9 +7,9 @@ use ipvs_netlink::{
     pool::{Operator, Pool},
 };
 use serde::{Deserialize, Serialize};
+use serde_with::{As, DisplayFromStr};
 
 use crate::probe::Probe;
-use crate::text_form::text;
 
 /// All that the operator has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -20,10 +20,10 @@ pub struct OperatorSettings(pub Vec<OperatorSetting>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OperatorSetting {
     /// The service.
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub service: ServiceKey,
     /// The server.
-    #[serde(with = "text")]
+    #[serde(with = "As::<DisplayFromStr>")]
     pub server: DestinationKey,
     /// The state.
     pub state: Operator,

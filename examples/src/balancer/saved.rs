@@ -4,12 +4,10 @@ use std::{fs, io, path::Path};
 
 use ipvs_netlink::ServiceKey;
 use serde::{Deserialize, Serialize};
+use serde_with::{As, DisplayFromStr};
 
 use super::{OperatorSettings, SavedDrains};
-use crate::{
-    text_form::texts,
-    whole_file::{Durability, Readers, replace},
-};
+use crate::whole_file::{Durability, Readers, replace};
 
 /// The state with which a later run continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -18,7 +16,7 @@ pub struct SavedState {
     /// The settings of the operator.
     pub operator: OperatorSettings,
     /// The services that this program has made.
-    #[serde(with = "texts")]
+    #[serde(with = "As::<Vec<DisplayFromStr>>")]
     pub services: Vec<ServiceKey>,
     /// The destinations that are being drained.
     pub drains: SavedDrains,

@@ -24,10 +24,10 @@ use hyper_util::rt::TokioIo;
 use ipvs_netlink::pool::{FailureKind, Outcome};
 use md5::{Digest, Md5 as Hasher};
 use serde::{Deserialize, Deserializer, de};
+use serde_with::{As, DisplayFromStr};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Pattern, Source, Tls, broken, late, wrong};
-use crate::text_form::text;
 
 /// The time to announce the end of a TLS connection (RFC 8446 section 6.1).
 const CLOSING: Duration = Duration::from_secs(1);
@@ -213,7 +213,7 @@ macro_rules! text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                text::deserialize(deserializer)
+                As::<DisplayFromStr>::deserialize(deserializer)
             }
         }
     };
@@ -349,7 +349,7 @@ impl FromStr for Md5 {
 
 impl<'de> Deserialize<'de> for Md5 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::deserialize(deserializer)
+        As::<DisplayFromStr>::deserialize(deserializer)
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
-
-use crate::text_form::text;
+use serde_with::{As, DisplayFromStr};
 
 /// The steps that a backtracking expression may take in one answer.
 const BACKTRACKS: usize = 1_000_000;
@@ -149,7 +148,7 @@ impl Ord for Pattern {
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::deserialize(deserializer)
+        As::<DisplayFromStr>::deserialize(deserializer)
     }
 }
 
@@ -252,7 +251,7 @@ impl FromStr for BytePattern {
 
 impl<'de> Deserialize<'de> for BytePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::deserialize(deserializer)
+        As::<DisplayFromStr>::deserialize(deserializer)
     }
 }
 
