@@ -168,11 +168,7 @@ fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
         scripts,
         virtualhost: _, // Its checks read it.
         smtp_alert,
-        delay_loop: _, // Each check has its own.
-        connect_timeout: _,
-        retry: _,
-        delay_before_retry: _,
-        warmup: _,
+        defaults: _, // Each check has its own values.
         real_servers,
     } = server;
     let Ok(scheduler) = scheduler.parse::<Scheduler>() else {
@@ -331,11 +327,7 @@ fn real_server(
         scripts,
         virtualhost,
         smtp_alert,
-        delay_loop,
-        connect_timeout,
-        retry: _,
-        delay_before_retry: _,
-        warmup: _,
+        defaults,
         checks,
         tracked_files,
         tracked_bfd,
@@ -367,7 +359,7 @@ fn real_server(
         .checks
         .reserve_exact(checks.len() + tracked_files.len());
     for check in checks {
-        match check::of_probes(check, &hosts, (*delay_loop, *connect_timeout), &mut note) {
+        match check::of_probes(check, &hosts, defaults, &mut note) {
             Ok(Some(check)) => result.checks.push(check),
             Ok(None) => {}
             Err(problem) => {

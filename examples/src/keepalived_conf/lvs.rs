@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 pub use self::{
     check::{Check, Detail, TrackedFile, Url},
+    defaults::CheckDefaults,
     forwarding::Method,
     group::{GroupEntry, ServiceGroup},
     real_server::RealServer,
@@ -27,7 +28,7 @@ pub use self::{
     virtual_server::VirtualServer,
 };
 use super::{
-    complaint::{Complaint, Kind, Weight},
+    complaint::{Complaint, Kind},
     configuration::{Configuration, Global, TrackFile},
     script::{Policy, Script},
     tree::Node,
@@ -129,15 +130,8 @@ fn look_up_scripts(
             }
         }
     }
-    if uses_scripts && !policy.is_secure {
-        complaints.push(
-            Complaint::new(
-                Kind::ScriptSecurity,
-                "scripts run although enable_script_security is not set",
-            )
-            .weight(Weight::Security)
-            .help("add enable_script_security and script_user to global_defs"),
-        );
+    if uses_scripts {
+        policy.report_use(complaints);
     }
 }
 

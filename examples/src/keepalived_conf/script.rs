@@ -54,6 +54,21 @@ pub(super) struct Policy<'a> {
 }
 
 impl Policy<'_> {
+    /// Reports scripts that are used although security is off.
+    pub(super) fn report_use(&self, complaints: &mut Vec<Complaint>) {
+        if self.is_secure {
+            return;
+        }
+        complaints.push(
+            Complaint::new(
+                Kind::ScriptSecurity,
+                "scripts run although enable_script_security is not set",
+            )
+            .weight(Weight::Security)
+            .help("add enable_script_security and script_user to global_defs"),
+        );
+    }
+
     /// Reads a notify command: `"COMMAND ARGUMENTS" [USER [GROUP]]`. `None` where it is unusable.
     pub(super) fn notify(
         &self,

@@ -63,7 +63,7 @@ fn micros(number: i64) -> Duration {
 pub(super) fn of_probes(
     check: &lvs::Check,
     hosts: &Hosts<'_>,
-    defaults: (i64, i64),
+    defaults: &lvs::CheckDefaults,
     note: &mut impl FnMut(String),
 ) -> Result<Option<Check<Probe>>, String> {
     let lvs::Check {
@@ -87,8 +87,8 @@ pub(super) fn of_probes(
         interface: bind_interface.clone(),
         mark: *mark,
     };
-    let interval = micros(delay_loop.unwrap_or(defaults.0));
-    let connect_timeout = micros(connect_timeout.unwrap_or(defaults.1));
+    let interval = micros(delay_loop.unwrap_or(defaults.delay_loop));
+    let connect_timeout = micros(connect_timeout.unwrap_or(defaults.connect_timeout));
     let time_limit = match detail {
         Detail::Misc { timeout, .. } => {
             timeout.map_or(interval, |it| Duration::from_secs(it.into()))

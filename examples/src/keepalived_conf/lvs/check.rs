@@ -8,7 +8,7 @@ mod udp;
 use std::net::IpAddr;
 
 pub use self::{http::Url, tracked::TrackedFile};
-use super::{Context, RealServer, count, defaults::Defaults};
+use super::{Context, RealServer, count};
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
     host::Host,
@@ -112,12 +112,11 @@ impl RealServer {
     pub(super) fn read_check(
         &mut self,
         node: &Node,
-        defaults: Defaults,
         port: u16,
         context: &Context<'_>,
         complaints: &mut Vec<Complaint>,
     ) {
-        let mut check = Check::of_any_kind(node, self, defaults, port);
+        let mut check = Check::of_any_kind(node, self, port);
         check.read_connection(node, complaints);
         let detail = match node.word {
             "HTTP_GET" | "SSL_GET" => http::read(node, complaints),
@@ -143,19 +142,19 @@ impl RealServer {
 
 impl Check {
     /// The settings that each kind of check has.
-    fn of_any_kind(node: &Node, real: &RealServer, defaults: Defaults, port: u16) -> Self {
+    fn of_any_kind(node: &Node, real: &RealServer, port: u16) -> Self {
         let (default_retry, default_delay) = match node.word {
             "HTTP_GET" | "SSL_GET" => (1, Some(3_000_000)),
             "DNS_CHECK" => (3, None),
             "MISC_CHECK" => (0, Some(1_000_000)),
             _ => (1, Some(1_000_000)),
         };
-        let own = defaults.with(node);
+        let own = real.defaults.with(node);
         let delay_loop = own.delay_loop;
         let retry = node
             .number("nb_get_retry")
             .or(node.number("retry"))
-            .or(defaults.retry)
+            .or(real.defaults.retry)
             .unwrap_or(default_retry);
         Self {
             kind: node.word,

@@ -2,17 +2,22 @@
 
 use crate::keepalived_conf::tree::Node;
 
-/// Times and counts that a real server and its checks take from the virtual server.
-#[derive(Clone, Copy)]
-pub(super) struct Defaults {
-    pub(super) delay_loop: i64,
-    pub(super) connect_timeout: i64,
+/// Times and counts that checks take from their real server, and that one from its virtual server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckDefaults {
+    /// `delay_loop` in microseconds.
+    pub delay_loop: i64,
+    /// `connect_timeout` in microseconds.
+    pub connect_timeout: i64,
+    /// Failures before a check fails, less one, for checks that have no value of their own.
     pub(super) retry: Option<i64>,
-    pub(super) delay_before_retry: Option<i64>,
-    pub(super) warmup: Option<i64>,
+    /// Microseconds before a retry.
+    pub delay_before_retry: Option<i64>,
+    /// Microseconds over which first checks are spread.
+    pub warmup: Option<i64>,
 }
 
-impl Defaults {
+impl CheckDefaults {
     /// The values where no block names others.
     pub(super) const OF_KEEPALIVED: Self = Self {
         delay_loop: 60_000_000,
@@ -38,7 +43,8 @@ impl Defaults {
     }
 
     /// The number of retries, if it is given.
-    pub(super) fn retries(&self) -> Option<u32> {
+    #[must_use]
+    pub fn retries(&self) -> Option<u32> {
         self.retry.and_then(|it| u32::try_from(it).ok())
     }
 }

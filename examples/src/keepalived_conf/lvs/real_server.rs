@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Check, Context, Method, Service, TrackedFile, VirtualServer, count, defaults::Defaults,
+    Check, Context, Method, Service, TrackedFile, VirtualServer, count, defaults::CheckDefaults,
     endpoint::endpoint,
 };
 use crate::keepalived_conf::{
@@ -39,16 +39,8 @@ pub struct RealServer {
     pub virtualhost: Option<String>,
     /// Whether changes are mailed.
     pub smtp_alert: bool,
-    /// `delay_loop` in microseconds.
-    pub delay_loop: i64,
-    /// `connect_timeout` in microseconds.
-    pub connect_timeout: i64,
-    /// Failures before a check fails, less one, for checks that have no value of their own.
-    pub retry: Option<u32>,
-    /// Microseconds before a retry.
-    pub delay_before_retry: Option<i64>,
-    /// Microseconds over which first checks are spread.
-    pub warmup: Option<i64>,
+    /// The defaults of its checks.
+    pub defaults: CheckDefaults,
     /// Its checks.
     pub checks: Vec<Check>,
     /// `FILE_CHECK`: track files, each with its weight for this server.
@@ -63,7 +55,6 @@ impl RealServer {
         node: &Node,
         server: &VirtualServer,
         parent: &Node,
-        defaults: Defaults,
         context: &Context<'_>,
         complaints: &mut Vec<Complaint>,
     ) -> Option<Self> {
@@ -83,7 +74,6 @@ impl RealServer {
         for statement in node.children_of("lvs_method") {
             method = Method::read(statement, complaints).unwrap_or(method);
         }
-        let defaults = defaults.with(node);
         let weight = weight(node, parent);
         let check_port = match server.service {
             Service::Address(_, own) if port == 0 && method.kind != "NAT" => own,
@@ -108,11 +98,7 @@ impl RealServer {
                 let own = switches.get("smtp_alert_checker");
                 own.or(switches.get("smtp_alert")).copied().unwrap_or(true)
             }),
-            delay_loop: defaults.delay_loop,
-            connect_timeout: defaults.connect_timeout,
-            retry: defaults.retries(),
-            delay_before_retry: defaults.delay_before_retry,
-            warmup: defaults.warmup,
+            defaults: server.defaults.with(node),
             // Most servers have one.
             checks: Vec::with_capacity(1),
             tracked_files: Vec::new(),
@@ -120,7 +106,7 @@ impl RealServer {
         };
         for check in &node.children {
             if check.word.ends_with("_CHECK") || check.word.ends_with("_GET") {
-                real.read_check(check, defaults, check_port, context, complaints);
+                real.read_check(check, check_port, context, complaints);
             }
         }
         Some(real)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Context, Method, RealServer, Service, SorryServer, count, defaults::Defaults, finish,
+    Context, Method, RealServer, Service, SorryServer, count, defaults::CheckDefaults, finish,
     persistence::Persistence, scheduling::Scheduling, sorry_server,
 };
 use crate::keepalived_conf::{
@@ -57,16 +57,8 @@ pub struct VirtualServer {
     pub virtualhost: Option<String>,
     /// Whether changes of the quorum are mailed.
     pub smtp_alert: bool,
-    /// Defaults of the checks, in microseconds.
-    pub delay_loop: i64,
-    /// `connect_timeout` in microseconds.
-    pub connect_timeout: i64,
-    /// Failures before a check fails, less one, for checks that have no value of their own.
-    pub retry: Option<u32>,
-    /// Microseconds before a retry.
-    pub delay_before_retry: Option<i64>,
-    /// Microseconds over which first checks are spread.
-    pub warmup: Option<i64>,
+    /// The defaults of its real servers and their checks.
+    pub defaults: CheckDefaults,
     /// The real servers.
     pub real_servers: Vec<RealServer>,
 }
@@ -149,7 +141,6 @@ impl VirtualServer {
             method: found.method.is_some(),
         };
         let persistence = found.persistence.with_implied_timeout(node);
-        let defaults = Defaults::OF_KEEPALIVED.with(node);
         let mut server = Self {
             service,
             protocol: found.protocol,
@@ -174,15 +165,11 @@ impl VirtualServer {
                 switches.get("smtp_alert_checker").copied().unwrap_or(false)
                     || switches.get("smtp_alert").copied().unwrap_or(false)
             }),
-            delay_loop: defaults.delay_loop,
-            connect_timeout: defaults.connect_timeout,
-            retry: defaults.retries(),
-            delay_before_retry: defaults.delay_before_retry,
-            warmup: defaults.warmup,
+            defaults: CheckDefaults::OF_KEEPALIVED.with(node),
             real_servers: Vec::new(),
         };
         for statement in node.children_of("real_server") {
-            let real = RealServer::read(statement, &server, node, defaults, context, complaints);
+            let real = RealServer::read(statement, &server, node, context, complaints);
             server.real_servers.extend(real);
         }
         server.sorry_server = found.sorry_server.finish(&server, node);

@@ -2,7 +2,7 @@
 
 use super::{Context, finish::Draft};
 use crate::keepalived_conf::{
-    complaint::{Complaint, Kind, Weight},
+    complaint::{Complaint, Kind},
     configuration::SyncGroup,
     script::{Policy, Usability},
     tracking::Defined,
@@ -23,15 +23,8 @@ pub(super) fn look_up(
         let mut script = script.clone();
         uses_scripts |= policy.look_up(&mut script) == Usability::Usable;
     }
-    if uses_scripts && !policy.is_secure {
-        complaints.push(
-            Complaint::new(
-                Kind::ScriptSecurity,
-                "scripts run although enable_script_security is not set",
-            )
-            .weight(Weight::Security)
-            .help("add enable_script_security and script_user to global_defs"),
-        );
+    if uses_scripts {
+        policy.report_use(complaints);
     }
 }
 
