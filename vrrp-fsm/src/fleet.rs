@@ -831,14 +831,12 @@ impl VrrpRouter {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at.is_due(now));
-        // With patience, a router may be due before its deadline in the queue.
-        self.output.patience != 0
-            || is_due(self.output.deadlines.earliest())
-            || is_due(self.tracker.poll_timeout())
+        let objects = self.tracker.poll_timeout();
+        self.next_due(now).is_some() || objects.is_some_and(|at| at.is_due(now))
     }
 
-    /// Whether [`poll_action`](Self::poll_action) returns an action.
+    /// Whether [`poll_action`](Self::poll_action) has work: actions to return, or removed routers to
+    /// forget. Without work it returns `None`.
     #[inline]
     #[must_use]
     pub fn has_actions(&self) -> bool {

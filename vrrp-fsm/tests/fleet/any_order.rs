@@ -288,6 +288,7 @@ impl World {
                     let late = matches!(step, Step::Stall);
                     let now = at.max(now) + ms(if late { 60_000 } else { 0 });
                     self.now = now;
+                    assert!(self.fleet.is_due(now));
                     self.fleet.handle_timeout(now);
                     assert!(self.fleet.poll_timeout().is_none_or(|at| at > now));
                 }
@@ -449,6 +450,7 @@ impl World {
         let restarts = matches!(step, Step::TimeOut | Step::Stall);
         self.follow_records(restarts);
         self.carry_out();
+        self.check_idle();
         for id in &self.routers {
             self.check_router(*id);
         }
@@ -465,7 +467,8 @@ impl World {
     /// again.
     fn follow_records(&mut self, restarts: bool) {
         let mut went_down = BTreeSet::new();
-        while let Some(record) = self.fleet.read(&mut self.reader) {
+        while self.fleet.has_unread(self.reader) {
+            let record = self.fleet.read(&mut self.reader).unwrap();
             match record.unwrap().change {
                 FleetChange::Added(id) => {
                     let priority = self.fleet.get(id).unwrap().config().priority.get();
@@ -494,12 +497,16 @@ impl World {
                 _ => {}
             }
         }
+        assert!(self.fleet.read(&mut self.reader).is_none());
     }
 
     /// Performs the actions. Advertisements must come first, one of each router.
     fn carry_out(&mut self) {
         let (mut advertised, mut others) = (BTreeSet::new(), false);
-        while let Some((id, action)) = self.fleet.poll_action() {
+        while self.fleet.has_actions() {
+            let Some((id, action)) = self.fleet.poll_action() else {
+                break;
+            };
             let known = self.known.get_mut(&id);
             match action {
                 Action::SendAdvertisement(_) => {
@@ -515,6 +522,24 @@ impl World {
                 _ => {}
             }
             others = true;
+        }
+        assert!(!self.fleet.has_actions());
+        assert_eq!(self.fleet.poll_action(), None);
+    }
+
+    /// Checks that a timeout before it is due has no effect, with patience and without.
+    fn check_idle(&self) {
+        let is_due = self.fleet.poll_timeout().is_some_and(|at| at <= self.now);
+        assert_eq!(self.fleet.is_due(self.now), is_due);
+        for patience in [ms(0), ms(10)] {
+            let mut fleet = self.fleet.clone();
+            fleet.set_patience(patience);
+            let before = fleet.snapshot(self.now);
+            if !fleet.is_due(self.now) {
+                fleet.handle_timeout(self.now);
+                assert_eq!(fleet.snapshot(self.now), before);
+                assert!(!fleet.has_actions() && !fleet.has_unread(self.reader));
+            }
         }
     }
 
