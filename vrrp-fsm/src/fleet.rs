@@ -835,8 +835,8 @@ impl VrrpRouter {
         self.next_due(now).is_some() || objects.is_some_and(|at| at.is_due(now))
     }
 
-    /// Whether [`poll_action`](Self::poll_action) has work: actions to return, or removed routers to
-    /// forget. Without work it returns `None`.
+    /// Whether [`poll_action`](Self::poll_action) has work: actions to return, or removed routers
+    /// to forget. Without work it returns `None`.
     #[inline]
     #[must_use]
     pub fn has_actions(&self) -> bool {
