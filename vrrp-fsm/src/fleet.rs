@@ -760,12 +760,14 @@ impl VrrpRouter {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
         self.follow_objects(now);
+        let mut is_active_served = false;
         // Each pass moves a deadline past `now`.
         while let Some(slot) = self.next_due(now) {
             let Some((id, entry)) = self.routers.at_mut(slot) else {
                 self.output.deadlines.set(slot, None);
                 continue;
             };
+            is_active_served |= entry.router.state() == State::Active;
             match entry.group {
                 Some(group) if entry.router.state() == State::Backup => {
                     self.output.want_active(now, id, entry, group);
@@ -781,6 +783,24 @@ impl VrrpRouter {
                     }
                 }
             }
+        }
+        if is_active_served && self.output.patience != 0 {
+            self.advertise_ahead(now);
+        }
+    }
+
+    /// Lets Actives advertise that soon would have to, so that they share the system call.
+    fn advertise_ahead(&mut self, now: Instant) {
+        // Each pass moves a deadline by an interval.
+        while let Some((_, slot)) = self.output.deadlines.first()
+            && let Some((id, entry)) = self.routers.at_mut(slot)
+        {
+            let until = now.after(entry.tolerance(self.output.patience));
+            let actions = entry.router.advertise_ahead(until);
+            if actions.is_empty() {
+                return;
+            }
+            self.output.perform(now, id, entry, actions);
         }
     }
 
@@ -802,9 +822,9 @@ impl VrrpRouter {
         deadline.is_due(now).then_some(slot)
     }
 
-    /// Allows an Active's advertisements to be sent up to `longest` late (at most 1/16 of the
-    /// interval), so that many routers share a system call. The schedule does not drift, and the
-    /// timers of Backups are served on time. Default zero.
+    /// Allows an Active's advertisements to be sent up to `longest` early or late (at most 1/16 of
+    /// the interval), so that many routers share a system call. The schedule does not drift, and
+    /// the timers of Backups are served on time. Default zero.
     pub fn set_patience(&mut self, longest: Duration) {
         let patience = nanos(longest);
         if core::mem::replace(&mut self.output.patience, patience) == patience {

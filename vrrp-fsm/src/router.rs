@@ -378,6 +378,17 @@ impl VirtualRouter {
         Actions::of([advertise.then(|| self.advertise()), announcement])
     }
 
+    /// Advertises ahead of the schedule, which stays, if an Active's Adver_Timer fires by `until`.
+    pub(crate) fn advertise_ahead(&mut self, until: Instant) -> Actions {
+        match &mut self.phase {
+            Phase::Active(active) if active.adver.is_due(until) => {
+                active.adver = active.adver.after(self.settings.interval.as_nanos());
+                Actions::of([Some(self.advertise())])
+            }
+            _ => Actions::NONE,
+        }
+    }
+
     /// Changes to Backup without an advertisement of another router.
     pub(crate) fn stand_back(&mut self, now: Instant, reason: Reason) -> Actions {
         self.active_interval = self.settings.interval;

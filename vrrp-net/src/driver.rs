@@ -85,11 +85,11 @@ const SOCKETS: usize = 3;
 /// The longest pause where the wait for sources fails, and every source is tried.
 const POLLING: Duration = Duration::from_millis(10);
 
-/// With this many routers or more, advertisements wait a little, so that several share a system
-/// call.
+/// With this many routers or more, advertisements leave a little late or early, so that several
+/// share a system call.
 const MANY: usize = 32;
 
-/// The longest such wait.
+/// By how much at most.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The time in which received advertisements gather, where there are many routers, to be read with
@@ -167,10 +167,10 @@ const RECORDS: usize = 8;
 ///    after that turn's advertisements. Where routes are tracked, the kernel's dumps of routes are
 ///    read in portions in the same way.
 ///
-/// Timers of Backups are served on time. The advertisements of an Active leave up to a sixteenth of
-/// the interval late, and 10 ms at most, where there are 32 routers or more, so that many of them
-/// share a system call. They do not drift. With so many routers [`run`](Self::run) also lets the
-/// advertisements of others gather, for half a millisecond after it has read some.
+/// Timers of Backups are served on time. Where there are 32 routers or more, the advertisements of
+/// an Active leave up to a sixteenth of the interval early or late, and 10 ms at most, so that many
+/// of them share a system call. They do not drift. With so many routers [`run`](Self::run) also
+/// lets the advertisements of others gather, for half a millisecond after it has read some.
 ///
 /// # Addresses
 ///

@@ -251,15 +251,21 @@ impl Entry {
         }
     }
 
-    /// Returns the deadline of the router: an Active may be served this many nanoseconds late.
+    /// Returns the deadline of the router, as late as patience allows for an Active.
     #[inline]
     pub(super) fn alarm(&self, patience: u64) -> Option<Instant> {
         let deadline = self.router.poll_timeout()?;
         if patience == 0 || self.router.state() != State::Active {
             return Some(deadline);
         }
+        Some(deadline.after(self.tolerance(patience)))
+    }
+
+    /// By how many nanoseconds an advertisement of the router may leave the schedule.
+    #[inline]
+    pub(super) fn tolerance(&self, patience: u64) -> u64 {
         let share = self.router.settings.interval.as_nanos() / 16;
-        Some(deadline.after(share.min(patience)))
+        share.min(patience)
     }
 
     pub(super) fn check_primary_address(&self, address: IpAddr) -> Result<(), FleetError> {

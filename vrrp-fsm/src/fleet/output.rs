@@ -15,7 +15,7 @@ pub(super) struct Output {
     pub(super) deadlines: Deadlines,
     pub(super) queue: Queue,
     pub(super) log: Log,
-    /// How late the timers of Actives may be served, in nanoseconds.
+    /// By how many nanoseconds the advertisements of Actives may leave the schedule.
     pub(super) patience: u64,
 }
 
