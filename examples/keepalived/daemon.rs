@@ -19,7 +19,9 @@ use vrrp_examples::{
         link::{PlannedIpvlan, PlannedMacvlan},
         translate::{Plan, PlannedGroup, PlannedObject, PlannedRouter, Probe, Use},
     },
-    keepalived_conf::{Reading, configuration::Global, reload::ReloadSettings, source::File},
+    keepalived_conf::{
+        Reading, configuration::Global, reload::ReloadSettings, source::File, start::StartSettings,
+    },
     memory,
     worker::Worker,
 };
@@ -29,8 +31,8 @@ use vrrp_fsm::{
     track::{ObjectId, Report, TrackRef},
 };
 use vrrp_net::{
-    AnnouncedAddress, Driver, DriverEvent, Fault, Notification, RouterConfig, RouterId, Transport,
-    VirtualAddress,
+    AnnouncedAddress, Driver, DriverEvent, Fault, ForeignPackets, Notification, RouterConfig,
+    RouterId, Transport, VirtualAddress,
 };
 use vrrp_proto::Priority;
 
@@ -83,7 +85,8 @@ pub(crate) struct Daemon {
     has_started: bool,
     /// A copy of `global_defs` of the running configuration, and the errors that it was started
     /// with. The rest of it is in the driver and in the pool.
-    global: Global,
+    pub(crate) global: Global,
+    start_settings: StartSettings,
     reload_settings: ReloadSettings,
     /// The number of reloads, with those that were refused.
     reloads: u32,
@@ -161,6 +164,7 @@ impl Daemon {
             repair_at: None,
             link_problems: Vec::new(),
             global: reading.configuration.global.clone(),
+            start_settings: StartSettings::of(&reading.configuration),
             reload_settings: ReloadSettings::of(&reading.configuration),
             reloads: 0,
             time_watcher: None,
@@ -713,6 +717,25 @@ impl Daemon {
         is_applied
     }
 
+    /// Names the settings that a reload cannot change.
+    fn note_start_settings(&self, settings: &StartSettings) {
+        for word in self.start_settings.changed(settings) {
+            self.log.warning(&format!(
+                "{word} has changed: the change takes effect when the daemon starts again"
+            ));
+        }
+    }
+
+    /// Obeys `log_unknown_vrids`.
+    pub(crate) fn set_foreign_packets(&mut self) -> Result<(), vrrp_net::Error> {
+        let are_counted = self.global.has("log_unknown_vrids");
+        self.driver.set_foreign_packets(if are_counted {
+            ForeignPackets::Counted
+        } else {
+            ForeignPackets::default()
+        })
+    }
+
     /// Saves the files that were read, with `config_save_dir`.
     pub(crate) fn save_configuration(&self, files: &[File]) {
         self.save(|saves| saves.save_configuration(files));
@@ -750,7 +773,10 @@ impl Daemon {
         }
         self.known_errors = errors(reading);
         self.global = reading.configuration.global.clone();
+        self.note_start_settings(&StartSettings::of(&reading.configuration));
         self.outlet.set_mail(&self.global);
+        let result = self.set_foreign_packets();
+        self.note_link(result);
         self.apply(plan);
         if self.global.has("fifo_write_vrrp_states_on_reload") {
             let events: Vec<Event> = self

@@ -39,13 +39,13 @@ use vrrp_examples::{
         translate::{Plan, translate},
     },
     keepalived_conf::{
-        self, Reading, complaint::Weight, host::Host, reload::ReloadSettings, script::Script,
-        source::Environment,
+        self, Reading, complaint::Weight, configuration::Global, host::Host,
+        reload::ReloadSettings, source::Environment,
     },
     memory,
     succession::{self, Inheritance, Succession, TakeOverError},
 };
-use vrrp_net::{Driver, ForeignPackets};
+use vrrp_net::Driver;
 
 use crate::{
     daemon::Daemon,
@@ -170,7 +170,9 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     let table_namespace = table_namespace(&reading)?;
     enter_namespace(options, &reading)?;
     set_umask(options, &reading)?;
-    if !options.foreground {
+    let refusal = refusal(options, &reading);
+    // The exit status of a daemon that ends at once has to reach its caller.
+    if !options.foreground && refusal.is_none() {
         nix::unistd::daemon(false, false)?;
     }
     let log = Log::open(
@@ -189,22 +191,29 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     if let Some(path) = ReloadSettings::of(&reading.configuration).file {
         reload_file::remove(&path, &log);
     }
+    if let Some(status) = refusal {
+        log.warning("the configuration cannot be used; the daemon does not start");
+        return Ok(ExitCode::from(status));
+    }
+    serve(options, reading, table_namespace, &log)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exit status, if no daemon can run with this configuration.
+fn refusal(options: &Options, reading: &Reading) -> Option<u8> {
     let misses_file = options.all_config
         && reading
             .complaints
             .iter()
             .any(|it| it.kind == keepalived_conf::complaint::Kind::ConfigFiles);
-    if !reading.is_startable || misses_file {
-        log.warning("the configuration cannot be used; the daemon does not start");
-        let status = if reading.files.is_empty() || misses_file {
-            NO_CONFIG
-        } else {
-            FATAL
-        };
-        return Ok(ExitCode::from(status));
+    if reading.is_startable && !misses_file {
+        return None;
     }
-    serve(options, reading, table_namespace, &log)?;
-    Ok(ExitCode::SUCCESS)
+    Some(if reading.files.is_empty() || misses_file {
+        NO_CONFIG
+    } else {
+        FATAL
+    })
 }
 
 /// Takes over from the daemon that listens at a socket, if there is such a daemon.
@@ -238,7 +247,7 @@ fn serve(
         None
     };
     let is_successor = taken.is_some();
-    let (mut driver, predecessor) = match taken {
+    let (driver, predecessor) = match taken {
         Some(Inheritance {
             driver,
             predecessor,
@@ -247,9 +256,6 @@ fn serve(
     };
     // Without virtual servers of its own, it leaves those of the other daemon alone.
     let predecessor = predecessor.filter(|_| !options.vrrp_only);
-    if reading.configuration.global.has("log_unknown_vrids") {
-        driver.set_foreign_packets(ForeignPackets::Counted)?;
-    }
     let pid_files = PidFiles::write(options, &reading)?;
     let serving = signals.serve(driver.handle())?;
     let attempts = log.clone();
@@ -266,14 +272,10 @@ fn serve(
             None
         }
     };
-    let global = reading.configuration.global.clone();
-    let script = |word: &str| global.scripts.get(word);
-    let timeout = |word: &str| global.numbers.get(word).copied().unwrap_or(10);
-    run_script(
-        script("startup_script"),
-        timeout("startup_script_timeout"),
-        log,
-    );
+    // The service starts and ends once, however often the program is replaced in between.
+    if !is_successor {
+        run_script(&reading.configuration.global, "startup_script", log);
+    }
     let plan = plan_of(options, &reading);
     if options.dump {
         log.info(&format!("{:?}", reading.configuration));
@@ -288,6 +290,7 @@ fn serve(
         table_namespace,
         log.clone(),
     )?;
+    daemon.set_foreign_packets()?;
     daemon.save_configuration(&reading.files);
     drop(reading);
     daemon.apply(plan);
@@ -314,17 +317,22 @@ fn serve(
         }
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
-    systemd(&[NotifyState::Stopping]);
     // The thread may be waiting for an answer of the driver, which takes no more turns.
     daemon.driver.refuse_requests();
-    let successor = succession.and_then(Succession::end);
-    let ended = daemon.end(successor, options.keep_vrrp, options.keep_ipvs);
+    let heir = succession.and_then(Succession::end);
+    // The service goes on as another process. Only the main process can name it.
+    systemd(&[match heir.as_ref().map(|it| it.process) {
+        Some(Some(process)) => NotifyState::MainPid(process),
+        Some(None) | None => NotifyState::Stopping,
+    }]);
+    let global = daemon.global.clone();
+    let connection = heir.map(|it| it.connection);
+    let is_replaced = connection.is_some();
+    let ended = daemon.end(connection, options.keep_vrrp, options.keep_ipvs);
     drop(serving);
-    run_script(
-        script("shutdown_script"),
-        timeout("shutdown_script_timeout"),
-        log,
-    );
+    if !is_replaced {
+        run_script(&global, "shutdown_script", log);
+    }
     drop(pid_files);
     log.info("Stopped");
     result.and(ended)
@@ -353,13 +361,16 @@ fn balance_of(options: &Options, reading: &Reading) -> Balance {
 }
 
 /// Runs `startup_script` or `shutdown_script` to its end.
-fn run_script(script: Option<&Script>, seconds: i64, log: &Log) {
+fn run_script(global: &Global, word: &str, log: &Log) {
     use std::os::fd::AsFd as _;
     use vrrp_examples::command::{Limits, run};
 
+    let script = global.scripts.get(word);
     let Some(command) = script.and_then(watch::command_of) else {
         return;
     };
+    let seconds = global.numbers.get(format!("{word}_timeout").as_str());
+    let seconds = seconds.copied().unwrap_or(10);
     let Ok((never, _open)) = io::pipe() else {
         return;
     };

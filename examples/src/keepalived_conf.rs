@@ -27,6 +27,7 @@ pub mod route;
 pub mod rule;
 pub mod script;
 pub mod source;
+pub mod start;
 pub mod sync_daemon;
 mod tracking;
 mod tree;

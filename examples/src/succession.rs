@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -75,11 +76,20 @@ pub fn take_over(socket: &Path) -> Result<Option<Inheritance>, TakeOverError> {
     }
 }
 
+/// The process to which this program has handed over.
+#[derive(Debug)]
+pub struct Heir {
+    /// Its process ID; `None` if it runs in a PID namespace that this process cannot see.
+    pub process: Option<u32>,
+    /// The connection. The successor waits for more until it is closed.
+    pub connection: UnixStream,
+}
+
 /// A listener for successors. Dropping this ends it.
 #[derive(Debug)]
 pub struct Succession {
     worker: Worker,
-    successors: Receiver<UnixStream>,
+    heirs: Receiver<Heir>,
 }
 
 impl Succession {
@@ -103,38 +113,36 @@ impl Succession {
         listener.set_nonblocking(true)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         let socket = socket.to_owned();
-        let (sender, successors) = channel();
+        let (sender, heirs) = channel();
         let serve = move |stop: Stop| {
-            if let Some(successor) = serve(&listener, &stop, &driver, &report, &socket) {
-                // It fails only if the successor is not asked for.
-                let _ = sender.send(successor);
+            if let Some(heir) = serve(&listener, &stop, &driver, &report, &socket) {
+                // It fails only if the heir is not asked for.
+                let _ = sender.send(heir);
             }
         };
         Ok(Self {
             worker: Worker::start("succession", serve)?,
-            successors,
+            heirs,
         })
     }
 
-    /// Ends listening, and returns the connection with the successor, if there is one. The
-    /// successor waits for more until the connection is closed.
+    /// Ends listening, and returns the successor, if there is one.
     #[must_use]
-    pub fn end(self) -> Option<UnixStream> {
-        let Self { worker, successors } = self;
+    pub fn end(self) -> Option<Heir> {
+        let Self { worker, heirs } = self;
         drop(worker);
-        successors.try_recv().ok()
+        heirs.try_recv().ok()
     }
 }
 
-/// Serves until the end, or until a successor has taken over. Returns the connection with that
-/// successor.
+/// Serves until the end, or until a successor has taken over. Returns that successor.
 fn serve(
     listener: &UnixListener,
     stop: &Stop,
     driver: &DriverHandle,
     report: &dyn Fn(Result<(), vrrp_net::Error>),
     socket: &Path,
-) -> Option<UnixStream> {
+) -> Option<Heir> {
     loop {
         let mut sources = [
             PollFd::new(listener, PollFlags::IN),
@@ -163,7 +171,16 @@ fn serve(
             let successor = successor.ok()?;
             // The driver leaves the connection nonblocking.
             successor.set_nonblocking(false).ok()?;
-            return Some(successor);
+            return Some(Heir {
+                process: process_of(&successor),
+                connection: successor,
+            });
         }
     }
+}
+
+/// The process that made the connection; its number is 0 in another PID namespace.
+fn process_of(connection: &UnixStream) -> Option<u32> {
+    let credentials = getsockopt(connection, PeerCredentials).ok()?;
+    u32::try_from(credentials.pid()).ok().filter(|it| *it != 0)
 }

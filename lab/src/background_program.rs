@@ -123,6 +123,12 @@ impl BackgroundProgram {
         .unwrap_or_else(|error| panic!("{error}; there was {:#?}", self.lines()))
     }
 
+    /// Returns its process ID.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -789,7 +789,7 @@ impl VrrpRouter {
         }
     }
 
-    /// Lets Actives advertise that soon would have to, so that they share the system call.
+    /// Sends the advertisements that are almost due, so that they share the system call.
     fn advertise_ahead(&mut self, now: Instant) {
         // Each pass moves a deadline by an interval.
         while let Some((_, slot)) = self.output.deadlines.first()

@@ -16,6 +16,7 @@ mod daemon;
 mod guides;
 mod reload;
 mod rig;
+mod service_manager;
 mod settings;
 
 use std::thread;

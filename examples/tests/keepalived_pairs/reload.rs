@@ -353,6 +353,21 @@ fn a_configuration_without_reload_time_file_ends_the_watch_of_the_file() {
 }
 
 #[test]
+fn a_setting_that_only_a_start_obeys_is_named_at_each_reload_that_changes_it() {
+    let setting = "notify_fifo DIR/fifo";
+    let mut rig = rig(setting);
+    rig.start(0);
+    let reported = |rig: &Rig| rig.node(0).log().matches("notify_fifo has changed").count();
+    reload(&rig, &with_global(140, setting));
+    assert_eq!(reported(&rig), 0);
+    for count in [1, 2] {
+        reload(&rig, &with_global(150, "notify_fifo DIR/other"));
+        assert_eq!(reported(&rig), count, "{}", rig.node(0).log());
+    }
+    assert!(!rig.node(0).path("other").exists());
+}
+
+#[test]
 fn a_folder_that_goes_ends_the_schedule_until_the_next_reload() {
     let setting = "reload_time_file DIR/folder/time";
     let mut rig = rig(setting);

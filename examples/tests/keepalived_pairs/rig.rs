@@ -323,6 +323,10 @@ impl Node {
         if self.kind == Kind::Ours {
             command.arg("--replace-socket").arg(file("socket"));
         }
+        let manager = file("notify");
+        if manager.exists() {
+            command.env("NOTIFY_SOCKET", manager);
+        }
         self.running = Some(BackgroundProgram::spawn(command));
     }
 
@@ -362,6 +366,12 @@ impl Node {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The process that wrote its number last.
+    pub(crate) fn process(&self) -> u32 {
+        let text = fs::read_to_string(self.path("pid")).unwrap();
+        text.trim().parse().unwrap()
     }
 
     /// Ends the program with SIGTERM.

@@ -143,7 +143,7 @@ fn with_patience_the_advertisements_of_actives_leave_together_and_do_not_drift()
     assert_eq!(actions.len(), 40, "{actions:?}");
     let second = first + ms(1_000);
     assert_eq!(fleet.poll_timeout(), Some(second + ms(10)));
-    // Whoever is due takes those along that are due within 10 ms.
+    // An advertisement that is due takes those along that are due within 10 ms.
     fleet.handle_timeout(second + ms(2));
     let early = drain(fleet).len();
     assert!((25..=35).contains(&early), "{early}");
