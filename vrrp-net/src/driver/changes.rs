@@ -56,8 +56,10 @@ impl Driver {
             return result;
         }
         if was_owner != is_owner {
-            // Another router answers for the addresses of an ex-owner from now on.
+            // Another router answers for the addresses of an ex-owner from now on. Those that the
+            // host gets later are its own.
             router.takes_unmarked = was_owner;
+            self.give_up_unmarked(id);
             self.reconcile(now, id);
         }
         self.queue.push(id);

@@ -327,7 +327,7 @@ impl Driver {
 
     /// Ends the claim of an ex-owner to addresses without our mark: it has taken over those that it
     /// had, and later ones are the host's.
-    fn give_up_unmarked(&mut self, id: RouterId) {
+    pub(super) fn give_up_unmarked(&mut self, id: RouterId) {
         let Some(mut wanted) = self.wanted(id).filter(|it| it.takes_unmarked) else {
             return;
         };

@@ -100,6 +100,30 @@ fn a_router_that_becomes_the_owner_leaves_the_addresses_of_the_host() {
 }
 
 #[test]
+fn an_address_that_the_host_gets_right_after_the_router_stops_being_the_owner_stays() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (one, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 255));
+    one.wait_for_state(id, State::Active);
+    wait_for_address(&r1, VIP4, true);
+    let own = "192.0.2.254/24";
+    let mut add = r1.namespace().command("ip");
+    add.args(["address", "add", own, "dev", "eth0"]);
+    // Both in one turn: the driver learns of the address before it does the work of the change.
+    one.with(move |driver| {
+        let mut config = driver.get(id).unwrap().config().fsm;
+        config.priority = Priority::new(200);
+        driver.reconfigure(id, config).unwrap();
+        assert!(add.status().unwrap().success());
+    });
+    // Each call is a turn, which does a part of the waiting work.
+    for _ in 0..20 {
+        one.with(|_| ());
+    }
+    let log = one.stop();
+    assert!(has(&r1, own), "{log:#?}");
+}
+
+#[test]
 fn an_owner_s_own_address_that_is_added_to_its_router_stays_when_that_stops() {
     let (_lan, [r1]) = lan_of::<1>();
     r1.add_address("192.0.2.77/24").unwrap();
